@@ -1,0 +1,87 @@
+"""The mapping cache as a Django app: declares the store, the cache and the refresher."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.reader import ClusterReader
+from cacheapp.refresh import Refresher
+from esassistant.registry import Health, PingResult, Registry, registry
+from esassistant.store import Store
+
+
+class CacheConfig(AppConfig):
+    name = "cacheapp"
+    verbose_name = "Mapping cache"
+
+    def ready(self) -> None:
+        declare(registry)
+
+
+def declare(registry: Registry) -> None:
+    """Declare `store` (what processes share), `mapping_cache` (answers), `refresher` (full passes) and
+    `refresh_schedule`.
+
+    The schedule is a resource of its own so that commands can open the refresher without it.
+    """
+    registry.register("store", _store, ping=_ping_store)
+    registry.register(
+        "mapping_cache", _mapping_cache, needs=("elasticsearch_cache",), ping=_ping_cache, stats=MappingCache.stats
+    )
+    registry.register(
+        "refresher", _refresher, needs=("elasticsearch_cache", "mapping_cache", "store"), stats=Refresher.stats
+    )
+    registry.register("refresh_schedule", _refresh_schedule, needs=("refresher",))
+
+
+@asynccontextmanager
+async def _store(_: Registry) -> AsyncIterator[Store]:
+    # Here, not at the top: it needs the models, which Django loads after all AppConfigs.
+    from cacheapp.stores.database import open_database_store
+
+    async with open_database_store() as store:
+        yield store
+
+
+@asynccontextmanager
+async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
+    config = settings.ESASSISTANT.mapping_cache
+    reader = ClusterReader(registry.get("elasticsearch_cache"), indices_timeout=config.indices_timeout)
+    yield MappingCache(reader, config, partial(registry.flight, name="read", owner="mapping_cache"))
+
+
+@asynccontextmanager
+async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
+    config = settings.ESASSISTANT.mapping_cache
+    reader = ClusterReader(registry.get("elasticsearch_cache"), indices_timeout=config.indices_timeout)
+    flight: Callable[[Callable[[], Coroutine[Any, Any, None]]], Any] = partial(
+        registry.flight, name="pass", owner="refresher"
+    )
+    yield Refresher(registry.get("mapping_cache"), reader, registry.get("store"), config, flight)
+
+
+@asynccontextmanager
+async def _refresh_schedule(registry: Registry) -> AsyncIterator[None]:
+    refresher: Refresher = registry.get("refresher")
+    registry.spawn(refresher.keep_fresh, name="keep-fresh", owner="refresh_schedule")
+    registry.spawn(refresher.follow_store, name="follow-store", owner="refresh_schedule")
+    yield
+
+
+async def _ping_store(store: Store) -> PingResult:
+    await store.generation()
+    return PingResult(Health.HEALTHY)
+
+
+async def _ping_cache(cache: MappingCache) -> PingResult:
+    stats = cache.stats()
+    if not stats.warm:
+        return PingResult(Health.DEGRADED, "no mappings yet: the first pass has not ended")
+    if stats.stale_indices:
+        return PingResult(Health.DEGRADED, f"{stats.stale_indices} of {stats.indices} mappings are stale")
+    return PingResult(Health.HEALTHY)

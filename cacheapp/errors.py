@@ -1,0 +1,30 @@
+"""What can go wrong with mappings, as callers see it."""
+
+from esassistant.errors import BadRequest, EsassistantError
+
+
+class IllegalName(BadRequest):
+    """The name can't be one of an index, alias or data stream; it is never sent to the cluster."""
+
+    title = "Illegal name"
+
+
+class MappingNotFound(EsassistantError):
+    """No index, alias or data stream of that name exists."""
+
+    status = 404
+    title = "No such index"
+
+
+class RefreshNotFound(EsassistantError):
+    """No refresh of that id is known to this process; only the latest are kept."""
+
+    status = 404
+    title = "No such refresh"
+
+
+class RateLimited(EsassistantError):
+    """Full passes were asked for more often than `MIN_REFRESH_INTERVAL` permits."""
+
+    status = 429
+    title = "Refreshed a moment ago"

@@ -1,0 +1,249 @@
+"""The mapping cache: answers from memory, reads through on a miss, serves stale while it reads again.
+
+fresh   age ≤ ttl                   answered from memory
+stale   ttl < age ≤ ttl + max_stale answered from memory; read again once, behind the answer
+miss    unknown or older            the caller waits for the one flight that reads it
+"""
+
+import asyncio
+import enum
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from cacheapp.errors import MappingNotFound
+from cacheapp.names import check_name
+from cacheapp.reader import ClusterReader
+from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
+from cacheapp.stats import CacheCounts, CacheReport
+from esassistant.clock import Clock, monotonic
+from esassistant.config import MappingCacheConfig
+from esassistant.errors import ClusterUnavailable, EsassistantError
+from esassistant.single_flight import SingleFlight, Spawn
+from esassistant.store import StoredState
+
+
+class Freshness(enum.Enum):
+    """How the age of an answer relates to the TTL."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class MappingAnswer:
+    """The mappings that a name stands for, as Elasticsearch renders them: `{"<index>": {"mappings": {…}}, …}`.
+
+    `age_seconds` is that of the oldest index in it. `etag` is a strong validator of `body`, in quotes.
+    """
+
+    body: bytes
+    etag: str
+    indices: tuple[str, ...]
+    age_seconds: float
+    freshness: Freshness
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class PassChanges:
+    """What applying a pass changed."""
+
+    changed_total: int
+    removed_total: int
+
+
+class MappingCache:
+    """One per process, owned by the registry; belongs to its loop. The snapshot is replaced, never changed."""
+
+    def __init__(
+        self, reader: ClusterReader, config: MappingCacheConfig, spawn: Spawn, *, clock: Clock = monotonic
+    ) -> None:
+        self._reader = reader
+        self._config = config
+        self._clock = clock
+        self._flights: SingleFlight[str, None] = SingleFlight(spawn, clock=clock)
+        self.snapshot = Snapshot()
+        self.warm = False
+        self._hits_total = 0
+        self._misses_total = 0
+        self._stale_served_total = 0
+        self._failures_total = 0
+
+    def __repr__(self) -> str:
+        return f"<MappingCache {len(self.snapshot.indices)} indices, {len(self.snapshot.bodies)} distinct mappings>"
+
+    async def get(self, name: str) -> MappingAnswer:
+        """The mappings of an index, alias or data stream.
+
+        Raises `IllegalName`, `MappingNotFound`, or `ClusterUnavailable` when nothing is known that is young enough to
+        answer.
+        """
+        check_name(name)
+        if (answer := self.peek(name)) is not None:
+            self._hits_total += 1
+            if answer.freshness is Freshness.STALE:
+                self._stale_served_total += 1
+                self._revalidate(name)
+            return answer
+        self._misses_total += 1
+        try:
+            await self._flights.do(name, lambda: self._read(name))
+        except EsassistantError:
+            self._failures_total += 1
+            raise
+        return self._answer(name, Source.ELASTICSEARCH)
+
+    def peek(self, name: str) -> MappingAnswer | None:
+        """The answer if it is in memory and young enough; counts nothing and starts nothing."""
+        try:
+            answer = self._answer(name, None)
+        except MappingNotFound:
+            return None
+        return answer if answer.age_seconds <= self._config.ttl + self._config.max_stale else None
+
+    async def reread(self, name: str) -> MappingAnswer:
+        """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
+        check_name(name)
+        await self._flights.do(name, lambda: self._read(name))
+        return self._answer(name, Source.ELASTICSEARCH)
+
+    def apply_published(self, state: StoredState) -> None:
+        """Take over what another process published."""
+        self.snapshot = with_published(self.snapshot, state, self._clock())
+        self.warm = True
+
+    def apply_pass(
+        self,
+        bodies: Mapping[str, bytes],
+        uuids: Mapping[str, str],
+        aliases: Mapping[str, tuple[str, ...]],
+        *,
+        failed: Iterable[str],
+        listed_at: float,
+    ) -> PassChanges:
+        """Take over a full pass that listed the cluster at `listed_at` and then read `bodies`; `failed` could not be
+        read and stay.
+
+        What was confirmed while the pass ran is newer than the pass, and stays too.
+        """
+        before = self.snapshot
+        kept = set(failed)
+        kept.update(name for name, entry in before.indices.items() if entry.confirmed_at > listed_at)
+        hashes = {name: mapping_hash(body) for name, body in bodies.items() if name not in kept}
+        self.snapshot = before.changed(
+            {
+                name: IndexEntry(uuids.get(name), known, listed_at, Source.ELASTICSEARCH)
+                for name, known in hashes.items()
+            },
+            {known: bodies[name] for name, known in hashes.items()},
+            removed=[name for name in before.indices if name not in hashes and name not in kept],
+            aliases=aliases,
+            removed_aliases=[alias for alias in before.aliases if alias not in aliases],
+        )
+        self.warm = True
+        changed = sum(
+            1
+            for name, known in hashes.items()
+            if name not in before.indices or before.indices[name].mapping_hash != known
+        )
+        return PassChanges(changed, sum(1 for name in before.indices if name not in self.snapshot.indices))
+
+    def stats(self) -> CacheReport:
+        now = self._clock()
+        ages = [now - entry.confirmed_at for entry in self.snapshot.indices.values()]
+        flights = self._flights.stats()
+        answered = self._hits_total + self._misses_total
+        return CacheReport(
+            warm=self.warm,
+            indices=len(self.snapshot.indices),
+            aliases=len(self.snapshot.aliases),
+            distinct_mappings=len(self.snapshot.bodies),
+            body_bytes=self.snapshot.body_bytes,
+            oldest_age_seconds=max(ages, default=None),
+            stale_indices=sum(1 for age in ages if age > self._config.ttl),
+            answers=CacheCounts(
+                hits_total=self._hits_total,
+                misses_total=self._misses_total,
+                stale_served_total=self._stale_served_total,
+                failures_total=self._failures_total,
+                hit_ratio=self._hits_total / answered if answered else None,
+            ),
+            flights_total=flights.flights_total,
+            shared_flights_total=flights.shared_total,
+            remembered_failures_total=flights.remembered_failures_total,
+            in_flight=flights.in_flight,
+        )
+
+    def _answer(self, name: str, source: Source | None) -> MappingAnswer:
+        snapshot = self.snapshot
+        indices = snapshot.resolve(name)
+        if not indices:
+            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+        entries = [snapshot.indices[index] for index in indices]
+        age = self._clock() - min(entry.confirmed_at for entry in entries)
+        body = b",".join(
+            b'%b:{"mappings":%b}' % (msgspec.json.encode(index), snapshot.bodies[entry.mapping_hash])
+            for index, entry in zip(indices, entries, strict=True)
+        )
+        if source is None:
+            from_store = any(entry.source is Source.STORE for entry in entries)
+            source = Source.STORE if from_store else Source.MEMORY
+        validator = hashlib.blake2b(
+            b"".join(f"{index}:{entry.mapping_hash};".encode() for index, entry in zip(indices, entries, strict=True)),
+            digest_size=16,
+        )
+        return MappingAnswer(
+            body=b"{%b}" % body,
+            etag=f'"{validator.hexdigest()}"',
+            indices=indices,
+            age_seconds=age,
+            freshness=Freshness.FRESH if age <= self._config.ttl else Freshness.STALE,
+            source=source,
+        )
+
+    def _revalidate(self, name: str) -> None:
+        try:
+            flight = self._flights.start(name, lambda: self._read(name))
+        except EsassistantError:
+            return  # it failed a moment ago; the stale answer goes on
+        # Nobody may wait for this flight: its failure is counted here, and the stale answer stays.
+        flight.add_done_callback(self._count_failure)
+
+    def _count_failure(self, flight: asyncio.Task[None]) -> None:
+        if not flight.cancelled() and flight.exception() is not None:
+            self._failures_total += 1
+
+    async def _read(self, name: str) -> None:
+        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone."""
+        asked_at = self._clock()
+        try:
+            async with asyncio.timeout(self._config.fetch_timeout):
+                bodies = await self._reader.mapping(name)
+        except TimeoutError:
+            raise ClusterUnavailable(
+                f"Elasticsearch did not answer within {self._config.fetch_timeout:g} s.", retry_after_seconds=5
+            ) from None
+        except MappingNotFound:
+            self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
+            raise
+        hashes = {index: mapping_hash(body) for index, body in bodies.items()}
+        before = self.snapshot.indices
+        self.snapshot = self.snapshot.changed(
+            {
+                index: IndexEntry(_uuid_if_same(before.get(index), known), known, asked_at, Source.ELASTICSEARCH)
+                for index, known in hashes.items()
+            },
+            {known: bodies[index] for index, known in hashes.items()},
+            # An alias answers with other names than its own; an index with its own alone.
+            aliases={} if name in bodies else {name: tuple(sorted(bodies))},
+            removed_aliases=(name,) if name in bodies else (),
+            removed=() if name in bodies else (name,),
+        )
+
+
+def _uuid_if_same(known: IndexEntry | None, read_hash: str) -> str | None:
+    """The uuid still holds while the mapping is unchanged; with another mapping, the index may have been created anew."""
+    return known.uuid if known is not None and known.mapping_hash == read_hash else None

@@ -1,0 +1,117 @@
+"""What the mapping cache asks the cluster, and how the answers are taken apart. Bodies stay bytes: no mapping becomes a
+dict here.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
+
+from cacheapp.errors import MappingNotFound
+from cacheapp.names import encode_name
+from esassistant.elasticsearch.client import unavailable
+from esassistant.errors import ClusterUnavailable
+
+
+class _Index(msgspec.Struct):
+    mappings: msgspec.Raw
+
+
+class _Uuid(msgspec.Struct, rename={"uuid": "index.uuid"}):
+    uuid: str
+
+
+class _Settings(msgspec.Struct):
+    settings: _Uuid
+
+
+class _Alias(msgspec.Struct):
+    name: str
+    indices: tuple[str, ...]
+
+
+class _DataStream(msgspec.Struct):
+    name: str
+    backing_indices: tuple[str, ...]
+
+
+class _Resolved(msgspec.Struct):
+    aliases: list[_Alias] = []
+    data_streams: list[_DataStream] = []
+
+
+_mappings = msgspec.json.Decoder(dict[str, _Index])
+_uuids = msgspec.json.Decoder(dict[str, _Settings])
+_resolved = msgspec.json.Decoder(_Resolved)
+
+
+class ClusterReader:
+    """Reads mappings, uuids and aliases through a client that leaves bodies as bytes.
+
+    Every method raises `ClusterUnavailable` when the cluster can't be reached, refuses, or answers what can't be
+    understood.
+    """
+
+    def __init__(self, client: AsyncElasticsearch, *, indices_timeout: float) -> None:
+        self._client = client
+        # Derived once: `options()` copies the client each time.
+        self._listing_client = client.options(request_timeout=indices_timeout)
+        self.requests_total = 0
+
+    async def mapping(self, name: str) -> dict[str, bytes]:
+        """The mapping of each index that `name` stands for. Raises `MappingNotFound` when there is no such name."""
+        try:
+            body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
+        except NotFoundError:
+            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.") from None
+        return self._split(body)
+
+    async def mappings(self, names: Sequence[str]) -> dict[str, bytes]:
+        """The mappings of several indices in one request. An index that is absent from the answer is gone."""
+        if not names:
+            # An empty list would ask for every mapping of the cluster.
+            raise ValueError("name at least one index")
+        encoded = ",".join(map(encode_name, names))
+        try:
+            body = await self._get(self._client, f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true")
+        except NotFoundError as error:
+            raise unavailable(error) from error
+        return self._split(body)
+
+    async def uuids(self) -> dict[str, str]:
+        """The uuid of each index there is, hidden and closed ones included."""
+        path = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
+        answer = self._decode(_uuids, await self._get(self._listing_client, path))
+        return {name: index.settings.uuid for name, index in answer.items()}
+
+    async def aliases(self) -> dict[str, tuple[str, ...]]:
+        """The indices of each alias and data stream there is."""
+        answer: _Resolved = self._decode(
+            _resolved, await self._get(self._listing_client, "/_resolve/index/*?expand_wildcards=all")
+        )
+        members = {alias.name: alias.indices for alias in answer.aliases}
+        members.update((stream.name, stream.backing_indices) for stream in answer.data_streams)
+        return members
+
+    async def _get(self, client: AsyncElasticsearch, target: str) -> bytes:
+        self.requests_total += 1
+        try:
+            response = await client.perform_request("GET", target, headers={"accept": "application/json"})
+        except NotFoundError:
+            raise
+        except (ApiError, TransportError) as error:
+            raise unavailable(error) from error
+        body: bytes = response.body
+        return body
+
+    def _split(self, body: bytes) -> dict[str, bytes]:
+        # `bytes` copies: a `Raw` would keep the whole answer alive.
+        return {name: bytes(index.mappings) for name, index in self._decode(_mappings, body).items()}
+
+    @staticmethod
+    def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+        try:
+            return decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            raise ClusterUnavailable("Elasticsearch answered with something that is not what was asked for.") from error

@@ -1,0 +1,347 @@
+"""Full passes: read every mapping of the cluster in batches, on demand, on schedule and at the start.
+
+One pass at a time, in this process (who asks meanwhile joins) and, by the store's lease, in the deployment. The
+schedule, the warm-up and the takeover of what others published are background tasks of the registry.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cacheapp.batching import batches
+from cacheapp.errors import RefreshNotFound
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.reader import ClusterReader
+from cacheapp.snapshot import to_publish
+from cacheapp.stats import FailedIndex, Outcome, RefreshReport, RefreshStats
+from esassistant.clock import Clock, monotonic, now_utc
+from esassistant.config import MappingCacheConfig
+from esassistant.errors import ClusterUnavailable, EsassistantError, StaleToken, StoreUnavailable
+from esassistant.store import Lease, Store
+
+logger = logging.getLogger(__name__)
+
+LEASE = "refresh"
+LEASE_TTL_SECONDS = 30.0
+BATCHES_IN_FLIGHT = 4
+KEPT_REFRESHES = 32
+REPORTED_ERRORS = 20
+FIRST_WARM_UP_RETRY_SECONDS = 0.5
+LONGEST_WARM_UP_RETRY_SECONDS = 5.0
+STORE_POLL_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Pass:
+    """A full pass while it runs and after; `report()` gives an immutable copy."""
+
+    id: str
+    trigger: str
+    clock: Clock
+    started_at: datetime
+    started: float
+    outcome: Outcome = Outcome.STARTED
+    ended: float | None = None
+    indices_total: int | None = None
+    read_total: int = 0
+    changed_total: int = 0
+    removed_total: int = 0
+    requests_total: int = 0
+    published: bool = False
+    error: str | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def report(self, outcome: Outcome | None = None) -> RefreshReport:
+        return RefreshReport(
+            id=self.id,
+            outcome=outcome or self.outcome,
+            trigger=self.trigger,
+            started_at=self.started_at,
+            duration_seconds=(self.clock() if self.ended is None else self.ended) - self.started,
+            indices_total=self.indices_total,
+            read_total=self.read_total,
+            changed_total=self.changed_total,
+            removed_total=self.removed_total,
+            failed_total=len(self.errors),
+            requests_total=self.requests_total,
+            published=self.published,
+            error=self.error,
+            errors=tuple(FailedIndex(index, error) for index, error in list(self.errors.items())[:REPORTED_ERRORS]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What asking for a refresh gave. `retry_after_seconds` is set when `outcome` is rate-limited or overlap; `id` is
+    None then.
+    """
+
+    outcome: Outcome
+    id: str | None = None
+    retry_after_seconds: float | None = None
+
+
+class Refresher:
+    """Runs full passes and shares their results. One per process, owned by the registry; belongs to its loop."""
+
+    def __init__(
+        self,
+        cache: MappingCache,
+        reader: ClusterReader,
+        store: Store,
+        config: MappingCacheConfig,
+        flight: Callable[[Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
+        *,
+        clock: Clock = monotonic,
+    ) -> None:
+        self._cache = cache
+        self._reader = reader
+        self._store = store
+        self._config = config
+        self._flight = flight
+        self._clock = clock
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._asking = asyncio.Lock()
+        self._running: tuple[_Pass, asyncio.Task[None]] | None = None
+        self._passes: OrderedDict[str, _Pass] = OrderedDict()
+        self._passes_total = 0
+        self._generation: int | None = None
+        self._store_error: str | None = None
+        self._next_due_at: float | None = None
+        self._last_limited_at: float | None = None
+        # When the newest full pass that this process knows of, its own or another's, listed the cluster.
+        self._pass_at: float | None = None
+
+    async def ask(self, trigger: str, *, limited: bool = True) -> Answer:
+        """Start a full pass, or join the one that runs. `limited`: not more often than `MIN_REFRESH_INTERVAL`, across
+        processes.
+        """
+        # The lock makes asking atomic: between the rate limit (a wait for the store) and the start, nobody else may
+        # start one.
+        async with self._asking:
+            if self._running is not None:
+                return Answer(Outcome.JOINED, self._running[0].id)
+            lease: Lease | None = None
+            try:
+                taken = await self._store.lease(LEASE, self._holder, LEASE_TTL_SECONDS)
+                if not isinstance(taken, Lease):
+                    return Answer(Outcome.OVERLAP, retry_after_seconds=taken)
+                lease = taken
+                wait = await self._store.attempt(LEASE, self._config.min_refresh_interval) if limited else 0.0
+            except StoreUnavailable as error:
+                # Without the store each process looks after itself: an outage of the store must not stop refreshes.
+                self._note_store(error)
+                wait = self._local_wait() if limited else 0.0
+            if wait > 0:
+                if lease is not None:
+                    await self._give_back(lease)
+                return Answer(Outcome.RATE_LIMITED, retry_after_seconds=wait)
+            if limited:
+                self._last_limited_at = self._clock()
+            current = _Pass(secrets.token_hex(6), trigger, self._clock, now_utc(), self._clock())
+            task = self._flight(lambda: self._run(current, lease))
+            self._running = (current, task)
+            self._remember(current)
+            return Answer(Outcome.STARTED, current.id)
+
+    async def wait(self, refresh_id: str) -> RefreshReport:
+        """Wait for a refresh to end. Cancelling the waiter leaves the refresh alone. Raises `RefreshNotFound`."""
+        if self._running is not None and self._running[0].id == refresh_id:
+            await asyncio.wait([self._running[1]])
+        return self.report(refresh_id)
+
+    def report(self, refresh_id: str) -> RefreshReport:
+        """A refresh under way or one of the latest that ended. Raises `RefreshNotFound`."""
+        try:
+            return self._passes[refresh_id].report()
+        except KeyError:
+            raise RefreshNotFound(f"Only the latest {KEPT_REFRESHES} refreshes of this process are kept.") from None
+
+    def stats(self) -> RefreshStats:
+        ended = [known for known in self._passes.values() if known.ended is not None]
+        return RefreshStats(
+            running=self._running[0].report() if self._running is not None else None,
+            last=ended[-1].report() if ended else None,
+            next_refresh_in_seconds=None if self._next_due_at is None else max(0.0, self._next_due_at - self._clock()),
+            min_interval_seconds=self._config.min_refresh_interval,
+            passes_total=self._passes_total,
+            store_generation=self._generation,
+            store_error=self._store_error,
+        )
+
+    async def keep_fresh(self) -> None:
+        """Background task: warm start from the store, a first pass as soon as the cluster is there, then the schedule."""
+        await self._take_over()
+        retry = FIRST_WARM_UP_RETRY_SECONDS
+        while (due_in := self._due_in()) is not None:
+            if due_in > 0:
+                self._next_due_at = self._clock() + due_in
+                await asyncio.sleep(due_in)
+                continue  # another process may have published meanwhile
+            answer = await self.ask("schedule" if self._cache.warm else "warm-up", limited=False)
+            if answer.id is not None:
+                await self.wait(answer.id)
+            if self._due_in() == 0:  # it failed, or another process is at work
+                self._next_due_at = self._clock() + retry
+                await asyncio.sleep(retry)
+                retry = min(retry * 2, LONGEST_WARM_UP_RETRY_SECONDS)
+            else:
+                retry = FIRST_WARM_UP_RETRY_SECONDS
+        self._next_due_at = None
+
+    def _due_in(self) -> float | None:
+        """Seconds until the next scheduled pass; None when there won't be any."""
+        if self._pass_at is None:
+            return 0.0
+        if self._config.refresh_interval == 0:
+            return None
+        return max(0.0, self._pass_at + self._config.refresh_interval - self._clock())
+
+    async def follow_store(self) -> None:
+        """Background task: take over what other processes publish."""
+        while True:
+            await asyncio.sleep(STORE_POLL_SECONDS)
+            await self._take_over()
+
+    async def _take_over(self) -> None:
+        try:
+            generation = await self._store.generation()
+            if generation not in (0, self._generation):
+                loaded = await self._store.load(self._cache.snapshot.bodies.keys())
+                if loaded is not None:
+                    self._cache.apply_published(loaded.state)
+                    self._generation = loaded.generation
+                    pass_at = self._clock() - loaded.state.age_seconds
+                    self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)
+            self._store_error = None
+        except StoreUnavailable as error:
+            self._note_store(error)
+
+    async def _run(self, current: _Pass, lease: Lease | None) -> None:
+        renewal = None if lease is None else self._flight(lambda: self._renew(lease))
+        try:
+            await self._read_everything(current)
+            if lease is not None:
+                await self._publish(current, lease)
+        except EsassistantError as error:
+            current.outcome = Outcome.FAILED
+            current.error = error.detail
+        except Exception:
+            logger.exception("refresh %s failed in a way that nobody foresaw", current.id)
+            current.outcome = Outcome.FAILED
+            current.error = "An error in this server; its log has the details."
+        except asyncio.CancelledError:
+            current.outcome = Outcome.FAILED
+            current.error = "The server ended before the refresh was done."
+            raise
+        finally:
+            if renewal is not None:
+                renewal.cancel()
+            current.ended = self._clock()
+            self._passes_total += 1
+            self._running = None
+            log = logger.warning if current.outcome is Outcome.FAILED else logger.info
+            log(
+                "refresh %s (%s) %s in %.2f s: %d read, %d changed, %d removed, %d failed%s",
+                current.id,
+                current.trigger,
+                current.outcome.value,
+                current.ended - current.started,
+                current.read_total,
+                current.changed_total,
+                current.removed_total,
+                len(current.errors),
+                f" ({current.error})" if current.error else "",
+            )
+            if lease is not None:
+                await self._give_back(lease)
+
+    async def _read_everything(self, current: _Pass) -> None:
+        listed_at = self._clock()
+        requests_before = self._reader.requests_total
+        uuids, aliases = await self._list()
+        current.indices_total = len(uuids)
+        bodies: dict[str, bytes] = {}
+        waiting = batches(sorted(uuids), self._config.batch_size)
+
+        async def read_batches() -> None:
+            for names in waiting:
+                try:
+                    async with asyncio.timeout(self._config.fetch_timeout):
+                        read = await self._reader.mappings(names)
+                except TimeoutError:
+                    current.errors.update(dict.fromkeys(names, f"no answer within {self._config.fetch_timeout:g} s"))
+                except ClusterUnavailable as error:
+                    current.errors.update(dict.fromkeys(names, error.detail))
+                else:
+                    bodies.update(read)
+                    current.read_total = len(bodies)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(BATCHES_IN_FLIGHT):
+                group.create_task(read_batches())
+        self._pass_at = listed_at
+        changes = self._cache.apply_pass(bodies, uuids, aliases, failed=current.errors, listed_at=listed_at)
+        current.changed_total = changes.changed_total
+        current.removed_total = changes.removed_total
+        current.requests_total = self._reader.requests_total - requests_before
+        current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
+
+    async def _list(self) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+        try:
+            async with asyncio.timeout(self._config.indices_timeout):
+                return await self._reader.uuids(), await self._reader.aliases()
+        except TimeoutError:
+            raise ClusterUnavailable(
+                f"Elasticsearch did not list its indices within {self._config.indices_timeout:g} s.",
+                retry_after_seconds=5,
+            ) from None
+
+    async def _publish(self, current: _Pass, lease: Lease) -> None:
+        try:
+            assert self._pass_at is not None
+            state = to_publish(self._cache.snapshot, self._pass_at, self._clock())
+            self._generation = await self._store.publish(state, lease)
+            current.published = True
+            self._store_error = None
+        except StaleToken as error:
+            current.error = error.detail
+        except StoreUnavailable as error:
+            self._note_store(error)
+            current.error = error.detail
+
+    async def _renew(self, lease: Lease) -> None:
+        while True:
+            await asyncio.sleep(lease.ttl_seconds / 3)
+            try:
+                await self._store.lease(lease.name, self._holder, lease.ttl_seconds)
+            except StoreUnavailable as error:
+                self._note_store(error)
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            await self._store.release(lease)
+        except StoreUnavailable as error:
+            self._note_store(error)
+
+    def _local_wait(self) -> float:
+        if self._last_limited_at is None:
+            return 0.0
+        return self._last_limited_at + self._config.min_refresh_interval - self._clock()
+
+    def _note_store(self, error: StoreUnavailable) -> None:
+        if self._store_error is None:
+            logger.warning("%s Mappings are not shared between processes until it is back.", error.detail)
+        self._store_error = error.detail
+
+    def _remember(self, current: _Pass) -> None:
+        self._passes[current.id] = current
+        while len(self._passes) > KEPT_REFRESHES:
+            self._passes.popitem(last=False)

@@ -1,0 +1,133 @@
+"""The mapping cache's state: an immutable snapshot, replaced as a whole.
+
+One copy per distinct mapping: rolled-over indices share theirs, byte by byte (Elasticsearch renders equal mappings
+identically, keys sorted), so a thousand indices with nine mappings hold nine bodies.
+"""
+
+import enum
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from esassistant.store import StoredIndex, StoredState
+
+
+class Source(enum.Enum):
+    """Where an answer came from."""
+
+    MEMORY = "memory"
+    STORE = "store"
+    ELASTICSEARCH = "elasticsearch"
+
+
+def mapping_hash(body: bytes) -> str:
+    """The name under which a mapping's bytes are kept: 128 bits of BLAKE2b, in hex."""
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One index: its uuid (None: not known yet), the hash of its mapping, and the moment for which the cluster
+    confirmed it.
+
+    `confirmed_at` is on the monotonic clock of this process, taken before the confirming request was sent: ages are
+    never understated.
+    """
+
+    uuid: str | None
+    mapping_hash: str
+    confirmed_at: float
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that is known of the cluster's mappings at one moment. `aliases` holds data streams too. Never changed, only
+    replaced.
+    """
+
+    indices: Mapping[str, IndexEntry] = field(default_factory=lambda: MappingProxyType({}))
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    bodies: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
+
+    def resolve(self, name: str) -> tuple[str, ...] | None:
+        """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
+        if name in self.indices:
+            return (name,)
+        members = self.aliases.get(name)
+        if members is None or any(index not in self.indices for index in members):
+            return None
+        return members
+
+    @property
+    def body_bytes(self) -> int:
+        return sum(map(len, self.bodies.values()))
+
+    def changed(
+        self,
+        indices: Mapping[str, IndexEntry],
+        bodies: Mapping[str, bytes],
+        *,
+        removed: Iterable[str] = (),
+        aliases: Mapping[str, tuple[str, ...]] | None = None,
+        removed_aliases: Iterable[str] = (),
+    ) -> "Snapshot":
+        """A new snapshot with entries added or replaced and others gone; bodies that nothing refers to any more are
+        dropped.
+        """
+        merged = {**self.indices, **indices}
+        for name in removed:
+            merged.pop(name, None)
+        merged_aliases = {**self.aliases, **(aliases or {})}
+        for name in removed_aliases:
+            merged_aliases.pop(name, None)
+        used = {entry.mapping_hash for entry in merged.values()}
+        known = {**self.bodies, **bodies}
+        return Snapshot(
+            MappingProxyType(merged),
+            MappingProxyType(merged_aliases),
+            MappingProxyType({mapping_hash: known[mapping_hash] for mapping_hash in used}),
+        )
+
+
+def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapshot:
+    """The snapshot after taking over what another instance published. An entry that was confirmed later stays.
+
+    An index whose body is known on neither side is left out: it is a miss, and will be read from the cluster.
+    """
+    published_at = now - state.age_seconds
+    indices: dict[str, IndexEntry] = {}
+    for name, stored in state.indices.items():
+        if stored.mapping_hash not in state.bodies and stored.mapping_hash not in snapshot.bodies:
+            continue
+        confirmed_at = published_at if stored.age_seconds is None else now - stored.age_seconds
+        known = snapshot.indices.get(name)
+        if known is None or known.confirmed_at < confirmed_at:
+            indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE)
+    return snapshot.changed(
+        indices,
+        state.bodies,
+        removed=[
+            name
+            for name, known in snapshot.indices.items()
+            if name not in state.indices and known.confirmed_at < published_at
+        ],
+        aliases=state.aliases,
+        removed_aliases=[alias for alias in snapshot.aliases if alias not in state.aliases],
+    )
+
+
+def to_publish(snapshot: Snapshot, pass_at: float, now: float) -> StoredState:
+    """The snapshot as others may take it over, after a full pass that listed the cluster at `pass_at`."""
+    return StoredState(
+        age_seconds=now - pass_at,
+        indices={
+            name: StoredIndex(
+                entry.uuid, entry.mapping_hash, None if entry.confirmed_at >= pass_at else now - entry.confirmed_at
+            )
+            for name, entry in snapshot.indices.items()
+        },
+        aliases=snapshot.aliases,
+        bodies=snapshot.bodies,
+    )

@@ -1,0 +1,91 @@
+"""Reports of the mapping cache and its passes: frozen, in the shape that the API shows."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class Outcome(enum.Enum):
+    """How asking for a refresh ended, or how far it is. `overlap`: another process holds the lease and does the work."""
+
+    STARTED = "started"
+    JOINED = "joined"
+    RATE_LIMITED = "rate_limited"
+    OVERLAP = "overlap"
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class FailedIndex:
+    """An index whose mapping could not be read in a pass, and why."""
+
+    index: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshReport:
+    """One full pass over all mappings, under way or ended.
+
+    `indices_total` is None until the listing has arrived; `errors` are bounded, `failed_total` counts all. `published`:
+    whether other processes can take it over.
+    """
+
+    id: str
+    outcome: Outcome
+    trigger: str
+    started_at: datetime
+    duration_seconds: float
+    indices_total: int | None
+    read_total: int
+    changed_total: int
+    removed_total: int
+    failed_total: int
+    requests_total: int
+    published: bool
+    error: str | None
+    errors: tuple[FailedIndex, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """Answers since the start. `hit_ratio` (0 to 1, over `hits_total + misses_total`) is None before the first."""
+
+    hits_total: int
+    misses_total: int
+    stale_served_total: int
+    failures_total: int
+    hit_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReport:
+    """The mapping cache now. Ages are None while the cache has no snapshot or no index."""
+
+    warm: bool
+    indices: int
+    aliases: int
+    distinct_mappings: int
+    body_bytes: int
+    oldest_age_seconds: float | None
+    stale_indices: int
+    answers: CacheCounts
+    flights_total: int
+    shared_flights_total: int
+    remembered_failures_total: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshStats:
+    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off."""
+
+    running: RefreshReport | None
+    last: RefreshReport | None
+    next_refresh_in_seconds: float | None
+    min_interval_seconds: float
+    passes_total: int
+    store_generation: int | None
+    store_error: str | None

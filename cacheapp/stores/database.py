@@ -1,0 +1,229 @@
+"""The database store: mappings shared by way of Django's database, SQLite or any other.
+
+All work is done by one thread of the store's own: ORM calls would block the loop, and connections belong to threads.
+Times are the database's (`Now()`), so that the machines of a deployment need not agree on theirs.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, nullcontext
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, close_old_connections, connections, models, transaction
+from django.db.models import Max
+from django.db.models.functions import Coalesce, Now
+
+from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
+from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.store import Lease, Loaded, StoredIndex, StoredState
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DEADLINE_SECONDS = 20.0
+"""For one operation, waiting for earlier ones included. Above SQLite's own 5 s wait for a lock."""
+ROWS_AT_ONCE = 500
+PUBLISHED_ROW = 1
+
+
+class DatabaseStore:
+    """Implements `esassistant.store.Store`. Lives from `open_database_store()` to the end of its block."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._executor = executor
+
+    async def generation(self) -> int:
+        # One statement: without a transaction it takes no lock, however often all processes ask.
+        return await self._do(_generation, atomic=False)
+
+    async def load(self, known_hashes: Collection[str]) -> Loaded | None:
+        known = frozenset(known_hashes)
+        return await self._do(lambda: _load(known))
+
+    async def publish(self, state: StoredState, lease: Lease) -> int:
+        return await self._do(lambda: _publish(state, lease))
+
+    async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
+        return await self._do(lambda: _lease(name, holder, ttl_seconds))
+
+    async def release(self, lease: Lease) -> None:
+        await self._do(lambda: _release(lease))
+
+    async def attempt(self, name: str, interval_seconds: float) -> float:
+        return await self._do(lambda: _attempt(name, interval_seconds))
+
+    async def _do(self, function: Callable[[], T], *, atomic: bool = True) -> T:
+        def call() -> T:
+            close_old_connections()
+            try:
+                with transaction.atomic() if atomic else nullcontext():
+                    return function()
+            finally:
+                close_old_connections()
+
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"The database did not answer within {DEADLINE_SECONDS:g} s.", retry_after_seconds=5
+            ) from None
+        except DatabaseError as error:
+            logger.debug("the database store failed", exc_info=True)
+            raise StoreUnavailable(
+                f"The database store failed ({type(error).__name__}); is the database up, and has `manage.py migrate` been run?",
+                retry_after_seconds=5,
+            ) from error
+
+
+@asynccontextmanager
+async def open_database_store() -> AsyncIterator[DatabaseStore]:
+    """A store for the length of the block. Does no I/O until it is used; an absent database doesn't keep it from
+    opening.
+    """
+    executor = ThreadPoolExecutor(1, thread_name_prefix="database-store")
+    try:
+        yield DatabaseStore(executor)
+    finally:
+        # In the thread that opened them: connections belong to it.
+        await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
+        executor.shutdown(wait=False)
+
+
+def _now() -> datetime:
+    # An aggregate, as it gives a row on an empty table too.
+    now: datetime = LeaseRow.objects.aggregate(now=Coalesce(Max(Now()), Now()))["now"]
+    return now
+
+
+def _generation() -> int:
+    return Published.objects.filter(pk=PUBLISHED_ROW).values_list("generation", flat=True).first() or 0
+
+
+def _load(known_hashes: frozenset[str]) -> Loaded | None:
+    published = Published.objects.filter(pk=PUBLISHED_ROW).annotate(now=Now()).first()
+    if published is None:
+        return None
+    now: datetime = published.now
+    indices = {
+        name: StoredIndex(uuid, mapping_hash, None if confirmed_at is None else _seconds(now - confirmed_at))
+        for name, uuid, mapping_hash, confirmed_at in IndexMapping.objects.values_list(
+            "name", "uuid", "mapping_hash", "confirmed_at"
+        )
+    }
+    aliases = {name: tuple(members) for name, members in Alias.objects.values_list("name", "indices")}
+    lacking = [known for known in MappingBody.objects.values_list("pk", flat=True) if known not in known_hashes]
+    bodies = {
+        row.mapping_hash: bytes(row.body)
+        for start in range(0, len(lacking), ROWS_AT_ONCE)
+        for row in MappingBody.objects.filter(pk__in=lacking[start : start + ROWS_AT_ONCE])
+    }
+    state = StoredState(_seconds(now - published.confirmed_at), indices, aliases, bodies)
+    return Loaded(published.generation, state)
+
+
+def _publish(state: StoredState, lease: Lease) -> int:
+    # Locked for the length of the transaction: no later holder can come between this check and the commit.
+    if not LeaseRow.objects.select_for_update().filter(name=lease.name, token=lease.token).exists():
+        raise StaleToken("Another process took over the refresh lease; its result stands.")
+    now = _now()
+    _write_indices(state, now)
+    _write_aliases(state)
+    _write_bodies(state)
+    generation = _generation() + 1
+    Published.objects.update_or_create(
+        pk=PUBLISHED_ROW,
+        defaults={"generation": generation, "confirmed_at": now - timedelta(seconds=state.age_seconds)},
+    )
+    return generation
+
+
+def _write_indices(state: StoredState, now: datetime) -> None:
+    present = {
+        row[0]: row[1:] for row in IndexMapping.objects.values_list("name", "uuid", "mapping_hash", "confirmed_at")
+    }
+    changed = [
+        IndexMapping(
+            name=name,
+            uuid=stored.uuid,
+            mapping_hash=stored.mapping_hash,
+            confirmed_at=None if stored.age_seconds is None else now - timedelta(seconds=stored.age_seconds),
+        )
+        for name, stored in state.indices.items()
+        if stored.age_seconds is not None or present.get(name) != (stored.uuid, stored.mapping_hash, None)
+    ]
+    IndexMapping.objects.bulk_create(
+        changed,
+        batch_size=ROWS_AT_ONCE,
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["uuid", "mapping_hash", "confirmed_at"],
+    )
+    _delete(IndexMapping.objects, [name for name in present if name not in state.indices])
+
+
+def _write_aliases(state: StoredState) -> None:
+    present = {name: tuple(members) for name, members in Alias.objects.values_list("name", "indices")}
+    changed = [
+        Alias(name=name, indices=list(members))
+        for name, members in state.aliases.items()
+        if present.get(name) != members
+    ]
+    Alias.objects.bulk_create(
+        changed, batch_size=ROWS_AT_ONCE, update_conflicts=True, unique_fields=["name"], update_fields=["indices"]
+    )
+    _delete(Alias.objects, [name for name in present if name not in state.aliases])
+
+
+def _write_bodies(state: StoredState) -> None:
+    present = set(MappingBody.objects.values_list("pk", flat=True))
+    MappingBody.objects.bulk_create(
+        [MappingBody(mapping_hash=known, body=body) for known, body in state.bodies.items() if known not in present],
+        batch_size=ROWS_AT_ONCE,
+    )
+    used = {stored.mapping_hash for stored in state.indices.values()}
+    _delete(MappingBody.objects, [known for known in present if known not in used])
+
+
+def _delete(rows: models.Manager[Any], keys: list[str]) -> None:
+    for start in range(0, len(keys), ROWS_AT_ONCE):
+        rows.filter(pk__in=keys[start : start + ROWS_AT_ONCE]).delete()
+
+
+def _lease(name: str, holder: str, ttl_seconds: float) -> Lease | float:
+    now = _now()
+    row = LeaseRow.objects.select_for_update().filter(name=name).first()
+    if row is None:
+        row = LeaseRow(name=name, token=0, holder="", expires_at=now)
+    if row.holder != holder:
+        if row.expires_at > now:
+            return _seconds(row.expires_at - now)
+        row.token += 1
+        row.holder = holder
+    row.expires_at = now + timedelta(seconds=ttl_seconds)
+    row.save()
+    return Lease(name, row.token, ttl_seconds)
+
+
+def _release(lease: Lease) -> None:
+    LeaseRow.objects.filter(name=lease.name, token=lease.token).update(expires_at=Now(), holder="")
+
+
+def _attempt(name: str, interval_seconds: float) -> float:
+    now = _now()
+    row = Attempt.objects.select_for_update().filter(name=name).first()
+    if row is not None:
+        wait = interval_seconds - _seconds(now - row.at)
+        if wait > 0:
+            return wait
+    Attempt.objects.update_or_create(name=name, defaults={"at": now})
+    return 0.0
+
+
+def _seconds(delta: timedelta) -> float:
+    # The database's clock is a wall clock: if it was set back, an age is at least nothing.
+    return max(0.0, delta.total_seconds())

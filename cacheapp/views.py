@@ -1,0 +1,95 @@
+"""The mapping cache over HTTP. Views parse, call once, serialise."""
+
+import math
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from cacheapp.errors import RateLimited
+from cacheapp.mapping_cache import MappingAnswer, MappingCache
+from cacheapp.refresh import Refresher
+from cacheapp.stats import Outcome, RefreshReport
+from esassistant.api import api_view, json_response
+from esassistant.auth import require_token
+from esassistant.errors import BadRequest, ClusterUnavailable
+from esassistant.registry import registry
+
+
+@api_view("GET")
+async def mapping(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /api/mappings/{name}`: the mappings of an index, alias or data stream, as Elasticsearch renders them."""
+    cache: MappingCache = registry.get("mapping_cache")
+    return _mapping_response(request, await cache.get(name))
+
+
+@api_view("GET")
+async def cache_stats(_: HttpRequest) -> HttpResponse:
+    """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass."""
+    return json_response({"cache": registry.read("mapping_cache"), "refresh": registry.read("refresher")})
+
+
+@api_view("POST")
+async def refresh(request: HttpRequest) -> HttpResponse:
+    """`POST /api/cache/refresh`: start a full pass or join the one under way; `?wait=true` waits for it; `?index=`
+    reads one name.
+    """
+    require_token(request)
+    wait = _boolean(request, "wait")
+    if (index := request.GET.get("index")) is not None:
+        cache: MappingCache = registry.get("mapping_cache")
+        return _mapping_response(request, await cache.reread(index))
+    refresher: Refresher = registry.get("refresher")
+    answer = await refresher.ask("api")
+    if answer.id is None:
+        seconds = math.ceil(answer.retry_after_seconds or 0)
+        reason = (
+            "Another process refreshes"
+            if answer.outcome is Outcome.OVERLAP
+            else "The mappings were refreshed a moment ago"
+        )
+        raise RateLimited(f"{reason}; ask again in {seconds} s.", retry_after_seconds=answer.retry_after_seconds)
+    if wait:
+        return _result(await refresher.wait(answer.id))
+    location = reverse("cache-refresh-report", args=[answer.id])
+    response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
+    response["Location"] = location
+    return response
+
+
+@api_view("GET")
+async def refresh_report(_: HttpRequest, refresh_id: str) -> HttpResponse:
+    """`GET /api/cache/refresh/{id}`: progress and result of a refresh."""
+    refresher: Refresher = registry.get("refresher")
+    return json_response(refresher.report(refresh_id))
+
+
+def _result(report: RefreshReport) -> HttpResponse:
+    if report.outcome is Outcome.FAILED:
+        raise ClusterUnavailable(report.error or "The refresh failed.", retry_after_seconds=5)
+    return json_response(report)
+
+
+def _mapping_response(request: HttpRequest, answer: MappingAnswer) -> HttpResponse:
+    if _matches(request.headers.get("If-None-Match", ""), answer.etag):
+        response = HttpResponse(status=304)
+        del response["Content-Type"]
+    else:
+        response = HttpResponse(answer.body, content_type="application/json")
+    response["ETag"] = answer.etag
+    response["Age"] = str(int(answer.age_seconds))
+    response["Cache-Control"] = "no-cache"
+    response["X-Cache-State"] = answer.freshness.value
+    response["X-Cache-Source"] = answer.source.value
+    return response
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    candidates = (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
+    return any(candidate in ("*", etag) for candidate in candidates)
+
+
+def _boolean(request: HttpRequest, name: str) -> bool:
+    given = request.GET.get(name, "false").lower()
+    if given not in ("true", "false"):
+        raise BadRequest(f"Use {name}=true or {name}=false.")
+    return given == "true"

@@ -1,0 +1,225 @@
+"""The configuration: what can be set, and what is in force.
+
+`settings.py` reads the environment through a `Reader` into the frozen dataclasses below; all other code gets those. A
+`Reader` collects every bad value, so that one message names them all.
+"""
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+T = TypeVar("T")
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class Origin(enum.Enum):
+    """Where the value of a setting came from."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting in force. `repr` never shows the value of a secret."""
+
+    name: str
+    value: Any = field(repr=False)
+    default: Any = field(repr=False)
+    origin: Origin
+    secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchConfig:
+    """How Elasticsearch is reached. `urls` carry no credentials: those given inside a URL are moved to `username` and
+    `password`.
+
+    Times in seconds; `pool_maxsize` in connections per node.
+    """
+
+    urls: tuple[str, ...]
+    api_key: str = field(repr=False)
+    username: str
+    password: str = field(repr=False)
+    ca_certs: str
+    verify_certs: bool
+    pool_maxsize: int
+    request_timeout: float
+    connect_timeout: float
+    max_retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class MappingCacheConfig:
+    """How long mappings count as fresh, how they are read, and how often. Times in seconds.
+
+    `max_stale` is how long past `ttl` a mapping may still be answered, marked stale; 0: never.
+    """
+
+    ttl: float
+    max_stale: float
+    batch_size: int
+    fetch_timeout: float
+    indices_timeout: float
+    min_refresh_interval: float
+    refresh_interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """How often health is checked (`ttl`) and how long one check may take (`timeout`), in seconds."""
+
+    ttl: float
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set, as far as this project's own code uses it. Lives as long as the process."""
+
+    elasticsearch: ElasticsearchConfig
+    mapping_cache: MappingCacheConfig
+    health: HealthConfig
+    api_tokens: tuple[str, ...] = field(repr=False)
+    drain_seconds: float
+
+
+class BadSettings(ValueError):
+    """At least one setting has a value that can't be used; the message names each, and what it should be."""
+
+
+class Reader:
+    """Reads settings from mappings of names to texts, the strongest first, and remembers what it read.
+
+    An empty text counts as not set. After the last setting call `finish()`.
+    """
+
+    def __init__(self, sources: Sequence[tuple[Origin, Mapping[str, str]]]) -> None:
+        self._sources = sources
+        self.settings: dict[str, Setting] = {}
+        self.problems: list[str] = []
+
+    def finish(self) -> None:
+        """Raises `BadSettings` when any value so far was bad."""
+        if self.problems:
+            lines = "\n".join(f"  - {problem}" for problem in self.problems)
+            raise BadSettings(f"These settings can't be used (docs/settings.md describes each):\n{lines}")
+
+    def text(self, name: str, default: str = "", *, secret: bool = False) -> str:
+        return self._read(name, default, str, secret=secret)
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        def parse(raw: str) -> bool:
+            if (lowered := raw.lower()) in TRUE | FALSE:
+                return lowered in TRUE
+            raise ValueError("use true or false")
+
+        return self._read(name, default, parse)
+
+    def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
+        def parse(raw: str) -> int:
+            try:
+                value = int(raw)
+            except ValueError:
+                raise ValueError(f"use a whole number from {minimum} to {maximum}") from None
+            if not minimum <= value <= maximum:
+                raise ValueError(f"use a whole number from {minimum} to {maximum}")
+            return value
+
+        return self._read(name, default, parse)
+
+    def seconds(self, name: str, default: float, *, minimum: float, maximum: float = 7 * 86_400) -> float:
+        def parse(raw: str) -> float:
+            wanted = f"use a number of seconds from {minimum:g} to {maximum:g}"
+            try:
+                value = float(raw)
+            except ValueError:
+                raise ValueError(wanted) from None
+            if not minimum <= value <= maximum:  # also refuses nan
+                raise ValueError(wanted)
+            return value
+
+        return self._read(name, default, parse)
+
+    def words(self, name: str, default: tuple[str, ...] = (), *, secret: bool = False) -> tuple[str, ...]:
+        """A comma-separated list; blanks around the words and empty words are dropped."""
+        return self._read(name, default, _split, secret=secret)
+
+    def parsed(self, name: str, default: str, parse: Callable[[str], T], *, secret: bool = False) -> T:
+        """A text in a form of its own; `parse` raises `ValueError` whose message says what to write instead."""
+        try:
+            parsed_default = parse(default)
+        except ValueError as error:
+            raise AssertionError(f"the default of {name} is bad: {error}") from error
+        return self._read(name, parsed_default, parse, secret=secret)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Report a value that is bad for a reason its own parser can't see."""
+        self.problems.append(f"{name}: {reason}")
+
+    def _read(self, name: str, default: T, parse: Callable[[str], T], *, secret: bool = False) -> T:
+        origin, raw = self._raw(name)
+        value = default
+        if raw is not None:
+            try:
+                value = parse(raw)
+            except ValueError as error:
+                shown = "a value that is not shown" if secret else repr(raw[:80])
+                self.problems.append(f"{name}: got {shown}; {error}")
+        self.settings[name] = Setting(name, value, default, origin, secret)
+        return value
+
+    def _raw(self, name: str) -> tuple[Origin, str | None]:
+        for origin, source in self._sources:
+            if raw := source.get(name, "").strip():
+                return origin, raw
+        return Origin.DEFAULT, None
+
+
+def _split(raw: str) -> tuple[str, ...]:
+    return tuple(word for part in raw.split(",") if (word := part.strip()))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUrls:
+    """The nodes of one cluster, and the credentials that stood inside their URLs (the same for all, or none)."""
+
+    urls: tuple[str, ...]
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+def parse_node_urls(raw: str) -> NodeUrls:
+    """One or several comma-separated http(s) URLs, with or without credentials. Raises `ValueError` that says what to
+    write.
+    """
+    urls: list[str] = []
+    credentials: set[tuple[str, str]] = set()
+    for word in _split(raw):
+        try:
+            parts = urlsplit(word)
+            port = parts.port
+        except ValueError:
+            raise ValueError("a URL has a port that is not a number") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("use URLs such as https://es.example.org:9200, separated by commas")
+        if parts.query or parts.fragment:
+            raise ValueError("a URL here has no query and no fragment")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        port = port or (443 if parts.scheme == "https" else 9200)
+        urls.append(f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}")
+        credentials.add((unquote(parts.username or ""), unquote(parts.password or "")))
+    if not urls:
+        raise ValueError("name at least one URL")
+    if len({url.partition(":")[0] for url in urls}) > 1:
+        raise ValueError("use either http or https for all nodes")
+    if len(credentials) > 1:
+        raise ValueError("use the same credentials for all nodes")
+    username, password = credentials.pop()
+    return NodeUrls(tuple(urls), username, password)

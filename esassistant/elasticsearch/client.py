@@ -1,0 +1,135 @@
+"""Elasticsearch clients: one public per process and loop, and two of our own with connections apart from it.
+
+`elasticsearch` is for everybody's calls. The mapping cache and the health check have clients of their own, so that
+neither waits behind the other's calls or behind a full public pool.
+"""
+
+import ssl
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import elasticsearch
+from elastic_transport import Serializer, Urllib3HttpNode
+from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
+
+from esassistant.config import ElasticsearchConfig
+from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.retry import RetryPolicy
+from esassistant.elasticsearch.stats import PoolCounters, PoolReport
+from esassistant.elasticsearch.transport import Transport
+from esassistant.errors import ClusterUnavailable
+from esassistant.registry import Health, PingResult
+
+CACHE_CONNECTIONS = 8
+HEALTH_CONNECTIONS = 2
+
+
+class RawJson(Serializer):
+    """Leaves response bodies as the bytes they came in: the mapping cache never needs them as dicts."""
+
+    mimetype = "application/json"
+
+    def loads(self, data: bytes) -> bytes:
+        return data
+
+    def dumps(self, data: Any) -> bytes:  # noqa: ARG002
+        raise TypeError("this client sends no bodies")
+
+
+def new_client(
+    config: ElasticsearchConfig, *, connections: int, request_timeout: float, max_retries: int, raw: bool = False
+) -> AsyncElasticsearch:
+    """A client that does no I/O until its first call, and then belongs to that call's loop. The caller closes it.
+
+    `raw` leaves response bodies as bytes.
+    """
+    counters = PoolCounters(connections * len(config.urls))
+    extras = {EXTRAS: NodeExtras(config.connect_timeout, counters)}
+    context = _ssl_context(config)
+    nodes = [
+        url_to_node_config(url).replace(
+            connections_per_node=connections,
+            request_timeout=request_timeout,
+            http_compress=True,
+            ssl_context=context,
+            ssl_show_warn=False,
+            _extras=extras,
+        )
+        for url in config.urls
+    ]
+    options: dict[str, Any] = {"serializers": {"application/json": RawJson()}} if raw else {}
+    return AsyncElasticsearch(
+        nodes,
+        node_class=Node,
+        transport_class=cast("Any", partial(Transport, retry=RetryPolicy(max_retries), counters=counters)),
+        **_credentials(config),
+        **options,
+    )
+
+
+def report(client: AsyncElasticsearch) -> PoolReport:
+    """What one of our clients counted so far."""
+    return cast("Transport", client.transport).counters.report()
+
+
+def sync_client(config: ElasticsearchConfig) -> Elasticsearch:
+    """A plain synchronous client for commands that run outside any event loop. The caller closes it."""
+    context = _ssl_context(config)
+    nodes = [url_to_node_config(url).replace(ssl_context=context, ssl_show_warn=False) for url in config.urls]
+    return Elasticsearch(
+        nodes,
+        node_class=Urllib3HttpNode,
+        request_timeout=config.request_timeout,
+        **_credentials(config),
+    )
+
+
+def _credentials(config: ElasticsearchConfig) -> dict[str, Any]:
+    if config.api_key:
+        return {"api_key": config.api_key}
+    if config.username:
+        return {"basic_auth": (config.username, config.password)}
+    return {}
+
+
+def _ssl_context(config: ElasticsearchConfig) -> ssl.SSLContext | None:
+    if not config.urls[0].startswith("https:"):
+        return None
+    where = config.ca_certs or None
+    is_folder = where is not None and Path(where).is_dir()
+    context = ssl.create_default_context(cafile=None if is_folder else where, capath=where if is_folder else None)
+    if not config.verify_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
+    """What to tell a caller when a call failed: the kind of failure, never its raw text."""
+    if isinstance(error, elasticsearch.AuthenticationException):
+        return ClusterUnavailable("Elasticsearch refused our credentials (401).", retry_after_seconds=30)
+    if isinstance(error, elasticsearch.AuthorizationException):
+        return ClusterUnavailable("Elasticsearch denied the call to our credentials (403).", retry_after_seconds=30)
+    if isinstance(error, elasticsearch.ConnectionTimeout):
+        return ClusterUnavailable(f"Elasticsearch did not answer in time: {error.message}.", retry_after_seconds=5)
+    if isinstance(error, elasticsearch.SSLError):
+        return ClusterUnavailable("The TLS connection to Elasticsearch failed; check the CA.", retry_after_seconds=30)
+    if isinstance(error, TransportError):
+        return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
+    return ClusterUnavailable(f"Elasticsearch answered with status {error.status_code}.", retry_after_seconds=5)
+
+
+CLUSTER_HEALTH = {"green": Health.HEALTHY, "yellow": Health.DEGRADED, "red": Health.UNHEALTHY}
+
+
+async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
+    """Ask the cluster for its health. Never waits for a status; raises `ClusterUnavailable`."""
+    try:
+        answer = await client.cluster.health(filter_path="status,number_of_nodes,unassigned_shards")
+    except (ApiError, TransportError) as error:
+        raise unavailable(error) from error
+    status = str(answer["status"])
+    detail = None if status == "green" else f"cluster status {status}, {answer['unassigned_shards']} shards unassigned"
+    return PingResult(CLUSTER_HEALTH.get(status, Health.UNHEALTHY), detail)

@@ -1,0 +1,122 @@
+"""The lifespan: opens the registry when the server starts, closes it when the server ends, and drains in between.
+
+uvicorn closes its listeners the moment it gets a signal, before any load balancer could have noticed. So the first
+signal is held back: `/readyz` turns 503 while everything is still served, and after `drain_seconds` the signal goes on
+to the server. A second signal goes on at once. (Starlette's `Router.lifespan` is the model for the protocol.)
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from esassistant.registry import Registry, State
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PARENT_POLL_SECONDS = 1.0
+
+
+class Lifespan:
+    """ASGI wrapper around the whole application. Lives as long as the process."""
+
+    def __init__(self, app: ASGIApp, registry: Registry, drain_seconds: float) -> None:
+        self._app = app
+        self._registry = registry
+        self._drain_seconds = drain_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        opening = asyncio.current_task()
+        assert opening is not None
+        started = False
+        with self._held_back_signals(opening):
+            try:
+                async with self._registry.open():
+                    watch = asyncio.create_task(_end_with_parent(), name="lifespan:parent")
+                    started = True
+                    await send({"type": "lifespan.startup.complete"})
+                    try:
+                        await receive()  # lifespan.shutdown
+                    finally:
+                        watch.cancel()
+            except Exception as error:
+                logger.exception("the registry could not be %s", "closed" if started else "opened")
+                await send({"type": f"lifespan.{'shutdown' if started else 'startup'}.failed", "message": str(error)})
+            except asyncio.CancelledError:
+                if started:
+                    raise
+                await send({"type": "lifespan.startup.failed", "message": "ended by a signal while starting"})
+            else:
+                await send({"type": "lifespan.shutdown.complete"})
+
+    @contextmanager
+    def _held_back_signals(self, opening: asyncio.Task[Any]) -> Iterator[None]:
+        """Wrap the signal functions that the server set, for as long as the block lasts. Only the main thread has
+        signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        wrapped: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+        seen = 0
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            if callable(server := wrapped[number]):
+                server(number, frame)
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            # Runs between two bytecodes of the main thread: it may only note things and wake the loop.
+            nonlocal seen
+            seen += 1
+            loop.call_soon_threadsafe(hold_back if seen == 1 else pass_on, number, frame)
+
+        def hold_back(number: int, frame: FrameType | None) -> None:
+            if self._registry.state is State.OPENING:
+                opening.cancel()
+                pass_on(number, frame)
+                return
+            logger.info("draining for %.1f s: /readyz answers 503, requests are still served", self._drain_seconds)
+            self._registry.start_draining()
+            loop.call_later(self._drain_seconds, pass_on, number, frame)
+
+        for number in SIGNALS:
+            signal.signal(number, on_signal)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, wrapped[number])
+
+
+async def _end_with_parent() -> None:
+    """In a worker of several: end when the parent is gone, however it went; an orphan would keep the port and the
+    cluster busy.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    while os.getppid() == parent.pid:  # noqa: ASYNC110  (nothing tells of it but asking)
+        await asyncio.sleep(PARENT_POLL_SECONDS)
+    logger.error("the parent process is gone; this worker ends")
+    signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,124 @@
+"""`manage.py serve`: the production server."""
+
+import errno
+import os
+import socket
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+GRACE_SECONDS = 10
+"""How long requests under way may go on after draining."""
+WORKER_HEALTHCHECK_SECONDS = 30
+
+EXAMPLES = """examples:
+  manage.py serve
+  manage.py serve --host 0.0.0.0 --port 8080 --workers 4
+  manage.py serve --forwarded-allow-ips 10.0.0.7     behind a proxy at that address
+"""
+
+
+class Command(BaseCommand):
+    help = "Serve over HTTP: uvicorn with the settings that the registry, draining and several workers need."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        kwargs.update(epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter)
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+        parser.add_argument("--workers", type=int, default=1, help="number of processes (default: %(default)s)")
+        parser.add_argument(
+            "--forwarded-allow-ips",
+            metavar="ADDRESSES",
+            help="comma-separated addresses of proxies whose X-Forwarded-* headers are believed (default: none)",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        host, port, workers = options["host"], options["port"], options["workers"]
+        if workers < 1:
+            raise CommandError("--workers must be at least 1.")
+        self._say_if_migrations_are_due()
+        listener = _listen(host, port)
+        config = uvicorn.Config(
+            "esassistant.asgi:application",
+            host=host,
+            port=listener.getsockname()[1],
+            workers=workers,
+            lifespan="on",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_worker_healthcheck=WORKER_HEALTHCHECK_SECONDS,
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            reset_contextvars=True,
+            proxy_headers=options["forwarded_allow_ips"] is not None,
+            forwarded_allow_ips=options["forwarded_allow_ips"],
+        )
+        address = f"[{host}]" if ":" in host else host
+        self.stdout.write(
+            f"Serving on http://{address}:{config.port} with {workers} worker{'s' * (workers > 1)}. Ctrl-C ends it."
+        )
+        self.stdout.flush()
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings.SETTINGS_MODULE)
+        try:
+            if workers == 1:
+                server = uvicorn.Server(config)
+                server.run(sockets=[listener])
+                failed = not server.started
+            else:
+                supervisor = Multiprocess(config, sockets=[listener])
+                supervisor.run()
+                failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
+        except KeyboardInterrupt:
+            failed = False
+        finally:
+            listener.close()
+        if failed:
+            sys.exit(STARTUP_FAILURE)
+
+    def _say_if_migrations_are_due(self) -> None:
+        try:
+            executor = MigrationExecutor(connection)
+            due = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        except DatabaseError as error:
+            self.stderr.write(f"The database can't be read ({type(error).__name__}); serving without it.")
+        else:
+            if due:
+                self.stderr.write(
+                    f"{len(due)} migrations are due: run `manage.py migrate`. Until then nothing is shared or kept."
+                )
+        finally:
+            connection.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket; taken before anything starts, so that a taken port is said at once and plainly."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+    except socket.gaierror:
+        raise CommandError(f"{host!r} is not an address of this machine.") from None
+    listener = socket.socket(family, kind)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise CommandError(
+                f"Port {port} is taken. End what uses it (`ss -ltnp 'sport = :{port}'` names it) or give another --port."
+            ) from None
+        raise CommandError(f"Can't listen on {host}:{port}: {error.strerror}.") from None
+    listener.set_inheritable(True)
+    return listener

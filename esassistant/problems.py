@@ -1,0 +1,119 @@
+"""Errors as `application/problem+json` (RFC 9457), for every address that isn't a page for people."""
+
+import http
+import math
+import re
+import secrets
+from typing import Any, cast
+
+import msgspec
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from esassistant.errors import EsassistantError, MethodNotAllowed
+
+CONTENT_TYPE = "application/problem+json"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+EXPLANATIONS = {
+    400: "The request can't be understood as it was sent.",
+    403: "The request was refused. A change made from a browser session needs its CSRF token.",
+    404: "There is nothing at this address.",
+    405: "This address doesn't answer this method; the Allow header names those that it does.",
+    413: "The request is too large.",
+    500: "Something failed in this server. The log has the details under the request id.",
+}
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """The request's id: the one a proxy gave it, when that is harmless to repeat, else one of our own."""
+    request_id = getattr(request, "request_id", None)
+    if request_id is None:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request.request_id = request_id  # type: ignore[attr-defined]
+    return cast("str", request_id)
+
+
+def problem(
+    request: HttpRequest,
+    status: int,
+    detail: str,
+    *,
+    title: str | None = None,
+    retry_after_seconds: float | None = None,
+    **members: Any,
+) -> HttpResponse:
+    """A problem+json answer; `members` are further members of the object. `Retry-After` is rounded up to whole seconds."""
+    body = {
+        "type": "about:blank",
+        "title": title or http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id_of(request),
+        **members,
+    }
+    response = HttpResponse(msgspec.json.encode(body), status=status, content_type=CONTENT_TYPE)
+    response["Cache-Control"] = "no-store"
+    if retry_after_seconds is not None:
+        response["Retry-After"] = str(max(1, math.ceil(retry_after_seconds)))
+    return response
+
+
+def problem_of(request: HttpRequest, error: EsassistantError) -> HttpResponse:
+    """The answer that one of our own errors stands for."""
+    response = problem(
+        request, error.status, error.detail, title=error.title, retry_after_seconds=error.retry_after_seconds
+    )
+    if error.status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        response["Allow"] = ", ".join(error.allowed)
+    return response
+
+
+def already_logged(response: HttpResponse) -> HttpResponse:
+    """Keeps Django from logging a 4xx or 5xx as an error of this server: it is expected, and counted elsewhere."""
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  (Django has no public way)
+    return response
+
+
+def _is_for_people(request: HttpRequest) -> bool:
+    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+
+
+def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Replace Django's own error pages (404, 405, 500 and so on, under DEBUG too) unless a person in a browser asked."""
+    response["X-Request-ID"] = request_id_of(request)
+    if response.status_code < 400 or response.get("Content-Type") == CONTENT_TYPE or _is_for_people(request):
+        return response
+    status = response.status_code
+    replaced = problem(request, status, EXPLANATIONS.get(status, http.HTTPStatus(status).description))
+    for name in ("Allow", "X-Request-ID", "Retry-After"):
+        if name in response:
+            replaced[name] = response[name]
+    return replaced
+
+
+class ProblemMiddleware:
+    """Outermost middleware: gives each request its id and turns error pages into problems. Async as it stands: no
+    thread hop.
+    """
+
+    async_capable = True
+    sync_capable = True
+
+    def __init__(self, get_response: Any) -> None:
+        self._get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self._is_async:
+            return self._acall(request)
+        return _as_problem(request, self._get_response(request))
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        return _as_problem(request, await self._get_response(request))

@@ -1,0 +1,286 @@
+"""The process-wide registry of resources: Django's answer to FastAPI's `app.state`.
+
+Apps *declare* resources in `AppConfig.ready()`; the lifespan opens them in the order of their needs and closes them in
+reverse. An open registry belongs to one process and one event loop. Views reach a live resource by
+`registry.get(name)`; code in other threads (a sync view) reads immutable reports by `registry.read(name)`.
+"""
+
+import asyncio
+import enum
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from esassistant.errors import EsassistantError, RegistryNotOpen, UnknownResource, WrongLoop
+from esassistant.tasks import TaskReport, Tasks
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+OPEN_DEADLINE_SECONDS = 20.0
+CLOSE_DEADLINE_SECONDS = 5.0
+READ_DEADLINE_SECONDS = 2.0
+
+NOT_OPEN = (
+    "The resources of this process are not open. Serve with `manage.py serve`, or with an ASGI server whose lifespan "
+    "protocol is on; runserver and WSGI servers don't open them."
+)
+
+
+class State(enum.Enum):
+    """Where the registry is in its life."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    OPEN = "open"
+    DRAINING = "draining"
+    CLOSING = "closing"
+
+
+class Health(enum.Enum):
+    """How well a service does its job, worst last."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """What a ping found. `detail` is shown to operators: short, and free of secrets."""
+
+    health: Health
+    detail: str | None = None
+
+
+Factory = Callable[["Registry"], AbstractAsyncContextManager[Any]]
+Ping = Callable[[Any], Awaitable[PingResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The declaration of one resource. Immutable; made by `Registry.register`."""
+
+    name: str
+    factory: Factory
+    needs: tuple[str, ...] = ()
+    ping: Ping | None = None
+    critical: bool = False
+    stats: Callable[[Any], object] | None = None
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What exists only while the registry is open."""
+
+    loop: asyncio.AbstractEventLoop
+    pid: int
+    tasks: Tasks = field(default_factory=Tasks)
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class OpenFailed(EsassistantError):
+    """A resource could not be opened; the registry closed again what it had opened."""
+
+
+class Registry:
+    """Declarations of resources and, while open, the live resources.
+
+    The declarations live as long as the process. The live part lives from `open()` to the end of its block and can be
+    opened again.
+    """
+
+    def __init__(self) -> None:
+        self._declared: dict[str, Resource] = {}
+        self._opened: _Opened | None = None
+        self.state = State.CLOSED
+
+    def __repr__(self) -> str:
+        return f"<Registry {self.state.value}: {', '.join(self._declared) or 'nothing declared'}>"
+
+    def register(
+        self,
+        name: str,
+        factory: Factory,
+        *,
+        needs: tuple[str, ...] = (),
+        ping: Ping | None = None,
+        critical: bool = False,
+        stats: Callable[[Any], object] | None = None,
+    ) -> None:
+        """Declare a resource. Does no I/O; call it from `AppConfig.ready()`.
+
+        `factory` is called with the registry and gives an async context manager whose value is the resource; it must
+        not wait for a service that may be absent. `needs` names the resources it uses. `ping` is the health check of
+        the resource, awaited by the health monitor; `critical` makes a failure of it an outage. `stats` gives a frozen
+        dataclass for reports, and must not wait.
+        """
+        if name in self._declared:
+            raise ValueError(f"a resource named {name!r} is already registered")
+        self._declared[name] = Resource(name, factory, needs, ping, critical, stats)
+
+    def declared(self) -> tuple[Resource, ...]:
+        """All declarations, in the order they were made."""
+        return tuple(self._declared.values())
+
+    @asynccontextmanager
+    async def open(self, only: Iterable[str] | None = None) -> AsyncIterator["Registry"]:
+        """Open the resources (all, or `only` those named and what they need), and close them in reverse at the end of
+        the block.
+
+        Raises `OpenFailed` when one can't be opened in time; whatever was open by then is closed again.
+        """
+        if self.state is not State.CLOSED:
+            raise RuntimeError(f"the registry is {self.state.value}; it can be opened once at a time")
+        order = self._in_order_of_needs(self._declared if only is None else only)
+        self._opened = _Opened(asyncio.get_running_loop(), os.getpid())
+        self.state = State.OPENING
+        try:
+            async with AsyncExitStack() as stack:
+                for resource in order:
+                    await self._open_one(resource, self._opened, stack)
+                self.state = State.OPEN
+                try:
+                    yield self
+                finally:
+                    self.state = State.CLOSING
+        finally:
+            self._opened = None
+            self.state = State.CLOSED
+
+    async def _open_one(self, resource: Resource, opened: _Opened, stack: AsyncExitStack) -> None:
+        context = resource.factory(self)
+        try:
+            async with asyncio.timeout(OPEN_DEADLINE_SECONDS):
+                opened.values[resource.name] = await context.__aenter__()
+        except Exception as error:
+            reason = (
+                f"did not open within {OPEN_DEADLINE_SECONDS:.0f} s"
+                if isinstance(error, TimeoutError)
+                else "failed to open"
+            )
+            # A factory may have spawned tasks before it failed.
+            await opened.tasks.cancel(resource.name, CLOSE_DEADLINE_SECONDS)
+            raise OpenFailed(f"resource {resource.name} {reason}") from error
+
+        async def close() -> None:
+            await opened.tasks.cancel(resource.name, CLOSE_DEADLINE_SECONDS)
+            try:
+                async with asyncio.timeout(CLOSE_DEADLINE_SECONDS):
+                    await context.__aexit__(None, None, None)
+            except Exception:
+                # Isolated: one resource that fails to close must not keep the others open.
+                logger.exception("resource %s failed to close", resource.name)
+            finally:
+                opened.values.pop(resource.name, None)
+
+        stack.push_async_callback(close)
+
+    def _in_order_of_needs(self, names: Iterable[str]) -> list[Resource]:
+        order: dict[str, Resource] = {}
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                raise ValueError(f"resources need each other in a circle: {' → '.join((*path, name))}")
+            resource = self._declaration(name)
+            for need in resource.needs:
+                visit(need, (*path, name))
+            order.setdefault(name, resource)
+
+        for name in names:
+            visit(name, ())
+        return list(order.values())
+
+    def _declaration(self, name: str) -> Resource:
+        try:
+            return self._declared[name]
+        except KeyError:
+            known = ", ".join(self._declared) or "none"
+            raise UnknownResource(f"no resource named {name!r} is registered; registered are: {known}") from None
+
+    def _live(self) -> _Opened:
+        opened = self._opened
+        if opened is None or opened.pid != os.getpid():
+            raise RegistryNotOpen(NOT_OPEN)
+        return opened
+
+    def get(self, name: str) -> Any:
+        """The live resource. Only on the loop that opened the registry; elsewhere `WrongLoop` says what to do instead.
+
+        Raises `RegistryNotOpen`, `WrongLoop` or `UnknownResource`.
+        """
+        opened = self._live()
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not opened.loop:
+            raise WrongLoop(
+                f"resource {name!r} belongs to another event loop: use it from an `async def` view, or read its report by "
+                "`registry.read(name)`"
+            )
+        return self._value(opened, name)
+
+    def _value(self, opened: _Opened, name: str) -> Any:
+        if name not in opened.values:
+            self._declaration(name)
+            raise RegistryNotOpen(f"resource {name!r} is not open (the registry is {self.state.value})")
+        return opened.values[name]
+
+    def read(self, name: str) -> Any:
+        """An immutable report on a resource (what its `stats` gives), from any thread.
+
+        Computed on the registry's loop, so that the numbers belong together; another thread waits for it at most
+        `READ_DEADLINE_SECONDS`. Raises `RegistryNotOpen`, also when the loop doesn't answer in time.
+        """
+        opened = self._live()
+        resource = self._declaration(name)
+        stats = resource.stats
+        if stats is None:
+            raise UnknownResource(f"resource {name!r} gives no report")
+        return self._on_loop(opened, lambda: stats(self._value(opened, name)))
+
+    def tasks(self) -> tuple[TaskReport, ...]:
+        """Reports on all background tasks, from any thread."""
+        opened = self._live()
+        return self._on_loop(opened, opened.tasks.reports)
+
+    def _on_loop(self, opened: _Opened, function: Callable[[], T]) -> T:
+        try:
+            if asyncio.get_running_loop() is opened.loop:
+                return function()
+        except RuntimeError:
+            pass
+
+        async def call() -> T:
+            return function()
+
+        future = asyncio.run_coroutine_threadsafe(call(), opened.loop)
+        try:
+            return future.result(READ_DEADLINE_SECONDS)
+        except TimeoutError:
+            future.cancel()
+            raise RegistryNotOpen(
+                f"the event loop did not answer within {READ_DEADLINE_SECONDS:.0f} s", retry_after_seconds=1
+            ) from None
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], *, name: str, owner: str) -> asyncio.Task[None]:
+        """Start a supervised background task that ends when resource `owner` closes. See `Tasks.spawn`."""
+        return self._live().tasks.spawn(function, name=name, owner=owner)
+
+    def flight(self, function: Callable[[], Coroutine[Any, Any, T]], *, name: str, owner: str) -> asyncio.Task[T]:
+        """Start a one-time task that ends when resource `owner` closes at the latest. See `Tasks.flight`."""
+        return self._live().tasks.flight(function, name=name, owner=owner)
+
+    def start_draining(self) -> None:
+        """Say that this process is about to end: `/readyz` turns 503, everything else goes on."""
+        if self.state is State.OPEN:
+            self.state = State.DRAINING
+
+
+registry = Registry()
+"""The registry of this process."""

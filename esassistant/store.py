@@ -1,0 +1,86 @@
+"""The store protocol: how processes share mappings.
+
+One instance reads the cluster and publishes; all others take over what it published. Two backends implement it
+(cacheapp/stores/). Ages travel as seconds, measured by the store's clock at the moment of reading: instances need no
+common wall clock.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIndex:
+    """One index: its uuid (None: not known), the hash of its mapping, and how long ago the cluster confirmed it.
+
+    `age_seconds` None: when the state as a whole was confirmed. So a pass that found nothing new writes one row, not
+    one per index.
+    """
+
+    uuid: str | None
+    mapping_hash: str
+    age_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """All mappings of the cluster as one full pass found them, `age_seconds` ago. `bodies` may lack what the receiver
+    has.
+    """
+
+    age_seconds: float
+    indices: Mapping[str, StoredIndex]
+    aliases: Mapping[str, tuple[str, ...]]
+    bodies: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` gives: the published state, and the number of its generation."""
+
+    generation: int
+    state: StoredState
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do one thing until `ttl_seconds` after it was granted. A later grant of the same name has a larger
+    `token`.
+    """
+
+    name: str
+    token: int
+    ttl_seconds: float
+
+
+class Store(Protocol):
+    """Every method raises `StoreUnavailable` when the store can't be reached in time."""
+
+    async def generation(self) -> int:
+        """The number of the newest published state; 0: nothing was ever published."""
+        ...
+
+    async def load(self, known_hashes: Collection[str]) -> Loaded | None:
+        """The newest published state, without the bodies of `known_hashes`; None: nothing was ever published."""
+        ...
+
+    async def publish(self, state: StoredState, lease: Lease) -> int:
+        """Replace the shared state in one step and return its generation. Raises `StaleToken` when the lease was
+        overtaken.
+        """
+        ...
+
+    async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
+        """Take the lease, or renew it when `holder` has it. Else: the seconds until the present holder's runs out."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give the lease back early; a lease that was overtaken is left alone."""
+        ...
+
+    async def attempt(self, name: str, interval_seconds: float) -> float:
+        """Note an attempt and return 0; or, when the last noted one is less than `interval_seconds` ago, the seconds
+        still to wait.
+        """
+        ...

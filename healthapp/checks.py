@@ -1,0 +1,98 @@
+"""Health checks: one per resource with a ping, all concurrent, each under its own timeout."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from esassistant.clock import Clock, monotonic
+from esassistant.errors import EsassistantError
+from esassistant.registry import Health, PingResult, Registry, Resource
+
+logger = logging.getLogger(__name__)
+
+MAX_ERROR_CHARACTERS = 200
+CREDENTIALS_IN_URL = re.compile(r"(?<=//)[^/\s@]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One health check. `critical`: a failure makes the whole unhealthy; otherwise it only degrades. `timeout` in
+    seconds.
+    """
+
+    name: str
+    timeout: float
+    critical: bool
+    run: Callable[[], Awaitable[PingResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """What a check found: `error` is short and free of credentials, None when healthy."""
+
+    status: Health
+    latency_ms: float
+    critical: bool
+    error: str | None
+
+
+def checks_of(registry: Registry, timeout: float) -> tuple[Check, ...]:
+    """A check for each declared resource that has a ping."""
+    return tuple(
+        Check(resource.name, timeout, resource.critical, _ping(registry, resource))
+        for resource in registry.declared()
+        if resource.ping is not None
+    )
+
+
+def _ping(registry: Registry, resource: Resource) -> Callable[[], Awaitable[PingResult]]:
+    async def run() -> PingResult:
+        assert resource.ping is not None
+        return await resource.ping(registry.get(resource.name))
+
+    return run
+
+
+async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
+    """Run one check; whatever goes wrong in it becomes part of the report. Only cancellation passes through."""
+    started_at = clock()
+    try:
+        async with asyncio.timeout(check.timeout):
+            result = await check.run()
+    except TimeoutError:
+        result = PingResult(Health.UNHEALTHY, f"no answer within {check.timeout:g} s")
+    except EsassistantError as error:
+        result = PingResult(Health.UNHEALTHY, error.detail)
+    except Exception as error:
+        # A check by a user of this project may raise anything; its text may hold anything, so only its type is shown.
+        logger.warning("health check %s failed", check.name, exc_info=True)
+        result = PingResult(Health.UNHEALTHY, f"the check failed ({type(error).__name__})")
+    latency_ms = (clock() - started_at) * 1000
+    return ServiceReport(result.health, latency_ms, check.critical, scrub(result.detail))
+
+
+async def run_checks(checks: Iterable[Check], clock: Clock = monotonic) -> dict[str, ServiceReport]:
+    """Run all checks at once; as slow as the slowest."""
+    listed = tuple(checks)
+    reports = await asyncio.gather(*(run_check(check, clock) for check in listed))
+    return {check.name: report for check, report in zip(listed, reports, strict=True)}
+
+
+def overall(services: Iterable[ServiceReport]) -> Health:
+    """Unhealthy when something critical is; degraded when anything is less than healthy."""
+    listed = tuple(services)
+    if any(service.critical and service.status is Health.UNHEALTHY for service in listed):
+        return Health.UNHEALTHY
+    if any(service.status is not Health.HEALTHY for service in listed):
+        return Health.DEGRADED
+    return Health.HEALTHY
+
+
+def scrub(text: str | None) -> str | None:
+    """The text on one line, cut to `MAX_ERROR_CHARACTERS`, without credentials in URLs."""
+    if text is None:
+        return None
+    flat = CREDENTIALS_IN_URL.sub("", " ".join(text.split()))
+    return flat if len(flat) <= MAX_ERROR_CHARACTERS else flat[: MAX_ERROR_CHARACTERS - 1] + "…"

@@ -1,0 +1,74 @@
+"""The health monitor: runs all checks in the background, so that no request ever waits for one."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from esassistant.clock import Clock, monotonic, now_utc
+from esassistant.registry import Health
+from healthapp.checks import Check, ServiceReport, overall, run_checks
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """The outcome of one round of checks. `made_at` is on the monotonic clock of this process, `checked_at` for people."""
+
+    status: Health
+    checked_at: datetime
+    duration_ms: float
+    ttl_seconds: float
+    services: dict[str, ServiceReport]
+    made_at: float
+
+
+class HealthMonitor:
+    """Renews the report every `ttl` seconds. One per process, owned by the registry; belongs to its loop.
+
+    A report older than twice the TTL is never given out: whoever asks then waits for a new one, which all who wait
+    share.
+    """
+
+    def __init__(self, checks: Sequence[Check], ttl: float, *, clock: Clock = monotonic) -> None:
+        self._checks = checks
+        self._ttl = ttl
+        self._clock = clock
+        self._report: HealthReport | None = None
+        self._round = asyncio.Lock()
+
+    async def keep_checking(self) -> None:
+        """Background task: a round of checks per TTL, from start to start."""
+        while True:
+            started_at = self._clock()
+            async with self._round:
+                await self._check()
+            await asyncio.sleep(max(0.0, started_at + self._ttl - self._clock()))
+
+    async def report(self) -> HealthReport:
+        """The present report; waits only when there is none that is young enough."""
+        if (report := self.last()) is not None:
+            return report
+        async with self._round:
+            return self.last() or await self._check()
+
+    def last(self) -> HealthReport | None:
+        """The last report, or None when it is older than twice the TTL or there is none yet."""
+        report = self._report
+        return report if report is not None and self._clock() - report.made_at <= 2 * self._ttl else None
+
+    def age_seconds(self, report: HealthReport) -> float:
+        return self._clock() - report.made_at
+
+    async def _check(self) -> HealthReport:
+        made_at = self._clock()
+        checked_at = now_utc()
+        services = await run_checks(self._checks, self._clock)
+        self._report = HealthReport(
+            status=overall(services.values()),
+            checked_at=checked_at,
+            duration_ms=(self._clock() - made_at) * 1000,
+            ttl_seconds=self._ttl,
+            services=services,
+            made_at=made_at,
+        )
+        return self._report

@@ -1,0 +1,41 @@
+"""The performance report: the numbers that people tune by, from all resources that report."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from esassistant.elasticsearch.stats import PoolReport
+from esassistant.registry import Registry
+from esassistant.tasks import TaskReport
+from healthapp.recommendations import ENOUGH_REQUESTS, Recommendation, recommend
+
+POOLS = {"default": "elasticsearch", "cache": "elasticsearch_cache", "health": "elasticsearch_health"}
+"""Name in the report: resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceReport:
+    """Everything since this process opened its registry. `recommendations_note` says so when there is too little data
+    for any.
+    """
+
+    pools: dict[str, PoolReport]
+    mapping_cache: Any
+    refresh: Any
+    background_tasks: tuple[TaskReport, ...]
+    recommendations: tuple[Recommendation, ...]
+    recommendations_note: str | None
+
+
+def performance_report(registry: Registry) -> PerformanceReport:
+    """Put the report together from memory; asks no other service."""
+    pools = {name: registry.read(resource) for name, resource in POOLS.items()}
+    enough = any(pool.requests_total >= ENOUGH_REQUESTS for pool in pools.values())
+    note = None if enough else f"not enough data: no pool has made {ENOUGH_REQUESTS} requests yet"
+    return PerformanceReport(
+        pools=pools,
+        mapping_cache=registry.read("mapping_cache"),
+        refresh=registry.read("refresher"),
+        background_tasks=registry.tasks(),
+        recommendations=recommend(pools),
+        recommendations_note=note,
+    )

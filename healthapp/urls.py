@@ -1,0 +1,12 @@
+"""Addresses of health and performance. `/livez` and `/readyz` are answered earlier, by healthapp.probes."""
+
+from django.contrib import admin
+from django.urls import path
+
+from healthapp import views
+
+urlpatterns = [
+    path("api/health", views.health, name="health"),
+    path("api/performance", views.performance, name="performance"),
+    path("admin/status/", admin.site.admin_view(views.status), name="status"),
+]

@@ -1,0 +1,59 @@
+"""Health and performance over HTTP, and the status page."""
+
+import hashlib
+
+import msgspec
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from esassistant.api import api_view, json_response
+from esassistant.errors import EsassistantError
+from esassistant.problems import already_logged
+from esassistant.registry import Health, registry
+from healthapp.monitor import HealthMonitor, HealthReport
+from healthapp.performance import performance_report
+
+
+@api_view("GET")
+async def health(_: HttpRequest) -> HttpResponse:
+    """`GET /api/health`: the last report of the monitor; 503 only when unhealthy. The Age header says how old it is."""
+    monitor: HealthMonitor = registry.get("health")
+    report = await monitor.report()
+    body = _health_body(report)
+    response = HttpResponse(
+        body, content_type="application/json", status=503 if report.status is Health.UNHEALTHY else 200
+    )
+    response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    response["Age"] = str(int(monitor.age_seconds(report)))
+    response["Cache-Control"] = "no-cache"
+    return already_logged(response)
+
+
+def _health_body(report: HealthReport) -> bytes:
+    return msgspec.json.encode(
+        {
+            "status": report.status,
+            "checked_at": report.checked_at,
+            "duration_ms": round(report.duration_ms, 3),
+            "ttl_seconds": report.ttl_seconds,
+            "services": report.services,
+        }
+    )
+
+
+@api_view("GET")
+async def performance(_: HttpRequest) -> HttpResponse:
+    """`GET /api/performance`: pools, cache, passes, background tasks and what to tune."""
+    return json_response(performance_report(registry))
+
+
+def status(request: HttpRequest) -> HttpResponse:
+    """`GET /admin/status/`: the last reports for staff. Never waits for the cluster."""
+    context = {**admin.site.each_context(request), "title": "Status"}
+    try:
+        report: HealthReport | None = registry.read("health")
+        context |= {"health": report, "performance": performance_report(registry)}
+    except EsassistantError as error:
+        context["not_open"] = error.detail
+    return render(request, "healthapp/status.html", context)

@@ -1,0 +1,30 @@
+"""Settings for the tests: no `.env` of the developer's, a database in a folder that is thrown away, a node that each
+test names.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+_scratch = Path(os.environ.setdefault("ESASSISTANT_TEST_DIR", tempfile.mkdtemp(prefix="esassistant-test-")))
+
+for _name in [
+    name for name in os.environ if name.startswith(("ELASTICSEARCH_", "MAPPING_CACHE_", "HEALTH_", "ESASSISTANT_API"))
+]:
+    del os.environ[_name]
+os.environ.update(
+    ESASSISTANT_ENV_FILE=os.devnull,
+    SECRET_KEY="only-for-tests",
+    DEBUG="false",
+    ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
+    ESASSISTANT_API_TOKENS="test-token-0123456789",
+    DATABASE_URL=f"sqlite:///{_scratch / 'tests.sqlite3'}",
+    # Nothing listens there: a test that needs a cluster says which.
+    ELASTICSEARCH_URL="http://127.0.0.1:9",
+)
+
+from esassistant.settings import *  # noqa: E402, F403
+from esassistant.settings import DATABASES  # noqa: E402
+
+# A file: the store works in a thread of its own, which would not see an in-memory database.
+DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "tests.sqlite3")}
