@@ -56,6 +56,7 @@ def problem(
     }
     response = HttpResponse(msgspec.json.encode(body), status=status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"
+    response["Content-Length"] = str(len(response.content))
     if retry_after_seconds is not None:
         response["Retry-After"] = str(max(1, math.ceil(retry_after_seconds)))
     return response
@@ -89,11 +90,10 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     if response.status_code < 400 or response.get("Content-Type") == CONTENT_TYPE or _is_for_people(request):
         return response
     status = response.status_code
-    replaced = problem(request, status, EXPLANATIONS.get(status, http.HTTPStatus(status).description))
-    for name in ("Allow", "X-Request-ID", "Retry-After"):
-        if name in response:
-            replaced[name] = response[name]
-    return replaced
+    replacement = problem(request, status, EXPLANATIONS.get(status, http.HTTPStatus(status).description))
+    for name, value in response.headers.items():
+        replacement.headers.setdefault(name, value)
+    return replacement
 
 
 class ProblemMiddleware:

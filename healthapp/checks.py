@@ -69,7 +69,7 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
         # A check by a user of this project may raise anything; its text may hold anything, so only its type is shown.
         logger.warning("health check %s failed", check.name, exc_info=True)
         result = PingResult(Health.UNHEALTHY, f"the check failed ({type(error).__name__})")
-    latency_ms = (clock() - started_at) * 1000
+    latency_ms = round((clock() - started_at) * 1000, 3)
     return ServiceReport(result.health, latency_ms, check.critical, scrub(result.detail))
 
 

@@ -9,6 +9,8 @@ from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.registry import Health
 from healthapp.checks import Check, ServiceReport, overall, run_checks
 
+FIRST_RECHECK_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
@@ -37,12 +39,20 @@ class HealthMonitor:
         self._round = asyncio.Lock()
 
     async def keep_checking(self) -> None:
-        """Background task: a round of checks per TTL, from start to start."""
+        """Background task: a round of checks per TTL, from start to start; more often for a while after a change of
+        status.
+
+        What has just changed often changes again: a start that warms up, an outage that ends.
+        """
+        interval = 0.0
+        status: Health | None = None
         while True:
             started_at = self._clock()
             async with self._round:
-                await self._check()
-            await asyncio.sleep(max(0.0, started_at + self._ttl - self._clock()))
+                report = await self._check()
+            interval = min(self._ttl, FIRST_RECHECK_SECONDS if report.status is not status else 2 * interval)
+            status = report.status
+            await asyncio.sleep(max(0.0, started_at + interval - self._clock()))
 
     async def report(self) -> HealthReport:
         """The present report; waits only when there is none that is young enough."""
@@ -66,7 +76,7 @@ class HealthMonitor:
         self._report = HealthReport(
             status=overall(services.values()),
             checked_at=checked_at,
-            duration_ms=(self._clock() - made_at) * 1000,
+            duration_ms=round((self._clock() - made_at) * 1000, 3),
             ttl_seconds=self._ttl,
             services=services,
             made_at=made_at,

@@ -46,6 +46,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def _text(status: int, text: str) -> HttpResponse:
     response = HttpResponse(text + "\n", status=status, content_type="text/plain; charset=utf-8")
     response["Cache-Control"] = "no-store"
+    response["Content-Length"] = str(len(response.content))
     return response
 
 

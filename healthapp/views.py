@@ -35,7 +35,7 @@ def _health_body(report: HealthReport) -> bytes:
         {
             "status": report.status,
             "checked_at": report.checked_at,
-            "duration_ms": round(report.duration_ms, 3),
+            "duration_ms": report.duration_ms,
             "ttl_seconds": report.ttl_seconds,
             "services": report.services,
         }

@@ -115,15 +115,7 @@ class ThreadedServer:
     def refuse(self) -> None:
         """Refuses new connections and cuts the open ones."""
 
-        def refuse() -> None:
-            if self._listener is not None:
-                self._listener.close()
-                self._listener = None
-                # Bound but not listening: refuses, and nobody else can be given the port.
-                self._socket = self._bind()
-            self._cut_all()
-
-        self.call(refuse)
+        asyncio.run_coroutine_threadsafe(self._refuse(), self._loop).result(CONTROL_TIMEOUT_SECONDS)
 
     def accept(self) -> None:
         """Undoes `refuse`."""
@@ -146,12 +138,15 @@ class ThreadedServer:
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)
         self._connections_total += 1
+        if self._listener is None:
+            connection.reset()
 
     def closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
 
     def _bind(self) -> socket.socket:
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio sets TCP_NODELAY only where the protocol is named.
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((self.host, self.port))
@@ -167,6 +162,21 @@ class ThreadedServer:
                 lambda: Connection(self), sock=self._socket, ssl=self._ssl_context, backlog=BACKLOG
             )
 
+    async def _refuse(self) -> None:
+        if self._listener is not None:
+            await self._stop_listening()
+            # Bound but not listening: refuses, and nobody else can be given the port.
+            self._socket = self._bind()
+        self._cut_all()
+
+    async def _stop_listening(self) -> None:
+        if self._listener is not None:
+            # asyncio leaks a connection that it has accepted in this turn, if the listener is closed before the next.
+            self._loop.remove_reader(self._socket)
+            await _settle()
+            self._listener.close()
+            self._listener = None
+
     def _run(self, started: concurrent.futures.Future[None]) -> None:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(self._main(started))
@@ -181,8 +191,7 @@ class ThreadedServer:
         except OSError as error:
             started.set_exception(error)
         finally:
-            if self._listener is not None:
-                self._listener.close()
+            await self._stop_listening()
             self._socket.close()
             await self._close_all()
 
@@ -191,17 +200,19 @@ class ThreadedServer:
             connection.reset()
 
     async def _close_all(self) -> None:
-        # The loop takes some turns from accept() to the connection, and from abort() to the closed socket.
-        for _ in range(SETTLING_TURNS):
-            await asyncio.sleep(0)
         self._cut_all()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         if others:
             await asyncio.wait(others, timeout=CLOSE_TIMEOUT_SECONDS)
-        for _ in range(SETTLING_TURNS):
-            await asyncio.sleep(0)
+        await _settle()
+
+
+async def _settle() -> None:
+    """Lets the loop get from accept() to the connection, and from abort() to the closed socket."""
+    for _ in range(SETTLING_TURNS):
+        await asyncio.sleep(0)
 
 
 class TcpProxy(ThreadedServer):
