@@ -1,0 +1,33 @@
+# `make run` and `make test` set up what they need. `make help` lists everything.
+PYTHON ?= python3
+export PYTHON
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+run: ## serve on http://127.0.0.1:8000 with an embedded Elasticsearch and sample indices
+	@dev/setup.sh requirements.txt
+	@$(BIN)/python -m dev.run
+
+test: ## run all tests, on an Elasticsearch of their own
+	@dev/setup.sh requirements-dev.txt
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m dev.coverage_floor
+
+lint: ## check style and types
+	@dev/setup.sh requirements-dev.txt
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+format: ## format the code
+	@dev/setup.sh requirements-dev.txt
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that the other targets made, the .env and the database included
+	rm -rf .venv .cache .env esassistant.sqlite3* staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
