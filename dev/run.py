@@ -20,8 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 PORT = 8000
 
-ENV_FILE = """# Written by `make run` for trying things out; not for production. docs/settings.md describes every
-setting. DEBUG=true SECRET_KEY={secret_key} ESASSISTANT_API_TOKENS={token}
+ENV_FILE = """# Written by `make run`, for trying things out and not for production. docs/settings.md lists every setting.
+DEBUG=true
+SECRET_KEY={secret_key}
+ESASSISTANT_API_TOKENS={token}
 """
 
 WHAT_TO_TRY = """

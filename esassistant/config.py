@@ -5,6 +5,7 @@
 """
 
 import enum
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+ENV_LINE = re.compile(r"#|(export )?[A-Za-z_0-9]+=")
 
 
 class Origin(enum.Enum):
@@ -180,6 +182,12 @@ class Reader:
             if raw := source.get(name, "").strip():
                 return origin, raw
         return Origin.DEFAULT, None
+
+
+def bad_lines(text: str) -> list[int]:
+    """The numbers of those lines of a `.env` file that would be dropped silently."""
+    lines = enumerate(text.splitlines(), start=1)
+    return [number for number, line in lines if line and not ENV_LINE.match(line)]
 
 
 def _split(raw: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Order of strength: the process's environment, the file named by `ESASSISTANT_ENV
 told), the default. docs/settings.md describes each setting.
 """
 
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -20,6 +21,7 @@ from esassistant.config import (
     MappingCacheConfig,
     Origin,
     Reader,
+    bad_lines,
     parse_node_urls,
 )
 
@@ -34,9 +36,15 @@ class _EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
     ENVIRON: ClassVar[dict[str, str]] = {}
 
 
-_EnvFile.read_env(BASE_DIR / os.environ.get("ESASSISTANT_ENV_FILE", ".env"))
+_env_path = BASE_DIR / os.environ.get("ESASSISTANT_ENV_FILE", ".env")
+# It logs a line that it can't read as it stands, secrets included; such lines are reported below instead.
+logging.getLogger("environ.environ").setLevel(logging.ERROR)
+_EnvFile.read_env(_env_path)
 
 read = Reader([(Origin.ENVIRONMENT, os.environ), (Origin.FILE, _EnvFile.ENVIRON)])
+if _env_path.is_file():
+    for _number in bad_lines(_env_path.read_text()):
+        read.refuse(f"{_env_path.name}, line {_number}", "is neither NAME=value nor a comment")
 
 
 def _database(url: str) -> dict[str, Any]:
