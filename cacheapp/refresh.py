@@ -58,10 +58,10 @@ class _Pass:
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
 
-    def report(self, outcome: Outcome | None = None) -> RefreshReport:
+    def report(self) -> RefreshReport:
         return RefreshReport(
             id=self.id,
-            outcome=outcome or self.outcome,
+            outcome=Outcome.STARTED if self.ended is None else self.outcome,
             trigger=self.trigger,
             started_at=self.started_at,
             duration_seconds=(self.clock() if self.ended is None else self.ended) - self.started,
@@ -228,7 +228,9 @@ class Refresher:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:
             await self._read_everything(current)
-            if lease is not None:
+            if lease is None:
+                current.error = self._store_error
+            else:
                 await self._publish(current, lease)
         except EsassistantError as error:
             current.outcome = Outcome.FAILED

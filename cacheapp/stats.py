@@ -29,8 +29,8 @@ class FailedIndex:
 class RefreshReport:
     """One full pass over all mappings, under way or ended.
 
-    `indices_total` is None until the listing has arrived; `errors` are bounded, `failed_total` counts all. `published`:
-    whether other processes can take it over.
+    `indices_total` is None until the listing has arrived; `errors` are bounded, `failed_total` counts all. `error` says
+    why the pass failed, or why it was not published. `published`: whether other processes can take it over.
     """
 
     id: str

@@ -24,7 +24,10 @@ os.environ.update(
 )
 
 from esassistant.settings import *  # noqa: E402, F403
-from esassistant.settings import DATABASES  # noqa: E402
+from esassistant.settings import DATABASES, LOGGING  # noqa: E402
 
 # A file: the store works in a thread of its own, which would not see an in-memory database.
 DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "tests.sqlite3")}
+
+LOGGING["loggers"]["httpx"] = {"level": "WARNING"}
+LOGGING["loggers"]["elastic_transport.transport"] = {"level": "ERROR"}

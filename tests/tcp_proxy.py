@@ -114,7 +114,6 @@ class ThreadedServer:
 
     def refuse(self) -> None:
         """Refuses new connections and cuts the open ones."""
-
         asyncio.run_coroutine_threadsafe(self._refuse(), self._loop).result(CONTROL_TIMEOUT_SECONDS)
 
     def accept(self) -> None:
@@ -258,10 +257,10 @@ class TcpProxy(ThreadedServer):
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            writer.close()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            writer.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(BUFFER_BYTES):

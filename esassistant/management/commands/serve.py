@@ -1,14 +1,12 @@
 """`manage.py serve`: the production server."""
 
 import errno
-import os
 import socket
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
 import uvicorn
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -69,7 +67,6 @@ class Command(BaseCommand):
             f"Serving on http://{address}:{config.port} with {workers} worker{'s' * (workers > 1)}. Ctrl-C ends it."
         )
         self.stdout.flush()
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings.SETTINGS_MODULE)
         try:
             if workers == 1:
                 server = uvicorn.Server(config)

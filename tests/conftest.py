@@ -1,0 +1,33 @@
+"""What all tests share: one Elasticsearch node of their own, ended afterwards."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from dev.elasticsearch.node import Node
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A real node on a free port, with an empty data directory."""
+    # Without it, "delete everything" is refused.
+    settings = {"action.destructive_requires_name": "false"}
+    with Node(Path(tmp_path_factory.mktemp("elasticsearch")), settings=settings) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(node: Node) -> Iterator[Elasticsearch]:
+    """A client straight to the node, to arrange and to count; every index is gone afterwards."""
+    with Elasticsearch(node.url, request_timeout=30) as client:
+        yield client
+        client.indices.delete(index="*", expand_wildcards="all", ignore_unavailable=True)
+
+
+def route_calls(cluster: Elasticsearch, route: str) -> int:
+    """How often the node itself counted calls of `route`, such as `/{index}/_mapping/`. Absent until first used."""
+    answer = cluster.perform_request("GET", "/_nodes/stats/http", headers={"accept": "application/json"})
+    routes = (node["http"].get("routes", {}).get(route, {}) for node in answer.body["nodes"].values())
+    return sum(found.get("requests", {}).get("count", 0) for found in routes)

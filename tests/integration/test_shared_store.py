@@ -1,0 +1,82 @@
+"""What processes share: a command publishes, servers take over, a later server starts warm without the cluster."""
+
+import json
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from dev.elasticsearch.node import Node
+from tests.proxy import FaultProxy
+from tests.server import Server, manage, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_across_processes(node: Node, cluster: Elasticsearch) -> None:
+    """A command's pass is in a running server within 2 s, and in one that starts later with the cluster down."""
+    cluster.indices.create(index="shop", mappings={"properties": {"a": {"type": "date"}}})
+    with FaultProxy(node.url) as proxy:
+        with Server(proxy.url, MAPPING_CACHE_REFRESH_INTERVAL=0) as server:
+            wait_until(lambda: server.get("/readyz").status_code == 200, 10)
+            # From here on the server can learn of changes by the store alone.
+            proxy.refuse()
+            cluster.indices.put_mapping(index="shop", properties={"b": {"type": "date"}})
+            ended = manage("warm_cache", "--format", "json", elasticsearch_url=node.url)
+            assert ended.returncode == 0, ended.stderr
+            result = json.loads(ended.stdout)
+            assert (result["outcome"], result["published"], result["changed_total"]) == ("completed", True, 1)
+
+            def fields() -> set[str]:
+                return set(server.get("/api/mappings/shop").json()["shop"]["mappings"]["properties"])
+
+            wait_until(lambda: fields() == {"a", "b"}, 2)
+            assert server.get("/api/mappings/shop").headers["x-cache-source"] == "store"
+        with Server(proxy.url) as later:
+            wait_until(lambda: later.get("/readyz").status_code == 200, 5)
+            answer = later.get("/api/mappings/shop")
+            assert set(answer.json()["shop"]["mappings"]["properties"]) == {"a", "b"}
+            assert answer.headers["x-cache-source"] == "store"
+            assert int(answer.headers["age"]) >= 0
+
+
+def test_exit_codes(node: Node, cluster: Elasticsearch) -> None:
+    """0 completed, 75 within MIN_REFRESH_INTERVAL with the seconds left, 0 with --force, 1 without a cluster, 3
+    partial.
+    """
+    for name in ("good", "bad"):
+        cluster.indices.create(index=name)
+    assert manage("refresh_cache", elasticsearch_url=node.url).returncode == 0
+    limited = manage("refresh_cache", "--format", "json", elasticsearch_url=node.url)
+    assert limited.returncode == 75
+    assert 0 < json.loads(limited.stdout)["retry_after_seconds"] <= 60
+    assert manage("refresh_cache", "--force", elasticsearch_url=node.url).returncode == 0
+    down = manage("warm_cache", elasticsearch_url="http://127.0.0.1:9", ELASTICSEARCH_MAX_RETRIES=0)
+    assert down.returncode == 1
+    assert "could not be reached" in down.stdout
+    with FaultProxy(node.url) as proxy, proxy.fault(path="/bad/_mapping", status=500):
+        partial = manage("warm_cache", elasticsearch_url=proxy.url, MAPPING_CACHE_BATCH_SIZE=1)
+    assert partial.returncode == 3
+    assert "bad: " in partial.stdout
+    assert manage("warm_cache", "--nonsense", elasticsearch_url=node.url).returncode == 2
+
+
+def test_a_database_that_lacks_its_tables(node: Node, cluster: Elasticsearch, tmp_path: object) -> None:
+    """Without tables nothing can be published: the command says so, names the remedy and fails."""
+    ended = manage("warm_cache", elasticsearch_url=node.url, DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
+    assert ended.returncode == 1
+    assert "migrate" in ended.stdout
+
+
+def test_samples_load_once(node: Node, cluster: Elasticsearch) -> None:
+    """`load_samples` makes the indices with their documents, and leaves them alone the second time."""
+    first = manage("load_samples", elasticsearch_url=node.url)
+    assert first.returncode == 0, first.stderr
+    cluster.indices.refresh(index="*")
+    assert cluster.count(index="orders").body["count"] == 27
+    assert len(cluster.indices.get_alias(name="logs-web").body) == 6
+    second = manage("load_samples", elasticsearch_url=node.url)
+    assert second.returncode == 0
+    assert cluster.count(index="orders").body["count"] == 27
+    unreachable = manage("load_samples", elasticsearch_url="http://127.0.0.1:9")
+    assert unreachable.returncode == 1
+    assert "Can't reach Elasticsearch" in unreachable.stderr

@@ -1,0 +1,242 @@
+"""Stand-ins for what the apps lean on: a clock that the test moves, a cluster and a store in memory, a sleep that takes
+no time.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cacheapp.errors import MappingNotFound
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.reader import ClusterReader
+from cacheapp.refresh import Refresher
+from cacheapp.stats import Outcome, RefreshReport
+from esassistant.clock import Clock
+from esassistant.config import MappingCacheConfig
+from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
+from esassistant.store import Lease, Loaded, StoredState
+
+A_MAPPING = b'{"properties":{"a":{"type":"keyword"}}}'
+B_MAPPING = b'{"properties":{"b":{"type":"long"}}}'
+C_MAPPING = b'{"properties":{"c":{"type":"date"}}}'
+
+
+class FakeClock:
+    """A monotonic clock that stands still until the test advances it."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def cache_config(**changes: Any) -> MappingCacheConfig:
+    """A configuration whose times differ enough to be told apart."""
+    config = MappingCacheConfig(
+        ttl=10.0,
+        max_stale=50.0,
+        batch_size=2,
+        fetch_timeout=5.0,
+        indices_timeout=5.0,
+        min_refresh_interval=60.0,
+        refresh_interval=240.0,
+    )
+    return replace(config, **changes)
+
+
+def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+    """What the registry's `flight` does, without a registry."""
+    return asyncio.create_task(function())
+
+
+async def settle() -> None:
+    """Let every task that can go on do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class FakeReader(ClusterReader):
+    """A cluster in memory, as the reader shows it. `gate` cleared: reads wait. `failure`: raised by every call."""
+
+    def __init__(self, indices: Mapping[str, bytes] | None = None) -> None:
+        self.indices: dict[str, bytes] = dict(indices or {})
+        self.cluster_aliases: dict[str, tuple[str, ...]] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Exception | None = None
+        self.broken: dict[str, Exception] = {}
+        self.asked: list[str | tuple[str, ...]] = []
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.requests_total = 0
+
+    async def _arrive(self) -> None:
+        self.requests_total += 1
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        try:
+            await self.gate.wait()
+        finally:
+            self.in_flight -= 1
+        if self.failure is not None:
+            raise self.failure
+
+    async def mapping(self, name: str) -> dict[str, bytes]:
+        self.asked.append(name)
+        await self._arrive()
+        members = (name,) if name in self.indices else self.cluster_aliases.get(name)
+        if members is None:
+            raise MappingNotFound(f"There is no {name}.")
+        return {member: self.indices[member] for member in members}
+
+    async def mappings(self, names: Sequence[str]) -> dict[str, bytes]:
+        self.asked.append(tuple(names))
+        await self._arrive()
+        for name in names:
+            if name in self.broken:
+                raise self.broken[name]
+        return {name: self.indices[name] for name in names if name in self.indices}
+
+    async def uuids(self) -> dict[str, str]:
+        await self._arrive()
+        return {name: f"uuid-{name}" for name in self.indices}
+
+    async def aliases(self) -> dict[str, tuple[str, ...]]:
+        await self._arrive()
+        return dict(self.cluster_aliases)
+
+
+def no_answer() -> ClusterUnavailable:
+    return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
+
+
+class MemoryStore:
+    """`esassistant.store.Store` in memory. `down`: every call raises `StoreUnavailable`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.down = False
+        self.published: tuple[int, float, StoredState] | None = None
+        self.leases: dict[str, tuple[int, str, float]] = {}
+        self.attempts: dict[str, float] = {}
+        self.loads: list[frozenset[str]] = []
+
+    def _check(self) -> None:
+        if self.down:
+            raise StoreUnavailable("The store is down.")
+
+    async def generation(self) -> int:
+        self._check()
+        return 0 if self.published is None else self.published[0]
+
+    async def load(self, known_hashes: Collection[str]) -> Loaded | None:
+        self._check()
+        self.loads.append(frozenset(known_hashes))
+        if self.published is None:
+            return None
+        generation, at, state = self.published
+        passed = self.clock() - at
+        indices = {
+            name: stored if stored.age_seconds is None else replace(stored, age_seconds=stored.age_seconds + passed)
+            for name, stored in state.indices.items()
+        }
+        bodies = {known: body for known, body in state.bodies.items() if known not in known_hashes}
+        return Loaded(
+            generation, replace(state, age_seconds=state.age_seconds + passed, indices=indices, bodies=bodies)
+        )
+
+    async def publish(self, state: StoredState, lease: Lease) -> int:
+        self._check()
+        if self.leases.get(lease.name, (0, "", 0.0))[0] != lease.token:
+            raise StaleToken("Another process took over the refresh lease; its result stands.")
+        generation = 1 if self.published is None else self.published[0] + 1
+        before = {} if self.published is None else self.published[2].bodies
+        used = {stored.mapping_hash for stored in state.indices.values()}
+        bodies = {known: body for known, body in {**before, **state.bodies}.items() if known in used}
+        self.published = (generation, self.clock(), replace(state, bodies=bodies))
+        return generation
+
+    async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
+        self._check()
+        now = self.clock()
+        token, present, expires_at = self.leases.get(name, (0, "", now))
+        if present != holder:
+            if expires_at > now:
+                return expires_at - now
+            token += 1
+        self.leases[name] = (token, holder, now + ttl_seconds)
+        return Lease(name, token, ttl_seconds)
+
+    async def release(self, lease: Lease) -> None:
+        self._check()
+        if self.leases.get(lease.name, (0, "", 0.0))[0] == lease.token:
+            self.leases[lease.name] = (lease.token, "", self.clock())
+
+    async def attempt(self, name: str, interval_seconds: float) -> float:
+        self._check()
+        now = self.clock()
+        if name in self.attempts and (wait := self.attempts[name] + interval_seconds - now) > 0:
+            return wait
+        self.attempts[name] = now
+        return 0.0
+
+    def is_free(self, name: str) -> bool:
+        """Whether anybody could take the lease now."""
+        _, _, expires_at = self.leases.get(name, (0, "", self.clock()))
+        return expires_at <= self.clock()
+
+
+@dataclass
+class Instance:
+    """One process: its cache and refresher over a cluster and a store that it may share with others."""
+
+    reader: FakeReader
+    store: MemoryStore
+    clock: FakeClock
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = cache_config(**self.config)
+        self.cache = MappingCache(self.reader, config, spawn, clock=self.clock)
+        self.refresher = Refresher(self.cache, self.reader, self.store, config, spawn, clock=self.clock)
+
+    async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:
+        """A pass from asking to its end."""
+        answer = await self.refresher.ask(trigger, limited=limited)
+        assert answer.outcome is Outcome.STARTED
+        assert answer.id is not None
+        report = await self.refresher.wait(answer.id)
+        await settle()
+        return report
+
+
+class InstantAsyncio:
+    """Put in the place of a module's `asyncio`: `sleep` moves the clock instead of waiting, and is recorded.
+
+    After `limit` sleeps, and in every sleep of `endless_seconds`, the sleeper waits until it is cancelled.
+    """
+
+    def __init__(self, clock: FakeClock, limit: int, endless_seconds: float | None = None) -> None:
+        self.delays: list[float] = []
+        self.enough = asyncio.Event()
+        self._clock = clock
+        self._limit = limit
+        self._endless_seconds = endless_seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds == self._endless_seconds:
+            await asyncio.Event().wait()
+        self.delays.append(seconds)
+        if len(self.delays) >= self._limit:
+            self.enough.set()
+            await asyncio.Event().wait()
+        self._clock.advance(seconds)
+        await asyncio.sleep(0)

@@ -1,0 +1,214 @@
+"""Our Elasticsearch clients, as their callers see them."""
+
+import asyncio
+import base64
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import elasticsearch
+import pytest
+from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig, SerializationError
+from elasticsearch import ApiError, TransportError
+
+from esassistant.elasticsearch.client import new_client, ping_cluster, report, sync_client, unavailable
+from esassistant.errors import ClusterUnavailable
+from esassistant.registry import Health, PingResult
+from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
+from tests.unit.conftest import Certificate, elasticsearch_config
+
+NO_AUTHORIZATION = "none"
+CREDENTIALS = [
+    ({"api_key": "secret"}, "ApiKey secret"),
+    ({"username": "user", "password": "pass"}, f"Basic {base64.b64encode(b'user:pass').decode()}"),
+    ({}, NO_AUTHORIZATION),
+]
+
+
+def client_of(proxy: FaultProxy, *, raw: bool = False, max_retries: int = 0, **changes: Any) -> Any:
+    return new_client(
+        elasticsearch_config(proxy.url, **changes), connections=5, request_timeout=2, max_retries=max_retries, raw=raw
+    )
+
+
+def whoever_asks(proxy: FaultProxy) -> list[str]:
+    """The Authorization headers of the requests that the proxy answers with `{}`."""
+    seen: list[str] = []
+
+    def answer(request: ProxyRequest) -> ProxyResponse:
+        seen.append(request.headers.get("authorization", NO_AUTHORIZATION))
+        return ProxyResponse()
+
+    proxy.respond("", answer)
+    return seen
+
+
+@pytest.mark.parametrize(("changes", "header"), CREDENTIALS)
+async def test_credentials(stub: FaultProxy, changes: dict[str, Any], header: str) -> None:
+    """The API key, or user name and password, go with each request; without them there is no header."""
+    seen = whoever_asks(stub)
+    async with client_of(stub, **changes) as client:
+        await client.info()
+    assert seen == [header]
+
+
+@pytest.mark.parametrize(("changes", "header"), CREDENTIALS)
+def test_credentials_of_the_sync_client(stub: FaultProxy, changes: dict[str, Any], header: str) -> None:
+    """The synchronous client knows the same credentials."""
+    seen = whoever_asks(stub)
+    with sync_client(elasticsearch_config(stub.url, **changes)) as client:
+        client.info()
+    assert seen == [header]
+
+
+async def test_no_io_before_the_first_call(stub: FaultProxy) -> None:
+    """Making and closing a client connects to nothing."""
+    async with client_of(stub) as client:
+        assert report(client).max_connections == 5
+    assert stub.connections_total == 0
+
+
+async def test_report_and_retries(stub: FaultProxy) -> None:
+    """A client's report counts its own calls, retries included."""
+    stub.respond("", lambda _: ProxyResponse())
+    async with client_of(stub, max_retries=1) as client, client_of(stub) as other:
+        with stub.fault(status=503, times=1):
+            await client.info()
+        counted = report(client)
+        assert (counted.requests_total, counted.retries_total, counted.success_percent) == (2, 1, 50.0)
+        assert report(other).requests_total == 0
+
+
+async def test_another_node_stands_in(stub: FaultProxy) -> None:
+    """With one node of two down, a call that hits it is tried again on the other: no caller notices."""
+    stub.respond("", lambda _: ProxyResponse())
+    config = elasticsearch_config(stub.url)
+    with FaultProxy("http://127.0.0.1:9") as down:
+        down.refuse()
+        both = replace(config, urls=(down.url, stub.url))
+        async with new_client(both, connections=5, request_timeout=2, max_retries=1) as client:
+            for _ in range(4):
+                await client.info()
+            assert report(client).max_connections == 10
+            assert report(client).retries_total >= 1
+    assert stub.count() == 4
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/vnd.elasticsearch+json;compatible-with=8"])
+async def test_raw_bodies(stub: FaultProxy, kind: str) -> None:
+    """A raw client leaves bodies as the bytes that came; the usual one reads them."""
+    stub.respond("", lambda _: ProxyResponse(b'{"a" : 1}', headers={"content-type": kind}))
+    async with client_of(stub, raw=True) as raw, client_of(stub) as usual:
+        assert (await raw.indices.get_mapping()).body == b'{"a" : 1}'
+        assert (await usual.indices.get_mapping()).body == {"a": 1}
+
+
+async def test_a_raw_client_sends_no_bodies(stub: FaultProxy) -> None:
+    """What would send a body fails before it is sent."""
+    async with client_of(stub, raw=True) as client:
+        with pytest.raises((TypeError, SerializationError), match="sends no bodies"):
+            await client.search(index="logs", query={"match_all": {}})
+    assert stub.count() == 0
+
+
+@pytest.fixture
+def hashed_folder(certificate: Certificate, tmp_path: Path) -> Path:
+    """A folder of certificates as OpenSSL wants it: files named by their subject's hash."""
+    command = ["openssl", "x509", "-hash", "-noout", "-in", str(certificate.certificate)]
+    subject = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    (tmp_path / f"{subject}.0").write_bytes(certificate.certificate.read_bytes())
+    return tmp_path
+
+
+async def test_tls(certificate: Certificate, hashed_folder: Path) -> None:
+    """The CA comes from a file or a folder; without it the call fails, unless verification is off."""
+    with FaultProxy("http://127.0.0.1:9", ssl_context=certificate.server_context()) as proxy:
+        proxy.respond("", lambda _: ProxyResponse())
+        for changes in (
+            {"ca_certs": str(certificate.certificate)},
+            {"ca_certs": str(hashed_folder)},
+            {"verify_certs": False},
+        ):
+            async with client_of(proxy, **changes) as client:
+                await client.info()
+            with sync_client(elasticsearch_config(proxy.url, **changes)) as plain:
+                await asyncio.to_thread(plain.info)
+        assert proxy.count() == 6
+        async with client_of(proxy) as client:
+            with pytest.raises(ClusterUnavailable, match="check the CA"):
+                await ping_cluster(client)
+        assert proxy.count() == 6
+
+
+def meta(status: int) -> ApiResponseMeta:
+    return ApiResponseMeta(status, "1.1", HttpHeaders(), 0.1, NodeConfig("http", "es", 9200))
+
+
+@pytest.mark.parametrize(
+    ("error", "detail", "retry_after"),
+    [
+        (elasticsearch.AuthenticationException("secret", meta(401), {}), "refused our credentials (401)", 30),
+        (elasticsearch.AuthorizationException("secret", meta(403), {}), "denied the call to our credentials (403)", 30),
+        (elasticsearch.ConnectionTimeout("no answer within 5 s"), "in time: no answer within 5 s.", 5),
+        (elasticsearch.SSLError("secret"), "check the CA", 30),
+        (elasticsearch.ConnectionError("secret"), "could not be reached", 5),
+        (elasticsearch.SerializationError("secret"), "could not be re", 5),
+        (ApiError("secret", meta(503), {}), "answered with status 503", 5),
+        (elasticsearch.UnsupportedProductError("secret", meta(200), {}), "not Elasticsearch", 30),
+    ],
+)
+def test_unavailable(error: ApiError | TransportError, detail: str, retry_after: float) -> None:
+    """Each kind of failure is told in a sentence of its own, never with the raw text of the error."""
+    told = unavailable(error)
+    assert detail in told.detail
+    assert "secret" not in told.detail
+    assert (told.status, told.retry_after_seconds) == (503, retry_after)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("green", PingResult(Health.HEALTHY)),
+        ("yellow", PingResult(Health.DEGRADED, "cluster status yellow, 3 shards unassigned")),
+        ("red", PingResult(Health.UNHEALTHY, "cluster status red, 3 shards unassigned")),
+        ("mauve", PingResult(Health.UNHEALTHY, "cluster status mauve, 3 shards unassigned")),
+    ],
+)
+async def test_ping(stub: FaultProxy, status: str, expected: PingResult) -> None:
+    """The cluster's colour becomes its health, asked for in one small request that never waits for a colour."""
+    body = f'{{"status": "{status}", "number_of_nodes": 1, "unassigned_shards": {0 if status == "green" else 3}}}'
+    stub.respond("^/_cluster/health", lambda _: ProxyResponse(body))
+    async with client_of(stub) as client:
+        assert await ping_cluster(client) == expected
+    [exchange] = stub.requests
+    assert "wait_for" not in exchange.target
+    assert "filter_path=" in exchange.target
+
+
+@pytest.mark.parametrize(
+    ("fault", "detail"),
+    [
+        ({"status": 401}, "refused our credentials"),
+        ({"status": 403}, "denied the call"),
+        ({"status": 503}, "answered with status 503"),
+        ({"cut": True}, "could not be reached"),
+        ({"blackhole": True}, "no answer within 0.1 s"),
+    ],
+)
+async def test_ping_of_a_failing_cluster(stub: FaultProxy, fault: dict[str, Any], detail: str) -> None:
+    """A ping that fails says how, at once and after one attempt."""
+    product = {"headers": {"X-Elastic-Product": "Elasticsearch"}} if "status" in fault else {}
+    async with new_client(elasticsearch_config(stub.url), connections=1, request_timeout=0.1, max_retries=0) as client:
+        with stub.fault(**fault, **product), pytest.raises(ClusterUnavailable, match=detail) as caught:
+            await ping_cluster(client)
+    assert isinstance(caught.value.__cause__, ApiError | TransportError)
+    assert stub.count() == 1
+
+
+async def test_ping_of_something_else(stub: FaultProxy) -> None:
+    """A server that isn't Elasticsearch is told as such, instead of by its status 200."""
+    stub.respond("", lambda _: ProxyResponse(headers={"X-Elastic-Product": "Other"}))
+    async with client_of(stub) as client:
+        with pytest.raises(ClusterUnavailable, match="not Elasticsearch"):
+            await ping_cluster(client)

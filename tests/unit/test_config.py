@@ -1,0 +1,187 @@
+"""Settings are read from the strongest source, and every bad one is named at once."""
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esassistant.config import BadSettings, NodeUrls, Origin, Reader, Setting, parse_node_urls
+from tests.unit.conftest import elasticsearch_config
+
+SECRET = "hunter2-hunter2"
+
+
+def reader(**values: str) -> Reader:
+    return Reader([(Origin.ENVIRONMENT, values)])
+
+
+def test_the_strongest_source_wins() -> None:
+    """The first source that has a value gives it; an empty or blank text counts as not set."""
+    read = Reader([(Origin.ENVIRONMENT, {"A": "env", "B": "  "}), (Origin.FILE, {"A": "file", "B": " file ", "C": ""})])
+    assert [read.text(name, "default") for name in "ABCD"] == ["env", "file", "default", "default"]
+    assert [setting.origin for setting in read.settings.values()] == [
+        Origin.ENVIRONMENT,
+        Origin.FILE,
+        Origin.DEFAULT,
+        Origin.DEFAULT,
+    ]
+    read.finish()
+
+
+def test_what_was_read_is_remembered() -> None:
+    """Each setting keeps its value, default and origin, for commands that show what is in force."""
+    read = reader(A="7")
+    assert read.integer("A", 5, minimum=0, maximum=9) == 7
+    assert read.settings == {"A": Setting("A", 7, 5, Origin.ENVIRONMENT, secret=False)}
+
+
+def test_no_repr_shows_a_secret() -> None:
+    """Neither a setting, nor the URLs, nor the configuration shows a secret when it is printed."""
+    read = reader(A=SECRET)
+    read.text("A", secret=True)
+    shown = [
+        repr(read.settings["A"]),
+        repr(parse_node_urls(f"http://user:{SECRET}@es")),
+        repr(elasticsearch_config("http://es", api_key=SECRET, password=SECRET)),
+    ]
+    assert not [text for text in shown if SECRET in text]
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"), [("true", True), ("1", True), ("YES", True), ("On", True), ("0", False), ("no", False)]
+)
+def test_booleans(raw: str, value: bool) -> None:
+    """The usual words for yes and no are understood in any case, against either default."""
+    assert [reader(A=raw).boolean("A", default=default) for default in (True, False)] == [value, value]
+
+
+@given(st.integers(-1000, 1000), st.integers(-100, 100), st.integers(-100, 100))
+def test_integers_stay_in_bounds(value: int, minimum: int, maximum: int) -> None:
+    """A number within the bounds, bounds included, is taken; any other gives the default and is named."""
+    read = reader(A=str(value))
+    result = read.integer("A", 424_242, minimum=minimum, maximum=maximum)
+    accepted = minimum <= value <= maximum
+    assert (result, len(read.problems)) == ((value, 0) if accepted else (424_242, 1))
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_seconds_stay_in_bounds(value: float) -> None:
+    """The same for seconds: neither nan nor infinity gets through."""
+    read = reader(A=repr(value))
+    result = read.seconds("A", 5, minimum=0.1, maximum=60)
+    accepted = 0.1 <= value <= 60
+    assert (result, len(read.problems)) == ((value, 0) if accepted else (5, 1))
+
+
+@given(st.lists(st.text(st.characters(exclude_characters=",", exclude_categories=["Cs"]))))
+def test_words(parts: list[str]) -> None:
+    """A list is split at commas, without blanks around words and without empty words."""
+    words = tuple(part.strip() for part in parts if part.strip())
+    assert reader(A=",".join(parts)).words("A", ()) == words
+
+
+def test_unset_gives_the_default() -> None:
+    """Without a value each kind of setting gives its default, as it is."""
+    read = reader()
+    assert read.boolean("A", default=True) is True
+    assert read.integer("B", 5, minimum=10, maximum=20) == 5
+    assert read.seconds("C", 0.0, minimum=1) == 0.0
+    assert read.words("D", ("x", "y")) == ("x", "y")
+    assert read.parsed("E", "7", int) == 7
+    assert read.text("F") == ""
+    read.finish()
+
+
+def test_one_message_names_all_bad_values() -> None:
+    """The error lists every bad setting with what was given, cut short, and what to write; no good one is in it."""
+
+    def only_empty(raw: str) -> str:
+        if raw:
+            raise ValueError("leave it empty")
+        return raw
+
+    read = reader(A="maybe", B="eleven", C="11", D="soon", E="1e9", F="x" * 200, G="good")
+    read.boolean("A", default=False)
+    read.integer("B", 5, minimum=0, maximum=10)
+    read.integer("C", 5, minimum=0, maximum=10)
+    read.seconds("D", 5, minimum=0.5)
+    read.seconds("E", 5, minimum=0.5)
+    read.parsed("F", "", only_empty)
+    read.text("G")
+    read.refuse("H", "needs G")
+    with pytest.raises(BadSettings) as caught:
+        read.finish()
+    assert str(caught.value).splitlines()[1:] == [
+        "  - A: got 'maybe'; use true or false",
+        "  - B: got 'eleven'; use a whole number from 0 to 10",
+        "  - C: got '11'; use a whole number from 0 to 10",
+        "  - D: got 'soon'; use a number of seconds from 0.5 to 604800",
+        "  - E: got '1e9'; use a number of seconds from 0.5 to 604800",
+        f"  - F: got '{'x' * 80}'; leave it empty",
+        "  - H: needs G",
+    ]
+
+
+def test_a_bad_secret_is_not_shown() -> None:
+    """The message about a secret says what to write, never what was written."""
+    read = reader(A=f"ftp://user:{SECRET}@es", B=f"http://user:{SECRET}@es:port")
+    for name in "AB":
+        read.parsed(name, "http://es", parse_node_urls, secret=True)
+    with pytest.raises(BadSettings, match="got a value that is not shown; use URLs such as") as caught:
+        read.finish()
+    assert SECRET not in str(caught.value)
+
+
+def test_a_bad_default_is_our_own_mistake() -> None:
+    """A default that its own parser refuses is found at once, not by the first user without a value."""
+    with pytest.raises(AssertionError, match="the default of A is bad"):
+        reader(A="1").parsed("A", "one", int)
+
+
+@pytest.mark.parametrize(
+    ("raw", "urls"),
+    [
+        ("http://es", ("http://es:9200",)),
+        ("https://es", ("https://es:443",)),
+        ("HTTPS://ES.Example.org:9243/", ("https://es.example.org:9243",)),
+        ("http://[::1]:9201", ("http://[::1]:9201",)),
+        ("http://proxy/es/", ("http://proxy:9200/es",)),
+        (" http://a:1 , http://b:2,", ("http://a:1", "http://b:2")),
+    ],
+)
+def test_node_urls(raw: str, urls: tuple[str, ...]) -> None:
+    """URLs come out in one form: scheme and host in lower case, a port always, no slash at the end."""
+    assert parse_node_urls(raw) == NodeUrls(urls)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.text(st.characters(exclude_categories=["Cs"])))
+def test_credentials_move_out_of_the_url(username: str, password: str) -> None:
+    """Any percent-encoded credentials are decoded, and none stay in the URL."""
+    given_url = f"https://{quote(username, safe='')}:{quote(password, safe='')}@es:9200"
+    assert parse_node_urls(f"{given_url},{given_url}") == NodeUrls(("https://es:9200",) * 2, username, password)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("", "at least one"),
+        (" , ", "at least one"),
+        ("es:9200", "use URLs such as"),
+        ("ftp://es", "use URLs such as"),
+        ("http://", "use URLs such as"),
+        ("http://es:port", "port"),
+        ("http://es:70000", "port"),
+        ("http://es?pretty", "no query"),
+        ("http://es#top", "no query"),
+        ("http://a,https://b", "either http or https"),
+        ("http://u:p@a,http://b", "same credentials"),
+        ("http://u:p@a,http://u:q@b", "same credentials"),
+        ("http://[::1", "use URLs such as"),
+        ("http://es:0", "port"),
+    ],
+)
+def test_bad_node_urls(raw: str, reason: str) -> None:
+    """Each kind of bad URL gets a reason of its own."""
+    with pytest.raises(ValueError, match=reason):
+        parse_node_urls(raw)

@@ -1,0 +1,77 @@
+"""What the apps declare opens in order, without a cluster and whatever the database's state, and closes cleanly."""
+
+import asyncio
+
+import pytest
+
+import cacheapp.apps
+import esassistant.apps
+import healthapp.apps
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.refresh import Refresher
+from cacheapp.snapshot import mapping_hash
+from esassistant.registry import Health, Registry, registry
+from esassistant.store import StoredIndex, StoredState
+from healthapp.checks import checks_of, run_checks
+from healthapp.monitor import HealthMonitor
+from tests.unit.fakes import A_MAPPING
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def declared() -> Registry:
+    """A registry of its own with all that the project declares. Nothing listens where its cluster should be."""
+    declared = Registry()
+    for app in (esassistant.apps, cacheapp.apps, healthapp.apps):
+        app.declare(declared)
+    return declared
+
+
+def test_ready_declares_the_same(declared: Registry) -> None:
+    """The process's own registry has what the apps declare, by Django's start alone."""
+    assert {resource.name for resource in registry.declared()} == {resource.name for resource in declared.declared()}
+
+
+async def test_opens_without_cluster(declared: Registry) -> None:
+    """An absent cluster doesn't keep anything from opening; the background tasks run and end with the registry."""
+    async with asyncio.timeout(10):
+        async with declared.open():
+            assert isinstance(declared.get("mapping_cache"), MappingCache)
+            assert isinstance(declared.get("refresher"), Refresher)
+            assert isinstance(declared.get("health"), HealthMonitor)
+            assert {task.name for task in declared.tasks()} == {"keep-fresh", "follow-store", "keep-checking"}
+            assert all(task.running for task in declared.tasks())
+            await declared.get("health").report()
+            assert not declared.read("mapping_cache").warm
+
+
+async def test_commands_open_no_schedule(declared: Registry) -> None:
+    """The refresher opens without the tasks that would run passes by themselves; a pass then fails and says why."""
+    async with declared.open(only=["refresher"]):
+        assert declared.tasks() == ()
+        refresher: Refresher = declared.get("refresher")
+        answer = await refresher.ask("test", limited=False)
+        assert answer.id is not None
+        report = await refresher.wait(answer.id)
+        assert (report.outcome.value, report.error) == ("failed", "Elasticsearch could not be reached.")
+
+
+async def test_pings(declared: Registry) -> None:
+    """The cluster is critical; the store is healthy when it answers; the cache is degraded while cold or stale."""
+    async with declared.open(only=["elasticsearch", "mapping_cache", "store"]):
+        checks = checks_of(declared, 5.0)
+        cold = await run_checks(checks)
+        assert {check.name for check in checks if check.critical} == {"elasticsearch"}
+        assert cold["elasticsearch"].status is Health.UNHEALTHY
+        assert cold["store"].status is Health.HEALTHY
+        assert cold["mapping_cache"].status is Health.DEGRADED
+        assert "first pass" in (cold["mapping_cache"].error or "")
+        cache: MappingCache = declared.get("mapping_cache")
+        known = mapping_hash(A_MAPPING)
+        indices = {"fresh": StoredIndex("u", known, 1.0), "stale": StoredIndex("u", known, 3600.0)}
+        cache.apply_published(StoredState(0.0, indices, {}, {known: A_MAPPING}))
+        stale = (await run_checks(checks))["mapping_cache"]
+        assert (stale.status, stale.error) == (Health.DEGRADED, "1 of 2 mappings are stale")
+        cache.apply_published(StoredState(0.0, {"fresh": StoredIndex("u", known)}, {}, {known: A_MAPPING}))
+        assert (await run_checks(checks))["mapping_cache"].status is Health.HEALTHY

@@ -1,0 +1,172 @@
+"""The monitor: a report is never older than twice the TTL, and nobody checks twice at once."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from esassistant.registry import Health, PingResult
+from healthapp import monitor
+from healthapp.checks import Check
+from healthapp.monitor import HealthMonitor
+from tests.unit.fakes import FakeClock, InstantAsyncio, settle
+
+TTL = 30.0
+
+
+class Service:
+    """A service whose health the test sets; a check of it takes `seconds` of the fake clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.health = Health.HEALTHY
+        self.seconds = 0.0
+        self.checks = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.at_check: Callable[[int], None] = lambda _: None
+
+    async def run(self) -> PingResult:
+        self.checks += 1
+        self.at_check(self.checks)
+        await self.gate.wait()
+        self.clock.advance(self.seconds)
+        return PingResult(self.health, None if self.health is Health.HEALTHY else "why")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def service(clock: FakeClock) -> Service:
+    return Service(clock)
+
+
+@pytest.fixture
+def health(service: Service, clock: FakeClock) -> HealthMonitor:
+    return HealthMonitor([Check("service", 5.0, True, service.run)], TTL, clock=clock)
+
+
+async def test_report(health: HealthMonitor, service: Service, clock: FakeClock) -> None:
+    """The first who asks waits for a round; the report tells status, services, duration and TTL."""
+    assert health.last() is None
+    service.health = Health.UNHEALTHY
+    service.seconds = 0.25
+    report = await health.report()
+    assert (report.status, report.ttl_seconds, report.duration_ms) == (Health.UNHEALTHY, TTL, 250.0)
+    assert report.services["service"].error == "why"
+    assert report.checked_at.tzinfo is not None
+    # Its age counts from the start of the round: what a check found may have been so from then on.
+    assert health.age_seconds(report) == 0.25
+
+
+async def test_never_older_than_twice_ttl(health: HealthMonitor, service: Service, clock: FakeClock) -> None:
+    """Up to twice the TTL a report is given out again; after that nobody gets it, and whoever asks waits for a new one."""
+    first = await health.report()
+    clock.advance(2 * TTL)
+    assert await health.report() is first
+    assert health.last() is first
+    clock.advance(0.1)
+    assert health.last() is None
+    service.health = Health.UNHEALTHY
+    second = await health.report()
+    assert second.status is Health.UNHEALTHY
+    assert service.checks == 2
+
+
+async def test_waiters_share_a_round(health: HealthMonitor, service: Service) -> None:
+    """Many who find no report wait for one round; one who leaves, the one who began included, disturbs nobody."""
+    service.gate.clear()
+    callers = [asyncio.create_task(health.report()) for _ in range(20)]
+    await settle()
+    callers[5].cancel()
+    await settle()
+    service.gate.set()
+    reports = await asyncio.gather(*callers[:5], *callers[6:])
+    assert len({id(report) for report in reports}) == 1
+    assert service.checks == 1
+
+
+async def test_leader_may_leave(health: HealthMonitor, service: Service) -> None:
+    """When the caller whose round it is leaves, the others still get a report."""
+    service.gate.clear()
+    callers = [asyncio.create_task(health.report()) for _ in range(3)]
+    await settle()
+    callers[0].cancel()
+    service.gate.set()
+    assert (await callers[1]).status is Health.HEALTHY
+    assert await callers[2] is await callers[1]
+
+
+async def delays(health: HealthMonitor, clock: FakeClock, limit: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The first `limit` pauses of the background task."""
+    instant = InstantAsyncio(clock, limit)
+    monkeypatch.setattr(monitor, "asyncio", instant)
+    task: asyncio.Task[Any] = asyncio.create_task(health.keep_checking())
+    await asyncio.wait_for(instant.enough.wait(), 5)
+    task.cancel()
+    await asyncio.wait([task])
+    return instant.delays
+
+
+async def test_recheck_backs_off_to_ttl(
+    health: HealthMonitor, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the start the pauses grow from a second to the TTL, and stay there."""
+    assert await delays(health, clock, 8, monkeypatch) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+async def test_change_is_rechecked_soon(
+    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of status, in either direction, is followed by a second look after a second."""
+
+    def at_check(number: int) -> None:
+        service.health = Health.UNHEALTHY if number in (7, 8) else Health.HEALTHY
+
+    service.at_check = at_check
+    assert await delays(health, clock, 10, monkeypatch) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 1.0, 2.0, 1.0, 2.0]
+
+
+async def test_short_ttl_bounds_recheck(service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause is longer than the TTL, the first ones neither."""
+    health = HealthMonitor([Check("service", 5.0, True, service.run)], 0.5, clock=clock)
+    assert await delays(health, clock, 3, monkeypatch) == [0.5, 0.5, 0.5]
+
+
+async def test_rounds_start_by_the_clock(
+    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pauses count from start to start: a round's own time is taken off, and a round longer than its pause waits for
+    nothing.
+    """
+    service.seconds = 1.5
+    assert await delays(health, clock, 4, monkeypatch) == [0.0, 0.5, 2.5, 6.5]
+
+
+async def test_background_round_is_shared(
+    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks while the background task checks gets that round's report."""
+    service.gate.clear()
+    task = asyncio.create_task(health.keep_checking())
+    caller = asyncio.create_task(health.report())
+    await settle()
+    service.gate.set()
+    assert (await caller).status is Health.HEALTHY
+    assert service.checks == 1
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_checking_bridges_requests(
+    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the background task runs there is a report at any moment, so that no request waits."""
+    ages: list[bool] = []
+    service.at_check = lambda number: ages.append(number == 1 or health.last() is not None)
+    await delays(health, clock, 20, monkeypatch)
+    assert ages == [True] * 20

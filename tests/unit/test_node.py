@@ -1,0 +1,261 @@
+"""One node: it says which timeout ran out, compresses, counts, and gives its connections back."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from elastic_transport import ConnectionError as ElasticConnectionError
+from elastic_transport import ConnectionTimeout, HttpHeaders, TlsError
+from elastic_transport.client_utils import DEFAULT, DefaultType, url_to_node_config
+
+from esassistant.elasticsearch.node import COMPRESS_FROM_BYTES, EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.stats import PoolCounters
+from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
+from tests.unit.conftest import Certificate
+
+NewNode = Callable[..., Node]
+
+
+@pytest.fixture
+def counters() -> PoolCounters:
+    return PoolCounters(5)
+
+
+@pytest.fixture
+async def new_node(counters: PoolCounters) -> AsyncIterator[NewNode]:
+    """Makes nodes that are closed at the end of the test."""
+    async with AsyncExitStack() as stack:
+
+        def make(
+            url: str,
+            *,
+            connect_timeout: float = 2.0,
+            connections: int = 5,
+            request_timeout: float = 2.0,
+            **options: Any,
+        ) -> Node:
+            config = url_to_node_config(url).replace(
+                connections_per_node=connections,
+                request_timeout=request_timeout,
+                ssl_show_warn=False,
+                _extras={EXTRAS: NodeExtras(connect_timeout, counters)},
+                **options,
+            )
+            node = Node(config)
+            stack.push_async_callback(node.close)
+            return node
+
+        yield make
+
+
+@pytest.fixture
+def seen(stub: FaultProxy) -> list[ProxyRequest]:
+    """The requests that the cluster got; it answers each with `{}`."""
+    requests: list[ProxyRequest] = []
+
+    def answer(request: ProxyRequest) -> ProxyResponse:
+        requests.append(request)
+        return ProxyResponse()
+
+    stub.respond("", answer)
+    return requests
+
+
+async def test_an_answer(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """An answer comes with status, headers, body and duration, and is counted with its latency."""
+    stub.respond("", lambda _: ProxyResponse("moved", 301, {"Location": "/elsewhere"}))
+    meta, body = await new_node(stub.url).perform_request("GET", "/here")
+    assert (meta.status, meta.headers["location"], body) == (301, "/elsewhere", b"moved")
+    assert stub.count() == 1
+    report = counters.report()
+    assert (report.requests_total, report.failures_total, report.in_use) == (1, 1, 0)
+    assert report.latency_mean_seconds == report.latency_max_seconds == meta.duration > 0
+
+
+@pytest.mark.usefixtures("seen")
+async def test_connections_are_kept(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """Calls one after the other share a connection: one is created, the others reuse it."""
+    node = new_node(stub.url)
+    for _ in range(5):
+        await node.perform_request("GET", "/")
+    assert (counters.connections_created_total, counters.connections_reused_total) == (1, 4)
+    assert stub.connections_total == 1
+
+
+@pytest.mark.parametrize(
+    "target", ["/a%2Bb,c/_mapping?x=%20%2B", "/%3Clogs-%7Bnow%2Fd%7D%3E/_search", "/%C3%BC/_doc/1"]
+)
+async def test_the_target_arrives_as_it_is(
+    stub: FaultProxy, seen: list[ProxyRequest], new_node: NewNode, target: str
+) -> None:
+    """Nobody decodes or encodes a name on its way to the cluster."""
+    await new_node(stub.url).perform_request("GET", target)
+    assert [request.target for request in seen] == [target]
+
+
+@pytest.mark.parametrize(
+    ("size", "compress", "compressed"),
+    [
+        (COMPRESS_FROM_BYTES, True, True),
+        (COMPRESS_FROM_BYTES - 1, True, False),
+        (COMPRESS_FROM_BYTES, False, False),
+        (0, True, False),
+    ],
+)
+async def test_large_bodies_are_compressed(
+    stub: FaultProxy, seen: list[ProxyRequest], new_node: NewNode, size: int, compress: bool, compressed: bool
+) -> None:
+    """From a certain size on a request body travels compressed and says so; smaller ones travel as they are."""
+    body = b"x" * size
+    node = new_node(stub.url, http_compress=compress)
+    await node.perform_request("POST", "/", body=body, headers=HttpHeaders({"content-type": "text/plain"}))
+    [request] = seen
+    assert (request.headers.get("content-encoding") == "gzip") == compressed
+    assert (gzip.decompress(request.body) if compressed else request.body) == body
+    assert request.headers["content-type"] == "text/plain"
+    await node.perform_request("GET", "/")
+    assert "content-encoding" not in seen[1].headers
+
+
+async def test_compressed_answers_are_decoded(stub: FaultProxy, new_node: NewNode) -> None:
+    """Answers are asked for compressed, and arrive decoded."""
+    packed = gzip.compress(b"answer")
+    wanted: list[str | None] = []
+
+    def answer(request: ProxyRequest) -> ProxyResponse:
+        wanted.append(request.headers.get("accept-encoding"))
+        return ProxyResponse(packed, headers={"content-encoding": "gzip"})
+
+    stub.respond("", answer)
+    _, body = await new_node(stub.url, http_compress=True).perform_request("GET", "/")
+    assert (wanted, body) == (["gzip"], b"answer")
+
+
+@pytest.mark.parametrize(("own_timeout", "per_call"), [(0.05, DEFAULT), (2.0, 0.05)])
+async def test_request_timeout(
+    stub: FaultProxy, counters: PoolCounters, new_node: NewNode, own_timeout: float, per_call: DefaultType | float
+) -> None:
+    """A server that takes the request and says nothing is told apart from one that can't be reached."""
+    node = new_node(stub.url, request_timeout=own_timeout)
+    with stub.fault(blackhole=True), pytest.raises(ConnectionTimeout) as caught:
+        await node.perform_request("GET", "/", request_timeout=per_call)
+    assert caught.value.message == "no answer within 0.05 s"
+    report = counters.report()
+    assert (report.timeouts_total, report.failures_total, report.in_use, report.success_percent) == (1, 1, 0, 0.0)
+
+
+@pytest.mark.usefixtures("seen")
+async def test_no_request_timeout(stub: FaultProxy, new_node: NewNode) -> None:
+    """A call may ask for no timeout of its own: it then waits longer than the node's."""
+    with stub.fault(delay_seconds=0.1):
+        node = new_node(stub.url, request_timeout=0.05)
+        assert (await node.perform_request("GET", "/", request_timeout=None)).body == b"{}"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_connect_timeout(counters: PoolCounters, new_node: NewNode, scheme: str) -> None:
+    """A connection that isn't made in time, TLS included, ends at the connect timeout, long before the other one."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = []
+        if scheme == "http":  # a full queue: the kernel answers no further connection
+            for _ in range(2):
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(listener.getsockname())
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        context = ssl.create_default_context() if scheme == "https" else None
+        node = new_node(url, connect_timeout=0.05, request_timeout=5, ssl_context=context)
+        with pytest.raises(ConnectionTimeout) as caught:
+            await node.perform_request("GET", "/")
+        assert caught.value.message == "no connection within 0.05 s"
+        for occupant in waiting:
+            occupant.close()
+    assert (counters.timeouts_total, counters.failures_total, counters.in_use) == (1, 1, 0)
+    assert counters.connections_created_total == 0
+
+
+async def test_refused(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """A refused connection is a failure, but neither a timeout nor one of TLS."""
+    stub.refuse()
+    with pytest.raises(ElasticConnectionError) as caught:
+        await new_node(stub.url).perform_request("GET", "/")
+    assert type(caught.value) is ElasticConnectionError
+    assert caught.value.message
+    assert (counters.failures_total, counters.timeouts_total, counters.in_use) == (1, 0, 0)
+
+
+@pytest.mark.usefixtures("seen")
+@pytest.mark.parametrize("fault", [{"cut": True}, {"cut_after_bytes": 20}, {"cut_after_bytes": 100}])
+async def test_cut_off(stub: FaultProxy, counters: PoolCounters, new_node: NewNode, fault: dict[str, Any]) -> None:
+    """A connection that breaks before or within the answer is a failure, and the next call gets a new one."""
+    node = new_node(stub.url)
+    with stub.fault(**fault, times=1):
+        with pytest.raises(ElasticConnectionError) as caught:
+            await node.perform_request("GET", "/")
+        assert type(caught.value) is ElasticConnectionError
+        assert (await node.perform_request("GET", "/")).body == b"{}"
+    assert (counters.failures_total, counters.in_use, counters.connections_created_total) == (1, 0, 2)
+    assert counters.report().success_percent == 50.0
+
+
+async def test_whatever_fails_is_a_transport_error(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """A failure that nobody thought of is counted and named by its type: its text may hold anything."""
+    with pytest.raises(ElasticConnectionError) as caught:
+        await new_node(stub.url).perform_request("GET", "/", headers=HttpHeaders({"x": "a\r\nsecret: b"}))
+    assert caught.value.message == "ValueError"
+    assert (counters.failures_total, counters.in_use) == (1, 0)
+
+
+async def test_tls(certificate: Certificate, new_node: NewNode) -> None:
+    """A trusted certificate is accepted; an untrusted one is an error of TLS, neither a timeout nor a refusal."""
+    with FaultProxy("http://127.0.0.1:9", ssl_context=certificate.server_context()) as proxy:
+        proxy.respond("", lambda _: ProxyResponse("secure"))
+        trusting = ssl.create_default_context(cafile=str(certificate.certificate))
+        assert (await new_node(proxy.url, ssl_context=trusting).perform_request("GET", "/")).body == b"secure"
+        with pytest.raises(TlsError):
+            await new_node(proxy.url, ssl_context=ssl.create_default_context()).perform_request("GET", "/")
+
+
+async def test_a_cancelled_call_gives_its_place_back(
+    stub: FaultProxy, counters: PoolCounters, new_node: NewNode
+) -> None:
+    """A call that its caller gives up is in use while it waits and not after, and counts neither for nor against."""
+    with stub.fault(blackhole=True):
+        call = asyncio.create_task(new_node(stub.url, connections=1).perform_request("GET", "/"))
+        await stub.arrived()
+        assert (counters.in_use, counters.report().success_percent) == (1, None)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert (counters.in_use, counters.requests_total, counters.failures_total) == (0, 1, 0)
+    assert counters.report().success_percent is None
+
+
+@pytest.mark.usefixtures("seen")
+async def test_connections_are_bounded(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """Never more calls at once than connections; all calls are answered in the end."""
+    node = new_node(stub.url, connections=2)
+    with stub.fault(delay_seconds=0.02):
+        answers = await asyncio.gather(*(node.perform_request("GET", "/") for _ in range(10)))
+    assert [answer.meta.status for answer in answers] == [200] * 10
+    assert stub.max_in_flight == stub.connections_total == 2
+    assert counters.in_use == 0
+
+
+@pytest.mark.usefixtures("seen")
+async def test_more_connections_than_aiohttp_allows(stub: FaultProxy, new_node: NewNode) -> None:
+    """aiohttp's own limit of 100 connections doesn't apply."""
+    node = new_node(stub.url, connections=120)
+    with stub.fault(blackhole=True) as rule:
+        calls = [asyncio.create_task(node.perform_request("GET", "/")) for _ in range(120)]
+        await stub.arrived(count=120)
+        stub.remove(rule)
+        await asyncio.gather(*calls)
+    assert stub.max_in_flight == 120

@@ -1,0 +1,210 @@
+"""Errors are problem+json for programs, pages for people, and logged once."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import iscoroutinefunction
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.test import AsyncClient, Client, RequestFactory
+from django.urls import path
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, MethodNotAllowed, Unauthorized
+from esassistant.problems import REQUEST_ID, ProblemMiddleware, already_logged, problem, problem_of, request_id_of
+
+HTML = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
+
+
+def a_request(target: str = "/api/x", **headers: str) -> HttpRequest:
+    return RequestFactory().get(target, headers=headers)
+
+
+def through_middleware(request: HttpRequest, response: HttpResponseBase) -> HttpResponse:
+    answer = ProblemMiddleware(lambda _: response)(request)
+    assert isinstance(answer, HttpResponse)
+    return answer
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=80))
+def test_request_ids_are_harmless(given_id: str) -> None:
+    """A given id is taken over when it is short and plain; anything else is replaced, once per request."""
+    request = a_request(**{"X-Request-ID": given_id})
+    request_id = request_id_of(request)
+    assert REQUEST_ID.fullmatch(request_id)
+    assert request_id == given_id or not REQUEST_ID.fullmatch(given_id)
+    assert request_id_of(request) == request_id
+
+
+def test_made_up_request_ids_differ() -> None:
+    """Without an id from outside each request gets one of its own."""
+    assert len({request_id_of(a_request()) for _ in range(100)}) == 100
+
+
+def test_a_problem_has_all_its_members() -> None:
+    """A problem has RFC 9457's members, the request id, further members, and is never stored by a cache."""
+    response = problem(a_request(**{"X-Request-ID": "abc"}), 404, "No such index.", index="logs")
+    assert json.loads(response.content) == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "No such index.",
+        "request_id": "abc",
+        "index": "logs",
+    }
+    assert dict(response.items()) == {
+        "Content-Type": "application/problem+json",
+        "Cache-Control": "no-store",
+        "Content-Length": str(len(response.content)),
+    }
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0, "1"), (0.2, "1"), (1, "1"), (1.2, "2"), (30, "30")])
+def test_retry_after_is_rounded_up(seconds: float, header: str) -> None:
+    """Nobody is asked to come back too early, or at once."""
+    assert problem(a_request(), 503, "", retry_after_seconds=seconds)["Retry-After"] == header
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "title", "headers"),
+    [
+        (BadRequest("Send a name."), 400, "Bad request", {}),
+        (Unauthorized("Send a token."), 401, "Credentials needed", {"WWW-Authenticate": "Bearer"}),
+        (MethodNotAllowed(("GET", "HEAD")), 405, "Method not allowed", {"Allow": "GET, HEAD"}),
+        (ClusterUnavailable("x", retry_after_seconds=5), 503, "Elasticsearch unavailable", {"Retry-After": "5"}),
+    ],
+)
+def test_our_errors_as_problems(error: EsassistantError, status: int, title: str, headers: dict[str, str]) -> None:
+    """Each error shows the status, title and headers of its kind and its own detail."""
+    response = problem_of(a_request(), error)
+    body = json.loads(response.content)
+    assert (response.status_code, body["status"], body["title"], body["detail"]) == (status, status, title, str(error))
+    common = {"Content-Type", "Cache-Control", "Content-Length"}
+    assert {name: value for name, value in response.items() if name not in common} == headers
+
+
+@pytest.mark.parametrize(
+    ("target", "accept", "replaced"),
+    [("/api/x", "*/*", True), ("/api/x", HTML, True), ("/x", "*/*", True), ("/x", "", True), ("/admin/x", HTML, False)],
+)
+def test_pages_are_for_people(target: str, accept: str, replaced: bool) -> None:
+    """An error page stays a page for a person in a browser outside the API, and is a problem for all others."""
+    page = HttpResponse("<h1>Not Found</h1>", status=404)
+    response = through_middleware(a_request(target, Accept=accept), page)
+    assert (response is not page) == replaced
+    assert response.headers["Content-Type"].startswith("application/problem+json" if replaced else "text/html")
+
+
+@pytest.mark.parametrize("page", [HttpResponse("ok"), HttpResponse(status=304), problem(a_request(), 503, "mine")])
+def test_answers_and_problems_pass(page: HttpResponse) -> None:
+    """What is no error, or a problem already, passes as it is; each answer names its request."""
+    response = through_middleware(a_request(**{"X-Request-ID": "abc"}), page)
+    assert response is page
+    assert response["X-Request-ID"] == "abc"
+
+
+def test_a_problem_keeps_what_the_page_said() -> None:
+    """Headers and cookies of the page that a problem replaces are kept, its type and length are not."""
+    page = HttpResponseNotAllowed(["GET"], "<h1>a long page</h1>" * 100)
+    page["Content-Length"] = "2000"
+    page.set_cookie("csrftoken", "value")
+    response = through_middleware(a_request(), page)
+    assert (response.status_code, response["Allow"]) == (405, "GET")
+    assert response["Content-Length"] == str(len(response.content))
+    assert json.loads(response.content)["detail"].startswith("This address doesn't answer this method")
+    assert response.cookies["csrftoken"].value == "value"
+
+
+@pytest.mark.parametrize("status", [400, 404, 416, 422, 499, 500, 503, 599])
+def test_every_error_status_is_explained(status: int) -> None:
+    """Any status from 400 on becomes a problem with a title and a detail, also one that HTTP doesn't name."""
+    body = json.loads(through_middleware(a_request(), HttpResponse(status=status)).content)
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+
+
+def test_a_streamed_error_is_replaced() -> None:
+    """An error that would be streamed is replaced like any other."""
+    response = through_middleware(a_request(), StreamingHttpResponse(iter([b"<h1>"]), status=500))
+    assert json.loads(response.content)["status"] == 500
+
+
+async def test_the_middleware_is_async_as_it_stands() -> None:
+    """Under an async handler the middleware awaits it in the same task, without a thread."""
+    tasks: list[Any] = []
+
+    async def get_response(_: HttpRequest) -> HttpResponse:
+        tasks.append(asyncio.current_task())
+        return HttpResponse(status=404)
+
+    middleware = ProblemMiddleware(get_response)
+    assert iscoroutinefunction(middleware)
+    response = await middleware(a_request())
+    assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+    assert tasks == [asyncio.current_task()]
+    assert not iscoroutinefunction(ProblemMiddleware(lambda _: HttpResponse()))
+
+
+def crash(_: HttpRequest) -> HttpResponse:
+    raise ValueError("boom")
+
+
+def expected(request: HttpRequest) -> HttpResponse:
+    return already_logged(problem(request, 503, "The cluster is away."))
+
+
+urlpatterns = [path("api/crash", crash), path("api/expected", expected)]
+
+
+@pytest.fixture
+def logged(settings: Any) -> Iterator[list[logging.LogRecord]]:
+    """What Django logs about requests to this module's addresses."""
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    handler = Keep()
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = ["esassistant.problems.ProblemMiddleware"]
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+
+
+def test_a_crash_is_logged_once(logged: list[logging.LogRecord]) -> None:
+    """A view that crashes answers a problem and leaves one log record, the one with the traceback."""
+    response = Client(raise_request_exception=False).get("/api/crash")
+    assert (response.status_code, response["Content-Type"]) == (500, "application/problem+json")
+    assert b"boom" not in response.content
+    assert [record.exc_info is not None for record in logged] == [True]
+
+
+async def test_a_crash_is_logged_once_in_async(logged: list[logging.LogRecord]) -> None:
+    """The same under the async handler."""
+    response = await AsyncClient(raise_request_exception=False).get("/api/crash")
+    assert (response.status_code, response["Content-Type"]) == (500, "application/problem+json")
+    assert [record.exc_info is not None for record in logged] == [True]
+
+
+def test_what_is_expected_is_not_logged(logged: list[logging.LogRecord]) -> None:
+    """A 503 that is part of the service leaves no record of an error of this server."""
+    assert Client().get("/api/expected").status_code == 503
+    assert logged == []
+
+
+def test_unknown_addresses_are_problems(logged: list[logging.LogRecord], settings: Any) -> None:
+    """A 404 is a problem with and without DEBUG, whose own page would list all addresses; it is logged once."""
+    for debug in (False, True):
+        settings.DEBUG = debug
+        response = Client().get("/api/unheard")
+        assert json.loads(response.content)["detail"] == "There is nothing at this address."
+    assert len(logged) == 2

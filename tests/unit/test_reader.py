@@ -1,0 +1,180 @@
+"""The reader: what it asks the cluster, byte by byte, and what each kind of answer becomes."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import unquote
+
+import pytest
+from elasticsearch import AsyncElasticsearch
+
+from cacheapp.errors import MappingNotFound
+from cacheapp.reader import ClusterReader
+from esassistant.config import ElasticsearchConfig
+from esassistant.elasticsearch.client import new_client
+from esassistant.errors import ClusterUnavailable
+from tests.proxy import FaultProxy, ProxyResponse
+
+NOT_FOUND = json.dumps(
+    {"error": {"type": "index_not_found_exception", "reason": "no such index [gone]"}, "status": 404}
+)
+
+
+@pytest.fixture
+def cluster() -> Iterator[FaultProxy]:
+    """Answers only what a test tells it to: there is nothing behind it."""
+    with FaultProxy("http://127.0.0.1:9") as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def client(cluster: FaultProxy) -> AsyncIterator[AsyncElasticsearch]:
+    config = ElasticsearchConfig(
+        urls=(cluster.url,),
+        api_key="",
+        username="",
+        password="",
+        ca_certs="",
+        verify_certs=True,
+        pool_maxsize=2,
+        request_timeout=5.0,
+        connect_timeout=5.0,
+        max_retries=0,
+    )
+    async with new_client(config, connections=2, request_timeout=5.0, max_retries=0, raw=True) as client:
+        yield client
+
+
+@pytest.fixture
+def reader(client: AsyncElasticsearch) -> ClusterReader:
+    return ClusterReader(client, indices_timeout=5.0)
+
+
+def answer(cluster: FaultProxy, body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    cluster.stop_responding()
+    cluster.respond("", lambda _: ProxyResponse(body, status, headers or {}))
+
+
+def targets(cluster: FaultProxy) -> list[str]:
+    return [f"{exchange.method} {exchange.target}" for exchange in cluster.requests]
+
+
+async def test_mapping_is_split_unchanged(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """Each index's mapping comes out as the very bytes that the cluster sent; other members are left aside."""
+    answer(cluster, '{"a":{"mappings":{"b" :1, "a":"é"}},"b":{"warning":{},"mappings":{}}}')
+    assert await reader.mapping("both") == {"a": '{"b" :1, "a":"é"}'.encode(), "b": b"{}"}
+    assert targets(cluster) == ["GET /both/_mapping?expand_wildcards=all"]
+
+
+@pytest.mark.parametrize("name", ["logs-2026.01.01", "a%2fb", "a%2cb", "é", "a+b", "a&b=c;d", "...", "日本"])
+async def test_name_is_one_path_segment(cluster: FaultProxy, reader: ClusterReader, name: str) -> None:
+    """A name reaches the cluster as one path segment that decodes to it, whatever is between does to URLs."""
+    answer(cluster, "{}")
+    await reader.mapping(name)
+    (target,) = targets(cluster)
+    before, sent, after = target.split("/")
+    assert (before, after) == ("GET ", "_mapping?expand_wildcards=all")
+    assert unquote(sent) == name
+    assert "," not in sent
+
+
+async def test_several_names_in_one_request(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """A batch is one request, names apart by literal commas; an index that is absent from the answer is gone."""
+    answer(cluster, '{"a":{"mappings":{}}}')
+    assert await reader.mappings(["a", "gone", "é"]) == {"a": b"{}"}
+    assert targets(cluster) == ["GET /a,gone,%C3%A9/_mapping?expand_wildcards=all&ignore_unavailable=true"]
+
+
+async def test_empty_list_is_refused(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """No names must never become a request: it would read every mapping."""
+    with pytest.raises(ValueError, match="at least one"):
+        await reader.mappings([])
+    assert cluster.count() == 0
+    assert reader.requests_total == 0
+
+
+async def test_uuids(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """The uuid of every index, in one small request."""
+    answer(cluster, '{"a":{"settings":{"index.uuid":"u1"}},".hidden":{"settings":{"index.uuid":"u2"}}}')
+    assert await reader.uuids() == {"a": "u1", ".hidden": "u2"}
+    assert targets(cluster) == ["GET /_settings/index.uuid?flat_settings=true&expand_wildcards=all"]
+
+
+async def test_aliases_and_data_streams(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """Aliases and data streams both stand for their indices."""
+    resolved = {
+        "indices": [{"name": "a", "aliases": ["x"], "attributes": ["open"]}],
+        "aliases": [{"name": "x", "indices": ["a", "b"]}],
+        "data_streams": [{"name": "d", "backing_indices": [".ds-d-1"], "timestamp_field": "@timestamp"}],
+    }
+    answer(cluster, json.dumps(resolved))
+    assert await reader.aliases() == {"x": ("a", "b"), "d": (".ds-d-1",)}
+    assert targets(cluster) == ["GET /_resolve/index/*?expand_wildcards=all"]
+
+
+async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """404 to one name means that it doesn't exist."""
+    answer(cluster, NOT_FOUND, 404)
+    with pytest.raises(MappingNotFound, match="gone"):
+        await reader.mapping("gone")
+
+
+async def test_404_to_a_batch_is_no_answer(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """With `ignore_unavailable` 404 isn't expected: it must not pass for "all of them are deleted"."""
+    answer(cluster, NOT_FOUND, 404)
+    with pytest.raises(ClusterUnavailable, match="404"):
+        await reader.mappings(["a", "b"])
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+async def test_refusals_are_unavailable(cluster: FaultProxy, reader: ClusterReader, status: int) -> None:
+    """Every other status is `ClusterUnavailable` that names it, says when to come back and repeats none of the body."""
+    answer(cluster, json.dumps({"error": "sensitive text", "status": status}), status)
+    for call in (lambda: reader.mapping("a"), lambda: reader.mappings(["a"]), reader.uuids, reader.aliases):
+        with pytest.raises(ClusterUnavailable, match=str(status)) as caught:
+            await call()
+        assert "sensitive" not in caught.value.detail
+        assert caught.value.retry_after_seconds is not None
+
+
+async def test_no_connection_is_unavailable(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """A connection that breaks is `ClusterUnavailable`, and its request counts as sent."""
+    with cluster.fault(cut=True), pytest.raises(ClusterUnavailable, match="could not be reached"):
+        await reader.mapping("a")
+    assert reader.requests_total == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>login</html>",
+        b"[]",
+        b'{"a":{}}',
+        b'{"a":{"mappings":{"properties":',
+        b'{"\xff":{"mappings":{}}}',
+        b"null",
+        b"",
+    ],
+)
+async def test_garbage_is_unavailable(cluster: FaultProxy, reader: ClusterReader, body: bytes) -> None:
+    """An answer of 200 that isn't what was asked for is `ClusterUnavailable`, never an empty cluster."""
+    answer(cluster, body)
+    for call in (lambda: reader.mapping("a"), lambda: reader.mappings(["a"]), reader.uuids):
+        with pytest.raises(ClusterUnavailable):
+            await call()
+
+
+async def test_another_product_is_unavailable(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """A page of some proxy in between, of another content type, is no answer of Elasticsearch."""
+    answer(cluster, "<html>login</html>", headers={"Content-Type": "text/html", "X-Elastic-Product": ""})
+    with pytest.raises(ClusterUnavailable):
+        await reader.mapping("a")
+
+
+async def test_requests_are_counted(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """The reader's own count is that of the wire."""
+    answer(cluster, "{}")
+    await reader.mapping("a")
+    await reader.mappings(["a", "b"])
+    await reader.uuids()
+    await reader.aliases()
+    assert reader.requests_total == cluster.count() == 4

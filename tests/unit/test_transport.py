@@ -1,0 +1,133 @@
+"""The transport tries again exactly as often as its policy says, counted where the requests arrive."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from elastic_transport import ConnectionError as ElasticConnectionError
+from elastic_transport import ConnectionTimeout, SerializationError
+from elastic_transport.client_utils import url_to_node_config
+
+from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.retry import RetryPolicy
+from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.elasticsearch.transport import Transport
+from tests.proxy import FaultProxy, ProxyResponse
+
+NewTransport = Callable[..., Transport]
+
+
+@pytest.fixture
+async def new_transport(stub: FaultProxy) -> AsyncIterator[NewTransport]:
+    """Makes transports to the cluster, which answers `{}`; they are closed at the end of the test."""
+    stub.respond("", lambda _: ProxyResponse())
+    async with AsyncExitStack() as stack:
+
+        def make(max_retries: int = 0, base_seconds: float = 0.001, request_timeout: float = 2.0) -> Transport:
+            counters = PoolCounters(5)
+            config = url_to_node_config(stub.url).replace(
+                request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(2.0, counters)}
+            )
+            retry = RetryPolicy(max_retries, base_seconds, uniform=lambda _, high: high)
+            transport = Transport([config], node_class=Node, retry=retry, counters=counters)
+            stack.push_async_callback(transport.close)
+            return transport
+
+        yield make
+
+
+@pytest.mark.parametrize("max_retries", [0, 1, 3])
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_attempts_on_a_passing_status(
+    stub: FaultProxy, new_transport: NewTransport, max_retries: int, status: int
+) -> None:
+    """Exactly `max_retries` + 1 attempts, and the last answer is returned."""
+    transport = new_transport(max_retries)
+    with stub.fault(status=status):
+        response = await transport.perform_request("GET", "/")
+    assert response.meta.status == status
+    assert stub.count() == max_retries + 1
+    report = transport.counters.report()
+    assert (report.requests_total, report.retries_total, report.failures_total, report.in_use) == (
+        max_retries + 1,
+        max_retries,
+        max_retries + 1,
+        0,
+    )
+
+
+@pytest.mark.parametrize("max_retries", [0, 3])
+async def test_attempts_on_broken_connections(stub: FaultProxy, new_transport: NewTransport, max_retries: int) -> None:
+    """Exactly `max_retries` + 1 attempts, and then the error."""
+    transport = new_transport(max_retries)
+    with stub.fault(cut=True), pytest.raises(ElasticConnectionError):
+        await transport.perform_request("HEAD", "/")
+    assert stub.count() == max_retries + 1
+    assert transport.counters.retries_total == max_retries
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"cut": True}])
+async def test_retries_end_with_success(stub: FaultProxy, new_transport: NewTransport, fault: dict[str, Any]) -> None:
+    """After two failures the third attempt's answer is returned, and there is no fourth."""
+    with stub.fault(**fault, times=2):
+        response = await new_transport(3).perform_request("GET", "/")
+    assert (response.meta.status, response.body, stub.count()) == (200, {}, 3)
+
+
+async def test_a_timeout_is_not_tried_again(stub: FaultProxy, new_transport: NewTransport) -> None:
+    """One attempt on a timeout, however the caller asks: a hanging server would get ever more work."""
+    transport = new_transport(3, request_timeout=0.05)
+    with stub.fault(blackhole=True), pytest.raises(ConnectionTimeout):
+        await transport.perform_request("GET", "/", retry_on_timeout=True, max_retries=5)
+    assert (stub.count(), transport.counters.retries_total) == (1, 0)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_writes_are_not_tried_again(stub: FaultProxy, new_transport: NewTransport, method: str) -> None:
+    """One attempt for whatever may change something, on a passing status and on a broken connection."""
+    transport = new_transport(3)
+    with stub.fault(status=503):
+        assert (await transport.perform_request(method, "/")).meta.status == 503
+    with stub.fault(cut=True), pytest.raises(ElasticConnectionError):
+        await transport.perform_request(method, "/")
+    assert (stub.count(), transport.counters.retries_total) == (2, 0)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
+async def test_lasting_statuses_are_answers(stub: FaultProxy, new_transport: NewTransport, status: int) -> None:
+    """One attempt where another would get the same answer, even if the caller lists the status."""
+    with stub.fault(status=status):
+        response = await new_transport(3).perform_request("GET", "/", retry_on_status=(status,), max_retries=5)
+    assert (response.meta.status, stub.count()) == (status, 1)
+
+
+async def test_an_answer_that_cannot_be_read_is_not_tried_again(stub: FaultProxy, new_transport: NewTransport) -> None:
+    """A body that isn't what its type says is an error at once."""
+    with stub.fault(status=200, body="{"), pytest.raises(SerializationError):
+        await new_transport(3).perform_request("GET", "/")
+    assert stub.count() == 1
+
+
+@pytest.mark.parametrize(("retry_after", "attempts"), [("0", 4), ("3600", 1), ("Fri, 31 Dec 1999 23:59:59 GMT", 4)])
+async def test_retry_after(stub: FaultProxy, new_transport: NewTransport, retry_after: str, attempts: int) -> None:
+    """A server that wants to be left alone for long is; what can't be read doesn't change the retries."""
+    with stub.fault(status=429, headers={"Retry-After": retry_after}):
+        assert (await new_transport(3).perform_request("GET", "/")).meta.status == 429
+    assert stub.count() == attempts
+
+
+async def test_a_backoff_holds_nothing(stub: FaultProxy, new_transport: NewTransport) -> None:
+    """A call that waits before its next attempt has no connection in use, and can be cancelled."""
+    transport = new_transport(3, base_seconds=60)
+    with stub.fault(status=503):
+        call = asyncio.create_task(transport.perform_request("GET", "/"))
+        async with asyncio.timeout(2):
+            while transport.counters.retries_total == 0:  # noqa: ASYNC110  (counters have no event)
+                await asyncio.sleep(0.005)
+        assert transport.counters.in_use == 0
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert stub.count() == 1

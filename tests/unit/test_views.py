@@ -1,0 +1,288 @@
+"""The API's views through the whole of Django: with nothing open, and over stand-ins for cluster and store."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+import cacheapp.views
+import healthapp.views
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.refresh import Refresher
+from esassistant.asgi import application
+from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.registry import Health, PingResult, Registry
+from healthapp.checks import Check
+from healthapp.monitor import HealthMonitor
+from healthapp.performance import POOLS
+from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
+
+TOKEN = {"Authorization": "Bearer test-token-0123456789"}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield client
+
+
+class World:
+    """An open registry in the place of the process's own, over a cluster and a store in memory."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = MemoryStore(self.clock)
+        self.cluster = FakeReader({"a": A_MAPPING, "b": B_MAPPING})
+        self.cluster.cluster_aliases["both"] = ("a", "b")
+        self.instance = Instance(self.cluster, self.store, self.clock)
+        self.health = Health.HEALTHY
+        self.monitor = HealthMonitor([Check("elasticsearch", 5.0, True, self.ping)], 30.0, clock=self.clock)
+        self.pools = {resource: PoolCounters(8) for resource in POOLS.values()}
+        self.registry = Registry()
+        self.declare("mapping_cache", self.instance.cache, MappingCache.stats)
+        self.declare("refresher", self.instance.refresher, Refresher.stats)
+        self.declare("health", self.monitor, HealthMonitor.last)
+        for resource, counters in self.pools.items():
+            self.declare(resource, counters, PoolCounters.report)
+
+    def declare(self, name: str, value: Any, stats: Callable[[Any], object]) -> None:
+        @asynccontextmanager
+        async def factory(_: Registry) -> AsyncIterator[Any]:
+            yield value
+
+        self.registry.register(name, factory, stats=stats)
+
+    async def ping(self) -> PingResult:
+        return PingResult(self.health, None if self.health is Health.HEALTHY else "cluster status red")
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    world = World()
+    monkeypatch.setattr(cacheapp.views, "registry", world.registry)
+    monkeypatch.setattr(healthapp.views, "registry", world.registry)
+    async with world.registry.open():
+        yield world
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/mappings/a"),
+        ("GET", "/api/cache/stats"),
+        ("POST", "/api/cache/refresh"),
+        ("GET", "/api/cache/refresh/1"),
+        ("GET", "/api/health"),
+        ("GET", "/api/performance"),
+    ],
+)
+async def test_registry_not_open(client: httpx.AsyncClient, method: str, path: str) -> None:
+    """Without an open registry each address answers 503 that names the remedy, as a problem."""
+    response = await client.request(method, path, headers=TOKEN)
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert (body["status"], body["title"]) == (503, "Not serving")
+    assert "manage.py serve" in body["detail"]
+    assert body["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("DELETE", "/api/mappings/a", "GET, HEAD"),
+        ("POST", "/api/cache/stats", "GET, HEAD"),
+        ("GET", "/api/cache/refresh", "POST"),
+        ("PUT", "/api/cache/refresh/1", "GET, HEAD"),
+        ("POST", "/api/health", "GET, HEAD"),
+    ],
+)
+async def test_methods(client: httpx.AsyncClient, method: str, path: str, allow: str) -> None:
+    """Other methods are 405, whatever the state of the registry, and Allow names the right ones."""
+    response = await client.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allow)
+
+
+async def test_mapping(client: httpx.AsyncClient, world: World) -> None:
+    """A mapping comes in Elasticsearch's own shape, with its age, state and source beside it."""
+    first = await client.get("/api/mappings/a")
+    assert (first.status_code, first.json()) == (200, {"a": {"mappings": json.loads(A_MAPPING)}})
+    assert first.headers["content-type"] == "application/json"
+    assert (first.headers["x-cache-source"], first.headers["x-cache-state"]) == ("elasticsearch", "fresh")
+    world.clock.advance(12.7)
+    second = await client.get("/api/mappings/a")
+    assert (second.headers["x-cache-source"], second.headers["x-cache-state"]) == ("memory", "stale")
+    assert second.headers["age"] == "12"
+    assert second.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("given", ["{etag}", "W/{etag}", '"other", {etag}', "*"])
+async def test_not_modified(client: httpx.AsyncClient, world: World, given: str) -> None:
+    """Who has the mapping gets 304 without a body, whichever way the ETag is listed."""
+    etag = (await client.get("/api/mappings/a")).headers["etag"]
+    response = await client.get("/api/mappings/a", headers={"If-None-Match": given.format(etag=etag)})
+    assert (response.status_code, response.content) == (304, b"")
+    assert response.headers["etag"] == etag
+    assert "content-type" not in response.headers
+    changed = await client.get("/api/mappings/b", headers={"If-None-Match": etag})
+    assert changed.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["A", "_all", "*", "a,b", "a/b", "%2e%2e%2fx", "a%20b", "-x"])
+async def test_illegal_names(client: httpx.AsyncClient, world: World, path: str) -> None:
+    """A name that can't be legal is 400, and the cluster hears nothing of it."""
+    response = await client.get(f"/api/mappings/{path}")
+    assert (response.status_code, response.json()["title"]) == (400, "Illegal name")
+    assert world.cluster.requests_total == 0
+
+
+async def test_unknown_and_unavailable(client: httpx.AsyncClient, world: World) -> None:
+    """An unknown index is 404; a cluster that can't be asked is 503 with Retry-After."""
+    assert (await client.get("/api/mappings/nothing")).status_code == 404
+    world.cluster.failure = no_answer()
+    response = await client.get("/api/mappings/a")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+
+
+async def test_refresh_needs_token(client: httpx.AsyncClient, world: World) -> None:
+    """Without a valid token nothing is started."""
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic test-token-0123456789"}):
+        response = await client.post("/api/cache/refresh", headers=headers)
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+    assert world.cluster.requests_total == 0
+
+
+async def test_refresh_started_and_joined(client: httpx.AsyncClient, world: World) -> None:
+    """A refresh is 202 with the address of its report; asking again joins it."""
+    world.cluster.gate.clear()
+    first = await client.post("/api/cache/refresh", headers=TOKEN)
+    second = await client.post("/api/cache/refresh", headers=TOKEN)
+    assert [response.status_code for response in (first, second)] == [202, 202]
+    assert [response.json()["outcome"] for response in (first, second)] == ["started", "joined"]
+    assert first.headers["location"] == second.headers["location"] == first.json()["url"]
+    assert (await client.get(first.headers["location"])).json()["outcome"] == "started"
+    world.cluster.gate.set()
+    await world.instance.refresher.wait(first.json()["id"])
+    report = (await client.get(first.headers["location"])).json()
+    assert (report["outcome"], report["read_total"], report["published"]) == ("completed", 2, True)
+
+
+async def test_refresh_waited_for_then_limited(client: httpx.AsyncClient, world: World) -> None:
+    """`wait=true` answers with the result; the next one within the interval is 429 with Retry-After."""
+    done = await client.post("/api/cache/refresh?wait=true", headers=TOKEN)
+    assert (done.status_code, done.json()["outcome"]) == (200, "completed")
+    world.clock.advance(19.5)
+    limited = await client.post("/api/cache/refresh", headers=TOKEN)
+    assert (limited.status_code, limited.headers["retry-after"]) == (429, "41")
+    assert "a moment ago" in limited.json()["detail"]
+
+
+async def test_refresh_elsewhere(client: httpx.AsyncClient, world: World) -> None:
+    """While another process refreshes the answer is 429 and says so."""
+    await world.store.lease("refresh", "other", 30.0)
+    response = await client.post("/api/cache/refresh", headers=TOKEN)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "30")
+    assert "Another process" in response.json()["detail"]
+
+
+async def test_failed_refresh(client: httpx.AsyncClient, world: World) -> None:
+    """A refresh that was waited for and failed is 503 with the reason."""
+    world.cluster.failure = no_answer()
+    response = await client.post("/api/cache/refresh?wait=true", headers=TOKEN)
+    assert (response.status_code, response.json()["detail"]) == (503, "Elasticsearch could not be reached.")
+
+
+async def test_refresh_of_one_index(client: httpx.AsyncClient, world: World) -> None:
+    """`?index=` reads that name now, and answers with its mapping."""
+    await client.get("/api/mappings/a")
+    world.cluster.indices["a"] = B_MAPPING
+    response = await client.post("/api/cache/refresh?index=a", headers=TOKEN)
+    assert (response.status_code, response.json()) == (200, {"a": {"mappings": json.loads(B_MAPPING)}})
+    assert (await client.post("/api/cache/refresh?index=*", headers=TOKEN)).status_code == 400
+
+
+async def test_refresh_parameters(client: httpx.AsyncClient, world: World) -> None:
+    """A `wait` that is neither true nor false is 400; an unknown report is 404."""
+    response = await client.post("/api/cache/refresh?wait=maybe", headers=TOKEN)
+    assert (response.status_code, "wait=true" in response.json()["detail"]) == (400, True)
+    assert (await client.get("/api/cache/refresh/unknown")).status_code == 404
+
+
+async def test_cache_stats(client: httpx.AsyncClient, world: World) -> None:
+    """Statistics of cache and passes, not to be stored; the hit ratio is null before the first answer."""
+    response = await client.get("/api/cache/stats")
+    assert response.headers["cache-control"] == "no-store"
+    assert response.json()["cache"]["answers"]["hit_ratio"] is None
+    assert response.json()["refresh"]["passes_total"] == 0
+    await client.get("/api/mappings/a")
+    assert (await client.get("/api/cache/stats")).json()["cache"]["answers"]["misses_total"] == 1
+
+
+async def test_health(client: httpx.AsyncClient, world: World) -> None:
+    """200 with each service's state and the report's age; 503 only when unhealthy; the ETag follows the report."""
+    healthy = await client.get("/api/health")
+    assert (healthy.status_code, healthy.json()["status"]) == (200, "healthy")
+    assert set(healthy.json()) == {"status", "checked_at", "duration_ms", "ttl_seconds", "services"}
+    assert healthy.json()["services"]["elasticsearch"]["critical"] is True
+    world.clock.advance(5.9)
+    again = await client.get("/api/health")
+    assert (again.headers["age"], again.headers["etag"]) == ("5", healthy.headers["etag"])
+    world.clock.advance(100.0)
+    world.health = Health.UNHEALTHY
+    unhealthy = await client.get("/api/health")
+    assert (unhealthy.status_code, unhealthy.json()["status"]) == (503, "unhealthy")
+    assert unhealthy.json()["services"]["elasticsearch"]["error"] == "cluster status red"
+    assert unhealthy.headers["etag"] != healthy.headers["etag"]
+    world.clock.advance(100.0)
+    world.health = Health.DEGRADED
+    assert (await client.get("/api/health")).status_code == 200
+
+
+async def test_performance(client: httpx.AsyncClient, world: World) -> None:
+    """All pools, cache, passes and tasks in one report; advice only after enough requests."""
+    quiet = (await client.get("/api/performance")).json()
+    assert set(quiet["pools"]) == {"default", "cache", "health"}
+    assert quiet["recommendations"] == []
+    assert "not enough data" in quiet["recommendations_note"]
+    world.pools["elasticsearch"].requests_total = 100
+    world.pools["elasticsearch"].timeouts_total = 50
+    busy = (await client.get("/api/performance")).json()
+    assert busy["recommendations_note"] is None
+    assert busy["recommendations"][0]["metric"] == "pools.default.timeouts_percent"
+
+
+def status_page() -> HttpResponse:
+    request = RequestFactory().get("/admin/status/")
+    request.user = AnonymousUser()
+    return healthapp.views.status(request)
+
+
+def test_status_page_not_open() -> None:
+    """The status page says what to do when nothing is open."""
+    response = status_page()
+    assert response.status_code == 200
+    assert "manage.py serve" in response.content.decode()
+
+
+async def test_status_page(world: World) -> None:
+    """The status page is made in a thread of its own, from reports alone: the cluster isn't asked."""
+    await world.monitor.report()
+    response = await asyncio.to_thread(status_page)
+    assert response.status_code == 200
+    assert "elasticsearch" in response.content.decode()
+    assert world.cluster.requests_total == 0
+
+
+async def test_status_page_needs_staff(client: httpx.AsyncClient) -> None:
+    """Who isn't logged in is sent to the login."""
+    response = await client.get("/admin/status/")
+    assert response.status_code == 302
+    assert "/admin/login/" in response.headers["location"]
