@@ -1,9 +1,8 @@
 """The mapping cache as a Django app: declares the store, the cache and the refresher."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -59,9 +58,7 @@ async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
 async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     config = settings.ESASSISTANT.mapping_cache
     reader = ClusterReader(registry.get("elasticsearch_cache"), indices_timeout=config.indices_timeout)
-    flight: Callable[[Callable[[], Coroutine[Any, Any, None]]], Any] = partial(
-        registry.flight, name="pass", owner="refresher"
-    )
+    flight = partial(registry.flight, name="pass", owner="refresher")
     yield Refresher(registry.get("mapping_cache"), reader, registry.get("store"), config, flight)
 
 

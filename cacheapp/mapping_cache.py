@@ -9,6 +9,7 @@ import asyncio
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -89,11 +90,7 @@ class MappingCache:
                 self._revalidate(name)
             return answer
         self._misses_total += 1
-        try:
-            await self._flights.do(name, lambda: self._read(name))
-        except EsassistantError:
-            self._failures_total += 1
-            raise
+        await self._flights.do(name, lambda: self._read(name))
         return self._answer(name, Source.ELASTICSEARCH)
 
     def peek(self, name: str) -> MappingAnswer | None:
@@ -110,9 +107,9 @@ class MappingCache:
         await self._flights.do(name, lambda: self._read(name))
         return self._answer(name, Source.ELASTICSEARCH)
 
-    def apply_published(self, state: StoredState) -> None:
-        """Take over what another process published."""
-        self.snapshot = with_published(self.snapshot, state, self._clock())
+    def apply_published(self, state: StoredState, asked_at: float) -> None:
+        """Take over what another process published; the store was asked at `asked_at`."""
+        self.snapshot = with_published(self.snapshot, state, asked_at)
         self.warm = True
 
     def apply_pass(
@@ -132,6 +129,7 @@ class MappingCache:
         before = self.snapshot
         kept = set(failed)
         kept.update(name for name, entry in before.indices.items() if entry.confirmed_at > listed_at)
+        newer_aliases = {alias for alias, at in before.aliases_at.items() if at > listed_at}
         hashes = {name: mapping_hash(body) for name, body in bodies.items() if name not in kept}
         self.snapshot = before.changed(
             {
@@ -140,8 +138,9 @@ class MappingCache:
             },
             {known: bodies[name] for name, known in hashes.items()},
             removed=[name for name in before.indices if name not in hashes and name not in kept],
-            aliases=aliases,
-            removed_aliases=[alias for alias in before.aliases if alias not in aliases],
+            aliases={alias: members for alias, members in aliases.items() if alias not in newer_aliases},
+            aliases_at=listed_at,
+            removed_aliases=[alias for alias in before.aliases if alias not in aliases and alias not in newer_aliases],
         )
         self.warm = True
         changed = sum(
@@ -183,7 +182,10 @@ class MappingCache:
         if not indices:
             raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
         entries = [snapshot.indices[index] for index in indices]
-        age = self._clock() - min(entry.confirmed_at for entry in entries)
+        confirmed_at = min(entry.confirmed_at for entry in entries)
+        if name not in snapshot.indices:
+            confirmed_at = min(confirmed_at, snapshot.aliases_at[name])
+        age = self._clock() - confirmed_at
         body = b",".join(
             b'%b:{"mappings":%b}' % (msgspec.json.encode(index), snapshot.bodies[entry.mapping_hash])
             for index, entry in zip(indices, entries, strict=True)
@@ -205,16 +207,10 @@ class MappingCache:
         )
 
     def _revalidate(self, name: str) -> None:
-        try:
-            flight = self._flights.start(name, lambda: self._read(name))
-        except EsassistantError:
-            return  # it failed a moment ago; the stale answer goes on
-        # Nobody may wait for this flight: its failure is counted here, and the stale answer stays.
-        flight.add_done_callback(self._count_failure)
-
-    def _count_failure(self, flight: asyncio.Task[None]) -> None:
-        if not flight.cancelled() and flight.exception() is not None:
-            self._failures_total += 1
+        # Raised at once: it failed a moment ago. Nobody waits for the flight itself; the stale answer goes on either
+        # way.
+        with suppress(EsassistantError):
+            self._flights.start(name, lambda: self._read(name))
 
     async def _read(self, name: str) -> None:
         """Read what `name` stands for and put it into the snapshot, or take it out if it's gone."""
@@ -222,15 +218,23 @@ class MappingCache:
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
                 bodies = await self._reader.mapping(name)
+        except ClusterUnavailable:
+            self._failures_total += 1
+            raise
         except TimeoutError:
+            self._failures_total += 1
             raise ClusterUnavailable(
                 f"Elasticsearch did not answer within {self._config.fetch_timeout:g} s.", retry_after_seconds=5
             ) from None
         except MappingNotFound:
             self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
             raise
-        hashes = {index: mapping_hash(body) for index, body in bodies.items()}
         before = self.snapshot.indices
+        hashes = {
+            index: mapping_hash(body)
+            for index, body in bodies.items()
+            if index not in before or before[index].confirmed_at <= asked_at
+        }
         self.snapshot = self.snapshot.changed(
             {
                 index: IndexEntry(_uuid_if_same(before.get(index), known), known, asked_at, Source.ELASTICSEARCH)
@@ -239,6 +243,7 @@ class MappingCache:
             {known: bodies[index] for index, known in hashes.items()},
             # An alias answers with other names than its own; an index with its own alone.
             aliases={} if name in bodies else {name: tuple(sorted(bodies))},
+            aliases_at=asked_at,
             removed_aliases=(name,) if name in bodies else (),
             removed=() if name in bodies else (name,),
         )

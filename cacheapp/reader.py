@@ -113,5 +113,5 @@ class ClusterReader:
     def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         try:
             return decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ClusterUnavailable("Elasticsearch answered with something that is not what was asked for.") from error

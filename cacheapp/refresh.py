@@ -10,10 +10,8 @@ import os
 import secrets
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from cacheapp.batching import batches
 from cacheapp.errors import RefreshNotFound
@@ -24,6 +22,7 @@ from cacheapp.stats import FailedIndex, Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError, StaleToken, StoreUnavailable
+from esassistant.single_flight import Spawn
 from esassistant.store import Lease, Store
 
 logger = logging.getLogger(__name__)
@@ -97,7 +96,7 @@ class Refresher:
         reader: ClusterReader,
         store: Store,
         config: MappingCacheConfig,
-        flight: Callable[[Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
+        flight: Spawn,
         *,
         clock: Clock = monotonic,
     ) -> None:
@@ -114,7 +113,8 @@ class Refresher:
         self._passes_total = 0
         self._generation: int | None = None
         self._store_error: str | None = None
-        self._next_due_at: float | None = None
+        self._scheduled = False
+        self._retry_at: float | None = None
         self._last_limited_at: float | None = None
         # When the newest full pass that this process knows of, its own or another's, listed the cluster.
         self._pass_at: float | None = None
@@ -123,6 +123,10 @@ class Refresher:
         """Start a full pass, or join the one that runs. `limited`: not more often than `MIN_REFRESH_INTERVAL`, across
         processes.
         """
+        # A flight: a caller who leaves while the store is asked must not leave a lease behind.
+        return await asyncio.shield(self._flight(lambda: self._ask(trigger, limited=limited)))
+
+    async def _ask(self, trigger: str, *, limited: bool) -> Answer:
         # The lock makes asking atomic: between the rate limit (a wait for the store) and the start, nobody else may
         # start one.
         async with self._asking:
@@ -169,7 +173,7 @@ class Refresher:
         return RefreshStats(
             running=self._running[0].report() if self._running is not None else None,
             last=ended[-1].report() if ended else None,
-            next_refresh_in_seconds=None if self._next_due_at is None else max(0.0, self._next_due_at - self._clock()),
+            next_refresh_in_seconds=self._next_refresh_in(),
             min_interval_seconds=self._config.min_refresh_interval,
             passes_total=self._passes_total,
             store_generation=self._generation,
@@ -179,22 +183,28 @@ class Refresher:
     async def keep_fresh(self) -> None:
         """Background task: warm start from the store, a first pass as soon as the cluster is there, then the schedule."""
         await self._take_over()
+        self._scheduled = True
         retry = FIRST_WARM_UP_RETRY_SECONDS
         while (due_in := self._due_in()) is not None:
             if due_in > 0:
-                self._next_due_at = self._clock() + due_in
                 await asyncio.sleep(due_in)
                 continue  # another process may have published meanwhile
             answer = await self.ask("schedule" if self._cache.warm else "warm-up", limited=False)
             if answer.id is not None:
                 await self.wait(answer.id)
             if self._due_in() == 0:  # it failed, or another process is at work
-                self._next_due_at = self._clock() + retry
+                self._retry_at = self._clock() + retry
                 await asyncio.sleep(retry)
+                self._retry_at = None
                 retry = min(retry * 2, LONGEST_WARM_UP_RETRY_SECONDS)
             else:
                 retry = FIRST_WARM_UP_RETRY_SECONDS
-        self._next_due_at = None
+        self._scheduled = False
+
+    def _next_refresh_in(self) -> float | None:
+        if not self._scheduled:
+            return None
+        return self._due_in() if self._retry_at is None else max(0.0, self._retry_at - self._clock())
 
     def _due_in(self) -> float | None:
         """Seconds until the next scheduled pass; None when there won't be any."""
@@ -214,11 +224,12 @@ class Refresher:
         try:
             generation = await self._store.generation()
             if generation not in (0, self._generation):
+                asked_at = self._clock()
                 loaded = await self._store.load(self._cache.snapshot.bodies.keys())
                 if loaded is not None:
-                    self._cache.apply_published(loaded.state)
+                    self._cache.apply_published(loaded.state, asked_at)
                     self._generation = loaded.generation
-                    pass_at = self._clock() - loaded.state.age_seconds
+                    pass_at = asked_at - loaded.state.age_seconds
                     self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)
             self._store_error = None
         except StoreUnavailable as error:
@@ -227,7 +238,11 @@ class Refresher:
     async def _run(self, current: _Pass, lease: Lease | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:
-            await self._read_everything(current)
+            requests_before = self._reader.requests_total
+            try:
+                await self._read_everything(current)
+            finally:
+                current.requests_total = self._reader.requests_total - requests_before
             if lease is None:
                 current.error = self._store_error
             else:
@@ -267,7 +282,6 @@ class Refresher:
 
     async def _read_everything(self, current: _Pass) -> None:
         listed_at = self._clock()
-        requests_before = self._reader.requests_total
         uuids, aliases = await self._list()
         current.indices_total = len(uuids)
         bodies: dict[str, bytes] = {}
@@ -289,11 +303,12 @@ class Refresher:
         async with asyncio.TaskGroup() as group:
             for _ in range(BATCHES_IN_FLIGHT):
                 group.create_task(read_batches())
+        if current.errors and not bodies:
+            raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
         self._pass_at = listed_at
         changes = self._cache.apply_pass(bodies, uuids, aliases, failed=current.errors, listed_at=listed_at)
         current.changed_total = changes.changed_total
         current.removed_total = changes.removed_total
-        current.requests_total = self._reader.requests_total - requests_before
         current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
 
     async def _list(self) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
@@ -323,7 +338,12 @@ class Refresher:
         while True:
             await asyncio.sleep(lease.ttl_seconds / 3)
             try:
-                await self._store.lease(lease.name, self._holder, lease.ttl_seconds)
+                renewed = await self._store.lease(lease.name, self._holder, lease.ttl_seconds)
+                if not isinstance(renewed, Lease):
+                    return
+                if renewed.token != lease.token:
+                    await self._store.release(renewed)
+                    return
             except StoreUnavailable as error:
                 self._note_store(error)
 

@@ -50,6 +50,8 @@ class Snapshot:
     indices: Mapping[str, IndexEntry] = field(default_factory=lambda: MappingProxyType({}))
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     bodies: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    # For which moment the cluster confirmed each alias, as `IndexEntry.confirmed_at` is for an index.
+    aliases_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
@@ -71,6 +73,7 @@ class Snapshot:
         *,
         removed: Iterable[str] = (),
         aliases: Mapping[str, tuple[str, ...]] | None = None,
+        aliases_at: float = 0.0,
         removed_aliases: Iterable[str] = (),
     ) -> "Snapshot":
         """A new snapshot with entries added or replaced and others gone; bodies that nothing refers to any more are
@@ -80,14 +83,17 @@ class Snapshot:
         for name in removed:
             merged.pop(name, None)
         merged_aliases = {**self.aliases, **(aliases or {})}
+        merged_at = {**self.aliases_at, **dict.fromkeys(aliases or {}, aliases_at)}
         for name in removed_aliases:
             merged_aliases.pop(name, None)
+            merged_at.pop(name, None)
         used = {entry.mapping_hash for entry in merged.values()}
         known = {**self.bodies, **bodies}
         return Snapshot(
             MappingProxyType(merged),
             MappingProxyType(merged_aliases),
             MappingProxyType({mapping_hash: known[mapping_hash] for mapping_hash in used}),
+            MappingProxyType(merged_at),
         )
 
 
@@ -98,12 +104,16 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
     """
     published_at = now - state.age_seconds
     indices: dict[str, IndexEntry] = {}
+    outdated: set[str] = set()
+    newer_aliases = {alias for alias, at in snapshot.aliases_at.items() if at > published_at}
     for name, stored in state.indices.items():
-        if stored.mapping_hash not in state.bodies and stored.mapping_hash not in snapshot.bodies:
-            continue
         confirmed_at = published_at if stored.age_seconds is None else now - stored.age_seconds
         known = snapshot.indices.get(name)
-        if known is None or known.confirmed_at < confirmed_at:
+        if known is not None and known.confirmed_at >= confirmed_at:
+            continue
+        if stored.mapping_hash not in state.bodies and stored.mapping_hash not in snapshot.bodies:
+            outdated.add(name)
+        else:
             indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE)
     return snapshot.changed(
         indices,
@@ -111,10 +121,13 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
         removed=[
             name
             for name, known in snapshot.indices.items()
-            if name not in state.indices and known.confirmed_at < published_at
+            if name in outdated or (name not in state.indices and known.confirmed_at < published_at)
         ],
-        aliases=state.aliases,
-        removed_aliases=[alias for alias in snapshot.aliases if alias not in state.aliases],
+        aliases={alias: members for alias, members in state.aliases.items() if alias not in newer_aliases},
+        aliases_at=published_at,
+        removed_aliases=[
+            alias for alias in snapshot.aliases if alias not in state.aliases and alias not in newer_aliases
+        ],
     )
 
 

@@ -51,7 +51,9 @@ class RefreshReport:
 
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
-    """Answers since the start. `hit_ratio` (0 to 1, over `hits_total + misses_total`) is None before the first."""
+    """Answers since the start; `failures_total` counts reads of the cluster that failed. `hit_ratio` (0 to 1, over
+    `hits_total + misses_total`) is None before the first.
+    """
 
     hits_total: int
     misses_total: int

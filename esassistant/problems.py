@@ -85,12 +85,16 @@ def _is_for_people(request: HttpRequest) -> bool:
 
 
 def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Replace Django's own error pages (404, 405, 500 and so on, under DEBUG too) unless a person in a browser asked."""
+    """Replace Django's own error pages (404, 405, 500 and so on, under DEBUG too) unless a person in a browser asked.
+
+    They are HTML; an error that a view answers with a body of its own, such as the health report, stays as it is.
+    """
     response["X-Request-ID"] = request_id_of(request)
-    if response.status_code < 400 or response.get("Content-Type") == CONTENT_TYPE or _is_for_people(request):
+    is_page = response.get("Content-Type", "").startswith("text/html")
+    if response.status_code < 400 or not is_page or _is_for_people(request):
         return response
     status = response.status_code
-    replacement = problem(request, status, EXPLANATIONS.get(status, http.HTTPStatus(status).description))
+    replacement = problem(request, status, EXPLANATIONS.get(status, http.HTTPStatus(status).phrase))
     for name, value in response.headers.items():
         replacement.headers.setdefault(name, value)
     return replacement

@@ -124,6 +124,8 @@ ESASSISTANT = Config(
     api_tokens=read.words("ESASSISTANT_API_TOKENS", secret=True),
     drain_seconds=read.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
 )
+if ESASSISTANT.health.timeout > ESASSISTANT.health.ttl:
+    read.refuse("HEALTH_TIMEOUT", "must not be above HEALTH_CACHE_TTL, or a round of checks would outlive its report")
 if any(len(token) < 16 for token in ESASSISTANT.api_tokens):
     read.refuse("ESASSISTANT_API_TOKENS", "has a token of less than 16 characters; make one by `openssl rand -hex 32`")
 

@@ -13,7 +13,7 @@ from esassistant.registry import Health, PingResult, Registry, Resource
 logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARACTERS = 200
-CREDENTIALS_IN_URL = re.compile(r"(?<=//)[^/\s@]+@")
+CREDENTIALS_IN_URL = re.compile(r"(?<=//)[^/\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
         logger.warning("health check %s failed", check.name, exc_info=True)
         result = PingResult(Health.UNHEALTHY, f"the check failed ({type(error).__name__})")
     latency_ms = round((clock() - started_at) * 1000, 3)
-    return ServiceReport(result.health, latency_ms, check.critical, scrub(result.detail))
+    shown = None if result.health is Health.HEALTHY else scrub(result.detail)
+    return ServiceReport(result.health, latency_ms, check.critical, shown)
 
 
 async def run_checks(checks: Iterable[Check], clock: Clock = monotonic) -> dict[str, ServiceReport]:

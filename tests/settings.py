@@ -29,5 +29,4 @@ from esassistant.settings import DATABASES, LOGGING  # noqa: E402
 # A file: the store works in a thread of its own, which would not see an in-memory database.
 DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "tests.sqlite3")}
 
-LOGGING["loggers"]["httpx"] = {"level": "WARNING"}
-LOGGING["loggers"]["elastic_transport.transport"] = {"level": "ERROR"}
+LOGGING = {**LOGGING, "loggers": {**LOGGING["loggers"], "httpx": {"level": "WARNING"}}}  # type: ignore[dict-item]

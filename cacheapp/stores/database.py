@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, close_old_connections, connections, models, transaction
+from django.db import Error, close_old_connections, connections, models, transaction
 from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
 from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
+from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
 from esassistant.store import Lease, Loaded, StoredIndex, StoredState
 
@@ -45,7 +46,9 @@ class DatabaseStore:
         return await self._do(lambda: _load(known))
 
     async def publish(self, state: StoredState, lease: Lease) -> int:
-        return await self._do(lambda: _publish(state, lease))
+        asked_at = monotonic()
+        # Waiting for the thread and for the lock is age too.
+        return await self._do(lambda: _publish(state, lease, asked_at))
 
     async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
         return await self._do(lambda: _lease(name, holder, ttl_seconds))
@@ -72,7 +75,7 @@ class DatabaseStore:
             raise StoreUnavailable(
                 f"The database did not answer within {DEADLINE_SECONDS:g} s.", retry_after_seconds=5
             ) from None
-        except DatabaseError as error:
+        except Error as error:
             logger.debug("the database store failed", exc_info=True)
             raise StoreUnavailable(
                 f"The database store failed ({type(error).__name__}); is the database up, and has `manage.py migrate` been run?",
@@ -105,6 +108,14 @@ def _generation() -> int:
 
 
 def _load(known_hashes: frozenset[str]) -> Loaded | None:
+    # Several queries: outside SQLite another process may publish between two of them. Then the state would be mixed.
+    loaded = _load_once(known_hashes)
+    while loaded is not None and loaded.generation != _generation():
+        loaded = _load_once(known_hashes)
+    return loaded
+
+
+def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
     published = Published.objects.filter(pk=PUBLISHED_ROW).annotate(now=Now()).first()
     if published is None:
         return None
@@ -126,18 +137,19 @@ def _load(known_hashes: frozenset[str]) -> Loaded | None:
     return Loaded(published.generation, state)
 
 
-def _publish(state: StoredState, lease: Lease) -> int:
+def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
     # Locked for the length of the transaction: no later holder can come between this check and the commit.
     if not LeaseRow.objects.select_for_update().filter(name=lease.name, token=lease.token).exists():
         raise StaleToken("Another process took over the refresh lease; its result stands.")
     now = _now()
-    _write_indices(state, now)
+    asked = now - timedelta(seconds=monotonic() - asked_at)
+    _write_indices(state, asked)
     _write_aliases(state)
     _write_bodies(state)
     generation = _generation() + 1
     Published.objects.update_or_create(
         pk=PUBLISHED_ROW,
-        defaults={"generation": generation, "confirmed_at": now - timedelta(seconds=state.age_seconds)},
+        defaults={"generation": generation, "confirmed_at": asked - timedelta(seconds=state.age_seconds)},
     )
     return generation
 

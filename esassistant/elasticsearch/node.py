@@ -23,6 +23,7 @@ from elastic_transport import (
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
+from yarl import URL
 
 from esassistant.clock import monotonic
 from esassistant.elasticsearch.stats import PoolCounters
@@ -75,7 +76,8 @@ class Node(AiohttpHttpNode):
         try:
             async with self.session.request(
                 method,
-                self.base_url + target,
+                # As it stands: aiohttp would decode what is encoded in it, and encode it anew in its own way.
+                URL(self.base_url + target, encoded=True),
                 data=body or None,
                 headers=request_headers,
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._extras.connect_timeout),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.config import BadSettings, NodeUrls, Origin, Reader, Setting, parse_node_urls
+from esassistant.config import BadSettings, NodeUrls, Origin, Reader, Setting, bad_lines, parse_node_urls
 from tests.unit.conftest import elasticsearch_config
 
 SECRET = "hunter2-hunter2"
@@ -185,3 +185,11 @@ def test_bad_node_urls(raw: str, reason: str) -> None:
     """Each kind of bad URL gets a reason of its own."""
     with pytest.raises(ValueError, match=reason):
         parse_node_urls(raw)
+
+
+def test_lines_of_a_file_that_cannot_be_read() -> None:
+    """Each line that is no setting, comment or empty line is named by its number."""
+    good = ["A=1", "", "# a comment", "export B_2=x=y", "C="]
+    bad = ["A 1", "A = 1", " A=1", "export", "=1", "A-B=1"]
+    assert bad_lines("\n".join(good)) == []
+    assert bad_lines("\n".join([*good, *bad])) == [6, 7, 8, 9, 10, 11]

@@ -88,7 +88,7 @@ async def test_connections_are_kept(stub: FaultProxy, counters: PoolCounters, ne
 
 
 @pytest.mark.parametrize(
-    "target", ["/a%2Bb,c/_mapping?x=%20%2B", "/%3Clogs-%7Bnow%2Fd%7D%3E/_search", "/%C3%BC/_doc/1"]
+    "target", ["/a%2Bb,c/_mapping?x=%2F%20%2B", "/%3Clogs-%7Bnow%2Fd%7D%3E/_search", "/%C3%BC/_doc/1"]
 )
 async def test_the_target_arrives_as_it_is(
     stub: FaultProxy, seen: list[ProxyRequest], new_node: NewNode, target: str

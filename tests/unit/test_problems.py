@@ -100,9 +100,17 @@ def test_pages_are_for_people(target: str, accept: str, replaced: bool) -> None:
     assert response.headers["Content-Type"].startswith("application/problem+json" if replaced else "text/html")
 
 
-@pytest.mark.parametrize("page", [HttpResponse("ok"), HttpResponse(status=304), problem(a_request(), 503, "mine")])
+@pytest.mark.parametrize(
+    "page",
+    [
+        HttpResponse("ok"),
+        HttpResponse(status=304),
+        HttpResponse("{}", status=503, content_type="application/json"),
+        problem(a_request(), 503, "mine"),
+    ],
+)
 def test_answers_and_problems_pass(page: HttpResponse) -> None:
-    """What is no error, or a problem already, passes as it is; each answer names its request."""
+    """What is no error page passes as it is, a view's own error too; each answer names its request."""
     response = through_middleware(a_request(**{"X-Request-ID": "abc"}), page)
     assert response is page
     assert response["X-Request-ID"] == "abc"

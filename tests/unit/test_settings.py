@@ -139,6 +139,15 @@ def test_one_message_names_all_bad_settings() -> None:
     assert SECRET not in message
 
 
+def test_a_line_that_cannot_be_read(tmp_path: Path) -> None:
+    """A mistyped line of the file stops the start by its number, and its text, maybe a secret, is shown nowhere."""
+    file = tmp_path / "settings.env"
+    file.write_text(f"SECRET_KEY=only-for-tests\nELASTICSEARCH_PASSWORD: {SECRET}\n")
+    message = refused(ESASSISTANT_ENV_FILE=str(file))
+    assert "settings.env, line 2" in message
+    assert SECRET not in message
+
+
 @pytest.mark.parametrize(
     ("environment", "named"),
     [
