@@ -187,7 +187,7 @@ class Reader:
 def bad_lines(text: str) -> list[int]:
     """The numbers of those lines of a `.env` file that would be dropped silently."""
     lines = enumerate(text.splitlines(), start=1)
-    return [number for number, line in lines if line and not ENV_LINE.match(line)]
+    return [number for number, line in lines if line.strip() and not ENV_LINE.match(line)]
 
 
 def _split(raw: str) -> tuple[str, ...]:
@@ -203,6 +203,9 @@ class NodeUrls:
     password: str = field(default="", repr=False)
 
 
+URL_EXAMPLE = "use URLs such as https://es.example.org:9200, separated by commas"
+
+
 def parse_node_urls(raw: str) -> NodeUrls:
     """One or several comma-separated http(s) URLs, with or without credentials. Raises `ValueError` that says what to
     write.
@@ -212,11 +215,16 @@ def parse_node_urls(raw: str) -> NodeUrls:
     for word in _split(raw):
         try:
             parts = urlsplit(word)
+        except ValueError:
+            raise ValueError(URL_EXAMPLE) from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(URL_EXAMPLE)
+        try:
             port = parts.port
         except ValueError:
-            raise ValueError("a URL has a port that is not a number") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("use URLs such as https://es.example.org:9200, separated by commas")
+            port = 0
+        if port == 0:
+            raise ValueError("a URL has a port that is not a number from 1 to 65535")
         if parts.query or parts.fragment:
             raise ValueError("a URL here has no query and no fragment")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

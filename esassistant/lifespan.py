@@ -80,8 +80,11 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         wrapped: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
         seen = 0
+        held_back: asyncio.TimerHandle | None = None
 
         def pass_on(number: int, frame: FrameType | None) -> None:
+            if held_back is not None:
+                held_back.cancel()
             if callable(server := wrapped[number]):
                 server(number, frame)
 
@@ -92,13 +95,14 @@ class Lifespan:
             loop.call_soon_threadsafe(hold_back if seen == 1 else pass_on, number, frame)
 
         def hold_back(number: int, frame: FrameType | None) -> None:
+            nonlocal held_back
             if self._registry.state is State.OPENING:
                 opening.cancel()
                 pass_on(number, frame)
                 return
             logger.info("draining for %.1f s: /readyz answers 503, requests are still served", self._drain_seconds)
             self._registry.start_draining()
-            loop.call_later(self._drain_seconds, pass_on, number, frame)
+            held_back = loop.call_later(self._drain_seconds, pass_on, number, frame)
 
         for number in SIGNALS:
             signal.signal(number, on_signal)

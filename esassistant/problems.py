@@ -1,6 +1,6 @@
 """Errors as `application/problem+json` (RFC 9457), for every address that isn't a page for people."""
 
-import http
+import http.client
 import math
 import re
 import secrets
@@ -26,6 +26,10 @@ EXPLANATIONS = {
 }
 
 
+def _phrase(status: int) -> str:
+    return http.client.responses.get(status, "Error")
+
+
 def request_id_of(request: HttpRequest) -> str:
     """The request's id: the one a proxy gave it, when that is harmless to repeat, else one of our own."""
     request_id = getattr(request, "request_id", None)
@@ -48,7 +52,7 @@ def problem(
     """A problem+json answer; `members` are further members of the object. `Retry-After` is rounded up to whole seconds."""
     body = {
         "type": "about:blank",
-        "title": title or http.HTTPStatus(status).phrase,
+        "title": title or _phrase(status),
         "status": status,
         "detail": detail,
         "request_id": request_id_of(request),
@@ -94,10 +98,12 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     if response.status_code < 400 or not is_page or _is_for_people(request):
         return response
     status = response.status_code
-    replacement = problem(request, status, EXPLANATIONS.get(status, http.HTTPStatus(status).phrase))
+    replacement = problem(request, status, EXPLANATIONS.get(status) or f"{_phrase(status)}.")
     for name, value in response.headers.items():
         replacement.headers.setdefault(name, value)
-    return replacement
+    replacement.cookies = response.cookies
+    # Django has logged a crash by now, with its traceback.
+    return already_logged(replacement) if getattr(response, "_has_been_logged", False) else replacement
 
 
 class ProblemMiddleware:

@@ -155,20 +155,23 @@ class Registry:
     async def _open_one(self, resource: Resource, opened: _Opened, stack: AsyncExitStack) -> None:
         context = resource.factory(self)
         try:
-            async with asyncio.timeout(OPEN_DEADLINE_SECONDS):
+            async with asyncio.timeout(OPEN_DEADLINE_SECONDS) as deadline:
                 opened.values[resource.name] = await context.__aenter__()
-        except Exception as error:
-            reason = (
-                f"did not open within {OPEN_DEADLINE_SECONDS:.0f} s"
-                if isinstance(error, TimeoutError)
-                else "failed to open"
-            )
-            # A factory may have spawned tasks before it failed.
+        except BaseException as error:
+            # A factory may have spawned tasks before it failed, or was cancelled by a signal.
             await opened.tasks.cancel(resource.name, CLOSE_DEADLINE_SECONDS)
+            if not isinstance(error, Exception):
+                raise
+            reason = f"did not open within {OPEN_DEADLINE_SECONDS:.0f} s" if deadline.expired() else "failed to open"
             raise OpenFailed(f"resource {resource.name} {reason}") from error
 
         async def close() -> None:
-            await opened.tasks.cancel(resource.name, CLOSE_DEADLINE_SECONDS)
+            try:
+                await opened.tasks.cancel(resource.name, CLOSE_DEADLINE_SECONDS)
+            finally:
+                await leave()
+
+        async def leave() -> None:
             try:
                 async with asyncio.timeout(CLOSE_DEADLINE_SECONDS):
                     await context.__aexit__(None, None, None)
@@ -213,17 +216,16 @@ class Registry:
 
         Raises `RegistryNotOpen`, `WrongLoop` or `UnknownResource`.
         """
+        return self._value(self._live_here(name), name)
+
+    def _live_here(self, name: str) -> _Opened:
         opened = self._live()
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not opened.loop:
+        if not _is_running(opened.loop):
             raise WrongLoop(
                 f"resource {name!r} belongs to another event loop: use it from an `async def` view, or read its report by "
                 "`registry.read(name)`"
             )
-        return self._value(opened, name)
+        return opened
 
     def _value(self, opened: _Opened, name: str) -> Any:
         if name not in opened.values:
@@ -250,11 +252,8 @@ class Registry:
         return self._on_loop(opened, opened.tasks.reports)
 
     def _on_loop(self, opened: _Opened, function: Callable[[], T]) -> T:
-        try:
-            if asyncio.get_running_loop() is opened.loop:
-                return function()
-        except RuntimeError:
-            pass
+        if _is_running(opened.loop):
+            return function()
 
         async def call() -> T:
             return function()
@@ -270,16 +269,24 @@ class Registry:
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], *, name: str, owner: str) -> asyncio.Task[None]:
         """Start a supervised background task that ends when resource `owner` closes. See `Tasks.spawn`."""
-        return self._live().tasks.spawn(function, name=name, owner=owner)
+        return self._live_here(owner).tasks.spawn(function, name=name, owner=owner)
 
     def flight(self, function: Callable[[], Coroutine[Any, Any, T]], *, name: str, owner: str) -> asyncio.Task[T]:
         """Start a one-time task that ends when resource `owner` closes at the latest. See `Tasks.flight`."""
-        return self._live().tasks.flight(function, name=name, owner=owner)
+        return self._live_here(owner).tasks.flight(function, name=name, owner=owner)
 
     def start_draining(self) -> None:
         """Say that this process is about to end: `/readyz` turns 503, everything else goes on."""
         if self.state is State.OPEN:
             self.state = State.DRAINING
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the caller runs on `loop`."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 registry = Registry()

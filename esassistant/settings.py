@@ -42,6 +42,8 @@ logging.getLogger("environ.environ").setLevel(logging.ERROR)
 _EnvFile.read_env(_env_path)
 
 read = Reader([(Origin.ENVIRONMENT, os.environ), (Origin.FILE, _EnvFile.ENVIRON)])
+if "ESASSISTANT_ENV_FILE" in os.environ and not _env_path.exists():
+    read.refuse("ESASSISTANT_ENV_FILE", "names no file that exists")
 if _env_path.is_file():
     for _number in bad_lines(_env_path.read_text()):
         read.refuse(f"{_env_path.name}, line {_number}", "is neither NAME=value nor a comment")
@@ -126,8 +128,11 @@ ESASSISTANT = Config(
 )
 if ESASSISTANT.health.timeout > ESASSISTANT.health.ttl:
     read.refuse("HEALTH_TIMEOUT", "must not be above HEALTH_CACHE_TTL, or a round of checks would outlive its report")
-if any(len(token) < 16 for token in ESASSISTANT.api_tokens):
-    read.refuse("ESASSISTANT_API_TOKENS", "has a token of less than 16 characters; make one by `openssl rand -hex 32`")
+if any(len(token) < 16 or not token.isascii() or not token.isprintable() for token in ESASSISTANT.api_tokens):
+    read.refuse(
+        "ESASSISTANT_API_TOKENS",
+        "has a token that is not plain ASCII of at least 16 characters; make one by `openssl rand -hex 32`",
+    )
 
 try:
     read.finish()

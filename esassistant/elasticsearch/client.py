@@ -77,7 +77,10 @@ def report(client: AsyncElasticsearch) -> PoolReport:
 def sync_client(config: ElasticsearchConfig) -> Elasticsearch:
     """A plain synchronous client for commands that run outside any event loop. The caller closes it."""
     context = _ssl_context(config)
-    nodes = [url_to_node_config(url).replace(ssl_context=context, ssl_show_warn=False) for url in config.urls]
+    nodes = [
+        url_to_node_config(url).replace(ssl_context=context, verify_certs=config.verify_certs, ssl_show_warn=False)
+        for url in config.urls
+    ]
     return Elasticsearch(
         nodes,
         node_class=Urllib3HttpNode,
@@ -116,6 +119,8 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
         return ClusterUnavailable(f"Elasticsearch did not answer in time: {error.message}.", retry_after_seconds=5)
     if isinstance(error, elasticsearch.SSLError):
         return ClusterUnavailable("The TLS connection to Elasticsearch failed; check the CA.", retry_after_seconds=30)
+    if isinstance(error, elasticsearch.UnsupportedProductError):
+        return ClusterUnavailable("What answers at ELASTICSEARCH_URL is not Elasticsearch.", retry_after_seconds=30)
     if isinstance(error, TransportError):
         return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
     return ClusterUnavailable(f"Elasticsearch answered with status {error.status_code}.", retry_after_seconds=5)

@@ -18,7 +18,6 @@ from elastic_transport import (
     HttpHeaders,
     NodeConfig,
     TlsError,
-    TransportError,
 )
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport._node import NodeApiResponse
@@ -84,7 +83,10 @@ class Node(AiohttpHttpNode):
                 allow_redirects=False,
             ) as response:
                 raw = await response.read()
-        except Exception as error:
+        except asyncio.CancelledError:
+            counters.cancelled_total += 1
+            raise
+        except (aiohttp.ClientError, OSError) as error:
             counters.failures_total += 1
             if isinstance(error, TimeoutError):
                 counters.timeouts_total += 1
@@ -110,13 +112,7 @@ class Node(AiohttpHttpNode):
             return ConnectionTimeout(f"no answer {within}", errors=(error,))
         if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
             return TlsError(f"TLS failed: {error}", errors=(error,))
-        if isinstance(error, aiohttp.ClientError | OSError):
-            return ElasticConnectionError(str(error) or type(error).__name__, errors=(error,))
-        return (
-            error
-            if isinstance(error, TransportError)
-            else ElasticConnectionError(type(error).__name__, errors=(error,))
-        )
+        return ElasticConnectionError(str(error) or type(error).__name__, errors=(error,))
 
     def _create_aiohttp_session(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -131,6 +127,8 @@ class Node(AiohttpHttpNode):
             ),
             trace_configs=[self._trace_connections()],
         )
+        # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
+        self.session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
 
     def _trace_connections(self) -> aiohttp.TraceConfig:
         counters = self._extras.counters

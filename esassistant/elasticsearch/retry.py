@@ -6,6 +6,7 @@ back together.
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, TlsError
 
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+DIGITS = re.compile("[0-9]+")
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -34,7 +36,7 @@ class RetryPolicy:
         if status not in RETRIED_STATUSES or not self._may_retry(attempt, method):
             return None
         delay = self._backoff(attempt)
-        if retry_after is not None and retry_after.strip().isdigit():
+        if retry_after is not None and DIGITS.fullmatch(retry_after.strip()):
             asked = float(retry_after)
             return None if asked > self.cap_seconds else max(asked, delay)
         return delay

@@ -32,6 +32,7 @@ class PoolCounters:
         self.requests_total = 0
         self.failures_total = 0
         self.timeouts_total = 0
+        self.cancelled_total = 0
         self.retries_total = 0
         self.connections_created_total = 0
         self.connections_reused_total = 0
@@ -49,7 +50,7 @@ class PoolCounters:
 
     def report(self) -> PoolReport:
         ended = self._answered_total
-        finished = self.requests_total - self.in_use
+        finished = self.requests_total - self.in_use - self.cancelled_total
         return PoolReport(
             max_connections=self.max_connections,
             in_use=self.in_use,
