@@ -25,7 +25,7 @@ def test_it_starts_without_a_cluster_and_turns_ready_by_itself(node: Node, clust
     """
     with FaultProxy(node.url) as proxy:
         proxy.refuse()
-        with Server(proxy.url, HEALTH_CACHE_TTL=1) as server:
+        with Server(proxy.url, HEALTH_CACHE_TTL=1, HEALTH_TIMEOUT=1) as server:
             assert server.get("/livez").status_code == 200
             assert server.get("/readyz").status_code == 503
             wait_until(lambda: server.get("/api/health").status_code == 503, 5)
