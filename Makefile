@@ -18,11 +18,13 @@ test: ## run all tests, on an Elasticsearch of their own
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/python -m dev.coverage_floor
 
-lint: ## check style and types
+lint: ## check style, types and security
 	@dev/setup.sh requirements-dev.txt
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive esassistant cacheapp healthapp dev manage.py
+	$(BIN)/python -m dev.audit_dependencies
 
 format: ## format the code
 	@dev/setup.sh requirements-dev.txt

@@ -8,6 +8,8 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.mapping_cache import MappingCache
+from cacheapp.mapping_views import MappingViews
+from cacheapp.names import Selection
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from esassistant.registry import Health, PingResult, Registry, registry
@@ -23,8 +25,8 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` (what processes share), `mapping_cache` (answers), `refresher` (full passes) and
-    `refresh_schedule`.
+    """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
+    `refresher` (full passes) and `refresh_schedule`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -32,6 +34,7 @@ def declare(registry: Registry) -> None:
     registry.register(
         "mapping_cache", _mapping_cache, needs=("elasticsearch_cache",), ping=_ping_cache, stats=MappingCache.stats
     )
+    registry.register("mapping_views", _mapping_views, needs=("mapping_cache",))
     registry.register(
         "refresher", _refresher, needs=("elasticsearch_cache", "mapping_cache", "store"), stats=Refresher.stats
     )
@@ -50,16 +53,25 @@ async def _store(_: Registry) -> AsyncIterator[Store]:
 @asynccontextmanager
 async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
-    reader = ClusterReader(registry.get("elasticsearch_cache"), indices_timeout=config.indices_timeout)
-    yield MappingCache(reader, config, partial(registry.flight, name="read", owner="mapping_cache"))
+    yield MappingCache(_reader(registry), config, partial(registry.flight, name="read", owner="mapping_cache"))
+
+
+def _reader(registry: Registry) -> ClusterReader:
+    config = settings.ESASSISTANT.mapping_cache
+    selection = Selection(config.include, config.exclude)
+    return ClusterReader(registry.get("elasticsearch_cache"), selection, indices_timeout=config.indices_timeout)
+
+
+@asynccontextmanager
+async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
+    yield MappingViews(registry.get("mapping_cache"), partial(registry.flight, name="derive", owner="mapping_views"))
 
 
 @asynccontextmanager
 async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     config = settings.ESASSISTANT.mapping_cache
-    reader = ClusterReader(registry.get("elasticsearch_cache"), indices_timeout=config.indices_timeout)
     flight = partial(registry.flight, name="pass", owner="refresher")
-    yield Refresher(registry.get("mapping_cache"), reader, registry.get("store"), config, flight)
+    yield Refresher(registry.get("mapping_cache"), _reader(registry), registry.get("store"), config, flight)
 
 
 @asynccontextmanager

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import msgspec
 
 from cacheapp.errors import MappingNotFound
+from cacheapp.listing import Listing, Page
 from cacheapp.names import check_name
-from cacheapp.reader import ClusterReader
+from cacheapp.reader import Aliases, ClusterReader
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
 from cacheapp.stats import CacheCounts, CacheReport
 from esassistant.clock import Clock, monotonic
@@ -66,6 +67,7 @@ class MappingCache:
         self._config = config
         self._clock = clock
         self._flights: SingleFlight[str, None] = SingleFlight(spawn, clock=clock)
+        self._listing = Listing()
         self.snapshot = Snapshot()
         self.warm = False
         self._hits_total = 0
@@ -82,7 +84,7 @@ class MappingCache:
         Raises `IllegalName`, `MappingNotFound`, or `ClusterUnavailable` when nothing is known that is young enough to
         answer.
         """
-        check_name(name)
+        self._check_name(name)
         if (answer := self.peek(name)) is not None:
             self._hits_total += 1
             if answer.freshness is Freshness.STALE:
@@ -101,9 +103,20 @@ class MappingCache:
             return None
         return answer if answer.age_seconds <= self._config.ttl + self._config.max_stale else None
 
+    def mappings(self, indices: Iterable[str]) -> dict[str, bytes]:
+        """The mapping of each of `indices`, which must be known, as of now."""
+        snapshot = self.snapshot
+        return {index: snapshot.bodies[snapshot.indices[index].mapping_hash] for index in indices}
+
+    def page(self, *, pattern: str, limit: int, cursor: str | None) -> Page:
+        """A page of the names that are known. Raises `BadRequest`, or `ClusterUnavailable` before the first pass."""
+        if not self.warm:
+            raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
+        return self._listing.page(self.snapshot, self._clock(), pattern=pattern, limit=limit, cursor=cursor)
+
     async def reread(self, name: str) -> MappingAnswer:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
-        check_name(name)
+        self._check_name(name)
         await self._flights.do(name, lambda: self._read(name))
         return self._answer(name, Source.ELASTICSEARCH)
 
@@ -116,7 +129,7 @@ class MappingCache:
         self,
         bodies: Mapping[str, bytes],
         uuids: Mapping[str, str],
-        aliases: Mapping[str, tuple[str, ...]],
+        aliases: Aliases,
         *,
         failed: Iterable[str],
         listed_at: float,
@@ -138,9 +151,12 @@ class MappingCache:
             },
             {known: bodies[name] for name, known in hashes.items()},
             removed=[name for name in before.indices if name not in hashes and name not in kept],
-            aliases={alias: members for alias, members in aliases.items() if alias not in newer_aliases},
+            aliases={alias: members for alias, members in aliases.members.items() if alias not in newer_aliases},
             aliases_at=listed_at,
-            removed_aliases=[alias for alias in before.aliases if alias not in aliases and alias not in newer_aliases],
+            removed_aliases=[
+                alias for alias in before.aliases if alias not in aliases.members and alias not in newer_aliases
+            ],
+            data_streams=aliases.data_streams,
         )
         self.warm = True
         changed = sum(
@@ -175,6 +191,11 @@ class MappingCache:
             remembered_failures_total=flights.remembered_failures_total,
             in_flight=flights.in_flight,
         )
+
+    def _check_name(self, name: str) -> None:
+        # An alias may have upper case, which no index has: such a name is legal once the cluster has said so.
+        if name not in self.snapshot.aliases:
+            check_name(name)
 
     def _answer(self, name: str, source: Source | None) -> MappingAnswer:
         snapshot = self.snapshot

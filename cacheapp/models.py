@@ -30,6 +30,7 @@ class Alias(models.Model):
 
     name = models.CharField(max_length=255, primary_key=True)
     indices = models.JSONField()
+    is_data_stream = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return self.name

@@ -5,6 +5,7 @@ that can't be legal is refused before anything else happens.
 """
 
 import re
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from cacheapp.errors import IllegalName
@@ -28,6 +29,39 @@ def check_name(name: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise IllegalName(f"An index name has at most {MAX_NAME_BYTES} bytes.")
     return name
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a pattern of Elasticsearch's kind, `*` for any characters, stands for `name`.
+
+    Segment by segment, the leftmost place for each: linear in practice, where a regular expression would backtrack.
+    """
+    first, *rest = pattern.split("*")
+    if not rest:
+        return name == pattern
+    *middle, last = rest
+    if not name.startswith(first) or len(name) < len(first) + len(last) or not name.endswith(last):
+        return False
+    position, end = len(first), len(name) - len(last)
+    for segment in middle:
+        position = name.find(segment, position, end)
+        if position < 0:
+            return False
+        position += len(segment)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which indices the cache is for: those that match one of `include` and none of `exclude`."""
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+    def covers(self, index: str) -> bool:
+        return any(matches(index, pattern) for pattern in self.include) and not any(
+            matches(index, pattern) for pattern in self.exclude
+        )
 
 
 def encode_name(name: str) -> str:

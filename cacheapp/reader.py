@@ -3,13 +3,14 @@ dict here.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
 from cacheapp.errors import MappingNotFound
-from cacheapp.names import encode_name
+from cacheapp.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 
@@ -46,15 +47,24 @@ _uuids = msgspec.json.Decoder(dict[str, _Settings])
 _resolved = msgspec.json.Decoder(_Resolved)
 
 
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """The indices of each alias and data stream, by name; and which of the names are data streams."""
+
+    members: dict[str, tuple[str, ...]]
+    data_streams: frozenset[str]
+
+
 class ClusterReader:
-    """Reads mappings, uuids and aliases through a client that leaves bodies as bytes.
+    """Reads mappings, uuids and aliases of the selected indices, through a client that leaves bodies as bytes.
 
     Every method raises `ClusterUnavailable` when the cluster can't be reached, refuses, or answers what can't be
     understood.
     """
 
-    def __init__(self, client: AsyncElasticsearch, *, indices_timeout: float) -> None:
+    def __init__(self, client: AsyncElasticsearch, selection: Selection, *, indices_timeout: float) -> None:
         self._client = client
+        self._selection = selection
         # Derived once: `options()` copies the client each time.
         self._listing_client = client.options(request_timeout=indices_timeout)
         self.requests_total = 0
@@ -65,7 +75,11 @@ class ClusterReader:
             body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
         except NotFoundError:
             raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.") from None
-        return self._split(body)
+        read = self._split(body)
+        mappings = {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
+        if read and not mappings:
+            raise MappingNotFound(f"{name!r} is left out by MAPPING_CACHE_INCLUDE and MAPPING_CACHE_EXCLUDE.")
+        return mappings
 
     async def mappings(self, names: Sequence[str]) -> dict[str, bytes]:
         """The mappings of several indices in one request. An index that is absent from the answer is gone."""
@@ -80,19 +94,23 @@ class ClusterReader:
         return self._split(body)
 
     async def uuids(self) -> dict[str, str]:
-        """The uuid of each index there is, hidden and closed ones included."""
+        """The uuid of each selected index there is, hidden and closed ones included."""
         path = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
         answer = self._decode(_uuids, await self._get(self._listing_client, path))
-        return {name: index.settings.uuid for name, index in answer.items()}
+        return {name: index.settings.uuid for name, index in answer.items() if self._selection.covers(name)}
 
-    async def aliases(self) -> dict[str, tuple[str, ...]]:
-        """The indices of each alias and data stream there is."""
+    async def aliases(self) -> Aliases:
+        """The selected indices of each alias and data stream that has any."""
         answer: _Resolved = self._decode(
             _resolved, await self._get(self._listing_client, "/_resolve/index/*?expand_wildcards=all")
         )
         members = {alias.name: alias.indices for alias in answer.aliases}
         members.update((stream.name, stream.backing_indices) for stream in answer.data_streams)
-        return members
+        selected = {name: tuple(filter(self._selection.covers, indices)) for name, indices in members.items()}
+        return Aliases(
+            {name: indices for name, indices in selected.items() if indices},
+            frozenset(stream.name for stream in answer.data_streams if selected[stream.name]),
+        )
 
     async def _get(self, client: AsyncElasticsearch, target: str) -> bytes:
         self.requests_total += 1

@@ -16,7 +16,7 @@ from datetime import datetime
 from cacheapp.batching import batches
 from cacheapp.errors import RefreshNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.reader import ClusterReader
+from cacheapp.reader import Aliases, ClusterReader
 from cacheapp.snapshot import to_publish
 from cacheapp.stats import FailedIndex, Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
@@ -311,7 +311,7 @@ class Refresher:
         current.removed_total = changes.removed_total
         current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
 
-    async def _list(self) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    async def _list(self) -> tuple[dict[str, str], Aliases]:
         try:
             async with asyncio.timeout(self._config.indices_timeout):
                 return await self._reader.uuids(), await self._reader.aliases()

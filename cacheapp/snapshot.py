@@ -52,6 +52,8 @@ class Snapshot:
     bodies: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
     # For which moment the cluster confirmed each alias, as `IndexEntry.confirmed_at` is for an index.
     aliases_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # Which of the aliases are data streams, as far as the last full pass told.
+    data_streams: frozenset[str] = frozenset()
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
@@ -75,6 +77,7 @@ class Snapshot:
         aliases: Mapping[str, tuple[str, ...]] | None = None,
         aliases_at: float = 0.0,
         removed_aliases: Iterable[str] = (),
+        data_streams: frozenset[str] | None = None,
     ) -> "Snapshot":
         """A new snapshot with entries added or replaced and others gone; bodies that nothing refers to any more are
         dropped.
@@ -94,6 +97,7 @@ class Snapshot:
             MappingProxyType(merged_aliases),
             MappingProxyType({mapping_hash: known[mapping_hash] for mapping_hash in used}),
             MappingProxyType(merged_at),
+            self.data_streams if data_streams is None else data_streams,
         )
 
 
@@ -128,6 +132,7 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
         removed_aliases=[
             alias for alias in snapshot.aliases if alias not in state.aliases and alias not in newer_aliases
         ],
+        data_streams=state.data_streams,
     )
 
 
@@ -143,4 +148,5 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float) -> StoredState:
         },
         aliases=snapshot.aliases,
         bodies=snapshot.bodies,
+        data_streams=snapshot.data_streams,
     )

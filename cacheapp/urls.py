@@ -8,5 +8,10 @@ urlpatterns = [
     path("api/cache/stats", views.cache_stats, name="cache-stats"),
     path("api/cache/refresh", views.refresh, name="cache-refresh"),
     path("api/cache/refresh/<str:refresh_id>", views.refresh_report, name="cache-refresh-report"),
+    path("api/indices", views.indices, name="indices"),
+    path("api/mappings/<str:name>/schema", views.schema, name="mapping-schema"),
+    path("api/mappings/<str:name>/fields", views.fields, name="mapping-fields"),
+    # `path`, not `str`: a name with a slash in it is an illegal name, not an unknown address.
     path("api/mappings/<path:name>", views.mapping, name="mapping"),
+    path("api/mappings/", views.mapping, {"name": ""}),
 ]

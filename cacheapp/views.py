@@ -6,26 +6,67 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from cacheapp.errors import RateLimited
+from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT
 from cacheapp.mapping_cache import MappingAnswer, MappingCache
+from cacheapp.mapping_views import MappingViews
 from cacheapp.refresh import Refresher
-from cacheapp.stats import Outcome, RefreshReport
+from cacheapp.stats import CacheReport, Outcome, RefreshReport, RefreshStats
 from esassistant.api import api_view, json_response
-from esassistant.auth import require_token
+from esassistant.auth import may_see_details, require_change, require_details
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.registry import registry
 
 
 @api_view("GET")
-async def mapping(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /api/mappings/{name}`: the mappings of an index, alias or data stream, as Elasticsearch renders them."""
+async def indices(request: HttpRequest) -> HttpResponse:
+    """`GET /api/indices?pattern=&limit=&cursor=`: the names that can be asked for, in alphabetical order."""
+    await require_details(request)
     cache: MappingCache = registry.get("mapping_cache")
-    return _mapping_response(request, await cache.get(name))
+    page = cache.page(
+        pattern=request.GET.get("pattern", "*"),
+        limit=_integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
+        cursor=request.GET.get("cursor"),
+    )
+    return json_response(page)
 
 
 @api_view("GET")
-async def cache_stats(_: HttpRequest) -> HttpResponse:
-    """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass."""
-    return json_response({"cache": registry.read("mapping_cache"), "refresh": registry.read("refresher")})
+async def mapping(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /api/mappings/{name}`: the mappings of an index, alias or data stream, as Elasticsearch renders them."""
+    await require_details(request)
+    cache: MappingCache = registry.get("mapping_cache")
+    return _answer_response(request, await cache.get(name))
+
+
+@api_view("GET")
+async def schema(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
+    await require_details(request)
+    views: MappingViews = registry.get("mapping_views")
+    return _answer_response(request, await views.schema(name), content_type="application/schema+json")
+
+
+@api_view("GET")
+async def fields(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
+    await require_details(request)
+    views: MappingViews = registry.get("mapping_views")
+    return _answer_response(request, await views.fields(name, request.GET.get("q", "")))
+
+
+@api_view("GET")
+async def cache_stats(request: HttpRequest) -> HttpResponse:
+    """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass. Totals for anybody."""
+    cache: CacheReport = registry.read("mapping_cache")
+    refresher: RefreshStats = registry.read("refresher")
+    if await may_see_details(request):
+        return json_response({"cache": cache, "refresh": refresher})
+    return json_response(
+        {
+            "cache": {"warm": cache.warm, "indices": cache.indices, "answers": cache.answers},
+            "refresh": {"passes_total": refresher.passes_total},
+        }
+    )
 
 
 @api_view("POST")
@@ -33,11 +74,11 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     """`POST /api/cache/refresh`: start a full pass or join the one under way; `?wait=true` waits for it; `?index=`
     reads one name.
     """
-    require_token(request)
+    await require_change(request)
     wait = _boolean(request, "wait")
     if (index := request.GET.get("index")) is not None:
         cache: MappingCache = registry.get("mapping_cache")
-        return _mapping_response(request, await cache.reread(index))
+        return _answer_response(request, await cache.reread(index))
     refresher: Refresher = registry.get("refresher")
     answer = await refresher.ask("api")
     if answer.id is None:
@@ -57,8 +98,9 @@ async def refresh(request: HttpRequest) -> HttpResponse:
 
 
 @api_view("GET")
-async def refresh_report(_: HttpRequest, refresh_id: str) -> HttpResponse:
+async def refresh_report(request: HttpRequest, refresh_id: str) -> HttpResponse:
     """`GET /api/cache/refresh/{id}`: progress and result of a refresh."""
+    await require_details(request)
     refresher: Refresher = registry.get("refresher")
     return json_response(refresher.report(refresh_id))
 
@@ -69,12 +111,14 @@ def _result(report: RefreshReport) -> HttpResponse:
     return json_response(report)
 
 
-def _mapping_response(request: HttpRequest, answer: MappingAnswer) -> HttpResponse:
+def _answer_response(
+    request: HttpRequest, answer: MappingAnswer, content_type: str = "application/json"
+) -> HttpResponse:
     if _matches(request.headers.get("If-None-Match", ""), answer.etag):
         response = HttpResponse(status=304)
         del response["Content-Type"]
     else:
-        response = HttpResponse(answer.body, content_type="application/json")
+        response = HttpResponse(answer.body, content_type=content_type)
     response["ETag"] = answer.etag
     response["Age"] = str(int(answer.age_seconds))
     response["Cache-Control"] = "no-cache"
@@ -93,3 +137,10 @@ def _boolean(request: HttpRequest, name: str) -> bool:
     if given not in ("true", "false"):
         raise BadRequest(f"Use {name}=true or {name}=false.")
     return given == "true"
+
+
+def _integer(request: HttpRequest, name: str, default: int, maximum: int) -> int:
+    given = request.GET.get(name, str(default))
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= maximum:
+        raise BadRequest(f"Use {name}= with a whole number from 1 to {maximum}.")
+    return int(given)

@@ -15,6 +15,8 @@ class EsassistantConfig(AppConfig):
     name = "esassistant"
 
     def ready(self) -> None:
+        from esassistant import system_checks  # noqa: F401  (importing registers them)
+
         declare(registry)
 
 

@@ -7,23 +7,32 @@
 import enum
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 ENV_LINE = re.compile(r"#|(export )?[A-Za-z_0-9]+=")
+
+NO_PROFILE = "none"
+ROLLBACK = "rollback"
+ROLLBACK_VARIABLES = {"ELASTICSEARCH_POOL_MAXSIZE": 20, "MAPPING_CACHE_BATCH_SIZE": 1, "MIN_REFRESH_INTERVAL": 0}
+"""Who sets these three to these numbers, and no profile, gets the profile `rollback`."""
 
 
 class Origin(enum.Enum):
     """Where the value of a setting came from."""
 
     DEFAULT = "default"
+    PROFILE = "profile"
     FILE = "file"
     ENVIRONMENT = "environment"
+    IMPLIED = "implied"
+    """Given by nobody, but it follows from other settings: `ROLLBACK_VARIABLES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,13 @@ class Setting:
     default: Any = field(repr=False)
     origin: Origin
     secret: bool
+
+
+class Details(enum.StrEnum):
+    """`ESASSISTANT_DETAILS`: who may read details."""
+
+    ALWAYS = "always"
+    AUTHORIZED = "authorized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,7 @@ class MappingCacheConfig:
     """How long mappings count as fresh, how they are read, and how often. Times in seconds.
 
     `max_stale` is how long past `ttl` a mapping may still be answered, marked stale; 0: never.
+    Only indices that match one of `include` and none of `exclude` (patterns with `*`) are read and answered.
     """
 
     ttl: float
@@ -71,6 +88,8 @@ class MappingCacheConfig:
     indices_timeout: float
     min_refresh_interval: float
     refresh_interval: float
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +108,8 @@ class Config:
     mapping_cache: MappingCacheConfig
     health: HealthConfig
     api_tokens: tuple[str, ...] = field(repr=False)
+    details: Details
+    cors_origins: tuple[str, ...]
     drain_seconds: float
 
 
@@ -103,9 +124,13 @@ class Reader:
     """
 
     def __init__(self, sources: Sequence[tuple[Origin, Mapping[str, str]]]) -> None:
-        self._sources = sources
+        self._sources = list(sources)
         self.settings: dict[str, Setting] = {}
         self.problems: list[str] = []
+
+    def fall_back_on(self, origin: Origin, source: Mapping[str, str]) -> None:
+        """Add a source that is weaker than all so far."""
+        self._sources.append((origin, source))
 
     def finish(self) -> None:
         """Raises `BadSettings` when any value so far was bad."""
@@ -149,6 +174,18 @@ class Reader:
 
         return self._read(name, default, parse)
 
+    def choice(self, name: str, default: E) -> E:
+        """One of the values of the enumeration that `default` belongs to."""
+        kind = type(default)
+
+        def parse(raw: str) -> E:
+            try:
+                return kind(raw.lower())
+            except ValueError:
+                raise ValueError(f"use one of {', '.join(str(choice.value) for choice in kind)}") from None
+
+        return self._read(name, default, parse)
+
     def words(self, name: str, default: tuple[str, ...] = (), *, secret: bool = False) -> tuple[str, ...]:
         """A comma-separated list; blanks around the words and empty words are dropped."""
         return self._read(name, default, _split, secret=secret)
@@ -161,9 +198,32 @@ class Reader:
             raise AssertionError(f"the default of {name} is bad: {error}") from error
         return self._read(name, parsed_default, parse, secret=secret)
 
+    def profile(self, name: str, profiles: Sequence[str]) -> str:
+        """The profile that the setting `name` chooses; without one, `rollback` if `ROLLBACK_VARIABLES` are set to their
+        numbers, else `NO_PROFILE`.
+        """
+
+        def parse(raw: str) -> str:
+            if (lowered := raw.lower()) in (NO_PROFILE, *profiles):
+                return lowered
+            raise ValueError(f"use one of {', '.join((NO_PROFILE, *profiles))}")
+
+        chosen = self._read(name, NO_PROFILE, parse)
+        if self.settings[name].origin is Origin.DEFAULT and self._rollback_variables_are_set():
+            chosen = ROLLBACK
+            self.settings[name] = replace(self.settings[name], value=chosen, origin=Origin.IMPLIED)
+        return chosen
+
     def refuse(self, name: str, reason: str) -> None:
         """Report a value that is bad for a reason its own parser can't see."""
         self.problems.append(f"{name}: {reason}")
+
+    def _rollback_variables_are_set(self) -> bool:
+        given = {name: self._raw(name)[1] for name in ROLLBACK_VARIABLES}
+        try:
+            return all(raw is not None and float(raw) == ROLLBACK_VARIABLES[name] for name, raw in given.items())
+        except ValueError:
+            return False
 
     def _read(self, name: str, default: T, parse: Callable[[str], T], *, secret: bool = False) -> T:
         origin, raw = self._raw(name)

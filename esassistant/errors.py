@@ -36,6 +36,13 @@ class Unauthorized(EsassistantError):
     title = "Credentials needed"
 
 
+class Forbidden(EsassistantError):
+    """The caller is known, but the request is not one that it may make this way."""
+
+    status = 403
+    title = "Refused"
+
+
 class MethodNotAllowed(EsassistantError):
     """The address exists, but not for this method."""
 

@@ -1,12 +1,13 @@
 """Django's settings, and the only reader of the environment.
 
 Order of strength: the process's environment, the file named by `ESASSISTANT_ENV_FILE` (`.env` beside `manage.py` unless
-told), the default. docs/settings.md describes each setting.
+told), the profile that `ESASSISTANT_PROFILE` names, the default. docs/settings.md describes each setting.
 """
 
 import logging
 import os
 import secrets
+from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +15,10 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from esassistant.config import (
+    NO_PROFILE,
     BadSettings,
     Config,
+    Details,
     ElasticsearchConfig,
     HealthConfig,
     MappingCacheConfig,
@@ -24,29 +27,44 @@ from esassistant.config import (
     bad_lines,
     parse_node_urls,
 )
+from esassistant.masking import remember_secrets, secrets_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-class _EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
-    """django-environ's parser of `.env` files, kept from writing into the environment: the origin of each value must
-    stay known.
-    """
-
-    ENVIRON: ClassVar[dict[str, str]] = {}
-
-
-_env_path = BASE_DIR / os.environ.get("ESASSISTANT_ENV_FILE", ".env")
 # It logs a line that it can't read as it stands, secrets included; such lines are reported below instead.
 logging.getLogger("environ.environ").setLevel(logging.ERROR)
-_EnvFile.read_env(_env_path)
+read = Reader([(Origin.ENVIRONMENT, os.environ)])
 
-read = Reader([(Origin.ENVIRONMENT, os.environ), (Origin.FILE, _EnvFile.ENVIRON)])
-if "ESASSISTANT_ENV_FILE" in os.environ and not _env_path.exists():
+
+def _fall_back_on(origin: Origin, path: Path) -> None:
+    """Read a file of `NAME=value` lines as the weakest source so far. What can't be read in it is refused."""
+
+    class EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
+        # Of its own, or it would write into the environment: the origin of each value must stay known.
+        ENVIRON: ClassVar[dict[str, str]] = {}
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        read.refuse(path.name, f"can't be read ({type(error).__name__})")
+        return
+    for number in bad_lines(text):
+        read.refuse(f"{path.name}, line {number}", "is neither NAME=value nor a comment")
+    EnvFile.read_env(StringIO(text))
+    read.fall_back_on(origin, EnvFile.ENVIRON)
+
+
+_env_path = BASE_DIR / read.text("ESASSISTANT_ENV_FILE", ".env")
+if _env_path.exists():
+    _fall_back_on(Origin.FILE, _env_path)
+elif read.settings["ESASSISTANT_ENV_FILE"].origin is not Origin.DEFAULT:
     read.refuse("ESASSISTANT_ENV_FILE", "names no file that exists")
-if _env_path.is_file():
-    for _number in bad_lines(_env_path.read_text()):
-        read.refuse(f"{_env_path.name}, line {_number}", "is neither NAME=value nor a comment")
+
+_profiles = {path.stem: path for path in sorted((BASE_DIR / "profiles").glob("*.env"))}
+_profile = read.profile("ESASSISTANT_PROFILE", tuple(_profiles))
+if _profile != NO_PROFILE:
+    _fall_back_on(Origin.PROFILE, _profiles[_profile])
 
 
 def _database(url: str) -> dict[str, Any]:
@@ -118,12 +136,16 @@ ESASSISTANT = Config(
         indices_timeout=read.seconds("ELASTICSEARCH_INDICES_TIMEOUT", 10, minimum=0.1, maximum=3600),
         min_refresh_interval=read.seconds("MIN_REFRESH_INTERVAL", 60, minimum=0),
         refresh_interval=read.seconds("MAPPING_CACHE_REFRESH_INTERVAL", 240, minimum=0),
+        include=read.words("MAPPING_CACHE_INCLUDE", ("*",)),
+        exclude=read.words("MAPPING_CACHE_EXCLUDE"),
     ),
     health=HealthConfig(
         ttl=read.seconds("HEALTH_CACHE_TTL", 30, minimum=0.1, maximum=3600),
         timeout=read.seconds("HEALTH_TIMEOUT", 5, minimum=0.1, maximum=300),
     ),
     api_tokens=read.words("ESASSISTANT_API_TOKENS", secret=True),
+    details=read.choice("ESASSISTANT_DETAILS", Details.ALWAYS if DEBUG else Details.AUTHORIZED),
+    cors_origins=read.words("ESASSISTANT_CORS_ORIGINS"),
     drain_seconds=read.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
 )
 if ESASSISTANT.health.timeout > ESASSISTANT.health.ttl:
@@ -133,11 +155,6 @@ if any(len(token) < 16 or not token.isascii() or not token.isprintable() for tok
         "ESASSISTANT_API_TOKENS",
         "has a token that is not plain ASCII of at least 16 characters; make one by `openssl rand -hex 32`",
     )
-
-try:
-    read.finish()
-except BadSettings as error:
-    raise ImproperlyConfigured(str(error)) from None
 
 INSTALLED_APPS = [
     "esassistant",
@@ -150,20 +167,27 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "servestatic",
+    "corsheaders",
 ]
 
 MIDDLEWARE = [
+    "esassistant.security_headers.SecurityHeadersMiddleware",
     "healthapp.probes.ProbeMiddleware",
     "esassistant.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+CORS_ALLOWED_ORIGINS = list(ESASSISTANT.cors_origins)
+CORS_URLS_REGEX = r"^/api/"
+CORS_EXPOSE_HEADERS = ("Age", "ETag", "Location", "Retry-After", "X-Cache-Source", "X-Cache-State", "X-Request-ID")
 
 ROOT_URLCONF = "esassistant.urls"
 ASGI_APPLICATION = "esassistant.asgi.application"
@@ -206,14 +230,45 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "esassistant.masking.MaskingFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         # One line per request would drown everything else; statistics count them.
         "elastic_transport.transport": {"level": "WARNING"},
         # Says "node has failed" with a traceback for each attempt of an outage; health says it once.
         "elastic_transport.node_pool": {"level": "ERROR"},
     },
 }
+
+# Security
+
+# Off by default: with it, nobody can log in over plain HTTP. `manage.py check --deploy` says what that means.
+_https = read.boolean("ESASSISTANT_HTTPS", default=False)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+# There is no SECURE_PROXY_SSL_HEADER: it would be believed from anybody. `serve --forwarded-allow-ips` believes
+# X-Forwarded-Proto from the proxies that it names.
+_hsts_seconds = read.integer("ESASSISTANT_HSTS_SECONDS", 3600, minimum=0, maximum=63_072_000)
+SECURE_HSTS_SECONDS = _hsts_seconds if _https else 0
+# Subdomains and preload lists bind the whole domain, of which this service is a part.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+CSRF_TRUSTED_ORIGINS = list(read.words("CSRF_TRUSTED_ORIGINS"))
+# What is larger is refused before Django reads it; the admin's forms are the largest bodies there are.
+DATA_UPLOAD_MAX_MEMORY_SIZE = read.integer("ESASSISTANT_MAX_BODY_BYTES", 65_536, minimum=1024, maximum=16_777_216)
+DEFAULT_EXCEPTION_REPORTER = "esassistant.error_reports.MaskingReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "esassistant.error_reports.MaskingFilter"
+remember_secrets({SECRET_KEY, *secrets_of(read.settings.values())})
+
+try:
+    read.finish()
+except BadSettings as error:
+    raise ImproperlyConfigured(str(error)) from None
+ESASSISTANT_SETTINGS = read.settings

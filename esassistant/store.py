@@ -25,14 +25,15 @@ class StoredIndex:
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """All mappings of the cluster as one full pass found them, `age_seconds` ago. `bodies` may lack what the receiver
-    has.
+    """All mappings of the cluster as one full pass found them, `age_seconds` ago. `data_streams`: which of the aliases
+    are. `bodies` may lack what the receiver has.
     """
 
     age_seconds: float
     indices: Mapping[str, StoredIndex]
     aliases: Mapping[str, tuple[str, ...]]
     bodies: Mapping[str, bytes]
+    data_streams: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,17 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import EsassistantError
+from esassistant.masking import mask_text
 from esassistant.registry import Health, PingResult, Registry, Resource
 
 logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARACTERS = 200
-CREDENTIALS_IN_URL = re.compile(r"(?<=//)[^/\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,8 @@ def overall(services: Iterable[ServiceReport]) -> Health:
 
 
 def scrub(text: str | None) -> str | None:
-    """The text on one line, cut to `MAX_ERROR_CHARACTERS`, without credentials in URLs."""
+    """The text on one line, masked, and cut to `MAX_ERROR_CHARACTERS`."""
     if text is None:
         return None
-    flat = CREDENTIALS_IN_URL.sub("", " ".join(text.split()))
+    flat = mask_text(" ".join(text.split()))
     return flat if len(flat) <= MAX_ERROR_CHARACTERS else flat[: MAX_ERROR_CHARACTERS - 1] + "…"

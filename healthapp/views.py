@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from esassistant.api import api_view, json_response
+from esassistant.auth import may_see_details, require_details
 from esassistant.errors import EsassistantError
 from esassistant.problems import already_logged
 from esassistant.registry import Health, registry
@@ -16,11 +17,15 @@ from healthapp.performance import performance_report
 
 
 @api_view("GET")
-async def health(_: HttpRequest) -> HttpResponse:
-    """`GET /api/health`: the last report of the monitor; 503 only when unhealthy. The Age header says how old it is."""
+async def health(request: HttpRequest) -> HttpResponse:
+    """`GET /api/health`: the last report of the monitor; 503 only when unhealthy. The Age header says how old it is.
+
+    Who may not see details gets the status without the services.
+    """
+    details = await may_see_details(request)
     monitor: HealthMonitor = registry.get("health")
     report = await monitor.report()
-    body = _health_body(report)
+    body = _health_body(report, details=details)
     response = HttpResponse(
         body, content_type="application/json", status=503 if report.status is Health.UNHEALTHY else 200
     )
@@ -30,21 +35,22 @@ async def health(_: HttpRequest) -> HttpResponse:
     return already_logged(response)
 
 
-def _health_body(report: HealthReport) -> bytes:
-    return msgspec.json.encode(
-        {
-            "status": report.status,
-            "checked_at": report.checked_at,
-            "duration_ms": report.duration_ms,
-            "ttl_seconds": report.ttl_seconds,
-            "services": report.services,
-        }
-    )
+def _health_body(report: HealthReport, *, details: bool) -> bytes:
+    body: dict[str, object] = {
+        "status": report.status,
+        "checked_at": report.checked_at,
+        "duration_ms": report.duration_ms,
+        "ttl_seconds": report.ttl_seconds,
+    }
+    if details:
+        body["services"] = report.services
+    return msgspec.json.encode(body)
 
 
 @api_view("GET")
-async def performance(_: HttpRequest) -> HttpResponse:
+async def performance(request: HttpRequest) -> HttpResponse:
     """`GET /api/performance`: pools, cache, passes, background tasks and what to tune."""
+    await require_details(request)
     return json_response(performance_report(registry))
 
 

@@ -28,6 +28,7 @@ def environment(elasticsearch_url: str, **settings: object) -> dict[str, str]:
         "SECRET_KEY": "only-for-tests",
         "DEBUG": "false",
         "ALLOWED_HOSTS": "127.0.0.1",
+        "ESASSISTANT_DETAILS": "always",
         "ESASSISTANT_API_TOKENS": TOKEN,
         "ESASSISTANT_DRAIN_SECONDS": "0",
         "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",

@@ -17,6 +17,7 @@ os.environ.update(
     SECRET_KEY="only-for-tests",
     DEBUG="false",
     ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
+    ESASSISTANT_DETAILS="always",
     ESASSISTANT_API_TOKENS="test-token-0123456789",
     DATABASE_URL=f"sqlite:///{_scratch / 'tests.sqlite3'}",
     # Nothing listens there: a test that needs a cluster says which.

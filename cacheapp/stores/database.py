@@ -126,14 +126,19 @@ def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
             "name", "uuid", "mapping_hash", "confirmed_at"
         )
     }
-    aliases = {name: tuple(members) for name, members in Alias.objects.values_list("name", "indices")}
+    aliases: dict[str, tuple[str, ...]] = {}
+    data_streams: set[str] = set()
+    for name, members, is_data_stream in Alias.objects.values_list("name", "indices", "is_data_stream"):
+        aliases[name] = tuple(members)
+        if is_data_stream:
+            data_streams.add(name)
     lacking = [known for known in MappingBody.objects.values_list("pk", flat=True) if known not in known_hashes]
     bodies = {
         row.mapping_hash: bytes(row.body)
         for start in range(0, len(lacking), ROWS_AT_ONCE)
         for row in MappingBody.objects.filter(pk__in=lacking[start : start + ROWS_AT_ONCE])
     }
-    state = StoredState(_seconds(now - published.confirmed_at), indices, aliases, bodies)
+    state = StoredState(_seconds(now - published.confirmed_at), indices, aliases, bodies, frozenset(data_streams))
     return Loaded(published.generation, state)
 
 
@@ -179,14 +184,20 @@ def _write_indices(state: StoredState, now: datetime) -> None:
 
 
 def _write_aliases(state: StoredState) -> None:
-    present = {name: tuple(members) for name, members in Alias.objects.values_list("name", "indices")}
-    changed = [
-        Alias(name=name, indices=list(members))
-        for name, members in state.aliases.items()
-        if present.get(name) != members
-    ]
+    present = {
+        name: (tuple(members), is_data_stream)
+        for name, members, is_data_stream in Alias.objects.values_list("name", "indices", "is_data_stream")
+    }
     Alias.objects.bulk_create(
-        changed, batch_size=ROWS_AT_ONCE, update_conflicts=True, unique_fields=["name"], update_fields=["indices"]
+        [
+            Alias(name=name, indices=list(members), is_data_stream=name in state.data_streams)
+            for name, members in state.aliases.items()
+            if present.get(name) != (members, name in state.data_streams)
+        ],
+        batch_size=ROWS_AT_ONCE,
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["indices", "is_data_stream"],
     )
     _delete(Alias.objects, [name for name in present if name not in state.aliases])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.reader import ClusterReader
+from cacheapp.reader import Aliases, ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.clock import Clock
@@ -45,6 +45,8 @@ def cache_config(**changes: Any) -> MappingCacheConfig:
         indices_timeout=5.0,
         min_refresh_interval=60.0,
         refresh_interval=240.0,
+        include=("*",),
+        exclude=(),
     )
     return replace(config, **changes)
 
@@ -106,9 +108,9 @@ class FakeReader(ClusterReader):
         await self._arrive()
         return {name: f"uuid-{name}" for name in self.indices}
 
-    async def aliases(self) -> dict[str, tuple[str, ...]]:
+    async def aliases(self) -> Aliases:
         await self._arrive()
-        return dict(self.cluster_aliases)
+        return Aliases(dict(self.cluster_aliases), frozenset())
 
 
 def no_answer() -> ClusterUnavailable:

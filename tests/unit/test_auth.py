@@ -2,15 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
-from esassistant.auth import is_api_token, require_token
+from esassistant.auth import (
+    Caller,
+    caller_of,
+    is_api_token,
+    may_see_details,
+    require_change,
+    require_details,
+    sees_details,
+)
+from esassistant.config import Details
 from esassistant.errors import Unauthorized
 
 TOKENS = ("first-token-0123456789", "second-token-0123456789")
@@ -22,35 +32,53 @@ def two_tokens() -> Iterator[None]:
         yield
 
 
+def post(**headers: str) -> HttpRequest:
+    return RequestFactory().post("/api/x", headers=headers)
+
+
 @pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_each_token_is_good(scheme: str, token: str) -> None:
+async def test_each_token_is_good(scheme: str, token: str) -> None:
     """Every configured token opens the door; the scheme's case doesn't matter."""
-    require_token(RequestFactory().post("/api/x", headers={"Authorization": f"{scheme} {token}"}))
+    request = post(Authorization=f"{scheme} {token}")
+    assert await caller_of(request) is Caller.TOKEN
+    await require_change(request)
+    await require_details(request)
     assert is_api_token(token)
 
 
+@pytest.mark.parametrize("header", ["", "Basic dTpw", TOKENS[0], f"Basic {TOKENS[0]}"])
+async def test_other_schemes_are_nobody(header: str) -> None:
+    """Without a bearer token the caller is anonymous, and may change nothing."""
+    request = post(Authorization=header) if header else post()
+    assert await caller_of(request) is Caller.ANONYMOUS
+    with pytest.raises(Unauthorized, match="Send `Authorization: Bearer`"):
+        await require_change(request)
+
+
 @pytest.mark.parametrize(
-    ("header", "message"),
+    "token", ["", " ", f"{TOKENS[0]}x", TOKENS[0][:-1], TOKENS[0].upper(), ",".join(TOKENS)], ids=repr
+)
+async def test_a_wrong_token_is_refused(token: str) -> None:
+    """Parts and mixtures of tokens are refused, for reading too, and the answer repeats no token."""
+    for require in (require_change, require_details, may_see_details):
+        with pytest.raises(Unauthorized, match="not one of those") as caught:
+            await require(post(Authorization=f"Bearer {token}"))
+        assert not [ours for ours in TOKENS if ours in caught.value.detail]
+
+
+@pytest.mark.parametrize(
+    ("details", "caller", "sees"),
     [
-        (None, "Send `Authorization: Bearer`"),
-        ("", "Send `Authorization: Bearer`"),
-        ("Bearer", "Send `Authorization: Bearer`"),
-        ("Bearer ", "Send `Authorization: Bearer`"),
-        (f"Basic {TOKENS[0]}", "Send `Authorization: Bearer`"),
-        (TOKENS[0], "Send `Authorization: Bearer`"),
-        (f"Bearer {TOKENS[0]}x", "not one of those"),
-        (f"Bearer {TOKENS[0][:-1]}", "not one of those"),
-        (f"Bearer {TOKENS[0].upper()}", "not one of those"),
-        (f"Bearer {','.join(TOKENS)}", "not one of those"),
+        (Details.ALWAYS, Caller.ANONYMOUS, True),
+        (Details.AUTHORIZED, Caller.ANONYMOUS, False),
+        (Details.AUTHORIZED, Caller.TOKEN, True),
+        (Details.AUTHORIZED, Caller.STAFF, True),
     ],
 )
-def test_anything_else_is_refused(header: str | None, message: str) -> None:
-    """Other schemes, parts and mixtures of tokens are refused, and the answer repeats no token."""
-    headers = {} if header is None else {"Authorization": header}
-    with pytest.raises(Unauthorized, match=message) as caught:
-        require_token(RequestFactory().post("/api/x", headers=headers))
-    assert not [token for token in TOKENS if token in caught.value.detail]
+async def test_who_sees_details(details: Details, caller: Caller, sees: bool) -> None:
+    """Details are for everybody, or for those who are known."""
+    assert sees_details(details, caller) is sees
 
 
 @given(st.text(st.characters(codec="latin-1")) | st.sampled_from(TOKENS))
@@ -59,9 +87,9 @@ def test_no_other_text_is_a_token(text: str) -> None:
     assert is_api_token(text) == (text in TOKENS)
 
 
-def test_without_tokens_nobody_is_in(settings: Any) -> None:
+async def test_without_tokens_nobody_is_in(settings: Settings) -> None:
     """No configured token means that nobody has one, not that none is needed."""
     settings.ESASSISTANT = replace(settings.ESASSISTANT, api_tokens=())
     assert not is_api_token("")
     with pytest.raises(Unauthorized):
-        require_token(RequestFactory().post("/api/x", headers={"Authorization": f"Bearer {TOKENS[0]}"}))
+        await require_change(post(Authorization=f"Bearer {TOKENS[0]}"))

@@ -1,5 +1,6 @@
 """Settings are read from the strongest source, and every bad one is named at once."""
 
+import enum
 from urllib.parse import quote
 
 import pytest
@@ -29,6 +30,45 @@ def test_the_strongest_source_wins() -> None:
     read.finish()
 
 
+def test_a_source_that_is_added_later_is_the_weakest() -> None:
+    """It fills in what the others leave open, from then on."""
+    read = reader(A="env")
+    read.fall_back_on(Origin.FILE, {"A": "file", "B": "file"})
+    read.fall_back_on(Origin.PROFILE, {"A": "profile", "B": "profile", "C": "profile"})
+    assert [read.text(name, "default") for name in "ABCD"] == ["env", "file", "profile", "default"]
+    assert read.settings["C"].origin is Origin.PROFILE
+
+
+@pytest.mark.parametrize(
+    ("changes", "profile", "origin"),
+    [
+        ({}, "rollback", Origin.IMPLIED),
+        ({"MIN_REFRESH_INTERVAL": "0.0"}, "rollback", Origin.IMPLIED),
+        ({"P": " "}, "rollback", Origin.IMPLIED),
+        ({"P": "none"}, "none", Origin.ENVIRONMENT),
+        ({"P": "Fast"}, "fast", Origin.ENVIRONMENT),
+        ({"MIN_REFRESH_INTERVAL": ""}, "none", Origin.DEFAULT),
+        ({"MIN_REFRESH_INTERVAL": "1"}, "none", Origin.DEFAULT),
+        ({"MIN_REFRESH_INTERVAL": "zero"}, "none", Origin.DEFAULT),
+    ],
+)
+def test_which_profile(changes: dict[str, str], profile: str, origin: Origin) -> None:
+    """The chosen profile; without a choice `rollback`, if the three variables have its numbers, all of them."""
+    read = reader(
+        **{"ELASTICSEARCH_POOL_MAXSIZE": "20", "MAPPING_CACHE_BATCH_SIZE": "1", "MIN_REFRESH_INTERVAL": "0"} | changes
+    )
+    assert read.profile("P", ["fast", "rollback"]) == profile
+    assert read.settings["P"] == Setting("P", profile, "none", origin, secret=False)
+    read.finish()
+
+
+def test_an_unknown_profile() -> None:
+    """It is bad, and the message names those that there are; nothing is implied beside it."""
+    read = reader(P="slow", ELASTICSEARCH_POOL_MAXSIZE="20", MAPPING_CACHE_BATCH_SIZE="1", MIN_REFRESH_INTERVAL="0")
+    assert read.profile("P", ["fast", "rollback"]) == "none"
+    assert read.problems == ["P: got 'slow'; use one of none, fast, rollback"]
+
+
 def test_what_was_read_is_remembered() -> None:
     """Each setting keeps its value, default and origin, for commands that show what is in force."""
     read = reader(A="7")
@@ -54,6 +94,18 @@ def test_no_repr_shows_a_secret() -> None:
 def test_booleans(raw: str, value: bool) -> None:
     """The usual words for yes and no are understood in any case, against either default."""
     assert [reader(A=raw).boolean("A", default=default) for default in (True, False)] == [value, value]
+
+
+class Size(enum.StrEnum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+def test_choices() -> None:
+    """One of an enumeration's values is understood in any case; any other gives the default, and the choices are named."""
+    read = reader(A="Large", B="huge")
+    assert [read.choice(name, Size.SMALL) for name in "ABC"] == [Size.LARGE, Size.SMALL, Size.SMALL]
+    assert read.problems == ["B: got 'huge'; use one of small, large"]
 
 
 @given(st.integers(-1000, 1000), st.integers(-100, 100), st.integers(-100, 100))

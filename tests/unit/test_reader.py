@@ -8,7 +8,8 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from cacheapp.errors import MappingNotFound
-from cacheapp.reader import ClusterReader
+from cacheapp.names import Selection
+from cacheapp.reader import Aliases, ClusterReader
 from esassistant.config import ElasticsearchConfig
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
@@ -46,7 +47,7 @@ async def client(cluster: FaultProxy) -> AsyncIterator[AsyncElasticsearch]:
 
 @pytest.fixture
 def reader(client: AsyncElasticsearch) -> ClusterReader:
-    return ClusterReader(client, indices_timeout=5.0)
+    return ClusterReader(client, Selection(), indices_timeout=5.0)
 
 
 def answer(cluster: FaultProxy, body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
@@ -107,7 +108,7 @@ async def test_aliases_and_data_streams(cluster: FaultProxy, reader: ClusterRead
         "data_streams": [{"name": "d", "backing_indices": [".ds-d-1"], "timestamp_field": "@timestamp"}],
     }
     answer(cluster, json.dumps(resolved))
-    assert await reader.aliases() == {"x": ("a", "b"), "d": (".ds-d-1",)}
+    assert await reader.aliases() == Aliases({"x": ("a", "b"), "d": (".ds-d-1",)}, frozenset({"d"}))
     assert targets(cluster) == ["GET /_resolve/index/*?expand_wildcards=all"]
 
 
@@ -178,3 +179,25 @@ async def test_requests_are_counted(cluster: FaultProxy, reader: ClusterReader) 
     await reader.uuids()
     await reader.aliases()
     assert reader.requests_total == cluster.count() == 4
+
+
+async def test_selection(client: AsyncElasticsearch, cluster: FaultProxy) -> None:
+    """Indices that are left out are neither listed nor answered, by no name."""
+    reader = ClusterReader(client, Selection(("*",), ("secret*",)), indices_timeout=5.0)
+    answer(cluster, json.dumps({name: {"settings": {"index.uuid": "u"}} for name in ("a", "secret-1")}))
+    assert await reader.uuids() == {"a": "u"}
+    answer(
+        cluster,
+        json.dumps(
+            {
+                "aliases": [{"name": "x", "indices": ["a", "secret-1"]}, {"name": "y", "indices": ["secret-1"]}],
+                "data_streams": [{"name": "d", "backing_indices": ["secret-2"]}],
+            }
+        ),
+    )
+    assert await reader.aliases() == Aliases({"x": ("a",)}, frozenset())
+    answer(cluster, json.dumps({name: {"mappings": {}} for name in ("a", "secret-1")}))
+    assert set(await reader.mapping("x")) == {"a"}
+    answer(cluster, json.dumps({"secret-1": {"mappings": {}}}))
+    with pytest.raises(MappingNotFound, match="left out"):
+        await reader.mapping("y")

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {"SECRET_KEY": "only-for-tests", "ESASSISTANT_ENV_FILE": os.devnull}
 SECRET = "hunter2"
+INHERITED = ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE", "COVERAGE_PROCESS_CONFIG")
 SHOW = """
 import dataclasses, json
 from esassistant import settings
@@ -27,8 +28,8 @@ print(json.dumps({
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A Python process that has nothing in its environment but `environment`."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE") if name in os.environ}
+    """A Python process that has no setting in its environment but those in `environment`."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -66,7 +67,7 @@ def test_defaults() -> None:
     assert (cache["fetch_timeout"], cache["indices_timeout"]) == (15, 10)
     assert loaded["config"]["health"] == {"ttl": 30, "timeout": 5}
     assert (loaded["debug"], loaded["hosts"]) == (False, [])
-    assert {name for name, origin in loaded["origins"].items() if origin != "default"} == {"SECRET_KEY"}
+    assert {name for name, origin in loaded["origins"].items() if origin != "default"} == set(GOOD)
 
 
 def test_environment_beats_file_beats_default(tmp_path: Path) -> None:

@@ -1,27 +1,47 @@
-"""docs/settings.md lists every setting, and no other."""
+"""docs/settings.md lists every setting, profile and check of the audit, and no other."""
 
 import re
 from pathlib import Path
 
 from esassistant import settings
+from esassistant.audit import RULES
 
-DOCUMENTED = re.compile(r"^\| `([A-Z_]+)` \| (\S.*?) \|", re.MULTILINE)
 ROOT = Path(settings.BASE_DIR)
-READ_EARLIER = {"ESASSISTANT_ENV_FILE"}
-"""Names the file that the others are read from, so no `Reader` knows it."""
+DOCUMENT = (ROOT / "docs" / "settings.md").read_text()
+DOCUMENTED = dict(re.findall(r"^\| `([A-Z_]+)` \| (\S.*?) \|", DOCUMENT, re.MULTILINE))
 
 
 def test_every_setting_is_documented() -> None:
     """What the code reads and what the document lists are the same names."""
-    documented = dict(DOCUMENTED.findall((ROOT / "docs" / "settings.md").read_text()))
-    assert set(documented) == set(settings.read.settings) | READ_EARLIER
+    assert set(DOCUMENTED) == set(settings.read.settings)
 
 
 def test_documented_defaults_are_true() -> None:
     """A number or truth value that the document gives as default is the one in force."""
-    documented = dict(DOCUMENTED.findall((ROOT / "docs" / "settings.md").read_text()))
     for name, setting in settings.read.settings.items():
         if isinstance(setting.default, bool):
-            assert documented[name] == f"`{str(setting.default).lower()}`", name
+            assert DOCUMENTED[name] == f"`{str(setting.default).lower()}`", name
         elif isinstance(setting.default, int | float):
-            assert documented[name] == f"`{setting.default:g}`", name
+            assert DOCUMENTED[name] == f"`{setting.default:g}`", name
+
+
+def test_every_profile_is_documented() -> None:
+    """The document lists each file in profiles/ with exactly the lines that it has."""
+    documented = {
+        name: set(re.findall(r"`([A-Z_]+=\S*)`", sets))
+        for name, sets in re.findall(r"^\| `([a-z-]+)` \| \S.*? \| (.*) \|$", DOCUMENT, re.MULTILINE)
+    }
+    files = {
+        path.stem: {line for line in path.read_text().splitlines() if not line.startswith("#")}
+        for path in (ROOT / "profiles").iterdir()
+    }
+    assert documented == files
+
+
+def test_every_check_is_documented() -> None:
+    """The document lists each rule of the audit in its order, and names the settings that it looks at first."""
+    rows = re.findall(r"^\| `(esassistant\.[EW]\d+)` \| (\S.*) \| \S.* \|$", DOCUMENT, re.MULTILINE)
+    assert [check for check, _ in rows] == [rule.id for rule in RULES]
+    assert len({rule.id for rule in RULES}) == len(RULES)
+    for (_, text), rule in zip(rows, RULES, strict=True):
+        assert re.findall(r"`([A-Z_]{4,})", text)[0] in rule.settings, rule.id

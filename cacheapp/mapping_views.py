@@ -1,0 +1,79 @@
+"""What is derived from mappings: the JSON Schema and the list of fields. Made once for each state of a mapping, and
+kept for a while.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+import msgspec
+
+from cacheapp.fields import Field, fields, search
+from cacheapp.mapping_cache import MappingAnswer, MappingCache
+from cacheapp.schema import json_schema
+from esassistant.single_flight import SingleFlight, Spawn
+
+T = TypeVar("T")
+
+KEPT = 64
+"""Of each kind. A schema of a thousand fields is about 100 KB."""
+
+Key = tuple[str, str]
+"""A name, and the ETag of its mappings: another state of the mappings is another key."""
+
+
+class MappingViews:
+    """One per process, owned by the registry; belongs to its loop.
+
+    A mapping may have thousands of fields: each view is made in a thread, so that the loop goes on, and once for all
+    who wait.
+    """
+
+    def __init__(self, cache: MappingCache, spawn: Spawn) -> None:
+        self._cache = cache
+        self._schemas: _Kept[bytes] = _Kept(spawn)
+        self._fields: _Kept[tuple[Field, ...]] = _Kept(spawn)
+
+    async def schema(self, name: str) -> MappingAnswer:
+        """The JSON Schema of the documents that `name` accepts, as JSON. Raises what `MappingCache.get` raises."""
+        answer = await self._cache.get(name)
+        mappings = self._cache.mappings(answer.indices)
+        body = await self._schemas.get((name, answer.etag), lambda: msgspec.json.encode(json_schema(name, mappings)))
+        return replace(answer, body=body, etag=_etag(body))
+
+    async def fields(self, name: str, query: str) -> MappingAnswer:
+        """`{"total": …, "fields": […]}`, all fields of `name` or those that `query` finds, as JSON. Raises as `schema`
+        does.
+        """
+        answer = await self._cache.get(name)
+        mappings = self._cache.mappings(answer.indices)
+        found = await self._fields.get((name, answer.etag), lambda: fields(mappings))
+        if query:
+            found = search(found, query)
+        body = msgspec.json.encode({"total": len(found), "fields": found})
+        return replace(answer, body=body, etag=_etag(body))
+
+
+class _Kept(Generic[T]):
+    """The views of one kind that were asked for last."""
+
+    def __init__(self, spawn: Spawn) -> None:
+        self._flights: SingleFlight[Key, T] = SingleFlight(spawn)
+        self._kept: OrderedDict[Key, T] = OrderedDict()
+
+    async def get(self, key: Key, make: Callable[[], T]) -> T:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        made = await self._flights.do(key, lambda: asyncio.to_thread(make))
+        self._kept[key] = made
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'

@@ -1,0 +1,16 @@
+"""The addresses of the project and a view that fails with every secret in its hands."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+
+
+async def broken(request: HttpRequest) -> HttpResponse:
+    """Fails with secrets in its local variables and in its error."""
+    config = settings.ESASSISTANT
+    password, key = config.elasticsearch.password, config.elasticsearch.api_key
+    mine = [password, key, *config.api_tokens, settings.SECRET_KEY, settings.DATABASES["default"]["PASSWORD"]]
+    raise ValueError(f"{config} {mine} {request.headers}")
+
+
+urlpatterns = [path("api/broken", broken), path("broken", broken), path("", include("esassistant.urls"))]

@@ -1,0 +1,217 @@
+"""Case 27: secrets are planted in every setting that takes one, and looked for in everything that comes out."""
+
+import base64
+import html
+import json
+import signal
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from elasticsearch import Elasticsearch
+
+from dev.elasticsearch.node import Node
+from esassistant.elasticsearch.client import new_client
+from esassistant.registry import registry
+from tests.integration.conftest import OpenApp
+from tests.proxy import FaultProxy
+from tests.server import Server, manage, wait_until
+
+PASSWORD = "planted-p@ss/w:rd"
+URL_PASSWORD = "planted-url-p@ss"
+DATABASE_PASSWORD = "planted-database-password"
+API_KEY = base64.b64encode(b"planted-id:planted-key").decode()
+TOKENS = ("planted-token-one-01", "planted-token-two-02")
+SECRET_KEY = "planted-secret-key-<&'>-long-enough-to-be-accepted-0123456789"
+STAFF_PASSWORD = "planted-staff-password"
+GUESSED = "guessed-token-guessed"
+"""Sent by a caller; nobody's secret yet, but often nearly one."""
+
+SECRETS = (PASSWORD, URL_PASSWORD, DATABASE_PASSWORD, API_KEY, *TOKENS, SECRET_KEY, GUESSED)
+FORMS = {
+    form
+    for secret in SECRETS
+    for form in (
+        secret,
+        quote(secret, safe=""),
+        html.escape(secret),
+        repr(secret)[1:-1],
+        base64.b64encode(f"elastic:{secret}".encode()).decode(),
+        json.dumps(secret)[1:-1],
+    )
+} | {"planted"}
+
+PATHS = (
+    "/livez",
+    "/readyz?verbose",
+    "/api/health",
+    "/api/performance",
+    "/api/cache/stats",
+    "/api/mappings/nowhere",
+    "/api/mappings/cold",
+    "/api/broken",
+    "/broken",
+    "/api/nothing-here",
+    "/nothing-here",
+    "/metrics",
+    "/api/indices",
+    "/api/openapi.json",
+    "/admin/",
+    "/admin/status/",
+)
+
+CREDENTIALS: dict[str, dict[str, str]] = {
+    "API key": {"ELASTICSEARCH_API_KEY": API_KEY},
+    "user and password": {"ELASTICSEARCH_USERNAME": "elastic", "ELASTICSEARCH_PASSWORD": PASSWORD},
+    "in the URL": {},
+}
+
+
+def found(text: str) -> set[str]:
+    return {form for form in FORMS if form in text}
+
+
+def secret_settings(kind: str) -> dict[str, str]:
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.faults.loud_settings",
+        "SECRET_KEY": SECRET_KEY,
+        "ESASSISTANT_API_TOKENS": ",".join(TOKENS),
+        "HEALTH_CACHE_TTL": "1",
+        "HEALTH_TIMEOUT": "1",
+        "ELASTICSEARCH_MAX_RETRIES": "1",
+        # SQLite has no password; one that is given all the same is a secret all the same.
+        "DATABASE_URL": f"sqlite://user:{quote(DATABASE_PASSWORD)}@/{connection.settings_dict['NAME']}",
+        **CREDENTIALS[kind],
+    }
+
+
+def url_of(proxy: FaultProxy, kind: str) -> str:
+    return proxy.url.replace("//", f"//elastic:{quote(URL_PASSWORD, safe='')}@") if kind == "in the URL" else proxy.url
+
+
+class Doorkeeper:
+    """Lets callers in or not, as told; and keeps what credentials it saw."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.seen: set[str] = set()
+
+    def __call__(self, headers: Mapping[str, str]) -> bool:
+        self.seen.add(headers.get("authorization", ""))
+        return self.open
+
+
+def log_in(server: Server) -> None:
+    """As staff, over HTTP: the status page and the admin are looked at too."""
+    User.objects.create_superuser("staff", password=STAFF_PASSWORD)
+    server.get("/admin/login/")
+    form = {"username": "staff", "password": STAFF_PASSWORD, "csrfmiddlewaretoken": server.http.cookies["csrftoken"]}
+    assert server.http.post("/admin/login/", data=form).status_code == 302
+
+
+def everything_answered(server: Server) -> Iterator[str]:
+    """What the server says to every kind of caller: heads and bodies. Cookies are meant for their owner."""
+    for path in PATHS:
+        for accept in ("text/html", "application/json", "*/*"):
+            for authorization in (f"Bearer {TOKENS[0]}", f"Bearer {GUESSED}"):
+                answer = server.get(path, headers={"Accept": accept, "Authorization": authorization})
+                yield f"{path} {answer.status_code} {answer.headers} {answer.text}"
+    refreshed = server.http.post("/api/cache/refresh?wait=true", headers={"Authorization": f"Bearer {TOKENS[1]}"})
+    yield f"{refreshed.headers} {refreshed.text}"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("kind", CREDENTIALS)
+@pytest.mark.usefixtures("transactional_db")
+def test_case_27_a_server_tells_no_secret(node: Node, cluster: Elasticsearch, kind: str, *, debug: bool) -> None:
+    """A server with every log at DEBUG, on a cluster that answers, refuses its credentials, fails and is gone: no
+    secret in any answer or error page, and none in its log.
+    """
+    cluster.indices.create(index="cold")
+    doorkeeper = Doorkeeper()
+    answers: list[str] = []
+    with FaultProxy(node.url, authorize=doorkeeper) as proxy:
+        planted = secret_settings(kind) | {"DEBUG": str(debug), "ALLOWED_HOSTS": "127.0.0.1"}
+        with Server(url_of(proxy, kind), **planted) as server:
+            log_in(server)
+            answers += everything_answered(server)
+            doorkeeper.open = False
+            wait_until(lambda: server.get("/api/health").status_code == 503, 10)
+            answers += everything_answered(server)
+            doorkeeper.open = True
+            with proxy.fault(status=500):
+                answers += everything_answered(server)
+            with proxy.fault(cut=True):
+                wait_until(lambda: server.get("/api/health").status_code == 503, 10)
+                answers += everything_answered(server)
+            assert server.end(signal.SIGTERM) == 0
+            log = server.output()
+    assert any(doorkeeper.seen), "credentials were sent, so there was something to leak"
+    assert len(log) > 1000
+    assert "ValueError" in log, "the broken view was logged, with its traceback"
+    assert {form: answer for answer in answers for form in found(answer)} == {}
+    assert {form: line for line in log.splitlines() for form in found(line)} == {}
+    if not debug:
+        assert [answer for answer in answers if "Traceback" in answer or "ValueError" in answer] == []
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_case_27_commands_tell_no_secret() -> None:
+    """Commands with bad settings, an unreachable database or an unreachable cluster name what is wrong, not the secret."""
+    secrets = secret_settings("user and password")
+    closed = f"http://elastic:{quote(URL_PASSWORD, safe='')}@127.0.0.1:9"
+    both = {"ELASTICSEARCH_USERNAME": "elastic"}
+    outputs = [
+        manage("check", elasticsearch_url=closed, **secrets),
+        manage("check", elasticsearch_url="http://127.0.0.1:9", **secrets | {"ELASTICSEARCH_API_KEY": API_KEY}),
+        manage("check", elasticsearch_url=f"ftp://x:{URL_PASSWORD}@y", **secrets | both),
+        manage("check", elasticsearch_url=f"http://x:{URL_PASSWORD}@y:port", **secrets),
+        manage("check", elasticsearch_url=closed, **secrets | {"DATABASE_URL": f"nothing://u:{URL_PASSWORD}@db/x"}),
+        manage(
+            "check", elasticsearch_url="http://127.0.0.1:9", **secrets | {"ESASSISTANT_API_TOKENS": "planted-short"}
+        ),
+        manage(
+            "migrate",
+            elasticsearch_url=closed,
+            **secrets | {"DATABASE_URL": f"postgres://u:{URL_PASSWORD}@127.0.0.1:9/x"},
+        ),
+        manage("refresh_cache", elasticsearch_url="http://127.0.0.1:9", **secrets),
+        manage("warm_cache", elasticsearch_url="http://127.0.0.1:9", **secrets),
+        manage("config", elasticsearch_url="http://127.0.0.1:9", **secrets),
+        manage("diffsettings", "--all", elasticsearch_url="http://127.0.0.1:9", DEBUG="true"),
+    ]
+    assert [found(output.stdout + output.stderr) for output in outputs] == [set()] * len(outputs)
+    assert [output.returncode != 0 for output in outputs[:6]] == [True] * 6
+
+
+async def test_case_27_objects_tell_no_secret(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """`repr` of the configuration, of clients and of every resource, tracebacks of failed calls and the reports of the
+    registry hold no secret.
+    """
+    cluster.indices.create(index="cold")
+    async with open_app(node.url, username="elastic", password=PASSWORD) as http:
+        config = settings.ESASSISTANT
+        texts = [repr(config), str(config), repr(replace(config.elasticsearch, api_key=API_KEY)), repr(registry)]
+        for resource in registry.declared():
+            value = registry.get(resource.name)
+            texts += [repr(resource), repr(value), repr(getattr(value, "transport", None))]
+            texts += [repr(registry.read(resource.name))] if resource.stats else []
+        for path in ("/api/performance", "/api/health", "/api/cache/stats"):
+            texts.append((await http.get(path)).text)
+        client = new_client(
+            replace(config.elasticsearch, urls=("http://127.0.0.1:9",), api_key=API_KEY),
+            connections=1,
+            request_timeout=1,
+            max_retries=0,
+        )
+        try:
+            await client.info()
+        except Exception as error:  # noqa: BLE001  (whatever it is, its traceback is looked at)
+            texts += traceback.format_exception(error)
+        await client.close()
+    assert {form: text for text in texts for form in found(text)} == {}

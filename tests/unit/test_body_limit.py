@@ -1,0 +1,135 @@
+"""The body limit: nothing above it reaches the application, nothing below it is touched."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esassistant.body_limit import BodyLimit
+from esassistant.lifespan import Message, Receive, Scope, Send
+
+LIMIT = 10
+OK: list[Message] = [
+    {"type": "http.response.start", "status": 200, "headers": []},
+    {"type": "http.response.body", "body": b"ok"},
+]
+
+
+class Application:
+    """Reads its request as Django does: all of it first, and says nothing to a client that has left."""
+
+    def __init__(self) -> None:
+        self.body: bytes | None = None
+        self.called = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.called = True
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        self.body = body
+        for answer in OK:
+            await send(answer)
+
+
+def http(*headers: tuple[bytes, bytes]) -> Scope:
+    return {"type": "http", "method": "POST", "path": "/api/x", "query_string": b"", "headers": list(headers)}
+
+
+async def exchange(app: Any, scope: Scope, pieces: list[bytes]) -> tuple[list[Message], int]:
+    """What was sent, and how many pieces of the body were read."""
+    sent: list[Message] = []
+    read = 0
+
+    async def receive() -> Message:
+        nonlocal read
+        read += 1
+        return {"type": "http.request", "body": pieces[read - 1], "more_body": read < len(pieces)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await BodyLimit(app, LIMIT)(scope, receive, send)
+    return sent, read
+
+
+def is_refusal(sent: list[Message]) -> bool:
+    headers = dict(sent[0]["headers"])
+    body = json.loads(sent[1]["body"])
+    return bool(
+        sent[0]["status"] == body["status"] == 413
+        and headers[b"content-type"] == b"application/problem+json"
+        and headers[b"connection"] == b"close"
+        and headers[b"x-content-type-options"] == b"nosniff"
+        and body["detail"] == "Send at most 10 bytes."
+    )
+
+
+async def test_a_declared_length_above_the_limit_is_refused_unread() -> None:
+    """Too large by its own word: 413 as a problem, before a byte of the body is read."""
+    app = Application()
+    sent, read = await exchange(app, http((b"content-length", b"11")), [b"x" * 11])
+    assert is_refusal(sent)
+    assert (read, app.called) == (0, False)
+
+
+async def test_a_declared_length_within_the_limit_passes() -> None:
+    """A body of exactly the limit is served."""
+    app = Application()
+    sent, _ = await exchange(app, http((b"content-length", b"10")), [b"x" * 10])
+    assert sent == OK
+    assert app.body == b"x" * 10
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [(b"content-length", b"1"), (b"content-length", b"2")], [(b"content-length", b"x")]]
+)
+async def test_a_body_of_unknown_length_is_counted(headers: list[tuple[bytes, bytes]]) -> None:
+    """Chunked, or with a length that says nothing: refused with the piece that goes beyond the limit."""
+    app = Application()
+    sent, read = await exchange(app, http(*headers), [b"xxxxxx", b"xxxxx", b"more", b"and more"])
+    assert is_refusal(sent)
+    assert read == 2
+    assert app.body is None
+
+
+@given(st.lists(st.binary(max_size=8), min_size=1, max_size=6))
+async def test_the_limit_is_exact(pieces: list[bytes]) -> None:
+    """However a body is cut: up to the limit it arrives whole, above it it is refused."""
+    app = Application()
+    sent, _ = await exchange(app, http(), pieces)
+    body = b"".join(pieces)
+    if len(body) <= LIMIT:
+        assert (sent, app.body) == (OK, body)
+    else:
+        assert is_refusal(sent)
+
+
+async def test_an_answer_under_way_is_left_alone() -> None:
+    """An application that answers before it has read everything isn't answered over."""
+
+    async def early(_: Scope, receive: Receive, send: Send) -> None:
+        for answer in OK:
+            await send(answer)
+        await receive()
+
+    sent, _ = await exchange(early, http(), [b"x" * 11])
+    assert sent == OK
+
+
+async def test_other_protocols_pass() -> None:
+    """Only HTTP requests have bodies."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["type"])
+
+    await exchange(app, {"type": "websocket"}, [])
+    assert seen == ["websocket"]
