@@ -1,5 +1,6 @@
 """The mapping cache as a Django app: declares the store, the cache and the refresher."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -71,7 +72,15 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
 async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     config = settings.ESASSISTANT.mapping_cache
     flight = partial(registry.flight, name="pass", owner="refresher")
-    yield Refresher(registry.get("mapping_cache"), _reader(registry), registry.get("store"), config, flight)
+    urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
+    yield Refresher(
+        registry.get("mapping_cache"),
+        _reader(registry),
+        registry.get("store"),
+        config,
+        flight,
+        cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
+    )
 
 
 @asynccontextmanager

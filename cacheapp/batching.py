@@ -1,23 +1,76 @@
-"""How names are put together into requests: pure policy."""
+"""How names are put together into requests, and how many at once: pure policy."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from cacheapp.names import encode_name
 
 MAX_TARGET_BYTES = 3_800
 """Elasticsearch refuses a request line of more than 4 096 bytes; this is for the names alone."""
+MAX_BODY_BYTES = 2_000_000
+"""An answer of this size is taken apart in a few milliseconds; the loop waits that long."""
+SLOW_SECONDS = 0.4
+"""An answer that takes longer than this counts as slow: four batches are in flight, and others wait behind them."""
+MAX_BATCH_SIZE = 1_000
 
 
-def batches(names: Iterable[str], size: int, max_bytes: int = MAX_TARGET_BYTES) -> Iterator[list[str]]:
-    """Split `names`, in order, into batches of at most `size` names and `max_bytes` encoded bytes. No batch is empty."""
-    batch: list[str] = []
-    batch_bytes = 0
-    for name in names:
-        name_bytes = len(encode_name(name)) + 1
-        if batch and (len(batch) >= size or batch_bytes + name_bytes > max_bytes):
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(name)
-        batch_bytes += name_bytes
-    if batch:
-        yield batch
+class BatchSize:
+    """How many names to ask for in the next request.
+
+    It doubles until the first answer that is slow or large (slow start), and from then on halves on each of those and
+    grows by an eighth of the highest size so far on each other (additive increase, multiplicative decrease; Chiu and
+    Jain, 1989). Lives for one pass.
+    """
+
+    def __init__(self, initial: int, *, adaptive: bool) -> None:
+        self.size = initial
+        self._adaptive = adaptive and initial > 1
+        self._doubling = True
+        self._highest = initial
+
+    def answered(self, names: int, seconds: float, body_bytes: int) -> None:
+        """A request for `names` names was answered after `seconds` with `body_bytes`."""
+        if not self._adaptive:
+            return
+        if body_bytes > MAX_BODY_BYTES:
+            # How many would have fitted is known, unlike with time.
+            self._shrink_to(names * MAX_BODY_BYTES // body_bytes)
+        elif seconds > SLOW_SECONDS:
+            self._shrink_to(min(self.size, names) // 2)
+        elif names >= self.size:  # a short last batch says nothing of the size
+            self.size = min(MAX_BATCH_SIZE, self.size * 2 if self._doubling else self.size + max(1, self._highest // 8))
+            self._highest = max(self._highest, self.size)
+
+    def failed(self) -> None:
+        """A request failed; smaller ones have a better chance."""
+        if self._adaptive:
+            self._shrink_to(self.size // 2)
+
+    def _shrink_to(self, size: int) -> None:
+        self._doubling = False
+        self.size = max(1, size)
+
+
+@dataclass(slots=True)
+class Batches:
+    """Names still to be asked for, taken in batches of whatever size is right at the moment. Each name is given out
+    once.
+    """
+
+    _names: list[str]
+    _position: int = 0
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Batches":
+        return cls(list(names))
+
+    def take(self, size: int, max_bytes: int = MAX_TARGET_BYTES) -> list[str]:
+        """The next names, at most `size` and `max_bytes` encoded bytes but at least one; none at the end."""
+        start = self._position
+        taken_bytes = 0
+        while self._position < len(self._names) and self._position - start < size:
+            taken_bytes += len(encode_name(self._names[self._position])) + 1
+            if taken_bytes > max_bytes and self._position > start:
+                break
+            self._position += 1
+        return self._names[start : self._position]

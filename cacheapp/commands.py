@@ -42,6 +42,8 @@ class RefreshCommand(BaseCommand):
     async def _refresh(self) -> tuple[Answer, RefreshReport | None]:
         async with registry.open(only=["refresher"]):
             refresher: Refresher = registry.get("refresher")
+            # What is published replaces everything: an index that can't be read now must be known from before, to stay.
+            await refresher.take_over()
             answer = await refresher.ask(self.trigger, limited=self.limited)
             return answer, None if answer.id is None else await refresher.wait(answer.id)
 

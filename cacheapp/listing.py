@@ -33,7 +33,7 @@ class Page:
     next_cursor: str | None
 
 
-class Listing:
+class NamePages:
     """Pages over snapshots. Keeps the sorted names of the latest snapshot, as each page needs them."""
 
     def __init__(self) -> None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import msgspec
 
 from cacheapp.errors import MappingNotFound
-from cacheapp.listing import Listing, Page
+from cacheapp.listing import NamePages, Page
 from cacheapp.names import check_name
-from cacheapp.reader import Aliases, ClusterReader
+from cacheapp.reader import ClusterReader, Listing
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
 from cacheapp.stats import CacheCounts, CacheReport
 from esassistant.clock import Clock, monotonic
@@ -67,7 +67,7 @@ class MappingCache:
         self._config = config
         self._clock = clock
         self._flights: SingleFlight[str, None] = SingleFlight(spawn, clock=clock)
-        self._listing = Listing()
+        self._pages = NamePages()
         self.snapshot = Snapshot()
         self.warm = False
         self._hits_total = 0
@@ -112,7 +112,7 @@ class MappingCache:
         """A page of the names that are known. Raises `BadRequest`, or `ClusterUnavailable` before the first pass."""
         if not self.warm:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
-        return self._listing.page(self.snapshot, self._clock(), pattern=pattern, limit=limit, cursor=cursor)
+        return self._pages.page(self.snapshot, self._clock(), pattern=pattern, limit=limit, cursor=cursor)
 
     async def reread(self, name: str) -> MappingAnswer:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
@@ -128,8 +128,7 @@ class MappingCache:
     def apply_pass(
         self,
         bodies: Mapping[str, bytes],
-        uuids: Mapping[str, str],
-        aliases: Aliases,
+        listing: Listing,
         *,
         failed: Iterable[str],
         listed_at: float,
@@ -146,17 +145,18 @@ class MappingCache:
         hashes = {name: mapping_hash(body) for name, body in bodies.items() if name not in kept}
         self.snapshot = before.changed(
             {
-                name: IndexEntry(uuids.get(name), known, listed_at, Source.ELASTICSEARCH)
+                name: IndexEntry(listing.uuids.get(name), known, listed_at, Source.ELASTICSEARCH)
                 for name, known in hashes.items()
             },
             {known: bodies[name] for name, known in hashes.items()},
             removed=[name for name in before.indices if name not in hashes and name not in kept],
-            aliases={alias: members for alias, members in aliases.members.items() if alias not in newer_aliases},
+            aliases={alias: members for alias, members in listing.aliases.items() if alias not in newer_aliases},
             aliases_at=listed_at,
             removed_aliases=[
-                alias for alias in before.aliases if alias not in aliases.members and alias not in newer_aliases
+                alias for alias in before.aliases if alias not in listing.aliases and alias not in newer_aliases
             ],
-            data_streams=aliases.data_streams,
+            data_streams=listing.data_streams,
+            cluster_uuid=listing.cluster_uuid,
         )
         self.warm = True
         changed = sum(

@@ -41,6 +41,8 @@ class Published(models.Model):
 
     generation = models.BigIntegerField()
     confirmed_at = models.DateTimeField()
+    cluster_uuid = models.CharField(max_length=64)
+    cluster_urls = models.CharField(max_length=64)
 
     def __str__(self) -> str:
         return str(self.generation)

@@ -2,7 +2,7 @@
 dict here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,16 +42,25 @@ class _Resolved(msgspec.Struct):
     data_streams: list[_DataStream] = []
 
 
+class _Cluster(msgspec.Struct):
+    cluster_uuid: str
+
+
 _mappings = msgspec.json.Decoder(dict[str, _Index])
 _uuids = msgspec.json.Decoder(dict[str, _Settings])
 _resolved = msgspec.json.Decoder(_Resolved)
+_cluster = msgspec.json.Decoder(_Cluster)
 
 
 @dataclass(frozen=True, slots=True)
-class Aliases:
-    """The indices of each alias and data stream, by name; and which of the names are data streams."""
+class Listing:
+    """What there is in a cluster: the uuid of each index, and the indices of each alias; `data_streams`: which of those
+    are.
+    """
 
-    members: dict[str, tuple[str, ...]]
+    cluster_uuid: str
+    uuids: Mapping[str, str]
+    aliases: Mapping[str, tuple[str, ...]]
     data_streams: frozenset[str]
 
 
@@ -93,23 +102,24 @@ class ClusterReader:
             raise unavailable(error) from error
         return self._split(body)
 
-    async def uuids(self) -> dict[str, str]:
-        """The uuid of each selected index there is, hidden and closed ones included."""
-        path = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
-        answer = self._decode(_uuids, await self._get(self._listing_client, path))
-        return {name: index.settings.uuid for name, index in answer.items() if self._selection.covers(name)}
-
-    async def aliases(self) -> Aliases:
-        """The selected indices of each alias and data stream that has any."""
-        answer: _Resolved = self._decode(
+    async def listing(self) -> Listing:
+        """Every selected index there is, hidden and closed ones included, and every alias and data stream over one."""
+        indices = self._decode(
+            _uuids,
+            await self._get(self._listing_client, "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"),
+        )
+        names: _Resolved = self._decode(
             _resolved, await self._get(self._listing_client, "/_resolve/index/*?expand_wildcards=all")
         )
-        members = {alias.name: alias.indices for alias in answer.aliases}
-        members.update((stream.name, stream.backing_indices) for stream in answer.data_streams)
+        cluster: _Cluster = self._decode(_cluster, await self._get(self._listing_client, "/?filter_path=cluster_uuid"))
+        members = {alias.name: alias.indices for alias in names.aliases}
+        members.update((stream.name, stream.backing_indices) for stream in names.data_streams)
         selected = {name: tuple(filter(self._selection.covers, indices)) for name, indices in members.items()}
-        return Aliases(
-            {name: indices for name, indices in selected.items() if indices},
-            frozenset(stream.name for stream in answer.data_streams if selected[stream.name]),
+        return Listing(
+            cluster_uuid=cluster.cluster_uuid,
+            uuids={name: index.settings.uuid for name, index in indices.items() if self._selection.covers(name)},
+            aliases={name: indices for name, indices in selected.items() if indices},
+            data_streams=frozenset(stream.name for stream in names.data_streams if selected[stream.name]),
         )
 
     async def _get(self, client: AsyncElasticsearch, target: str) -> bytes:
@@ -131,5 +141,5 @@ class ClusterReader:
     def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         try:
             return decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ClusterUnavailable("Elasticsearch answered with something that is not what was asked for.") from error

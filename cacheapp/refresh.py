@@ -9,21 +9,22 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cacheapp.batching import batches
+from cacheapp.batching import Batches, BatchSize
 from cacheapp.errors import RefreshNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.reader import Aliases, ClusterReader
+from cacheapp.reader import ClusterReader, Listing
 from cacheapp.snapshot import to_publish
 from cacheapp.stats import FailedIndex, Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError, StaleToken, StoreUnavailable
 from esassistant.single_flight import Spawn
-from esassistant.store import Lease, Store
+from esassistant.store import Lease, Store, StoredState
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,10 @@ REPORTED_ERRORS = 20
 FIRST_WARM_UP_RETRY_SECONDS = 0.5
 LONGEST_WARM_UP_RETRY_SECONDS = 5.0
 STORE_POLL_SECONDS = 1.0
+OVERLAP_RETRY_SECONDS = 2.0
+"""A lease lasts longer than most passes, so that what is left of it says little of when to come back."""
+FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
+"""After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ class _Pass:
             outcome=Outcome.STARTED if self.ended is None else self.outcome,
             trigger=self.trigger,
             started_at=self.started_at,
-            duration_seconds=(self.clock() if self.ended is None else self.ended) - self.started,
+            duration_seconds=round((self.clock() if self.ended is None else self.ended) - self.started, 4),
             indices_total=self.indices_total,
             read_total=self.read_total,
             changed_total=self.changed_total,
@@ -98,13 +103,16 @@ class Refresher:
         config: MappingCacheConfig,
         flight: Spawn,
         *,
+        cluster_urls: str,
         clock: Clock = monotonic,
     ) -> None:
+        """`cluster_urls` is a hash of the URLs of the cluster: what tells clusters apart while none can be reached."""
         self._cache = cache
         self._reader = reader
         self._store = store
         self._config = config
         self._flight = flight
+        self._cluster_urls = cluster_urls
         self._clock = clock
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._asking = asyncio.Lock()
@@ -133,15 +141,17 @@ class Refresher:
             if self._running is not None:
                 return Answer(Outcome.JOINED, self._running[0].id)
             lease: Lease | None = None
+            store_error: str | None = None
             try:
                 taken = await self._store.lease(LEASE, self._holder, LEASE_TTL_SECONDS)
                 if not isinstance(taken, Lease):
-                    return Answer(Outcome.OVERLAP, retry_after_seconds=taken)
+                    return Answer(Outcome.OVERLAP, retry_after_seconds=min(taken, OVERLAP_RETRY_SECONDS))
                 lease = taken
                 wait = await self._store.attempt(LEASE, self._config.min_refresh_interval) if limited else 0.0
             except StoreUnavailable as error:
                 # Without the store each process looks after itself: an outage of the store must not stop refreshes.
                 self._note_store(error)
+                store_error = error.detail
                 wait = self._local_wait() if limited else 0.0
             if wait > 0:
                 if lease is not None:
@@ -150,7 +160,7 @@ class Refresher:
             if limited:
                 self._last_limited_at = self._clock()
             current = _Pass(secrets.token_hex(6), trigger, self._clock, now_utc(), self._clock())
-            task = self._flight(lambda: self._run(current, lease))
+            task = self._flight(lambda: self._run(current, lease, store_error))
             self._running = (current, task)
             self._remember(current)
             return Answer(Outcome.STARTED, current.id)
@@ -182,7 +192,7 @@ class Refresher:
 
     async def keep_fresh(self) -> None:
         """Background task: warm start from the store, a first pass as soon as the cluster is there, then the schedule."""
-        await self._take_over()
+        await self.take_over()
         self._scheduled = True
         retry = FIRST_WARM_UP_RETRY_SECONDS
         while (due_in := self._due_in()) is not None:
@@ -218,24 +228,37 @@ class Refresher:
         """Background task: take over what other processes publish."""
         while True:
             await asyncio.sleep(STORE_POLL_SECONDS)
-            await self._take_over()
+            await self.take_over()
 
-    async def _take_over(self) -> None:
+    async def take_over(self) -> None:
+        """Take over what other processes published since the last time, if it is of the same cluster."""
         try:
             generation = await self._store.generation()
             if generation not in (0, self._generation):
                 asked_at = self._clock()
                 loaded = await self._store.load(self._cache.snapshot.bodies.keys())
                 if loaded is not None:
-                    self._cache.apply_published(loaded.state, asked_at)
                     self._generation = loaded.generation
-                    pass_at = asked_at - loaded.state.age_seconds
-                    self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)
+                    self._apply(loaded.state, asked_at)
             self._store_error = None
         except StoreUnavailable as error:
             self._note_store(error)
 
-    async def _run(self, current: _Pass, lease: Lease | None) -> None:
+    def _apply(self, state: StoredState, asked_at: float) -> None:
+        if self._is_of_our_cluster(state):
+            self._cache.apply_published(state, asked_at)
+            pass_at = asked_at - state.age_seconds
+            self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)
+
+    def _is_of_our_cluster(self, state: StoredState) -> bool:
+        """Whether a published state is of the cluster that this process is set to; by the URLs, until it has been
+        reached.
+        """
+        if (known := self._cache.snapshot.cluster_uuid) is not None:
+            return state.cluster_uuid == known
+        return state.cluster_urls == self._cluster_urls
+
+    async def _run(self, current: _Pass, lease: Lease | None, store_error: str | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:
             requests_before = self._reader.requests_total
@@ -244,7 +267,7 @@ class Refresher:
             finally:
                 current.requests_total = self._reader.requests_total - requests_before
             if lease is None:
-                current.error = self._store_error
+                current.error = store_error
             else:
                 await self._publish(current, lease)
         except EsassistantError as error:
@@ -282,39 +305,64 @@ class Refresher:
 
     async def _read_everything(self, current: _Pass) -> None:
         listed_at = self._clock()
-        uuids, aliases = await self._list()
-        current.indices_total = len(uuids)
-        bodies: dict[str, bytes] = {}
-        waiting = batches(sorted(uuids), self._config.batch_size)
-
-        async def read_batches() -> None:
-            for names in waiting:
-                try:
-                    async with asyncio.timeout(self._config.fetch_timeout):
-                        read = await self._reader.mappings(names)
-                except TimeoutError:
-                    current.errors.update(dict.fromkeys(names, f"no answer within {self._config.fetch_timeout:g} s"))
-                except ClusterUnavailable as error:
-                    current.errors.update(dict.fromkeys(names, error.detail))
-                else:
-                    bodies.update(read)
-                    current.read_total = len(bodies)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(BATCHES_IN_FLIGHT):
-                group.create_task(read_batches())
+        listing = await self._list()
+        current.indices_total = len(listing.uuids)
+        bodies = await self._read_batches(current, sorted(listing.uuids))
+        await self._confirm_absent(current, [name for name in listing.uuids if name not in bodies])
         if current.errors and not bodies:
             raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
         self._pass_at = listed_at
-        changes = self._cache.apply_pass(bodies, uuids, aliases, failed=current.errors, listed_at=listed_at)
+        changes = self._cache.apply_pass(bodies, listing, failed=current.errors, listed_at=listed_at)
         current.changed_total = changes.changed_total
         current.removed_total = changes.removed_total
         current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
 
-    async def _list(self) -> tuple[dict[str, str], Aliases]:
+    async def _read_batches(self, current: _Pass, names: list[str]) -> dict[str, bytes]:
+        """The mappings that could be read. Those that could not are named in the pass's errors."""
+        bodies: dict[str, bytes] = {}
+        waiting = Batches.of(names)
+        size = BatchSize(self._config.batch_size, adaptive=self._config.adaptive)
+        failures_in_a_row = 0
+
+        async def read_one_after_another() -> None:
+            nonlocal failures_in_a_row
+            while failures_in_a_row < FAILURES_IN_A_ROW and (batch := waiting.take(size.size)):
+                asked_at = self._clock()
+                try:
+                    async with asyncio.timeout(self._config.fetch_timeout):
+                        read = await self._reader.mappings(batch)
+                except TimeoutError:
+                    error = f"no answer within {self._config.fetch_timeout:g} s"
+                except ClusterUnavailable as unavailable:
+                    error = unavailable.detail
+                else:
+                    failures_in_a_row = 0
+                    size.answered(len(batch), self._clock() - asked_at, sum(map(len, read.values())))
+                    bodies.update(read)
+                    current.read_total = len(bodies)
+                    continue
+                failures_in_a_row += 1
+                size.failed()
+                current.errors.update(dict.fromkeys(batch, error))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(BATCHES_IN_FLIGHT):
+                group.create_task(read_one_after_another())
+        for name in waiting.take(len(names), max_bytes=sys.maxsize):
+            current.errors[name] = "not asked for: too many failures in a row before it"
+        return bodies
+
+    async def _confirm_absent(self, current: _Pass, names: list[str]) -> None:
+        """An index that is missing from an answer is gone; if it is still listed, its mapping was withheld or lost."""
+        absent = [name for name in names if name not in current.errors]
+        if absent:
+            listed = (await self._list()).uuids
+            current.errors.update((name, "listed, but its mapping was not given") for name in absent if name in listed)
+
+    async def _list(self) -> Listing:
         try:
             async with asyncio.timeout(self._config.indices_timeout):
-                return await self._reader.uuids(), await self._reader.aliases()
+                return await self._reader.listing()
         except TimeoutError:
             raise ClusterUnavailable(
                 f"Elasticsearch did not list its indices within {self._config.indices_timeout:g} s.",
@@ -324,7 +372,7 @@ class Refresher:
     async def _publish(self, current: _Pass, lease: Lease) -> None:
         try:
             assert self._pass_at is not None
-            state = to_publish(self._cache.snapshot, self._pass_at, self._clock())
+            state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)
             self._generation = await self._store.publish(state, lease)
             current.published = True
             self._store_error = None

@@ -1,6 +1,258 @@
-from collections.abc import Mapping
+"""The JSON Schema (draft 2020-12) of the documents that an index, an alias or a data stream accepts.
+
+What Elasticsearch accepts is valid here. Any field takes a value, an array of values, arrays within arrays, and mostly
+null, so the schema of a type names itself as that of its `items`. The reverse holds mostly; wider than Elasticsearch
+are:
+
+* values, where value_schemas.py says so, and those of fields with `ignore_malformed`, which take anything;
+* dotted names (`"a.b": 1` for `{"a": {"b": 1}}`): they are accepted where `a` takes objects, but not looked into;
+* arrays: some types refuse null or arrays within them (completion), some take one value (join, rank_feature);
+* several indices: a field is held to the mappings that have it, and a document may follow one index in one field and
+  another in the next;
+* runtime fields: they are `readOnly` and take anything, since Elasticsearch ignores what documents hold there.
+
+What the mapping doesn't say can't be known: `index.mapping.ignore_malformed` in the settings (documents that only pass
+thanks to it are refused here), ingest pipelines, limits on the number of fields or the length of a keyword. And a
+`long` written as 9223372036854775808.0 is refused here, but rounded by Elasticsearch.
+
+Beside the standard keywords:
+
+* `x-elasticsearch` of a field is its own mapping without `properties`; multi-fields, which documents never hold, and
+  `copy_to` are there. Where indices agree on the type and differ in other parameters, the newest by name speaks.
+* `x-elasticsearch` of the whole has `indices` (total, the first names) and `conflicts`: the fields whose type differs,
+  with the indices of each type. That list is bounded, `conflicts_total` counts all.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
+
+from cacheapp.mapping_tree import (
+    MAX_DEPTH,
+    OBJECT_TYPES,
+    Definition,
+    Indices,
+    bodies,
+    definitions,
+    is_set,
+    together,
+    type_of,
+)
+from cacheapp.value_schemas import Schema, escaped, value_schema
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+EXTENSION = "x-elasticsearch"
+MAX_CONFLICTS = 100
 
 
 def json_schema(name: str, mappings: Mapping[str, bytes]) -> dict[str, Any]:
-    return {}
+    """The schema of documents in the indices of `mappings` (index name → JSON of its mapping); `name` is its title.
+
+    Never raises: what can't be read as a mapping counts as an empty one.
+    """
+    parts = [
+        _Part(body.mapping, body.indices, body.mapping.get("dynamic"), definitions(body.mapping, "runtime"))
+        for body in bodies(mappings)
+    ]
+    writer = _Writer()
+    document = writer.document(parts)
+    return {
+        "$schema": DRAFT,
+        "title": name,
+        **document,
+        "$defs": writer.shared,
+        EXTENSION: {
+            "indices": _told(part.indices for part in parts),
+            "conflicts": dict(sorted(writer.conflicts.items())[:MAX_CONFLICTS]),
+            "conflicts_total": len(writer.conflicts),
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What some indices say of one field. `runtime` has the runtime fields below it, by the rest of their names."""
+
+    definition: Definition
+    indices: Indices
+    dynamic: object
+    runtime: Mapping[str, Definition]
+    is_runtime: bool = False
+
+    @property
+    def is_object(self) -> bool:
+        return not self.is_runtime and type_of(self.definition) in OBJECT_TYPES
+
+    @property
+    def enabled(self) -> bool:
+        return is_set(self.definition, "enabled", default=True)
+
+    @property
+    def flat(self) -> bool:
+        """Whether objects below are only another way to write dotted names."""
+        return not is_set(self.definition, "subobjects", default=True)
+
+    def fields(self) -> Iterator[tuple[str, "_Part"]]:
+        own = definitions(self.definition)
+        below: dict[str, dict[str, Definition]] = {}
+        for runtime_name, runtime in self.runtime.items():
+            name, dot, rest = runtime_name.partition(".")
+            if dot and name in own and type_of(own[name]) in OBJECT_TYPES:
+                below.setdefault(name, {})[rest] = runtime
+            elif runtime_name not in own:
+                yield runtime_name, _Part(runtime, self.indices, None, {}, is_runtime=True)
+        for name, definition in own.items():
+            dynamic = definition.get("dynamic", self.dynamic)
+            yield name, _Part(definition, self.indices, dynamic, below.get(name, {}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One way to fill a field; several where indices differ. `takes_objects`: dotted names may lead into it."""
+
+    schema: Schema
+    type: str
+    indices: list[Indices]
+    takes_objects: bool
+
+
+class _Writer:
+    """Writes one schema: collects the value schemas that its fields share, and the conflicts."""
+
+    def __init__(self) -> None:
+        self.shared: dict[str, Schema] = {}
+        self.conflicts: dict[str, Any] = {}
+        self._names: dict[tuple[str, str], str] = {}
+        self._of_type: Counter[str] = Counter()
+        self._passthrough = False
+
+    def document(self, parts: Sequence[_Part]) -> Schema:
+        if not all(part.enabled for part in parts):
+            return {"type": "object"}
+        keywords = self._members(parts, "", "#", 0)
+        if self._passthrough:
+            # The fields of a passthrough object may also be given at the root.
+            keywords.pop("additionalProperties", None)
+        elif "additionalProperties" in keywords:
+            count = {"type": "integer", "minimum": 1}
+            keywords["properties"]["_doc_count"] = {**count, "type": ["integer", "array"], "items": count}
+        return {"type": "object", **keywords}
+
+    def _members(self, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> Schema:
+        """The keywords about the members of an object, whose own place in the schema is `pointer`."""
+        by_name: dict[str, list[_Part]] = {}
+        for part in parts:
+            for name, field in part.fields():
+                by_name.setdefault(name, []).append(field)
+        closed = bool(parts) and all(part.dynamic == "strict" for part in parts)
+        flat = any(part.flat for part in parts)
+        prefixes = _dotted_prefixes(by_name) if flat else frozenset()
+        properties: Schema = {}
+        entered = []
+        for name, fields in sorted(by_name.items()):
+            options = self._options(fields, path + name, f"{pointer}/properties/{_in_pointer(name)}", depth + 1)
+            alternatives = [option.schema for option in options]
+            if any(option.takes_objects for option in options):
+                entered.append(escaped(name))
+            elif flat and (not closed or name in prefixes):
+                alternatives.append({"type": ["object", "array"]})
+            properties[name] = alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
+        keywords: Schema = {"properties": properties}
+        if closed:
+            if entered:
+                keywords["patternProperties"] = {rf"^({'|'.join(entered)})\.": True}
+            keywords["additionalProperties"] = False
+        return keywords
+
+    def _options(self, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> list[_Option]:
+        """The ways to fill the field at `path`; its conflict is noted."""
+        values: dict[tuple[str, str | None], list[_Part]] = {}
+        objects: dict[str, list[_Part]] = {}
+        for part in parts:
+            kind = type_of(part.definition)
+            if part.is_object:
+                objects.setdefault(kind, []).append(part)
+            else:
+                values.setdefault((kind, self._shared_name(kind, part)), []).append(part)
+        options = [self._value(kind, shared, same) for (kind, shared), same in values.items()]
+        several = len(values) + len(objects) > 1
+        for kind, same in objects.items():
+            own_pointer = f"{pointer}/anyOf/{len(options)}" if several else pointer
+            options.append(self._object(kind, same, path, own_pointer, depth))
+        by_type: dict[str, list[Indices]] = {}
+        for option in options:
+            by_type.setdefault(option.type, []).extend(option.indices)
+        if len(by_type) > 1:
+            self.conflicts[path] = {kind: _told(indices) for kind, indices in sorted(by_type.items())}
+        return options
+
+    def _value(self, kind: str, shared: str | None, parts: Sequence[_Part]) -> _Option:
+        schema: Schema = {} if shared is None else {"$ref": f"#/$defs/{shared}"}
+        if parts[-1].is_runtime:
+            schema["readOnly"] = True
+        schema[EXTENSION] = _annotation(kind, parts)
+        takes_objects = shared is None or "object" in self.shared[shared]["type"]
+        return _Option(schema, kind, [part.indices for part in parts], takes_objects)
+
+    def _object(self, kind: str, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> _Option:
+        self._passthrough |= kind == "passthrough"
+        schema: Schema = {}
+        if depth <= MAX_DEPTH and all(part.enabled for part in parts):
+            schema["type"] = ["array", "object", "null"] if kind == "nested" else ["object", "array", "null"]
+            schema["items"] = {"$ref": pointer}
+            schema |= self._members(parts, f"{path}.", pointer, depth)
+        schema[EXTENSION] = _annotation(kind, parts)
+        return _Option(schema, kind, [part.indices for part in parts], takes_objects=True)
+
+    def _shared_name(self, kind: str, part: _Part) -> str | None:
+        """Under which name in `$defs` the schema of a field's values is: its type, and a number where a type has
+        several. None: it takes anything.
+        """
+        schema = {} if part.is_runtime else value_schema(part.definition)
+        if not schema:
+            return None
+        key = (kind, json.dumps(schema))
+        if key not in self._names:
+            self._of_type[kind] += 1
+            name = kind if self._of_type[kind] == 1 else f"{kind}-{self._of_type[kind]}"
+            self._names[key] = name
+            self.shared[name] = _or_array(schema, f"#/$defs/{name}")
+        return self._names[key]
+
+
+def _or_array(schema: Schema, pointer: str) -> Schema:
+    """One value or an array of them, at any depth. A type that has its own idea of arrays keeps it."""
+    if "array" in schema["type"]:
+        return schema
+    return {**schema, "type": [*schema["type"], "array"], "items": {"$ref": pointer}}
+
+
+def _annotation(kind: str, parts: Iterable[_Part]) -> Schema:
+    annotation: Schema = {"type": kind}
+    multi_fields: Schema = {}
+    for part in parts:
+        annotation |= {name: value for name, value in part.definition.items() if name not in ("type", "properties")}
+        multi_fields |= definitions(part.definition, "fields")
+        if part.is_runtime:
+            annotation["runtime"] = True
+    if multi_fields:
+        annotation["fields"] = multi_fields
+    return annotation
+
+
+def _told(indices: Iterable[Indices]) -> Schema:
+    all_of_them = together(indices)
+    return {"indices_total": all_of_them.total, "indices": list(all_of_them.names)}
+
+
+def _dotted_prefixes(names: Iterable[str]) -> frozenset[str]:
+    """What stands before a dot: `a` and `a.b` of `a.b.c`."""
+    return frozenset(name[:place] for name in names for place, character in enumerate(name) if character == ".")
+
+
+def _in_pointer(name: str) -> str:
+    """`name` as a part of a JSON pointer in the fragment of a URI."""
+    return quote(name.replace("~", "~0").replace("/", "~1"), safe="~")

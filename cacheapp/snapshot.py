@@ -54,6 +54,8 @@ class Snapshot:
     aliases_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     # Which of the aliases are data streams, as far as the last full pass told.
     data_streams: frozenset[str] = frozenset()
+    # Of the cluster that the last full pass listed; None: not known yet.
+    cluster_uuid: str | None = None
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
@@ -78,6 +80,7 @@ class Snapshot:
         aliases_at: float = 0.0,
         removed_aliases: Iterable[str] = (),
         data_streams: frozenset[str] | None = None,
+        cluster_uuid: str | None = None,
     ) -> "Snapshot":
         """A new snapshot with entries added or replaced and others gone; bodies that nothing refers to any more are
         dropped.
@@ -98,6 +101,7 @@ class Snapshot:
             MappingProxyType({mapping_hash: known[mapping_hash] for mapping_hash in used}),
             MappingProxyType(merged_at),
             self.data_streams if data_streams is None else data_streams,
+            cluster_uuid or self.cluster_uuid,
         )
 
 
@@ -133,10 +137,11 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
             alias for alias in snapshot.aliases if alias not in state.aliases and alias not in newer_aliases
         ],
         data_streams=state.data_streams,
+        cluster_uuid=state.cluster_uuid,
     )
 
 
-def to_publish(snapshot: Snapshot, pass_at: float, now: float) -> StoredState:
+def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: str) -> StoredState:
     """The snapshot as others may take it over, after a full pass that listed the cluster at `pass_at`."""
     return StoredState(
         age_seconds=now - pass_at,
@@ -149,4 +154,6 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float) -> StoredState:
         aliases=snapshot.aliases,
         bodies=snapshot.bodies,
         data_streams=snapshot.data_streams,
+        cluster_uuid=snapshot.cluster_uuid or "",
+        cluster_urls=cluster_urls,
     )

@@ -114,7 +114,7 @@ def _result(report: RefreshReport) -> HttpResponse:
 def _answer_response(
     request: HttpRequest, answer: MappingAnswer, content_type: str = "application/json"
 ) -> HttpResponse:
-    if _matches(request.headers.get("If-None-Match", ""), answer.etag):
+    if request.method in ("GET", "HEAD") and _matches(request.headers.get("If-None-Match", ""), answer.etag):
         response = HttpResponse(status=304)
         del response["Content-Type"]
     else:

@@ -18,7 +18,7 @@ from dev.elasticsearch.node import DEFAULT_VERSION, Node, NodeError, PortTaken
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-PORT = 8000
+PORT = int(os.environ.get("PORT", "8000"))
 
 ENV_FILE = """# Written by `make run`, for trying things out and not for production. docs/settings.md lists every setting.
 DEBUG=true
@@ -82,7 +82,7 @@ def _serve(*, samples: bool) -> None:
             WHAT_TO_TRY.format(
                 host=HOST,
                 port=PORT,
-                token="$TOKEN" if in_environment else "$(sed -n s/^ESASSISTANT_API_TOKENS=//p .env)",
+                token="$TOKEN" if in_environment else f"$(sed -n s/^ESASSISTANT_API_TOKENS=//p {ROOT / '.env'})",
                 where="in your environment (ESASSISTANT_API_TOKENS)"
                 if in_environment
                 else "in .env (ESASSISTANT_API_TOKENS)",
@@ -104,7 +104,7 @@ def _check_port() -> None:
         except OSError:
             raise PortTaken(
                 f"port {PORT} is taken. End what uses it (`ss -ltnp 'sport = :{PORT}'` names it), "
-                "or serve elsewhere: .venv/bin/python manage.py serve --port 8080"
+                "or serve elsewhere: PORT=8080 make run"
             ) from None
 
 
@@ -125,7 +125,7 @@ def _env_file() -> dict[str, str]:
 
 def _started_node() -> Node:
     data = CACHE / "data" / DEFAULT_VERSION
-    print("Starting Elasticsearch (the first time it is fetched; that takes a minute) …", flush=True)
+    print("Starting Elasticsearch …", flush=True)
     try:
         node = Node(data, 9200)
         node.start()

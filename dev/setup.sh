@@ -10,8 +10,8 @@ python=${PYTHON:-python3}
 
 say() { echo "setup: $*" >&2; }
 
-# What the whole installation depends on, so that an edit of any of it installs again.
-wanted=$(cat requirements*.txt | cksum)
+# What the whole installation depends on, so that a change of any of it installs again.
+wanted=$({ cat requirements*.txt; echo "$python"; } | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -27,7 +27,7 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
-[ -x "$venv/bin/python" ] || { say "making the virtual environment in $venv"; "$python" -m venv "$venv"; }
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || { say "making the virtual environment in $venv"; "$python" -m venv --clear "$venv"; }
 say "installing $requirements"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
 echo "$wanted" > "$stamp"

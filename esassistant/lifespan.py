@@ -80,6 +80,8 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         wrapped: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
         seen = 0
+        first_number = 0
+        in_worker = multiprocessing.parent_process() is not None
         held_back: asyncio.TimerHandle | None = None
 
         def pass_on(number: int, frame: FrameType | None) -> None:
@@ -90,7 +92,10 @@ class Lifespan:
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             # Runs between two bytecodes of the main thread: it may only note things and wake the loop.
-            nonlocal seen
+            nonlocal seen, first_number
+            if in_worker and number == first_number:
+                return  # a signal to the whole group comes once from its sender and once more from the parent
+            first_number = first_number or number
             seen += 1
             loop.call_soon_threadsafe(hold_back if seen == 1 else pass_on, number, frame)
 

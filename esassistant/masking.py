@@ -5,6 +5,7 @@ secrets of this process, wherever they occur: `settings.py` tells them by `remem
 """
 
 import html
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,16 +47,23 @@ def mask_text(text: str) -> str:
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """From now on mask exactly these secrets, also where they are written for a URL, HTML or a Python literal."""
+    """From now on mask exactly these secrets, however they are spelled: in a URL, in HTML, in a literal of a literal."""
     global _known
-    forms = {
-        form
-        for secret in secrets
-        if len(secret) >= MIN_SECRET_CHARACTERS
-        for form in (secret, quote(secret, safe=""), html.escape(secret), repr(secret)[1:-1])
-    }
-    longest_first = sorted(forms, key=len, reverse=True)
-    _known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+    long_enough = {secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS}
+    longest_first = sorted(long_enough, key=len, reverse=True)
+    spelled = ("".join(map(_any_spelling, secret)) for secret in longest_first)
+    _known = re.compile("|".join(spelled)) if long_enough else None
+
+
+def _any_spelling(character: str) -> str:
+    """A pattern for one character as it is, percent-encoded, escaped for HTML, or escaped by any number of backslashes."""
+    if character.isascii() and character.isalnum():
+        return character
+    percent = quote(character, safe="", errors="surrogateescape")
+    plain = "|".join(map(re.escape, {character, html.escape(character), percent, percent.lower()}))
+    literals = (json.dumps(character)[1:-1], character.encode("unicode_escape").decode())
+    escapes = "|".join(re.escape(form.lstrip("\\")) for form in literals if form.lstrip("\\") not in ("", character))
+    return rf"(?:\\*(?:{plain})|\\+(?:{escapes}))" if escapes else rf"\\*(?:{plain})"
 
 
 def secrets_of(settings: Iterable[Setting]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -91,13 +92,15 @@ def _is_for_people(request: HttpRequest) -> bool:
 def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Replace Django's own error pages (404, 405, 500 and so on, under DEBUG too) unless a person in a browser asked.
 
-    They are HTML; an error that a view answers with a body of its own, such as the health report, stays as it is.
+    They are HTML, or a traceback in plain text under DEBUG; an error that a view answers with a body of its own, such
+    as the health report, stays as it is.
     """
     response["X-Request-ID"] = request_id_of(request)
-    is_page = response.get("Content-Type", "").startswith("text/html")
-    if response.status_code < 400 or not is_page or _is_for_people(request):
-        return response
     status = response.status_code
+    pages = ("text/html", "text/plain") if settings.DEBUG else ("text/html",)
+    is_page = response.get("Content-Type", "").startswith(pages)
+    if status < 400 or not is_page or _is_for_people(request):
+        return response
     replacement = problem(request, status, EXPLANATIONS.get(status) or f"{_phrase(status)}.")
     for name, value in response.headers.items():
         replacement.headers.setdefault(name, value)

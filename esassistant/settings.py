@@ -4,9 +4,11 @@ Order of strength: the process's environment, the file named by `ESASSISTANT_ENV
 told), the profile that `ESASSISTANT_PROFILE` names, the default. docs/settings.md describes each setting.
 """
 
+import importlib.util
 import logging
 import os
 import secrets
+import ssl
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,6 +70,9 @@ if _profile != NO_PROFILE:
 
 
 def _database(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite:") and not url.startswith(("sqlite:///", "sqlite://:memory:")):
+        # Whatever else it has would be ignored, with a warning that shows it: a password too.
+        raise ValueError("a SQLite URL is a path and nothing else: sqlite:////var/lib/db.sqlite3")
     try:
         database: dict[str, Any] = environ.Env.db_url_config(url)
     except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad)
@@ -76,6 +81,10 @@ def _database(url: str) -> dict[str, Any]:
         ) from None
     if not database.get("ENGINE") or not database.get("NAME"):
         raise ValueError("use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3")
+    if database["ENGINE"].endswith("postgresql"):
+        if importlib.util.find_spec("psycopg") is None:
+            raise ValueError("PostgreSQL needs its driver: pip install 'psycopg[binary]'")
+        database["OPTIONS"] = {"connect_timeout": 5, **database.get("OPTIONS", {})}
     if database["ENGINE"].endswith("sqlite3"):
         # Writers queue for the lock at BEGIN instead of failing at the first write of a transaction that began by
         # reading.
@@ -109,6 +118,11 @@ if bool(_username) != bool(_password):
     read.refuse("ELASTICSEARCH_USERNAME", "needs ELASTICSEARCH_PASSWORD, and the other way round")
 if _ca_certs and not Path(_ca_certs).exists():
     read.refuse("ELASTICSEARCH_CA_CERTS", "names no file or folder that exists")
+elif _ca_certs and Path(_ca_certs).is_file():
+    try:
+        ssl.create_default_context(cafile=_ca_certs)
+    except (ssl.SSLError, OSError):
+        read.refuse("ELASTICSEARCH_CA_CERTS", "names a file that has no certificates in PEM form")
 
 DATABASES = {
     "default": read.parsed("DATABASE_URL", f"sqlite:///{BASE_DIR / 'esassistant.sqlite3'}", _database, secret=True)
@@ -136,6 +150,7 @@ ESASSISTANT = Config(
         indices_timeout=read.seconds("ELASTICSEARCH_INDICES_TIMEOUT", 10, minimum=0.1, maximum=3600),
         min_refresh_interval=read.seconds("MIN_REFRESH_INTERVAL", 60, minimum=0),
         refresh_interval=read.seconds("MAPPING_CACHE_REFRESH_INTERVAL", 240, minimum=0),
+        adaptive=read.boolean("MAPPING_CACHE_ADAPTIVE", default=True),
         include=read.words("MAPPING_CACHE_INCLUDE", ("*",)),
         exclude=read.words("MAPPING_CACHE_EXCLUDE"),
     ),
@@ -242,6 +257,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        # Anybody can cause it, at any length and with a traceback each time; the answer says what is wrong.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # One line per request would drown everything else; statistics count them.
         "elastic_transport.transport": {"level": "WARNING"},
         # Says "node has failed" with a traceback for each attempt of an outage; health says it once.

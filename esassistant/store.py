@@ -25,8 +25,10 @@ class StoredIndex:
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """All mappings of the cluster as one full pass found them, `age_seconds` ago. `data_streams`: which of the aliases
-    are. `bodies` may lack what the receiver has.
+    """All mappings of a cluster as one full pass found them, `age_seconds` ago. `bodies` may lack what the receiver
+    has.
+
+    `data_streams`: which of the aliases are. `cluster_uuid`, and a hash of its URLs, say of which cluster.
     """
 
     age_seconds: float
@@ -34,6 +36,8 @@ class StoredState:
     aliases: Mapping[str, tuple[str, ...]]
     bodies: Mapping[str, bytes]
     data_streams: frozenset[str] = frozenset()
+    cluster_uuid: str = ""
+    cluster_urls: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,11 @@ async def open_database_store() -> AsyncIterator[DatabaseStore]:
     try:
         yield DatabaseStore(executor)
     finally:
-        # In the thread that opened them: connections belong to it.
-        await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
-        executor.shutdown(wait=False)
+        try:
+            # In the thread that opened them: connections belong to it.
+            await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _now() -> datetime:
@@ -138,7 +140,15 @@ def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
         for start in range(0, len(lacking), ROWS_AT_ONCE)
         for row in MappingBody.objects.filter(pk__in=lacking[start : start + ROWS_AT_ONCE])
     }
-    state = StoredState(_seconds(now - published.confirmed_at), indices, aliases, bodies, frozenset(data_streams))
+    state = StoredState(
+        _seconds(now - published.confirmed_at),
+        indices,
+        aliases,
+        bodies,
+        frozenset(data_streams),
+        published.cluster_uuid,
+        published.cluster_urls,
+    )
     return Loaded(published.generation, state)
 
 
@@ -154,7 +164,12 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
     generation = _generation() + 1
     Published.objects.update_or_create(
         pk=PUBLISHED_ROW,
-        defaults={"generation": generation, "confirmed_at": asked - timedelta(seconds=state.age_seconds)},
+        defaults={
+            "generation": generation,
+            "confirmed_at": asked - timedelta(seconds=state.age_seconds),
+            "cluster_uuid": state.cluster_uuid,
+            "cluster_urls": state.cluster_urls,
+        },
     )
     return generation
 
@@ -223,7 +238,8 @@ def _lease(name: str, holder: str, ttl_seconds: float) -> Lease | float:
     if row is None:
         row = LeaseRow(name=name, token=0, holder="", expires_at=now)
     if row.holder != holder:
-        if row.expires_at > now:
+        # Further away than any lease is long: the clock was set back, and the row is of another time.
+        if now < row.expires_at <= now + timedelta(seconds=ttl_seconds):
             return _seconds(row.expires_at - now)
         row.token += 1
         row.holder = holder
@@ -239,7 +255,7 @@ def _release(lease: Lease) -> None:
 def _attempt(name: str, interval_seconds: float) -> float:
     now = _now()
     row = Attempt.objects.select_for_update().filter(name=name).first()
-    if row is not None:
+    if row is not None and row.at <= now:
         wait = interval_seconds - _seconds(now - row.at)
         if wait > 0:
             return wait

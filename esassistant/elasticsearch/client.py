@@ -12,7 +12,7 @@ from typing import Any, cast
 import elasticsearch
 from elastic_transport import Serializer, Urllib3HttpNode
 from elastic_transport.client_utils import url_to_node_config
-from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
 
 from esassistant.config import ElasticsearchConfig
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
@@ -121,6 +121,8 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
         return ClusterUnavailable("The TLS connection to Elasticsearch failed; check the CA.", retry_after_seconds=30)
     if isinstance(error, elasticsearch.UnsupportedProductError):
         return ClusterUnavailable("What answers at ELASTICSEARCH_URL is not Elasticsearch.", retry_after_seconds=30)
+    if isinstance(error, SerializationError):
+        return ClusterUnavailable("Elasticsearch gave an answer that can't be read.", retry_after_seconds=5)
     if isinstance(error, TransportError):
         return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
     return ClusterUnavailable(f"Elasticsearch answered with status {error.status_code}.", retry_after_seconds=5)
@@ -135,6 +137,11 @@ async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
         answer = await client.cluster.health(filter_path="status,number_of_nodes,unassigned_shards")
     except (ApiError, TransportError) as error:
         raise unavailable(error) from error
-    status = str(answer["status"])
-    detail = None if status == "green" else f"cluster status {status}, {answer['unassigned_shards']} shards unassigned"
-    return PingResult(CLUSTER_HEALTH.get(status, Health.UNHEALTHY), detail)
+    body = answer.body
+    if not isinstance(body, dict) or body.get("status") not in CLUSTER_HEALTH:
+        raise ClusterUnavailable("Elasticsearch answered something else than its health.")
+    status = body["status"]
+    detail = (
+        None if status == "green" else f"cluster status {status}, {body.get('unassigned_shards')} shards unassigned"
+    )
+    return PingResult(CLUSTER_HEALTH[status], detail)

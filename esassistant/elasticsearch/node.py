@@ -47,6 +47,7 @@ class Node(AiohttpHttpNode):
         super().__init__(config)
         self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (the field meant for annotations like this one)
         self._request_timeout = config.request_timeout
+        self._slots = asyncio.Semaphore(config.connections_per_node)
         self._send_compressed = bool(config.http_compress)
 
     async def perform_request(  # type: ignore[override]
@@ -69,6 +70,7 @@ class Node(AiohttpHttpNode):
             request_headers["content-encoding"] = "gzip"
         total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         counters = self._extras.counters
+        await self._acquire(total)
         counters.requests_total += 1
         counters.in_use += 1
         started_at = monotonic()
@@ -93,6 +95,7 @@ class Node(AiohttpHttpNode):
             raise self._transport_error(error, total) from error
         finally:
             counters.in_use -= 1
+            self._slots.release()
         duration = monotonic() - started_at
         counters.answered(response.status, duration)
         meta = ApiResponseMeta(
@@ -103,6 +106,18 @@ class Node(AiohttpHttpNode):
             headers=HttpHeaders(response.headers),
         )
         return NodeApiResponse(meta, raw)
+
+    async def _acquire(self, within: float | None) -> None:
+        # Before the clock of the request starts: waiting for a connection is not the cluster's slowness.
+        counters = self._extras.counters
+        counters.waiting += 1
+        try:
+            async with asyncio.timeout(within):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise ConnectionTimeout(f"no free connection within {within:g} s", errors=(error,)) from error
+        finally:
+            counters.waiting -= 1
 
     def _transport_error(self, error: Exception, total: float | None) -> Exception:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -121,7 +136,7 @@ class Node(AiohttpHttpNode):
             skip_auto_headers=("accept", "accept-encoding", "user-agent"),
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(
-                limit=self._connections_per_node,
+                limit=0,  # `_slots` is the limit: aiohttp's would count the wait as part of the request
                 keepalive_timeout=60,
                 ssl=self._ssl_context or False,
             ),

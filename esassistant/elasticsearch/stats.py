@@ -12,6 +12,7 @@ class PoolReport:
 
     max_connections: int
     in_use: int
+    waiting: int
     requests_total: int
     failures_total: int
     timeouts_total: int
@@ -29,6 +30,7 @@ class PoolCounters:
     def __init__(self, max_connections: int) -> None:
         self.max_connections = max_connections
         self.in_use = 0
+        self.waiting = 0
         self.requests_total = 0
         self.failures_total = 0
         self.timeouts_total = 0
@@ -54,6 +56,7 @@ class PoolCounters:
         return PoolReport(
             max_connections=self.max_connections,
             in_use=self.in_use,
+            waiting=self.waiting,
             requests_total=self.requests_total,
             failures_total=self.failures_total,
             timeouts_total=self.timeouts_total,

@@ -9,7 +9,7 @@ async def broken(request: HttpRequest) -> HttpResponse:
     """Fails with secrets in its local variables and in its error."""
     config = settings.ESASSISTANT
     password, key = config.elasticsearch.password, config.elasticsearch.api_key
-    mine = [password, key, *config.api_tokens, settings.SECRET_KEY, settings.DATABASES["default"]["PASSWORD"]]
+    mine = [password, key, *config.api_tokens, settings.SECRET_KEY]
     raise ValueError(f"{config} {mine} {request.headers}")
 
 

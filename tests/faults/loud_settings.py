@@ -1,11 +1,17 @@
 """The settings with every logger at DEBUG, and a view that fails: for the test that greps for secrets."""
 
+import os
+
 from esassistant.settings import *  # noqa: F403
-from esassistant.settings import LOGGING
+from esassistant.settings import DATABASES, LOGGING
 
 LOGGING = {
     **LOGGING,
+    # A file: nobody reads the output of a server under test before its end, so that much would block it.
+    "handlers": {"stderr": {"class": "logging.FileHandler", "filename": os.environ["LOUD_LOG"], "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "DEBUG"},
     "loggers": {"django": {"handlers": ["stderr"], "level": "DEBUG", "propagate": False}},
 }
 ROOT_URLCONF = "tests.faults.broken_urls"
+# SQLite needs none; it stands in for one that does.
+DATABASES["default"]["PASSWORD"] = os.environ["LOUD_DATABASE_PASSWORD"]

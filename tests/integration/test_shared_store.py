@@ -1,6 +1,7 @@
 """What processes share: a command publishes, servers take over, a later server starts warm without the cluster."""
 
 import json
+import time
 
 import pytest
 from elasticsearch import Elasticsearch
@@ -18,10 +19,10 @@ def test_across_processes(node: Node, cluster: Elasticsearch) -> None:
     with FaultProxy(node.url) as proxy:
         with Server(proxy.url, MAPPING_CACHE_REFRESH_INTERVAL=0) as server:
             wait_until(lambda: server.get("/readyz").status_code == 200, 10)
-            # From here on the server can learn of changes by the store alone.
-            proxy.refuse()
+            # The server has no schedule, and its mappings are fresh: it learns of the change by the store alone.
             cluster.indices.put_mapping(index="shop", properties={"b": {"type": "date"}})
-            ended = manage("warm_cache", "--format", "json", elasticsearch_url=node.url)
+            ended = manage("warm_cache", "--format", "json", elasticsearch_url=proxy.url)
+            proxy.refuse()
             assert ended.returncode == 0, ended.stderr
             result = json.loads(ended.stdout)
             assert (result["outcome"], result["published"], result["changed_total"]) == ("completed", True, 1)
@@ -80,3 +81,30 @@ def test_samples_load_once(node: Node, cluster: Elasticsearch) -> None:
     unreachable = manage("load_samples", elasticsearch_url="http://127.0.0.1:9")
     assert unreachable.returncode == 1
     assert "Can't reach Elasticsearch" in unreachable.stderr
+
+
+def test_another_clusters_mappings_are_not_taken(node: Node, cluster: Elasticsearch) -> None:
+    """A server set to another cluster doesn't answer with what was published for the first, not even while its own is
+    absent.
+    """
+    cluster.indices.create(index="shop")
+    assert manage("warm_cache", elasticsearch_url=node.url).returncode == 0
+    with Server("http://127.0.0.1:9") as other:
+        time.sleep(2.5)  # two polls of the store
+        assert other.get("/readyz").status_code == 503
+        assert other.get("/api/mappings/shop").status_code == 503
+
+
+def test_a_partial_pass_of_a_command_keeps_the_rest(node: Node, cluster: Elasticsearch) -> None:
+    """What a command couldn't read stays as it was published before: a server that starts later still has it."""
+    for name in ("good", "bad"):
+        cluster.indices.create(index=name)
+    with FaultProxy(node.url) as proxy:
+        assert manage("warm_cache", elasticsearch_url=proxy.url).returncode == 0
+        with proxy.fault(path="/bad/_mapping", status=500):
+            partial = manage("warm_cache", "--format", "json", elasticsearch_url=proxy.url, MAPPING_CACHE_BATCH_SIZE=1)
+        assert (partial.returncode, json.loads(partial.stdout)["changed_total"]) == (3, 0)
+        proxy.refuse()
+        with Server(proxy.url) as server:
+            wait_until(lambda: server.get("/readyz").status_code == 200, 5)
+            assert server.get("/api/mappings/bad").status_code == 200

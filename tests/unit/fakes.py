@@ -9,7 +9,7 @@ from typing import Any
 
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.reader import Aliases, ClusterReader
+from cacheapp.reader import ClusterReader, Listing
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.clock import Clock
@@ -45,6 +45,7 @@ def cache_config(**changes: Any) -> MappingCacheConfig:
         indices_timeout=5.0,
         min_refresh_interval=60.0,
         refresh_interval=240.0,
+        adaptive=False,
         include=("*",),
         exclude=(),
     )
@@ -104,13 +105,10 @@ class FakeReader(ClusterReader):
                 raise self.broken[name]
         return {name: self.indices[name] for name in names if name in self.indices}
 
-    async def uuids(self) -> dict[str, str]:
+    async def listing(self) -> Listing:
         await self._arrive()
-        return {name: f"uuid-{name}" for name in self.indices}
-
-    async def aliases(self) -> Aliases:
-        await self._arrive()
-        return Aliases(dict(self.cluster_aliases), frozenset())
+        uuids = {name: f"uuid-{name}" for name in self.indices}
+        return Listing("cluster", uuids, dict(self.cluster_aliases), frozenset())
 
 
 def no_answer() -> ClusterUnavailable:
@@ -205,7 +203,9 @@ class Instance:
     def __post_init__(self) -> None:
         config = cache_config(**self.config)
         self.cache = MappingCache(self.reader, config, spawn, clock=self.clock)
-        self.refresher = Refresher(self.cache, self.reader, self.store, config, spawn, clock=self.clock)
+        self.refresher = Refresher(
+            self.cache, self.reader, self.store, config, spawn, cluster_urls="urls", clock=self.clock
+        )
 
     async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:
         """A pass from asking to its end."""

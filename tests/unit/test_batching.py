@@ -1,15 +1,30 @@
 """Batches: every name once, in order, within both limits."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheapp.batching import MAX_TARGET_BYTES, batches
+from cacheapp.batching import (
+    MAX_BATCH_SIZE,
+    MAX_BODY_BYTES,
+    MAX_TARGET_BYTES,
+    SLOW_SECONDS,
+    Batches,
+    BatchSize,
+)
 from cacheapp.names import encode_name
 
 NAMES = st.lists(st.text(st.sampled_from("abc.é漢%"), min_size=1, max_size=60), max_size=60)
+
+
+def batches(names: list[str], size: int, max_bytes: int = MAX_TARGET_BYTES) -> Iterator[list[str]]:
+    """All batches of one size."""
+    waiting = Batches.of(names)
+    while batch := waiting.take(size, max_bytes):
+        yield batch
 
 
 def target_bytes(batch: list[str]) -> int:
@@ -52,8 +67,75 @@ def test_no_names_no_batch(size: int) -> None:
 
 
 def test_names_are_taken_as_needed() -> None:
-    """Batches are made one by one, so that several tasks can share the work."""
-    made = batches(iter(["a", "b", "c"]), 2)
-    assert next(made) == ["a", "b"]
-    assert next(made) == ["c"]
-    assert next(made, None) is None
+    """Each batch has the size that is right when it is taken, so that several tasks can share the work."""
+    waiting = Batches.of(["a", "b", "c", "d"])
+    assert waiting.take(2) == ["a", "b"]
+    assert waiting.take(1) == ["c"]
+    assert waiting.take(5) == ["d"]
+    assert waiting.take(5) == []
+
+
+ANSWERS = st.lists(st.tuples(st.booleans(), st.floats(0, 2), st.integers(0, 5 * MAX_BODY_BYTES)), max_size=60)
+
+
+@given(st.integers(1, 100), ANSWERS)
+def test_a_size_is_always_usable(initial: int, answers: list[tuple[bool, float, int]]) -> None:
+    """Whatever the cluster answers, the next batch has at least one name and at most the maximum."""
+    size = BatchSize(initial, adaptive=True)
+    for failed, seconds, body_bytes in answers:
+        if failed:
+            size.failed()
+        else:
+            size.answered(size.size, seconds, body_bytes)
+        assert 1 <= size.size <= MAX_BATCH_SIZE
+
+
+@given(st.integers(1, 100), ANSWERS, st.booleans())
+def test_a_fixed_size_stays(initial: int, answers: list[tuple[bool, float, int]], adaptive: bool) -> None:
+    """Not adaptive, or a batch size of 1: the size is what was set, whatever happens."""
+    size = BatchSize(1 if adaptive else initial, adaptive=adaptive)
+    before = size.size
+    for failed, seconds, body_bytes in answers:
+        if failed:
+            size.failed()
+        else:
+            size.answered(size.size, seconds, body_bytes)
+    assert size.size == before
+
+
+def test_it_doubles_while_all_is_well() -> None:
+    """Slow start: 5, 10, 20 … until the maximum."""
+    size = BatchSize(5, adaptive=True)
+    for _ in range(20):
+        size.answered(size.size, 0.01, 1000)
+    assert size.size == MAX_BATCH_SIZE
+
+
+def test_it_shrinks_at_once_and_recovers_within_ten() -> None:
+    """Case 15, as policy: three slow answers bring it down to an eighth, eight good ones back to where it was."""
+    size = BatchSize(5, adaptive=True)
+    for _ in range(4):
+        size.answered(size.size, 0.01, 1000)
+    assert size.size == 80
+    for _ in range(3):
+        size.answered(size.size, SLOW_SECONDS + 0.1, 1000)
+    assert size.size == 10
+    for _ in range(8):
+        size.answered(size.size, 0.01, 1000)
+    assert size.size >= 80
+
+
+def test_a_large_answer_says_how_many_fit() -> None:
+    """After an answer twice as large as it may be, half as many are asked for; then it grows slowly again."""
+    size = BatchSize(40, adaptive=True)
+    size.answered(40, 0.01, 2 * MAX_BODY_BYTES)
+    assert size.size == 20
+    size.answered(20, 0.01, 1000)
+    assert size.size == 25
+
+
+def test_a_short_batch_says_nothing() -> None:
+    """The last batch of a pass is smaller than it could be: no reason to ask for more."""
+    size = BatchSize(10, adaptive=True)
+    size.answered(3, 0.01, 1000)
+    assert size.size == 10

@@ -141,6 +141,15 @@ async def test_tls(certificate: Certificate, hashed_folder: Path) -> None:
         assert proxy.count() == 6
 
 
+@pytest.mark.parametrize("body", ['{"status":"mauve"}', "{}", "[]"])
+async def test_ping_that_makes_no_sense(stub: FaultProxy, body: str) -> None:
+    """An answer that isn't a cluster's health is an outage, said plainly."""
+    stub.respond("^/_cluster/health", lambda _: ProxyResponse(body))
+    async with client_of(stub) as client:
+        with pytest.raises(ClusterUnavailable, match="something else"):
+            await ping_cluster(client)
+
+
 def meta(status: int) -> ApiResponseMeta:
     return ApiResponseMeta(status, "1.1", HttpHeaders(), 0.1, NodeConfig("http", "es", 9200))
 
@@ -153,7 +162,7 @@ def meta(status: int) -> ApiResponseMeta:
         (elasticsearch.ConnectionTimeout("no answer within 5 s"), "in time: no answer within 5 s.", 5),
         (elasticsearch.SSLError("secret"), "check the CA", 30),
         (elasticsearch.ConnectionError("secret"), "could not be reached", 5),
-        (elasticsearch.SerializationError("secret"), "could not be re", 5),
+        (elasticsearch.SerializationError("secret"), "can't be read", 5),
         (ApiError("secret", meta(503), {}), "answered with status 503", 5),
         (elasticsearch.UnsupportedProductError("secret", meta(200), {}), "not Elasticsearch", 30),
     ],
@@ -172,7 +181,6 @@ def test_unavailable(error: ApiError | TransportError, detail: str, retry_after:
         ("green", PingResult(Health.HEALTHY)),
         ("yellow", PingResult(Health.DEGRADED, "cluster status yellow, 3 shards unassigned")),
         ("red", PingResult(Health.UNHEALTHY, "cluster status red, 3 shards unassigned")),
-        ("mauve", PingResult(Health.UNHEALTHY, "cluster status mauve, 3 shards unassigned")),
     ],
 )
 async def test_ping(stub: FaultProxy, status: str, expected: PingResult) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.listing import Listed, Listing
+from cacheapp.listing import Listed, NamePages
 from cacheapp.names import Selection, matches
 from cacheapp.snapshot import IndexEntry, Snapshot, Source
 from esassistant.errors import BadRequest
@@ -19,7 +19,7 @@ def snapshot(*names: str) -> Snapshot:
     return Snapshot().changed(entries, {"h": b"{}"})
 
 
-def all_names(listing: Listing, known: Snapshot, pattern: str, limit: int) -> list[str]:
+def all_names(listing: NamePages, known: Snapshot, pattern: str, limit: int) -> list[str]:
     names: list[str] = []
     cursor = None
     while True:
@@ -35,7 +35,7 @@ def all_names(listing: Listing, known: Snapshot, pattern: str, limit: int) -> li
 def test_pages_are_complete(names: set[str], pattern: str, limit: int) -> None:
     """All pages together are exactly the matching names, in order, each once."""
     expected = sorted(name for name in names if matches(name, pattern))
-    assert all_names(Listing(), snapshot(*names), pattern, limit) == expected
+    assert all_names(NamePages(), snapshot(*names), pattern, limit) == expected
 
 
 @given(LETTERS, st.text("ab-*", max_size=8))
@@ -54,7 +54,7 @@ def test_kinds() -> None:
     known = snapshot("a", "b").changed(
         {}, {}, aliases={"x": ("a", "b"), "d": ("a",)}, aliases_at=95.0, data_streams=frozenset({"d"})
     )
-    page = Listing().page(known, 100.0, pattern="*", limit=10, cursor=None)
+    page = NamePages().page(known, 100.0, pattern="*", limit=10, cursor=None)
     assert page.names == (
         Listed("a", "index", "h", ("a",), 10.0),
         Listed("b", "index", "h", ("b",), 10.0),
@@ -65,7 +65,7 @@ def test_kinds() -> None:
 
 def test_names_of_a_new_snapshot() -> None:
     """A listing follows the snapshot that it is given."""
-    listing = Listing()
+    listing = NamePages()
     assert all_names(listing, snapshot("a"), "*", 5) == ["a"]
     assert all_names(listing, snapshot("a", "b"), "*", 5) == ["a", "b"]
 
@@ -74,13 +74,13 @@ def test_names_of_a_new_snapshot() -> None:
 def test_foreign_cursors(cursor: str) -> None:
     """A cursor that isn't ours is said to be so."""
     with pytest.raises(BadRequest, match="next_cursor"):
-        Listing().page(snapshot("a"), 0.0, pattern="*", limit=5, cursor=cursor)
+        NamePages().page(snapshot("a"), 0.0, pattern="*", limit=5, cursor=cursor)
 
 
 def test_long_patterns() -> None:
     """A pattern is bounded."""
     with pytest.raises(BadRequest, match="255"):
-        Listing().page(snapshot("a"), 0.0, pattern="a" * 256, limit=5, cursor=None)
+        NamePages().page(snapshot("a"), 0.0, pattern="a" * 256, limit=5, cursor=None)
 
 
 def test_selection() -> None:

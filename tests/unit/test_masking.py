@@ -1,6 +1,7 @@
 """Masking: no form of a secret gets through, and what is no secret stays readable."""
 
 import html
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -79,7 +80,9 @@ def test_known_secrets_are_masked_wherever_they_occur(secret: str, before: str, 
     secret = f"<{secret}>"
     remember_secrets([secret])
     try:
-        for form in (secret, quote(secret, safe=""), html.escape(secret), repr(secret)):
+        plain = (secret, quote(secret, safe=""))
+        literals = (repr(secret), repr(repr([secret])), json.dumps(secret))
+        for form in (*plain, *literals, *map(html.escape, plain + literals)):
             assert form not in mask_text(before + form + after)
     finally:
         remember_secrets([])

@@ -216,3 +216,12 @@ def test_unknown_addresses_are_problems(logged: list[logging.LogRecord], setting
         response = Client().get("/api/unheard")
         assert json.loads(response.content)["detail"] == "There is nothing at this address."
     assert len(logged) == 2
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/plain", HTML])
+def test_a_crash_under_debug_is_a_problem_too(logged: list[logging.LogRecord], settings: Any, accept: str) -> None:
+    """A program gets no traceback in any form, whatever it accepts: under DEBUG Django has one in plain text too."""
+    settings.DEBUG = True
+    response = Client(raise_request_exception=False).get("/api/crash", headers={"Accept": accept})
+    assert (response.status_code, response["Content-Type"]) == (500, "application/problem+json")
+    assert b"boom" not in response.content

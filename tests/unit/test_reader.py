@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -9,7 +10,7 @@ from elasticsearch import AsyncElasticsearch
 
 from cacheapp.errors import MappingNotFound
 from cacheapp.names import Selection
-from cacheapp.reader import Aliases, ClusterReader
+from cacheapp.reader import ClusterReader, Listing
 from esassistant.config import ElasticsearchConfig
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
@@ -93,23 +94,30 @@ async def test_empty_list_is_refused(cluster: FaultProxy, reader: ClusterReader)
     assert reader.requests_total == 0
 
 
-async def test_uuids(cluster: FaultProxy, reader: ClusterReader) -> None:
-    """The uuid of every index, in one small request."""
-    answer(cluster, '{"a":{"settings":{"index.uuid":"u1"}},".hidden":{"settings":{"index.uuid":"u2"}}}')
-    assert await reader.uuids() == {"a": "u1", ".hidden": "u2"}
-    assert targets(cluster) == ["GET /_settings/index.uuid?flat_settings=true&expand_wildcards=all"]
+def answer_listing(cluster: FaultProxy, uuids: dict[str, str], resolved: dict[str, Any]) -> None:
+    cluster.stop_responding()
+    settings = {name: {"settings": {"index.uuid": uuid}} for name, uuid in uuids.items()}
+    cluster.respond("^/_settings/", lambda _: ProxyResponse(json.dumps(settings)))
+    cluster.respond("^/_resolve/", lambda _: ProxyResponse(json.dumps(resolved)))
+    cluster.respond(r"^/\?", lambda _: ProxyResponse('{"cluster_uuid":"c"}'))
 
 
-async def test_aliases_and_data_streams(cluster: FaultProxy, reader: ClusterReader) -> None:
-    """Aliases and data streams both stand for their indices."""
+async def test_listing(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """The uuid of every index, and what aliases and data streams stand for, in three small requests."""
     resolved = {
         "indices": [{"name": "a", "aliases": ["x"], "attributes": ["open"]}],
         "aliases": [{"name": "x", "indices": ["a", "b"]}],
         "data_streams": [{"name": "d", "backing_indices": [".ds-d-1"], "timestamp_field": "@timestamp"}],
     }
-    answer(cluster, json.dumps(resolved))
-    assert await reader.aliases() == Aliases({"x": ("a", "b"), "d": (".ds-d-1",)}, frozenset({"d"}))
-    assert targets(cluster) == ["GET /_resolve/index/*?expand_wildcards=all"]
+    answer_listing(cluster, {"a": "u1", ".hidden": "u2"}, resolved)
+    assert await reader.listing() == Listing(
+        "c", {"a": "u1", ".hidden": "u2"}, {"x": ("a", "b"), "d": (".ds-d-1",)}, frozenset({"d"})
+    )
+    assert targets(cluster) == [
+        "GET /_settings/index.uuid?flat_settings=true&expand_wildcards=all",
+        "GET /_resolve/index/*?expand_wildcards=all",
+        "GET /?filter_path=cluster_uuid",
+    ]
 
 
 async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
@@ -130,7 +138,7 @@ async def test_404_to_a_batch_is_no_answer(cluster: FaultProxy, reader: ClusterR
 async def test_refusals_are_unavailable(cluster: FaultProxy, reader: ClusterReader, status: int) -> None:
     """Every other status is `ClusterUnavailable` that names it, says when to come back and repeats none of the body."""
     answer(cluster, json.dumps({"error": "sensitive text", "status": status}), status)
-    for call in (lambda: reader.mapping("a"), lambda: reader.mappings(["a"]), reader.uuids, reader.aliases):
+    for call in (lambda: reader.mapping("a"), lambda: reader.mappings(["a"]), reader.listing):
         with pytest.raises(ClusterUnavailable, match=str(status)) as caught:
             await call()
         assert "sensitive" not in caught.value.detail
@@ -159,7 +167,7 @@ async def test_no_connection_is_unavailable(cluster: FaultProxy, reader: Cluster
 async def test_garbage_is_unavailable(cluster: FaultProxy, reader: ClusterReader, body: bytes) -> None:
     """An answer of 200 that isn't what was asked for is `ClusterUnavailable`, never an empty cluster."""
     answer(cluster, body)
-    for call in (lambda: reader.mapping("a"), lambda: reader.mappings(["a"]), reader.uuids):
+    for call in (lambda: reader.mapping("a"), lambda: reader.mappings(["a"]), reader.listing):
         with pytest.raises(ClusterUnavailable):
             await call()
 
@@ -176,26 +184,20 @@ async def test_requests_are_counted(cluster: FaultProxy, reader: ClusterReader) 
     answer(cluster, "{}")
     await reader.mapping("a")
     await reader.mappings(["a", "b"])
-    await reader.uuids()
-    await reader.aliases()
-    assert reader.requests_total == cluster.count() == 4
+    answer_listing(cluster, {}, {})
+    await reader.listing()
+    assert reader.requests_total == cluster.count() == 5
 
 
 async def test_selection(client: AsyncElasticsearch, cluster: FaultProxy) -> None:
     """Indices that are left out are neither listed nor answered, by no name."""
     reader = ClusterReader(client, Selection(("*",), ("secret*",)), indices_timeout=5.0)
-    answer(cluster, json.dumps({name: {"settings": {"index.uuid": "u"}} for name in ("a", "secret-1")}))
-    assert await reader.uuids() == {"a": "u"}
-    answer(
-        cluster,
-        json.dumps(
-            {
-                "aliases": [{"name": "x", "indices": ["a", "secret-1"]}, {"name": "y", "indices": ["secret-1"]}],
-                "data_streams": [{"name": "d", "backing_indices": ["secret-2"]}],
-            }
-        ),
-    )
-    assert await reader.aliases() == Aliases({"x": ("a",)}, frozenset())
+    resolved = {
+        "aliases": [{"name": "x", "indices": ["a", "secret-1"]}, {"name": "y", "indices": ["secret-1"]}],
+        "data_streams": [{"name": "d", "backing_indices": ["secret-2"]}],
+    }
+    answer_listing(cluster, {"a": "u", "secret-1": "u"}, resolved)
+    assert await reader.listing() == Listing("c", {"a": "u"}, {"x": ("a",)}, frozenset())
     answer(cluster, json.dumps({name: {"mappings": {}} for name in ("a", "secret-1")}))
     assert set(await reader.mapping("x")) == {"a"}
     answer(cluster, json.dumps({"secret-1": {"mappings": {}}}))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cacheapp import refresh
+from cacheapp.reader import Listing
 from cacheapp.snapshot import Source
 from esassistant.store import Lease, Loaded
 from tests.unit.fakes import (
@@ -96,15 +97,15 @@ async def test_retry_delay_starts_over(
     """After a success the next outage is retried quickly again."""
     one = make()
     cluster.failure = no_answer()
-    listing, calls = cluster.uuids, 0
+    real_listing, calls = cluster.listing, 0
 
-    async def uuids() -> dict[str, str]:
+    async def listing() -> Listing:
         nonlocal calls
         calls += 1
         cluster.failure = None if calls == 3 else no_answer()
-        return await listing()
+        return await real_listing()
 
-    monkeypatch.setattr(cluster, "uuids", uuids)
+    monkeypatch.setattr(cluster, "listing", listing)
     async with instantly(monkeypatch, clock, 4, one.refresher.keep_fresh) as instant:
         assert instant.delays == [0.5, 1.0, 240.0, 0.5]
 
@@ -145,7 +146,7 @@ async def test_pass_of_another_postpones_own(
     await one.run()
     clock.advance(200.0)
     await other.run()
-    await one.refresher._take_over()
+    await one.refresher.take_over()
     async with instantly(monkeypatch, clock, 1, one.refresher.keep_fresh) as instant:
         assert instant.delays == [240.0]
         assert one.refresher.stats().passes_total == 1
@@ -160,7 +161,7 @@ async def test_schedule_off(make: Callable[..., Instance], clock: FakeClock, mon
     assert one.refresher.stats().next_refresh_in_seconds is None
 
 
-async def test_followers_take_over(
+async def test_followerstake_over(
     make: Callable[..., Instance], clock: FakeClock, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process takes over what another published within a second, loads each generation once, and only new bodies."""
@@ -172,7 +173,7 @@ async def test_followers_take_over(
     assert store.loads == [frozenset()]
     one.reader.indices["b"] = A_MAPPING
     await one.run()
-    await follower.refresher._take_over()
+    await follower.refresher.take_over()
     assert follower.cache.snapshot.resolve("b") == ("b",)
     assert store.loads[1:] == [frozenset(one.cache.snapshot.bodies)]
     assert follower.refresher.stats().store_generation == 2
@@ -182,21 +183,21 @@ async def test_own_publication_is_not_loaded(make: Callable[..., Instance], stor
     """Who published doesn't load it back."""
     one = make()
     await one.run()
-    await one.refresher._take_over()
+    await one.refresher.take_over()
     assert store.loads == []
 
 
 async def test_empty_store(make: Callable[..., Instance], store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty store, or one that is emptied in between, changes nothing."""
     one = make()
-    await one.refresher._take_over()
+    await one.refresher.take_over()
     assert store.loads == []
 
     async def emptied() -> int:
         return 7
 
     monkeypatch.setattr(store, "generation", emptied)
-    await one.refresher._take_over()
+    await one.refresher.take_over()
     assert not one.cache.warm
     assert one.refresher.stats().store_generation is None
 
@@ -205,10 +206,10 @@ async def test_store_outage_is_noted_and_forgotten(make: Callable[..., Instance]
     """A store that is down is shown until it answers again."""
     one = make()
     store.down = True
-    await one.refresher._take_over()
+    await one.refresher.take_over()
     assert one.refresher.stats().store_error == "The store is down."
     store.down = False
-    await one.refresher._take_over()
+    await one.refresher.take_over()
     assert one.refresher.stats().store_error is None
 
 
@@ -226,7 +227,7 @@ async def test_slow_load_is_not_younger(
         return loaded
 
     monkeypatch.setattr(store, "load", slow)
-    await follower.refresher._take_over()
+    await follower.refresher.take_over()
     answer = follower.cache.peek("a")
     assert answer is not None
     assert answer.age_seconds == 3.0
@@ -243,7 +244,7 @@ async def test_older_publication_does_not_set_back(
     store.down = True
     await one.run()
     store.down = False
-    await one.refresher._take_over()
+    await one.refresher.take_over()
     assert one.refresher._due_in() == 240.0
     await settle()
     lease = await store.lease("refresh", "anybody", 1.0)

@@ -75,7 +75,7 @@ def test_resolve() -> None:
 def test_publish_round_trip() -> None:
     """What one process publishes and another takes over has the same indices, aliases, bodies and moments."""
     sent = snapshot(a=entry(A, 100.0), b=entry(B, 40.0, None))
-    state = to_publish(sent, pass_at=100.0, now=130.0)
+    state = to_publish(sent, pass_at=100.0, now=130.0, cluster_urls="urls")
     assert state.age_seconds == 30.0
     received = with_published(Snapshot(), state, now=5000.0)
     assert received.indices == {
@@ -88,7 +88,9 @@ def test_publish_round_trip() -> None:
 
 def test_what_pass_confirmed_needs_no_age() -> None:
     """Only an index that the pass did not confirm is published with an age of its own."""
-    state = to_publish(snapshot(a=entry(A, 100.0), b=entry(B, 110.0), c=entry(C, 99.0)), pass_at=100.0, now=130.0)
+    state = to_publish(
+        snapshot(a=entry(A, 100.0), b=entry(B, 110.0), c=entry(C, 99.0)), pass_at=100.0, now=130.0, cluster_urls="urls"
+    )
     assert {name: stored.age_seconds for name, stored in state.indices.items()} == {"a": None, "b": None, "c": 31.0}
 
 

@@ -1,12 +1,14 @@
 """`manage.py serve`: the production server."""
 
 import errno
+import os
 import socket
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
 import uvicorn
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -67,6 +69,8 @@ class Command(BaseCommand):
             f"Serving on http://{address}:{config.port} with {workers} worker{'s' * (workers > 1)}. Ctrl-C ends it."
         )
         self.stdout.flush()
+        # With DEBUG it may have been made up: the workers must sign with the same.
+        os.environ.setdefault("SECRET_KEY", settings.SECRET_KEY)
         try:
             if workers == 1:
                 server = uvicorn.Server(config)
