@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand
 
-from cacheapp.refresh import Answer, Refresher
+from cacheapp.passes import Answer
+from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.registry import registry
 

@@ -33,8 +33,8 @@ _TOKEN = re.compile(
     r"(?P<number>([yuYDdHhKkmsSnN]|(?<![ML])[ML]{1,2}(?![ML]))+)"
     r"|(?P<literal>[-/:., _]|'[A-Za-z]+')|(?P<open>\[)|(?P<close>\])|(?P<rest>[A-Za-z]+$)"
 )
-"""What a Java pattern is made of, as far as the shape of its texts is easily said: names, of months or zones, only where
-they come last.
+"""What a Java pattern is made of, as far as the shape of its texts is easily said: names, of months or zones, only
+where they come last.
 """
 
 

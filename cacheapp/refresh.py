@@ -11,15 +11,14 @@ import secrets
 import socket
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from cacheapp.batching import Batches, BatchSize
 from cacheapp.errors import RefreshNotFound
 from cacheapp.mapping_cache import MappingCache
+from cacheapp.passes import Answer, Pass
 from cacheapp.reader import ClusterReader, Listing
 from cacheapp.snapshot import to_publish
-from cacheapp.stats import FailedIndex, Outcome, RefreshReport, RefreshStats
+from cacheapp.stats import Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError, StaleToken, StoreUnavailable
@@ -32,7 +31,6 @@ LEASE = "refresh"
 LEASE_TTL_SECONDS = 30.0
 BATCHES_IN_FLIGHT = 4
 KEPT_REFRESHES = 32
-REPORTED_ERRORS = 20
 FIRST_WARM_UP_RETRY_SECONDS = 0.5
 LONGEST_WARM_UP_RETRY_SECONDS = 5.0
 STORE_POLL_SECONDS = 1.0
@@ -40,56 +38,6 @@ OVERLAP_RETRY_SECONDS = 2.0
 """A lease lasts longer than most passes, so that what is left of it says little of when to come back."""
 FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
 """After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
-
-
-@dataclass(slots=True)
-class _Pass:
-    """A full pass while it runs and after; `report()` gives an immutable copy."""
-
-    id: str
-    trigger: str
-    clock: Clock
-    started_at: datetime
-    started: float
-    outcome: Outcome = Outcome.STARTED
-    ended: float | None = None
-    indices_total: int | None = None
-    read_total: int = 0
-    changed_total: int = 0
-    removed_total: int = 0
-    requests_total: int = 0
-    published: bool = False
-    error: str | None = None
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def report(self) -> RefreshReport:
-        return RefreshReport(
-            id=self.id,
-            outcome=Outcome.STARTED if self.ended is None else self.outcome,
-            trigger=self.trigger,
-            started_at=self.started_at,
-            duration_seconds=round((self.clock() if self.ended is None else self.ended) - self.started, 4),
-            indices_total=self.indices_total,
-            read_total=self.read_total,
-            changed_total=self.changed_total,
-            removed_total=self.removed_total,
-            failed_total=len(self.errors),
-            requests_total=self.requests_total,
-            published=self.published,
-            error=self.error,
-            errors=tuple(FailedIndex(index, error) for index, error in list(self.errors.items())[:REPORTED_ERRORS]),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What asking for a refresh gave. `retry_after_seconds` is set when `outcome` is rate-limited or overlap; `id` is
-    None then.
-    """
-
-    outcome: Outcome
-    id: str | None = None
-    retry_after_seconds: float | None = None
 
 
 class Refresher:
@@ -116,8 +64,8 @@ class Refresher:
         self._clock = clock
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._asking = asyncio.Lock()
-        self._running: tuple[_Pass, asyncio.Task[None]] | None = None
-        self._passes: OrderedDict[str, _Pass] = OrderedDict()
+        self._running: tuple[Pass, asyncio.Task[None]] | None = None
+        self._passes: OrderedDict[str, Pass] = OrderedDict()
         self._passes_total = 0
         self._generation: int | None = None
         self._store_error: str | None = None
@@ -159,7 +107,7 @@ class Refresher:
                 return Answer(Outcome.RATE_LIMITED, retry_after_seconds=wait)
             if limited:
                 self._last_limited_at = self._clock()
-            current = _Pass(secrets.token_hex(6), trigger, self._clock, now_utc(), self._clock())
+            current = Pass(secrets.token_hex(6), trigger, self._clock, now_utc(), self._clock())
             task = self._flight(lambda: self._run(current, lease, store_error))
             self._running = (current, task)
             self._remember(current)
@@ -258,7 +206,7 @@ class Refresher:
             return state.cluster_uuid == known
         return state.cluster_urls == self._cluster_urls
 
-    async def _run(self, current: _Pass, lease: Lease | None, store_error: str | None) -> None:
+    async def _run(self, current: Pass, lease: Lease | None, store_error: str | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:
             requests_before = self._reader.requests_total
@@ -303,7 +251,7 @@ class Refresher:
             if lease is not None:
                 await self._give_back(lease)
 
-    async def _read_everything(self, current: _Pass) -> None:
+    async def _read_everything(self, current: Pass) -> None:
         listed_at = self._clock()
         listing = await self._list()
         current.indices_total = len(listing.uuids)
@@ -317,7 +265,7 @@ class Refresher:
         current.removed_total = changes.removed_total
         current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
 
-    async def _read_batches(self, current: _Pass, names: list[str]) -> dict[str, bytes]:
+    async def _read_batches(self, current: Pass, names: list[str]) -> dict[str, bytes]:
         """The mappings that could be read. Those that could not are named in the pass's errors."""
         bodies: dict[str, bytes] = {}
         waiting = Batches.of(names)
@@ -352,7 +300,7 @@ class Refresher:
             current.errors[name] = "not asked for: too many failures in a row before it"
         return bodies
 
-    async def _confirm_absent(self, current: _Pass, names: list[str]) -> None:
+    async def _confirm_absent(self, current: Pass, names: list[str]) -> None:
         """An index that is missing from an answer is gone; if it is still listed, its mapping was withheld or lost."""
         absent = [name for name in names if name not in current.errors]
         if absent:
@@ -369,7 +317,7 @@ class Refresher:
                 retry_after_seconds=5,
             ) from None
 
-    async def _publish(self, current: _Pass, lease: Lease) -> None:
+    async def _publish(self, current: Pass, lease: Lease) -> None:
         try:
             assert self._pass_at is not None
             state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)
@@ -411,7 +359,7 @@ class Refresher:
             logger.warning("%s Mappings are not shared between processes until it is back.", error.detail)
         self._store_error = error.detail
 
-    def _remember(self, current: _Pass) -> None:
+    def _remember(self, current: Pass) -> None:
         self._passes[current.id] = current
         while len(self._passes) > KEPT_REFRESHES:
             self._passes.popitem(last=False)

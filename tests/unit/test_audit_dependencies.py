@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from dev import audit_dependencies
 from dev.audit_dependencies import judge, main
 
 CLEAN = {"name": "django", "version": "5.2.19", "vulns": []}
@@ -59,7 +58,7 @@ def test_exit_codes(
 ) -> None:
     """1 for findings, 0 otherwise."""
     answer = subprocess.CompletedProcess([], code, report(package), "")
-    monkeypatch.setattr(audit_dependencies.subprocess, "run", lambda *_, **__: answer)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
     assert main() == code
     assert package["name"] in capsys.readouterr().out or code == 0
 
@@ -70,6 +69,6 @@ def test_a_service_that_hangs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     def hang(*_: Any, **__: Any) -> None:
         raise subprocess.TimeoutExpired("pip-audit", 1)
 
-    monkeypatch.setattr(audit_dependencies.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     assert main() == 0
     assert capsys.readouterr().out.startswith("not checked: no answer within")

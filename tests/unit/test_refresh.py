@@ -8,6 +8,7 @@ import pytest
 
 from cacheapp import refresh
 from cacheapp.errors import RefreshNotFound
+from cacheapp.passes import REPORTED_ERRORS
 from cacheapp.stats import Outcome
 from esassistant.errors import StaleToken, StoreUnavailable
 from esassistant.store import Lease, StoredState
@@ -176,7 +177,7 @@ async def test_errors_are_bounded(make: Make) -> None:
     one.reader.broken = {f"i{number:02}": no_answer() for number in range(0, 60, 2)}
     report = await one.run()
     assert report.failed_total == 30
-    assert len(report.errors) == refresh.REPORTED_ERRORS
+    assert len(report.errors) == REPORTED_ERRORS
 
 
 async def test_pass_that_reads_nothing_failed(make: Make) -> None:

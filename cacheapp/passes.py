@@ -1,0 +1,59 @@
+"""One full pass while it runs and after, and what asking for one gives."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cacheapp.stats import FailedIndex, Outcome, RefreshReport
+from esassistant.clock import Clock
+
+REPORTED_ERRORS = 20
+
+
+@dataclass(slots=True)
+class Pass:
+    """A full pass while it runs and after; `report()` gives an immutable copy."""
+
+    id: str
+    trigger: str
+    clock: Clock
+    started_at: datetime
+    started: float
+    outcome: Outcome = Outcome.STARTED
+    ended: float | None = None
+    indices_total: int | None = None
+    read_total: int = 0
+    changed_total: int = 0
+    removed_total: int = 0
+    requests_total: int = 0
+    published: bool = False
+    error: str | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def report(self) -> RefreshReport:
+        return RefreshReport(
+            id=self.id,
+            outcome=Outcome.STARTED if self.ended is None else self.outcome,
+            trigger=self.trigger,
+            started_at=self.started_at,
+            duration_seconds=round((self.clock() if self.ended is None else self.ended) - self.started, 4),
+            indices_total=self.indices_total,
+            read_total=self.read_total,
+            changed_total=self.changed_total,
+            removed_total=self.removed_total,
+            failed_total=len(self.errors),
+            requests_total=self.requests_total,
+            published=self.published,
+            error=self.error,
+            errors=tuple(FailedIndex(index, error) for index, error in list(self.errors.items())[:REPORTED_ERRORS]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What asking for a refresh gave. `retry_after_seconds` is set when `outcome` is rate-limited or overlap; `id` is
+    None then.
+    """
+
+    outcome: Outcome
+    id: str | None = None
+    retry_after_seconds: float | None = None
