@@ -10,9 +10,13 @@ from django.conf import settings
 
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
+from cacheapp.metadata import MetadataClock
 from cacheapp.names import Selection
+from cacheapp.pass_reader import PassReader
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
+from cacheapp.watch import Watch
+from esassistant.clock import monotonic
 from esassistant.registry import Health, PingResult, Registry, registry
 from esassistant.store import Store
 
@@ -40,6 +44,7 @@ def declare(registry: Registry) -> None:
         "refresher", _refresher, needs=("elasticsearch_cache", "mapping_cache", "store"), stats=Refresher.stats
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=("refresher",))
+    registry.register("watch", _watch, needs=("elasticsearch_watch", "refresher", "store"), stats=Watch.stats)
 
 
 @asynccontextmanager
@@ -73,9 +78,11 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     config = settings.ESASSISTANT.mapping_cache
     flight = partial(registry.flight, name="pass", owner="refresher")
     urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
+    reader = _reader(registry)
     yield Refresher(
         registry.get("mapping_cache"),
-        _reader(registry),
+        PassReader(reader, config, monotonic),
+        MetadataClock(registry.get("elasticsearch_cache")) if config.watch else None,
         registry.get("store"),
         config,
         flight,
@@ -89,6 +96,17 @@ async def _refresh_schedule(registry: Registry) -> AsyncIterator[None]:
     registry.spawn(refresher.keep_fresh, name="keep-fresh", owner="refresh_schedule")
     registry.spawn(refresher.follow_store, name="follow-store", owner="refresh_schedule")
     yield
+
+
+@asynccontextmanager
+async def _watch(registry: Registry) -> AsyncIterator[Watch]:
+    metadata = MetadataClock(registry.get("elasticsearch_watch"))
+    spawn = partial(registry.flight, name="watch", owner="watch")
+    watch = Watch(metadata, registry.get("refresher"), registry.get("store"), spawn)
+    if settings.ESASSISTANT.mapping_cache.watch:
+        registry.spawn(watch.run, name="keep-watching", owner="watch")
+    yield watch
+    await watch.give_back()
 
 
 async def _ping_store(store: Store) -> PingResult:

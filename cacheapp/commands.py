@@ -13,7 +13,7 @@ from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.registry import registry
 
-EXIT_CODES = {Outcome.COMPLETED: 0, Outcome.FAILED: 1, Outcome.PARTIAL: 3}
+EXIT_CODES = {Outcome.COMPLETED: 0, Outcome.UNCHANGED: 0, Outcome.FAILED: 1, Outcome.PARTIAL: 3}
 EXIT_UNPUBLISHED = 1
 EXIT_NOT_NOW = 75
 """sysexits.h's EX_TEMPFAIL: try again later."""

@@ -16,6 +16,10 @@ class MappingNotFound(EsassistantError):
     title = "No such index"
 
 
+class WatchRefused(EsassistantError):
+    """The cluster doesn't let us wait for changes of its metadata; full passes alone find them."""
+
+
 class RefreshNotFound(EsassistantError):
     """No refresh of that id is known to this process; only the latest are kept."""
 

@@ -119,7 +119,17 @@ def _of_body(body: Body) -> dict[str, Field]:
     # A runtime field shadows the mapped one of its name in searches.
     named = mapped | {one.name: one for one in _runtime(body.mapping)}
     found = {name: one for name, (_, one) in passed.items()} | named
+    found |= {name: _field(name, "object", {}, None) for name in set(_implied(found))}
     return {name: _resolved(one, found) for name, one in found.items()}
+
+
+def _implied(found: Mapping[str, Field]) -> Iterator[str]:
+    """What stands before the dots: runtime fields and those of flat mappings are in objects that nothing defines."""
+    for name in found:
+        parent = name.rpartition(".")[0]
+        while parent and parent not in found:
+            yield parent
+            parent = parent.rpartition(".")[0]
 
 
 def _mapped(

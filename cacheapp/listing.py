@@ -61,9 +61,9 @@ class NamePages:
 def _listed(snapshot: Snapshot, name: str, now: float) -> Listed:
     entry = snapshot.indices.get(name)
     if entry is not None:
-        return Listed(name, "index", entry.mapping_hash, (name,), now - entry.confirmed_at)
+        return Listed(name, "index", entry.mapping_hash, (name,), now - snapshot.confirmed_of(name))
     kind = "data_stream" if name in snapshot.data_streams else "alias"
-    return Listed(name, kind, None, snapshot.aliases[name], now - snapshot.aliases_at[name])
+    return Listed(name, kind, None, snapshot.aliases[name], now - snapshot.confirmed_of(name))
 
 
 def _encode_cursor(name: str) -> str:

@@ -8,16 +8,17 @@ miss    unknown or older            the caller waits for the one flight that rea
 import asyncio
 import enum
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from cacheapp.errors import MappingNotFound
 from cacheapp.listing import NamePages, Page
 from cacheapp.names import check_name
-from cacheapp.reader import ClusterReader, Listing
+from cacheapp.pass_reader import Reading
+from cacheapp.reader import ClusterReader
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
 from cacheapp.stats import CacheCounts, CacheReport
 from esassistant.clock import Clock, monotonic
@@ -125,30 +126,25 @@ class MappingCache:
         self.snapshot = with_published(self.snapshot, state, asked_at)
         self.warm = True
 
-    def apply_pass(
-        self,
-        bodies: Mapping[str, bytes],
-        listing: Listing,
-        *,
-        failed: Iterable[str],
-        listed_at: float,
-    ) -> PassChanges:
-        """Take over a full pass that listed the cluster at `listed_at` and then read `bodies`; `failed` could not be
-        read and stay.
+    def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
+        """Take over what a pass read; `failed` could not be read and stay, as does what the pass left alone.
 
         What was confirmed while the pass ran is newer than the pass, and stays too.
         """
         before = self.snapshot
-        kept = set(failed)
+        listing, listed_at = reading.listing, reading.listed_at
+        kept = {*failed, *reading.left_alone}
         kept.update(name for name, entry in before.indices.items() if entry.confirmed_at > listed_at)
         newer_aliases = {alias for alias, at in before.aliases_at.items() if at > listed_at}
-        hashes = {name: mapping_hash(body) for name, body in bodies.items() if name not in kept}
+        hashes = {name: mapping_hash(body) for name, body in reading.bodies.items() if name not in kept}
         self.snapshot = before.changed(
             {
-                name: IndexEntry(listing.uuids.get(name), known, listed_at, Source.ELASTICSEARCH)
+                name: IndexEntry(
+                    listing.uuids.get(name), known, listed_at, Source.ELASTICSEARCH, listing.field_counts.get(name)
+                )
                 for name, known in hashes.items()
             },
-            {known: bodies[name] for name, known in hashes.items()},
+            {known: reading.bodies[name] for name, known in hashes.items()},
             removed=[name for name in before.indices if name not in hashes and name not in kept],
             aliases={alias: members for alias, members in listing.aliases.items() if alias not in newer_aliases},
             aliases_at=listed_at,
@@ -166,9 +162,14 @@ class MappingCache:
         )
         return PassChanges(changed, sum(1 for name in before.indices if name not in self.snapshot.indices))
 
+    def confirm_all(self, at: float) -> None:
+        """Everything that is known was still so at `at`: renews all ages at once."""
+        self.snapshot = replace(self.snapshot, confirmed_at=at)
+
     def stats(self) -> CacheReport:
         now = self._clock()
-        ages = [now - entry.confirmed_at for entry in self.snapshot.indices.values()]
+        everything_at = self.snapshot.confirmed_at
+        ages = [now - max(everything_at, entry.confirmed_at) for entry in self.snapshot.indices.values()]
         flights = self._flights.stats()
         answered = self._hits_total + self._misses_total
         return CacheReport(
@@ -203,10 +204,7 @@ class MappingCache:
         if not indices:
             raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
         entries = [snapshot.indices[index] for index in indices]
-        confirmed_at = min(entry.confirmed_at for entry in entries)
-        if name not in snapshot.indices:
-            confirmed_at = min(confirmed_at, snapshot.aliases_at[name])
-        age = self._clock() - confirmed_at
+        age = self._clock() - snapshot.confirmed_of(name)
         body = b",".join(
             b'%b:{"mappings":%b}' % (msgspec.json.encode(index), snapshot.bodies[entry.mapping_hash])
             for index, entry in zip(indices, entries, strict=True)

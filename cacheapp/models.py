@@ -20,6 +20,7 @@ class IndexMapping(models.Model):
     uuid = models.CharField(max_length=64, null=True)  # noqa: DJ001  (null: not known, unlike any text)
     mapping_hash = models.CharField(max_length=32)
     confirmed_at = models.DateTimeField(null=True)
+    field_count = models.IntegerField(null=True)
 
     def __str__(self) -> str:
         return self.name

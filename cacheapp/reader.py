@@ -2,8 +2,9 @@
 dict here.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -46,22 +47,55 @@ class _Cluster(msgspec.Struct):
     cluster_uuid: str
 
 
+class _Count(msgspec.Struct):
+    total_count: int
+
+
+class _IndexStats(msgspec.Struct):
+    mappings: _Count
+
+
+class _IndicesStats(msgspec.Struct):
+    indices: dict[str, _IndexStats] = {}
+
+
+class _NodeStats(msgspec.Struct):
+    indices: _IndicesStats = msgspec.field(default_factory=_IndicesStats)
+
+
+class _Summary(msgspec.Struct):
+    failed: int
+
+
+class _Stats(msgspec.Struct, rename={"summary": "_nodes"}):
+    summary: _Summary
+    nodes: dict[str, _NodeStats] = {}
+
+
+FIELD_COUNTS = (
+    "/_nodes/stats/indices/mappings?level=indices"
+    "&filter_path=_nodes.failed,nodes.*.indices.indices.*.mappings.total_count"
+)
+
 _mappings = msgspec.json.Decoder(dict[str, _Index])
 _uuids = msgspec.json.Decoder(dict[str, _Settings])
 _resolved = msgspec.json.Decoder(_Resolved)
 _cluster = msgspec.json.Decoder(_Cluster)
+_stats = msgspec.json.Decoder(_Stats)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What there is in a cluster: the uuid of each index, and the indices of each alias; `data_streams`: which of those
-    are.
+    are. `field_counts`: the number of fields of each index, read before any mapping is; an index that is absent there
+    (closed, unassigned, recovering) may have any.
     """
 
     cluster_uuid: str
     uuids: Mapping[str, str]
     aliases: Mapping[str, tuple[str, ...]]
     data_streams: frozenset[str]
+    field_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class ClusterReader:
@@ -102,25 +136,47 @@ class ClusterReader:
             raise unavailable(error) from error
         return self._split(body)
 
-    async def listing(self) -> Listing:
-        """Every selected index there is, hidden and closed ones included, and every alias and data stream over one."""
-        indices = self._decode(
-            _uuids,
-            await self._get(self._listing_client, "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"),
-        )
-        names: _Resolved = self._decode(
-            _resolved, await self._get(self._listing_client, "/_resolve/index/*?expand_wildcards=all")
-        )
-        cluster: _Cluster = self._decode(_cluster, await self._get(self._listing_client, "/?filter_path=cluster_uuid"))
+    async def listing(self, cluster_uuid: str | None = None) -> Listing:
+        """Every selected index there is, hidden and closed ones included, and every alias and data stream over one.
+
+        Three small requests at once; a fourth when `cluster_uuid` isn't known yet.
+        """
+        listing = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
+        try:
+            async with asyncio.TaskGroup() as group:
+                counting = group.create_task(self._get(self._listing_client, FIELD_COUNTS))
+                resolving = group.create_task(self._get(self._listing_client, "/_resolve/index/*?expand_wildcards=all"))
+                identifying = group.create_task(self._cluster_uuid(cluster_uuid))
+                indices = self._decode(_uuids, await self._get(self._listing_client, listing))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        names: _Resolved = self._decode(_resolved, resolving.result())
         members = {alias.name: alias.indices for alias in names.aliases}
         members.update((stream.name, stream.backing_indices) for stream in names.data_streams)
         selected = {name: tuple(filter(self._selection.covers, indices)) for name, indices in members.items()}
         return Listing(
-            cluster_uuid=cluster.cluster_uuid,
+            cluster_uuid=identifying.result(),
             uuids={name: index.settings.uuid for name, index in indices.items() if self._selection.covers(name)},
             aliases={name: indices for name, indices in selected.items() if indices},
             data_streams=frozenset(stream.name for stream in names.data_streams if selected[stream.name]),
+            field_counts=self._field_counts(counting.result()),
         )
+
+    async def _cluster_uuid(self, known: str | None) -> str:
+        if known is not None:
+            return known
+        cluster: _Cluster = self._decode(_cluster, await self._get(self._listing_client, "/?filter_path=cluster_uuid"))
+        return cluster.cluster_uuid
+
+    def _field_counts(self, body: bytes) -> dict[str, int]:
+        stats: _Stats = self._decode(_stats, body)
+        counts: dict[str, int] = {}
+        if stats.summary.failed == 0:  # else what is there may lag behind what isn't
+            for node in stats.nodes.values():
+                for name, index in node.indices.indices.items():
+                    # Copies of an index on several nodes may be applied one after the other.
+                    counts[name] = max(counts.get(name, 0), index.mappings.total_count)
+        return counts
 
     async def _get(self, client: AsyncElasticsearch, target: str) -> bytes:
         self.requests_total += 1

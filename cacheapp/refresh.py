@@ -9,19 +9,18 @@ import logging
 import os
 import secrets
 import socket
-import sys
 from collections import OrderedDict
 
-from cacheapp.batching import Batches, BatchSize
-from cacheapp.errors import RefreshNotFound
+from cacheapp.errors import RefreshNotFound, WatchRefused
 from cacheapp.mapping_cache import MappingCache
+from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
+from cacheapp.pass_reader import PassReader
 from cacheapp.passes import Answer, Pass
-from cacheapp.reader import ClusterReader, Listing
 from cacheapp.snapshot import to_publish
 from cacheapp.stats import Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
-from esassistant.errors import ClusterUnavailable, EsassistantError, StaleToken, StoreUnavailable
+from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
 from esassistant.single_flight import Spawn
 from esassistant.store import Lease, Store, StoredState
 
@@ -29,15 +28,12 @@ logger = logging.getLogger(__name__)
 
 LEASE = "refresh"
 LEASE_TTL_SECONDS = 30.0
-BATCHES_IN_FLIGHT = 4
 KEPT_REFRESHES = 32
 FIRST_WARM_UP_RETRY_SECONDS = 0.5
 LONGEST_WARM_UP_RETRY_SECONDS = 5.0
 STORE_POLL_SECONDS = 1.0
 OVERLAP_RETRY_SECONDS = 2.0
 """A lease lasts longer than most passes, so that what is left of it says little of when to come back."""
-FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
-"""After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
 
 
 class Refresher:
@@ -46,7 +42,8 @@ class Refresher:
     def __init__(
         self,
         cache: MappingCache,
-        reader: ClusterReader,
+        passes: PassReader,
+        metadata: MetadataClock | None,
         store: Store,
         config: MappingCacheConfig,
         flight: Spawn,
@@ -54,9 +51,15 @@ class Refresher:
         cluster_urls: str,
         clock: Clock = monotonic,
     ) -> None:
-        """`cluster_urls` is a hash of the URLs of the cluster: what tells clusters apart while none can be reached."""
+        """`cluster_urls` is a hash of the URLs of the cluster: what tells clusters apart while none can be reached.
+
+        `metadata` None: every full pass reads everything.
+        """
         self._cache = cache
-        self._reader = reader
+        self._pass_reader = passes
+        self._metadata = metadata
+        # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
+        self._version: MetadataVersion | None = None
         self._store = store
         self._config = config
         self._flight = flight
@@ -74,6 +77,8 @@ class Refresher:
         self._last_limited_at: float | None = None
         # When the newest full pass that this process knows of, its own or another's, listed the cluster.
         self._pass_at: float | None = None
+        # Whether this process knows mappings that are newer than what was published last.
+        self.is_ahead = False
 
     async def ask(self, trigger: str, *, limited: bool = True) -> Answer:
         """Start a full pass, or join the one that runs. `limited`: not more often than `MIN_REFRESH_INTERVAL`, across
@@ -195,6 +200,12 @@ class Refresher:
     def _apply(self, state: StoredState, asked_at: float) -> None:
         if self._is_of_our_cluster(state):
             self._cache.apply_published(state, asked_at)
+            known = self._cache.snapshot.indices
+            self.is_ahead = any(
+                stored.mapping_hash != known[name].mapping_hash
+                for name, stored in state.indices.items()
+                if name in known
+            )
             pass_at = asked_at - state.age_seconds
             self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)
 
@@ -209,15 +220,15 @@ class Refresher:
     async def _run(self, current: Pass, lease: Lease | None, store_error: str | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:
-            requests_before = self._reader.requests_total
-            try:
+            if await self._is_unchanged(current):
+                current.outcome = Outcome.UNCHANGED
+            else:
                 await self._read_everything(current)
-            finally:
-                current.requests_total = self._reader.requests_total - requests_before
             if lease is None:
                 current.error = store_error
             else:
-                await self._publish(current, lease)
+                current.published = await self.publish(lease)
+                current.error = None if current.published else self._store_error
         except EsassistantError as error:
             current.outcome = Outcome.FAILED
             current.error = error.detail
@@ -251,84 +262,85 @@ class Refresher:
             if lease is not None:
                 await self._give_back(lease)
 
+    async def _is_unchanged(self, current: Pass) -> bool:
+        """Whether the cluster's metadata is as it was at the last full pass; then all ages are renewed."""
+        if self._metadata is None or self._version is None:
+            return False
+        asked_at = self._clock()
+        requests_before = self._metadata.requests_total
+        try:
+            unchanged = await self._metadata.is_still(self._version)
+        except WatchRefused:
+            return False
+        finally:
+            current.requests_total += self._metadata.requests_total - requests_before
+        if unchanged:
+            self._pass_at = asked_at
+            self._cache.confirm_all(asked_at)
+            current.indices_total = len(self._cache.snapshot.indices)
+        return unchanged
+
     async def _read_everything(self, current: Pass) -> None:
-        listed_at = self._clock()
-        listing = await self._list()
-        current.indices_total = len(listing.uuids)
-        bodies = await self._read_batches(current, sorted(listing.uuids))
-        await self._confirm_absent(current, [name for name in listing.uuids if name not in bodies])
-        if current.errors and not bodies:
-            raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
-        self._pass_at = listed_at
-        changes = self._cache.apply_pass(bodies, listing, failed=current.errors, listed_at=listed_at)
+        version = await self._version_now(current)
+        requests_before = self._pass_reader.requests_total
+        try:
+            reading = await self._pass_reader.everything(current)
+        finally:
+            current.requests_total += self._pass_reader.requests_total - requests_before
+        self._pass_at = reading.listed_at
+        changes = self._cache.apply(reading, current.errors)
         current.changed_total = changes.changed_total
         current.removed_total = changes.removed_total
         current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
+        self._version = None if current.errors else version
 
-    async def _read_batches(self, current: Pass, names: list[str]) -> dict[str, bytes]:
-        """The mappings that could be read. Those that could not are named in the pass's errors."""
-        bodies: dict[str, bytes] = {}
-        waiting = Batches.of(names)
-        size = BatchSize(self._config.batch_size, adaptive=self._config.adaptive)
-        failures_in_a_row = 0
-
-        async def read_one_after_another() -> None:
-            nonlocal failures_in_a_row
-            while failures_in_a_row < FAILURES_IN_A_ROW and (batch := waiting.take(size.size)):
-                asked_at = self._clock()
-                try:
-                    async with asyncio.timeout(self._config.fetch_timeout):
-                        read = await self._reader.mappings(batch)
-                except TimeoutError:
-                    error = f"no answer within {self._config.fetch_timeout:g} s"
-                except ClusterUnavailable as unavailable:
-                    error = unavailable.detail
-                else:
-                    failures_in_a_row = 0
-                    size.answered(len(batch), self._clock() - asked_at, sum(map(len, read.values())))
-                    bodies.update(read)
-                    current.read_total = len(bodies)
-                    continue
-                failures_in_a_row += 1
-                size.failed()
-                current.errors.update(dict.fromkeys(batch, error))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(BATCHES_IN_FLIGHT):
-                group.create_task(read_one_after_another())
-        for name in waiting.take(len(names), max_bytes=sys.maxsize):
-            current.errors[name] = "not asked for: too many failures in a row before it"
-        return bodies
-
-    async def _confirm_absent(self, current: Pass, names: list[str]) -> None:
-        """An index that is missing from an answer is gone; if it is still listed, its mapping was withheld or lost."""
-        absent = [name for name in names if name not in current.errors]
-        if absent:
-            listed = (await self._list()).uuids
-            current.errors.update((name, "listed, but its mapping was not given") for name in absent if name in listed)
-
-    async def _list(self) -> Listing:
+    async def _version_now(self, current: Pass) -> MetadataVersion | None:
+        """The metadata version before anything is read; None where the cluster doesn't tell."""
+        if self._metadata is None:
+            return None
+        requests_before = self._metadata.requests_total
         try:
-            async with asyncio.timeout(self._config.indices_timeout):
-                return await self._reader.listing()
-        except TimeoutError:
-            raise ClusterUnavailable(
-                f"Elasticsearch did not list its indices within {self._config.indices_timeout:g} s.",
-                retry_after_seconds=5,
-            ) from None
+            return await self._metadata.now(FIRST if self._version is None else self._version.number)
+        except WatchRefused:
+            return None
+        finally:
+            current.requests_total += self._metadata.requests_total - requests_before
 
-    async def _publish(self, current: Pass, lease: Lease) -> None:
+    @property
+    def is_warm(self) -> bool:
+        return self._cache.warm
+
+    async def find_changes(self) -> int:
+        """A change pass: read what is new or has other fields, and forget what is gone. Returns how many mappings that
+        were.
+
+        Raises `ClusterUnavailable`. Its failures are mended by the next full pass, which then reads everything.
+        """
+        current = Pass("changes", "watch", self._clock, now_utc(), self._clock())
+        reading = await self._pass_reader.changes(current, self._cache.snapshot)
+        changes = self._cache.apply(reading, current.errors)
+        if current.errors:
+            self._version = None
+        return changes.changed_total + changes.removed_total
+
+    async def publish(self, lease: Lease) -> bool:
+        """Give what this process knows to the others; whether that worked. `store_error` in the statistics says why
+        not.
+        """
+        if self._pass_at is None:
+            return False
+        state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)
         try:
-            assert self._pass_at is not None
-            state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)
             self._generation = await self._store.publish(state, lease)
-            current.published = True
-            self._store_error = None
         except StaleToken as error:
-            current.error = error.detail
+            self._store_error = error.detail
+            return False
         except StoreUnavailable as error:
             self._note_store(error)
-            current.error = error.detail
+            return False
+        self._store_error = None
+        self.is_ahead = False
+        return True
 
     async def _renew(self, lease: Lease) -> None:
         while True:

@@ -6,6 +6,7 @@ identically, keys sorted), so a thousand indices with nine mappings hold nine bo
 
 import enum
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -28,8 +29,8 @@ def mapping_hash(body: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One index: its uuid (None: not known yet), the hash of its mapping, and the moment for which the cluster
-    confirmed it.
+    """`field_count` is what the cluster counts, None: not known. One index: its uuid (None: not known yet), the hash of
+    its mapping, and the moment for which the cluster confirmed it.
 
     `confirmed_at` is on the monotonic clock of this process, taken before the confirming request was sent: ages are
     never understated.
@@ -39,6 +40,7 @@ class IndexEntry:
     mapping_hash: str
     confirmed_at: float
     source: Source
+    field_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Snapshot:
     data_streams: frozenset[str] = frozenset()
     # Of the cluster that the last full pass listed; None: not known yet.
     cluster_uuid: str | None = None
+    # When the cluster last confirmed everything here at once: its metadata had not changed since the last full pass.
+    confirmed_at: float = -math.inf
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
@@ -65,6 +69,14 @@ class Snapshot:
         if members is None or any(index not in self.indices for index in members):
             return None
         return members
+
+    def confirmed_of(self, name: str) -> float:
+        """For which moment the cluster confirmed what `name`, which must be known, stands for."""
+        entry = self.indices.get(name)
+        if entry is not None:
+            return max(self.confirmed_at, entry.confirmed_at)
+        members = (self.indices[index].confirmed_at for index in self.aliases[name])
+        return max(self.confirmed_at, min(self.aliases_at[name], *members))
 
     @property
     def body_bytes(self) -> int:
@@ -102,6 +114,7 @@ class Snapshot:
             MappingProxyType(merged_at),
             self.data_streams if data_streams is None else data_streams,
             cluster_uuid or self.cluster_uuid,
+            self.confirmed_at,
         )
 
 
@@ -122,7 +135,7 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
         if stored.mapping_hash not in state.bodies and stored.mapping_hash not in snapshot.bodies:
             outdated.add(name)
         else:
-            indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE)
+            indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE, stored.field_count)
     return snapshot.changed(
         indices,
         state.bodies,
@@ -147,7 +160,10 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: 
         age_seconds=now - pass_at,
         indices={
             name: StoredIndex(
-                entry.uuid, entry.mapping_hash, None if entry.confirmed_at >= pass_at else now - entry.confirmed_at
+                entry.uuid,
+                entry.mapping_hash,
+                None if max(entry.confirmed_at, snapshot.confirmed_at) >= pass_at else now - entry.confirmed_at,
+                entry.field_count,
             )
             for name, entry in snapshot.indices.items()
         },

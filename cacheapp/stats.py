@@ -6,12 +6,15 @@ from datetime import datetime
 
 
 class Outcome(enum.Enum):
-    """How asking for a refresh ended, or how far it is. `overlap`: another process holds the lease and does the work."""
+    """How asking for a refresh ended, or how far it is. `unchanged`: nothing to read, as the metadata is the same.
+    `overlap`: another process holds the lease and does the work.
+    """
 
     STARTED = "started"
     JOINED = "joined"
     RATE_LIMITED = "rate_limited"
     OVERLAP = "overlap"
+    UNCHANGED = "unchanged"
     COMPLETED = "completed"
     PARTIAL = "partial"
     FAILED = "failed"
@@ -91,3 +94,28 @@ class RefreshStats:
     passes_total: int
     store_generation: int | None
     store_error: str | None
+
+
+class WatchState(enum.Enum):
+    """What the watch does. `standby`: another process watches. `refused`: the cluster doesn't let us."""
+
+    STARTING = "starting"
+    WATCHING = "watching"
+    STANDBY = "standby"
+    RECONNECTING = "reconnecting"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchReport:
+    """The watch of this process. `wakes_total`: changes of metadata that it was told of; `changes_total`: mappings that
+    were other.
+    """
+
+    state: WatchState
+    metadata_version: int | None
+    wakes_total: int
+    changes_total: int
+    requests_total: int
+    last_change_at: datetime | None
+    last_error: str | None

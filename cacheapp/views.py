@@ -60,7 +60,7 @@ async def cache_stats(request: HttpRequest) -> HttpResponse:
     cache: CacheReport = registry.read("mapping_cache")
     refresher: RefreshStats = registry.read("refresher")
     if await may_see_details(request):
-        return json_response({"cache": cache, "refresh": refresher})
+        return json_response({"cache": cache, "refresh": refresher, "watch": registry.read("watch")})
     return json_response(
         {
             "cache": {"warm": cache.warm, "indices": cache.indices, "answers": cache.answers},

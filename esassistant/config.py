@@ -78,6 +78,7 @@ class MappingCacheConfig:
     """How long mappings count as fresh, how they are read, and how often. Times in seconds.
 
     `max_stale` is how long past `ttl` a mapping may still be answered, marked stale; 0: never.
+    `watch`: changes are waited for, not only looked for by the schedule.
     `adaptive`: batches of a pass start with `batch_size` and grow and shrink with how the cluster answers.
     Only indices that match one of `include` and none of `exclude` (patterns with `*`) are read and answered.
     """
@@ -89,6 +90,7 @@ class MappingCacheConfig:
     indices_timeout: float
     min_refresh_interval: float
     refresh_interval: float
+    watch: bool
     adaptive: bool
     include: tuple[str, ...]
     exclude: tuple[str, ...]

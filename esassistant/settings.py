@@ -150,6 +150,7 @@ ESASSISTANT = Config(
         indices_timeout=read.seconds("ELASTICSEARCH_INDICES_TIMEOUT", 10, minimum=0.1, maximum=3600),
         min_refresh_interval=read.seconds("MIN_REFRESH_INTERVAL", 60, minimum=0),
         refresh_interval=read.seconds("MAPPING_CACHE_REFRESH_INTERVAL", 240, minimum=0),
+        watch=read.boolean("MAPPING_CACHE_WATCH", default=True),
         adaptive=read.boolean("MAPPING_CACHE_ADAPTIVE", default=True),
         include=read.words("MAPPING_CACHE_INCLUDE", ("*",)),
         exclude=read.words("MAPPING_CACHE_EXCLUDE"),

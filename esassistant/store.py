@@ -21,6 +21,7 @@ class StoredIndex:
     uuid: str | None
     mapping_hash: str
     age_seconds: float | None = None
+    field_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ def environment(elasticsearch_url: str, **settings: object) -> dict[str, str]:
         "ESASSISTANT_DETAILS": "always",
         "ESASSISTANT_API_TOKENS": TOKEN,
         "ESASSISTANT_DRAIN_SECONDS": "0",
+        # A test that is about the watch switches it on: to others, what it reads by itself would be noise.
+        "MAPPING_CACHE_WATCH": "false",
         "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
         "ELASTICSEARCH_URL": elasticsearch_url,
         "PYTHONWARNINGS": "default",

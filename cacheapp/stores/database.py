@@ -29,6 +29,7 @@ DEADLINE_SECONDS = 20.0
 """For one operation, waiting for earlier ones included. Above SQLite's own 5 s wait for a lock."""
 ROWS_AT_ONCE = 500
 PUBLISHED_ROW = 1
+INDEX_COLUMNS = ("name", "uuid", "mapping_hash", "confirmed_at", "field_count")
 
 
 class DatabaseStore:
@@ -123,10 +124,10 @@ def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
         return None
     now: datetime = published.now
     indices = {
-        name: StoredIndex(uuid, mapping_hash, None if confirmed_at is None else _seconds(now - confirmed_at))
-        for name, uuid, mapping_hash, confirmed_at in IndexMapping.objects.values_list(
-            "name", "uuid", "mapping_hash", "confirmed_at"
+        name: StoredIndex(
+            uuid, mapping_hash, None if confirmed_at is None else _seconds(now - confirmed_at), field_count
         )
+        for name, uuid, mapping_hash, confirmed_at, field_count in IndexMapping.objects.values_list(*INDEX_COLUMNS)
     }
     aliases: dict[str, tuple[str, ...]] = {}
     data_streams: set[str] = set()
@@ -175,25 +176,25 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
 
 
 def _write_indices(state: StoredState, now: datetime) -> None:
-    present = {
-        row[0]: row[1:] for row in IndexMapping.objects.values_list("name", "uuid", "mapping_hash", "confirmed_at")
-    }
+    present = {row[0]: row[1:] for row in IndexMapping.objects.values_list(*INDEX_COLUMNS)}
     changed = [
         IndexMapping(
             name=name,
             uuid=stored.uuid,
             mapping_hash=stored.mapping_hash,
             confirmed_at=None if stored.age_seconds is None else now - timedelta(seconds=stored.age_seconds),
+            field_count=stored.field_count,
         )
         for name, stored in state.indices.items()
-        if stored.age_seconds is not None or present.get(name) != (stored.uuid, stored.mapping_hash, None)
+        if stored.age_seconds is not None
+        or present.get(name) != (stored.uuid, stored.mapping_hash, None, stored.field_count)
     ]
     IndexMapping.objects.bulk_create(
         changed,
         batch_size=ROWS_AT_ONCE,
         update_conflicts=True,
         unique_fields=["name"],
-        update_fields=["uuid", "mapping_hash", "confirmed_at"],
+        update_fields=list(INDEX_COLUMNS[1:]),
     )
     _delete(IndexMapping.objects, [name for name in present if name not in state.indices])
 

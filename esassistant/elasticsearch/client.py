@@ -24,6 +24,7 @@ from esassistant.registry import Health, PingResult
 
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
+WATCH_TIMEOUT_SECONDS = 35.0
 
 
 class RawJson(Serializer):

@@ -17,8 +17,8 @@ from tests.server import TOKEN
 OpenApp = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 WARM_UP_SECONDS = 5
-QUIET = {"refresh_interval": 0.0}
-"""No schedule: calls are counted."""
+QUIET = {"refresh_interval": 0.0, "watch": False}
+"""No schedule and no watch: calls are counted."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def open_app(settings: Settings, transactional_db: None) -> OpenApp:
         settings.ESASSISTANT = replace(
             config,
             elasticsearch=replace(config.elasticsearch, urls=(url,), **elasticsearch),
-            mapping_cache=replace(config.mapping_cache, **QUIET, **(cache or {})),
+            mapping_cache=replace(config.mapping_cache, **{**QUIET, **(cache or {})}),
             health=replace(config.health, **(health or {})),
             api_tokens=(TOKEN,),
         )

@@ -2,11 +2,11 @@
 agrees.
 
 A node without x-pack and mapper-extras knows 22 field types; unit tests alone hold the others. Where the schema is
-wider than Elasticsearch, `WIDER` lists each case: texts of numbers out of range, or in a notation that another type of
-number takes ("NaN" is a 0 to an integer, "1d" a 1 to all but long); dates off the calendar, before 1970 or written as
-1e3; date math; ranges upside down; arrays that points and completions don't take; the dots of dotted names. In
-`NOT_LOOKED_INTO` it is wider by design: it doesn't look into vectors and bytes given as text, into unusual date formats
-and the lengths of numbers in them, nor into fields that ignore what is malformed.
+wider than Elasticsearch, `WIDER` lists each case: texts of numbers out of range, or in a notation that only other types
+of numbers take ("NaN" is a 0 to an integer, "1d" a 1 to all but long); dates off the calendar or written as 1e3; date
+math; ranges upside down; arrays that points and completions refuse; empty names. In `NOT_LOOKED_INTO` it is wider by
+design: it doesn't look into vectors and bytes given as text, into unusual date formats and the lengths of numbers in
+them, nor into fields that ignore what is malformed.
 """
 
 import json
@@ -116,7 +116,7 @@ WIDER: dict[str, set[str]] = {
     },
     "completion": {"[null]", "[[]]", "[[null],null]", '[["a"]]'},
     "sparse_vector": {'{"gte":3.5e38}'},
-    "open": {'{"a.b":1}', '{"":1}'},
+    "open": {'{"":1}'},
 }
 NOT_LOOKED_INTO = {
     *("dense_vector", "dense_bytes", "dense_bits", "stored_binary", "lax_long", "lax_date"),
@@ -126,7 +126,7 @@ NOT_LOOKED_INTO = {
 
 def accepted(cluster: Elasticsearch, index: str, documents: Sequence[str]) -> list[bool]:
     """Whether the node takes each document; raw JSON, so that `1.0` stays what it is."""
-    lines = [line for document in documents for line in ('{"index":{}}', document)]
+    lines: list[Any] = [line for document in documents for line in ('{"index":{}}', document)]
     answer = cluster.bulk(index=index, operations=lines)
     return [item["index"]["status"] < 300 for item in answer["items"]]
 

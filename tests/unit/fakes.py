@@ -9,6 +9,7 @@ from typing import Any
 
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
+from cacheapp.pass_reader import PassReader
 from cacheapp.reader import ClusterReader, Listing
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
@@ -45,6 +46,7 @@ def cache_config(**changes: Any) -> MappingCacheConfig:
         indices_timeout=5.0,
         min_refresh_interval=60.0,
         refresh_interval=240.0,
+        watch=False,
         adaptive=False,
         include=("*",),
         exclude=(),
@@ -105,10 +107,11 @@ class FakeReader(ClusterReader):
                 raise self.broken[name]
         return {name: self.indices[name] for name in names if name in self.indices}
 
-    async def listing(self) -> Listing:
+    async def listing(self, cluster_uuid: str | None = None) -> Listing:
         await self._arrive()
         uuids = {name: f"uuid-{name}" for name in self.indices}
-        return Listing("cluster", uuids, dict(self.cluster_aliases), frozenset())
+        counts = {name: body.count(b'"type"') for name, body in self.indices.items()}
+        return Listing(cluster_uuid or "cluster", uuids, dict(self.cluster_aliases), frozenset(), counts)
 
 
 def no_answer() -> ClusterUnavailable:
@@ -203,8 +206,9 @@ class Instance:
     def __post_init__(self) -> None:
         config = cache_config(**self.config)
         self.cache = MappingCache(self.reader, config, spawn, clock=self.clock)
+        passes = PassReader(self.reader, config, self.clock)
         self.refresher = Refresher(
-            self.cache, self.reader, self.store, config, spawn, cluster_urls="urls", clock=self.clock
+            self.cache, passes, None, self.store, config, spawn, cluster_urls="urls", clock=self.clock
         )
 
     async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:

@@ -12,7 +12,7 @@ from esassistant.registry import registry as process_registry
 from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config
 
-NAMES = ("elasticsearch_cache", "elasticsearch_health", "elasticsearch")
+NAMES = ("elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health", "elasticsearch")
 HEALTHY = ProxyResponse('{"status": "green", "number_of_nodes": 1, "unassigned_shards": 0}')
 
 
@@ -24,18 +24,18 @@ def configured(stub: FaultProxy, settings: Any) -> None:
     stub.respond("", lambda _: HEALTHY)
 
 
-async def test_three_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
+async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     """The clients open without I/O, are reported apart, and one's calls take none of another's connections."""
     declare(own_registry)
     assert tuple(resource.name for resource in own_registry.declared()) == NAMES
     async with own_registry.open():
         limits = {name: own_registry.read(name).max_connections for name in NAMES}
-        assert limits == dict(zip(NAMES, (CACHE_CONNECTIONS, HEALTH_CONNECTIONS, 3), strict=True))
+        assert limits == dict(zip(NAMES, (CACHE_CONNECTIONS, 1, HEALTH_CONNECTIONS, 3), strict=True))
         assert stub.connections_total == 0
         await own_registry.get("elasticsearch").info()
-        assert [own_registry.read(name).requests_total for name in NAMES] == [0, 0, 1]
+        assert [own_registry.read(name).requests_total for name in NAMES] == [0, 0, 0, 1]
         assert (await own_registry.get("elasticsearch_cache").info()).body == HEALTHY.body.encode()  # type: ignore[union-attr]
-        assert [own_registry.read(name).connections_created_total for name in NAMES] == [1, 0, 1]
+        assert [own_registry.read(name).connections_created_total for name in NAMES] == [1, 0, 0, 1]
 
 
 async def test_health_has_its_own_connections(own_registry: Registry) -> None:
@@ -46,7 +46,7 @@ async def test_health_has_its_own_connections(own_registry: Registry) -> None:
         assert (pinged.name, pinged.critical) == ("elasticsearch", True)
         assert pinged.ping is not None
         assert await pinged.ping(own_registry.get("elasticsearch")) == PingResult(Health.HEALTHY)
-        assert [own_registry.read(name).requests_total for name in NAMES] == [0, 1, 0]
+        assert [own_registry.read(name).requests_total for name in NAMES] == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,12 @@ async def test_opens_without_cluster(declared: Registry) -> None:
             assert isinstance(declared.get("mapping_cache"), MappingCache)
             assert isinstance(declared.get("refresher"), Refresher)
             assert isinstance(declared.get("health"), HealthMonitor)
-            assert {task.name for task in declared.tasks()} == {"keep-fresh", "follow-store", "keep-checking"}
+            assert {task.name for task in declared.tasks()} == {
+                "keep-fresh",
+                "follow-store",
+                "keep-watching",
+                "keep-checking",
+            }
             assert all(task.running for task in declared.tasks())
             await declared.get("health").report()
             assert not declared.read("mapping_cache").warm

@@ -50,7 +50,7 @@ def test_many_stars_are_quick() -> None:
 
 
 def test_kinds() -> None:
-    """Indices, aliases and data streams are told apart, each with its age."""
+    """Indices, aliases and data streams are told apart; each is as old as the oldest thing that it stands for."""
     known = snapshot("a", "b").changed(
         {}, {}, aliases={"x": ("a", "b"), "d": ("a",)}, aliases_at=95.0, data_streams=frozenset({"d"})
     )
@@ -58,8 +58,8 @@ def test_kinds() -> None:
     assert page.names == (
         Listed("a", "index", "h", ("a",), 10.0),
         Listed("b", "index", "h", ("b",), 10.0),
-        Listed("d", "data_stream", None, ("a",), 5.0),
-        Listed("x", "alias", None, ("a", "b"), 5.0),
+        Listed("d", "data_stream", None, ("a",), 10.0),
+        Listed("x", "alias", None, ("a", "b"), 10.0),
     )
 
 

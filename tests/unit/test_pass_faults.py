@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cacheapp import refresh
+from cacheapp.pass_reader import FAILURES_IN_A_ROW
 from cacheapp.stats import Outcome
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
 
@@ -48,7 +48,7 @@ async def test_a_pass_gives_up(make: Make) -> None:
     report = await one.run()
     assert report.outcome is Outcome.FAILED
     assert report.failed_total == 100
-    assert len(one.reader.asked) < 2 * refresh.FAILURES_IN_A_ROW
+    assert len(one.reader.asked) < 2 * FAILURES_IN_A_ROW
 
 
 async def test_another_clusters_state_is_ignored(make: Make) -> None:

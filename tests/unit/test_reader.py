@@ -94,11 +94,22 @@ async def test_empty_list_is_refused(cluster: FaultProxy, reader: ClusterReader)
     assert reader.requests_total == 0
 
 
+FIELD_STATS: dict[str, Any] = {
+    "_nodes": {"failed": 0},
+    "nodes": {
+        "n1": {"indices": {"indices": {"a": {"mappings": {"total_count": 7}}, "b": {"mappings": {"total_count": 2}}}}},
+        "n2": {"indices": {"indices": {"a": {"mappings": {"total_count": 5}}}}},
+        "n3": {"indices": {}},
+    },
+}
+
+
 def answer_listing(cluster: FaultProxy, uuids: dict[str, str], resolved: dict[str, Any]) -> None:
     cluster.stop_responding()
     settings = {name: {"settings": {"index.uuid": uuid}} for name, uuid in uuids.items()}
     cluster.respond("^/_settings/", lambda _: ProxyResponse(json.dumps(settings)))
     cluster.respond("^/_resolve/", lambda _: ProxyResponse(json.dumps(resolved)))
+    cluster.respond("^/_nodes/stats", lambda _: ProxyResponse(json.dumps(FIELD_STATS)))
     cluster.respond(r"^/\?", lambda _: ProxyResponse('{"cluster_uuid":"c"}'))
 
 
@@ -111,13 +122,26 @@ async def test_listing(cluster: FaultProxy, reader: ClusterReader) -> None:
     }
     answer_listing(cluster, {"a": "u1", ".hidden": "u2"}, resolved)
     assert await reader.listing() == Listing(
-        "c", {"a": "u1", ".hidden": "u2"}, {"x": ("a", "b"), "d": (".ds-d-1",)}, frozenset({"d"})
+        "c", {"a": "u1", ".hidden": "u2"}, {"x": ("a", "b"), "d": (".ds-d-1",)}, frozenset({"d"}), {"a": 7, "b": 2}
     )
-    assert targets(cluster) == [
-        "GET /_settings/index.uuid?flat_settings=true&expand_wildcards=all",
-        "GET /_resolve/index/*?expand_wildcards=all",
-        "GET /?filter_path=cluster_uuid",
+    assert sorted(target.partition("?")[0] for target in targets(cluster)) == [
+        "GET /",
+        "GET /_nodes/stats/indices/mappings",
+        "GET /_resolve/index/*",
+        "GET /_settings/index.uuid",
     ]
+
+
+async def test_listing_of_a_known_cluster(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """The cluster's uuid isn't asked for when it is known; counts that a node didn't give are unknown, all of them."""
+    failing = {"_nodes": {"failed": 1}, "nodes": FIELD_STATS["nodes"]}
+    answer_listing(cluster, {"a": "u1"}, {})
+    cluster.stop_responding()
+    cluster.respond("^/_settings/", lambda _: ProxyResponse('{"a":{"settings":{"index.uuid":"u1"}}}'))
+    cluster.respond("^/_resolve/", lambda _: ProxyResponse("{}"))
+    cluster.respond("^/_nodes/stats", lambda _: ProxyResponse(json.dumps(failing)))
+    assert await reader.listing("known") == Listing("known", {"a": "u1"}, {}, frozenset(), {})
+    assert cluster.count() == 3
 
 
 async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
@@ -186,7 +210,7 @@ async def test_requests_are_counted(cluster: FaultProxy, reader: ClusterReader) 
     await reader.mappings(["a", "b"])
     answer_listing(cluster, {}, {})
     await reader.listing()
-    assert reader.requests_total == cluster.count() == 5
+    assert reader.requests_total == cluster.count() == 6
 
 
 async def test_selection(client: AsyncElasticsearch, cluster: FaultProxy) -> None:
@@ -197,7 +221,7 @@ async def test_selection(client: AsyncElasticsearch, cluster: FaultProxy) -> Non
         "data_streams": [{"name": "d", "backing_indices": ["secret-2"]}],
     }
     answer_listing(cluster, {"a": "u", "secret-1": "u"}, resolved)
-    assert await reader.listing() == Listing("c", {"a": "u"}, {"x": ("a",)}, frozenset())
+    assert await reader.listing() == Listing("c", {"a": "u"}, {"x": ("a",)}, frozenset(), {"a": 7, "b": 2})
     answer(cluster, json.dumps({name: {"mappings": {}} for name in ("a", "secret-1")}))
     assert set(await reader.mapping("x")) == {"a"}
     answer(cluster, json.dumps({"secret-1": {"mappings": {}}}))

@@ -99,11 +99,11 @@ async def test_retry_delay_starts_over(
     cluster.failure = no_answer()
     real_listing, calls = cluster.listing, 0
 
-    async def listing() -> Listing:
+    async def listing(cluster_uuid: str | None = None) -> Listing:
         nonlocal calls
         calls += 1
         cluster.failure = None if calls == 3 else no_answer()
-        return await real_listing()
+        return await real_listing(cluster_uuid)
 
     monkeypatch.setattr(cluster, "listing", listing)
     async with instantly(monkeypatch, clock, 4, one.refresher.keep_fresh) as instant:

@@ -49,6 +49,7 @@ class World:
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.stats)
         self.declare("refresher", self.instance.refresher, Refresher.stats)
+        self.declare("watch", None, lambda _: None)
         self.declare("health", self.monitor, HealthMonitor.last)
         for resource, counters in self.pools.items():
             self.declare(resource, counters, PoolCounters.report)

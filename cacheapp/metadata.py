@@ -1,0 +1,135 @@
+"""The cluster's metadata version: a clock that ticks with each change of mappings, indices, aliases, settings or
+templates.
+
+Elasticsearch never prints it, but answers whether it has reached a number, and waits until it has: so it can be found
+by asking, and a change can be waited for. An upper-case pattern matches no index, so that no metadata is rendered: an
+answer is about 200 bytes.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+from elasticsearch import ApiError, AsyncElasticsearch, TransportError
+
+from cacheapp.errors import WatchRefused
+from esassistant.elasticsearch.client import unavailable
+from esassistant.errors import ClusterUnavailable
+
+TARGET = (
+    "/_cluster/state/version,metadata/X*"
+    "?filter_path=wait_for_timed_out,cluster_uuid,version,state_uuid,metadata.cluster_coordination.term"
+    "&wait_for_metadata_version={version}&wait_for_timeout={milliseconds}ms"
+)
+FIRST = 1
+"""The lowest version that may be asked for; every cluster has it."""
+REFUSED = frozenset({400, 403, 404, 405, 410})
+"""Not allowed to our credentials, or not there at all (serverless): asking again won't help."""
+
+
+class _Coordination(msgspec.Struct):
+    term: int
+
+
+class _Metadata(msgspec.Struct):
+    cluster_coordination: _Coordination
+
+
+class _Answer(msgspec.Struct):
+    wait_for_timed_out: bool
+    cluster_uuid: str | None = None
+    state_uuid: str | None = None
+    metadata: _Metadata | None = None
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """Between two changes of these, versions only grow: a full restart of a cluster may begin anew with a lower one."""
+
+    cluster_uuid: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an answer shows: the era, and the id of the whole cluster state, which changes with more than metadata does."""
+
+    era: Era
+    state_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataVersion:
+    """Which metadata a cluster has, and one of the cluster states that have it."""
+
+    era: Era
+    number: int
+    state_uuid: str
+
+
+class MetadataClock:
+    """Reads and waits for the metadata version. Belongs to the loop of its client.
+
+    Raises `WatchRefused` where the cluster doesn't let us, and `ClusterUnavailable` when it can't be asked.
+    """
+
+    def __init__(self, client: AsyncElasticsearch) -> None:
+        self._client = client
+        self.requests_total = 0
+
+    async def reached(self, number: int, *, within_seconds: float = 0.0) -> Seen | None:
+        """Wait until the version is at least `number`; None: it isn't, `within_seconds` later."""
+        self.requests_total += 1
+        target = TARGET.format(version=number, milliseconds=int(within_seconds * 1000))
+        try:
+            response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
+        except ApiError as error:
+            if error.status_code in REFUSED:
+                raise WatchRefused(
+                    f"Elasticsearch doesn't let us wait for changes ({error.status_code}): they are found by full passes alone."
+                ) from error
+            raise unavailable(error) from error
+        except TransportError as error:
+            raise unavailable(error) from error
+        try:
+            answer = _decoder.decode(response.body)
+        except msgspec.MsgspecError as error:
+            raise ClusterUnavailable("Elasticsearch answered with something that is not what was asked for.") from error
+        if answer.wait_for_timed_out:
+            return None
+        if answer.cluster_uuid is None or answer.state_uuid is None or answer.metadata is None:
+            raise WatchRefused("Elasticsearch doesn't show its term: changes are found by full passes alone.")
+        era = Era(answer.cluster_uuid, answer.metadata.cluster_coordination.term)
+        return Seen(era, answer.state_uuid)
+
+    async def now(self, at_least: int = FIRST) -> MetadataVersion:
+        """The version at this moment, found by galloping from `at_least`: doubling steps up, then halving. About 2·log₂
+        requests.
+        """
+        seen = await self.reached(at_least)
+        if seen is None:  # it fell: another era
+            return await self.now()
+        low, step = at_least, 1
+        while (higher := await self.reached(low + step)) is not None:
+            if higher.era != seen.era:
+                return await self.now()
+            seen = higher
+            low += step
+            step *= 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            if (higher := await self.reached(middle)) is None:
+                high = middle
+            else:
+                low, seen = middle, higher
+        return MetadataVersion(seen.era, low, seen.state_uuid)
+
+    async def is_still(self, known: MetadataVersion) -> bool:
+        """Whether the metadata is still the same. One request when nothing at all happened in the cluster, else two."""
+        seen = await self.reached(known.number)
+        if seen is None or seen.era != known.era:
+            return False
+        return seen.state_uuid == known.state_uuid or await self.reached(known.number + 1) is None

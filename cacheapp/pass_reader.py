@@ -1,0 +1,164 @@
+"""How a pass reads the cluster: what there is, what of it changed, and the mappings in batches."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cacheapp.batching import Batches, BatchSize
+from cacheapp.passes import Pass
+from cacheapp.reader import ClusterReader, Listing
+from cacheapp.snapshot import IndexEntry, Snapshot
+from esassistant.clock import Clock
+from esassistant.config import MappingCacheConfig
+from esassistant.errors import ClusterUnavailable
+
+BATCHES_IN_FLIGHT = 4
+FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
+"""After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a pass read: the listing of `listed_at`, and the mappings of those indices that were to be read.
+
+    What could not be read is in the pass's errors. Indices that are in neither were left as they are known.
+    """
+
+    listing: Listing
+    bodies: dict[str, bytes]
+    listed_at: float
+    left_alone: frozenset[str] = frozenset()
+
+
+class PassReader:
+    """Reads for passes; keeps nothing between them. Raises `ClusterUnavailable`, after noting in the pass what failed."""
+
+    def __init__(self, reader: ClusterReader, config: MappingCacheConfig, clock: Clock) -> None:
+        self._reader = reader
+        self._config = config
+        self._clock = clock
+
+    @property
+    def requests_total(self) -> int:
+        return self._reader.requests_total
+
+    async def everything(self, current: Pass) -> Reading:
+        """A full pass: all mappings."""
+        listed_at = self._clock()
+        listing = await self._list(None)
+        return await self._read(current, listing, listed_at, frozenset(listing.uuids))
+
+    async def changes(self, current: Pass, known: Snapshot) -> Reading:
+        """A change pass: the mappings of indices that are new, were created again, or whose number of fields is
+        another.
+
+        A change of parameters alone (`ignore_above`, `meta`, `dynamic` …) shows in nothing that is cheap: full passes
+        find those.
+        """
+        listed_at = self._clock()
+        listing = await self._list(known.cluster_uuid)
+        wanted = frozenset(
+            name
+            for name, uuid in listing.uuids.items()
+            if _is_changed(known.indices.get(name), uuid, listing.field_counts.get(name))
+        )
+        return await self._read(current, listing, listed_at, wanted)
+
+    async def _read(self, current: Pass, listing: Listing, listed_at: float, wanted: frozenset[str]) -> Reading:
+        current.indices_total = len(listing.uuids)
+        bodies = await self._in_batches(current, sorted(wanted))
+        await self._confirm_absent(current, [name for name in wanted if name not in bodies])
+        if current.errors and not bodies:
+            raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
+        return Reading(listing, bodies, listed_at, frozenset(listing.uuids) - wanted)
+
+    async def _in_batches(self, current: Pass, names: list[str]) -> dict[str, bytes]:
+        bodies: dict[str, bytes] = {}
+        waiting = Batches.of(names)
+        size = BatchSize(self._config.batch_size, adaptive=self._config.adaptive)
+        failures_in_a_row = 0
+        again: list[str] = []
+
+        async def read_one_after_another() -> None:
+            nonlocal failures_in_a_row
+            while failures_in_a_row < FAILURES_IN_A_ROW and (batch := waiting.take(size.size)):
+                asked_at = self._clock()
+                error = await self._read_batch(batch, bodies)
+                if error is None:
+                    failures_in_a_row = 0
+                    size.answered(
+                        len(batch), self._clock() - asked_at, sum(len(bodies.get(name, b"")) for name in batch)
+                    )
+                else:
+                    failures_in_a_row += 1
+                    size.failed()
+                    current.errors.update(dict.fromkeys(batch, error))
+                    again.extend(batch)
+                current.read_total = len(bodies)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(BATCHES_IN_FLIGHT):
+                group.create_task(read_one_after_another())
+        for name in waiting.take(len(names), max_bytes=sys.maxsize):
+            current.errors[name] = "not asked for: too many failures in a row before it"
+        if failures_in_a_row < FAILURES_IN_A_ROW:
+            await self._second_try(current, again, bodies)
+        return bodies
+
+    async def _second_try(self, current: Pass, names: list[str], bodies: dict[str, bytes]) -> None:
+        """Ask once more for what failed, in halves down to single names: one bad mapping must not take others with it."""
+        waiting = [names] if names else []
+        failures_in_a_row = 0
+        while waiting and failures_in_a_row < FAILURES_IN_A_ROW:
+            batch = waiting.pop()
+            taken = Batches.of(batch).take(len(batch))
+            if len(taken) < len(batch):
+                waiting.append(batch[len(taken) :])
+            error = await self._read_batch(taken, bodies)
+            if error is None:
+                failures_in_a_row = 0
+                for name in taken:
+                    current.errors.pop(name, None)
+                current.read_total = len(bodies)
+            elif len(taken) > 1:
+                middle = len(taken) // 2
+                waiting += [taken[:middle], taken[middle:]]
+            else:
+                failures_in_a_row += 1
+                current.errors[taken[0]] = error
+
+    async def _read_batch(self, batch: list[str], bodies: dict[str, bytes]) -> str | None:
+        """Read one batch into `bodies`; returns what went wrong, if anything."""
+        try:
+            async with asyncio.timeout(self._config.fetch_timeout):
+                bodies.update(await self._reader.mappings(batch))
+        except TimeoutError:
+            return f"no answer within {self._config.fetch_timeout:g} s"
+        except ClusterUnavailable as error:
+            return error.detail
+        return None
+
+    async def _confirm_absent(self, current: Pass, names: Iterable[str]) -> None:
+        """An index that is missing from an answer is gone; if it is still listed, its mapping was withheld or lost."""
+        absent = [name for name in names if name not in current.errors]
+        if absent:
+            listed = (await self._list(None)).uuids
+            current.errors.update((name, "listed, but its mapping was not given") for name in absent if name in listed)
+
+    async def _list(self, cluster_uuid: str | None) -> Listing:
+        try:
+            async with asyncio.timeout(self._config.indices_timeout):
+                return await self._reader.listing(cluster_uuid)
+        except TimeoutError:
+            raise ClusterUnavailable(
+                f"Elasticsearch did not list its indices within {self._config.indices_timeout:g} s.",
+                retry_after_seconds=5,
+            ) from None
+
+
+def _is_changed(known: IndexEntry | None, uuid: str, field_count: int | None) -> bool:
+    """Whether an index must be read anew. An unknown number of fields (closed, recovering, not told) is never
+    "unchanged".
+    """
+    return known is None or known.uuid != uuid or field_count is None or known.field_count != field_count

@@ -1,0 +1,195 @@
+"""The watch on a real cluster: what changes is known at once, and costs little."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from elasticsearch import Elasticsearch
+
+from cacheapp.snapshot import Snapshot
+from cacheapp.stats import Outcome, RefreshReport, WatchReport, WatchState
+from dev.elasticsearch.node import Node
+from esassistant.registry import registry
+from tests.integration.conftest import OpenApp
+from tests.proxy import FaultProxy
+from tests.server import TOKEN
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+WATCHED: dict[str, Any] = {"watch": True, "min_refresh_interval": 0.0}
+QUIET_SECONDS = 0.8
+"""After a change the watch may look a second time; then it only waits."""
+
+
+def report() -> WatchReport:
+    watch: WatchReport = registry.read("watch")
+    return watch
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> float:
+    """Wait for a condition; returns the seconds it took."""
+    started_at = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started_at < seconds, f"not so within {seconds} s; the watch is {report()}"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started_at
+
+
+@pytest.fixture
+async def watched(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp
+) -> AsyncIterator[tuple[httpx.AsyncClient, FaultProxy]]:
+    """The application with its watch on, behind a proxy that counts."""
+    with FaultProxy(node.url) as proxy:
+        async with watching(open_app, proxy.url) as http:
+            yield http, proxy
+
+
+@asynccontextmanager
+async def watching(open_app: OpenApp, url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with open_app(url, cache=WATCHED) as http:
+        await until(lambda: report().state is WatchState.WATCHING)
+        await asyncio.sleep(QUIET_SECONDS)
+        yield http
+
+
+async def fields(http: httpx.AsyncClient, name: str) -> set[str]:
+    answer = await http.get(f"/api/mappings/{name}")
+    return set(answer.json()[name]["mappings"].get("properties", {})) if answer.status_code == 200 else set()
+
+
+async def refreshed(http: httpx.AsyncClient) -> RefreshReport:
+    await http.post("/api/cache/refresh?wait=true", headers=BEARER)
+    last: RefreshReport = registry.read("refresher").last
+    return last
+
+
+async def test_an_added_field_is_known_at_once(
+    cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]
+) -> None:
+    """A field that anybody adds is answered within a second, and costs the cluster at most five requests."""
+    http, proxy = watched
+    await asyncio.to_thread(cluster.indices.create, index="shop", mappings={"properties": {"a": {"type": "date"}}})
+    await until(lambda: "shop" in registry.get("mapping_cache").snapshot.indices)
+    await asyncio.sleep(QUIET_SECONDS)
+    proxy.reset()
+    await asyncio.to_thread(cluster.indices.put_mapping, index="shop", properties={"b": {"type": "date"}})
+    started_at = time.monotonic()
+    while await fields(http, "shop") != {"a", "b"}:
+        assert time.monotonic() - started_at < 1.0
+        await asyncio.sleep(0.005)
+    print([(round(e.started_at-started_at,3), round(e.ended_at-started_at,3), e.target[:75]+e.target[-60:]) for e in proxy.requests])
+    # The long poll that waits for the next change has been sent by now, and is not of this one.
+    assert proxy.count(path="wait_for_timeout=25000ms") <= 1
+    assert proxy.count() - proxy.count(path="wait_for_timeout=25000ms") <= 4
+
+
+async def test_indices_come_and_go(cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]) -> None:
+    """Created, deleted and recreated indices, and aliases that move, are known without any pass (case 32)."""
+    http, _ = watched
+
+    def snapshot() -> Snapshot:
+        known: Snapshot = registry.get("mapping_cache").snapshot
+        return known
+
+    create = cluster.indices.create
+    await asyncio.to_thread(create, index="one", mappings={"properties": {"a": {"type": "date"}}}, aliases={"now": {}})
+    await until(lambda: snapshot().aliases.get("now") == ("one",))
+    await asyncio.to_thread(create, index="two", mappings={"properties": {"b": {"type": "date"}}})
+    moved = [{"remove": {"index": "one", "alias": "now"}}, {"add": {"index": "two", "alias": "now"}}]
+    await asyncio.to_thread(cluster.indices.update_aliases, actions=moved)
+    await until(lambda: snapshot().aliases.get("now") == ("two",))
+    await asyncio.to_thread(cluster.indices.delete, index="one")
+    # The same number of fields: only the uuid tells.
+    await asyncio.to_thread(create, index="one", mappings={"properties": {"c": {"type": "date"}}})
+    started_at = time.monotonic()
+    while await fields(http, "one") != {"c"}:
+        assert time.monotonic() - started_at < 2.0
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(cluster.indices.delete, index="two")
+    await until(lambda: "two" not in snapshot().indices)
+    assert (await http.get("/api/mappings/now")).status_code == 404
+
+
+async def test_an_unchanged_cluster_costs_one_request(
+    cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]
+) -> None:
+    """A pass over a cluster in which nothing happened sends one request and renews every age; documents change nothing."""
+    http, proxy = watched
+    await asyncio.to_thread(cluster.indices.create, index="shop", mappings={"properties": {"a": {"type": "long"}}})
+    await until(lambda: "shop" in registry.get("mapping_cache").snapshot.indices)
+    assert (await refreshed(http)).outcome is Outcome.COMPLETED
+    await asyncio.to_thread(cluster.index, index="shop", document={"a": 1}, refresh=True)
+    await asyncio.sleep(1.0)
+    unchanged = await refreshed(http)
+    assert (unchanged.outcome, unchanged.requests_total <= 2) == (Outcome.UNCHANGED, True)
+    proxy.reset()
+    unchanged = await refreshed(http)
+    assert (unchanged.outcome, unchanged.requests_total) == (Outcome.UNCHANGED, 1)
+    assert proxy.count(path="wait_for_timeout=0ms") == proxy.count() == 1
+    assert float((await http.get("/api/mappings/shop")).headers["age"]) < 1
+
+
+async def test_parameters_alone_are_found_by_a_pass(
+    cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]
+) -> None:
+    """A change that adds no field wakes the watch but shows in nothing cheap: the next full pass, no longer skipped,
+    finds it.
+    """
+    http, _ = watched
+    keyword = {"type": "keyword", "ignore_above": 10}
+    await asyncio.to_thread(cluster.indices.create, index="shop", mappings={"properties": {"a": keyword}})
+    await until(lambda: "shop" in registry.get("mapping_cache").snapshot.indices)
+    await refreshed(http)
+    await asyncio.to_thread(
+        cluster.indices.put_mapping, index="shop", properties={"a": {"type": "keyword", "ignore_above": 20}}
+    )
+    found = await refreshed(http)
+    assert (found.outcome, found.changed_total) == (Outcome.COMPLETED, 1)
+    assert '"ignore_above":20' in (await http.get("/api/mappings/shop")).text
+
+
+async def test_where_it_is_refused(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Credentials that may not read the cluster's state: said once, and passes go on without it."""
+    with FaultProxy(node.url) as proxy, proxy.fault(path="^/_cluster/state", status=403):
+        async with open_app(proxy.url, cache=WATCHED) as http:
+            await until(lambda: report().state is WatchState.REFUSED)
+            assert "full passes alone" in (report().last_error or "")
+            await asyncio.to_thread(cluster.indices.create, index="shop")
+            assert (await refreshed(http)).outcome is Outcome.COMPLETED
+            assert (await http.get("/api/mappings/shop")).headers["x-cache-source"] == "memory"
+
+
+async def test_a_broken_connection_misses_nothing(
+    cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]
+) -> None:
+    """What changes while the connection is down is found when it is back."""
+    http, proxy = watched
+    proxy.refuse()
+    await until(lambda: report().state is WatchState.RECONNECTING)
+    await asyncio.to_thread(cluster.indices.create, index="meanwhile", mappings={"properties": {"a": {"type": "ip"}}})
+    proxy.accept()
+    await until(lambda: "meanwhile" in registry.get("mapping_cache").snapshot.indices)
+    assert await fields(http, "meanwhile") == {"a"}
+
+
+async def test_case_31_a_restarted_cluster(open_app: OpenApp, tmp_path: Path) -> None:
+    """After a full restart the watch anchors anew, misses nothing of what follows, and there is no storm of requests."""
+    with Node(tmp_path) as node, FaultProxy(node.url) as proxy, Elasticsearch(node.url, request_timeout=30) as cluster:
+        for number in range(20):
+            await asyncio.to_thread(cluster.indices.create, index=f"old-{number}", settings={"number_of_replicas": 0})
+        async with watching(open_app, proxy.url) as http:
+            await asyncio.to_thread(node.stop)
+            await until(lambda: report().state is WatchState.RECONNECTING)
+            proxy.reset()
+            await asyncio.to_thread(node.start)
+            await until(lambda: report().state is WatchState.WATCHING, 30.0)
+            await asyncio.to_thread(cluster.indices.create, index="new", mappings={"properties": {"a": {"type": "ip"}}})
+            await until(lambda: "new" in registry.get("mapping_cache").snapshot.indices)
+            assert await fields(http, "new") == {"a"}
+            assert len(registry.get("mapping_cache").snapshot.indices) == 21
+            assert proxy.count() < 200
