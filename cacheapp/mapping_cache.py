@@ -8,7 +8,8 @@ miss    unknown or older            the caller waits for the one flight that rea
 import asyncio
 import enum
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -21,11 +22,15 @@ from cacheapp.pass_reader import Reading
 from cacheapp.reader import ClusterReader
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
 from cacheapp.stats import CacheCounts, CacheReport
+from cacheapp.together import TogetherReader
 from esassistant.clock import Clock, monotonic
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.store import StoredState
+
+MAX_ABSENT = 10_000
+"""So many absent names are remembered at most."""
 
 
 class Freshness(enum.Enum):
@@ -64,12 +69,16 @@ class MappingCache:
     def __init__(
         self, reader: ClusterReader, config: MappingCacheConfig, spawn: Spawn, *, clock: Clock = monotonic
     ) -> None:
-        self._reader = reader
+        self._reader = TogetherReader(reader, spawn)
         self._config = config
         self._clock = clock
         self._flights: SingleFlight[str, None] = SingleFlight(spawn, clock=clock)
         self._pages = NamePages()
-        self.snapshot = Snapshot()
+        self._snapshot = Snapshot()
+        # When each body was last part of an answer, and until when each absent name needn't be asked for again.
+        self._used_at: dict[str, float] = {}
+        self._absent_until: dict[str, float] = {}
+        self._evictions_total = 0
         self.warm = False
         self._hits_total = 0
         self._misses_total = 0
@@ -78,6 +87,23 @@ class MappingCache:
 
     def __repr__(self) -> str:
         return f"<MappingCache {len(self.snapshot.indices)} indices, {len(self.snapshot.bodies)} distinct mappings>"
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The present state. Never changed, only replaced."""
+        return self._snapshot
+
+    @snapshot.setter
+    def snapshot(self, snapshot: Snapshot) -> None:
+        now = self._clock()
+        for known in snapshot.bodies:
+            self._used_at.setdefault(known, now)
+        if (excess := snapshot.body_bytes - self._config.max_bytes) > 0:
+            evicted = least_used(snapshot.bodies, self._used_at, excess)
+            self._evictions_total += len(evicted)
+            snapshot = snapshot.without_bodies(evicted)
+        self._used_at = {known: at for known, at in self._used_at.items() if known in snapshot.bodies}
+        self._snapshot = snapshot
 
     async def get(self, name: str) -> MappingAnswer:
         """The mappings of an index, alias or data stream.
@@ -93,6 +119,8 @@ class MappingCache:
                 self._revalidate(name)
             return answer
         self._misses_total += 1
+        if self._clock() < self._absent_until.get(name, -math.inf):
+            raise _not_found(name)
         await self._flights.do(name, lambda: self._read(name))
         return self._answer(name, Source.ELASTICSEARCH)
 
@@ -191,6 +219,7 @@ class MappingCache:
             shared_flights_total=flights.shared_total,
             remembered_failures_total=flights.remembered_failures_total,
             in_flight=flights.in_flight,
+            evictions_total=self._evictions_total,
         )
 
     def _check_name(self, name: str) -> None:
@@ -202,9 +231,11 @@ class MappingCache:
         snapshot = self.snapshot
         indices = snapshot.resolve(name)
         if not indices:
-            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+            raise _not_found(name)
         entries = [snapshot.indices[index] for index in indices]
-        age = self._clock() - snapshot.confirmed_of(name)
+        now = self._clock()
+        age = now - snapshot.confirmed_of(name)
+        self._used_at.update((entry.mapping_hash, now) for entry in entries)
         body = b",".join(
             b'%b:{"mappings":%b}' % (msgspec.json.encode(index), snapshot.bodies[entry.mapping_hash])
             for index, entry in zip(indices, entries, strict=True)
@@ -247,6 +278,7 @@ class MappingCache:
             ) from None
         except MappingNotFound:
             self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
+            self._note_absent(name)
             raise
         before = self.snapshot.indices
         hashes = {
@@ -266,6 +298,26 @@ class MappingCache:
             removed_aliases=(name,) if name in bodies else (),
             removed=() if name in bodies else (name,),
         )
+
+    def _note_absent(self, name: str) -> None:
+        while len(self._absent_until) >= MAX_ABSENT:
+            del self._absent_until[next(iter(self._absent_until))]
+        self._absent_until[name] = self._clock() + self._config.negative_ttl
+
+
+def least_used(bodies: Mapping[str, bytes], used_at: Mapping[str, float], excess: int) -> list[str]:
+    """The hashes of those bodies that were not asked for the longest, enough of them to save `excess` bytes."""
+    evicted: list[str] = []
+    for known in sorted(bodies, key=used_at.__getitem__):
+        if excess <= 0:
+            break
+        excess -= len(bodies[known])
+        evicted.append(known)
+    return evicted
+
+
+def _not_found(name: str) -> MappingNotFound:
+    return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
 
 
 def _uuid_if_same(known: IndexEntry | None, read_hash: str) -> str | None:

@@ -8,7 +8,7 @@ import enum
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from esassistant.store import StoredIndex, StoredState
@@ -63,12 +63,21 @@ class Snapshot:
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
-        if name in self.indices:
-            return (name,)
-        members = self.aliases.get(name)
-        if members is None or any(index not in self.indices for index in members):
+        members = (name,) if name in self.indices else self.aliases.get(name)
+        if members is None or not all(map(self._is_whole, members)):
             return None
         return members
+
+    def _is_whole(self, index: str) -> bool:
+        entry = self.indices.get(index)
+        return entry is not None and entry.mapping_hash in self.bodies
+
+    def without_bodies(self, evicted: Iterable[str]) -> "Snapshot":
+        """The same without some bodies: their indices stay known, but have to be read again when they are asked for."""
+        gone = frozenset(evicted)
+        return replace(
+            self, bodies=MappingProxyType({known: body for known, body in self.bodies.items() if known not in gone})
+        )
 
     def confirmed_of(self, name: str) -> float:
         """For which moment the cluster confirmed what `name`, which must be known, stands for."""
@@ -110,7 +119,7 @@ class Snapshot:
         return Snapshot(
             MappingProxyType(merged),
             MappingProxyType(merged_aliases),
-            MappingProxyType({mapping_hash: known[mapping_hash] for mapping_hash in used}),
+            MappingProxyType({mapping_hash: known[mapping_hash] for mapping_hash in used if mapping_hash in known}),
             MappingProxyType(merged_at),
             self.data_streams if data_streams is None else data_streams,
             cluster_uuid or self.cluster_uuid,

@@ -81,6 +81,7 @@ class CacheReport:
     shared_flights_total: int
     remembered_failures_total: int
     in_flight: int
+    evictions_total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class MappingCacheConfig:
     """How long mappings count as fresh, how they are read, and how often. Times in seconds.
 
     `max_stale` is how long past `ttl` a mapping may still be answered, marked stale; 0: never.
+    `negative_ttl` is how long an absent name is not asked for again. `max_bytes` bounds the mappings held.
     `watch`: changes are waited for, not only looked for by the schedule.
     `adaptive`: batches of a pass start with `batch_size` and grow and shrink with how the cluster answers.
     Only indices that match one of `include` and none of `exclude` (patterns with `*`) are read and answered.
@@ -85,6 +86,8 @@ class MappingCacheConfig:
 
     ttl: float
     max_stale: float
+    negative_ttl: float
+    max_bytes: int
     batch_size: int
     fetch_timeout: float
     indices_timeout: float

@@ -144,6 +144,8 @@ ESASSISTANT = Config(
     ),
     mapping_cache=MappingCacheConfig(
         ttl=read.seconds("MAPPING_CACHE_TTL", 300, minimum=0.1),
+        negative_ttl=read.seconds("MAPPING_CACHE_NEGATIVE_TTL", 5, minimum=0, maximum=3600),
+        max_bytes=read.integer("MAPPING_CACHE_MAX_BYTES", 268_435_456, minimum=1_000_000, maximum=2**40),
         max_stale=read.seconds("MAPPING_CACHE_MAX_STALE", 86_400, minimum=0),
         batch_size=read.integer("MAPPING_CACHE_BATCH_SIZE", 5, minimum=1, maximum=1000),
         fetch_timeout=read.seconds("MAPPING_CACHE_FETCH_TIMEOUT", 15, minimum=0.1, maximum=3600),

@@ -13,6 +13,7 @@ from cacheapp.pass_reader import PassReader
 from cacheapp.reader import ClusterReader, Listing
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
+from cacheapp.together import GATHER_SECONDS
 from esassistant.clock import Clock
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
@@ -41,6 +42,8 @@ def cache_config(**changes: Any) -> MappingCacheConfig:
     config = MappingCacheConfig(
         ttl=10.0,
         max_stale=50.0,
+        negative_ttl=0.0,
+        max_bytes=1_000_000,
         batch_size=2,
         fetch_timeout=5.0,
         indices_timeout=5.0,
@@ -60,7 +63,10 @@ def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]
 
 
 async def settle() -> None:
-    """Let every task that can go on do so."""
+    """Let every task that can go on do so, misses that wait for others included."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await asyncio.sleep(2 * GATHER_SECONDS)
     for _ in range(20):
         await asyncio.sleep(0)
 

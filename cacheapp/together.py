@@ -1,0 +1,67 @@
+"""Misses that arrive together travel in one request."""
+
+import asyncio
+
+from cacheapp.batching import Batches
+from cacheapp.reader import ClusterReader
+from esassistant.single_flight import Spawn
+
+GATHER_SECONDS = 0.001
+"""How long the first miss waits for others: short beside any answer of a cluster."""
+MAX_TOGETHER = 50
+
+
+class TogetherReader:
+    """Reads the mappings of single names, several at a time. Lives as long as the cache that owns it; belongs to its
+    loop.
+    """
+
+    def __init__(self, reader: ClusterReader, spawn: Spawn) -> None:
+        self._reader = reader
+        self._spawn = spawn
+        self._waiting: dict[str, asyncio.Future[dict[str, bytes]]] = {}
+
+    async def mapping(self, name: str) -> dict[str, bytes]:
+        """As `ClusterReader.mapping`. A name that is being gathered already is asked for once."""
+        if name not in self._waiting:
+            if not self._waiting:
+                self._spawn(self._gather)
+            self._waiting[name] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._waiting[name])
+
+    async def _gather(self) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        waiting, self._waiting = self._waiting, {}
+        names = Batches.of(waiting)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while batch := names.take(MAX_TOGETHER):
+                    group.create_task(self._read(batch, waiting))
+        finally:
+            for future in waiting.values():
+                future.cancel()  # only those without an answer: the owner closes
+
+    async def _read(self, names: list[str], waiting: dict[str, asyncio.Future[dict[str, bytes]]]) -> None:
+        alone = names
+        if len(names) > 1:
+            try:
+                read = await self._reader.mappings(names)
+            except Exception as error:  # noqa: BLE001  (it belongs to those who wait)
+                for name in names:
+                    _settle(waiting[name], error)
+                return
+            for name in names:
+                if name in read:
+                    waiting[name].set_result({name: read[name]})
+            # The answer doesn't say which indices an alias stands for; and a name may not exist at all.
+            alone = [name for name in names if name not in read]
+        for name in alone:
+            try:
+                waiting[name].set_result(await self._reader.mapping(name))
+            except Exception as error:  # noqa: BLE001
+                _settle(waiting[name], error)
+
+
+def _settle(future: "asyncio.Future[dict[str, bytes]]", error: Exception) -> None:
+    future.set_exception(error)
+    future.exception()  # whoever asked may have gone: nobody needs to hear of it then

@@ -1,0 +1,67 @@
+"""What the mapping cache holds is bounded: absent names in time and number, mappings in bytes."""
+
+import json
+
+import pytest
+
+import cacheapp.mapping_cache
+from cacheapp.errors import MappingNotFound
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.pass_reader import Reading
+from cacheapp.reader import Listing
+from cacheapp.snapshot import Source, mapping_hash
+from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def reader() -> FakeReader:
+    return FakeReader()
+
+
+async def test_absent_names_are_remembered(reader: FakeReader, clock: FakeClock) -> None:
+    """A name that doesn't exist isn't asked for again for a while, unless a pass has found it meanwhile."""
+    cache = MappingCache(reader, cache_config(negative_ttl=5.0), spawn, clock=clock)
+    for _ in range(3):
+        with pytest.raises(MappingNotFound):
+            await cache.get("later")
+    assert reader.asked == ["later"]
+    reader.indices["later"] = A_MAPPING
+    clock.advance(5.0)
+    assert (await cache.get("later")).indices == ("later",)
+    with pytest.raises(MappingNotFound):
+        await cache.get("found")
+    listing = Listing("cluster", {"found": "u"}, {}, frozenset())
+    cache.apply(Reading(listing, {"found": A_MAPPING}, clock()), ())
+    assert (await cache.get("found")).source is Source.MEMORY
+
+
+async def test_absent_names_are_bounded(reader: FakeReader, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for ever new names that don't exist takes a bounded place."""
+    monkeypatch.setattr(cacheapp.mapping_cache, "MAX_ABSENT", 2)
+    cache = MappingCache(reader, cache_config(negative_ttl=5.0), spawn, clock=clock)
+    for name in ("x", "y", "z", "x"):
+        clock.advance(1.0)  # past what the flight itself remembers
+        with pytest.raises(MappingNotFound):
+            await cache.get(name)
+    assert reader.asked == ["x", "y", "z", "x"]
+
+
+async def test_the_least_used_is_dropped(reader: FakeReader, clock: FakeClock) -> None:
+    """Above max_bytes the mapping not asked for the longest is dropped; its index stays known, and is read when asked
+    for.
+    """
+    reader.indices = {"a": A_MAPPING, "b": B_MAPPING, "c": C_MAPPING}
+    cache = MappingCache(reader, cache_config(max_bytes=len(A_MAPPING) + len(B_MAPPING)), spawn, clock=clock)
+    for name in ("a", "b", "a", "c"):
+        clock.advance(1.0)
+        await cache.get(name)
+    assert set(cache.snapshot.bodies) == {mapping_hash(A_MAPPING), mapping_hash(C_MAPPING)}
+    assert cache.stats().evictions_total == 1
+    assert set(cache.snapshot.indices) == {"a", "b", "c"}
+    assert cache.peek("b") is None
+    assert json.loads((await cache.get("b")).body) == {"b": {"mappings": json.loads(B_MAPPING)}}

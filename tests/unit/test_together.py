@@ -1,0 +1,82 @@
+"""Misses that arrive together: one request for all, each with its own answer or error."""
+
+import asyncio
+
+import pytest
+
+from cacheapp.errors import MappingNotFound
+from cacheapp.together import MAX_TOGETHER, TogetherReader
+from esassistant.errors import ClusterUnavailable
+from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeReader, no_answer, settle, spawn
+
+
+@pytest.fixture
+def cluster() -> FakeReader:
+    reader = FakeReader({"a": A_MAPPING, "b": B_MAPPING})
+    reader.cluster_aliases["both"] = ("a", "b")
+    return reader
+
+
+async def test_together_is_one_request(cluster: FakeReader) -> None:
+    """Different names asked for at once travel in one request, and each caller gets his own."""
+    together = TogetherReader(cluster, spawn)
+    assert await asyncio.gather(together.mapping("a"), together.mapping("b"), together.mapping("a")) == [
+        {"a": A_MAPPING},
+        {"b": B_MAPPING},
+        {"a": A_MAPPING},
+    ]
+    assert cluster.asked == [("a", "b")]
+
+
+async def test_alone_is_asked_alone(cluster: FakeReader) -> None:
+    """A single miss is asked for by its name, so that an alias is told from an index in one request."""
+    assert await TogetherReader(cluster, spawn).mapping("both") == {"a": A_MAPPING, "b": B_MAPPING}
+    assert cluster.asked == ["both"]
+
+
+async def test_aliases_and_absent_names(cluster: FakeReader) -> None:
+    """What an answer for several doesn't tell is asked for once more, alone."""
+    together = TogetherReader(cluster, spawn)
+    both, a, absent = await asyncio.gather(
+        together.mapping("both"), together.mapping("a"), together.mapping("absent"), return_exceptions=True
+    )
+    assert both == {"a": A_MAPPING, "b": B_MAPPING}
+    assert a == {"a": A_MAPPING}
+    assert isinstance(absent, MappingNotFound)
+    assert cluster.asked == [("both", "a", "absent"), "both", "absent"]
+
+
+async def test_a_failure_is_everybodys(cluster: FakeReader) -> None:
+    """When the request fails, each who waits gets the error; who comes later asks anew."""
+    together = TogetherReader(cluster, spawn)
+    cluster.failure = no_answer()
+    failed = await asyncio.gather(together.mapping("a"), together.mapping("b"), return_exceptions=True)
+    assert all(isinstance(error, ClusterUnavailable) for error in failed)
+    cluster.failure = None
+    assert await together.mapping("a") == {"a": A_MAPPING}
+
+
+async def test_many_are_several_requests() -> None:
+    """A request has a bounded number of names."""
+    names = [f"i{number}" for number in range(MAX_TOGETHER + 1)]
+    cluster = FakeReader(dict.fromkeys(names, A_MAPPING))
+    together = TogetherReader(cluster, spawn)
+    await asyncio.gather(*map(together.mapping, names))
+    assert [len(asked) for asked in cluster.asked if isinstance(asked, tuple)] == [MAX_TOGETHER]
+    assert cluster.asked[-1] == names[-1]
+
+
+async def test_nobody_is_left_waiting(cluster: FakeReader) -> None:
+    """When the owner ends the task that gathers, those who wait are let go."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def keep(function: object) -> asyncio.Task[None]:
+        tasks.append(spawn(function))  # type: ignore[arg-type]
+        return tasks[-1]
+
+    cluster.gate.clear()
+    waiting = asyncio.create_task(TogetherReader(cluster, keep).mapping("a"))
+    await settle()
+    tasks[0].cancel()
+    await settle()
+    assert waiting.cancelled()
