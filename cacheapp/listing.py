@@ -61,9 +61,13 @@ class NamePages:
 def _listed(snapshot: Snapshot, name: str, now: float) -> Listed:
     entry = snapshot.indices.get(name)
     if entry is not None:
-        return Listed(name, "index", entry.mapping_hash, (name,), now - snapshot.confirmed_of(name))
+        return Listed(name, "index", entry.mapping_hash, (name,), _age(snapshot, name, now))
     kind = "data_stream" if name in snapshot.data_streams else "alias"
-    return Listed(name, kind, None, snapshot.aliases[name], now - snapshot.confirmed_of(name))
+    return Listed(name, kind, None, snapshot.aliases[name], _age(snapshot, name, now))
+
+
+def _age(snapshot: Snapshot, name: str, now: float) -> float:
+    return round(now - snapshot.confirmed_of(name), 3)
 
 
 def _encode_cursor(name: str) -> str:
