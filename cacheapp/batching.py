@@ -1,7 +1,7 @@
 """How names are put together into requests, and how many at once: pure policy."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from cacheapp.names import encode_name
 
@@ -9,6 +9,10 @@ MAX_TARGET_BYTES = 3_800
 """Elasticsearch refuses a request line of more than 4 096 bytes; this is for the names alone."""
 MAX_BODY_BYTES = 2_000_000
 """An answer of this size is taken apart in a few milliseconds; the loop waits that long."""
+MAX_FIELDS = 30_000
+"""So many fields are about three quarters of `MAX_BODY_BYTES`, at 50 bytes each: how large an answer will be is known
+before it is asked for, and large mappings don't shrink the batches of small ones.
+"""
 SLOW_SECONDS = 0.4
 """An answer that takes longer than this counts as slow: four batches are in flight, and others wait behind them."""
 MAX_BATCH_SIZE = 1_000
@@ -19,7 +23,8 @@ class BatchSize:
 
     It doubles until the first answer that is slow or large (slow start), and from then on halves on each of those and
     grows by an eighth of the highest size so far on each other (additive increase, multiplicative decrease; Chiu and
-    Jain, 1989). Lives for one pass.
+    Jain, 1989). Several requests are in flight, so that answers to larger ones still come after it was halved: they
+    halve what they asked for, not once more what it was halved to. Lives for one pass.
     """
 
     def __init__(self, initial: int, *, adaptive: bool) -> None:
@@ -36,15 +41,20 @@ class BatchSize:
             # How many would have fitted is known, unlike with time.
             self._shrink_to(names * MAX_BODY_BYTES // body_bytes)
         elif seconds > SLOW_SECONDS:
-            self._shrink_to(min(self.size, names) // 2)
-        elif names >= self.size:  # a short last batch says nothing of the size
-            self.size = min(MAX_BATCH_SIZE, self.size * 2 if self._doubling else self.size + max(1, self._highest // 8))
-            self._highest = max(self._highest, self.size)
+            self._shrink_to(min(self.size, names // 2))
+        elif self._doubling and names >= self.size:  # a short last batch says nothing of the size
+            self._grow_to(self.size * 2)
+        elif not self._doubling and 2 * names >= self.size:  # one that was sent before it grew does
+            self._grow_to(self.size + max(1, self._highest // 8))
 
-    def failed(self) -> None:
-        """A request failed; smaller ones have a better chance."""
+    def failed(self, names: int) -> None:
+        """A request for `names` names failed; smaller ones have a better chance."""
         if self._adaptive:
-            self._shrink_to(self.size // 2)
+            self._shrink_to(min(self.size, names // 2))
+
+    def _grow_to(self, size: int) -> None:
+        self.size = min(MAX_BATCH_SIZE, size)
+        self._highest = max(self._highest, self.size)
 
     def _shrink_to(self, size: int) -> None:
         self._doubling = False
@@ -54,23 +64,28 @@ class BatchSize:
 @dataclass(slots=True)
 class Batches:
     """Names still to be asked for, taken in batches of whatever size is right at the moment. Each name is given out
-    once.
+    once. `field_counts`, as far as they are known, keep answers from being large.
     """
 
     _names: list[str]
+    _field_counts: Mapping[str, int] = field(default_factory=dict)
     _position: int = 0
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> "Batches":
-        return cls(list(names))
+    def of(cls, names: Iterable[str], field_counts: Mapping[str, int] | None = None) -> "Batches":
+        return cls(list(names), field_counts or {})
 
-    def take(self, size: int, max_bytes: int = MAX_TARGET_BYTES) -> list[str]:
-        """The next names, at most `size` and `max_bytes` encoded bytes but at least one; none at the end."""
+    def take(self, size: int, max_bytes: int = MAX_TARGET_BYTES, max_fields: int = MAX_FIELDS) -> list[str]:
+        """The next names, at most `size`, `max_bytes` encoded bytes and `max_fields` fields, but at least one; none at
+        the end.
+        """
         start = self._position
-        taken_bytes = 0
+        taken_bytes = taken_fields = 0
         while self._position < len(self._names) and self._position - start < size:
-            taken_bytes += len(encode_name(self._names[self._position])) + 1
-            if taken_bytes > max_bytes and self._position > start:
+            name = self._names[self._position]
+            taken_bytes += len(encode_name(name)) + 1
+            taken_fields += self._field_counts.get(name, 0)
+            if (taken_bytes > max_bytes or taken_fields > max_fields) and self._position > start:
                 break
             self._position += 1
         return self._names[start : self._position]

@@ -72,7 +72,7 @@ class MappingCache:
         self._reader = TogetherReader(reader, spawn)
         self._config = config
         self._clock = clock
-        self._flights: SingleFlight[str, None] = SingleFlight(spawn, clock=clock)
+        self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
         self._pages = NamePages()
         self._snapshot = Snapshot()
         # When each body was last part of an answer, and until when each absent name needn't be asked for again.
@@ -121,13 +121,12 @@ class MappingCache:
         self._misses_total += 1
         if self._clock() < self._absent_until.get(name, -math.inf):
             raise _not_found(name)
-        await self._flights.do(name, lambda: self._read(name))
-        return self._answer(name, Source.ELASTICSEARCH)
+        return await self._flights.do(name, lambda: self._read(name))
 
     def peek(self, name: str) -> MappingAnswer | None:
         """The answer if it is in memory and young enough; counts nothing and starts nothing."""
         try:
-            answer = self._answer(name, None)
+            answer = self._answer(self.snapshot, name, None)
         except MappingNotFound:
             return None
         return answer if answer.age_seconds <= self._config.ttl + self._config.max_stale else None
@@ -146,8 +145,7 @@ class MappingCache:
     async def reread(self, name: str) -> MappingAnswer:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
         self._check_name(name)
-        await self._flights.do(name, lambda: self._read(name))
-        return self._answer(name, Source.ELASTICSEARCH)
+        return await self._flights.do(name, lambda: self._read(name))
 
     def apply_published(self, state: StoredState, asked_at: float) -> None:
         """Take over what another process published; the store was asked at `asked_at`."""
@@ -164,7 +162,7 @@ class MappingCache:
         kept = {*failed, *reading.left_alone}
         kept.update(name for name, entry in before.indices.items() if entry.confirmed_at > listed_at)
         newer_aliases = {alias for alias, at in before.aliases_at.items() if at > listed_at}
-        hashes = {name: mapping_hash(body) for name, body in reading.bodies.items() if name not in kept}
+        hashes = {name: known for name, known in reading.mappings.hashes.items() if name not in kept}
         self.snapshot = before.changed(
             {
                 name: IndexEntry(
@@ -172,7 +170,7 @@ class MappingCache:
                 )
                 for name, known in hashes.items()
             },
-            {known: reading.bodies[name] for name, known in hashes.items()},
+            reading.mappings.bodies,
             removed=[name for name in before.indices if name not in hashes and name not in kept],
             aliases={alias: members for alias, members in listing.aliases.items() if alias not in newer_aliases},
             aliases_at=listed_at,
@@ -181,6 +179,8 @@ class MappingCache:
             ],
             data_streams=listing.data_streams,
             cluster_uuid=listing.cluster_uuid,
+            listed_at=listed_at,
+            listed=frozenset(listing.uuids),
         )
         self.warm = True
         changed = sum(
@@ -227,8 +227,7 @@ class MappingCache:
         if name not in self.snapshot.aliases:
             check_name(name)
 
-    def _answer(self, name: str, source: Source | None) -> MappingAnswer:
-        snapshot = self.snapshot
+    def _answer(self, snapshot: Snapshot, name: str, source: Source | None) -> MappingAnswer:
         indices = snapshot.resolve(name)
         if not indices:
             raise _not_found(name)
@@ -262,12 +261,17 @@ class MappingCache:
         with suppress(EsassistantError):
             self._flights.start(name, lambda: self._read(name))
 
-    async def _read(self, name: str) -> None:
-        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone."""
+    async def _read(self, name: str) -> MappingAnswer:
+        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone.
+
+        The answer is made before there is an eviction: one that is larger than all that may be kept is still given.
+        """
         asked_at = self._clock()
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
                 bodies = await self._reader.mapping(name)
+            if not bodies:  # an alias without any index that we may show
+                raise _not_found(name)
         except ClusterUnavailable:
             self._failures_total += 1
             raise
@@ -284,9 +288,9 @@ class MappingCache:
         hashes = {
             index: mapping_hash(body)
             for index, body in bodies.items()
-            if index not in before or before[index].confirmed_at <= asked_at
+            if index not in before or before[index].confirmed_at <= asked_at or not self.snapshot.is_whole(index)
         }
-        self.snapshot = self.snapshot.changed(
+        after = self.snapshot.changed(
             {
                 index: IndexEntry(_uuid_if_same(before.get(index), known), known, asked_at, Source.ELASTICSEARCH)
                 for index, known in hashes.items()
@@ -298,6 +302,9 @@ class MappingCache:
             removed_aliases=(name,) if name in bodies else (),
             removed=() if name in bodies else (name,),
         )
+        answer = self._answer(after, name, Source.ELASTICSEARCH)
+        self.snapshot = after
+        return answer
 
     def _note_absent(self, name: str) -> None:
         while len(self._absent_until) >= MAX_ABSENT:

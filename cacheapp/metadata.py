@@ -37,6 +37,7 @@ class _Metadata(msgspec.Struct):
 class _Answer(msgspec.Struct):
     wait_for_timed_out: bool
     cluster_uuid: str | None = None
+    version: int = 0
     state_uuid: str | None = None
     metadata: _Metadata | None = None
 
@@ -58,6 +59,7 @@ class Seen:
 
     era: Era
     state_uuid: str
+    state_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +104,21 @@ class MetadataClock:
         if answer.cluster_uuid is None or answer.state_uuid is None or answer.metadata is None:
             raise WatchRefused("Elasticsearch doesn't show its term: changes are found by full passes alone.")
         era = Era(answer.cluster_uuid, answer.metadata.cluster_coordination.term)
-        return Seen(era, answer.state_uuid)
+        return Seen(era, answer.state_uuid, answer.version)
 
     async def now(self, at_least: int = FIRST) -> MetadataVersion:
         """The version at this moment, found by galloping from `at_least`: doubling steps up, then halving. About 2·log₂
-        requests.
+        requests of how far it is.
+
+        Where nothing is known, the first step is the version of the whole cluster state: that changes at least as
+        often, so that only the halving is left.
         """
         seen = await self.reached(at_least)
-        if seen is None:  # it fell: another era
-            return await self.now()
-        low, step = at_least, 1
+        if seen is None:
+            if at_least == FIRST:
+                raise ClusterUnavailable("Elasticsearch has not recovered its metadata yet.", retry_after_seconds=5)
+            return await self.now()  # it fell: another era
+        low, step = at_least, max(1, seen.state_version) if at_least == FIRST else 1
         while (higher := await self.reached(low + step)) is not None:
             if higher.era != seen.era:
                 return await self.now()

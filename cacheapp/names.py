@@ -59,6 +59,8 @@ class Selection:
     exclude: tuple[str, ...] = ()
 
     def covers(self, index: str) -> bool:
+        if self.include == ("*",) and not self.exclude:
+            return True  # asked for every index of every listing
         return any(matches(index, pattern) for pattern in self.include) and not any(
             matches(index, pattern) for pattern in self.exclude
         )

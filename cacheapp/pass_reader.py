@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from cacheapp.batching import Batches, BatchSize
 from cacheapp.passes import Pass
 from cacheapp.reader import ClusterReader, Listing
-from cacheapp.snapshot import IndexEntry, Snapshot
+from cacheapp.snapshot import IndexEntry, Snapshot, mapping_hash
 from esassistant.clock import Clock
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
@@ -16,6 +16,32 @@ from esassistant.errors import ClusterUnavailable
 BATCHES_IN_FLIGHT = 4
 FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
 """After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
+BAD_NAMES_IN_A_ROW = 64
+"""Names beside each other often have the same bad mapping (rolled-over indices): more of those than of failed batches.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """Mappings that were read: the hash of each index's, and one copy per distinct mapping, by its hash."""
+
+    hashes: dict[str, str] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, read: Mapping[str, bytes]) -> "Mappings":
+        mappings = cls()
+        mappings.add(read)
+        return mappings
+
+    def add(self, read: Mapping[str, bytes]) -> None:
+        """Batch by batch: hashing everything at once would hold the loop, and keeping every copy the memory."""
+        for name, body in read.items():
+            self.hashes[name] = known = mapping_hash(body)
+            self.bodies.setdefault(known, body)
+
+    def bytes_of(self, names: Iterable[str]) -> int:
+        return sum(len(self.bodies[self.hashes[name]]) for name in names if name in self.hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +52,31 @@ class Reading:
     """
 
     listing: Listing
-    bodies: dict[str, bytes]
+    mappings: Mappings
     listed_at: float
     left_alone: frozenset[str] = frozenset()
 
 
 class PassReader:
-    """Reads for passes; keeps nothing between them. Raises `ClusterUnavailable`, after noting in the pass what failed."""
+    """Reads for passes; keeps nothing between them but a good size of batches.
+
+    Raises `ClusterUnavailable`, after noting in the pass what failed.
+    """
 
     def __init__(self, reader: ClusterReader, config: MappingCacheConfig, clock: Clock) -> None:
         self._reader = reader
         self._config = config
         self._clock = clock
+        self._first_size = config.batch_size
 
     @property
     def requests_total(self) -> int:
         return self._reader.requests_total
 
-    async def everything(self, current: Pass) -> Reading:
-        """A full pass: all mappings."""
+    async def everything(self, current: Pass, cluster_uuid: str | None = None) -> Reading:
+        """A full pass: all mappings. `cluster_uuid`, if the cluster has just told it."""
         listed_at = self._clock()
-        listing = await self._list(None)
+        listing = await self._list(cluster_uuid)
         return await self._read(current, listing, listed_at, frozenset(listing.uuids))
 
     async def changes(self, current: Pass, known: Snapshot) -> Reading:
@@ -67,16 +97,16 @@ class PassReader:
 
     async def _read(self, current: Pass, listing: Listing, listed_at: float, wanted: frozenset[str]) -> Reading:
         current.indices_total = len(listing.uuids)
-        bodies = await self._in_batches(current, sorted(wanted))
-        await self._confirm_absent(current, [name for name in wanted if name not in bodies])
-        if current.errors and not bodies:
+        mappings = await self._in_batches(current, sorted(wanted), listing.field_counts)
+        await self._confirm_absent(current, [name for name in wanted if name not in mappings.hashes])
+        if current.errors and not mappings.hashes:
             raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
-        return Reading(listing, bodies, listed_at, frozenset(listing.uuids) - wanted)
+        return Reading(listing, mappings, listed_at, frozenset(listing.uuids) - wanted)
 
-    async def _in_batches(self, current: Pass, names: list[str]) -> dict[str, bytes]:
-        bodies: dict[str, bytes] = {}
-        waiting = Batches.of(names)
-        size = BatchSize(self._config.batch_size, adaptive=self._config.adaptive)
+    async def _in_batches(self, current: Pass, names: list[str], field_counts: Mapping[str, int]) -> Mappings:
+        mappings = Mappings()
+        waiting = Batches.of(names, field_counts)
+        size = BatchSize(self._first_size, adaptive=self._config.adaptive)
         failures_in_a_row = 0
         again: list[str] = []
 
@@ -84,43 +114,48 @@ class PassReader:
             nonlocal failures_in_a_row
             while failures_in_a_row < FAILURES_IN_A_ROW and (batch := waiting.take(size.size)):
                 asked_at = self._clock()
-                error = await self._read_batch(batch, bodies)
+                error = await self._read_batch(batch, mappings)
                 if error is None:
                     failures_in_a_row = 0
-                    size.answered(
-                        len(batch), self._clock() - asked_at, sum(len(bodies.get(name, b"")) for name in batch)
-                    )
+                    size.answered(len(batch), self._clock() - asked_at, mappings.bytes_of(batch))
                 else:
                     failures_in_a_row += 1
-                    size.failed()
+                    size.failed(len(batch))
                     current.errors.update(dict.fromkeys(batch, error))
                     again.extend(batch)
-                current.read_total = len(bodies)
+                current.read_total = len(mappings.hashes)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(BATCHES_IN_FLIGHT):
                 group.create_task(read_one_after_another())
-        for name in waiting.take(len(names), max_bytes=sys.maxsize):
+        if len(names) > BATCHES_IN_FLIGHT * self._first_size:  # fewer say nothing of the size
+            self._first_size = max(self._config.batch_size, size.size // 2)
+        for name in waiting.take(len(names), max_bytes=sys.maxsize, max_fields=sys.maxsize):
             current.errors[name] = "not asked for: too many failures in a row before it"
         if failures_in_a_row < FAILURES_IN_A_ROW:
-            await self._second_try(current, again, bodies)
-        return bodies
+            await self._second_try(current, again, mappings, field_counts)
+        # Whoever takes this over works on all of it at once: not in the turn in which the last answer was taken apart.
+        await asyncio.sleep(0)
+        return mappings
 
-    async def _second_try(self, current: Pass, names: list[str], bodies: dict[str, bytes]) -> None:
+    async def _second_try(
+        self, current: Pass, names: list[str], mappings: Mappings, field_counts: Mapping[str, int]
+    ) -> None:
         """Ask once more for what failed, in halves down to single names: one bad mapping must not take others with it."""
         waiting = [names] if names else []
         failures_in_a_row = 0
-        while waiting and failures_in_a_row < FAILURES_IN_A_ROW:
+        ends_at = self._clock() + FAILURES_IN_A_ROW * self._config.fetch_timeout
+        while waiting and failures_in_a_row < BAD_NAMES_IN_A_ROW and self._clock() < ends_at:
             batch = waiting.pop()
-            taken = Batches.of(batch).take(len(batch))
+            taken = Batches.of(batch, field_counts).take(len(batch))
             if len(taken) < len(batch):
                 waiting.append(batch[len(taken) :])
-            error = await self._read_batch(taken, bodies)
+            error = await self._read_batch(taken, mappings)
             if error is None:
                 failures_in_a_row = 0
                 for name in taken:
                     current.errors.pop(name, None)
-                current.read_total = len(bodies)
+                current.read_total = len(mappings.hashes)
             elif len(taken) > 1:
                 middle = len(taken) // 2
                 waiting += [taken[:middle], taken[middle:]]
@@ -128,11 +163,11 @@ class PassReader:
                 failures_in_a_row += 1
                 current.errors[taken[0]] = error
 
-    async def _read_batch(self, batch: list[str], bodies: dict[str, bytes]) -> str | None:
-        """Read one batch into `bodies`; returns what went wrong, if anything."""
+    async def _read_batch(self, batch: list[str], mappings: Mappings) -> str | None:
+        """Read one batch into `mappings`; returns what went wrong, if anything."""
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
-                bodies.update(await self._reader.mappings(batch))
+                mappings.add(await self._reader.mappings(batch))
         except TimeoutError:
             return f"no answer within {self._config.fetch_timeout:g} s"
         except ClusterUnavailable as error:

@@ -16,15 +16,15 @@ from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 
 
-class _Index(msgspec.Struct):
+class _Index(msgspec.Struct, gc=False):
     mappings: msgspec.Raw
 
 
-class _Uuid(msgspec.Struct, rename={"uuid": "index.uuid"}):
+class _Uuid(msgspec.Struct, rename={"uuid": "index.uuid"}, gc=False):
     uuid: str
 
 
-class _Settings(msgspec.Struct):
+class _Settings(msgspec.Struct, gc=False):
     settings: _Uuid
 
 
@@ -47,11 +47,11 @@ class _Cluster(msgspec.Struct):
     cluster_uuid: str
 
 
-class _Count(msgspec.Struct):
+class _Count(msgspec.Struct, gc=False):
     total_count: int
 
 
-class _IndexStats(msgspec.Struct):
+class _IndexStats(msgspec.Struct, gc=False):
     mappings: _Count
 
 
@@ -150,16 +150,22 @@ class ClusterReader:
                 indices = self._decode(_uuids, await self._get(self._listing_client, listing))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        # Of ten thousand indices, each of these steps takes some milliseconds: others get a turn between them.
+        await asyncio.sleep(0)
+        uuids = {name: index.settings.uuid for name, index in indices.items() if self._selection.covers(name)}
+        await asyncio.sleep(0)
         names: _Resolved = self._decode(_resolved, resolving.result())
         members = {alias.name: alias.indices for alias in names.aliases}
         members.update((stream.name, stream.backing_indices) for stream in names.data_streams)
         selected = {name: tuple(filter(self._selection.covers, indices)) for name, indices in members.items()}
+        await asyncio.sleep(0)
+        field_counts = self._field_counts(counting.result())
         return Listing(
             cluster_uuid=identifying.result(),
-            uuids={name: index.settings.uuid for name, index in indices.items() if self._selection.covers(name)},
+            uuids=uuids,
             aliases={name: indices for name, indices in selected.items() if indices},
             data_streams=frozenset(stream.name for stream in names.data_streams if selected[stream.name]),
-            field_counts=self._field_counts(counting.result()),
+            field_counts=field_counts,
         )
 
     async def _cluster_uuid(self, known: str | None) -> str:

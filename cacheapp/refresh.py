@@ -16,7 +16,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
 from cacheapp.pass_reader import PassReader
 from cacheapp.passes import Answer, Pass
-from cacheapp.snapshot import to_publish
+from cacheapp.snapshot import is_ahead, to_publish
 from cacheapp.stats import Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
@@ -200,12 +200,7 @@ class Refresher:
     def _apply(self, state: StoredState, asked_at: float) -> None:
         if self._is_of_our_cluster(state):
             self._cache.apply_published(state, asked_at)
-            known = self._cache.snapshot.indices
-            self.is_ahead = any(
-                stored.mapping_hash != known[name].mapping_hash
-                for name, stored in state.indices.items()
-                if name in known
-            )
+            self.is_ahead = is_ahead(self._cache.snapshot, state, asked_at)
             pass_at = asked_at - state.age_seconds
             self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)
 
@@ -224,6 +219,8 @@ class Refresher:
                 current.outcome = Outcome.UNCHANGED
             else:
                 await self._read_everything(current)
+                # Of ten thousand indices, applying takes tens of milliseconds, and so does publishing: a turn each.
+                await asyncio.sleep(0)
             if lease is None:
                 current.error = store_error
             else:
@@ -284,7 +281,8 @@ class Refresher:
         version = await self._version_now(current)
         requests_before = self._pass_reader.requests_total
         try:
-            reading = await self._pass_reader.everything(current)
+            cluster_uuid = None if version is None else version.era.cluster_uuid
+            reading = await self._pass_reader.everything(current, cluster_uuid)
         finally:
             current.requests_total += self._pass_reader.requests_total - requests_before
         self._pass_at = reading.listed_at
@@ -300,7 +298,8 @@ class Refresher:
             return None
         requests_before = self._metadata.requests_total
         try:
-            return await self._metadata.now(FIRST if self._version is None else self._version.number)
+            # It has moved on since, or this would not be asked.
+            return await self._metadata.now(FIRST if self._version is None else self._version.number + 1)
         except WatchRefused:
             return None
         finally:

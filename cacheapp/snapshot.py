@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import msgspec
+
 from esassistant.store import StoredIndex, StoredState
 
 
@@ -27,8 +29,7 @@ def mapping_hash(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(msgspec.Struct, frozen=True, gc=False):
     """`field_count` is what the cluster counts, None: not known. One index: its uuid (None: not known yet), the hash of
     its mapping, and the moment for which the cluster confirmed it.
 
@@ -60,15 +61,19 @@ class Snapshot:
     cluster_uuid: str | None = None
     # When the cluster last confirmed everything here at once: its metadata had not changed since the last full pass.
     confirmed_at: float = -math.inf
+    # When this process itself listed the cluster last, and which indices that showed: what came of older is gone.
+    listed_at: float = -math.inf
+    listed: frozenset[str] = frozenset()
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
         members = (name,) if name in self.indices else self.aliases.get(name)
-        if members is None or not all(map(self._is_whole, members)):
+        if members is None or not all(map(self.is_whole, members)):
             return None
         return members
 
-    def _is_whole(self, index: str) -> bool:
+    def is_whole(self, index: str) -> bool:
+        """Whether an index is known with its mapping."""
         entry = self.indices.get(index)
         return entry is not None and entry.mapping_hash in self.bodies
 
@@ -78,6 +83,10 @@ class Snapshot:
         return replace(
             self, bodies=MappingProxyType({known: body for known, body in self.bodies.items() if known not in gone})
         )
+
+    def is_gone(self, name: str, confirmed_at: float) -> bool:
+        """Whether an index that others confirmed at `confirmed_at` was not there any more when we looked later."""
+        return confirmed_at < self.listed_at and name not in self.listed
 
     def confirmed_of(self, name: str) -> float:
         """For which moment the cluster confirmed what `name`, which must be known, stands for."""
@@ -102,6 +111,8 @@ class Snapshot:
         removed_aliases: Iterable[str] = (),
         data_streams: frozenset[str] | None = None,
         cluster_uuid: str | None = None,
+        listed_at: float | None = None,
+        listed: frozenset[str] | None = None,
     ) -> "Snapshot":
         """A new snapshot with entries added or replaced and others gone; bodies that nothing refers to any more are
         dropped.
@@ -124,6 +135,8 @@ class Snapshot:
             self.data_streams if data_streams is None else data_streams,
             cluster_uuid or self.cluster_uuid,
             self.confirmed_at,
+            self.listed_at if listed_at is None else listed_at,
+            self.listed if listed is None else listed,
         )
 
 
@@ -141,10 +154,13 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
         known = snapshot.indices.get(name)
         if known is not None and known.confirmed_at >= confirmed_at:
             continue
+        if known is None and snapshot.is_gone(name, confirmed_at):
+            continue
         if stored.mapping_hash not in state.bodies and stored.mapping_hash not in snapshot.bodies:
             outdated.add(name)
         else:
             indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE, stored.field_count)
+    is_newer = published_at >= snapshot.listed_at
     return snapshot.changed(
         indices,
         state.bodies,
@@ -153,14 +169,29 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
             for name, known in snapshot.indices.items()
             if name in outdated or (name not in state.indices and known.confirmed_at < published_at)
         ],
-        aliases={alias: members for alias, members in state.aliases.items() if alias not in newer_aliases},
+        aliases={alias: members for alias, members in state.aliases.items() if is_newer and alias not in newer_aliases},
         aliases_at=published_at,
         removed_aliases=[
-            alias for alias in snapshot.aliases if alias not in state.aliases and alias not in newer_aliases
+            alias
+            for alias in snapshot.aliases
+            if is_newer and alias not in state.aliases and alias not in newer_aliases
         ],
-        data_streams=state.data_streams,
+        data_streams=state.data_streams if is_newer else None,
         cluster_uuid=state.cluster_uuid,
     )
+
+
+def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
+    """Whether a snapshot that has taken over `state` knows what that lacks: other mappings, new indices, deleted ones."""
+    for name, stored in state.indices.items():
+        known = snapshot.indices.get(name)
+        if known is None:
+            age = state.age_seconds if stored.age_seconds is None else stored.age_seconds
+            if snapshot.is_gone(name, now - age):
+                return True
+        elif known.mapping_hash != stored.mapping_hash:
+            return True
+    return any(name not in state.indices for name in snapshot.indices)
 
 
 def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: str) -> StoredState:
@@ -171,7 +202,8 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: 
             name: StoredIndex(
                 entry.uuid,
                 entry.mapping_hash,
-                None if max(entry.confirmed_at, snapshot.confirmed_at) >= pass_at else now - entry.confirmed_at,
+                # What was confirmed later says so, or those who know it from the pass itself would not take it over.
+                None if max(entry.confirmed_at, snapshot.confirmed_at) == pass_at else now - entry.confirmed_at,
                 entry.field_count,
             )
             for name, entry in snapshot.indices.items()

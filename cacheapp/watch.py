@@ -87,9 +87,7 @@ class Watch:
             finally:
                 following.cancel()
                 keeping.cancel()
-            if not following.done() or following.cancelled():
-                continue  # the lease is gone
-            error = following.exception()
+            error = _error_of(following) or _error_of(keeping)  # none: the lease is gone
             if isinstance(error, WatchRefused):
                 if self._state is not WatchState.REFUSED:
                     logger.warning("%s", error.detail)
@@ -173,3 +171,7 @@ class Watch:
         if self._lease is not None:
             with suppress(StoreUnavailable):
                 await self._store.release(self._lease)
+
+
+def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+    return task.exception() if task.done() and not task.cancelled() else None

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class StoredIndex:
+
+class StoredIndex(msgspec.Struct, frozen=True, gc=False):
     """One index: its uuid (None: not known), the hash of its mapping, and how long ago the cluster confirmed it.
 
     `age_seconds` None: when the state as a whole was confirmed. So a pass that found nothing new writes one row, not

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import PassReader
@@ -151,7 +153,9 @@ class MemoryStore:
         generation, at, state = self.published
         passed = self.clock() - at
         indices = {
-            name: stored if stored.age_seconds is None else replace(stored, age_seconds=stored.age_seconds + passed)
+            name: stored
+            if stored.age_seconds is None
+            else msgspec.structs.replace(stored, age_seconds=stored.age_seconds + passed)
             for name, stored in state.indices.items()
         }
         bodies = {known: body for known, body in state.bodies.items() if known not in known_hashes}
@@ -246,6 +250,9 @@ class InstantAsyncio:
     async def sleep(self, seconds: float) -> None:
         if seconds == self._endless_seconds:
             await asyncio.Event().wait()
+        if seconds == 0:  # a turn for others, no delay
+            await asyncio.sleep(0)
+            return
         self.delays.append(seconds)
         if len(self.delays) >= self._limit:
             self.enough.set()

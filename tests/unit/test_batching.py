@@ -84,7 +84,7 @@ def test_a_size_is_always_usable(initial: int, answers: list[tuple[bool, float, 
     size = BatchSize(initial, adaptive=True)
     for failed, seconds, body_bytes in answers:
         if failed:
-            size.failed()
+            size.failed(size.size)
         else:
             size.answered(size.size, seconds, body_bytes)
         assert 1 <= size.size <= MAX_BATCH_SIZE
@@ -97,7 +97,7 @@ def test_a_fixed_size_stays(initial: int, answers: list[tuple[bool, float, int]]
     before = size.size
     for failed, seconds, body_bytes in answers:
         if failed:
-            size.failed()
+            size.failed(size.size)
         else:
             size.answered(size.size, seconds, body_bytes)
     assert size.size == before

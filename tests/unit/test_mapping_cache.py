@@ -9,7 +9,7 @@ import pytest
 
 from cacheapp.errors import IllegalName, MappingNotFound
 from cacheapp.mapping_cache import Freshness, MappingCache, PassChanges
-from cacheapp.pass_reader import Reading
+from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import Listing
 from cacheapp.snapshot import Source, mapping_hash
 from esassistant.errors import ClusterUnavailable
@@ -56,7 +56,7 @@ def listing(uuids: dict[str, str], aliases: dict[str, tuple[str, ...]]) -> Listi
 def apply_pass(
     cache: MappingCache, bodies: dict[str, bytes], listing: Listing, *, failed: Iterable[str], listed_at: float
 ) -> PassChanges:
-    return cache.apply(Reading(listing, bodies, listed_at), failed)
+    return cache.apply(Reading(listing, Mappings.of(bodies), listed_at), failed)
 
 
 def counts(cache: MappingCache) -> tuple[int, int, int, int]:

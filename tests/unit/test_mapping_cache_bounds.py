@@ -7,7 +7,7 @@ import pytest
 import cacheapp.mapping_cache
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.pass_reader import Reading
+from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import Listing
 from cacheapp.snapshot import Source, mapping_hash
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
@@ -36,7 +36,7 @@ async def test_absent_names_are_remembered(reader: FakeReader, clock: FakeClock)
     with pytest.raises(MappingNotFound):
         await cache.get("found")
     listing = Listing("cluster", {"found": "u"}, {}, frozenset())
-    cache.apply(Reading(listing, {"found": A_MAPPING}, clock()), ())
+    cache.apply(Reading(listing, Mappings.of({"found": A_MAPPING}), clock()), ())
     assert (await cache.get("found")).source is Source.MEMORY
 
 
@@ -65,3 +65,25 @@ async def test_the_least_used_is_dropped(reader: FakeReader, clock: FakeClock) -
     assert set(cache.snapshot.indices) == {"a", "b", "c"}
     assert cache.peek("b") is None
     assert json.loads((await cache.get("b")).body) == {"b": {"mappings": json.loads(B_MAPPING)}}
+
+
+async def test_larger_than_all_that_may_be_kept(reader: FakeReader, clock: FakeClock) -> None:
+    """What doesn't fit is answered all the same, each time from the cluster."""
+    reader.indices = {"a": A_MAPPING}
+    cache = MappingCache(reader, cache_config(max_bytes=len(A_MAPPING) - 1), spawn, clock=clock)
+    for _ in range(2):
+        answer = await cache.get("a")
+        assert json.loads(answer.body) == {"a": {"mappings": json.loads(A_MAPPING)}}
+        assert answer.source is Source.ELASTICSEARCH
+    assert reader.asked == ["a", "a"]
+
+
+async def test_an_alias_of_nothing_is_absent(reader: FakeReader, clock: FakeClock) -> None:
+    """An alias none of whose indices may be shown is asked for once, as a name that doesn't exist."""
+    reader.cluster_aliases["empty"] = ()
+    cache = MappingCache(reader, cache_config(negative_ttl=5.0), spawn, clock=clock)
+    for _ in range(3):
+        clock.advance(1.0)  # past what the flight itself remembers
+        with pytest.raises(MappingNotFound):
+            await cache.get("empty")
+    assert reader.asked == ["empty"]

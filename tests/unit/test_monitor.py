@@ -144,7 +144,7 @@ async def test_rounds_start_by_the_clock(
     nothing.
     """
     service.seconds = 1.5
-    assert await delays(health, clock, 4, monkeypatch) == [0.0, 0.5, 2.5, 6.5]
+    assert await delays(health, clock, 3, monkeypatch) == [0.5, 2.5, 6.5]
 
 
 async def test_background_round_is_shared(

@@ -87,11 +87,11 @@ def test_publish_round_trip() -> None:
 
 
 def test_what_pass_confirmed_needs_no_age() -> None:
-    """Only an index that the pass did not confirm is published with an age of its own."""
+    """An index is published with an age of its own unless the pass confirmed it: older or newer."""
     state = to_publish(
         snapshot(a=entry(A, 100.0), b=entry(B, 110.0), c=entry(C, 99.0)), pass_at=100.0, now=130.0, cluster_urls="urls"
     )
-    assert {name: stored.age_seconds for name, stored in state.indices.items()} == {"a": None, "b": None, "c": 31.0}
+    assert {name: stored.age_seconds for name, stored in state.indices.items()} == {"a": None, "b": 20.0, "c": 31.0}
 
 
 def test_later_confirmation_stays() -> None:

@@ -1,0 +1,111 @@
+"""How long callbacks hold the loop while 10 000 indices are refreshed: `python -m bench.loop`.
+
+Measured is the processor time of the loop's thread in each callback, so that other processes on the machine don't
+count. It runs on asyncio's own loop, whose callbacks can be measured; uvloop's run the same Python code.
+"""
+
+import asyncio
+import gc
+import sys
+import time
+from asyncio import Handle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from bench.replay import replayed
+from bench.stack import open_stack
+
+GOAL_SECONDS = 0.050
+SHOWN = 10
+PASSES = 3
+
+
+@dataclass
+class Callbacks:
+    """Callbacks that were measured: seconds of processor time, and what ran."""
+
+    measured: list[tuple[float, str]] = field(default_factory=list)
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """For the length of a block, every callback of every loop of this process is measured."""
+        patched: Any = Handle
+        run: Callable[[Handle], None] = patched._run  # noqa: SLF001
+
+        def measured_run(handle: Handle) -> None:
+            what = _described(handle)
+            started = time.thread_time()
+            run(handle)
+            self.measured.append((time.thread_time() - started, what))
+
+        patched._run = measured_run  # noqa: SLF001
+        try:
+            yield
+        finally:
+            patched._run = run  # noqa: SLF001
+
+
+def _described(handle: Handle) -> str:
+    """What a callback is; of a task's step, the innermost place at which it goes on."""
+    callback: Any = cast("Any", handle)._callback  # noqa: SLF001
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        return " > ".join(_waiting(owner.get_coro()))
+    return str(getattr(callback, "__qualname__", callback))
+
+
+def _waiting(coroutine: Any) -> Iterator[str]:
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        yield f"{coroutine.__name__}:{frame.f_lineno}"
+        coroutine = coroutine.cr_await
+
+
+async def _run(url: str) -> int:
+    callbacks = Callbacks()
+    collections: list[float] = []
+    started = 0.0
+
+    def collected(phase: str, _: dict[str, int]) -> None:
+        nonlocal started
+        if phase == "start":
+            started = time.thread_time()
+        else:
+            collections.append(time.thread_time() - started)
+
+    gc.callbacks.append(collected)
+    for number in range(PASSES):
+        async with open_stack(url) as stack:
+            with callbacks.measuring():
+                # The first fills an empty cache; the second, which reads everything again, replaces what is known.
+                first = await stack.full_pass()
+                stack.refresher._version = None  # noqa: SLF001  (else it would find nothing changed)
+                second = await stack.full_pass()
+            print(f"pass {number + 1}:", *(_summary(report) for report in (first, second)), sep="  ", file=sys.stderr)
+    gc.callbacks.remove(collected)
+    callbacks.measured.sort(reverse=True)
+    longest = callbacks.measured[0][0]
+    print(f"{len(callbacks.measured)} callbacks in {2 * PASSES} full passes; longest, processor time:")
+    for seconds, what in callbacks.measured[:SHOWN]:
+        print(f"  {seconds * 1000:7.1f} ms  {what}")
+    print(f"longest garbage collection, part of a callback: {max(collections, default=0.0) * 1000:.1f} ms")
+    met = "met" if longest <= GOAL_SECONDS else "MISSED"
+    print(f"goal: no callback over {GOAL_SECONDS * 1000:.0f} ms: {met} ({longest * 1000:.1f} ms)")
+    return 0
+
+
+def _summary(report: Any) -> str:
+    return (
+        f"{report.outcome.value}, {report.read_total} of {report.indices_total} read "
+        f"in {report.duration_seconds:.2f} s by {report.requests_total} requests"
+    )
+
+
+def main() -> int:
+    with replayed() as url:
+        return asyncio.run(_run(url))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

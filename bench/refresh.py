@@ -1,0 +1,302 @@
+"""What keeping the mapping cache fresh costs, on a real node with 1 000 indices: `python -m bench.refresh [--rounds
+N]`.
+
+Rounds alternate: each does everything once, in another order than the one before, on the same node; a figure is the
+median of its rounds. One round before them is not counted: it warms the node and the connections. A goal that is missed
+is printed as missed; the exit code is 0 all the same.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import random
+import statistics
+import sys
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import uvloop
+from elasticsearch import AsyncElasticsearch
+
+from bench.cluster import CACHE, FAMILIES, mapping, names, rendered, running_node
+from bench.naive import NaiveCache
+from bench.replay import replayed
+from bench.stack import Stack, open_stack, watching
+from cacheapp.stats import Outcome, WatchState
+from esassistant.clock import monotonic, now_utc
+
+ROUNDS = 7
+CHANGES = 40
+CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table. `met` None: there is no goal."""
+
+    metric: str
+    value: float
+    unit: str
+    samples: int
+    goal: str = ""
+    met: bool | None = None
+
+
+def at_most(metric: str, value: float, unit: str, samples: int, goal: float) -> Figure:
+    return Figure(metric, value, unit, samples, f"≤ {goal:g}", value <= goal)
+
+
+def at_least(metric: str, value: float, unit: str, samples: int, goal: float) -> Figure:
+    return Figure(metric, value, unit, samples, f"≥ {goal:g}", value >= goal)
+
+
+class Bench:
+    """What is measured, one method per metric; each leaves the cluster as the next one needs it."""
+
+    def __init__(self, stack: Stack, arranging: AsyncElasticsearch, url: str) -> None:
+        self._stack = stack
+        self._arranging = arranging
+        self._url = url
+        self._changes_total = 0
+        self.seconds: dict[str, list[float]] = {}
+        self.requests: dict[str, list[float]] = {}
+
+    async def full_pass(self) -> None:
+        """Of a process that has read before, after a change of the cluster's metadata that changed no mapping."""
+        await self._tick()
+        report = await self._stack.full_pass()
+        assert report.outcome is Outcome.COMPLETED, report
+        self._note("full pass", report.duration_seconds, report.requests_total)
+
+    async def first_pass(self) -> None:
+        """Of a process that has just started: it finds the metadata version from nothing."""
+        async with open_stack(self._url) as fresh:
+            await fresh.client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
+            report = await fresh.full_pass()
+        assert report.outcome is Outcome.COMPLETED, report
+        self._note("first pass", report.duration_seconds, report.requests_total)
+
+    async def one_get(self) -> None:
+        """The server's own limit: every mapping in one answer, whose bytes are not looked at."""
+        started = monotonic()
+        await self._stack.client.perform_request(
+            "GET", "/_mapping?expand_wildcards=all", headers={"accept": "application/json"}
+        )
+        self._note("one GET", monotonic() - started, 1)
+
+    async def naive(self) -> None:
+        """As the reference asks: the requests of a batch at once."""
+        await self._naive("naive", at_once=True)
+
+    async def naive_one_by_one(self) -> None:
+        """The requests of a batch one after the other."""
+        await self._naive("naive, one by one", at_once=False)
+
+    async def _naive(self, metric: str, *, at_once: bool) -> None:
+        async with AsyncElasticsearch(self._url, http_compress=True) as client:
+            reference = NaiveCache(client, at_once=at_once)
+            await client.cluster.health()
+            started = monotonic()
+            await reference.refresh()
+            self._note(metric, monotonic() - started, reference.requests_total)
+        del reference
+        gc.collect()
+
+    async def unchanged(self) -> None:
+        await self._stack.full_pass()
+        report = await self._stack.full_pass()
+        assert report.outcome is Outcome.UNCHANGED, report
+        self._note("unchanged", report.duration_seconds, report.requests_total)
+
+    async def one_changed(self) -> None:
+        """A change pass after one index got a field, as the watch does it once it is awake."""
+        await self.change()
+        requests_before = self._stack.refresher._pass_reader.requests_total  # noqa: SLF001  (it isn't reported)
+        started = monotonic()
+        while not await self._stack.refresher.find_changes():
+            requests_before = self._stack.refresher._pass_reader.requests_total  # noqa: SLF001
+        self._note(
+            "one changed",
+            monotonic() - started,
+            self._stack.refresher._pass_reader.requests_total - requests_before,  # noqa: SLF001
+        )
+
+    async def change(self) -> tuple[str, bytes]:
+        """Gives one index a field; returns its name and what its mapping holds since."""
+        self._changes_total += 1
+        name = names(CHANGED_FAMILY)[self._changes_total % CHANGED_FAMILY.indices]
+        field = f"bench_{self._changes_total}"
+        await self._arranging.indices.put_mapping(index=name, properties={field: {"type": "keyword"}})
+        return name, b'"%b"' % field.encode()
+
+    async def latency(self) -> None:
+        """From the moment Elasticsearch acknowledged a change until the cache answers with it."""
+        name, expected = await self.change()
+        acknowledged = monotonic()
+        while (answer := self._stack.cache.peek(name)) is None or expected not in answer.body:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        self._note("latency", monotonic() - acknowledged, 0)
+        await asyncio.sleep(random.uniform(0.2, 0.8))
+
+    async def _tick(self) -> None:
+        self._changes_total += 1
+        await self._arranging.indices.put_alias(
+            index=names(CHANGED_FAMILY)[0], name=f"bench-alias-{self._changes_total}"
+        )
+
+    def _note(self, metric: str, seconds: float, requests: int) -> None:
+        self.seconds.setdefault(metric, []).append(seconds)
+        self.requests.setdefault(metric, []).append(requests)
+
+    def median(self, metric: str) -> float:
+        return statistics.median(self.seconds[metric])
+
+    def forget(self) -> None:
+        self.seconds.clear()
+        self.requests.clear()
+
+
+async def _timed(url: str, rounds: int) -> list[Figure]:
+    async with open_stack(url) as stack, AsyncElasticsearch(url) as arranging:
+        bench = Bench(stack, arranging, url)
+        await stack.full_pass()
+        measured: list[Callable[[], Awaitable[None]]] = [
+            bench.full_pass,
+            bench.one_get,
+            bench.naive,
+            bench.naive_one_by_one,
+            bench.first_pass,
+            bench.unchanged,
+            bench.one_changed,
+        ]
+        for number in range(rounds + 1):
+            print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+            for measure in measured:
+                await measure()
+            # No metric always comes after the same one.
+            random.shuffle(measured)
+            if number == 0:
+                bench.forget()
+        async with watching(stack, url) as watch:
+            while watch.stats().state is not WatchState.WATCHING:  # noqa: ASYNC110  (nothing signals it)
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(2)
+            for _ in range(CHANGES):
+                async with asyncio.timeout(30):
+                    await bench.latency()
+    return _timed_figures(bench, rounds)
+
+
+def _timed_figures(bench: Bench, rounds: int) -> list[Figure]:
+    full, one_get, naive, one_by_one = (
+        bench.median(metric) for metric in ("full pass", "one GET", "naive", "naive, one by one")
+    )
+    latencies = statistics.quantiles(bench.seconds["latency"], n=20, method="inclusive")
+    return [
+        Figure("full pass", full * 1000, "ms", rounds),
+        Figure("one GET /_mapping", one_get * 1000, "ms", rounds),
+        at_most("  full pass ÷ one GET", full / one_get, "x", rounds, 1.3),
+        Figure("naive pass", naive * 1000, "ms", rounds),
+        at_least("  naive ÷ full pass", naive / full, "x", rounds, 20),
+        Figure("naive pass, one by one", one_by_one * 1000, "ms", rounds),
+        at_least("  naive one by one ÷ full pass", one_by_one / full, "x", rounds, 20),
+        at_most("requests of a full pass, most", max(bench.requests["full pass"]), "", rounds, 25),
+        Figure("first pass of a process", bench.median("first pass") * 1000, "ms", rounds),
+        at_most("  its requests, most", max(bench.requests["first pass"]), "", rounds, 25),
+        Figure("nothing changed", bench.median("unchanged") * 1000, "ms", rounds),
+        at_most("  its requests, most", max(bench.requests["unchanged"]), "", rounds, 1),
+        Figure("one index changed", bench.median("one changed") * 1000, "ms", rounds),
+        at_most("  its requests, most", max(bench.requests["one changed"]), "", rounds, 5),
+        at_most("change to answer, p50", latencies[9] * 1000, "ms", CHANGES, 200),
+        at_most("change to answer, p95", latencies[18] * 1000, "ms", CHANGES, 200),
+    ]
+
+
+async def _replayed_pass(url: str, rounds: int) -> list[Figure]:
+    seconds, requests = [], []
+    for _ in range(rounds):
+        async with open_stack(url) as stack:
+            report = await stack.full_pass()
+            assert report.read_total == report.indices_total == 10 * sum(family.indices for family in FAMILIES)
+            seconds.append(report.duration_seconds)
+            requests.append(report.requests_total)
+    return [
+        Figure("full pass, 10 000 replayed", statistics.median(seconds) * 1000, "ms", rounds),
+        Figure("  its requests, most", max(requests), "", rounds),
+    ]
+
+
+async def _memory(url: str) -> list[Figure]:
+    """What is held after a pass over the real indices, as Python counts what it allocates."""
+    tracemalloc.start()
+    async with open_stack(url) as stack:
+        before = _held()
+        await stack.full_pass()
+        cache = _held() - before
+    async with AsyncElasticsearch(url, http_compress=True) as client:
+        await client.cluster.health()
+        reference = NaiveCache(client)
+        before = _held()
+        await reference.refresh()
+        dicts = _held() - before
+    distinct = [rendered(family, f"only_here_{name}") for family in FAMILIES for name in names(family)]
+    del reference
+    before = _held()
+    parsed = [json.loads(body) for body in distinct]
+    distinct_dicts = _held() - before
+    del parsed
+    tracemalloc.stop()
+    distinct_bytes = sum(map(sys.getsizeof, distinct))
+    return [
+        Figure("memory held by the cache", cache / 1e6, "MB", 1),
+        Figure("memory held as dicts", dicts / 1e6, "MB", 1),
+        at_least("  dicts ÷ cache, rolled-over", dicts / cache, "x", 1, 50),
+        Figure("  dicts ÷ bytes, all distinct", distinct_dicts / distinct_bytes, "x", 1),
+    ]
+
+
+def _held() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def _print(figures: list[Figure]) -> None:
+    print(f"\n{'metric':<32}{'value':>10} {'unit':<4}{'samples':>8}  {'goal':<7} met?")
+    for figure in figures:
+        met = {None: "", True: "yes", False: "NO"}[figure.met]
+        print(f"{figure.metric:<32}{figure.value:>10.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<7} {met}")
+
+
+def _write(figures: list[Figure], started_at: str, seconds: float) -> None:
+    results: dict[str, Any] = {
+        "started_at": started_at,
+        "seconds": round(seconds, 1),
+        "indices": sum(family.indices for family in FAMILIES),
+        "distinct_mappings": len(FAMILIES),
+        "mapping_bytes": sum(family.indices * len(json.dumps(mapping(family))) for family in FAMILIES),
+        "figures": [asdict(figure) for figure in figures],
+    }
+    (CACHE / "refresh.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.refresh", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
+    rounds = parser.parse_args().rounds
+    started_at, started = now_utc().isoformat(), time.monotonic()
+    with running_node() as node:
+        figures = uvloop.run(_timed(node.url, rounds))
+        figures += uvloop.run(_memory(node.url))
+    with replayed() as url:
+        figures += uvloop.run(_replayed_pass(url, rounds))
+    _print(figures)
+    _write(figures, started_at, time.monotonic() - started)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

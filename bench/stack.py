@@ -1,0 +1,129 @@
+"""The classes that the benches measure, put together as the apps do it, without Django's HTTP."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.conf import settings
+from elasticsearch import AsyncElasticsearch
+
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.metadata import MetadataClock
+from cacheapp.names import Selection
+from cacheapp.pass_reader import PassReader
+from cacheapp.reader import ClusterReader
+from cacheapp.refresh import Refresher
+from cacheapp.stats import RefreshReport
+from cacheapp.watch import Watch
+from esassistant.clock import monotonic
+from esassistant.config import Config
+from esassistant.elasticsearch.client import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS, new_client
+from esassistant.store import Lease, Loaded, StoredState
+
+_running: set[asyncio.Task[Any]] = set()
+
+
+class NoStore:
+    """`esassistant.store.Store` of a process that is alone: grants everything, keeps nothing."""
+
+    def __init__(self) -> None:
+        self._generation = 0
+
+    async def generation(self) -> int:
+        return self._generation
+
+    async def load(self, known_hashes: Collection[str]) -> Loaded | None:  # noqa: ARG002
+        return None
+
+    async def publish(self, state: StoredState, lease: Lease) -> int:  # noqa: ARG002
+        self._generation += 1
+        return self._generation
+
+    async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:  # noqa: ARG002
+        return Lease(name, 1, ttl_seconds)
+
+    async def release(self, lease: Lease) -> None:
+        pass
+
+    async def attempt(self, name: str, interval_seconds: float) -> float:  # noqa: ARG002
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One process' cache and refresher over a cluster, with the client that they share."""
+
+    client: AsyncElasticsearch
+    cache: MappingCache
+    refresher: Refresher
+
+    async def full_pass(self) -> RefreshReport:
+        """From asking to the end."""
+        answer = await self.refresher.ask("bench", limited=False)
+        assert answer.id is not None
+        return await self.refresher.wait(answer.id)
+
+
+def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+    """What the registry's `flight` does, without a registry."""
+    task = asyncio.create_task(function())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    return task
+
+
+def config_for(url: str) -> Config:
+    """The defaults of every setting, for the cluster at `url`."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    config: Config = settings.ESASSISTANT
+    return replace(config, elasticsearch=replace(config.elasticsearch, urls=(url,)))
+
+
+@asynccontextmanager
+async def open_stack(url: str) -> AsyncIterator[Stack]:
+    """A process that has not read anything yet."""
+    config = config_for(url)
+    async with new_client(
+        config.elasticsearch,
+        connections=CACHE_CONNECTIONS,
+        request_timeout=config.mapping_cache.fetch_timeout,
+        max_retries=0,
+        raw=True,
+    ) as client:
+        yield stack_over(client, config)
+
+
+def stack_over(client: AsyncElasticsearch, config: Config) -> Stack:
+    cache_config = config.mapping_cache
+    selection = Selection(cache_config.include, cache_config.exclude)
+    reader = ClusterReader(client, selection, indices_timeout=cache_config.indices_timeout)
+    cache = MappingCache(reader, cache_config, spawn)
+    refresher = Refresher(
+        cache,
+        PassReader(reader, cache_config, monotonic),
+        MetadataClock(client),
+        NoStore(),
+        cache_config,
+        spawn,
+        cluster_urls="bench",
+    )
+    return Stack(client, cache, refresher)
+
+
+@asynccontextmanager
+async def watching(stack: Stack, url: str) -> AsyncIterator[Watch]:
+    """The watch of that process, on a connection of its own."""
+    config = config_for(url)
+    async with new_client(
+        config.elasticsearch, connections=1, request_timeout=WATCH_TIMEOUT_SECONDS, max_retries=0, raw=True
+    ) as client:
+        watch = Watch(MetadataClock(client), stack.refresher, NoStore(), spawn)
+        task = spawn(watch.run)
+        try:
+            yield watch
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

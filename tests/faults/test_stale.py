@@ -1,0 +1,92 @@
+"""Cases 4 to 6: answers go on from memory while the cluster is slow, refuses or says nothing."""
+
+import asyncio
+import time
+
+import httpx
+from elasticsearch import Elasticsearch
+
+from dev.elasticsearch.node import Node
+from esassistant.registry import registry
+from tests.integration.conftest import OpenApp
+from tests.proxy import FaultProxy
+
+TTL_SECONDS = 1.5
+SLOW_SECONDS = 1.0
+
+
+async def timed_get(http: httpx.AsyncClient, path: str) -> tuple[httpx.Response, float]:
+    """An answer, and the seconds it took."""
+    started_at = time.monotonic()
+    return await http.get(path), time.monotonic() - started_at
+
+
+async def test_case_4_a_hot_key_expires_under_load(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """While one call reads the mapping anew, all requests get the stale one and none waits for that call."""
+    cluster.indices.create(index="hot", mappings={"properties": {"a": {"type": "date"}}})
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, cache={"ttl": TTL_SECONDS, "max_stale": 60.0}) as http:
+            cluster.indices.put_mapping(index="hot", properties={"b": {"type": "date"}})
+            await asyncio.sleep(TTL_SECONDS)
+            proxy.reset()
+            answers: list[tuple[httpx.Response, float]] = []
+            with proxy.fault(path="/hot/_mapping", delay_seconds=SLOW_SECONDS):
+                while not answers or answers[-1][0].headers["X-Cache-State"] == "stale":
+                    answers += await asyncio.gather(*(timed_get(http, "/api/mappings/hot") for _ in range(10)))
+            calls = proxy.count(path="/_mapping")
+    stale = [(answer, seconds) for answer, seconds in answers if answer.headers["X-Cache-State"] == "stale"]
+    assert {answer.status_code for answer, _ in answers} == {200}
+    assert len(stale) >= 10
+    assert all(int(answer.headers["Age"]) >= int(TTL_SECONDS) for answer, _ in stale)
+    assert max(seconds for _, seconds in answers) < SLOW_SECONDS / 2
+    assert calls == 1
+    assert set(answers[-1][0].json()["hot"]["mappings"]["properties"]) == {"a", "b"}
+
+
+async def test_case_5_the_cluster_refuses_and_the_cache_is_warm(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp
+) -> None:
+    """Every request is answered, with the age of what it gets, until the hard limit; then 503, and no sooner."""
+    limit = TTL_SECONDS + 1.5
+    cluster.indices.create(index="warm")
+    with FaultProxy(node.url) as proxy:
+        before = time.monotonic()
+        async with open_app(proxy.url, cache={"ttl": TTL_SECONDS, "max_stale": 1.5}, max_retries=0) as http:
+            warmed_up_at = time.monotonic()
+            proxy.refuse()
+            answers: list[tuple[float, httpx.Response]] = []
+            while time.monotonic() < warmed_up_at + limit:
+                answer = await http.get("/api/mappings/warm")
+                answers.append((time.monotonic(), answer))
+                await asyncio.sleep(0.01)
+            refused = await http.get("/api/mappings/warm")
+            proxy.accept()
+            await asyncio.sleep(1.0)
+            recovered = await http.get("/api/mappings/warm")
+    within = [answer for at, answer in answers if at < before + limit]
+    assert {answer.status_code for answer in within} == {200}
+    assert {answer.headers["X-Cache-State"] for answer in within} == {"fresh", "stale"}
+    ages = [int(answer.headers["Age"]) for answer in within]
+    assert ages == sorted(ages)
+    assert ages[-1] == int(limit) - 1
+    assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+    assert (recovered.status_code, recovered.headers["X-Cache-State"]) == (200, "fresh")
+
+
+async def test_case_6_a_miss_ends_within_its_deadline(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Of a cluster that says nothing, 20 callers learn within MAPPING_CACHE_FETCH_TIMEOUT, by one call; nothing stays."""
+    deadline = 1.0
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, cache={"fetch_timeout": deadline}) as http:
+            cluster.indices.create(index="cold")
+            await http.get("/api/indices")
+            proxy.reset()
+            with proxy.fault(path="/cold/_mapping", blackhole=True):
+                answers = await asyncio.gather(*(timed_get(http, "/api/mappings/cold") for _ in range(20)))
+                calls = proxy.count(path="/cold/_mapping")
+                in_flight = registry.read("mapping_cache").in_flight
+            in_use = registry.read("elasticsearch_cache").in_use
+    assert {answer.status_code for answer, _ in answers} == {503}
+    assert deadline <= max(seconds for _, seconds in answers) < 1.5 * deadline
+    assert calls == 1
+    assert (in_flight, in_use) == (0, 0)

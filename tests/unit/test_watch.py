@@ -1,0 +1,348 @@
+"""The watch: who watches, what a change starts, and what becomes of it when the cluster, the store or the lease goes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+
+from cacheapp import watch as module
+from cacheapp.errors import WatchRefused
+from cacheapp.metadata import Era, MetadataVersion, Seen
+from cacheapp.stats import WatchState
+from cacheapp.watch import LEASE, Watch
+from esassistant.clock import monotonic
+from esassistant.store import Lease
+from tests.unit.fakes import FakeClock, InstantAsyncio, MemoryStore, no_answer, settle, spawn
+
+QUICK = {
+    "LEASE_TTL_SECONDS": 0.06,
+    "LONG_POLL_SECONDS": 0.05,
+    "DEBOUNCE_SECONDS": 0.0,
+    "BEHIND_SECONDS": 0.0,
+    "SECOND_LOOK_SECONDS": 0.01,
+    "FIRST_RECONNECT_SECONDS": 0.01,
+    "WARM_UP_POLL_SECONDS": 0.005,
+}
+
+
+class FakeMetadata:
+    """A cluster's metadata version in memory: `change` sets it, and wakes who waits, as does `fail`."""
+
+    def __init__(self) -> None:
+        self.era = Era("cluster", 1)
+        self.version = 5
+        self.failure: Exception | None = None
+        self.requests_total = 0
+        self.anchored: list[int] = []
+        self._changed = asyncio.Condition()
+
+    async def change(self, version: int | None = None, era: Era | None = None) -> None:
+        async with self._changed:
+            self.version = self.version + 1 if version is None else version
+            self.era = era or self.era
+            self._changed.notify_all()
+
+    async def fail(self, failure: Exception | None) -> None:
+        async with self._changed:
+            self.failure = failure
+            self._changed.notify_all()
+
+    async def reached(self, number: int, *, within_seconds: float = 0.0) -> Seen | None:
+        self.requests_total += 1
+        async with self._changed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_seconds):
+                    await self._changed.wait_for(lambda: self.failure is not None or self.version >= number)
+        if self.failure is not None:
+            raise self.failure
+        return Seen(self.era, f"state-{self.version}") if self.version >= number else None
+
+    async def now(self, at_least: int = 1) -> MetadataVersion:
+        self.requests_total += 1
+        self.anchored.append(at_least)
+        if self.failure is not None:
+            raise self.failure
+        return MetadataVersion(self.era, self.version, f"state-{self.version}")
+
+
+class FakeRefresher:
+    """Counts what it is asked for; `findings` are what the next looks find, then nothing."""
+
+    def __init__(self) -> None:
+        self.is_warm = True
+        self.is_ahead = False
+        self.looks = 0
+        self.findings: list[int] = []
+        self.published: list[Lease] = []
+        self.failure: Exception | None = None
+
+    async def find_changes(self) -> int:
+        self.looks += 1
+        if self.failure is not None:
+            raise self.failure
+        return self.findings.pop(0) if self.findings else 0
+
+    async def publish(self, lease: Lease) -> bool:
+        self.published.append(lease)
+        self.is_ahead = False
+        return True
+
+
+class Watched:
+    """A watch that runs, and all that it works with."""
+
+    def __init__(self) -> None:
+        self.metadata = FakeMetadata()
+        self.refresher = FakeRefresher()
+        self.clock = FakeClock()
+        self.store = MemoryStore(self.clock)
+        self.watch = Watch(cast("Any", self.metadata), cast("Any", self.refresher), self.store, spawn, clock=monotonic)
+        self.running: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        self.running = asyncio.create_task(self.watch.run())
+        return self.running
+
+    async def quiet(self) -> None:
+        """Start, and wait until both looks of the start are over."""
+        self.start()
+        await until(lambda: self.refresher.looks >= 2)
+
+    @property
+    def state(self) -> WatchState:
+        return self.watch.stats().state
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(3):
+        while not condition():  # noqa: ASYNC110  (states are read, nothing is signalled)
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+    """Not yet started; ended afterwards."""
+    for name, seconds in QUICK.items():
+        monkeypatch.setattr(module, name, seconds)
+    made = Watched()
+    yield made
+    if made.running is not None:
+        made.running.cancel()
+        await asyncio.gather(made.running, return_exceptions=True)
+
+
+async def test_it_anchors_and_looks(watched: Watched) -> None:
+    """At first it finds the version and looks for what changed before, twice when there was nothing."""
+    await watched.quiet()
+    stats = watched.watch.stats()
+    assert (stats.state, stats.metadata_version, stats.changes_total) == (WatchState.WATCHING, 5, 0)
+    assert stats.last_change_at is None
+    await asyncio.sleep(0.03)
+    assert (watched.refresher.looks, watched.refresher.published) == (2, [])
+
+
+async def test_it_waits_for_the_first_pass(watched: Watched) -> None:
+    """Until the cache is warm it doesn't look: the first pass reads everything anyway."""
+    watched.refresher.is_warm = False
+    watched.start()
+    await until(lambda: watched.state is WatchState.WATCHING)
+    await asyncio.sleep(0.02)
+    assert watched.refresher.looks == 0
+    watched.refresher.is_warm = True
+    await until(lambda: watched.refresher.looks == 2)
+
+
+async def test_what_it_finds_is_published(watched: Watched) -> None:
+    """A change starts one look; what that finds is counted and published with the lease."""
+    await watched.quiet()
+    watched.refresher.findings = [3]
+    await watched.metadata.change()
+    await until(lambda: watched.refresher.published)
+    stats = watched.watch.stats()
+    assert (stats.wakes_total, stats.changes_total, stats.metadata_version) == (1, 3, 6)
+    assert stats.last_change_at is not None
+    assert (watched.refresher.looks, [lease.name for lease in watched.refresher.published]) == (3, [LEASE])
+
+
+async def test_a_second_look(watched: Watched) -> None:
+    """When a change shows in nothing yet it looks once more a moment later, and publishes what it finds then."""
+    await watched.quiet()
+    watched.refresher.findings = [0, 1]
+    await watched.metadata.change()
+    await until(lambda: watched.refresher.published)
+    assert (watched.refresher.looks, watched.watch.stats().changes_total) == (4, 1)
+
+
+async def test_several_changes_at_once(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When an answer comes at once, others had happened: it finds where the cluster stands, from where it was."""
+    monkeypatch.setattr(module, "BEHIND_SECONDS", 60.0)
+    await watched.quiet()
+    await watched.metadata.change(50)
+    await until(lambda: watched.watch.stats().metadata_version == 50)
+    assert watched.metadata.anchored == [1, 6]
+
+
+async def test_a_restarted_cluster(watched: Watched) -> None:
+    """After a quiet poll it notices another era by asking for the lowest version, and anchors from the start."""
+    await watched.quiet()
+    await watched.metadata.change(2, Era("cluster", 2))
+    await until(lambda: watched.watch.stats().metadata_version == 2)
+    assert watched.metadata.anchored == [1, 1]
+
+
+async def test_another_era_with_a_higher_version(watched: Watched) -> None:
+    """A wake from another era isn't followed step by step: its numbers are others."""
+    await watched.quiet()
+    await watched.metadata.change(9, Era("other", 1))
+    await until(lambda: watched.watch.stats().metadata_version == 9)
+    assert watched.metadata.anchored == [1, 1]
+
+
+async def test_standby_until_the_lease_runs_out(watched: Watched) -> None:
+    """While another process holds the lease it asks the cluster nothing; when that runs out it takes over."""
+    await watched.store.lease(LEASE, "other", 30.0)
+    watched.start()
+    await until(lambda: watched.state is WatchState.STANDBY)
+    await asyncio.sleep(0.03)
+    assert watched.metadata.requests_total == 0
+    watched.clock.advance(30.0)
+    await until(lambda: watched.state is WatchState.WATCHING)
+
+
+async def test_a_lost_lease_ends_following(watched: Watched) -> None:
+    """When another process has the lease it stops: changes start nothing any more."""
+    await watched.quiet()
+    watched.clock.advance(1.0)
+    await watched.store.lease(LEASE, "other", 30.0)
+    await until(lambda: watched.state is WatchState.STANDBY)
+    await settle()
+    asked = watched.metadata.requests_total
+    await watched.metadata.change()
+    await asyncio.sleep(0.03)
+    assert (watched.metadata.requests_total, watched.refresher.looks) == (asked, 2)
+
+
+async def test_it_keeps_the_lease(watched: Watched) -> None:
+    """While it watches nobody else gets the lease, as long as that would last without renewal."""
+    await watched.quiet()
+    for _ in range(4):
+        watched.clock.advance(0.03)
+        await asyncio.sleep(0.03)
+        assert not isinstance(await watched.store.lease(LEASE, "other", 30.0), Lease)
+
+
+async def test_what_was_overwritten_is_published_again(watched: Watched) -> None:
+    """When it knows newer mappings than what another process published, it gives them out with the next renewal."""
+    await watched.quiet()
+    watched.refresher.is_ahead = True
+    await until(lambda: watched.refresher.published)
+
+
+async def test_give_back(watched: Watched) -> None:
+    """At the end another process may watch at once; without a lease, or a store, there is nothing to give back."""
+    await watched.watch.give_back()
+    await watched.quiet()
+    assert watched.running is not None
+    watched.running.cancel()
+    await settle()
+    await watched.watch.give_back()
+    assert watched.store.is_free(LEASE)
+    watched.store.down = True
+    await watched.watch.give_back()
+
+
+async def test_without_a_store(watched: Watched) -> None:
+    """A store that is down doesn't end the watch: each process watches for itself, and publishes nothing."""
+    watched.store.down = True
+    watched.refresher.findings = [1]
+    watched.start()
+    await until(lambda: watched.refresher.looks)
+    await settle()
+    assert (watched.state, watched.watch.stats().changes_total) == (WatchState.WATCHING, 1)
+    assert watched.refresher.published == []
+
+
+async def test_it_reconnects(watched: Watched) -> None:
+    """After an outage it anchors anew, and so finds what changed meanwhile; the error is told until then."""
+    await watched.quiet()
+    await watched.metadata.fail(no_answer())
+    await until(lambda: watched.state is WatchState.RECONNECTING)
+    assert watched.watch.stats().last_error == "Elasticsearch could not be reached."
+    watched.metadata.version = 8
+    watched.refresher.findings = [1]
+    await watched.metadata.fail(None)
+    await until(lambda: watched.refresher.published)
+    stats = watched.watch.stats()
+    assert (stats.state, stats.metadata_version, stats.last_error) == (WatchState.WATCHING, 8, None)
+
+
+async def test_a_failed_look_is_an_outage(watched: Watched) -> None:
+    """When the change pass can't read the cluster the watch begins anew: what it was woken for isn't lost."""
+    await watched.quiet()
+    watched.refresher.failure = no_answer()
+    await watched.metadata.change()
+    await until(lambda: watched.state is WatchState.RECONNECTING)
+    watched.refresher.failure = None
+    watched.refresher.findings = [1]
+    await until(lambda: watched.refresher.published)
+
+
+async def test_reconnects_back_off(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outage after outage, the waits double up to five seconds; once it watched, they begin anew."""
+    monkeypatch.setattr(module, "LEASE_TTL_SECONDS", 35.0)
+    monkeypatch.setattr(module, "FIRST_RECONNECT_SECONDS", 0.5)
+    instant = InstantAsyncio(watched.clock, limit=6, endless_seconds=7.0)
+    monkeypatch.setattr(module, "asyncio", instant)
+    watched.metadata.failure = no_answer()
+    watched.start()
+    await asyncio.wait_for(instant.enough.wait(), 3)
+    assert instant.delays == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+async def test_refused_is_said_once(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cluster that doesn't let us is asked again every ten minutes, but only the first refusal is logged."""
+    monkeypatch.setattr(module, "LEASE_TTL_SECONDS", 35.0)
+    instant = InstantAsyncio(watched.clock, limit=3, endless_seconds=7.0)
+    monkeypatch.setattr(module, "asyncio", instant)
+    watched.metadata.failure = WatchRefused("not for you")
+    watched.start()
+    await asyncio.wait_for(instant.enough.wait(), 3)
+    assert instant.delays == [600.0, 600.0, 600.0]
+    assert (watched.state, watched.watch.stats().last_error) == (WatchState.REFUSED, "not for you")
+    assert caplog.text.count("not for you") == 1
+
+
+async def test_an_unexpected_error_is_raised(watched: Watched) -> None:
+    """An error that nobody foresaw ends the task, so that its supervisor logs it and starts it again."""
+    watched.refresher.failure = RuntimeError("unforeseen")
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        await asyncio.wait_for(watched.start(), 3)
+
+
+async def test_nothing_is_left_running(watched: Watched) -> None:
+    """Cancelled, it takes its follower and the renewal of its lease with it."""
+    before = asyncio.all_tasks()
+    await watched.quiet()
+    assert watched.running is not None
+    assert len(asyncio.all_tasks() - before) == 3
+    watched.running.cancel()
+    await settle()
+    assert asyncio.all_tasks() - before == set()
+
+
+async def test_an_unexpected_error_of_the_renewal_is_raised(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody foresaw, while the lease is kept and what is known is given out, ends the task too; it is
+    neither swallowed nor tried again without a pause.
+    """
+
+    async def publish(_: Lease) -> bool:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(watched.refresher, "publish", publish)
+    watched.refresher.is_ahead = True
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        await asyncio.wait_for(watched.start(), 3)
