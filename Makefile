@@ -4,10 +4,10 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format clean
+.PHONY: help run test test-compat lint format clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 run: ## serve on http://127.0.0.1:8000 with an embedded Elasticsearch and sample indices
 	@dev/setup.sh requirements.txt
@@ -17,6 +17,10 @@ test: ## run all tests, on an Elasticsearch of their own
 	@dev/setup.sh requirements-dev.txt
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/python -m dev.coverage_floor
+
+test-compat: ## run the contract tests for several Elasticsearch versions and clients, as far as Java allows
+	@dev/setup.sh requirements-dev.txt
+	@$(BIN)/python -m dev.compat $(ARGS)
 
 lint: ## check style, types and security
 	@dev/setup.sh requirements-dev.txt

@@ -18,9 +18,12 @@ from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.stats import RefreshReport
 from cacheapp.watch import Watch
+from esassistant.apps import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS
 from esassistant.clock import monotonic
 from esassistant.config import Config
-from esassistant.elasticsearch.client import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS, new_client
+from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
+from esassistant.elasticsearch.client import new_client
+from esassistant.elasticsearch.pools import PoolLimits, one_pool
 from esassistant.store import Lease, Loaded, StoredState
 
 _running: set[asyncio.Task[Any]] = set()
@@ -88,7 +91,7 @@ async def open_stack(url: str) -> AsyncIterator[Stack]:
     config = config_for(url)
     async with new_client(
         config.elasticsearch,
-        connections=CACHE_CONNECTIONS,
+        one_pool("cache", PoolLimits(CACHE_CONNECTIONS), Breaker("cache", BreakerPolicy())),
         request_timeout=config.mapping_cache.fetch_timeout,
         max_retries=0,
         raw=True,
@@ -118,7 +121,11 @@ async def watching(stack: Stack, url: str) -> AsyncIterator[Watch]:
     """The watch of that process, on a connection of its own."""
     config = config_for(url)
     async with new_client(
-        config.elasticsearch, connections=1, request_timeout=WATCH_TIMEOUT_SECONDS, max_retries=0, raw=True
+        config.elasticsearch,
+        one_pool("watch", PoolLimits(1), Breaker("watch", NEVER_TRIPS)),
+        request_timeout=WATCH_TIMEOUT_SECONDS,
+        max_retries=0,
+        raw=True,
     ) as client:
         watch = Watch(MetadataClock(client), stack.refresher, NoStore(), spawn)
         task = spawn(watch.run)

@@ -4,10 +4,12 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 from django.conf import settings
 
+from cacheapp.database_thread import open_database_thread
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.metadata import MetadataClock
@@ -15,10 +17,15 @@ from cacheapp.names import Selection
 from cacheapp.pass_reader import PassReader
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
+from cacheapp.search import Searches
 from cacheapp.watch import Watch
 from esassistant.clock import monotonic
+from esassistant.instance import instance_name
 from esassistant.registry import Health, PingResult, Registry, registry
 from esassistant.store import Store
+
+if TYPE_CHECKING:
+    from cacheapp.history import History
 
 
 class CacheConfig(AppConfig):
@@ -31,7 +38,7 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `refresher` (full passes) and `refresh_schedule`.
+    `search`, `refresher` (full passes) and `refresh_schedule`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -39,9 +46,14 @@ def declare(registry: Registry) -> None:
     registry.register(
         "mapping_cache", _mapping_cache, needs=("elasticsearch_cache",), ping=_ping_cache, stats=MappingCache.stats
     )
+    registry.register("search", _search, needs=("elasticsearch", "mapping_cache"))
     registry.register("mapping_views", _mapping_views, needs=("mapping_cache",))
+    registry.register("history", _history, stats=lambda history: history.stats())
     registry.register(
-        "refresher", _refresher, needs=("elasticsearch_cache", "mapping_cache", "store"), stats=Refresher.stats
+        "refresher",
+        _refresher,
+        needs=("elasticsearch_cache", "mapping_cache", "store", "history"),
+        stats=Refresher.stats,
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=("refresher",))
     registry.register("watch", _watch, needs=("elasticsearch_watch", "refresher", "store"), stats=Watch.stats)
@@ -62,15 +74,36 @@ async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     yield MappingCache(_reader(registry), config, partial(registry.flight, name="read", owner="mapping_cache"))
 
 
-def _reader(registry: Registry) -> ClusterReader:
+def _selection() -> Selection:
     config = settings.ESASSISTANT.mapping_cache
-    selection = Selection(config.include, config.exclude)
-    return ClusterReader(registry.get("elasticsearch_cache"), selection, indices_timeout=config.indices_timeout)
+    return Selection(config.include, config.exclude)
+
+
+def _reader(registry: Registry) -> ClusterReader:
+    timeout = settings.ESASSISTANT.mapping_cache.indices_timeout
+    return ClusterReader(registry.get("elasticsearch_cache"), _selection(), indices_timeout=timeout)
+
+
+@asynccontextmanager
+async def _search(registry: Registry) -> AsyncIterator[Searches]:
+    timeout = settings.ESASSISTANT.elasticsearch.request_timeout
+    yield Searches(registry.get("elasticsearch"), registry.get("mapping_cache"), _selection(), timeout)
 
 
 @asynccontextmanager
 async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
     yield MappingViews(registry.get("mapping_cache"), partial(registry.flight, name="derive", owner="mapping_views"))
+
+
+@asynccontextmanager
+async def _history(registry: Registry) -> AsyncIterator["History"]:
+    from cacheapp.history import History  # here, as above
+
+    async with open_database_thread("history") as thread:
+        history = History(thread, instance_name())
+        registry.spawn(history.keep_writing, name="write-history", owner="history")
+        yield history
+        await history.write_rest()
 
 
 @asynccontextmanager
@@ -87,6 +120,7 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
         config,
         flight,
         cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
+        history=registry.get("history"),
     )
 
 

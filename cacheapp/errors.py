@@ -16,6 +16,12 @@ class MappingNotFound(EsassistantError):
     title = "No such index"
 
 
+class BadSearch(BadRequest):
+    """The search is not one that may be made here, or Elasticsearch refused it; the detail says why."""
+
+    title = "Bad search"
+
+
 class WatchRefused(EsassistantError):
     """The cluster doesn't let us wait for changes of its metadata; full passes alone find them."""
 

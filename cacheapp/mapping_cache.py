@@ -111,7 +111,7 @@ class MappingCache:
         Raises `IllegalName`, `MappingNotFound`, or `ClusterUnavailable` when nothing is known that is young enough to
         answer.
         """
-        self._check_name(name)
+        self.check_name(name)
         if (answer := self.peek(name)) is not None:
             self._hits_total += 1
             if answer.freshness is Freshness.STALE:
@@ -144,7 +144,7 @@ class MappingCache:
 
     async def reread(self, name: str) -> MappingAnswer:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
-        self._check_name(name)
+        self.check_name(name)
         return await self._flights.do(name, lambda: self._read(name))
 
     def apply_published(self, state: StoredState, asked_at: float) -> None:
@@ -222,7 +222,8 @@ class MappingCache:
             evictions_total=self._evictions_total,
         )
 
-    def _check_name(self, name: str) -> None:
+    def check_name(self, name: str) -> None:
+        """Raises `IllegalName` for what can't be the name of an index, alias or data stream."""
         # An alias may have upper case, which no index has: such a name is legal once the cluster has said so.
         if name not in self.snapshot.aliases:
             check_name(name)

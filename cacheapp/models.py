@@ -1,4 +1,4 @@
-"""The database store's tables. Written by stores/database.py alone."""
+"""The tables of the database store, written by stores/database.py alone, and those of the history, by history.py."""
 
 from django.db import models
 
@@ -69,3 +69,51 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PassRecord(models.Model):
+    """One full pass that ended, as its report said."""
+
+    refresh_id = models.CharField(max_length=32)
+    started_at = models.DateTimeField(db_index=True)
+    trigger = models.CharField(max_length=32)
+    outcome = models.CharField(max_length=16)
+    duration_seconds = models.FloatField()
+    indices_total = models.IntegerField(null=True)
+    read_total = models.IntegerField()
+    changed_total = models.IntegerField()
+    removed_total = models.IntegerField()
+    failed_total = models.IntegerField()
+    requests_total = models.IntegerField()
+    error = models.CharField(max_length=500)
+    instance = models.CharField(max_length=200)
+
+    class Meta:
+        verbose_name = "pass"
+        verbose_name_plural = "passes"
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
+
+
+class MappingChange(models.Model):
+    """What happened to one index, and when this was seen. The lists have the first hundred names, the totals all."""
+
+    index = models.CharField(max_length=255, db_index=True)
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=16)
+    added = models.JSONField()
+    removed = models.JSONField()
+    retyped = models.JSONField()
+    altered = models.JSONField()
+    added_total = models.IntegerField()
+    removed_total = models.IntegerField()
+    retyped_total = models.IntegerField()
+    altered_total = models.IntegerField()
+    instance = models.CharField(max_length=200)
+
+    class Meta:
+        verbose_name = "mapping change"
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.index} {self.kind}"

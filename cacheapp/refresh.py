@@ -6,10 +6,9 @@ schedule, the warm-up and the takeover of what others published are background t
 
 import asyncio
 import logging
-import os
 import secrets
-import socket
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from cacheapp.errors import RefreshNotFound, WatchRefused
 from cacheapp.mapping_cache import MappingCache
@@ -21,8 +20,12 @@ from cacheapp.stats import Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
+from esassistant.instance import instance_name
 from esassistant.single_flight import Spawn
 from esassistant.store import Lease, Store, StoredState
+
+if TYPE_CHECKING:
+    from cacheapp.history import History  # has models, which Django loads after what imports this
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Refresher:
         flight: Spawn,
         *,
         cluster_urls: str,
+        history: "History | None" = None,
         clock: Clock = monotonic,
     ) -> None:
         """`cluster_urls` is a hash of the URLs of the cluster: what tells clusters apart while none can be reached.
@@ -64,8 +68,9 @@ class Refresher:
         self._config = config
         self._flight = flight
         self._cluster_urls = cluster_urls
+        self._history = history
         self._clock = clock
-        self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._holder = f"{instance_name()}:{secrets.token_hex(4)}"
         self._asking = asyncio.Lock()
         self._running: tuple[Pass, asyncio.Task[None]] | None = None
         self._passes: OrderedDict[str, Pass] = OrderedDict()
@@ -200,6 +205,8 @@ class Refresher:
     def _apply(self, state: StoredState, asked_at: float) -> None:
         if self._is_of_our_cluster(state):
             self._cache.apply_published(state, asked_at)
+            if self._history is not None:
+                self._history.note_published(self._cache.snapshot)
             self.is_ahead = is_ahead(self._cache.snapshot, state, asked_at)
             pass_at = asked_at - state.age_seconds
             self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)
@@ -256,6 +263,8 @@ class Refresher:
                 len(current.errors),
                 f" ({current.error})" if current.error else "",
             )
+            if self._history is not None:
+                self._history.note_pass(current.report())
             if lease is not None:
                 await self._give_back(lease)
 
@@ -287,6 +296,8 @@ class Refresher:
             current.requests_total += self._pass_reader.requests_total - requests_before
         self._pass_at = reading.listed_at
         changes = self._cache.apply(reading, current.errors)
+        if self._history is not None:
+            self._history.note_snapshot(self._cache.snapshot)
         current.changed_total = changes.changed_total
         current.removed_total = changes.removed_total
         current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
@@ -318,6 +329,8 @@ class Refresher:
         current = Pass("changes", "watch", self._clock, now_utc(), self._clock())
         reading = await self._pass_reader.changes(current, self._cache.snapshot)
         changes = self._cache.apply(reading, current.errors)
+        if self._history is not None:
+            self._history.note_snapshot(self._cache.snapshot)
         if current.errors:
             self._version = None
         return changes.changed_total + changes.removed_total

@@ -9,8 +9,10 @@ urlpatterns = [
     path("api/cache/refresh", views.refresh, name="cache-refresh"),
     path("api/cache/refresh/<str:refresh_id>", views.refresh_report, name="cache-refresh-report"),
     path("api/indices", views.indices, name="indices"),
+    path("api/indices/<path:name>/search", views.search, name="search"),
     path("api/mappings/<str:name>/schema", views.schema, name="mapping-schema"),
     path("api/mappings/<str:name>/fields", views.fields, name="mapping-fields"),
+    path("api/mappings/<str:name>/history", views.history, name="mapping-history"),
     # `path`, not `str`: a name with a slash in it is an illegal name, not an unknown address.
     path("api/mappings/<path:name>", views.mapping, name="mapping"),
     path("api/mappings/", views.mapping, {"name": ""}),

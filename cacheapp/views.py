@@ -2,6 +2,7 @@
 
 import math
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -10,6 +11,7 @@ from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT
 from cacheapp.mapping_cache import MappingAnswer, MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.refresh import Refresher
+from cacheapp.search import Searches, parse_search
 from cacheapp.stats import CacheReport, Outcome, RefreshReport, RefreshStats
 from esassistant.api import api_view, json_response
 from esassistant.auth import may_see_details, require_change, require_details
@@ -38,6 +40,15 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     return _answer_response(request, await cache.get(name))
 
 
+@api_view("POST")
+async def search(request: HttpRequest, name: str) -> HttpResponse:
+    """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
+    await require_change(request)
+    body = parse_search(request.body, scripts=settings.ESASSISTANT.search_scripts)
+    searches: Searches = registry.get("search")
+    return json_response(await searches.search(name, body))
+
+
 @api_view("GET")
 async def schema(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
@@ -52,6 +63,16 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
     await require_details(request)
     views: MappingViews = registry.get("mapping_views")
     return _answer_response(request, await views.fields(name, request.GET.get("q", "")))
+
+
+@api_view("GET")
+async def history(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first."""
+    await require_details(request)
+    cache: MappingCache = registry.get("mapping_cache")
+    cache.check_name(name)
+    changes = await registry.get("history").of(cache.snapshot.resolve(name) or (name,))
+    return json_response({"changes": changes})
 
 
 @api_view("GET")

@@ -7,15 +7,14 @@ from django.apps import AppConfig
 from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
-from esassistant.elasticsearch.client import (
-    CACHE_CONNECTIONS,
-    HEALTH_CONNECTIONS,
-    WATCH_TIMEOUT_SECONDS,
-    new_client,
-    ping_cluster,
-    report,
-)
+from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
+from esassistant.elasticsearch.client import new_client, ping_cluster, report
+from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.registry import PingResult, Registry, registry
+
+CACHE_CONNECTIONS = 8
+HEALTH_CONNECTIONS = 2
+WATCH_TIMEOUT_SECONDS = 35.0
 
 
 class EsassistantConfig(AppConfig):
@@ -45,50 +44,55 @@ def declare(registry: Registry) -> None:
 
 
 @asynccontextmanager
-async def _public_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
+async def _public_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT.elasticsearch
-    async with new_client(
-        config,
-        connections=config.pool_maxsize,
-        request_timeout=config.request_timeout,
-        max_retries=config.max_retries,
-    ) as client:
+    pools = pools_of(
+        config.pools,
+        lambda rule: PoolLimits(rule.maxsize, config.pool_block, config.pool_overflow, config.connect_timeout),
+        lambda _: registry.announce("elasticsearch"),
+    )
+    client = new_client(config, pools, request_timeout=config.request_timeout, max_retries=config.max_retries)
+    async with client:
         yield client
 
 
 @asynccontextmanager
-async def _cache_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
+async def _cache_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT
-    async with new_client(
+    breaker = Breaker("cache", BreakerPolicy(), on_transition=lambda _: registry.announce("elasticsearch_cache"))
+    client = new_client(
         config.elasticsearch,
-        connections=CACHE_CONNECTIONS,
+        one_pool("cache", PoolLimits(CACHE_CONNECTIONS), breaker),
         request_timeout=config.mapping_cache.fetch_timeout,
         max_retries=config.elasticsearch.max_retries,
         raw=True,
-    ) as client:
+    )
+    async with client:
         yield client
 
 
 @asynccontextmanager
 async def _watch_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
     # Its calls wait for changes: longer than any other call may take, on a connection that serves nothing else.
-    async with new_client(
+    client = new_client(
         settings.ESASSISTANT.elasticsearch,
-        connections=1,
+        one_pool("watch", PoolLimits(1), Breaker("watch", NEVER_TRIPS)),
         request_timeout=WATCH_TIMEOUT_SECONDS,
         max_retries=0,
         raw=True,
-    ) as client:
+    )
+    async with client:
         yield client
 
 
 @asynccontextmanager
 async def _health_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT
-    async with new_client(
+    client = new_client(
         config.elasticsearch,
-        connections=HEALTH_CONNECTIONS,
+        one_pool("health", PoolLimits(HEALTH_CONNECTIONS), Breaker("health", NEVER_TRIPS)),
         request_timeout=config.health.timeout,
         max_retries=0,
-    ) as client:
+    )
+    async with client:
         yield client

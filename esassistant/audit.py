@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from esassistant.config import NO_PROFILE, Config, Origin, Setting
+from esassistant.elasticsearch.routing import DEFAULT_POOL
 
 LONGEST_DRAIN_SECONDS = 60.0
 
@@ -180,7 +181,12 @@ def _connect_timeout_never_runs_out(facts: Facts) -> str | None:
         config.mapping_cache.indices_timeout,
         config.health.timeout,
     )
-    if not facts.given("ELASTICSEARCH_CONNECT_TIMEOUT") or config.elasticsearch.connect_timeout < longest_call:
+    is_wait = config.elasticsearch.pool_block  # for a free connection, too
+    if (
+        not facts.given("ELASTICSEARCH_CONNECT_TIMEOUT")
+        or is_wait
+        or config.elasticsearch.connect_timeout < longest_call
+    ):
         return None
     return f"ELASTICSEARCH_CONNECT_TIMEOUT has no effect: every call ends within {longest_call:g} s as a whole."
 
@@ -299,6 +305,31 @@ def _hsts_without_https(facts: Facts) -> str | None:
     if not facts.given("ESASSISTANT_HSTS_SECONDS") or facts.settings["ESASSISTANT_HTTPS"].value:
         return None
     return "ESASSISTANT_HSTS_SECONDS has no effect: the header is sent only with ESASSISTANT_HTTPS=true."
+
+
+@_rule(
+    "W015",
+    "ELASTICSEARCH_POOL_OVERFLOW",
+    "ELASTICSEARCH_POOL_BLOCK",
+    hint="Remove ELASTICSEARCH_POOL_OVERFLOW, or set ELASTICSEARCH_POOL_BLOCK=false.",
+)
+def _overflow_of_a_blocking_pool(facts: Facts) -> str | None:
+    if not facts.given("ELASTICSEARCH_POOL_OVERFLOW") or not facts.config.elasticsearch.pool_block:
+        return None
+    return "ELASTICSEARCH_POOL_OVERFLOW has no effect: with ELASTICSEARCH_POOL_BLOCK=true calls wait for a connection."
+
+
+@_rule(
+    "W016",
+    "ELASTICSEARCH_POOL_MAXSIZE",
+    "ELASTICSEARCH_POOLS",
+    hint="Remove ELASTICSEARCH_POOL_MAXSIZE, or the pool default from ELASTICSEARCH_POOLS.",
+)
+def _size_of_no_pool(facts: Facts) -> str | None:
+    given = any(rule.name == DEFAULT_POOL for rule in facts.settings["ELASTICSEARCH_POOLS"].value)
+    if not facts.given("ELASTICSEARCH_POOL_MAXSIZE") or not given:
+        return None
+    return "ELASTICSEARCH_POOL_MAXSIZE has no effect: ELASTICSEARCH_POOLS gives the pool default a size of its own."
 
 
 def _uses_tls(facts: Facts) -> bool:

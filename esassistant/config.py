@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from esassistant.elasticsearch.routing import PoolRule
+
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 
@@ -58,7 +60,8 @@ class ElasticsearchConfig:
     """How Elasticsearch is reached. `urls` carry no credentials: those given inside a URL are moved to `username` and
     `password`.
 
-    Times in seconds; `pool_maxsize` in connections per node.
+    Times in seconds, pool sizes in connections. `pools` are the rules of `ELASTICSEARCH_POOLS`, and one for what those
+    don't match. `pool_block`: a call that finds its pool full waits; else it gets one of `pool_overflow` connections.
     """
 
     urls: tuple[str, ...]
@@ -67,7 +70,9 @@ class ElasticsearchConfig:
     password: str = field(repr=False)
     ca_certs: str
     verify_certs: bool
-    pool_maxsize: int
+    pool_block: bool
+    pool_overflow: int
+    pools: tuple[PoolRule, ...]
     request_timeout: float
     connect_timeout: float
     max_retries: int
@@ -118,6 +123,7 @@ class Config:
     details: Details
     cors_origins: tuple[str, ...]
     drain_seconds: float
+    search_scripts: bool
 
 
 class BadSettings(ValueError):

@@ -11,7 +11,9 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from elastic_transport import TransportError
 
+from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import EsassistantError, MethodNotAllowed
 
 CONTENT_TYPE = "application/problem+json"
@@ -127,6 +129,14 @@ class ProblemMiddleware:
         if self._is_async:
             return self._acall(request)
         return _as_problem(request, self._get_response(request))
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """What a view of anybody's lets pass: our own errors, and Elasticsearch's when it can't be asked."""
+        if isinstance(exception, TransportError) and not isinstance(exception, EsassistantError):
+            exception = unavailable(exception)
+        if not isinstance(exception, EsassistantError):
+            return None
+        return already_logged(problem_of(request, exception))
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         return _as_problem(request, await self._get_response(request))

@@ -81,6 +81,7 @@ class _Opened:
     pid: int
     tasks: Tasks = field(default_factory=Tasks)
     values: dict[str, Any] = field(default_factory=dict)
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
 
 
 class OpenFailed(EsassistantError):
@@ -274,6 +275,17 @@ class Registry:
     def flight(self, function: Callable[[], Coroutine[Any, Any, T]], *, name: str, owner: str) -> asyncio.Task[T]:
         """Start a one-time task that ends when resource `owner` closes at the latest. See `Tasks.flight`."""
         return self._live_here(owner).tasks.flight(function, name=name, owner=owner)
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Have `listener` called, with the resource's name, whenever a resource announces that its health may have
+        changed; as long as the registry is open. It must neither wait nor raise.
+        """
+        self._live().listeners.append(listener)
+
+    def announce(self, name: str) -> None:
+        """Say that the health of resource `name` may have changed: what listens need not wait for its next turn."""
+        for listener in self._live().listeners:
+            listener(name)
 
     def start_draining(self) -> None:
         """Say that this process is about to end: `/readyz` turns 503, everything else goes on."""

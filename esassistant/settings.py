@@ -29,6 +29,7 @@ from esassistant.config import (
     bad_lines,
     parse_node_urls,
 )
+from esassistant.elasticsearch.routing import LARGEST_POOL, parse_pools, with_default_pool
 from esassistant.masking import remember_secrets, secrets_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -124,6 +125,8 @@ elif _ca_certs and Path(_ca_certs).is_file():
     except (ssl.SSLError, OSError):
         read.refuse("ELASTICSEARCH_CA_CERTS", "names a file that has no certificates in PEM form")
 
+_pool_maxsize = read.integer("ELASTICSEARCH_POOL_MAXSIZE", 50, minimum=1, maximum=LARGEST_POOL)
+
 DATABASES = {
     "default": read.parsed("DATABASE_URL", f"sqlite:///{BASE_DIR / 'esassistant.sqlite3'}", _database, secret=True)
     | {"CONN_MAX_AGE": 0}
@@ -137,7 +140,9 @@ ESASSISTANT = Config(
         password=_password or _nodes.password,
         ca_certs=_ca_certs,
         verify_certs=read.boolean("ELASTICSEARCH_VERIFY_CERTS", default=True),
-        pool_maxsize=read.integer("ELASTICSEARCH_POOL_MAXSIZE", 50, minimum=1, maximum=10_000),
+        pool_block=read.boolean("ELASTICSEARCH_POOL_BLOCK", default=False),
+        pool_overflow=read.integer("ELASTICSEARCH_POOL_OVERFLOW", 50, minimum=0, maximum=LARGEST_POOL),
+        pools=with_default_pool(read.parsed("ELASTICSEARCH_POOLS", "", parse_pools), _pool_maxsize),
         request_timeout=read.seconds("ELASTICSEARCH_REQUEST_TIMEOUT", 30, minimum=0.1, maximum=3600),
         connect_timeout=read.seconds("ELASTICSEARCH_CONNECT_TIMEOUT", 10, minimum=0.1, maximum=3600),
         max_retries=read.integer("ELASTICSEARCH_MAX_RETRIES", 3, minimum=0, maximum=20),
@@ -164,6 +169,7 @@ ESASSISTANT = Config(
     api_tokens=read.words("ESASSISTANT_API_TOKENS", secret=True),
     details=read.choice("ESASSISTANT_DETAILS", Details.ALWAYS if DEBUG else Details.AUTHORIZED),
     cors_origins=read.words("ESASSISTANT_CORS_ORIGINS"),
+    search_scripts=read.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
     drain_seconds=read.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
 )
 if ESASSISTANT.health.timeout > ESASSISTANT.health.ttl:

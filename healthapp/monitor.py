@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,10 +38,11 @@ class HealthMonitor:
         self._clock = clock
         self._report: HealthReport | None = None
         self._round = asyncio.Lock()
+        self._asked = asyncio.Event()
 
     async def keep_checking(self) -> None:
-        """Background task: a round of checks per TTL, from start to start; more often for a while after a change of
-        status.
+        """Background task: a round of checks per TTL, from start to start; at once when somebody asked for it, and more
+        often for a while after a change of status.
 
         What has just changed often changes again: a start that warms up, an outage that ends.
         """
@@ -48,11 +50,18 @@ class HealthMonitor:
         status: Health | None = None
         while True:
             started_at = self._clock()
+            self._asked.clear()
             async with self._round:
                 report = await self._check()
             interval = min(self._ttl, FIRST_RECHECK_SECONDS if report.status is not status else 2 * interval)
             status = report.status
-            await asyncio.sleep(max(0.0, started_at + interval - self._clock()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, started_at + interval - self._clock())):
+                    await self._asked.wait()
+
+    def check_soon(self) -> None:
+        """Have the next round of checks begin as soon as the present one has ended: something may have changed."""
+        self._asked.set()
 
     async def report(self) -> HealthReport:
         """The present report; waits only when there is none that is young enough."""

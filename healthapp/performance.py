@@ -8,8 +8,7 @@ from esassistant.registry import Registry
 from esassistant.tasks import TaskReport
 from healthapp.recommendations import ENOUGH_REQUESTS, Recommendation, recommend
 
-POOLS = {"default": "elasticsearch", "cache": "elasticsearch_cache", "health": "elasticsearch_health"}
-"""Name in the report: resource."""
+CLIENTS = ("elasticsearch", "elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,9 @@ class PerformanceReport:
 
 def performance_report(registry: Registry) -> PerformanceReport:
     """Put the report together from memory; asks no other service."""
-    pools = {name: registry.read(resource) for name, resource in POOLS.items()}
+    pools: dict[str, PoolReport] = {}
+    for client in CLIENTS:
+        pools |= registry.read(client)
     enough = any(pool.requests_total >= ENOUGH_REQUESTS for pool in pools.values())
     note = None if enough else f"not enough data: no pool has made {ENOUGH_REQUESTS} requests yet"
     return PerformanceReport(

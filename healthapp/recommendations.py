@@ -31,7 +31,8 @@ def _for_pool(name: str, pool: PoolReport) -> list[Recommendation]:
     if pool.requests_total < ENOUGH_REQUESTS:
         return []
     found = []
-    timeouts_percent = 100.0 * pool.timeouts_total / pool.requests_total
+    timeouts_total = pool.failures["request_timeout"] + pool.failures["connect_timeout"]
+    timeouts_percent = 100.0 * timeouts_total / pool.requests_total
     if timeouts_percent > FAILURE_PERCENT:
         found.append(
             Recommendation(

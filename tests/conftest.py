@@ -1,20 +1,25 @@
 """What all tests share: one Elasticsearch node of their own, ended afterwards."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from elasticsearch import Elasticsearch
 
-from dev.elasticsearch.node import Node
+from dev.elasticsearch.node import DEFAULT_VERSION, Node
+
+NODE_VERSION = os.environ.get("ESASSISTANT_TEST_ELASTICSEARCH", DEFAULT_VERSION)
+"""Of Elasticsearch; `make test-compat` sets another."""
 
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A real node on a free port, with an empty data directory."""
+    """A real node of `NODE_VERSION` on a free port, with an empty data directory."""
     # Without it, "delete everything" is refused.
     settings = {"action.destructive_requires_name": "false"}
-    with Node(Path(tmp_path_factory.mktemp("elasticsearch")), settings=settings) as running:
+    data = Path(tmp_path_factory.mktemp("elasticsearch"))
+    with Node(data, version=NODE_VERSION, settings=settings) as running:
         yield running
 
 

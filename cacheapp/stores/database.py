@@ -1,32 +1,23 @@
 """The database store: mappings shared by way of Django's database, SQLite or any other.
 
-All work is done by one thread of the store's own: ORM calls would block the loop, and connections belong to threads.
 Times are the database's (`Now()`), so that the machines of a deployment need not agree on theirs.
 """
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import Error, close_old_connections, connections, models, transaction
+from django.db import models
 from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
+from cacheapp.database_thread import DatabaseThread, open_database_thread
 from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
 from esassistant.clock import monotonic
-from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.errors import StaleToken
 from esassistant.store import Lease, Loaded, StoredIndex, StoredState
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-DEADLINE_SECONDS = 20.0
-"""For one operation, waiting for earlier ones included. Above SQLite's own 5 s wait for a lock."""
 ROWS_AT_ONCE = 500
 PUBLISHED_ROW = 1
 INDEX_COLUMNS = ("name", "uuid", "mapping_hash", "confirmed_at", "field_count")
@@ -35,53 +26,30 @@ INDEX_COLUMNS = ("name", "uuid", "mapping_hash", "confirmed_at", "field_count")
 class DatabaseStore:
     """Implements `esassistant.store.Store`. Lives from `open_database_store()` to the end of its block."""
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
-        self._executor = executor
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
 
     async def generation(self) -> int:
         # One statement: without a transaction it takes no lock, however often all processes ask.
-        return await self._do(_generation, atomic=False)
+        return await self._thread.run(_generation, atomic=False)
 
     async def load(self, known_hashes: Collection[str]) -> Loaded | None:
         known = frozenset(known_hashes)
-        return await self._do(lambda: _load(known))
+        return await self._thread.run(lambda: _load(known))
 
     async def publish(self, state: StoredState, lease: Lease) -> int:
         asked_at = monotonic()
         # Waiting for the thread and for the lock is age too.
-        return await self._do(lambda: _publish(state, lease, asked_at))
+        return await self._thread.run(lambda: _publish(state, lease, asked_at))
 
     async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
-        return await self._do(lambda: _lease(name, holder, ttl_seconds))
+        return await self._thread.run(lambda: _lease(name, holder, ttl_seconds))
 
     async def release(self, lease: Lease) -> None:
-        await self._do(lambda: _release(lease))
+        await self._thread.run(lambda: _release(lease))
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
-        return await self._do(lambda: _attempt(name, interval_seconds))
-
-    async def _do(self, function: Callable[[], T], *, atomic: bool = True) -> T:
-        def call() -> T:
-            close_old_connections()
-            try:
-                with transaction.atomic() if atomic else nullcontext():
-                    return function()
-            finally:
-                close_old_connections()
-
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(self._executor, call)
-        except TimeoutError:
-            raise StoreUnavailable(
-                f"The database did not answer within {DEADLINE_SECONDS:g} s.", retry_after_seconds=5
-            ) from None
-        except Error as error:
-            logger.debug("the database store failed", exc_info=True)
-            raise StoreUnavailable(
-                f"The database store failed ({type(error).__name__}); is the database up, and has `manage.py migrate` been run?",
-                retry_after_seconds=5,
-            ) from error
+        return await self._thread.run(lambda: _attempt(name, interval_seconds))
 
 
 @asynccontextmanager
@@ -89,15 +57,8 @@ async def open_database_store() -> AsyncIterator[DatabaseStore]:
     """A store for the length of the block. Does no I/O until it is used; an absent database doesn't keep it from
     opening.
     """
-    executor = ThreadPoolExecutor(1, thread_name_prefix="database-store")
-    try:
-        yield DatabaseStore(executor)
-    finally:
-        try:
-            # In the thread that opened them: connections belong to it.
-            await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+    async with open_database_thread("database-store") as thread:
+        yield DatabaseStore(thread)
 
 
 def _now() -> datetime:

@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from dev.packages import MissingPackage, require, say, which
 
 DEFAULT_VERSION = "8.19.21"
 
@@ -49,6 +50,16 @@ def java_for(version: str) -> Path | None:
     return None
 
 
+def java_missing(version: str) -> str | None:
+    """Why this machine's JDKs can't run this Elasticsearch; None when one can."""
+    releases = sorted({release for java, release in map(_inspect_java, _java_candidates()) if java is not None})
+    required = _required_java(version)
+    if releases and releases[-1] >= required:
+        return None
+    found = f"found {', '.join(map(str, releases))}" if releases else "found none"
+    return f"Elasticsearch {version} needs a JDK {required} or newer; {found}"
+
+
 def install(version: str = DEFAULT_VERSION) -> Path:
     """Fetch and compile what a node needs, unless that is done already; returns its home directory."""
     if not re.fullmatch(r"[89]\.\d+\.\d+", version):
@@ -73,7 +84,7 @@ def install(version: str = DEFAULT_VERSION) -> Path:
 
 def _build(home: Path, version: str) -> None:
     java = require_java(version)
-    maven = _require(lambda: _which("mvn"), "maven", "Maven (mvn) is missing")
+    maven = _require(lambda: which("mvn"), "maven", "Maven (mvn) is missing")
     _run(
         [str(maven), "-q", "-B", "-f", str(POM), f"-Dhome={home}", f"-Delasticsearch.version={version}", "validate"],
         f"Maven could not fetch Elasticsearch {version}: check the version and the network, then try again",
@@ -103,7 +114,7 @@ def _required_java(version: str) -> int:
 def _java_candidates() -> Iterator[Path]:
     if java_home := os.environ.get("JAVA_HOME"):
         yield Path(java_home, "bin", "java")
-    if on_path := _which("java"):
+    if on_path := which("java"):
         yield on_path
     yield from sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
 
@@ -134,38 +145,16 @@ def require_java(version: str) -> Path:
 
 
 def _require(find: Callable[[], Path | None], package: str, problem: str) -> Path:
-    if found := find():
-        return found
-    remedy = f"install it, for example: sudo apt-get update && sudo apt-get install -y {package}"
-    if _which("apt-get") and os.geteuid() == 0:
-        say(f"{problem}: installing the package {package} by apt-get")
-        failure = f"{problem}, and apt-get could not install {package}"
-        _run(["apt-get", "update"], failure, MissingTool)
-        _run(["apt-get", "install", "-y", "--no-install-recommends", package], failure, MissingTool)
-        if found := find():
-            return found
-        remedy = f"the package {package} of this system does not provide it; install a newer one"
-    raise MissingTool(f"{problem}; {remedy}")
+    try:
+        return require(find, package, problem)
+    except MissingPackage as error:
+        raise MissingTool(str(error)) from None
 
 
-def _run(command: Sequence[str], problem: str, error: type[NodeError] = NodeError) -> None:
+def _run(command: Sequence[str], problem: str) -> None:
     result = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if result.returncode != 0:
         tail = "\n".join(result.stdout.splitlines()[-15:])
-        raise error(f"{problem}\n{Path(command[0]).name} said:\n{tail}")
-
-
-def _which(tool: str) -> Path | None:
-    found = shutil.which(tool)
-    return Path(found) if found else None
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+        raise NodeError(f"{problem}\n{Path(command[0]).name} said:\n{tail}")

@@ -24,8 +24,8 @@ from dev.elasticsearch.install import (
     install,
     java_for,
     require_java,
-    say,
 )
+from dev.packages import say
 
 __all__ = [
     "DEFAULT_VERSION",

@@ -1,8 +1,4 @@
-"""Elasticsearch clients: one public per process and loop, and two of our own with connections apart from it.
-
-`elasticsearch` is for everybody's calls. The mapping cache and the health check have clients of their own, so that
-neither waits behind the other's calls or behind a full public pool.
-"""
+"""Elasticsearch clients: elasticsearch-py's own API over our transport and nodes."""
 
 import ssl
 from functools import partial
@@ -10,21 +6,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import elasticsearch
-from elastic_transport import Serializer, Urllib3HttpNode
+import msgspec
+from elastic_transport import JsonSerializer, Serializer, Urllib3HttpNode
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
 
 from esassistant.config import ElasticsearchConfig
+from esassistant.elasticsearch.errors import CallRefused
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.pools import Pools
 from esassistant.elasticsearch.retry import RetryPolicy
-from esassistant.elasticsearch.stats import PoolCounters, PoolReport
+from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
 from esassistant.errors import ClusterUnavailable
 from esassistant.registry import Health, PingResult
-
-CACHE_CONNECTIONS = 8
-HEALTH_CONNECTIONS = 2
-WATCH_TIMEOUT_SECONDS = 35.0
 
 
 class RawJson(Serializer):
@@ -39,19 +34,24 @@ class RawJson(Serializer):
         raise TypeError("this client sends no bodies")
 
 
+class FastJson(JsonSerializer):
+    """Decodes several times faster than the standard library's parser, which would hold the loop."""
+
+    def json_loads(self, data: bytes | str) -> Any:
+        return msgspec.json.decode(data)
+
+
 def new_client(
-    config: ElasticsearchConfig, *, connections: int, request_timeout: float, max_retries: int, raw: bool = False
+    config: ElasticsearchConfig, pools: Pools, *, request_timeout: float, max_retries: int, raw: bool = False
 ) -> AsyncElasticsearch:
     """A client that does no I/O until its first call, and then belongs to that call's loop. The caller closes it.
 
     `raw` leaves response bodies as bytes.
     """
-    counters = PoolCounters(connections * len(config.urls))
-    extras = {EXTRAS: NodeExtras(config.connect_timeout, counters)}
+    extras = {EXTRAS: NodeExtras(config.connect_timeout)}
     context = _ssl_context(config)
     nodes = [
         url_to_node_config(url).replace(
-            connections_per_node=connections,
             request_timeout=request_timeout,
             http_compress=True,
             ssl_context=context,
@@ -60,19 +60,19 @@ def new_client(
         )
         for url in config.urls
     ]
-    options: dict[str, Any] = {"serializers": {"application/json": RawJson()}} if raw else {}
+    serializer = RawJson() if raw else FastJson()
     return AsyncElasticsearch(
         nodes,
         node_class=Node,
-        transport_class=cast("Any", partial(Transport, retry=RetryPolicy(max_retries), counters=counters)),
+        transport_class=cast("Any", partial(Transport, retry=RetryPolicy(max_retries), pools=pools)),
+        serializers={serializer.mimetype: serializer},
         **_credentials(config),
-        **options,
     )
 
 
-def report(client: AsyncElasticsearch) -> PoolReport:
-    """What one of our clients counted so far."""
-    return cast("Transport", client.transport).counters.report()
+def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:
+    """What the pools of one of our clients counted so far, by name."""
+    return cast("Transport", client.transport).report()
 
 
 def sync_client(config: ElasticsearchConfig) -> Elasticsearch:
@@ -112,6 +112,8 @@ def _ssl_context(config: ElasticsearchConfig) -> ssl.SSLContext | None:
 
 def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
     """What to tell a caller when a call failed: the kind of failure, never its raw text."""
+    if isinstance(error, CallRefused):
+        return ClusterUnavailable(error.detail, retry_after_seconds=error.retry_after_seconds)
     if isinstance(error, elasticsearch.AuthenticationException):
         return ClusterUnavailable("Elasticsearch refused our credentials (401).", retry_after_seconds=30)
     if isinstance(error, elasticsearch.AuthorizationException):

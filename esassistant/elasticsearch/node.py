@@ -7,6 +7,8 @@ request timeouts apart, tells in the error which of them ran out, and counts.
 import asyncio
 import gzip
 import ssl
+import zlib
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,23 +34,57 @@ COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
 
 
+LARGE_BYTES = 256 * 1024
+"""A compressed answer of this size is unpacked in a thread: it would hold the loop for more than a few milliseconds."""
+
+
+@dataclass(slots=True)
+class Call:
+    """The call that a request belongs to: whose counters, of which kind, and whether its connection is closed after
+    use.
+    """
+
+    counters: PoolCounters
+    kind: str
+    close_connection: bool = False
+
+
+current_call: ContextVar[Call] = ContextVar("current_call")
+"""Set by the transport around each attempt: elastic-transport's own way from there to the node has no place for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeExtras:
     """What a `Node` needs beyond elastic-transport's own `NodeConfig`; handed over in its `_extras`."""
 
     connect_timeout: float
-    counters: PoolCounters
 
 
 class Node(AiohttpHttpNode):
-    """A node whose connections live until `close()`; belongs to the loop of its first request."""
+    """A node whose connections live until `close()`; belongs to the loop of its first request.
+
+    It doesn't bound them: its client's pools do.
+    """
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
         self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (the field meant for annotations like this one)
         self._request_timeout = config.request_timeout
-        self._slots = asyncio.Semaphore(config.connections_per_node)
         self._send_compressed = bool(config.http_compress)
+        # For overflow: its connections are closed after use on our side, whether or not the server keeps them.
+        self._closing_session: aiohttp.ClientSession | None = None
+
+    @property
+    def open_connections(self) -> int:
+        """Connections in use and idle."""
+        sessions = (self.session, self._closing_session)
+        connectors = [session.connector for session in sessions if session is not None]
+        # aiohttp has no public way; a test says when these names are gone.
+        return sum(
+            len(connector._acquired) + sum(map(len, connector._conns.values()))  # noqa: SLF001
+            for connector in connectors
+            if connector is not None
+        )
 
     async def perform_request(  # type: ignore[override]
         self,
@@ -59,9 +95,9 @@ class Node(AiohttpHttpNode):
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
         """One attempt. Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`."""
-        if self.session is None:
-            self._create_aiohttp_session()
-        assert self.session is not None
+        call = current_call.get()
+        session = self._session_for(call)
+        counters = call.counters
         request_headers = self._headers.copy()
         if headers:
             request_headers.update(headers)
@@ -69,35 +105,31 @@ class Node(AiohttpHttpNode):
             body = gzip.compress(body, compresslevel=3)
             request_headers["content-encoding"] = "gzip"
         total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
-        counters = self._extras.counters
-        await self._acquire(total)
-        counters.requests_total += 1
-        counters.in_use += 1
+        counters.sent(call.kind, len(body or b""))
         started_at = monotonic()
         try:
-            async with self.session.request(
+            async with session.request(
                 method,
-                # As it stands: aiohttp would decode what is encoded in it, and encode it anew in its own way.
-                URL(self.base_url + target, encoded=True),
-                data=body or None,
+                URL(f"{self.base_url}{target}", encoded=True),
+                data=body,
                 headers=request_headers,
                 timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._extras.connect_timeout),
                 allow_redirects=False,
+                trace_request_ctx=counters,
             ) as response:
                 raw = await response.read()
+            duration = monotonic() - started_at
+            counters.received_bytes_total += len(raw)
+            unpacked = await self._unpacked(raw, response.headers.get("content-encoding"))
         except asyncio.CancelledError:
             counters.cancelled_total += 1
             raise
         except (aiohttp.ClientError, OSError) as error:
-            counters.failures_total += 1
-            if isinstance(error, TimeoutError):
-                counters.timeouts_total += 1
-            raise self._transport_error(error, total) from error
-        finally:
-            counters.in_use -= 1
-            self._slots.release()
-        duration = monotonic() - started_at
-        counters.answered(response.status, duration)
+            failure, raised = self._failure(error, total)
+            counters.failed(call.kind, failure)
+            raise raised from error
+        counters.answered(call.kind, response.status, duration)
+        counters.decoded_bytes_total += len(unpacked)
         meta = ApiResponseMeta(
             node=self.config,
             duration=duration,
@@ -105,56 +137,76 @@ class Node(AiohttpHttpNode):
             status=response.status,
             headers=HttpHeaders(response.headers),
         )
-        return NodeApiResponse(meta, raw)
+        return NodeApiResponse(meta, unpacked)
 
-    async def _acquire(self, within: float | None) -> None:
-        # Before the clock of the request starts: waiting for a connection is not the cluster's slowness.
-        counters = self._extras.counters
-        counters.waiting += 1
+    async def _unpacked(self, raw: bytes, encoding: str | None) -> bytes:
+        if encoding != "gzip" or not raw:
+            return raw
         try:
-            async with asyncio.timeout(within):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            raise ConnectionTimeout(f"no free connection within {within:g} s", errors=(error,)) from error
-        finally:
-            counters.waiting -= 1
+            if len(raw) < LARGE_BYTES:
+                return gzip.decompress(raw)
+            return await asyncio.to_thread(gzip.decompress, raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise aiohttp.ClientPayloadError("the answer can't be decompressed") from error
 
-    def _transport_error(self, error: Exception, total: float | None) -> Exception:
+    def _failure(self, error: Exception, total: float | None) -> tuple[str, Exception]:
+        """The kind of a failure, one of `FAILURE_KINDS`, and the error to raise."""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return ConnectionTimeout(f"no connection within {self._extras.connect_timeout:g} s", errors=(error,))
+            message = f"no connection within {self._extras.connect_timeout:g} s"
+            return "connect_timeout", ConnectionTimeout(message, errors=(error,))
         if isinstance(error, TimeoutError):
-            within = "in time" if total is None else f"within {total:g} s"
-            return ConnectionTimeout(f"no answer {within}", errors=(error,))
+            within = "in time" if total is None else f"within {total:.3g} s"
+            return "request_timeout", ConnectionTimeout(f"no answer {within}", errors=(error,))
         if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
-            return TlsError(f"TLS failed: {error}", errors=(error,))
-        return ElasticConnectionError(str(error) or type(error).__name__, errors=(error,))
+            return "tls", TlsError(f"TLS failed: {error}", errors=(error,))
+        return "connection", ElasticConnectionError(str(error) or type(error).__name__, errors=(error,))
+
+    async def close(self) -> None:
+        if self._closing_session is not None:
+            await self._closing_session.close()
+            self._closing_session = None
+        await super().close()
+
+    def _session_for(self, call: Call) -> aiohttp.ClientSession:
+        if call.close_connection:
+            if self._closing_session is None:
+                self._closing_session = self._new_session(force_close=True)
+            return self._closing_session
+        if self.session is None:
+            self._create_aiohttp_session()
+        assert self.session is not None
+        return self.session
 
     def _create_aiohttp_session(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.session = aiohttp.ClientSession(
+        self.session = self._new_session(keepalive_timeout=60)
+
+    def _new_session(self, **connections: Any) -> aiohttp.ClientSession:
+        session = aiohttp.ClientSession(
             headers=self.headers,
             skip_auto_headers=("accept", "accept-encoding", "user-agent"),
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(
-                limit=0,  # `_slots` is the limit: aiohttp's would count the wait as part of the request
-                keepalive_timeout=60,
+                limit=0,  # pools are the limit: aiohttp's would count the wait as part of the request
                 ssl=self._ssl_context or False,
+                **connections,
             ),
-            trace_configs=[self._trace_connections()],
+            auto_decompress=False,  # to know what went over the wire
+            trace_configs=[_trace_connections()],
         )
         # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
-        self.session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
+        session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
+        return session
 
-    def _trace_connections(self) -> aiohttp.TraceConfig:
-        counters = self._extras.counters
 
-        async def created(*_: Any) -> None:
-            counters.connections_created_total += 1
+def _trace_connections() -> aiohttp.TraceConfig:
+    async def created(_: Any, context: Any, __: Any) -> None:
+        context.trace_request_ctx.connections_created_total += 1
 
-        async def reused(*_: Any) -> None:
-            counters.connections_reused_total += 1
+    async def reused(_: Any, context: Any, __: Any) -> None:
+        context.trace_request_ctx.connections_reused_total += 1
 
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(created)
-        trace.on_connection_reuseconn.append(reused)
-        return trace
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(created)
+    trace.on_connection_reuseconn.append(reused)
+    return trace

@@ -13,9 +13,15 @@ from dataclasses import dataclass
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, TlsError
 
+from esassistant.clock import Clock, monotonic
+from esassistant.elasticsearch.sliding_window import SlidingWindow
+
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 DIGITS = re.compile("[0-9]+")
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD"})
+BUDGET_SHARE = 0.1
+BUDGET_FLOOR = 10
+BUDGET_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +33,15 @@ class RetryPolicy:
     cap_seconds: float = 5.0
     uniform: Callable[[float, float], float] = random.uniform
 
-    def delay_after_status(self, attempt: int, method: str, status: int, retry_after: str | None) -> float | None:
+    def delay_after_status(
+        self, attempt: int, status: int, retry_after: str | None, *, idempotent: bool
+    ) -> float | None:
         """Seconds to wait after attempt number `attempt` (from 1) got `status`; None: don't try again.
 
         A `Retry-After` in seconds is honoured as the least delay; one that asks for more than the cap ends the retries,
         as the caller would wait in vain.
         """
-        if status not in RETRIED_STATUSES or not self._may_retry(attempt, method):
+        if status not in RETRIED_STATUSES or not self._may_retry(attempt, idempotent):
             return None
         delay = self._backoff(attempt)
         if retry_after is not None and DIGITS.fullmatch(retry_after.strip()):
@@ -41,16 +49,36 @@ class RetryPolicy:
             return None if asked > self.cap_seconds else max(asked, delay)
         return delay
 
-    def delay_after_error(self, attempt: int, method: str, error: Exception) -> float | None:
+    def delay_after_error(self, attempt: int, error: Exception, *, idempotent: bool) -> float | None:
         """The same after a failure without an answer. Timeouts aren't tried again: the server may still be at work on
         the call.
         """
         if not isinstance(error, ElasticConnectionError) or isinstance(error, ConnectionTimeout | TlsError):
             return None
-        return self._backoff(attempt) if self._may_retry(attempt, method) else None
+        return self._backoff(attempt) if self._may_retry(attempt, idempotent) else None
 
-    def _may_retry(self, attempt: int, method: str) -> bool:
-        return attempt <= self.max_retries and method in IDEMPOTENT_METHODS
+    def _may_retry(self, attempt: int, idempotent: bool) -> bool:
+        return attempt <= self.max_retries and idempotent
 
     def _backoff(self, attempt: int) -> float:
         return self.uniform(0.0, min(self.cap_seconds, self.base_seconds * 2.0 ** min(attempt - 1, 16)))
+
+
+class RetryBudget:
+    """Bounds the retries of a pool to a tenth of its calls, and ten more, in ten seconds: a cluster that is down gets
+    hardly more requests than one that is up (Google, "Site Reliability Engineering", 2016, chapter 21).
+    """
+
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._window = SlidingWindow(BUDGET_SECONDS, clock)
+
+    def note_call(self) -> None:
+        self._window.add(calls=1)
+
+    def spend(self) -> bool:
+        """Take one retry out of the budget; False: none is left."""
+        calls, retries = self._window.counts()
+        if retries + 1 > BUDGET_SHARE * calls + BUDGET_FLOOR:
+            return False
+        self._window.add(marked=1)
+        return True

@@ -1,69 +1,139 @@
-"""Counts of one client's connections and calls. Written on the client's loop only; `report()` gives an immutable copy."""
+"""Counts of one pool's calls. Written on the client's loop only; reports are immutable copies."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from esassistant.elasticsearch.breaker import BreakerReport
+from esassistant.elasticsearch.latency import Latencies, LatencyReport
+
+FAILURE_KINDS = ("connect_timeout", "request_timeout", "connection", "tls", "status_429", "status_4xx", "status_5xx")
+REJECTIONS = ("pool_timeout", "pool_exhausted", "breaker_open")
+
+
+@dataclass(frozen=True, slots=True)
+class KindReport:
+    """Attempts of one kind of call, and how long those took that were answered."""
+
+    requests_total: int
+    failures_total: int
+    latency: LatencyReport
 
 
 @dataclass(frozen=True, slots=True)
 class PoolReport:
-    """One connection pool since the start. Latency is None before the first answer.
+    """One connection pool since the start; latency over a sliding window.
 
-    `requests_total` counts attempts, each retry included; `failures_total` those without a 2xx or 404 answer.
+    `requests_total` counts attempts, each retry included; `failures_total` those without a 2xx or 404 answer, and
+    `failures` says of which kind. `rejected` counts calls that were refused before anything was sent.
+    `retries_refused_total`: retries that the budget or the deadline didn't allow. `connections_open` is of the whole
+    client, None when it made none yet. Bytes are of bodies: `sent` and `received` as they went over the wire,
+    `decoded` after decompression.
     """
 
     max_connections: int
+    max_overflow: int
+    blocks: bool
     in_use: int
+    overflow_in_use: int
     waiting: int
-    requests_total: int
-    failures_total: int
-    timeouts_total: int
-    retries_total: int
+    connections_open: int | None
     connections_created_total: int
     connections_reused_total: int
+    overflow_total: int
+    requests_total: int
+    failures_total: int
+    failures: Mapping[str, int]
+    cancelled_total: int
+    retries_total: int
+    retries_refused_total: int
+    rejected: Mapping[str, int]
     success_percent: float | None
-    latency_mean_seconds: float | None
-    latency_max_seconds: float | None
+    sent_bytes_total: int
+    received_bytes_total: int
+    decoded_bytes_total: int
+    latency: LatencyReport
+    calls: Mapping[str, KindReport]
+    breaker: BreakerReport | None
+
+
+class _KindCounters:
+    def __init__(self) -> None:
+        self.requests_total = 0
+        self.failures_total = 0
+        self.latencies = Latencies()
+
+    def report(self) -> KindReport:
+        return KindReport(self.requests_total, self.failures_total, self.latencies.report())
 
 
 class PoolCounters:
-    """The counters behind a `PoolReport`; shared by a client's transport and its nodes."""
+    """The counters behind a `PoolReport`."""
 
-    def __init__(self, max_connections: int) -> None:
-        self.max_connections = max_connections
-        self.in_use = 0
-        self.waiting = 0
+    def __init__(self) -> None:
         self.requests_total = 0
-        self.failures_total = 0
-        self.timeouts_total = 0
+        self.ended_total = 0
         self.cancelled_total = 0
         self.retries_total = 0
+        self.retries_refused_total = 0
+        self.overflow_total = 0
         self.connections_created_total = 0
         self.connections_reused_total = 0
-        self._answered_total = 0
-        self._latency_sum_seconds = 0.0
-        self._latency_max_seconds = 0.0
+        self.sent_bytes_total = 0
+        self.received_bytes_total = 0
+        self.decoded_bytes_total = 0
+        self.rejected: Counter[str] = Counter(dict.fromkeys(REJECTIONS, 0))
+        self._failures: Counter[str] = Counter(dict.fromkeys(FAILURE_KINDS, 0))
+        self._latencies = Latencies()
+        self._kinds: dict[str, _KindCounters] = {}
 
-    def answered(self, status: int, seconds: float) -> None:
+    def sent(self, kind: str, body_bytes: int) -> None:
+        """An attempt is about to be sent."""
+        self.requests_total += 1
+        self.sent_bytes_total += body_bytes
+        self._of(kind).requests_total += 1
+
+    def answered(self, kind: str, status: int, seconds: float) -> None:
         """An attempt got an answer after `seconds`. 404 is an answer to a question, not a failure."""
-        self._answered_total += 1
-        self._latency_sum_seconds += seconds
-        self._latency_max_seconds = max(self._latency_max_seconds, seconds)
+        self.ended_total += 1
+        self._latencies.record(seconds)
+        self._of(kind).latencies.record(seconds)
         if not (200 <= status < 300 or status == 404):
-            self.failures_total += 1
+            self._failed(kind, "status_429" if status == 429 else "status_5xx" if status >= 500 else "status_4xx")
 
-    def report(self) -> PoolReport:
-        ended = self._answered_total
-        finished = self.requests_total - self.in_use - self.cancelled_total
-        return PoolReport(
-            max_connections=self.max_connections,
-            in_use=self.in_use,
-            waiting=self.waiting,
-            requests_total=self.requests_total,
-            failures_total=self.failures_total,
-            timeouts_total=self.timeouts_total,
-            retries_total=self.retries_total,
-            connections_created_total=self.connections_created_total,
-            connections_reused_total=self.connections_reused_total,
-            success_percent=100.0 * (finished - self.failures_total) / finished if finished > 0 else None,
-            latency_mean_seconds=self._latency_sum_seconds / ended if ended else None,
-            latency_max_seconds=self._latency_max_seconds if ended else None,
-        )
+    def failed(self, kind: str, failure: str) -> None:
+        """An attempt ended without an answer; `failure` is one of `FAILURE_KINDS`."""
+        self.ended_total += 1
+        self._failed(kind, failure)
+
+    def report(self) -> dict[str, Any]:
+        """What the counters know of a `PoolReport`."""
+        failures_total = self._failures.total()
+        return {
+            "connections_created_total": self.connections_created_total,
+            "connections_reused_total": self.connections_reused_total,
+            "overflow_total": self.overflow_total,
+            "requests_total": self.requests_total,
+            "failures_total": failures_total,
+            "failures": dict(self._failures),
+            "cancelled_total": self.cancelled_total,
+            "retries_total": self.retries_total,
+            "retries_refused_total": self.retries_refused_total,
+            "rejected": dict(self.rejected),
+            "success_percent": 100.0 * (self.ended_total - failures_total) / self.ended_total
+            if self.ended_total
+            else None,
+            "sent_bytes_total": self.sent_bytes_total,
+            "received_bytes_total": self.received_bytes_total,
+            "decoded_bytes_total": self.decoded_bytes_total,
+            "latency": self._latencies.report(),
+            "calls": {kind: counters.report() for kind, counters in sorted(self._kinds.items())},
+        }
+
+    def _failed(self, kind: str, failure: str) -> None:
+        self._failures[failure] += 1
+        self._of(kind).failures_total += 1
+
+    def _of(self, kind: str) -> _KindCounters:
+        return self._kinds.setdefault(kind, _KindCounters())

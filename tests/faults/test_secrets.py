@@ -21,6 +21,7 @@ from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
 from tests.proxy import FaultProxy
 from tests.server import Server, manage, wait_until
+from tests.unit.conftest import pools
 
 PASSWORD = "planted-p@ss/w:rd"
 URL_PASSWORD = "planted-url-p@ss"
@@ -216,7 +217,7 @@ async def test_case_27_objects_tell_no_secret(node: Node, cluster: Elasticsearch
             texts.append((await http.get(path)).text)
         client = new_client(
             replace(config.elasticsearch, urls=("http://127.0.0.1:9",), api_key=API_KEY),
-            connections=1,
+            pools(),
             request_timeout=1,
             max_retries=0,
         )

@@ -142,7 +142,8 @@ async def test_numbers_are_null_before_there_is_data(node: Node, cluster: Elasti
         performance = (await http.get("/api/performance")).json()
     assert stats["cache"]["answers"]["hit_ratio"] is None
     assert performance["pools"]["default"]["success_percent"] is None
-    assert performance["pools"]["default"]["latency_mean_seconds"] is None
+    latency = performance["pools"]["default"]["latency"]
+    assert (latency["samples"], latency["p50_seconds"], latency["max_seconds"]) == (0, None, None)
     assert performance["recommendations"] == []
     assert "not enough data" in performance["recommendations_note"]
 

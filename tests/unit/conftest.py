@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from esassistant.config import ElasticsearchConfig
+from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker
+from esassistant.elasticsearch.pools import PoolLimits, Pools, one_pool
+from esassistant.elasticsearch.routing import PoolRule
 from esassistant.registry import Registry
 from tests.proxy import FaultProxy
 
@@ -47,12 +50,19 @@ def elasticsearch_config(url: str, **changes: Any) -> ElasticsearchConfig:
         password="",
         ca_certs="",
         verify_certs=True,
-        pool_maxsize=5,
+        pool_block=False,
+        pool_overflow=0,
+        pools=(PoolRule("default", ("*",), 5),),
         request_timeout=2.0,
         connect_timeout=2.0,
         max_retries=0,
     )
     return replace(config, **changes)
+
+
+def pools(name: str = "default", **limits: Any) -> Pools:
+    """One pool of five connections, whose breaker never trips, unless told otherwise."""
+    return one_pool(name, PoolLimits(**{"maxsize": 5, **limits}), Breaker(name, NEVER_TRIPS))
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
-"""The kernel's declarations: three clients, each with connections and settings of its own."""
+"""The kernel's declarations: four clients, each with connections and settings of its own."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from elasticsearch import ApiError
 
-from esassistant.apps import declare
-from esassistant.elasticsearch.client import CACHE_CONNECTIONS, HEALTH_CONNECTIONS
+from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, declare
+from esassistant.elasticsearch.errors import BreakerOpen
+from esassistant.elasticsearch.routing import PoolRule
+from esassistant.elasticsearch.stats import PoolReport
 from esassistant.registry import Health, PingResult, Registry
 from esassistant.registry import registry as process_registry
 from tests.proxy import FaultProxy, ProxyResponse
@@ -18,10 +21,21 @@ HEALTHY = ProxyResponse('{"status": "green", "number_of_nodes": 1, "unassigned_s
 
 @pytest.fixture(autouse=True)
 def configured(stub: FaultProxy, settings: Any) -> None:
-    """Settings for the cluster, with a pool of 3 and 2 retries."""
-    elasticsearch = elasticsearch_config(stub.url, pool_maxsize=3, max_retries=2)
+    """Settings for the cluster, with a pool of 3 for logs and one of 2 for the rest, and 2 retries."""
+    rules = (PoolRule("logs", ("logs-*",), 3), PoolRule("default", ("*",), 2))
+    elasticsearch = elasticsearch_config(stub.url, pools=rules, pool_overflow=4, max_retries=2)
     settings.ESASSISTANT = replace(settings.ESASSISTANT, elasticsearch=elasticsearch)
     stub.respond("", lambda _: HEALTHY)
+
+
+def reports(registry: Registry) -> dict[str, PoolReport]:
+    """All pools of all clients, by name."""
+    return {pool: report for name in NAMES for pool, report in registry.read(name).items()}
+
+
+def requests(registry: Registry) -> dict[str, int]:
+    """How many requests each pool made that made any."""
+    return {pool: report.requests_total for pool, report in reports(registry).items() if report.requests_total}
 
 
 async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
@@ -29,13 +43,48 @@ async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     declare(own_registry)
     assert tuple(resource.name for resource in own_registry.declared()) == NAMES
     async with own_registry.open():
-        limits = {name: own_registry.read(name).max_connections for name in NAMES}
-        assert limits == dict(zip(NAMES, (CACHE_CONNECTIONS, 1, HEALTH_CONNECTIONS, 3), strict=True))
+        limits = {pool: report.max_connections for pool, report in reports(own_registry).items()}
+        expected = {"cache": CACHE_CONNECTIONS, "watch": 1, "health": HEALTH_CONNECTIONS, "logs": 3, "default": 2}
+        assert limits == expected
         assert stub.connections_total == 0
         await own_registry.get("elasticsearch").info()
-        assert [own_registry.read(name).requests_total for name in NAMES] == [0, 0, 0, 1]
+        assert requests(own_registry) == {"default": 1}
         assert (await own_registry.get("elasticsearch_cache").info()).body == HEALTHY.body.encode()  # type: ignore[union-attr]
-        assert [own_registry.read(name).connections_created_total for name in NAMES] == [1, 0, 0, 1]
+        assert requests(own_registry) == {"cache": 1, "default": 1}
+        await own_registry.get("elasticsearch").count(index="logs-1")
+        assert requests(own_registry) == {"cache": 1, "logs": 1, "default": 1}
+        created = {pool: report.connections_created_total for pool, report in reports(own_registry).items()}
+        # The public client's pools bound what is in use; its idle connections they share.
+        assert created == {"cache": 1, "watch": 0, "health": 0, "logs": 0, "default": 1}
+
+
+async def test_limits_as_set(own_registry: Registry) -> None:
+    """The public client's pools overflow or wait as set; ours always wait. Only health and watch have no breaker."""
+    declare(own_registry)
+    async with own_registry.open():
+        limits = {pool: (report.blocks, report.max_overflow) for pool, report in reports(own_registry).items()}
+        ours = (True, 0)
+        assert limits == {"cache": ours, "watch": ours, "health": ours, "logs": (False, 4), "default": (False, 4)}
+        with_breaker = {pool for pool, report in reports(own_registry).items() if report.breaker is not None}
+        assert with_breaker == {"cache", "logs", "default"}
+
+
+@pytest.mark.parametrize("name", ["elasticsearch", "elasticsearch_cache"])
+async def test_transitions_are_announced(own_registry: Registry, stub: FaultProxy, name: str) -> None:
+    """A breaker that opens is announced under its client's name, so that health is checked at once."""
+    declare(own_registry)
+    async with own_registry.open():
+        heard: list[str] = []
+        own_registry.listen(heard.append)
+        client = own_registry.get(name)
+        with stub.fault(status=503, headers={"X-Elastic-Product": "Elasticsearch"}):
+            while not heard:
+                with pytest.raises((ApiError, BreakerOpen)):
+                    await client.indices.refresh()
+        with pytest.raises(BreakerOpen):
+            await client.info()
+        assert heard == [name]
+        assert stub.count() == 50
 
 
 async def test_health_has_its_own_connections(own_registry: Registry) -> None:
@@ -46,7 +95,7 @@ async def test_health_has_its_own_connections(own_registry: Registry) -> None:
         assert (pinged.name, pinged.critical) == ("elasticsearch", True)
         assert pinged.ping is not None
         assert await pinged.ping(own_registry.get("elasticsearch")) == PingResult(Health.HEALTHY)
-        assert [own_registry.read(name).requests_total for name in NAMES] == [0, 0, 1, 0]
+        assert requests(own_registry) == {"health": 1}
 
 
 @pytest.mark.parametrize(

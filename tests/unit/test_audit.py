@@ -10,6 +10,7 @@ from django.core import checks
 
 from esassistant.audit import RULES, Finding, Level, audit
 from esassistant.config import Config, Origin, Setting
+from esassistant.elasticsearch.routing import PoolRule
 from esassistant.system_checks import check_settings
 from tests.unit.test_settings import GOOD, run
 
@@ -61,6 +62,9 @@ def profile(name: str, origin: Origin = Origin.ENVIRONMENT) -> dict[str, Setting
     return given("ESASSISTANT_PROFILE", name, origin)
 
 
+LOGS_POOL = (PoolRule("logs", ("logs-*",), 5),)
+DEFAULT_POOL = (PoolRule("default", ("*",), 5),)
+
 CASES = [
     Case(""),
     Case("", debug=True, hosts=()),
@@ -86,6 +90,9 @@ CASES = [
         cache={"fetch_timeout": 31},
         settings=given("ELASTICSEARCH_CONNECT_TIMEOUT"),
     ),
+    Case(
+        "", elasticsearch={"connect_timeout": 30, "pool_block": True}, settings=given("ELASTICSEARCH_CONNECT_TIMEOUT")
+    ),
     Case("W006", elasticsearch={"verify_certs": False}, settings=given("ELASTICSEARCH_VERIFY_CERTS")),
     Case("", elasticsearch={"ca_certs": "/ca.pem"}, settings=given("ELASTICSEARCH_CA_CERTS")),
     Case("W007", elasticsearch={"urls": (PLAIN,)}, settings=given("ELASTICSEARCH_CA_CERTS")),
@@ -110,6 +117,12 @@ CASES = [
     Case("", settings=profile("rollback", Origin.IMPLIED)),
     Case("W014", settings=given("ESASSISTANT_HSTS_SECONDS", 60)),
     Case("", settings=given("ESASSISTANT_HSTS_SECONDS", 60) | given("ESASSISTANT_HTTPS", True)),
+    Case("", settings=given("ELASTICSEARCH_POOL_OVERFLOW", 5)),
+    Case("", elasticsearch={"pool_block": True}),
+    Case("W015", elasticsearch={"pool_block": True}, settings=given("ELASTICSEARCH_POOL_OVERFLOW", 5)),
+    Case("", settings=given("ELASTICSEARCH_POOL_MAXSIZE", 5) | given("ELASTICSEARCH_POOLS", LOGS_POOL)),
+    Case("", settings=given("ELASTICSEARCH_POOLS", DEFAULT_POOL)),
+    Case("W016", settings=given("ELASTICSEARCH_POOL_MAXSIZE", 5) | given("ELASTICSEARCH_POOLS", DEFAULT_POOL)),
     Case("", settings=profile("rollback") | given("MAPPING_CACHE_MAX_STALE", 0, Origin.PROFILE)),
 ]
 

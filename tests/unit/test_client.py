@@ -16,7 +16,7 @@ from esassistant.elasticsearch.client import new_client, ping_cluster, report, s
 from esassistant.errors import ClusterUnavailable
 from esassistant.registry import Health, PingResult
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
-from tests.unit.conftest import Certificate, elasticsearch_config
+from tests.unit.conftest import Certificate, elasticsearch_config, pools
 
 NO_AUTHORIZATION = "none"
 CREDENTIALS = [
@@ -27,9 +27,8 @@ CREDENTIALS = [
 
 
 def client_of(proxy: FaultProxy, *, raw: bool = False, max_retries: int = 0, **changes: Any) -> Any:
-    return new_client(
-        elasticsearch_config(proxy.url, **changes), connections=5, request_timeout=2, max_retries=max_retries, raw=raw
-    )
+    config = elasticsearch_config(proxy.url, **changes)
+    return new_client(config, pools(), request_timeout=2, max_retries=max_retries, raw=raw)
 
 
 def whoever_asks(proxy: FaultProxy) -> list[str]:
@@ -65,7 +64,7 @@ def test_credentials_of_the_sync_client(stub: FaultProxy, changes: dict[str, Any
 async def test_no_io_before_the_first_call(stub: FaultProxy) -> None:
     """Making and closing a client connects to nothing."""
     async with client_of(stub) as client:
-        assert report(client).max_connections == 5
+        assert report(client)["default"].max_connections == 5
     assert stub.connections_total == 0
 
 
@@ -75,9 +74,9 @@ async def test_report_and_retries(stub: FaultProxy) -> None:
     async with client_of(stub, max_retries=1) as client, client_of(stub) as other:
         with stub.fault(status=503, times=1):
             await client.info()
-        counted = report(client)
+        counted = report(client)["default"]
         assert (counted.requests_total, counted.retries_total, counted.success_percent) == (2, 1, 50.0)
-        assert report(other).requests_total == 0
+        assert report(other)["default"].requests_total == 0
 
 
 async def test_another_node_stands_in(stub: FaultProxy) -> None:
@@ -87,11 +86,11 @@ async def test_another_node_stands_in(stub: FaultProxy) -> None:
     with FaultProxy("http://127.0.0.1:9") as down:
         down.refuse()
         both = replace(config, urls=(down.url, stub.url))
-        async with new_client(both, connections=5, request_timeout=2, max_retries=1) as client:
+        async with new_client(both, pools(), request_timeout=2, max_retries=1) as client:
             for _ in range(4):
                 await client.info()
-            assert report(client).max_connections == 10
-            assert report(client).retries_total >= 1
+            assert report(client)["default"].max_connections == 5
+            assert report(client)["default"].retries_total >= 1
     assert stub.count() == 4
 
 
@@ -207,7 +206,8 @@ async def test_ping(stub: FaultProxy, status: str, expected: PingResult) -> None
 async def test_ping_of_a_failing_cluster(stub: FaultProxy, fault: dict[str, Any], detail: str) -> None:
     """A ping that fails says how, at once and after one attempt."""
     product = {"headers": {"X-Elastic-Product": "Elasticsearch"}} if "status" in fault else {}
-    async with new_client(elasticsearch_config(stub.url), connections=1, request_timeout=0.1, max_retries=0) as client:
+    config = elasticsearch_config(stub.url)
+    async with new_client(config, pools(), request_timeout=0.1, max_retries=0) as client:
         with stub.fault(**fault, **product), pytest.raises(ClusterUnavailable, match=detail) as caught:
             await ping_cluster(client)
     assert isinstance(caught.value.__cause__, ApiError | TransportError)

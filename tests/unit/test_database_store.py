@@ -12,6 +12,7 @@ import django.db
 import pytest
 from django.db import connection, models
 
+from cacheapp import database_thread
 from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
 from cacheapp.snapshot import mapping_hash
 from cacheapp.stores import database
@@ -297,7 +298,7 @@ async def test_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_database_store() as store:
         with monkeypatch.context() as patch:
             patch.setattr(database, "_generation", hang)
-            patch.setattr(database, "DEADLINE_SECONDS", 0.05)
+            patch.setattr(database_thread, "DEADLINE_SECONDS", 0.05)
             with pytest.raises(StoreUnavailable, match=r"within 0\.05 s"):
                 await store.generation()
         release.set()
@@ -344,7 +345,7 @@ async def test_one_thread_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_opening_needs_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store opens and closes without touching the database."""
-    monkeypatch.setattr(database, "close_old_connections", lambda: pytest.fail("touched"))
+    monkeypatch.setattr(database_thread, "close_old_connections", lambda: pytest.fail("touched"))
     async with open_database_store() as store:
         assert isinstance(store, DatabaseStore)
 

@@ -14,7 +14,7 @@ from cacheapp.metadata import Era, MetadataClock, MetadataVersion, Seen
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
-from tests.unit.conftest import elasticsearch_config
+from tests.unit.conftest import elasticsearch_config, pools
 
 QUIET = settings(
     deadline=None, max_examples=40, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -59,7 +59,7 @@ def cluster(stub: FaultProxy) -> Iterator[Cluster]:
 @pytest.fixture
 async def clock(stub: FaultProxy) -> AsyncIterator[MetadataClock]:
     config = elasticsearch_config(stub.url)
-    async with new_client(config, connections=1, request_timeout=2.0, max_retries=0, raw=True) as client:
+    async with new_client(config, pools(maxsize=1), request_timeout=2.0, max_retries=0, raw=True) as client:
         yield MetadataClock(client)
 
 

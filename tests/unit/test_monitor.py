@@ -101,9 +101,22 @@ async def test_leader_may_leave(health: HealthMonitor, service: Service) -> None
     assert await callers[2] is await callers[1]
 
 
+class InstantTimeouts(InstantAsyncio):
+    """As `InstantAsyncio`, for pauses that are timeouts: each moves the clock and runs out at once."""
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        if seconds > 0:
+            self.delays.append(seconds)
+            if len(self.delays) >= self._limit:
+                self.enough.set()
+                return asyncio.timeout(None)
+            self._clock.advance(seconds)
+        return asyncio.timeout(0)
+
+
 async def delays(health: HealthMonitor, clock: FakeClock, limit: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The first `limit` pauses of the background task."""
-    instant = InstantAsyncio(clock, limit)
+    instant = InstantTimeouts(clock, limit)
     monkeypatch.setattr(monitor, "asyncio", instant)
     task: asyncio.Task[Any] = asyncio.create_task(health.keep_checking())
     await asyncio.wait_for(instant.enough.wait(), 5)
@@ -145,6 +158,42 @@ async def test_rounds_start_by_the_clock(
     """
     service.seconds = 1.5
     assert await delays(health, clock, 3, monkeypatch) == [0.5, 2.5, 6.5]
+
+
+async def asked_for(service: Service, number: int) -> None:
+    """Let the background task work until there were `number` checks."""
+    async with asyncio.timeout(5):
+        while service.checks < number:
+            await asyncio.sleep(0)
+
+
+async def test_check_soon(health: HealthMonitor, service: Service, clock: FakeClock) -> None:
+    """Whoever asks ends the pause: the next round begins at once; without asking none does."""
+    task = asyncio.create_task(health.keep_checking())
+    await asked_for(service, 1)
+    await settle()
+    assert service.checks == 1
+    health.check_soon()
+    await asked_for(service, 2)
+    await settle()
+    assert service.checks == 2
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_check_soon_during_a_round(health: HealthMonitor, service: Service) -> None:
+    """Asked for during a round, however often, another one follows: the present may have looked too early."""
+    service.gate.clear()
+    task = asyncio.create_task(health.keep_checking())
+    await asked_for(service, 1)
+    for _ in range(3):
+        health.check_soon()
+    service.gate.set()
+    await asked_for(service, 2)
+    await settle()
+    assert service.checks == 2
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_background_round_is_shared(

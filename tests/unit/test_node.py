@@ -13,7 +13,7 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, HttpHeaders, TlsError
 from elastic_transport.client_utils import DEFAULT, DefaultType, url_to_node_config
 
-from esassistant.elasticsearch.node import COMPRESS_FROM_BYTES, EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.node import COMPRESS_FROM_BYTES, EXTRAS, Call, Node, NodeExtras, current_call
 from esassistant.elasticsearch.stats import PoolCounters
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from tests.unit.conftest import Certificate
@@ -23,27 +23,26 @@ NewNode = Callable[..., Node]
 
 @pytest.fixture
 def counters() -> PoolCounters:
-    return PoolCounters(5)
+    return PoolCounters()
 
 
 @pytest.fixture
 async def new_node(counters: PoolCounters) -> AsyncIterator[NewNode]:
-    """Makes nodes that are closed at the end of the test."""
+    """Makes nodes that are closed at the end of the test; their calls are searches, counted in `counters`."""
+    current_call.set(Call(counters, "search"))
     async with AsyncExitStack() as stack:
 
         def make(
             url: str,
             *,
             connect_timeout: float = 2.0,
-            connections: int = 5,
             request_timeout: float = 2.0,
             **options: Any,
         ) -> Node:
             config = url_to_node_config(url).replace(
-                connections_per_node=connections,
                 request_timeout=request_timeout,
                 ssl_show_warn=False,
-                _extras={EXTRAS: NodeExtras(connect_timeout, counters)},
+                _extras={EXTRAS: NodeExtras(connect_timeout)},
                 **options,
             )
             node = Node(config)
@@ -66,6 +65,13 @@ def seen(stub: FaultProxy) -> list[ProxyRequest]:
     return requests
 
 
+def failures(counters: PoolCounters) -> dict[str, int]:
+    """The kinds of failure that there were, and how many of each."""
+    report = counters.report()
+    assert sum(report["failures"].values()) == report["failures_total"] == report["calls"]["search"].failures_total
+    return {kind: number for kind, number in report["failures"].items() if number}
+
+
 async def test_an_answer(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
     """An answer comes with status, headers, body and duration, and is counted with its latency."""
     stub.respond("", lambda _: ProxyResponse("moved", 301, {"Location": "/elsewhere"}))
@@ -73,8 +79,8 @@ async def test_an_answer(stub: FaultProxy, counters: PoolCounters, new_node: New
     assert (meta.status, meta.headers["location"], body) == (301, "/elsewhere", b"moved")
     assert stub.count() == 1
     report = counters.report()
-    assert (report.requests_total, report.failures_total, report.in_use) == (1, 1, 0)
-    assert report.latency_mean_seconds == report.latency_max_seconds == meta.duration > 0
+    assert (report["requests_total"], report["failures_total"], report["calls"]["search"].requests_total) == (1, 1, 1)
+    assert report["latency"].max_seconds == pytest.approx(meta.duration, rel=0.01, abs=2e-6)
 
 
 @pytest.mark.usefixtures("seen")
@@ -146,7 +152,7 @@ async def test_request_timeout(
         await node.perform_request("GET", "/", request_timeout=per_call)
     assert caught.value.message == "no answer within 0.05 s"
     report = counters.report()
-    assert (report.timeouts_total, report.failures_total, report.in_use, report.success_percent) == (1, 1, 0, 0.0)
+    assert (failures(counters), report["success_percent"]) == ({"request_timeout": 1}, 0.0)
 
 
 @pytest.mark.usefixtures("seen")
@@ -177,7 +183,7 @@ async def test_connect_timeout(counters: PoolCounters, new_node: NewNode, scheme
         assert caught.value.message == "no connection within 0.05 s"
         for occupant in waiting:
             occupant.close()
-    assert (counters.timeouts_total, counters.failures_total, counters.in_use) == (1, 1, 0)
+    assert failures(counters) == {"connect_timeout": 1}
     assert counters.connections_created_total == 0
 
 
@@ -188,7 +194,7 @@ async def test_refused(stub: FaultProxy, counters: PoolCounters, new_node: NewNo
         await new_node(stub.url).perform_request("GET", "/")
     assert type(caught.value) is ElasticConnectionError
     assert caught.value.message
-    assert (counters.failures_total, counters.timeouts_total, counters.in_use) == (1, 0, 0)
+    assert failures(counters) == {"connection": 1}
 
 
 @pytest.mark.usefixtures("seen")
@@ -201,20 +207,17 @@ async def test_cut_off(stub: FaultProxy, counters: PoolCounters, new_node: NewNo
             await node.perform_request("GET", "/")
         assert type(caught.value) is ElasticConnectionError
         assert (await node.perform_request("GET", "/")).body == b"{}"
-    assert (counters.failures_total, counters.in_use, counters.connections_created_total) == (1, 0, 2)
-    assert counters.report().success_percent == 50.0
+    assert (failures(counters), counters.connections_created_total) == ({"connection": 1}, 2)
+    assert counters.report()["success_percent"] == 50.0
 
 
-async def test_a_callers_mistake_is_no_transport_error(
-    stub: FaultProxy, counters: PoolCounters, new_node: NewNode
-) -> None:
-    """A request that can't be put into bytes is raised as it is: trying again would not help. Its place is given back."""
+async def test_a_callers_mistake_is_no_transport_error(stub: FaultProxy, new_node: NewNode) -> None:
+    """A request that can't be put into bytes is raised as it is: trying again would not help."""
     with pytest.raises(ValueError, match="header"):
         await new_node(stub.url).perform_request("GET", "/", headers=HttpHeaders({"x": "a\r\nsecret: b"}))
-    assert counters.in_use == 0
 
 
-async def test_tls(certificate: Certificate, new_node: NewNode) -> None:
+async def test_tls(certificate: Certificate, counters: PoolCounters, new_node: NewNode) -> None:
     """A trusted certificate is accepted; an untrusted one is an error of TLS, neither a timeout nor a refusal."""
     with FaultProxy("http://127.0.0.1:9", ssl_context=certificate.server_context()) as proxy:
         proxy.respond("", lambda _: ProxyResponse("secure"))
@@ -222,38 +225,29 @@ async def test_tls(certificate: Certificate, new_node: NewNode) -> None:
         assert (await new_node(proxy.url, ssl_context=trusting).perform_request("GET", "/")).body == b"secure"
         with pytest.raises(TlsError):
             await new_node(proxy.url, ssl_context=ssl.create_default_context()).perform_request("GET", "/")
+    assert failures(counters) == {"tls": 1}
 
 
-async def test_a_cancelled_call_gives_its_place_back(
-    stub: FaultProxy, counters: PoolCounters, new_node: NewNode
-) -> None:
-    """A call that its caller gives up is in use while it waits and not after, and counts neither for nor against."""
+async def test_a_cancelled_call_counts_neither_way(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """A call that its caller gives up is counted as cancelled, neither for nor against, and its connection is closed."""
+    node = new_node(stub.url)
     with stub.fault(blackhole=True):
-        call = asyncio.create_task(new_node(stub.url, connections=1).perform_request("GET", "/"))
+        call = asyncio.create_task(node.perform_request("GET", "/"))
         await stub.arrived()
-        assert (counters.in_use, counters.report().success_percent) == (1, None)
+        assert node.open_connections == 1
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-    assert (counters.in_use, counters.requests_total, counters.failures_total) == (0, 1, 0)
-    assert counters.report().success_percent is None
-
-
-@pytest.mark.usefixtures("seen")
-async def test_connections_are_bounded(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
-    """Never more calls at once than connections; all calls are answered in the end."""
-    node = new_node(stub.url, connections=2)
-    with stub.fault(delay_seconds=0.02):
-        answers = await asyncio.gather(*(node.perform_request("GET", "/") for _ in range(10)))
-    assert [answer.meta.status for answer in answers] == [200] * 10
-    assert stub.max_in_flight == stub.connections_total == 2
-    assert counters.in_use == 0
+    report = counters.report()
+    assert (report["requests_total"], report["cancelled_total"], failures(counters)) == (1, 1, {})
+    assert report["success_percent"] is None
+    assert node.open_connections == 0
 
 
 @pytest.mark.usefixtures("seen")
 async def test_more_connections_than_aiohttp_allows(stub: FaultProxy, new_node: NewNode) -> None:
     """aiohttp's own limit of 100 connections doesn't apply."""
-    node = new_node(stub.url, connections=120)
+    node = new_node(stub.url)
     with stub.fault(blackhole=True) as rule:
         calls = [asyncio.create_task(node.perform_request("GET", "/")) for _ in range(120)]
         await stub.arrived(count=120)

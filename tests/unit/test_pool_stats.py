@@ -4,36 +4,76 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.elasticsearch.stats import FAILURE_KINDS, REJECTIONS, PoolCounters
+from tests.unit.conftest import pools
 
 
 def test_nothing_is_claimed_before_the_first_answer() -> None:
-    """Without answers there is no success rate and no latency, instead of a flattering 0 or 100."""
-    report = PoolCounters(7).report()
-    assert (report.success_percent, report.latency_mean_seconds, report.latency_max_seconds) == (None, None, None)
+    """Without answers there is no success rate and no latency, instead of a flattering 0 or 100; every kind of failure
+    and rejection is there, with 0.
+    """
+    report = pools(maxsize=7).of("/").report(None)
+    assert (report.success_percent, report.latency.samples, report.latency.p50_seconds) == (None, 0, None)
     assert (report.max_connections, report.requests_total, report.failures_total) == (7, 0, 0)
+    assert report.failures == dict.fromkeys(FAILURE_KINDS, 0)
+    assert report.rejected == dict.fromkeys(REJECTIONS, 0)
+    assert report.calls == {}
+
+
+def test_a_report_stays_as_it_is() -> None:
+    """What is counted later doesn't change a report that was given out."""
+    pool = pools().of("/")
+    before = pool.report(None)
+    pool.counters.sent("search", 10)
+    pool.counters.failed("search", "connection")
+    pool.counters.rejected["breaker_open"] += 1
+    assert (before.failures["connection"], before.rejected["breaker_open"], before.requests_total) == (0, 0, 0)
+    after = pool.report(None)
+    assert (after.failures["connection"], after.rejected["breaker_open"], after.requests_total) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
     ("status", "failure"),
-    [(200, False), (299, False), (404, False), (300, True), (400, True), (429, True), (503, True)],
+    [
+        (200, None),
+        (299, None),
+        (404, None),
+        (400, "status_4xx"),
+        (409, "status_4xx"),
+        (429, "status_429"),
+        (500, "status_5xx"),
+        (503, "status_5xx"),
+    ],
 )
-def test_what_is_a_failure(status: int, failure: bool) -> None:
-    """2xx and 404 answer the question; everything else is a failure."""
-    counters = PoolCounters(1)
-    counters.answered(status, 0.1)
-    assert counters.failures_total == failure
-
-
-@given(st.lists(st.tuples(st.sampled_from([200, 404, 503]), st.floats(0, 100)), min_size=1))
-def test_report_of_answers(answers: list[tuple[int, float]]) -> None:
-    """The report has the share of successes, and the mean and the worst latency of all answers."""
-    counters = PoolCounters(1)
-    for status, seconds in answers:
-        counters.requests_total += 1
-        counters.answered(status, seconds)
+def test_what_is_a_failure(status: int, failure: str | None) -> None:
+    """2xx and 404 answer the question; everything else is a failure of a kind."""
+    counters = PoolCounters()
+    counters.answered("search", status, 0.1)
     report = counters.report()
-    good = sum(status != 503 for status, _ in answers)
-    assert report.success_percent == pytest.approx(100 * good / len(answers))
-    assert report.latency_mean_seconds == pytest.approx(sum(seconds for _, seconds in answers) / len(answers))
-    assert report.latency_max_seconds == max(seconds for _, seconds in answers)
+    assert {kind for kind, number in report["failures"].items() if number} == ({failure} if failure else set())
+    assert report["failures_total"] == report["calls"]["search"].failures_total == (failure is not None)
+
+
+ANSWERS = st.tuples(st.sampled_from(["search", "bulk"]), st.sampled_from([200, 404, 503, "tls"]), st.floats(0, 100))
+
+
+@given(st.lists(ANSWERS, min_size=1))
+def test_report_of_answers(answers: list[tuple[str, int | str, float]]) -> None:
+    """The report has the share of successes and counts each kind of call apart; the kinds make up the whole."""
+    counters = PoolCounters()
+    for kind, status, seconds in answers:
+        counters.sent(kind, 3)
+        if isinstance(status, int):
+            counters.answered(kind, status, seconds)
+        else:
+            counters.failed(kind, status)
+    report = counters.report()
+    good = sum(status in (200, 404) for _, status, _ in answers)
+    assert report["success_percent"] == pytest.approx(100 * good / len(answers))
+    assert report["failures_total"] == sum(report["failures"].values()) == len(answers) - good
+    assert report["sent_bytes_total"] == 3 * len(answers)
+    for name, total in (("requests_total", len(answers)), ("failures_total", len(answers) - good)):
+        assert report[name] == sum(getattr(calls, name) for calls in report["calls"].values()) == total
+    assert report["latency"].samples == sum(isinstance(status, int) for _, status, _ in answers)
+    for kind, calls in report["calls"].items():
+        assert calls.requests_total == sum(kind == other for other, _, _ in answers)

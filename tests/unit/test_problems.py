@@ -12,9 +12,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, Strea
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
+from elastic_transport import ConnectionTimeout
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, MethodNotAllowed, Unauthorized
 from esassistant.problems import REQUEST_ID, ProblemMiddleware, already_logged, problem, problem_of, request_id_of
 
@@ -225,3 +227,25 @@ def test_a_crash_under_debug_is_a_problem_too(logged: list[logging.LogRecord], s
     response = Client(raise_request_exception=False).get("/api/crash", headers={"Accept": accept})
     assert (response.status_code, response["Content-Type"]) == (500, "application/problem+json")
     assert b"boom" not in response.content
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BadRequest("x"), 400),
+        (PoolExhausted("full", retry_after_seconds=1), 503),
+        (BreakerOpen("open", retry_after_seconds=4.2), 503),
+        (ConnectionTimeout("no answer"), 503),
+    ],
+)
+def test_errors_that_a_view_lets_pass(error: Exception, status: int) -> None:
+    """Our own errors, and Elasticsearch's when it can't be asked, become problems in anybody's views."""
+    response = ProblemMiddleware(lambda _: HttpResponse()).process_exception(a_request(), error)
+    assert response is not None
+    assert (response.status_code, response["Content-Type"]) == (status, "application/problem+json")
+    assert response.get("Retry-After") == {400: None, 503: response.get("Retry-After", "missing")}[status]
+
+
+def test_other_errors_stay_errors() -> None:
+    """A bug in a view is Django's to report."""
+    assert ProblemMiddleware(lambda _: HttpResponse()).process_exception(a_request(), ValueError("bug")) is None

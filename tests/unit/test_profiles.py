@@ -29,7 +29,7 @@ def tuned(loaded: dict[str, Any]) -> tuple[float, float, float, float, float]:
     """Pool, batch, interval, request timeout and hard limit of what was loaded."""
     elasticsearch, cache = loaded["config"]["elasticsearch"], loaded["config"]["mapping_cache"]
     return (
-        elasticsearch["pool_maxsize"],
+        elasticsearch["pools"][0]["maxsize"],
         cache["batch_size"],
         cache["min_refresh_interval"],
         elasticsearch["request_timeout"],

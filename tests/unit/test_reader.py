@@ -11,10 +11,10 @@ from elasticsearch import AsyncElasticsearch
 from cacheapp.errors import MappingNotFound
 from cacheapp.names import Selection
 from cacheapp.reader import ClusterReader, Listing
-from esassistant.config import ElasticsearchConfig
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from tests.proxy import FaultProxy, ProxyResponse
+from tests.unit.conftest import elasticsearch_config, pools
 
 NOT_FOUND = json.dumps(
     {"error": {"type": "index_not_found_exception", "reason": "no such index [gone]"}, "status": 404}
@@ -30,19 +30,8 @@ def cluster() -> Iterator[FaultProxy]:
 
 @pytest.fixture
 async def client(cluster: FaultProxy) -> AsyncIterator[AsyncElasticsearch]:
-    config = ElasticsearchConfig(
-        urls=(cluster.url,),
-        api_key="",
-        username="",
-        password="",
-        ca_certs="",
-        verify_certs=True,
-        pool_maxsize=2,
-        request_timeout=5.0,
-        connect_timeout=5.0,
-        max_retries=0,
-    )
-    async with new_client(config, connections=2, request_timeout=5.0, max_retries=0, raw=True) as client:
+    config = elasticsearch_config(cluster.url, connect_timeout=5.0)
+    async with new_client(config, pools(maxsize=2), request_timeout=5.0, max_retries=0, raw=True) as client:
         yield client
 
 

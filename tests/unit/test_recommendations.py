@@ -5,14 +5,17 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esassistant.elasticsearch.stats import PoolCounters, PoolReport
+from esassistant.elasticsearch.stats import PoolReport
 from healthapp.recommendations import ENOUGH_REQUESTS, FAILURE_PERCENT, recommend
+from tests.unit.conftest import pools
 
-QUIET = PoolCounters(50).report()
+QUIET = pools("default", maxsize=50).of("/").report(None)
 
 
 def pool(requests: int, timeouts: int) -> PoolReport:
-    return replace(QUIET, requests_total=requests, timeouts_total=timeouts, failures_total=timeouts)
+    to_connect = timeouts // 3
+    failures = {**QUIET.failures, "connect_timeout": to_connect, "request_timeout": timeouts - to_connect}
+    return replace(QUIET, requests_total=requests, failures=failures, failures_total=timeouts)
 
 
 def test_timeouts() -> None:

@@ -61,7 +61,11 @@ def test_defaults() -> None:
     loaded = load(**GOOD)
     elasticsearch, cache = loaded["config"]["elasticsearch"], loaded["config"]["mapping_cache"]
     assert elasticsearch["urls"] == ["http://127.0.0.1:9200"]
-    assert (elasticsearch["pool_maxsize"], elasticsearch["max_retries"], elasticsearch["verify_certs"]) == (50, 3, True)
+    assert (elasticsearch["pools"], elasticsearch["max_retries"], elasticsearch["verify_certs"]) == (
+        [{"name": "default", "patterns": ["*"], "maxsize": 50}],
+        3,
+        True,
+    )
     assert (elasticsearch["request_timeout"], elasticsearch["connect_timeout"]) == (30, 10)
     assert (cache["batch_size"], cache["min_refresh_interval"]) == (5, 60)
     assert (cache["fetch_timeout"], cache["indices_timeout"]) == (15, 10)

@@ -12,9 +12,10 @@ from elastic_transport.client_utils import url_to_node_config
 
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.retry import RetryPolicy
-from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
 from tests.proxy import FaultProxy, ProxyResponse
+from tests.unit.conftest import pools
 
 NewTransport = Callable[..., Transport]
 
@@ -26,16 +27,21 @@ async def new_transport(stub: FaultProxy) -> AsyncIterator[NewTransport]:
     async with AsyncExitStack() as stack:
 
         def make(max_retries: int = 0, base_seconds: float = 0.001, request_timeout: float = 2.0) -> Transport:
-            counters = PoolCounters(5)
             config = url_to_node_config(stub.url).replace(
-                request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(2.0, counters)}
+                request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(2.0)}
             )
             retry = RetryPolicy(max_retries, base_seconds, uniform=lambda _, high: high)
-            transport = Transport([config], node_class=Node, retry=retry, counters=counters)
+            transport = Transport([config], node_class=Node, retry=retry, pools=pools())
             stack.push_async_callback(transport.close)
             return transport
 
         yield make
+
+
+def reported(transport: Transport) -> PoolReport:
+    """What the one pool counted."""
+    [report] = transport.report().values()
+    return report
 
 
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
@@ -49,7 +55,7 @@ async def test_attempts_on_a_passing_status(
         response = await transport.perform_request("GET", "/")
     assert response.meta.status == status
     assert stub.count() == max_retries + 1
-    report = transport.counters.report()
+    report = reported(transport)
     assert (report.requests_total, report.retries_total, report.failures_total, report.in_use) == (
         max_retries + 1,
         max_retries,
@@ -65,7 +71,7 @@ async def test_attempts_on_broken_connections(stub: FaultProxy, new_transport: N
     with stub.fault(cut=True), pytest.raises(ElasticConnectionError):
         await transport.perform_request("HEAD", "/")
     assert stub.count() == max_retries + 1
-    assert transport.counters.retries_total == max_retries
+    assert reported(transport).retries_total == max_retries
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"cut": True}])
@@ -81,7 +87,7 @@ async def test_a_timeout_is_not_tried_again(stub: FaultProxy, new_transport: New
     transport = new_transport(3, request_timeout=0.05)
     with stub.fault(blackhole=True), pytest.raises(ConnectionTimeout):
         await transport.perform_request("GET", "/", retry_on_timeout=True, max_retries=5)
-    assert (stub.count(), transport.counters.retries_total) == (1, 0)
+    assert (stub.count(), reported(transport).retries_total) == (1, 0)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -92,7 +98,7 @@ async def test_writes_are_not_tried_again(stub: FaultProxy, new_transport: NewTr
         assert (await transport.perform_request(method, "/")).meta.status == 503
     with stub.fault(cut=True), pytest.raises(ElasticConnectionError):
         await transport.perform_request(method, "/")
-    assert (stub.count(), transport.counters.retries_total) == (2, 0)
+    assert (stub.count(), reported(transport).retries_total) == (2, 0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
@@ -120,13 +126,13 @@ async def test_retry_after(stub: FaultProxy, new_transport: NewTransport, retry_
 
 async def test_a_backoff_holds_nothing(stub: FaultProxy, new_transport: NewTransport) -> None:
     """A call that waits before its next attempt has no connection in use, and can be cancelled."""
-    transport = new_transport(3, base_seconds=60)
+    transport = new_transport(3, base_seconds=60, request_timeout=60)
     with stub.fault(status=503):
         call = asyncio.create_task(transport.perform_request("GET", "/"))
         async with asyncio.timeout(2):
-            while transport.counters.retries_total == 0:  # noqa: ASYNC110  (counters have no event)
+            while reported(transport).retries_total == 0:  # noqa: ASYNC110  (counters have no event)
                 await asyncio.sleep(0.005)
-        assert transport.counters.in_use == 0
+        assert reported(transport).in_use == 0
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

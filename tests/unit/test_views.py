@@ -17,11 +17,12 @@ import healthapp.views
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.refresh import Refresher
 from esassistant.asgi import application
-from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.elasticsearch.pools import Pools
 from esassistant.registry import Health, PingResult, Registry
 from healthapp.checks import Check
 from healthapp.monitor import HealthMonitor
-from healthapp.performance import POOLS
+from healthapp.performance import CLIENTS
+from tests.unit.conftest import pools
 from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
 
 TOKEN = {"Authorization": "Bearer test-token-0123456789"}
@@ -45,14 +46,14 @@ class World:
         self.instance = Instance(self.cluster, self.store, self.clock)
         self.health = Health.HEALTHY
         self.monitor = HealthMonitor([Check("elasticsearch", 5.0, True, self.ping)], 30.0, clock=self.clock)
-        self.pools = {resource: PoolCounters(8) for resource in POOLS.values()}
+        self.pools = {client: pools(client.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.stats)
         self.declare("refresher", self.instance.refresher, Refresher.stats)
         self.declare("watch", None, lambda _: None)
         self.declare("health", self.monitor, HealthMonitor.last)
-        for resource, counters in self.pools.items():
-            self.declare(resource, counters, PoolCounters.report)
+        for client, its_pools in self.pools.items():
+            self.declare(client, its_pools, lambda found: Pools.report(found, None))
 
     def declare(self, name: str, value: Any, stats: Callable[[Any], object]) -> None:
         @asynccontextmanager
@@ -250,11 +251,13 @@ async def test_health(client: httpx.AsyncClient, world: World) -> None:
 async def test_performance(client: httpx.AsyncClient, world: World) -> None:
     """All pools, cache, passes and tasks in one report; advice only after enough requests."""
     quiet = (await client.get("/api/performance")).json()
-    assert set(quiet["pools"]) == {"default", "cache", "health"}
+    assert set(quiet["pools"]) == {"default", "cache", "watch", "health"}
     assert quiet["recommendations"] == []
     assert "not enough data" in quiet["recommendations_note"]
-    world.pools["elasticsearch"].requests_total = 100
-    world.pools["elasticsearch"].timeouts_total = 50
+    counters = world.pools["elasticsearch"].of("/").counters
+    for _ in range(100):
+        counters.sent("search", 0)
+        counters.failed("search", "request_timeout")
     busy = (await client.get("/api/performance")).json()
     assert busy["recommendations_note"] is None
     assert busy["recommendations"][0]["metric"] == "pools.default.timeouts_percent"

@@ -1,0 +1,71 @@
+"""A thread for Django's database, beside the event loop.
+
+ORM calls would block the loop, and connections belong to threads: so all of one owner's work is done by one thread of
+its own, which opens, keeps and closes its connections.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, nullcontext
+from typing import TypeVar
+
+from django.db import Error, close_old_connections, connections, transaction
+
+from esassistant.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DEADLINE_SECONDS = 20.0
+"""For one operation, waiting for earlier ones included. Above SQLite's own 5 s wait for a lock."""
+
+
+class DatabaseThread:
+    """Lives from `open_database_thread()` to the end of its block."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._executor = executor
+
+    async def run(self, function: Callable[[], T], *, atomic: bool = True) -> T:
+        """Call `function` in the thread, in one transaction if `atomic`. Raises `StoreUnavailable`."""
+
+        def call() -> T:
+            close_old_connections()
+            try:
+                with transaction.atomic() if atomic else nullcontext():
+                    return function()
+            finally:
+                close_old_connections()
+
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"The database did not answer within {DEADLINE_SECONDS:g} s.", retry_after_seconds=5
+            ) from None
+        except Error as error:
+            logger.debug("the database failed", exc_info=True)
+            raise StoreUnavailable(
+                f"The database store failed ({type(error).__name__}); is the database up, and has `manage.py migrate` been run?",
+                retry_after_seconds=5,
+            ) from error
+
+
+@asynccontextmanager
+async def open_database_thread(name: str) -> AsyncIterator[DatabaseThread]:
+    """A thread for the length of the block. Does no I/O until it is used; an absent database doesn't keep it from
+    opening.
+    """
+    executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+    try:
+        yield DatabaseThread(executor)
+    finally:
+        try:
+            # In the thread that opened them: connections belong to it.
+            await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)

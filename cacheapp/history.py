@@ -1,0 +1,201 @@
+"""History: each full pass and each change of a mapping as a bounded row in Django's database.
+
+Written by the process that reads the cluster (the others take over what it published), in the background: nobody waits
+for a row, and a database that is away costs rows, counted, and nothing else.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+import msgspec
+
+from cacheapp.database_thread import DatabaseThread
+from cacheapp.mapping_diff import IndexChange, index_changes
+from cacheapp.models import MappingChange, PassRecord
+from cacheapp.snapshot import Snapshot
+from cacheapp.stats import RefreshReport
+from esassistant.clock import now_utc
+from esassistant.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+KEPT_PASSES = 1_000
+KEPT_CHANGES = 10_000
+ROWS_AT_ONCE = 500
+COMPARED_AT_ONCE = 20
+"""Comparing two mappings may take milliseconds: the loop gets a turn after so many."""
+MAX_WAITING = 100
+SHOWN_CHANGES = 100
+MAX_INDICES = 500
+"""Of an alias: databases bound how many values a query may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReport:
+    """Rows that this process wrote; things that it noted but could not write."""
+
+    rows_written_total: int
+    lost_total: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChange:
+    """One change of an index, as the API shows it."""
+
+    index: str
+    at: datetime
+    kind: str
+    added: list[str]
+    removed: list[str]
+    retyped: list[dict[str, str]]
+    altered: list[str]
+    added_total: int
+    removed_total: int
+    retyped_total: int
+    altered_total: int
+    seen_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    at: datetime
+    before: Snapshot
+    after: Snapshot
+
+
+class History:
+    """One per process, owned by the registry; belongs to its loop. `keep_writing` is its background task."""
+
+    def __init__(self, thread: DatabaseThread, instance: str) -> None:
+        self._thread = thread
+        self._instance = instance
+        # The snapshot up to which all changes are noted, by this process or by the one that published it.
+        self._known: Snapshot | None = None
+        self._waiting: deque[RefreshReport | _Comparison] = deque()
+        self._wake = asyncio.Event()
+        self._rows_written_total = 0
+        self._lost_total = 0
+
+    def stats(self) -> HistoryReport:
+        return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting))
+
+    def note_pass(self, report: RefreshReport) -> None:
+        """A full pass ended."""
+        self._add(report)
+
+    def note_snapshot(self, snapshot: Snapshot) -> None:
+        """This process read the cluster, and knows this now. What the first snapshot has is not news."""
+        before, self._known = self._known, snapshot
+        if before is not None and before.indices is not snapshot.indices:
+            self._add(_Comparison(now_utc(), before, snapshot))
+
+    def note_published(self, snapshot: Snapshot) -> None:
+        """This is known by way of another process, which notes the changes itself."""
+        self._known = snapshot
+
+    async def keep_writing(self) -> None:
+        """Background task: write what was noted, in order."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._write_next()
+
+    async def write_rest(self) -> None:
+        """Write what is still waiting, at the end."""
+        while self._waiting:
+            await self._write_next()
+
+    async def of(self, indices: Iterable[str]) -> list[ShownChange]:
+        """The latest changes of some indices, newest first. Raises `StoreUnavailable`."""
+        names = list(islice(indices, MAX_INDICES))
+        return await self._thread.run(lambda: _changes_of(names), atomic=False)
+
+    async def _write_next(self) -> None:
+        noted = self._waiting.popleft()
+        try:
+            await self._write(noted)
+        except StoreUnavailable as error:
+            self._lost_total += 1
+            logger.warning("a part of the history is lost: %s", error.detail)
+
+    def _add(self, noted: RefreshReport | _Comparison) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.popleft()
+            self._lost_total += 1
+        self._waiting.append(noted)
+        self._wake.set()
+
+    async def _write(self, noted: RefreshReport | _Comparison) -> None:
+        if isinstance(noted, RefreshReport):
+            await self._thread.run(lambda: _write_pass(noted, self._instance))
+            self._rows_written_total += 1
+            return
+        changes: list[IndexChange] = []
+        for change in index_changes(noted.before, noted.after):
+            changes.append(change)
+            if len(changes) % COMPARED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if changes:
+            await self._thread.run(lambda: _write_changes(changes[-KEPT_CHANGES:], noted.at, self._instance))
+            self._rows_written_total += len(changes)
+
+
+def _write_pass(report: RefreshReport, instance: str) -> None:
+    PassRecord.objects.create(
+        refresh_id=report.id,
+        started_at=report.started_at,
+        trigger=report.trigger,
+        outcome=report.outcome.value,
+        duration_seconds=report.duration_seconds,
+        indices_total=report.indices_total,
+        read_total=report.read_total,
+        changed_total=report.changed_total,
+        removed_total=report.removed_total,
+        failed_total=report.failed_total,
+        requests_total=report.requests_total,
+        error=(report.error or "")[:500],
+        instance=instance,
+    )
+    _drop_old(PassRecord, KEPT_PASSES)
+
+
+def _write_changes(changes: list[IndexChange], at: datetime, instance: str) -> None:
+    MappingChange.objects.bulk_create(
+        [
+            MappingChange(
+                index=change.index,
+                at=at,
+                kind=change.kind.value,
+                instance=instance,
+                **msgspec.to_builtins(change.fields),
+            )
+            for change in changes
+        ],
+        batch_size=ROWS_AT_ONCE,
+    )
+    _drop_old(MappingChange, KEPT_CHANGES)
+
+
+def _drop_old(rows: type[PassRecord | MappingChange], kept: int) -> None:
+    # Keys grow, so that the oldest rows have the lowest.
+    first_kept = rows.objects.order_by("-pk").values_list("pk", flat=True)[kept - 1 : kept].first()
+    if first_kept is not None:
+        rows.objects.filter(pk__lt=first_kept).delete()
+
+
+def _changes_of(indices: list[str]) -> list[ShownChange]:
+    rows = MappingChange.objects.filter(index__in=indices).order_by("-pk")[:SHOWN_CHANGES]
+    return [
+        ShownChange(
+            *(row.index, row.at, row.kind, row.added, row.removed, row.retyped, row.altered),
+            *(row.added_total, row.removed_total, row.retyped_total, row.altered_total, row.instance),
+        )
+        for row in rows
+    ]

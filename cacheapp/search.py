@@ -1,0 +1,108 @@
+"""Searching an index through the protected client: reads only, bounded in size and time."""
+
+from typing import Any
+
+import msgspec
+from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
+
+from cacheapp.errors import BadSearch, MappingNotFound
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.names import Selection, encode_name
+from esassistant.elasticsearch.client import unavailable
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_SIZE = 1_000
+DEFAULT_SIZE = 10
+LONGEST_SECONDS = 10.0
+REASON_LENGTH = 500
+
+KEYS = frozenset(
+    {
+        *("query", "from", "size", "sort", "_source", "fields", "docvalue_fields", "highlight", "track_total_hits"),
+        *("aggs", "aggregations", "post_filter", "collapse", "search_after", "min_score", "suggest", "knn", "explain"),
+        *("track_scores", "script_fields", "runtime_mappings", "version", "seq_no_primary_term", "indices_boost"),
+    }
+)
+"""What a search may be made of."""
+SCRIPTED = frozenset({"script", "scripted_metric", "runtime_mappings", "bucket_selector", "moving_fn"})
+HEADERS = {"accept": "application/json", "content-type": "application/json"}
+
+
+def parse_search(raw: bytes, *, scripts: bool) -> dict[str, Any]:
+    """The search in a request's body; an empty body finds everything. `scripts`: whether it may have any.
+
+    Raises `BadSearch` that says what to send instead.
+    """
+    if len(raw) > MAX_BODY_BYTES:
+        raise BadSearch(f"Send at most {MAX_BODY_BYTES} bytes.")
+    try:
+        search: dict[str, Any] = msgspec.json.decode(raw or b"{}", type=dict[str, Any])
+    except (ValueError, RecursionError):  # msgspec's own error is a ValueError
+        raise BadSearch('Send a JSON object such as {"query":{"match":{"message":"error"}},"size":10}.') from None
+    if unknown := sorted(search.keys() - KEYS):
+        raise BadSearch(f"{unknown[0][:80]!r} can't be used here; use some of {', '.join(sorted(KEYS))}.")
+    size = search.setdefault("size", DEFAULT_SIZE)
+    if type(size) is not int or not 0 <= size <= MAX_SIZE:
+        raise BadSearch(f"Use size with a whole number from 0 to {MAX_SIZE}.")
+    if not scripts and (key := _script_in(search)) is not None:
+        raise BadSearch(
+            f"Scripts are not permitted ({key[:80]!r}); the operator permits them by ESASSISTANT_SEARCH_SCRIPTS."
+        )
+    return search
+
+
+def _script_in(search: dict[str, Any]) -> str | None:
+    """A key that brings a script with it, at any depth, if there is one; `wrapper` could hide it."""
+    waiting: list[Any] = [search]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for key in map(str, value):
+                if key in SCRIPTED or key.endswith("_script") or key.startswith("script_") or key == "wrapper":
+                    return key
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return None
+
+
+class Searches:
+    """Searches by way of the public client. One per process; belongs to its loop."""
+
+    def __init__(self, client: AsyncElasticsearch, cache: MappingCache, selection: Selection, timeout: float) -> None:
+        seconds = min(LONGEST_SECONDS, timeout)
+        # Derived once: each derivation costs more than the call itself.
+        self._client = client.options(request_timeout=seconds)
+        # A little less, so that what was found by then still arrives.
+        self._target = "/{}/_search?timeout=" + f"{int(900 * seconds)}ms"
+        self._cache = cache
+        self._selection = selection
+
+    async def search(self, name: str, search: dict[str, Any]) -> object:
+        """Elasticsearch's own answer to a search that `parse_search` gave, of one index, alias or data stream.
+
+        Raises `IllegalName`, `MappingNotFound`, `BadSearch` with Elasticsearch's reason, or `ClusterUnavailable`; and
+        what the client raises when nothing may be sent.
+        """
+        self._cache.check_name(name)
+        if not self._selection.covers(name) and name not in self._cache.snapshot.aliases:
+            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+        try:
+            answer = await self._client.perform_request(
+                "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
+            )
+        except NotFoundError:
+            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.") from None
+        except BadRequestError as error:
+            raise BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}") from error
+        except (ApiError, TransportError) as error:
+            raise unavailable(error) from error
+        return answer.body
+
+
+def _reason(error: ApiError) -> str:
+    try:
+        cause = error.body["error"]["root_cause"][0]
+        return f"{cause['type']}: {cause['reason']}"
+    except (KeyError, IndexError, TypeError):
+        return "it gave no reason."

@@ -1,0 +1,339 @@
+"""The Redis store: mappings shared by way of one Redis, for instances on several machines.
+
+Under `esassistant:1:` are `pieces` (a hash: immutable pieces of states, by the hashes of their content), `published` (a
+string: which pieces are the state now), and a row per lease and attempt. What changes, changes in Lua, so in one step;
+times are Redis' own. The 1 is the version of this layout: another layout lives beside it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+
+from cacheapp.snapshot import mapping_hash
+from cacheapp.stores.redis_link import RedisLink
+from cacheapp.stores.redis_state import (
+    MAX_PIECE_BYTES,
+    MAX_PUBLISHED_BYTES,
+    Chunk,
+    Published,
+    decode_chunk,
+    decode_published,
+    encode_chunks,
+    encode_published,
+    join,
+    microseconds,
+    seconds,
+)
+from esassistant.clock import Clock, monotonic
+from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.store import Lease, Loaded, StoredState
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "esassistant:1:"
+PUBLISHED = f"{PREFIX}published"
+PIECES = f"{PREFIX}pieces"
+CHANNEL = f"{PREFIX}published"
+
+TRIES = 10
+"""How often an operation starts again because another instance published meanwhile."""
+DEADLINE_SECONDS = 20.0
+"""For publishing or loading altogether; each step has a much shorter one."""
+BYTES_AT_ONCE = 1024 * 1024
+PIECES_AT_ONCE = 500
+
+# Before each script. A key that holds another type than ours is somebody else's mistake; it must not stop us for good.
+COMMON = """
+local function own(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('UNLINK', key) end
+  return key
+end
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+local function exact(number) return string.format('%.0f', number) end
+"""
+
+# KEYS: published. ARGV: its longest length.
+READ = """
+return {redis.call('GETRANGE', own(KEYS[1], 'string'), 0, ARGV[1]), now()}
+"""
+
+# KEYS: published, pieces. ARGV: the longest length of published.
+PREPARE = """
+return {redis.call('GETRANGE', own(KEYS[1], 'string'), 0, ARGV[1]), now(), redis.call('HKEYS', own(KEYS[2], 'hash'))}
+"""
+
+# KEYS: pieces. ARGV: the most bytes of a piece, those of the answer, hashes. Answers for as many as there is room for;
+# empty is a piece that is too large.
+FETCH = """
+local pieces, room, found = own(KEYS[1], 'hash'), tonumber(ARGV[2]), {}
+for i = 3, #ARGV do
+  local size = redis.call('HSTRLEN', pieces, ARGV[i])
+  if size > tonumber(ARGV[1]) then
+    found[#found + 1] = ''
+  else
+    if size > room and #found > 0 then break end
+    room = room - size
+    found[#found + 1] = redis.call('HGET', pieces, ARGV[i])
+  end
+end
+return found
+"""
+
+# KEYS: lease, published, pieces. ARGV: token, published as it was, its longest length, published as it becomes,
+# channel, message, the hashes of pieces that are not used any more. The caller may have relied on pieces that another
+# publication dropped, so nobody may have published since it looked.
+PUBLISH = """
+if redis.call('HGET', own(KEYS[1], 'hash'), 'token') ~= ARGV[1] then return 'stale' end
+if redis.call('GETRANGE', own(KEYS[2], 'string'), 0, ARGV[3]) ~= ARGV[2] then return 'again' end
+redis.call('SET', KEYS[2], ARGV[4])
+for first = 7, #ARGV, 1000 do
+  redis.call('HDEL', KEYS[3], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
+redis.call('PUBLISH', ARGV[5], ARGV[6])
+return 'done'
+"""
+
+# KEYS: lease. ARGV: holder, microseconds. The first token is the time, so that tokens grow also when Redis lost its
+# data. A lease that ends later than it is long was made before the clock was set back.
+LEASE = """
+local key, at = own(KEYS[1], 'hash'), now()
+local row = redis.call('HMGET', key, 'token', 'holder', 'expires', 'length')
+local token, holder, expires, length = tonumber(row[1]), row[2], tonumber(row[3]), tonumber(row[4])
+if not (token and expires and length) then
+  token, holder, expires, length = math.floor(at / 1000), '', 0, 0
+end
+if holder ~= ARGV[1] then
+  local left = expires - at
+  if left > 0 and left <= length then return {0, left} end
+  token = token + 1
+end
+redis.call('HSET', key, 'token', exact(token), 'holder', ARGV[1], 'expires', exact(at + ARGV[2]), 'length', ARGV[2])
+return {1, token}
+"""
+
+# KEYS: lease. ARGV: token.
+RELEASE = """
+local key = own(KEYS[1], 'hash')
+if redis.call('HGET', key, 'token') == ARGV[1] then redis.call('HSET', key, 'holder', '', 'expires', 0) end
+"""
+
+# KEYS: attempt. ARGV: microseconds.
+ATTEMPT = """
+local key, at = own(KEYS[1], 'string'), now()
+local last = tonumber(redis.call('GETRANGE', key, 0, 31))
+if last and last <= at and last + ARGV[1] > at then return last + ARGV[1] - at end
+redis.call('SET', key, exact(at))
+return 0
+"""
+
+
+class RedisStore:
+    """Implements `esassistant.store.Store`. Lives from `open_redis_store()` to the end of its block."""
+
+    def __init__(self, link: RedisLink, clock: Clock = monotonic) -> None:
+        self._link = link
+        self._clock = clock
+        self._publishing = asyncio.Lock()
+        # Of the state that was loaded last.
+        self._chunks: Mapping[str, Chunk] = {}
+        self.poisoned_total = 0
+        """How many values were not what this store writes. They were ignored."""
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self._link.address}>"
+
+    async def generation(self) -> int:
+        published, _, _ = await self._published()
+        return 0 if published is None else published.generation
+
+    async def load(self, known_hashes: Collection[str]) -> Loaded | None:
+        known = frozenset(known_hashes)
+        async with _deadline():
+            published, raw, now = await self._published()
+            for _ in range(TRIES):
+                if published is None:
+                    return None
+                chunks, bodies, is_whole = await self._pieces_of(published, known)
+                before = raw
+                if not is_whole:
+                    published, raw, now = await self._published()
+                if raw == before and published is not None:
+                    if len(chunks) < len(published.chunks):
+                        raise StoreUnavailable(
+                            "What was published in Redis is damaged; the next full pass replaces it."
+                        )
+                    self._chunks = chunks
+                    # A body that is lacking is a miss: whoever is asked for it reads it from the cluster.
+                    return Loaded(published.generation, join(published, chunks.values(), bodies, now))
+        raise StoreUnavailable("What is published in Redis changes faster than it can be read.", retry_after_seconds=1)
+
+    async def publish(self, state: StoredState, lease: Lease) -> int:
+        # Waiting for others and for Redis is age too.
+        asked_at = self._clock()
+        async with _deadline(), self._publishing:
+            for _ in range(TRIES):
+                generation = await self._publish_once(state, lease, asked_at)
+                if generation is not None:
+                    return generation
+        raise StoreUnavailable("Other instances publish all the time.", retry_after_seconds=1)
+
+    async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
+        granted, number = await self._run(LEASE, [_lease_key(name)], [holder, microseconds(ttl_seconds)])
+        return Lease(name, number, ttl_seconds) if granted else seconds(number)
+
+    async def release(self, lease: Lease) -> None:
+        await self._run(RELEASE, [_lease_key(lease.name)], [lease.token])
+
+    async def attempt(self, name: str, interval_seconds: float) -> float:
+        wait = await self._run(ATTEMPT, [f"{PREFIX}attempt:{name}"], [microseconds(interval_seconds)])
+        return seconds(wait)
+
+    async def wait_for_change(self, longest_seconds: float) -> None:
+        """Return when another instance may have published, at the latest after `longest_seconds`. Never raises
+        `StoreUnavailable`. One task waits at a time.
+        """
+        await self._link.wait_for_message(CHANNEL, longest_seconds)
+
+    async def _published(self) -> tuple[Published | None, bytes, int]:
+        """What is published, as it stands there, and the time."""
+        raw, now = await self._run(READ, [PUBLISHED], [MAX_PUBLISHED_BYTES])
+        return self._decode_published(raw), raw, now
+
+    def _decode_published(self, raw: bytes) -> Published | None:
+        published = decode_published(raw) if raw else None
+        if raw and published is None:
+            self._note_poison(PUBLISHED)
+        return published
+
+    async def _pieces_of(
+        self, published: Published, known: frozenset[str]
+    ) -> tuple[dict[str, Chunk], dict[str, bytes], bool]:
+        """The chunks and the bodies that are not known, and whether that is all of them."""
+        present = {name: self._chunks[name] for name in published.chunks if name in self._chunks}
+        fetched = await self._fetch([name for name in published.chunks if name not in present])
+        for name, piece in fetched.items():
+            if (chunk := decode_chunk(piece)) is not None:
+                present[name] = chunk
+            else:
+                self._note_poison(PIECES)
+        wanted = {entry.mapping_hash for chunk in present.values() for entry in chunk.indices.values()} - known
+        bodies = await self._fetch(wanted)
+        return present, bodies, len(present) == len(published.chunks) and len(bodies) == len(wanted)
+
+    async def _fetch(self, hashes: Iterable[str]) -> dict[str, bytes]:
+        """Those of the pieces that are there and have the content that their hashes say."""
+        pieces: dict[str, bytes] = {}
+        waiting = list(hashes)
+        while waiting:
+            arguments = [MAX_PIECE_BYTES, BYTES_AT_ONCE, *waiting[:PIECES_AT_ONCE]]
+            found: list[bytes | None] = await self._run(FETCH, [PIECES], arguments)
+            poisoned = []
+            for name, piece in zip(waiting, found, strict=False):
+                if piece is not None and mapping_hash(piece) == name:
+                    pieces[name] = piece
+                elif piece is not None:
+                    poisoned.append(name)
+            if poisoned:
+                # Whoever publishes next would take it for present.
+                self._note_poison(PIECES)
+                await self._link.call(lambda client, names=poisoned: client.hdel(PIECES, *names))  # type: ignore[misc]
+            waiting = waiting[len(found) :]
+        return pieces
+
+    async def _publish_once(self, state: StoredState, lease: Lease, asked_at: float) -> int | None:
+        """One try. None: another instance published meanwhile."""
+        before, now, names = await self._run(PREPARE, [PUBLISHED, PIECES], [MAX_PUBLISHED_BYTES])
+        present = {name.decode("ascii", "replace") for name in names}
+        asked = now - microseconds(self._clock() - asked_at)
+        chunks = encode_chunks(state, asked)
+        await asyncio.sleep(0)  # of ten thousand indices, this took tens of milliseconds
+        used = {stored.mapping_hash for stored in state.indices.values()}
+        await self._send(chunks, present)
+        await self._send({name: state.bodies[name] for name in used if name in state.bodies}, present)
+        last = self._decode_published(before)
+        published = Published(
+            # From the time on, so that it grows also when Redis lost its data.
+            generation=last.generation + 1 if last is not None else now // 1000,
+            confirmed_at=asked - microseconds(state.age_seconds),
+            cluster_uuid=state.cluster_uuid,
+            cluster_urls=state.cluster_urls,
+            chunks=tuple(chunks),
+        )
+        unused = present.difference(used, chunks)
+        answer = await self._run(
+            PUBLISH,
+            [_lease_key(lease.name), PUBLISHED, PIECES],
+            [
+                *(lease.token, before, MAX_PUBLISHED_BYTES, encode_published(published)),
+                *(CHANNEL, published.generation, *unused),
+            ],
+        )
+        if answer == b"stale":
+            raise StaleToken("Another instance took over the refresh lease; its result stands.")
+        return published.generation if answer == b"done" else None
+
+    async def _send(self, pieces: Mapping[str, bytes], present: Collection[str]) -> None:
+        """Give Redis the pieces that it lacks, in portions that fit into a short timeout."""
+        portion: dict[str, bytes] = {}
+        portion_bytes = 0
+        for name, piece in pieces.items():
+            if name in present or len(piece) > MAX_PIECE_BYTES:
+                continue
+            if portion and (portion_bytes + len(piece) > BYTES_AT_ONCE or len(portion) == PIECES_AT_ONCE):
+                await self._write(portion)
+                portion, portion_bytes = {}, 0
+            portion[name] = piece
+            portion_bytes += len(piece)
+        if portion:
+            await self._write(portion)
+
+    async def _write(self, pieces: Mapping[str, bytes]) -> None:
+        pairs = [word for pair in pieces.items() for word in pair]
+        await self._link.call(lambda client: client.hset(PIECES, items=pairs))
+
+    async def _run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
+        async def run(client: Redis) -> Any:
+            return await client.register_script(COMMON + script)(keys, arguments)
+
+        return await self._link.call(run)
+
+    def _note_poison(self, where: str) -> None:
+        log = logger.debug if self.poisoned_total else logger.warning
+        log("%s in %r is not what this store writes, and is ignored", where, self)
+        self.poisoned_total += 1
+
+
+@asynccontextmanager
+async def open_redis_store(url: str, clock: Clock = monotonic) -> AsyncIterator[RedisStore]:
+    """A store for the length of the block. Does no I/O until it is used; an absent Redis doesn't keep it from opening.
+
+    Raises `ValueError`, without the URL in it, for a URL that is none of Redis.
+    """
+    link = RedisLink(url, clock)
+    try:
+        yield RedisStore(link, clock)
+    finally:
+        await link.close()
+
+
+@asynccontextmanager
+async def _deadline() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable(
+            f"Redis was too slow: not done within {DEADLINE_SECONDS:g} s.", retry_after_seconds=5
+        ) from None
+
+
+def _lease_key(name: str) -> str:
+    return f"{PREFIX}lease:{name}"

@@ -1,0 +1,218 @@
+"""The way to one Redis server: short timeouts, few connections, a breaker, and the channel on which news comes.
+
+Redis may be slow, frozen or gone; who shares mappings through it must not wait for that. The first failure costs one
+short timeout, and then calls are refused at once until one of them, after a pause, finds Redis well again.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from esassistant.clock import Clock
+from esassistant.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SOCKET_SECONDS = 0.25
+CALL_SECONDS = 0.35
+"""For one call altogether: a new connection has several steps, each with a socket timeout of its own."""
+MAX_CONNECTIONS = 8
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 5.0
+
+OUTAGES = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
+REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
+
+
+class Breaker:
+    """After a failure, refuses calls for a pause; then lets one call try. Each failed try doubles the pause."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pause = 0.0
+        self._until: float | None = None
+        self._trying = False
+
+    @property
+    def wait_seconds(self) -> float | None:
+        """How long calls are refused from now on; None: they are not."""
+        if self._until is None or (not self._trying and self._clock() >= self._until):
+            return None
+        return max(0.0, self._until - self._clock())
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Around one call, while `wait_seconds` is None. What `OUTAGES` names counts as a failure, any other answer as
+        a success; a cancelled call says nothing.
+        """
+        trying = self._until is not None
+        self._trying = self._trying or trying
+        try:
+            yield
+            self._until = None
+        except OUTAGES:
+            # Calls that were under way together fail together, and count as one.
+            if self._until is None or trying:
+                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS) if trying else FIRST_PAUSE_SECONDS
+                self._until = self._clock() + self._pause
+            raise
+        except Exception:
+            self._until = None
+            raise
+        finally:
+            if trying:
+                self._trying = False
+
+
+class RedisLink:
+    """Calls one Redis. Belongs to one loop; `close()` ends its connections."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        """Does no I/O. Raises `ValueError`, without the URL in it, for a URL that is none of Redis."""
+        pool = _pool(url)
+        self._client = Redis(connection_pool=pool)
+        self._pool = pool
+        self.breaker = Breaker(clock)
+        self._clock = clock
+        at = pool.connection_kwargs
+        self.address = str(at["path"]) if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
+        self._subscription: PubSub | None = None
+        # After an outage a subscription may be dead without our hearing of it.
+        self._doubtful = False
+        self._listening = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<RedisLink {self.address}>"
+
+    async def close(self) -> None:
+        try:
+            await self._unsubscribe()
+        finally:
+            # A frozen Redis doesn't answer the end of a connection either; it is ended all the same.
+            with suppress(RedisError, OSError):
+                await self._pool.aclose()
+
+    async def call(self, function: Callable[[Redis], Awaitable[T]]) -> T:
+        """What `function` gives. Raises `StoreUnavailable`: at once while the breaker refuses."""
+        if (wait := self.breaker.wait_seconds) is not None:
+            raise StoreUnavailable(
+                f"Redis at {self.address} failed a moment ago; it is asked again in {wait:.1f} s.",
+                retry_after_seconds=max(wait, 0.1),
+            )
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task is not None else 0
+        try:
+            with self.breaker.attempt():
+                async with asyncio.timeout(CALL_SECONDS):
+                    result = await function(self._client)
+        except (RedisError, *OUTAGES) as error:
+            self._doubtful = self._doubtful or isinstance(error, OUTAGES)
+            logger.debug("a call to Redis failed: %s", type(error).__name__)
+            raise StoreUnavailable(
+                self._describe(error), retry_after_seconds=self.breaker.wait_seconds or FIRST_PAUSE_SECONDS
+            ) from None
+        # Python 3.11's wait_for, in which redis-py writes, forgets a cancellation that comes as the write ends.
+        if task is not None and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+        return result
+
+    async def wait_for_message(self, channel: str, longest_seconds: float) -> None:
+        """Return when a message has come, when one may have been missed, or after `longest_seconds`. Never raises for
+        an absent Redis. Who waits beside another waits for that one first.
+        """
+        deadline = self._clock() + longest_seconds
+        async with self._listening:
+            if self._doubtful:
+                self._doubtful = False
+                await self._unsubscribe()
+            try:
+                if self._subscription is None:
+                    self._subscription = await self.call(lambda client: _subscribe(client, channel))
+                elif (left := deadline - self._clock()) > 0:
+                    await self._subscription.get_message(timeout=left)
+            except (StoreUnavailable, RedisError, OSError):
+                await self._unsubscribe()
+            else:
+                return
+        # What came before a new subscription is found by whoever reads the generation at the end of this wait.
+        await asyncio.sleep(max(0.0, deadline - self._clock()))
+
+    async def _unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await _end(subscription)
+
+    def _describe(self, error: Exception) -> str:
+        match error:
+            case TimeoutError() | RedisTimeoutError():
+                return f"Redis at {self.address} did not answer within {CALL_SECONDS:g} s."
+            case RedisError() if isinstance(error, REFUSALS):
+                return f"Redis at {self.address} refused the credentials of REDIS_URL, or they lack a permission."
+            case RedisConnectionError() | OSError():
+                return f"Redis at {self.address} can't be reached."
+            case _:
+                # The code that the server puts first, such as OOM, is no secret; the rest might be.
+                code = re.match(r"[A-Z]{3,}(?= )", str(error))
+                return f"Redis at {self.address} failed ({code[0] if code else type(error).__name__})."
+
+
+async def _subscribe(client: Redis, channel: str) -> PubSub:
+    subscription = client.pubsub()
+    try:
+        await subscription.subscribe(channel)
+        answer = await subscription.get_message(timeout=SOCKET_SECONDS)
+    except BaseException:
+        await _end(subscription)
+        raise
+    if answer is None:
+        await _end(subscription)
+        raise RedisTimeoutError("no answer to SUBSCRIBE")
+    return subscription
+
+
+async def _end(subscription: PubSub) -> None:
+    await subscription.aclose()  # type: ignore[no-untyped-call]
+
+
+def _pool(url: str) -> BlockingConnectionPool:
+    try:
+        # What the URL says of timeouts, decoding and retries must not win over what the store relies on.
+        options: dict[str, Any] = dict(parse_url(url)) | {
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+            "socket_keepalive": True,
+            "retry": Retry(NoBackoff(), 0),
+            "retry_on_timeout": False,
+            "retry_on_error": [],
+            "decode_responses": False,
+            "health_check_interval": 0,
+            # No greeting: a new connection costs no round trip of its own.
+            "protocol": 2,
+            "driver_info": None,
+            "max_connections": MAX_CONNECTIONS,
+            "timeout": SOCKET_SECONDS,
+        }
+        if "path" in options:
+            del options["socket_keepalive"]
+        pool = BlockingConnectionPool(**options)
+        # Only this looks at the options; a connection that is made is not yet opened.
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad, and their texts quote from it)
+        raise ValueError(
+            "use a URL such as redis://:password@host:6379/0, rediss://… or unix:///run/redis.sock"
+        ) from None
+    return pool

@@ -1,0 +1,132 @@
+"""The published state as bytes that Redis keeps: immutable pieces under the hashes of their content, and one small
+document that names them.
+
+What didn't change has the same hash, so it is neither sent nor read again; and what somebody else wrote there doesn't
+have the hash that it is kept under.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import msgspec
+
+from cacheapp.snapshot import mapping_hash
+from esassistant.store import StoredIndex, StoredState
+
+CHUNKS = 64
+"""Of ten thousand indices, one changed costs a chunk of 150."""
+MAX_PIECE_BYTES = 16 * 1024 * 1024
+MAX_PUBLISHED_BYTES = 16 * 1024
+MAX_EXACT = 2**53
+"""Up to here, numbers are exact in Lua and in JSON's readers."""
+
+Hash = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Text = Annotated[str, msgspec.Meta(max_length=64)]
+Microseconds = Annotated[int, msgspec.Meta(ge=-MAX_EXACT, le=MAX_EXACT)]
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A `StoredIndex` at rest: the moment of its confirmation instead of its age."""
+
+    uuid: Text | None
+    mapping_hash: Hash
+    confirmed_at: Microseconds | None
+    field_count: Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT)] | None
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Some of the indices and aliases: those whose names fall to it."""
+
+    indices: dict[Name, Entry]
+    aliases: dict[Name, tuple[Name, ...]]
+    data_streams: tuple[Name, ...]
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The one thing that changes. Times in microseconds of Redis' clock; `chunks` are hashes."""
+
+    generation: Annotated[int, msgspec.Meta(ge=1, le=MAX_EXACT)]
+    confirmed_at: Microseconds
+    cluster_uuid: Text
+    cluster_urls: Text
+    chunks: Annotated[tuple[Hash, ...], msgspec.Meta(max_length=CHUNKS)]
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_published = msgspec.json.Decoder(Published)
+_chunk = msgspec.json.Decoder(Chunk)
+
+
+def encode_chunks(state: StoredState, asked_at: int) -> dict[str, bytes]:
+    """The chunks of a state by their hashes. Its ages count from `asked_at`."""
+    chunks = [Chunk({}, {}, ()) for _ in range(CHUNKS)]
+    for name, stored in state.indices.items():
+        at = None if stored.age_seconds is None else asked_at - microseconds(stored.age_seconds)
+        entry = Entry(stored.uuid, stored.mapping_hash, at, stored.field_count)
+        chunks[_place(name)].indices[name] = entry
+    for name, members in state.aliases.items():
+        chunks[_place(name)].aliases[name] = members
+    pieces: dict[str, bytes] = {}
+    for chunk in chunks:
+        if chunk.indices or chunk.aliases:
+            data_streams = tuple(sorted(state.data_streams.intersection(chunk.aliases)))
+            piece = _encode(Chunk(chunk.indices, chunk.aliases, data_streams))
+            pieces[mapping_hash(piece)] = piece
+    return pieces
+
+
+def encode_published(published: Published) -> bytes:
+    return _encode(published)
+
+
+def decode_published(raw: bytes) -> Published | None:
+    """None: it is none of ours."""
+    try:
+        return _published.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def decode_chunk(raw: bytes) -> Chunk | None:
+    """None: it is none of ours."""
+    try:
+        return _chunk.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def join(published: Published, chunks: Iterable[Chunk], bodies: Mapping[str, bytes], now: int) -> StoredState:
+    """The state again, its ages as they are at `now`."""
+    indices: dict[str, StoredIndex] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    data_streams: set[str] = set()
+    for chunk in chunks:
+        for name, entry in chunk.indices.items():
+            age = None if entry.confirmed_at is None else seconds(now - entry.confirmed_at)
+            indices[name] = StoredIndex(entry.uuid, entry.mapping_hash, age, entry.field_count)
+        aliases.update(chunk.aliases)
+        data_streams.update(chunk.data_streams)
+    return StoredState(
+        seconds(now - published.confirmed_at),
+        indices,
+        aliases,
+        bodies,
+        frozenset(data_streams),
+        published.cluster_uuid,
+        published.cluster_urls,
+    )
+
+
+def microseconds(duration_seconds: float) -> int:
+    return round(duration_seconds * 1_000_000)
+
+
+def seconds(duration_microseconds: int) -> float:
+    """At least 0: Redis' clock is a wall clock, and may have been set back."""
+    return max(0, duration_microseconds) / 1_000_000
+
+
+def _place(name: str) -> int:
+    return zlib.crc32(name.encode()) % CHUNKS

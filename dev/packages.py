@@ -1,0 +1,55 @@
+"""Programs that development needs and pip can't give: found, or installed by the system's package manager, aloud."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class MissingPackage(Exception):
+    """What is missing, and the command that installs it."""
+
+
+def require(find: Callable[[], Path | None], package: str, problem: str) -> Path:
+    """What `find` finds; if need be after installing the Debian package `package`, which only root can."""
+    if found := find():
+        return found
+    remedy = f"install it, for example: sudo apt-get update && sudo apt-get install -y {package}"
+    if which("apt-get") and os.geteuid() == 0:
+        say(f"{problem}: installing the package {package} by apt-get")
+        failure = f"{problem}, and apt-get could not install {package}"
+        _apt_get(failure, "update")
+        _apt_get(failure, "install", "-y", "--no-install-recommends", package)
+        if found := find():
+            return found
+        remedy = f"the package {package} of this system does not provide it; install a newer one"
+    raise MissingPackage(f"{problem}; {remedy}")
+
+
+def which(tool: str) -> Path | None:
+    """Where a program is, if it is on the PATH."""
+    found = shutil.which(tool)
+    return Path(found) if found else None
+
+
+def say(message: str) -> None:
+    """Tell whoever runs this, apart from what it prints as its result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def _apt_get(failure: str, *words: str) -> None:
+    result = subprocess.run(
+        ["apt-get", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    if result.returncode != 0:
+        tail = "\n".join(result.stdout.splitlines()[-15:])
+        raise MissingPackage(f"{failure}\napt-get said:\n{tail}")

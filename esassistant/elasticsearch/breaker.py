@@ -1,0 +1,222 @@
+"""The circuit breaker: stops asking a cluster that doesn't answer. Pure policy with injected clock and jitter.
+
+closed → open when enough calls of a sliding window failed; open → half-open after a jittered time, for the first caller
+who comes; half-open → closed when a probe succeeds, → open again when one fails or takes too long (Michael Nygard,
+"Release It!", 2007). By hand, because no asyncio library bounds the probes.
+"""
+
+import enum
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from esassistant.clock import Clock, monotonic
+from esassistant.elasticsearch.errors import BreakerOpen
+from esassistant.elasticsearch.sliding_window import SlidingWindow
+
+logger = logging.getLogger(__name__)
+
+
+class BreakerState(enum.StrEnum):
+    """Whether calls pass: all, none, or a few probes."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+class Outcome(enum.Enum):
+    """What a call says of the cluster."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ANSWER = "answer"
+    """It answers, but to nobody's satisfaction (4xx, 500): the question's fault, perhaps. Enough for a probe."""
+    NOTHING = "nothing"
+    """The call was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When to trip, and for how long. Times in seconds; without `minimum_calls` it never trips.
+
+    The open time doubles with each failed probe, from `open_seconds` to `longest_open_seconds`, and is moved by up to
+    `jitter` of itself either way, so that many processes don't probe at once.
+    """
+
+    failure_percent: float = 50.0
+    minimum_calls: int | None = 50
+    window_seconds: float = 10.0
+    open_seconds: float = 5.0
+    longest_open_seconds: float = 30.0
+    jitter: float = 0.2
+    probes: int = 1
+    probe_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to make one call, in the period between two transitions in which it was given."""
+
+    generation: int
+    is_probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerReport:
+    """`calls` and `failures` are those of the window, `failure_percent` None while there are none.
+
+    `reason` says why it tripped last, None if it never did.
+    """
+
+    state: BreakerState
+    calls: int
+    failures: int
+    failure_percent: float | None
+    minimum_calls: int
+    window_seconds: float
+    trips_total: int
+    next_probe_in_seconds: float | None
+    reason: str | None
+
+
+OnTransition = Callable[[BreakerState], None]
+
+NEVER_TRIPS = BreakerPolicy(minimum_calls=None)
+"""For calls that must be made whatever happened before: the health check's, the watch's."""
+
+
+class Breaker:
+    """One per pool; lives as long as its client. Used on one loop: nothing here awaits, so nothing needs a lock."""
+
+    def __init__(
+        self,
+        name: str,
+        policy: BreakerPolicy,
+        *,
+        clock: Clock = monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
+        on_transition: OnTransition = lambda _: None,
+    ) -> None:
+        self._name = name
+        self._policy = policy
+        self._clock = clock
+        self._uniform = uniform
+        self._on_transition = on_transition
+        self._window = SlidingWindow(policy.window_seconds, clock)
+        self._state = BreakerState.CLOSED
+        self._generation = 0
+        self._probe_at = 0.0
+        self._open_seconds = policy.open_seconds
+        # When each probe under way was let through.
+        self._probes: dict[Permit, list[float]] = {}
+        self._trips_total = 0
+        self._reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Breaker {self._name}: {self._state}>"
+
+    def check(self) -> None:
+        """Raises `BreakerOpen` if a call would be refused now; takes nothing."""
+        self._advance()
+        if self._state is BreakerState.OPEN:
+            self._refuse(self._probe_at - self._clock())
+        if self._state is BreakerState.HALF_OPEN and self._probes_under_way() >= self._policy.probes:
+            self._refuse(1.0)
+
+    def enter(self) -> Permit:
+        """Let one call through; its `leave` must follow, whatever happens. Raises `BreakerOpen`."""
+        self.check()
+        permit = Permit(self._generation, self._state is BreakerState.HALF_OPEN)
+        if permit.is_probe:
+            self._probes.setdefault(permit, []).append(self._clock())
+        return permit
+
+    def leave(self, permit: Permit, outcome: Outcome) -> None:
+        """The call ended. A result from before the last transition doesn't count."""
+        self._advance()
+        if permit.generation != self._generation:
+            return
+        if permit.is_probe:
+            self._probe_ended(permit, outcome)
+        elif outcome in (Outcome.SUCCESS, Outcome.FAILURE) and self._policy.minimum_calls is not None:
+            self._window.add(1, outcome is Outcome.FAILURE)
+            calls, failures = self._window.counts()
+            if calls >= self._policy.minimum_calls and 100 * failures >= self._policy.failure_percent * calls:
+                self._trip(f"{failures} of {calls} calls failed within {self._policy.window_seconds:g} s")
+
+    def time_for(self, permit: Permit, seconds: float | None) -> float | None:
+        """How long a call that may take `seconds` (None: forever) may take with this permit."""
+        if not permit.is_probe:
+            return seconds
+        return self._policy.probe_seconds if seconds is None else min(seconds, self._policy.probe_seconds)
+
+    def report(self) -> BreakerReport | None:
+        """None for a breaker that never trips."""
+        if self._policy.minimum_calls is None:
+            return None
+        calls, failures = self._window.counts()
+        is_open = self._state is BreakerState.OPEN
+        return BreakerReport(
+            state=self._state,
+            calls=calls,
+            failures=failures,
+            failure_percent=100.0 * failures / calls if calls else None,
+            minimum_calls=self._policy.minimum_calls,
+            window_seconds=self._policy.window_seconds,
+            trips_total=self._trips_total,
+            next_probe_in_seconds=max(0.0, self._probe_at - self._clock()) if is_open else None,
+            reason=self._reason,
+        )
+
+    def _advance(self) -> None:
+        """Do what time alone brings: an open breaker turns half-open, a probe that takes too long has failed."""
+        now = self._clock()
+        if self._state is BreakerState.OPEN and now >= self._probe_at:
+            self._turn(BreakerState.HALF_OPEN)
+        elif self._state is BreakerState.HALF_OPEN and any(
+            now - started_at > self._policy.probe_seconds for probes in self._probes.values() for started_at in probes
+        ):
+            self._trip(f"a probe got no answer within {self._policy.probe_seconds:g} s")
+
+    def _probes_under_way(self) -> int:
+        return sum(map(len, self._probes.values()))
+
+    def _probe_ended(self, permit: Permit, outcome: Outcome) -> None:
+        self._probes[permit].pop(0)
+        if outcome in (Outcome.SUCCESS, Outcome.ANSWER):
+            self._open_seconds = self._policy.open_seconds
+            self._turn(BreakerState.CLOSED)
+        elif outcome is Outcome.FAILURE:
+            self._trip("a probe failed")
+
+    def _trip(self, reason: str) -> None:
+        if self._state is BreakerState.HALF_OPEN:
+            self._open_seconds = min(2 * self._open_seconds, self._policy.longest_open_seconds)
+        spread = self._policy.jitter * self._open_seconds
+        self._probe_at = self._clock() + self._open_seconds + self._uniform(-spread, spread)
+        self._trips_total += 1
+        self._reason = reason
+        self._turn(BreakerState.OPEN)
+
+    def _turn(self, state: BreakerState) -> None:
+        self._state = state
+        self._generation += 1
+        self._window.clear()
+        self._probes.clear()
+        if state is BreakerState.OPEN:
+            logger.warning(
+                "breaker of pool %s opened: %s; it probes in %.1f s",
+                self._name,
+                self._reason,
+                self._probe_at - self._clock(),
+            )
+        else:
+            logger.warning("breaker of pool %s is %s", self._name, state)
+        self._on_transition(state)
+
+    def _refuse(self, retry_after_seconds: float) -> None:
+        raise BreakerOpen(
+            f"Elasticsearch is not asked at the moment: {self._reason}.", retry_after_seconds=retry_after_seconds
+        )

@@ -1,0 +1,41 @@
+"""Calls that were refused before anything was sent.
+
+They are both: errors of elasticsearch-py, whose API they come out of, and errors of this project, so that a view that
+lets them pass answers 503 with `Retry-After`.
+"""
+
+from typing import ClassVar
+
+from elastic_transport import TransportError
+
+from esassistant.errors import EsassistantError
+
+
+class CallRefused(TransportError, EsassistantError):
+    """Base of those errors. Nothing was sent; none marks a node dead, counts for the breaker or is tried again."""
+
+    status: ClassVar[int] = 503
+    title: ClassVar[str] = "Elasticsearch call refused"
+
+    def __init__(self, detail: str, *, retry_after_seconds: float) -> None:
+        TransportError.__init__(self, detail)
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class PoolTimeout(CallRefused):
+    """No connection became free in time (`ELASTICSEARCH_POOL_BLOCK=true`)."""
+
+    title = "Connection pool full"
+
+
+class PoolExhausted(CallRefused):
+    """All connections and all overflow connections are in use, or too many calls wait already."""
+
+    title = "Connection pool full"
+
+
+class BreakerOpen(CallRefused):
+    """The breaker is open, or half-open with all its probes under way."""
+
+    title = "Elasticsearch unavailable"

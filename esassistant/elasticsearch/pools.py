@@ -1,0 +1,147 @@
+"""Connection pools: how many calls of one kind of index may be under way, and what happens to one more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, OnTransition
+from esassistant.elasticsearch.errors import PoolExhausted, PoolTimeout
+from esassistant.elasticsearch.retry import RetryBudget
+from esassistant.elasticsearch.routing import PoolRule, pool_of
+from esassistant.elasticsearch.stats import PoolCounters, PoolReport
+
+MAX_WAITING = 10_000
+POOL_RETRY_AFTER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """`maxsize` connections are kept and used again. When all are in use, one more call waits up to `wait_seconds`
+    (`block`), or gets one of `overflow` connections, which are closed after use: urllib3's meaning of the words.
+    """
+
+    maxsize: int
+    block: bool = True
+    overflow: int = 0
+    wait_seconds: float = 10.0
+
+
+class Pool:
+    """Connections of one client for some indices, with the breaker, the retry budget and the counters of their calls.
+
+    Lives as long as its client, on one loop. A slot is held for one attempt, never for a backoff.
+    """
+
+    def __init__(self, name: str, limits: PoolLimits, breaker: Breaker) -> None:
+        self.name = name
+        self.breaker = breaker
+        self.budget = RetryBudget()
+        self.counters = PoolCounters()
+        self._limits = limits
+        self._slots = asyncio.Semaphore(limits.maxsize)
+        self._in_use = 0
+        self._overflow_in_use = 0
+        self._waiting = 0
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}: {self._in_use} of {self._limits.maxsize} in use, {self._waiting} waiting>"
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[bool]:
+        """The right to one connection for the length of the block; True: one that must be closed after use.
+
+        Raises `PoolTimeout` or `PoolExhausted`.
+        """
+        if self._slots.locked() and not self._limits.block:
+            self._take_overflow()
+            try:
+                yield True
+            finally:
+                self._overflow_in_use -= 1
+            return
+        await self._wait_for_slot()
+        self._in_use += 1
+        try:
+            yield False
+        finally:
+            self._in_use -= 1
+            self._slots.release()
+
+    def report(self, open_connections: int | None) -> PoolReport:
+        """`open_connections`: of the whole client, as its pools share them."""
+        return PoolReport(
+            max_connections=self._limits.maxsize,
+            max_overflow=0 if self._limits.block else self._limits.overflow,
+            blocks=self._limits.block,
+            in_use=self._in_use,
+            overflow_in_use=self._overflow_in_use,
+            waiting=self._waiting,
+            connections_open=open_connections,
+            breaker=self.breaker.report(),
+            **self.counters.report(),
+        )
+
+    def _take_overflow(self) -> None:
+        if self._overflow_in_use >= self._limits.overflow:
+            self.counters.rejected["pool_exhausted"] += 1
+            overflow = f" and {self._limits.overflow} overflow connections" if self._limits.overflow else ""
+            raise PoolExhausted(
+                f"All {self._limits.maxsize} connections{overflow} of pool {self.name} are in use.",
+                retry_after_seconds=POOL_RETRY_AFTER_SECONDS,
+            )
+        self._overflow_in_use += 1
+        self.counters.overflow_total += 1
+
+    async def _wait_for_slot(self) -> None:
+        if self._slots.locked() and self._waiting >= MAX_WAITING:
+            self.counters.rejected["pool_exhausted"] += 1
+            raise PoolExhausted(
+                f"{MAX_WAITING} calls wait already for a connection of pool {self.name}.",
+                retry_after_seconds=POOL_RETRY_AFTER_SECONDS,
+            )
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._limits.wait_seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            self.counters.rejected["pool_timeout"] += 1
+            raise PoolTimeout(
+                f"None of the {self._limits.maxsize} connections of pool {self.name} became free within "
+                f"{self._limits.wait_seconds:g} s.",
+                retry_after_seconds=POOL_RETRY_AFTER_SECONDS,
+            ) from None
+        finally:
+            self._waiting -= 1
+
+
+class Pools:
+    """All pools of one client, by name; the one for a request is found by the index that it names."""
+
+    def __init__(self, pools: Mapping[str, Pool], rules: Sequence[PoolRule] = ()) -> None:
+        self._pools = pools
+        self._rules = tuple(rules)
+
+    def of(self, target: str) -> Pool:
+        if len(self._pools) == 1:
+            return next(iter(self._pools.values()))
+        return self._pools[pool_of(target, self._rules)]
+
+    def report(self, open_connections: int | None) -> dict[str, PoolReport]:
+        return {name: pool.report(open_connections) for name, pool in self._pools.items()}
+
+
+def one_pool(name: str, limits: PoolLimits, breaker: Breaker) -> Pools:
+    """For a client of our own, whose requests all belong together."""
+    return Pools({name: Pool(name, limits, breaker)})
+
+
+def pools_of(rules: Sequence[PoolRule], limits_of: Callable[[PoolRule], PoolLimits], tripped: OnTransition) -> Pools:
+    """A pool with a breaker for each rule; one of them is `default`. `tripped` is called at each breaker's transitions."""
+    return Pools(
+        {
+            rule.name: Pool(rule.name, limits_of(rule), Breaker(rule.name, BreakerPolicy(), on_transition=tripped))
+            for rule in rules
+        },
+        rules,
+    )

@@ -1,0 +1,83 @@
+"""Searches by the public client, and what became of them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
+
+from esassistant.elasticsearch.routing import PoolRule
+from esassistant.elasticsearch.stats import PoolReport
+from esassistant.registry import registry
+from tests.proxy import FaultProxy
+
+SEARCH = "/_search"
+"""Requests of searches, as rules and counts of the proxy find them."""
+INDEX = "some"
+ANSWERED = "answered"
+REFUSED = "BreakerOpen"
+
+
+def make_index(cluster: Elasticsearch, name: str = INDEX) -> None:
+    """An index that leaves the cluster green."""
+    cluster.indices.create(index=name, settings={"number_of_shards": 1, "number_of_replicas": 0})
+
+
+async def outcome(client: AsyncElasticsearch, index: str = INDEX, **options: Any) -> str:
+    """How a search ended: `ANSWERED`, the status that it was answered with, or the name of its error."""
+    try:
+        await client.search(index=index, size=0, **options)
+    except ApiError as error:
+        return str(error.status_code)
+    except TransportError as error:
+        return type(error).__name__
+    return ANSWERED
+
+
+async def outcomes(client: AsyncElasticsearch, calls: int, **options: Any) -> Counter[str]:
+    """How so many searches ended that began together."""
+    return Counter(await asyncio.gather(*(outcome(client, **options) for _ in range(calls))))
+
+
+async def trip(client: AsyncElasticsearch, proxy: FaultProxy) -> None:
+    """Have searches fail, one after the other, until the breaker opens."""
+    with proxy.fault(path=SEARCH, status=503):
+        while breaker_state() == "closed":
+            await outcome(client)
+
+
+def report(pool: str = "default") -> PoolReport:
+    """What a pool of the public client says of itself."""
+    reports: dict[str, PoolReport] = registry.read("elasticsearch")
+    return reports[pool]
+
+
+def breaker_state(pool: str = "default") -> str:
+    breaker = report(pool).breaker
+    assert breaker is not None
+    return str(breaker.state)
+
+
+def rules(**sizes: int) -> tuple[PoolRule, ...]:
+    """`rules(logs=3, default=5)`: pools of those sizes; `logs` has the indices `logs-*`, `default` all others."""
+    return tuple(
+        PoolRule(name, ("*" if name == "default" else f"{name}-*",), maxsize) for name, maxsize in sizes.items()
+    )
+
+
+def most_within(seconds: float, moments: Iterable[float]) -> int:
+    """The largest number of moments that lie within so many seconds."""
+    ordered = sorted(moments)
+    first = most = 0
+    for last, moment in enumerate(ordered):
+        while moment - ordered[first] > seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def descriptors(pid: int | str = "self") -> int:
+    """Open file descriptors of a process."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))

@@ -1,0 +1,303 @@
+"""Cases 7 to 11: the breaker of the public client, between a real node and its callers. Calls are counted by the proxy."""
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from elasticsearch import AsyncElasticsearch, Elasticsearch
+
+from dev.elasticsearch.node import Node
+from esassistant.elasticsearch.errors import BreakerOpen
+from esassistant.registry import registry
+from tests.faults.calls import (
+    ANSWERED,
+    REFUSED,
+    SEARCH,
+    breaker_state,
+    make_index,
+    most_within,
+    outcome,
+    outcomes,
+    report,
+    rules,
+    trip,
+)
+from tests.faults.conftest import UseBreaker
+from tests.integration.conftest import OpenApp
+from tests.proxy import FaultProxy
+
+HEALTH = "/_cluster/health"
+NOISE_SECONDS = 1.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [({"cut": True}, "ConnectionError"), ({"status": 503}, "503"), ({"blackhole": True}, "ConnectionTimeout")],
+    ids=["cut", "503", "blackhole"],
+)
+async def test_case_7_the_cluster_is_down(
+    node: Node,
+    cluster: Elasticsearch,
+    open_app: OpenApp,
+    brief_breaker: UseBreaker,
+    fault: dict[str, Any],
+    failure: str,
+) -> None:
+    """The minimum of calls reaches the cluster, then none; who is refused hears when to come back, and no connection is
+    made for that.
+    """
+    policy = brief_breaker(open_seconds=30.0, longest_open_seconds=30.0)
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=0, request_timeout=0.2):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            await health_known()
+            proxy.reset()
+            with proxy.fault(path=SEARCH, **fault):
+                failed = [await outcome(client) for _ in range(policy.minimum_calls or 0)]
+                connections = proxy.connections_total
+                refused = await outcomes(client, 1000)
+                with pytest.raises(BreakerOpen) as raised:
+                    await client.search(index="some")
+            calls, connections_after = proxy.count(path=SEARCH), proxy.connections_total
+            proxy.refuse()
+            refused_without_a_cluster = await outcomes(client, 1000)
+            proxy.accept()
+            pool = report()
+    assert failed == [failure] * 10
+    assert calls == 10
+    assert connections_after == connections
+    assert refused == refused_without_a_cluster == {REFUSED: 1000}
+    assert 0 < (raised.value.retry_after_seconds or 0) <= 30
+    assert "10 of 10 calls failed" in str(raised.value.message)
+    assert (pool.in_use, pool.waiting, pool.rejected["breaker_open"]) == (0, 0, 2001)
+
+
+async def test_case_7_those_who_queue_are_refused_too(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+) -> None:
+    """Of 300 calls at once on 5 connections, only those reach the failing cluster that were sent before it tripped."""
+    policy = brief_breaker(open_seconds=30.0, longest_open_seconds=30.0)
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=3, pool_block=True, pools=rules(default=5)):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            proxy.reset()
+            with proxy.fault(path=SEARCH, status=503, delay_seconds=0.05):
+                ended = await outcomes(client, 300)
+            calls, most_at_once, pool = proxy.count(path=SEARCH), proxy.max_in_flight, report()
+    minimum = policy.minimum_calls or 0
+    assert minimum <= calls <= minimum + 4
+    assert most_at_once <= 5 + 2  # the health check's among them
+    assert ended[REFUSED] == 300 - ended["503"]
+    assert (pool.in_use, pool.waiting) == (0, 0)
+
+
+async def test_a_transition_renews_the_health_report(
+    node: Node,
+    cluster: Elasticsearch,
+    open_app: OpenApp,
+    brief_breaker: UseBreaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The cluster's health is asked at once when a breaker opens, and when it closes, though none was due for a minute."""
+    monkeypatch.setattr("healthapp.monitor.FIRST_RECHECK_SECONDS", 60.0)
+    policy = brief_breaker()
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=0, health={"ttl": 60.0}):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            first = await health_known()
+            proxy.reset()
+            assert await outcome(client) == ANSWERED
+            assert proxy.count(path=HEALTH) == 0
+            await trip(client, proxy)
+            await proxy.arrived(path=HEALTH, count=1, timeout_seconds=NOISE_SECONDS)
+            await asyncio.sleep(policy.open_seconds)
+            opened = registry.read("health")
+            proxy.reset()
+            assert await outcome(client) == ANSWERED
+            await proxy.arrived(path=HEALTH, count=1, timeout_seconds=NOISE_SECONDS)
+            await asyncio.sleep(0.2)
+            closed, checks = registry.read("health"), proxy.count(path=HEALTH)
+            state = breaker_state()
+    assert first.made_at < opened.made_at < closed.made_at
+    assert state == "closed"
+    assert checks <= 2  # half-open, closed
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+async def test_case_8_500_callers_of_a_half_open_breaker(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, probes: int
+) -> None:
+    """Of 500 callers at once, exactly the permitted probes reach the cluster; after them, everybody does."""
+    policy = brief_breaker(probes=probes, probe_seconds=5.0)
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=3):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            await trip(client, proxy)
+            await asyncio.sleep(policy.open_seconds)
+            proxy.reset()
+            with proxy.fault(path=SEARCH, delay_seconds=0.5):
+                ended = await outcomes(client, 500)
+            probed = proxy.count(path=SEARCH)
+            state = breaker_state()
+            afterwards = await outcomes(client, 50)
+            calls = proxy.count(path=SEARCH)
+    assert probed == probes
+    assert ended == {ANSWERED: probes, REFUSED: 500 - probes}
+    assert state == "closed"
+    assert afterwards == {ANSWERED: 50}
+    assert calls == probes + 50
+
+
+async def test_case_9_a_probe_hangs(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+) -> None:
+    """A probe without an answer ends half-open at the probe's deadline, long before the request's; the next one counts."""
+    policy = brief_breaker()
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=0, request_timeout=30.0):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            await trip(client, proxy)
+            await asyncio.sleep(policy.open_seconds)
+            proxy.reset()
+            with proxy.fault(path=SEARCH, blackhole=True):
+                started_at = time.monotonic()
+                probe = asyncio.create_task(outcome(client))
+                await proxy.arrived(path=SEARCH)
+                during = breaker_state()
+                refused = await outcomes(client, 100)
+                ended = await probe
+                seconds = time.monotonic() - started_at
+                after = report()
+                refused += await outcomes(client, 100)
+                calls = proxy.count(path=SEARCH)
+            await asyncio.sleep(policy.open_seconds)
+            recovered = await outcome(client)
+    assert during == "half-open"
+    assert (ended, refused) == ("ConnectionTimeout", {REFUSED: 200})
+    assert policy.probe_seconds <= seconds < 1.5 * policy.probe_seconds + NOISE_SECONDS
+    assert after.breaker is not None
+    assert (after.breaker.state, after.breaker.trips_total, after.in_use) == ("open", 2, 0)
+    assert after.breaker.reason is not None
+    assert "probe" in after.breaker.reason
+    assert calls == 1
+    assert recovered == ANSWERED
+
+
+async def test_case_9_a_probe_whose_caller_leaves(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+) -> None:
+    """A cancelled probe says nothing: the next caller probes at once, and that one's success closes."""
+    policy = brief_breaker(probe_seconds=5.0)
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=0):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            await trip(client, proxy)
+            await asyncio.sleep(policy.open_seconds)
+            proxy.reset()
+            with proxy.fault(path=SEARCH, blackhole=True):
+                probe = asyncio.create_task(outcome(client))
+                await proxy.arrived(path=SEARCH)
+                probe.cancel()
+                await asyncio.gather(probe, return_exceptions=True)
+                left = breaker_state()
+            recovered = await outcome(client)
+            calls, state = proxy.count(path=SEARCH), breaker_state()
+    assert (left, recovered, state) == ("half-open", ANSWERED, "closed")
+    assert calls == 2
+
+
+async def test_case_10_a_hundred_callers_leave(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+) -> None:
+    """100 calls that are cancelled under way leave the breaker closed, and no connection in use."""
+    brief_breaker()
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=3):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            proxy.reset()
+            with proxy.fault(path=SEARCH, blackhole=True):
+                calls = [asyncio.create_task(outcome(client)) for _ in range(100)]
+                await proxy.arrived(path=SEARCH, count=100)
+                for call in calls:
+                    call.cancel()
+                await asyncio.gather(*calls, return_exceptions=True)
+                pool = report()
+                await asyncio.sleep(0.2)
+                left = [exchange for exchange in proxy.requests if exchange.path.endswith(SEARCH)]
+            afterwards = await outcomes(client, 50)
+            state = breaker_state()
+    assert all(call.cancelled() for call in calls)
+    assert [exchange.aborted for exchange in left] == [True] * 100
+    assert (pool.in_use, pool.overflow_in_use, pool.cancelled_total, pool.failures_total) == (0, 0, 100, 0)
+    assert (state, afterwards) == ("closed", {ANSWERED: 50})
+
+
+async def test_case_11_the_cluster_recovers(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+) -> None:
+    """Under steady load: closed again after one open time and one probe, without a burst: never more than one and a
+    half times as many calls as normally reach the cluster.
+    """
+    policy = brief_breaker()
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=3):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            proxy.reset()
+            ends = asyncio.Event()
+            load = asyncio.create_task(steady_load(client, ends))
+            await asyncio.sleep(1.5)
+            failing_at = time.monotonic()
+            with proxy.fault(path=SEARCH, status=503) as fault:
+                await asyncio.sleep(2.0)
+                assert breaker_state() != "closed"
+            recovered_at = time.monotonic()
+            while breaker_state() != "closed":
+                await asyncio.sleep(0.005)
+                assert time.monotonic() < recovered_at + 1.5 * policy.open_seconds + NOISE_SECONDS
+            await asyncio.sleep(1.5)
+            ends.set()
+            ended = await load
+            exchanges = [exchange for exchange in proxy.requests if exchange.path.endswith(SEARCH)]
+    sent = sorted(exchange.started_at for exchange in exchanges)
+    normal = most_within(0.5, (moment for moment in sent if moment < failing_at))
+    after = most_within(0.5, (moment for moment in sent if moment >= recovered_at))
+    assert after <= 1.5 * normal
+    failed = [exchange for exchange in exchanges if exchange.rule is fault]
+    before_it_opened = sum(exchange.started_at < failed[0].started_at for exchange in exchanges)
+    assert len(failed) <= 1.1 * before_it_opened + 10 + 2.0 / policy.open_seconds
+    last_failed_at = max(exchange.ended_at for exchange in failed)
+    good = sorted((exchange for exchange in exchanges if exchange.started_at > last_failed_at), key=_started_at)
+    assert good[0].started_at - last_failed_at >= 0.9 * policy.open_seconds
+    assert good[1].started_at >= good[0].ended_at
+    assert ended[ANSWERED] > 0
+    assert set(ended) <= {ANSWERED, REFUSED, "503"}
+
+
+def _started_at(exchange: Any) -> float:
+    return float(exchange.started_at)
+
+
+async def steady_load(client: AsyncElasticsearch, ends: asyncio.Event) -> Counter[str]:
+    """A search every 20 ms, whatever becomes of those before."""
+    calls = []
+    while not ends.is_set():
+        calls.append(asyncio.create_task(outcome(client)))
+        await asyncio.sleep(0.02)
+    return Counter(await asyncio.gather(*calls))
+
+
+async def health_known() -> Any:
+    """The first health report: from then on, the health check has its connection."""
+    while (found := registry.read("health")) is None:
+        await asyncio.sleep(0.01)
+    return found

@@ -1,0 +1,196 @@
+"""Cases 16 and 17: more searches than the pool has connections, through the view that users search by."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+from elasticsearch import AsyncElasticsearch, Elasticsearch
+
+from dev.elasticsearch.node import Node
+from esassistant.registry import registry
+from tests.faults.calls import descriptors, make_index, outcome, report, rules
+from tests.integration.conftest import OpenApp
+from tests.proxy import FaultProxy
+from tests.server import TOKEN
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+SLOW = "/slow/_search"
+HEALTH = "/_cluster/health"
+SLOW_SECONDS = 3.0
+WAIT_SECONDS = 1.0
+NOISE_SECONDS = 1.0
+HEALTH_TTL_SECONDS = 0.5
+SIZE = 5
+
+
+async def search(http: httpx.AsyncClient, index: str) -> tuple[httpx.Response, float]:
+    """An answer of the search view, and the seconds it took."""
+    started_at = time.monotonic()
+    answer = await http.post(f"/api/indices/{index}/search", headers=BEARER, content=b'{"size":0}')
+    return answer, time.monotonic() - started_at
+
+
+async def searches(http: httpx.AsyncClient, index: str, calls: int) -> list[tuple[httpx.Response, float]]:
+    return await asyncio.gather(*(search(http, index) for _ in range(calls)))
+
+
+@contextlib.asynccontextmanager
+async def health_watched(http: httpx.AsyncClient) -> AsyncIterator[list[httpx.Response]]:
+    """The answers of /api/health, asked ten times a second for the length of the block."""
+    answers: list[httpx.Response] = []
+
+    async def watch() -> None:
+        while True:
+            answers.append(await http.get("/api/health"))
+            await asyncio.sleep(0.1)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield answers
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def back_to(connections: int, descriptors_before: int, proxy: FaultProxy) -> tuple[int, int]:
+    """Connections and descriptors, as soon as they are as few as before or after a second."""
+    deadline = time.monotonic() + NOISE_SECONDS
+    while (found := (proxy.connections_open, descriptors())) > (connections, descriptors_before):
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.02)
+    return found
+
+
+def assert_refused(answers: list[tuple[httpx.Response, float]], least: float, most: float) -> None:
+    """All are problems with a time to come back, given between `least` and `most` seconds."""
+    for answer, seconds in answers:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert "in use" in answer.json()["detail"] or "became free" in answer.json()["detail"]
+        assert answer.json()["request_id"]
+        assert least <= seconds < most
+
+
+def assert_healthy(answers: list[httpx.Response], checks: int) -> None:
+    """Health stayed true, and was looked at anew meanwhile."""
+    assert {(answer.status_code, answer.json()["status"]) for answer in answers} == {(200, "healthy")}
+    assert max(int(answer.headers["Age"]) for answer in answers) <= 2 * HEALTH_TTL_SECONDS
+    assert checks >= 1
+
+
+async def test_case_16_a_full_pool_that_blocks(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """20 searches that find all connections in use for 3 s wait for their second, get 503 with Retry-After and never
+    reach the cluster; the health check is not concerned, and nothing is left behind.
+    """
+    make_index(cluster, "slow")
+    options = {"pool_block": True, "pools": rules(default=SIZE), "connect_timeout": WAIT_SECONDS}
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, health={"ttl": HEALTH_TTL_SECONDS}, **options) as http:
+            await searches(http, "slow", SIZE)
+            await http.get("/api/health")
+            connections, before = proxy.connections_open, descriptors()
+            proxy.reset()
+            async with health_watched(http) as health:
+                with proxy.fault(path=SLOW, delay_seconds=SLOW_SECONDS):
+                    holding = asyncio.create_task(searches(http, "slow", SIZE))
+                    await proxy.arrived(path=SLOW, count=SIZE)
+                    waiting = asyncio.create_task(searches(http, "slow", 20))
+                    await asyncio.sleep(WAIT_SECONDS / 2)
+                    full = report()
+                    refused = await waiting
+                    held = await holding
+            calls, checks, most_at_once = proxy.count(path=SLOW), proxy.count(path=HEALTH), proxy.max_in_flight
+            after, left = report(), await back_to(connections, before, proxy)
+    assert (full.in_use, full.waiting) == (SIZE, 20)
+    assert_refused(refused, WAIT_SECONDS, 1.5 * WAIT_SECONDS + NOISE_SECONDS)
+    assert [answer.status_code for answer, _ in held] == [200] * SIZE
+    assert calls == SIZE
+    assert most_at_once <= SIZE + 1
+    assert_healthy(health, checks)
+    assert (after.in_use, after.waiting, after.rejected["pool_timeout"]) == (0, 0, 20)
+    assert left <= (connections, before)
+
+
+async def test_case_16_a_full_pool_with_overflow(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """As many searches as there are connections and overflow connections are served, the others get 503 at once; the
+    overflow connections are closed after use.
+    """
+    make_index(cluster, "slow")
+    options = {"pool_block": False, "pool_overflow": SIZE, "pools": rules(default=SIZE)}
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, health={"ttl": HEALTH_TTL_SECONDS}, **options) as http:
+            await searches(http, "slow", SIZE)
+            await http.get("/api/health")
+            connections, before = proxy.connections_open, descriptors()
+            proxy.reset()
+            async with health_watched(http) as health:
+                with proxy.fault(path=SLOW, delay_seconds=SLOW_SECONDS):
+                    holding = asyncio.create_task(searches(http, "slow", 2 * SIZE))
+                    await proxy.arrived(path=SLOW, count=2 * SIZE)
+                    refused = await searches(http, "slow", 20)
+                    full = report()
+                    held = await holding
+            calls, checks = proxy.count(path=SLOW), proxy.count(path=HEALTH)
+            after, left = report(), await back_to(connections, before, proxy)
+    assert (full.in_use, full.overflow_in_use, full.waiting) == (SIZE, SIZE, 0)
+    assert_refused(refused, 0.0, NOISE_SECONDS)
+    assert [answer.status_code for answer, _ in held] == [200] * 2 * SIZE
+    assert calls == 2 * SIZE
+    assert_healthy(health, checks)
+    assert (after.in_use, after.overflow_in_use, after.overflow_total) == (0, 0, SIZE)
+    assert after.rejected["pool_exhausted"] == 20
+    assert left <= (connections, before)
+
+
+async def test_who_leaves_while_waiting_leaves_nothing(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Calls that are cancelled in the queue reach nobody, and those behind them get the connections."""
+    make_index(cluster, "slow")
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, pool_block=True, pools=rules(default=SIZE)):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            proxy.reset()
+            with proxy.fault(path=SLOW, delay_seconds=0.5, times=SIZE):
+                calls = [asyncio.create_task(outcome(client, "slow")) for _ in range(SIZE)]
+                await proxy.arrived(path=SLOW, count=SIZE)
+                leaving = [asyncio.create_task(outcome(client, "slow")) for _ in range(50)]
+                calls += [asyncio.create_task(outcome(client, "slow")) for _ in range(SIZE)]
+                await asyncio.sleep(0.1)
+                for task in leaving:
+                    task.cancel()
+                ended = await asyncio.gather(*calls)
+            sent, pool = proxy.count(path=SLOW), report()
+    assert ended == ["answered"] * 2 * SIZE
+    assert sent == 2 * SIZE
+    assert (pool.in_use, pool.waiting, pool.cancelled_total) == (0, 0, 0)
+
+
+async def test_case_17_one_pool_is_saturated(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """While 20 searches of one kind of index crowd its 3 connections, 100 others are answered at once: none waits."""
+    make_index(cluster, "logs-2026")
+    make_index(cluster, "other")
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, pool_block=True, pools=rules(logs=3, default=SIZE)) as http:
+            await searches(http, "other", SIZE)
+            proxy.reset()
+            others: list[tuple[httpx.Response, float]] = []
+            waiting: list[tuple[int, int]] = []
+            with proxy.fault(path="^/logs-", delay_seconds=SLOW_SECONDS) as fault:
+                crowding = asyncio.create_task(searches(http, "logs-2026", 20))
+                await proxy.arrived(path="^/logs-", count=3)
+                for _ in range(20):
+                    others += await searches(http, "other", SIZE)
+                    waiting.append((report("logs").waiting, report("default").waiting))
+                crowd = proxy.count(path="^/logs-")
+                proxy.remove(fault)
+                crowded = await crowding
+            logs, default = report("logs"), report("default")
+    assert {answer.status_code for answer, _ in others} == {200}
+    assert max(seconds for _, seconds in others) < SLOW_SECONDS / 2
+    assert set(waiting) == {(17, 0)}
+    assert crowd == 3
+    assert [answer.status_code for answer, _ in crowded] == [200] * 20
+    assert (logs.requests_total, default.requests_total) == (20, 20 * SIZE + SIZE)
+    assert (logs.in_use, logs.waiting, default.in_use, default.rejected["pool_timeout"]) == (0, 0, 0, 0)

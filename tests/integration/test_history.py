@@ -1,0 +1,103 @@
+"""The history: passes and mapping changes as rows, by the API and in the admin."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.test import Client
+from elasticsearch import Elasticsearch
+from pytest_django import Settings
+
+from cacheapp import history
+from cacheapp.models import MappingChange, PassRecord
+from dev.elasticsearch.node import Node
+from esassistant.registry import registry
+from tests.integration.conftest import OpenApp
+from tests.server import TOKEN
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+NO_LIMIT = {"min_refresh_interval": 0.0}
+
+
+async def refresh(http: httpx.AsyncClient) -> None:
+    await http.post("/api/cache/refresh?wait=true", headers=BEARER)
+    async with asyncio.timeout(5):
+        while registry.read("history").waiting:  # noqa: ASYNC110  (reports are read, nothing is signalled)
+            await asyncio.sleep(0.01)
+    await registry.get("history").of(["behind what is being written"])
+
+
+async def changes_of(http: httpx.AsyncClient, name: str) -> list[dict[str, Any]]:
+    answer = await http.get(f"/api/mappings/{name}/history")
+    changes: list[dict[str, Any]] = answer.json()["changes"]
+    return changes
+
+
+async def test_changes_of_an_index(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """What happened to an index is told newest first, with its fields; by an alias too, and after it is gone."""
+    cluster.indices.create(index="shop", mappings={"properties": {"a": {"type": "long"}}}, aliases={"shops": {}})
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        assert await changes_of(http, "shop") == []
+        cluster.indices.put_mapping(index="shop", properties={"b": {"type": "ip"}})
+        await refresh(http)
+        [added] = await changes_of(http, "shops")
+        assert (added["kind"], added["added"], added["added_total"], added["index"]) == ("changed", ["b"], 1, "shop")
+        cluster.indices.delete(index="shop")
+        cluster.indices.create(index="shop", mappings={"properties": {"a": {"type": "keyword"}}})
+        await refresh(http)
+        cluster.indices.delete(index="shop")
+        await refresh(http)
+        deleted, recreated, _ = await changes_of(http, "shop")
+        assert (deleted["kind"], recreated["kind"]) == ("deleted", "recreated")
+        assert recreated["retyped"] == [{"name": "a", "before": "long", "after": "keyword"}]
+        assert recreated["removed"] == ["b"]
+        assert (await http.get("/api/mappings/UPPER/history")).status_code == 400
+
+
+async def test_passes_are_rows(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Each full pass that ended is a row, with what its report said."""
+    cluster.indices.create(index="shop")
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        await refresh(http)
+    rows = await sync_to_async(lambda: list(PassRecord.objects.order_by("id")))()
+    assert [(row.trigger, row.outcome, row.read_total) for row in rows] == [
+        ("warm-up", "completed", 1),
+        ("api", "completed", 1),
+    ]
+
+
+async def test_rows_are_bounded(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the newest rows of each kind are kept."""
+    monkeypatch.setattr(history, "KEPT_PASSES", 2)
+    monkeypatch.setattr(history, "KEPT_CHANGES", 3)
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        for number in range(4):
+            cluster.indices.create(index=f"a{number}")
+            cluster.indices.create(index=f"b{number}")
+            await refresh(http)
+    assert await sync_to_async(PassRecord.objects.count)() == 2
+    names = await sync_to_async(lambda: list(MappingChange.objects.order_by("id").values_list("index", flat=True)))()
+    assert names == ["b2", "a3", "b3"]
+
+
+@pytest.mark.django_db
+def test_the_admin_only_shows(settings: Settings) -> None:
+    """Staff can look at and search the history, and change nothing."""
+    settings.ALLOWED_HOSTS = ["testserver"]
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", password="x" * 20))
+    totals = dict.fromkeys(("added_total", "removed_total", "retyped_total", "altered_total"), 0)
+    lists: dict[str, list[str]] = {"added": [], "removed": [], "retyped": [], "altered": []}
+    row = MappingChange.objects.create(
+        index="shop", at="2026-01-01T00:00:00Z", kind="created", instance="host:1", **lists, **totals
+    )
+    assert "shop" in client.get("/admin/cacheapp/mappingchange/?q=sho").content.decode()
+    assert client.get(f"/admin/cacheapp/mappingchange/{row.pk}/change/").status_code == 200
+    assert client.post(f"/admin/cacheapp/mappingchange/{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert client.get("/admin/cacheapp/passrecord/add/").status_code == 403
+    assert client.get("/admin/cacheapp/passrecord/").status_code == 200

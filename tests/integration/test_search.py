@@ -1,0 +1,77 @@
+"""Searching through the service, on a real node."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from elasticsearch import Elasticsearch
+
+from dev.elasticsearch.node import Node
+from tests.integration.conftest import OpenApp
+from tests.proxy import FaultProxy
+from tests.server import TOKEN
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(autouse=True)
+def orders(cluster: Elasticsearch) -> None:
+    """Twenty orders in one index, by an alias too; and an index that isn't selected."""
+    cluster.indices.create(index="orders", mappings={"properties": {"n": {"type": "long"}}}, aliases={"all-Orders": {}})
+    operations: list[dict[str, Any]] = []
+    for n in range(20):
+        operations += [{"index": {}}, {"n": n}]
+    cluster.bulk(index="orders", operations=operations, refresh=True)
+    cluster.indices.create(index="secret-1")
+
+
+@pytest.fixture
+def proxy(node: Node) -> Iterator[FaultProxy]:
+    with FaultProxy(node.url) as proxy:
+        yield proxy
+
+
+async def search(http: httpx.AsyncClient, name: str, body: object = None) -> httpx.Response:
+    return await http.post(f"/api/indices/{name}/search", json=body or {}, headers=BEARER)
+
+
+async def test_elasticsearchs_own_answer(node: Node, open_app: OpenApp) -> None:
+    """An index and an alias are searched, and the answer is what Elasticsearch says."""
+    async with open_app(node.url) as http:
+        found = (await search(http, "orders", {"query": {"range": {"n": {"lt": 3}}}, "sort": ["n"]})).json()
+        assert [hit["_source"]["n"] for hit in found["hits"]["hits"]] == [0, 1, 2]
+        assert found["hits"]["total"] == {"value": 3, "relation": "eq"}
+        by_alias = (await search(http, "all-Orders", {"size": 20, "aggs": {"most": {"max": {"field": "n"}}}})).json()
+        assert (len(by_alias["hits"]["hits"]), by_alias["aggregations"]) == (20, {"most": {"value": 19.0}})
+
+
+async def test_who_may_search(node: Node, open_app: OpenApp) -> None:
+    """Without credentials there is no search, whoever may read details."""
+    async with open_app(node.url) as http:
+        assert (await http.post("/api/indices/orders/search", json={})).status_code == 401
+        assert (await http.get("/api/indices/orders/search", headers=BEARER)).status_code == 405
+
+
+async def test_refusals(node: Node, open_app: OpenApp) -> None:
+    """Bad names and searches are 400 with what to do, Elasticsearch's own reasons included; absent indices are 404."""
+    async with open_app(node.url, cache={"exclude": ("secret-*",)}) as http:
+        bad = await search(http, "orders", {"query": {"no_such_query": {}}})
+        assert (bad.status_code, bad.headers["content-type"]) == (400, "application/problem+json")
+        assert "unknown query [no_such_query]" in bad.json()["detail"]
+        assert "scripts" in (await search(http, "orders", {"script_fields": {}})).json()["detail"].lower()
+        assert [(await search(http, name)).status_code for name in ("a%2Cb", "_all", "*", "absent", "secret-1")] == [
+            *(400, 400, 400, 404, 404)
+        ]
+
+
+async def test_a_cluster_that_cannot_serve(proxy: FaultProxy, open_app: OpenApp) -> None:
+    """Failures are 503 with Retry-After, and a search is tried again: it changes nothing."""
+    async with open_app(proxy.url, max_retries=2) as http:
+        proxy.reset()
+        with proxy.fault(path="/orders/_search", status=503, times=2):
+            assert (await search(http, "orders")).status_code == 200
+        assert proxy.count(path="/orders/_search") == 3
+        with proxy.fault(path="/orders/_search", cut=True):
+            refused = await search(http, "orders")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")

@@ -1,0 +1,44 @@
+"""States to publish, and the short ways to a lease and to what is published."""
+
+from cacheapp.snapshot import mapping_hash
+from esassistant.store import Lease, Loaded, Store, StoredIndex, StoredState
+
+A_MAPPING = b'{"properties":{"a":{"type":"keyword"}}}'
+B_MAPPING = b'{"properties":{"b":{"type":"long"}}}'
+C_MAPPING = b'{"properties":{"c":{"type":"date"}}}'
+A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))
+LONG = 60.0
+JITTER = 5.0
+"""Ages are wall time here: an age is what was published, and at most so many seconds of a slow machine more."""
+
+
+async def take(store: Store, holder: str = "one", ttl_seconds: float = LONG, name: str = "refresh") -> Lease:
+    """The lease, which must be free or the holder's own."""
+    lease = await store.lease(name, holder, ttl_seconds)
+    assert isinstance(lease, Lease)
+    return lease
+
+
+async def load(store: Store, *known: str) -> Loaded:
+    """What is published, which something must be."""
+    loaded = await store.load(known)
+    assert loaded is not None
+    return loaded
+
+
+def state(
+    indices: dict[str, StoredIndex], *bodies: bytes, age: float = 0.0, aliases: dict[str, tuple[str, ...]] | None = None
+) -> StoredState:
+    """A state with these bodies under their hashes."""
+    return StoredState(age, indices, aliases or {}, {mapping_hash(body): body for body in bodies})
+
+
+FIRST = StoredState(
+    age_seconds=0.0,
+    indices={"a": StoredIndex("u-a", A, field_count=0), "b": StoredIndex(None, B), "ü": StoredIndex("u", A, None, 7)},
+    aliases={"x": ("b", "a"), "logs": ("a",), "empty": ()},
+    bodies={A: A_MAPPING, B: B_MAPPING},
+    data_streams=frozenset({"logs"}),
+    cluster_uuid="cluster",
+    cluster_urls="urls",
+)

@@ -1,0 +1,271 @@
+"""What every backend of `esassistant.store.Store` holds, each on its real server: SQLite, Redis, PostgreSQL."""
+
+import asyncio
+
+import pytest
+
+from cacheapp.snapshot import mapping_hash
+from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.store import Lease, Store, StoredIndex
+from tests.stores.conftest import Backend
+from tests.stores.states import A_MAPPING, B_MAPPING, C_MAPPING, FIRST, JITTER, LONG, A, B, C, load, state, take
+
+
+async def test_nothing_published(store: Store) -> None:
+    """Before the first publication there is generation 0 and nothing to load."""
+    assert await store.generation() == 0
+    assert await store.load(()) is None
+
+
+async def test_round_trip(store: Store, other_store: Store) -> None:
+    """Another instance loads what was published: uuids and field counts or their absence, aliases in their order, data
+    streams, bodies, the cluster.
+    """
+    generation = await store.publish(FIRST, await take(store))
+    loaded = await load(other_store)
+    assert loaded.generation == generation == await other_store.generation()
+    assert loaded.state.indices == FIRST.indices
+    assert loaded.state.aliases == FIRST.aliases
+    assert loaded.state.bodies == FIRST.bodies
+    assert loaded.state.data_streams == {"logs"}
+    assert (loaded.state.cluster_uuid, loaded.state.cluster_urls) == ("cluster", "urls")
+
+
+async def test_many_indices(store: Store) -> None:
+    """A cluster of more indices than go into one step is published, loaded and removed whole."""
+    bodies = [b'{"n":%d}' % number for number in range(600)]
+    indices = {
+        f"index-{number:05}": StoredIndex(f"u-{number}", mapping_hash(bodies[number % 600])) for number in range(1_100)
+    }
+    many = state(indices, *bodies)
+    lease = await take(store)
+    await store.publish(many, lease)
+    loaded = await load(store)
+    assert loaded.state.indices == many.indices
+    assert loaded.state.bodies == many.bodies
+    await store.publish(state({}), lease)
+    emptied = await load(store)
+    assert (emptied.state.indices, emptied.state.bodies) == ({}, {})
+
+
+async def test_large_bodies(store: Store) -> None:
+    """Mappings of several megabytes are shared too."""
+    bodies = [b'{"%d":"%s"}' % (number, b"x" * 1_500_000) for number in range(4)]
+    large = state({f"i-{number}": StoredIndex(None, mapping_hash(body)) for number, body in enumerate(bodies)}, *bodies)
+    await store.publish(large, await take(store))
+    assert (await load(store)).state.bodies == large.bodies
+
+
+async def test_known_bodies_are_left_out(store: Store) -> None:
+    """Who names the hashes that it has is sent the others only."""
+    await store.publish(FIRST, await take(store))
+    assert (await load(store, A, "unknown")).state.bodies == {B: B_MAPPING}
+    assert (await load(store, A, B)).state.bodies == {}
+
+
+async def test_generation_grows_by_one(store: Store, other_store: Store) -> None:
+    """Each publication is the next generation, also one that changes nothing, and also under another lease."""
+    lease = await take(store)
+    first = await store.publish(FIRST, lease)
+    assert first > 0
+    assert await store.publish(FIRST, lease) == first + 1
+    await store.release(lease)
+    assert await other_store.publish(FIRST, await take(other_store, "two")) == first + 2
+    assert (await load(store)).generation == first + 2
+
+
+async def test_publication_replaces(store: Store) -> None:
+    """A publication changes and removes indices, aliases and bodies: nothing of the former state is left."""
+    lease = await take(store)
+    await store.publish(FIRST, lease)
+    second = state(
+        {"a": StoredIndex("u-a2", C), "c": StoredIndex("u-c", C)}, C_MAPPING, aliases={"logs": ("c",), "y": ("a",)}
+    )
+    await store.publish(second, lease)
+    loaded = (await load(store)).state
+    assert (loaded.indices, loaded.aliases) == (second.indices, second.aliases)
+    assert (loaded.bodies, loaded.data_streams) == ({C: C_MAPPING}, frozenset())
+    await store.publish(state({"c": StoredIndex("u-c", C)}), lease)
+    loaded = (await load(store)).state
+    assert (set(loaded.indices), loaded.aliases, loaded.bodies) == ({"c"}, {}, {C: C_MAPPING})
+
+
+async def test_lost_body_comes_back(store: Store) -> None:
+    """A body that went with its last index is there again when an index needs it again."""
+    lease = await take(store)
+    for body in (A_MAPPING, B_MAPPING, A_MAPPING):
+        await store.publish(state({"a": StoredIndex("u", mapping_hash(body))}, body), lease)
+        assert (await load(store)).state.bodies == {mapping_hash(body): body}
+
+
+async def test_ages_by_the_stores_clock(store: Store) -> None:
+    """Ages go on in the store: a state that was 100 s old when it was published is that old or older when loaded."""
+    aged = state({"a": StoredIndex("u", A, 250.0), "b": StoredIndex("u", A)}, A_MAPPING, age=100.0)
+    await store.publish(aged, await take(store))
+    await asyncio.sleep(0.05)
+    loaded = (await load(store)).state
+    # A store's clock may tick in milliseconds.
+    assert 100.048 <= loaded.age_seconds < 100.05 + JITTER
+    own = loaded.indices["a"].age_seconds
+    assert own is not None
+    assert own - loaded.age_seconds == pytest.approx(150.0, abs=0.01)
+    assert loaded.indices["b"].age_seconds is None
+
+
+async def test_confirmation_clears_own_age(store: Store) -> None:
+    """An index that a later pass confirms has no age of its own any more, and one that it misses gets one."""
+    lease = await take(store)
+    await store.publish(state({"a": StoredIndex("u", A, 250.0), "b": StoredIndex("u", A)}, A_MAPPING), lease)
+    await store.publish(state({"a": StoredIndex("u", A), "b": StoredIndex("u", A, 30.0)}, A_MAPPING), lease)
+    indices = (await load(store)).state.indices
+    assert indices["a"].age_seconds is None
+    assert indices["b"].age_seconds == pytest.approx(30.0, abs=JITTER)
+
+
+async def test_lease_excludes(store: Store, other_store: Store) -> None:
+    """While one holds a lease, another is told how long it runs; leases of other names are free."""
+    lease = await take(store, "one")
+    assert (lease.name, lease.ttl_seconds) == ("refresh", LONG)
+    wait = await other_store.lease("refresh", "two", LONG)
+    assert isinstance(wait, float)
+    assert LONG - JITTER < wait <= LONG
+    assert (await take(other_store, "two", name="other")).name == "other"
+
+
+async def test_concurrent_takers(store: Store, other_store: Store) -> None:
+    """Of many who ask at once, from several processes, one gets a lease that was taken before."""
+    await store.release(await take(store))
+    stores = (store, other_store) * 8
+    taken = await asyncio.gather(*(one.lease("refresh", f"holder-{number}", LONG) for number, one in enumerate(stores)))
+    assert sum(isinstance(lease, Lease) for lease in taken) == 1
+
+
+async def test_renewal(store: Store) -> None:
+    """The holder asks again and keeps its token; the lease then runs from that moment."""
+    first = await take(store, "one", 1.0)
+    renewed = await take(store, "one", LONG)
+    assert renewed.token == first.token
+    wait = await store.lease("refresh", "two", LONG)
+    assert isinstance(wait, float)
+    assert wait > 1.0
+
+
+async def test_expiry_and_fencing(store: Store, other_store: Store) -> None:
+    """A lease that ran out goes to whoever asks, with a larger token; the late write of its former holder is refused."""
+    late = await take(store, "one", 0.05)
+    await asyncio.sleep(0.1)
+    current = await take(other_store, "two")
+    assert current.token > late.token
+    generation = await other_store.publish(FIRST, current)
+    with pytest.raises(StaleToken):
+        await store.publish(state({}), late)
+    loaded = await load(store)
+    assert (loaded.generation, loaded.state.indices) == (generation, FIRST.indices)
+
+
+async def test_publishing_without_lease(store: Store) -> None:
+    """A lease that was never granted publishes nothing."""
+    with pytest.raises(StaleToken):
+        await store.publish(FIRST, Lease("refresh", 1, LONG))
+    assert await store.load(()) is None
+
+
+async def test_release(store: Store) -> None:
+    """A lease given back is free at once, for its former holder too; the token still grows."""
+    first = await take(store, "one")
+    await store.release(first)
+    second = await take(store, "two")
+    assert second.token > first.token
+    await store.release(second)
+    assert (await take(store, "one")).token > second.token
+
+
+async def test_late_release(store: Store) -> None:
+    """Giving back a lease that another has meanwhile, or that nobody ever had, leaves all as it is."""
+    late = await take(store, "one", 0.05)
+    await asyncio.sleep(0.1)
+    await take(store, "two")
+    await store.release(late)
+    await store.release(Lease("never", 1, LONG))
+    assert isinstance(await store.lease("refresh", "one", LONG), float)
+
+
+async def test_attempts_are_limited(store: Store, other_store: Store) -> None:
+    """An attempt within the interval of the last noted one is told how long to wait, and is not noted itself."""
+    assert await store.attempt("refresh", LONG) == 0.0
+    first = await other_store.attempt("refresh", LONG)
+    assert LONG - JITTER < first <= LONG
+    await asyncio.sleep(0.02)
+    assert await store.attempt("refresh", LONG) < first
+    assert await store.attempt("other", LONG) == 0.0
+
+
+async def test_attempt_after_interval(store: Store) -> None:
+    """After the interval the next attempt is free; an interval of 0 limits nothing."""
+    assert await store.attempt("refresh", 0.05) == 0.0
+    await asyncio.sleep(0.1)
+    assert await store.attempt("refresh", 0.05) == 0.0
+    assert await store.attempt("refresh", 0.0) == 0.0
+
+
+async def test_concurrent_attempts(store: Store, other_store: Store) -> None:
+    """Of many attempts at once, from several processes, one goes ahead where there was one before."""
+    assert await store.attempt("refresh", 0.0) == 0.0
+    await asyncio.sleep(0.05)
+    waits = await asyncio.gather(*(one.attempt("refresh", 0.04) for one in (store, other_store) * 8))
+    assert waits.count(0.0) >= 1
+    waits = await asyncio.gather(*(one.attempt("refresh", LONG) for one in (store, other_store) * 8))
+    assert waits.count(0.0) == 0
+
+
+async def test_concurrent_publishers_and_readers(store: Store, other_store: Store) -> None:
+    """Who publishes at once ends in one of the states, whole; who loads meanwhile sees whole states only."""
+    bodies = [b'{"n":%d}' % number for number in range(8)]
+    states = [
+        state({f"i-{number}": StoredIndex("u", mapping_hash(body)), "all": StoredIndex("u", mapping_hash(body))}, body)
+        for number, body in enumerate(bodies)
+    ]
+    lease = await take(store)
+    first = await store.publish(states[0], lease)
+    done = asyncio.Event()
+
+    async def read() -> int:
+        seen = 0
+        while not done.is_set():
+            loaded = (await load(other_store)).state
+            assert any(loaded.indices == one.indices and loaded.bodies == one.bodies for one in states)
+            seen += 1
+        return seen
+
+    reader = asyncio.create_task(read())
+    publishers = ((store, other_store)[number % 2].publish(one, lease) for number, one in enumerate(states))
+    generations = await asyncio.gather(*publishers)
+    done.set()
+    assert await reader > 0
+    assert sorted(generations) == list(range(first + 1, first + 9))
+    last = states[generations.index(max(generations))]
+    loaded = await load(other_store)
+    assert (loaded.generation, loaded.state.indices, loaded.state.bodies) == (first + 8, last.indices, last.bodies)
+
+
+@pytest.mark.parametrize("backend", ["redis", "postgresql"], indirect=True)
+async def test_stopped_server(backend: Backend) -> None:
+    """While the server is away, every operation says that the store can't be reached; afterwards all goes on."""
+    assert backend.stop is not None
+    assert backend.start is not None
+    async with backend.open() as store:
+        lease = await take(store)
+        await store.publish(FIRST, lease)
+        await asyncio.to_thread(backend.stop)
+        try:
+            for operation in (
+                *(store.generation(), store.load(()), store.publish(FIRST, lease), store.lease("refresh", "one", LONG)),
+                *(store.release(lease), store.attempt("refresh", 1.0)),
+            ):
+                with pytest.raises(StoreUnavailable) as caught:
+                    await operation
+                assert caught.value.retry_after_seconds is not None
+        finally:
+            await asyncio.to_thread(backend.start)
+        await asyncio.sleep(1.1)
+        assert await store.publish(FIRST, await take(store)) > 0

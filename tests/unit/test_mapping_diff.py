@@ -1,0 +1,97 @@
+"""What changed between mappings and between snapshots."""
+
+import json
+from types import MappingProxyType
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheapp.mapping_diff import NAMED, ChangeKind, FieldChanges, Retyped, field_changes, index_changes
+from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+
+TYPES = ("long", "keyword", "text")
+
+
+def mapping(**fields: Any) -> bytes:
+    properties = {name: {"type": field} if isinstance(field, str) else field for name, field in fields.items()}
+    return json.dumps({"properties": properties}).encode()
+
+
+def snapshot(**indices: tuple[str | None, bytes]) -> Snapshot:
+    """Indices by name: uuid and mapping."""
+    entries = {
+        name: IndexEntry(uuid, mapping_hash(body), 0.0, Source.ELASTICSEARCH) for name, (uuid, body) in indices.items()
+    }
+    bodies = {mapping_hash(body): body for _, body in indices.values()}
+    return Snapshot(indices=MappingProxyType(entries), bodies=MappingProxyType(bodies))
+
+
+def test_fields_of_all_kinds() -> None:
+    """Fields in objects, multi-fields and runtime fields are told by their full names; types, then parameters."""
+    before = mapping(
+        a="long",
+        gone="ip",
+        o={"properties": {"x": "no definition", "y": {"type": "long"}}},
+        t={"type": "text", "fields": {"raw": {"type": "keyword"}}},
+    )
+    after = json.dumps(
+        {
+            "runtime": {"day": {"type": "keyword"}},
+            "properties": {
+                "a": {"type": "keyword"},
+                "o": {"properties": {"y": {"type": "long"}, "z": {"type": "ip"}}},
+                "t": {"type": "text", "fields": {"raw": {"type": "keyword", "ignore_above": 5}}},
+            },
+        }
+    ).encode()
+    assert field_changes(before, after) == FieldChanges(
+        added=("day", "o.z"),
+        removed=("gone",),
+        retyped=(Retyped("a", "long", "keyword"),),
+        altered=("t.raw",),
+        added_total=2,
+        removed_total=1,
+        retyped_total=1,
+        altered_total=1,
+    )
+
+
+def test_lists_are_bounded() -> None:
+    """The first names are listed, and all counted."""
+    changes = field_changes(b"{}", mapping(**{f"f{number:03}": "long" for number in range(NAMED + 50)}))
+    assert (len(changes.added), changes.added_total) == (NAMED, NAMED + 50)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(TYPES)),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(TYPES)),
+)
+def test_each_difference_is_told_once(before: dict[str, str], after: dict[str, str]) -> None:
+    """Added, removed and retyped fields together are exactly those that differ; the way back is the reverse."""
+    there, back = field_changes(mapping(**before), mapping(**after)), field_changes(mapping(**after), mapping(**before))
+    differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert {*there.added, *there.removed, *(one.name for one in there.retyped)} == differing
+    assert (there.added, there.removed) == (back.removed, back.added)
+    assert there.altered == ()
+
+
+def test_what_happened_to_indices() -> None:
+    """Created, deleted, changed and created again under the same name are told apart; what is the same is not told."""
+    one, two = mapping(a="long"), mapping(a="ip")
+    before = snapshot(same=("u1", one), gone=("u2", one), changed=("u3", one), again=("u4", one), read=(None, one))
+    after = snapshot(same=("u1", one), new=("u5", one), changed=("u3", two), again=("u6", one), read=("u7", one))
+    told = {change.index: change.kind for change in index_changes(before, after)}
+    assert told == {
+        "again": ChangeKind.RECREATED,
+        "changed": ChangeKind.CHANGED,
+        "gone": ChangeKind.DELETED,
+        "new": ChangeKind.CREATED,
+    }
+
+
+def test_evicted_mappings() -> None:
+    """A change of a mapping whose bytes are not in memory any more is told, without its fields."""
+    before, after = snapshot(a=("u", mapping(a="long"))), snapshot(a=("u", mapping(a="ip")))
+    [change] = index_changes(before.without_bodies(before.bodies), after)
+    assert (change.kind, change.fields) == (ChangeKind.CHANGED, FieldChanges())

@@ -1,0 +1,78 @@
+"""Programs that development needs: found, installed aloud, or named with the command that installs them."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dev import packages
+from dev.packages import MissingPackage
+from dev.redis import redis_server
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder on the PATH, beside the shell's."""
+    shell = shutil.which("sh")
+    assert shell is not None
+    (tmp_path / "sh").symlink_to(shell)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def program(path: Path, text: str = "exit 0") -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_found(folder: Path) -> None:
+    """A program that is there is taken."""
+    program(folder / "redis-server")
+    assert redis_server() == folder / "redis-server"
+
+
+def test_not_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not install is told the exact command."""
+    program(folder / "apt-get", "exit 1")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(MissingPackage, match=r"redis-server is missing; .* sudo apt-get install -y redis-server"):
+        redis_server()
+
+
+def test_no_apt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no apt-get, nothing is tried."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(MissingPackage, match="for example"):
+        redis_server()
+
+
+def test_installed(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Root installs the package, and says so."""
+    calls = folder / "calls"
+    made = f"echo '#!/bin/sh' > {folder}/redis-server; $CHMOD 755 {folder}/redis-server"
+    program(folder / "apt-get", f'echo "$DEBIAN_FRONTEND $*" >> {calls}; [ "$1" = update ] || {{ {made}; }}')
+    monkeypatch.setenv("CHMOD", "/bin/chmod")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert redis_server() == folder / "redis-server"
+    assert calls.read_text().splitlines() == [
+        "noninteractive update",
+        "noninteractive install -y --no-install-recommends redis-server",
+    ]
+    assert "installing the package redis-server by apt-get" in capsys.readouterr().err
+
+
+def test_failing_apt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure of apt-get shows what that said."""
+    program(folder / "apt-get", "echo no network; exit 100")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(MissingPackage, match=r"(?s)apt-get could not install redis-server.*no network"):
+        redis_server()
+
+
+def test_wrong_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that doesn't bring the program is not called a success."""
+    program(folder / "apt-get")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(MissingPackage, match="does not provide it"):
+        packages.require(lambda: None, "some-package", "something is missing")

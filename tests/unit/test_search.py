@@ -1,0 +1,99 @@
+"""What a search may be made of: bounded, and without scripts unless they are permitted."""
+
+import json
+from typing import Any
+
+import pytest
+from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
+from elasticsearch import BadRequestError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheapp.errors import BadSearch
+from cacheapp.search import DEFAULT_SIZE, MAX_BODY_BYTES, MAX_SIZE, _reason, parse_search
+
+SCRIPT = {"source": "while (true) {}"}
+SCRIPTED: list[dict[str, Any]] = [
+    {"query": {"script": {"script": SCRIPT}}},
+    {"query": {"bool": {"filter": [{"script": {"script": SCRIPT}}]}}},
+    {"query": {"function_score": {"script_score": {"script": SCRIPT}}}},
+    {"query": {"terms_set": {"a": {"terms": ["x"], "minimum_should_match_script": SCRIPT}}}},
+    {"query": {"wrapper": {"query": "eyJzY3JpcHQiOnt9fQ=="}}},
+    {"sort": [{"_script": {"type": "number", "script": SCRIPT}}]},
+    {"script_fields": {"x": {"script": SCRIPT}}},
+    {"runtime_mappings": {"x": {"type": "long", "script": SCRIPT}}},
+    {"aggs": {"x": {"scripted_metric": {"map_script": SCRIPT}}}},
+    {"aggs": {"x": {"terms": {"script": SCRIPT}}}},
+    {"aggs": {"x": {"terms": {"field": "a"}, "aggs": {"y": {"bucket_selector": {"script": "1"}}}}}},
+]
+
+
+def parsed(search: object, *, scripts: bool = False) -> dict[str, Any]:
+    return parse_search(json.dumps(search).encode(), scripts=scripts)
+
+
+def test_an_empty_body_finds_everything() -> None:
+    """No body, or an empty object: the first hits of everything."""
+    assert parse_search(b"", scripts=False) == parsed({}) == {"size": DEFAULT_SIZE}
+
+
+@pytest.mark.parametrize("size", [0, 1, MAX_SIZE])
+def test_sizes(size: int) -> None:
+    """Any number of hits up to the maximum."""
+    assert parsed({"size": size, "query": {"match_all": {}}})["size"] == size
+
+
+@pytest.mark.parametrize("size", [-1, MAX_SIZE + 1, 10**30, 1.5, "10", None, True])
+def test_bad_sizes(size: object) -> None:
+    """Anything else is refused with what to write."""
+    with pytest.raises(BadSearch, match="size with a whole number from 0 to 1000"):
+        parsed({"size": size})
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"1", b"{", b'"x"', b"null", b'{"query"}', b"\xff", b'{"a":' * 5_000])
+def test_what_is_no_search(raw: bytes) -> None:
+    """A body that isn't a JSON object is refused with an example."""
+    with pytest.raises(BadSearch, match="Send a JSON object such as"):
+        parse_search(raw, scripts=False)
+
+
+def test_too_long() -> None:
+    """A body above the limit isn't even read."""
+    with pytest.raises(BadSearch, match="at most 65536 bytes"):
+        parse_search(b" " * (MAX_BODY_BYTES + 1), scripts=False)
+
+
+@pytest.mark.parametrize("key", ["scroll", "pit", "timeout", "terminate_after", "profile", "x" * 1000])
+def test_unknown_members(key: str) -> None:
+    """What isn't on the list is refused: it could hold resources of the cluster."""
+    with pytest.raises(BadSearch, match="can't be used here") as caught:
+        parsed({key: 1})
+    assert len(caught.value.detail) < 600
+
+
+@pytest.mark.parametrize("search", SCRIPTED)
+def test_scripts(search: dict[str, Any]) -> None:
+    """A script is found wherever it hides, and passes only when scripts are permitted."""
+    with pytest.raises(BadSearch, match="ESASSISTANT_SEARCH_SCRIPTS"):
+        parsed(search)
+    assert parsed(search, scripts=True) == {**search, "size": DEFAULT_SIZE}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc_", max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_harmless_searches_pass_unchanged(query: object) -> None:
+    """What has no script in it goes on as it came."""
+    assert parsed({"query": query}) == {"query": query, "size": DEFAULT_SIZE}
+
+
+@pytest.mark.parametrize("body", [None, "x", {}, {"error": "x"}, {"error": {"root_cause": []}}])
+def test_a_refusal_without_reason(body: Any) -> None:
+    """An error of Elasticsearch that doesn't say why is passed on as such."""
+    meta = ApiResponseMeta(400, "1.1", HttpHeaders(), 0.0, NodeConfig("http", "127.0.0.1", 9))
+    assert _reason(BadRequestError("x", meta, body)) == "it gave no reason."
