@@ -51,6 +51,9 @@ class NoStore:
     async def release(self, lease: Lease) -> None:
         pass
 
+    async def wait_for_change(self, longest_seconds: float) -> None:
+        await asyncio.sleep(longest_seconds)
+
     async def attempt(self, name: str, interval_seconds: float) -> float:  # noqa: ARG002
         return 0.0
 

@@ -18,6 +18,7 @@ from cacheapp.pass_reader import PassReader
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches
+from cacheapp.stores.redis import open_redis_store
 from cacheapp.watch import Watch
 from esassistant.clock import monotonic
 from esassistant.instance import instance_name
@@ -61,11 +62,15 @@ def declare(registry: Registry) -> None:
 
 @asynccontextmanager
 async def _store(_: Registry) -> AsyncIterator[Store]:
+    if url := settings.ESASSISTANT.redis_url:
+        async with open_redis_store(url) as redis_store:
+            yield redis_store
+        return
     # Here, not at the top: it needs the models, which Django loads after all AppConfigs.
     from cacheapp.stores.database import open_database_store
 
-    async with open_database_store() as store:
-        yield store
+    async with open_database_store() as database_store:
+        yield database_store
 
 
 @asynccontextmanager

@@ -55,6 +55,7 @@ class LeaseRow(models.Model):
     name = models.CharField(max_length=64, primary_key=True)
     holder = models.CharField(max_length=200)
     token = models.BigIntegerField()
+    ttl_seconds = models.FloatField()
     expires_at = models.DateTimeField()
 
     def __str__(self) -> str:

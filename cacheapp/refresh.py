@@ -185,7 +185,7 @@ class Refresher:
     async def follow_store(self) -> None:
         """Background task: take over what other processes publish."""
         while True:
-            await asyncio.sleep(STORE_POLL_SECONDS)
+            await self._store.wait_for_change(STORE_POLL_SECONDS)
             await self.take_over()
 
     async def take_over(self) -> None:

@@ -19,11 +19,11 @@ def require(find: Callable[[], Path | None], package: str, problem: str) -> Path
     if found := find():
         return found
     remedy = f"install it, for example: sudo apt-get update && sudo apt-get install -y {package}"
-    if which("apt-get") and os.geteuid() == 0:
+    if (apt_get := which("apt-get")) and os.geteuid() == 0:
         say(f"{problem}: installing the package {package} by apt-get")
         failure = f"{problem}, and apt-get could not install {package}"
-        _apt_get(failure, "update")
-        _apt_get(failure, "install", "-y", "--no-install-recommends", package)
+        _run(failure, apt_get, "update")
+        _run(failure, apt_get, "install", "-y", "--no-install-recommends", package)
         if found := find():
             return found
         remedy = f"the package {package} of this system does not provide it; install a newer one"
@@ -41,9 +41,9 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _apt_get(failure: str, *words: str) -> None:
+def _run(failure: str, *words: str | Path) -> None:
     result = subprocess.run(
-        ["apt-get", *words],
+        words,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -124,6 +124,7 @@ class Config:
     cors_origins: tuple[str, ...]
     drain_seconds: float
     search_scripts: bool
+    redis_url: str = field(repr=False)
 
 
 class BadSettings(ValueError):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from redis.asyncio.connection import parse_url as parse_redis_url
 
 from esassistant.config import (
     NO_PROFILE,
@@ -132,6 +133,17 @@ DATABASES = {
     | {"CONN_MAX_AGE": 0}
 }
 
+
+def _redis(url: str) -> str:
+    try:
+        options = parse_redis_url(url) if url else {"host": ""}
+    except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad)
+        options = {}
+    if not options.keys() & {"host", "path"}:
+        raise ValueError("use a URL such as redis://:password@host:6379/0, rediss://… or unix:///run/redis.sock")
+    return url
+
+
 ESASSISTANT = Config(
     elasticsearch=ElasticsearchConfig(
         urls=_nodes.urls,
@@ -169,6 +181,7 @@ ESASSISTANT = Config(
     api_tokens=read.words("ESASSISTANT_API_TOKENS", secret=True),
     details=read.choice("ESASSISTANT_DETAILS", Details.ALWAYS if DEBUG else Details.AUTHORIZED),
     cors_origins=read.words("ESASSISTANT_CORS_ORIGINS"),
+    redis_url=read.parsed("REDIS_URL", "", _redis, secret=True),
     search_scripts=read.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
     drain_seconds=read.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
 )

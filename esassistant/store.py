@@ -86,6 +86,12 @@ class Store(Protocol):
         """Give the lease back early; a lease that was overtaken is left alone."""
         ...
 
+    async def wait_for_change(self, longest_seconds: float) -> None:
+        """Return when another process may have published, at the latest after `longest_seconds`. Never raises
+        `StoreUnavailable`. One task waits at a time.
+        """
+        ...
+
     async def attempt(self, name: str, interval_seconds: float) -> float:
         """Note an attempt and return 0; or, when the last noted one is less than `interval_seconds` ago, the seconds
         still to wait.

@@ -34,6 +34,7 @@ def environment(elasticsearch_url: str, **settings: object) -> dict[str, str]:
         # A test that is about the watch switches it on: to others, what it reads by itself would be noise.
         "MAPPING_CACHE_WATCH": "false",
         "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "REDIS_URL": "",
         "ELASTICSEARCH_URL": elasticsearch_url,
         "PYTHONWARNINGS": "default",
     }

@@ -9,7 +9,9 @@ from pathlib import Path
 _scratch = Path(os.environ.setdefault("ESASSISTANT_TEST_DIR", tempfile.mkdtemp(prefix="esassistant-test-")))
 
 for _name in [
-    name for name in os.environ if name.startswith(("ELASTICSEARCH_", "MAPPING_CACHE_", "HEALTH_", "ESASSISTANT_API"))
+    name
+    for name in os.environ
+    if name.startswith(("ELASTICSEARCH_", "MAPPING_CACHE_", "HEALTH_", "ESASSISTANT_API", "REDIS_"))
 ]:
     del os.environ[_name]
 os.environ.update(

@@ -3,6 +3,7 @@
 Times are the database's (`Now()`), so that the machines of a deployment need not agree on theirs.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -50,6 +51,9 @@ class DatabaseStore:
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
         return await self._thread.run(lambda: _attempt(name, interval_seconds))
+
+    async def wait_for_change(self, longest_seconds: float) -> None:
+        await asyncio.sleep(longest_seconds)  # a database tells nobody: the generation is asked for instead
 
 
 @asynccontextmanager
@@ -195,16 +199,19 @@ def _delete(rows: models.Manager[Any], keys: list[str]) -> None:
 
 
 def _lease(name: str, holder: str, ttl_seconds: float) -> Lease | float:
+    # First the row, then the lock on it, then the time: two that come first at once both find the one row.
+    LeaseRow.objects.get_or_create(
+        name=name, defaults={"token": 0, "holder": "", "expires_at": _now(), "ttl_seconds": ttl_seconds}
+    )
+    row = LeaseRow.objects.select_for_update().get(name=name)
     now = _now()
-    row = LeaseRow.objects.select_for_update().filter(name=name).first()
-    if row is None:
-        row = LeaseRow(name=name, token=0, holder="", expires_at=now)
     if row.holder != holder:
-        # Further away than any lease is long: the clock was set back, and the row is of another time.
-        if now < row.expires_at <= now + timedelta(seconds=ttl_seconds):
+        # Further away than the lease is long: the clock was set back, and the row is of another time.
+        if now < row.expires_at <= now + timedelta(seconds=row.ttl_seconds):
             return _seconds(row.expires_at - now)
         row.token += 1
         row.holder = holder
+    row.ttl_seconds = ttl_seconds
     row.expires_at = now + timedelta(seconds=ttl_seconds)
     row.save()
     return Lease(name, row.token, ttl_seconds)
@@ -215,13 +222,15 @@ def _release(lease: Lease) -> None:
 
 
 def _attempt(name: str, interval_seconds: float) -> float:
+    _, is_first = Attempt.objects.get_or_create(name=name, defaults={"at": _now()})
+    row = Attempt.objects.select_for_update().get(name=name)
     now = _now()
-    row = Attempt.objects.select_for_update().filter(name=name).first()
-    if row is not None and row.at <= now:
+    if not is_first and row.at <= now:
         wait = interval_seconds - _seconds(now - row.at)
         if wait > 0:
             return wait
-    Attempt.objects.update_or_create(name=name, defaults={"at": now})
+    row.at = now
+    row.save()
     return 0.0
 
 

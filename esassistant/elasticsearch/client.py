@@ -1,5 +1,6 @@
 """Elasticsearch clients: elasticsearch-py's own API over our transport and nodes."""
 
+import base64
 import ssl
 from functools import partial
 from pathlib import Path
@@ -94,7 +95,9 @@ def _credentials(config: ElasticsearchConfig) -> dict[str, Any]:
     if config.api_key:
         return {"api_key": config.api_key}
     if config.username:
-        return {"basic_auth": (config.username, config.password)}
+        # Encoded here, in UTF-8 as Elasticsearch reads it: elasticsearch-py takes pairs in ASCII only.
+        pair = f"{config.username}:{config.password}".encode()
+        return {"basic_auth": base64.b64encode(pair).decode("ascii")}
     return {}
 
 
@@ -121,7 +124,11 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
     if isinstance(error, elasticsearch.ConnectionTimeout):
         return ClusterUnavailable(f"Elasticsearch did not answer in time: {error.message}.", retry_after_seconds=5)
     if isinstance(error, elasticsearch.SSLError):
-        return ClusterUnavailable("The TLS connection to Elasticsearch failed; check the CA.", retry_after_seconds=30)
+        return ClusterUnavailable(
+            "TLS with Elasticsearch failed: check ELASTICSEARCH_CA_CERTS, and that ELASTICSEARCH_URL names a host in its "
+            "certificate.",
+            retry_after_seconds=30,
+        )
     if isinstance(error, elasticsearch.UnsupportedProductError):
         return ClusterUnavailable("What answers at ELASTICSEARCH_URL is not Elasticsearch.", retry_after_seconds=30)
     if isinstance(error, SerializationError):

@@ -161,7 +161,7 @@ class Node(AiohttpHttpNode):
             return "tls", TlsError(f"TLS failed: {error}", errors=(error,))
         return "connection", ElasticConnectionError(str(error) or type(error).__name__, errors=(error,))
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # type: ignore[override]
         if self._closing_session is not None:
             await self._closing_session.close()
             self._closing_session = None

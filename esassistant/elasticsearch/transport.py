@@ -87,7 +87,6 @@ class Transport(AsyncTransport):
                 )
                 if delay is None or not attempts.may_go_on(delay):
                     return response
-            pool.counters.retries_total += 1
             await asyncio.sleep(delay)
 
     async def attempt(
@@ -126,6 +125,7 @@ class _Attempts:
             async with self._pool.connection() as close_connection:
                 # Again: it may have opened while this call waited for a connection.
                 permit = breaker.enter()
+                self._pool.counters.retries_total += self.number > 1
                 seconds = breaker.time_for(permit, self._seconds_left())
                 outcome = Outcome.NOTHING
                 token = current_call.set(Call(self._pool.counters, self._kind, close_connection))

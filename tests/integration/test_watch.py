@@ -15,6 +15,7 @@ from cacheapp.snapshot import Snapshot
 from cacheapp.stats import Outcome, RefreshReport, WatchReport, WatchState
 from dev.elasticsearch.node import Node
 from esassistant.registry import registry
+from tests.conftest import NODE_VERSION
 from tests.integration.conftest import OpenApp
 from tests.proxy import FaultProxy
 from tests.server import TOKEN
@@ -177,7 +178,11 @@ async def test_a_broken_connection_misses_nothing(
 
 async def test_case_31_a_restarted_cluster(open_app: OpenApp, tmp_path: Path) -> None:
     """After a full restart the watch anchors anew, misses nothing of what follows, and there is no storm of requests."""
-    with Node(tmp_path) as node, FaultProxy(node.url) as proxy, Elasticsearch(node.url, request_timeout=30) as cluster:
+    with (
+        Node(tmp_path, version=NODE_VERSION) as node,
+        FaultProxy(node.url) as proxy,
+        Elasticsearch(node.url, request_timeout=30) as cluster,
+    ):
         for number in range(20):
             await asyncio.to_thread(cluster.indices.create, index=f"old-{number}", settings={"number_of_replicas": 0})
         async with watching(open_app, proxy.url) as http:

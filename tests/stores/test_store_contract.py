@@ -218,6 +218,24 @@ async def test_concurrent_attempts(store: Store, other_store: Store) -> None:
     assert waits.count(0.0) == 0
 
 
+async def test_first_takers(store: Store, other_store: Store) -> None:
+    """Of two processes that ask for a lease that nobody ever had, one gets it and the other is told to wait."""
+    await asyncio.gather(store.generation(), other_store.generation())
+    for number in range(20):
+        taken = await asyncio.gather(
+            *(one.lease(f"lease-{number}", holder, LONG) for one, holder in ((store, "one"), (other_store, "two")))
+        )
+        assert sum(isinstance(lease, Lease) for lease in taken) == 1
+
+
+async def test_first_attempts(store: Store, other_store: Store) -> None:
+    """Of two processes that attempt what nobody ever attempted, one goes ahead."""
+    await asyncio.gather(store.generation(), other_store.generation())
+    for number in range(20):
+        waits = await asyncio.gather(*(one.attempt(f"attempt-{number}", LONG) for one in (store, other_store)))
+        assert waits.count(0.0) == 1
+
+
 async def test_concurrent_publishers_and_readers(store: Store, other_store: Store) -> None:
     """Who publishes at once ends in one of the states, whole; who loads meanwhile sees whole states only."""
     bodies = [b'{"n":%d}' % number for number in range(8)]

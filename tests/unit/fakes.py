@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+import cacheapp.refresh
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import PassReader
@@ -189,6 +190,9 @@ class MemoryStore:
         self._check()
         if self.leases.get(lease.name, (0, "", 0.0))[0] == lease.token:
             self.leases[lease.name] = (lease.token, "", self.clock())
+
+    async def wait_for_change(self, longest_seconds: float) -> None:
+        await vars(cacheapp.refresh)["asyncio"].sleep(longest_seconds)  # which `InstantAsyncio` may stand for
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
         self._check()

@@ -2,20 +2,32 @@
 
 import asyncio
 import gzip
+import random
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, HttpHeaders, TlsError
 from elastic_transport.client_utils import DEFAULT, DefaultType, url_to_node_config
 
-from esassistant.elasticsearch.node import COMPRESS_FROM_BYTES, EXTRAS, Call, Node, NodeExtras, current_call
+from esassistant.elasticsearch.node import (
+    COMPRESS_FROM_BYTES,
+    EXTRAS,
+    LARGE_BYTES,
+    Call,
+    Node,
+    NodeExtras,
+    current_call,
+)
 from esassistant.elasticsearch.stats import PoolCounters
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
+from tests.small_server import SmallServer
 from tests.unit.conftest import Certificate
 
 NewNode = Callable[..., Node]
@@ -128,9 +140,8 @@ async def test_large_bodies_are_compressed(
     assert "content-encoding" not in seen[1].headers
 
 
-async def test_compressed_answers_are_decoded(stub: FaultProxy, new_node: NewNode) -> None:
-    """Answers are asked for compressed, and arrive decoded."""
-    packed = gzip.compress(b"answer")
+def gzipped(stub: FaultProxy, packed: bytes) -> list[str | None]:
+    """Have the cluster answer that, as gzip; gives the encodings that it is asked for."""
     wanted: list[str | None] = []
 
     def answer(request: ProxyRequest) -> ProxyResponse:
@@ -138,8 +149,79 @@ async def test_compressed_answers_are_decoded(stub: FaultProxy, new_node: NewNod
         return ProxyResponse(packed, headers={"content-encoding": "gzip"})
 
     stub.respond("", answer)
+    return wanted
+
+
+async def test_compressed_answers_are_decoded(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """Answers are asked for compressed and arrive decoded; their bytes are counted as they went and as they came out."""
+    packed = gzip.compress(b"answer" * 1000)
+    wanted = gzipped(stub, packed)
     _, body = await new_node(stub.url, http_compress=True).perform_request("GET", "/")
-    assert (wanted, body) == (["gzip"], b"answer")
+    assert (wanted, body) == (["gzip"], b"answer" * 1000)
+    assert (counters.received_bytes_total, counters.decoded_bytes_total) == (len(packed), 6000)
+
+
+async def test_bytes_of_plain_bodies(
+    stub: FaultProxy, seen: list[ProxyRequest], counters: PoolCounters, new_node: NewNode
+) -> None:
+    """Bodies count as they are sent: a compressed one by its compressed size; what isn't compressed counts alike twice."""
+    node = new_node(stub.url, http_compress=True)
+    headers = HttpHeaders({"content-type": "text/plain"})
+    await node.perform_request("POST", "/", body=b"x" * COMPRESS_FROM_BYTES, headers=headers)
+    await node.perform_request("POST", "/", body=b"x" * 10, headers=headers)
+    assert counters.sent_bytes_total == sum(len(request.body) for request in seen) < 100
+    assert counters.received_bytes_total == counters.decoded_bytes_total == 2 * len(b"{}")
+
+
+@pytest.mark.parametrize("size", [LARGE_BYTES - 1, LARGE_BYTES])
+async def test_large_answers_are_unpacked_elsewhere(
+    stub: FaultProxy, new_node: NewNode, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """From a certain compressed size on an answer is unpacked in a thread, so that the loop stays free."""
+    packed = gzip.compress(random.Random(0).randbytes(size), compresslevel=0)
+    packed = gzip.compress(random.Random(0).randbytes(size - (len(packed) - size)), compresslevel=0)
+    assert len(packed) == size
+    gzipped(stub, packed)
+    threads: list[int] = []
+    decompress = gzip.decompress
+
+    def spy(raw: bytes) -> bytes:
+        threads.append(threading.get_ident())
+        return decompress(raw)
+
+    monkeypatch.setattr(gzip, "decompress", spy)
+    _, body = await new_node(stub.url, http_compress=True).perform_request("GET", "/")
+    assert body == decompress(packed)
+    assert [thread == threading.get_ident() for thread in threads] == [size < LARGE_BYTES]
+
+
+NOT_GZIP = [
+    b"answer",
+    gzip.compress(b"answer")[:-1],
+    gzip.compress(b"answer")[:5],
+    gzip.compress(b"answer")[:10] + b"\xff" * 20,
+    gzip.compress(b"answer")[:-4] + b"????",
+    b"x" * LARGE_BYTES,
+]
+
+
+@pytest.mark.parametrize("packed", NOT_GZIP)
+async def test_broken_compression(stub: FaultProxy, counters: PoolCounters, new_node: NewNode, packed: bytes) -> None:
+    """What can't be unpacked is a broken connection, and counted as one, though its status says 200."""
+    gzipped(stub, packed)
+    with pytest.raises(ElasticConnectionError, match="can't be decompressed") as caught:
+        await new_node(stub.url, http_compress=True).perform_request("GET", "/")
+    assert type(caught.value) is ElasticConnectionError
+    report = counters.report()
+    assert (failures(counters), report["success_percent"], report["latency"].samples) == ({"connection": 1}, 0.0, 0)
+    assert (counters.received_bytes_total, counters.decoded_bytes_total) == (len(packed), 0)
+
+
+async def test_nothing_to_unpack(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
+    """HEAD gets no body, whatever the header says of its encoding."""
+    gzipped(stub, b"")
+    meta, body = await new_node(stub.url, http_compress=True).perform_request("HEAD", "/")
+    assert (meta.status, body, counters.received_bytes_total) == (200, b"", 0)
 
 
 @pytest.mark.parametrize(("own_timeout", "per_call"), [(0.05, DEFAULT), (2.0, 0.05)])
@@ -254,3 +336,55 @@ async def test_more_connections_than_aiohttp_allows(stub: FaultProxy, new_node: 
         stub.remove(rule)
         await asyncio.gather(*calls)
     assert stub.max_in_flight == 120
+
+
+async def test_open_connections(stub: FaultProxy, new_node: NewNode) -> None:
+    """Connections in use and idle are counted, by names that aiohttp keeps private: `BaseConnector._acquired` and
+    `BaseConnector._conns`. When this fails after an update of aiohttp, look for what they are called now.
+    """
+    node = new_node(stub.url)
+    assert node.open_connections == 0
+    stub.respond("", lambda _: ProxyResponse())
+    with stub.fault(blackhole=True) as rule:
+        calls = [asyncio.create_task(node.perform_request("GET", "/")) for _ in range(3)]
+        await stub.arrived(count=3)
+        assert node.session is not None
+        connector: Any = node.session.connector
+        for name in ("_acquired", "_conns"):
+            assert hasattr(connector, name), f"aiohttp's BaseConnector has no {name} any more"
+        assert (len(connector._acquired), node.open_connections) == (3, 3)
+        stub.remove(rule)
+        await asyncio.gather(*calls)
+    assert sum(map(len, connector._conns.values())) == node.open_connections == stub.connections_open == 3
+    await node.close()
+    assert node.open_connections == 0
+
+
+def test_aiohttp_sends_nothing_twice() -> None:
+    """aiohttp's own retry is turned off by a name that it keeps private: `ClientSession._retry_connection`. When this
+    fails after an update of aiohttp, look for what it is called now, or retries are more than anybody asked for.
+    """
+    assert "_retry_connection" in aiohttp.ClientSession.ATTRS
+
+
+async def test_connections_closed_after_use(counters: PoolCounters, new_node: NewNode) -> None:
+    """An overflow connection is new, and closed by us after use though the server would keep it; idle ones stay."""
+    with SmallServer() as server:
+        node = new_node(f"http://{server.host}:{server.port}")
+        await node.perform_request("GET", "/")
+        token = current_call.set(Call(counters, "search", close_connection=True))
+        for number in range(1, 4):
+            assert (await node.perform_request("GET", "/")).meta.status == 200
+            assert (node.open_connections, server.connections_total) == (1, 1 + number)
+        current_call.reset(token)
+        async with asyncio.timeout(5):
+            while server.connections_open != 1:  # noqa: ASYNC110  (the server has no event)
+                await asyncio.sleep(0.01)
+        await node.perform_request("GET", "/")
+        assert server.connections_total == 4
+        assert (counters.connections_created_total, counters.connections_reused_total) == (4, 1)
+        await node.close()
+        await node.close()
+        async with asyncio.timeout(5):
+            while server.connections_open:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a pass reads: everything, or what the listing says is other; what it does when batches fail; when it is skipped."""
+"""What a pass reads: everything, or what the listing says is other; what it does when batches fail."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,24 +7,17 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from cacheapp.errors import WatchRefused
-from cacheapp.metadata import Era, MetadataVersion
 from cacheapp.pass_reader import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, Mappings, PassReader
 from cacheapp.passes import Pass
 from cacheapp.reader import Listing
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from cacheapp.stats import Outcome
 from esassistant.clock import now_utc
 from esassistant.errors import ClusterUnavailable
-from esassistant.store import Lease
 from tests.unit.fakes import (
     A_MAPPING,
-    B_MAPPING,
-    C_MAPPING,
     FakeClock,
     FakeReader,
     Instance,
-    MemoryStore,
     cache_config,
     no_answer,
 )
@@ -54,15 +47,6 @@ def known(*names: str, **changes: Any) -> Snapshot:
 async def reader() -> FakeReader:
     """A cluster of four indices with the same mapping."""
     return FakeReader(dict.fromkeys("abcd", A_MAPPING))
-
-
-@pytest.fixture
-async def make() -> Make:
-    """Makes instances that share one cluster of three indices, one store and one clock."""
-    reader = FakeReader({"a": A_MAPPING, "b": B_MAPPING, "c": C_MAPPING})
-    clock = FakeClock()
-    store = MemoryStore(clock)
-    return lambda **config: Instance(reader, store, clock, config)
 
 
 async def test_everything(reader: FakeReader) -> None:
@@ -226,191 +210,3 @@ async def test_withheld_in_a_change_pass(reader: FakeReader, monkeypatch: pytest
     assert current.errors == {"b": "listed, but its mapping was not given"}
     with pytest.raises(ClusterUnavailable):
         await passes_of(reader).changes(new_pass(), known(*"acd"))
-
-
-class FakeMetadata:
-    """A cluster's metadata version: what `now` says and `is_still` compares with; `failure`: raised by both."""
-
-    def __init__(self) -> None:
-        self.version = MetadataVersion(Era("cluster", 1), 7, "state")
-        self.requests_total = 0
-        self.failure: Exception | None = None
-        self.asked_from: list[int] = []
-
-    def _arrive(self) -> None:
-        self.requests_total += 1
-        if self.failure is not None:
-            raise self.failure
-
-    async def now(self, at_least: int = 1) -> MetadataVersion:
-        self._arrive()
-        self.asked_from.append(at_least)
-        return self.version
-
-    async def is_still(self, version: MetadataVersion) -> bool:
-        self._arrive()
-        return version == self.version
-
-
-def with_metadata(instance: Instance) -> FakeMetadata:
-    metadata: Any = FakeMetadata()
-    instance.refresher._metadata = metadata
-    return metadata  # type: ignore[no-any-return]
-
-
-async def test_unchanged(make: Make) -> None:
-    """While the metadata is the same a pass costs one request, renews all ages, and is published as a pass."""
-    one = make()
-    with_metadata(one)
-    assert (await one.run()).outcome is Outcome.COMPLETED
-    one.clock.advance(5.0)
-    asked = len(one.reader.asked)
-    report = await one.run()
-    assert (report.outcome, report.requests_total, report.indices_total) == (Outcome.UNCHANGED, 1, 3)
-    assert (len(one.reader.asked), report.published) == (asked, True)
-    answer = one.cache.peek("a")
-    assert answer is not None
-    assert answer.age_seconds == 0.0
-    assert one.refresher._due_in() == 240.0
-    other = make()
-    await other.refresher.take_over()
-    taken = other.cache.peek("a")
-    assert taken is not None
-    assert taken.age_seconds == 0.0
-
-
-async def test_changed_metadata_is_read(make: Make) -> None:
-    """Another version, and the pass reads everything; it is looked for from the one after it."""
-    one = make()
-    metadata = with_metadata(one)
-    await one.run()
-    metadata.version = replace(metadata.version, number=9)
-    assert [(await one.run()).outcome for _ in range(2)] == [Outcome.COMPLETED, Outcome.UNCHANGED]
-    assert metadata.asked_from == [1, 8]
-
-
-async def test_not_after_a_partial_pass(make: Make) -> None:
-    """What could not be read is asked for by the next pass, though nothing changed in the cluster."""
-    one = make()
-    with_metadata(one)
-    await one.run()
-    one.refresher._version = None
-    one.reader.broken["b"] = no_answer()
-    assert (await one.run()).outcome is Outcome.PARTIAL
-    one.reader.broken.clear()
-    assert [(await one.run()).outcome for _ in range(2)] == [Outcome.COMPLETED, Outcome.UNCHANGED]
-
-
-async def test_not_after_a_change_pass_with_failures(make: Make) -> None:
-    """What a change pass could not read is mended by the next full pass."""
-    one = make()
-    with_metadata(one)
-    await one.run()
-    one.reader.indices |= {"d": A_MAPPING, "e": B_MAPPING}
-    one.reader.broken["e"] = no_answer()
-    assert await one.refresher.find_changes() == 1
-    one.reader.broken.clear()
-    assert (await one.run()).outcome is Outcome.COMPLETED
-    assert "e" in one.cache.snapshot.indices
-
-
-async def test_where_the_watch_is_refused_everything_is_read(make: Make) -> None:
-    """A cluster that doesn't tell its version, from the start or all of a sudden, is read by every pass."""
-    one = make()
-    metadata = with_metadata(one)
-    await one.run()
-    metadata.failure = WatchRefused("not for you")
-    assert [(await one.run()).outcome for _ in range(2)] == [Outcome.COMPLETED, Outcome.COMPLETED]
-
-
-async def published_late(one: Instance, other: Instance, change: Callable[[], None]) -> None:
-    """`other` reads the cluster; then it changes, `one` finds that by a change pass and publishes it; and then `other`
-    publishes what it read before.
-    """
-    await one.run()
-    await other.run()
-    one.clock.advance(1.0)
-    state = one.store.published
-    assert state is not None
-    one.clock.advance(1.0)
-    change()
-    await one.refresher.find_changes()
-    lease = await one.store.lease("watch", "one", 30.0)
-    assert isinstance(lease, Lease)
-    assert await one.refresher.publish(lease)
-    assert not one.refresher.is_ahead
-    generation, _, _ = one.store.published or state
-    one.store.published = (generation + 1, state[1], state[2])
-    one.clock.advance(1.0)
-    await one.refresher.take_over()
-
-
-async def test_who_knows_more_than_was_published(make: Make) -> None:
-    """An older state that another process publishes leaves what is newer here in place; it is ahead until published."""
-    one, other = make(), make()
-    await published_late(
-        one, other, lambda: one.reader.indices.update(a=b'{"properties":{"x":{"type":"ip"},"y":{"type":"ip"}}}')
-    )
-    assert b'"y"' in one.cache.mappings(["a"])["a"]
-    assert one.refresher.is_ahead
-    lease = await one.store.lease("watch", "one", 30.0)
-    assert isinstance(lease, Lease)
-    assert await one.refresher.publish(lease)
-    assert not one.refresher.is_ahead
-
-
-async def test_an_overtaken_lease_publishes_nothing(make: Make) -> None:
-    """What the holder of an overtaken lease knows isn't published, and the statistics say why."""
-    one = make()
-    lease = Lease("watch", 1, 10.0)
-    assert not await one.refresher.publish(lease)
-    await one.run()
-    for holder in ("one", "other"):
-        await one.store.lease("watch", holder, 10.0)
-        one.clock.advance(11.0)
-    assert not await one.refresher.publish(lease)
-    assert one.refresher.stats().store_error is not None
-    one.store.down = True
-    assert not await one.refresher.publish(lease)
-
-
-async def test_a_created_index_is_published_again(make: Make) -> None:
-    """Who knows an index that the published state lacks, as it was made later, is ahead: others would not list it."""
-    one, other = make(), make()
-    await published_late(one, other, lambda: one.reader.indices.update(new=A_MAPPING))
-    assert "new" in one.cache.snapshot.indices
-    assert one.refresher.is_ahead
-
-
-async def test_a_deleted_index_stays_deleted(make: Make) -> None:
-    """What a later listing no longer had doesn't come back with an older state that another process published, and
-    whoever listed it is ahead.
-    """
-    one, other = make(), make()
-    one.reader.cluster_aliases["all"] = ("a", "b")
-
-    def delete() -> None:
-        del one.reader.indices["c"]
-        del one.reader.cluster_aliases["all"]
-
-    await published_late(one, other, delete)
-    assert "c" not in one.cache.snapshot.indices
-    assert "all" not in one.cache.snapshot.aliases
-    assert one.refresher.is_ahead
-
-
-async def test_what_the_watch_finds_reaches_who_ran_the_last_pass(make: Make) -> None:
-    """A change that one process finds after another's pass is newer than that pass, also in the eyes of the latter."""
-    one, other = make(), make()
-    await one.run()
-    one.clock.advance(5.0)
-    await other.run()
-    await one.refresher.take_over()
-    one.clock.advance(5.0)
-    one.reader.indices["a"] = b'{"properties":{"a":{"type":"keyword"},"b":{"type":"ip"}}}'
-    assert await one.refresher.find_changes() == 1
-    lease = await one.store.lease("watch", "one", 30.0)
-    assert isinstance(lease, Lease)
-    assert await one.refresher.publish(lease)
-    await other.refresher.take_over()
-    assert other.cache.mappings(["a"]) == one.cache.mappings(["a"])

@@ -345,3 +345,20 @@ async def test_a_factory_is_any_context_manager(own_registry: Registry) -> None:
     async with own_registry.open():
         resource = own_registry.get("resource")
     assert resource.closed
+
+
+async def test_announcements(own_registry: Registry) -> None:
+    """Who listens hears the name of each resource that announces a change, until the registry closes; a registry opened
+    again has no listeners, and one that isn't open takes none.
+    """
+    heard: list[str] = []
+    async with own_registry.open():
+        own_registry.announce("nobody listens")
+        own_registry.listen(heard.append)
+        own_registry.listen(lambda name: heard.append(f"{name}!"))
+        own_registry.announce("elasticsearch")
+    async with own_registry.open():
+        own_registry.announce("elasticsearch")
+    assert heard == ["elasticsearch", "elasticsearch!"]
+    with pytest.raises(RegistryNotOpen):
+        own_registry.listen(heard.append)
