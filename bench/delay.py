@@ -1,7 +1,7 @@
 """A TCP proxy that holds back what clients send for a while: a cluster far away. `python -m bench.delay PORT SECONDS`.
 
-In a process of its own, and with protocols instead of streams, so that it isn't what a bench measures. Writes its port to
-standard output, and ends with its standard input.
+In a process of its own, and with protocols instead of streams, so that it isn't what a bench measures. Writes its port
+to standard output, and ends with its standard input.
 """
 
 import asyncio

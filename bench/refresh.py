@@ -115,14 +115,14 @@ class Bench:
     async def one_changed(self) -> None:
         """A change pass after one index got a field, as the watch does it once it is awake."""
         await self.change()
-        requests_before = self._stack.refresher._pass_reader.requests_total  # noqa: SLF001  (it isn't reported)
+        requests_before = self._stack.refresher._passing.requests_total  # noqa: SLF001  (it isn't reported)
         started = monotonic()
         while not await self._stack.refresher.find_changes():
-            requests_before = self._stack.refresher._pass_reader.requests_total  # noqa: SLF001
+            requests_before = self._stack.refresher._passing.requests_total  # noqa: SLF001
         self._note(
             "one changed",
             monotonic() - started,
-            self._stack.refresher._pass_reader.requests_total - requests_before,  # noqa: SLF001
+            self._stack.refresher._passing.requests_total - requests_before,  # noqa: SLF001
         )
 
     async def change(self) -> tuple[str, bytes]:

@@ -14,6 +14,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.metadata import MetadataClock
 from cacheapp.names import Selection
 from cacheapp.pass_reader import PassReader
+from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.stats import RefreshReport
@@ -24,7 +25,7 @@ from esassistant.config import Config
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
-from esassistant.store import Lease, Loaded, StoredState
+from esassistant.store import Lease, Loaded, StoredReport, StoredState
 
 _running: set[asyncio.Task[Any]] = set()
 
@@ -50,6 +51,12 @@ class NoStore:
 
     async def release(self, lease: Lease) -> None:
         pass
+
+    async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
+        pass
+
+    async def reports(self) -> dict[str, StoredReport]:
+        return {}
 
     async def wait_for_change(self, longest_seconds: float) -> None:
         await asyncio.sleep(longest_seconds)
@@ -109,8 +116,7 @@ def stack_over(client: AsyncElasticsearch, config: Config) -> Stack:
     cache = MappingCache(reader, cache_config, spawn)
     refresher = Refresher(
         cache,
-        PassReader(reader, cache_config, monotonic),
-        MetadataClock(client),
+        Passing(cache, PassReader(reader, cache_config, monotonic), MetadataClock(client)),
         NoStore(),
         cache_config,
         spawn,

@@ -10,11 +10,13 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.database_thread import open_database_thread
+from cacheapp.instances import Instances
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.metadata import MetadataClock
 from cacheapp.names import Selection
 from cacheapp.pass_reader import PassReader
+from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from cacheapp.history import History
 
 
+REPORTED = ("mapping_cache", "refresher", "watch", "elasticsearch", "elasticsearch_cache", "elasticsearch_watch")
+"""Resources whose statistics an instance tells the others."""
+
+
 class CacheConfig(AppConfig):
     name = "cacheapp"
     verbose_name = "Mapping cache"
@@ -39,7 +45,7 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `search`, `refresher` (full passes) and `refresh_schedule`.
+    `search`, `history`, `refresher` (full passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -57,6 +63,7 @@ def declare(registry: Registry) -> None:
         stats=Refresher.stats,
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=("refresher",))
+    registry.register("instances", _instances, needs=("store", "refresher", *REPORTED), stats=Instances.all)
     registry.register("watch", _watch, needs=("elasticsearch_watch", "refresher", "store"), stats=Watch.stats)
 
 
@@ -114,19 +121,32 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
 @asynccontextmanager
 async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     config = settings.ESASSISTANT.mapping_cache
-    flight = partial(registry.flight, name="pass", owner="refresher")
+    cache, history = registry.get("mapping_cache"), registry.get("history")
+    metadata = MetadataClock(registry.get("elasticsearch_cache")) if config.watch else None
     urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
-    reader = _reader(registry)
     yield Refresher(
-        registry.get("mapping_cache"),
-        PassReader(reader, config, monotonic),
-        MetadataClock(registry.get("elasticsearch_cache")) if config.watch else None,
+        cache,
+        Passing(cache, PassReader(_reader(registry), config, monotonic), metadata, history),
         registry.get("store"),
         config,
-        flight,
+        partial(registry.flight, name="pass", owner="refresher"),
         cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
-        history=registry.get("history"),
+        history=history,
+        on_progress=lambda: registry.announce("refresher"),
     )
+
+
+@asynccontextmanager
+async def _instances(registry: Registry) -> AsyncIterator[Instances]:
+    def collect() -> dict[str, object]:
+        refresher: Refresher = registry.get("refresher")
+        reports = {name: registry.read(name) for name in REPORTED}
+        return {**reports, "refreshes": refresher.latest()}
+
+    instances = Instances(registry.get("store"), instance_name(), collect)
+    registry.listen(lambda name: instances.report_soon() if name == "refresher" else None)
+    registry.spawn(instances.keep_reporting, name="report-instance", owner="instances")
+    yield instances
 
 
 @asynccontextmanager

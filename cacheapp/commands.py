@@ -2,54 +2,96 @@
 
 import asyncio
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 import msgspec
 from django.core.management.base import BaseCommand
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from cacheapp.passes import Answer
+from cacheapp.passes import EVERYTHING, Answer, Scope
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
+from esassistant.clock import monotonic
 from esassistant.registry import registry
 
 EXIT_CODES = {Outcome.COMPLETED: 0, Outcome.UNCHANGED: 0, Outcome.FAILED: 1, Outcome.PARTIAL: 3}
 EXIT_UNPUBLISHED = 1
 EXIT_NOT_NOW = 75
 """sysexits.h's EX_TEMPFAIL: try again later."""
+EXITS = """\
+Exit status: 0 completed or unchanged; 1 failed, or not published; 2 wrong usage; 3 partial: some mappings could not be
+read and stay as they were; 75 not now: another process refreshes, or one did a moment ago."""
+PROGRESS_SECONDS = 0.1
 
 
 class RefreshCommand(BaseCommand):
-    """A full pass in a process of its own. Exit: 0 completed, 1 failed or not published, 3 partial, 75 not now."""
+    """A pass in a process of its own. The result goes to stdout, logs and progress to stderr."""
 
     trigger: str
-    limited: bool
+    examples: str
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        return super().create_parser(prog_name, subcommand, epilog=f"{EXITS} Examples: {self.examples}", **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--format", choices=("table", "json"), default="table", help="how to print the result")
+        parser.add_argument(
+            "--format", choices=("table", "json"), default="table", help="how to print the result (default: table)"
+        )
 
-    def handle(self, *_args: Any, **options: Any) -> None:
-        answer, report = asyncio.run(self._refresh())
+    def refresh(self, form: str, *, limited: bool, scope: Scope = EVERYTHING, wait_seconds: float = 0.0) -> None:
+        """Run a pass and exit. `wait_seconds`: how long to wait for another process that refreshes."""
+        answer, report = asyncio.run(self._refresh(limited, scope, wait_seconds))
         if report is None:
             seconds = round(answer.retry_after_seconds or 0)
             result = {"outcome": answer.outcome, "retry_after_seconds": seconds}
             reason = "another process refreshes" if answer.outcome is Outcome.OVERLAP else "refreshed a moment ago"
-            self._print(options["format"], result, f"{answer.outcome.value}: {reason}; try again in {seconds} s")
+            self._print(form, result, f"{answer.outcome.value}: {reason}; try again in {seconds} s")
             sys.exit(EXIT_NOT_NOW)
-        self._print(options["format"], report, _sentence(report))
+        self._print(form, report, report)
         code = EXIT_CODES[report.outcome]
         sys.exit(code if code or report.published else EXIT_UNPUBLISHED)
 
-    async def _refresh(self) -> tuple[Answer, RefreshReport | None]:
+    async def _refresh(self, limited: bool, scope: Scope, wait_seconds: float) -> tuple[Answer, RefreshReport | None]:
+        ends_at = monotonic() + wait_seconds
         async with registry.open(only=["refresher"]):
             refresher: Refresher = registry.get("refresher")
-            # What is published replaces everything: an index that can't be read now must be known from before, to stay.
-            await refresher.take_over()
-            answer = await refresher.ask(self.trigger, limited=self.limited)
-            return answer, None if answer.id is None else await refresher.wait(answer.id)
+            while True:
+                # What is published replaces everything: an index that can't be read now must be known from before, to
+                # stay.
+                await refresher.take_over()
+                answer = await refresher.ask(self.trigger, limited=limited, scope=scope)
+                left = ends_at - monotonic()
+                if answer.outcome is not Outcome.OVERLAP or left <= 0:
+                    break
+                await asyncio.sleep(min(left, answer.retry_after_seconds or 1.0))
+            return answer, None if answer.id is None else await self._watched(refresher, answer.id)
 
-    def _print(self, form: str, result: object, sentence: str) -> None:
-        self.stdout.write(msgspec.json.encode(result).decode() if form == "json" else sentence)
+    async def _watched(self, refresher: Refresher, refresh_id: str) -> RefreshReport:
+        """Wait for the pass; on a terminal, show how far it is."""
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("reading mappings", total=None)
+            waiting = asyncio.ensure_future(refresher.wait(refresh_id))
+            while not waiting.done():
+                now = refresher.report(refresh_id)
+                progress.update(bar, total=now.indices_total, completed=now.read_total)
+                await asyncio.wait((waiting,), timeout=PROGRESS_SECONDS)
+            return waiting.result()
+
+    def _print(self, form: str, result: object, shown: str | RefreshReport) -> None:
+        if form == "json":
+            self.stdout.write(msgspec.json.encode(result).decode())
+        elif isinstance(shown, str):
+            self.stdout.write(shown)
+        else:
+            self.stdout.write(_sentence(shown))
+            if shown.errors:
+                console = Console(file=self.stdout, width=None if sys.stdout.isatty() else 160)  # type: ignore[arg-type]
+                console.print(_errors(shown))
 
 
 def _sentence(report: RefreshReport) -> str:
@@ -58,8 +100,23 @@ def _sentence(report: RefreshReport) -> str:
         f"{report.requests_total} requests, {report.changed_total} changed, {report.removed_total} removed, "
         f"{report.failed_total} failed; {'published' if report.published else 'not published'}"
     )
-    lines = [summary]
-    if report.error:
-        lines.append(report.error)
-    lines += [f"  {failed.index}: {failed.error}" for failed in report.errors]
-    return "\n".join(lines)
+    return f"{summary}\n{report.error}" if report.error else summary
+
+
+def _errors(report: RefreshReport) -> Table:
+    more = report.failed_total - len(report.errors)
+    table = Table("Index", "Error", caption=f"and {more} more" if more else None)
+    for failed in report.errors:
+        table.add_row(failed.index, failed.error)
+    return table
+
+
+def seconds(raw: str) -> float:
+    """An argument that is a number of seconds."""
+    try:
+        value = float(raw)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 86_400:
+        raise ArgumentTypeError("use a number of seconds from 0 to 86400")
+    return value

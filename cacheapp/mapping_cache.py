@@ -20,6 +20,7 @@ from cacheapp.listing import NamePages, Page
 from cacheapp.names import check_name
 from cacheapp.pass_reader import Reading
 from cacheapp.reader import ClusterReader
+from cacheapp.shared_answers import NameReading, SharedReader
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
 from cacheapp.stats import CacheCounts, CacheReport
 from cacheapp.together import TogetherReader
@@ -67,9 +68,17 @@ class MappingCache:
     """One per process, owned by the registry; belongs to its loop. The snapshot is replaced, never changed."""
 
     def __init__(
-        self, reader: ClusterReader, config: MappingCacheConfig, spawn: Spawn, *, clock: Clock = monotonic
+        self,
+        reader: ClusterReader,
+        config: MappingCacheConfig,
+        spawn: Spawn,
+        *,
+        shared: SharedReader | None = None,
+        clock: Clock = monotonic,
     ) -> None:
+        """`shared` None: no instance answers for another."""
         self._reader = TogetherReader(reader, spawn)
+        self._shared = shared or SharedReader(None, config.ttl)
         self._config = config
         self._clock = clock
         self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
@@ -78,6 +87,8 @@ class MappingCache:
         # When each body was last part of an answer, and until when each absent name needn't be asked for again.
         self._used_at: dict[str, float] = {}
         self._absent_until: dict[str, float] = {}
+        # When the store was last asked for what others published: what that lacks is no news from before.
+        self._taken_over_at = -math.inf
         self._evictions_total = 0
         self.warm = False
         self._hits_total = 0
@@ -121,7 +132,7 @@ class MappingCache:
         self._misses_total += 1
         if self._clock() < self._absent_until.get(name, -math.inf):
             raise _not_found(name)
-        return await self._flights.do(name, lambda: self._read(name))
+        return await self._flights.do(name, lambda: self._read(name, missed=True))
 
     def peek(self, name: str) -> MappingAnswer | None:
         """The answer if it is in memory and young enough; counts nothing and starts nothing."""
@@ -145,11 +156,15 @@ class MappingCache:
     async def reread(self, name: str) -> MappingAnswer:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
         self.check_name(name)
-        return await self._flights.do(name, lambda: self._read(name))
+        answer = await self._flights.do(name, lambda: self._read(name))
+        if answer.source is Source.STORE:  # of a miss that was under way, and that another instance's answer ended
+            answer = await self._flights.do(name, lambda: self._read(name))
+        return answer
 
     def apply_published(self, state: StoredState, asked_at: float) -> None:
         """Take over what another process published; the store was asked at `asked_at`."""
         self.snapshot = with_published(self.snapshot, state, asked_at)
+        self._taken_over_at = asked_at
         self.warm = True
 
     def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
@@ -262,50 +277,68 @@ class MappingCache:
         with suppress(EsassistantError):
             self._flights.start(name, lambda: self._read(name))
 
-    async def _read(self, name: str) -> MappingAnswer:
-        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone.
+    async def _read(self, name: str, *, missed: bool = False) -> MappingAnswer:
+        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone. `missed`: what another
+        instance has just read will do.
 
         The answer is made before there is an eviction: one that is larger than all that may be kept is still given.
         """
-        asked_at = self._clock()
         try:
-            async with asyncio.timeout(self._config.fetch_timeout):
-                bodies = await self._reader.mapping(name)
-            if not bodies:  # an alias without any index that we may show
-                raise _not_found(name)
+            if missed:
+                reading = await self._shared.miss(name, lambda: self._ask(name), self._heard_of(name))
+            else:
+                reading = await self._shared.read(name, lambda: self._ask(name))
         except ClusterUnavailable:
             self._failures_total += 1
             raise
-        except TimeoutError:
-            self._failures_total += 1
-            raise ClusterUnavailable(
-                f"Elasticsearch did not answer within {self._config.fetch_timeout:g} s.", retry_after_seconds=5
-            ) from None
         except MappingNotFound:
             self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
             self._note_absent(name)
             raise
+        bodies, confirmed_at = reading.mappings, reading.confirmed_at
         before = self.snapshot.indices
         hashes = {
             index: mapping_hash(body)
             for index, body in bodies.items()
-            if index not in before or before[index].confirmed_at <= asked_at or not self.snapshot.is_whole(index)
+            if index not in before or before[index].confirmed_at <= confirmed_at or not self.snapshot.is_whole(index)
         }
         after = self.snapshot.changed(
             {
-                index: IndexEntry(_uuid_if_same(before.get(index), known), known, asked_at, Source.ELASTICSEARCH)
+                index: IndexEntry(_uuid_if_same(before.get(index), known), known, confirmed_at, reading.source)
                 for index, known in hashes.items()
             },
             {known: bodies[index] for index, known in hashes.items()},
             # An alias answers with other names than its own; an index with its own alone.
             aliases={} if name in bodies else {name: tuple(sorted(bodies))},
-            aliases_at=asked_at,
+            aliases_at=confirmed_at,
             removed_aliases=(name,) if name in bodies else (),
             removed=() if name in bodies else (name,),
         )
-        answer = self._answer(after, name, Source.ELASTICSEARCH)
+        answer = self._answer(after, name, reading.source)
         self.snapshot = after
         return answer
+
+    async def _ask(self, name: str) -> NameReading:
+        """What the cluster says of `name` now."""
+        asked_at = self._clock()
+        try:
+            async with asyncio.timeout(self._config.fetch_timeout):
+                mappings = await self._reader.mapping(name)
+        except TimeoutError:
+            raise ClusterUnavailable(
+                f"Elasticsearch did not answer within {self._config.fetch_timeout:g} s.", retry_after_seconds=5
+            ) from None
+        if not mappings:  # an alias without any index that we may show
+            raise _not_found(name)
+        return NameReading(mappings, asked_at, Source.ELASTICSEARCH)
+
+    def _heard_of(self, name: str) -> float:
+        """When this process learnt last what there is of `name`; what others read before that may be over."""
+        absent_at = self._absent_until.get(name, -math.inf) - self._config.negative_ttl
+        heard = [self.snapshot.listed_at, self._taken_over_at, absent_at, self.snapshot.aliases_at.get(name, -math.inf)]
+        if name in self.snapshot.indices:
+            heard.append(self.snapshot.indices[name].confirmed_at)
+        return max(heard)
 
     def _note_absent(self, name: str) -> None:
         while len(self._absent_until) >= MAX_ABSENT:

@@ -72,6 +72,18 @@ class Attempt(models.Model):
         return self.name
 
 
+class InstanceReport(models.Model):
+    """What one process of the deployment last said of itself, and until when that counts."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    report = models.BinaryField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class PassRecord(models.Model):
     """One full pass that ended, as its report said."""
 

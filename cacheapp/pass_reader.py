@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cacheapp.batching import Batches, BatchSize
+from cacheapp.names import Selection
 from cacheapp.passes import Pass
 from cacheapp.reader import ClusterReader, Listing
 from cacheapp.snapshot import IndexEntry, Snapshot, mapping_hash
@@ -94,6 +95,17 @@ class PassReader:
             if _is_changed(known.indices.get(name), uuid, listing.field_counts.get(name))
         )
         return await self._read(current, listing, listed_at, wanted)
+
+    async def matching(self, current: Pass, cluster_uuid: str | None, patterns: Sequence[str]) -> Reading:
+        """The mappings of indices that match one of `patterns`, or belong to an alias or data stream that does."""
+        listed_at = self._clock()
+        listing = await self._list(cluster_uuid)
+        selected = Selection(tuple(patterns))
+        wanted = {name for name in listing.uuids if selected.covers(name)}
+        for alias, members in listing.aliases.items():
+            if selected.covers(alias):
+                wanted.update(name for name in members if name in listing.uuids)
+        return await self._read(current, listing, listed_at, frozenset(wanted))
 
     async def _read(self, current: Pass, listing: Listing, listed_at: float, wanted: frozenset[str]) -> Reading:
         current.indices_total = len(listing.uuids)

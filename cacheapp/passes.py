@@ -49,6 +49,18 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What a pass reads: everything, only what changed, or what matches one of `patterns` (names with `*`)."""
+
+    changes_only: bool = False
+    patterns: tuple[str, ...] = ()
+
+
+EVERYTHING = Scope()
+CHANGES = Scope(changes_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What asking for a refresh gave. `retry_after_seconds` is set when `outcome` is rate-limited or overlap; `id` is
     None then.

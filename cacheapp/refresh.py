@@ -8,13 +8,13 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cacheapp.errors import RefreshNotFound, WatchRefused
+from cacheapp.errors import RefreshNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
-from cacheapp.pass_reader import PassReader
-from cacheapp.passes import Answer, Pass
+from cacheapp.passes import EVERYTHING, Answer, Pass, Scope
+from cacheapp.passing import Passing
 from cacheapp.snapshot import is_ahead, to_publish
 from cacheapp.stats import Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 LEASE = "refresh"
 LEASE_TTL_SECONDS = 30.0
 KEPT_REFRESHES = 32
+REPORTED_REFRESHES = 4
 FIRST_WARM_UP_RETRY_SECONDS = 0.5
 LONGEST_WARM_UP_RETRY_SECONDS = 5.0
 STORE_POLL_SECONDS = 1.0
@@ -45,30 +46,28 @@ class Refresher:
     def __init__(
         self,
         cache: MappingCache,
-        passes: PassReader,
-        metadata: MetadataClock | None,
+        passing: Passing,
         store: Store,
         config: MappingCacheConfig,
         flight: Spawn,
         *,
         cluster_urls: str,
         history: "History | None" = None,
+        on_progress: Callable[[], None] = lambda: None,
         clock: Clock = monotonic,
     ) -> None:
-        """`cluster_urls` is a hash of the URLs of the cluster: what tells clusters apart while none can be reached.
+        """`on_progress` is called when a pass has started or ended.
 
-        `metadata` None: every full pass reads everything.
+        `cluster_urls` is a hash of the URLs of the cluster: what tells clusters apart while none can be reached.
         """
         self._cache = cache
-        self._pass_reader = passes
-        self._metadata = metadata
-        # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
-        self._version: MetadataVersion | None = None
+        self._passing = passing
         self._store = store
         self._config = config
         self._flight = flight
         self._cluster_urls = cluster_urls
         self._history = history
+        self._on_progress = on_progress
         self._clock = clock
         self._holder = f"{instance_name()}:{secrets.token_hex(4)}"
         self._asking = asyncio.Lock()
@@ -85,14 +84,14 @@ class Refresher:
         # Whether this process knows mappings that are newer than what was published last.
         self.is_ahead = False
 
-    async def ask(self, trigger: str, *, limited: bool = True) -> Answer:
-        """Start a full pass, or join the one that runs. `limited`: not more often than `MIN_REFRESH_INTERVAL`, across
-        processes.
+    async def ask(self, trigger: str, *, limited: bool = True, scope: Scope = EVERYTHING) -> Answer:
+        """Start a pass, or join the one that runs. `limited`: not more often than `MIN_REFRESH_INTERVAL`, across
+        processes. As long as nothing is known, a pass of any scope reads everything.
         """
         # A flight: a caller who leaves while the store is asked must not leave a lease behind.
-        return await asyncio.shield(self._flight(lambda: self._ask(trigger, limited=limited)))
+        return await asyncio.shield(self._flight(lambda: self._ask(trigger, limited, scope)))
 
-    async def _ask(self, trigger: str, *, limited: bool) -> Answer:
+    async def _ask(self, trigger: str, limited: bool, scope: Scope) -> Answer:
         # The lock makes asking atomic: between the rate limit (a wait for the store) and the start, nobody else may
         # start one.
         async with self._asking:
@@ -118,9 +117,10 @@ class Refresher:
             if limited:
                 self._last_limited_at = self._clock()
             current = Pass(secrets.token_hex(6), trigger, self._clock, now_utc(), self._clock())
-            task = self._flight(lambda: self._run(current, lease, store_error))
+            task = self._flight(lambda: self._run(current, scope, lease, store_error))
             self._running = (current, task)
             self._remember(current)
+            self._on_progress()
             return Answer(Outcome.STARTED, current.id)
 
     async def wait(self, refresh_id: str) -> RefreshReport:
@@ -147,6 +147,10 @@ class Refresher:
             store_generation=self._generation,
             store_error=self._store_error,
         )
+
+    def latest(self) -> dict[str, RefreshReport]:
+        """The passes that other instances may be asked about."""
+        return {known.id: known.report() for known in list(self._passes.values())[-REPORTED_REFRESHES:]}
 
     async def keep_fresh(self) -> None:
         """Background task: warm start from the store, a first pass as soon as the cluster is there, then the schedule."""
@@ -219,15 +223,10 @@ class Refresher:
             return state.cluster_uuid == known
         return state.cluster_urls == self._cluster_urls
 
-    async def _run(self, current: Pass, lease: Lease | None, store_error: str | None) -> None:
+    async def _run(self, current: Pass, scope: Scope, lease: Lease | None, store_error: str | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:
-            if await self._is_unchanged(current):
-                current.outcome = Outcome.UNCHANGED
-            else:
-                await self._read_everything(current)
-                # Of ten thousand indices, applying takes tens of milliseconds, and so does publishing: a turn each.
-                await asyncio.sleep(0)
+            await self._read(current, scope)
             if lease is None:
                 current.error = store_error
             else:
@@ -265,60 +264,23 @@ class Refresher:
             )
             if self._history is not None:
                 self._history.note_pass(current.report())
+            self._on_progress()
             if lease is not None:
                 await self._give_back(lease)
-
-    async def _is_unchanged(self, current: Pass) -> bool:
-        """Whether the cluster's metadata is as it was at the last full pass; then all ages are renewed."""
-        if self._metadata is None or self._version is None:
-            return False
-        asked_at = self._clock()
-        requests_before = self._metadata.requests_total
-        try:
-            unchanged = await self._metadata.is_still(self._version)
-        except WatchRefused:
-            return False
-        finally:
-            current.requests_total += self._metadata.requests_total - requests_before
-        if unchanged:
-            self._pass_at = asked_at
-            self._cache.confirm_all(asked_at)
-            current.indices_total = len(self._cache.snapshot.indices)
-        return unchanged
-
-    async def _read_everything(self, current: Pass) -> None:
-        version = await self._version_now(current)
-        requests_before = self._pass_reader.requests_total
-        try:
-            cluster_uuid = None if version is None else version.era.cluster_uuid
-            reading = await self._pass_reader.everything(current, cluster_uuid)
-        finally:
-            current.requests_total += self._pass_reader.requests_total - requests_before
-        self._pass_at = reading.listed_at
-        changes = self._cache.apply(reading, current.errors)
-        if self._history is not None:
-            self._history.note_snapshot(self._cache.snapshot)
-        current.changed_total = changes.changed_total
-        current.removed_total = changes.removed_total
-        current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
-        self._version = None if current.errors else version
-
-    async def _version_now(self, current: Pass) -> MetadataVersion | None:
-        """The metadata version before anything is read; None where the cluster doesn't tell."""
-        if self._metadata is None:
-            return None
-        requests_before = self._metadata.requests_total
-        try:
-            # It has moved on since, or this would not be asked.
-            return await self._metadata.now(FIRST if self._version is None else self._version.number + 1)
-        except WatchRefused:
-            return None
-        finally:
-            current.requests_total += self._metadata.requests_total - requests_before
 
     @property
     def is_warm(self) -> bool:
         return self._cache.warm
+
+    async def _read(self, current: Pass, scope: Scope) -> None:
+        if self._pass_at is None or scope == EVERYTHING:
+            self._pass_at = await self._passing.everything(current)
+        elif scope.patterns:
+            await self._passing.matching(current, scope.patterns)
+        else:
+            await self._passing.changes(current)
+        # Of ten thousand indices, applying takes tens of milliseconds, and so does publishing: a turn each.
+        await asyncio.sleep(0)
 
     async def find_changes(self) -> int:
         """A change pass: read what is new or has other fields, and forget what is gone. Returns how many mappings that
@@ -327,13 +289,8 @@ class Refresher:
         Raises `ClusterUnavailable`. Its failures are mended by the next full pass, which then reads everything.
         """
         current = Pass("changes", "watch", self._clock, now_utc(), self._clock())
-        reading = await self._pass_reader.changes(current, self._cache.snapshot)
-        changes = self._cache.apply(reading, current.errors)
-        if self._history is not None:
-            self._history.note_snapshot(self._cache.snapshot)
-        if current.errors:
-            self._version = None
-        return changes.changed_total + changes.removed_total
+        await self._passing.changes(current)
+        return current.changed_total + current.removed_total
 
     async def publish(self, lease: Lease) -> bool:
         """Give what this process knows to the others; whether that worked. `store_error` in the statistics says why

@@ -1,12 +1,14 @@
 """The mapping cache over HTTP. Views parse, call once, serialise."""
 
 import math
+from contextlib import suppress
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from cacheapp.errors import RateLimited
+from cacheapp.errors import RateLimited, RefreshNotFound
+from cacheapp.instances import Instances
 from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT
 from cacheapp.mapping_cache import MappingAnswer, MappingCache
 from cacheapp.mapping_views import MappingViews
@@ -15,7 +17,7 @@ from cacheapp.search import Searches, parse_search
 from cacheapp.stats import CacheReport, Outcome, RefreshReport, RefreshStats
 from esassistant.api import api_view, json_response
 from esassistant.auth import may_see_details, require_change, require_details
-from esassistant.errors import BadRequest, ClusterUnavailable
+from esassistant.errors import BadRequest, ClusterUnavailable, StoreUnavailable
 from esassistant.registry import registry
 
 
@@ -81,7 +83,15 @@ async def cache_stats(request: HttpRequest) -> HttpResponse:
     cache: CacheReport = registry.read("mapping_cache")
     refresher: RefreshStats = registry.read("refresher")
     if await may_see_details(request):
-        return json_response({"cache": cache, "refresh": refresher, "watch": registry.read("watch")})
+        return json_response(
+            {
+                "cache": cache,
+                "refresh": refresher,
+                "watch": registry.read("watch"),
+                "history": registry.read("history"),
+                "instances": registry.read("instances"),
+            }
+        )
     return json_response(
         {
             "cache": {"warm": cache.warm, "indices": cache.indices, "answers": cache.answers},
@@ -112,6 +122,8 @@ async def refresh(request: HttpRequest) -> HttpResponse:
         raise RateLimited(f"{reason}; ask again in {seconds} s.", retry_after_seconds=answer.retry_after_seconds)
     if wait:
         return _result(await refresher.wait(answer.id))
+    with suppress(StoreUnavailable):  # then it is found where it runs, alone
+        await registry.get("instances").report()
     location = reverse("cache-refresh-report", args=[answer.id])
     response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
     response["Location"] = location
@@ -123,7 +135,11 @@ async def refresh_report(request: HttpRequest, refresh_id: str) -> HttpResponse:
     """`GET /api/cache/refresh/{id}`: progress and result of a refresh."""
     await require_details(request)
     refresher: Refresher = registry.get("refresher")
-    return json_response(refresher.report(refresh_id))
+    try:
+        return json_response(refresher.report(refresh_id))
+    except RefreshNotFound:
+        instances: Instances = registry.get("instances")
+        return json_response(await instances.refresh(refresh_id))
 
 
 def _result(report: RefreshReport) -> HttpResponse:

@@ -61,6 +61,18 @@ class Lease:
     ttl_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """What one instance last said of itself, as JSON, and how long ago."""
+
+    age_seconds: float
+    report: bytes
+
+
+MAX_REPORT_BYTES = 256 * 1024
+MAX_INSTANCES = 256
+
+
 class Store(Protocol):
     """Every method raises `StoreUnavailable` when the store can't be reached in time."""
 
@@ -90,6 +102,14 @@ class Store(Protocol):
         """Return when another process may have published, at the latest after `longest_seconds`. Never raises
         `StoreUnavailable`. One task waits at a time.
         """
+        ...
+
+    async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
+        """Say how an instance does: at most `MAX_REPORT_BYTES`, forgotten after `ttl_seconds`."""
+        ...
+
+    async def reports(self) -> dict[str, StoredReport]:
+        """What the instances said of themselves that are alive, at most `MAX_INSTANCES`, by name."""
         ...
 
     async def attempt(self, name: str, interval_seconds: float) -> float:

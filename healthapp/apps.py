@@ -28,6 +28,6 @@ def declare(registry: Registry) -> None:
 async def _monitor(registry: Registry) -> AsyncIterator[HealthMonitor]:
     config = settings.ESASSISTANT.health
     monitor = HealthMonitor(checks_of(registry, config.timeout), config.ttl)
-    registry.listen(lambda _: monitor.check_soon())
+    registry.listen(lambda name: monitor.check_soon() if name.startswith("elasticsearch") else None)
     registry.spawn(monitor.keep_checking, name="keep-checking", owner="health")
     yield monitor

@@ -23,6 +23,7 @@ class PerformanceReport:
     background_tasks: tuple[TaskReport, ...]
     recommendations: tuple[Recommendation, ...]
     recommendations_note: str | None
+    instances: Any
 
 
 def performance_report(registry: Registry) -> PerformanceReport:
@@ -39,4 +40,5 @@ def performance_report(registry: Registry) -> PerformanceReport:
         background_tasks=registry.tasks(),
         recommendations=recommend(pools),
         recommendations_note=note,
+        instances=registry.read("instances"),
     )

@@ -14,10 +14,10 @@ from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
 from cacheapp.database_thread import DatabaseThread, open_database_thread
-from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
+from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
-from esassistant.store import Lease, Loaded, StoredIndex, StoredState
+from esassistant.store import MAX_INSTANCES, Lease, Loaded, StoredIndex, StoredReport, StoredState
 
 ROWS_AT_ONCE = 500
 PUBLISHED_ROW = 1
@@ -51,6 +51,12 @@ class DatabaseStore:
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
         return await self._thread.run(lambda: _attempt(name, interval_seconds))
+
+    async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
+        await self._thread.run(lambda: _report(instance, report, ttl_seconds))
+
+    async def reports(self) -> dict[str, StoredReport]:
+        return await self._thread.run(_reports, atomic=False)
 
     async def wait_for_change(self, longest_seconds: float) -> None:
         await asyncio.sleep(longest_seconds)  # a database tells nobody: the generation is asked for instead
@@ -232,6 +238,19 @@ def _attempt(name: str, interval_seconds: float) -> float:
     row.at = now
     row.save()
     return 0.0
+
+
+def _report(instance: str, report: bytes, ttl_seconds: float) -> None:
+    now = _now()
+    InstanceReport.objects.update_or_create(
+        name=instance, defaults={"at": now, "expires_at": now + timedelta(seconds=ttl_seconds), "report": report}
+    )
+    InstanceReport.objects.filter(expires_at__lt=now).delete()
+
+
+def _reports() -> dict[str, StoredReport]:
+    rows = InstanceReport.objects.filter(expires_at__gte=Now()).annotate(now=Now()).order_by("name")[:MAX_INSTANCES]
+    return {row.name: StoredReport(_seconds(row.now - row.at), bytes(row.report)) for row in rows}
 
 
 def _seconds(delta: timedelta) -> float:

@@ -1,20 +1,18 @@
 """The Redis store: mappings shared by way of one Redis, for instances on several machines.
 
 Under `esassistant:1:` are `pieces` (a hash: immutable pieces of states, by the hashes of their content), `published` (a
-string: which pieces are the state now), and a row per lease and attempt. What changes, changes in Lua, so in one step;
-times are Redis' own. The 1 is the version of this layout: another layout lives beside it.
+string: which pieces are the state now), and a row per lease and attempt; beside them what instances report
+(redis_reports.py) and the answers that they share (redis_answers.py). What changes, changes in Lua, so in one step;
+times are Redis' own.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
-
-from redis.asyncio import Redis
 
 from cacheapp.snapshot import mapping_hash
-from cacheapp.stores.redis_link import RedisLink
+from cacheapp.stores.redis_link import PREFIX, RedisLink
+from cacheapp.stores.redis_reports import keep_report, read_reports
 from cacheapp.stores.redis_state import (
     MAX_PIECE_BYTES,
     MAX_PUBLISHED_BYTES,
@@ -30,11 +28,8 @@ from cacheapp.stores.redis_state import (
 )
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
-from esassistant.store import Lease, Loaded, StoredState
+from esassistant.store import Lease, Loaded, StoredReport, StoredState
 
-logger = logging.getLogger(__name__)
-
-PREFIX = "esassistant:1:"
 PUBLISHED = f"{PREFIX}published"
 PIECES = f"{PREFIX}pieces"
 CHANNEL = f"{PREFIX}published"
@@ -45,20 +40,6 @@ DEADLINE_SECONDS = 20.0
 """For publishing or loading altogether; each step has a much shorter one."""
 BYTES_AT_ONCE = 1024 * 1024
 PIECES_AT_ONCE = 500
-
-# Before each script. A key that holds another type than ours is somebody else's mistake; it must not stop us for good.
-COMMON = """
-local function own(key, kind)
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then redis.call('UNLINK', key) end
-  return key
-end
-local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
-end
-local function exact(number) return string.format('%.0f', number) end
-"""
 
 # KEYS: published. ARGV: its longest length.
 READ = """
@@ -139,16 +120,19 @@ class RedisStore:
     """Implements `esassistant.store.Store`. Lives from `open_redis_store()` to the end of its block."""
 
     def __init__(self, link: RedisLink, clock: Clock = monotonic) -> None:
-        self._link = link
+        self.link = link
         self._clock = clock
         self._publishing = asyncio.Lock()
         # Of the state that was loaded last.
         self._chunks: Mapping[str, Chunk] = {}
-        self.poisoned_total = 0
-        """How many values were not what this store writes. They were ignored."""
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self._link.address}>"
+        return f"<RedisStore {self.link.address}>"
+
+    @property
+    def poisoned_total(self) -> int:
+        """How many values were not what this store writes. They were ignored."""
+        return self.link.poisoned_total
 
     async def generation(self) -> int:
         published, _, _ = await self._published()
@@ -186,31 +170,37 @@ class RedisStore:
         raise StoreUnavailable("Other instances publish all the time.", retry_after_seconds=1)
 
     async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
-        granted, number = await self._run(LEASE, [_lease_key(name)], [holder, microseconds(ttl_seconds)])
+        granted, number = await self.link.run(LEASE, [_lease_key(name)], [holder, microseconds(ttl_seconds)])
         return Lease(name, number, ttl_seconds) if granted else seconds(number)
 
     async def release(self, lease: Lease) -> None:
-        await self._run(RELEASE, [_lease_key(lease.name)], [lease.token])
+        await self.link.run(RELEASE, [_lease_key(lease.name)], [lease.token])
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
-        wait = await self._run(ATTEMPT, [f"{PREFIX}attempt:{name}"], [microseconds(interval_seconds)])
+        wait = await self.link.run(ATTEMPT, [f"{PREFIX}attempt:{name}"], [microseconds(interval_seconds)])
         return seconds(wait)
+
+    async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
+        await keep_report(self.link, instance, report, ttl_seconds)
+
+    async def reports(self) -> dict[str, StoredReport]:
+        return await read_reports(self.link)
 
     async def wait_for_change(self, longest_seconds: float) -> None:
         """Return when another instance may have published, at the latest after `longest_seconds`. Never raises
         `StoreUnavailable`. One task waits at a time.
         """
-        await self._link.wait_for_message(CHANNEL, longest_seconds)
+        await self.link.wait_for_message(CHANNEL, longest_seconds)
 
     async def _published(self) -> tuple[Published | None, bytes, int]:
         """What is published, as it stands there, and the time."""
-        raw, now = await self._run(READ, [PUBLISHED], [MAX_PUBLISHED_BYTES])
+        raw, now = await self.link.run(READ, [PUBLISHED], [MAX_PUBLISHED_BYTES])
         return self._decode_published(raw), raw, now
 
     def _decode_published(self, raw: bytes) -> Published | None:
         published = decode_published(raw) if raw else None
         if raw and published is None:
-            self._note_poison(PUBLISHED)
+            self.link.note_poison(PUBLISHED)
         return published
 
     async def _pieces_of(
@@ -223,7 +213,7 @@ class RedisStore:
             if (chunk := decode_chunk(piece)) is not None:
                 present[name] = chunk
             else:
-                self._note_poison(PIECES)
+                self.link.note_poison(PIECES)
         wanted = {entry.mapping_hash for chunk in present.values() for entry in chunk.indices.values()} - known
         bodies = await self._fetch(wanted)
         return present, bodies, len(present) == len(published.chunks) and len(bodies) == len(wanted)
@@ -234,7 +224,7 @@ class RedisStore:
         waiting = list(hashes)
         while waiting:
             arguments = [MAX_PIECE_BYTES, BYTES_AT_ONCE, *waiting[:PIECES_AT_ONCE]]
-            found: list[bytes | None] = await self._run(FETCH, [PIECES], arguments)
+            found: list[bytes | None] = await self.link.run(FETCH, [PIECES], arguments)
             poisoned = []
             for name, piece in zip(waiting, found, strict=False):
                 if piece is not None and mapping_hash(piece) == name:
@@ -243,14 +233,14 @@ class RedisStore:
                     poisoned.append(name)
             if poisoned:
                 # Whoever publishes next would take it for present.
-                self._note_poison(PIECES)
-                await self._link.call(lambda client, names=poisoned: client.hdel(PIECES, *names))  # type: ignore[misc]
+                self.link.note_poison(PIECES)
+                await self.link.call(lambda client, names=poisoned: client.hdel(PIECES, *names))  # type: ignore[misc]
             waiting = waiting[len(found) :]
         return pieces
 
     async def _publish_once(self, state: StoredState, lease: Lease, asked_at: float) -> int | None:
         """One try. None: another instance published meanwhile."""
-        before, now, names = await self._run(PREPARE, [PUBLISHED, PIECES], [MAX_PUBLISHED_BYTES])
+        before, now, names = await self.link.run(PREPARE, [PUBLISHED, PIECES], [MAX_PUBLISHED_BYTES])
         present = {name.decode("ascii", "replace") for name in names}
         asked = now - microseconds(self._clock() - asked_at)
         chunks = encode_chunks(state, asked)
@@ -268,7 +258,7 @@ class RedisStore:
             chunks=tuple(chunks),
         )
         unused = present.difference(used, chunks)
-        answer = await self._run(
+        answer = await self.link.run(
             PUBLISH,
             [_lease_key(lease.name), PUBLISHED, PIECES],
             [
@@ -297,18 +287,7 @@ class RedisStore:
 
     async def _write(self, pieces: Mapping[str, bytes]) -> None:
         pairs = [word for pair in pieces.items() for word in pair]
-        await self._link.call(lambda client: client.hset(PIECES, items=pairs))
-
-    async def _run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        async def run(client: Redis) -> Any:
-            return await client.register_script(COMMON + script)(keys, arguments)
-
-        return await self._link.call(run)
-
-    def _note_poison(self, where: str) -> None:
-        log = logger.debug if self.poisoned_total else logger.warning
-        log("%s in %r is not what this store writes, and is ignored", where, self)
-        self.poisoned_total += 1
+        await self.link.call(lambda client: client.hset(PIECES, items=pairs))
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ short timeout, and then calls are refused at once until one of them, after a pau
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -33,6 +33,23 @@ CALL_SECONDS = 0.35
 MAX_CONNECTIONS = 8
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 5.0
+
+PREFIX = "esassistant:1:"
+"""Before every key. The 1 is the version of the layout: another layout lives beside it."""
+
+# Before each script. A key that holds another type than ours is somebody else's mistake; it must not stop us for good.
+COMMON = """
+local function own(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('UNLINK', key) end
+  return key
+end
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+local function exact(number) return string.format('%.0f', number) end
+"""
 
 OUTAGES = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
 REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
@@ -94,6 +111,8 @@ class RedisLink:
         # After an outage a subscription may be dead without our hearing of it.
         self._doubtful = False
         self._listening = asyncio.Lock()
+        self.poisoned_total = 0
+        """How many values were not what we write. They were ignored."""
 
     def __repr__(self) -> str:
         return f"<RedisLink {self.address}>"
@@ -129,6 +148,20 @@ class RedisLink:
         if task is not None and task.cancelling() > cancelled:
             raise asyncio.CancelledError
         return result
+
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
+        """What a Lua script answers, with `COMMON` before it. Raises as `call` does."""
+
+        async def run(client: Redis) -> Any:
+            return await client.register_script(COMMON + script)(keys, arguments)
+
+        return await self.call(run)
+
+    def note_poison(self, where: str) -> None:
+        """Count a value at `where` that is none of ours. The first one is worth a warning."""
+        log = logger.debug if self.poisoned_total else logger.warning
+        log("%s at %s is not what this store writes, and is ignored", where, self.address)
+        self.poisoned_total += 1
 
     async def wait_for_message(self, channel: str, longest_seconds: float) -> None:
         """Return when a message has come, when one may have been missed, or after `longest_seconds`. Never raises for

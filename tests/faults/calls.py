@@ -60,6 +60,13 @@ def breaker_state(pool: str = "default") -> str:
     return str(breaker.state)
 
 
+async def health_known() -> Any:
+    """The first health report: from then on, the health check has its connection."""
+    while (found := registry.read("health")) is None:  # noqa: ASYNC110  (reports are read, nothing is signalled)
+        await asyncio.sleep(0.01)
+    return found
+
+
 def rules(**sizes: int) -> tuple[PoolRule, ...]:
     """`rules(logs=3, default=5)`: pools of those sizes; `logs` has the indices `logs-*`, `default` all others."""
     return tuple(

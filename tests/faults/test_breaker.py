@@ -16,6 +16,7 @@ from tests.faults.calls import (
     REFUSED,
     SEARCH,
     breaker_state,
+    health_known,
     make_index,
     most_within,
     outcome,
@@ -273,6 +274,7 @@ async def test_case_11_the_cluster_recovers(
     after = most_within(0.5, (moment for moment in sent if moment >= recovered_at))
     assert after <= 1.5 * normal
     failed = [exchange for exchange in exchanges if exchange.rule is fault]
+    # As many as were answered before, to be half of all, with what the retry budget adds; then one probe per open time.
     before_it_opened = sum(exchange.started_at < failed[0].started_at for exchange in exchanges)
     assert len(failed) <= 1.1 * before_it_opened + 10 + 2.0 / policy.open_seconds
     last_failed_at = max(exchange.ended_at for exchange in failed)
@@ -294,10 +296,3 @@ async def steady_load(client: AsyncElasticsearch, ends: asyncio.Event) -> Counte
         calls.append(asyncio.create_task(outcome(client)))
         await asyncio.sleep(0.02)
     return Counter(await asyncio.gather(*calls))
-
-
-async def health_known() -> Any:
-    """The first health report: from then on, the health check has its connection."""
-    while (found := registry.read("health")) is None:
-        await asyncio.sleep(0.01)
-    return found

@@ -31,7 +31,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     real_datetime, real_time = datetime_module.datetime, time.time
     offset = 0.0
 
-    class MovedDatetime(real_datetime):
+    class MovedDatetime(datetime_module.datetime):
         @classmethod
         def now(cls, tz: datetime_module.tzinfo | None = None) -> Any:
             return real_datetime.now(tz) + datetime_module.timedelta(seconds=offset)

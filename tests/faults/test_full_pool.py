@@ -40,9 +40,10 @@ async def searches(http: httpx.AsyncClient, index: str, calls: int) -> list[tupl
 async def health_watched(http: httpx.AsyncClient) -> AsyncIterator[list[httpx.Response]]:
     """The answers of /api/health, asked ten times a second for the length of the block."""
     answers: list[httpx.Response] = []
+    ends = asyncio.Event()
 
     async def watch() -> None:
-        while True:
+        while not ends.is_set():
             answers.append(await http.get("/api/health"))
             await asyncio.sleep(0.1)
 
@@ -50,15 +51,16 @@ async def health_watched(http: httpx.AsyncClient) -> AsyncIterator[list[httpx.Re
     try:
         yield answers
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        # Not cancelled: Django would leave the request's body to the garbage collector.
+        ends.set()
+        await watching
 
 
 async def warmed_up(http: httpx.AsyncClient, proxy: FaultProxy) -> tuple[int, int]:
     """Connections and descriptors, once every connection that is kept has been made."""
     with proxy.fault(path=SLOW, delay_seconds=0.3):
         assert {answer.status_code for answer, _ in await searches(http, "slow", SIZE)} == {200}
-    while (await http.get("/api/health")).json()["status"] != "healthy":
+    while (await http.get("/api/health")).json()["status"] != "healthy":  # noqa: ASYNC110  (it is asked)
         await asyncio.sleep(0.1)
     return proxy.connections_open, descriptors()
 
@@ -151,7 +153,7 @@ async def test_case_16_a_full_pool_with_overflow(node: Node, cluster: Elasticsea
 
 
 async def test_overflow_under_load_loses_nothing(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """1 000 searches by 20 callers on 3 connections and enough overflow: each is one request, and is answered."""
+    """400 searches by 20 callers on 3 connections and enough overflow: each is one request, and is answered."""
     make_index(cluster, "slow")
     with FaultProxy(node.url) as proxy:
         async with open_app(proxy.url, max_retries=0, pool_block=False, pool_overflow=20, pools=rules(default=3)):
@@ -159,12 +161,12 @@ async def test_overflow_under_load_loses_nothing(node: Node, cluster: Elasticsea
             proxy.reset()
 
             async def caller() -> list[str]:
-                return [await outcome(client, "slow") for _ in range(50)]
+                return [await outcome(client, "slow") for _ in range(20)]
 
             ended = [result for results in await asyncio.gather(*(caller() for _ in range(20))) for result in results]
             sent, pool = proxy.count(path=SLOW), report()
     assert set(ended) == {"answered"}
-    assert sent == len(ended) == 1000
+    assert sent == len(ended) == 400
     assert pool.overflow_total > 0
     assert (pool.failures_total, pool.in_use, pool.overflow_in_use) == (0, 0, 0)
 

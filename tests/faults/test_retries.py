@@ -1,6 +1,7 @@
 """Case 12 and its kind: how often a failing cluster is asked, counted by the proxy."""
 
 import asyncio
+import itertools
 import re
 from collections import Counter, defaultdict
 from typing import Any
@@ -10,7 +11,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, Transport
 
 from dev.elasticsearch.node import Node
 from esassistant.registry import registry
-from tests.faults.calls import ANSWERED, INDEX, SEARCH, make_index, outcome, outcomes, report
+from tests.faults.calls import ANSWERED, INDEX, SEARCH, health_known, make_index, outcome, outcomes, report
 from tests.faults.conftest import UseBreaker
 from tests.integration.conftest import OpenApp
 from tests.proxy import Exchange, FaultProxy
@@ -50,9 +51,7 @@ async def test_case_12_too_many_requests(node: Node, cluster: Elasticsearch, ope
     sent = sum(map(len, attempts.values()))
     retried = [exchanges for exchanges in attempts.values() if len(exchanges) > 1]
     pauses = [
-        later.started_at - earlier.ended_at
-        for exchanges in retried
-        for earlier, later in zip(exchanges, exchanges[1:], strict=False)
+        later.started_at - earlier.ended_at for exchanges in retried for earlier, later in itertools.pairwise(exchanges)
     ]
     assert len(attempts) == 120
     assert sent <= (1 + BUDGET_SHARE) * 120 + BUDGET_FLOOR
@@ -93,8 +92,7 @@ async def test_max_retries_means_exactly_that(
             client: AsyncElasticsearch = registry.get("elasticsearch")
             health_client: AsyncElasticsearch = registry.get("elasticsearch_health")
             cluster.indices.create(index="cold")
-            while registry.read("health") is None:  # noqa: ASYNC110  (nothing signals it)
-                await asyncio.sleep(0.01)
+            await health_known()
 
             async def requests(path: str, call: Any, **fault: Any) -> int:
                 """How many requests a failing call makes."""

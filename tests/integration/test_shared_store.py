@@ -1,6 +1,7 @@
 """What processes share: a command publishes, servers take over, a later server starts warm without the cluster."""
 
 import json
+import re
 import time
 
 import pytest
@@ -55,10 +56,32 @@ def test_exit_codes(node: Node, cluster: Elasticsearch) -> None:
     assert down.returncode == 1
     assert "could not be reached" in down.stdout
     with FaultProxy(node.url) as proxy, proxy.fault(path="/bad/_mapping", status=500):
-        partial = manage("warm_cache", elasticsearch_url=proxy.url, MAPPING_CACHE_BATCH_SIZE=1)
+        partial = manage("warm_cache", "--full", elasticsearch_url=proxy.url, MAPPING_CACHE_BATCH_SIZE=1)
     assert partial.returncode == 3
-    assert "bad: " in partial.stdout
-    assert manage("warm_cache", "--nonsense", elasticsearch_url=node.url).returncode == 2
+    assert re.search(r"bad .* answered with status 500", partial.stdout)
+    for wrong in (["--nonsense"], ["--full", "--index", "a"], ["--index", "a b"]):
+        assert manage("warm_cache", *wrong, elasticsearch_url=node.url).returncode == 2
+    assert manage("refresh_cache", "--wait-for-lease", "-1", elasticsearch_url=node.url).returncode == 2
+
+
+def test_a_part_is_warmed(node: Node, cluster: Elasticsearch) -> None:
+    """`warm_cache` reads what changed; with names or patterns those, by an alias too; and says when there are none."""
+    for name in ("logs-1", "logs-2", "shop"):
+        cluster.indices.create(index=name, aliases={"all-logs": {}} if name.startswith("logs") else {})
+
+    def warmed(*arguments: str) -> tuple[int, str, int]:
+        ended = manage("warm_cache", "--format", "json", *arguments, elasticsearch_url=node.url)
+        result = json.loads(ended.stdout)
+        return ended.returncode, result["outcome"], result["read_total"]
+
+    assert warmed("--index", "shop") == (0, "completed", 3)  # nothing was published yet
+    assert warmed() == (0, "unchanged", 0)
+    cluster.indices.put_mapping(index="shop", properties={"a": {"type": "ip"}})
+    assert warmed() == (0, "completed", 1)
+    assert warmed("--index", "all-logs") == (0, "completed", 2)
+    assert warmed("--pattern", "*-1", "--index", "shop") == (0, "completed", 2)
+    assert warmed("--full") == (0, "completed", 3)
+    assert warmed("--index", "absent") == (1, "failed", 0)
 
 
 def test_a_database_that_lacks_its_tables(node: Node, cluster: Elasticsearch, tmp_path: object) -> None:
@@ -102,7 +125,8 @@ def test_a_partial_pass_of_a_command_keeps_the_rest(node: Node, cluster: Elastic
     with FaultProxy(node.url) as proxy:
         assert manage("warm_cache", elasticsearch_url=proxy.url).returncode == 0
         with proxy.fault(path="/bad/_mapping", status=500):
-            partial = manage("warm_cache", "--format", "json", elasticsearch_url=proxy.url, MAPPING_CACHE_BATCH_SIZE=1)
+            options = ("--full", "--format", "json")
+            partial = manage("warm_cache", *options, elasticsearch_url=proxy.url, MAPPING_CACHE_BATCH_SIZE=1)
         assert (partial.returncode, json.loads(partial.stdout)["changed_total"]) == (3, 0)
         proxy.refuse()
         with Server(proxy.url) as server:

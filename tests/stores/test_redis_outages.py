@@ -85,7 +85,7 @@ async def test_many_callers_of_a_frozen_redis(store: RedisStore, frozen: Callabl
     started = time.monotonic()
     await asyncio.gather(*(refused_after(store) for _ in range(MAX_CONNECTIONS * 4)))
     assert time.monotonic() - started < ONCE_SECONDS * NOISE
-    assert store._link.breaker.wait_seconds == pytest.approx(1.0, abs=0.5)
+    assert store.link.breaker.wait_seconds == pytest.approx(1.0, abs=0.5)
 
 
 async def test_no_way_to_redis(redis_server: RedisServer) -> None:
@@ -137,7 +137,7 @@ async def test_cancelled_calls(
         call.cancel()
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [result for result in ended if not isinstance(result, asyncio.CancelledError)] == []
-    assert store._link.breaker.wait_seconds is None
+    assert store.link.breaker.wait_seconds is None
     redis_server.resume()
     loads = await asyncio.gather(*(load(store) for _ in range(MAX_CONNECTIONS * 2)))
     assert all(loaded.state.indices == FIRST.indices for loaded in loads)
@@ -151,7 +151,7 @@ async def test_forgotten_cancellation(store: RedisStore) -> None:
             await asyncio.sleep(5)
         return 1
 
-    call = asyncio.create_task(store._link.call(forget))
+    call = asyncio.create_task(store.link.call(forget))
     await asyncio.sleep(0.01)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

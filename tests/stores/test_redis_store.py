@@ -10,7 +10,8 @@ import pytest
 from cacheapp.snapshot import mapping_hash
 from cacheapp.stores import redis as redis_module
 from cacheapp.stores import redis_link
-from cacheapp.stores.redis import PIECES, PREFIX, PUBLISHED, RedisStore, open_redis_store
+from cacheapp.stores.redis import PIECES, PUBLISHED, RedisStore, open_redis_store
+from cacheapp.stores.redis_link import PREFIX
 from cacheapp.stores.redis_state import MAX_PIECE_BYTES, MAX_PUBLISHED_BYTES
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
@@ -266,7 +267,7 @@ async def test_passwords_stay_secret(caplog: pytest.LogCaptureFixture) -> None:
         async with open_redis_store(url) as store:
             with pytest.raises(StoreUnavailable, match="refused the credentials") as caught:
                 await store.generation()
-            shown = [str(caught.value), repr(caught.value), repr(store), repr(store._link), repr(store._link._client)]
+            shown = [str(caught.value), repr(caught.value), repr(store), repr(store.link), repr(store.link._client)]
     for text in (*shown, caplog.text):
         assert PASSWORD not in text
         assert "right-password" not in text

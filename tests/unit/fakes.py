@@ -13,6 +13,7 @@ import cacheapp.refresh
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import PassReader
+from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader, Listing
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
@@ -20,7 +21,7 @@ from cacheapp.together import GATHER_SECONDS
 from esassistant.clock import Clock
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
-from esassistant.store import Lease, Loaded, StoredState
+from esassistant.store import Lease, Loaded, StoredReport, StoredState
 
 A_MAPPING = b'{"properties":{"a":{"type":"keyword"}}}'
 B_MAPPING = b'{"properties":{"b":{"type":"long"}}}'
@@ -137,6 +138,7 @@ class MemoryStore:
         self.leases: dict[str, tuple[int, str, float]] = {}
         self.attempts: dict[str, float] = {}
         self.loads: list[frozenset[str]] = []
+        self.instances: dict[str, tuple[float, float, bytes]] = {}
 
     def _check(self) -> None:
         if self.down:
@@ -191,6 +193,19 @@ class MemoryStore:
         if self.leases.get(lease.name, (0, "", 0.0))[0] == lease.token:
             self.leases[lease.name] = (lease.token, "", self.clock())
 
+    async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
+        self._check()
+        self.instances[instance] = (self.clock(), ttl_seconds, report)
+
+    async def reports(self) -> dict[str, StoredReport]:
+        self._check()
+        now = self.clock()
+        return {
+            name: StoredReport(now - at, report)
+            for name, (at, ttl_seconds, report) in sorted(self.instances.items())
+            if now <= at + ttl_seconds
+        }
+
     async def wait_for_change(self, longest_seconds: float) -> None:
         await vars(cacheapp.refresh)["asyncio"].sleep(longest_seconds)  # which `InstantAsyncio` may stand for
 
@@ -220,9 +235,9 @@ class Instance:
     def __post_init__(self) -> None:
         config = cache_config(**self.config)
         self.cache = MappingCache(self.reader, config, spawn, clock=self.clock)
-        passes = PassReader(self.reader, config, self.clock)
+        self.passing = Passing(self.cache, PassReader(self.reader, config, self.clock), None, clock=self.clock)
         self.refresher = Refresher(
-            self.cache, passes, None, self.store, config, spawn, cluster_urls="urls", clock=self.clock
+            self.cache, self.passing, self.store, config, spawn, cluster_urls="urls", clock=self.clock
         )
 
     async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:

@@ -1,7 +1,7 @@
 """Holders of a token may change things, nobody else."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from django.conf import settings as django_settings
@@ -21,7 +21,7 @@ from esassistant.auth import (
     sees_details,
 )
 from esassistant.config import Details
-from esassistant.errors import Unauthorized
+from esassistant.errors import Forbidden, Unauthorized
 
 TOKENS = ("first-token-0123456789", "second-token-0123456789")
 
@@ -93,3 +93,57 @@ async def test_without_tokens_nobody_is_in(settings: Settings) -> None:
     assert not is_api_token("")
     with pytest.raises(Unauthorized):
         await require_change(post(Authorization=f"Bearer {TOKENS[0]}"))
+
+
+@dataclass(frozen=True)
+class User:
+    """As much of a user as is asked for."""
+
+    is_active: bool = True
+    is_staff: bool = True
+
+
+def with_session(user: User, **headers: str) -> HttpRequest:
+    """A request of a browser session of that user's."""
+    request = post(**headers)
+    request.COOKIES[django_settings.SESSION_COOKIE_NAME] = "any"
+
+    async def auser() -> User:
+        return user
+
+    request.auser = auser  # type: ignore[assignment]
+    return request
+
+
+@pytest.mark.parametrize(
+    ("user", "caller"),
+    [
+        (User(), Caller.STAFF),
+        (User(is_staff=False), Caller.ANONYMOUS),
+        (User(is_active=False), Caller.ANONYMOUS),
+    ],
+)
+async def test_sessions(settings: Settings, user: User, caller: Caller) -> None:
+    """Only the session of an active member of staff is more than anonymous, and sees details as such."""
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, details=Details.AUTHORIZED)
+    assert await caller_of(with_session(user)) is caller
+    if caller is Caller.STAFF:
+        await require_details(with_session(user))
+    else:
+        with pytest.raises(Unauthorized):
+            await require_details(with_session(user))
+
+
+async def test_sessions_change_with_a_csrf_token() -> None:
+    """A session alone changes nothing: another site's page could use it. With the page's own token it may."""
+    with pytest.raises(Forbidden, match=r"CSRF check failed \(CSRF cookie not set\)"):
+        await require_change(with_session(User()))
+    secret = "s" * 32
+    for token in (None, "t" * 32):
+        request = with_session(User(), **({"X-CSRFToken": token} if token else {}))
+        request.COOKIES[django_settings.CSRF_COOKIE_NAME] = secret
+        with pytest.raises(Forbidden, match="CSRF check failed"):
+            await require_change(request)
+    request = with_session(User(), **{"X-CSRFToken": secret})
+    request.COOKIES[django_settings.CSRF_COOKIE_NAME] = secret
+    await require_change(request)

@@ -13,6 +13,7 @@ from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig, Serializ
 from elasticsearch import ApiError, TransportError
 
 from esassistant.elasticsearch.client import new_client, ping_cluster, report, sync_client, unavailable
+from esassistant.elasticsearch.errors import BreakerOpen, PoolTimeout
 from esassistant.errors import ClusterUnavailable
 from esassistant.registry import Health, PingResult
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
@@ -164,6 +165,8 @@ def meta(status: int) -> ApiResponseMeta:
         (elasticsearch.SerializationError("secret"), "can't be read", 5),
         (ApiError("secret", meta(503), {}), "answered with status 503", 5),
         (elasticsearch.UnsupportedProductError("secret", meta(200), {}), "not Elasticsearch", 30),
+        (PoolTimeout("None became free.", retry_after_seconds=1), "None became free.", 1),
+        (BreakerOpen("It is not asked.", retry_after_seconds=3.5), "It is not asked.", 3.5),
     ],
 )
 def test_unavailable(error: ApiError | TransportError, detail: str, retry_after: float) -> None:

@@ -183,6 +183,24 @@ async def test_the_held_back_signal_is_dropped_for_the_second(own_registry: Regi
     await server.stop(task)
 
 
+async def test_a_worker_hears_a_signal_once(
+    own_registry: Registry, signalled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a worker the same signal again is the parent's echo of it; another one is a second signal."""
+    parent = SimpleNamespace(pid=os.getppid())
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+    server = Server(own_registry, drain_seconds=60)
+    task = await server.start()
+    for _ in range(2):
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.01)
+    assert (signalled, own_registry.state) == ([], State.DRAINING)
+    signal.raise_signal(signal.SIGINT)
+    await asyncio.sleep(0.01)
+    assert signalled == [signal.SIGINT]
+    await server.stop(task)
+
+
 async def test_a_signal_ends_a_hanging_startup(own_registry: Registry, signalled: list[int]) -> None:
     """A signal amid start-up ends it at once, whatever hangs there, and reaches the server without a drain."""
     hanging_now = asyncio.Event()

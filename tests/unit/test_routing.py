@@ -126,6 +126,7 @@ def test_covering_is_exact(pattern: str, other: str) -> None:
     assert _matches(other, pattern) == all(stands_for(pattern, name) for name in names if stands_for(other, name))
 
 
+@settings(deadline=None)
 @given(st.text("ab[]?!-*", max_size=6), st.text("ab[]?!-", max_size=6))
 def test_only_the_star_is_special(pattern: str, name: str) -> None:
     """Every character of a pattern but `*` stands for itself."""
@@ -199,6 +200,7 @@ def test_kind_of(target: str, kind: str) -> None:
     assert kind_of(target) == kind
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.text("/_?abcserch", max_size=20))
 def test_kinds_are_bounded(target: str) -> None:
     """Whatever is asked, there are only so many kinds to count."""

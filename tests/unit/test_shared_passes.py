@@ -59,7 +59,7 @@ class FakeMetadata:
 
 def with_metadata(instance: Instance) -> FakeMetadata:
     metadata: Any = FakeMetadata()
-    instance.refresher._metadata = metadata
+    instance.passing._metadata = metadata
     return metadata  # type: ignore[no-any-return]
 
 
@@ -99,7 +99,7 @@ async def test_not_after_a_partial_pass(make: Make) -> None:
     one = make()
     with_metadata(one)
     await one.run()
-    one.refresher._version = None
+    one.passing._version = None
     one.reader.broken["b"] = no_answer()
     assert (await one.run()).outcome is Outcome.PARTIAL
     one.reader.broken.clear()

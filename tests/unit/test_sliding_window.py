@@ -33,6 +33,7 @@ def test_counts_the_last_seconds(steps: list[tuple[float, int, int]]) -> None:
             assert least <= counted <= most
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_memory_is_constant(steps: list[tuple[float, int, int]]) -> None:
     """However much is added: never more than one slice beyond the ten."""

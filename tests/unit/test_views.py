@@ -14,6 +14,7 @@ from django.test import RequestFactory
 
 import cacheapp.views
 import healthapp.views
+from cacheapp.instances import Instances
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.refresh import Refresher
 from esassistant.asgi import application
@@ -51,6 +52,11 @@ class World:
         self.declare("mapping_cache", self.instance.cache, MappingCache.stats)
         self.declare("refresher", self.instance.refresher, Refresher.stats)
         self.declare("watch", None, lambda _: None)
+        self.declare("history", None, lambda _: None)
+        instances = Instances(
+            self.store, "one", lambda: {"refreshes": self.instance.refresher.latest()}, clock=self.clock
+        )
+        self.declare("instances", instances, Instances.all)
         self.declare("health", self.monitor, HealthMonitor.last)
         for client, its_pools in self.pools.items():
             self.declare(client, its_pools, lambda found: Pools.report(found, None))

@@ -1,22 +1,28 @@
-"""`manage.py refresh_cache`: the same on a schedule, from cron."""
+"""`manage.py refresh_cache`: a full pass on a schedule, from cron."""
 
 from argparse import ArgumentParser
 from typing import Any
 
-from cacheapp.commands import RefreshCommand
+from cacheapp.commands import RefreshCommand, seconds
 
 
 class Command(RefreshCommand):
     help = "Read every mapping from Elasticsearch and publish them to the store; running servers take them over. Made for cron."
     trigger = "refresh_cache"
-    limited = True
+    examples = "manage.py refresh_cache; manage.py refresh_cache --force --wait-for-lease 60"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--force", action="store_true", help="refresh even within MIN_REFRESH_INTERVAL of the last time"
         )
+        parser.add_argument(
+            "--wait-for-lease",
+            type=seconds,
+            default=0.0,
+            metavar="SECONDS",
+            help="when another process refreshes, wait so long for it to end, instead of exiting with 75 at once",
+        )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        self.limited = not options["force"]
-        super().handle(*args, **options)
+    def handle(self, *_args: Any, **options: Any) -> None:
+        self.refresh(options["format"], limited=not options["force"], wait_seconds=options["wait_for_lease"])
