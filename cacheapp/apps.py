@@ -20,7 +20,9 @@ from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches
-from cacheapp.stores.redis import open_redis_store
+from cacheapp.shared_answers import SharedReader
+from cacheapp.stores.redis import RedisStore, open_redis_store
+from cacheapp.stores.redis_answers import RedisAnswers
 from cacheapp.watch import Watch
 from esassistant.clock import monotonic
 from esassistant.instance import instance_name
@@ -44,14 +46,19 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `search`, `history`, `refresher` (full passes), `refresh_schedule`, `watch` and `instances`.
+    """Declare `store` and `shared_answers` (what processes share), `mapping_cache` (answers), `mapping_views` (what is
+    derived from them), `search`, `history`, `refresher` (full passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
     registry.register("store", _store, ping=_ping_store)
+    registry.register("shared_answers", _shared_answers, needs=("store",), stats=SharedReader.stats)
     registry.register(
-        "mapping_cache", _mapping_cache, needs=("elasticsearch_cache",), ping=_ping_cache, stats=MappingCache.stats
+        "mapping_cache",
+        _mapping_cache,
+        needs=("elasticsearch_cache", "shared_answers"),
+        ping=_ping_cache,
+        stats=MappingCache.stats,
     )
     registry.register("search", _search, needs=("elasticsearch", "mapping_cache"))
     registry.register("mapping_views", _mapping_views, needs=("mapping_cache",))
@@ -81,9 +88,21 @@ async def _store(_: Registry) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
+async def _shared_answers(registry: Registry) -> AsyncIterator[SharedReader]:
+    config = settings.ESASSISTANT.mapping_cache
+    store = registry.get("store")
+    # Of the same cluster, the same selection: else an alias may stand for other indices.
+    scope = repr((sorted(settings.ESASSISTANT.elasticsearch.urls), config.include, config.exclude))
+    hashed = hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
+    answers = RedisAnswers(store.link, scope=hashed) if isinstance(store, RedisStore) else None
+    yield SharedReader(answers, config.ttl)
+
+
+@asynccontextmanager
 async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
-    yield MappingCache(_reader(registry), config, partial(registry.flight, name="read", owner="mapping_cache"))
+    spawn = partial(registry.flight, name="read", owner="mapping_cache")
+    yield MappingCache(_reader(registry), config, spawn, shared=registry.get("shared_answers"))
 
 
 def _selection() -> Selection:

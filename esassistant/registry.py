@@ -283,8 +283,10 @@ class Registry:
         self._live().listeners.append(listener)
 
     def announce(self, name: str) -> None:
-        """Say that the health of resource `name` may have changed: what listens need not wait for its next turn."""
-        for listener in self._live().listeners:
+        """Say that the health of resource `name` may have changed: what listens need not wait for its next turn. Once
+        the registry is closed nobody does.
+        """
+        for listener in () if self._opened is None else self._opened.listeners:
             listener(name)
 
     def start_draining(self) -> None:

@@ -73,6 +73,12 @@ MAX_REPORT_BYTES = 256 * 1024
 MAX_INSTANCES = 256
 
 
+def check_report(report: bytes) -> None:
+    """Raises `ValueError` for a report that is too large to be kept."""
+    if len(report) > MAX_REPORT_BYTES:
+        raise ValueError(f"a report has at most {MAX_REPORT_BYTES} bytes, not {len(report)}")
+
+
 class Store(Protocol):
     """Every method raises `StoreUnavailable` when the store can't be reached in time."""
 
@@ -105,7 +111,7 @@ class Store(Protocol):
         ...
 
     async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
-        """Say how an instance does: at most `MAX_REPORT_BYTES`, forgotten after `ttl_seconds`."""
+        """Say how an instance does; forgotten after `ttl_seconds`. Raises `ValueError` above `MAX_REPORT_BYTES`."""
         ...
 
     async def reports(self) -> dict[str, StoredReport]:

@@ -17,7 +17,7 @@ from cacheapp.database_thread import DatabaseThread, open_database_thread
 from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
-from esassistant.store import MAX_INSTANCES, Lease, Loaded, StoredIndex, StoredReport, StoredState
+from esassistant.store import MAX_INSTANCES, Lease, Loaded, StoredIndex, StoredReport, StoredState, check_report
 
 ROWS_AT_ONCE = 500
 PUBLISHED_ROW = 1
@@ -53,6 +53,7 @@ class DatabaseStore:
         return await self._thread.run(lambda: _attempt(name, interval_seconds))
 
     async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
+        check_report(report)
         await self._thread.run(lambda: _report(instance, report, ttl_seconds))
 
     async def reports(self) -> dict[str, StoredReport]:

@@ -18,7 +18,8 @@ from cacheapp.stores.redis_state import Hash, Name, microseconds, seconds
 from esassistant.clock import Clock, monotonic
 
 MAX_ANSWER_BYTES = 1024 * 1024
-"""Of all mappings of a name: what goes over a network within a short timeout. What is larger, each instance reads itself.
+"""Of all mappings of a name: what goes over a network within a short timeout. What is larger, each instance reads
+itself.
 """
 MAX_INDICES_BYTES = 128 * 1024
 MAX_MOMENT_BYTES = 16
@@ -53,8 +54,8 @@ return found
 """
 
 # KEYS: answer, bodies. ARGV: moment, when it ends, the longest that a body is kept in milliseconds, indices, bodies. A
-# Redis that was frozen may get to it long after it was sent. A moment that is still to come was written before the clock
-# was set back.
+# Redis that was frozen may get to it long after it was sent. A moment that is still to come was written before the
+# clock was set back.
 SHARE = """
 local at, left = now(), math.floor((ARGV[2] - now()) / 1000)
 if left <= 0 then return end

@@ -1,14 +1,14 @@
 """What the instances say of themselves, in Redis.
 
-`reports` is a hash: the moment of each report, in 16 digits of microseconds, and the report, by instance; `reporting` is
-a sorted set of the instances, by when they are forgotten. Both expire with the last of them.
+`reports` is a hash: the moment of each report, in 16 digits of microseconds, and the report, by instance; `reporting`
+is a sorted set of the instances, by when they are forgotten. Both expire with the last of them.
 """
 
 from typing import Final
 
 from cacheapp.stores.redis_link import PREFIX, RedisLink
 from cacheapp.stores.redis_state import microseconds, seconds
-from esassistant.store import MAX_INSTANCES, MAX_REPORT_BYTES, StoredReport
+from esassistant.store import MAX_INSTANCES, MAX_REPORT_BYTES, StoredReport, check_report
 
 REPORTS = f"{PREFIX}reports"
 REPORTING = f"{PREFIX}reporting"
@@ -46,8 +46,8 @@ REPORTERS = """
 return redis.call('ZRANGEBYSCORE', own(KEYS[1], 'zset'), '(' .. exact(now()), '+inf', 'LIMIT', 0, ARGV[1])
 """
 
-# KEYS: reports. ARGV: the most bytes of a report, those of the answer, instances. Answers with the time, and for as many
-# instances as there is room for; empty is a report that is too large.
+# KEYS: reports. ARGV: the most bytes of a report, those of the answer, instances. Answers with the time, and for as
+# many instances as there is room for; empty is a report that is too large.
 FETCH = """
 local reports, room, found = own(KEYS[1], 'hash'), tonumber(ARGV[2]), {now()}
 for i = 3, #ARGV do
@@ -66,8 +66,7 @@ return found
 
 async def keep_report(link: RedisLink, instance: str, report: bytes, ttl_seconds: float) -> None:
     """As `Store.report`."""
-    if len(report) > MAX_REPORT_BYTES:
-        raise ValueError(f"a report has at most {MAX_REPORT_BYTES} bytes, not {len(report)}")
+    check_report(report)
     ttl = microseconds(min(ttl_seconds, LONGEST_KEPT_SECONDS))
     arguments = [instance, ttl, report, MAX_INSTANCES, microseconds(LONGEST_KEPT_SECONDS)]
     await link.run(REPORT, [REPORTS, REPORTING], arguments)

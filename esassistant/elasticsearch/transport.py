@@ -122,7 +122,9 @@ class _Attempts:
         breaker = self._pool.breaker
         try:
             breaker.check()
+            asked_at = self._clock()
             async with self._pool.connection() as close_connection:
+                self._waited(self._clock() - asked_at)
                 # Again: it may have opened while this call waited for a connection.
                 permit = breaker.enter()
                 self._pool.counters.retries_total += self.number > 1
@@ -147,8 +149,13 @@ class _Attempts:
             self._pool.counters.rejected["breaker_open"] += 1
             raise
 
+    def _waited(self, seconds: float) -> None:
+        # Waiting for a connection is not the cluster's slowness: it isn't counted.
+        if self._ends_at is not None:
+            self._ends_at += seconds
+
     def _seconds_left(self) -> float | None:
-        """How long this attempt may take. Waiting for a connection is not the cluster's slowness: it isn't counted."""
+        """How long this attempt may take."""
         if self._allowed is None:
             return None
         if self._ends_at is None:

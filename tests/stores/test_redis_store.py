@@ -65,8 +65,9 @@ async def test_keys(redis_server: RedisServer, redis_store: RedisStore) -> None:
     """Every key begins with the name and the version of the layout."""
     await redis_store.publish(FIRST, await take(redis_store))
     await redis_store.attempt("refresh", LONG)
+    await redis_store.report("one", b"{}", LONG)
     names = {name.decode().removeprefix(PREFIX) for name in redis_server.command("KEYS", "*")}
-    assert names == {"published", "pieces", "lease:refresh", "attempt:refresh"}
+    assert names == {"published", "pieces", "lease:refresh", "attempt:refresh", "reports", "reporting"}
 
 
 async def test_only_changes_travel(redis_server: RedisServer) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cacheapp.snapshot import mapping_hash
 from esassistant.errors import StaleToken, StoreUnavailable
-from esassistant.store import Lease, Store, StoredIndex
+from esassistant.store import MAX_INSTANCES, MAX_REPORT_BYTES, Lease, Store, StoredIndex
 from tests.stores.conftest import Backend
 from tests.stores.states import A_MAPPING, B_MAPPING, C_MAPPING, FIRST, JITTER, LONG, A, B, C, load, state, take
 
@@ -236,6 +236,57 @@ async def test_first_attempts(store: Store, other_store: Store) -> None:
         assert waits.count(0.0) == 1
 
 
+async def test_reports(store: Store, other_store: Store) -> None:
+    """What instances say of themselves is read by all, byte by byte and by name; before anybody spoke there is nothing."""
+    assert await store.reports() == {}
+    large = b"x" * MAX_REPORT_BYTES
+    for instance, said in {"host:2": large, "host:1": b'{"\xc3\xbc":1}', "host:3": b""}.items():
+        await store.report(instance, said, LONG)
+    reports = await other_store.reports()
+    assert [(name, report.report) for name, report in reports.items()] == [
+        ("host:1", b'{"\xc3\xbc":1}'),
+        ("host:2", large),
+        ("host:3", b""),
+    ]
+    assert all(0.0 <= report.age_seconds < JITTER for report in reports.values())
+
+
+async def test_reports_age(store: Store) -> None:
+    """A report grows older by the store's clock, and a new one takes its place."""
+    await store.report("one", b"first", LONG)
+    await asyncio.sleep(0.05)
+    report = (await store.reports())["one"]
+    assert 0.048 <= report.age_seconds < 0.05 + JITTER
+    await store.report("one", b"second", LONG)
+    reports = await store.reports()
+    assert (list(reports), reports["one"].report) == (["one"], b"second")
+    assert reports["one"].age_seconds < report.age_seconds + JITTER
+
+
+async def test_reports_are_forgotten(store: Store, other_store: Store) -> None:
+    """An instance that says nothing more is forgotten after its time; those who speak stay."""
+    await store.report("gone", b"gone", 0.1)
+    await other_store.report("alive", b"alive", LONG)
+    await asyncio.sleep(0.2)
+    assert list(await store.reports()) == ["alive"]
+    await store.report("alive", b"alive", 0.1)
+    await asyncio.sleep(0.2)
+    assert await store.reports() == {}
+
+
+async def test_reports_are_bounded(store: Store) -> None:
+    """So many instances are told at most; a report that is too large is refused and changes nothing."""
+    for number in range(MAX_INSTANCES + 10):
+        await store.report(f"i-{number:04}", b"%d" % number, LONG)
+    reports = await store.reports()
+    assert len(reports) == MAX_INSTANCES
+    assert all(report.report == b"%d" % int(name[2:]) for name, report in reports.items())
+    name, before = next(iter(reports.items()))
+    with pytest.raises(ValueError, match="at most"):
+        await store.report(name, b"x" * (MAX_REPORT_BYTES + 1), LONG)
+    assert (await store.reports())[name].report == before.report
+
+
 async def test_concurrent_publishers_and_readers(store: Store, other_store: Store) -> None:
     """Who publishes at once ends in one of the states, whole; who loads meanwhile sees whole states only."""
     bodies = [b'{"n":%d}' % number for number in range(8)]
@@ -279,6 +330,7 @@ async def test_stopped_server(backend: Backend) -> None:
             for operation in (
                 *(store.generation(), store.load(()), store.publish(FIRST, lease), store.lease("refresh", "one", LONG)),
                 *(store.release(lease), store.attempt("refresh", 1.0)),
+                *(store.report("one", b"{}", LONG), store.reports()),
             ):
                 with pytest.raises(StoreUnavailable) as caught:
                     await operation

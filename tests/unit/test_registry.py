@@ -359,6 +359,7 @@ async def test_announcements(own_registry: Registry) -> None:
         own_registry.announce("elasticsearch")
     async with own_registry.open():
         own_registry.announce("elasticsearch")
+    own_registry.announce("nobody is there")
     assert heard == ["elasticsearch", "elasticsearch!"]
     with pytest.raises(RegistryNotOpen):
         own_registry.listen(heard.append)

@@ -1,0 +1,79 @@
+"""What only Redis can do wrong with what instances say of themselves: what stays there, and what others wrote there."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cacheapp.stores.redis import RedisStore, open_redis_store
+from cacheapp.stores.redis_reports import MAX_INSTANCE_BYTES, MOMENT_DIGITS, REPORTING, REPORTS
+from esassistant.store import MAX_INSTANCES, MAX_REPORT_BYTES
+from tests.redis_server import RedisServer
+from tests.stores.states import LONG
+
+pytestmark = pytest.mark.usefixtures("patient")
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    async with open_redis_store(redis_server.url) as store:
+        yield store
+
+
+async def test_everything_expires(redis_server: RedisServer, store: RedisStore) -> None:
+    """When the last instance has been silent for its time, nothing is left in Redis."""
+    await store.report("one", b"{}", 2 * LONG)
+    await store.report("two", b"{}", LONG)
+    for key in (REPORTS, REPORTING):
+        assert LONG * 1000 < redis_server.command("PTTL", key) <= 2 * LONG * 1000 + 1
+
+
+async def test_what_is_kept_is_bounded(redis_server: RedisServer, store: RedisStore) -> None:
+    """Redis keeps so many instances at most; one too many takes the place of the one that is forgotten next."""
+    for number in range(MAX_INSTANCES + 10):
+        await store.report(f"i-{number:04}", b"{}", LONG)
+    assert redis_server.command("HLEN", REPORTS) == redis_server.command("ZCARD", REPORTING) == MAX_INSTANCES
+    assert next(iter(await store.reports())) == "i-0010"
+
+
+async def test_forgotten_are_removed(redis_server: RedisServer, store: RedisStore) -> None:
+    """Each report takes those with it whose time is over."""
+    await store.report("gone", b"{}", -1.0)
+    await store.report("one", b"{}", LONG)
+    assert redis_server.command("HKEYS", REPORTS) == [b"one"]
+
+
+async def test_foreign_values(redis_server: RedisServer, store: RedisStore) -> None:
+    """Case 25: what is none of ours is left out and counted; those of ours beside it are read."""
+    await store.report("ours", b"{}", LONG)
+    foreign = {
+        "text": b"hello",
+        "short": b"1" * (MOMENT_DIGITS - 1),
+        "oversized": b"1" * (MOMENT_DIGITS + MAX_REPORT_BYTES + 1),
+        "n" * (MAX_INSTANCE_BYTES + 1): b"1" * MOMENT_DIGITS,
+    }
+    for name, value in foreign.items():
+        redis_server.command("HSET", REPORTS, name, value)
+        redis_server.command("ZADD", REPORTING, "4000000000000000", name)
+    redis_server.command("ZADD", REPORTING, "4000000000000000", "nothing")
+    assert list(await store.reports()) == ["ours"]
+    assert store.poisoned_total == len(foreign)
+
+
+async def test_foreign_keys(redis_server: RedisServer, store: RedisStore) -> None:
+    """Other types, moments that never come and fields that nobody reports stop nothing for good."""
+    redis_server.command("SET", REPORTS, "hello")
+    redis_server.command("SET", REPORTING, "hello")
+    assert await store.reports() == {}
+    redis_server.command("ZADD", REPORTING, "inf", "never")
+    redis_server.command("HSET", REPORTS, "stray", "x" * 1000)
+    await store.report("one", b"{}", LONG)
+    await store.report("two", b"{}", LONG)
+    assert list(await store.reports()) == ["one", "two"]
+    assert redis_server.command("HLEN", REPORTS) == 2
+
+
+async def test_clock_set_back(redis_server: RedisServer, store: RedisStore) -> None:
+    """A report from a time to come is at least nothing old."""
+    await store.report("one", b"{}", LONG)
+    redis_server.command("HSET", REPORTS, "one", b"4000000000000000{}")
+    assert (await store.reports())["one"].age_seconds == 0.0
