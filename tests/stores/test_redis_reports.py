@@ -64,6 +64,7 @@ async def test_foreign_keys(redis_server: RedisServer, store: RedisStore) -> Non
     redis_server.command("SET", REPORTS, "hello")
     redis_server.command("SET", REPORTING, "hello")
     assert await store.reports() == {}
+    await store.report("one", b"{}", LONG)
     redis_server.command("ZADD", REPORTING, "inf", "never")
     redis_server.command("HSET", REPORTS, "stray", "x" * 1000)
     await store.report("one", b"{}", LONG)
