@@ -1,23 +1,26 @@
-"""A TCP proxy that holds back what clients send for a while: a cluster far away. `python -m bench.delay PORT SECONDS`.
+"""Clusters far away, each in a process of its own, so that it isn't what a bench measures.
 
-In a process of its own, and with protocols instead of streams, so that it isn't what a bench measures. Writes its port
-to standard output, and ends with its standard input.
+`delayed`: a TCP proxy that holds back what clients send for a while. `recorded`: a server that gives every request the
+same answer after a while, and needs next to no processor time for it.
 """
 
 import asyncio
+import base64
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import uvloop
 
 HOST = "127.0.0.1"
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class _Server(asyncio.Protocol):
-    """The connection to the server, on behalf of a client's."""
+    """The proxy's connection to the server, on behalf of a client's."""
 
     def __init__(self, client: asyncio.Transport) -> None:
         self._client = client
@@ -29,15 +32,18 @@ class _Server(asyncio.Protocol):
         self._client.close()
 
 
-class _Client(asyncio.Protocol):
+class _Delayed(asyncio.Protocol):
+    """A client's connection to the proxy."""
+
     def __init__(self, port: int, seconds: float) -> None:
         self._port = port
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        client = cast("asyncio.Transport", transport)  # uvloop's isn't one by inheritance
         self._connecting = self._loop.create_task(
-            self._loop.create_connection(lambda: _Server(cast("asyncio.Transport", transport)), HOST, self._port)
+            self._loop.create_connection(lambda: _Server(client), HOST, self._port)
         )
 
     def data_received(self, data: bytes) -> None:
@@ -50,10 +56,43 @@ class _Client(asyncio.Protocol):
         self._connecting.add_done_callback(lambda connecting: connecting.result()[0].write(data))
 
 
+class _Recorded(asyncio.Protocol):
+    """A client's connection to the server of one answer."""
+
+    def __init__(self, answer: bytes, seconds: float) -> None:
+        self._answer = answer
+        self._seconds = seconds
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        if end and len(body) >= (int(length[1]) if length else 0):
+            self._received = b""
+            asyncio.get_running_loop().call_later(self._seconds, self._transport.write, self._answer)
+
+
 @contextmanager
 def delayed(url: str, seconds: float) -> Iterator[str]:
     """The URL at which the server at `url` answers so much later."""
-    command = [sys.executable, "-m", "bench.delay", url.rpartition(":")[2], str(seconds)]
+    with _process("delayed", seconds, url.rpartition(":")[2]) as found:
+        yield found
+
+
+@contextmanager
+def recorded(answer: bytes, seconds: float) -> Iterator[str]:
+    """The URL at which every request gets `answer`, head and body as they go over the wire, after so many seconds."""
+    with _process("recorded", seconds, base64.b64encode(answer).decode()) as found:
+        yield found
+
+
+@contextmanager
+def _process(what: str, seconds: float, argument: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "bench.delay", what, str(seconds), argument]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -63,12 +102,16 @@ def delayed(url: str, seconds: float) -> Iterator[str]:
             process.stdin.close()
 
 
-async def _serve(port: int, seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Client(port, seconds), HOST, 0, backlog=1024)
+async def _serve(what: str, seconds: float, argument: str) -> None:
+    """Until standard input ends."""
+    new: Callable[[], asyncio.Protocol] = lambda: _Delayed(int(argument), seconds)  # noqa: E731
+    if what == "recorded":
+        answer = base64.b64decode(argument)
+        new = lambda: _Recorded(answer, seconds)  # noqa: E731
+    server = await asyncio.get_running_loop().create_server(new, HOST, 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(_serve(sys.argv[1], float(sys.argv[2]), sys.argv[3]))

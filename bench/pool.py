@@ -1,14 +1,17 @@
 """What the pool's size and its ways of being full mean for throughput: `python -m bench.pool [--rounds N]`.
 
-500 searches by 100 callers in a closed loop, each asking again as soon as it is answered, on a real node behind a proxy
-that delays each request by 200 ms. With `POOL_BLOCK=true`, by the waiting alone, 50 connections can do 2.5 times as
-many searches a second as 20. Rounds alternate, each does every pool once, in another order than the one before; a
-figure is the median of its rounds. One round before them is not counted. A goal that is missed is printed as missed;
-the exit code is 0 all the same.
+500 searches by 100 callers in a closed loop, each asking again as soon as it is answered; answers take 200 ms. With
+`POOL_BLOCK=true`, by the waiting alone, 50 connections can do 2.5 times as many searches a second as 20.
+
+Behind the delay is a real node (`node`), which on a small machine is busy before the pool is full, or a server that gives
+a recorded answer of that node (`recorded`): what the pool itself can do. Rounds alternate, each does everything once, in
+another order than the one before; a figure is the median of its rounds. One round before them is not counted. A goal that
+is missed is printed as missed; the exit code is 0 all the same.
 """
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import random
@@ -24,7 +27,7 @@ import uvloop
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from bench.cluster import CACHE
-from bench.delay import delayed
+from bench.delay import delayed, recorded
 from bench.refresh import Figure, at_least
 from bench.stack import config_for
 from dev.elasticsearch.node import Node
@@ -66,88 +69,128 @@ class Measured:
 
 
 async def _round(url: str, limits: PoolLimits, measured: Measured) -> None:
-    """500 searches through a new client whose kept connections are made already."""
+    """500 searches through a new client, counted from when it runs steadily: its kept connections are made, and callers
+    who began one after the other have been answered twice per connection.
+    """
     pools = one_pool("bench", limits, Breaker("bench", BreakerPolicy()))
     async with new_client(config_for(url).elasticsearch, pools, request_timeout=30.0, max_retries=0) as client:
-        await asyncio.gather(*(_search(client) for _ in range(limits.maxsize)))
-        left = SEARCHES
         ended: Counter[str] = Counter()
-        before = report(client)["bench"].connections_created_total
+        skipped = 2 * limits.maxsize
+        begun: tuple[float, float, int] | None = None
+        finished: tuple[float, float, int] | None = None
 
-        async def caller() -> None:
-            nonlocal left
-            while left:
-                left -= 1
-                began = monotonic()
+        def now() -> tuple[float, float, int]:
+            return monotonic(), time.process_time(), report(client)["bench"].connections_created_total
+
+        async def caller(number: int) -> None:
+            nonlocal skipped, begun, finished
+            await asyncio.sleep(number * DELAY_SECONDS / CALLERS)
+            while finished is None:
+                sent_at = monotonic()
                 try:
                     await _search(client)
                 except (ApiError, TransportError) as error:
-                    ended[type(error).__name__] += 1
+                    how = type(error).__name__
                 else:
-                    ended["answered"] += 1
-                    measured.latencies.append(monotonic() - began)
+                    how = "answered"
+                if skipped:
+                    skipped -= 1
+                    begun = None if skipped else now()
+                elif finished is None:
+                    ended[how] += 1
+                    if how == "answered":
+                        measured.latencies.append(monotonic() - sent_at)
+                    if ended.total() == SEARCHES:
+                        finished = now()
 
-        started, processor = monotonic(), time.process_time()
-        await asyncio.gather(*(caller() for _ in range(CALLERS)))
-        measured.per_second.append(ended["answered"] / (monotonic() - started))
-        measured.processor_seconds.append((time.process_time() - processor) / SEARCHES)
-        measured.connections.append(report(client)["bench"].connections_created_total - before)
+        await asyncio.gather(*(caller(number) for number in range(CALLERS)))
+        assert begun is not None
+        assert finished is not None
+        seconds, processor_seconds, connections = (end - begin for begin, end in zip(begun, finished, strict=True))
+        measured.per_second.append(ended["answered"] / seconds)
+        measured.processor_seconds.append(processor_seconds / SEARCHES)
+        measured.connections.append(int(connections))
         measured.refused.append(ended["PoolExhausted"] + ended["PoolTimeout"])
         assert ended["answered"] + measured.refused[-1] == SEARCHES, ended
 
 
 async def _search(client: AsyncElasticsearch) -> None:
-    await client.search(index=INDEX, query={"match": {"message": f"word{random.randrange(50)}"}}, size=10)
+    await client.search(index=INDEX, query=_query(), size=10)
 
 
-async def _run(url: str, delayed_url: str, rounds: int) -> dict[str, Measured]:
-    async with AsyncElasticsearch(url) as arranging:
-        await arranging.indices.create(index=INDEX, settings={"number_of_replicas": 0})
+def _query() -> dict[str, dict[str, str]]:
+    return {"match": {"message": f"word{random.randrange(50)}"}}
+
+
+async def _prepare(url: str) -> None:
+    async with AsyncElasticsearch(url) as client:
+        await client.indices.create(index=INDEX, settings={"number_of_replicas": 0})
         operations: list[dict[str, object]] = []
         for number in range(DOCUMENTS):
             operations += [{"index": {}}, {"message": f"word{number % 50} and more", "number": number}]
-        await arranging.bulk(index=INDEX, operations=operations, refresh=True)
-        await arranging.indices.forcemerge(index=INDEX, max_num_segments=1)
+        await client.bulk(index=INDEX, operations=operations, refresh=True)
+        await client.indices.forcemerge(index=INDEX, max_num_segments=1)
         for _ in range(WARM_UP // 20):
-            await asyncio.gather(*(_search(arranging) for _ in range(20)))
-    measured = {name: Measured() for name in POOLS}
-    order = list(POOLS)
+            await asyncio.gather(*(_search(client) for _ in range(20)))
+
+
+def _record(url: str) -> bytes:
+    """What the node answers to a search, as it goes over the wire."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    headers = {"content-type": "application/json", "accept-encoding": "gzip"}
+    connection.request("POST", f"/{INDEX}/_search", json.dumps({"query": _query(), "size": 10}), headers)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    lines = [f"{name}: {value}" for name, value in answer.getheaders() if name.lower() != "transfer-encoding"]
+    body = answer.read()
+    connection.close()
+    if "content-length" not in "\n".join(lines).lower():
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(["HTTP/1.1 200 OK", *lines]).encode() + b"\r\n\r\n" + body
+
+
+async def _run(urls: dict[str, str], rounds: int) -> dict[tuple[str, str], Measured]:
+    """By what is behind the delay, and by pool."""
+    order = [(behind, pool) for behind in urls for pool in POOLS]
+    measured = {key: Measured() for key in order}
     for number in range(rounds + 1):
         print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
-        for name in order:
-            await _round(delayed_url, POOLS[name], measured[name])
-        random.shuffle(order)
-        if number == 0:
-            measured = {name: Measured() for name in POOLS}
+        if number == 1:
+            measured = {key: Measured() for key in order}
+        for behind, pool in random.sample(order, len(order)):
+            await _round(urls[behind], POOLS[pool], measured[behind, pool])
     return measured
 
 
-def _figures(measured: dict[str, Measured], rounds: int) -> list[Figure]:
+def _figures(measured: dict[tuple[str, str], Measured], rounds: int) -> list[Figure]:
     figures = []
-    for name, found in measured.items():
+    for (behind, pool), found in measured.items():
         quantiles = statistics.quantiles(found.latencies, n=20, method="inclusive")
-        limit = min(CALLERS, POOLS[name].maxsize + POOLS[name].overflow) / DELAY_SECONDS
+        limit = min(CALLERS, POOLS[pool].maxsize + POOLS[pool].overflow) / DELAY_SECONDS
         figures += [
-            Figure(f"{name}: answered", found.median(), "/s", rounds, f"≤ {limit:g}"),
+            Figure(f"{behind}, {pool}", found.median(), "/s", rounds, f"≤ {limit:g}"),
             Figure("  latency, p50", quantiles[9] * 1000, "ms", len(found.latencies)),
             Figure("  latency, p95", quantiles[18] * 1000, "ms", len(found.latencies)),
             Figure("  processor time per search", statistics.median(found.processor_seconds) * 1000, "ms", rounds),
             Figure("  connections made", statistics.median(found.connections), "", rounds),
             Figure("  refused", statistics.median(found.refused), "", rounds),
         ]
-    small, large, overflow = (measured[name].median() for name in ("block, 20", "block, 50", "overflow, 50 + 50"))
-    return [
-        *figures,
-        at_least("block, 50 ÷ 20", large / small, "x", rounds, GOAL),
-        Figure("overflow ÷ block, 50", overflow / large, "x", rounds),
-    ]
+    for behind in dict.fromkeys(behind for behind, _ in measured):
+        small, large, overflow = (
+            measured[behind, pool].median() for pool in ("block, 20", "block, 50", "overflow, 50 + 50")
+        )
+        figures += [
+            at_least(f"{behind}: block, 50 ÷ 20", large / small, "x", rounds, GOAL),
+            Figure(f"{behind}: overflow ÷ block, 50", overflow / large, "x", rounds),
+        ]
+    return figures
 
 
 def _print(figures: list[Figure]) -> None:
-    print(f"\n{'metric':<30}{'value':>8} {'unit':<4}{'samples':>8}  {'goal':<7} met?")
+    print(f"\n{'metric':<32}{'value':>8} {'unit':<4}{'samples':>8}  {'goal':<7} met?")
     for figure in figures:
         met = {None: "", True: "yes", False: "NO"}[figure.met]
-        print(f"{figure.metric:<30}{figure.value:>8.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<7} {met}")
+        print(f"{figure.metric:<32}{figure.value:>8.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<7} {met}")
 
 
 def main() -> int:
@@ -155,12 +198,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     rounds = parser.parse_args().rounds
     started_at, started = now_utc().isoformat(), time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-pool-") as data,
-        Node(Path(data)) as node,
-        delayed(node.url, DELAY_SECONDS) as delayed_url,
-    ):
-        figures = _figures(uvloop.run(_run(node.url, delayed_url, rounds)), rounds)
+    with tempfile.TemporaryDirectory(prefix="bench-pool-") as data, Node(Path(data)) as node:
+        asyncio.run(_prepare(node.url))
+        with (
+            delayed(node.url, DELAY_SECONDS) as delayed_url,
+            recorded(_record(node.url), DELAY_SECONDS) as recorded_url,
+        ):
+            measured = uvloop.run(_run({"node": delayed_url, "recorded": recorded_url}, rounds))
+    figures = _figures(measured, rounds)
     _print(figures)
     print(f"\nload average of the last five minutes: {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors")
     results = {

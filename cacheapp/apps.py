@@ -94,7 +94,8 @@ async def _shared_answers(registry: Registry) -> AsyncIterator[SharedReader]:
     # Of the same cluster, the same selection: else an alias may stand for other indices.
     scope = repr((sorted(settings.ESASSISTANT.elasticsearch.urls), config.include, config.exclude))
     hashed = hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
-    answers = RedisAnswers(store.link, scope=hashed) if isinstance(store, RedisStore) else None
+    spawn = partial(registry.flight, name="share", owner="shared_answers")
+    answers = RedisAnswers(store.link, spawn, scope=hashed) if isinstance(store, RedisStore) else None
     yield SharedReader(answers, config.ttl)
 
 

@@ -15,6 +15,7 @@ from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
 from tests.redis_server import RedisServer
 from tests.stores.states import A_MAPPING, B_MAPPING, JITTER, LONG, A, B
+from tests.unit.fakes import spawn
 
 ANSWER = f"{PREFIX}answer:scope:a"
 CLAIM = f"{PREFIX}claim:scope:a"
@@ -26,7 +27,7 @@ NOISE = 1.5
 async def opened(server: RedisServer, scope: str = "scope") -> AsyncIterator[RedisAnswers]:
     link = RedisLink(server.url, monotonic)
     try:
-        yield RedisAnswers(link, scope=scope)
+        yield RedisAnswers(link, spawn, scope=scope)
     finally:
         await link.close()
 
@@ -57,7 +58,7 @@ def keys(server: RedisServer) -> set[str]:
 
 def test_it_is_what_is_asked_for(redis_server: RedisServer) -> None:
     """The class has the protocol's methods, and shows where Redis is."""
-    answers: SharedAnswers = RedisAnswers(RedisLink(redis_server.url, monotonic), scope="scope")
+    answers: SharedAnswers = RedisAnswers(RedisLink(redis_server.url, monotonic), spawn, scope="scope")
     assert repr(answers) == f"<RedisAnswers 127.0.0.1:{redis_server.port}>"
 
 
@@ -190,6 +191,9 @@ FOREIGN: dict[str, tuple[tuple[bytes | str | int, ...], ...]] = {
     "other fields": (("DEL", ANSWER), ("HSET", ANSWER, "hello", "world")),
     "no moment": (("HSET", ANSWER, "at", "yesterday"),),
     "long moment": (("HSET", ANSWER, "at", "1" * 17),),
+    "no size": (("HDEL", ANSWER, "bytes"),),
+    "too large a size": (("HSET", ANSWER, "bytes", MAX_ANSWER_BYTES + 1),),
+    "too small a size": (("HSET", ANSWER, "bytes", len(A_MAPPING) - 1),),
     "no document": (("HSET", ANSWER, "indices", b"\x80\x04\x95"),),
     "broken text": (("HSET", ANSWER, "indices", b'{"\xff":"%b"}' % A.encode()),),
     "no indices": (("HSET", ANSWER, "indices", "{}"),),
@@ -241,7 +245,7 @@ async def test_too_many_bodies(redis_server: RedisServer, answers: RedisAnswers)
     await answers.share("b", {"b": body}, 0.0, LONG)
     await answers.share("c", {"c": more}, 0.0, LONG)
     document = f'{{"b":"{mapping_hash(body)}","c":"{mapping_hash(more)}"}}'
-    redis_server.command("HSET", ANSWER, "at", "1000000", "indices", document)
+    redis_server.command("HSET", ANSWER, "at", "1000000", "bytes", MAX_ANSWER_BYTES, "indices", document)
     assert await answers.fetch("a") is None
     assert answers.poisoned_total == 1
 
@@ -267,7 +271,7 @@ async def test_clock_set_back(redis_server: RedisServer, answers: RedisAnswers) 
 async def test_one_count_for_the_store_too(redis_server: RedisServer, patient: None) -> None:
     """What was poisoned among the store's own values counts in the same place."""
     async with open_redis_store(redis_server.url) as store:
-        answers = RedisAnswers(store.link, scope="scope")
+        answers = RedisAnswers(store.link, spawn, scope="scope")
         redis_server.command("SET", f"{PREFIX}published", "hello")
         assert await store.generation() == 0
         assert answers.poisoned_total == store.poisoned_total == 1
@@ -298,16 +302,16 @@ async def test_late_execution(
 ) -> None:
     """What a frozen Redis does only after it goes on has the age that it has by then, not the one it was sent with."""
     waited = 1.0
-    run, sent = impatient._link.run, 0
+    run_all, sent = impatient._link.run_all, 0
 
     async def freeze_before_the_writing(*arguments: object) -> object:
         nonlocal sent
         sent += 1
         if sent == 2:
             redis_server.suspend()
-        return await run(*arguments)  # type: ignore[arg-type]
+        return await run_all(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(impatient._link, "run", freeze_before_the_writing)
+    monkeypatch.setattr(impatient._link, "run_all", freeze_before_the_writing)
     try:
         with pytest.raises(StoreUnavailable):
             await impatient.share("a", {"a": A_MAPPING}, 0.0, LONG)
