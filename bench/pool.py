@@ -3,10 +3,10 @@
 500 searches by 100 callers in a closed loop, each asking again as soon as it is answered; answers take 200 ms. With
 `POOL_BLOCK=true`, by the waiting alone, 50 connections can do 2.5 times as many searches a second as 20.
 
-Behind the delay is a real node (`node`), which on a small machine is busy before the pool is full, or a server that gives
-a recorded answer of that node (`recorded`): what the pool itself can do. Rounds alternate, each does everything once, in
-another order than the one before; a figure is the median of its rounds. One round before them is not counted. A goal that
-is missed is printed as missed; the exit code is 0 all the same.
+Behind the delay is a real node (`node`), which on a small machine is busy before the pool is full, or a server that
+gives a recorded answer of that node (`recorded`): what the pool itself can do. Rounds alternate, each does everything
+once, in another order than the one before; a figure is the median of its rounds. One round before them is not counted.
+A goal that is missed is printed as missed; the exit code is 0 all the same.
 """
 
 import argparse

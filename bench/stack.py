@@ -73,6 +73,11 @@ class Stack:
     cache: MappingCache
     refresher: Refresher
 
+    @property
+    def pass_requests_total(self) -> int:
+        """Requests of all passes, change passes included."""
+        return self.refresher._passing.requests_total  # noqa: SLF001  (full passes alone report theirs)
+
     async def full_pass(self) -> RefreshReport:
         """From asking to the end."""
         answer = await self.refresher.ask("bench", limited=False)
@@ -126,8 +131,8 @@ def stack_over(client: AsyncElasticsearch, config: Config) -> Stack:
 
 
 @asynccontextmanager
-async def watching(stack: Stack, url: str) -> AsyncIterator[Watch]:
-    """The watch of that process, on a connection of its own."""
+async def watching(stack: Stack, url: str) -> AsyncIterator[tuple[Watch, MetadataClock]]:
+    """The watch of that process, on a connection of its own, and the clock that it asks."""
     config = config_for(url)
     async with new_client(
         config.elasticsearch,
@@ -136,10 +141,11 @@ async def watching(stack: Stack, url: str) -> AsyncIterator[Watch]:
         max_retries=0,
         raw=True,
     ) as client:
-        watch = Watch(MetadataClock(client), stack.refresher, NoStore(), spawn)
+        metadata = MetadataClock(client)
+        watch = Watch(metadata, stack.refresher, NoStore(), spawn)
         task = spawn(watch.run)
         try:
-            yield watch
+            yield watch, metadata
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

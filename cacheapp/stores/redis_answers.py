@@ -2,8 +2,8 @@
 
 `answer:<scope>:<name>` is a hash: `at`, the moment for which the cluster confirmed it, in microseconds of Redis' clock;
 `indices`, which index has which mapping, by hash; and `bytes`, how large those are altogether. `body:<hash>` is a
-mapping, which must have that hash. `claim:<scope>:<name>` is who reads the name from the cluster. Whatever else is found
-there is ignored, counted and removed; everything expires.
+mapping, which must have that hash. `claim:<scope>:<name>` is who reads the name from the cluster. Whatever else is
+found there is ignored, counted and removed; everything expires.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,9 +57,9 @@ end
 return found
 """
 
-# KEYS: answer, bodies. ARGV: moment, when it ends, the longest that a body is kept in milliseconds, indices, their bytes,
-# bodies. A Redis that was frozen may get to it long after it was sent. A moment that is still to come was written before
-# the clock was set back.
+# KEYS: answer, bodies. ARGV: moment, when it ends, the longest that a body is kept in milliseconds, indices, their
+# bytes, bodies. A Redis that was frozen may get to it long after it was sent. A moment that is still to come was
+# written before the clock was set back.
 SHARE = """
 local at, left = now(), math.floor((ARGV[2] - now()) / 1000)
 if left <= 0 then return end

@@ -27,7 +27,9 @@ class _Waiting:
 
 
 class RedisPipe:
-    """Runs scripts over a link that somebody else closes, in the order in which they were asked for. Belongs to its loop."""
+    """Runs scripts over a link that somebody else closes, in the order in which they were asked for. Belongs to its
+    loop.
+    """
 
     def __init__(self, link: RedisLink, spawn: Spawn) -> None:
         self.link = link

@@ -80,11 +80,16 @@ class Node(AiohttpHttpNode):
         sessions = (self.session, self._closing_session)
         connectors = [session.connector for session in sessions if session is not None]
         # aiohttp has no public way; a test says when these names are gone.
-        return sum(
-            len(connector._acquired) + sum(map(len, connector._conns.values()))  # noqa: SLF001
+        in_use = sum(len(connector._acquired) for connector in connectors if connector is not None)  # noqa: SLF001
+        # aiohttp forgets an idle connection that the other side has closed only when it looks for one to use.
+        idle = sum(
+            protocol.is_connected()
             for connector in connectors
             if connector is not None
+            for connections in connector._conns.values()  # noqa: SLF001
+            for protocol, _ in connections
         )
+        return in_use + idle
 
     async def perform_request(  # type: ignore[override]
         self,

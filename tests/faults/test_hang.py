@@ -148,7 +148,8 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
     open_reports = [report for _, report in reports if report["breaker"]["state"] == "open"]
     opened_at = next(at for at, report in reports if report["breaker"]["state"] == "open")
     # At the latest when as many calls have timed out as were answered within the window before.
-    rounds = 2 + (CALLERS + answers.statuses(0.0, suspended_at)[200]) / POOL_SIZE
+    answered_before = CALLERS + answers.statuses(0.0, suspended_at)[200]
+    rounds = 2 + answered_before / POOL_SIZE
     assert opened_at - suspended_at < 1.5 * rounds * REQUEST_TIMEOUT_SECONDS + 2
     assert reports[-1][1]["breaker"]["trips_total"] >= 2
     assert all(
@@ -167,8 +168,10 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
     assert set(refused) == {503}
     assert refused[503] >= CALLERS / 2
     assert statistics.median(answers.seconds(settled, resumed_at)) <= 3 * statistics.median(report_seconds) + 0.1
-    # The node was sent no more than what was answered, the minimum until the breaker opened, and probes.
-    assert pool["requests_total"] - requests_before <= answered + 2 * CALLERS
+    # The node was sent little more than what was answered: what it took to open the breaker, what was under way then,
+    # a probe or two, and what users left at the end.
+    unanswered = pool["requests_total"] - requests_before - answered
+    assert unanswered <= answered_before + POOL_SIZE + CALLERS + 5
 
     assert set(answers.statuses(closed_at + 0.2, ended_at - 0.5)) == {200}
     assert executed <= pool["requests_total"] - requests_before

@@ -211,6 +211,9 @@ async def test_connections(settings: Settings, proxy: FaultProxy) -> None:
         assert own.connections() == (proxy.connections_total, proxy.connections_open) == (4, 3)
         await own.client.search(index="some")
         pool, accepted, requests = own.report(), proxy.connections_total, proxy.count()
+        proxy.cut()
+        await asyncio.sleep(0.1)
+        assert own.connections() == (proxy.connections_total, proxy.connections_open) == (4, 0)
     assert (pool.connections_created_total, pool.connections_reused_total) == (accepted, requests - accepted)
     assert (accepted, requests) == (4, 17)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cacheapp.mapping_cache import MappingCache
 from cacheapp.shared_answers import SharedReader
 from cacheapp.stores.redis_answers import RedisAnswers
 from cacheapp.stores.redis_link import RedisLink
@@ -14,7 +15,7 @@ from cacheapp.stores.redis_pipe import BYTES_AT_ONCE, SCRIPTS_AT_ONCE, RedisPipe
 from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
 from tests.redis_server import RedisServer
-from tests.unit.fakes import A_MAPPING, FakeReader, MappingCache, cache_config, spawn
+from tests.unit.fakes import A_MAPPING, FakeReader, cache_config, spawn
 
 APPEND = "return redis.call('APPEND', KEYS[1], ARGV[1])"
 
@@ -63,10 +64,9 @@ async def test_batches_are_bounded(patient: None, pipe: RedisPipe, monkeypatch: 
 
 async def test_one_that_fails(patient: None, pipe: RedisPipe) -> None:
     """A script that fails is its caller's alone; the others of the batch have their answers."""
-    one, failed, two = await asyncio.gather(
-        pipe.run("return 1", []), pipe.run("return redis.call('NONSENSE')", []), pipe.run("return 2", []),
-        return_exceptions=True,
-    )  # fmt: skip
+    scripts = ("return 1", "return redis.call('NONSENSE')", "return 2")
+    answers: list[Any] = await asyncio.gather(*(pipe.run(script, []) for script in scripts), return_exceptions=True)
+    one, failed, two = answers
     assert (one, two) == (1, 2)
     assert isinstance(failed, StoreUnavailable)
     assert failed.retry_after_seconds is not None

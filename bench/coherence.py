@@ -1,0 +1,191 @@
+"""How soon every instance answers with a mapping that changed: `python -m bench.coherence [--changes N]`.
+
+Four servers, as an operator starts them, over a real node with 1 000 indices, first with Redis between them, then with
+SQLite; one of them watches. An index gets a field, and each server's API is asked for that mapping, every few
+milliseconds, until it answers with the field.
+
+    learnt   from Elasticsearch's acknowledgement until the first instance, the one that watches, answers with the
+    field.
+             It may be before the acknowledgement: then it counts as 0
+    spread   from there until the last instance does: what the store between them costs, and what the goals are for
+    all      from the acknowledgement until the last instance does
+
+A time is when the answer with the field had arrived; the one before it was without, and was asked for as long before as
+`asked every` says: that much a time may be too long. A goal that is missed is printed as missed; the exit code is 0 all
+the same.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+from elasticsearch import AsyncElasticsearch
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from bench.cluster import CACHE, FAMILIES, names, running_node
+from bench.refresh import Figure, at_most
+from esassistant.clock import monotonic, now_utc
+from tests.redis_server import RedisServer
+from tests.server import Server, manage, wait_until
+
+INSTANCES = 4
+CHANGES = 300
+PAUSE_SECONDS = 0.005
+WARM_UP_CHANGES = 5
+WARM_SECONDS = 60
+LONGEST_SECONDS = 15.0
+CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
+GOALS = {"redis": 100.0, "sqlite": 2000.0}
+"""Milliseconds of the spread, p99."""
+FEWER = {"redis": 1, "sqlite": 5}
+"""Over SQLite a change takes so much longer that fewer of them must do."""
+
+
+@dataclass
+class Measured:
+    """Seconds, one of each per change, but for `asked_every`: one per answer."""
+
+    learnt: list[float] = field(default_factory=list)
+    spread: list[float] = field(default_factory=list)
+    everywhere: list[float] = field(default_factory=list)
+    asked_every: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def servers(url: str, store: str) -> Iterator[list[str]]:
+    """The URLs of instances that are warm, and share by way of `store`."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coherence-")))
+        shared: dict[str, Any] = {
+            "DATABASE_URL": f"sqlite:///{folder / 'bench.sqlite3'}",
+            "MAPPING_CACHE_WATCH": "true",
+        }
+        if store == "redis":
+            shared["REDIS_URL"] = stack.enter_context(RedisServer()).url
+        migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=url, **shared)
+        if migrated.returncode:
+            raise RuntimeError(migrated.stderr)
+        instances = [stack.enter_context(Server(url, **shared)) for _ in range(INSTANCES)]
+        for instance in instances:
+            wait_until(lambda instance=instance: instance.get("/readyz").status_code == 200, WARM_SECONDS)  # type: ignore[misc]
+        yield [instance.url for instance in instances]
+
+
+class Bench:
+    """Changes mappings and asks the instances for them."""
+
+    def __init__(self, client: AsyncElasticsearch, http: aiohttp.ClientSession, urls: list[str], store: str) -> None:
+        self._store = store
+        self._client = client
+        self._http = http
+        self._urls = urls
+        self._changes_total = 0
+        self.measured = Measured()
+
+    async def change(self) -> None:
+        """One change, until everybody answers with it."""
+        self._changes_total += 1
+        name = names(CHANGED_FAMILY)[self._changes_total % CHANGED_FAMILY.indices]
+        new_field = f"bench_{self._store}_{self._changes_total}"
+        async with asyncio.timeout(LONGEST_SECONDS), asyncio.TaskGroup() as group:
+            asking = [group.create_task(self._answered(url, name, new_field.encode())) for url in self._urls]
+            # Each has been asked once before anything changes.
+            await asyncio.sleep(0.05)
+            await self._client.indices.put_mapping(index=name, properties={new_field: {"type": "keyword"}})
+            acknowledged = monotonic()
+        times = [task.result() for task in asking]
+        self.measured.learnt.append(max(0.0, min(times) - acknowledged))
+        self.measured.spread.append(max(times) - min(times))
+        self.measured.everywhere.append(max(0.0, max(times) - acknowledged))
+
+    async def _answered(self, url: str, name: str, expected: bytes) -> float:
+        """When an instance answered with the field."""
+        headers: dict[str, str] = {}
+        asked_at: float | None = None
+        while True:
+            before, asked_at = asked_at, monotonic()
+            if before is not None:
+                self.measured.asked_every.append(asked_at - before)
+            async with self._http.get(f"{url}/api/mappings/{name}", headers=headers) as response:
+                body = await response.read()
+                if response.status == 200:
+                    if b'"%b"' % expected in body:
+                        return monotonic()
+                    headers = {"If-None-Match": response.headers["ETag"]}  # no news is a small answer
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _measure(url: str, urls: list[str], store: str, changes: int) -> Measured:
+    async with AsyncElasticsearch(url) as client, aiohttp.ClientSession() as http:
+        bench = Bench(client, http, urls, store)
+        for number in range(WARM_UP_CHANGES + changes):
+            if number == WARM_UP_CHANGES:
+                bench.measured = Measured()
+            await bench.change()
+            if number % 50 == 0:
+                print(f"{number} of {changes}", file=sys.stderr, flush=True)
+            # Instances that ask once a second are not always at the same point of it.
+            await asyncio.sleep(random.uniform(0.1, 0.7))
+    return bench.measured
+
+
+def _figures(store: str, found: Measured) -> list[Figure]:
+    figures = []
+    for metric, values in (("learnt", found.learnt), ("spread", found.spread), ("all", found.everywhere)):
+        cuts = statistics.quantiles(values, n=100, method="inclusive")
+        for percentile in (50, 95, 99):
+            label, value = f"{store}: {metric}, p{percentile}", cuts[percentile - 1] * 1000
+            if metric == "spread" and percentile == 99:
+                figures.append(at_most(label, value, "ms", len(values), GOALS[store]))
+            else:
+                figures.append(Figure(label, value, "ms", len(values)))
+        figures.append(Figure(f"{store}: {metric}, longest", max(values) * 1000, "ms", len(values)))
+    asked = found.asked_every
+    figures.append(Figure(f"{store}: asked every, p50", statistics.median(asked) * 1000, "ms", len(asked)))
+    return figures
+
+
+def _print(figures: list[Figure]) -> None:
+    print(f"\n{'metric':<28}{'value':>10} {'unit':<4}{'samples':>8}  {'goal':<8} met?")
+    for figure in figures:
+        met = {None: "", True: "yes", False: "NO"}[figure.met]
+        print(f"{figure.metric:<28}{figure.value:>10.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<8} {met}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.coherence", description=__doc__)
+    parser.add_argument("--changes", type=int, default=CHANGES, help="over Redis; default: %(default)s")
+    changes = parser.parse_args().changes
+    started_at, started = now_utc().isoformat(), time.monotonic()
+    figures: list[Figure] = []
+    with running_node() as node:
+        for store in GOALS:
+            with servers(node.url, store) as urls:
+                figures += _figures(store, uvloop.run(_measure(node.url, urls, store, max(2, changes // FEWER[store]))))
+    _print(figures)
+    results = {
+        "started_at": started_at,
+        "seconds": round(time.monotonic() - started, 1),
+        "instances": INSTANCES,
+        "figures": [asdict(figure) for figure in figures],
+    }
+    (CACHE / "coherence.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
