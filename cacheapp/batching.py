@@ -28,20 +28,25 @@ class BatchSize:
     """
 
     def __init__(self, initial: int, *, adaptive: bool) -> None:
-        self.size = initial
+        self.size = self._initial = initial
         self._adaptive = adaptive and initial > 1
         self._doubling = True
         self._highest = initial
 
-    def answered(self, names: int, seconds: float, body_bytes: int) -> None:
-        """A request for `names` names was answered after `seconds` with `body_bytes`."""
+    def answered(self, names: int, seconds: float, body_bytes: int, asked_size: int | None = None) -> None:
+        """A request for `names` names was answered after `seconds` with `body_bytes`. `asked_size`: the size when it
+        was sent, if there were fewer names than that for another reason (large mappings): those say nothing of the
+        size.
+        """
         if not self._adaptive:
             return
         if body_bytes > MAX_BODY_BYTES:
             # How many would have fitted is known, unlike with time.
             self._shrink_to(names * MAX_BODY_BYTES // body_bytes)
         elif seconds > SLOW_SECONDS:
-            self._shrink_to(min(self.size, names // 2))
+            # Not below where it began: where every answer is slow, more requests only make it slower.
+            floor = min(self.size, self._initial)
+            self._shrink_to(max(floor, min(self.size, (asked_size or names) // 2)))
         elif self._doubling and names >= self.size:  # a short last batch says nothing of the size
             self._grow_to(self.size * 2)
         elif not self._doubling and 2 * names >= self.size:  # one that was sent before it grew does

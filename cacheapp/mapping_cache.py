@@ -9,13 +9,14 @@ import asyncio
 import enum
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from cacheapp.errors import MappingNotFound
+from cacheapp.eviction import inherited_uses, least_used
 from cacheapp.listing import NamePages, Page
 from cacheapp.names import check_name
 from cacheapp.pass_reader import Reading
@@ -62,6 +63,7 @@ class PassChanges:
 
     changed_total: int
     removed_total: int
+    aliases_total: int = 0
 
 
 class MappingCache:
@@ -106,9 +108,7 @@ class MappingCache:
 
     @snapshot.setter
     def snapshot(self, snapshot: Snapshot) -> None:
-        now = self._clock()
-        for known in snapshot.bodies:
-            self._used_at.setdefault(known, now)
+        self._used_at.update(inherited_uses(self._snapshot, snapshot, self._used_at))
         if (excess := snapshot.body_bytes - self._config.max_bytes) > 0:
             evicted = least_used(snapshot.bodies, self._used_at, excess)
             self._evictions_total += len(evicted)
@@ -130,7 +130,9 @@ class MappingCache:
                 self._revalidate(name)
             return answer
         self._misses_total += 1
-        if self._clock() < self._absent_until.get(name, -math.inf):
+        # What is listed exists, though it may have to be read again.
+        is_listed = name in self.snapshot.indices or name in self.snapshot.aliases
+        if not is_listed and self._clock() < self._absent_until.get(name, -math.inf):
             raise _not_found(name)
         return await self._flights.do(name, lambda: self._read(name, missed=True))
 
@@ -143,7 +145,7 @@ class MappingCache:
         return answer if answer.age_seconds <= self._config.ttl + self._config.max_stale else None
 
     def mappings(self, indices: Iterable[str]) -> dict[str, bytes]:
-        """The mapping of each of `indices`, which must be known, as of now."""
+        """The mapping of each of `indices`, which must be known and kept, as of now."""
         snapshot = self.snapshot
         return {index: snapshot.bodies[snapshot.indices[index].mapping_hash] for index in indices}
 
@@ -156,6 +158,7 @@ class MappingCache:
     async def reread(self, name: str) -> MappingAnswer:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
         self.check_name(name)
+        self._flights.forget_failure(name, MappingNotFound)
         answer = await self._flights.do(name, lambda: self._read(name))
         if answer.source is Source.STORE:  # of a miss that was under way, and that another instance's answer ended
             answer = await self._flights.do(name, lambda: self._read(name))
@@ -177,7 +180,13 @@ class MappingCache:
         kept = {*failed, *reading.left_alone}
         kept.update(name for name, entry in before.indices.items() if entry.confirmed_at > listed_at)
         newer_aliases = {alias for alias, at in before.aliases_at.items() if at > listed_at}
-        hashes = {name: known for name, known in reading.mappings.hashes.items() if name not in kept}
+        hashes = {
+            name: known
+            for name, known in reading.mappings.hashes.items()
+            if name not in kept and (name in before.indices or not before.is_gone(name, listed_at))
+        }
+        # A change pass that began later may have ended sooner: what there is, it knows better.
+        is_latest = listed_at >= before.listed_at
         self.snapshot = before.changed(
             {
                 name: IndexEntry(
@@ -187,15 +196,19 @@ class MappingCache:
             },
             reading.mappings.bodies,
             removed=[name for name in before.indices if name not in hashes and name not in kept],
-            aliases={alias: members for alias, members in listing.aliases.items() if alias not in newer_aliases},
+            aliases={
+                alias: members for alias, members in listing.aliases.items() if is_latest and alias not in newer_aliases
+            },
             aliases_at=listed_at,
             removed_aliases=[
-                alias for alias in before.aliases if alias not in listing.aliases and alias not in newer_aliases
+                alias
+                for alias in before.aliases
+                if is_latest and alias not in listing.aliases and alias not in newer_aliases
             ],
-            data_streams=listing.data_streams,
+            data_streams=listing.data_streams if is_latest else None,
             cluster_uuid=listing.cluster_uuid,
-            listed_at=listed_at,
-            listed=frozenset(listing.uuids),
+            listed_at=listed_at if is_latest else None,
+            listed=frozenset(listing.uuids) if is_latest else None,
         )
         self.warm = True
         changed = sum(
@@ -203,7 +216,15 @@ class MappingCache:
             for name, known in hashes.items()
             if name not in before.indices or before.indices[name].mapping_hash != known
         )
-        return PassChanges(changed, sum(1 for name in before.indices if name not in self.snapshot.indices))
+        return PassChanges(
+            changed,
+            sum(1 for name in before.indices if name not in self.snapshot.indices),
+            sum(
+                1
+                for alias in before.aliases.keys() | self.snapshot.aliases.keys()
+                if before.aliases.get(alias) != self.snapshot.aliases.get(alias)
+            ),
+        )
 
     def confirm_all(self, at: float) -> None:
         """Everything that is known was still so at `at`: renews all ages at once."""
@@ -272,6 +293,8 @@ class MappingCache:
         )
 
     def _revalidate(self, name: str) -> None:
+        if self._flights.is_in_flight(name):
+            return
         # Raised at once: it failed a moment ago. Nobody waits for the flight itself; the stale answer goes on either
         # way.
         with suppress(EsassistantError):
@@ -283,6 +306,7 @@ class MappingCache:
 
         The answer is made before there is an eviction: one that is larger than all that may be kept is still given.
         """
+        asked_at = self._clock()
         try:
             if missed:
                 reading = await self._shared.miss(name, lambda: self._ask(name), self._heard_of(name))
@@ -292,11 +316,14 @@ class MappingCache:
             self._failures_total += 1
             raise
         except MappingNotFound:
-            self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
-            self._note_absent(name)
+            if not self._is_confirmed_since(name, asked_at):
+                self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
+                self._note_absent(name)
             raise
         bodies, confirmed_at = reading.mappings, reading.confirmed_at
         before = self.snapshot.indices
+        is_alias = name not in bodies  # an alias answers with other names than its own; an index with its own alone
+        is_newest = not self._is_confirmed_since(name, confirmed_at)
         hashes = {
             index: mapping_hash(body)
             for index, body in bodies.items()
@@ -308,11 +335,10 @@ class MappingCache:
                 for index, known in hashes.items()
             },
             {known: bodies[index] for index, known in hashes.items()},
-            # An alias answers with other names than its own; an index with its own alone.
-            aliases={} if name in bodies else {name: tuple(sorted(bodies))},
+            aliases={name: tuple(sorted(bodies))} if is_alias and is_newest else {},
             aliases_at=confirmed_at,
-            removed_aliases=(name,) if name in bodies else (),
-            removed=() if name in bodies else (name,),
+            removed_aliases=() if is_alias or not is_newest else (name,),
+            removed=(name,) if is_alias and is_newest else (),
         )
         answer = self._answer(after, name, reading.source)
         self.snapshot = after
@@ -340,21 +366,17 @@ class MappingCache:
             heard.append(self.snapshot.indices[name].confirmed_at)
         return max(heard)
 
+    def _is_confirmed_since(self, name: str, asked_at: float) -> bool:
+        """Whether a pass has shown what `name` is after `asked_at`: then an answer to a question of `asked_at` is old."""
+        entry = self.snapshot.indices.get(name)
+        if entry is not None:
+            return entry.confirmed_at > asked_at
+        return self.snapshot.aliases_at.get(name, -math.inf) > asked_at
+
     def _note_absent(self, name: str) -> None:
         while len(self._absent_until) >= MAX_ABSENT:
             del self._absent_until[next(iter(self._absent_until))]
         self._absent_until[name] = self._clock() + self._config.negative_ttl
-
-
-def least_used(bodies: Mapping[str, bytes], used_at: Mapping[str, float], excess: int) -> list[str]:
-    """The hashes of those bodies that were not asked for the longest, enough of them to save `excess` bytes."""
-    evicted: list[str] = []
-    for known in sorted(bodies, key=used_at.__getitem__):
-        if excess <= 0:
-            break
-        excess -= len(bodies[known])
-        evicted.append(known)
-    return evicted
 
 
 def _not_found(name: str) -> MappingNotFound:

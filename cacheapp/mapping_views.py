@@ -25,6 +25,13 @@ Key = tuple[str, str]
 """A name, and the ETag of its mappings: another state of the mappings is another key."""
 
 
+class _Index(msgspec.Struct):
+    mappings: msgspec.Raw
+
+
+_decoder = msgspec.json.Decoder(dict[str, _Index])
+
+
 class MappingViews:
     """One per process, owned by the registry; belongs to its loop.
 
@@ -40,8 +47,9 @@ class MappingViews:
     async def schema(self, name: str) -> MappingAnswer:
         """The JSON Schema of the documents that `name` accepts, as JSON. Raises what `MappingCache.get` raises."""
         answer = await self._cache.get(name)
-        mappings = self._cache.mappings(answer.indices)
-        body = await self._schemas.get((name, answer.etag), lambda: msgspec.json.encode(json_schema(name, mappings)))
+        body = await self._schemas.get(
+            (name, answer.etag), lambda: msgspec.json.encode(json_schema(name, _mappings_of(answer)))
+        )
         return replace(answer, body=body, etag=_etag(body))
 
     async def fields(self, name: str, query: str) -> MappingAnswer:
@@ -49,8 +57,7 @@ class MappingViews:
         does.
         """
         answer = await self._cache.get(name)
-        mappings = self._cache.mappings(answer.indices)
-        found = await self._fields.get((name, answer.etag), lambda: fields(mappings))
+        found = await self._fields.get((name, answer.etag), lambda: fields(_mappings_of(answer)))
         if query:
             found = search(found, query)
         body = msgspec.json.encode({"total": len(found), "fields": found})
@@ -73,6 +80,11 @@ class _Kept(Generic[T]):
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return made
+
+
+def _mappings_of(answer: MappingAnswer) -> dict[str, bytes]:
+    """The mappings in an answer: the cache itself may know newer ones by now, or not have kept them."""
+    return {index: bytes(found.mappings) for index, found in _decoder.decode(answer.body).items()}
 
 
 def _etag(body: bytes) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.errors import WatchRefused
+from cacheapp.reader import REFUSED
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 
@@ -22,8 +23,6 @@ TARGET = (
 )
 FIRST = 1
 """The lowest version that may be asked for; every cluster has it."""
-REFUSED = frozenset({400, 403, 404, 405, 410})
-"""Not allowed to our credentials, or not there at all (serverless): asking again won't help."""
 
 
 class _Coordination(msgspec.Struct):

@@ -38,10 +38,13 @@ class Alias(models.Model):
 
 
 class Published(models.Model):
-    """One row: the generation of the published state, and when the pass that found it listed the cluster."""
+    """One row: the generation of the published state, and when the pass that found it listed the cluster; `listed_at`:
+    when a change pass listed it since, null: none did.
+    """
 
     generation = models.BigIntegerField()
     confirmed_at = models.DateTimeField()
+    listed_at = models.DateTimeField(null=True)
     cluster_uuid = models.CharField(max_length=64)
     cluster_urls = models.CharField(max_length=64)
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cacheapp.batching import Batches, BatchSize
+from cacheapp.batching import MAX_FIELDS, Batches, BatchSize
 from cacheapp.names import Selection
 from cacheapp.passes import Pass
 from cacheapp.reader import ClusterReader, Listing
@@ -78,7 +78,7 @@ class PassReader:
         """A full pass: all mappings. `cluster_uuid`, if the cluster has just told it."""
         listed_at = self._clock()
         listing = await self._list(cluster_uuid)
-        return await self._read(current, listing, listed_at, frozenset(listing.uuids))
+        return _of_something(current, await self._read(current, listing, listed_at, frozenset(listing.uuids)))
 
     async def changes(self, current: Pass, known: Snapshot) -> Reading:
         """A change pass: the mappings of indices that are new, were created again, or whose number of fields is
@@ -105,14 +105,12 @@ class PassReader:
         for alias, members in listing.aliases.items():
             if selected.covers(alias):
                 wanted.update(name for name in members if name in listing.uuids)
-        return await self._read(current, listing, listed_at, frozenset(wanted))
+        return _of_something(current, await self._read(current, listing, listed_at, frozenset(wanted)))
 
     async def _read(self, current: Pass, listing: Listing, listed_at: float, wanted: frozenset[str]) -> Reading:
         current.indices_total = len(listing.uuids)
         mappings = await self._in_batches(current, sorted(wanted), listing.field_counts)
         await self._confirm_absent(current, [name for name in wanted if name not in mappings.hashes])
-        if current.errors and not mappings.hashes:
-            raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
         return Reading(listing, mappings, listed_at, frozenset(listing.uuids) - wanted)
 
     async def _in_batches(self, current: Pass, names: list[str], field_counts: Mapping[str, int]) -> Mappings:
@@ -126,13 +124,16 @@ class PassReader:
             nonlocal failures_in_a_row
             while failures_in_a_row < FAILURES_IN_A_ROW and (batch := waiting.take(size.size)):
                 asked_at = self._clock()
+                # Few because they are large: that they are slow says nothing of batches of small ones.
+                is_large = sum(field_counts.get(name, 0) for name in batch) > MAX_FIELDS // 2
+                asked_size = max(size.size, len(batch)) if is_large else len(batch)
                 error = await self._read_batch(batch, mappings)
                 if error is None:
                     failures_in_a_row = 0
-                    size.answered(len(batch), self._clock() - asked_at, mappings.bytes_of(batch))
+                    size.answered(len(batch), self._clock() - asked_at, mappings.bytes_of(batch), asked_size)
                 else:
                     failures_in_a_row += 1
-                    size.failed(len(batch))
+                    size.failed(asked_size)
                     current.errors.update(dict.fromkeys(batch, error))
                     again.extend(batch)
                 current.read_total = len(mappings.hashes)
@@ -202,6 +203,13 @@ class PassReader:
                 f"Elasticsearch did not list its indices within {self._config.indices_timeout:g} s.",
                 retry_after_seconds=5,
             ) from None
+
+
+def _of_something(current: Pass, reading: Reading) -> Reading:
+    """A pass that could read nothing has failed; not so a change pass, which may have wanted one bad mapping alone."""
+    if current.errors and not reading.mappings.hashes:
+        raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
+    return reading
 
 
 def _is_changed(known: IndexEntry | None, uuid: str, field_count: int | None) -> bool:

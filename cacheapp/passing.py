@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from cacheapp.errors import MappingNotFound, WatchRefused
-from cacheapp.mapping_cache import MappingCache
+from cacheapp.mapping_cache import MappingCache, PassChanges
 from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
 from cacheapp.pass_reader import PassReader, Reading
 from cacheapp.passes import Pass
@@ -58,16 +58,17 @@ class Passing:
         self._version = None if current.errors else version
         return reading.listed_at
 
-    async def changes(self, current: Pass) -> None:
+    async def changes(self, current: Pass) -> PassChanges:
         """A change pass: what is new or has other fields, and what is gone. Raises `ClusterUnavailable`."""
         before = self.requests_total
         try:
             reading = await self._reader.changes(current, self._cache.snapshot)
         finally:
             current.requests_total += self.requests_total - before
-        self._apply(current, reading)
+        changes = self._apply(current, reading)
         if not (current.errors or current.read_total or current.removed_total):
             current.outcome = Outcome.UNCHANGED
+        return changes
 
     async def matching(self, current: Pass, patterns: tuple[str, ...]) -> None:
         """Read the indices that match one of `patterns`, or belong to an alias that does. Raises `ClusterUnavailable`,
@@ -82,7 +83,7 @@ class Passing:
         if not (current.read_total or current.errors or current.removed_total):
             raise MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
 
-    def _apply(self, current: Pass, reading: Reading) -> None:
+    def _apply(self, current: Pass, reading: Reading) -> PassChanges:
         changes = self._cache.apply(reading, current.errors)
         if self._history is not None:
             self._history.note_snapshot(self._cache.snapshot)
@@ -91,6 +92,7 @@ class Passing:
         current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
         if current.errors:
             self._version = None
+        return changes
 
     async def _unchanged_at(self) -> float | None:
         """The moment at which the metadata was found as it was at the last full pass; None: it is not, or isn't told."""

@@ -72,6 +72,8 @@ class _Stats(msgspec.Struct, rename={"summary": "_nodes"}):
     nodes: dict[str, _NodeStats] = {}
 
 
+REFUSED = frozenset({400, 403, 404, 405, 410})
+"""Not allowed to our credentials, or not there at all (serverless): asking again won't help."""
 FIELD_COUNTS = (
     "/_nodes/stats/indices/mappings?level=indices"
     "&filter_path=_nodes.failed,nodes.*.indices.indices.*.mappings.total_count"
@@ -86,9 +88,9 @@ _stats = msgspec.json.Decoder(_Stats)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What there is in a cluster: the uuid of each index, and the indices of each alias; `data_streams`: which of those
-    are. `field_counts`: the number of fields of each index, read before any mapping is; an index that is absent there
-    (closed, unassigned, recovering) may have any.
+    """What there is in a cluster (`cluster_uuid` empty: it doesn't tell): the uuid of each index, and the indices of
+    each alias; `data_streams`: which of those are. `field_counts`: the number of fields of each index, read before any
+    mapping is; an index that is absent there (closed, unassigned, recovering) may have any.
     """
 
     cluster_uuid: str
@@ -125,7 +127,7 @@ class ClusterReader:
         return mappings
 
     async def mappings(self, names: Sequence[str]) -> dict[str, bytes]:
-        """The mappings of several indices in one request. An index that is absent from the answer is gone."""
+        """The mappings of several indices in one request. An index that is absent from the answer is gone, or left out."""
         if not names:
             # An empty list would ask for every mapping of the cluster.
             raise ValueError("name at least one index")
@@ -134,7 +136,7 @@ class ClusterReader:
             body = await self._get(self._client, f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true")
         except NotFoundError as error:
             raise unavailable(error) from error
-        return self._split(body)
+        return {index: mapping for index, mapping in self._split(body).items() if self._selection.covers(index)}
 
     async def listing(self, cluster_uuid: str | None = None) -> Listing:
         """Every selected index there is, hidden and closed ones included, and every alias and data stream over one.
@@ -144,7 +146,7 @@ class ClusterReader:
         listing = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
         try:
             async with asyncio.TaskGroup() as group:
-                counting = group.create_task(self._get(self._listing_client, FIELD_COUNTS))
+                counting = group.create_task(self._unless_refused(FIELD_COUNTS))
                 resolving = group.create_task(self._get(self._listing_client, "/_resolve/index/*?expand_wildcards=all"))
                 identifying = group.create_task(self._cluster_uuid(cluster_uuid))
                 indices = self._decode(_uuids, await self._get(self._listing_client, listing))
@@ -159,7 +161,8 @@ class ClusterReader:
         members.update((stream.name, stream.backing_indices) for stream in names.data_streams)
         selected = {name: tuple(filter(self._selection.covers, indices)) for name, indices in members.items()}
         await asyncio.sleep(0)
-        field_counts = self._field_counts(counting.result())
+        counts = counting.result()
+        field_counts = {} if counts is None else self._field_counts(counts)
         return Listing(
             cluster_uuid=identifying.result(),
             uuids=uuids,
@@ -171,8 +174,20 @@ class ClusterReader:
     async def _cluster_uuid(self, known: str | None) -> str:
         if known is not None:
             return known
-        cluster: _Cluster = self._decode(_cluster, await self._get(self._listing_client, "/?filter_path=cluster_uuid"))
+        body = await self._unless_refused("/?filter_path=cluster_uuid")
+        cluster: _Cluster = _Cluster("") if body is None else self._decode(_cluster, body)
         return cluster.cluster_uuid
+
+    async def _unless_refused(self, target: str) -> bytes | None:
+        """What a full pass can do without; None where the cluster doesn't let us (no privilege `monitor`, serverless)."""
+        try:
+            return await self._get(self._listing_client, target)
+        except NotFoundError:
+            return None
+        except ClusterUnavailable as error:
+            if isinstance(error.__cause__, ApiError) and error.__cause__.status_code in REFUSED:
+                return None
+            raise
 
     def _field_counts(self, body: bytes) -> dict[str, int]:
         stats: _Stats = self._decode(_stats, body)

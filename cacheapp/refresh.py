@@ -81,6 +81,9 @@ class Refresher:
         self._last_limited_at: float | None = None
         # When the newest full pass that this process knows of, its own or another's, listed the cluster.
         self._pass_at: float | None = None
+        # What change passes cost so far, and whether the last one could not read all that it wanted.
+        self.change_requests_total = 0
+        self.has_unread_changes = False
         # Whether this process knows mappings that are newer than what was published last.
         self.is_ahead = False
 
@@ -283,19 +286,26 @@ class Refresher:
         await asyncio.sleep(0)
 
     async def find_changes(self) -> int:
-        """A change pass: read what is new or has other fields, and forget what is gone. Returns how many mappings that
-        were.
+        """A change pass: read what is new or has other fields, and forget what is gone. Returns how many mappings and
+        aliases that were.
 
-        Raises `ClusterUnavailable`. Its failures are mended by the next full pass, which then reads everything.
+        Raises `ClusterUnavailable` when the cluster can't be listed. What could not be read is read by the next change
+        pass (`has_unread_changes`), or by the next full pass, which then reads everything.
         """
         current = Pass("changes", "watch", self._clock, now_utc(), self._clock())
-        await self._passing.changes(current)
-        return current.changed_total + current.removed_total
+        try:
+            changes = await self._passing.changes(current)
+        finally:
+            self.change_requests_total += current.requests_total
+        self.has_unread_changes = bool(current.errors)
+        return changes.changed_total + changes.removed_total + changes.aliases_total
 
     async def publish(self, lease: Lease) -> bool:
         """Give what this process knows to the others; whether that worked. `store_error` in the statistics says why
         not.
         """
+        # What is published replaces everything: what others published since we looked must be in it.
+        await self.take_over()
         if self._pass_at is None:
             return False
         state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)

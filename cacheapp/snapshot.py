@@ -148,7 +148,9 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
     published_at = now - state.age_seconds
     indices: dict[str, IndexEntry] = {}
     outdated: set[str] = set()
-    newer_aliases = {alias for alias, at in snapshot.aliases_at.items() if at > published_at}
+    # A change pass lists too: what it found gone, and where aliases were moved, is newer than the mappings.
+    listed_at = published_at if state.listed_age_seconds is None else now - state.listed_age_seconds
+    newer_aliases = {alias for alias, at in snapshot.aliases_at.items() if at > listed_at}
     for name, stored in state.indices.items():
         confirmed_at = published_at if stored.age_seconds is None else now - stored.age_seconds
         known = snapshot.indices.get(name)
@@ -160,17 +162,17 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
             outdated.add(name)
         else:
             indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE, stored.field_count)
-    is_newer = published_at >= snapshot.listed_at
+    is_newer = listed_at >= snapshot.listed_at
     return snapshot.changed(
         indices,
         state.bodies,
         removed=[
             name
             for name, known in snapshot.indices.items()
-            if name in outdated or (name not in state.indices and known.confirmed_at < published_at)
+            if name in outdated or (name not in state.indices and known.confirmed_at < listed_at)
         ],
         aliases={alias: members for alias, members in state.aliases.items() if is_newer and alias not in newer_aliases},
-        aliases_at=published_at,
+        aliases_at=listed_at,
         removed_aliases=[
             alias
             for alias in snapshot.aliases
@@ -198,6 +200,7 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: 
     """The snapshot as others may take it over, after a full pass that listed the cluster at `pass_at`."""
     return StoredState(
         age_seconds=now - pass_at,
+        listed_age_seconds=now - snapshot.listed_at if snapshot.listed_at > pass_at else None,
         indices={
             name: StoredIndex(
                 entry.uuid,

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from elasticsearch import ApiError
+
 from cacheapp.batching import Batches
 from cacheapp.reader import ClusterReader
 from esassistant.single_flight import Spawn
@@ -47,6 +49,12 @@ class TogetherReader:
             try:
                 read = await self._reader.mappings(names)
             except Exception as error:  # noqa: BLE001  (it belongs to those who wait)
+                if isinstance(error.__cause__, ApiError) and error.__cause__.status_code == 500:
+                    # One mapping that the cluster can't render must not fail who happened to ask at the same time.
+                    middle = len(names) // 2
+                    await self._read(names[:middle], waiting)
+                    await self._read(names[middle:], waiting)
+                    return
                 for name in names:
                     _settle(waiting[name], error)
                 return
@@ -55,11 +63,16 @@ class TogetherReader:
                     waiting[name].set_result({name: read[name]})
             # The answer doesn't say which indices an alias stands for; and a name may not exist at all.
             alone = [name for name in names if name not in read]
-        for name in alone:
-            try:
-                waiting[name].set_result(await self._reader.mapping(name))
-            except Exception as error:  # noqa: BLE001
-                _settle(waiting[name], error)
+        # All at once, as far as there are connections: nobody waits for the answers of others.
+        async with asyncio.TaskGroup() as group:
+            for name in alone:
+                group.create_task(self._read_alone(name, waiting[name]))
+
+    async def _read_alone(self, name: str, future: "asyncio.Future[dict[str, bytes]]") -> None:
+        try:
+            future.set_result(await self._reader.mapping(name))
+        except Exception as error:  # noqa: BLE001
+            _settle(future, error)
 
 
 def _settle(future: "asyncio.Future[dict[str, bytes]]", error: Exception) -> None:

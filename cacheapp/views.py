@@ -178,6 +178,7 @@ def _boolean(request: HttpRequest, name: str) -> bool:
 
 def _integer(request: HttpRequest, name: str, default: int, maximum: int) -> int:
     given = request.GET.get(name, str(default))
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= maximum:
+    # `int` refuses thousands of digits with an error of its own.
+    if not given.isascii() or not given.isdigit() or len(given) > 9 or not 1 <= int(given) <= maximum:
         raise BadRequest(f"Use {name}= with a whole number from 1 to {maximum}.")
     return int(given)

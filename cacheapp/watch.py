@@ -29,6 +29,8 @@ DEBOUNCE_SECONDS = 0.01
 BEHIND_SECONDS = 0.05
 """A long poll that is answered sooner than this was about a change that had happened before it was sent."""
 SECOND_LOOK_SECONDS = 0.5
+UNREAD_SECONDS = 2.0
+"""So long after a look that could not read everything comes the next, if nothing else happens."""
 FIRST_RECONNECT_SECONDS = 0.5
 LONGEST_RECONNECT_SECONDS = 5.0
 REFUSED_SECONDS = 600.0
@@ -67,7 +69,7 @@ class Watch:
             metadata_version=None if self._version is None else self._version.number,
             wakes_total=self._wakes_total,
             changes_total=self._changes_total,
-            requests_total=self._metadata.requests_total,
+            requests_total=self._metadata.requests_total + self._refresher.change_requests_total,
             last_change_at=self._last_change_at,
             last_error=self._last_error,
         )
@@ -107,12 +109,16 @@ class Watch:
         version = await self._anchor()
         while True:
             asked_at = self._clock()
-            seen = await self._metadata.reached(version.number + 1, within_seconds=LONG_POLL_SECONDS)
+            unread = self._refresher.has_unread_changes
+            patience = UNREAD_SECONDS if unread else LONG_POLL_SECONDS
+            seen = await self._metadata.reached(version.number + 1, within_seconds=patience)
             if seen is None:
                 # Quiet; or the cluster was restarted, counts anew from a lower number, and would never reach ours.
                 seen = await self._metadata.reached(FIRST)
                 if seen is None or seen.era != version.era:
                     version = await self._anchor()
+                elif unread:
+                    await self._look()
                 continue
             self._wakes_total += 1
             behind = self._clock() - asked_at < BEHIND_SECONDS
@@ -126,10 +132,11 @@ class Watch:
 
     async def _anchor(self, at_least: int = FIRST) -> MetadataVersion:
         self._version = version = await self._metadata.now(at_least)
-        self._state, self._last_error = WatchState.WATCHING, None
         while not self._refresher.is_warm:  # noqa: ASYNC110  (the first pass reads everything; a look now would do so too)
             await asyncio.sleep(WARM_UP_POLL_SECONDS)
         await self._look()
+        # Not sooner: who can't look must come back less and less often.
+        self._state, self._last_error = WatchState.WATCHING, None
         return version
 
     async def _look(self) -> None:

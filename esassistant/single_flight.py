@@ -81,6 +81,14 @@ class SingleFlight(Generic[K, V]):
         flight.add_done_callback(lambda done: self._landed(key, done))
         return flight
 
+    def is_in_flight(self, key: K) -> bool:
+        return key in self._in_flight
+
+    def forget_failure(self, key: K, kind: type[Exception]) -> None:
+        """The next caller asks anew, if what is remembered for `key` is a `kind`."""
+        if key in self._failures and isinstance(self._failures[key][1], kind):
+            del self._failures[key]
+
     async def do(self, key: K, function: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """The result of the flight for `key`, joined or started. Cancelling the caller leaves the flight alone.
 

@@ -31,6 +31,7 @@ class StoredState:
     has.
 
     `data_streams`: which of the aliases are. `cluster_uuid`, and a hash of its URLs, say of which cluster.
+    `listed_age_seconds`: how long ago it was looked up which indices and aliases there are; None: in that pass.
     """
 
     age_seconds: float
@@ -40,6 +41,7 @@ class StoredState:
     data_streams: frozenset[str] = frozenset()
     cluster_uuid: str = ""
     cluster_urls: str = ""
+    listed_age_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

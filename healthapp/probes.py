@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from esassistant.errors import EsassistantError, MethodNotAllowed
-from esassistant.problems import problem_of
+from esassistant.problems import already_logged, problem_of
 from esassistant.registry import State, registry
 
 
@@ -47,7 +47,7 @@ def _text(status: int, text: str) -> HttpResponse:
     response = HttpResponse(text + "\n", status=status, content_type="text/plain; charset=utf-8")
     response["Cache-Control"] = "no-store"
     response["Content-Length"] = str(len(response.content))
-    return response
+    return already_logged(response)
 
 
 PROBES = {"/livez": livez, "/readyz": readyz}

@@ -112,6 +112,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('generation', models.BigIntegerField()),
                 ('confirmed_at', models.DateTimeField()),
+                ('listed_at', models.DateTimeField(null=True)),
                 ('cluster_uuid', models.CharField(max_length=64)),
                 ('cluster_urls', models.CharField(max_length=64)),
             ],

@@ -121,6 +121,7 @@ def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
         frozenset(data_streams),
         published.cluster_uuid,
         published.cluster_urls,
+        None if published.listed_at is None else _seconds(now - published.listed_at),
     )
     return Loaded(published.generation, state)
 
@@ -140,6 +141,9 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
         defaults={
             "generation": generation,
             "confirmed_at": asked - timedelta(seconds=state.age_seconds),
+            "listed_at": (
+                None if state.listed_age_seconds is None else asked - timedelta(seconds=state.listed_age_seconds)
+            ),
             "cluster_uuid": state.cluster_uuid,
             "cluster_urls": state.cluster_urls,
         },

@@ -256,6 +256,7 @@ class RedisStore:
             cluster_uuid=state.cluster_uuid,
             cluster_urls=state.cluster_urls,
             chunks=tuple(chunks),
+            listed_at=None if state.listed_age_seconds is None else asked - microseconds(state.listed_age_seconds),
         )
         unused = present.difference(used, chunks)
         answer = await self.link.run(

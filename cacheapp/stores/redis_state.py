@@ -52,6 +52,7 @@ class Published(msgspec.Struct, frozen=True):
     cluster_uuid: Text
     cluster_urls: Text
     chunks: Annotated[tuple[Hash, ...], msgspec.Meta(max_length=CHUNKS)]
+    listed_at: Microseconds | None = None
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -116,6 +117,7 @@ def join(published: Published, chunks: Iterable[Chunk], bodies: Mapping[str, byt
         frozenset(data_streams),
         published.cluster_uuid,
         published.cluster_urls,
+        None if published.listed_at is None else seconds(now - published.listed_at),
     )
 
 

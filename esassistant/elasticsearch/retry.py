@@ -44,8 +44,8 @@ class RetryPolicy:
         if status not in RETRIED_STATUSES or not self._may_retry(attempt, idempotent):
             return None
         delay = self._backoff(attempt)
-        if retry_after is not None and DIGITS.fullmatch(retry_after.strip()):
-            asked = float(retry_after)
+        if retry_after is not None and DIGITS.fullmatch(stripped := retry_after.strip()):
+            asked = float(stripped)
             return None if asked > self.cap_seconds else max(asked, delay)
         return delay
 

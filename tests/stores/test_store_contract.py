@@ -1,6 +1,7 @@
 """What every backend of `esassistant.store.Store` holds, each on its real server: SQLite, Redis, PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,20 @@ async def test_round_trip(store: Store, other_store: Store) -> None:
     assert loaded.state.bodies == FIRST.bodies
     assert loaded.state.data_streams == {"logs"}
     assert (loaded.state.cluster_uuid, loaded.state.cluster_urls) == ("cluster", "urls")
+
+
+async def test_a_listing_of_its_own(store: Store, other_store: Store) -> None:
+    """A change pass lists the cluster later than the full pass whose mappings it shares: both ages come out, and the
+    next full pass is its own listing again.
+    """
+    lease = await take(store)
+    await store.publish(replace(FIRST, age_seconds=100.0, listed_age_seconds=10.0), lease)
+    loaded = (await load(other_store)).state
+    assert 100.0 <= loaded.age_seconds < 100.0 + JITTER
+    assert loaded.listed_age_seconds is not None
+    assert 10.0 <= loaded.listed_age_seconds < 10.0 + JITTER
+    await store.publish(FIRST, lease)
+    assert (await load(other_store)).state.listed_age_seconds is None
 
 
 async def test_many_indices(store: Store) -> None:

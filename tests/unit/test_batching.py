@@ -125,6 +125,23 @@ def test_it_shrinks_at_once_and_recovers_within_ten() -> None:
     assert size.size >= 80
 
 
+def test_slowness_alone_never_asks_one_by_one() -> None:
+    """A cluster that is slow whatever it is asked gets batches of the size that was set, not a request per index."""
+    size = BatchSize(5, adaptive=True)
+    for _ in range(20):
+        size.answered(size.size, SLOW_SECONDS + 0.1, 1000)
+    assert size.size == 5
+
+
+def test_few_large_ones_say_nothing_of_small_ones() -> None:
+    """A slow answer for few names, few because they are large, halves the size, not the few."""
+    size = BatchSize(5, adaptive=True)
+    for _ in range(4):
+        size.answered(size.size, 0.01, 1000)
+    size.answered(8, SLOW_SECONDS + 0.1, 1000, asked_size=80)
+    assert size.size == 40
+
+
 def test_a_large_answer_says_how_many_fit() -> None:
     """After an answer twice as large as it may be, half as many are asked for; then it grows slowly again."""
     size = BatchSize(40, adaptive=True)

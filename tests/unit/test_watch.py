@@ -73,6 +73,8 @@ class FakeRefresher:
     def __init__(self) -> None:
         self.is_warm = True
         self.is_ahead = False
+        self.has_unread_changes = False
+        self.change_requests_total = 0
         self.looks = 0
         self.findings: list[int] = []
         self.published: list[Lease] = []
@@ -147,9 +149,9 @@ async def test_it_waits_for_the_first_pass(watched: Watched) -> None:
     """Until the cache is warm it doesn't look: the first pass reads everything anyway."""
     watched.refresher.is_warm = False
     watched.start()
-    await until(lambda: watched.state is WatchState.WATCHING)
+    await until(lambda: watched.metadata.anchored)
     await asyncio.sleep(0.02)
-    assert watched.refresher.looks == 0
+    assert (watched.refresher.looks, watched.state) == (0, WatchState.STARTING)
     watched.refresher.is_warm = True
     await until(lambda: watched.refresher.looks == 2)
 
@@ -287,6 +289,17 @@ async def test_a_failed_look_is_an_outage(watched: Watched) -> None:
     watched.refresher.failure = None
     watched.refresher.findings = [1]
     await until(lambda: watched.refresher.published)
+
+
+async def test_what_it_could_not_read_is_read_later(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change pass that could not read everything is no outage: the next look comes by itself."""
+    monkeypatch.setattr(module, "UNREAD_SECONDS", 0.02)
+    monkeypatch.setattr(module, "LONG_POLL_SECONDS", 30.0)
+    watched.refresher.has_unread_changes = True
+    await watched.quiet()
+    looks = watched.refresher.looks
+    await until(lambda: watched.refresher.looks >= looks + 4)
+    assert watched.state is WatchState.WATCHING
 
 
 async def test_reconnects_back_off(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
