@@ -1,12 +1,12 @@
-"""How soon every instance answers with a mapping that changed: `python -m bench.coherence [--changes N] [--stores redis]`.
+"""How soon every instance answers with a mapping that changed: `python -m bench.coherence [--changes N] [--stores
+redis]`.
 
 Four servers, as an operator starts them, over a real node with 1 000 indices, first with Redis between them, then with
-SQLite; one of them watches. An index gets a field, and each server's API is asked for that mapping, every few
-milliseconds, until it answers with the field.
+SQLite; one of them watches. An index gets a field, and each server's API is asked for that mapping, again and again,
+until it answers with the field.
 
-    learnt   from Elasticsearch's acknowledgement until the first instance, the one that watches, answers with the
-    field.
-             It may be before the acknowledgement: then it counts as 0
+    learnt   from Elasticsearch's acknowledgement until the first instance, the one that watches, has the field in its
+             answer. It may be before the acknowledgement: then it counts as 0
     spread   from there until the last instance does: what the store between them costs, and what the goals are for
     all      from the acknowledgement until the last instance does
 

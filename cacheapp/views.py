@@ -89,6 +89,7 @@ async def cache_stats(request: HttpRequest) -> HttpResponse:
                 "refresh": refresher,
                 "watch": registry.read("watch"),
                 "history": registry.read("history"),
+                "shared_answers": registry.read("shared_answers"),
                 "instances": registry.read("instances"),
             }
         )

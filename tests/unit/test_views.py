@@ -53,6 +53,7 @@ class World:
         self.declare("refresher", self.instance.refresher, Refresher.stats)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
+        self.declare("shared_answers", None, lambda _: None)
         instances = Instances(
             self.store, "one", lambda: {"refreshes": self.instance.refresher.latest()}, clock=self.clock
         )
