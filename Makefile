@@ -15,7 +15,7 @@ run: ## serve on http://127.0.0.1:8000 with an embedded Elasticsearch and sample
 
 test: ## run all tests, on an Elasticsearch of their own
 	@dev/setup.sh requirements-dev.txt
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/python -m dev.coverage_floor
 
 test-compat: ## run the contract tests for several Elasticsearch versions and clients, as far as Java allows
