@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tests.tcp_proxy import Connection, ThreadedServer
 
 LARGE = b"0123456789abcdef" * 300_000
-ZIPPED = gzip.compress(b"zipped")
+ZIPPED = gzip.compress(b"zipped", mtime=0)
 CHUNKS = b"5;note=1\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: 1\r\n\r\n"
 
 

@@ -154,7 +154,7 @@ def gzipped(stub: FaultProxy, packed: bytes) -> list[str | None]:
 
 async def test_compressed_answers_are_decoded(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
     """Answers are asked for compressed and arrive decoded; their bytes are counted as they went and as they came out."""
-    packed = gzip.compress(b"answer" * 1000)
+    packed = gzip.compress(b"answer" * 1000, mtime=0)
     wanted = gzipped(stub, packed)
     _, body = await new_node(stub.url, http_compress=True).perform_request("GET", "/")
     assert (wanted, body) == (["gzip"], b"answer" * 1000)
@@ -197,10 +197,10 @@ async def test_large_answers_are_unpacked_elsewhere(
 
 NOT_GZIP = [
     b"answer",
-    gzip.compress(b"answer")[:-1],
-    gzip.compress(b"answer")[:5],
-    gzip.compress(b"answer")[:10] + b"\xff" * 20,
-    gzip.compress(b"answer")[:-4] + b"????",
+    gzip.compress(b"answer", mtime=0)[:-1],
+    gzip.compress(b"answer", mtime=0)[:5],
+    gzip.compress(b"answer", mtime=0)[:10] + b"\xff" * 20,
+    gzip.compress(b"answer", mtime=0)[:-4] + b"????",
     b"x" * LARGE_BYTES,
 ]
 
