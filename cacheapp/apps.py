@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 from django.conf import settings
 
+from cacheapp.answers import cache_stats, ready_mapping, ready_schema
 from cacheapp.database_thread import open_database_thread
 from cacheapp.instances import Instances
 from cacheapp.mapping_cache import MappingCache
@@ -25,6 +26,7 @@ from cacheapp.stores.redis import RedisStore, open_redis_store
 from cacheapp.stores.redis_answers import RedisAnswers
 from cacheapp.watch import Watch
 from esassistant.clock import monotonic
+from esassistant.hot_path import hot_routes
 from esassistant.instance import instance_name
 from esassistant.registry import Health, PingResult, Registry, registry
 from esassistant.store import Store
@@ -103,7 +105,11 @@ async def _shared_answers(registry: Registry) -> AsyncIterator[SharedReader]:
 async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
     spawn = partial(registry.flight, name="read", owner="mapping_cache")
-    yield MappingCache(_reader(registry), config, spawn, shared=registry.get("shared_answers"))
+    cache = MappingCache(_reader(registry), config, spawn, shared=registry.get("shared_answers"))
+    with hot_routes.answering(
+        "/api/mappings/{name}", lambda name, details: ready_mapping(cache, name) if details else None
+    ):
+        yield cache
 
 
 def _selection() -> Selection:
@@ -124,7 +130,11 @@ async def _search(registry: Registry) -> AsyncIterator[Searches]:
 
 @asynccontextmanager
 async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
-    yield MappingViews(registry.get("mapping_cache"), partial(registry.flight, name="derive", owner="mapping_views"))
+    spawn = partial(registry.flight, name="derive", owner="mapping_views")
+    views = MappingViews(registry.get("mapping_cache"), spawn)
+    template = "/api/mappings/{name}/schema"
+    with hot_routes.answering(template, lambda name, details: ready_schema(views, name) if details else None):
+        yield views
 
 
 @asynccontextmanager
@@ -166,7 +176,8 @@ async def _instances(registry: Registry) -> AsyncIterator[Instances]:
     instances = Instances(registry.get("store"), instance_name(), collect)
     registry.listen(lambda name: instances.report_soon() if name == "refresher" else None)
     registry.spawn(instances.keep_reporting, name="report-instance", owner="instances")
-    yield instances
+    with hot_routes.answering("/api/cache/stats", lambda _, details: cache_stats(details=details)):
+        yield instances
 
 
 @asynccontextmanager

@@ -6,21 +6,20 @@ miss    unknown or older            the caller waits for the one flight that rea
 """
 
 import asyncio
-import enum
-import hashlib
 import math
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import msgspec
-
+from cacheapp.ages import Ages
 from cacheapp.errors import MappingNotFound
 from cacheapp.eviction import inherited_uses, least_used
 from cacheapp.listing import NamePages, Page
+from cacheapp.mapping_answer import Freshness, MappingAnswer, answer_at
 from cacheapp.names import check_name
 from cacheapp.pass_reader import Reading
 from cacheapp.reader import ClusterReader
+from cacheapp.rendering import Rendered, RenderedNames, is_large, render
 from cacheapp.shared_answers import NameReading, SharedReader
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
 from cacheapp.stats import CacheCounts, CacheReport
@@ -33,28 +32,6 @@ from esassistant.store import StoredState
 
 MAX_ABSENT = 10_000
 """So many absent names are remembered at most."""
-
-
-class Freshness(enum.Enum):
-    """How the age of an answer relates to the TTL."""
-
-    FRESH = "fresh"
-    STALE = "stale"
-
-
-@dataclass(frozen=True, slots=True)
-class MappingAnswer:
-    """The mappings that a name stands for, as Elasticsearch renders them: `{"<index>": {"mappings": {…}}, …}`.
-
-    `age_seconds` is that of the oldest index in it. `etag` is a strong validator of `body`, in quotes.
-    """
-
-    body: bytes
-    etag: str
-    indices: tuple[str, ...]
-    age_seconds: float
-    freshness: Freshness
-    source: Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +61,9 @@ class MappingCache:
         self._config = config
         self._clock = clock
         self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
+        self._rendered = RenderedNames()
+        self._ages = Ages()
+        self._renderings: SingleFlight[tuple[str, int], Rendered | None] = SingleFlight(spawn, clock=clock)
         self._pages = NamePages()
         self._snapshot = Snapshot()
         # When each body was last part of an answer, and until when each absent name needn't be asked for again.
@@ -123,11 +103,10 @@ class MappingCache:
         answer.
         """
         self.check_name(name)
-        if (answer := self.peek(name)) is not None:
-            self._hits_total += 1
-            if answer.freshness is Freshness.STALE:
-                self._stale_served_total += 1
-                self._revalidate(name)
+        rendered = self._rendered.find(self.snapshot, name)
+        if rendered is None and is_large(self.snapshot, name):
+            rendered = await self._render_large(name)
+        if (answer := self._hit(name, rendered)) is not None:
             return answer
         self._misses_total += 1
         # What is listed exists, though it may have to be read again.
@@ -136,13 +115,13 @@ class MappingCache:
             raise _not_found(name)
         return await self._flights.do(name, lambda: self._read(name, missed=True))
 
+    def ready(self, name: str) -> MappingAnswer | None:
+        """What `get` answers without waiting, counted as it is there; None where `get` has to wait, or raises."""
+        return self._hit(name, self._rendered.find(self.snapshot, name))
+
     def peek(self, name: str) -> MappingAnswer | None:
-        """The answer if it is in memory and young enough; counts nothing and starts nothing."""
-        try:
-            answer = self._answer(self.snapshot, name, None)
-        except MappingNotFound:
-            return None
-        return answer if answer.age_seconds <= self._config.ttl + self._config.max_stale else None
+        """The answer if it is in memory, rendered if it is large, and young enough; counts nothing and starts nothing."""
+        return self._young(self._rendered.find(self.snapshot, name))
 
     def mappings(self, indices: Iterable[str]) -> dict[str, bytes]:
         """The mapping of each of `indices`, which must be known and kept, as of now."""
@@ -232,8 +211,6 @@ class MappingCache:
 
     def stats(self) -> CacheReport:
         now = self._clock()
-        everything_at = self.snapshot.confirmed_at
-        ages = [now - max(everything_at, entry.confirmed_at) for entry in self.snapshot.indices.values()]
         flights = self._flights.stats()
         answered = self._hits_total + self._misses_total
         return CacheReport(
@@ -242,8 +219,9 @@ class MappingCache:
             aliases=len(self.snapshot.aliases),
             distinct_mappings=len(self.snapshot.bodies),
             body_bytes=self.snapshot.body_bytes,
-            oldest_age_seconds=max(ages, default=None),
-            stale_indices=sum(1 for age in ages if age > self._config.ttl),
+            rendered_bytes=self._rendered.kept_bytes,
+            oldest_age_seconds=self._ages.oldest_seconds(self.snapshot, now),
+            stale_indices=self._ages.older_than(self.snapshot, self._config.ttl, now),
             answers=CacheCounts(
                 hits_total=self._hits_total,
                 misses_total=self._misses_total,
@@ -264,33 +242,34 @@ class MappingCache:
         if name not in self.snapshot.aliases:
             check_name(name)
 
-    def _answer(self, snapshot: Snapshot, name: str, source: Source | None) -> MappingAnswer:
-        indices = snapshot.resolve(name)
-        if not indices:
-            raise _not_found(name)
-        entries = [snapshot.indices[index] for index in indices]
+    def _hit(self, name: str, rendered: Rendered | None) -> MappingAnswer | None:
+        if (answer := self._young(rendered)) is None:
+            return None
+        self._hits_total += 1
+        if answer.freshness is Freshness.STALE:
+            self._stale_served_total += 1
+            self._revalidate(name)
+        return answer
+
+    def _young(self, rendered: Rendered | None) -> MappingAnswer | None:
+        if rendered is None:
+            return None
+        answer = self._answer(rendered, rendered.source)
+        return answer if answer.age_seconds <= self._config.ttl + self._config.max_stale else None
+
+    def _answer(self, rendered: Rendered, source: Source) -> MappingAnswer:
         now = self._clock()
-        age = now - snapshot.confirmed_of(name)
-        self._used_at.update((entry.mapping_hash, now) for entry in entries)
-        body = b",".join(
-            b'%b:{"mappings":%b}' % (msgspec.json.encode(index), snapshot.bodies[entry.mapping_hash])
-            for index, entry in zip(indices, entries, strict=True)
-        )
-        if source is None:
-            from_store = any(entry.source is Source.STORE for entry in entries)
-            source = Source.STORE if from_store else Source.MEMORY
-        validator = hashlib.blake2b(
-            b"".join(f"{index}:{entry.mapping_hash};".encode() for index, entry in zip(indices, entries, strict=True)),
-            digest_size=16,
-        )
-        return MappingAnswer(
-            body=b"{%b}" % body,
-            etag=f'"{validator.hexdigest()}"',
-            indices=indices,
-            age_seconds=age,
-            freshness=Freshness.FRESH if age <= self._config.ttl else Freshness.STALE,
-            source=source,
-        )
+        for known in rendered.hashes:
+            self._used_at[known] = now
+        return answer_at(rendered, now, self._config.ttl, source)
+
+    async def _render_large(self, name: str) -> Rendered | None:
+        """Have a name of many indices rendered in a thread, once for all who wait, and kept."""
+        snapshot = self.snapshot
+        rendered = await self._renderings.do((name, id(snapshot)), lambda: asyncio.to_thread(render, snapshot, name))
+        if rendered is not None:
+            self._rendered.keep(snapshot, name, rendered)
+        return rendered
 
     def _revalidate(self, name: str) -> None:
         if self._flights.is_in_flight(name):
@@ -304,7 +283,7 @@ class MappingCache:
         """Read what `name` stands for and put it into the snapshot, or take it out if it's gone. `missed`: what another
         instance has just read will do.
 
-        The answer is made before there is an eviction: one that is larger than all that may be kept is still given.
+        The answer is made of what was read, not of what is kept: it may be larger than all that may be kept.
         """
         asked_at = self._clock()
         try:
@@ -340,9 +319,12 @@ class MappingCache:
             removed_aliases=() if is_alias or not is_newest else (name,),
             removed=(name,) if is_alias and is_newest else (),
         )
-        answer = self._answer(after, name, reading.source)
+        self._used_at.update(dict.fromkeys(hashes.values(), self._clock()))  # or they would be the first to be evicted
         self.snapshot = after
-        return answer
+        rendered = await asyncio.to_thread(render, after, name) if is_large(after, name) else render(after, name)
+        if rendered is None:
+            raise _not_found(name)
+        return self._answer(rendered, reading.source)
 
     async def _ask(self, name: str) -> NameReading:
         """What the cluster says of `name` now."""

@@ -3,7 +3,6 @@ kept for a while.
 """
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +11,10 @@ from typing import Generic, TypeVar
 import msgspec
 
 from cacheapp.fields import Field, fields, search
-from cacheapp.mapping_cache import MappingAnswer, MappingCache
+from cacheapp.mapping_answer import MappingAnswer
+from cacheapp.mapping_cache import MappingCache
 from cacheapp.schema import json_schema
+from esassistant.answer import etag_of
 from esassistant.single_flight import SingleFlight, Spawn
 
 T = TypeVar("T")
@@ -41,16 +42,24 @@ class MappingViews:
 
     def __init__(self, cache: MappingCache, spawn: Spawn) -> None:
         self._cache = cache
-        self._schemas: _Kept[bytes] = _Kept(spawn)
+        self._schemas: _Kept[tuple[bytes, str]] = _Kept(spawn)
         self._fields: _Kept[tuple[Field, ...]] = _Kept(spawn)
 
     async def schema(self, name: str) -> MappingAnswer:
         """The JSON Schema of the documents that `name` accepts, as JSON. Raises what `MappingCache.get` raises."""
         answer = await self._cache.get(name)
-        body = await self._schemas.get(
-            (name, answer.etag), lambda: msgspec.json.encode(json_schema(name, _mappings_of(answer)))
-        )
-        return replace(answer, body=body, etag=_etag(body))
+        body, etag = await self._schemas.get((name, answer.etag), lambda: _schema(name, answer))
+        return replace(answer, body=body, etag=etag)
+
+    def ready_schema(self, name: str) -> MappingAnswer | None:
+        """What `schema` answers without waiting, counted as it is there; None where it has to wait, or raises."""
+        known = self._cache.peek(name)
+        if known is None or (kept := self._schemas.kept((name, known.etag))) is None:
+            return None
+        if (answer := self._cache.ready(name)) is None:
+            return None
+        body, etag = kept
+        return replace(answer, body=body, etag=etag)
 
     async def fields(self, name: str, query: str) -> MappingAnswer:
         """`{"total": …, "fields": […]}`, all fields of `name` or those that `query` finds, as JSON. Raises as `schema`
@@ -61,7 +70,7 @@ class MappingViews:
         if query:
             found = search(found, query)
         body = msgspec.json.encode({"total": len(found), "fields": found})
-        return replace(answer, body=body, etag=_etag(body))
+        return replace(answer, body=body, etag=etag_of(body))
 
 
 class _Kept(Generic[T]):
@@ -71,10 +80,15 @@ class _Kept(Generic[T]):
         self._flights: SingleFlight[Key, T] = SingleFlight(spawn)
         self._kept: OrderedDict[Key, T] = OrderedDict()
 
+    def kept(self, key: Key) -> T | None:
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
     async def get(self, key: Key, make: Callable[[], T]) -> T:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        if (kept := self.kept(key)) is not None:
+            return kept
         made = await self._flights.do(key, lambda: asyncio.to_thread(make))
         self._kept[key] = made
         while len(self._kept) > KEPT:
@@ -87,5 +101,7 @@ def _mappings_of(answer: MappingAnswer) -> dict[str, bytes]:
     return {index: bytes(found.mappings) for index, found in _decoder.decode(answer.body).items()}
 
 
-def _etag(body: bytes) -> str:
-    return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+def _schema(name: str, answer: MappingAnswer) -> tuple[bytes, str]:
+    """The JSON Schema as JSON, and its validator."""
+    body = msgspec.json.encode(json_schema(name, _mappings_of(answer)))
+    return body, etag_of(body)

@@ -67,13 +67,16 @@ class CacheCounts:
 
 @dataclass(frozen=True, slots=True)
 class CacheReport:
-    """The mapping cache now. Ages are None while the cache has no snapshot or no index."""
+    """The mapping cache now. Ages are None while the cache has no snapshot or no index. `body_bytes` are those of the
+    distinct mappings, `rendered_bytes` those of whole answers that are kept ready.
+    """
 
     warm: bool
     indices: int
     aliases: int
     distinct_mappings: int
     body_bytes: int
+    rendered_bytes: int
     oldest_age_seconds: float | None
     stale_indices: int
     answers: CacheCounts

@@ -7,14 +7,16 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from cacheapp import answers
+from cacheapp.answers import JSON_SCHEMA, answer_of
 from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.instances import Instances
 from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT
-from cacheapp.mapping_cache import MappingAnswer, MappingCache
+from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches, parse_search
-from cacheapp.stats import CacheReport, Outcome, RefreshReport, RefreshStats
+from cacheapp.stats import Outcome, RefreshReport
 from esassistant.api import api_view, json_response
 from esassistant.auth import may_see_details, require_change, require_details
 from esassistant.errors import BadRequest, ClusterUnavailable, StoreUnavailable
@@ -39,7 +41,7 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}`: the mappings of an index, alias or data stream, as Elasticsearch renders them."""
     await require_details(request)
     cache: MappingCache = registry.get("mapping_cache")
-    return _answer_response(request, await cache.get(name))
+    return answer_of(await cache.get(name)).response(request)
 
 
 @api_view("POST")
@@ -56,7 +58,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
     await require_details(request)
     views: MappingViews = registry.get("mapping_views")
-    return _answer_response(request, await views.schema(name), content_type="application/schema+json")
+    return answer_of(await views.schema(name), JSON_SCHEMA).response(request)
 
 
 @api_view("GET")
@@ -64,7 +66,7 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
     await require_details(request)
     views: MappingViews = registry.get("mapping_views")
-    return _answer_response(request, await views.fields(name, request.GET.get("q", "")))
+    return answer_of(await views.fields(name, request.GET.get("q", ""))).response(request)
 
 
 @api_view("GET")
@@ -80,25 +82,7 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("GET")
 async def cache_stats(request: HttpRequest) -> HttpResponse:
     """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass. Totals for anybody."""
-    cache: CacheReport = registry.read("mapping_cache")
-    refresher: RefreshStats = registry.read("refresher")
-    if await may_see_details(request):
-        return json_response(
-            {
-                "cache": cache,
-                "refresh": refresher,
-                "watch": registry.read("watch"),
-                "history": registry.read("history"),
-                "shared_answers": registry.read("shared_answers"),
-                "instances": registry.read("instances"),
-            }
-        )
-    return json_response(
-        {
-            "cache": {"warm": cache.warm, "indices": cache.indices, "answers": cache.answers},
-            "refresh": {"passes_total": refresher.passes_total},
-        }
-    )
+    return answers.cache_stats(details=await may_see_details(request)).response(request)
 
 
 @api_view("POST")
@@ -110,7 +94,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     wait = _boolean(request, "wait")
     if (index := request.GET.get("index")) is not None:
         cache: MappingCache = registry.get("mapping_cache")
-        return _answer_response(request, await cache.reread(index))
+        return answer_of(await cache.reread(index)).response(request)
     refresher: Refresher = registry.get("refresher")
     answer = await refresher.ask("api")
     if answer.id is None:
@@ -147,27 +131,6 @@ def _result(report: RefreshReport) -> HttpResponse:
     if report.outcome is Outcome.FAILED:
         raise ClusterUnavailable(report.error or "The refresh failed.", retry_after_seconds=5)
     return json_response(report)
-
-
-def _answer_response(
-    request: HttpRequest, answer: MappingAnswer, content_type: str = "application/json"
-) -> HttpResponse:
-    if request.method in ("GET", "HEAD") and _matches(request.headers.get("If-None-Match", ""), answer.etag):
-        response = HttpResponse(status=304)
-        del response["Content-Type"]
-    else:
-        response = HttpResponse(answer.body, content_type=content_type)
-    response["ETag"] = answer.etag
-    response["Age"] = str(int(answer.age_seconds))
-    response["Cache-Control"] = "no-cache"
-    response["X-Cache-State"] = answer.freshness.value
-    response["X-Cache-Source"] = answer.source.value
-    return response
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    candidates = (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
-    return any(candidate in ("*", etag) for candidate in candidates)
 
 
 def _boolean(request: HttpRequest, name: str) -> bool:

@@ -33,9 +33,15 @@ def api_view(*methods: str) -> Callable[[View], Any]:
             except EsassistantError as error:
                 return already_logged(problem_of(request, error))
 
+        wrapped.is_api_view = True  # type: ignore[attr-defined]
         return wrapped
 
     return decorate
+
+
+def is_api_view(view: object) -> bool:
+    """Whether `api_view` decorates it: then it may run in the fast lane."""
+    return getattr(view, "is_api_view", False)
 
 
 _encoder = msgspec.json.Encoder()

@@ -7,9 +7,11 @@ from django.apps import AppConfig
 from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
+from esassistant.access_log import AccessLog, access_log
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client, ping_cluster, report
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
+from esassistant.http_statistics import HttpStatistics, http_statistics
 from esassistant.registry import PingResult, Registry, registry
 
 CACHE_CONNECTIONS = 8
@@ -27,7 +29,8 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare the Elasticsearch clients: `elasticsearch` is public, for anybody's views; the others are our own.
+    """Declare `http` and `access_log`, which tell of the requests served, and the Elasticsearch clients:
+    `elasticsearch` is public, for anybody's views; the others are our own.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
@@ -35,12 +38,29 @@ def declare(registry: Registry) -> None:
     async def ping(_: AsyncElasticsearch) -> PingResult:
         return await ping_cluster(registry.get("elasticsearch_health"))
 
+    registry.register("http", _http, stats=HttpStatistics.report)
+    registry.register("access_log", _access_log, stats=lambda log: log and log.report())
     registry.register("elasticsearch_cache", _cache_client, stats=report)
     registry.register("elasticsearch_watch", _watch_client, stats=report)
     registry.register("elasticsearch_health", _health_client, stats=report)
     registry.register(
         "elasticsearch", _public_client, needs=("elasticsearch_health",), ping=ping, critical=True, stats=report
     )
+
+
+@asynccontextmanager
+async def _http(_: Registry) -> AsyncIterator[HttpStatistics]:
+    yield http_statistics
+
+
+@asynccontextmanager
+async def _access_log(registry: Registry) -> AsyncIterator[AccessLog | None]:
+    if not settings.ESASSISTANT.access_log:
+        yield None
+        return
+    registry.spawn(access_log.keep_writing, name="write-access-log", owner="access_log")
+    yield access_log
+    await access_log.write_waiting()
 
 
 @asynccontextmanager

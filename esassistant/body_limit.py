@@ -66,7 +66,7 @@ class BodyLimit:
     async def _refuse(self, scope: Scope, send: Send) -> None:
         request = ASGIRequest(scope, BytesIO())
         response = problem_of(request, BodyTooLarge(f"Send at most {self._max_bytes} bytes."))
-        add_security_headers(response)
+        add_security_headers(request, response)
         # The rest of the body is not read, so the connection is of no further use.
         response["Connection"] = "close"
         headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]

@@ -123,6 +123,8 @@ class Config:
     details: Details
     cors_origins: tuple[str, ...]
     drain_seconds: float
+    hot_path: bool
+    access_log: bool
     search_scripts: bool
     redis_url: str = field(repr=False)
 

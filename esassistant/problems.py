@@ -2,9 +2,7 @@
 
 import http.client
 import math
-import re
-import secrets
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -13,12 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from elastic_transport import TransportError
 
+from esassistant.counters import note_of
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import EsassistantError, MethodNotAllowed
 
 CONTENT_TYPE = "application/problem+json"
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
 EXPLANATIONS = {
     400: "The request can't be understood as it was sent.",
     403: "The request was refused. A change made from a browser session needs its CSRF token.",
@@ -34,13 +31,8 @@ def _phrase(status: int) -> str:
 
 
 def request_id_of(request: HttpRequest) -> str:
-    """The request's id: the one a proxy gave it, when that is harmless to repeat, else one of our own."""
-    request_id = getattr(request, "request_id", None)
-    if request_id is None:
-        given = request.headers.get("X-Request-ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        request.request_id = request_id  # type: ignore[attr-defined]
-    return cast("str", request_id)
+    """The request's id, which the counters gave it."""
+    return note_of(getattr(request, "scope", request.META)).request_id
 
 
 def problem(
@@ -97,7 +89,6 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     They are HTML, or a traceback in plain text under DEBUG; an error that a view answers with a body of its own, such
     as the health report, stays as it is.
     """
-    response["X-Request-ID"] = request_id_of(request)
     status = response.status_code
     pages = ("text/html", "text/plain") if settings.DEBUG else ("text/html",)
     is_page = response.get("Content-Type", "").startswith(pages)
@@ -112,9 +103,7 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
 
 
 class ProblemMiddleware:
-    """Outermost middleware: gives each request its id and turns error pages into problems. Async as it stands: no
-    thread hop.
-    """
+    """Turns error pages into problems. Async as it stands: no thread hop."""
 
     async_capable = True
     sync_capable = True

@@ -31,12 +31,19 @@ CONTENT_SECURITY_POLICY = "; ".join(
 """Everything from this service itself, nothing inline. Django's admin works under it."""
 
 
-def add_security_headers(response: HttpResponseBase) -> HttpResponseBase:
+def security_headers(*, secure: bool) -> dict[str, str]:
+    """What every response has; `secure`: over HTTPS."""
+    if secure and settings.SECURE_HSTS_SECONDS:
+        return {**HEADERS, "Strict-Transport-Security": f"max-age={settings.SECURE_HSTS_SECONDS}"}
+    return HEADERS
+
+
+def add_security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Set each header that the response doesn't have yet; pages get the Content-Security-Policy as well.
 
     The error pages of DEBUG carry their style and script inside, so they go without a policy.
     """
-    for name, value in HEADERS.items():
+    for name, value in security_headers(secure=request.is_secure()).items():
         response.headers.setdefault(name, value)
     is_page = response.get("Content-Type", "").startswith("text/html")
     if is_page and not (settings.DEBUG and response.status_code >= 400):
@@ -59,7 +66,7 @@ class SecurityHeadersMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         if self._is_async:
             return self._acall(request)
-        return add_security_headers(self._get_response(request))
+        return add_security_headers(request, self._get_response(request))
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        return add_security_headers(await self._get_response(request))
+        return add_security_headers(request, await self._get_response(request))

@@ -183,6 +183,8 @@ ESASSISTANT = Config(
     cors_origins=read.words("ESASSISTANT_CORS_ORIGINS"),
     redis_url=read.parsed("REDIS_URL", "", _redis, secret=True),
     search_scripts=read.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
+    hot_path=read.boolean("ESASSISTANT_HOT_PATH", default=True),
+    access_log=read.boolean("ESASSISTANT_ACCESS_LOG", default=False),
     drain_seconds=read.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
 )
 if ESASSISTANT.health.timeout > ESASSISTANT.health.ttl:
@@ -214,7 +216,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if ESASSISTANT.cors_origins else []),
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

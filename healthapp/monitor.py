@@ -6,6 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
+from esassistant.answer import Answer, etag_of
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.registry import Health
 from healthapp.checks import Check, ServiceReport, overall, run_checks
@@ -37,6 +40,7 @@ class HealthMonitor:
         self._ttl = ttl
         self._clock = clock
         self._report: HealthReport | None = None
+        self._answers: dict[bool, Answer] = {}
         self._round = asyncio.Lock()
         self._asked = asyncio.Event()
 
@@ -63,6 +67,15 @@ class HealthMonitor:
         """Have the next round of checks begin as soon as the present one has ended: something may have changed."""
         self._asked.set()
 
+    async def answer(self, *, details: bool) -> Answer:
+        """The present report as the API gives it, without the services unless with `details`. Waits as `report` does."""
+        await self.report()
+        return self._answers[details]
+
+    def ready(self, *, details: bool) -> Answer | None:
+        """The same without waiting; None when there is no report that is young enough."""
+        return None if self.last() is None else self._answers[details]
+
     async def report(self) -> HealthReport:
         """The present report; waits only when there is none that is young enough."""
         if (report := self.last()) is not None:
@@ -74,9 +87,6 @@ class HealthMonitor:
         """The last report, or None when it is older than twice the TTL or there is none yet."""
         report = self._report
         return report if report is not None and self._clock() - report.made_at <= 2 * self._ttl else None
-
-    def age_seconds(self, report: HealthReport) -> float:
-        return self._clock() - report.made_at
 
     async def _check(self) -> HealthReport:
         made_at = self._clock()
@@ -90,4 +100,25 @@ class HealthMonitor:
             services=services,
             made_at=made_at,
         )
+        self._answers = {details: _answer(self._report, details=details) for details in (False, True)}
         return self._report
+
+
+def _answer(report: HealthReport, *, details: bool) -> Answer:
+    shown: dict[str, object] = {
+        "status": report.status,
+        "checked_at": report.checked_at,
+        "duration_ms": report.duration_ms,
+        "ttl_seconds": report.ttl_seconds,
+    }
+    if details:
+        shown["services"] = report.services
+    body = msgspec.json.encode(shown)
+    return Answer(
+        body,
+        "application/json",
+        status=503 if report.status is Health.UNHEALTHY else 200,
+        etag=etag_of(body),
+        made_at=report.made_at,
+        cache_control="no-cache",
+    )

@@ -9,45 +9,19 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
-from esassistant.errors import EsassistantError, MethodNotAllowed
+from esassistant.errors import MethodNotAllowed
 from esassistant.problems import already_logged, problem_of
-from esassistant.registry import State, registry
+from healthapp.answers import ALIVE, readyz_answer
 
 
-def readiness() -> dict[str, str | None]:
-    """Each condition of readiness with what is missing; None: met."""
-    if registry.state is not State.OPEN:
-        return {"registry": f"the registry is {registry.state.value}"}
-    try:
-        warm = registry.read("mapping_cache").warm
-    except EsassistantError as error:
-        return {"registry": error.detail}
-    return {
-        "registry": None,
-        "mappings": None if warm else "no mappings yet: neither the cluster nor the store gave any",
-    }
-
-
-def livez(_: HttpRequest) -> HttpResponse:
-    """`GET /livez`: 200 as long as the process answers at all."""
-    return _text(200, "ok")
+def livez(request: HttpRequest) -> HttpResponse:
+    """`GET /livez`."""
+    return ALIVE.response(request)
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """`GET /readyz`: 200 when this process should get requests, else 503; `?verbose` lists the conditions."""
-    conditions = readiness()
-    missing = [reason for reason in conditions.values() if reason is not None]
-    lines = ["not ready: " + "; ".join(missing) if missing else "ok"]
-    if "verbose" in request.GET:
-        lines += [f"[{'-' if reason else '+'}] {name}: {reason or 'ok'}" for name, reason in conditions.items()]
-    return _text(503 if missing else 200, "\n".join(lines))
-
-
-def _text(status: int, text: str) -> HttpResponse:
-    response = HttpResponse(text + "\n", status=status, content_type="text/plain; charset=utf-8")
-    response["Cache-Control"] = "no-store"
-    response["Content-Length"] = str(len(response.content))
-    return already_logged(response)
+    """`GET /readyz`; `?verbose` lists the conditions."""
+    return already_logged(readyz_answer(verbose="verbose" in request.GET).response(request))
 
 
 PROBES = {"/livez": livez, "/readyz": readyz}

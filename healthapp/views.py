@@ -1,8 +1,5 @@
 """Health and performance over HTTP, and the status page."""
 
-import hashlib
-
-import msgspec
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,7 +8,7 @@ from esassistant.api import api_view, json_response
 from esassistant.auth import may_see_details, require_details
 from esassistant.errors import EsassistantError
 from esassistant.problems import already_logged
-from esassistant.registry import Health, registry
+from esassistant.registry import registry
 from healthapp.monitor import HealthMonitor, HealthReport
 from healthapp.performance import performance_report
 
@@ -24,27 +21,8 @@ async def health(request: HttpRequest) -> HttpResponse:
     """
     details = await may_see_details(request)
     monitor: HealthMonitor = registry.get("health")
-    report = await monitor.report()
-    body = _health_body(report, details=details)
-    response = HttpResponse(
-        body, content_type="application/json", status=503 if report.status is Health.UNHEALTHY else 200
-    )
-    response["ETag"] = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    response["Age"] = str(int(monitor.age_seconds(report)))
-    response["Cache-Control"] = "no-cache"
-    return already_logged(response)
-
-
-def _health_body(report: HealthReport, *, details: bool) -> bytes:
-    body: dict[str, object] = {
-        "status": report.status,
-        "checked_at": report.checked_at,
-        "duration_ms": report.duration_ms,
-        "ttl_seconds": report.ttl_seconds,
-    }
-    if details:
-        body["services"] = report.services
-    return msgspec.json.encode(body)
+    answer = await monitor.answer(details=details)
+    return already_logged(answer.response(request))
 
 
 @api_view("GET")

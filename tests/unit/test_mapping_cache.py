@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cacheapp.errors import IllegalName, MappingNotFound
-from cacheapp.mapping_cache import Freshness, MappingCache, PassChanges
+from cacheapp.mapping_answer import Freshness
+from cacheapp.mapping_cache import MappingCache, PassChanges
 from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import Listing
 from cacheapp.snapshot import Source, mapping_hash

@@ -1,0 +1,181 @@
+"""What bench/http.py compares this project's server with: `python -m bench.http_servers KIND FOLDER` serves one.
+
+    bare            an ASGI function that sends constant bodies: what uvicorn alone can do
+    fastapi         a handler that returns a dict of `app.state`, written as JSON for each request
+    django          a view that returns a JsonResponse, behind the middleware that `startproject` gives
+    django-bare     the same without middleware
+    uncached        health as if nobody kept it: a round of checks for each request
+
+The bodies are read from files in FOLDER, so that all send equally much. uvicorn runs them as `manage.py serve` runs
+this project, but for `lifespan`: plain Django knows none, and would not start with `on`.
+"""
+
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from esassistant.lifespan import ASGIApp, Receive, Scope, Send
+
+HOST = "127.0.0.1"
+BACKLOG = 2048
+STOP_SECONDS = 15
+PROBE_BODY = b"ok\n"
+
+
+@contextmanager
+def serving(kind: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The URL of a server that runs for the length of the block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.http_servers", kind, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+        process_group=0,  # out of reach of a terminal's Ctrl-C: it ends when its standard input does
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            if not (url := process.stdout.readline().strip()):
+                raise RuntimeError(f"the server {kind} did not start")
+            yield url
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def bare(folder: Path) -> ASGIApp:
+    health, mapping = (folder / "health.json").read_bytes(), (folder / "mapping.json").read_bytes()
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path == "/api/health":
+            await _send(send, health)
+        elif path.startswith("/api/mappings/"):
+            await _send(send, mapping)
+        else:
+            await _send(send, PROBE_BODY)
+
+    return _with_lifespan(answer)
+
+
+def fastapi(folder: Path) -> ASGIApp:
+    # Not one of this project's requirements: type checks and linters do without.
+    module: Any = importlib.import_module("fastapi")
+    app = module.FastAPI()
+    app.state.health = json.loads((folder / "health.json").read_bytes())
+
+    async def health() -> Any:
+        return app.state.health
+
+    # As for a handler without annotations, and as for one that says what it returns.
+    app.add_api_route("/api/health", health, response_model=None)
+    app.add_api_route("/api/health-typed", health, response_model=dict[str, Any])
+    made: ASGIApp = app
+    return made
+
+
+def has_fastapi() -> bool:
+    return importlib.util.find_spec("fastapi") is not None
+
+
+def _django(middleware: str) -> Callable[[Path], ASGIApp]:
+    def application(folder: Path) -> ASGIApp:
+        os.environ.update(BENCH_MIDDLEWARE=middleware, BENCH_FOLDER=str(folder))
+        made: ASGIApp = importlib.import_module("bench.plain_django").application
+        return made
+
+    return application
+
+
+def uncached(_folder: Path) -> ASGIApp:
+    import django
+
+    django.setup()
+    logging.disable(logging.INFO)
+    from django.conf import settings
+
+    from esassistant.registry import registry
+    from healthapp.checks import checks_of, overall, run_checks
+
+    checks = checks_of(registry, settings.ESASSISTANT.health.timeout)
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        services = await run_checks(checks)
+        await _send(send, msgspec.json.encode({"status": overall(services.values()), "services": services}))
+
+    return _with_lifespan(answer, registry.open)
+
+
+def _with_lifespan(app: ASGIApp, opened: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext) -> ASGIApp:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        await receive()
+        async with opened():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return application
+
+
+async def _send(send: Send, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+KINDS: dict[str, Callable[[Path], ASGIApp]] = {
+    "bare": bare,
+    "fastapi": fastapi,
+    "django": _django("stock"),
+    "django-bare": _django("none"),
+    "uncached": uncached,
+}
+
+
+def main() -> None:
+    """Until standard input ends."""
+    application = KINDS[sys.argv[1]](Path(sys.argv[2]))
+    listener = socket.create_server((HOST, 0), backlog=BACKLOG)
+    config = uvicorn.Config(
+        application,
+        host=HOST,
+        lifespan="auto",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        reset_contextvars=True,
+        proxy_headers=False,
+    )
+    server = uvicorn.Server(config)
+
+    def end_with_input() -> None:
+        sys.stdin.read()
+        server.should_exit = True
+
+    threading.Thread(target=end_with_input, daemon=True).start()
+    print(f"http://{HOST}:{listener.getsockname()[1]}", flush=True)
+    server.run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

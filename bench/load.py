@@ -1,0 +1,168 @@
+"""Load on an HTTP server, and how it answers: by `wrk` where that is installed, else by a generator of its own.
+
+    run(url, path, connections=16, seconds=3)                  each connection asks again as soon as it is answered
+    paced([Target(url, path)], per_second=200, seconds=10)     so many requests a second, whatever the answers
+
+A generator is a process of its own (bench/load_generator.py), so that it never holds the interpreter of who asks.
+`paced` counts a latency from when the request should have begun: a server that stalls can't hide how many would have
+waited.
+"""
+
+import json
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from urllib.parse import urlsplit
+
+GRACE_SECONDS = 10.0
+"""For requests under way when the time is over; what is unanswered then counts as an error."""
+START_SECONDS = 15.0
+SATURATED_SHARE = 0.9
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+class LoadFailed(Exception):
+    """Nothing was measured."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked for, by GET."""
+
+    url: str
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def request(self) -> bytes:
+        """As it goes over the wire."""
+        lines = [f"GET {self.path} HTTP/1.1", f"Host: {urlsplit(self.url).netloc}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came back. Latencies in seconds. `unexpected`: answers that are neither 2xx nor 304. `cpu_share`: how much
+    of the time the generator kept a processor busy. `late_p99`: how late it was itself, of a paced one.
+    """
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+    longest: float
+    unexpected: int
+    errors: int
+    cpu_share: float
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    late_p99: float | None = None
+    generator: str = "bundled"
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the generator, not the server, may be what was measured."""
+        return self.cpu_share > SATURATED_SHARE
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a generator's process is told. `per_second` None: as fast as the answers come; else of each target."""
+
+    targets: list[Target]
+    connections: int
+    seconds: float
+    per_second: float | None = None
+
+
+def run(url: str, path: str, connections: int, seconds: float, headers: Mapping[str, str] | None = None) -> Load:
+    """As many requests as the server answers on so many kept connections."""
+    target = Target(url, path, headers or {})
+    if shutil.which("wrk"):
+        return by_wrk(target, connections, seconds)
+    return bundled(Job([target], connections, seconds))[0]
+
+
+def paced(targets: Sequence[Target], per_second: float, seconds: float, connections: int = 4) -> list[Load]:
+    """Each target gets `per_second` requests a second on connections of its own, all from one generator: what disturbs
+    it disturbs the latencies of all alike.
+    """
+    return bundled(Job(list(targets), connections, seconds, per_second))
+
+
+def bundled(job: Job) -> list[Load]:
+    """By the generator of this project, one `Load` per target."""
+    words = [sys.executable, "-m", "bench.load_generator", json.dumps(asdict(job))]
+    limit = job.seconds + GRACE_SECONDS + START_SECONDS
+    ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False)
+    if ended.returncode:
+        raise LoadFailed(ended.stderr.strip())
+    return [Load(**found) for found in json.loads(ended.stdout)]
+
+
+def by_wrk(target: Target, connections: int, seconds: float) -> Load:
+    """By `wrk`, one thread of it."""
+    headers = [f"--header={name}: {value}" for name, value in target.headers.items()]
+    words = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={max(1, round(seconds))}s", "--latency"]
+    before, started = _children_seconds(), time.monotonic()
+    ended = subprocess.run(
+        [*words, *headers, target.url + target.path],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds + GRACE_SECONDS + START_SECONDS,
+        check=False,
+    )
+    if ended.returncode:
+        raise LoadFailed((ended.stderr or ended.stdout).strip())
+    return read_wrk(ended.stdout, (_children_seconds() - before) / (time.monotonic() - started))
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def read_wrk(output: str, cpu_share: float) -> Load:
+    """What `wrk --latency` printed."""
+
+    def seconds(pattern: str) -> float:
+        found = _found(pattern + r"\s+([\d.]+)(us|ms|s|m)\b", output)
+        return float(found[1]) * UNITS[found[2]]
+
+    total = _found(r"(\d+) requests in ([\d.]+)(ms|s|m),", output)
+    unexpected = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
+    return Load(
+        requests=int(total[1]),
+        seconds=float(total[2]) * UNITS[total[3]],
+        p50=seconds(r"\s50%"),
+        p99=seconds(r"\s99%"),
+        longest=seconds(r"Latency\s+\S+\s+\S+"),
+        unexpected=int(unexpected[1]) if unexpected else 0,
+        errors=sum(map(int, errors.groups())) if errors else 0,
+        cpu_share=cpu_share,
+        generator="wrk",
+    )
+
+
+def _found(pattern: str, output: str) -> re.Match[str]:
+    if (found := re.search(pattern, output)) is None:
+        raise LoadFailed(f"wrk printed something unexpected:\n{output}")
+    return found
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Between the nearest of the values, which are at least one."""
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,0 +1,43 @@
+"""This project's server as an operator runs it, for benches that ask it over HTTP."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.server import Server, environment, manage, wait_until
+
+WARM_SECONDS = 90
+PIPE_BYTES = 1 << 20
+
+
+@contextmanager
+def served(elasticsearch_url: str, folder: Path, **settings: object) -> Iterator[Server]:
+    """`manage.py serve` with a database in `folder`, once it has read the cluster."""
+    wanted = in_force(folder, **settings)
+    migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=elasticsearch_url, **wanted)
+    if migrated.returncode:
+        raise RuntimeError(migrated.stderr)
+    with Server(elasticsearch_url, **wanted) as server:
+        # It prints a line per pass, which nobody reads before its end: a full pipe would hold it up.
+        assert server.process.stdout is not None
+        fcntl.fcntl(server.process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        wait_until(lambda: server.get("/readyz").status_code == 200, WARM_SECONDS)
+        wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", WARM_SECONDS)
+        yield server
+
+
+def environment_of(elasticsearch_url: str, folder: Path) -> dict[str, str]:
+    """The same settings for a process that is not `manage.py serve`; its database is what `served` made there."""
+    return environment(elasticsearch_url, **in_force(folder))
+
+
+def in_force(folder: Path, **settings: object) -> dict[str, Any]:
+    """What differs from the tests' servers."""
+    own = {
+        "DATABASE_URL": f"sqlite:///{folder / 'bench.sqlite3'}",
+        "MAPPING_CACHE_WATCH": "true",
+        "PYTHONWARNINGS": "",
+    }
+    return {**own, **settings}

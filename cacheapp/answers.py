@@ -1,0 +1,69 @@
+"""The mapping cache's answers to GETs: for the views, and as sources of the hot path."""
+
+import msgspec
+
+from cacheapp.mapping_answer import MappingAnswer
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.mapping_views import MappingViews
+from cacheapp.stats import CacheReport, RefreshStats
+from esassistant.answer import Answer
+from esassistant.registry import registry
+
+JSON = "application/json"
+JSON_SCHEMA = "application/schema+json"
+
+_encoder = msgspec.json.Encoder()
+
+
+def answer_of(found: MappingAnswer, content_type: str = JSON) -> Answer:
+    """Mappings, or what is derived from them, with their age, freshness and source in headers."""
+    return Answer(
+        found.body,
+        content_type,
+        etag=found.etag,
+        made_at=found.confirmed_at,
+        cache_control="no-cache",
+        headers=(("X-Cache-State", found.freshness.value), ("X-Cache-Source", found.source.value)),
+    )
+
+
+def ready_mapping(cache: MappingCache, name: str) -> Answer | None:
+    """`GET /api/mappings/{name}`, on a hit."""
+    found = cache.ready(name)
+    return None if found is None else _kept_answer(found, JSON)
+
+
+def ready_schema(views: MappingViews, name: str) -> Answer | None:
+    """`GET /api/mappings/{name}/schema`, when it has been made for the present mappings."""
+    found = views.ready_schema(name)
+    return None if found is None else _kept_answer(found, JSON_SCHEMA)
+
+
+def _kept_answer(found: MappingAnswer, content_type: str) -> Answer:
+    """`answer_of`, made once for as long as the mappings stay as they are."""
+    key = content_type, found.freshness
+    answer = found.derived.get(key)
+    if answer is None:
+        answer = found.derived[key] = answer_of(found, content_type)
+    return answer
+
+
+def cache_stats(*, details: bool) -> Answer:
+    """`GET /api/cache/stats`, made of what the resources report now."""
+    cache: CacheReport = registry.read("mapping_cache")
+    refresher: RefreshStats = registry.read("refresher")
+    if details:
+        body = {
+            "cache": cache,
+            "refresh": refresher,
+            "watch": registry.read("watch"),
+            "history": registry.read("history"),
+            "shared_answers": registry.read("shared_answers"),
+            "instances": registry.read("instances"),
+        }
+    else:
+        body = {
+            "cache": {"warm": cache.warm, "indices": cache.indices, "answers": cache.answers},
+            "refresh": {"passes_total": refresher.passes_total},
+        }
+    return Answer(_encoder.encode(body), JSON)

@@ -1,0 +1,104 @@
+"""What the counters count: requests by route, status and door, and how long they took."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from esassistant.clock import Clock, monotonic
+from esassistant.durations import Durations, report_of
+from esassistant.elasticsearch.latency import LatencyReport
+
+UNMATCHED = "unmatched"
+"""Stands for the route of what has none."""
+MAX_ROUTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReport:
+    """Requests that ended since the start. `statuses`: how many had which status, by its first digit (`2xx`).
+    `aborted_total`: the client left before there was an answer. `doors`: what answered; `hot_percent` of
+    `requests_total` never entered Django. `latency` is of the last minutes.
+    """
+
+    requests_total: int
+    statuses: Mapping[str, int]
+    aborted_total: int
+    doors: Mapping[str, int]
+    hot_percent: float | None
+    sent_bytes_total: int
+    latency: LatencyReport
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReport:
+    """All requests of this process, together and by route, and those under way."""
+
+    in_flight: int
+    together: RouteReport
+    routes: Mapping[str, RouteReport]
+
+
+class _Counted:
+    """Counts of one route, or of all."""
+
+    __slots__ = ("doors", "durations", "sent_bytes_total", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: defaultdict[int | None, int] = defaultdict(int)
+        self.doors: defaultdict[str, int] = defaultdict(int)
+        self.sent_bytes_total = 0
+        self.durations = Durations()
+
+
+class HttpStatistics:
+    """One per process, written on the loop that serves. Bounded: routes are templates, of which there are few."""
+
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._clock = clock
+        self._routes: dict[str, _Counted] = {}
+        self.in_flight = 0
+
+    def ended(
+        self, route: str | None, door: str, status: int | None, sent_bytes: int, seconds: float, ended_at: float
+    ) -> None:
+        """A request ended; `status` None: without an answer, as the client had left."""
+        counted = self._routes.get(route or UNMATCHED)
+        if counted is None:
+            name = route if route is not None and len(self._routes) < MAX_ROUTES else UNMATCHED
+            counted = self._routes.setdefault(name, _Counted())
+        counted.doors[door] += 1
+        counted.sent_bytes_total += sent_bytes
+        counted.statuses[status] += 1
+        if status is not None:
+            counted.durations.record(seconds, ended_at)
+
+    def report(self) -> HttpReport:
+        routes = {name: _report((counted,), self._clock) for name, counted in sorted(self._routes.items())}
+        return HttpReport(self.in_flight, _report(tuple(self._routes.values()), self._clock), routes)
+
+
+def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
+    """What several routes have together."""
+    by_status: Counter[int | None] = Counter()
+    doors: Counter[str] = Counter()
+    for part in parts:
+        by_status.update(part.statuses)
+        doors.update(part.doors)
+    statuses: Counter[str] = Counter()
+    for status, count in by_status.items():
+        if status is not None:
+            statuses[f"{status // 100}xx"] += count
+    requests_total = by_status.total()
+    return RouteReport(
+        requests_total=requests_total,
+        statuses=dict(sorted(statuses.items())),
+        aborted_total=by_status[None],
+        doors=dict(sorted(doors.items())),
+        hot_percent=100.0 * doors["hot"] / requests_total if requests_total else None,
+        sent_bytes_total=sum(part.sent_bytes_total for part in parts),
+        latency=report_of((part.durations for part in parts), clock),
+    )
+
+
+http_statistics = HttpStatistics()
+"""Of this process."""

@@ -1,0 +1,159 @@
+"""The two lanes through Django: the stock one, and a fast one for API views.
+
+The stock lane costs thread hops: an executor for each request, the signals, and two for each middleware that is sync
+inside. API views need none of that: they are `async def`, and use neither the ORM nor a session. The fast lane runs
+them in the request's own task, with the same checks and the same errors. It stands on inner parts of Django's
+`ASGIHandler`; tests/unit/test_lanes.py names them, and compares the lanes.
+"""
+
+import asyncio
+import re
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, ResolverMatch, resolve
+from django.utils.cache import patch_vary_headers
+from django.utils.log import log_response
+
+from esassistant.api import is_api_view
+from esassistant.auth import bearer_token
+from esassistant.counters import Door, note_of
+from esassistant.lifespan import Receive, Scope, Send
+from esassistant.problems import ProblemMiddleware
+from esassistant.security_headers import SecurityHeadersMiddleware
+
+API = "/api/"
+CONVERTER = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
+
+
+class Lanes:
+    """ASGI application that gives each request to the lane it belongs to. Lives as long as the process."""
+
+    def __init__(self, stock: "StockLane", fast: "FastLane") -> None:
+        self._stock = stock
+        self._fast = fast
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match = fast_match(scope) if scope["type"] == "http" else None
+        if match is None:
+            await self._stock(cast("dict[str, Any]", scope), receive, cast("Any", send))
+        else:
+            await self._fast.answer(scope, receive, send, match)
+
+
+def fast_match(scope: Scope) -> ResolverMatch | None:
+    """The API view that may answer in the fast lane; None: this request needs a session, CORS, a redirect, or isn't for
+    the API.
+    """
+    path = scope["path"]
+    if not path.startswith(API) or scope.get("root_path"):
+        return None
+    if settings.SECURE_SSL_REDIRECT and scope.get("scheme") != "https":
+        return None
+    has_session = has_bearer = False
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            return None
+        if name == b"cookie":
+            # Wherever the name occurs: how cookies are told apart is the stock lane's to say.
+            has_session = has_session or settings.SESSION_COOKIE_NAME.encode() in value
+        elif name == b"authorization":
+            has_bearer = bearer_token(value.decode("latin-1")) is not None
+    if has_session and not has_bearer:
+        return None
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return None
+    return match if is_api_view(match.func) else None
+
+
+class StockLane(ASGIHandler):
+    """Django as it comes, but that it tells the counters which route answered."""
+
+    async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
+        response = await super().run_get_response(request)
+        match = request.resolver_match
+        note_of(cast("ASGIRequest", request).scope).answered_by(
+            Door.DJANGO, None if match is None else template_of(match.route)
+        )
+        if response.status_code == 304:
+            # CommonMiddleware makes it 0, which would say that the answer has become empty (RFC 9110, 8.6).
+            response.headers.pop("Content-Length", None)
+        return response
+
+
+class FastLane(ASGIHandler):
+    """Django's handler without signals, threads and the middlewares that need them."""
+
+    def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002  (Django's signature)
+        problems = ProblemMiddleware(convert_exception_to_response(self._checked))
+        self._view_middleware: list[object] = []
+        self._template_response_middleware: list[object] = []
+        self._exception_middleware = [problems.process_exception]
+        self._middleware_chain = SecurityHeadersMiddleware(convert_exception_to_response(problems))
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, match: ResolverMatch) -> None:
+        """Answer one request from the view that `match` names."""
+        note_of(scope).answered_by(Door.FAST, template_of(match.route))
+        body = BytesIO()
+        more_body = True
+        while more_body:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body.write(message.get("body", b""))
+            more_body = message.get("more_body", False)
+        body.seek(0)
+        request = ASGIRequest(scope, body)
+        request.resolver_match = match
+        if request.method in ("GET", "HEAD"):
+            response: HttpResponse | None = await self.get_response_async(request)
+        else:
+            response = await self._unless_disconnected(request, receive)
+        if response is not None:
+            await self.send_response(response, cast("Any", send))
+        request.close()
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = await self._middleware_chain(request)
+        if response.status_code >= 400:
+            log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
+        if response.status_code != 304:
+            response.headers.setdefault("Content-Length", str(len(response.content)))
+        if settings.CORS_ALLOWED_ORIGINS:
+            patch_vary_headers(response, ("origin",))
+        return response
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        assert request.resolver_match is not None
+        return request.resolver_match
+
+    async def _checked(self, request: HttpRequest) -> Any:
+        request.get_host()  # raises DisallowedHost, as CommonMiddleware has it do
+        inner: Any = self  # Django's stubs don't have it
+        return await inner._get_response_async(request)  # noqa: SLF001
+
+    async def _unless_disconnected(self, request: HttpRequest, receive: Receive) -> HttpResponse | None:
+        """The response, or None when the client left first: what it asked for may take long, and nobody waits for it."""
+        answering = asyncio.ensure_future(self.get_response_async(request))
+        leaving = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            return await answering if answering.done() else None
+        finally:
+            answering.cancel()
+            leaving.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+
+
+@lru_cache(maxsize=256)
+def template_of(route: str) -> str:
+    """A URL pattern as the API's documentation writes it: `/api/mappings/{name}`."""
+    return "/" + CONVERTER.sub(r"{\1}", route)
