@@ -33,7 +33,7 @@ from elasticsearch import Elasticsearch
 
 from bench.cluster import CACHE, Family, mapping
 from bench.http_latency import health_rows, livez_rows
-from bench.http_servers import has_fastapi, serving
+from bench.http_servers import HEALTH, MINIMAL, has_fastapi, save_answer, serving
 from bench.load import Load, run
 from bench.rows import Goal, Row, doubts, print_rows, ratio, requests
 from bench.served import served
@@ -66,11 +66,13 @@ class Case:
     revalidated: bool = False
 
 
-HEALTH, INDICES, MAPPING = "/api/health", "/api/indices?limit=1", f"/api/mappings/{ASKED}"
+INDICES, MAPPING = "/api/indices?limit=1", f"/api/mappings/{ASKED}"
 
 CASES = {
     "bare: health": Case("bare", HEALTH),
     "bare: mapping": Case("bare", MAPPING),
+    "bare, two headers: health": Case("bare", MINIMAL + HEALTH),
+    "bare, two headers: mapping": Case("bare", MINIMAL + MAPPING),
     "health": Case("ours", HEALTH),
     "health, bearer token": Case("ours", HEALTH, bearer=True),
     "health, not modified": Case("ours", HEALTH, revalidated=True),
@@ -84,11 +86,13 @@ CASES = {
 
 RATIOS = (
     ("health ÷ bare", "health", "bare: health", Goal(0.75)),
+    ("health ÷ bare, two headers", "health", "bare, two headers: health", None),
     ("health ÷ fastapi", "health", "fastapi: health", Goal(4)),
     ("health ÷ fastapi, typed", "health", "fastapi: health, typed", None),
     ("health with bearer token ÷ bare", "health, bearer token", "bare: health", None),
     ("health not modified ÷ bare", "health, not modified", "bare: health", None),
     ("mapping ÷ bare", "mapping", "bare: mapping", Goal(0.6)),
+    ("mapping ÷ bare, two headers", "mapping", "bare, two headers: mapping", None),
     ("fast lane ÷ django, stock middleware", "indices, bearer token", "django: stock middleware", Goal(6)),
     ("fast lane ÷ django, no middleware", "indices, bearer token", "django: no middleware", None),
 )
@@ -145,9 +149,9 @@ def throughput_rows(node_url: str, rounds: int, seconds: float) -> tuple[list[Ro
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
         server = stack.enter_context(served(node_url, folder))
-        bodies = {"health": server.get(HEALTH).content, "mapping": server.get(MAPPING).content}
-        for name, body in bodies.items():
-            (folder / f"{name}.json").write_bytes(body)
+        answers = {path: server.get(path) for path in (HEALTH, MAPPING)}
+        for path, answer in answers.items():
+            save_answer(folder, path, answer.content, answer.headers)
         urls = {
             kind: stack.enter_context(serving(kind, folder)) for kind in ("bare", "fastapi", "django", "django-bare")
         }
@@ -158,7 +162,7 @@ def throughput_rows(node_url: str, rounds: int, seconds: float) -> tuple[list[Ro
             for name, load in throughput.round(seconds).items():
                 throughput.measured[name].append(load)
     details = {
-        "body_bytes": {name: len(body) for name, body in bodies.items()},
+        "body_bytes": {path: len(answer.content) for path, answer in answers.items()},
         "connections": CONNECTIONS,
         "seconds_per_round": seconds,
         "loads": {name: [asdict(load) for load in loads] for name, loads in throughput.measured.items()},

@@ -76,8 +76,6 @@ def livez_rows(rounds: int) -> Found:
     busy: list[list[Load]] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
-        for name in ("health", "mapping"):
-            (folder / f"{name}.json").write_bytes(b"{}")
         cluster_url = stack.enter_context(replayed_for_server())
         # Without the watch a full pass reads everything, though the recorded cluster never changes.
         server = stack.enter_context(

@@ -1,13 +1,14 @@
 """What bench/http.py compares this project's server with: `python -m bench.http_servers KIND FOLDER` serves one.
 
-    bare            an ASGI function that sends constant bodies: what uvicorn alone can do
+    bare            an ASGI function that sends constant answers: what uvicorn alone can do
     fastapi         a handler that returns a dict of `app.state`, written as JSON for each request
     django          a view that returns a JsonResponse, behind the middleware that `startproject` gives
     django-bare     the same without middleware
     uncached        health as if nobody kept it: a round of checks for each request
 
-The bodies are read from files in FOLDER, so that all send equally much. uvicorn runs them as `manage.py serve` runs
-this project, but for `lifespan`: plain Django knows none, and would not start with `on`.
+The answers are read from FOLDER (`save_answer`), so that all send the same body, and `bare` the same headers too:
+uvicorn checks and writes each. `/minimal` before an address leaves all but type and length out. uvicorn runs them as
+`manage.py serve` runs this project, but for `lifespan`: plain Django knows none, and would not start with `on`.
 """
 
 import importlib
@@ -33,6 +34,17 @@ HOST = "127.0.0.1"
 BACKLOG = 2048
 STOP_SECONDS = 15
 PROBE_BODY = b"ok\n"
+ANSWERS = "answers.json"
+MINIMAL = "/minimal"
+OF_THE_SERVER = ("date", "connection", "transfer-encoding")
+HEALTH = "/api/health"
+
+
+class Answer(msgspec.Struct):
+    """A whole answer that this project's server gave."""
+
+    body: bytes
+    headers: list[tuple[str, str]]
 
 
 @contextmanager
@@ -60,17 +72,31 @@ def serving(kind: str, folder: Path, environment: Mapping[str, str] | None = Non
                 process.kill()
 
 
+def save_answer(folder: Path, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Let the servers that are started with `folder` answer `path` so."""
+    known = read_answers(folder)
+    known[path] = Answer(body, [(name, value) for name, value in headers.items() if name not in OF_THE_SERVER])
+    (folder / ANSWERS).write_bytes(msgspec.json.encode(known))
+
+
+def read_answers(folder: Path) -> "dict[str, Answer]":
+    file = folder / ANSWERS
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, Answer]) if file.exists() else {}
+
+
 def bare(folder: Path) -> ASGIApp:
-    health, mapping = (folder / "health.json").read_bytes(), (folder / "mapping.json").read_bytes()
+    saved = read_answers(folder)
+    answers = {
+        path: ([(name.encode(), value.encode()) for name, value in answer.headers], answer.body)
+        for path, answer in saved.items()
+    }
+    answers |= {f"{MINIMAL}{path}": (_minimal(answer.body), answer.body) for path, answer in saved.items()}
+    other = _minimal(PROBE_BODY), PROBE_BODY
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if path == "/api/health":
-            await _send(send, health)
-        elif path.startswith("/api/mappings/"):
-            await _send(send, mapping)
-        else:
-            await _send(send, PROBE_BODY)
+        headers, body = answers.get(scope["path"], other)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     return _with_lifespan(answer)
 
@@ -79,7 +105,7 @@ def fastapi(folder: Path) -> ASGIApp:
     # Not one of this project's requirements: type checks and linters do without.
     module: Any = importlib.import_module("fastapi")
     app = module.FastAPI()
-    app.state.health = json.loads((folder / "health.json").read_bytes())
+    app.state.health = json.loads(read_answers(folder)[HEALTH].body)
 
     async def health() -> Any:
         return app.state.health
@@ -138,9 +164,12 @@ def _with_lifespan(app: ASGIApp, opened: Callable[[], AbstractAsyncContextManage
 
 
 async def _send(send: Send, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": 200, "headers": _minimal(body)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _minimal(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
 
 
 KINDS: dict[str, Callable[[Path], ASGIApp]] = {

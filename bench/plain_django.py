@@ -57,7 +57,9 @@ from django.core.asgi import get_asgi_application  # noqa: E402
 from django.http import HttpRequest, JsonResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
-_health: dict[str, Any] = json.loads((_folder / "health.json").read_bytes())
+from bench.http_servers import HEALTH, read_answers  # noqa: E402
+
+_health: dict[str, Any] = json.loads(read_answers(_folder)[HEALTH].body)
 
 
 async def health(_: HttpRequest) -> JsonResponse:

@@ -1,8 +1,9 @@
 """What the mapping cache answers."""
 
 import enum
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from cacheapp.rendering import Rendered
 from cacheapp.snapshot import Source
@@ -15,8 +16,7 @@ class Freshness(enum.Enum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
-class MappingAnswer:
+class MappingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The mappings that a name stands for, as Elasticsearch renders them: `{"<index>": {"mappings": {…}}, …}`.
 
     `age_seconds` is that of the oldest index in it, which the cluster confirmed for the moment `confirmed_at` of the
@@ -31,7 +31,7 @@ class MappingAnswer:
     age_seconds: float
     freshness: Freshness
     source: Source
-    derived: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    derived: dict[Any, Any]
 
 
 def answer_at(rendered: Rendered, now: float, ttl: float, source: Source) -> MappingAnswer:

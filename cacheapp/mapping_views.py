@@ -5,7 +5,6 @@ kept for a while.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 import msgspec
@@ -49,7 +48,7 @@ class MappingViews:
         """The JSON Schema of the documents that `name` accepts, as JSON. Raises what `MappingCache.get` raises."""
         answer = await self._cache.get(name)
         body, etag = await self._schemas.get((name, answer.etag), lambda: _schema(name, answer))
-        return replace(answer, body=body, etag=etag)
+        return msgspec.structs.replace(answer, body=body, etag=etag)
 
     def ready_schema(self, name: str) -> MappingAnswer | None:
         """What `schema` answers without waiting, counted as it is there; None where it has to wait, or raises."""
@@ -59,7 +58,7 @@ class MappingViews:
         if (answer := self._cache.ready(name)) is None:
             return None
         body, etag = kept
-        return replace(answer, body=body, etag=etag)
+        return msgspec.structs.replace(answer, body=body, etag=etag)
 
     async def fields(self, name: str, query: str) -> MappingAnswer:
         """`{"total": …, "fields": […]}`, all fields of `name` or those that `query` finds, as JSON. Raises as `schema`
@@ -70,7 +69,7 @@ class MappingViews:
         if query:
             found = search(found, query)
         body = msgspec.json.encode({"total": len(found), "fields": found})
-        return replace(answer, body=body, etag=etag_of(body))
+        return msgspec.structs.replace(answer, body=body, etag=etag_of(body))
 
 
 class _Kept(Generic[T]):

@@ -5,6 +5,7 @@ so that neither formatting nor a slow reader of the log holds up the loop.
 """
 
 import asyncio
+import logging
 import os
 import select
 from collections import deque
@@ -16,11 +17,15 @@ import msgspec
 
 from esassistant.masking import mask_text
 
+logger = logging.getLogger(__name__)
+
 STANDARD_OUTPUT = 1
 WRITE_EVERY_SECONDS = 0.25
 MAX_WAITING = 20_000
 """So many lines wait at most; of what is beyond, the oldest are lost, and counted."""
 MAX_PATH_CHARACTERS = 500
+MAX_SECRET_CHARACTERS = 200
+"""So much more of a path is masked than is shown, lest the beginning of a secret stay that the end cuts through."""
 ATOMIC_BYTES = 4096
 """A pipe that `poll` calls writable takes so many bytes without blocking (POSIX's PIPE_BUF on Linux)."""
 WRITABLE_WITHIN_SECONDS = 1.0
@@ -28,7 +33,7 @@ WRITABLE_WITHIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class AccessLogReport:
-    """Since the start. `lost_lines_total`: never written, as the reader of the log was too slow."""
+    """Since the start. `lost_lines_total`: never written, as the reader of the log was too slow, or is gone."""
 
     written_lines_total: int
     lost_lines_total: int
@@ -59,6 +64,8 @@ class AccessLog:
         self._waiting: deque[Line] = deque(maxlen=max_waiting)
         self._lines_total = 0
         self._written_total = 0
+        self._under_way = 0
+        self._told = False
 
     def write(self, line: Line) -> None:
         """Never waits, and never fails."""
@@ -66,7 +73,8 @@ class AccessLog:
         self._waiting.append(line)
 
     def report(self) -> AccessLogReport:
-        return AccessLogReport(self._written_total, self._lines_total - self._written_total - len(self._waiting))
+        pending = len(self._waiting) + self._under_way
+        return AccessLogReport(self._written_total, self._lines_total - self._written_total - pending)
 
     async def keep_writing(self) -> None:
         """Background task."""
@@ -79,29 +87,40 @@ class AccessLog:
         lines = list(self._waiting)
         self._waiting.clear()
         if lines:
-            written = await asyncio.to_thread(self._write, lines)
+            self._under_way = len(lines)
+            try:
+                written, unread = await asyncio.to_thread(self._write, lines)
+            finally:
+                self._under_way = 0
             self._written_total += written
             # What could not be written waits on, before what has come since; too much of it is lost, oldest first.
-            self._waiting.extendleft(reversed(lines[written:][-self._free() :] if self._free() else ()))
+            self._waiting.extendleft(reversed(unread[-self._free() :] if self._free() else ()))
 
     def _free(self) -> int:
         return (self._waiting.maxlen or 0) - len(self._waiting)
 
-    def _write(self, lines: list[Line]) -> int:
-        """Write lines, and say how many: it stops when the reader doesn't read."""
+    def _write(self, lines: list[Line]) -> tuple[int, list[Line]]:
+        """Write lines; say how many, and which wait on as the reader doesn't read. Where nothing can be written (the
+        reader is gone, the disk full) they are lost, which is told once: nothing here could mend it.
+        """
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         written = 0
-        for count, chunk in _chunks(map(self._format, lines)):
-            if not poll.poll(WRITABLE_WITHIN_SECONDS * 1000):
-                break
-            os.write(self._descriptor, chunk)
-            written += count
-        return written
+        try:
+            for count, chunk in _chunks(map(self._format, lines)):
+                if not poll.poll(WRITABLE_WITHIN_SECONDS * 1000):
+                    return written, lines[written:]
+                os.write(self._descriptor, chunk)
+                written += count
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                logger.warning("the access log loses lines: it can't be written (%s)", type(error).__name__)
+        return written, []
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Whole lines together, up to what can be written at once, and how many."""
+    """Whole lines, of which there is at least one, together up to what can be written at once, and how many."""
     count, chunk = 0, b""
     for line in lines:
         if chunk and len(chunk) + len(line) > ATOMIC_BYTES:
@@ -109,21 +128,25 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             count, chunk = 0, b""
         count += 1
         chunk += line
-    if chunk:
-        yield count, chunk
+    yield count, chunk
 
 
 def _as_json(line: Line) -> bytes:
-    line.path = mask_text(line.path[:MAX_PATH_CHARACTERS])
+    line.path = _shown(line.path)
     return msgspec.json.encode(line) + b"\n"
 
 
 def _for_people(line: Line) -> bytes:
-    path = mask_text(line.path[:MAX_PATH_CHARACTERS]).encode("ascii", "backslashreplace").decode()
-    shown = "".join(character if character.isprintable() else "?" for character in path)
+    path = _shown(line.path).encode("ascii", "backslashreplace").decode()
     return (
-        f"{line.time:%H:%M:%S} {line.status or '---'} {line.method} {shown} {line.duration_ms:.1f} ms ({line.door})\n"
+        f"{line.time:%H:%M:%S} {line.status or '---'} {line.method} {path} {line.duration_ms:.1f} ms ({line.door})\n"
     ).encode()
+
+
+def _shown(path: str) -> str:
+    """A path without secrets, bounded, and without what could steer a terminal that shows it."""
+    path = mask_text(path[: MAX_PATH_CHARACTERS + MAX_SECRET_CHARACTERS])[:MAX_PATH_CHARACTERS]
+    return path if path.isprintable() else "".join(one if one.isprintable() else "?" for one in path)
 
 
 access_log = AccessLog(STANDARD_OUTPUT)

@@ -1,4 +1,4 @@
-"""The ASGI application: lifespan( counters( hot path( body limit( lanes( django, fast ) ) ) ) )."""
+"""The ASGI application: lifespan( hot path( counters( body limit( lanes( django, fast ) ) ) ) )."""
 
 import os
 
@@ -19,14 +19,14 @@ from esassistant.lifespan import ASGIApp, Lifespan  # noqa: E402
 from esassistant.registry import registry  # noqa: E402
 
 
-def _application() -> Lifespan:
+def new_application() -> Lifespan:
+    """The application under the settings in force."""
     config = settings.ESASSISTANT
-    app: ASGIApp = Lanes(StockLane(), FastLane())
-    app = BodyLimit(app, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-    if config.hot_path:
-        app = HotPath(app, hot_routes)
-    app = Counters(app, http_statistics, access_log if config.access_log else None)
+    lanes = Lanes(StockLane(), FastLane())
+    bounded = BodyLimit(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    counted = Counters(bounded, http_statistics, access_log if config.access_log else None)
+    app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
     return Lifespan(app, registry, config.drain_seconds)
 
 
-application = _application()
+application = new_application()

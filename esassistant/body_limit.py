@@ -64,7 +64,7 @@ class BodyLimit:
             await self._refuse(scope, send)
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
-        request = ASGIRequest(scope, BytesIO())
+        request = ASGIRequest({**scope, "query_string": b""}, BytesIO())  # which may be one that Django can't read
         response = problem_of(request, BodyTooLarge(f"Send at most {self._max_bytes} bytes."))
         add_security_headers(request, response)
         # The rest of the body is not read, so the connection is of no further use.

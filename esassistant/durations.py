@@ -1,6 +1,7 @@
-"""Durations of very many requests: counted in buckets, because recording one must cost next to nothing.
+"""How long requests and calls took: counted in buckets, because recording one must cost next to nothing.
 
-The HdrHistogram of `esassistant.elasticsearch.latency` is exacter, and takes six times as long to record a value.
+The buckets are those of a logarithmic histogram (as in Gil Tene's HdrHistogram, whose Python version takes six times as
+long to record a value): they bound the error of every quantile, in constant memory, and can be added up.
 """
 
 from bisect import bisect_left
@@ -10,14 +11,26 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.latency import WINDOW_SECONDS, LatencyReport
 
+WINDOW_SECONDS: Final = 300.0
 SLICES: Final = 5
 SLICE_SECONDS: Final = WINDOW_SECONDS / SLICES
-STEPS_PER_DECADE: Final = 24
+STEPS_PER_DECADE: Final = 48
 SHORTEST_SECONDS: Final = 1e-5
 BOUNDS: Final = tuple(SHORTEST_SECONDS * 10 ** (step / STEPS_PER_DECADE) for step in range(7 * STEPS_PER_DECADE + 1))
-"""Upper bounds in seconds, each 10 % above the one before, from 10 µs to 100 s."""
+"""Upper bounds in seconds, each 5 % above the one before, from 10 µs to 100 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyReport:
+    """Quantiles over the last `window_seconds`: never less than the truth, and at most 5 % more. None without samples."""
+
+    window_seconds: float
+    samples: int
+    p50_seconds: float | None = None
+    p95_seconds: float | None = None
+    p99_seconds: float | None = None
+    max_seconds: float | None = None
 
 
 def _no_counts() -> list[int]:
@@ -32,7 +45,9 @@ class _Slice:
 
 
 class Durations:
-    """Counts since the start, and of the last five minutes in slices of one. In constant memory, about 10 kB."""
+    """Counts since the start, and of the last five minutes in slices of one. In constant memory, about 20 kB."""
+
+    __slots__ = ("_latest", "_slices", "counts", "total_seconds")
 
     def __init__(self) -> None:
         self._slices: deque[_Slice] = deque(maxlen=SLICES)
@@ -42,7 +57,7 @@ class Durations:
         self.total_seconds = 0.0
 
     def record(self, seconds: float, ended_at: float) -> None:
-        """Count a duration that ended now."""
+        """Count a duration that ended at `ended_at` of the monotonic clock: now."""
         number = int(ended_at / SLICE_SECONDS)
         latest = self._latest
         if latest.number != number:
@@ -62,7 +77,7 @@ class Durations:
 
 
 def report_of(together: Iterable[Durations], clock: Clock = monotonic) -> LatencyReport:
-    """Quantiles over the last five minutes of several together: never less than the truth, and at most 10 % more."""
+    """Quantiles over the last five minutes of several together."""
     now = clock()
     recent = [part for durations in together for part in durations.recent(now)]
     counts = [sum(column) for column in zip(*(part.counts for part in recent), strict=True)]

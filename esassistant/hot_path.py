@@ -19,9 +19,9 @@ from django.http import HttpRequest
 from esassistant.answer import Answer, Headers
 from esassistant.auth import Caller, bearer_token, is_api_token, sees_details
 from esassistant.clock import monotonic
-from esassistant.counters import Door, note_of, request_id_header
+from esassistant.counters import REQUEST_ID, Counters, Door, request_id_of
 from esassistant.errors import EsassistantError
-from esassistant.lifespan import ASGIApp, Receive, Scope, Send
+from esassistant.lifespan import Receive, Scope, Send
 from esassistant.security_headers import security_headers
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ wait; None: the view has to answer.
 MAX_HOSTS: Final = 256
 """So many accepted hosts are remembered."""
 
+HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH = b"host", b"cookie", b"authorization", b"if-none-match"
+DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, REQUEST_ID})
+"""What such a header says decides how the request is answered."""
 GOES_ON: Final = frozenset({b"content-length", b"transfer-encoding", b"origin"})
 """A request with one of these has a body, which Django's side reads and bounds, or is CORS, which has a middleware."""
 
@@ -88,82 +91,81 @@ class HotRoutes:
 
 
 class HotPath:
-    """ASGI wrapper that answers what it can from `routes`, and hands everything else on. One per process."""
+    """ASGI wrapper that answers what it can from `routes`, and hands everything else on. One per process.
 
-    def __init__(self, app: ASGIApp, routes: HotRoutes) -> None:
+    It tells the counters of each answer itself: a wrapper around it would cost as much again as answering.
+    """
+
+    def __init__(self, app: Counters, routes: HotRoutes) -> None:
         self._app = app
         self._routes = routes
         self._hosts: set[bytes] = set()
+        self._details = settings.ESASSISTANT.details
+        self._redirects = settings.SECURE_SSL_REDIRECT
+        self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
         vary = ((b"vary", b"origin"),) if settings.ESASSISTANT.cors_origins else ()
         self._common = {secure: _encoded(security_headers(secure=secure)) for secure in (False, True)}
         self._common_api = {secure: common + vary for secure, common in self._common.items()}
-        self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started_at = monotonic()
         found = self._find(scope) if scope["type"] == "http" else None
         if found is None:
             await self._app(scope, receive, send)
             return
-        answer, if_none_match, common = found
-        if if_none_match is not None and answer.is_unchanged(if_none_match.decode("latin-1")):
+        route, answer, given, common = found
+        status, head, body = answer.status, answer.head, answer.body
+        if IF_NONE_MATCH in given and answer.is_unchanged(given[IF_NONE_MATCH].decode("latin-1")):
             status, head, body = 304, answer.unchanged_head, b""
-        else:
-            status, head, body = answer.status, answer.head, answer.body
-        note = note_of(scope)
-        note.status = status
-        note.sent_bytes = len(body)
-        headers = [*head, *common, request_id_header(note)]
-        if (age := answer.age(monotonic())) is not None:
+        elif scope["method"] == "HEAD":
+            body = b""
+        request_id = request_id_of(given.get(REQUEST_ID))
+        headers = [*head, *common, (REQUEST_ID, request_id)]
+        if (age := answer.age(started_at)) is not None:
             headers.append((b"age", b"%d" % age))
-        straight = note.send or send
-        await straight({"type": "http.response.start", "status": status, "headers": headers})
-        await straight({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self._app.count(scope, request_id, route.template, Door.HOT, status, len(body), started_at)
 
-    def _find(self, scope: Scope) -> tuple[Answer, bytes | None, Headers] | None:
-        """The answer, the If-None-Match header and the headers that all answers have; None: Django's."""
+    def _find(self, scope: Scope) -> tuple[HotRoute, Answer, dict[bytes, bytes], Headers] | None:
+        """The answer with its route, the headers of the request that matter, and those that all answers have; None:
+        Django's.
+        """
         if scope["query_string"] or scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
             return None
         if (found := self._routes.find(scope["path"])) is None:
             return None
         route, name = found
-        host = authorization = if_none_match = None
+        given: dict[bytes, bytes] = {}
         for key, value in scope["headers"]:
-            if key == b"host":
-                if host is not None:
+            if key in DECIDES:
+                if key in given:
                     return None
-                host = value
-            elif key == b"cookie":
-                # Wherever the name occurs: how cookies are told apart is Django's to say.
-                if self._session_cookie in value:
-                    return None
-            elif key == b"authorization":
-                if authorization is not None:
-                    return None
-                authorization = value
-            elif key == b"if-none-match":
-                if if_none_match is not None:
-                    return None
-                if_none_match = value
+                given[key] = value
             elif key in GOES_ON:
                 return None
+        # Wherever the name occurs in it: how cookies are told apart is Django's to say.
+        if COOKIE in given and self._session_cookie in given[COOKIE]:
+            return None
         secure = scope.get("scheme") == "https"
         if route.probe:
             answer = _ask(route, name, details=False)
-        elif (secure or not settings.SECURE_SSL_REDIRECT) and host is not None and self._accepts(host):
-            if (caller := _caller(authorization)) is None:
+            common = self._common[secure]
+        elif (secure or not self._redirects) and self._accepts(given.get(HOST)):
+            if (caller := _caller(given.get(AUTHORIZATION))) is None:
                 return None
-            answer = _ask(route, name, details=sees_details(settings.ESASSISTANT.details, caller))
+            answer = _ask(route, name, details=sees_details(self._details, caller))
+            common = self._common_api[secure]
         else:
             return None
-        if answer is None:
-            return None
-        note_of(scope).answered_by(Door.HOT, route.template)
-        return answer, if_none_match, (self._common if route.probe else self._common_api)[secure]
+        return None if answer is None else (route, answer, given, common)
 
-    def _accepts(self, host: bytes) -> bool:
+    def _accepts(self, host: bytes | None) -> bool:
         """Whether Django accepts this Host header."""
         if host in self._hosts:
             return True
+        if host is None:
+            return False
         request = HttpRequest()
         request.META["HTTP_HOST"] = host.decode("latin-1")
         try:

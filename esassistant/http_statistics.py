@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from esassistant.clock import Clock, monotonic
-from esassistant.durations import Durations, report_of
-from esassistant.elasticsearch.latency import LatencyReport
+from esassistant.durations import Durations, LatencyReport, report_of
 
 UNMATCHED = "unmatched"
 """Stands for the route of what has none."""

@@ -24,9 +24,10 @@ from django.utils.log import log_response
 from esassistant.api import is_api_view
 from esassistant.auth import bearer_token
 from esassistant.counters import Door, note_of
+from esassistant.errors import BadRequest
 from esassistant.lifespan import Receive, Scope, Send
-from esassistant.problems import ProblemMiddleware
-from esassistant.security_headers import SecurityHeadersMiddleware
+from esassistant.problems import ProblemMiddleware, already_logged, problem_of
+from esassistant.security_headers import SecurityHeadersMiddleware, add_security_headers
 
 API = "/api/"
 CONVERTER = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
@@ -74,7 +75,19 @@ def fast_match(scope: Scope) -> ResolverMatch | None:
     return match if is_api_view(match.func) else None
 
 
-class StockLane(ASGIHandler):
+class Lane(ASGIHandler):
+    """What both lanes do in their own way: refuse a request that Django can't even represent."""
+
+    def create_request(self, scope: Any, body_file: Any) -> Any:
+        try:
+            return ASGIRequest(scope, body_file), None
+        except UnicodeDecodeError:
+            request = ASGIRequest({**scope, "query_string": b""}, body_file)
+            refusal = BadRequest("The query is not UTF-8. Send such characters percent-encoded.")
+            return None, add_security_headers(request, already_logged(problem_of(request, refusal)))
+
+
+class StockLane(Lane):
     """Django as it comes, but that it tells the counters which route answered."""
 
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
@@ -89,7 +102,7 @@ class StockLane(ASGIHandler):
         return response
 
 
-class FastLane(ASGIHandler):
+class FastLane(Lane):
     """Django's handler without signals, threads and the middlewares that need them."""
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002  (Django's signature)
@@ -111,15 +124,15 @@ class FastLane(ASGIHandler):
             body.write(message.get("body", b""))
             more_body = message.get("more_body", False)
         body.seek(0)
-        request = ASGIRequest(scope, body)
-        request.resolver_match = match
-        if request.method in ("GET", "HEAD"):
-            response: HttpResponse | None = await self.get_response_async(request)
-        else:
-            response = await self._unless_disconnected(request, receive)
+        request, response = self.create_request(scope, body)
+        if request is not None:
+            request.resolver_match = match
+            if request.method in ("GET", "HEAD"):
+                response = await self.get_response_async(request)
+            else:
+                response = await self._unless_disconnected(request, receive)
         if response is not None:
             await self.send_response(response, cast("Any", send))
-        request.close()
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponse:
         response: HttpResponse = await self._middleware_chain(request)

@@ -32,7 +32,7 @@ def _phrase(status: int) -> str:
 
 def request_id_of(request: HttpRequest) -> str:
     """The request's id, which the counters gave it."""
-    return note_of(getattr(request, "scope", request.META)).request_id
+    return note_of(getattr(request, "scope", request.META)).request_id.decode("ascii")
 
 
 def problem(

@@ -1,11 +1,13 @@
 """Django's system checks of this project: `manage.py check`, and every command before it starts."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
+from django.urls import URLResolver, get_resolver
 
 from esassistant.audit import Level, audit
 
@@ -17,3 +19,27 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[ch
     """The findings of the audit of the settings in force."""
     findings = audit(settings.ESASSISTANT, settings.ESASSISTANT_SETTINGS, settings.DEBUG, settings.ALLOWED_HOSTS)
     return [MESSAGES[found.level](found.message, hint=found.hint, id=found.id) for found in findings]
+
+
+@checks.register(checks.Tags.urls)
+def check_api_views(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
+    """Every view under `/api/` is `async def`: a sync one would hop to a thread for each request, or hold up the loop."""
+    return [
+        checks.Error(
+            f"The view of /{route} is not async.",
+            hint="Make it `async def`, decorated with `esassistant.api.api_view`, or put it outside of /api/.",
+            id="esassistant.E002",
+        )
+        for route, view in _views(get_resolver())
+        if route.startswith("api/") and not inspect.iscoroutinefunction(inspect.unwrap(view))
+    ]
+
+
+def _views(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All addresses below `resolver`, with their views."""
+    for pattern in resolver.url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _views(pattern, route)
+        else:
+            yield route, pattern.callback

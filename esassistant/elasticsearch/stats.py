@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from esassistant.clock import monotonic
+from esassistant.durations import Durations, LatencyReport, report_of
 from esassistant.elasticsearch.breaker import BreakerReport
-from esassistant.elasticsearch.latency import Latencies, LatencyReport
 
 FAILURE_KINDS = ("connect_timeout", "request_timeout", "connection", "tls", "status_429", "status_4xx", "status_5xx")
 REJECTIONS = ("pool_timeout", "pool_exhausted", "breaker_open")
@@ -62,10 +63,10 @@ class _KindCounters:
     def __init__(self) -> None:
         self.requests_total = 0
         self.failures_total = 0
-        self.latencies = Latencies()
+        self.durations = Durations()
 
     def report(self) -> KindReport:
-        return KindReport(self.requests_total, self.failures_total, self.latencies.report())
+        return KindReport(self.requests_total, self.failures_total, report_of((self.durations,)))
 
 
 class PoolCounters:
@@ -85,7 +86,7 @@ class PoolCounters:
         self.decoded_bytes_total = 0
         self.rejected: Counter[str] = Counter(dict.fromkeys(REJECTIONS, 0))
         self._failures: Counter[str] = Counter(dict.fromkeys(FAILURE_KINDS, 0))
-        self._latencies = Latencies()
+        self._durations = Durations()
         self._kinds: dict[str, _KindCounters] = {}
 
     def sent(self, kind: str, body_bytes: int) -> None:
@@ -97,8 +98,9 @@ class PoolCounters:
     def answered(self, kind: str, status: int, seconds: float) -> None:
         """An attempt got an answer after `seconds`. 404 is an answer to a question, not a failure."""
         self.ended_total += 1
-        self._latencies.record(seconds)
-        self._of(kind).latencies.record(seconds)
+        now = monotonic()
+        self._durations.record(seconds, now)
+        self._of(kind).durations.record(seconds, now)
         if not (200 <= status < 300 or status == 404):
             self._failed(kind, "status_429" if status == 429 else "status_5xx" if status >= 500 else "status_4xx")
 
@@ -127,7 +129,7 @@ class PoolCounters:
             "sent_bytes_total": self.sent_bytes_total,
             "received_bytes_total": self.received_bytes_total,
             "decoded_bytes_total": self.decoded_bytes_total,
-            "latency": self._latencies.report(),
+            "latency": report_of((self._durations,)),
             "calls": {kind: counters.report() for kind, counters in sorted(self._kinds.items())},
         }
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pytest_django import Settings
 
-from esassistant.asgi import application
+from esassistant.asgi import new_application
 from esassistant.registry import registry
 from tests.server import TOKEN
 
@@ -39,7 +39,7 @@ def open_app(settings: Settings, transactional_db: None) -> OpenApp:
             health=replace(config.health, **(health or {})),
             api_tokens=(TOKEN,),
         )
-        transport = httpx.ASGITransport(app=application)
+        transport = httpx.ASGITransport(app=new_application())
         async with registry.open(), httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
             await _warm_up_ended()
             yield http

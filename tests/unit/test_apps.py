@@ -1,4 +1,4 @@
-"""The kernel's declarations: four clients, each with connections and settings of its own."""
+"""The kernel's declarations: what tells of requests, and four clients, each with connections and settings of its own."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from esassistant.registry import registry as process_registry
 from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config
 
-NAMES = ("elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health", "elasticsearch")
+CLIENTS = ("elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health", "elasticsearch")
 HEALTHY = ProxyResponse('{"status": "green", "number_of_nodes": 1, "unassigned_shards": 0}')
 
 
@@ -30,7 +30,7 @@ def configured(stub: FaultProxy, settings: Any) -> None:
 
 def reports(registry: Registry) -> dict[str, PoolReport]:
     """All pools of all clients, by name."""
-    return {pool: report for name in NAMES for pool, report in registry.read(name).items()}
+    return {pool: report for name in CLIENTS for pool, report in registry.read(name).items()}
 
 
 def requests(registry: Registry) -> dict[str, int]:
@@ -41,7 +41,7 @@ def requests(registry: Registry) -> dict[str, int]:
 async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     """The clients open without I/O, are reported apart, and one's calls take none of another's connections."""
     declare(own_registry)
-    assert tuple(resource.name for resource in own_registry.declared()) == NAMES
+    assert tuple(resource.name for resource in own_registry.declared()) == ("http", "access_log", *CLIENTS)
     async with own_registry.open():
         limits = {pool: report.max_connections for pool, report in reports(own_registry).items()}
         expected = {"cache": CACHE_CONNECTIONS, "watch": 1, "health": HEALTH_CONNECTIONS, "logs": 3, "default": 2}
@@ -113,4 +113,4 @@ async def test_probes_are_not_retried(own_registry: Registry, stub: FaultProxy, 
 
 def test_the_process_has_them() -> None:
     """Django's start declares them in the registry of the process."""
-    assert {resource.name for resource in process_registry.declared()} >= set(NAMES)
+    assert {resource.name for resource in process_registry.declared()} >= set(CLIENTS)

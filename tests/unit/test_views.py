@@ -12,7 +12,9 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from django.test import RequestFactory
 
+import cacheapp.answers
 import cacheapp.views
+import esassistant.answer
 import healthapp.views
 from cacheapp.instances import Instances
 from cacheapp.mapping_cache import MappingCache
@@ -76,8 +78,9 @@ class World:
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     world = World()
-    monkeypatch.setattr(cacheapp.views, "registry", world.registry)
-    monkeypatch.setattr(healthapp.views, "registry", world.registry)
+    for module in (cacheapp.views, cacheapp.answers, healthapp.views):
+        monkeypatch.setattr(module, "registry", world.registry)
+    monkeypatch.setattr(esassistant.answer, "monotonic", world.clock)
     async with world.registry.open():
         yield world
 

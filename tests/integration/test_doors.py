@@ -1,0 +1,256 @@
+"""The doors to one answer: whether the hot path, the fast lane or stock Django answers, the answer is the same."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from elasticsearch import Elasticsearch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+import esassistant.answer
+import esassistant.hot_path
+from dev.elasticsearch.node import Node
+from esassistant.asgi import new_application
+from esassistant.body_limit import BodyLimit
+from esassistant.clock import monotonic
+from esassistant.config import Details
+from esassistant.counters import Counters
+from esassistant.http_statistics import HttpStatistics, http_statistics
+from esassistant.lanes import StockLane
+from esassistant.lifespan import ASGIApp
+from tests.asgi import Asked, Got, ask
+from tests.integration.conftest import OpenApp
+from tests.server import TOKEN
+
+ETAG = b"{etag}"
+"""Stands for the ETag that the address has at the time."""
+HOST = (b"host", b"testserver")
+BEARER = (b"authorization", f"Bearer {TOKEN}".encode())
+HOT = (
+    "/livez",
+    "/readyz",
+    "/api/health",
+    "/api/cache/stats",
+    "/api/mappings/shop",
+    "/api/mappings/both",
+    "/api/mappings/shop/schema",
+)
+OTHERS = (
+    "/api/mappings/absent",
+    "/api/mappings/",
+    "/api/mappings//schema",
+    "/api/mappings/schema",
+    "/api/mappings/a/b",
+    "/api/mappings/a,b",
+    "/api/mappings/..",
+    "/api/mappings/*",
+    "/api/mappings/UPPER",
+    "/api/mappings/_all/schema",
+    "/api/mappings/shop\n",
+    "/api/mappings/shöp",
+    "/api/mappings/shop/fields",
+    "/api/mappings/shop/nothing",
+    "/api/indices",
+    "/api/cache/refresh",
+    "/api/cache/refresh/unknown",
+    "/api/health/",
+    "//api/health",
+    "/livez/",
+    "/api/nothing",
+    "/api/",
+)
+PROBES = ("/livez", "/readyz")
+MOVING = ("/api/cache/stats", "/api/indices")
+"""Their numbers and ages go on between two doors."""
+
+
+def maybe(*choices: bytes) -> st.SearchStrategy[bytes | None]:
+    return st.one_of(st.none(), st.sampled_from(choices))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Asked:
+    """Requests as clients, proxies and attackers send them, most of them to what may be answered from memory."""
+    token = BEARER[1]
+    headers = {
+        b"host": draw(st.sampled_from((b"testserver",) * 5 + (b"testserver:80", b"evil.example", b"bad host!", b""))),
+        b"authorization": draw(maybe(token, token.replace(b"B", b"b"), b"Bearer wrong", b"Basic eDp5", b"Bearer", b"")),
+        b"cookie": draw(maybe(b"a=b", b"sessionid=forged", b"xsessionid=1", b'a="sessionid=1"', b"csrftoken=x")),
+        b"if-none-match": draw(maybe(ETAG, b"W/" + ETAG, b'"other", ' + ETAG, b"*", b'"other"', b"\xff")),
+        b"origin": draw(maybe(b"https://ui.example", b"https://evil.example")),
+        b"content-length": draw(maybe(b"0")),
+        b"x-request-id": draw(maybe(b"given-1", b"not harmless\x7f")),
+        b"x-forwarded-proto": draw(maybe(b"https")),
+        b"accept": draw(maybe(b"*/*", b"text/html", b"application/json")),
+    }
+    listed = [(name, value) for name, value in headers.items() if value is not None]
+    if draw(st.integers(0, 9)) == 0:
+        listed.append(draw(st.sampled_from(listed)))  # a header twice
+    if draw(st.integers(0, 9)) == 0:
+        listed = [pair for pair in listed if pair[0] != b"host"]
+    return Asked(
+        path=draw(st.sampled_from(HOT * 3 + OTHERS)),
+        method=draw(st.sampled_from(("GET",) * 6 + ("HEAD", "HEAD", "POST", "OPTIONS", "DELETE"))),
+        query=draw(st.sampled_from((b"",) * 5 + (b"verbose", b"limit=1", b"a=%ff", b"\xff"))),
+        headers=tuple(draw(st.permutations(listed))),
+        scheme=draw(st.sampled_from(("http", "http", "https"))),
+    )
+
+
+@dataclass(frozen=True)
+class Doors:
+    """One open registry behind three applications: with everything, without the hot path, and Django as it comes."""
+
+    hot: ASGIApp
+    fast: ASGIApp
+    stock: ASGIApp
+
+    async def answers(self, asked: Asked) -> tuple[Got, Got, Got]:
+        if any(ETAG in value for _, value in asked.headers):
+            etag = (await ask(self.stock, Asked(asked.path, headers=(HOST, BEARER)))).header("etag") or "none"
+            asked = replace(
+                asked, headers=tuple((name, value.replace(ETAG, etag.encode())) for name, value in asked.headers)
+            )
+        return await ask(self.hot, asked), await ask(self.fast, asked), await ask(self.stock, asked)
+
+
+def hot_total() -> int:
+    """How many requests the hot path has answered."""
+    return http_statistics.report().together.doors.get("hot", 0)
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "details for all": {},
+    "details for the authorized": {"details": Details.AUTHORIZED},
+    "other origins": {"cors_origins": ("https://ui.example",)},
+    "https": {"https": True},
+}
+
+
+@pytest.fixture(params=WAYS, ids=lambda name: name.replace(" ", "-"))
+async def doors(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    node: Node,
+    cluster: Elasticsearch,
+    open_app: OpenApp,
+) -> AsyncIterator[Doors]:
+    """The doors in one of the ways that this service can be set."""
+    way = dict(WAYS[request.param])
+    cluster.indices.create(index="shop", mappings={"properties": {"name": {"type": "text"}}}, aliases={"both": {}})
+    cluster.indices.create(index="orders", mappings={"properties": {"at": {"type": "date"}}}, aliases={"both": {}})
+    if way.pop("https", False):
+        settings.SECURE_SSL_REDIRECT = True
+        settings.SECURE_HSTS_SECONDS = 3600
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, **way)
+    if origins := settings.ESASSISTANT.cors_origins:
+        settings.CORS_ALLOWED_ORIGINS = list(origins)
+        common = "django.middleware.common.CommonMiddleware"
+        before, after = (settings.MIDDLEWARE[: (at := settings.MIDDLEWARE.index(common))], settings.MIDDLEWARE[at:])
+        settings.MIDDLEWARE = [*before, "corsheaders.middleware.CorsMiddleware", *after]
+    async with open_app(node.url) as http:
+        await http.get("https://testserver/api/mappings/shop/schema", headers={"Authorization": f"Bearer {TOKEN}"})
+        # No second goes by between two doors.
+        now = monotonic()
+        for module in (esassistant.answer, esassistant.hot_path):
+            monkeypatch.setattr(module, "monotonic", lambda: now)
+        hot = new_application()
+        settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)
+        fast = new_application()
+        stock = BodyLimit(StockLane(), django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # type: ignore[arg-type]
+        yield Doors(hot, fast, Counters(stock, HttpStatistics(), None))
+
+
+def comparable(asked: Asked, got: Got) -> tuple[int, list[tuple[bytes, bytes]], object]:
+    """An answer without what differs from request to request by its nature."""
+    # Django makes a new CSRF token for each answer to a bad one.
+    headers = [(name, value.split(b"=")[0] if name == b"set-cookie" else value) for name, value in got.headers]
+    if any(cookie in value for _, value in asked.headers for cookie in (b"sessionid", b"csrftoken")):
+        # Cookies of the admin: only the stock lane looks at them, and replaces what is no good.
+        headers = [pair for pair in headers if pair[0] not in (b"set-cookie", b"vary")]
+    request_id = got.header("x-request-id")
+    assert request_id
+    if request_id != "given-1":
+        headers.remove((b"x-request-id", request_id.encode()))
+    body: object = got.body
+    if asked.method == "HEAD":
+        body = None  # no server sends one, whatever the application does
+    elif got.header("content-type") in ("application/problem+json", "application/json") and got.body:
+        body = json.loads(got.body)
+        assert got.status == 304 or int(got.header("content-length") or -1) == len(got.body)
+    if isinstance(body, dict) and "request_id" in body:
+        assert body.pop("request_id") == request_id
+    if asked.path in MOVING and got.status == 200:
+        body = sorted(body) if isinstance(body, dict) else body
+        headers = [pair for pair in headers if pair[0] != b"content-length"]
+    return got.status, headers, body
+
+
+@given(asked=requests())
+@settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+async def test_the_doors_give_one_answer(doors: Doors, asked: Asked) -> None:
+    """Status, headers and body are the same through every door, whatever is asked; and what Django refuses is never
+    answered from memory.
+    """
+    before = hot_total()
+    hot, fast, stock = await doors.answers(asked)
+    expected = comparable(asked, stock)
+    assert comparable(asked, fast) == expected
+    assert comparable(asked, hot) == expected
+    if stock.status >= 300 and stock.status != 304:
+        assert hot_total() == before
+
+
+@pytest.mark.parametrize("doors", ["details for all"], indirect=True)
+@pytest.mark.parametrize("path", HOT)
+async def test_what_is_ready_is_answered_hot(doors: Doors, path: str) -> None:
+    """Each of its addresses is answered without Django for GET and HEAD, with any harmless cookie, and as 304; not with
+    a query, a session, another method, a wrong token or a body.
+    """
+    plain = (HOST, (b"accept", b"*/*"), (b"cookie", b"theme=dark"))
+    etag = (await ask(doors.hot, Asked(path, headers=plain))).header("etag")
+    unchanged = () if etag is None else ((b"if-none-match", etag.encode()),)
+
+    async def answered(asked: Asked) -> bool:
+        before = hot_total()
+        await ask(doors.hot, asked)
+        return hot_total() > before
+
+    assert await answered(Asked(path, headers=plain))
+    assert await answered(Asked(path, "HEAD", headers=plain))
+    assert await answered(Asked(path, headers=(*plain, *unchanged)))
+    assert await answered(Asked(path, headers=(*plain, BEARER)))
+    assert not await answered(Asked(path, query=b"a=1"))
+    assert not await answered(Asked(path, "POST"))
+    assert not await answered(Asked(path, headers=(*plain, (b"cookie", b"sessionid=x"))))
+    assert not await answered(Asked(path, headers=(*plain, (b"content-length", b"0"))))
+    is_probe = path in PROBES
+    assert await answered(Asked(path, headers=((b"host", b"evil.example"),))) == is_probe
+    assert await answered(Asked(path, headers=(HOST, (b"authorization", b"Bearer wrong")))) == is_probe
+    assert await answered(Asked(path, headers=(HOST, (b"origin", b"https://x.example")))) is False
+
+
+@pytest.mark.parametrize("doors", ["details for the authorized"], indirect=True)
+async def test_details_are_for_token_holders(doors: Doors) -> None:
+    """Where details are for the authorized, memory answers a token's holder in full, anybody with totals, and nobody
+    else with mappings.
+    """
+    before = hot_total()
+    full = await ask(doors.hot, Asked("/api/health", headers=(HOST, BEARER)))
+    totals = await ask(doors.hot, Asked("/api/health"))
+    assert "services" in json.loads(full.body)
+    assert "services" not in json.loads(totals.body)
+    assert (await ask(doors.hot, Asked("/api/mappings/shop", headers=(HOST, BEARER)))).status == 200
+    assert hot_total() == before + 3
+    assert (await ask(doors.hot, Asked("/api/mappings/shop"))).status == 401
+    assert hot_total() == before + 3

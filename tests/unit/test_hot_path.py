@@ -1,0 +1,172 @@
+"""The hot path by itself: which source answers, and what goes on. The contract with Django's answers is held by
+tests/integration/test_doors.py.
+"""
+
+import logging
+from typing import Any
+
+import pytest
+from django.core.exceptions import DisallowedHost
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esassistant.answer import Answer
+from esassistant.clock import monotonic
+from esassistant.counters import Counters
+from esassistant.errors import ClusterUnavailable
+from esassistant.hot_path import MAX_HOSTS, HotPath, HotRoutes
+from esassistant.http_statistics import HttpStatistics
+from esassistant.lifespan import Receive, Scope, Send
+from tests.asgi import Asked, Got, ask
+
+HOST = (b"host", b"testserver")
+
+
+class Spine:
+    """A hot path over an application that answers everything with 418."""
+
+    def __init__(self) -> None:
+        self.routes = HotRoutes()
+        self.statistics = HttpStatistics()
+        self.app = HotPath(Counters(self._beyond, self.statistics, None), self.routes)
+        self.types: list[str] = []
+
+    async def _beyond(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self.types.append(scope["type"])
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 418, "headers": []})
+            await send({"type": "http.response.body", "body": b"django"})
+
+    async def get(self, path: str, **more: Any) -> Got:
+        return await ask(self.app, Asked(path, **more))
+
+
+@pytest.fixture
+def spine() -> Spine:
+    return Spine()
+
+
+def answer(body: bytes = b"ready", **fields: Any) -> Answer:
+    return Answer(body, "text/plain", **fields)
+
+
+NAMES = st.text("ab/%.", max_size=4)
+
+
+@given(NAMES, st.sampled_from(["", "/schema"]))
+def test_names_are_one_segment(name: str, suffix: str) -> None:
+    """A template's placeholder stands for one segment that is not empty; the longer template wins."""
+    routes = HotRoutes()
+    with (
+        routes.answering("/m/{name}", lambda _name, _details: None),
+        routes.answering("/m/{name}/schema", lambda _name, _details: None),
+    ):
+        found = routes.find(f"/m/{name}{suffix}")
+    if name and "/" not in name:
+        assert found is not None
+        assert (found[0].template, found[1]) == (f"/m/{{name}}{suffix}", name)
+    elif found is not None:
+        assert "/" not in found[1]
+        assert found[0].template.replace("{name}", found[1]) == f"/m/{name}{suffix}"
+
+
+def test_a_route_is_there_as_long_as_its_owner() -> None:
+    """At the end of the owner's block nothing answers its address any more."""
+    routes = HotRoutes()
+    with routes.answering("/a", lambda _name, _details: None), routes.answering("/b/{name}", lambda *_: None):
+        assert routes.find("/a")
+        assert routes.find("/b/x")
+    assert routes.find("/a") is None
+    assert routes.find("/b/x") is None
+
+
+async def test_a_hit(spine: Spine) -> None:
+    """A source gets the name and whether details may be seen; its answer is given and counted under its template."""
+    asked: list[tuple[str, bool]] = []
+
+    def source(name: str, details: bool) -> Answer:
+        asked.append((name, details))
+        return answer(etag='"e"', made_at=monotonic() - 3.5)
+
+    with spine.routes.answering("/m/{name}", source):
+        got = await spine.get("/m/shop")
+        unchanged = await spine.get("/m/shop", headers=(HOST, (b"if-none-match", b'W/"e"')))
+        head = await spine.get("/m/shop", method="HEAD")
+    assert asked == [("shop", True)] * 3
+    assert (got.status, got.body, got.header("age"), got.header("content-length")) == (200, b"ready", "3", "5")
+    assert got.header("x-content-type-options") == "nosniff"
+    assert (unchanged.status, unchanged.body, unchanged.header("content-length")) == (304, b"", None)
+    assert (head.status, head.body, head.header("content-length")) == (200, b"", "5")
+    found = spine.statistics.report().routes["/m/{name}"]
+    assert (found.requests_total, found.doors, found.sent_bytes_total) == (3, {"hot": 3}, 5)
+
+
+async def test_without_an_answer_it_goes_on(spine: Spine) -> None:
+    """A source that has nothing ready leaves the request to Django."""
+    with spine.routes.answering("/a", lambda _name, _details: None):
+        assert (await spine.get("/a")).status == 418
+        assert (await spine.get("/other")).status == 418
+
+
+@pytest.mark.parametrize(("error", "logged"), [(ClusterUnavailable("away"), False), (ValueError("bug"), True)])
+async def test_a_source_that_fails(
+    spine: Spine, caplog: pytest.LogCaptureFixture, error: Exception, logged: bool
+) -> None:
+    """An error of ours is the view's to tell; any other is logged, and the request goes on all the same."""
+
+    def source(_name: str, _details: bool) -> Answer:
+        raise error
+
+    with caplog.at_level(logging.ERROR), spine.routes.answering("/a", source):
+        assert (await spine.get("/a")).status == 418
+    assert ("/a failed" in caplog.text) == logged
+
+
+@pytest.mark.parametrize("more", [{"root_path": "/app"}, {"type": "websocket"}])
+async def test_what_is_not_its_business(spine: Spine, more: dict[str, Any]) -> None:
+    """Under a mount point, and for other protocols, everything goes on."""
+    nothing: Any = None
+
+    async def send(_: Any) -> None:
+        pass
+
+    with spine.routes.answering("/a", lambda _name, _details: answer()):
+        await spine.app({**Asked("/a").scope(), **more}, nothing, send)
+    assert spine.types == [more.get("type", "http")]
+
+
+async def test_hosts_are_remembered_within_bounds(spine: Spine, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that Django accepts is checked once; of very many only some are kept, and refused ones never."""
+    settings.ALLOWED_HOSTS = [".example.org"]
+    checked: list[str] = []
+
+    def get_host(request: Any) -> str:
+        host: str = request.META["HTTP_HOST"]
+        checked.append(host)
+        if not host.endswith(".example.org"):
+            raise DisallowedHost
+        return host
+
+    monkeypatch.setattr("django.http.HttpRequest.get_host", get_host)
+    with spine.routes.answering("/a", lambda _name, _details: answer()):
+        for host in ("a.example.org", "a.example.org", "evil", "evil"):
+            await spine.get("/a", headers=((b"host", host.encode()),))
+        assert checked == ["a.example.org", "evil", "evil"]
+        for number in range(2 * MAX_HOSTS):
+            assert (await spine.get("/a", headers=((b"host", b"%d.example.org" % number),))).status == 200
+        assert len(spine.app._hosts) <= MAX_HOSTS
+        assert (await spine.get("/a", headers=())).status == 418
+
+
+async def test_probes_answer_anybody(spine: Spine, settings: Any) -> None:
+    """A probe is answered under any Host or none, with any token, and over plain HTTP while that is redirected."""
+    settings.SECURE_SSL_REDIRECT = True
+    spine.app = HotPath(Counters(spine._beyond, spine.statistics, None), spine.routes)
+    with (
+        spine.routes.answering("/probe", lambda _name, _details: answer(), probe=True),
+        spine.routes.answering("/a", lambda _name, _details: answer()),
+    ):
+        for headers in ((), ((b"host", b"evil"),), (HOST, (b"authorization", b"Bearer wrong"))):
+            assert (await spine.get("/probe", headers=headers)).status == 200
+        assert (await spine.get("/a")).status == 418
+        assert (await spine.get("/a", scheme="https")).status == 200

@@ -1,0 +1,190 @@
+"""What is counted of requests: by route, status and door, bounded, and without claims before there is data."""
+
+import copy
+from collections import Counter
+from dataclasses import FrozenInstanceError, dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esassistant.durations import WINDOW_SECONDS, LatencyReport
+from esassistant.http_statistics import MAX_ROUTES, UNMATCHED, HttpStatistics, RouteReport
+from tests.unit.conftest import FakeClock
+
+NOTHING = RouteReport(
+    requests_total=0,
+    statuses={},
+    aborted_total=0,
+    doors={},
+    hot_percent=None,
+    sent_bytes_total=0,
+    latency=LatencyReport(WINDOW_SECONDS, 0),
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One request, as `HttpStatistics.ended` is told of it."""
+
+    route: str | None = "/a"
+    door: str = "django"
+    status: int | None = 200
+    sent_bytes: int = 0
+    seconds: float = 0.1
+
+
+def counted(*requests: Ended) -> HttpStatistics:
+    statistics = HttpStatistics(FakeClock())
+    for each in requests:
+        statistics.ended(each.route, each.door, each.status, each.sent_bytes, each.seconds, 1000.0)
+    return statistics
+
+
+def test_nothing_is_claimed_before_the_first_request() -> None:
+    """Without requests there is no share of the hot path and no latency, instead of a flattering 0 or 100."""
+    report = HttpStatistics().report()
+    assert (report.in_flight, report.together, report.routes) == (0, NOTHING, {})
+
+
+def test_in_flight() -> None:
+    """The requests under way are reported as the counters set them."""
+    statistics = HttpStatistics(FakeClock())
+    statistics.in_flight += 2
+    assert statistics.report().in_flight == 2
+    statistics.in_flight -= 1
+    assert statistics.report().in_flight == 1
+
+
+def test_one_request() -> None:
+    """A request counts once, with its status, its door, its bytes and its time, of its route and of all."""
+    report = counted(Ended("/a", "hot", 200, 7, 0.5)).report()
+    assert report.together == RouteReport(
+        1, {"2xx": 1}, 0, {"hot": 1}, 100.0, 7, LatencyReport(WINDOW_SECONDS, 1, 0.5, 0.5, 0.5, 0.5)
+    )
+    assert report.routes == {"/a": report.together}
+
+
+def test_statuses_by_first_digit() -> None:
+    """Statuses are counted by their first digit, lowest first, and only those that occurred."""
+    report = counted(*(Ended(status=status) for status in (503, 200, 299, 304, 404, 499, 500, 100))).report()
+    assert list(report.together.statuses.items()) == [("1xx", 1), ("2xx", 2), ("3xx", 1), ("4xx", 2), ("5xx", 2)]
+
+
+def test_aborted() -> None:
+    """Who left before there was an answer counts as a request and as aborted, but has neither a status nor a latency."""
+    report = counted(Ended(status=None, sent_bytes=3, seconds=99.0), Ended(seconds=1.0)).report().together
+    assert (report.requests_total, report.aborted_total, report.statuses) == (2, 1, {"2xx": 1})
+    assert (report.latency.samples, report.latency.max_seconds) == (1, 1.0)
+    assert (report.doors, report.sent_bytes_total) == ({"django": 2}, 3)
+
+
+def test_hot_percent() -> None:
+    """The share of the hot path is of all requests of the route, aborted ones included; 0 where it never answered."""
+    report = counted(
+        Ended("/a", "hot"),
+        Ended("/a", "fast"),
+        Ended("/a", "django", None),
+        Ended("/a", "hot"),
+        Ended("/b", "django"),
+    ).report()
+    assert report.routes["/a"].hot_percent == 50.0
+    assert list(report.routes["/a"].doors.items()) == [("django", 1), ("fast", 1), ("hot", 2)]
+    assert report.routes["/b"].hot_percent == 0.0
+    assert "hot" not in report.routes["/b"].doors
+    assert report.together.hot_percent == 40.0
+
+
+def test_routes_are_apart() -> None:
+    """Each route counts for itself; what has none is together under one name. They come in the order of their names."""
+    report = counted(Ended("/b"), Ended(None, status=404), Ended("/a"), Ended(None, status=404), Ended("/a")).report()
+    assert [(name, route.requests_total) for name, route in report.routes.items()] == [
+        ("/a", 2),
+        ("/b", 1),
+        (UNMATCHED, 2),
+    ]
+    assert report.routes[UNMATCHED].statuses == {"4xx": 2}
+    assert report.together.requests_total == 5
+
+
+@pytest.mark.parametrize("first", [None, "/first"])
+def test_number_of_routes_is_bounded(first: str | None) -> None:
+    """However many routes there are, so many are told apart at most; the rest counts as unmatched, and nothing is lost.
+    Those known before go on counting for themselves.
+    """
+    many = [Ended(f"/{number}") for number in range(MAX_ROUTES + 50)]
+    report = counted(Ended(first), *many, *many).report()
+    assert len(report.routes) <= MAX_ROUTES + 1
+    assert report.routes["/0"].requests_total == 2
+    assert f"/{MAX_ROUTES}" not in report.routes
+    assert report.together.requests_total == 1 + 2 * len(many)
+    told_apart = sum(name.startswith("/") and name != "/first" for name in report.routes)
+    assert told_apart == MAX_ROUTES - 1
+    assert report.routes[UNMATCHED].requests_total == 2 * (len(many) - told_apart) + (first is None)
+
+
+def test_latency_is_of_the_last_minutes() -> None:
+    """What was long ago counts among the requests, but not in the latency any more."""
+    clock = FakeClock()
+    statistics = HttpStatistics(clock)
+    statistics.ended("/a", "hot", 200, 0, 2.0, clock.now)
+    clock.now += WINDOW_SECONDS
+    report = statistics.report()
+    for route in (report.together, report.routes["/a"]):
+        assert (route.requests_total, route.latency) == (1, LatencyReport(WINDOW_SECONDS, 0))
+
+
+def test_a_report_stays_as_it_is() -> None:
+    """A report can't be written into, and what is counted later doesn't change it."""
+    statistics = counted(Ended(), Ended(None, status=None))
+    report = statistics.report()
+    before = copy.deepcopy(report)
+    for each in (Ended(), Ended("/b", "hot", 500, 9), Ended(None, status=None)):
+        statistics.ended(each.route, each.door, each.status, each.sent_bytes, each.seconds, 1000.0)
+    statistics.in_flight += 1
+    assert report == before
+    for frozen, name in ((report, "in_flight"), (report.together, "requests_total")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(frozen, name, 7)
+
+
+def test_reporting_changes_nothing() -> None:
+    """Asking twice gives the same; nobody who writes into the mappings of a report reaches the counts."""
+    statistics = counted(Ended())
+    first: Any = statistics.report()
+    first.together.statuses["2xx"] = first.routes["/a"].doors["django"] = 99
+    first.routes.clear()
+    assert statistics.report() == statistics.report() == counted(Ended()).report()
+
+
+REQUESTS = st.lists(
+    st.builds(
+        Ended,
+        st.sampled_from(["/a", "/b", "/c", None]),
+        st.sampled_from(["hot", "fast", "django"]),
+        st.sampled_from([100, 200, 204, 304, 404, 500, 503, None]),
+        st.integers(0, 10_000),
+        st.sampled_from([0.001, 0.01, 0.1]),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(REQUESTS)
+def test_counts_add_up(requests: list[Ended]) -> None:
+    """All together, and each route, report what counting by hand gives."""
+    report = counted(*requests).report()
+    by_route = {name: [each for each in requests if (each.route or UNMATCHED) == name] for name in report.routes}
+    assert sum(map(len, by_route.values())) == len(requests)
+    for found, expected in ((report.together, requests), *((report.routes[name], by_route[name]) for name in by_route)):
+        answered = [each for each in expected if each.status is not None]
+        assert found.requests_total == len(expected) == found.aborted_total + sum(found.statuses.values())
+        assert found.statuses == Counter(f"{str(each.status)[0]}xx" for each in answered)
+        assert found.doors == Counter(each.door for each in expected)
+        assert found.sent_bytes_total == sum(each.sent_bytes for each in expected)
+        assert found.latency.samples == len(answered)
+        assert found.latency.max_seconds == max((each.seconds for each in answered), default=None)
+        hot = sum(each.door == "hot" for each in expected)
+        assert found.hot_percent == (pytest.approx(100 * hot / len(expected)) if expected else None)

@@ -1,0 +1,234 @@
+"""The lanes: which requests take which, and that Django still has what the fast one stands on. That both answer alike is
+held by tests/integration/test_doors.py.
+"""
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.base import BaseHandler
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from esassistant.api import api_view
+from esassistant.counters import note_of
+from esassistant.lanes import FastLane, Lanes, StockLane, fast_match, template_of
+from esassistant.lifespan import Message
+from tests.asgi import Asked, ask
+
+HOST = (b"host", b"testserver")
+SESSION = (b"cookie", b"a=b; sessionid=x")
+TOKEN = (b"authorization", b"Bearer x")
+
+events: list[str] = []
+began = asyncio.Event()
+waiting = asyncio.Event()
+
+
+@api_view("GET", "POST")
+async def slow(_: HttpRequest) -> HttpResponse:
+    events.append("began")
+    began.set()
+    try:
+        await waiting.wait()
+    except asyncio.CancelledError:
+        events.append("cancelled")
+        raise
+    events.append("ended")
+    return HttpResponse("done")
+
+
+@api_view("GET", "POST")
+async def echo(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.body)
+
+
+@api_view("GET")
+async def crash(_: HttpRequest) -> HttpResponse:
+    raise ValueError("bug")
+
+
+async def plain(_: HttpRequest) -> HttpResponse:
+    return HttpResponse("plain")
+
+
+urlpatterns = [
+    path("api/slow", slow),
+    path("api/echo", echo),
+    path("api/crash", crash),
+    path("api/named/<path:name>/x", echo),
+    path("api/plain", plain),
+    path("page", echo),
+]
+
+
+@pytest.fixture
+def lanes(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Lanes:
+    """Both lanes over this module's addresses."""
+    settings.ROOT_URLCONF = __name__
+    # An event belongs to the loop that first waits for it.
+    monkeypatch.setitem(globals(), "began", asyncio.Event())
+    monkeypatch.setitem(globals(), "waiting", asyncio.Event())
+    events.clear()
+    return Lanes(StockLane(), FastLane())
+
+
+@pytest.mark.parametrize(
+    ("asked", "fast"),
+    [
+        (Asked("/api/echo"), True),
+        (Asked("/api/echo", "POST"), True),
+        (Asked("/api/echo", "OPTIONS"), True),
+        (Asked("/api/echo", headers=(HOST, TOKEN)), True),
+        (Asked("/api/echo", headers=(HOST, SESSION)), False),
+        (Asked("/api/echo", headers=(HOST, SESSION, TOKEN)), True),
+        (Asked("/api/echo", headers=(HOST, SESSION, (b"authorization", b"Basic x"))), False),
+        (Asked("/api/echo", headers=(HOST, (b"cookie", b"a=b"))), True),
+        (Asked("/api/echo", headers=(HOST, (b"origin", b"https://x.example"))), False),
+        (Asked("/api/echo", more={"root_path": "/app"}), False),
+        (Asked("/api/unknown"), False),
+        (Asked("/api/plain"), False),
+        (Asked("/page"), False),
+    ],
+)
+def test_which_lane(lanes: Lanes, asked: Asked, fast: bool) -> None:
+    """API views take the fast lane unless the request may need a session, CORS or a mount point; all else is Django's."""
+    assert (fast_match(asked.scope()) is not None) == fast
+
+
+@pytest.mark.parametrize(("scheme", "fast"), [("http", False), ("https", True)])
+def test_redirects_are_django_s(lanes: Lanes, settings: Any, scheme: str, fast: bool) -> None:
+    """While plain HTTP is redirected, the stock lane does it."""
+    settings.SECURE_SSL_REDIRECT = True
+    assert (fast_match(Asked("/api/echo", scheme=scheme).scope()) is not None) == fast
+
+
+@pytest.mark.parametrize(
+    ("address", "door", "route"),
+    [
+        ("/api/echo", "fast", "/api/echo"),
+        ("/api/named/a/b/x", "fast", "/api/named/{name}/x"),
+        ("/api/plain", "django", "/api/plain"),
+        ("/page", "django", "/page"),
+        ("/nothing", "django", None),
+    ],
+)
+async def test_the_counters_are_told(lanes: Lanes, address: str, door: str, route: str | None) -> None:
+    """Each lane says that it answered, and under which route."""
+    scope = Asked(address).scope()
+
+    class Noted(Asked):
+        def scope(self) -> dict[str, Any]:
+            return scope
+
+    await ask(lanes, Noted(address))
+    assert (note_of(scope).door, note_of(scope).route) == (door, route)
+
+
+def test_templates() -> None:
+    """A route is shown as the API's documentation writes it."""
+    assert template_of("api/mappings/<path:name>/<x>") == "/api/mappings/{name}/{x}"
+
+
+async def test_body_in_parts(lanes: Lanes) -> None:
+    """A body that arrives in parts is one to the view."""
+    parts: list[dict[str, Any]] = [{"body": b"ab", "more_body": True}, {"more_body": True}, {"body": b"cd"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if parts:
+            return {"type": "http.request", **parts.pop(0)}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await lanes(Asked("/api/echo", "POST").scope(), receive, send)
+    assert (sent[0]["status"], sent[1]["body"]) == (200, b"abcd")
+
+
+async def test_a_client_that_leaves_while_sending(lanes: Lanes) -> None:
+    """Who hangs up amid the body gets no answer, and no view runs."""
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    await lanes(Asked("/api/slow", "POST").scope(), receive, send)
+    assert events == []
+
+
+async def test_a_client_that_leaves_ends_its_call(lanes: Lanes) -> None:
+    """A POST that nobody waits for any more is cancelled; nothing is sent."""
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    messages.put_nowait({"type": "http.request"})
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    answering = asyncio.create_task(lanes(Asked("/api/slow", "POST").scope(), messages.get, send))
+    await began.wait()
+    messages.put_nowait({"type": "http.disconnect"})
+    await answering
+    assert events == ["began", "cancelled"]
+
+
+async def test_cancelling_ends_the_view(lanes: Lanes) -> None:
+    """When the server ends a request, its view ends with it."""
+    answering = asyncio.create_task(ask(lanes, Asked("/api/slow", "POST")))
+    await began.wait()
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert events == ["began", "cancelled"]
+
+
+async def test_a_crash_is_a_problem(lanes: Lanes) -> None:
+    """A view that crashes answers 500 as a problem with the request's id, and tells nothing of the cause."""
+    got = await ask(lanes, Asked("/api/crash"))
+    assert (got.status, got.header("content-type")) == (500, "application/problem+json")
+    assert b"bug" not in got.body
+
+
+async def test_requests_run_in_their_own_task(lanes: Lanes) -> None:
+    """The fast lane starts no thread and no task for a GET."""
+    before = len(asyncio.all_tasks())
+    waiting_task = asyncio.create_task(ask(lanes, Asked("/api/slow")))
+    await began.wait()
+    assert len(asyncio.all_tasks()) == before + 1
+    waiting.set()
+    assert (await waiting_task).body == b"done"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"),
+    [
+        (BaseHandler, "_get_response_async", ["self", "request"]),
+        (BaseHandler, "resolve_request", ["self", "request"]),
+        (BaseHandler, "load_middleware", ["self", "is_async"]),
+        (ASGIHandler, "get_response_async", ["self", "request"]),
+        (ASGIHandler, "run_get_response", ["self", "request"]),
+        (ASGIHandler, "create_request", ["self", "scope", "body_file"]),
+        (ASGIHandler, "send_response", ["self", "response", "send"]),
+        (ASGIRequest, "__init__", ["self", "scope", "body_file"]),
+    ],
+)
+def test_what_the_lanes_need_of_django(owner: Any, name: str, parameters: list[str]) -> None:
+    """Django's inner parts that the lanes override or call are there, with these parameters. If this fails after an
+    upgrade of Django, read `ASGIHandler` and `BaseHandler` again before changing esassistant/lanes.py.
+    """
+    assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
+
+
+def test_what_django_keeps_of_the_middleware() -> None:
+    """`_get_response_async` reads these lists, which the fast lane sets itself."""
+    handler: Any = BaseHandler
+    source = inspect.getsource(handler._get_response_async)
+    source += inspect.getsource(handler.process_exception_by_middleware)
+    for name in ("_view_middleware", "_template_response_middleware", "_exception_middleware"):
+        assert f"self.{name}" in source
