@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.test import AsyncClient
 from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,6 +31,8 @@ from tests.server import TOKEN
 
 ETAG = b"{etag}"
 """Stands for the ETag that the address has at the time."""
+SESSION = b"sessionid={session}"
+"""A cookie; stands for that of somebody from the staff who is logged in."""
 HOST = (b"host", b"testserver")
 BEARER = (b"authorization", f"Bearer {TOKEN}".encode())
 HOT = (
@@ -69,36 +73,40 @@ MOVING = ("/api/cache/stats", "/api/indices")
 """Their numbers and ages go on between two doors."""
 
 
-def maybe(*choices: bytes) -> st.SearchStrategy[bytes | None]:
-    return st.one_of(st.none(), st.sampled_from(choices))
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    *((b"host", value) for value in (b"testserver:80", b"evil.example", b"bad host!", b"")),
+    *((b"authorization", BEARER[1].replace(b"B", change)) for change in (b"B", b"b")),
+    *((b"authorization", value) for value in (b"Bearer wrong", b"Basic eDp5", b"Bearer", b"")),
+    *((b"cookie", value) for value in (b"a=b", b"sessionid=forged", SESSION, b"a=b; " + SESSION)),
+    *((b"cookie", value) for value in (b"xsessionid=1", b'a="sessionid=1"', b"csrftoken=x")),
+    *((b"if-none-match", value) for value in (ETAG, b"W/" + ETAG, b'"x", ' + ETAG, b"*", b'"x"', b"\xff")),
+    *((b"origin", value) for value in (b"https://ui.example", b"https://evil.example")),
+    *((b"x-request-id", value) for value in (b"given-1", b"not harmless\x7f")),
+    (b"content-length", b"0"),
+    (b"x-forwarded-proto", b"https"),
+    *((b"accept", value) for value in (b"*/*", b"text/html", b"application/json")),
+)
+"""What a client, a proxy or an attacker may add to a request."""
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> Asked:
-    """Requests as clients, proxies and attackers send them, most of them to what may be answered from memory."""
-    token = BEARER[1]
-    headers = {
-        b"host": draw(st.sampled_from((b"testserver",) * 5 + (b"testserver:80", b"evil.example", b"bad host!", b""))),
-        b"authorization": draw(maybe(token, token.replace(b"B", b"b"), b"Bearer wrong", b"Basic eDp5", b"Bearer", b"")),
-        b"cookie": draw(maybe(b"a=b", b"sessionid=forged", b"xsessionid=1", b'a="sessionid=1"', b"csrftoken=x")),
-        b"if-none-match": draw(maybe(ETAG, b"W/" + ETAG, b'"other", ' + ETAG, b"*", b'"other"', b"\xff")),
-        b"origin": draw(maybe(b"https://ui.example", b"https://evil.example")),
-        b"content-length": draw(maybe(b"0")),
-        b"x-request-id": draw(maybe(b"given-1", b"not harmless\x7f")),
-        b"x-forwarded-proto": draw(maybe(b"https")),
-        b"accept": draw(maybe(b"*/*", b"text/html", b"application/json")),
-    }
-    listed = [(name, value) for name, value in headers.items() if value is not None]
-    if draw(st.integers(0, 9)) == 0:
-        listed.append(draw(st.sampled_from(listed)))  # a header twice
-    if draw(st.integers(0, 9)) == 0:
-        listed = [pair for pair in listed if pair[0] != b"host"]
+    """Requests, most of them such that they are answered from memory but for one or two things."""
+    added = draw(st.lists(st.sampled_from(HEADERS), max_size=3))
+    named = {name for name, _ in added}
+    # A second one of a name is another thing that may be added: one in ten.
+    doubled = draw(st.integers(0, 9)) == 0
+    headers = [pair for pair in (HOST,) if doubled or pair[0] not in named] + added
+    if not doubled:
+        headers = list({name: (name, value) for name, value in headers}.values())
+    if draw(st.integers(0, 19)) == 0:
+        headers = [pair for pair in headers if pair[0] != b"host"]
     return Asked(
-        path=draw(st.sampled_from(HOT * 3 + OTHERS)),
-        method=draw(st.sampled_from(("GET",) * 6 + ("HEAD", "HEAD", "POST", "OPTIONS", "DELETE"))),
-        query=draw(st.sampled_from((b"",) * 5 + (b"verbose", b"limit=1", b"a=%ff", b"\xff"))),
-        headers=tuple(draw(st.permutations(listed))),
-        scheme=draw(st.sampled_from(("http", "http", "https"))),
+        path=draw(st.sampled_from(HOT)) if draw(st.integers(0, 3)) else draw(st.sampled_from(OTHERS)),
+        method=draw(st.sampled_from(("GET",) * 12 + ("HEAD", "HEAD", "POST", "OPTIONS", "DELETE"))),
+        query=draw(st.sampled_from((b"",) * 16 + (b"verbose", b"limit=1", b"a=%ff", b"\xff"))),
+        headers=tuple(draw(st.permutations(headers))),
+        scheme=draw(st.sampled_from(("http", "https"))),
     )
 
 
@@ -109,13 +117,17 @@ class Doors:
     hot: ASGIApp
     fast: ASGIApp
     stock: ASGIApp
+    session: bytes
 
     async def answers(self, asked: Asked) -> tuple[Got, Got, Got]:
+        etag = b"none"
         if any(ETAG in value for _, value in asked.headers):
-            etag = (await ask(self.stock, Asked(asked.path, headers=(HOST, BEARER)))).header("etag") or "none"
-            asked = replace(
-                asked, headers=tuple((name, value.replace(ETAG, etag.encode())) for name, value in asked.headers)
-            )
+            known = await ask(self.stock, Asked(asked.path, headers=(HOST, BEARER), scheme="https"))
+            etag = (known.header("etag") or "none").encode()
+        headers = (
+            (name, value.replace(ETAG, etag).replace(b"{session}", self.session)) for name, value in asked.headers
+        )
+        asked = replace(asked, headers=tuple(headers))
         return await ask(self.hot, asked), await ask(self.fast, asked), await ask(self.stock, asked)
 
 
@@ -164,7 +176,11 @@ async def doors(
         settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)
         fast = new_application()
         stock = BodyLimit(StockLane(), django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # type: ignore[arg-type]
-        yield Doors(hot, fast, Counters(stock, HttpStatistics(), None))
+        user = await get_user_model().objects.acreate_user("ada", "ada@example.org", "a long password", is_staff=True)
+        browser = AsyncClient()
+        await browser.aforce_login(user)
+        session = browser.cookies[settings.SESSION_COOKIE_NAME].value.encode()
+        yield Doors(hot, fast, Counters(stock, HttpStatistics(), None), session)
 
 
 def comparable(asked: Asked, got: Got) -> tuple[int, list[tuple[bytes, bytes]], object]:
@@ -243,7 +259,7 @@ async def test_what_is_ready_is_answered_hot(doors: Doors, path: str) -> None:
 @pytest.mark.parametrize("doors", ["details for the authorized"], indirect=True)
 async def test_details_are_for_token_holders(doors: Doors) -> None:
     """Where details are for the authorized, memory answers a token's holder in full, anybody with totals, and nobody
-    else with mappings.
+    else with mappings; a staff session is Django's to judge.
     """
     before = hot_total()
     full = await ask(doors.hot, Asked("/api/health", headers=(HOST, BEARER)))
@@ -253,4 +269,7 @@ async def test_details_are_for_token_holders(doors: Doors) -> None:
     assert (await ask(doors.hot, Asked("/api/mappings/shop", headers=(HOST, BEARER)))).status == 200
     assert hot_total() == before + 3
     assert (await ask(doors.hot, Asked("/api/mappings/shop"))).status == 401
+    staff = (HOST, (b"cookie", SESSION.replace(b"{session}", doors.session)))
+    assert "services" in json.loads((await ask(doors.hot, Asked("/api/health", headers=staff))).body)
+    assert (await ask(doors.hot, Asked("/api/mappings/shop", headers=staff))).status == 200
     assert hot_total() == before + 3

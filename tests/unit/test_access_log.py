@@ -542,6 +542,8 @@ async def test_cancelled_while_writing(pipe: Pipe, monkeypatch: pytest.MonkeyPat
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
+    # The thread goes on; as nobody hears of what it writes any more, that counts as lost.
+    assert pipe.log.report() == AccessLogReport(0, 15)
     assert await pipe.next_paths() + await pipe.next_paths() == paths
     pipe.write("/last")
     assert await pipe.read_all() == ["/last"]

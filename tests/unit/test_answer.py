@@ -54,6 +54,7 @@ def an_answer(**changes: object) -> Answer:
         (f"W/W/{ETAG}", False),
         (f"{ETAG[:-2]}", False),
         (f"x{ETAG}", False),
+        (f"{ETAG}x", False),
         (", ,", False),
     ],
 )
@@ -159,6 +160,7 @@ def test_answers_are_values() -> None:
         answer.body = b""  # type: ignore[misc]
     assert "application/json" in repr(answer)
     assert "content-type" not in repr(answer)
+    assert "cache-control" not in repr(answer)
 
 
 @given(st.binary(max_size=50), st.binary(max_size=50))
@@ -170,3 +172,10 @@ def test_etag_of(one: bytes, other: bytes) -> None:
     assert len(bytes.fromhex(etag[1:-1])) == 16
     assert (etag_of(bytes(bytearray(other))) == etag) is (one == other)
     assert an_answer(etag=etag).is_unchanged(etag)
+
+
+def test_every_byte_counts() -> None:
+    """A long body has another validator when any of its bytes is another, the last one too."""
+    body = bytes(10_000)
+    changed = {etag_of(body[:at] + b"x" + body[at + 1 :]) for at in (0, 1, 5_000, 9_999)}
+    assert len(changed | {etag_of(body), etag_of(body[:-1])}) == 6

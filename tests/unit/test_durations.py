@@ -47,7 +47,7 @@ def test_bounds() -> None:
 def test_nothing_is_claimed_before_the_first_sample() -> None:
     """Without samples every quantile is None, instead of a flattering 0; so it is without anything to report of."""
     nothing = LatencyReport(WINDOW_SECONDS, 0, None, None, None, None)
-    assert WINDOW_SECONDS == 300.0
+    assert (WINDOW_SECONDS, SLICE_SECONDS) == (300.0, 60.0)
     assert report_now() == nothing
     assert report_of([Durations(), Durations()], FakeClock()) == nothing
     assert report_of([]) == nothing
@@ -90,6 +90,8 @@ def test_outside_among_others() -> None:
     """The shorter ones count as 10 µs beside longer ones; those above 100 s, which aren't told apart, as the longest."""
     report = report_now(*[1e-9] * 60, 1.0, *[200.0] * 38, 300.0)
     assert (report.p50_seconds, report.p95_seconds, report.max_seconds) == (SHORTEST_SECONDS, 300.0, 300.0)
+    report = report_now(*[99.0] * 60, *[300.0] * 40)
+    assert (report.p50_seconds, report.p95_seconds) == (BOUNDS[-1], 300.0)
 
 
 def test_it_slides(fake_clock: FakeClock) -> None:
