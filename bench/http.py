@@ -76,6 +76,7 @@ CASES = {
     "health": Case("ours", HEALTH),
     "health, bearer token": Case("ours", HEALTH, bearer=True),
     "health, not modified": Case("ours", HEALTH, revalidated=True),
+    "health, access log": Case("logging", HEALTH),
     "mapping": Case("ours", MAPPING),
     "indices, bearer token": Case("ours", INDICES, bearer=True),
     "fastapi: health": Case("fastapi", HEALTH),
@@ -90,6 +91,7 @@ RATIOS = (
     ("health ÷ fastapi", "health", "fastapi: health", Goal(4)),
     ("health ÷ fastapi, typed", "health", "fastapi: health, typed", None),
     ("health with bearer token ÷ bare", "health, bearer token", "bare: health", None),
+    ("health with access log ÷ health", "health, access log", "health", None),
     ("health not modified ÷ bare", "health, not modified", "bare: health", None),
     ("mapping ÷ bare", "mapping", "bare: mapping", Goal(0.6)),
     ("mapping ÷ bare, two headers", "mapping", "bare, two headers: mapping", None),
@@ -149,13 +151,15 @@ def throughput_rows(node_url: str, rounds: int, seconds: float) -> tuple[list[Ro
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
         server = stack.enter_context(served(node_url, folder))
+        logged = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
+        logging_server = stack.enter_context(served(node_url, logged, ESASSISTANT_ACCESS_LOG="true"))
         answers = {path: server.get(path) for path in (HEALTH, MAPPING)}
         for path, answer in answers.items():
             save_answer(folder, path, answer.content, answer.headers)
         urls = {
             kind: stack.enter_context(serving(kind, folder)) for kind in ("bare", "fastapi", "django", "django-bare")
         }
-        throughput = Throughput(server, {"ours": server.url, **urls})
+        throughput = Throughput(server, {"ours": server.url, "logging": logging_server.url, **urls})
         throughput.round(WARM_UP_SECONDS)
         for number in range(rounds):
             print(f"throughput: round {number + 1} of {rounds}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from esassistant.elasticsearch.stats import PoolReport
+from esassistant.http_statistics import HttpReport
 from esassistant.registry import Registry
 from esassistant.tasks import TaskReport
 from healthapp.recommendations import ENOUGH_REQUESTS, Recommendation, recommend
@@ -17,6 +18,7 @@ class PerformanceReport:
     for any.
     """
 
+    http: HttpReport
     pools: dict[str, PoolReport]
     mapping_cache: Any
     refresh: Any
@@ -34,6 +36,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
     enough = any(pool.requests_total >= ENOUGH_REQUESTS for pool in pools.values())
     note = None if enough else f"not enough data: no pool has made {ENOUGH_REQUESTS} requests yet"
     return PerformanceReport(
+        http=registry.read("http"),
         pools=pools,
         mapping_cache=registry.read("mapping_cache"),
         refresh=registry.read("refresher"),

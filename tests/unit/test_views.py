@@ -21,6 +21,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.refresh import Refresher
 from esassistant.asgi import application
 from esassistant.elasticsearch.pools import Pools
+from esassistant.http_statistics import HttpStatistics
 from esassistant.registry import Health, PingResult, Registry
 from healthapp.checks import Check
 from healthapp.monitor import HealthMonitor
@@ -61,6 +62,7 @@ class World:
         )
         self.declare("instances", instances, Instances.all)
         self.declare("health", self.monitor, HealthMonitor.last)
+        self.declare("http", HttpStatistics(), HttpStatistics.report)
         for client, its_pools in self.pools.items():
             self.declare(client, its_pools, lambda found: Pools.report(found, None))
 

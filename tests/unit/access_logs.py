@@ -1,0 +1,117 @@
+"""Access logs whose reader is the test: a pipe that holds as little as it may, and a terminal."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import select
+from datetime import UTC, datetime
+from typing import Any
+
+from esassistant import access_log as module
+from esassistant.access_log import ATOMIC_BYTES, AccessLog, Line
+
+AT = datetime(2026, 3, 4, 5, 6, 7, 891_000, UTC)
+
+
+def a_line(path: str = "/api/mappings", **changes: Any) -> Line:
+    fields: dict[str, Any] = {
+        "time": AT,
+        "request_id": "r-1",
+        "client": "10.0.0.1",
+        "method": "GET",
+        "path": path,
+        "route": "/api/mappings",
+        "door": "hot",
+        "status": 200,
+        "duration_ms": 0.123,
+        "bytes": 17,
+        **changes,
+    }
+    return Line(**fields)
+
+
+class Pipe:
+    """A log whose reader is the test. It holds as little as a pipe may: what `ATOMIC_BYTES` fit into."""
+
+    def __init__(self, max_waiting: int = 100, *, flags: int = 0) -> None:
+        self._reader, self._descriptor = os.pipe2(flags)
+        fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, ATOMIC_BYTES)
+        self.log = AccessLog(self._descriptor, max_waiting=max_waiting)
+
+    def write(self, *paths: str) -> None:
+        for path in paths:
+            self.log.write(a_line(path))
+
+    def read(self) -> bytes:
+        """What can be read now."""
+        ready, _, _ = select.select([self._reader], [], [], 0)
+        return os.read(self._reader, 2 * ATOMIC_BYTES) if ready else b""
+
+    def read_paths(self) -> list[str]:
+        return [json.loads(line)["path"] for line in self.read().splitlines()]
+
+    async def arrived(self) -> None:
+        """Wait until there is something to read."""
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._reader, readable.set)
+        try:
+            await asyncio.wait_for(readable.wait(), 2)
+        finally:
+            loop.remove_reader(self._reader)
+
+    async def next_paths(self) -> list[str]:
+        """Those of what comes next."""
+        await self.arrived()
+        return self.read_paths()
+
+    async def read_all(self) -> list[str]:
+        """The paths of all that waits: read, as long as more is written."""
+        paths = self.read_paths()
+        while True:
+            await self.log.write_waiting()
+            if not (more := self.read_paths()):
+                return paths
+            paths += more
+
+    def leave(self) -> None:
+        """The reader goes."""
+        os.close(self._reader)
+        self._reader = -1
+
+    def close(self) -> None:
+        for descriptor in (self._reader, self._descriptor):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def length_of(line: Line) -> int:
+    return len(module._as_json(line))
+
+
+def on_pipe(*lines: Line) -> bytes:
+    """What a program that reads the log gets."""
+    with contextlib.closing(Pipe()) as made:
+        for line in lines:
+            made.log.write(line)
+        asyncio.run(made.log.write_waiting())
+        return made.read()
+
+
+def on_terminal(*lines: Line) -> str:
+    """What a terminal gets, with the line ends that it makes of ours."""
+    master, descriptor = os.openpty()
+    try:
+        log = AccessLog(descriptor)
+        for line in lines:
+            log.write(line)
+        asyncio.run(log.write_waiting())
+        os.write(descriptor, b"END")
+        shown = b""
+        while not shown.endswith(b"END"):
+            shown += os.read(master, 8192)
+        return shown.removesuffix(b"END").decode("ascii")
+    finally:
+        os.close(master)
+        os.close(descriptor)
