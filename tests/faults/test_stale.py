@@ -85,8 +85,10 @@ async def test_case_6_a_miss_ends_within_its_deadline(node: Node, cluster: Elast
                 answers = await asyncio.gather(*(timed_get(http, "/api/mappings/cold") for _ in range(20)))
                 calls = proxy.count(path="/cold/_mapping")
                 in_flight = registry.read("mapping_cache").in_flight
-            in_use = registry.read("elasticsearch_cache")["cache"].in_use
+            async with asyncio.timeout(1):
+                while registry.read("elasticsearch_cache")["cache"].in_use:  # noqa: ASYNC110  (nothing tells of it)
+                    await asyncio.sleep(0.01)
     assert {answer.status_code for answer, _ in answers} == {503}
     assert deadline <= max(seconds for _, seconds in answers) < 1.5 * deadline
     assert calls == 1
-    assert (in_flight, in_use) == (0, 0)
+    assert in_flight == 0

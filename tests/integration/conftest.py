@@ -47,6 +47,15 @@ def open_app(settings: Settings, transactional_db: None) -> OpenApp:
     return opened
 
 
+def allow_origins(settings: Settings, *origins: str) -> None:
+    """What ESASSISTANT_CORS_ORIGINS does at the start."""
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, cors_origins=origins)
+    settings.CORS_ALLOWED_ORIGINS = list(origins)
+    at = settings.MIDDLEWARE.index("django.middleware.common.CommonMiddleware")
+    cors = "corsheaders.middleware.CorsMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE[:at], cors, *settings.MIDDLEWARE[at:]]
+
+
 async def _warm_up_ended() -> None:
     """Wait for the first pass to end, in whatever way: what a test counts and asks for is then its own."""
     async with asyncio.timeout(WARM_UP_SECONDS):

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
 from esassistant.config import Details
-from tests.integration.conftest import OpenApp
+from tests.integration.conftest import OpenApp, allow_origins
 from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -110,7 +110,7 @@ async def test_a_flood_of_valid_refreshes(node: Node, cluster: Elasticsearch, op
 
 async def test_cors(settings: Settings, node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
     """Only configured origins may call from a browser, only /api/, and never with cookies."""
-    settings.CORS_ALLOWED_ORIGINS = ["https://ui.example.org"]
+    allow_origins(settings, "https://ui.example.org")
 
     async def preflight(http: httpx.AsyncClient, origin: str, path: str) -> httpx.Headers:
         headers = {

@@ -26,7 +26,7 @@ from esassistant.http_statistics import HttpStatistics, http_statistics
 from esassistant.lanes import StockLane
 from esassistant.lifespan import ASGIApp
 from tests.asgi import Asked, Got, ask
-from tests.integration.conftest import OpenApp
+from tests.integration.conftest import OpenApp, allow_origins
 from tests.server import TOKEN
 
 ETAG = b"{etag}"
@@ -139,7 +139,7 @@ def hot_total() -> int:
 WAYS: dict[str, dict[str, Any]] = {
     "details for all": {},
     "details for the authorized": {"details": Details.AUTHORIZED},
-    "other origins": {"cors_origins": ("https://ui.example",)},
+    "other origins": {"origins": ("https://ui.example",)},
     "https": {"https": True},
 }
 
@@ -155,17 +155,14 @@ async def doors(
 ) -> AsyncIterator[Doors]:
     """The doors in one of the ways that this service can be set."""
     way = dict(WAYS[request.param])
+    if origins := way.pop("origins", ()):
+        allow_origins(settings, *origins)
     cluster.indices.create(index="shop", mappings={"properties": {"name": {"type": "text"}}}, aliases={"both": {}})
     cluster.indices.create(index="orders", mappings={"properties": {"at": {"type": "date"}}}, aliases={"both": {}})
     if way.pop("https", False):
         settings.SECURE_SSL_REDIRECT = True
         settings.SECURE_HSTS_SECONDS = 3600
     settings.ESASSISTANT = replace(settings.ESASSISTANT, **way)
-    if origins := settings.ESASSISTANT.cors_origins:
-        settings.CORS_ALLOWED_ORIGINS = list(origins)
-        common = "django.middleware.common.CommonMiddleware"
-        before, after = (settings.MIDDLEWARE[: (at := settings.MIDDLEWARE.index(common))], settings.MIDDLEWARE[at:])
-        settings.MIDDLEWARE = [*before, "corsheaders.middleware.CorsMiddleware", *after]
     async with open_app(node.url) as http:
         await http.get("https://testserver/api/mappings/shop/schema", headers={"Authorization": f"Bearer {TOKEN}"})
         # No second goes by between two doors.

@@ -1,5 +1,6 @@
 """The HTTP API on a real node: shapes, headers, errors."""
 
+import asyncio
 import json
 import time
 
@@ -121,6 +122,7 @@ async def test_refresh_reports_progress_and_result(node: Node, cluster: Elastics
         deadline = time.monotonic() + 10
         while (report := (await http.get(location)).json())["outcome"] in ("started", "joined"):
             assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
     assert report["outcome"] == "completed"
     assert (report["indices_total"], report["failed_total"], report["published"]) == (1, 0, True)
 
