@@ -1,4 +1,4 @@
-"""The ASGI application: lifespan( hot path( counters( body limit( lanes( django, fast ) ) ) ) )."""
+"""The ASGI application: lifespan( hot path( counters( limits( lanes( django, fast ) ) ) ) )."""
 
 import os
 
@@ -10,20 +10,20 @@ django.setup(set_prefix=False)
 from django.conf import settings  # noqa: E402
 
 from esassistant.access_log import access_log  # noqa: E402
-from esassistant.body_limit import BodyLimit  # noqa: E402
 from esassistant.counters import Counters  # noqa: E402
 from esassistant.hot_path import HotPath, hot_routes  # noqa: E402
 from esassistant.http_statistics import http_statistics  # noqa: E402
 from esassistant.lanes import FastLane, Lanes, StockLane  # noqa: E402
 from esassistant.lifespan import ASGIApp, Lifespan  # noqa: E402
 from esassistant.registry import registry  # noqa: E402
+from esassistant.request_limits import RequestLimits  # noqa: E402
 
 
 def new_application() -> Lifespan:
     """The application under the settings in force."""
     config = settings.ESASSISTANT
     lanes = Lanes(StockLane(), FastLane())
-    bounded = BodyLimit(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    bounded = RequestLimits(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     counted = Counters(bounded, http_statistics, access_log if config.access_log else None)
     app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
     return Lifespan(app, registry, config.drain_seconds)

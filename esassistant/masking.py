@@ -26,8 +26,9 @@ AUTHORIZATION = re.compile(
     rf"(authorization(?:{_QUOTE}\s*[:,]|\s*[:=])\s*(?:b?{_QUOTE})?)(?:[a-z]+\s+)?[^\s\"',;&<>]+", re.IGNORECASE
 )
 SCHEME = re.compile(r"\b(basic|bearer|apikey)\s+(?!auth|tokens?\b|realm=)[\w.~+/=:-]{4,}", re.IGNORECASE)
+# Bounded and possessive: these run over whatever strangers send, and backtracking would be quadratic.
 PAIR = re.compile(
-    rf"((?:{SECRET_NAMES})[\w-]*(?:{_QUOTE}\s*[:,]|{_QUOTE}?\s*=(?!=))\s*b?)(?:{_QUOTE}.*?{_QUOTE}|[^\s,;&\"'<>)]+)",
+    rf"((?:{SECRET_NAMES})[\w-]{{0,64}}+(?:{_QUOTE}\s*[:,]|{_QUOTE}?\s*=(?!=))\s*b?)(?:{_QUOTE}.*?{_QUOTE}|[^\s,;&\"'<>)]+)",
     re.IGNORECASE,
 )
 
@@ -56,14 +57,14 @@ def remember_secrets(secrets: Iterable[str]) -> None:
 
 
 def _any_spelling(character: str) -> str:
-    """A pattern for one character as it is, percent-encoded, escaped for HTML, or escaped by any number of backslashes."""
+    """A pattern for one character as it is, percent-encoded, escaped for HTML, or escaped by up to 16 backslashes."""
     if character.isascii() and character.isalnum():
         return character
     percent = quote(character, safe="", errors="surrogateescape")
     plain = "|".join(map(re.escape, {character, html.escape(character), percent, percent.lower()}))
     literals = (json.dumps(character)[1:-1], character.encode("unicode_escape").decode())
     escapes = "|".join(re.escape(form.lstrip("\\")) for form in literals if form.lstrip("\\") not in ("", character))
-    return rf"(?:\\*(?:{plain})|\\+(?:{escapes}))" if escapes else rf"\\*(?:{plain})"
+    return rf"(?:\\{{0,16}}(?:{plain})|\\{{1,16}}(?:{escapes}))" if escapes else rf"\\{{0,16}}(?:{plain})"
 
 
 def secrets_of(settings: Iterable[Setting]) -> Iterator[str]:

@@ -18,13 +18,13 @@ import esassistant.answer
 import esassistant.hot_path
 from dev.elasticsearch.node import Node
 from esassistant.asgi import new_application
-from esassistant.body_limit import BodyLimit
 from esassistant.clock import monotonic
 from esassistant.config import Details
 from esassistant.counters import Counters
 from esassistant.http_statistics import HttpStatistics, http_statistics
 from esassistant.lanes import StockLane
 from esassistant.lifespan import ASGIApp
+from esassistant.request_limits import RequestLimits
 from tests.asgi import Asked, Got, ask
 from tests.integration.conftest import OpenApp, allow_origins
 from tests.server import TOKEN
@@ -172,7 +172,7 @@ async def doors(
         hot = new_application()
         settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)
         fast = new_application()
-        stock = BodyLimit(StockLane(), django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # type: ignore[arg-type]
+        stock = RequestLimits(StockLane(), django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # type: ignore[arg-type]
         user = await get_user_model().objects.acreate_user("ada", "ada@example.org", "a long password", is_staff=True)
         browser = AsyncClient()
         await browser.aforce_login(user)

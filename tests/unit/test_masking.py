@@ -4,6 +4,7 @@ import html
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -164,3 +165,23 @@ def test_logs_are_masked_whole() -> None:
     assert "hunter2" not in text
     assert text.startswith(f"a {MASK}\nTraceback")
     assert text.endswith(f"invalid literal for int() with base 10: '{MASK}'")
+
+
+@pytest.mark.parametrize(
+    "piece", ["token", "password-", "authorization ", "\\\\", "basic ", "//", "token='", "a=", "api_key \t"]
+)
+def test_hostile_texts_take_linear_time(piece: str) -> None:
+    """Text made to let the patterns backtrack takes no longer than in proportion: ten times as much, some ten times as
+    long.
+    """
+    remember_secrets(["-+/secret=", "plain-secret"])
+
+    def seconds(length: int) -> float:
+        text = piece * (length // len(piece))
+        started_at = time.perf_counter()
+        mask_text(text)
+        return time.perf_counter() - started_at
+
+    short = min(seconds(6_000) for _ in range(3))
+    long = min(seconds(60_000) for _ in range(3))
+    assert long < 40 * short + 0.01

@@ -1,4 +1,4 @@
-"""The body limit: nothing above it reaches the application, nothing below it is touched."""
+"""The limits of requests: nothing above them reaches the application, nothing below them is touched."""
 
 import json
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.body_limit import BodyLimit
 from esassistant.lifespan import Message, Receive, Scope, Send
+from esassistant.request_limits import RequestLimits
 
 LIMIT = 10
 OK: list[Message] = [
@@ -56,7 +56,7 @@ async def exchange(app: Any, scope: Scope, pieces: list[bytes]) -> tuple[list[Me
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await BodyLimit(app, LIMIT)(scope, receive, send)
+    await RequestLimits(app, LIMIT)(scope, receive, send)
     return sent, read
 
 
@@ -133,3 +133,15 @@ async def test_other_protocols_pass() -> None:
 
     await exchange(app, {"type": "websocket"}, [])
     assert seen == ["websocket"]
+
+
+@pytest.mark.parametrize(
+    ("path_bytes", "query_bytes", "refused"), [(8192, 0, False), (8000, 192, False), (8000, 193, True)]
+)
+async def test_the_length_of_addresses(path_bytes: int, query_bytes: int, refused: bool) -> None:
+    """Path and query together may have 8 KiB; a longer address is 414, and no application sees it."""
+    app = Application()
+    scope = {**http(), "raw_path": b"/" * path_bytes, "query_string": b"\xff" * query_bytes}
+    sent, _ = await exchange(app, scope, [b""])
+    assert (sent[0]["status"] == 414) == refused
+    assert app.called != refused
