@@ -1,0 +1,63 @@
+"""Advice: what a resource's report says of the settings. Rules are pure functions from reports, declared with the resource.
+
+A rule is silent when all is well, says so when it can't tell yet, and otherwise names the number, what it rests on, and
+the line to put into the environment.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """`value` of `metric` (a place in a report) is beyond `threshold`; it rests on `sample_size` of what `samples` names.
+
+    `setting` is the exact line for the environment; None where no setting helps, and `why` says what does.
+    """
+
+    metric: str
+    value: float
+    threshold: float
+    sample_size: int
+    samples: str
+    why: str
+    setting: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotEnoughData:
+    """`metric` can't be judged before there are `needed` of what `samples` names; so far there are `sample_size`."""
+
+    metric: str
+    sample_size: int
+    needed: int
+    samples: str
+
+
+Advice = Recommendation | NotEnoughData
+Rule = Callable[[Any], Iterable[Advice]]
+"""From a resource's report."""
+
+
+def judge(
+    metric: str,
+    value: float | None,
+    threshold: float,
+    sample_size: int,
+    needed: int,
+    samples: str,
+    why: str,
+    setting: str | None,
+) -> Iterable[Advice]:
+    """Advice of the commonest form: speak when `value` is above `threshold`, given enough samples."""
+    if sample_size < needed or value is None:
+        return (NotEnoughData(metric, sample_size, needed, samples),)
+    if value <= threshold:
+        return ()
+    return (Recommendation(metric, value, threshold, sample_size, samples, why, setting),)
+
+
+def percent(part: float, whole: float) -> float | None:
+    """None of nothing."""
+    return 100.0 * part / whole if whole else None

@@ -1,0 +1,47 @@
+"""What the reports of the process say of how it is run. Pure functions."""
+
+from collections.abc import Iterable
+
+from esassistant.advice import Advice, judge, percent
+from healthapp.process import CPU_WINDOW_SECONDS, ProcessReport
+
+ENOUGH_LAGS = 200
+LAG_SECONDS = 0.05
+CPU_PERCENT = 85.0
+DESCRIPTORS_PERCENT = 80.0
+
+
+def process_rules(process: ProcessReport) -> Iterable[Advice]:
+    """The rules for a process."""
+    yield from judge(
+        "process.loop_lag.p99_seconds",
+        process.loop_lag.p99_seconds,
+        LAG_SECONDS,
+        process.loop_lag.samples,
+        ENOUGH_LAGS,
+        "wake-ups",
+        "The event loop is held up, and every request with it: by code that blocks, or for want of processor time. More "
+        "workers (`manage.py serve --workers`), or fewer processes on this machine.",
+        None,
+    )
+    yield from judge(
+        "process.cpu_percent",
+        process.cpu_percent,
+        CPU_PERCENT,
+        round(process.cpu_window_seconds),
+        round(CPU_WINDOW_SECONDS / 2),
+        "seconds",
+        "This process has no processor time left. More workers: `manage.py serve --workers`.",
+        None,
+    )
+    if process.descriptors_open is not None and process.descriptors_limit is not None:
+        yield from judge(
+            "process.descriptors_percent",
+            percent(process.descriptors_open, process.descriptors_limit),
+            DESCRIPTORS_PERCENT,
+            process.descriptors_limit,
+            1,
+            "descriptors",
+            "Nearly all file descriptors are in use; new connections will fail. `LimitNOFILE=` in systemd, or `ulimit -n`.",
+            None,
+        )

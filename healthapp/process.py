@@ -1,0 +1,100 @@
+"""What this process takes of its machine, and how late its event loop is."""
+
+import asyncio
+import os
+import resource
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from esassistant.clock import Clock, monotonic
+from esassistant.durations import Durations, LatencyReport, report_of
+
+LAG_EVERY_SECONDS = 0.25
+CPU_WINDOW_SECONDS = 60.0
+PAGE_BYTES = resource.getpagesize()
+STATM = Path("/proc/self/statm")
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessReport:
+    """`resident_bytes` and `descriptors_open` are None where the system doesn't tell (only Linux does). `cpu_percent` is
+    of one processor, over the last minute, None in the first seconds. `loop_lag`: how much later than asked for the
+    event loop woke a task that had slept, which is what every request waits for.
+    """
+
+    pid: int
+    uptime_seconds: float
+    resident_bytes: int | None
+    cpu_seconds_total: float
+    cpu_percent: float | None
+    cpu_window_seconds: float
+    threads: int
+    descriptors_open: int | None
+    descriptors_limit: int | None
+    loop_lag: LatencyReport
+
+
+class ProcessWatch:
+    """One per process, owned by the registry. `keep_watching` is its background task."""
+
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._clock = clock
+        self._started_at = clock()
+        self._lags = Durations()
+        # Moments, and the processor time used by then; the oldest is the one before the window.
+        self._cpu: deque[tuple[float, float]] = deque([(self._started_at, _cpu_seconds())])
+
+    async def keep_watching(self) -> None:
+        """Background task: sleep, and see how late it is."""
+        while True:
+            due_at = self._clock() + LAG_EVERY_SECONDS
+            await asyncio.sleep(LAG_EVERY_SECONDS)
+            self.woke(due_at)
+
+    def woke(self, due_at: float) -> None:
+        """A sleep that should have ended at `due_at` has ended now."""
+        now = self._clock()
+        self._lags.record(max(0.0, now - due_at), now)
+        if now - self._cpu[-1][0] >= 1.0:
+            self._cpu.append((now, _cpu_seconds()))
+            while len(self._cpu) > 2 and now - self._cpu[1][0] >= CPU_WINDOW_SECONDS:
+                self._cpu.popleft()
+
+    def report(self) -> ProcessReport:
+        now = self._clock()
+        (first_at, first), (last_at, last) = self._cpu[0], self._cpu[-1]
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return ProcessReport(
+            pid=os.getpid(),
+            uptime_seconds=now - self._started_at,
+            resident_bytes=_resident_bytes(),
+            cpu_seconds_total=_cpu_seconds(),
+            cpu_percent=100.0 * (last - first) / (last_at - first_at) if last_at > first_at else None,
+            cpu_window_seconds=last_at - first_at,
+            threads=threading.active_count(),
+            descriptors_open=_descriptors_open(),
+            descriptors_limit=None if limit == resource.RLIM_INFINITY else limit,
+            loop_lag=report_of((self._lags,), self._clock),
+        )
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _resident_bytes() -> int | None:
+    try:
+        return int(STATM.read_text().split()[1]) * PAGE_BYTES
+    except OSError:
+        return None
+
+
+def _descriptors_open() -> int | None:
+    try:
+        return len(os.listdir(DESCRIPTORS)) - 1  # but the one that lists them
+    except OSError:
+        return None
