@@ -23,7 +23,9 @@ def cache_rules(config: MappingCacheConfig) -> Rule:
             why = f"{cache.evictions_total} mappings were dropped to stay within the bytes allowed, and many are asked for."
             setting = f"MAPPING_CACHE_MAX_BYTES={2 * config.max_bytes}"
         else:
-            why = "Many answers wait for the cluster though nothing was dropped: names that don't exist, or are excluded."
+            why = (
+                "Many answers wait for the cluster though nothing was dropped: names that don't exist, or are excluded."
+            )
             setting = f"MAPPING_CACHE_NEGATIVE_TTL={max(60, math.ceil(2 * config.negative_ttl))}"
         yield from judge(
             "mapping_cache.misses_percent",

@@ -9,9 +9,10 @@ import asyncio
 import math
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cacheapp.ages import Ages
+from cacheapp.applying import PassChanges, applied
 from cacheapp.errors import MappingNotFound
 from cacheapp.eviction import inherited_uses, least_used
 from cacheapp.listing import NamePages, Page
@@ -29,18 +30,11 @@ from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.store import StoredState
+from esassistant.turns import at_once, in_turns
 
 MAX_ABSENT = 10_000
 """So many absent names are remembered at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassChanges:
-    """What applying a pass changed."""
-
-    changed_total: int
-    removed_total: int
-    aliases_total: int = 0
+APPLY_TRIES = 3
 
 
 class MappingCache:
@@ -149,61 +143,21 @@ class MappingCache:
         self._taken_over_at = asked_at
         self.warm = True
 
-    def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
+    async def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
         """Take over what a pass read; `failed` could not be read and stay, as does what the pass left alone.
 
-        What was confirmed while the pass ran is newer than the pass, and stays too.
+        Of many indices it takes some turns of the loop; readers see the state before, then the state after.
         """
-        before = self.snapshot
-        listing, listed_at = reading.listing, reading.listed_at
-        kept = {*failed, *reading.left_alone}
-        kept.update(name for name, entry in before.indices.items() if entry.confirmed_at > listed_at)
-        newer_aliases = {alias for alias, at in before.aliases_at.items() if at > listed_at}
-        hashes = {
-            name: known
-            for name, known in reading.mappings.hashes.items()
-            if name not in kept and (name in before.indices or not before.is_gone(name, listed_at))
-        }
-        # A change pass that began later may have ended sooner: what there is, it knows better.
-        is_latest = listed_at >= before.listed_at
-        self.snapshot = before.changed(
-            {
-                name: IndexEntry(
-                    listing.uuids.get(name), known, listed_at, Source.ELASTICSEARCH, listing.field_counts.get(name)
-                )
-                for name, known in hashes.items()
-            },
-            reading.mappings.bodies,
-            removed=[name for name in before.indices if name not in hashes and name not in kept],
-            aliases={
-                alias: members for alias, members in listing.aliases.items() if is_latest and alias not in newer_aliases
-            },
-            aliases_at=listed_at,
-            removed_aliases=[
-                alias
-                for alias in before.aliases
-                if is_latest and alias not in listing.aliases and alias not in newer_aliases
-            ],
-            data_streams=listing.data_streams if is_latest else None,
-            cluster_uuid=listing.cluster_uuid,
-            listed_at=listed_at if is_latest else None,
-            listed=frozenset(listing.uuids) if is_latest else None,
-        )
+        for _ in range(APPLY_TRIES):
+            before = self.snapshot
+            after, changes = await in_turns(applied(before, reading, failed))
+            if self.snapshot is before:
+                break
+        else:  # something was read meanwhile, each time
+            after, changes = at_once(applied(self.snapshot, reading, failed))
+        self.snapshot = after
         self.warm = True
-        changed = sum(
-            1
-            for name, known in hashes.items()
-            if name not in before.indices or before.indices[name].mapping_hash != known
-        )
-        return PassChanges(
-            changed,
-            sum(1 for name in before.indices if name not in self.snapshot.indices),
-            sum(
-                1
-                for alias in before.aliases.keys() | self.snapshot.aliases.keys()
-                if before.aliases.get(alias) != self.snapshot.aliases.get(alias)
-            ),
-        )
+        return changes
 
     def confirm_all(self, at: float) -> None:
         """Everything that is known was still so at `at`: renews all ages at once."""

@@ -13,6 +13,7 @@ from cacheapp.snapshot import IndexEntry, Snapshot, mapping_hash
 from esassistant.clock import Clock
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
+from esassistant.threads import in_thread_if_large
 
 BATCHES_IN_FLIGHT = 4
 FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
@@ -32,13 +33,15 @@ class Mappings:
     @classmethod
     def of(cls, read: Mapping[str, bytes]) -> "Mappings":
         mappings = cls()
-        mappings.add(read)
+        for name, body in read.items():
+            mappings.hashes[name] = known = mapping_hash(body)
+            mappings.bodies.setdefault(known, body)
         return mappings
 
-    def add(self, read: Mapping[str, bytes]) -> None:
-        """Batch by batch: hashing everything at once would hold the loop, and keeping every copy the memory."""
-        for name, body in read.items():
-            self.hashes[name] = known = mapping_hash(body)
+    def add(self, more: "Mappings") -> None:
+        """Batch by batch: keeping every copy until the end would take the memory."""
+        self.hashes.update(more.hashes)
+        for known, body in more.bodies.items():
             self.bodies.setdefault(known, body)
 
     def bytes_of(self, names: Iterable[str]) -> int:
@@ -180,7 +183,8 @@ class PassReader:
         """Read one batch into `mappings`; returns what went wrong, if anything."""
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
-                mappings.add(await self._reader.mappings(batch))
+                read = await self._reader.mappings(batch)
+                mappings.add(await in_thread_if_large(sum(map(len, read.values())), Mappings.of, read))
         except TimeoutError:
             return f"no answer within {self._config.fetch_timeout:g} s"
         except ClusterUnavailable as error:

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from cacheapp.applying import PassChanges
 from cacheapp.errors import MappingNotFound, WatchRefused
-from cacheapp.mapping_cache import MappingCache, PassChanges
+from cacheapp.mapping_cache import MappingCache
 from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
 from cacheapp.pass_reader import PassReader, Reading
 from cacheapp.passes import Pass
@@ -54,7 +55,7 @@ class Passing:
             reading = await self._reader.everything(current, None if version is None else version.era.cluster_uuid)
         finally:
             current.requests_total += self.requests_total - before
-        self._apply(current, reading)
+        await self._apply(current, reading)
         self._version = None if current.errors else version
         return reading.listed_at
 
@@ -65,7 +66,7 @@ class Passing:
             reading = await self._reader.changes(current, self._cache.snapshot)
         finally:
             current.requests_total += self.requests_total - before
-        changes = self._apply(current, reading)
+        changes = await self._apply(current, reading)
         if not (current.errors or current.read_total or current.removed_total):
             current.outcome = Outcome.UNCHANGED
         return changes
@@ -79,12 +80,12 @@ class Passing:
             reading = await self._reader.matching(current, self._cache.snapshot.cluster_uuid, patterns)
         finally:
             current.requests_total += self.requests_total - before
-        self._apply(current, reading)
+        await self._apply(current, reading)
         if not (current.read_total or current.errors or current.removed_total):
             raise MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
 
-    def _apply(self, current: Pass, reading: Reading) -> PassChanges:
-        changes = self._cache.apply(reading, current.errors)
+    async def _apply(self, current: Pass, reading: Reading) -> PassChanges:
+        changes = await self._cache.apply(reading, current.errors)
         if self._history is not None:
             self._history.note_snapshot(self._cache.snapshot)
         current.changed_total = changes.changed_total

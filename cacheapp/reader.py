@@ -14,6 +14,8 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
+from esassistant.threads import in_thread_if_large
+from esassistant.turns import TURN, batched
 
 
 class _Index(msgspec.Struct, gc=False):
@@ -120,7 +122,7 @@ class ClusterReader:
             body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
         except NotFoundError:
             raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.") from None
-        read = self._split(body)
+        read = await self._split(body)
         mappings = {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
         if read and not mappings:
             raise MappingNotFound(f"{name!r} is left out by MAPPING_CACHE_INCLUDE and MAPPING_CACHE_EXCLUDE.")
@@ -136,7 +138,8 @@ class ClusterReader:
             body = await self._get(self._client, f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true")
         except NotFoundError as error:
             raise unavailable(error) from error
-        return {index: mapping for index, mapping in self._split(body).items() if self._selection.covers(index)}
+        read = await self._split(body)
+        return {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
 
     async def listing(self, cluster_uuid: str | None = None) -> Listing:
         """Every selected index there is, hidden and closed ones included, and every alias and data stream over one.
@@ -152,17 +155,19 @@ class ClusterReader:
                 indices = self._decode(_uuids, await self._get(self._listing_client, listing))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        # Of ten thousand indices, each of these steps takes some milliseconds: others get a turn between them.
+        # Of ten thousand indices, each of these steps takes a millisecond or two: others get a turn between them.
         await asyncio.sleep(0)
-        uuids = {name: index.settings.uuid for name, index in indices.items() if self._selection.covers(name)}
-        await asyncio.sleep(0)
+        uuids: dict[str, str] = {}
+        for some in batched(indices.items(), TURN):
+            uuids.update((name, index.settings.uuid) for name, index in some if self._selection.covers(name))
+            await asyncio.sleep(0)
         names: _Resolved = self._decode(_resolved, resolving.result())
         members = {alias.name: alias.indices for alias in names.aliases}
         members.update((stream.name, stream.backing_indices) for stream in names.data_streams)
         selected = {name: tuple(filter(self._selection.covers, indices)) for name, indices in members.items()}
         await asyncio.sleep(0)
         counts = counting.result()
-        field_counts = {} if counts is None else self._field_counts(counts)
+        field_counts = {} if counts is None else await self._field_counts(counts)
         return Listing(
             cluster_uuid=identifying.result(),
             uuids=uuids,
@@ -189,14 +194,16 @@ class ClusterReader:
                 return None
             raise
 
-    def _field_counts(self, body: bytes) -> dict[str, int]:
-        stats: _Stats = self._decode(_stats, body)
+    async def _field_counts(self, body: bytes) -> dict[str, int]:
+        stats: _Stats = await in_thread_if_large(len(body), self._decode, _stats, body)
         counts: dict[str, int] = {}
         if stats.summary.failed == 0:  # else what is there may lag behind what isn't
             for node in stats.nodes.values():
-                for name, index in node.indices.indices.items():
-                    # Copies of an index on several nodes may be applied one after the other.
-                    counts[name] = max(counts.get(name, 0), index.mappings.total_count)
+                for some in batched(node.indices.indices.items(), TURN):
+                    for name, index in some:
+                        # Copies of an index on several nodes may be applied one after the other.
+                        counts[name] = max(counts.get(name, 0), index.mappings.total_count)
+                    await asyncio.sleep(0)
         return counts
 
     async def _get(self, client: AsyncElasticsearch, target: str) -> bytes:
@@ -210,9 +217,12 @@ class ClusterReader:
         body: bytes = response.body
         return body
 
-    def _split(self, body: bytes) -> dict[str, bytes]:
-        # `bytes` copies: a `Raw` would keep the whole answer alive.
-        return {name: bytes(index.mappings) for name, index in self._decode(_mappings, body).items()}
+    async def _split(self, body: bytes) -> dict[str, bytes]:
+        def split() -> dict[str, bytes]:
+            # `bytes` copies: a `Raw` would keep the whole answer alive.
+            return {name: bytes(index.mappings) for name, index in self._decode(_mappings, body).items()}
+
+        return await in_thread_if_large(len(body), split)
 
     @staticmethod
     def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:

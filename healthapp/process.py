@@ -95,6 +95,6 @@ def _resident_bytes() -> int | None:
 
 def _descriptors_open() -> int | None:
     try:
-        return len(os.listdir(DESCRIPTORS)) - 1  # but the one that lists them
+        return len(list(DESCRIPTORS.iterdir())) - 1  # but the one that lists them
     except OSError:
         return None

@@ -90,4 +90,6 @@ def _setting(name: str, size: int, rules: tuple[PoolRule, ...]) -> str | None:
     if [rule.name for rule in rules] == [DEFAULT_POOL]:
         return f"ELASTICSEARCH_POOL_MAXSIZE={size}"
     sizes = ((rule, size if rule.name == name else rule.maxsize) for rule in rules)
-    return "ELASTICSEARCH_POOLS=" + ";".join(f"{rule.name}={','.join(rule.patterns)}:{wanted}" for rule, wanted in sizes)
+    return "ELASTICSEARCH_POOLS=" + ";".join(
+        f"{rule.name}={','.join(rule.patterns)}:{wanted}" for rule, wanted in sizes
+    )

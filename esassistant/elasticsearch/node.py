@@ -28,13 +28,15 @@ from yarl import URL
 
 from esassistant.clock import monotonic
 from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.threads import in_thread_if_large
 
 EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
 
 
-LARGE_BYTES = 256 * 1024
+LARGE_RATIO = 16
+"""JSON shrinks to a sixteenth or less."""
 """A compressed answer of this size is unpacked in a thread: it would hold the loop for more than a few milliseconds."""
 
 
@@ -148,9 +150,7 @@ class Node(AiohttpHttpNode):
         if encoding != "gzip" or not raw:
             return raw
         try:
-            if len(raw) < LARGE_BYTES:
-                return gzip.decompress(raw)
-            return await asyncio.to_thread(gzip.decompress, raw)
+            return await in_thread_if_large(LARGE_RATIO * len(raw), gzip.decompress, raw)
         except (OSError, EOFError, zlib.error) as error:
             raise aiohttp.ClientPayloadError("the answer can't be decompressed") from error
 

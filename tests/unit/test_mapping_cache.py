@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from cacheapp.applying import PassChanges
 from cacheapp.errors import IllegalName, MappingNotFound
 from cacheapp.mapping_answer import Freshness
-from cacheapp.mapping_cache import MappingCache, PassChanges
+from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import Listing
 from cacheapp.snapshot import Source, mapping_hash
@@ -54,10 +55,10 @@ def listing(uuids: dict[str, str], aliases: dict[str, tuple[str, ...]]) -> Listi
     return Listing("cluster", uuids, aliases, frozenset())
 
 
-def apply_pass(
+async def apply_pass(
     cache: MappingCache, bodies: dict[str, bytes], listing: Listing, *, failed: Iterable[str], listed_at: float
 ) -> PassChanges:
-    return cache.apply(Reading(listing, Mappings.of(bodies), listed_at), failed)
+    return await cache.apply(Reading(listing, Mappings.of(bodies), listed_at), failed)
 
 
 def counts(cache: MappingCache) -> tuple[int, int, int, int]:
@@ -285,7 +286,7 @@ async def test_etag_follows_content(cache: MappingCache, reader: FakeReader, clo
 
 async def test_uuid_is_kept_while_mapping_is_same(cache: MappingCache, reader: FakeReader) -> None:
     """A single read doesn't learn the uuid: it keeps the known one only as long as the mapping is the same."""
-    apply_pass(cache, {"a": A_MAPPING}, listing({"a": "uuid-1"}, {}), failed=(), listed_at=cache._clock())
+    await apply_pass(cache, {"a": A_MAPPING}, listing({"a": "uuid-1"}, {}), failed=(), listed_at=cache._clock())
     await cache.reread("a")
     assert cache.snapshot.indices["a"].uuid == "uuid-1"
     reader.indices["a"] = C_MAPPING
@@ -299,7 +300,7 @@ async def test_slow_read_leaves_newer_entry(cache: MappingCache, reader: FakeRea
     slow = asyncio.create_task(cache.reread("a"))
     await settle()
     clock.advance(2.0)
-    apply_pass(cache, {"a": C_MAPPING}, listing({}, {}), failed=(), listed_at=clock())
+    await apply_pass(cache, {"a": C_MAPPING}, listing({}, {}), failed=(), listed_at=clock())
     reader.gate.set()
     await slow
     assert cache.snapshot.indices["a"].mapping_hash == mapping_hash(C_MAPPING)
@@ -316,13 +317,15 @@ def test_source_of_published(cache: MappingCache, clock: FakeClock) -> None:
     assert cache.warm
 
 
-def test_pass_replaces_everything(cache: MappingCache, clock: FakeClock) -> None:
+async def test_pass_replaces_everything(cache: MappingCache, clock: FakeClock) -> None:
     """A pass adds, changes and removes; it counts what changed, and confirms all as of its listing."""
-    apply_pass(cache, {"a": A_MAPPING, "b": B_MAPPING}, listing({}, {"old": ("a",)}), failed=(), listed_at=clock())
+    await apply_pass(
+        cache, {"a": A_MAPPING, "b": B_MAPPING}, listing({}, {"old": ("a",)}), failed=(), listed_at=clock()
+    )
     clock.advance(5.0)
     listed_at = clock()
     clock.advance(2.0)
-    changes = apply_pass(
+    changes = await apply_pass(
         cache,
         {"a": C_MAPPING, "c": C_MAPPING},
         listing({"a": "u"}, {"new": ("a", "c")}),
@@ -336,7 +339,7 @@ def test_pass_replaces_everything(cache: MappingCache, clock: FakeClock) -> None
     answer = cache.peek("a")
     assert answer is not None
     assert answer.age_seconds == 2.0
-    assert apply_pass(
+    assert await apply_pass(
         cache, {"a": C_MAPPING, "c": C_MAPPING}, listing({}, {}), failed=(), listed_at=clock()
     ) == PassChanges(0, 0, aliases_total=1)
 
@@ -347,7 +350,7 @@ async def test_pass_keeps_newer_entries(cache: MappingCache, reader: FakeReader,
     clock.advance(1.0)
     await cache.get("a")
     await cache.get("b")
-    changes = apply_pass(cache, {"a": C_MAPPING}, listing({}, {}), failed=(), listed_at=listed_at)
+    changes = await apply_pass(cache, {"a": C_MAPPING}, listing({}, {}), failed=(), listed_at=listed_at)
     assert changes == PassChanges(0, 0)
     assert cache.snapshot.indices["a"].mapping_hash == mapping_hash(A_MAPPING)
     assert "b" in cache.snapshot.indices
@@ -358,15 +361,15 @@ async def test_pass_keeps_newer_aliases(cache: MappingCache, reader: FakeReader,
     listed_at = clock()
     clock.advance(1.0)
     await cache.get("both")
-    apply_pass(cache, {"a": A_MAPPING}, listing({}, {"both": ("a",)}), failed=(), listed_at=listed_at)
+    await apply_pass(cache, {"a": A_MAPPING}, listing({}, {"both": ("a",)}), failed=(), listed_at=listed_at)
     assert cache.snapshot.resolve("both") == ("a", "b")
 
 
-def test_pass_keeps_failed(cache: MappingCache, clock: FakeClock) -> None:
+async def test_pass_keeps_failed(cache: MappingCache, clock: FakeClock) -> None:
     """An index that could not be read stays as it was, with its age."""
-    apply_pass(cache, {"a": A_MAPPING, "b": B_MAPPING}, listing({}, {}), failed=(), listed_at=clock())
+    await apply_pass(cache, {"a": A_MAPPING, "b": B_MAPPING}, listing({}, {}), failed=(), listed_at=clock())
     clock.advance(12.0)
-    changes = apply_pass(cache, {"b": B_MAPPING}, listing({}, {}), failed=("a", "never-seen"), listed_at=clock())
+    changes = await apply_pass(cache, {"b": B_MAPPING}, listing({}, {}), failed=("a", "never-seen"), listed_at=clock())
     assert changes == PassChanges(0, 0)
     stale = cache.peek("a")
     assert stale is not None
@@ -374,13 +377,13 @@ def test_pass_keeps_failed(cache: MappingCache, clock: FakeClock) -> None:
     assert "never-seen" not in cache.snapshot.indices
 
 
-def test_stats(cache: MappingCache, clock: FakeClock) -> None:
+async def test_stats(cache: MappingCache, clock: FakeClock) -> None:
     """The report is empty before anything is known, and then counts indices, distinct bodies, ages and stale ones."""
     empty = cache.stats()
     assert (empty.warm, empty.indices, empty.oldest_age_seconds, empty.answers.hit_ratio) == (False, 0, None, None)
-    apply_pass(cache, {"a": A_MAPPING, "b": A_MAPPING}, listing({}, {"x": ("a",)}), failed=(), listed_at=clock())
+    await apply_pass(cache, {"a": A_MAPPING, "b": A_MAPPING}, listing({}, {"x": ("a",)}), failed=(), listed_at=clock())
     clock.advance(10.0)
-    apply_pass(cache, {"b": A_MAPPING}, listing({}, {"x": ("a",)}), failed=("a",), listed_at=clock())
+    await apply_pass(cache, {"b": A_MAPPING}, listing({}, {"x": ("a",)}), failed=("a",), listed_at=clock())
     clock.advance(1.0)
     full = cache.stats()
     assert (full.indices, full.aliases, full.distinct_mappings, full.body_bytes) == (2, 1, 1, len(A_MAPPING))

@@ -36,7 +36,7 @@ async def test_absent_names_are_remembered(reader: FakeReader, clock: FakeClock)
     with pytest.raises(MappingNotFound):
         await cache.get("found")
     listing = Listing("cluster", {"found": "u"}, {}, frozenset())
-    cache.apply(Reading(listing, Mappings.of({"found": A_MAPPING}), clock()), ())
+    await cache.apply(Reading(listing, Mappings.of({"found": A_MAPPING}), clock()), ())
     assert (await cache.get("found")).source is Source.MEMORY
 
 

@@ -19,18 +19,20 @@ from elastic_transport.client_utils import DEFAULT, DefaultType, url_to_node_con
 from esassistant.elasticsearch.node import (
     COMPRESS_FROM_BYTES,
     EXTRAS,
-    LARGE_BYTES,
+    LARGE_RATIO,
     Call,
     Node,
     NodeExtras,
     current_call,
 )
 from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.threads import LARGE_BYTES
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from tests.small_server import SmallServer
 from tests.unit.conftest import Certificate
 
 NewNode = Callable[..., Node]
+LARGE_PACKED_BYTES = LARGE_BYTES // LARGE_RATIO
 
 
 @pytest.fixture
@@ -173,7 +175,7 @@ async def test_bytes_of_plain_bodies(
     assert counters.received_bytes_total == counters.decoded_bytes_total == 2 * len(b"{}")
 
 
-@pytest.mark.parametrize("size", [LARGE_BYTES - 1, LARGE_BYTES])
+@pytest.mark.parametrize("size", [LARGE_PACKED_BYTES - 1, LARGE_PACKED_BYTES])
 async def test_large_answers_are_unpacked_elsewhere(
     stub: FaultProxy, new_node: NewNode, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
@@ -192,7 +194,7 @@ async def test_large_answers_are_unpacked_elsewhere(
     monkeypatch.setattr(gzip, "decompress", spy)
     _, body = await new_node(stub.url, http_compress=True).perform_request("GET", "/")
     assert body == decompress(packed)
-    assert [thread == threading.get_ident() for thread in threads] == [size < LARGE_BYTES]
+    assert [thread == threading.get_ident() for thread in threads] == [size < LARGE_PACKED_BYTES]
 
 
 NOT_GZIP = [

@@ -15,7 +15,7 @@ from cacheapp.mapping_views import MappingViews
 from cacheapp.names import Selection
 from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import ClusterReader, Listing
-from cacheapp.snapshot import mapping_hash
+from cacheapp.snapshot import IndexEntry, Source, mapping_hash
 from cacheapp.together import TogetherReader
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
@@ -167,9 +167,11 @@ async def test_a_watch_does_not_publish_over_what_it_has_not_seen() -> None:
 async def test_an_older_pass_brings_nothing_deleted_back() -> None:
     clock = FakeClock()
     cache = MappingCache(FakeReader(), cache_config(), spawn, clock=clock)
-    cache.apply(reading(1000.0, {"a": A_MAPPING, "b": B_MAPPING}, {"old": ("b",)}), ())
-    cache.apply(reading(1010.0, {"a": A_MAPPING}), ())  # the change pass: b is gone, and its alias
-    cache.apply(reading(1009.0, {"a": A_MAPPING, "b": B_MAPPING}, {"old": ("b",)}), ())  # the full pass, begun earlier
+    await cache.apply(reading(1000.0, {"a": A_MAPPING, "b": B_MAPPING}, {"old": ("b",)}), ())
+    await cache.apply(reading(1010.0, {"a": A_MAPPING}), ())  # the change pass: b is gone, and its alias
+    await cache.apply(
+        reading(1009.0, {"a": A_MAPPING, "b": B_MAPPING}, {"old": ("b",)}), ()
+    )  # the full pass, begun earlier
     assert set(cache.snapshot.indices) == {"a"}
     assert set(cache.snapshot.aliases) == set()
     assert cache.snapshot.listed_at == 1010.0
@@ -192,7 +194,7 @@ async def test_a_late_404_takes_nothing_newer_away() -> None:
     asking = asyncio.create_task(cache.get("new"))
     await settle()
     clock.advance(1)
-    cache.apply(reading(clock(), {"new": A_MAPPING}), ())
+    await cache.apply(reading(clock(), {"new": A_MAPPING}), ())
     gone.set()
     with pytest.raises(MappingNotFound):
         await asking
@@ -205,7 +207,7 @@ async def test_a_late_answer_moves_no_alias_back() -> None:
     reader = FakeReader({"a": A_MAPPING, "b": B_MAPPING})
     reader.cluster_aliases["now"] = ("a",)
     cache = MappingCache(reader, cache_config(), spawn, clock=clock)
-    cache.apply(reading(clock(), reader.indices, {"now": ("a",)}), ())
+    await cache.apply(reading(clock(), reader.indices, {"now": ("a",)}), ())
     cache.warm = True
     clock.advance(11)  # stale: a read behind the answer
     go = asyncio.Event()
@@ -218,7 +220,7 @@ async def test_a_late_answer_moves_no_alias_back() -> None:
     await cache.get("now")
     await settle()
     clock.advance(1)
-    cache.apply(reading(clock(), reader.indices, {"now": ("b",)}), ())
+    await cache.apply(reading(clock(), reader.indices, {"now": ("b",)}), ())
     go.set()
     await settle()
     assert cache.snapshot.aliases["now"] == ("b",)
@@ -235,7 +237,7 @@ async def test_a_known_index_is_never_absent() -> None:
         await cache.get("x")
     reader.indices = {"x": A_MAPPING, "y": B_MAPPING}
     clock.advance(2)
-    cache.apply(reading(clock(), reader.indices), ())
+    await cache.apply(reading(clock(), reader.indices), ())
     assert cache.peek("x") is None or cache.peek("y") is None
     assert (await cache.get("x")).indices == ("x",)
     assert (await cache.get("y")).indices == ("y",)
@@ -247,7 +249,7 @@ async def test_what_nobody_asked_for_is_dropped_first() -> None:
     cache = MappingCache(reader, cache_config(max_bytes=len(A_MAPPING) + len(B_MAPPING)), spawn, clock=clock)
     await cache.get("hot")
     clock.advance(1)
-    cache.apply(reading(clock(), reader.indices), ())
+    await cache.apply(reading(clock(), reader.indices), ())
     assert mapping_hash(A_MAPPING) in cache.snapshot.bodies
 
 
@@ -330,3 +332,25 @@ def test_a_probe_that_is_not_ready_is_no_error_of_the_server(rf: RequestFactory)
     response = readyz(rf.get("/readyz"))
     assert response.status_code == 503
     assert getattr(response, "_has_been_logged", False)
+
+
+# 13. what is read while a pass is applied
+
+
+@pytest.mark.parametrize("reads", [1, 2, 50])
+async def test_what_is_read_while_a_pass_is_applied_stays(reads: int) -> None:
+    """A pass is applied in turns; what others read in between is newer, and stays, however much of it there is."""
+    clock = FakeClock()
+    cache = MappingCache(FakeReader(), cache_config(), spawn, clock=clock)
+    await cache.apply(reading(900.0, {"gone": C_MAPPING}), ())
+    passing = asyncio.create_task(cache.apply(reading(1000.0, {"a": A_MAPPING, "b": B_MAPPING}), ()))
+    for number in range(reads):
+        await asyncio.sleep(0)
+        clock.advance(1.0)
+        known = mapping_hash(C_MAPPING)
+        entry = IndexEntry(None, known, clock(), Source.ELASTICSEARCH)
+        cache.snapshot = cache.snapshot.changed({f"read-{number}": entry}, {known: C_MAPPING})
+    changes = await passing
+    assert {"a", "b"} <= set(cache.snapshot.indices)
+    assert {f"read-{number}" for number in range(reads)} <= set(cache.snapshot.indices)
+    assert changes.changed_total == 2

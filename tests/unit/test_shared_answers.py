@@ -294,7 +294,7 @@ async def test_a_pass_outdates_answers(
     """
     await one.cache.get("a")
     clock.advance(1.0)
-    two.cache.apply(Reading(Listing("cluster", {}, {}, frozenset()), Mappings.of({}), clock()), ())
+    await two.cache.apply(Reading(Listing("cluster", {}, {}, frozenset()), Mappings.of({}), clock()), ())
     assert (await two.cache.get("a")).source is Source.ELASTICSEARCH
     older, clock.now = dict(answers.shared), clock.now + 1.0
     three = Instance(reader, answers, clock)
