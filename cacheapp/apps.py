@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 from django.conf import settings
 
+from cacheapp.advice import cache_rules, refresh_rules, watch_rules
 from cacheapp.answers import cache_stats, ready_mapping, ready_schema
 from cacheapp.database_thread import open_database_thread
 from cacheapp.instances import Instances
@@ -22,21 +23,18 @@ from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches
 from cacheapp.shared_answers import SharedReader
+from cacheapp.stats import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
 from cacheapp.stores.redis import RedisStore, open_redis_store
 from cacheapp.stores.redis_answers import RedisAnswers
 from cacheapp.watch import Watch
 from esassistant.clock import monotonic
 from esassistant.hot_path import hot_routes
-from esassistant.instance import instance_name
+from esassistant.instance import instance_name, server_name
 from esassistant.registry import Health, PingResult, Registry, registry
 from esassistant.store import Store
 
 if TYPE_CHECKING:
     from cacheapp.history import History
-
-
-REPORTED = ("mapping_cache", "refresher", "watch", "elasticsearch", "elasticsearch_cache", "elasticsearch_watch")
-"""Resources whose statistics an instance tells the others."""
 
 
 class CacheConfig(AppConfig):
@@ -61,6 +59,8 @@ def declare(registry: Registry) -> None:
         needs=("elasticsearch_cache", "shared_answers"),
         ping=_ping_cache,
         stats=MappingCache.stats,
+        metrics=CACHE_METRICS,
+        rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
     registry.register("search", _search, needs=("elasticsearch", "mapping_cache"))
     registry.register("mapping_views", _mapping_views, needs=("mapping_cache",))
@@ -70,10 +70,26 @@ def declare(registry: Registry) -> None:
         _refresher,
         needs=("elasticsearch_cache", "mapping_cache", "store", "history"),
         stats=Refresher.stats,
+        metrics=REFRESH_METRICS,
+        rules=(lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=("refresher",))
-    registry.register("instances", _instances, needs=("store", "refresher", *REPORTED), stats=Instances.all)
-    registry.register("watch", _watch, needs=("elasticsearch_watch", "refresher", "store"), stats=Watch.stats)
+    registry.register("instances", _instances, needs=("store", "refresher"), stats=Instances.all)
+    registry.register(
+        "watch",
+        _watch,
+        needs=("elasticsearch_watch", "refresher", "store"),
+        stats=Watch.stats,
+        metrics=WATCH_METRICS,
+        rules=(watch_rules,),
+    )
+
+    async def ping_database() -> PingResult:
+        history: History = registry.get("history")
+        await history.ping()
+        return PingResult(Health.HEALTHY)
+
+    registry.check("database", ping_database, needs=("history",))
 
 
 @asynccontextmanager
@@ -170,8 +186,8 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
 async def _instances(registry: Registry) -> AsyncIterator[Instances]:
     def collect() -> dict[str, object]:
         refresher: Refresher = registry.get("refresher")
-        reports = {name: registry.read(name) for name in REPORTED}
-        return {**reports, "refreshes": refresher.latest()}
+        shared = [resource.name for resource in registry.declared() if resource.metrics]
+        return {**registry.reports(shared), "server": server_name(), "refreshes": refresher.latest()}
 
     instances = Instances(registry.get("store"), instance_name(), collect)
     registry.listen(lambda name: instances.report_soon() if name == "refresher" else None)
@@ -200,14 +216,19 @@ async def _watch(registry: Registry) -> AsyncIterator[Watch]:
 
 
 async def _ping_store(store: Store) -> PingResult:
-    await store.generation()
-    return PingResult(Health.HEALTHY)
+    kind = "redis" if isinstance(store, RedisStore) else "database"
+    return PingResult(Health.HEALTHY, None, {"kind": kind, "generation": await store.generation()})
 
 
 async def _ping_cache(cache: MappingCache) -> PingResult:
     stats = cache.stats()
+    facts = {
+        "indices": stats.indices,
+        "stale_indices": stats.stale_indices,
+        "oldest_age_seconds": None if stats.oldest_age_seconds is None else round(stats.oldest_age_seconds, 3),
+    }
     if not stats.warm:
-        return PingResult(Health.DEGRADED, "no mappings yet: the first pass has not ended")
+        return PingResult(Health.DEGRADED, "no mappings yet: the first pass has not ended", facts)
     if stats.stale_indices:
-        return PingResult(Health.DEGRADED, f"{stats.stale_indices} of {stats.indices} mappings are stale")
-    return PingResult(Health.HEALTHY)
+        return PingResult(Health.DEGRADED, f"{stats.stale_indices} of {stats.indices} mappings are stale", facts)
+    return PingResult(Health.HEALTHY, None, facts)

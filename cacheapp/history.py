@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
+from django.db import connection
 
 from cacheapp.database_thread import DatabaseThread
 from cacheapp.mapping_diff import IndexChange, index_changes
@@ -84,6 +85,10 @@ class History:
 
     def stats(self) -> HistoryReport:
         return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting))
+
+    async def ping(self) -> None:
+        """Ask the database for nothing. Raises `StoreUnavailable`."""
+        await self._thread.run(connection.ensure_connection, atomic=False)
 
     def note_pass(self, report: RefreshReport) -> None:
         """A full pass ended."""

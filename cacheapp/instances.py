@@ -71,6 +71,14 @@ class Instances:
                 return refreshes[refresh_id]
         raise RefreshNotFound("No refresh of this id is known; only the latest of each process are kept.")
 
+    async def told(self) -> dict[str, InstanceReport]:
+        """All instances as they have told the store, this one just now: whichever of them is asked, no number falls.
+        Raises `StoreUnavailable`.
+        """
+        await self.report()
+        await self.look()
+        return dict(self._seen)
+
     def report_soon(self) -> None:
         """Something happened that the others are asked about: don't wait for the next turn."""
         self._wake.set()

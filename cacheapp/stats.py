@@ -4,6 +4,8 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime
 
+from esassistant.metrics import Kind, Metric
+
 
 class Outcome(enum.Enum):
     """How asking for a refresh ended, or how far it is. `unchanged`: nothing to read, as the metadata is the same.
@@ -123,3 +125,49 @@ class WatchReport:
     requests_total: int
     last_change_at: datetime | None
     last_error: str | None
+
+
+CACHE_METRICS = (
+    Metric(Kind.GAUGE, "cache_warm", "1 when the cache has mappings, from the cluster or the store.", "warm"),
+    Metric(Kind.GAUGE, "cache_indices", "Indices known.", "indices"),
+    Metric(Kind.GAUGE, "cache_aliases", "Aliases and data streams known.", "aliases"),
+    Metric(Kind.GAUGE, "cache_distinct_mappings", "Different mappings held.", "distinct_mappings"),
+    Metric(Kind.GAUGE, "cache_body_bytes", "Bytes of the different mappings held.", "body_bytes"),
+    Metric(Kind.GAUGE, "cache_rendered_bytes", "Bytes of whole answers kept ready.", "rendered_bytes"),
+    Metric(Kind.GAUGE, "cache_oldest_age_seconds", "Age of the oldest mapping.", "oldest_age_seconds"),
+    Metric(Kind.GAUGE, "cache_stale_indices", "Indices whose mapping is older than the TTL.", "stale_indices"),
+    Metric(Kind.GAUGE, "cache_reads_in_flight", "Reads of the cluster under way for misses.", "in_flight"),
+    Metric(Kind.COUNTER, "cache_hits", "Answers from memory, stale ones included.", "answers.hits_total"),
+    Metric(Kind.COUNTER, "cache_misses", "Answers that waited for the cluster.", "answers.misses_total"),
+    Metric(Kind.COUNTER, "cache_stale_served", "Answers older than the TTL.", "answers.stale_served_total"),
+    Metric(Kind.COUNTER, "cache_read_failures", "Reads of the cluster that failed.", "answers.failures_total"),
+    Metric(Kind.COUNTER, "cache_flights", "Reads of the cluster begun for misses.", "flights_total"),
+    Metric(Kind.COUNTER, "cache_shared_flights", "Callers who shared another's read.", "shared_flights_total"),
+    Metric(Kind.COUNTER, "cache_evictions", "Mappings dropped to stay within the bytes allowed.", "evictions_total"),
+)
+REFRESH_METRICS = (
+    Metric(Kind.COUNTER, "refresh_passes", "Full passes ended in this process.", "passes_total"),
+    Metric(Kind.GAUGE, "refresh_last_duration_seconds", "Time of the last full pass.", "last.duration_seconds"),
+    Metric(
+        Kind.GAUGE, "refresh_last_failed_indices", "Mappings that the last pass could not read.", "last.failed_total"
+    ),
+    Metric(
+        Kind.STATE,
+        "refresh_last_outcome",
+        "How the last full pass of this process ended.",
+        "last.outcome",
+        states=tuple(outcome.value for outcome in Outcome),
+    ),
+    Metric(Kind.GAUGE, "store_generation", "Number of the published state that this process has.", "store_generation"),
+)
+WATCH_METRICS = (
+    Metric(
+        Kind.STATE,
+        "watch_state",
+        "What the watch for changes does.",
+        "state",
+        states=tuple(state.value for state in WatchState),
+    ),
+    Metric(Kind.COUNTER, "watch_wakes", "Changes of the cluster's metadata that the watch was told of.", "wakes_total"),
+    Metric(Kind.COUNTER, "watch_changes", "Mappings that were found changed by the watch.", "changes_total"),
+)

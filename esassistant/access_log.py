@@ -16,6 +16,7 @@ from datetime import datetime
 import msgspec
 
 from esassistant.masking import mask_text
+from esassistant.metrics import Kind, Metric
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,12 @@ class AccessLogReport:
 
     written_lines_total: int
     lost_lines_total: int
+
+
+ACCESS_LOG_METRICS = (
+    Metric(Kind.COUNTER, "access_log_written_lines", "Lines of the access log written.", "written_lines_total"),
+    Metric(Kind.COUNTER, "access_log_lost_lines", "Lines lost as their reader was too slow.", "lost_lines_total"),
+)
 
 
 class Line(msgspec.Struct, gc=False):

@@ -1,19 +1,24 @@
 """The kernel as a Django app: declares the Elasticsearch clients."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from django.apps import AppConfig
 from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
-from esassistant.access_log import AccessLog, access_log
+from esassistant.access_log import ACCESS_LOG_METRICS, AccessLog, access_log
+from esassistant.advice import Advice
+from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
-from esassistant.elasticsearch.client import new_client, ping_cluster, report
+from esassistant.elasticsearch.client import new_client, ping_cluster, pools_health, report
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
-from esassistant.http_statistics import HttpStatistics, http_statistics
+from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
+from esassistant.http_statistics import HTTP_METRICS, HttpStatistics, http_statistics
 from esassistant.registry import PingResult, Registry, registry
 
+CLIENTS = ("elasticsearch", "elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health")
+"""The resources that are clients of Elasticsearch; each reports on its pools by their names."""
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
 WATCH_TIMEOUT_SECONDS = 35.0
@@ -29,8 +34,8 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `http` and `access_log`, which tell of the requests served, and the Elasticsearch clients:
-    `elasticsearch` is public, for anybody's views; the others are our own.
+    """Declare `http` and `access_log`, which tell of the requests served, the Elasticsearch clients (`elasticsearch` is
+    public, for anybody's views; the others are our own), and a check of their pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
@@ -38,14 +43,31 @@ def declare(registry: Registry) -> None:
     async def ping(_: AsyncElasticsearch) -> PingResult:
         return await ping_cluster(registry.get("elasticsearch_health"))
 
-    registry.register("http", _http, stats=HttpStatistics.report)
-    registry.register("access_log", _access_log, stats=lambda log: log and log.report())
-    registry.register("elasticsearch_cache", _cache_client, stats=report)
-    registry.register("elasticsearch_watch", _watch_client, stats=report)
-    registry.register("elasticsearch_health", _health_client, stats=report)
+    def rules(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
+        return pool_rules(settings.ESASSISTANT.elasticsearch.pools)(pools)
+
+    async def check_pools() -> PingResult:
+        return pools_health(registry.reports(CLIENTS).values())
+
+    registry.register("http", _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
+    registry.register("access_log", _access_log, stats=lambda log: log and log.report(), metrics=ACCESS_LOG_METRICS)
+    for name, factory in (
+        ("elasticsearch_cache", _cache_client),
+        ("elasticsearch_watch", _watch_client),
+        ("elasticsearch_health", _health_client),
+    ):
+        registry.register(name, factory, stats=report, metrics=POOL_METRICS, rules=(rules,))
     registry.register(
-        "elasticsearch", _public_client, needs=("elasticsearch_health",), ping=ping, critical=True, stats=report
+        "elasticsearch",
+        _public_client,
+        needs=("elasticsearch_health",),
+        ping=ping,
+        critical=True,
+        stats=report,
+        metrics=POOL_METRICS,
+        rules=(rules,),
     )
+    registry.check("pools", check_pools, needs=CLIENTS)
 
 
 @asynccontextmanager

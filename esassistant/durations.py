@@ -6,8 +6,9 @@ long to record a value): they bound the error of every quantile, in constant mem
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from esassistant.clock import Clock, monotonic
@@ -19,6 +20,8 @@ STEPS_PER_DECADE: Final = 48
 SHORTEST_SECONDS: Final = 1e-5
 BOUNDS: Final = tuple(SHORTEST_SECONDS * 10 ** (step / STEPS_PER_DECADE) for step in range(7 * STEPS_PER_DECADE + 1))
 """Upper bounds in seconds, each 5 % above the one before, from 10 µs to 100 s."""
+TOTALS_EVERY: Final = STEPS_PER_DECADE // 2
+"""Running totals are told for two bounds per decade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,16 @@ class LatencyReport:
     p95_seconds: float | None = None
     p99_seconds: float | None = None
     max_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DurationTotals:
+    """All durations since the start: their sum, and how many were not longer than each bound (in seconds, as text: keys
+    of JSON objects are texts). The last bound is `+Inf`.
+    """
+
+    sum_seconds: float
+    buckets: Mapping[str, int]
 
 
 def _no_counts() -> list[int]:
@@ -74,6 +87,15 @@ class Durations:
         """The slices that lie in the window."""
         oldest = int(now / SLICE_SECONDS) - SLICES + 1
         return [part for part in self._slices if part.number >= oldest]
+
+
+def totals_of(together: Iterable[Durations]) -> DurationTotals:
+    """All that several recorded since the start."""
+    parts = tuple(together)
+    counts = [sum(column) for column in zip(*(part.counts for part in parts), strict=True)] or _no_counts()
+    running = tuple(accumulate(counts))
+    buckets = {f"{BOUNDS[place]:.6g}": running[place] for place in range(0, len(BOUNDS), TOTALS_EVERY)}
+    return DurationTotals(sum(part.total_seconds for part in parts), {**buckets, "+Inf": running[-1]})
 
 
 def report_of(together: Iterable[Durations], clock: Clock = monotonic) -> LatencyReport:

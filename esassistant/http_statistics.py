@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from esassistant.clock import Clock, monotonic
-from esassistant.durations import Durations, LatencyReport, report_of
+from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
+from esassistant.metrics import Kind, Metric
 
 UNMATCHED = "unmatched"
 """Stands for the route of what has none."""
@@ -26,6 +27,7 @@ class RouteReport:
     hot_percent: float | None
     sent_bytes_total: int
     latency: LatencyReport
+    durations: DurationTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,42 @@ def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
         hot_percent=100.0 * doors["hot"] / requests_total if requests_total else None,
         sent_bytes_total=sum(part.sent_bytes_total for part in parts),
         latency=report_of((part.durations for part in parts), clock),
+        durations=totals_of(part.durations for part in parts),
     )
 
+
+HTTP_METRICS = (
+    Metric(Kind.GAUGE, "http_requests_in_flight", "Requests under way.", "in_flight"),
+    Metric(
+        Kind.COUNTER,
+        "http_responses",
+        "Requests answered, by the first digit of the status.",
+        "routes.*.statuses.*",
+        ("route", "status"),
+    ),
+    Metric(
+        Kind.COUNTER,
+        "http_requests",
+        "Requests that ended, by what answered: hot (from memory, without Django), fast, django.",
+        "routes.*.doors.*",
+        ("route", "door"),
+    ),
+    Metric(
+        Kind.COUNTER,
+        "http_aborted",
+        "Requests whose client left before an answer.",
+        "routes.*.aborted_total",
+        ("route",),
+    ),
+    Metric(Kind.COUNTER, "http_sent_bytes", "Bytes of bodies sent.", "routes.*.sent_bytes_total", ("route",)),
+    Metric(
+        Kind.HISTOGRAM,
+        "http_request_duration_seconds",
+        "Time to the end of the answer.",
+        "routes.*.durations",
+        ("route",),
+    ),
+)
 
 http_statistics = HttpStatistics()
 """Of this process."""

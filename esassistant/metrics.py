@@ -25,7 +25,7 @@ class Kind(enum.Enum):
 class Metric:
     """`path`: names separated by dots; each `*` stands for all keys at that place, and gives the value of the label of
     that rank. `name` goes without the project's prefix and without Prometheus' suffixes for counters. `states`: all that
-    a `STATE` can have.
+    a `STATE` can have. `scale` makes the value one of `name`'s unit.
     """
 
     kind: Kind
@@ -34,6 +34,7 @@ class Metric:
     path: str
     labels: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.path.split(".").count(EVERY) != len(self.labels):

@@ -9,12 +9,14 @@ import asyncio
 import enum
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from esassistant.advice import Rule
 from esassistant.errors import EsassistantError, RegistryNotOpen, UnknownResource, WrongLoop
+from esassistant.metrics import Metric
 from esassistant.tasks import TaskReport, Tasks
 
 logger = logging.getLogger(__name__)
@@ -51,10 +53,13 @@ class Health(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """What a ping found. `detail` is shown to operators: short, and free of secrets."""
+    """What a ping found. `detail`, the reason of what is less than healthy, and `facts`, a few numbers and words, are
+    shown to operators: short, and free of secrets.
+    """
 
     health: Health
     detail: str | None = None
+    facts: Mapping[str, bool | float | str | None] = field(default_factory=dict)
 
 
 Factory = Callable[["Registry"], AbstractAsyncContextManager[Any]]
@@ -71,6 +76,8 @@ class Resource:
     ping: Ping | None = None
     critical: bool = False
     stats: Callable[[Any], object] | None = None
+    metrics: tuple[Metric, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(slots=True)
@@ -112,17 +119,38 @@ class Registry:
         ping: Ping | None = None,
         critical: bool = False,
         stats: Callable[[Any], object] | None = None,
+        metrics: tuple[Metric, ...] = (),
+        rules: tuple[Rule, ...] = (),
     ) -> None:
         """Declare a resource. Does no I/O; call it from `AppConfig.ready()`.
 
         `factory` is called with the registry and gives an async context manager whose value is the resource; it must
         not wait for a service that may be absent. `needs` names the resources it uses. `ping` is the health check of
         the resource, awaited by the health monitor; `critical` makes a failure of it an outage. `stats` gives a frozen
-        dataclass for reports, and must not wait.
+        dataclass for reports, and must not wait; `metrics` are places in that report, and `rules` give advice on it.
         """
         if name in self._declared:
             raise ValueError(f"a resource named {name!r} is already registered")
-        self._declared[name] = Resource(name, factory, needs, ping, critical, stats)
+        if stats is None and (metrics or rules):
+            raise ValueError(f"resource {name!r} has metrics or rules, but no stats that they could be about")
+        self._declared[name] = Resource(name, factory, needs, ping, critical, stats, metrics, rules)
+
+    def check(
+        self,
+        name: str,
+        run: Callable[[], Awaitable[PingResult]],
+        *,
+        needs: tuple[str, ...] = (),
+        critical: bool = False,
+    ) -> None:
+        """Declare a health check of something that is no resource of its own. `run` is awaited by the health monitor, and
+        may call `get` for what it `needs`.
+        """
+
+        async def ping(_: None) -> PingResult:
+            return await run()
+
+        self.register(name, lambda _: nullcontext(), needs=needs, ping=ping, critical=critical)
 
     def declared(self) -> tuple[Resource, ...]:
         """All declarations, in the order they were made."""
@@ -246,6 +274,20 @@ class Registry:
         if stats is None:
             raise UnknownResource(f"resource {name!r} gives no report")
         return self._on_loop(opened, lambda: stats(self._value(opened, name)))
+
+    def reports(self, names: Iterable[str]) -> dict[str, Any]:
+        """The reports of those resources, from any thread, taken in one moment. What isn't open has none."""
+        opened = self._live()
+        wanted = {name: self._declaration(name).stats for name in names}
+
+        def all_reports() -> dict[str, Any]:
+            return {
+                name: stats(opened.values[name])
+                for name, stats in wanted.items()
+                if stats is not None and name in opened.values
+            }
+
+        return self._on_loop(opened, all_reports)
 
     def tasks(self) -> tuple[TaskReport, ...]:
         """Reports on all background tasks, from any thread."""

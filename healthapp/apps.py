@@ -9,8 +9,10 @@ from django.conf import settings
 from esassistant.hot_path import hot_routes
 from esassistant.registry import Registry, registry
 from healthapp import answers
+from healthapp.advice import process_rules
 from healthapp.checks import checks_of
-from healthapp.monitor import HealthMonitor
+from healthapp.monitor import HEALTH_METRICS, HealthMonitor
+from healthapp.process import PROCESS_METRICS, ProcessWatch, ping_loop
 
 
 class HealthConfig(AppConfig):
@@ -22,8 +24,23 @@ class HealthConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `health`: the monitor of every resource that registered a ping."""
-    registry.register("health", _monitor, stats=HealthMonitor.last)
+    """Declare `process`: what it takes of its machine; and `health`: the monitor of everything that can be checked."""
+    registry.register(
+        "process",
+        _process,
+        ping=ping_loop,
+        stats=ProcessWatch.report,
+        metrics=PROCESS_METRICS,
+        rules=(process_rules,),
+    )
+    registry.register("health", _monitor, stats=HealthMonitor.last, metrics=HEALTH_METRICS)
+
+
+@asynccontextmanager
+async def _process(registry: Registry) -> AsyncIterator[ProcessWatch]:
+    process = ProcessWatch()
+    registry.spawn(process.keep_watching, name="keep-watching", owner="process")
+    yield process
 
 
 @asynccontextmanager

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import EsassistantError
@@ -29,12 +29,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """What a check found: `error` is short and free of credentials, None when healthy."""
+    """What a check found: `error` is short and free of credentials, None when healthy. `facts`: a few numbers and words."""
 
     status: Health
     latency_ms: float
     critical: bool
     error: str | None
+    facts: Mapping[str, bool | float | str | None] = field(default_factory=dict)
 
 
 def checks_of(registry: Registry, timeout: float) -> tuple[Check, ...]:
@@ -70,7 +71,7 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
         result = PingResult(Health.UNHEALTHY, f"the check failed ({type(error).__name__})")
     latency_ms = round((clock() - started_at) * 1000, 3)
     shown = None if result.health is Health.HEALTHY else scrub(result.detail)
-    return ServiceReport(result.health, latency_ms, check.critical, shown)
+    return ServiceReport(result.health, latency_ms, check.critical, shown, result.facts)
 
 
 async def run_checks(checks: Iterable[Check], clock: Clock = monotonic) -> dict[str, ServiceReport]:

@@ -1,6 +1,7 @@
 """The health monitor: runs all checks in the background, so that no request ever waits for one."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,15 +11,31 @@ import msgspec
 
 from esassistant.answer import Answer, etag_of
 from esassistant.clock import Clock, monotonic, now_utc
+from esassistant.metrics import Kind, Metric
 from esassistant.registry import Health
 from healthapp.checks import Check, ServiceReport, overall, run_checks
 
 FIRST_RECHECK_SECONDS = 1.0
+KEPT_TRANSITIONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A service's change of status, and why; `before` is None for the first one known."""
+
+    at: datetime
+    service: str
+    before: Health | None
+    after: Health
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The outcome of one round of checks. `made_at` is on the monotonic clock of this process, `checked_at` for people."""
+    """The outcome of one round of checks. `made_at` is on the monotonic clock of this process, `checked_at` for people.
+
+    `transitions`: the latest of this process, newest first.
+    """
 
     status: Health
     checked_at: datetime
@@ -26,6 +43,28 @@ class HealthReport:
     ttl_seconds: float
     services: dict[str, ServiceReport]
     made_at: float
+    transitions: tuple[Transition, ...]
+
+
+HEALTH_METRICS = (
+    Metric(Kind.STATE, "health_status", "Health as a whole.", "status", states=tuple(one.value for one in Health)),
+    Metric(
+        Kind.STATE,
+        "health_service_status",
+        "Health by service.",
+        "services.*.status",
+        ("service",),
+        tuple(one.value for one in Health),
+    ),
+    Metric(
+        Kind.GAUGE,
+        "health_check_duration_seconds",
+        "Time of the last check.",
+        "services.*.latency_ms",
+        ("service",),
+        scale=0.001,
+    ),
+)
 
 
 class HealthMonitor:
@@ -41,6 +80,7 @@ class HealthMonitor:
         self._clock = clock
         self._report: HealthReport | None = None
         self._answers: dict[bool, Answer] = {}
+        self._transitions: deque[Transition] = deque(maxlen=KEPT_TRANSITIONS)
         self._round = asyncio.Lock()
         self._asked = asyncio.Event()
 
@@ -92,6 +132,11 @@ class HealthMonitor:
         made_at = self._clock()
         checked_at = now_utc()
         services = await run_checks(self._checks, self._clock)
+        known = {} if self._report is None else self._report.services
+        for name, service in services.items():
+            before = known[name].status if name in known else None
+            if service.status is not before:
+                self._transitions.appendleft(Transition(checked_at, name, before, service.status, service.error))
         self._report = HealthReport(
             status=overall(services.values()),
             checked_at=checked_at,
@@ -99,6 +144,7 @@ class HealthMonitor:
             ttl_seconds=self._ttl,
             services=services,
             made_at=made_at,
+            transitions=tuple(self._transitions),
         )
         self._answers = {details: _answer(self._report, details=details) for details in (False, True)}
         return self._report

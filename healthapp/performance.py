@@ -1,30 +1,45 @@
 """The performance report: the numbers that people tune by, from all resources that report."""
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from esassistant.access_log import AccessLogReport
+from esassistant.advice import Advice, NotEnoughData, Recommendation
+from esassistant.apps import CLIENTS
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http_statistics import HttpReport
 from esassistant.registry import Registry
 from esassistant.tasks import TaskReport
-from healthapp.recommendations import ENOUGH_REQUESTS, Recommendation, recommend
+from healthapp.monitor import HealthReport
+from healthapp.process import ProcessReport
 
-CLIENTS = ("elasticsearch", "elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health")
+logger = logging.getLogger(__name__)
+
+REPORTED = ("mapping_cache", "refresher", "watch", "history", "shared_answers", "instances")
+"""Resources of other apps whose reports are shown as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class PerformanceReport:
-    """Everything since this process opened its registry. `recommendations_note` says so when there is too little data
-    for any.
+    """Everything since this process opened its registry. `health` is None while there is no report that is young enough,
+    `access_log` while there is none. `not_enough_data`: what can't be judged yet.
     """
 
+    recommendations: tuple[Recommendation, ...]
+    not_enough_data: tuple[NotEnoughData, ...]
+    process: ProcessReport
     http: HttpReport
+    access_log: AccessLogReport | None
     pools: dict[str, PoolReport]
     mapping_cache: Any
     refresh: Any
+    watch: Any
+    history: Any
+    shared_answers: Any
+    health: HealthReport | None
     background_tasks: tuple[TaskReport, ...]
-    recommendations: tuple[Recommendation, ...]
-    recommendations_note: str | None
     instances: Any
 
 
@@ -33,15 +48,35 @@ def performance_report(registry: Registry) -> PerformanceReport:
     pools: dict[str, PoolReport] = {}
     for client in CLIENTS:
         pools |= registry.read(client)
-    enough = any(pool.requests_total >= ENOUGH_REQUESTS for pool in pools.values())
-    note = None if enough else f"not enough data: no pool has made {ENOUGH_REQUESTS} requests yet"
+    found = tuple(advice(registry))
+    reports = {name: registry.read(name) for name in REPORTED}
     return PerformanceReport(
+        recommendations=tuple(one for one in found if isinstance(one, Recommendation)),
+        not_enough_data=tuple(one for one in found if isinstance(one, NotEnoughData)),
+        process=registry.read("process"),
         http=registry.read("http"),
+        access_log=registry.read("access_log"),
         pools=pools,
-        mapping_cache=registry.read("mapping_cache"),
-        refresh=registry.read("refresher"),
+        mapping_cache=reports["mapping_cache"],
+        refresh=reports["refresher"],
+        watch=reports["watch"],
+        history=reports["history"],
+        shared_answers=reports["shared_answers"],
+        health=registry.read("health"),
         background_tasks=registry.tasks(),
-        recommendations=recommend(pools),
-        recommendations_note=note,
-        instances=registry.read("instances"),
+        instances=reports["instances"],
     )
+
+
+def advice(registry: Registry) -> Iterable[Advice]:
+    """What the rules of all resources say of their present reports."""
+    ruled = [resource for resource in registry.declared() if resource.rules]
+    reports = registry.reports(resource.name for resource in ruled)
+    for resource in ruled:
+        for rule in resource.rules:
+            if (report := reports.get(resource.name)) is None:
+                continue
+            try:
+                yield from rule(report)
+            except Exception:
+                logger.exception("a rule of %s failed", resource.name)

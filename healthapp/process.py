@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esassistant.clock import Clock, monotonic
-from esassistant.durations import Durations, LatencyReport, report_of
+from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
+from esassistant.metrics import Kind, Metric
+from esassistant.registry import Health, PingResult
 
 LAG_EVERY_SECONDS = 0.25
+ENOUGH_LAGS = 100
+LATE_SECONDS = 0.25
 CPU_WINDOW_SECONDS = 60.0
 PAGE_BYTES = resource.getpagesize()
 STATM = Path("/proc/self/statm")
@@ -35,6 +39,7 @@ class ProcessReport:
     descriptors_open: int | None
     descriptors_limit: int | None
     loop_lag: LatencyReport
+    loop_lags: DurationTotals
 
 
 class ProcessWatch:
@@ -78,6 +83,7 @@ class ProcessWatch:
             descriptors_open=_descriptors_open(),
             descriptors_limit=None if limit == resource.RLIM_INFINITY else limit,
             loop_lag=report_of((self._lags,), self._clock),
+            loop_lags=totals_of((self._lags,)),
         )
 
 
@@ -98,3 +104,23 @@ def _descriptors_open() -> int | None:
         return len(list(DESCRIPTORS.iterdir())) - 1  # but the one that lists them
     except OSError:
         return None
+
+
+PROCESS_METRICS = (
+    Metric(Kind.GAUGE, "process_resident_bytes", "Resident memory.", "resident_bytes"),
+    Metric(Kind.COUNTER, "process_cpu_seconds", "Processor time used.", "cpu_seconds_total"),
+    Metric(Kind.GAUGE, "process_uptime_seconds", "Time since the start.", "uptime_seconds"),
+    Metric(Kind.GAUGE, "process_threads", "Threads.", "threads"),
+    Metric(Kind.GAUGE, "process_open_descriptors", "File descriptors open.", "descriptors_open"),
+    Metric(Kind.GAUGE, "process_max_descriptors", "File descriptors that may be open.", "descriptors_limit"),
+    Metric(Kind.HISTOGRAM, "event_loop_lag_seconds", "How late the event loop wakes a task.", "loop_lags"),
+)
+
+
+async def ping_loop(process: ProcessWatch) -> PingResult:
+    """The event loop's health: late for one wake-up in a hundred is late for as many requests."""
+    lag = process.report().loop_lag
+    facts = {"loop_lag_p99_seconds": lag.p99_seconds}
+    if lag.samples >= ENOUGH_LAGS and lag.p99_seconds is not None and lag.p99_seconds > LATE_SECONDS:
+        return PingResult(Health.DEGRADED, f"the event loop is {lag.p99_seconds:.2f} s late (p99 of 5 minutes)", facts)
+    return PingResult(Health.HEALTHY, None, facts)

@@ -8,5 +8,6 @@ from healthapp import views
 urlpatterns = [
     path("api/health", views.health, name="health"),
     path("api/performance", views.performance, name="performance"),
+    path("metrics", views.metrics, name="metrics"),
     path("admin/status/", admin.site.admin_view(views.status), name="status"),
 ]

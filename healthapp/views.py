@@ -1,14 +1,18 @@
 """Health and performance over HTTP, and the status page."""
 
+import asyncio
+
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from esassistant.api import api_view, json_response
 from esassistant.auth import may_see_details, require_details
 from esassistant.errors import EsassistantError
 from esassistant.problems import already_logged
 from esassistant.registry import registry
+from healthapp.metrics import exposition, workers_of
 from healthapp.monitor import HealthMonitor, HealthReport
 from healthapp.performance import performance_report
 
@@ -30,6 +34,17 @@ async def performance(request: HttpRequest) -> HttpResponse:
     """`GET /api/performance`: pools, cache, passes, background tasks and what to tune."""
     await require_details(request)
     return json_response(performance_report(registry))
+
+
+@api_view("GET")
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """`GET /metrics`: all numbers of all workers of this server, for Prometheus."""
+    await require_details(request)
+    workers = await workers_of(registry)
+    body = await asyncio.to_thread(exposition, registry, workers)
+    response = HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def status(request: HttpRequest) -> HttpResponse:

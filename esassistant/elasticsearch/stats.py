@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from esassistant.clock import monotonic
-from esassistant.durations import Durations, LatencyReport, report_of
-from esassistant.elasticsearch.breaker import BreakerReport
+from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
+from esassistant.elasticsearch.breaker import BreakerReport, BreakerState
+from esassistant.metrics import Kind, Metric
 
 FAILURE_KINDS = ("connect_timeout", "request_timeout", "connection", "tls", "status_429", "status_4xx", "status_5xx")
 REJECTIONS = ("pool_timeout", "pool_exhausted", "breaker_open")
@@ -55,6 +56,7 @@ class PoolReport:
     received_bytes_total: int
     decoded_bytes_total: int
     latency: LatencyReport
+    durations: DurationTotals
     calls: Mapping[str, KindReport]
     breaker: BreakerReport | None
 
@@ -130,6 +132,7 @@ class PoolCounters:
             "received_bytes_total": self.received_bytes_total,
             "decoded_bytes_total": self.decoded_bytes_total,
             "latency": report_of((self._durations,)),
+            "durations": totals_of((self._durations,)),
             "calls": {kind: counters.report() for kind, counters in sorted(self._kinds.items())},
         }
 
@@ -139,3 +142,31 @@ class PoolCounters:
 
     def _of(self, kind: str) -> _KindCounters:
         return self._kinds.setdefault(kind, _KindCounters())
+
+
+def _of_pools(kind: Kind, name: str, help_: str, path: str, *labels: str) -> Metric:
+    states = tuple(BreakerState) if kind is Kind.STATE else ()
+    return Metric(kind, f"elasticsearch_{name}", help_, f"*.{path}", ("pool", *labels), states)
+
+
+POOL_METRICS = (
+    _of_pools(Kind.GAUGE, "pool_max_connections", "Connections that the pool may have in use.", "max_connections"),
+    _of_pools(Kind.GAUGE, "pool_in_use", "Connections in use, overflow aside.", "in_use"),
+    _of_pools(Kind.GAUGE, "pool_overflow_in_use", "Connections in use beyond the pool's size.", "overflow_in_use"),
+    _of_pools(Kind.GAUGE, "pool_waiting", "Calls that wait for a connection.", "waiting"),
+    _of_pools(Kind.COUNTER, "connections_created", "Connections made.", "connections_created_total"),
+    _of_pools(
+        Kind.COUNTER, "connections_reused", "Attempts on a connection that was there.", "connections_reused_total"
+    ),
+    _of_pools(Kind.COUNTER, "overflow", "Attempts on a connection beyond the pool's size.", "overflow_total"),
+    _of_pools(Kind.COUNTER, "requests", "Attempts, by kind of call.", "calls.*.requests_total", "kind"),
+    _of_pools(Kind.COUNTER, "failures", "Attempts without a 2xx or 404 answer, by reason.", "failures.*", "reason"),
+    _of_pools(Kind.COUNTER, "rejected", "Calls refused before anything was sent, by reason.", "rejected.*", "reason"),
+    _of_pools(Kind.COUNTER, "retries", "Attempts after the first of a call.", "retries_total"),
+    _of_pools(Kind.COUNTER, "retries_refused", "Retries that budget or deadline refused.", "retries_refused_total"),
+    _of_pools(Kind.COUNTER, "sent_bytes", "Bytes of bodies sent, as on the wire.", "sent_bytes_total"),
+    _of_pools(Kind.COUNTER, "received_bytes", "Bytes of bodies received, as on the wire.", "received_bytes_total"),
+    _of_pools(Kind.HISTOGRAM, "request_duration_seconds", "Time of attempts that were answered.", "durations"),
+    _of_pools(Kind.STATE, "breaker_state", "State of the pool's breaker.", "breaker.state"),
+    _of_pools(Kind.COUNTER, "breaker_trips", "How often the breaker opened.", "breaker.trips_total"),
+)

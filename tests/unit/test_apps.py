@@ -10,7 +10,7 @@ from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, declare
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.elasticsearch.routing import PoolRule
 from esassistant.elasticsearch.stats import PoolReport
-from esassistant.registry import Health, PingResult, Registry
+from esassistant.registry import Health, Registry
 from esassistant.registry import registry as process_registry
 from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config
@@ -41,7 +41,7 @@ def requests(registry: Registry) -> dict[str, int]:
 async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     """The clients open without I/O, are reported apart, and one's calls take none of another's connections."""
     declare(own_registry)
-    assert tuple(resource.name for resource in own_registry.declared()) == ("http", "access_log", *CLIENTS)
+    assert tuple(resource.name for resource in own_registry.declared()) == ("http", "access_log", *CLIENTS, "pools")
     async with own_registry.open():
         limits = {pool: report.max_connections for pool, report in reports(own_registry).items()}
         expected = {"cache": CACHE_CONNECTIONS, "watch": 1, "health": HEALTH_CONNECTIONS, "logs": 3, "default": 2}
@@ -91,10 +91,13 @@ async def test_health_has_its_own_connections(own_registry: Registry) -> None:
     """The public client's ping is critical and goes over the health client: a full pool can't turn health red."""
     declare(own_registry)
     async with own_registry.open():
-        [pinged] = [resource for resource in own_registry.declared() if resource.ping is not None]
+        pinged, pools_check = (resource for resource in own_registry.declared() if resource.ping is not None)
         assert (pinged.name, pinged.critical) == ("elasticsearch", True)
+        assert (pools_check.name, pools_check.critical) == ("pools", False)
         assert pinged.ping is not None
-        assert await pinged.ping(own_registry.get("elasticsearch")) == PingResult(Health.HEALTHY)
+        assert (await pinged.ping(own_registry.get("elasticsearch"))).health is Health.HEALTHY
+        assert pools_check.ping is not None
+        assert (await pools_check.ping(None)).health is Health.HEALTHY
         assert requests(own_registry) == {"health": 1}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,17 @@ import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig, SerializationError
 from elasticsearch import ApiError, TransportError
 
-from esassistant.elasticsearch.client import new_client, ping_cluster, report, sync_client, unavailable
+from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, BreakerReport, BreakerState
+from esassistant.elasticsearch.client import (
+    new_client,
+    ping_cluster,
+    pools_health,
+    report,
+    sync_client,
+    unavailable,
+)
 from esassistant.elasticsearch.errors import BreakerOpen, PoolTimeout
+from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.registry import Health, PingResult
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
@@ -178,19 +188,26 @@ def test_unavailable(error: ApiError | TransportError, detail: str, retry_after:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
+    ("status", "pending", "health", "detail"),
     [
-        ("green", PingResult(Health.HEALTHY)),
-        ("yellow", PingResult(Health.DEGRADED, "cluster status yellow, 3 shards unassigned")),
-        ("red", PingResult(Health.UNHEALTHY, "cluster status red, 3 shards unassigned")),
+        ("green", 0, Health.HEALTHY, None),
+        ("green", 100, Health.HEALTHY, None),
+        ("green", 101, Health.DEGRADED, "101 tasks wait for the cluster's master"),
+        ("yellow", 101, Health.DEGRADED, "cluster status yellow, 3 shards unassigned"),
+        ("red", 0, Health.UNHEALTHY, "cluster status red, 3 shards unassigned"),
     ],
 )
-async def test_ping(stub: FaultProxy, status: str, expected: PingResult) -> None:
-    """The cluster's colour becomes its health, asked for in one small request that never waits for a colour."""
-    body = f'{{"status": "{status}", "number_of_nodes": 1, "unassigned_shards": {0 if status == "green" else 3}}}'
+async def test_ping(stub: FaultProxy, status: str, pending: int, health: Health, detail: str | None) -> None:
+    """The cluster's colour becomes its health, and a master that is behind degrades it; asked for in one small request
+    that never waits for a colour.
+    """
+    shards = 0 if status == "green" else 3
+    facts: dict[str, Any] = {"status": status, "nodes": 1, "unassigned_shards": shards, "pending_tasks": pending}
+    answer = {"status": status, "number_of_nodes": 1, "unassigned_shards": shards}
+    body = json.dumps({**answer, "number_of_pending_tasks": pending})
     stub.respond("^/_cluster/health", lambda _: ProxyResponse(body))
     async with client_of(stub) as client:
-        assert await ping_cluster(client) == expected
+        assert await ping_cluster(client) == PingResult(health, detail, facts)
     [exchange] = stub.requests
     assert "wait_for" not in exchange.target
     assert "filter_path=" in exchange.target
@@ -223,3 +240,43 @@ async def test_ping_of_something_else(stub: FaultProxy) -> None:
     async with client_of(stub) as client:
         with pytest.raises(ClusterUnavailable, match="not Elasticsearch"):
             await ping_cluster(client)
+
+
+def pool_report(**fields: Any) -> PoolReport:
+    return replace(pools("default", maxsize=2).of("/").report(None), **fields)
+
+
+def breaker_report(state: BreakerState) -> BreakerReport:
+    closed = Breaker("x", BreakerPolicy()).report()
+    assert closed is not None
+    return replace(closed, state=state, reason="50 of 50 calls failed")
+
+
+@pytest.mark.parametrize(
+    ("pool", "detail"),
+    [
+        (pool_report(), None),
+        (pool_report(in_use=2), None),
+        (pool_report(in_use=2, overflow_in_use=1), "pool default is full (3 in use, 0 waiting)"),
+        (pool_report(in_use=2, waiting=5), "pool default is full (2 in use, 5 waiting)"),
+        (pool_report(breaker=breaker_report(BreakerState.CLOSED)), None),
+        (
+            pool_report(breaker=breaker_report(BreakerState.OPEN)),
+            "the breaker of pool default is open (50 of 50 calls failed)",
+        ),
+        (
+            pool_report(breaker=breaker_report(BreakerState.HALF_OPEN)),
+            "the breaker of pool default is half-open (50 of 50 calls failed)",
+        ),
+    ],
+)
+def test_pools_health(pool: PoolReport, detail: str | None) -> None:
+    """A full pool, and a breaker that isn't closed, degrade; the facts are those of all pools together."""
+    quiet = pool_report(in_use=1)
+    found = pools_health([{"cache": quiet}, {"default": pool}])
+    assert (found.health, found.detail) == (Health.HEALTHY if detail is None else Health.DEGRADED, detail)
+    assert found.facts == {
+        "in_use": 1 + pool.in_use + pool.overflow_in_use,
+        "waiting": pool.waiting,
+        "open_breakers": int(detail is not None and "breaker" in detail),
+    }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esassistant.durations import WINDOW_SECONDS, LatencyReport
+from esassistant.durations import WINDOW_SECONDS, Durations, LatencyReport, totals_of
 from esassistant.http_statistics import MAX_ROUTES, UNMATCHED, HttpStatistics, RouteReport
 from tests.unit.conftest import FakeClock
 
@@ -21,6 +21,7 @@ NOTHING = RouteReport(
     hot_percent=None,
     sent_bytes_total=0,
     latency=LatencyReport(WINDOW_SECONDS, 0),
+    durations=totals_of(()),
 )
 
 
@@ -60,8 +61,17 @@ def test_in_flight() -> None:
 def test_one_request() -> None:
     """A request counts once, with its status, its door, its bytes and its time, of its route and of all."""
     report = counted(Ended("/a", "hot", 200, 7, 0.5)).report()
+    durations = Durations()
+    durations.record(0.5, 0.0)
     assert report.together == RouteReport(
-        1, {"2xx": 1}, 0, {"hot": 1}, 100.0, 7, LatencyReport(WINDOW_SECONDS, 1, 0.5, 0.5, 0.5, 0.5)
+        requests_total=1,
+        statuses={"2xx": 1},
+        aborted_total=0,
+        doors={"hot": 1},
+        hot_percent=100.0,
+        sent_bytes_total=7,
+        latency=LatencyReport(WINDOW_SECONDS, 1, 0.5, 0.5, 0.5, 0.5),
+        durations=totals_of([durations]),
     )
     assert report.routes == {"/a": report.together}
 

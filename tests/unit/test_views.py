@@ -19,13 +19,16 @@ import healthapp.views
 from cacheapp.instances import Instances
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.refresh import Refresher
+from esassistant.advice import Rule
+from esassistant.apps import CLIENTS
 from esassistant.asgi import application
+from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.pools import Pools
 from esassistant.http_statistics import HttpStatistics
 from esassistant.registry import Health, PingResult, Registry
 from healthapp.checks import Check
 from healthapp.monitor import HealthMonitor
-from healthapp.performance import CLIENTS
+from healthapp.process import ProcessWatch
 from tests.unit.conftest import pools
 from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
 
@@ -63,15 +66,17 @@ class World:
         self.declare("instances", instances, Instances.all)
         self.declare("health", self.monitor, HealthMonitor.last)
         self.declare("http", HttpStatistics(), HttpStatistics.report)
+        self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)
+        self.declare("access_log", None, lambda _: None)
         for client, its_pools in self.pools.items():
-            self.declare(client, its_pools, lambda found: Pools.report(found, None))
+            self.declare(client, its_pools, lambda found: Pools.report(found, None), pool_rules(()))
 
-    def declare(self, name: str, value: Any, stats: Callable[[Any], object]) -> None:
+    def declare(self, name: str, value: Any, stats: Callable[[Any], object], *rules: Rule) -> None:
         @asynccontextmanager
         async def factory(_: Registry) -> AsyncIterator[Any]:
             yield value
 
-        self.registry.register(name, factory, stats=stats)
+        self.registry.register(name, factory, stats=stats, rules=rules)
 
     async def ping(self) -> PingResult:
         return PingResult(self.health, None if self.health is Health.HEALTHY else "cluster status red")
@@ -261,17 +266,17 @@ async def test_health(client: httpx.AsyncClient, world: World) -> None:
 
 
 async def test_performance(client: httpx.AsyncClient, world: World) -> None:
-    """All pools, cache, passes and tasks in one report; advice only after enough requests."""
+    """All resources in one report; advice only after enough requests."""
     quiet = (await client.get("/api/performance")).json()
     assert set(quiet["pools"]) == {"default", "cache", "watch", "health"}
     assert quiet["recommendations"] == []
-    assert "not enough data" in quiet["recommendations_note"]
+    assert {"pools.default", "pools.cache"} <= {missing["metric"] for missing in quiet["not_enough_data"]}
     counters = world.pools["elasticsearch"].of("/").counters
     for _ in range(100):
         counters.sent("search", 0)
         counters.failed("search", "request_timeout")
     busy = (await client.get("/api/performance")).json()
-    assert busy["recommendations_note"] is None
+    assert "pools.default" not in {missing["metric"] for missing in busy["not_enough_data"]}
     assert busy["recommendations"][0]["metric"] == "pools.default.timeouts_percent"
 
 

@@ -1,0 +1,104 @@
+"""Reports as metrics for Prometheus, of all workers of one server.
+
+A scrape reaches any one of the workers. What it gets is what every worker has told the store: of itself too, or a counter
+that this worker shows newer than the next one would seem to fall.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Final
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from esassistant.errors import StoreUnavailable
+from esassistant.instance import instance_name, server_name
+from esassistant.metrics import Kind, Metric, samples
+from esassistant.registry import Registry
+
+PREFIX: Final = "esassistant_"
+STORE_SECONDS: Final = 2.0
+
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What one worker told of itself `age_seconds` ago: its reports by resource, as JSON."""
+
+    age_seconds: float
+    reports: Mapping[str, Any]
+
+
+async def workers_of(registry: Registry) -> dict[str, Worker]:
+    """The workers of this server by process id; only this one while the store is away."""
+    instances = registry.get("instances")
+    told: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            told = await instances.told()
+    except (StoreUnavailable, TimeoutError):
+        pass  # health and the store's own metrics say so
+    if instance_name() not in told:
+        told = {instance_name(): instances.all()[instance_name()]}
+    return {
+        name.rpartition(":")[2]: Worker(seen.age_seconds, msgspec.to_builtins(seen.report))
+        for name, seen in sorted(told.items())
+        if seen.report.get("server") == server_name()
+    }
+
+
+def exposition(registry: Registry, workers: Mapping[str, Worker]) -> bytes:
+    """The metrics of all resources in Prometheus' text format."""
+    collected = CollectorRegistry(auto_describe=False)
+    collected.register(_Workers(registry, workers))
+    return generate_latest(collected)
+
+
+class _Workers(Collector):
+    def __init__(self, registry: Registry, workers: Mapping[str, Worker]) -> None:
+        self._registry = registry
+        self._workers = workers
+
+    def collect(self) -> Iterable[Family]:
+        age = GaugeMetricFamily(
+            f"{PREFIX}worker_report_age_seconds", "How old what a worker told is.", labels=("worker",)
+        )
+        for name, worker in self._workers.items():
+            age.add_metric((name,), worker.age_seconds)
+        yield age
+        resources: dict[Metric, list[str]] = {}
+        for resource in self._registry.declared():
+            for metric in resource.metrics:
+                resources.setdefault(metric, []).append(resource.name)
+        for metric, names in resources.items():
+            family = _family(metric)
+            for pid, resource_name in product(self._workers, names):
+                for labels, value in samples(metric, self._workers[pid].reports.get(resource_name)):
+                    _add(family, metric, (pid, *labels), value)
+            yield family
+
+
+def _family(metric: Metric) -> Family:
+    name, labels = PREFIX + metric.name, ("worker", *metric.labels)
+    if metric.kind is Kind.COUNTER:
+        return CounterMetricFamily(name, metric.help, labels=labels)
+    if metric.kind is Kind.HISTOGRAM:
+        return HistogramMetricFamily(name, metric.help, labels=labels)
+    if metric.kind is Kind.STATE:
+        return GaugeMetricFamily(name, f"{metric.help} 1 for the present one.", labels=(*labels, "state"))
+    return GaugeMetricFamily(name, metric.help, labels=labels)
+
+
+def _add(family: Family, metric: Metric, labels: tuple[str, ...], value: Any) -> None:
+    if isinstance(family, HistogramMetricFamily):
+        family.add_metric(labels, buckets=list(value["buckets"].items()), sum_value=value["sum_seconds"])
+    elif metric.kind is Kind.STATE:
+        for state in metric.states:
+            family.add_metric((*labels, state), 1.0 if value == state else 0.0)
+    else:
+        family.add_metric(labels, float(value) * metric.scale)
