@@ -1,12 +1,16 @@
 """The kernel's declarations: what tells of requests, and four clients, each with connections and settings of its own."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from elasticsearch import ApiError
 
+from esassistant import apps
+from esassistant.access_log import AccessLog, Line
 from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, declare
+from esassistant.clock import now_utc
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.elasticsearch.routing import PoolRule
 from esassistant.elasticsearch.stats import PoolReport
@@ -112,6 +116,28 @@ async def test_probes_are_not_retried(own_registry: Registry, stub: FaultProxy, 
         with stub.fault(status=503, headers={"Retry-After": "0"}), pytest.raises(Exception, match="503"):
             await client.info()
     assert stub.count() == attempts
+
+
+async def test_the_access_log_is_written_while_open(
+    own_registry: Registry, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is wanted, a task of its own writes it, and what waits at the end is written too; else there is none."""
+    reading, writing = os.pipe()
+    log = AccessLog(writing)
+    monkeypatch.setattr(apps, "access_log", log)
+    declare(own_registry)
+    async with own_registry.open(only=["access_log"]):
+        assert own_registry.get("access_log") is None
+        assert own_registry.read("access_log") is None
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, access_log=True)
+    line = Line(now_utc(), "id", None, "GET", "/x", None, "hot", 200, 0.1, 2)
+    async with own_registry.open(only=["access_log"]):
+        assert [task.owner for task in own_registry.tasks()] == ["access_log"]
+        log.write(line)
+    assert b'"path":"/x"' in os.read(reading, 4096)
+    assert log.report().written_lines_total == 1
+    os.close(reading)
+    os.close(writing)
 
 
 def test_the_process_has_them() -> None:

@@ -195,6 +195,15 @@ async def test_a_crash_is_a_problem(lanes: Lanes) -> None:
     assert b"bug" not in got.body
 
 
+@pytest.mark.parametrize("address", ["/api/echo", "/page"])
+async def test_a_query_that_is_no_text(lanes: Lanes, address: str) -> None:
+    """A query that isn't UTF-8, which Django can't make a request of, is 400 as a problem in both lanes."""
+    got = await ask(lanes, Asked(address, query=b"q=\xff"))
+    assert (got.status, got.header("content-type")) == (400, "application/problem+json")
+    assert b"not UTF-8" in got.body
+    assert got.header("x-content-type-options") == "nosniff"
+
+
 async def test_requests_run_in_their_own_task(lanes: Lanes) -> None:
     """The fast lane starts no thread and no task for a GET."""
     before = len(asyncio.all_tasks())
