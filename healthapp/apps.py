@@ -13,6 +13,7 @@ from healthapp.advice import process_rules
 from healthapp.checks import checks_of
 from healthapp.monitor import HEALTH_METRICS, HealthMonitor
 from healthapp.process import PROCESS_METRICS, ProcessWatch, ping_loop
+from healthapp.timeline import SOURCES, Timeline
 
 
 class HealthConfig(AppConfig):
@@ -24,7 +25,9 @@ class HealthConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `process`: what it takes of its machine; and `health`: the monitor of everything that can be checked."""
+    """Declare `process`: what it takes of its machine; `health`: the monitor of everything that can be checked; and
+    `timeline`: the last hour.
+    """
     registry.register(
         "process",
         _process,
@@ -34,6 +37,14 @@ def declare(registry: Registry) -> None:
         rules=(process_rules,),
     )
     registry.register("health", _monitor, stats=HealthMonitor.last, metrics=HEALTH_METRICS)
+    registry.register("timeline", _timeline, needs=SOURCES, stats=Timeline.report)
+
+
+@asynccontextmanager
+async def _timeline(registry: Registry) -> AsyncIterator[Timeline]:
+    timeline = Timeline(lambda: registry.reports(SOURCES))
+    registry.spawn(timeline.keep_sampling, name="keep-sampling", owner="timeline")
+    yield timeline
 
 
 @asynccontextmanager

@@ -4,49 +4,37 @@ A scrape reaches any one of the workers. What it gets is what every worker has t
 that this worker shows newer than the next one would seem to fall.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from esassistant.errors import StoreUnavailable
-from esassistant.instance import instance_name, server_name
+from esassistant.instance import server_name
 from esassistant.metrics import Kind, Metric, samples
 from esassistant.registry import Registry
 
 PREFIX: Final = "esassistant_"
-STORE_SECONDS: Final = 2.0
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What one worker told of itself `age_seconds` ago: its reports by resource, as JSON."""
+    """What one worker told of itself `age_seconds` ago: its reports by resource, read from JSON."""
 
     age_seconds: float
     reports: Mapping[str, Any]
 
 
 async def workers_of(registry: Registry) -> dict[str, Worker]:
-    """The workers of this server by process id; only this one while the store is away."""
-    instances = registry.get("instances")
-    told: dict[str, Any] = {}
-    try:
-        async with asyncio.timeout(STORE_SECONDS):
-            told = await instances.told()
-    except (StoreUnavailable, TimeoutError):
-        pass  # health and the store's own metrics say so
-    if instance_name() not in told:
-        told = {instance_name(): instances.all()[instance_name()]}
+    """The workers of this server by process id; only this one while the store is away, which health tells."""
+    told = await registry.get("instances").told()
     return {
-        name.rpartition(":")[2]: Worker(seen.age_seconds, msgspec.to_builtins(seen.report))
+        name.rpartition(":")[2]: Worker(seen.age_seconds, seen.report)
         for name, seen in sorted(told.items())
         if seen.report.get("server") == server_name()
     }

@@ -107,12 +107,12 @@ def _descriptors_open() -> int | None:
 
 
 PROCESS_METRICS = (
-    Metric(Kind.GAUGE, "process_resident_bytes", "Resident memory.", "resident_bytes"),
+    Metric(Kind.GAUGE, "process_resident_memory_bytes", "Resident memory.", "resident_bytes"),
     Metric(Kind.COUNTER, "process_cpu_seconds", "Processor time used.", "cpu_seconds_total"),
     Metric(Kind.GAUGE, "process_uptime_seconds", "Time since the start.", "uptime_seconds"),
     Metric(Kind.GAUGE, "process_threads", "Threads.", "threads"),
-    Metric(Kind.GAUGE, "process_open_descriptors", "File descriptors open.", "descriptors_open"),
-    Metric(Kind.GAUGE, "process_max_descriptors", "File descriptors that may be open.", "descriptors_limit"),
+    Metric(Kind.GAUGE, "process_open_fds", "File descriptors open.", "descriptors_open"),
+    Metric(Kind.GAUGE, "process_max_fds", "File descriptors that may be open.", "descriptors_limit"),
     Metric(Kind.HISTOGRAM, "event_loop_lag_seconds", "How late the event loop wakes a task.", "loop_lags"),
 )
 

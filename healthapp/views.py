@@ -5,7 +5,7 @@ import asyncio
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from esassistant.api import api_view, json_response
 from esassistant.auth import may_see_details, require_details
@@ -42,7 +42,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     await require_details(request)
     workers = await workers_of(registry)
     body = await asyncio.to_thread(exposition, registry, workers)
-    response = HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
+    response = HttpResponse(body, content_type=CONTENT_TYPE_PLAIN_0_0_4)
     response["Cache-Control"] = "no-store"
     return response
 

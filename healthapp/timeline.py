@@ -1,0 +1,122 @@
+"""The last hour of this process, sampled: what charts and ratios over a while are made of."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from esassistant.clock import Clock, monotonic, now_utc
+
+EVERY_SECONDS: Final = 10.0
+KEPT: Final = 361
+"""An hour, and the point at which it began."""
+FIVE_MINUTES: Final = 300.0
+SOURCES: Final = ("http", "mapping_cache", "process", "elasticsearch")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One moment. Rates are of the time since the point before, quantiles of the last five minutes; None: no data."""
+
+    at: datetime
+    requests_per_second: float
+    errors_per_second: float
+    hit_percent: float | None
+    p50_seconds: float | None
+    p95_seconds: float | None
+    p99_seconds: float | None
+    connections_in_use: int
+    resident_bytes: int | None
+    loop_lag_p99_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HitRatio:
+    """How many of `answers` in `seconds` came from memory; `percent` is None without any."""
+
+    seconds: float
+    answers: int
+    percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineReport:
+    """Oldest first; `every_seconds` apart."""
+
+    every_seconds: float
+    points: tuple[Point, ...]
+    hits_five_minutes: HitRatio
+    hits_hour: HitRatio
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    taken_at: float
+    requests: int
+    errors: int
+    hits: int
+    misses: int
+
+
+class Timeline:
+    """One per process, owned by the registry. `keep_sampling` is its background task."""
+
+    def __init__(self, reports: Callable[[], Mapping[str, Any]], *, clock: Clock = monotonic) -> None:
+        """`reports` gives those of `SOURCES`."""
+        self._reports = reports
+        self._clock = clock
+        self._samples: deque[_Sample] = deque(maxlen=KEPT)
+        self._points: deque[Point] = deque(maxlen=KEPT)
+
+    async def keep_sampling(self) -> None:
+        """Background task."""
+        while True:
+            self.sample()
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def sample(self) -> None:
+        """Note how things are now."""
+        reports = self._reports()
+        http, cache, process = (reports[name] for name in ("http", "mapping_cache", "process"))
+        together = http.together
+        now = _Sample(
+            taken_at=self._clock(),
+            requests=together.requests_total,
+            errors=together.statuses.get("5xx", 0),
+            hits=cache.answers.hits_total,
+            misses=cache.answers.misses_total,
+        )
+        before = self._samples[-1] if self._samples else now
+        seconds = now.taken_at - before.taken_at
+        self._samples.append(now)
+        self._points.append(
+            Point(
+                at=now_utc(),
+                requests_per_second=(now.requests - before.requests) / seconds if seconds else 0.0,
+                errors_per_second=(now.errors - before.errors) / seconds if seconds else 0.0,
+                hit_percent=_hits(before, now).percent,
+                p50_seconds=together.latency.p50_seconds,
+                p95_seconds=together.latency.p95_seconds,
+                p99_seconds=together.latency.p99_seconds,
+                connections_in_use=sum(
+                    pool.in_use + pool.overflow_in_use for pool in reports["elasticsearch"].values()
+                ),
+                resident_bytes=process.resident_bytes,
+                loop_lag_p99_seconds=process.loop_lag.p99_seconds,
+            )
+        )
+
+    def report(self) -> TimelineReport:
+        nothing = _Sample(0.0, 0, 0, 0, 0)
+        last = self._samples[-1] if self._samples else nothing
+        first = self._samples[0] if self._samples else nothing
+        recent = next((sample for sample in self._samples if last.taken_at - sample.taken_at <= FIVE_MINUTES), nothing)
+        return TimelineReport(EVERY_SECONDS, tuple(self._points), _hits(recent, last), _hits(first, last))
+
+
+def _hits(before: _Sample, now: _Sample) -> HitRatio:
+    hits, misses = now.hits - before.hits, now.misses - before.misses
+    answers = hits + misses
+    return HitRatio(now.taken_at - before.taken_at, answers, 100.0 * hits / answers if answers else None)
