@@ -2,10 +2,11 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
+
+from esassistant.front_page import front
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="status")),
+    path("", front, name="front"),
     path("", include("cacheapp.urls")),
     path("", include("healthapp.urls")),
     path("admin/", admin.site.urls),

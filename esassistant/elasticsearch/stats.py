@@ -145,7 +145,7 @@ class PoolCounters:
 
 
 def _of_pools(kind: Kind, name: str, help_: str, path: str, *labels: str) -> Metric:
-    states = tuple(BreakerState) if kind is Kind.STATE else ()
+    states = tuple(state.value for state in BreakerState) if kind is Kind.STATE else ()
     return Metric(kind, f"elasticsearch_{name}", help_, f"*.{path}", ("pool", *labels), states)
 
 

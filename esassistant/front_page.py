@@ -1,0 +1,35 @@
+"""The front page: what runs here, how it is, and where to go on."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from esassistant.auth import may_see_details
+from esassistant.errors import EsassistantError
+from esassistant.registry import registry
+
+ADDRESSES = (
+    ("/api/health", "Health of this service and of what it stands on"),
+    ("/api/mappings/{name}", "The mappings of an index, alias or data stream; also /schema, /fields and /history"),
+    ("/api/indices", "The names that are known"),
+    ("/api/cache/stats", "What the mapping cache holds, and how it was used"),
+    ("/api/performance", "Pools, latencies, resources, and what to tune"),
+    ("/metrics", "The same for Prometheus"),
+    ("/api/openapi.json", "Description of the API (OpenAPI 3.1)"),
+    ("/livez", "Liveness"),
+    ("/readyz", "Readiness"),
+)
+
+
+async def front(request: HttpRequest) -> HttpResponse:
+    """`GET /`. Who may not see details gets status and totals."""
+    context = {"page": "front", "addresses": ADDRESSES, "debug": settings.DEBUG}
+    try:
+        context |= {
+            "health": registry.read("health"),
+            "cache": registry.read("mapping_cache"),
+            "details": await may_see_details(request),
+        }
+    except EsassistantError as error:
+        context["not_open"] = error.detail
+    return render(request, "esassistant/front.html", context)
