@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 5.0
 FORGOTTEN_AFTER_SECONDS = 3 * REPORT_SECONDS
+STORE_SECONDS = 2.0
+"""Who asks what all have told waits so long for the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Instances:
         self._collect = collect
         self._clock = clock
         self._wake = asyncio.Event()
+        self._telling = asyncio.Lock()
+        self._told: tuple[float, bytes] | None = None
         self._seen_at = clock()
         self._seen: Mapping[str, InstanceReport] = MappingProxyType({})
 
@@ -73,11 +77,30 @@ class Instances:
 
     async def told(self) -> dict[str, InstanceReport]:
         """All instances as they have told the store, this one just now: whichever of them is asked, no number falls.
-        Raises `StoreUnavailable`.
+
+        While the store is away only this one: as it told last, for as long as others may show that once the store is
+        back; then as it is now.
         """
-        await self.report()
-        await self.look()
-        return dict(self._seen)
+        known: dict[str, InstanceReport] = {}
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(STORE_SECONDS):
+                await self.report()
+                await self.look()
+                known = dict(self._seen)
+        if self._name not in known:
+            known[self._name] = self._last_told()
+        return known
+
+    def _last_told(self) -> InstanceReport:
+        if self._told is not None:
+            told_at, report = self._told
+            age_seconds = self._clock() - told_at
+            if age_seconds <= FORGOTTEN_AFTER_SECONDS + STORE_SECONDS:
+                return InstanceReport(age_seconds, msgspec.json.decode(report))
+        return InstanceReport(0.0, msgspec.json.decode(self._encoded()))
+
+    def _encoded(self) -> bytes:
+        return msgspec.json.encode(self._collect())
 
     def report_soon(self) -> None:
         """Something happened that the others are asked about: don't wait for the next turn."""
@@ -85,9 +108,11 @@ class Instances:
 
     async def report(self) -> None:
         """Tell the others how this instance does. Raises `StoreUnavailable`."""
-        report = msgspec.json.encode(self._collect())
-        if len(report) <= MAX_REPORT_BYTES:
-            await self._store.report(self._name, report, FORGOTTEN_AFTER_SECONDS)
+        async with self._telling:  # one after the other: an older report must not replace a newer one
+            told_at, report = self._clock(), self._encoded()
+            if len(report) <= MAX_REPORT_BYTES:
+                await self._store.report(self._name, report, FORGOTTEN_AFTER_SECONDS)
+                self._told = told_at, report
 
     async def keep_reporting(self) -> None:
         """Background task: tell and look every few seconds. While the store is away, nothing is known of the others."""

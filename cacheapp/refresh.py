@@ -7,7 +7,7 @@ schedule, the warm-up and the takeover of what others published are background t
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.passes import EVERYTHING, Answer, Pass, Scope
 from cacheapp.passing import Passing
 from cacheapp.snapshot import is_ahead, to_publish
-from cacheapp.stats import Outcome, RefreshReport, RefreshStats
+from cacheapp.stats import ENDS, Outcome, RefreshReport, RefreshStats
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
@@ -73,7 +73,7 @@ class Refresher:
         self._asking = asyncio.Lock()
         self._running: tuple[Pass, asyncio.Task[None]] | None = None
         self._passes: OrderedDict[str, Pass] = OrderedDict()
-        self._passes_total = 0
+        self._outcomes = Counter(dict.fromkeys(ENDS, 0))
         self._generation: int | None = None
         self._store_error: str | None = None
         self._scheduled = False
@@ -146,7 +146,8 @@ class Refresher:
             last=ended[-1].report() if ended else None,
             next_refresh_in_seconds=self._next_refresh_in(),
             min_interval_seconds=self._config.min_refresh_interval,
-            passes_total=self._passes_total,
+            passes_total=self._outcomes.total(),
+            outcomes={outcome.value: count for outcome, count in self._outcomes.items()},
             store_generation=self._generation,
             store_error=self._store_error,
         )
@@ -250,7 +251,7 @@ class Refresher:
             if renewal is not None:
                 renewal.cancel()
             current.ended = self._clock()
-            self._passes_total += 1
+            self._outcomes[current.outcome] += 1
             self._running = None
             log = logger.warning if current.outcome is Outcome.FAILED else logger.info
             log(

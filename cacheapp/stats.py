@@ -1,6 +1,7 @@
 """Reports of the mapping cache and its passes: frozen, in the shape that the API shows."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +21,10 @@ class Outcome(enum.Enum):
     COMPLETED = "completed"
     PARTIAL = "partial"
     FAILED = "failed"
+
+
+ENDS = (Outcome.UNCHANGED, Outcome.COMPLETED, Outcome.PARTIAL, Outcome.FAILED)
+"""How a pass that ran can have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +96,16 @@ class CacheReport:
 
 @dataclass(frozen=True, slots=True)
 class RefreshStats:
-    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off."""
+    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off. `outcomes`: how many passes ended
+    how.
+    """
 
     running: RefreshReport | None
     last: RefreshReport | None
     next_refresh_in_seconds: float | None
     min_interval_seconds: float
     passes_total: int
+    outcomes: Mapping[str, int]
     store_generation: int | None
     store_error: str | None
 
@@ -146,7 +154,9 @@ CACHE_METRICS = (
     Metric(Kind.COUNTER, "cache_evictions", "Mappings dropped to stay within the bytes allowed.", "evictions_total"),
 )
 REFRESH_METRICS = (
-    Metric(Kind.COUNTER, "refresh_passes", "Full passes ended in this process.", "passes_total"),
+    Metric(
+        Kind.COUNTER, "refresh_passes", "Passes that ended in this process, by outcome.", "outcomes.*", ("outcome",)
+    ),
     Metric(Kind.GAUGE, "refresh_last_duration_seconds", "Time of the last full pass.", "last.duration_seconds"),
     Metric(
         Kind.GAUGE, "refresh_last_failed_indices", "Mappings that the last pass could not read.", "last.failed_total"
@@ -156,7 +166,7 @@ REFRESH_METRICS = (
         "refresh_last_outcome",
         "How the last full pass of this process ended.",
         "last.outcome",
-        states=tuple(outcome.value for outcome in Outcome),
+        states=tuple(outcome.value for outcome in ENDS),
     ),
     Metric(Kind.GAUGE, "store_generation", "Number of the published state that this process has.", "store_generation"),
 )

@@ -2,12 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from cacheapp import instances
 from cacheapp.errors import RefreshNotFound
-from cacheapp.instances import FORGOTTEN_AFTER_SECONDS, REPORT_SECONDS, Instances
+from cacheapp.instances import (
+    FORGOTTEN_AFTER_SECONDS,
+    REPORT_SECONDS,
+    STORE_SECONDS,
+    InstanceReport,
+    Instances,
+)
 from esassistant.errors import StoreUnavailable
+from esassistant.store import StoredReport
 from tests.unit.fakes import FakeClock, MemoryStore, settle
 
 Make = Callable[..., Instances]
@@ -25,7 +34,12 @@ def store(clock: FakeClock) -> MemoryStore:
 
 @pytest.fixture
 def make(store: MemoryStore, clock: FakeClock) -> Make:
-    return lambda name, report=None: Instances(store, name, lambda: report or {"name": name}, clock=clock)
+    """`make(name, report)`: an instance over the store; `report` is what it tells, or a function that gives it."""
+
+    def made(name: str, report: Any = None) -> Instances:
+        return Instances(store, name, report if callable(report) else lambda: report or {"name": name}, clock=clock)
+
+    return made
 
 
 async def test_each_knows_all(make: Make, clock: FakeClock) -> None:
@@ -102,3 +116,101 @@ async def test_reporting_needs_the_store(make: Make, store: MemoryStore) -> None
     store.down = True
     with pytest.raises(StoreUnavailable):
         await make("one").report()
+
+
+def hits(known: dict[str, InstanceReport]) -> dict[str, tuple[float, object]]:
+    return {name: (seen.age_seconds, seen.report["hits"]) for name, seen in known.items()}
+
+
+class Hits:
+    """Instances whose report is a number that only grows."""
+
+    def __init__(self, make: Make) -> None:
+        self.counts = {"one": 0, "other": 0}
+        self.one, self.other = (make(name, self.counted(name)) for name in self.counts)
+
+    def counted(self, name: str) -> Callable[[], dict[str, object]]:
+        return lambda: {"hits": self.counts[name]}
+
+    def all_hit(self) -> None:
+        for name in self.counts:
+            self.counts[name] += 1
+
+
+async def test_told_is_the_same_for_all(make: Make, clock: FakeClock) -> None:
+    """Whoever is asked what all have told, no number is smaller than what anybody was told before."""
+    both = Hits(make)
+    await both.other.report()
+    both.all_hit()
+    clock.advance(2.0)
+    assert hits(await both.one.told()) == {"one": (0.0, 1), "other": (2.0, 0)}
+    both.all_hit()
+    assert hits(await both.other.told()) == {"one": (0.0, 1), "other": (0.0, 2)}
+
+
+async def test_told_while_the_store_is_away(make: Make, store: MemoryStore, clock: FakeClock) -> None:
+    """An instance then shows only itself, and nothing newer than what others show of it once the store is back; after
+    so long that these have forgotten it, itself as it is.
+    """
+    both = Hits(make)
+    await both.one.told()
+    store.down = True
+    both.all_hit()
+    clock.advance(5.0)
+    assert hits(await both.one.told()) == {"one": (5.0, 0)}
+    store.down = False
+    assert hits(await both.other.told()) == {"one": (5.0, 0), "other": (0.0, 1)}
+    store.down = True
+    clock.advance(FORGOTTEN_AFTER_SECONDS + STORE_SECONDS)
+    assert hits(await both.one.told()) == {"one": (0.0, 1)}
+
+
+async def test_told_before_anything_was(make: Make, store: MemoryStore) -> None:
+    """An instance that has never reached the store tells of itself as it is."""
+    store.down = True
+    assert hits(await Hits(make).one.told()) == {"one": (0.0, 0)}
+
+
+async def test_told_does_not_wait_for_a_store_that_hangs(
+    make: Make, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that doesn't answer is away: who asks what all told has an answer after `STORE_SECONDS`."""
+
+    async def never() -> dict[str, StoredReport]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    both = Hits(make)
+    monkeypatch.setattr(instances, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(store, "reports", never)
+    async with asyncio.timeout(2):
+        assert hits(await both.one.told()) == {"one": (0.0, 0)}
+
+
+async def test_told_of_too_large_a_report(make: Make, clock: FakeClock) -> None:
+    """What is too large for the store is told where it is asked, beside what the others told."""
+    large, other = make("large", lambda: {"hits": 1, "x": "y" * 300_000}), make("other", lambda: {"hits": 2})
+    await other.report()
+    assert hits(await large.told()) == {"large": (0.0, 1), "other": (0.0, 2)}
+    assert set(await other.told()) == {"other"}
+
+
+async def test_reports_arrive_in_order(make: Make, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two reports at the same time the later one stays, however long the store takes for the earlier."""
+    arrive, gate = store.report, asyncio.Event()
+    slow = iter([gate.wait, settle])
+
+    async def report(name: str, told: bytes, ttl_seconds: float) -> None:
+        await next(slow)()
+        await arrive(name, told, ttl_seconds)
+
+    monkeypatch.setattr(store, "report", report)
+    both = Hits(make)
+    first = asyncio.create_task(both.one.report())
+    await settle()
+    both.all_hit()
+    second = asyncio.create_task(both.one.report())
+    await settle()
+    gate.set()
+    await asyncio.gather(first, second)
+    assert hits(await both.other.look())["one"] == (0.0, 1)

@@ -82,6 +82,7 @@ async def test_asking_joins(make: Make) -> None:
     one.reader.gate.set()
     assert (await one.refresher.wait(first.id)).outcome is Outcome.COMPLETED
     assert one.refresher.stats().passes_total == 1
+    assert one.refresher.stats().outcomes == {"unchanged": 0, "completed": 1, "partial": 0, "failed": 0}
 
 
 async def test_few_batches_in_flight(make: Make) -> None:

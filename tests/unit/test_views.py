@@ -101,6 +101,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
         ("GET", "/api/cache/refresh/1"),
         ("GET", "/api/health"),
         ("GET", "/api/performance"),
+        ("GET", "/metrics"),
     ],
 )
 async def test_registry_not_open(client: httpx.AsyncClient, method: str, path: str) -> None:
