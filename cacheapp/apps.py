@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 from django.conf import settings
 
-from cacheapp.advice import cache_rules, refresh_rules, watch_rules
+from cacheapp.advice import cache_rules, history_rules, refresh_rules, shared_answers_rules, watch_rules
 from cacheapp.answers import cache_stats, ready_mapping, ready_schema
 from cacheapp.database_thread import open_database_thread
 from cacheapp.instances import Instances
@@ -17,6 +17,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.metadata import MetadataClock
 from cacheapp.names import Selection
+from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
 from cacheapp.pass_reader import PassReader
 from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader
@@ -27,6 +28,7 @@ from cacheapp.stats import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
 from cacheapp.stores.redis import RedisStore, open_redis_store
 from cacheapp.stores.redis_answers import RedisAnswers
 from cacheapp.watch import Watch
+from esassistant.advice import percent
 from esassistant.clock import monotonic
 from esassistant.hot_path import hot_routes
 from esassistant.instance import instance_name, server_name
@@ -52,7 +54,9 @@ def declare(registry: Registry) -> None:
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
     registry.register("store", _store, ping=_ping_store)
-    registry.register("shared_answers", _shared_answers, needs=("store",), stats=SharedReader.stats)
+    registry.register(
+        "shared_answers", _shared_answers, needs=("store",), stats=SharedReader.stats, rules=(shared_answers_rules,)
+    )
     registry.register(
         "mapping_cache",
         _mapping_cache,
@@ -60,11 +64,14 @@ def declare(registry: Registry) -> None:
         ping=_ping_cache,
         stats=MappingCache.stats,
         metrics=CACHE_METRICS,
+        panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
     registry.register("search", _search, needs=("elasticsearch", "mapping_cache"))
     registry.register("mapping_views", _mapping_views, needs=("mapping_cache",))
-    registry.register("history", _history, stats=lambda history: history.stats())
+    registry.register(
+        "history", _history, stats=lambda history: history.stats(), rules=(history_rules,), panel=HISTORY_PANEL
+    )
     registry.register(
         "refresher",
         _refresher,
@@ -221,9 +228,10 @@ async def _ping_store(store: Store) -> PingResult:
 
 
 async def _ping_cache(cache: MappingCache) -> PingResult:
-    stats = cache.stats()
+    stats, snapshot = cache.stats(), cache.snapshot
     facts = {
         "indices": stats.indices,
+        "coverage_percent": percent(sum(map(snapshot.is_whole, snapshot.indices)), len(snapshot.indices)),
         "stale_indices": stats.stale_indices,
         "oldest_age_seconds": None if stats.oldest_age_seconds is None else round(stats.oldest_age_seconds, 3),
     }

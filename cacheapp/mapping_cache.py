@@ -22,6 +22,7 @@ from cacheapp.pass_reader import Reading
 from cacheapp.reader import ClusterReader
 from cacheapp.rendering import Rendered, RenderedNames, is_large, render
 from cacheapp.shared_answers import NameReading, SharedReader
+from cacheapp.slow_reads import SlowReads
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
 from cacheapp.stats import CacheCounts, CacheReport
 from cacheapp.together import TogetherReader
@@ -57,6 +58,7 @@ class MappingCache:
         self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
         self._rendered = RenderedNames()
         self._ages = Ages()
+        self._slow_reads = SlowReads()
         self._renderings: SingleFlight[tuple[str, int], Rendered | None] = SingleFlight(spawn, clock=clock)
         self._pages = NamePages()
         self._snapshot = Snapshot()
@@ -102,11 +104,12 @@ class MappingCache:
             rendered = await self._render_large(name)
         if (answer := self._hit(name, rendered)) is not None:
             return answer
-        self._misses_total += 1
         # What is listed exists, though it may have to be read again.
         is_listed = name in self.snapshot.indices or name in self.snapshot.aliases
         if not is_listed and self._clock() < self._absent_until.get(name, -math.inf):
+            self._hits_total += 1  # from memory too, that there is no such name
             raise _not_found(name)
+        self._misses_total += 1
         return await self._flights.do(name, lambda: self._read(name, missed=True))
 
     def ready(self, name: str) -> MappingAnswer | None:
@@ -176,6 +179,8 @@ class MappingCache:
             rendered_bytes=self._rendered.kept_bytes,
             oldest_age_seconds=self._ages.oldest_seconds(self.snapshot, now),
             stale_indices=self._ages.older_than(self.snapshot, self._config.ttl, now),
+            stalest=self._ages.stalest(self.snapshot, now),
+            slowest_reads=self._slow_reads.slowest(),
             answers=CacheCounts(
                 hits_total=self._hits_total,
                 misses_total=self._misses_total,
@@ -247,12 +252,14 @@ class MappingCache:
                 reading = await self._shared.read(name, lambda: self._ask(name))
         except ClusterUnavailable:
             self._failures_total += 1
+            self._slow_reads.note(name, self._clock() - asked_at)
             raise
         except MappingNotFound:
             if not self._is_confirmed_since(name, asked_at):
                 self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
                 self._note_absent(name)
             raise
+        self._slow_reads.note(name, self._clock() - asked_at)
         bodies, confirmed_at = reading.mappings, reading.confirmed_at
         before = self.snapshot.indices
         is_alias = name not in bodies  # an alias answers with other names than its own; an index with its own alone

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from esassistant.advice import Rule
 from esassistant.errors import EsassistantError, RegistryNotOpen, UnknownResource, WrongLoop
 from esassistant.metrics import Metric
+from esassistant.panels import Panel
 from esassistant.tasks import TaskReport, Tasks
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Resource:
     stats: Callable[[Any], object] | None = None
     metrics: tuple[Metric, ...] = ()
     rules: tuple[Rule, ...] = ()
+    panel: Panel | None = None
 
 
 @dataclass(slots=True)
@@ -121,19 +123,21 @@ class Registry:
         stats: Callable[[Any], object] | None = None,
         metrics: tuple[Metric, ...] = (),
         rules: tuple[Rule, ...] = (),
+        panel: Panel | None = None,
     ) -> None:
         """Declare a resource. Does no I/O; call it from `AppConfig.ready()`.
 
         `factory` is called with the registry and gives an async context manager whose value is the resource; it must
         not wait for a service that may be absent. `needs` names the resources it uses. `ping` is the health check of
         the resource, awaited by the health monitor; `critical` makes a failure of it an outage. `stats` gives a frozen
-        dataclass for reports, and must not wait; `metrics` are places in that report, and `rules` give advice on it.
+        dataclass for reports, and must not wait; `metrics` are places in that report, `rules` give advice on it,
+        and `panel` shows it on the status page.
         """
         if name in self._declared:
             raise ValueError(f"a resource named {name!r} is already registered")
-        if stats is None and (metrics or rules):
-            raise ValueError(f"resource {name!r} has metrics or rules, but no stats that they could be about")
-        self._declared[name] = Resource(name, factory, needs, ping, critical, stats, metrics, rules)
+        if stats is None and (metrics or rules or panel):
+            raise ValueError(f"resource {name!r} has metrics, rules or a panel, but no stats that they could be about")
+        self._declared[name] = Resource(name, factory, needs, ping, critical, stats, metrics, rules, panel)
 
     def check(
         self,
@@ -276,16 +280,21 @@ class Registry:
         return self._on_loop(opened, lambda: stats(self._value(opened, name)))
 
     def reports(self, names: Iterable[str]) -> dict[str, Any]:
-        """The reports of those resources, from any thread, taken in one moment. What isn't open has none."""
+        """The reports of those resources, from any thread, taken in one moment. What isn't open has none, nor has one whose
+        `stats` fails: it is logged, and takes no other's report with it.
+        """
         opened = self._live()
         wanted = {name: self._declaration(name).stats for name in names}
 
         def all_reports() -> dict[str, Any]:
-            return {
-                name: stats(opened.values[name])
-                for name, stats in wanted.items()
-                if stats is not None and name in opened.values
-            }
+            found: dict[str, Any] = {}
+            for name, stats in wanted.items():
+                if stats is not None and name in opened.values:
+                    try:
+                        found[name] = stats(opened.values[name])
+                    except Exception:
+                        logger.exception("the report of resource %s failed", name)
+            return found
 
         return self._on_loop(opened, all_reports)
 

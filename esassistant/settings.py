@@ -207,6 +207,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "servestatic",
     "corsheaders",
+    "django_htmx",
 ]
 
 MIDDLEWARE = [

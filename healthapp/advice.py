@@ -31,7 +31,8 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
         round(process.cpu_window_seconds),
         round(CPU_WINDOW_SECONDS / 2),
         "seconds",
-        "This process has no processor time left. More workers: `manage.py serve --workers`.",
+        "This process has nearly all that one processor gives, and Python code runs on one at a time. More workers: "
+        "`manage.py serve --workers`.",
         None,
     )
     if process.descriptors_open is not None and process.descriptors_limit is not None:

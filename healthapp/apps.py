@@ -1,5 +1,6 @@
 """Health as a Django app: declares the monitor."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,13 +8,15 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from esassistant.hot_path import hot_routes
-from esassistant.registry import Registry, registry
+from esassistant.registry import Registry, State, registry
 from healthapp import answers
 from healthapp.advice import process_rules
 from healthapp.checks import checks_of
 from healthapp.monitor import HEALTH_METRICS, HealthMonitor
 from healthapp.process import PROCESS_METRICS, ProcessWatch, ping_loop
 from healthapp.timeline import SOURCES, Timeline
+
+OPENING_POLL_SECONDS = 0.05
 
 
 class HealthConfig(AppConfig):
@@ -59,7 +62,14 @@ async def _monitor(registry: Registry) -> AsyncIterator[HealthMonitor]:
     config = settings.ESASSISTANT.health
     monitor = HealthMonitor(checks_of(registry, config.timeout), config.ttl)
     registry.listen(lambda name: monitor.check_soon() if name.startswith("elasticsearch") else None)
-    registry.spawn(monitor.keep_checking, name="keep-checking", owner="health")
+
+    async def keep_checking() -> None:
+        # What opens after this is not unhealthy, but not there yet.
+        while registry.state is State.OPENING:  # noqa: ASYNC110  (nothing is signalled, and it takes moments)
+            await asyncio.sleep(OPENING_POLL_SECONDS)
+        await monitor.keep_checking()
+
+    registry.spawn(keep_checking, name="keep-checking", owner="health")
     with (
         hot_routes.answering("/livez", answers.livez, probe=True),
         hot_routes.answering("/readyz", answers.readyz, probe=True),

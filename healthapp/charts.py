@@ -93,28 +93,3 @@ def _last(values: Values, shown: Format) -> str:
 def _highest(values: Values, shown: Format) -> str:
     known = [value for value in values if value is not None]
     return shown(max(known)) if known else "no data"
-
-
-def as_seconds(seconds: float) -> str:
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.3g} s"
-
-
-def as_bytes(count: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"
-
-
-def as_rate(per_second: float) -> str:
-    return f"{per_second:.3g}/s"
-
-
-def as_percent(percent: float) -> str:
-    return f"{percent:.3g} %"
-
-
-def as_count(count: float) -> str:
-    return f"{count:.0f}"

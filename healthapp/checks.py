@@ -60,18 +60,29 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
     started_at = clock()
     try:
         async with asyncio.timeout(check.timeout):
-            result = await check.run()
+            result = _fit(await check.run())
     except TimeoutError:
         result = PingResult(Health.UNHEALTHY, f"no answer within {check.timeout:g} s")
     except EsassistantError as error:
-        result = PingResult(Health.UNHEALTHY, error.detail)
+        result = PingResult(Health.UNHEALTHY, scrub(error.detail))
     except Exception as error:
         # A check by a user of this project may raise anything; its text may hold anything, so only its type is shown.
         logger.warning("health check %s failed", check.name, exc_info=True)
         result = PingResult(Health.UNHEALTHY, f"the check failed ({type(error).__name__})")
     latency_ms = round((clock() - started_at) * 1000, 3)
-    shown = None if result.health is Health.HEALTHY else scrub(result.detail)
-    return ServiceReport(result.health, latency_ms, check.critical, shown, result.facts)
+    return ServiceReport(result.health, latency_ms, check.critical, result.detail, result.facts)
+
+
+def _fit(result: PingResult) -> PingResult:
+    """Fit to be shown. Fails on what is no result: a check by a user of this project may give anything, too."""
+    health = Health(result.health)
+    detail = None if health is Health.HEALTHY else scrub(result.detail)
+    facts = {name: _fit_fact(fact) for name, fact in result.facts.items()}
+    return PingResult(health, detail, facts)
+
+
+def _fit_fact(fact: object) -> bool | float | str | None:
+    return fact if fact is None or isinstance(fact, bool | int | float) else scrub(str(fact))
 
 
 async def run_checks(checks: Iterable[Check], clock: Clock = monotonic) -> dict[str, ServiceReport]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from esassistant.registry import Health
+from esassistant.units import as_duration
 from healthapp.monitor import HealthReport
 
 NAMES = {
@@ -51,7 +52,7 @@ def _served(mappings: Mappings) -> str:
     if not mappings.indices:
         return "The cluster has no indices, so there is nothing to serve"
     if mappings.stale_indices == mappings.indices:
-        return f"Serving stale mappings, the oldest confirmed {duration(mappings.oldest_age_seconds or 0)} ago"
+        return f"Serving stale mappings, the oldest confirmed {as_duration(mappings.oldest_age_seconds or 0)} ago"
     if mappings.stale_indices:
         return f"Serving mappings, {mappings.stale_indices} of {mappings.indices} of them stale"
     return "Serving fresh mappings"
@@ -61,21 +62,5 @@ def _since(health: HealthReport, service: str, now: datetime) -> str:
     """For how long a service has been as it is, where its last transition is still known."""
     for transition in health.transitions:
         if transition.service == service:
-            return f" (for {duration((now - transition.at).total_seconds())})"
+            return f" (for {as_duration((now - transition.at).total_seconds())})"
     return ""
-
-
-def duration(seconds: float) -> str:
-    """In the two largest units: `42 s`, `3 min 5 s`, `2 h 10 min`, `5 d 3 h`."""
-    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-    rest = max(0, int(seconds))
-    parts = []
-    for unit, length in units:
-        count, rest = divmod(rest, length)
-        if count:
-            parts.append(f"{count} {unit}")
-        elif parts:
-            break
-        if len(parts) == 2:
-            break
-    return " ".join(parts) or "0 s"

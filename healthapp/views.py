@@ -1,20 +1,34 @@
 """Health and performance over HTTP, and the status page."""
 
 import asyncio
+from typing import Any
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from esassistant.api import api_view, json_response
-from esassistant.auth import may_see_details, require_details
+from esassistant.auth import Caller, caller_of, may_see_details, require_details
+from esassistant.clock import now_utc
 from esassistant.errors import EsassistantError
 from esassistant.problems import already_logged
 from esassistant.registry import registry
+from esassistant.units import as_duration
 from healthapp.metrics import exposition, workers_of
-from healthapp.monitor import HealthMonitor, HealthReport
+from healthapp.monitor import HealthMonitor
 from healthapp.performance import performance_report
+from healthapp.status import status_context
+
+REFRESH_MESSAGES = {
+    "started": (messages.SUCCESS, "The refresh has begun. What it finds is shown below."),
+    "joined": (messages.INFO, "A refresh was under way already; there is no need for another."),
+    "rate_limited": (messages.WARNING, "Refreshed a moment ago. The next one is possible in {wait}."),
+    "overlap": (messages.INFO, "Another process is refreshing; this one takes over what it finds."),
+}
 
 
 @api_view("GET")
@@ -48,11 +62,40 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def status(request: HttpRequest) -> HttpResponse:
-    """`GET /admin/status/`: the last reports for staff. Never waits for the cluster."""
-    context = {**admin.site.each_context(request), "title": "Status"}
-    try:
-        report: HealthReport | None = registry.read("health")
-        context |= {"health": report, "performance": performance_report(registry)}
-    except EsassistantError as error:
-        context["not_open"] = error.detail
+    """`GET /admin/status/`: everything for staff, from memory; never waits for the cluster. `?paused=1`: stays as it is."""
+    context = {
+        **admin.site.each_context(request),
+        **_status(),
+        "title": "Status",
+        "paused": "paused" in request.GET,
+        "is_nav_sidebar_enabled": False,
+    }
     return render(request, "healthapp/status.html", context)
+
+
+def status_live(request: HttpRequest) -> HttpResponse:
+    """`GET /admin/status/live`: the part of the page that changes."""
+    response = render(request, "healthapp/status_live.html", _status())
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _status() -> dict[str, Any]:
+    try:
+        return status_context(registry)
+    except EsassistantError as error:
+        return {"not_open": error.detail, "now": now_utc()}
+
+
+async def status_refresh(request: HttpRequest) -> HttpResponse:
+    """`/admin/status/refresh`: asks whether to refresh all mappings (GET), and does (POST, with the CSRF token)."""
+    if await caller_of(request) is not Caller.STAFF:
+        return redirect_to_login(request.path, reverse("admin:login"))
+    if request.method == "POST":
+        asked = await registry.get("refresher").ask("admin")
+        wait = as_duration(max(1.0, asked.retry_after_seconds or 0.0))
+        level, text = REFRESH_MESSAGES[asked.outcome.value]
+        messages.add_message(request, level, text.format(wait=wait))
+        return redirect("status")
+    context = {"min_interval": as_duration(settings.ESASSISTANT.mapping_cache.min_refresh_interval), "page": "status"}
+    return render(request, "healthapp/refresh.html", context)

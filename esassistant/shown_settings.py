@@ -1,0 +1,61 @@
+"""The settings in force as people may see them: for `manage.py config` and the status page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from esassistant.config import ROLLBACK_VARIABLES, Origin, Setting
+from esassistant.masking import mask_setting
+
+NOT_SET = "not set"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSetting:
+    """One setting as it is shown, secrets masked; `default` is None when it is in force.
+
+    Numbers and truth values stay what they are, all else is text.
+    """
+
+    name: str
+    value: bool | float | str
+    origin: str
+    default: bool | float | str | None
+
+    @classmethod
+    def of(cls, setting: Setting, profile: str) -> Self:
+        default = _shown(replace(setting, value=setting.default)) if _is_changed(setting) else None
+        return cls(setting.name, _shown(setting), _source(setting.origin, profile), default)
+
+    def cells(self) -> tuple[str, ...]:
+        default = "" if self.default is None else _text(self.default)
+        return (self.name, _text(self.value), default, self.origin)
+
+
+def shown_settings(known: Mapping[str, Setting]) -> list[ShownSetting]:
+    """All settings, by name."""
+    profile = known["ESASSISTANT_PROFILE"].value
+    return [ShownSetting.of(known[name], profile) for name in sorted(known)]
+
+
+def _is_changed(setting: Setting) -> bool:
+    return bool(setting.value != setting.default)
+
+
+def _shown(setting: Setting) -> bool | float | str:
+    value = setting.value
+    return value if isinstance(value, bool | int | float) and not setting.secret else mask_setting(setting)
+
+
+def _source(origin: Origin, profile: str) -> str:
+    if origin is Origin.PROFILE:
+        return f"profile {profile}"
+    if origin is Origin.IMPLIED:
+        return f"implied by {', '.join(ROLLBACK_VARIABLES)}"
+    return str(origin.value)
+
+
+def _text(value: bool | float | str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return (value or NOT_SET) if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,43 @@
+"""Numbers with their units, as people read them. Pure."""
+
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def as_duration(seconds: float) -> str:
+    """In the two largest units: `3.2 ms`, `42 s`, `3 min 5 s`, `2 h 10 min`, `5 d 3 h`."""
+    if seconds < 10:
+        return as_seconds(max(0.0, seconds))
+    rest = int(seconds)
+    parts: list[str] = []
+    for unit, length in UNITS:
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}")
+        if len(parts) == 2 or (parts and not count):
+            break
+    return " ".join(parts)
+
+
+def as_seconds(seconds: float) -> str:
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s"
+
+
+def as_bytes(count: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def as_rate(per_second: float) -> str:
+    return f"{per_second:.3g}/s"
+
+
+def as_percent(percent: float) -> str:
+    return f"{percent:.3g} %"
+
+
+def as_count(count: float) -> str:
+    return f"{count:.0f}"
