@@ -120,7 +120,7 @@ PROCESS_METRICS = (
 async def ping_loop(process: ProcessWatch) -> PingResult:
     """The event loop's health: late for one wake-up in a hundred is late for as many requests."""
     lag = process.report().loop_lag
-    facts = {"loop_lag_p99_seconds": lag.p99_seconds}
+    facts = {"loop_lag_p99_seconds": None if lag.p99_seconds is None else round(lag.p99_seconds, 4)}
     if lag.samples >= ENOUGH_LAGS and lag.p99_seconds is not None and lag.p99_seconds > LATE_SECONDS:
         return PingResult(Health.DEGRADED, f"the event loop is {lag.p99_seconds:.2f} s late (p99 of 5 minutes)", facts)
     return PingResult(Health.HEALTHY, None, facts)
