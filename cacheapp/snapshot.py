@@ -93,8 +93,9 @@ class Snapshot:
         entry = self.indices.get(name)
         if entry is not None:
             return max(self.confirmed_at, entry.confirmed_at)
-        members = (self.indices[index].confirmed_at for index in self.aliases[name])
-        return max(self.confirmed_at, min(self.aliases_at[name], *members))
+        # An index that was found gone stays a member until the alias itself is read again.
+        members = [self.indices[index].confirmed_at for index in self.aliases[name] if index in self.indices]
+        return max(self.confirmed_at, min([self.aliases_at[name], *members]))
 
     @property
     def body_bytes(self) -> int:

@@ -143,3 +143,12 @@ def test_unknown_body_outdates_old_entry() -> None:
     """An older entry whose mapping is known to have changed isn't kept when the new body is missing."""
     mine = snapshot(a=entry(A, 50.0))
     assert with_published(mine, published(10.0, {}, a=StoredIndex("u", B)), now=100.0).resolve("a") is None
+
+
+def test_a_member_that_is_gone() -> None:
+    """An alias outlives an index that was found gone by itself: it isn't whole any more, its age is that of the rest."""
+    left = snapshot(a=entry(A, 90.0), b=entry(B, 95.0)).changed({}, {}, aliases={"all": ("a", "b")}, aliases_at=99.0)
+    gone = left.changed({}, {}, removed=["a"])
+    assert (left.confirmed_of("all"), gone.confirmed_of("all")) == (90.0, 95.0)
+    assert gone.resolve("all") is None
+    assert gone.changed({}, {}, removed=["b"]).confirmed_of("all") == 99.0
