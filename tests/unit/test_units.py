@@ -1,0 +1,62 @@
+"""Numbers as people read them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esassistant.templatetags import shown
+from esassistant.units import as_bytes, as_count, as_duration, as_percent, as_rate, as_seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (-1, "0 ms"),
+        (0.00321, "3.21 ms"),
+        (0.5, "0.5 s"),
+        (9.99, "9.99 s"),
+        (42.9, "42 s"),
+        (60, "1 min"),
+        (185, "3 min 5 s"),
+        (3600, "1 h"),
+        (3605, "1 h"),
+        (7800, "2 h 10 min"),
+        (86_400 * 5 + 3 * 3600 + 59, "5 d 3 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    """A duration is told in its two largest units; what is between them and nothing is left out."""
+    assert as_duration(seconds) == text
+
+
+@given(st.floats(10, 1e8))
+def test_durations_are_never_overstated(seconds: float) -> None:
+    """What is told is the duration, rounded down to the smaller unit that is told."""
+    lengths = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
+    words = as_duration(seconds).split()
+    told = sum(int(count) * lengths[unit] for count, unit in zip(words[::2], words[1::2], strict=True))
+    assert told <= seconds < told + max(lengths[words[-1]], 1) * (60 if len(words) == 2 else 1) * 24
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (as_seconds(0.0995), "0.0995 s"),
+        (as_seconds(0.0994), "99.4 ms"),
+        (as_bytes(999), "999 B"),
+        (as_bytes(9100), "9.1 kB"),
+        (as_bytes(102_000_000), "102 MB"),
+        (as_bytes(3.2e9), "3.2 GB"),
+        (as_rate(1234), "1.23e+03/s"),
+        (as_percent(99.95), "100 %"),
+        (as_count(3.0), "3"),
+        (shown.seconds(None), "no data"),
+        (shown.seconds(90), "1 min 30 s"),
+        (shown.bytes_(None), "no data"),
+        (shown.bytes_(10), "10 B"),
+    ],
+)
+def test_units(text: str, wanted: str) -> None:
+    """Each number has its unit; what isn't known says so."""
+    assert text == wanted
