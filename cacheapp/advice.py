@@ -1,16 +1,27 @@
-"""What the reports of the mapping cache, its passes and its watch say of the settings. Pure functions."""
+"""What the reports of the mapping cache, its passes, its watch and its history say of the settings. Pure functions."""
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from cacheapp.stats import CacheReport, Outcome, RefreshStats, WatchReport, WatchState
-from esassistant.advice import Advice, Recommendation, Rule, judge, percent
+from cacheapp.refresh import LONGEST_WARM_UP_RETRY_SECONDS
+from cacheapp.shared_answers import SharedAnswersReport
+from cacheapp.stats import CacheReport, Outcome, RefreshReport, RefreshStats, WatchReport, WatchState
+from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
 from esassistant.config import MappingCacheConfig
+
+if TYPE_CHECKING:
+    from cacheapp.history import HistoryReport  # beside models, which Django loads later
 
 ENOUGH_ANSWERS = 200
 STALE_PERCENT = 5.0
 MISSES_PERCENT = 20.0
 PASS_PERCENT = 50.0
+DAY_SECONDS = 86_400
+# What the settings take at most.
+LONGEST_SECONDS = 7 * DAY_SECONDS
+LONGEST_NEGATIVE_TTL = 3600
+MOST_BYTES = 2**40
 
 
 def cache_rules(config: MappingCacheConfig) -> Rule:
@@ -19,14 +30,7 @@ def cache_rules(config: MappingCacheConfig) -> Rule:
     def advise(cache: CacheReport) -> Iterable[Advice]:
         answers = cache.answers
         answered = answers.hits_total + answers.misses_total
-        if cache.evictions_total:
-            why = f"{cache.evictions_total} mappings were dropped to stay within the bytes allowed, and many are asked for."
-            setting = f"MAPPING_CACHE_MAX_BYTES={2 * config.max_bytes}"
-        else:
-            why = (
-                "Many answers wait for the cluster though nothing was dropped: names that don't exist, or are excluded."
-            )
-            setting = f"MAPPING_CACHE_NEGATIVE_TTL={max(60, math.ceil(2 * config.negative_ttl))}"
+        why, setting = _of_misses(cache, config)
         yield from judge(
             "mapping_cache.misses_percent",
             percent(answers.misses_total, answered),
@@ -45,19 +49,78 @@ def cache_rules(config: MappingCacheConfig) -> Rule:
             ENOUGH_ANSWERS,
             "answers",
             "Many answers are older than the TTL. Either passes fail (see refresh.last), or the TTL is too short for them.",
-            f"MAPPING_CACHE_TTL={math.ceil(max(config.ttl, 1.25 * config.refresh_interval) * 1.5)}",
+            raised(
+                "MAPPING_CACHE_TTL", 1.5 * max(config.ttl, 1.25 * config.refresh_interval), config.ttl, LONGEST_SECONDS
+            ),
         )
 
     return advise
 
 
+def _of_misses(cache: CacheReport, config: MappingCacheConfig) -> tuple[str, str | None]:
+    """Why many answers wait for the cluster, and the line that makes them fewer."""
+    misses = cache.answers.misses_total
+    if 2 * cache.answers.failures_total >= misses:
+        return "Many answers wait for the cluster, which can't be read: health says what is wrong with it.", None
+    if 2 * cache.evictions_total >= misses:
+        why = "mappings that were dropped to stay within the bytes allowed are asked for again."
+        setting = raised("MAPPING_CACHE_MAX_BYTES", 2 * config.max_bytes, config.max_bytes, MOST_BYTES)
+    elif config.ttl + config.max_stale <= (config.refresh_interval or DAY_SECONDS):
+        why = "what is known grows too old to be answered before a pass renews it."
+        setting = raised("MAPPING_CACHE_MAX_STALE", DAY_SECONDS, config.max_stale, LONGEST_SECONDS)
+    else:
+        why = "names that don't exist, or are excluded, are asked for again and again."
+        longer = max(60, 2 * config.negative_ttl)
+        setting = raised("MAPPING_CACHE_NEGATIVE_TTL", longer, config.negative_ttl, LONGEST_NEGATIVE_TTL)
+    return f"Many answers wait for the cluster: {why}", setting
+
+
 def refresh_rules(config: MappingCacheConfig) -> Rule:
-    """The rules for full passes under `config`."""
+    """The rules for passes under `config`, and for the store by which they are shared."""
 
     def advise(refresh: RefreshStats) -> Iterable[Advice]:
-        last = refresh.last
-        if last is None or last.outcome not in (Outcome.COMPLETED, Outcome.PARTIAL) or not config.refresh_interval:
-            return
+        if refresh.last is not None:
+            yield from _of_last(refresh.last, config)
+            # Tried again within moments; if not, another process has read everything since.
+            is_due = (refresh.next_refresh_in_seconds or 0.0) <= LONGEST_WARM_UP_RETRY_SECONDS
+            if refresh.last.outcome is Outcome.FAILED and is_due:
+                yield Recommendation(
+                    "refresh.last.outcome",
+                    1,
+                    0,
+                    1,
+                    "passes",
+                    "The last pass failed, and mappings grow stale: `refresh.last.error` says why.",
+                    None,
+                )
+        if refresh.store_error is not None:
+            yield Recommendation(
+                "refresh.store_error",
+                1,
+                0,
+                1,
+                "stores",
+                "The store can't be used, so that each process reads the cluster for itself and shares nothing. Mend "
+                "DATABASE_URL or REDIS_URL, or what they name.",
+                None,
+            )
+
+    return advise
+
+
+def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice]:
+    if last.outcome is Outcome.PARTIAL:
+        yield Recommendation(
+            "refresh.last.failed_total",
+            last.failed_total,
+            0,
+            last.indices_total or last.failed_total,
+            "indices",
+            "In the last pass of this process some mappings could not be read, and stay as they were: `refresh.last.errors` "
+            "names them, and says why.",
+            None,
+        )
+    if last.outcome in (Outcome.COMPLETED, Outcome.PARTIAL) and config.refresh_interval:
         yield from judge(
             "refresh.last.duration_percent_of_interval",
             percent(last.duration_seconds, config.refresh_interval),
@@ -65,23 +128,61 @@ def refresh_rules(config: MappingCacheConfig) -> Rule:
             1,
             1,
             "passes",
-            "A full pass takes most of the time to the next one: the cluster hardly rests from it.",
-            f"MAPPING_CACHE_REFRESH_INTERVAL={math.ceil(4 * last.duration_seconds)}",
+            "A full pass takes most of the time to the next one: the cluster hardly rests from it. Fewer passes, and a TTL "
+            "that lasts from one to the next.",
+            _less_often(last.duration_seconds, config),
         )
 
-    return advise
+
+def _less_often(pass_seconds: float, config: MappingCacheConfig) -> str | None:
+    """The lines after which passes take a quarter of the time, and nothing grows stale between them."""
+    interval = min(4 * pass_seconds, 0.75 * LONGEST_SECONDS)
+    lines = (
+        raised("MAPPING_CACHE_REFRESH_INTERVAL", interval, config.refresh_interval, LONGEST_SECONDS),
+        raised("MAPPING_CACHE_TTL", 1.25 * math.ceil(interval), config.ttl, LONGEST_SECONDS),
+    )
+    return None if lines[0] is None else "\n".join(filter(None, lines))
 
 
 def watch_rules(watch: WatchReport) -> Iterable[Advice]:
     """The rule for the watch: one that is refused is better off."""
-    if watch.state is not WatchState.REFUSED:
-        return
-    yield Recommendation(
-        "watch.requests_total",
-        watch.requests_total,
-        0,
-        watch.requests_total,
-        "requests",
-        "The cluster doesn't let us wait for changes. Grant the cluster privilege `monitor`, or don't try.",
-        "MAPPING_CACHE_WATCH=false",
-    )
+    if watch.state is WatchState.REFUSED:
+        yield Recommendation(
+            "watch.state",
+            1,
+            0,
+            watch.requests_total,
+            "requests",
+            "The cluster doesn't let us wait for changes. Grant the cluster privilege `monitor`, or don't try.",
+            "MAPPING_CACHE_WATCH=false",
+        )
+
+
+def history_rules(history: "HistoryReport") -> Iterable[Advice]:
+    """The rule for the history: nothing of it should be lost."""
+    if history.lost_total:
+        yield Recommendation(
+            "history.lost_total",
+            history.lost_total,
+            0,
+            history.rows_written_total + history.lost_total,
+            "rows written or notes lost",
+            "Passes or changes of mappings are missing from the history, as the database was away or too slow. Mend "
+            "DATABASE_URL, or what it names.",
+            None,
+        )
+
+
+def shared_answers_rules(shared: SharedAnswersReport) -> Iterable[Advice]:
+    """The rule for what instances share by way of Redis: only they should write there."""
+    if shared.poisoned_total:
+        yield Recommendation(
+            "shared_answers.poisoned_total",
+            shared.poisoned_total,
+            0,
+            shared.poisoned_total + shared.shared_hits_total,
+            "values",
+            "Something else writes to the place in Redis that this deployment keeps its answers in; what it wrote was "
+            "ignored. Give each deployment a database number or a password of its own in REDIS_URL.",
+            None,
+        )

@@ -15,6 +15,7 @@ from datetime import datetime
 
 import msgspec
 
+from esassistant.advice import Advice, judge
 from esassistant.masking import mask_text
 from esassistant.metrics import Kind, Metric
 
@@ -44,6 +45,21 @@ ACCESS_LOG_METRICS = (
     Metric(Kind.COUNTER, "access_log_written_lines", "Lines of the access log written.", "written_lines_total"),
     Metric(Kind.COUNTER, "access_log_lost_lines", "Lines lost as their reader was too slow.", "lost_lines_total"),
 )
+
+
+def access_log_rules(log: AccessLogReport) -> Iterable[Advice]:
+    """The rule for the access log: no line should be lost."""
+    lines = log.written_lines_total + log.lost_lines_total
+    return judge(
+        "access_log.lost_lines_total",
+        log.lost_lines_total,
+        0,
+        lines,
+        1,
+        "lines",
+        "Requests are missing from the access log: what reads standard output is too slow, is gone, or has no room to write.",
+        None,
+    )
 
 
 class Line(msgspec.Struct, gc=False):

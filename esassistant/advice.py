@@ -1,9 +1,10 @@
 """Advice: what a resource's report says of the settings. Rules are pure functions from reports, declared with the resource.
 
 A rule is silent when all is well, says so when it can't tell yet, and otherwise names the number, what it rests on, and
-the line to put into the environment.
+the lines to put into the environment.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """`value` of `metric` (a place in a report) is beyond `threshold`; it rests on `sample_size` of what `samples` names.
+    """`value` of `metric` (of a report, or made of its numbers) is beyond `threshold`; it rests on `sample_size` of what
+    `samples` names.
 
-    `setting` is the exact line for the environment; None where no setting helps, and `why` says what does.
+    `setting` is the exact line for the environment, or lines where one alone would do harm; None where no setting helps,
+    and `why` says what does.
     """
 
     metric: str
@@ -61,3 +64,9 @@ def judge(
 def percent(part: float, whole: float) -> float | None:
     """None of nothing."""
     return 100.0 * part / whole if whole else None
+
+
+def raised(name: str, wanted: float, present: float, largest: int) -> str | None:
+    """The line that raises a setting to `wanted`, or as far as it may go; None where it is as high already."""
+    value = min(math.ceil(wanted), largest)
+    return f"{name}={value}" if value > present else None

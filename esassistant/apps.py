@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
-from esassistant.access_log import ACCESS_LOG_METRICS, AccessLog, access_log
+from esassistant.access_log import ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
 from esassistant.advice import Advice
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
@@ -44,13 +44,19 @@ def declare(registry: Registry) -> None:
         return await ping_cluster(registry.get("elasticsearch_health"))
 
     def rules(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
-        return pool_rules(settings.ESASSISTANT.elasticsearch.pools)(pools)
+        return pool_rules(settings.ESASSISTANT_SETTINGS["ELASTICSEARCH_POOLS"].value)(pools)
 
     async def check_pools() -> PingResult:
         return pools_health(registry.reports(CLIENTS).values())
 
     registry.register("http", _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
-    registry.register("access_log", _access_log, stats=lambda log: log and log.report(), metrics=ACCESS_LOG_METRICS)
+    registry.register(
+        "access_log",
+        _access_log,
+        stats=lambda log: log and log.report(),
+        metrics=ACCESS_LOG_METRICS,
+        rules=(access_log_rules,),
+    )
     for name, factory in (
         ("elasticsearch_cache", _cache_client),
         ("elasticsearch_watch", _watch_client),

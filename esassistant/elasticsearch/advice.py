@@ -14,82 +14,107 @@ NEW_CONNECTIONS_PERCENT = 50.0
 OVERLOADED_PERCENT = 1.0
 
 
-def pool_rules(rules: tuple[PoolRule, ...]) -> Rule:
-    """The rules for the pools of a client; those in `rules` can be set, any others can't."""
+def pool_rules(listed: tuple[PoolRule, ...]) -> Rule:
+    """The rules for the pools of a client. `listed`: those of `ELASTICSEARCH_POOLS`; they and `default` can be set, any
+    others can't.
+    """
 
     def advise(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
         for name, pool in pools.items():
-            yield from _advise(name, pool, rules)
+            yield from _advise(name, pool, listed)
 
     return advise
 
 
-def _advise(name: str, pool: PoolReport, rules: tuple[PoolRule, ...]) -> Iterable[Advice]:
+def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterable[Advice]:
+    attempts = pool.requests_total
     refused = pool.rejected["pool_timeout"] + pool.rejected["pool_exhausted"]
-    calls = pool.requests_total + refused
-    if calls < ENOUGH_REQUESTS:
-        yield NotEnoughData(f"pools.{name}", calls, ENOUGH_REQUESTS, "requests")
+    if attempts + refused < ENOUGH_REQUESTS:
+        yield NotEnoughData(f"pools.{name}", attempts + refused, ENOUGH_REQUESTS, "calls")
         return
-    larger = _setting(name, min(LARGEST_POOL, 2 * pool.max_connections), rules)
+    timeouts = percent(pool.failures["request_timeout"] + pool.failures["connect_timeout"], attempts)
+    overloaded = percent(pool.failures["status_429"], attempts)
+    # More at once would not help a cluster that is behind with what it has.
+    is_behind = (timeouts or 0.0) > TIMEOUTS_PERCENT or (overloaded or 0.0) > OVERLOADED_PERCENT
+    more = None if is_behind else _sized(name, pool, min(LARGEST_POOL, 2 * pool.max_connections), listed)
     yield from judge(
         f"pools.{name}.refused_percent",
-        percent(refused, calls),
+        percent(refused, attempts + refused),
         REFUSED_PERCENT,
-        calls,
+        attempts + refused,
         ENOUGH_REQUESTS,
         "calls",
-        "Calls found their pool full and were refused. More connections, unless the cluster is the bottleneck.",
-        larger,
+        "Calls found their pool full and were refused. "
+        + ("It needs more connections." if more else "The cluster answers too slowly for so many calls at once."),
+        more,
     )
     yield from judge(
         f"pools.{name}.overflow_percent",
-        percent(pool.overflow_total, pool.requests_total),
+        percent(pool.overflow_total, attempts),
         OVERFLOW_PERCENT,
-        pool.requests_total,
+        attempts,
         ENOUGH_REQUESTS,
-        "requests",
-        "Many calls got a connection beyond the pool's size, which is made and closed for each.",
-        larger,
+        "attempts",
+        "Many calls got a connection beyond the pool's size, which is made and closed for each. "
+        + ("A larger pool keeps it." if more else "The cluster answers too slowly for so many calls at once."),
+        more,
     )
     yield from judge(
         f"pools.{name}.timeouts_percent",
-        percent(pool.failures["request_timeout"] + pool.failures["connect_timeout"], pool.requests_total),
+        timeouts,
         TIMEOUTS_PERCENT,
-        pool.requests_total,
+        attempts,
         ENOUGH_REQUESTS,
-        "requests",
-        "Many calls get no answer in time. Look at the cluster's load: a longer timeout only means longer waits.",
+        "attempts",
+        "Many calls get no answer in time, or no connection. Look at the cluster's load, and at the way to it: a longer "
+        "timeout only means longer waits.",
         None,
     )
     yield from judge(
         f"pools.{name}.overloaded_percent",
-        percent(pool.failures["status_429"], pool.requests_total),
+        overloaded,
         OVERLOADED_PERCENT,
-        pool.requests_total,
+        attempts,
         ENOUGH_REQUESTS,
-        "requests",
-        "The cluster refuses calls because its queues are full (429). Ask less at once, or give it more nodes.",
-        _setting(name, max(1, pool.max_connections // 2), rules),
+        "attempts",
+        "The cluster refuses calls (429), as its queues are full or its memory is short. Ask less at once, or give it more "
+        "nodes.",
+        _fewer(name, pool, listed),
     )
+    # The first connections are no sign of anything, and overflow is judged above. Idle ones are kept for a minute: it
+    # takes traffic to tell whether they last as long.
+    renewed = max(0, pool.connections_created_total - pool.overflow_total - pool.max_connections)
     yield from judge(
         f"pools.{name}.new_connections_percent",
-        percent(pool.connections_created_total - pool.overflow_total, pool.requests_total),
+        percent(renewed, attempts),
         NEW_CONNECTIONS_PERCENT,
-        pool.requests_total,
+        pool.latency.samples,
         ENOUGH_REQUESTS,
-        "requests",
-        "Most calls made a new connection. Something between here and the cluster closes idle ones early: raise its limit.",
+        "answers in five minutes",
+        "Most calls make a new connection, though idle ones are kept for a minute: something between here and the cluster "
+        "closes them earlier. Raise its limit.",
         None,
     )
 
 
-def _setting(name: str, size: int, rules: tuple[PoolRule, ...]) -> str | None:
-    """The line that gives a pool that size; None for a pool that can't be set."""
-    if name not in {rule.name for rule in rules}:
+def _can_be_set(name: str, listed: tuple[PoolRule, ...]) -> bool:
+    return name == DEFAULT_POOL or any(rule.name == name for rule in listed)
+
+
+def _fewer(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> str | None:
+    """The line that bounds more tightly how many calls of a pool are under way at once."""
+    if pool.max_overflow and _can_be_set(name, listed):
+        return "ELASTICSEARCH_POOL_BLOCK=true"  # a smaller pool would only overflow more
+    return _sized(name, pool, max(1, pool.max_connections // 2), listed)
+
+
+def _sized(name: str, pool: PoolReport, size: int, listed: tuple[PoolRule, ...]) -> str | None:
+    """The line that gives a pool that size; None where it has it, or can't be set."""
+    if size == pool.max_connections or not _can_be_set(name, listed):
         return None
-    if [rule.name for rule in rules] == [DEFAULT_POOL]:
+    if not any(rule.name == name for rule in listed):
         return f"ELASTICSEARCH_POOL_MAXSIZE={size}"
-    sizes = ((rule, size if rule.name == name else rule.maxsize) for rule in rules)
+    sizes = ((rule, size if rule.name == name else rule.maxsize) for rule in listed)
     return "ELASTICSEARCH_POOLS=" + ";".join(
         f"{rule.name}={','.join(rule.patterns)}:{wanted}" for rule, wanted in sizes
     )

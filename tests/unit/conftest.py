@@ -1,21 +1,25 @@
 """Shared by the unit tests: time that a test owns, and a cluster that says what a test wants."""
 
+import runpy
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from esassistant.config import ElasticsearchConfig
+import esassistant.settings
+from esassistant.config import Config, ElasticsearchConfig
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker
 from esassistant.elasticsearch.pools import PoolLimits, Pools, one_pool
 from esassistant.elasticsearch.routing import PoolRule
 from esassistant.registry import Registry
 from tests.proxy import FaultProxy
+
+LoadSettings = Callable[..., Config]
 
 
 @dataclass
@@ -68,6 +72,23 @@ def pools(name: str = "default", **limits: Any) -> Pools:
 @pytest.fixture
 def fake_clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture
+def load_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadSettings:
+    """`load_settings(*lines)`: the configuration of a process whose `.env` has these lines. Fails where they are
+    refused.
+    """
+
+    def load(*lines: str | None) -> Config:
+        assert None not in lines
+        file = tmp_path / "settings.env"
+        file.write_text("".join(f"{line}\n" for line in lines))
+        monkeypatch.setenv("ESASSISTANT_ENV_FILE", str(file))
+        config: Config = runpy.run_path(esassistant.settings.__file__)["ESASSISTANT"]
+        return config
+
+    return load
 
 
 @pytest.fixture
