@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 
 import pytest
@@ -88,6 +89,49 @@ async def test_foreign_error_shows_type(caplog: pytest.LogCaptureFixture) -> Non
         report = await run_check(check(raising(ValueError("password=1234"))))
     assert (report.status, report.error) == (UNHEALTHY, "the check failed (ValueError)")
     assert "password=1234" in caplog.text
+
+
+async def test_facts() -> None:
+    """Facts are shown whatever the health, fit for it: numbers and words, the words without secrets and short."""
+
+    async def run() -> PingResult:
+        facts: dict[str, Any] = {"nodes": 3, "share": 0.5, "on": True, "none": None, "url": "http://u:p@es:9200"}
+        return PingResult(DEGRADED, "why", facts | {"object": ValueError("x" * 300), "at": date(2026, 1, 2)})
+
+    report = await run_check(check(run))
+    assert report.facts == {
+        "nodes": 3,
+        "share": 0.5,
+        "on": True,
+        "none": None,
+        "url": "http://es:9200",
+        "object": "x" * (MAX_ERROR_CHARACTERS - 1) + "…",
+        "at": "2026-01-02",
+    }
+    assert (await run_check(check(giving(HEALTHY)))).facts == {}
+    assert (await run_check(check(raising(ValueError())))).facts == {}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        True,
+        PingResult("well", "why"),  # type: ignore[arg-type]
+        PingResult(DEGRADED, 5),  # type: ignore[arg-type]
+        PingResult(HEALTHY, None, ["a"]),  # type: ignore[arg-type]
+    ],
+)
+async def test_what_is_no_result(result: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A check that gives something else than a result has failed, and keeps no other from being reported."""
+
+    async def run() -> Any:
+        return result
+
+    reports = await run_checks([check(run, "odd"), check(giving(HEALTHY), "even")])
+    assert (reports["odd"].status, reports["even"].status) == (UNHEALTHY, HEALTHY)
+    assert (reports["odd"].error or "").startswith("the check failed (")
+    assert [record.getMessage() for record in caplog.records] == ["health check odd failed"]
 
 
 async def test_cancellation_passes() -> None:

@@ -17,6 +17,7 @@ from esassistant.durations import (
     Durations,
     LatencyReport,
     report_of,
+    totals_of,
 )
 from tests.unit.conftest import FakeClock
 
@@ -178,6 +179,28 @@ def test_several_together(times: list[tuple[int, float, float]]) -> None:
         parts[part].record(seconds, clock.now)
         whole.record(seconds, clock.now)
     assert report_of(parts, clock) == report_of([whole], clock)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(WITHIN_RANGE | st.floats(0.0, 200.0), max_size=30), max_size=4))
+def test_totals(parts: list[list[float]]) -> None:
+    """Totals of several count, for each bound, how many were not longer, since the start and however long ago; all are
+    within the last. Bounds grow, and lie close enough together to tell a millisecond from ten.
+    """
+    everything = [seconds for part in parts for seconds in part]
+    totals = totals_of(recorded(*part, at=1000.0 * number) for number, part in enumerate(parts))
+    assert totals.sum_seconds == pytest.approx(math.fsum(everything))
+    *bounds, last = totals.buckets
+    assert (last, totals.buckets[last]) == ("+Inf", len(everything))
+    numbers = [float(bound) for bound in bounds]
+    assert (numbers[0], numbers[-1]) == (1e-5, 100.0)
+    assert all(3 < longer / shorter < 3.5 for shorter, longer in itertools.pairwise(numbers))
+    for bound in numbers:
+        counted = totals.buckets[f"{bound:.6g}"]
+        # As text a bound is rounded: what lies between the two may count on either side.
+        assert sum(seconds < 0.99999 * bound for seconds in everything) <= counted
+        assert counted <= sum(seconds <= 1.00001 * bound for seconds in everything)
+    assert totals_of(()) == totals_of([Durations()])
 
 
 def size_of(durations: Durations) -> int:

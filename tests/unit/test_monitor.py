@@ -9,7 +9,7 @@ import pytest
 from esassistant.registry import Health, PingResult
 from healthapp import monitor
 from healthapp.checks import Check
-from healthapp.monitor import HealthMonitor
+from healthapp.monitor import KEPT_TRANSITIONS, HealthMonitor, HealthReport, Transition
 from tests.unit.fakes import FakeClock, InstantAsyncio, settle
 
 TTL = 30.0
@@ -219,3 +219,74 @@ async def test_checking_bridges_requests(
     service.at_check = lambda number: ages.append(number == 1 or health.last() is not None)
     await delays(health, clock, 20, monkeypatch)
     assert ages == [True] * 20
+
+
+async def round_of(health: HealthMonitor, clock: FakeClock) -> HealthReport:
+    """A new round of checks."""
+    clock.advance(2 * TTL + 0.1)
+    return await health.report()
+
+
+async def test_transitions(health: HealthMonitor, service: Service, clock: FakeClock) -> None:
+    """Each change of status is kept with its time, what it was, what it became, and why; newest first. The first status
+    known has nothing before it. While nothing changes there is none.
+    """
+    known = [await round_of(health, clock)]
+    for status in (Health.HEALTHY, Health.UNHEALTHY, Health.UNHEALTHY, Health.DEGRADED, Health.HEALTHY, Health.HEALTHY):
+        service.health = status
+        known.append(await round_of(health, clock))
+    assert [(each.service, each.before, each.after, each.reason) for each in known[-1].transitions] == [
+        ("service", Health.DEGRADED, Health.HEALTHY, None),
+        ("service", Health.UNHEALTHY, Health.DEGRADED, "why"),
+        ("service", Health.HEALTHY, Health.UNHEALTHY, "why"),
+        ("service", None, Health.HEALTHY, None),
+    ]
+    assert [each.at for each in known[-1].transitions] == [known[at].checked_at for at in (5, 4, 2, 0)]
+    assert [len(report.transitions) for report in known] == [1, 1, 2, 2, 3, 4, 4]
+
+
+async def test_another_reason_is_no_transition(clock: FakeClock) -> None:
+    """A service that stays as it is, for other reasons, does not change."""
+    reasons = iter(["a", "b"])
+
+    async def run() -> PingResult:
+        return PingResult(Health.DEGRADED, next(reasons))
+
+    health = HealthMonitor([Check("service", 5.0, True, run)], TTL, clock=clock)
+    await round_of(health, clock)
+    report = await round_of(health, clock)
+    assert (report.services["service"].error, [each.reason for each in report.transitions]) == ("b", ["a"])
+
+
+async def test_transitions_of_several(clock: FakeClock) -> None:
+    """Services change apart; those of one round have the time of that round."""
+    steady, moving = Service(clock), Service(clock)
+    checks = [Check(name, 5.0, False, each.run) for name, each in (("steady", steady), ("moving", moving))]
+    health = HealthMonitor(checks, TTL, clock=clock)
+    first = await round_of(health, clock)
+    assert [(each.service, each.at) for each in first.transitions] == [
+        ("moving", first.checked_at),
+        ("steady", first.checked_at),
+    ]
+    moving.health = Health.DEGRADED
+    second = await round_of(health, clock)
+    assert second.transitions == (
+        Transition(second.checked_at, "moving", Health.HEALTHY, Health.DEGRADED, "why"),
+        *first.transitions,
+    )
+
+
+async def test_transitions_are_bounded(health: HealthMonitor, service: Service, clock: FakeClock) -> None:
+    """A service that flaps pushes out what is old, and takes no more memory."""
+    for number in range(KEPT_TRANSITIONS + 5):
+        service.health = (Health.HEALTHY, Health.UNHEALTHY)[number % 2]
+        report = await round_of(health, clock)
+    assert len(report.transitions) == KEPT_TRANSITIONS
+    assert report.transitions[0].after is service.health
+    assert None not in {each.before for each in report.transitions}
+
+
+async def test_health_is_of_now(health: HealthMonitor, service: Service) -> None:
+    """The answer about health is of now: its history is in the performance report."""
+    for details in (False, True):
+        assert b"transitions" not in (await health.answer(details=details)).body

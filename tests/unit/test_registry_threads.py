@@ -85,6 +85,49 @@ async def test_read_from_any_thread(own_registry: Registry) -> None:
     assert computed_in == [threading.current_thread()] * 2
 
 
+async def test_reports_of_several(own_registry: Registry) -> None:
+    """Reports are taken in one turn of the loop, from any thread. What has none, or isn't open, is left out; what nobody
+    declared is an error.
+    """
+    turns: list[int] = []
+
+    def stats(value: str) -> str:
+        asyncio.get_running_loop().call_soon(turns.append, len(turns))
+        return f"{value}, seen in turn {len(turns)}"
+
+    for name in ("a", "b", "closed"):
+        own_registry.register(name, live, stats=stats)
+    own_registry.register("silent", live)
+    async with own_registry.open(only=["a", "b", "silent"]):
+        wanted = ("b", "silent", "closed", "a")
+        expected = dict.fromkeys(("b", "a"), "live, seen in turn 0")
+        assert own_registry.reports(wanted) == expected
+        await asyncio.sleep(0)
+        assert len(turns) == 2
+        turns.clear()
+        assert await asyncio.to_thread(own_registry.reports, wanted) == expected
+        assert own_registry.reports(()) == {}
+        with pytest.raises(UnknownResource, match="no resource named 'unheard'"):
+            own_registry.reports(["a", "unheard"])
+    with pytest.raises(RegistryNotOpen):
+        own_registry.reports(["a"])
+
+
+async def test_a_report_that_fails_takes_no_other_with_it(
+    own_registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One resource whose report fails is logged and left out, so that one's own mistake doesn't silence all others."""
+
+    def broken(_: str) -> object:
+        raise ValueError("broken")
+
+    own_registry.register("a", live, stats=str)
+    own_registry.register("broken", live, stats=broken)
+    async with own_registry.open():
+        assert own_registry.reports(["broken", "a"]) == {"a": "live"}
+    assert [record.getMessage() for record in caplog.records] == ["the report of resource broken failed"]
+
+
 async def test_read_from_another_loop(own_registry: Registry) -> None:
     """Code that runs in a loop of its own (`async_to_sync` in a thread) reads as a plain thread does."""
     own_registry.register("a", live, stats=str)
