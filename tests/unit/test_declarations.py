@@ -46,6 +46,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "follow-store",
                 "keep-watching",
                 "keep-checking",
+                "keep-sampling",
                 "report-instance",
                 "write-history",
             }

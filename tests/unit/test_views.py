@@ -29,6 +29,7 @@ from esassistant.registry import Health, PingResult, Registry
 from healthapp.checks import Check
 from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
+from healthapp.timeline import SOURCES, Timeline
 from tests.unit.conftest import pools
 from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
 
@@ -68,6 +69,7 @@ class World:
         self.declare("http", HttpStatistics(), HttpStatistics.report)
         self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)
         self.declare("access_log", None, lambda _: None)
+        self.declare("timeline", Timeline(lambda: self.registry.reports(SOURCES), clock=self.clock), Timeline.report)
         for client, its_pools in self.pools.items():
             self.declare(client, its_pools, lambda found: Pools.report(found, None), pool_rules(()))
 
@@ -298,8 +300,11 @@ async def test_status_page(world: World) -> None:
     """The status page is made in a thread of its own, from reports alone: the cluster isn't asked."""
     await world.monitor.report()
     response = await asyncio.to_thread(status_page)
+    page = response.content.decode()
     assert response.status_code == 200
-    assert "elasticsearch" in response.content.decode()
+    assert "Healthy" in page
+    assert "No mappings yet" in page
+    assert "Connection pools and breakers" in page
     assert world.cluster.requests_total == 0
 
 

@@ -1,0 +1,87 @@
+"""What the status page is made of, beside the reports: panels, instances, charts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from cacheapp.stats import WatchState
+from esassistant.errors import RegistryNotOpen
+from esassistant.instance import instance_name
+from esassistant.panels import Panel
+from esassistant.registry import Registry
+from healthapp.status import ShownInstance, panels, shown_instances
+
+TEMPLATE = "healthapp/unshown_panel.html"
+
+
+def declare(registry: Registry, name: str, context: Callable[[Any], Mapping[str, Any]]) -> None:
+    @asynccontextmanager
+    async def factory(_: Registry) -> AsyncIterator[str]:
+        yield f"<{name}>"
+
+    registry.register(name, factory, stats=lambda value: value, panel=Panel(TEMPLATE, context))
+
+
+def failing(error: Exception) -> Callable[[Any], Mapping[str, Any]]:
+    def context(_: Any) -> Mapping[str, Any]:
+        raise error
+
+    return context
+
+
+async def test_panels(own_registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    """Each resource's panel shows its report, escaped; one that fails says so in its place and harms no other."""
+    declare(own_registry, "one", lambda report: {"name": "One", "reason": report})
+    declare(own_registry, "two", failing(RegistryNotOpen("The registry is closing.")))
+    declare(own_registry, "three", failing(OperationalError("password=hunter2")))
+    declare(own_registry, "four", failing(ValueError("bug")))
+    own_registry.register("without", lambda _: asynccontextmanager(nothing)())
+    async with own_registry.open():
+        shown = await asyncio.to_thread(lambda: list(panels(own_registry)))
+    assert len(shown) == 4
+    assert "&lt;one&gt;" in shown[0]
+    assert "The registry is closing." in shown[1]
+    assert "the database failed (OperationalError)" in shown[2]
+    assert "it failed (ValueError)" in shown[3]
+    assert "hunter2" not in "".join(shown)
+    assert "the panel of four failed" in caplog.text
+
+
+async def nothing() -> AsyncIterator[None]:
+    yield None
+
+
+def test_a_panel_needs_stats(own_registry: Registry) -> None:
+    """A panel without a report to show is refused when it is declared."""
+    with pytest.raises(ValueError, match="no stats"):
+        own_registry.register("x", lambda _: asynccontextmanager(nothing)(), panel=Panel(TEMPLATE, lambda _: {}))
+
+
+@dataclass(frozen=True)
+class Told:
+    age_seconds: float
+    report: Mapping[str, Any]
+
+
+def test_instances() -> None:
+    """One's own report, made of dataclasses, and another's, which came as JSON, are shown alike; what one of another
+    version doesn't tell is unknown.
+    """
+    own = {
+        "mapping_cache": SimpleNamespace(indices=9, stale_indices=1),
+        "watch": SimpleNamespace(state=WatchState.WATCHING),
+        "http": SimpleNamespace(together=SimpleNamespace(requests_total=5)),
+        "process": SimpleNamespace(resident_bytes=100),
+    }
+    other = {"mapping_cache": {"indices": 8}, "watch": {"state": "standby"}, "http": {"together": None}}
+    report: Any = SimpleNamespace(instances={instance_name(): Told(0.0, own), "b:2": Told(3.0, other)})
+    assert list(shown_instances(report)) == [
+        ShownInstance(instance_name(), True, 0.0, 9, 1, "watching", 5, 100),
+        ShownInstance("b:2", False, 3.0, 8, None, "standby", None, None),
+    ]
