@@ -95,7 +95,8 @@ async def test_health_has_its_parts(node: Node, cluster: Elasticsearch, open_app
         report = answer.json()
     assert answer.status_code == 200
     assert set(report) == {"status", "checked_at", "duration_ms", "ttl_seconds", "services"}
-    assert set(report["services"]) == {"elasticsearch", "store", "mapping_cache"}
+    services = {"elasticsearch", "pools", "store", "mapping_cache", "database", "process"}
+    assert set(report["services"]) == services
     assert report["services"]["elasticsearch"]["critical"] is True
     assert report["services"]["elasticsearch"]["error"] is None
     assert int(answer.headers["age"]) <= 2 * report["ttl_seconds"]
@@ -138,7 +139,7 @@ async def test_refresh_is_rate_limited(node: Node, cluster: Elasticsearch, open_
 
 
 async def test_numbers_are_null_before_there_is_data(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """Ratios and latencies are null, not 0 or 100 %, before the first call; recommendations say that data is lacking."""
+    """Ratios and latencies are null, not 0 or 100 %, before the first call; what can't be judged yet is named."""
     async with open_app(node.url) as http:
         stats = (await http.get("/api/cache/stats")).json()
         performance = (await http.get("/api/performance")).json()
@@ -147,7 +148,8 @@ async def test_numbers_are_null_before_there_is_data(node: Node, cluster: Elasti
     latency = performance["pools"]["default"]["latency"]
     assert (latency["samples"], latency["p50_seconds"], latency["max_seconds"]) == (0, None, None)
     assert performance["recommendations"] == []
-    assert "not enough data" in performance["recommendations_note"]
+    missing = {each["metric"]: (each["sample_size"], each["needed"]) for each in performance["not_enough_data"]}
+    assert missing["pools.default"] == (0, 100)
 
 
 async def test_hits_and_misses_are_counted(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
