@@ -1,23 +1,21 @@
 """The performance report and health on a real node: all of it is there, and one's own checks and resources with it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
-from esassistant.advice import Advice, judge
 from esassistant.elasticsearch.errors import PoolExhausted
 from esassistant.elasticsearch.routing import PoolRule
 from esassistant.instance import instance_name
-from esassistant.metrics import Kind, Metric
-from esassistant.registry import Health, PingResult, Registry, registry
+from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
 from tests.proxy import FaultProxy
 from tests.server import TOKEN
@@ -49,6 +47,10 @@ async def until(http: httpx.AsyncClient, holds: Callable[[dict[str, Any]], bool]
     return found
 
 
+def has_status(report: dict[str, Any], status: str = "healthy") -> bool:
+    return report["health"] is not None and report["health"]["status"] == status
+
+
 def of_service(report: dict[str, Any], service: str) -> list[tuple[str | None, str, str | None]]:
     """The transitions of one service, newest first."""
     transitions = report["health"]["transitions"]
@@ -64,7 +66,7 @@ async def test_all_of_it_is_there(node: Node, cluster: Elasticsearch, open_app: 
         for _ in range(20):
             assert (await http.get("/api/mappings/shop")).status_code == 200
         await registry.get("elasticsearch").count(index="shop")
-        report = await until(http, lambda found: bool(found["health"]) and found["process"]["loop_lag"]["samples"] >= 4)
+        report = await until(http, lambda found: has_status(found) and found["process"]["loop_lag"]["samples"] >= 4)
     process, http_, lag = report["process"], report["http"], report["process"]["loop_lag"]
     assert process["resident_bytes"] > 10_000_000
     assert min(process["cpu_seconds_total"], process["threads"], process["descriptors_open"]) > 0
@@ -127,12 +129,12 @@ async def test_an_outage_leaves_its_trace(node: Node, cluster: Elasticsearch, op
     cluster.indices.create(index="shop", settings={"number_of_replicas": 0})
     with FaultProxy(node.url) as proxy:
         async with open_app(proxy.url, health={"ttl": 0.3, "timeout": 0.3}, max_retries=0) as http:
-            await until(http, lambda found: bool(found["health"]) and found["health"]["status"] == "healthy")
+            await until(http, has_status)
             with proxy.fault(path="/_cluster/health", cut=True):
-                away = await until(http, lambda found: found["health"]["status"] == "unhealthy")
+                away = await until(http, lambda found: has_status(found, "unhealthy"))
                 with pytest.raises(ElasticConnectionError):
                     await registry.get("elasticsearch_health").cluster.health()
-            back = await until(http, lambda found: found["health"]["status"] == "healthy")
+            back = await until(http, has_status)
     reason = "Elasticsearch could not be reached."
     assert of_service(away, "elasticsearch")[0] == ("healthy", "unhealthy", reason)
     assert of_service(back, "elasticsearch")[:2] == [
@@ -143,89 +145,46 @@ async def test_an_outage_leaves_its_trace(node: Node, cluster: Elasticsearch, op
     assert times == sorted(times, reverse=True)
 
 
-async def test_a_check_of_ones_own(
+def example() -> dict[str, Any]:
+    """What the example of docs/api.md defines."""
+    document = (Path(settings.BASE_DIR) / "docs" / "api.md").read_text()
+    section = document[document.index("### Checks and resources of your own") :]
+    code = [line[4:] for line in section.splitlines() if line.startswith("    ") or not line]
+    defined: dict[str, Any] = {"__name__": "shop.apps"}
+    exec(compile("\n".join(code), "docs/api.md", "exec"), defined)  # noqa: S102  (it is ours)
+    return defined
+
+
+async def test_checks_and_resources_of_ones_own(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, own_declarations: None
 ) -> None:
-    """A check that a user registers shows in /api/health beside ours, with its facts, and counts for the whole."""
-
-    async def check_orders() -> PingResult:
-        found = await registry.get("elasticsearch").count(index="orders")
-        health = Health.HEALTHY if found["count"] else Health.DEGRADED
-        return PingResult(health, "there are no orders", {"orders": found["count"]})
-
-    registry.check("orders", check_orders, needs=("elasticsearch",))
+    """What the example of docs/api.md registers shows in health beside ours and counts for the whole, in the advice, in
+    the instances, in the background tasks and as metrics.
+    """
     cluster.indices.create(index="orders", settings={"number_of_replicas": 0})
+    defined = example()
+    defined["ShopConfig"].ready(None)
     async with open_app(node.url) as http:
-        answer = await http.get("/api/health", headers=BEARER)
-        report = await performance(http)
-    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
-    found = answer.json()["services"]["orders"]
-    assert found.pop("latency_ms") > 0
-    assert found == {
+        health = await http.get("/api/health", headers=BEARER)
+        mail = registry.get("mail")
+        mail.waiting.put_nowait("a mail")
+        mail.failed_total = 99
+        report = await until(http, lambda found: bool(found["recommendations"]))
+        metrics = (await http.get("/metrics", headers=BEARER)).text
+    assert (health.status_code, health.json()["status"]) == (200, "degraded")
+    services = health.json()["services"]
+    assert services["orders"].pop("latency_ms") > 0
+    assert services["orders"] == {
         "status": "degraded",
         "critical": False,
         "error": "there are no orders",
         "facts": {"orders": 0},
     }
+    assert (services["mail"]["status"], services["mail"]["error"], services["mail"]["facts"]) == ("healthy", None, {})
     assert of_service(report, "orders") == [(None, "degraded", "there are no orders")]
-
-
-@dataclass(frozen=True)
-class QueueReport:
-    """The report of `Queue` below."""
-
-    waiting: int
-    sent_total: int
-
-
-class Queue:
-    """A resource as in docs/api.md."""
-
-    def report(self) -> QueueReport:
-        return QueueReport(waiting=120, sent_total=1000)
-
-
-@asynccontextmanager
-async def open_queue(_: Registry) -> AsyncIterator[Queue]:
-    yield Queue()
-
-
-async def ping_queue(queue: Queue) -> PingResult:
-    waiting = queue.report().waiting
-    return PingResult(Health.HEALTHY, facts={"waiting": waiting})
-
-
-def queue_rules(queue: QueueReport) -> Iterable[Advice]:
-    return judge(
-        "queue.waiting",
-        queue.waiting,
-        100,
-        queue.sent_total,
-        50,
-        "messages",
-        "The queue is longer than it should be.",
-        "QUEUE_WORKERS=4",
-    )
-
-
-async def test_a_resource_of_ones_own(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, own_declarations: None
-) -> None:
-    """A resource that a user registers with all there is shows in health, in the advice, in the instances and as metrics."""
-    registry.register(
-        "queue",
-        open_queue,
-        ping=ping_queue,
-        stats=Queue.report,
-        metrics=(Metric(Kind.GAUGE, "queue_waiting", "Messages that wait.", "waiting"),),
-        rules=(queue_rules,),
-    )
-    async with open_app(node.url) as http:
-        services = (await http.get("/api/health", headers=BEARER)).json()["services"]
-        report = await performance(http)
-        metrics = (await http.get("/metrics", headers=BEARER)).text
-    assert services["queue"]["facts"] == {"waiting": 120}
-    [advice] = [each for each in report["recommendations"] if each["metric"] == "queue.waiting"]
-    assert (advice["value"], advice["setting"]) == (120, "QUEUE_WORKERS=4")
-    assert report["instances"][instance_name()]["report"]["queue"] == {"waiting": 120, "sent_total": 1000}
-    assert "esassistant_queue_waiting" in metrics
+    [advice] = report["recommendations"]
+    assert (advice["metric"], advice["value"], advice["sample_size"]) == ("mail.failed_percent", 99.0, 100)
+    told = report["instances"][instance_name()]["report"]["mail"]
+    assert told == {"waiting": 0, "sent_total": 1, "failed_total": 99}
+    assert ("mail", "keep-sending") in {(task["owner"], task["name"]) for task in report["background_tasks"]}
+    assert "esassistant_mail_sent_total" in metrics
