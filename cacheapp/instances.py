@@ -45,6 +45,7 @@ class Instances:
         self._wake = asyncio.Event()
         self._telling = asyncio.Lock()
         self._told: tuple[float, bytes] | None = None
+        self._is_too_large = False
         self._seen_at = clock()
         self._seen: Mapping[str, InstanceReport] = MappingProxyType({})
 
@@ -113,6 +114,14 @@ class Instances:
             if len(report) <= MAX_REPORT_BYTES:
                 await self._store.report(self._name, report, FORGOTTEN_AFTER_SECONDS)
                 self._told = told_at, report
+                self._is_too_large = False
+            elif not self._is_too_large:
+                self._is_too_large = True
+                logger.warning(
+                    "what this process tells of itself has %d bytes, more than the %d that others get: they know nothing of it",
+                    len(report),
+                    MAX_REPORT_BYTES,
+                )
 
     async def keep_reporting(self) -> None:
         """Background task: tell and look every few seconds. While the store is away, nothing is known of the others."""

@@ -88,10 +88,14 @@ async def test_what_cannot_be_read_is_left_out(make: Make, store: MemoryStore) -
         await make("one").refresh("abc")
 
 
-async def test_too_large_a_report_is_not_sent(make: Make, store: MemoryStore) -> None:
-    """A report that is out of bounds stays here."""
-    await make("one", {"x": "y" * 300_000}).report()
-    assert await store.reports() == {}
+async def test_too_large_a_report_is_not_sent(make: Make, store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+    """A report that is out of bounds stays here, which is told once, until one is within them again."""
+    sizes = iter([300_000, 300_000, 5, 300_000])
+    one = make("one", lambda: {"x": "y" * next(sizes)})
+    for told, warnings in ((0, 1), (0, 1), (1, 1), (1, 2)):
+        await one.report()
+        assert (len(await store.reports()), len(caplog.records)) == (told, warnings)
+    assert "300008 bytes" in caplog.text
 
 
 async def test_turns(make: Make, store: MemoryStore) -> None:
