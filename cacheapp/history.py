@@ -87,8 +87,9 @@ class History:
         return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting))
 
     async def ping(self) -> None:
-        """Ask the database for nothing. Raises `StoreUnavailable`."""
-        await self._thread.run(connection.ensure_connection, atomic=False)
+        """Connect to the database, and ask it for nothing. Raises `StoreUnavailable`."""
+        # Looked up in the thread: `connection` is another one in each.
+        await self._thread.run(lambda: connection.ensure_connection(), atomic=False)
 
     def note_pass(self, report: RefreshReport) -> None:
         """A full pass ended."""
