@@ -17,7 +17,7 @@ from cacheapp.mapping_views import MappingViews
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches, parse_search
 from cacheapp.stats import Outcome, RefreshReport
-from esassistant.api import api_view, json_response
+from esassistant.api import api_view, json_response, parameter
 from esassistant.auth import may_see_details, require_change, require_details
 from esassistant.errors import BadRequest, ClusterUnavailable, StoreUnavailable
 from esassistant.registry import registry
@@ -29,9 +29,9 @@ async def indices(request: HttpRequest) -> HttpResponse:
     await require_details(request)
     cache: MappingCache = registry.get("mapping_cache")
     page = cache.page(
-        pattern=request.GET.get("pattern", "*"),
+        pattern=parameter(request, "pattern", "*"),
         limit=_integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
-        cursor=request.GET.get("cursor"),
+        cursor=parameter(request, "cursor", None),
     )
     return json_response(page)
 
@@ -66,7 +66,7 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
     await require_details(request)
     views: MappingViews = registry.get("mapping_views")
-    return answer_of(await views.fields(name, request.GET.get("q", ""))).response(request)
+    return answer_of(await views.fields(name, parameter(request, "q", ""))).response(request)
 
 
 @api_view("GET")
@@ -92,7 +92,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     """
     await require_change(request)
     wait = _boolean(request, "wait")
-    if (index := request.GET.get("index")) is not None:
+    if (index := parameter(request, "index", None)) is not None:
         cache: MappingCache = registry.get("mapping_cache")
         return answer_of(await cache.reread(index)).response(request)
     refresher: Refresher = registry.get("refresher")
@@ -134,14 +134,14 @@ def _result(report: RefreshReport) -> HttpResponse:
 
 
 def _boolean(request: HttpRequest, name: str) -> bool:
-    given = request.GET.get(name, "false").lower()
+    given = parameter(request, name, "false").lower()
     if given not in ("true", "false"):
         raise BadRequest(f"Use {name}=true or {name}=false.")
     return given == "true"
 
 
 def _integer(request: HttpRequest, name: str, default: int, maximum: int) -> int:
-    given = request.GET.get(name, str(default))
+    given = parameter(request, name, str(default))
     # `int` refuses thousands of digits with an error of its own.
     if not given.isascii() or not given.isdigit() or len(given) > 9 or not 1 <= int(given) <= maximum:
         raise BadRequest(f"Use {name}= with a whole number from 1 to {maximum}.")

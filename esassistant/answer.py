@@ -53,8 +53,9 @@ class Answer:
         return any(candidate in ("*", self.etag) for candidate in candidates)
 
     def response(self, request: HttpRequest) -> HttpResponse:
-        """This answer as a view gives it."""
-        if self.is_unchanged(request.headers.get("If-None-Match", "")):
+        """This answer as a view gives it; never 304 to a request that changes something."""
+        reads = request.method in ("GET", "HEAD")
+        if reads and self.is_unchanged(request.headers.get("If-None-Match", "")):
             response = HttpResponse(status=304)
             head = self.unchanged_head
             del response["Content-Type"]

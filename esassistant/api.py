@@ -2,14 +2,16 @@
 
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from esassistant.errors import EsassistantError, MethodNotAllowed
+from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed
 from esassistant.problems import already_logged, problem_of
+
+T = TypeVar("T", str, None)
 
 View = Callable[..., Awaitable[HttpResponse]]
 
@@ -42,6 +44,14 @@ def api_view(*methods: str) -> Callable[[View], Any]:
 def is_api_view(view: object) -> bool:
     """Whether `api_view` decorates it: then it may run in the fast lane."""
     return getattr(view, "is_api_view", False)
+
+
+def parameter(request: HttpRequest, name: str, default: T) -> str | T:
+    """A parameter of the query. Raises `BadRequest` when it comes several times: which of them counts is a guess."""
+    given = request.GET.getlist(name)
+    if len(given) > 1:
+        raise BadRequest(f"Send {name}= once.")
+    return given[0] if given else default
 
 
 _encoder = msgspec.json.Encoder()

@@ -150,6 +150,13 @@ def test_view_of_what_is_unchanged(clock: FakeClock, if_none_match: str, made_at
     assert head_of(response) == {*answer.unchanged_head, *([] if made_at is None else [(b"age", b"9")])}
 
 
+@pytest.mark.usefixtures("clock")
+def test_a_change_is_never_unchanged() -> None:
+    """A request that changes something gets the whole answer, whatever it holds: 304 is for what reads (RFC 9110)."""
+    request = RequestFactory().post("/", headers={"If-None-Match": "*"})
+    assert an_answer().response(request).status_code == 200
+
+
 def test_answers_are_values() -> None:
     """Two answers are equal when what they were made of is, and nobody can write into one that both doors give."""
     assert an_answer() == an_answer()

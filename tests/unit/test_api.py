@@ -8,7 +8,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from esassistant.api import api_view, json_response
+from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest
 
 
@@ -75,3 +75,15 @@ def test_json_response() -> None:
     assert json.loads(response.content) == {"report": {"hits": 3, "ratio": None}, "names": ["a", "ü"]}
     assert (response.status_code, response["Content-Type"]) == (202, "application/json")
     assert response["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(("query", "value"), [("", "none"), ("a=", ""), ("a=x&b=y", "x")])
+def test_a_parameter(query: str, value: str) -> None:
+    """A parameter is what was sent, or what it is when none was."""
+    assert parameter(RequestFactory().get(f"/api/x?{query}"), "a", "none") == value
+
+
+def test_a_parameter_comes_once() -> None:
+    """A parameter that is sent several times is refused, and the refusal names it."""
+    with pytest.raises(BadRequest, match="Send limit= once"):
+        parameter(RequestFactory().get("/api/x?limit=1&limit=2"), "limit", None)

@@ -1,0 +1,224 @@
+"""The OpenAPI document, put together from the table of operations and the schemas."""
+
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from dev.openapi.operations import (
+    JSON,
+    MAPPED,
+    NAME_SCHEMA,
+    OPERATIONS,
+    REFRESH_ID_SCHEMA,
+    STARTED,
+    Access,
+    Answer,
+    Operation,
+    Parameter,
+)
+from dev.openapi.schemas import schemas
+from esassistant.problems import CONTENT_TYPE as PROBLEM
+from esassistant.request_limits import MAX_ADDRESS_BYTES
+
+Object = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATH = ROOT / "esassistant" / "openapi.json"
+
+ABOUT = f"""\
+Mappings, health and performance of an Elasticsearch cluster, answered from memory.
+
+Times are in seconds unless a name says otherwise (`_ms`). A number is `null` before there is data for it. Errors are
+`application/problem+json` (RFC 9457); `X-Request-ID` is in every answer, and repeats the request's own where that is of
+letters, digits, `.`, `_` and `-`.
+
+HEAD is answered like GET. Other methods than those described get 405, and `Allow` names those that there are. A parameter
+of the query comes once. An address has at most {MAX_ADDRESS_BYTES} bytes, path and query together.
+
+With `ESASSISTANT_DETAILS=always` whatever only reads needs no credentials. Credentials that aren't right get 401 then,
+too. A browser's session needs its CSRF token to change something."""
+
+HEADERS: dict[str, tuple[str, Object]] = {
+    "X-Request-ID": ("Of this request.", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
+    "ETag": ("A strong validator.", {"type": "string", "pattern": '^"[0-9a-f]{32}"$'}),
+    "Age": ("How many seconds ago the oldest part of the answer was confirmed.", {"type": "integer", "minimum": 0}),
+    "X-Cache-State": ("Whether that is within the TTL.", {"enum": ["fresh", "stale"]}),
+    "X-Cache-Source": ("Where the answer is from.", {"enum": ["memory", "store", "elasticsearch"]}),
+    "Location": ("Where progress and result are found.", {"type": "string"}),
+    "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 1}),
+    "WWW-Authenticate": ("How.", {"const": "Bearer"}),
+}
+PROBLEMS: dict[int, tuple[str, str, tuple[str, ...]]] = {
+    400: ("BadRequest", "The request can't be understood; `detail` says what to send.", ()),
+    401: ("Unauthorized", "Credentials are needed, or those that came aren't right.", ("WWW-Authenticate",)),
+    403: ("Forbidden", "The CSRF token of the session is missing or wrong.", ()),
+    404: ("NotFound", "There is none of that name or id.", ()),
+    413: ("TooLarge", "The body is larger than ESASSISTANT_MAX_BODY_BYTES.", ()),
+    414: ("TooLong", f"Path and query have more than {MAX_ADDRESS_BYTES} bytes.", ()),
+    429: ("TooSoon", "Not yet; `Retry-After` says when.", ("Retry-After",)),
+    503: ("Unavailable", "The cluster, the store or this process can't serve now; often with `Retry-After`.", ()),
+}
+PROBLEM_SCHEMA: Object = {
+    "description": "A problem of RFC 9457.",
+    "type": "object",
+    "properties": {
+        "type": {"const": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"description": "What is wrong, or what to do.", "type": "string"},
+        "request_id": {"description": "As in X-Request-ID.", "type": "string"},
+    },
+    "required": ["type", "title", "status", "detail", "request_id"],
+}
+SOMETIMES = "-sometimes"
+SECURITY: dict[Access, list[dict[str, list[str]]]] = {
+    Access.OPEN: [],
+    Access.ANYBODY: [{}, {"token": []}, {"session": []}],
+    Access.DETAILS: [{"token": []}, {"session": []}],
+    Access.CHANGE: [{"token": []}, {"session": [], "csrf": []}],
+}
+
+
+def document() -> Object:
+    """The whole."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    paths: dict[str, Object] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": project["name"],
+            "summary": project["description"],
+            "description": ABOUT,
+            "version": project["version"],
+            "license": {"name": project["license"], "identifier": project["license"]},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "One of ESASSISTANT_API_TOKENS."},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": settings.SESSION_COOKIE_NAME,
+                    "description": "Of a staff user of the admin.",
+                },
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-CSRFToken",
+                    "description": f"The same as the cookie {settings.CSRF_COOKIE_NAME}.",
+                },
+            },
+            "headers": _header_components(),
+            "responses": {name: _problem(status) for status, (name, _, _) in PROBLEMS.items()},
+            "schemas": {
+                **schemas(),
+                "Mappings": MAPPED,
+                "Name": NAME_SCHEMA,
+                "Problem": PROBLEM_SCHEMA,
+                "RefreshId": REFRESH_ID_SCHEMA,
+                "RefreshStarted": STARTED,
+            },
+        },
+    }
+
+
+def rendered() -> str:
+    """The document as it is checked in and served."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _operation(operation: Operation) -> Object:
+    statuses = {*operation.answers, *_problems_of(operation), *({304} & {*operation.problems})}
+    described: Object = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": operation.description,
+        "security": SECURITY[operation.access],
+        "parameters": [_parameter(parameter) for parameter in operation.parameters],
+        "responses": {str(status): _response(operation, status) for status in sorted(statuses)},
+    }
+    if operation.body is not None:
+        described["requestBody"] = {
+            "content": {JSON: {"schema": operation.body, "examples": operation.body_examples}},
+        }
+    return {name: value for name, value in described.items() if value or name == "security"}
+
+
+def _problems_of(operation: Operation) -> Iterable[int]:
+    yield from (400, 414)
+    if operation.access is not Access.OPEN:
+        yield 401
+    if operation.access is Access.CHANGE:
+        yield 403
+    if operation.method == "post":
+        yield 413
+    yield from (status for status in operation.problems if status >= 400)
+
+
+def _parameter(parameter: Parameter) -> Object:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "required": parameter.place == "path",
+        "schema": parameter.schema,
+    }
+
+
+def _response(operation: Operation, status: int) -> Object:
+    answer = operation.answers.get(status)
+    is_problem = status in set(_problems_of(operation))
+    if status == 304:
+        held = operation.answers[200]
+        return {"description": "What you hold.", "headers": _headers(held.headers, held.sometimes)}
+    if answer is None:
+        name, _, _ = PROBLEMS[status]
+        return {"$ref": f"#/components/responses/{name}"}
+    content: Object = {answer.content_type: {"schema": _any_of(answer)}}
+    if not is_problem:
+        headers = _headers(answer.headers, answer.sometimes)
+        return {"description": answer.description, "headers": headers, "content": content}
+    content |= _problem(status)["content"]
+    sometimes = (*answer.headers, *answer.sometimes, "Retry-After")
+    description = f"{answer.description} Or, as a problem: {PROBLEMS[status][1]}"
+    return {"description": description, "headers": _headers((), sometimes), "content": content}
+
+
+def _problem(status: int) -> Object:
+    _, description, headers = PROBLEMS[status]
+    sometimes = ("Retry-After",) if status == 503 else ()
+    return {
+        "description": description,
+        "headers": _headers(headers, sometimes),
+        "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+def _headers(always: Iterable[str], sometimes: Iterable[str]) -> Object:
+    required = ("X-Request-ID", *always)
+    places = dict.fromkeys(required, "") | dict.fromkeys(sometimes, SOMETIMES)
+    return {name: {"$ref": f"#/components/headers/{name}{suffix}"} for name, suffix in places.items()}
+
+
+def _header_components() -> Object:
+    return {
+        f"{name}{suffix}": {"description": description, "required": not suffix, "schema": schema}
+        for name, (description, schema) in HEADERS.items()
+        for suffix in ("", SOMETIMES)
+    }
+
+
+def _any_of(answer: Answer) -> Object:
+    choices = [
+        {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else dict(schema)
+        for schema in answer.schemas
+    ]
+    return choices[0] if len(choices) == 1 else {"anyOf": choices}

@@ -1,0 +1,294 @@
+"""The table of the API's operations."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
+from cacheapp.names import MAX_NAME_BYTES
+from dev.openapi.search_schemas import SEARCH, SEARCH_EXAMPLES, SEARCH_RESULT
+
+JSON = "application/json"
+TEXT = "text/plain"
+
+MAPPED = {
+    "description": "Mappings by index, each as Elasticsearch renders it.",
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {"mappings": {"type": "object", "additionalProperties": True}},
+        "required": ["mappings"],
+    },
+}
+STARTED = {
+    "type": "object",
+    "properties": {
+        "outcome": {"enum": ["started", "joined"]},
+        "id": {"$ref": "#/components/schemas/RefreshId"},
+        "url": {"type": "string"},
+    },
+    "required": ["outcome", "id", "url"],
+}
+JSON_SCHEMA = {"type": "object", "properties": {"$schema": {"const": "https://json-schema.org/draft/2020-12/schema"}}}
+
+
+class Access(enum.Enum):
+    """Who may call an operation. `OPEN`: credentials aren't looked at. `ANYBODY`: none are needed, wrong ones refused."""
+
+    OPEN = "open"
+    ANYBODY = "anybody"
+    DETAILS = "details"
+    CHANGE = "change"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter. Those in the path are required, no others."""
+
+    name: str
+    place: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation answers when all goes well. `schemas`: one of them fits; `headers`: always there, `sometimes`:
+    under the condition that the description says.
+    """
+
+    description: str
+    schemas: tuple[Mapping[str, Any] | str, ...]
+    content_type: str = JSON
+    headers: tuple[str, ...] = ()
+    sometimes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One address and method. `problems`: its errors beside those that every operation has."""
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    access: Access
+    answers: Mapping[int, Answer]
+    parameters: tuple[Parameter, ...] = ()
+    problems: tuple[int, ...] = ()
+    description: str = ""
+    body: Mapping[str, Any] | None = None
+    body_examples: Mapping[str, Any] = field(default_factory=dict)
+
+
+NAME = Parameter("name", "path", "Of an index, alias or data stream.", {"$ref": "#/components/schemas/Name"})
+FORBIDDEN = r' "*,/<>?\\|#:\u0000-\u001f\u007f-\u009f'
+NAME_SCHEMA = {
+    "description": f"At most {MAX_NAME_BYTES} bytes of UTF-8, and in lower case: only aliases that exist may have capitals.",
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_NAME_BYTES,
+    "examples": ["orders"],
+    "pattern": rf"^(?!\.{{1,2}}$)[^\-_+{FORBIDDEN}][^{FORBIDDEN}]*$",
+}
+REFRESH_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
+UNCHANGED = Parameter(
+    "If-None-Match",
+    "header",
+    "The ETag of what you hold: 304 when that is what the answer would be.",
+    {"type": "string"},
+)
+STATE = ("X-Cache-State", "X-Cache-Source")
+
+OPERATIONS = (
+    Operation(
+        "/livez",
+        "get",
+        "livez",
+        "Whether the process answers",
+        Access.OPEN,
+        {200: Answer("It does.", ({"const": "ok\n"},), TEXT)},
+    ),
+    Operation(
+        "/readyz",
+        "get",
+        "readyz",
+        "Whether the process should get requests",
+        Access.OPEN,
+        {
+            200: Answer("It has mappings and is not draining.", ({"type": "string"},), TEXT),
+            503: Answer("What is missing.", ({"type": "string"},), TEXT),
+        },
+        (
+            Parameter(
+                "verbose", "query", "With it, with any value or none, all conditions are listed.", {"type": "string"}
+            ),
+        ),
+    ),
+    Operation(
+        "/api/health",
+        "get",
+        "health",
+        "The last report of the health checks",
+        Access.ANYBODY,
+        {
+            200: Answer("Healthy or degraded.", ("HealthDetails", "HealthTotals"), headers=("ETag", "Age")),
+            503: Answer("Unhealthy.", ("HealthDetails", "HealthTotals"), headers=("ETag", "Age")),
+        },
+        (UNCHANGED,),
+        (304, 503),
+        "Who may not see details gets it without `services`.",
+    ),
+    Operation(
+        "/api/performance",
+        "get",
+        "performance",
+        "Pools, cache, requests, passes, the process, and what to tune",
+        Access.DETAILS,
+        {200: Answer("Since the start of this process.", ("PerformanceReport",))},
+        problems=(503,),
+    ),
+    Operation(
+        "/metrics",
+        "get",
+        "metrics",
+        "All numbers of all workers of this server, for Prometheus",
+        Access.DETAILS,
+        {200: Answer("In Prometheus' text format.", ({"type": "string"},), TEXT)},
+        problems=(503,),
+    ),
+    Operation(
+        "/api/openapi.json",
+        "get",
+        "openapi",
+        "This document",
+        Access.ANYBODY,
+        {200: Answer("OpenAPI 3.1.", ({"type": "object", "required": ["openapi"]},), headers=("ETag",))},
+        (UNCHANGED,),
+        (304,),
+    ),
+    Operation(
+        "/api/cache/stats",
+        "get",
+        "statistics",
+        "What the cache holds, how it was used, and its passes",
+        Access.ANYBODY,
+        {200: Answer("Since the start of this process.", ("StatisticsDetails", "StatisticsTotals"))},
+        problems=(503,),
+        description="Who may not see details gets totals alone.",
+    ),
+    Operation(
+        "/api/cache/refresh",
+        "post",
+        "refresh",
+        "Read all mappings anew, or one name's",
+        Access.CHANGE,
+        {
+            200: Answer(
+                "With `wait`: the result. With `index`: its mappings, with `ETag`, `Age`, `X-Cache-State` and "
+                "`X-Cache-Source`.",
+                ("RefreshReport", "Mappings"),
+                sometimes=("ETag", "Age", *STATE),
+            ),
+            202: Answer("Started, or joined one that is under way.", ("RefreshStarted",), headers=("Location",)),
+        },
+        (
+            Parameter("wait", "query", "Answer when it has ended.", {"type": "boolean", "default": False}),
+            Parameter("index", "query", "Read this name alone, and answer with it.", NAME.schema),
+        ),
+        (404, 429, 503),
+        "429: refreshed a moment ago, or another process is at it. 503: the cluster could not be read.",
+    ),
+    Operation(
+        "/api/cache/refresh/{id}",
+        "get",
+        "refreshReport",
+        "Progress and result of a refresh",
+        Access.DETAILS,
+        {200: Answer("`outcome` is `started` as long as it is under way.", ("RefreshReport",))},
+        (Parameter("id", "path", "Of a refresh.", {"$ref": "#/components/schemas/RefreshId"}),),
+        (404, 503),
+    ),
+    Operation(
+        "/api/indices",
+        "get",
+        "indices",
+        "The names that can be asked for, in alphabetical order",
+        Access.DETAILS,
+        {200: Answer("A page.", ("Page",))},
+        (
+            Parameter(
+                "pattern",
+                "query",
+                "`*` stands for any characters.",
+                {"type": "string", "maxLength": MAX_PATTERN_CHARACTERS, "default": "*"},
+            ),
+            Parameter(
+                "limit",
+                "query",
+                "How many names at most.",
+                {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+            ),
+            Parameter("cursor", "query", "`next_cursor` of the page before.", {"type": "string", "format": "cursor"}),
+        ),
+        (503,),
+    ),
+    Operation(
+        "/api/indices/{name}/search",
+        "post",
+        "search",
+        "Search an index",
+        Access.CHANGE,
+        {200: Answer("Elasticsearch's own answer.", (SEARCH_RESULT,))},
+        (NAME,),
+        (404, 503),
+        "400: the body has something that isn't permitted here, or Elasticsearch refused it; `detail` has its reason.",
+        body=SEARCH,
+        body_examples=SEARCH_EXAMPLES,
+    ),
+    Operation(
+        "/api/mappings/{name}",
+        "get",
+        "mapping",
+        "The mappings of an index, alias or data stream",
+        Access.DETAILS,
+        {200: Answer("By index.", ("Mappings",), headers=("ETag", "Age", *STATE))},
+        (NAME, UNCHANGED),
+        (304, 404, 503),
+    ),
+    Operation(
+        "/api/mappings/{name}/schema",
+        "get",
+        "schema",
+        "The JSON Schema of the documents that a name accepts",
+        Access.DETAILS,
+        {
+            200: Answer(
+                "JSON Schema, draft 2020-12.", (JSON_SCHEMA,), "application/schema+json", ("ETag", "Age", *STATE)
+            )
+        },
+        (NAME, UNCHANGED),
+        (304, 404, 503),
+    ),
+    Operation(
+        "/api/mappings/{name}/fields",
+        "get",
+        "fields",
+        "The fields of a name as a flat list",
+        Access.DETAILS,
+        {200: Answer("All, or those that `q` finds, best first.", ("Fields",), headers=("ETag", "Age", *STATE))},
+        (NAME, Parameter("q", "query", "What to look for in their names.", {"type": "string"}), UNCHANGED),
+        (304, 404, 503),
+    ),
+    Operation(
+        "/api/mappings/{name}/history",
+        "get",
+        "history",
+        "What happened to the indices that a name stands for, newest first",
+        Access.DETAILS,
+        {200: Answer("At most 100.", ("Changes",))},
+        (NAME,),
+        (503,),
+    ),
+)

@@ -1,0 +1,153 @@
+"""JSON Schemas of what the API answers, from the types that it serialises.
+
+The apps don't know each other's types, so a report that shows another app's says `Any`: here the real type is named.
+"""
+
+import inspect
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from types import GenericAlias
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from cacheapp.fields import Field
+from cacheapp.history import HistoryReport, ShownChange
+from cacheapp.instances import InstanceReport
+from cacheapp.listing import Listed, Page
+from cacheapp.mapping_diff import ChangeKind, Retyped
+from cacheapp.shared_answers import SharedAnswersReport
+from cacheapp.stats import CacheReport, RefreshReport, RefreshStats, WatchReport
+from esassistant.access_log import AccessLogReport
+from esassistant.elasticsearch.stats import PoolReport
+from esassistant.http_statistics import HttpReport
+from esassistant.registry import registry
+from healthapp.monitor import HealthReport
+from healthapp.performance import PerformanceReport
+from healthapp.process import ProcessReport
+
+Schema = dict[str, Any]
+
+REF = "#/components/schemas/{name}"
+POOLS = dict[str, PoolReport]
+PARTIAL = "InstanceStatistics"
+"""Of instances that may be of another version: any member may be missing."""
+REPORTS: Mapping[str, Any] = {
+    "http": HttpReport,
+    "access_log": AccessLogReport | None,
+    "elasticsearch": POOLS,
+    "elasticsearch_cache": POOLS,
+    "elasticsearch_watch": POOLS,
+    "elasticsearch_health": POOLS,
+    "mapping_cache": CacheReport,
+    "refresher": RefreshStats,
+    "watch": WatchReport,
+    "process": ProcessReport,
+    "health": HealthReport | None,
+}
+"""What each resource reports that other instances are told of."""
+
+
+def typed(source: type, **types: Any) -> type:
+    """The type `source` with other types of some members."""
+    hints = typing.get_type_hints(source) | types
+    members: list[tuple[str, Any]] = [(name, hints[name]) for name in source.__annotations__]
+    return msgspec.defstruct(source.__name__, members, namespace={"__doc__": source.__doc__})
+
+
+def part_of(source: type, name: str, doc: str, *members: str) -> type:
+    """A type that has some members of `source`."""
+    hints = typing.get_type_hints(source)
+    return msgspec.defstruct(name, [(member, hints[member]) for member in members], namespace={"__doc__": doc})
+
+
+def told_by_instances() -> Any:
+    """What an instance tells the others, as `cacheapp.apps` collects it."""
+    told = {resource.name: REPORTS[resource.name] for resource in registry.declared() if resource.metrics}
+    members = {**told, "server": str, "refreshes": dict[str, RefreshReport]}
+    return TypedDict(PARTIAL, members, total=False)  # type: ignore[operator]
+
+
+def response_types() -> dict[str, Any]:
+    """The types of whole answers, by the name that the table of operations uses."""
+    instances = GenericAlias(dict, (str, typed(InstanceReport, report=told_by_instances())))
+    listed = typed(Listed, kind=Literal["index", "alias", "data_stream"])
+    change = typed(ShownChange, kind=ChangeKind, retyped=list[Retyped])
+    shown = ("status", "checked_at", "duration_ms", "ttl_seconds")
+    cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
+    passes = part_of(RefreshStats, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
+    return {
+        "HealthTotals": part_of(HealthReport, "HealthTotals", "The status, for anybody.", *shown),
+        "HealthDetails": part_of(
+            HealthReport, "HealthDetails", "The status, and what each check found.", *shown, "services"
+        ),
+        "StatisticsTotals": msgspec.defstruct("StatisticsTotals", [("cache", cache), ("refresh", passes)]),
+        "StatisticsDetails": msgspec.defstruct(
+            "StatisticsDetails",
+            [
+                ("cache", CacheReport),
+                ("refresh", RefreshStats),
+                ("watch", WatchReport),
+                ("history", HistoryReport),
+                ("shared_answers", SharedAnswersReport | None),
+                ("instances", instances),
+            ],
+        ),
+        "PerformanceReport": typed(
+            PerformanceReport,
+            mapping_cache=CacheReport,
+            refresh=RefreshStats,
+            watch=WatchReport,
+            history=HistoryReport,
+            shared_answers=SharedAnswersReport | None,
+            instances=instances,
+        ),
+        "RefreshReport": RefreshReport,
+        "Page": typed(Page, names=GenericAlias(tuple, (listed, ...))),
+        "Fields": msgspec.defstruct("Fields", [("total", int), ("fields", tuple[Field, ...])]),
+        "Changes": msgspec.defstruct("Changes", [("changes", GenericAlias(list, (change,)))]),
+    }
+
+
+def schemas() -> dict[str, Schema]:
+    """The schemas of all types in answers, by name."""
+    _, components = msgspec.json.schema_components(response_types().values(), ref_template=REF)
+    return {name: _as_serialised(name, schema) for name, schema in sorted(components.items())}
+
+
+def unnamed(value: object, place: str = "") -> Iterable[str]:
+    """Where in a schema there is a member of which nothing is said."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if inner == {} and name != "additionalProperties":
+                yield f"{place}/{name}"
+            yield from unnamed(inner, f"{place}/{name}")
+
+
+def _as_serialised(name: str, schema: Schema) -> Schema:
+    """msgspec describes what it reads; what is written has all members, with defaults or without."""
+    described = {key: value for key, value in schema.items() if key not in ("title", "required")}
+    if "description" in described:
+        described["description"] = _sentences(described["description"])
+    if "properties" in described:
+        described["properties"] = {name: _member(name, member) for name, member in described["properties"].items()}
+        if name != PARTIAL:
+            described["required"] = list(described["properties"])
+    return described
+
+
+def _member(name: str, schema: Schema) -> Schema:
+    """Without its default, in short where it may be null; a moment, which by its name is one, with its format."""
+    described = {key: value for key, value in schema.items() if key != "default"}
+    if set(described) == {"anyOf"} and all(set(choice) == {"type"} for choice in described["anyOf"]):
+        described = {"type": [choice["type"] for choice in described["anyOf"]]}
+    if (name == "at" or name.endswith("_at")) and "string" in described["type"]:
+        described["format"] = "date-time"
+    return described
+
+
+def _sentences(docstring: str) -> str:
+    """A docstring as paragraphs of one line each, in the words of JSON."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return re.sub(r"\bNone\b", "null", "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
