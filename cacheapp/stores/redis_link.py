@@ -135,7 +135,7 @@ class RedisLink:
         task = asyncio.current_task()
         cancelled = task.cancelling() if task is not None else 0
         try:
-            with self.breaker.attempt():
+            with self.breaker.attempt(), _closed_is_an_outage():
                 async with asyncio.timeout(CALL_SECONDS):
                     result = await function(self._client)
         except (RedisError, *OUTAGES) as error:
@@ -195,7 +195,8 @@ class RedisLink:
                 if self._subscription is None:
                     self._subscription = await self.call(lambda client: _subscribe(client, channel))
                 elif (left := deadline - self._clock()) > 0:
-                    await self._subscription.get_message(timeout=left)
+                    with _closed_is_an_outage():
+                        await self._subscription.get_message(timeout=left)
             except (StoreUnavailable, RedisError, OSError):
                 await self._unsubscribe()
             else:
@@ -220,6 +221,19 @@ class RedisLink:
                 # The code that the server puts first, such as OOM, is no secret; the rest might be.
                 code = re.match(r"[A-Z]{3,}(?= )", str(error))
                 return f"Redis at {self.address} failed ({code[0] if code else type(error).__name__})."
+
+
+@contextmanager
+def _closed_is_an_outage() -> Iterator[None]:
+    """uvloop says by a RuntimeError what asyncio's own loop says by an OSError: the connection was closed just before
+    something was to be sent.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "the handler is closed" not in str(error):
+            raise
+        raise RedisConnectionError("the connection was closed") from error
 
 
 async def _subscribe(client: Redis, channel: str) -> PubSub:
