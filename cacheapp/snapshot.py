@@ -144,11 +144,11 @@ class Snapshot:
 def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapshot:
     """The snapshot after taking over what another instance published. An entry that was confirmed later stays.
 
-    An index whose body is known on neither side is left out: it is a miss, and will be read from the cluster.
+    An index whose body is known on neither side stays listed without it: it is a miss, and will be read from the
+    cluster.
     """
     published_at = now - state.age_seconds
     indices: dict[str, IndexEntry] = {}
-    outdated: set[str] = set()
     # A change pass lists too: what it found gone, and where aliases were moved, is newer than the mappings.
     listed_at = published_at if state.listed_age_seconds is None else now - state.listed_age_seconds
     newer_aliases = {alias for alias, at in snapshot.aliases_at.items() if at > listed_at}
@@ -159,10 +159,7 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
             continue
         if known is None and snapshot.is_gone(name, confirmed_at):
             continue
-        if stored.mapping_hash not in state.bodies and stored.mapping_hash not in snapshot.bodies:
-            outdated.add(name)
-        else:
-            indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE, stored.field_count)
+        indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE, stored.field_count)
     is_newer = listed_at >= snapshot.listed_at
     return snapshot.changed(
         indices,
@@ -170,7 +167,7 @@ def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapsh
         removed=[
             name
             for name, known in snapshot.indices.items()
-            if name in outdated or (name not in state.indices and known.confirmed_at < listed_at)
+            if name not in state.indices and known.confirmed_at < listed_at
         ],
         aliases={alias: members for alias, members in state.aliases.items() if is_newer and alias not in newer_aliases},
         aliases_at=listed_at,

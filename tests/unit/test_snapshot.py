@@ -133,10 +133,15 @@ def test_known_body_is_used() -> None:
 
 
 def test_unknown_body_is_a_miss() -> None:
-    """An index whose body neither side has is left out, so that it is read from the cluster when asked for."""
+    """An index whose body neither side has, as each had evicted it, stays listed, and is read from the cluster when
+    it is asked for.
+    """
     merged = with_published(Snapshot(), published(10.0, {}, {"all": ("a",)}, a=StoredIndex("u", A)), now=100.0)
     assert merged.resolve("a") is None
     assert merged.resolve("all") is None
+    assert merged.indices == {"a": IndexEntry("u", A, 90.0, Source.STORE)}
+    evicted = snapshot(a=entry(A, 50.0)).without_bodies([A])
+    assert with_published(evicted, published(10.0, {}, a=StoredIndex("u", A)), now=100.0).indices == merged.indices
 
 
 def test_unknown_body_outdates_old_entry() -> None:
