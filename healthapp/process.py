@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import threading
+from asyncio import all_tasks
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ DESCRIPTORS = Path("/proc/self/fd")
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
     """`resident_bytes` and `descriptors_open` are None where the system doesn't tell (only Linux does). `cpu_percent` is
-    of one processor, over the last minute, None in the first seconds. `loop_lag`: how much later than asked for the
+    of one processor, over the last minute, None in the first seconds. `tasks`: those of the event loop that have not
+    ended, None outside of it. `loop_lag`: how much later than asked for the
     event loop woke a task that had slept, which is what every request waits for.
     """
 
@@ -36,6 +38,7 @@ class ProcessReport:
     cpu_percent: float | None
     cpu_window_seconds: float
     threads: int
+    tasks: int | None
     descriptors_open: int | None
     descriptors_limit: int | None
     loop_lag: LatencyReport
@@ -80,6 +83,7 @@ class ProcessWatch:
             cpu_percent=100.0 * (last - first) / (last_at - first_at) if last_at > first_at else None,
             cpu_window_seconds=last_at - first_at,
             threads=threading.active_count(),
+            tasks=_tasks(),
             descriptors_open=_descriptors_open(),
             descriptors_limit=None if limit == resource.RLIM_INFINITY else limit,
             loop_lag=report_of((self._lags,), self._clock),
@@ -90,6 +94,13 @@ class ProcessWatch:
 def _cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+def _tasks() -> int | None:
+    try:
+        return len(all_tasks())
+    except RuntimeError:  # no loop runs here
+        return None
 
 
 def _resident_bytes() -> int | None:
@@ -111,6 +122,7 @@ PROCESS_METRICS = (
     Metric(Kind.COUNTER, "process_cpu_seconds", "Processor time used.", "cpu_seconds_total"),
     Metric(Kind.GAUGE, "process_uptime_seconds", "Time since the start.", "uptime_seconds"),
     Metric(Kind.GAUGE, "process_threads", "Threads.", "threads"),
+    Metric(Kind.GAUGE, "process_tasks", "Tasks of the event loop that have not ended.", "tasks"),
     Metric(Kind.GAUGE, "process_open_fds", "File descriptors open.", "descriptors_open"),
     Metric(Kind.GAUGE, "process_max_fds", "File descriptors that may be open.", "descriptors_limit"),
     Metric(Kind.HISTOGRAM, "event_loop_lag_seconds", "How late the event loop wakes a task.", "loop_lags"),

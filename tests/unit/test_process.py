@@ -73,6 +73,18 @@ def test_descriptors_are_counted(tmp_path: Path) -> None:
     assert ProcessWatch().report().descriptors_open == before
 
 
+async def test_tasks_are_counted() -> None:
+    """Each task that is started is one more until it has ended; outside of a loop there is nothing to count."""
+    before = ProcessWatch().report().tasks
+    assert before is not None
+    task = asyncio.create_task(asyncio.Event().wait())
+    assert ProcessWatch().report().tasks == before + 1
+    task.cancel()
+    await asyncio.wait([task])
+    assert ProcessWatch().report().tasks == before
+    assert await asyncio.to_thread(lambda: ProcessWatch().report().tasks) is None
+
+
 def test_where_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc, memory and descriptors are unknown; everything else is as elsewhere. No limit is None too."""
     monkeypatch.setattr(process, "STATM", tmp_path / "statm")
@@ -194,6 +206,7 @@ def process_report(**changes: Any) -> ProcessReport:
         cpu_percent=10.0,
         cpu_window_seconds=60.0,
         threads=8,
+        tasks=30,
         descriptors_open=100,
         descriptors_limit=1000,
         loop_lag=LatencyReport(WINDOW_SECONDS, 1200, 0.001, 0.002, 0.003, 0.2),
