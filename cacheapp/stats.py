@@ -161,13 +161,6 @@ REFRESH_METRICS = (
     Metric(
         Kind.GAUGE, "refresh_last_failed_indices", "Mappings that the last pass could not read.", "last.failed_total"
     ),
-    Metric(
-        Kind.STATE,
-        "refresh_last_outcome",
-        "How the last full pass of this process ended.",
-        "last.outcome",
-        states=tuple(outcome.value for outcome in ENDS),
-    ),
     Metric(Kind.GAUGE, "store_generation", "Number of the published state that this process has.", "store_generation"),
 )
 WATCH_METRICS = (

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+LOCK = Path(__file__).resolve().parent.parent / ".cache" / "packages.lock"
 
 
 class MissingPackage(Exception):
@@ -20,12 +24,15 @@ def require(find: Callable[[], Path | None], package: str, problem: str) -> Path
         return found
     remedy = f"install it, for example: sudo apt-get update && sudo apt-get install -y {package}"
     if (apt_get := which("apt-get")) and os.geteuid() == 0:
-        say(f"{problem}: installing the package {package} by apt-get")
-        failure = f"{problem}, and apt-get could not install {package}"
-        _run(failure, apt_get, "update")
-        _run(failure, apt_get, "install", "-y", "--no-install-recommends", package)
-        if found := find():
-            return found
+        with _alone():
+            if found := find():  # another process has installed it meanwhile
+                return found
+            say(f"{problem}: installing the package {package} by apt-get")
+            failure = f"{problem}, and apt-get could not install {package}"
+            _run(failure, apt_get, "update")
+            _run(failure, apt_get, "install", "-y", "--no-install-recommends", package)
+            if found := find():
+                return found
         remedy = f"the package {package} of this system does not provide it; install a newer one"
     raise MissingPackage(f"{problem}; {remedy}")
 
@@ -39,6 +46,15 @@ def which(tool: str) -> Path | None:
 def say(message: str) -> None:
     """Tell whoever runs this, apart from what it prints as its result."""
     print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process of this checkout at a time: tests run in several, and apt-get refuses to run twice."""
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _run(failure: str, *words: str | Path) -> None:

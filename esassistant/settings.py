@@ -296,6 +296,8 @@ LOGGING = {
 # Off by default: with it, nobody can log in over plain HTTP. `manage.py check --deploy` says what that means.
 _https = read.boolean("ESASSISTANT_HTTPS", default=False)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+# Prometheus asks each server itself, not the proxy; and a redirect would come after it had sent its token.
+SECURE_REDIRECT_EXEMPT = ["^metrics$"]
 # There is no SECURE_PROXY_SSL_HEADER: it would be believed from anybody. `serve --forwarded-allow-ips` believes
 # X-Forwarded-Proto from the proxies that it names.
 _hsts_seconds = read.integer("ESASSISTANT_HSTS_SECONDS", 3600, minimum=0, maximum=63_072_000)

@@ -35,7 +35,7 @@ def test_the_document_names_these_settings() -> None:
 @pytest.mark.usefixtures("transactional_db")
 def test_behind_a_proxy_with_https() -> None:
     """Plain HTTP is redirected, what a believed proxy got over HTTPS is served with HSTS and secure cookies; probes
-    answer over either.
+    and metrics answer over either.
     """
     with Server(CLOSED, "--forwarded-allow-ips", "127.0.0.1", **PRODUCTION) as server:
         plain = server.get("/api/nothing", headers={"Host": "es.example.org"})
@@ -45,7 +45,7 @@ def test_behind_a_proxy_with_https() -> None:
         login = server.get("/admin/login/", headers=FORWARDED)
         assert "Secure" in login.headers["Set-Cookie"]
         assert "default-src 'self'" in login.headers["Content-Security-Policy"]
-        assert server.get("/livez").status_code == 200
+        assert [server.get(path).status_code for path in ("/livez", "/metrics")] == [200, 200]
 
 
 @pytest.mark.usefixtures("transactional_db")

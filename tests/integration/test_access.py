@@ -21,6 +21,7 @@ DETAILED = (
     "/api/mappings/shop/schema",
     "/api/mappings/shop/fields",
     "/api/performance",
+    "/metrics",
 )
 TOTALS = ("/api/health", "/api/cache/stats")
 

@@ -1,4 +1,4 @@
-"""docs/api.md lists every address of the API, and no other."""
+"""docs/api.md lists every address that is for programs, and no other."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +9,17 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from healthapp.probes import PROBES
 
+FOR_PROGRAMS = ("api/", "metrics")
+"""How the routes begin that are no pages."""
 DOCUMENT = (Path(settings.BASE_DIR) / "docs" / "api.md").read_text()
 
 
 def addresses(resolver: URLResolver) -> Iterator[str]:
-    """The addresses of the API as the document writes them: `/api/mappings/{name}`."""
+    """The addresses for programs as the document writes them: `/api/mappings/{name}`."""
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLResolver):
             yield from addresses(pattern)
-        elif isinstance(pattern, URLPattern) and str(pattern.pattern).startswith("api/"):
+        elif isinstance(pattern, URLPattern) and str(pattern.pattern).startswith(FOR_PROGRAMS):
             plain = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", f"/{pattern.pattern}")
             yield plain.replace("{refresh_id}", "{id}")
 

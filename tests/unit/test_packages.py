@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from dev import packages
 from dev.packages import MissingPackage
+from dev.prometheus import prometheus, promtool
 from dev.redis import redis_server
 
 
@@ -30,6 +32,16 @@ def test_found(folder: Path) -> None:
     """A program that is there is taken."""
     program(folder / "redis-server")
     assert redis_server() == folder / "redis-server"
+
+
+def test_one_package_may_bring_two_programs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """prometheus and promtool are looked for apart, and are of the same package."""
+    program(folder / "promtool")
+    assert promtool() == folder / "promtool"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    program(folder / "apt-get", "exit 1")
+    with pytest.raises(MissingPackage, match=r"prometheus is missing; .* sudo apt-get install -y prometheus"):
+        prometheus()
 
 
 def test_not_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +72,19 @@ def test_installed(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         "noninteractive install -y --no-install-recommends redis-server",
     ]
     assert "installing the package redis-server by apt-get" in capsys.readouterr().err
+
+
+def test_installed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several processes that miss a package one installs it; the others wait, and find it."""
+    program(folder / "apt-get", "exit 1")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with ThreadPoolExecutor(1) as others:
+        with packages._alone():
+            other = others.submit(redis_server)
+            with pytest.raises(TimeoutError):
+                other.result(0.1)
+            program(folder / "redis-server")
+        assert other.result(5) == folder / "redis-server"
 
 
 def test_failing_apt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
