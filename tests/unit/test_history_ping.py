@@ -20,7 +20,8 @@ async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None
     """
     connected: list[str] = []
     closed: list[str] = []
-    connect, close = BaseDatabaseWrapper.connect, BaseDatabaseWrapper._close
+    owner: Any = BaseDatabaseWrapper  # Django's stubs don't have _close
+    connect, close = owner.connect, owner._close
 
     def noted_connect(wrapper: Any) -> None:
         connected.append(threading.current_thread().name)
@@ -33,13 +34,13 @@ async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(_: Any) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(BaseDatabaseWrapper, "connect", noted_connect)
-    monkeypatch.setattr(BaseDatabaseWrapper, "_close", noted_close)
+    monkeypatch.setattr(owner, "connect", noted_connect)
+    monkeypatch.setattr(owner, "_close", noted_close)
     async with open_database_thread("own") as thread:
         history = History(thread, "test")
         await history.ping()
         await history.ping()
         assert connected == closed == ["own_0", "own_0"]
-        monkeypatch.setattr(BaseDatabaseWrapper, "connect", refuse)
+        monkeypatch.setattr(owner, "connect", refuse)
         with pytest.raises(StoreUnavailable):
             await history.ping()
