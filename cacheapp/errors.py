@@ -1,6 +1,6 @@
 """What can go wrong with mappings, as callers see it."""
 
-from esassistant.errors import BadRequest, EsassistantError
+from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError
 
 
 class IllegalName(BadRequest):
@@ -14,6 +14,12 @@ class MappingNotFound(EsassistantError):
 
     status = 404
     title = "No such index"
+
+
+class NotWarm(ClusterUnavailable):
+    """The cluster has not been read yet, and no other instance published what it read."""
+
+    title = "No mappings yet"
 
 
 class BadSearch(BadRequest):

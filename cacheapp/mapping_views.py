@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from cacheapp.field_count import FieldCounts
 from cacheapp.fields import Field, fields, search
 from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
@@ -43,6 +44,7 @@ class MappingViews:
         self._cache = cache
         self._schemas: _Kept[tuple[bytes, str]] = _Kept(spawn)
         self._fields: _Kept[tuple[Field, ...]] = _Kept(spawn)
+        self.field_counts = FieldCounts()
 
     async def schema(self, name: str) -> MappingAnswer:
         """The JSON Schema of the documents that `name` accepts, as JSON. Raises what `MappingCache.get` raises."""
@@ -64,12 +66,16 @@ class MappingViews:
         """`{"total": …, "fields": […]}`, all fields of `name` or those that `query` finds, as JSON. Raises as `schema`
         does.
         """
-        answer = await self._cache.get(name)
-        found = await self._fields.get((name, answer.etag), lambda: fields(_mappings_of(answer)))
+        answer, found = await self.field_list(name)
         if query:
             found = search(found, query)
         body = msgspec.json.encode({"total": len(found), "fields": found})
         return msgspec.structs.replace(answer, body=body, etag=etag_of(body))
+
+    async def field_list(self, name: str) -> tuple[MappingAnswer, tuple[Field, ...]]:
+        """The mappings of `name`, and all their fields, sorted by name. Raises as `schema` does."""
+        answer = await self._cache.get(name)
+        return answer, await self._fields.get((name, answer.etag), lambda: fields(_mappings_of(answer)))
 
 
 class _Kept(Generic[T]):

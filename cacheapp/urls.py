@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from cacheapp import views
+from cacheapp import browse, views
 
 urlpatterns = [
     path("api/cache/stats", views.cache_stats, name="cache-stats"),
@@ -16,4 +16,6 @@ urlpatterns = [
     # `path`, not `str`: a name with a slash in it is an illegal name, not an unknown address.
     path("api/mappings/<path:name>", views.mapping, name="mapping"),
     path("api/mappings/", views.mapping, {"name": ""}),
+    path("browse/", browse.names, name="browse"),
+    path("browse/<path:name>", browse.one, name="browse-name"),
 ]

@@ -79,7 +79,8 @@ def already_logged(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _is_for_people(request: HttpRequest) -> bool:
+def is_for_people(request: HttpRequest) -> bool:
+    """Whether a person in a browser asked, who is better served with a page."""
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
@@ -92,7 +93,7 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     status = response.status_code
     pages = ("text/html", "text/plain") if settings.DEBUG else ("text/html",)
     is_page = response.get("Content-Type", "").startswith(pages)
-    if status < 400 or not is_page or _is_for_people(request):
+    if status < 400 or not is_page or is_for_people(request):
         return response
     replacement = problem(request, status, EXPLANATIONS.get(status) or f"{_phrase(status)}.")
     for name, value in response.headers.items():

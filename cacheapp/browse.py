@@ -1,0 +1,174 @@
+"""The mapping browser: pages for people, of what the live cache knows.
+
+For staff, or for everybody where details are public. What takes long, templates included, is done in threads; it touches
+neither the database nor the user.
+"""
+
+import asyncio
+import functools
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from cacheapp.browse_about import about, raw_links
+from cacheapp.browse_fields import Search, fields_shown
+from cacheapp.browse_list import Groups, Names, State, Times, Wanted, list_groups, list_names
+from cacheapp.errors import IllegalName, MappingNotFound, NotWarm
+from cacheapp.history import ShownChange
+from cacheapp.listing import MAX_PATTERN_CHARACTERS
+from cacheapp.mapping_cache import MappingCache
+from cacheapp.mapping_views import MappingViews
+from esassistant.auth import may_see_details
+from esassistant.clock import monotonic
+from esassistant.config import Details
+from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, StoreUnavailable
+from esassistant.problems import already_logged, is_for_people, problem_of, request_id_of
+from esassistant.registry import registry
+
+SHOWN_CHANGES = 20
+RETRY_AFTER_SECONDS = 5
+"""When an error doesn't say itself when to try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A template, and what it is to show."""
+
+    template: str
+    context: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+View = Callable[..., Awaitable[Page]]
+
+
+def page_view(view: View) -> Any:
+    """Decorates an `async def` view of a page: only for those who may see details, others are sent to the login. An
+    `EsassistantError` becomes a page too, or a problem where no person asked.
+    """
+
+    @functools.wraps(view)
+    async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            if request.method not in ("GET", "HEAD"):
+                raise MethodNotAllowed(("GET", "HEAD"))
+            if await may_see_details(request):
+                response = await _rendered(request, await view(request, *args, **kwargs))
+            else:
+                response = redirect_to_login(request.get_full_path(), reverse("admin:login"))
+        except EsassistantError as error:
+            response = await _refusal(request, error, kwargs.get("name", ""))
+        response["Cache-Control"] = "no-store"
+        return response
+
+    return wrapped
+
+
+@page_view
+async def names(request: HttpRequest) -> Page:
+    """`GET /browse/?pattern=&state=&mapping=&of=&group=&cursor=`: the names that are known, or the distinct mappings."""
+    cache: MappingCache = registry.get("mapping_cache")
+    views: MappingViews = registry.get("mapping_views")
+    wanted, group = Wanted.asked_for(request.GET), request.GET.get("group", "")
+    if group not in ("", "mapping"):
+        raise BadRequest("Use group=mapping, or leave it out.")
+    if not cache.warm:
+        raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
+    config = settings.ESASSISTANT.mapping_cache
+    makes_list: Callable[..., Names | Groups] = list_groups if group else list_names
+    times = Times.at(monotonic(), config)
+    listed = await asyncio.to_thread(makes_list, cache.snapshot, views.field_counts, wanted, times)
+    grouped = {"group": group} if group else {}
+    context = {
+        "wanted": wanted,
+        "listed": listed,
+        "by_mapping": bool(group),
+        "states": list(State),
+        "config": config,
+        "is_selective": config.include != ("*",) or config.exclude,
+        "names_url": _address(wanted.filters),
+        "groups_url": _address({**wanted.filters, "group": "mapping"}),
+        "first_url": _address({**wanted.filters, **grouped}) if wanted.cursor else "",
+        "next_url": _address({**wanted.filters, **grouped, "cursor": listed.next_cursor}) if listed.next_cursor else "",
+        "clear_url": _address(grouped),
+    }
+    return Page("cacheapp/browse.html", context)
+
+
+@page_view
+async def one(request: HttpRequest, name: str) -> Page:
+    """`GET /browse/{name}?q=&type=`: what a name stands for, its fields, and what happened to them."""
+    cache: MappingCache = registry.get("mapping_cache")
+    views: MappingViews = registry.get("mapping_views")
+    wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
+    answer, fields = await views.field_list(name)
+    changes = await _changes(answer.indices)
+    is_public = settings.ESASSISTANT.details is Details.ALWAYS
+    shown = await asyncio.to_thread(fields_shown, fields, wanted, len(answer.indices))
+    known = await asyncio.to_thread(about, cache.snapshot, views.field_counts, name, answer.indices)
+    context = {
+        "name": name,
+        "answer": answer,
+        "about": known,
+        "shown": shown,
+        **_history(changes),
+        "raw": raw_links(name, wanted.q, request.build_absolute_uri, public=is_public),
+        "same_url": _address({"mapping": known.mapping_hash}),
+        "members_url": _address({"of": name}),
+        "groups_url": _address({"of": name, "group": "mapping"}),
+    }
+    return Page("cacheapp/browse_name.html", context)
+
+
+def _address(query: dict[str, str]) -> str:
+    return reverse("browse") + (f"?{urlencode(query)}" if query else "")
+
+
+async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:
+    """None: they can't be read now."""
+    try:
+        changes: list[ShownChange] = await registry.get("history").of(indices)
+    except StoreUnavailable:
+        return None
+    return changes
+
+
+def _history(changes: list[ShownChange] | None) -> dict[str, Any]:
+    return {"changes": changes and changes[:SHOWN_CHANGES], "changes_total": len(changes or ())}
+
+
+async def _rendered(request: HttpRequest, page: Page) -> HttpResponse:
+    return await asyncio.to_thread(
+        render, request, page.template, {"page": "browse", **page.context}, status=page.status
+    )
+
+
+async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> HttpResponse:
+    """The page that says what is wrong and what to do; `name`: what was asked for, if anything."""
+    retry_after_seconds = error.retry_after_seconds
+    if error.status == 503:
+        retry_after_seconds = max(1, math.ceil(retry_after_seconds or RETRY_AFTER_SECONDS))
+    problem = problem_of(request, error)
+    if is_for_people(request):
+        context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
+        if isinstance(error, IllegalName | MappingNotFound) and 0 < len(name) <= MAX_PATTERN_CHARACTERS:
+            context |= {"name": name, "similar_url": _address({"pattern": name})}
+        if isinstance(error, MappingNotFound):
+            context |= _history(await _changes((name,)))
+        response = await _rendered(request, Page("cacheapp/browse_error.html", context, error.status))
+        for header in ("Allow", "WWW-Authenticate"):
+            if header in problem:
+                response[header] = problem[header]
+    else:
+        response = problem
+    if retry_after_seconds is not None:
+        response["Retry-After"] = str(retry_after_seconds)
+    return already_logged(response)

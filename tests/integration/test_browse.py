@@ -1,0 +1,357 @@
+"""The mapping browser on a real node: what its pages say, to whom, and what they say when something is wrong."""
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import AsyncClient
+from elasticsearch import Elasticsearch
+from pytest_django import Settings
+
+from dev.elasticsearch.node import Node
+from esassistant.asgi import new_application
+from esassistant.config import Details
+from esassistant.errors import StoreUnavailable
+from esassistant.registry import registry
+from tests.integration.conftest import OpenApp
+from tests.integration.test_history import refresh
+from tests.server import TOKEN
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+NOBODY_LISTENS = "http://127.0.0.1:9"
+VOID = frozenset({"meta", "link", "input", "br"})
+SHOP = {
+    "properties": {
+        "sku": {"type": "keyword"},
+        "title": {"type": "text", "fields": {"raw": {"type": "keyword"}}},
+        "stock": {"properties": {"place": {"type": "geo_point"}, "count": {"type": "long"}}},
+    },
+    "runtime": {"day": {"type": "date"}},
+}
+
+
+class Sound(HTMLParser):
+    """Raises unless each element is closed where it has to be; collects what the CSP would refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        assert "style" not in named
+        assert not any(name.startswith("on") for name in named)
+        assert tag not in ("style", "script") or "src" in named
+        if (own := named.get("id")) is not None:
+            self.ids.append(own)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+async def page(http: httpx.AsyncClient, path: str, status: int = 200, headers: Mapping[str, str] = BROWSER) -> str:
+    """A page as its source, which has to be sound."""
+    answer = await http.get(path, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert answer.headers["cache-control"] == "no-store"
+    parser = Sound()
+    parser.feed(answer.text)
+    assert parser.open == []
+    assert len(parser.ids) == len(set(parser.ids))
+    return answer.text
+
+
+def words(source: str) -> str:
+    """What a page says, without its markup."""
+    main = source[source.index("<main") : source.index("</main>")]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", main)).split())
+
+
+def with_details(settings: Settings, details: Details) -> None:
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, details=details)
+
+
+async def test_the_list(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Every name with kind, state in words, age, fields, and who else has its mapping; filtered as the form asks."""
+    for index in ("shop-1", "shop-2"):
+        cluster.indices.create(index=index, mappings=SHOP, aliases={"shops": {}})
+    cluster.indices.create(index="other")
+    async with open_app(node.url) as http:
+        everything = words(await page(http, "/browse/"))
+        assert "4 names: 3 indices, 1 alias." in everything
+        assert re.search(r"shop-1 index index fresh (under )?\d+ s ago (under )?\d+ s ago 7 as 1 other", everything)
+        assert "shops alias of 2 indices" in everything
+        assert "2 names: 2 indices." in words(await page(http, "/browse/?pattern=SHOP-&state=fresh"))
+        assert "Nothing matches" in words(await page(http, "/browse/?pattern=shop&state=stale"))
+        source = await page(http, "/browse/?pattern=shop-1")
+        same = re.findall(r'href="(/browse/\?mapping=\w+)"', source)
+        assert 'value="shop-1"' in source
+        assert "2 names: 2 indices. Name" in words(await page(http, same[0]))
+        assert "Indices of shops" in words(await page(http, "/browse/?of=shops"))
+
+
+async def test_pages_of_the_list(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links lead through the list, and keep the filter."""
+    monkeypatch.setattr("cacheapp.browse_list.PAGE", 2)
+    for index in ("a1", "a2", "a3", "b"):
+        cluster.indices.create(index=index, settings={"number_of_replicas": 0})
+    async with open_app(node.url) as http:
+        first = await page(http, "/browse/?pattern=a")
+        assert "3 names: 3 indices; 1 to 2 shown." in words(first)
+        [following] = re.findall(r'rel="next" href="([^"]+)"', first)
+        second = await page(http, html.unescape(following))
+        assert "3 names: 3 indices; 3 to 3 shown." in words(second)
+        assert 'href="/browse/?pattern=a">First page' in second
+        assert 'rel="next"' not in second
+        assert "The list became shorter." in words(await page(http, "/browse/?cursor=z"))
+
+
+async def test_the_list_by_mapping(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Distinct mappings with the indices that share each; a few are named, the rest counted and one link away."""
+    for number in range(12):
+        cluster.indices.create(index=f"log-{number:02}", mappings=SHOP, settings={"number_of_replicas": 0})
+    cluster.indices.create(index="other")
+    async with open_app(node.url) as http:
+        source = await page(http, "/browse/?group=mapping")
+        assert "2 distinct mappings of 13 indices." in words(source)
+        assert re.search(r"12 7 log-00 , .* log-09 and 2 more", words(source))
+        [more] = re.findall(r'class="more" href="([^"]+)"', source)
+        assert "12 names: 12 indices." in words(await page(http, more))
+
+
+async def test_an_index(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """What it is, who has the same mapping, its fields with types and marks, raw links, and commands to copy."""
+    cluster.indices.create(index="shop-1", mappings=SHOP, aliases={"shops": {}})
+    cluster.indices.create(index="shop-2", mappings=SHOP)
+    async with open_app(node.url) as http:
+        source = await page(http, "/browse/shop-1")
+        said = words(source)
+        raw = re.findall(r'<h3><a href="([^"]+)"', source)
+        assert [(await http.get(html.unescape(link))).status_code for link in raw] == [200] * 4
+    assert "shop-1 index State fresh" in said
+    assert "One other index has exactly this mapping: shop-2" in said
+    assert "One name leads to it: shops" in said
+    assert "7 fields, objects and multi-fields included." in said
+    assert "stock object 2 fields count long place geo_point title text 1 field · not aggregatable raw keyword" in said
+    assert "day date runtime" in said
+    assert "raw keyword multi-field" in said
+    assert "<details open>" in source
+    assert '<code id="raw-schema">curl http://testserver/api/mappings/shop-1/schema</code>' in source
+    assert 'hidden data-copies="raw-schema"' in source
+
+
+async def test_an_alias_with_conflicts(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Its indices by mapping, and which field has which type where."""
+    cluster.indices.create(index="m-1", mappings={"properties": {"v": {"type": "long"}}}, aliases={"m": {}})
+    cluster.indices.create(index="m-2", mappings={"properties": {"v": {"type": "double"}}}, aliases={"m": {}})
+    async with open_app(node.url) as http:
+        said = words(await page(http, "/browse/m"))
+    assert "m is an alias of 2 indices with 2 distinct mappings." in said
+    assert "v conflict: double long" in said
+    assert "1 field has another type in some indices than in others" in said
+    assert "v double m-2 long m-1" in said
+
+
+async def test_searching_fields(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Paths and types are found, with the whole path; what isn't found is said; the command for it has the search."""
+    cluster.indices.create(index="shop", mappings=SHOP)
+    async with open_app(node.url) as http:
+        found = await page(http, "/browse/shop?q=RAW")
+        assert "1 of 7 fields, the best matches first. title.raw keyword multi-field" in words(
+            found.replace("<mark>", "").replace("</mark>", "")
+        )
+        assert "title.<mark>raw</mark>" in found
+        assert "curl &#x27;http://testserver/api/mappings/shop/fields?q=RAW&#x27;" in found
+        assert "stock.place geo_point" in words(await page(http, "/browse/shop?q=geo_"))
+        assert "2 of 7 fields." in words(await page(http, "/browse/shop?type=keyword"))
+        nothing = words(await page(http, "/browse/shop?q=nowhere&type=keyword"))
+        assert "None of 7 fields has “nowhere” in its path or type and the type keyword." in nothing
+        assert "at most 200" in await page(http, f"/browse/shop?q={'a' * 201}", 400)
+
+
+async def test_many_fields(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Five hundred rows at most, and how many more there are; what is below an object is one link away."""
+    inner = {f"field_{number:03}": {"type": "long"} for number in range(600)}
+    cluster.indices.create(index="wide", mappings={"properties": inner})
+    cluster.indices.create(index="deep", mappings={"properties": {"box": {"properties": inner}}})
+    async with open_app(node.url) as http:
+        wide, deep = await page(http, "/browse/wide"), await page(http, "/browse/deep")
+        assert wide.count('class="leaf"') == 500
+        assert "600 fields, objects and multi-fields included; 500 shown." in words(wide)
+        assert "100 more are not shown." in words(wide)
+        assert '<a href="?q=box.#fields">600 fields below</a>' in deep
+        searched = await page(http, "/browse/deep?q=box.")
+        assert "600 of 601 fields, the best matches first; 500 shown." in words(searched)
+
+
+async def test_history(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Fields that came and got another type, when, and who saw it; of an index that is gone too."""
+    cluster.indices.create(index="shop", mappings=SHOP)
+    async with open_app(node.url, cache={"min_refresh_interval": 0.0}) as http:
+        assert "No change was seen since" in words(await page(http, "/browse/shop"))
+        properties = {f"new_{number:02}": {"type": "ip"} for number in range(12)}
+        cluster.indices.put_mapping(index="shop", properties=properties, runtime={"day": {"type": "keyword"}})
+        await refresh(http)
+        said = words(await page(http, "/browse/shop"))
+        assert re.search(r"\d\d:\d\d:\d\d UTC changed seen by \S+ Added: new_00 , .* new_09 and 2 more", said)
+        assert "Another type: day from date to keyword" in said
+        cluster.indices.delete(index="shop")
+        await refresh(http)
+        gone = words(await page(http, "/browse/shop", 404))
+        assert "No such index" in gone
+        assert re.search(r"UTC deleted .* UTC changed", gone)
+
+
+async def test_history_without_a_database(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page goes without its history while the database is away."""
+
+    async def fail(_: object) -> Any:
+        raise StoreUnavailable("The database is away.")
+
+    cluster.indices.create(index="shop", mappings=SHOP)
+    async with open_app(node.url) as http:
+        monkeypatch.setattr(registry.get("history"), "of", fail)
+        assert "The history can't be read at the moment" in words(await page(http, "/browse/shop"))
+
+
+async def test_hostile_names(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Names of indices and fields are text, whatever is in them: in pages, in links, in commands."""
+    index = "it's-$(id)-{1;2}&[x]"
+    field = "<script>alert(1)</script>"
+    cluster.indices.create(index=index, mappings={"properties": {field: {"type": "keyword"}}})
+    async with open_app(node.url) as http:
+        listed = await page(http, "/browse/")
+        [link] = re.findall(r'<th scope="row"><a href="([^"]+)"', listed)
+        source = await page(http, html.unescape(link))
+        searched = await page(http, html.unescape(link) + "?q=%3Cscript%3E")
+        reflected = await page(http, "/browse/?pattern=%22%3E%3Cimg+src%3Dx%3E&of=%22%3E%3Cb%3E&mapping=%3Cb%3E")
+    assert index in words(source)
+    assert field in words(source)
+    assert "<script>alert" not in source + searched
+    assert "<img" not in reflected
+    assert "<b>" not in reflected
+    command = "curl 'http://testserver/api/mappings/it'\"'\"'s-$(id)-%7B1;2%7D&%5Bx%5D'"
+    assert f'<code id="raw-mapping">{html.escape(command, quote=True)}</code>' in source
+
+
+async def test_the_commands_of_others(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, settings: Settings
+) -> None:
+    """Where details are not public a token is needed: it comes from the environment, not from the page."""
+    cluster.indices.create(index="shop")
+    with_details(settings, Details.AUTHORIZED)
+    async with open_app(node.url) as http:
+        source = await page(http, "/browse/shop", headers={**BROWSER, **BEARER})
+    command = 'curl -H "Authorization: Bearer $TOKEN" http://testserver/api/mappings/shop'
+    assert f'<code id="raw-mapping">{html.escape(command)}</code>' in source
+    assert TOKEN not in source
+
+
+async def test_who_may_see_it(node: Node, cluster: Elasticsearch, open_app: OpenApp, settings: Settings) -> None:
+    """Staff and tokens; others are sent to the login, and come back to where they wanted to go."""
+    cluster.indices.create(index="shop")
+    with_details(settings, Details.AUTHORIZED)
+    users = get_user_model().objects
+    staff, somebody = AsyncClient(), AsyncClient()
+    await staff.aforce_login(await users.acreate_user("ada", password="a long password", is_staff=True))
+    await somebody.aforce_login(await users.acreate_user("bob", password="a long password"))
+    async with open_app(node.url) as http:
+        for path in ("/browse/?pattern=a&state=fresh", "/browse/shop?q=x", "/browse/nowhere"):
+            sent = await http.get(path, headers=BROWSER)
+            assert sent.status_code == 302
+            assert sent.headers["location"] == f"/admin/login/?{httpx.QueryParams({'next': path})}".replace("%2F", "/")
+            assert sent.headers["cache-control"] == "no-store"
+            assert (await somebody.get(path)).status_code == 302
+        assert (await staff.get("/browse/shop")).status_code == 200
+        wrong = await http.get("/browse/shop", headers={**BROWSER, "Authorization": "Bearer wrong"})
+        assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, "Bearer")
+        with_details(settings, Details.ALWAYS)
+        assert (await http.get("/browse/shop", headers=BROWSER)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/browse/nowhere", 404, "No such index There is no index, alias or data stream named 'nowhere'."),
+        ("/browse/UPPER", 400, "Illegal name"),
+        ("/browse/logs-*", 400, "Look for names like it"),
+        ("/browse/a/b", 400, "Illegal name"),
+        ("/browse/%3Cb%3E", 400, "Illegal name"),
+        ("/browse/?state=new", 400, "Bad request Use state=fresh, state=stale, state=unread"),
+        ("/browse/?group=new", 400, "Use group=mapping"),
+        ("/browse/?group=mapping&cursor=x", 400, "This cursor is not one of ours"),
+    ],
+)
+async def test_what_cannot_be_shown(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, path: str, status: int, said: str
+) -> None:
+    """A page says what is wrong, with the status; a program gets a problem instead."""
+    async with open_app(node.url) as http:
+        assert said in words(await page(http, path, status))
+        problem = await http.get(path)
+        assert (problem.status_code, problem.headers["content-type"]) == (status, "application/problem+json")
+
+
+async def test_only_reading(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Pages are read: another method is refused, and HEAD is answered."""
+    async with open_app(node.url) as http:
+        refused = await http.options("/browse/", headers=BROWSER)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+        assert (await http.head("/browse/", headers=BROWSER)).status_code == 200
+
+
+async def test_an_empty_cluster(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Says that there is nothing, why that may be, and what to do."""
+    async with open_app(node.url) as http:
+        assert "There are no indices" in words(await page(http, "/browse/"))
+        assert "load_samples" in words(await page(http, "/browse/"))
+        assert "0 distinct mappings of 0 indices." in words(await page(http, "/browse/?group=mapping"))
+
+
+async def test_nothing_is_selected(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """An empty list may be the settings' doing: then it shows them."""
+    cluster.indices.create(index="shop")
+    async with open_app(node.url, cache={"include": ("a-*",), "exclude": ("b",)}) as http:
+        said = words(await page(http, "/browse/"))
+        assert "MAPPING_CACHE_INCLUDE=a-* , MAPPING_CACHE_EXCLUDE=b" in said
+
+
+async def test_an_empty_mapping(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """An index without fields has a page that says so, and nothing to search."""
+    cluster.indices.create(index="bare")
+    async with open_app(node.url) as http:
+        source = await page(http, "/browse/bare")
+    assert "This mapping has no fields" in words(source)
+    assert 'name="q"' not in source
+
+
+async def test_without_a_cluster(open_app: OpenApp) -> None:
+    """Before the first pass, and when a mapping can't be read: 503, when to try again, and a link to do so."""
+    async with open_app(NOBODY_LISTENS, max_retries=0) as http:
+        for path, title in (("/browse/", "No mappings yet"), ("/browse/shop?q=a", "Elasticsearch unavailable")):
+            source = await page(http, path, 503)
+            assert title in words(source)
+            assert f'href="{path}">Try again</a>' in source
+            assert int((await http.get(path, headers=BROWSER)).headers["retry-after"]) >= 1
+
+
+async def test_nothing_is_open() -> None:
+    """Without an open registry a page says what to do, instead of failing."""
+    transport = httpx.ASGITransport(app=new_application())
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
+        for path in ("/browse/", "/browse/shop"):
+            assert "Not serving" in words(await page(http, path, 503))

@@ -1,0 +1,216 @@
+"""What the mapping browser lists and says of names: filtered, in pages, grouped by mapping, and safe to paste."""
+
+import subprocess
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheapp.browse_about import SHOWN_GROUPS, about, curl, raw_links
+from cacheapp.browse_list import NAMED, PAGE, Row, State, Times, Wanted, list_groups, list_names
+from cacheapp.field_count import FieldCounts, field_count
+from cacheapp.fields import fields
+from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.templatetags import wording
+from esassistant.errors import BadRequest
+from tests.unit.fakes import A_MAPPING, B_MAPPING
+from tests.unit.mappings import STRANGE, body, strange_mappings
+
+TIMES = Times(now=100.0, ttl=10.0, max_stale=50.0)
+HOSTILE = ("it's", "$(touch x)", "`id`", "a;b", "a&b", "a!b", "[1-3]", "{a,b}", "~x", "ä%20", 'é"', "-x")
+
+
+def snapshot(
+    indices: Mapping[str, tuple[bytes, float]], aliases: Mapping[str, tuple[str, ...]] | None = None
+) -> Snapshot:
+    """Each index with its mapping, and when it was confirmed; `data` is a data stream."""
+    entries = {name: IndexEntry(None, mapping_hash(own), at, Source.MEMORY) for name, (own, at) in indices.items()}
+    bodies = {mapping_hash(own): own for own, _ in indices.values()}
+    known = frozenset({"data"})
+    return Snapshot().changed(entries, bodies, aliases=aliases, aliases_at=100.0, data_streams=known)
+
+
+def rows(known: Snapshot, wanted: Wanted = Wanted()) -> dict[str, Row]:  # noqa: B008  (frozen)
+    return {row.name: row for row in list_names(known, FieldCounts(), wanted, TIMES).rows}
+
+
+def test_what_a_row_says() -> None:
+    """Kind, state, age, fields, how many share the mapping, and how many indices an alias has."""
+    known = snapshot(
+        {"a": (A_MAPPING, 95.0), "b": (A_MAPPING, 80.0), "c": (B_MAPPING, 30.0)}, {"both": ("a", "b"), "data": ("c",)}
+    )
+    found = rows(known)
+    assert found["a"] == Row("a", "index", State.FRESH, 5.0, 1, mapping_hash(A_MAPPING), 1, 1)
+    assert (found["b"].state, found["b"].age_seconds) == (State.STALE, 20.0)
+    assert (found["c"].state, found["c"].others_total) == (State.UNREAD, 0)
+    assert found["both"] == Row("both", "alias", State.STALE, 20.0, None, None, 0, 2)
+    assert found["data"].kind == "data stream"
+
+
+def test_what_is_not_in_memory() -> None:
+    """An index whose mapping was evicted is unread, and so is an alias of it; its number of fields isn't known."""
+    known = snapshot({"a": (A_MAPPING, 95.0), "b": (B_MAPPING, 95.0)}, {"both": ("a", "b")})
+    found = rows(known.without_bodies([mapping_hash(A_MAPPING)]))
+    assert {name: row.state for name, row in found.items()} == {
+        "a": State.UNREAD,
+        "b": State.FRESH,
+        "both": State.UNREAD,
+    }
+    assert (found["a"].fields_total, found["b"].fields_total) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (Wanted(pattern="ORD"), ["orders-1", "orders-2"]),
+        (Wanted(pattern="orders-*"), ["orders-1", "orders-2"]),
+        (Wanted(pattern="rders-*"), []),
+        (Wanted(state=State.STALE), ["orders-2"]),
+        (Wanted(state=State.UNREAD), ["all"]),
+        (Wanted(mapping=mapping_hash(B_MAPPING)), ["shop"]),
+        (Wanted(of="all"), ["orders-1", "orders-2"]),
+        (Wanted(of="all", pattern="1"), ["orders-1"]),
+        (Wanted(of="nothing"), []),
+    ],
+)
+def test_filters(wanted: Wanted, names: list[str]) -> None:
+    """Part of a name whatever the case, a pattern, a state, a mapping, the indices of an alias; all together.
+
+    One of these was found gone by itself: the alias is unread until it is asked for.
+    """
+    known = snapshot(
+        {"orders-1": (A_MAPPING, 95.0), "orders-2": (A_MAPPING, 80.0), "shop": (B_MAPPING, 95.0)},
+        {"all": ("orders-1", "orders-2", "gone")},
+    )
+    assert list(rows(known, wanted)) == names
+
+
+def test_pages_of_names() -> None:
+    """All pages together are all names, each once and in order; every page says where it is."""
+    names = [f"i{number:03}" for number in range(2 * PAGE + 1)]
+    known = snapshot(dict.fromkeys(names, (A_MAPPING, 95.0)), {"alias": ("i000",)})
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = list_names(known, FieldCounts(), Wanted(cursor=cursor), TIMES)
+        assert (page.total, page.kinds) == (len(names) + 1, (("index", len(names)), ("alias", 1)))
+        assert (page.first, page.last) == (len(seen) + 1, len(seen) + len(page.rows))
+        seen += [row.name for row in page.rows]
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    assert seen == sorted([*names, "alias"])
+
+
+def test_groups_are_bounded() -> None:
+    """The mapping of the most indices comes first; a group names a few of them, and says how many there are."""
+    many = {f"i{number:03}": (A_MAPPING, 95.0) for number in range(1000)}
+    known = snapshot({"one": (B_MAPPING, 95.0), **many}, {"all": ("one",)})
+    groups = list_groups(known, FieldCounts(), Wanted(), TIMES)
+    assert [(group.names[0], len(group.names), group.total) for group in groups.rows] == [
+        ("i000", NAMED, 1000),
+        ("one", 1, 1),
+    ]
+    assert (groups.total, groups.indices_total, groups.next_cursor) == (2, 1001, "")
+
+
+def test_pages_of_groups() -> None:
+    """Distinct mappings come in pages; a cursor that isn't a number is refused."""
+    bodies = [body({"properties": {f"f{number}": {"type": "long"}}}) for number in range(PAGE + 1)]
+    known = snapshot({f"i{number:03}": (own, 95.0) for number, own in enumerate(bodies)})
+    first = list_groups(known, FieldCounts(), Wanted(), TIMES)
+    rest = list_groups(known, FieldCounts(), Wanted(cursor=first.next_cursor), TIMES)
+    assert (len(first.rows), [group.names for group in rest.rows]) == (PAGE, [("i100",)])
+    assert (rest.first, rest.last, rest.next_cursor) == (PAGE + 1, PAGE + 1, "")
+    for cursor in ("x", "-1", "9" * 5000, "²"):
+        with pytest.raises(BadRequest, match="cursor"):
+            list_groups(known, FieldCounts(), Wanted(cursor=cursor), TIMES)
+
+
+def test_what_an_address_asks_for() -> None:
+    """The query says which names; what it says can be put into an address again; nonsense is refused."""
+    query = {"pattern": " a* ", "state": "stale", "mapping": "h", "of": "x", "cursor": "b", "other": "y"}
+    wanted = Wanted.asked_for(query)
+    assert wanted == Wanted("a*", State.STALE, "h", "x", "b")
+    assert wanted.narrows
+    assert Wanted.asked_for(wanted.filters) == Wanted("a*", State.STALE, "h", "x")
+    assert not Wanted.asked_for({}).narrows
+    for refused in ({"state": "new"}, {"pattern": "a" * 256}):
+        with pytest.raises(BadRequest):
+            Wanted.asked_for(refused)
+
+
+def test_about_an_index() -> None:
+    """The others with its mapping, a few named and all counted, and the aliases that lead to it."""
+    names = {f"i{number:03}": (A_MAPPING, 95.0) for number in range(100)}
+    known = snapshot({"x": (B_MAPPING, 95.0), **names}, {"all": tuple(names), "none": ("x",)})
+    found = about(known, FieldCounts(), "i000", ("i000",))
+    assert (found.kind, found.others_total, found.others[0], len(found.others)) == ("index", 99, "i001", NAMED)
+    assert (found.reached_by, found.reached_by_total) == (("all",), 1)
+
+
+def test_about_an_alias() -> None:
+    """The distinct mappings of its indices, a bounded number of them; what is gone by now is left out."""
+    bodies = [body({"properties": {f"f{number}": {"type": "long"}}}) for number in range(SHOWN_GROUPS + 5)]
+    known = snapshot({f"i{number:03}": (own, 95.0) for number, own in enumerate(bodies)})
+    found = about(known, FieldCounts(), "all", (*known.indices, "gone"))
+    assert (found.kind, found.indices_total) == ("alias", SHOWN_GROUPS + 6)
+    assert (len(found.groups), found.groups_total) == (SHOWN_GROUPS, SHOWN_GROUPS + 5)
+    assert about(Snapshot(), FieldCounts(), "gone", ("gone",)).others_total == 0
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("public", [True, False])
+def test_a_shell_takes_the_command_as_it_is_meant(name: str, public: bool) -> None:
+    """Whatever the name, pasted into a shell `curl` gets the address, and the token of the environment where it needs it."""
+    for raw in raw_links(name, name, lambda path: f"http://[::1]:8000{path}", public=public):
+        script = f"curl() {{ printf '%s\\n' \"$@\"; }}; TOKEN=t; {raw.command}"
+        got = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+        assert got == [*([] if public else ["-H", "Authorization: Bearer t"]), f"http://[::1]:8000{raw.url}"]
+        assert not set(raw.url) & set(' []{}"<>`')  # which curl would take for a pattern, or refuse
+
+
+def test_a_plain_command_stays_plain() -> None:
+    """Nothing is quoted that needn't be."""
+    assert curl("http://a/api/mappings/orders", public=True) == "curl http://a/api/mappings/orders"
+
+
+@given(st.lists(strange_mappings.map(body) | st.sampled_from(STRANGE), min_size=1, max_size=3))
+def test_counting_fields(mappings: list[bytes]) -> None:
+    """A count is that of the list of fields, whatever the mapping."""
+    for one in mappings:
+        assert field_count(one) == len(fields({"i": one}))
+
+
+def test_counts_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapping is counted once, as long as it is one of those asked for last."""
+    counted: list[bytes] = []
+
+    def count(body: bytes) -> int:
+        counted.append(body)
+        return 7
+
+    monkeypatch.setattr("cacheapp.field_count.field_count", count)
+    counts = FieldCounts(kept=2)
+    assert [counts.of(known, known.encode()) for known in ("a", "b", "a", "c", "a", "b")] == [7] * 6
+    assert counted == [b"a", b"b", b"c", b"b"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "under 1 s"), (1, "1 s"), (119.9, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days")],
+)
+def test_ages_in_words(seconds: float, words: str) -> None:
+    """Each age in the largest unit of which there are two."""
+    assert wording.age(seconds) == words
+
+
+def test_numbers_in_words() -> None:
+    """Thousands are set apart, one is singular, and what isn't known is said to be so."""
+    assert [wording.number(value) for value in (None, 0, 12345)] == ["unknown", "0", "12,345"]
+    assert [wording.counted(value, "data_stream data_streams") for value in (1, 1000)] == [
+        "1 data stream",
+        "1,000 data streams",
+    ]
+    assert (wording.beyond(12, 10), wording.beyond(3, 10)) == (2, 0)

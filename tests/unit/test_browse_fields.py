@@ -1,0 +1,163 @@
+"""Fields as a tree and as what a search finds: complete, in order, bounded."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheapp.browse_fields import (
+    SHOWN,
+    SHOWN_CONFLICTS,
+    Branch,
+    Piece,
+    Search,
+    fields_shown,
+    find,
+    pieces,
+    tree,
+)
+from cacheapp.fields import Field, fields
+from esassistant.errors import BadRequest
+from tests.unit.mappings import body, strange_mappings
+
+SHOP = {
+    "properties": {
+        "order-id": {"type": "keyword"},
+        "order": {
+            "properties": {
+                "id": {"type": "long"},
+                "note": {"type": "text", "fields": {"raw": {"type": "keyword"}}},
+            }
+        },
+        "placed": {"type": "date", "format": "epoch_millis", "meta": {"unit": "ms"}},
+        "when": {"type": "alias", "path": "placed"},
+    },
+    "runtime": {"day": {"type": "keyword"}},
+}
+
+
+def of(*mappings: object) -> tuple[Field, ...]:
+    return fields({f"i{number}": body(mapping) for number, mapping in enumerate(mappings)})
+
+
+def drawn(branches: tuple[Branch, ...]) -> list[str]:
+    """The tree as indented lines, drawn as the page does: by what opens and closes."""
+    lines, depth = [], 0
+    for branch in branches:
+        lines.append("  " * depth + "".join(piece.text for piece in branch.shown.label))
+        depth += 1 if branch.opens else -len(branch.closes)
+    assert depth == 0
+    return lines
+
+
+def test_a_tree() -> None:
+    """Objects before what is in them, multi-fields below their field, names that only look alike beside each other."""
+    branches = tree(of(SHOP), 1)
+    assert drawn(branches) == [
+        "day",
+        "order",
+        "  id",
+        "  note",
+        "    raw",
+        "order-id",
+        "placed",
+        "when",
+    ]
+    assert [branch.below_total for branch in branches] == [0, 3, 0, 1, 0, 0, 0, 0]
+
+
+def test_what_is_said_of_a_field() -> None:
+    """What sort of field it is, and what else there is to know, in words."""
+    said = {branch.shown.field.name: branch.shown for branch in tree(of(SHOP, {}), 2)}
+    half = "in 1 of 2 indices"
+    assert said["order"].notes == (half,)
+    assert said["order.note"].notes == (half, "not aggregatable")
+    assert said["order.note.raw"].marks == ("multi-field",)
+    assert said["day"].marks == ("runtime",)
+    assert said["when"].marks == ("alias",)
+    assert said["when"].notes == ("stands for placed", half, "format epoch_millis", "unit: ms")
+
+
+@given(strange_mappings, st.integers(1, 8))
+def test_a_tree_is_bounded_and_sound(mapping: object, limit: int) -> None:
+    """Never more rows than permitted, no field twice, all where there is room, each below what it belongs to."""
+    everything = of(mapping)
+    branches = tree(everything, 1, limit)
+    drawn(branches)
+    names = [branch.shown.field.name for branch in branches]
+    assert len(names) == len(set(names)) <= limit
+    assert len(tree(everything, 1, 1000)) == len(everything)
+
+
+def test_what_is_near_the_root_comes_first() -> None:
+    """Where there isn't room for all, the objects themselves are shown before what is in them, and say what is below."""
+    wide = {f"o{number}": {"properties": {f"f{n}": {"type": "long"} for n in range(4)}} for number in range(3)}
+    branches = tree(of({"properties": wide}), 1, limit=8)
+    assert drawn(branches) == ["o0", "  f0", "  f1", "  f2", "  f3", "o1", "o2"]
+    assert [(branch.opens, branch.below_total) for branch in branches if branch.below_total] == [
+        (True, 4),
+        (False, 4),
+        (False, 4),
+    ]
+
+
+def test_ten_thousand_fields() -> None:
+    """Five hundred rows at most, of the tree as of a search, and how many more there are."""
+    properties = {f"field_{number:05}": {"type": "long"} for number in range(10_000)}
+    everything = of({"properties": properties})
+    shown = fields_shown(everything, Search(), 1)
+    assert (len(shown.tree), shown.left_out, shown.is_open) == (SHOWN, 9_500, False)
+    searched = fields_shown(everything, Search("field_01"), 1)
+    assert (len(searched.found), searched.found_total, searched.left_out) == (SHOWN, 1_000, 500)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (Search("id"), ["order.id", "order-id"]),
+        (Search("ORDER id"), ["order.id", "order-id"]),
+        (Search("keyword"), ["day", "order-id", "order.note.raw"]),
+        (Search("note keyword"), ["order.note.raw"]),
+        (Search("raw text"), []),
+        (Search(type="date"), ["placed", "when"]),
+        (Search("w", "date"), ["when"]),
+        (Search("nothing"), []),
+    ],
+)
+def test_searches(wanted: Search, names: list[str]) -> None:
+    """Words in the path, as the API ranks them, then words in the type; one type alone; both."""
+    assert [one.name for one in find(of(SHOP), wanted)] == names
+
+
+def test_what_is_shown_of_a_search() -> None:
+    """The whole path, with what was searched for apart, and how many there are of each type."""
+    shown = fields_shown(of(SHOP), Search("note"), 1)
+    assert (shown.found_total, shown.tree, shown.left_out) == (2, (), 0)
+    assert shown.found[0].label == (Piece("order."), Piece("note", is_hit=True))
+    assert dict(shown.types) == {"date": 2, "keyword": 3, "long": 1, "object": 1, "text": 1}
+
+
+def test_pieces() -> None:
+    """Each place of each word, whatever the case; of two words at one place the longer; no word is a pattern."""
+    assert pieces("Host.host_id", ("host", "host_id")) == (
+        Piece("Host", is_hit=True),
+        Piece("."),
+        Piece("host_id", is_hit=True),
+    )
+    assert pieces("a.b", (".*",)) == (Piece("a.b"),)
+    assert pieces("", ("a",)) == ()
+
+
+def test_long_searches_are_refused() -> None:
+    """A search is bounded, its words and its type."""
+    for wanted in ({"q": "a" * 201}, {"type": "a" * 201}):
+        with pytest.raises(BadRequest, match="200"):
+            Search(**wanted)
+    assert not Search("  ").narrows
+
+
+def test_conflicts_are_bounded() -> None:
+    """A hundred conflicts at most, and how many there are."""
+    one = {f"f{number}": {"type": "long"} for number in range(SHOWN_CONFLICTS + 7)}
+    other = {name: {"type": "ip"} for name in one}
+    shown = fields_shown(of({"properties": one}, {"properties": other}), Search(), 2)
+    assert (len(shown.conflicts), shown.conflicts_total) == (SHOWN_CONFLICTS, SHOWN_CONFLICTS + 7)
