@@ -7,6 +7,7 @@ from datetime import datetime
 
 WIDTH, HEIGHT = 600.0, 120.0
 """Of the plot, in the chart's own units."""
+NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ def chart(
 
 
 def nice_top(highest: float) -> float:
-    """The least of 1, 2, 5, 10, 20, 50 … that isn't below `highest`; 1 for nothing."""
-    if highest <= 0:
+    """The least of 1, 2, 5, 10, 20, 50 … that isn't below `highest`; 1 for nothing worth drawing."""
+    if highest < NOTHING:
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= highest * (1 - 1e-9))

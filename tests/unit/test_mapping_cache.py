@@ -13,7 +13,6 @@ from cacheapp.mapping_answer import Freshness
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import Listing
-from cacheapp.rendering import LARGE_INDICES
 from cacheapp.snapshot import Source, mapping_hash
 from esassistant.errors import ClusterUnavailable
 from esassistant.store import StoredIndex, StoredState
@@ -397,26 +396,3 @@ async def test_hit_ratio(cache: MappingCache) -> None:
     for _ in range(4):
         await cache.get("a")
     assert cache.stats().answers.hit_ratio == 0.75
-
-
-async def test_a_name_of_many_indices_is_rendered_in_a_thread(clock: FakeClock) -> None:
-    """An alias of very many indices is rendered off the loop, once for all who ask together, and kept from then on."""
-    names = tuple(f"logs-{number:04}" for number in range(LARGE_INDICES + 1))
-    reader = FakeReader(dict.fromkeys(names, A_MAPPING))
-    reader.cluster_aliases["logs"] = names
-    cache = make_cache(reader, clock)
-    uuids = {name: f"uuid-{name}" for name in names}
-    await apply_pass(
-        cache, dict.fromkeys(names, A_MAPPING), listing(uuids, {"logs": names}), failed=(), listed_at=clock()
-    )
-    assert cache.ready("logs") is None
-    assert cache.peek("logs") is None
-    answers = await asyncio.gather(*(cache.get("logs") for _ in range(5)))
-    assert {answer.indices for answer in answers} == {names}
-    assert len({id(answer.body) for answer in answers}) == 1
-    assert set(json.loads(answers[0].body)) == set(names)
-    ready = cache.ready("logs")
-    assert ready is not None
-    assert ready.body is answers[0].body
-    assert reader.requests_total == 0
-    assert cache.stats().answers.hits_total == 6

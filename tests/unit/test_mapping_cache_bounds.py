@@ -1,5 +1,6 @@
 """What the mapping cache holds is bounded: absent names in time and number, mappings in bytes."""
 
+import asyncio
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import Listing
+from cacheapp.rendering import LARGE_INDICES
 from cacheapp.snapshot import Source, mapping_hash
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
 
@@ -87,3 +89,24 @@ async def test_an_alias_of_nothing_is_absent(reader: FakeReader, clock: FakeCloc
         with pytest.raises(MappingNotFound):
             await cache.get("empty")
     assert reader.asked == ["empty"]
+
+
+async def test_a_name_of_many_indices_is_rendered_in_a_thread(clock: FakeClock) -> None:
+    """An alias of very many indices is rendered off the loop, once for all who ask together, and kept from then on."""
+    names = tuple(f"logs-{number:04}" for number in range(LARGE_INDICES + 1))
+    reader = FakeReader(dict.fromkeys(names, A_MAPPING))
+    reader.cluster_aliases["logs"] = names
+    cache = MappingCache(reader, cache_config(), spawn, clock=clock)
+    listing = Listing("cluster", {name: f"uuid-{name}" for name in names}, {"logs": names}, frozenset())
+    await cache.apply(Reading(listing, Mappings.of(dict.fromkeys(names, A_MAPPING)), clock()), ())
+    assert cache.ready("logs") is None
+    assert cache.peek("logs") is None
+    answers = await asyncio.gather(*(cache.get("logs") for _ in range(5)))
+    assert {answer.indices for answer in answers} == {names}
+    assert len({id(answer.body) for answer in answers}) == 1
+    assert set(json.loads(answers[0].body)) == set(names)
+    ready = cache.ready("logs")
+    assert ready is not None
+    assert ready.body is answers[0].body
+    assert reader.requests_total == 0
+    assert cache.stats().answers.hits_total == 6
