@@ -112,7 +112,7 @@ def test_without_javascript(node: Node, shop: Elasticsearch, open_browser: OpenB
             assert part in page
         browser.click("#refresh-now")
         browser.click("main button[type=submit]")
-        assert "The refresh has begun." in browser.driver.page_source
+        browser.wait_for_text("The refresh has begun.")
         browser.open("/browse/shop?q=price")
         assert "price" in browser.find("main").text
         assert not any(button.is_displayed() for button in browser.driver.find_elements("css selector", "button.copy"))
