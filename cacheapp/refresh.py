@@ -146,6 +146,7 @@ class Refresher:
             last=ended[-1].report() if ended else None,
             next_refresh_in_seconds=self._next_refresh_in(),
             min_interval_seconds=self._config.min_refresh_interval,
+            on_demand_in_seconds=max(0.0, self._local_wait()),
             passes_total=self._outcomes.total(),
             outcomes={outcome.value: count for outcome, count in self._outcomes.items()},
             store_generation=self._generation,

@@ -73,9 +73,18 @@ class CacheCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedSeconds:
+    """How long, or how old, something of that name is."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CacheReport:
     """The mapping cache now. Ages are None while the cache has no snapshot or no index. `body_bytes` are those of the
-    distinct mappings, `rendered_bytes` those of whole answers that are kept ready.
+    distinct mappings, `rendered_bytes` those of whole answers that are kept ready. `stalest`: the indices confirmed the
+    longest ago, with their ages; `slowest_reads`: of the latest reads of single names. Both bounded.
     """
 
     warm: bool
@@ -86,6 +95,8 @@ class CacheReport:
     rendered_bytes: int
     oldest_age_seconds: float | None
     stale_indices: int
+    stalest: tuple[NamedSeconds, ...]
+    slowest_reads: tuple[NamedSeconds, ...]
     answers: CacheCounts
     flights_total: int
     shared_flights_total: int
@@ -96,7 +107,8 @@ class CacheReport:
 
 @dataclass(frozen=True, slots=True)
 class RefreshStats:
-    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off. `outcomes`: how many passes ended
+    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one may
+    be asked for again, as far as this process knows. `outcomes`: how many passes ended
     how.
     """
 
@@ -104,6 +116,7 @@ class RefreshStats:
     last: RefreshReport | None
     next_refresh_in_seconds: float | None
     min_interval_seconds: float
+    on_demand_in_seconds: float
     passes_total: int
     outcomes: Mapping[str, int]
     store_generation: int | None
