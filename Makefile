@@ -18,9 +18,9 @@ test: ## run all tests, on an Elasticsearch of their own
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/python -m dev.coverage_floor
 
-test-compat: ## run the contract tests for several Elasticsearch versions and clients, as far as Java allows
+test-compat: ## test with other versions of Python, Django, Elasticsearch and its client, as far as they are installed
 	@dev/setup.sh requirements-dev.txt
-	@$(BIN)/python -m dev.compat $(ARGS)
+	@$(BIN)/python -m nox -- $(ARGS)
 
 lint: ## check style, types and security
 	@dev/setup.sh requirements-dev.txt

@@ -1,22 +1,19 @@
-"""`make test-compat`: the contract tests (`tests/compat`) for each client of elasticsearch-py on each Elasticsearch.
-
-What this machine's Java can't run is left out, and said. Arguments go to pytest: `-k watch`, or further tests such as
-`tests/integration`.
+"""What this project is said to work with, and is tested with by `make test-compat`: noxfile.py makes a session of each
+combination below. Each has an environment of its own: the project's, apart from what the combination replaces.
 """
 
-import os
 import re
-import subprocess
-import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.elasticsearch.install import DEFAULT_VERSION, NodeError, java_missing, require_java
+from dev.elasticsearch.install import DEFAULT_VERSION, java_missing
+from dev.pythons import find_python, python_missing
 
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / ".cache" / "compat"
+
+DJANGO_6 = "6.1.3"
+"""The newest; needs Python 3.12. The pinned one is the long-term release."""
 
 NODE_9 = "9.5.3"
 CLIENT_9 = {"elasticsearch": "9.5.1", "elastic-transport": "9.4.2", "sniffio": "1.3.1"}
@@ -28,94 +25,60 @@ TRACING = {
 }
 """Where it is installed, the client makes spans."""
 
+CONTRACT = ("tests/compat",)
+"""What we need of Elasticsearch and its client."""
+
+BASICS = (
+    # All units, not a choice of them: they take a minute and a half, and what breaks is not where one looks for it.
+    # test_lanes.py is the one that names the inner parts of Django that the fast lane stands on.
+    "tests/unit",
+    "tests/stores/test_store_contract.py",  # the ORM, transactions and threads, beside Redis
+    "tests/integration/test_doors.py",  # Django's own lane and the fast one answer alike
+    "tests/integration/test_server.py",  # real processes, signals and workers
+)
+"""What we need of Python and Django."""
+
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A client on a node. `pins` are the packages that its environment has in place of the project's own, or beside
-    them.
+class Combination:
+    """`pins` are the packages that its environment has in place of the project's own, or beside them. `python` is a
+    release, such as `3.13`; None: the one that runs the tests otherwise. `node` is a version of Elasticsearch.
     """
 
-    client: str
-    node: str
+    name: str
+    tests: tuple[str, ...]
     pins: Mapping[str, str]
+    python: str | None = None
+    node: str = DEFAULT_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    pair: Pair
-    verdict: str
-    """What the table says; begins with `passed`, `failed` or `left out`."""
-
-    @property
-    def failed(self) -> bool:
-        return self.verdict.startswith("failed")
-
-
-class CompatError(Exception):
-    """Why the tests of a pair could not even begin."""
-
-
-def main(arguments: Sequence[str]) -> int:
-    own = pinned(requirements("requirements.txt"))["elasticsearch"]
-    pairs = (
-        Pair(own, DEFAULT_VERSION, TRACING),
-        Pair(own, NODE_9, TRACING),
-        Pair(CLIENT_9["elasticsearch"], NODE_9, {**TRACING, **CLIENT_9}),
+def combinations() -> tuple[Combination, ...]:
+    own = pinned(requirements("requirements.txt"))
+    return (
+        _basics("3.11", own["Django"]),
+        _basics("3.13", own["Django"]),
+        _basics("3.13", DJANGO_6),
+        _contract(DEFAULT_VERSION, own["elasticsearch"], TRACING),
+        _contract(NODE_9, own["elasticsearch"], TRACING),
+        _contract(NODE_9, CLIENT_9["elasticsearch"], {**TRACING, **CLIENT_9}),
     )
-    try:
-        require_java(DEFAULT_VERSION)
-    except NodeError as error:
-        print(f"make test-compat: {error}", file=sys.stderr)
-        return 1
-    try:
-        results = [run(pair, arguments) for pair in pairs]
-    except KeyboardInterrupt:
-        return 130
-    print("\n" + table(results))
-    return int(any(result.failed for result in results))
 
 
-def run(pair: Pair, arguments: Sequence[str]) -> Result:
-    """Run the tests for one pair, whose output is seen meanwhile."""
-    if reason := java_missing(pair.node):
-        return Result(pair, f"left out: {reason}")
-    print(f"\n== client {pair.client}, Elasticsearch {pair.node}", flush=True)
-    try:
-        python = environment(pair)
-    except CompatError as error:
-        return Result(pair, f"failed: {error}")
-    started_at = time.monotonic()
-    code = subprocess.run(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", "--no-header", "tests/compat", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "ESASSISTANT_TEST_ELASTICSEARCH": pair.node},
-        check=False,
-    ).returncode
-    seconds = time.monotonic() - started_at
-    return Result(pair, f"passed in {seconds:.0f} s" if code == 0 else f"failed: pytest ended with {code}")
+def _basics(python: str, django: str) -> Combination:
+    return Combination(f"python-{python}-django-{django}", BASICS, {"Django": django}, python=python)
 
 
-def environment(pair: Pair) -> Path:
-    """The Python of a virtual environment with this client, which is kept for the next time."""
-    home = CACHE / pair.client
-    python = home / "bin" / "python"
-    wanted = "".join(f"{line}\n" for line in replaced(requirements("requirements-dev.txt"), pair.pins))
-    stamp = home / "requirements.txt"
-    done = f"# {sys.version}\n{wanted}"
-    if stamp.exists() and stamp.read_text() == done:
-        return python
-    print(f"making the virtual environment in {home.relative_to(ROOT)}", flush=True)
-    _run([sys.executable, "-m", "venv", "--clear", str(home)])
-    listed = home / "wanted.txt"
-    listed.write_text(wanted)
-    _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(listed)])
-    stamp.write_text(done)  # last: an environment without it is not complete
-    return python
+def _contract(node: str, client: str, pins: Mapping[str, str]) -> Combination:
+    return Combination(f"elasticsearch-{node}-client-{client}", CONTRACT, pins, node=node)
 
 
-def _run(command: Sequence[str]) -> None:
-    if (code := subprocess.run(command, cwd=ROOT, check=False).returncode) != 0:
-        raise CompatError(f"`{' '.join(command[1:4])}` ended with {code}")
+def left_out(combination: Combination) -> str | None:
+    """Why this machine can't run these tests, and what to do about it; None: it can. What `make test` needs too is no
+    reason: the tests install it themselves, or fail.
+    """
+    if combination.python is not None and find_python(combination.python) is None:
+        return python_missing(combination.python)
+    return None if combination.node == DEFAULT_VERSION else java_missing(combination.node)
 
 
 def requirements(name: str) -> list[str]:
@@ -138,14 +101,3 @@ def replaced(lines: Iterable[str], pins: Mapping[str, str]) -> list[str]:
     """The same requirements with these versions in place of their own, or beside them."""
     kept = [line for line in lines if re.split(r"[\[=<>~ ]", line, maxsplit=1)[0] not in pins]
     return [*kept, *(f"{name}=={version}" for name, version in pins.items())]
-
-
-def table(results: Iterable[Result]) -> str:
-    """One line for each pair."""
-    rows = [("client", "Elasticsearch", "")]
-    rows += [(result.pair.client, result.pair.node, result.verdict) for result in results]
-    return "\n".join(f"{client:<8}  {node:<13}  {verdict}".rstrip() for client, node, verdict in rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
