@@ -33,17 +33,21 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked for, by GET."""
+    """What is asked for. `{n}` in `path` stands for a number of its own in each request (of the bundled generator)."""
 
     url: str
     path: str = "/"
     headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    body: str = ""
 
     def request(self) -> bytes:
         """As it goes over the wire."""
-        lines = [f"GET {self.path} HTTP/1.1", f"Host: {urlsplit(self.url).netloc}"]
+        lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {urlsplit(self.url).netloc}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode()
+        if self.body:
+            lines.append(f"Content-Length: {len(self.body.encode())}")
+        return "\r\n".join([*lines, "", self.body]).encode()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ JSON.
 
 import asyncio
 import gc
+import itertools
 import json
 import re
 import selectors
@@ -22,6 +23,9 @@ from bench.load import GRACE_SECONDS, Job, Load, LoadFailed, Target, percentile
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 WITHOUT_BODY = (b"204", b"304")
 END = b"\r\n\r\n"
+NUMBER = b"{n}"
+numbers = itertools.count(time.time_ns() // 1000)
+"""Never the same again, also not in the next run."""
 
 
 class Answers:
@@ -85,7 +89,10 @@ class Connection(asyncio.Protocol):
     def send(self, counted_from: float) -> None:
         self._counted_from = counted_from
         self.waiting = True
-        self._transport.write(self._request)
+        request = self._request
+        if NUMBER in request:
+            request = request.replace(NUMBER, b"%d" % next(numbers))
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         if self._missing:

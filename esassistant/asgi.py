@@ -23,7 +23,7 @@ def new_application() -> Lifespan:
     """The application under the settings in force."""
     config = settings.ESASSISTANT
     lanes = Lanes(StockLane(), FastLane())
-    bounded = RequestLimits(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    bounded = RequestLimits(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, config.max_in_flight, hot_routes.is_probe)
     counted = Counters(bounded, http_statistics, access_log if config.access_log else None)
     app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
     return Lifespan(app, registry, config.drain_seconds)

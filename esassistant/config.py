@@ -123,6 +123,7 @@ class Config:
     details: Details
     cors_origins: tuple[str, ...]
     drain_seconds: float
+    max_in_flight: int
     hot_path: bool
     access_log: bool
     search_scripts: bool

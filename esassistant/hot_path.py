@@ -78,6 +78,11 @@ class HotRoutes:
             else:
                 del self._exact[template]
 
+    def is_probe(self, path: str) -> bool:
+        """Whether a path is that of a probe."""
+        route = self._exact.get(path)
+        return route is not None and route.probe
+
     def find(self, path: str) -> tuple[HotRoute, str] | None:
         """The route of a decoded path, and the name in it."""
         if (route := self._exact.get(path)) is not None:

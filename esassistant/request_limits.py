@@ -1,9 +1,11 @@
-"""Limits of requests: refuses one whose body or address is too large before anything reads it.
+"""Limits of requests: refuses one whose body or address is too large before anything reads it, and what comes while too
+many are under way.
 
 Django reads a body to its end, into memory and then a file, before any of its own limits apply; for an address neither
 it nor the server has one, and what is refused as unknown is logged.
 """
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Final
 
@@ -29,23 +31,49 @@ class AddressTooLong(EsassistantError):
     title = "Address too long"
 
 
+class Overloaded(EsassistantError):
+    """So many requests are under way that one more would only wait behind them."""
+
+    status = 503
+    title = "Overloaded"
+
+
 MAX_ADDRESS_BYTES: Final = 8192
 """Of path and query, percent-encoded; the usual limit of web servers."""
 
 
 class RequestLimits:
     """ASGI wrapper that lets no request body of more than `max_body_bytes` through, whether its length is declared or
-    not, and no address of more than `MAX_ADDRESS_BYTES`.
+    not, no address of more than `MAX_ADDRESS_BYTES`, and no more than `max_in_flight` requests at once, probes aside.
+
+    A queue without bound answers everybody too late; refused at once, a caller can ask another process.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, max_in_flight: int, is_probe: Callable[[str], bool]) -> None:
+        """`is_probe`: of a path."""
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._max_in_flight = max_in_flight
+        self._is_probe = is_probe
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._in_flight >= self._max_in_flight and not self._is_probe(scope["path"]):
+            overloaded = Overloaded(
+                "Too many requests are under way in this process. Ask again.", retry_after_seconds=1
+            )
+            await _refuse(overloaded, scope, send)
+            return
+        self._in_flight += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         declared = _content_length(scope)
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
             await _refuse(AddressTooLong(f"Send at most {MAX_ADDRESS_BYTES} bytes of path and query."), scope, send)

@@ -185,6 +185,7 @@ ESASSISTANT = Config(
     search_scripts=read.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
     hot_path=read.boolean("ESASSISTANT_HOT_PATH", default=True),
     access_log=read.boolean("ESASSISTANT_ACCESS_LOG", default=False),
+    max_in_flight=read.integer("ESASSISTANT_MAX_IN_FLIGHT", 2000, minimum=1, maximum=1_000_000),
     drain_seconds=read.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
 )
 if ESASSISTANT.health.timeout > ESASSISTANT.health.ttl:

@@ -21,6 +21,7 @@ from esassistant.asgi import new_application
 from esassistant.clock import monotonic
 from esassistant.config import Details
 from esassistant.counters import Counters
+from esassistant.hot_path import hot_routes
 from esassistant.http_statistics import HttpStatistics, http_statistics
 from esassistant.lanes import StockLane
 from esassistant.lifespan import ASGIApp
@@ -172,7 +173,7 @@ async def doors(
         hot = new_application()
         settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)
         fast = new_application()
-        stock = RequestLimits(StockLane(), django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # type: ignore[arg-type]
+        stock = RequestLimits(StockLane(), django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE, 100, hot_routes.is_probe)  # type: ignore[arg-type]
         user = await get_user_model().objects.acreate_user("ada", "ada@example.org", "a long password", is_staff=True)
         browser = AsyncClient()
         await browser.aforce_login(user)

@@ -1,5 +1,6 @@
 """The limits of requests: nothing above them reaches the application, nothing below them is touched."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from esassistant.lifespan import Message, Receive, Scope, Send
 from esassistant.request_limits import RequestLimits
+from tests.asgi import Asked, ask
 
 LIMIT = 10
 OK: list[Message] = [
@@ -56,7 +58,7 @@ async def exchange(app: Any, scope: Scope, pieces: list[bytes]) -> tuple[list[Me
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await RequestLimits(app, LIMIT)(scope, receive, send)
+    await RequestLimits(app, LIMIT, 1, lambda _: False)(scope, receive, send)
     return sent, read
 
 
@@ -145,3 +147,33 @@ async def test_the_length_of_addresses(path_bytes: int, query_bytes: int, refuse
     sent, _ = await exchange(app, scope, [b""])
     assert (sent[0]["status"] == 414) == refused
     assert app.called != refused
+
+
+async def test_overload_is_refused_at_once() -> None:
+    """While as many requests are under way as may be, one more gets 503 with Retry-After and reaches no application;
+    probes pass, and when one has ended the next is served.
+    """
+    going_on = asyncio.Event()
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        seen.append(scope["path"])
+        await going_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    limits = RequestLimits(app, LIMIT, 2, lambda path: path == "/livez")
+    first = [asyncio.create_task(ask(limits, Asked(path))) for path in ("/a", "/b")]
+    await asyncio.sleep(0)
+    refused = await ask(limits, Asked("/c"))
+    assert (refused.status, refused.header("retry-after"), json.loads(refused.body)["title"]) == (
+        503,
+        "1",
+        "Overloaded",
+    )
+    probe = asyncio.create_task(ask(limits, Asked("/livez")))
+    await asyncio.sleep(0)
+    assert seen == ["/a", "/b", "/livez"]
+    going_on.set()
+    assert {answer.status for answer in await asyncio.gather(*first, probe)} == {200}
+    assert (await ask(limits, Asked("/d"))).status == 200
