@@ -8,6 +8,7 @@ thousands, behind rolled-over names such as `weblogs-2026.11.18-000322`.
 import hashlib
 import inspect
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import DEFAULT_VERSION, Node
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench"
+NODE_URL = "ESASSISTANT_BENCH_NODE_URL"
+"""Environment variable: `running_node` of another process, for several benches one after the other."""
 HEAP = "2g"
 START_SECONDS = 300
 SETTINGS = {"cluster.routing.allocation.node_initial_primaries_recoveries": "100"}
@@ -90,14 +93,19 @@ def names(family: Family, times: int = 1) -> list[str]:
 
 
 @contextmanager
-def running_node() -> Iterator[Node]:
-    """A node on a copy of the prepared data, which nothing that a bench does outlives."""
+def running_node() -> Iterator[str]:
+    """The URL of a node on a copy of the prepared data, which nothing that a bench does outlives; or of the one that
+    `NODE_URL` names.
+    """
+    if url := os.environ.get(NODE_URL):
+        yield url
+        return
     prepared = _prepared()
     with tempfile.TemporaryDirectory(prefix="run-", dir=CACHE) as copy:
         data = Path(copy) / "node"
         shutil.copytree(prepared, data)
         with _started_node(data) as node:
-            yield node
+            yield node.url
 
 
 @contextmanager

@@ -17,7 +17,6 @@ the same.
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import statistics
@@ -26,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from elasticsearch import AsyncElasticsearch
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from bench.cluster import CACHE, FAMILIES, names, running_node
-from bench.refresh import Figure, at_most
+from bench.figures import Figure, at_most, print_figures, save
 from esassistant.clock import monotonic, now_utc
 from tests.redis_server import RedisServer
 from tests.server import Server, manage, wait_until
@@ -160,33 +159,24 @@ def _figures(store: str, found: Measured) -> list[Figure]:
     return figures
 
 
-def _print(figures: list[Figure]) -> None:
-    print(f"\n{'metric':<28}{'value':>10} {'unit':<4}{'samples':>8}  {'goal':<8} met?")
-    for figure in figures:
-        met = {None: "", True: "yes", False: "NO"}[figure.met]
-        print(f"{figure.metric:<28}{figure.value:>10.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<8} {met}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.coherence", description=__doc__)
     parser.add_argument("--changes", type=int, default=CHANGES, help="over Redis; default: %(default)s")
     parser.add_argument("--stores", nargs="+", choices=GOALS, default=list(GOALS), help="default: all")
+    parser.add_argument(
+        "--json", type=Path, default=CACHE / "coherence.json", help="default: .cache/bench/coherence.json"
+    )
     arguments = parser.parse_args()
     started_at, started = now_utc().isoformat(), time.monotonic()
     figures = [Figure("load of the machine before", os.getloadavg()[0], "", 1)]
-    with running_node() as node:
+    with running_node() as url:
         for store in arguments.stores:
             changes = max(2, arguments.changes // FEWER[store])
-            with servers(node.url, store) as urls:
-                figures += _figures(store, uvloop.run(_measure(node.url, urls, store, changes)))
-    _print(figures)
-    results = {
-        "started_at": started_at,
-        "seconds": round(time.monotonic() - started, 1),
-        "instances": INSTANCES,
-        "figures": [asdict(figure) for figure in figures],
-    }
-    (CACHE / "coherence.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
+            with servers(url, store) as urls:
+                figures += _figures(store, uvloop.run(_measure(url, urls, store, changes)))
+    print_figures(figures)
+    seconds = round(time.monotonic() - started, 1)
+    save(arguments.json, figures, started_at=started_at, seconds=seconds, instances=INSTANCES)
     return 0
 
 

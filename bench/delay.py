@@ -53,7 +53,12 @@ class _Delayed(asyncio.Protocol):
         self._connecting.add_done_callback(lambda connecting: connecting.result()[0].close())
 
     def _pass_on(self, data: bytes) -> None:
-        self._connecting.add_done_callback(lambda connecting: connecting.result()[0].write(data))
+        self._connecting.add_done_callback(lambda connecting: _write_if_open(connecting.result()[0], data))
+
+
+def _write_if_open(transport: asyncio.WriteTransport, data: bytes) -> None:
+    if not transport.is_closing():
+        transport.write(data)
 
 
 class _Recorded(asyncio.Protocol):

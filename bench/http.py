@@ -11,7 +11,6 @@ printed as missed; the exit code is 0 all the same. FastAPI comes with requireme
 """
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -32,7 +31,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 from elasticsearch import Elasticsearch
 
 from bench.cluster import CACHE, Family, mapping
-from bench.http_latency import health_rows, livez_rows
+from bench.figures import save_results
+from bench.http_latency import LIVEZ_SECONDS, health_rows, livez_rows
 from bench.http_servers import HEALTH, MINIMAL, has_fastapi, save_answer, serving
 from bench.load import Load, run
 from bench.rows import Goal, Row, doubts, print_rows, ratio, requests
@@ -203,6 +203,9 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement (default: %(default)g)")
+    parser.add_argument(
+        "--livez-seconds", type=float, default=LIVEZ_SECONDS, help="of `/livez` during passes (default: %(default)g)"
+    )
     parser.add_argument("--only", nargs="+", choices=("throughput", "livez", "health"), help="default: all parts")
     parser.add_argument("--json", type=Path, default=CACHE / "http.json", help="default: .cache/bench/http.json")
     options = parser.parse_args()
@@ -212,13 +215,13 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _run(parts, options.rounds, options.seconds, options.json)
+        _run(parts, options)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _run(parts: list[str], rounds: int, seconds: float, path: Path) -> None:
+def _run(parts: list[str], options: argparse.Namespace) -> None:
     started_at, started = now_utc().isoformat(), time.monotonic()
     load_before = os.getloadavg()
     rows: dict[str, list[Row]] = {}
@@ -229,9 +232,9 @@ def _run(parts: list[str], rounds: int, seconds: float, path: Path) -> None:
             measures = {"throughput": partial(throughput_rows, node_url), "health": partial(health_rows, node_url)}
             for part, measure in measures.items():
                 if part in parts:
-                    rows[part], details[part] = measure(rounds, seconds)
+                    rows[part], details[part] = measure(options.rounds, options.seconds)
     if "livez" in parts:
-        rows["livez"], details["livez"] = livez_rows(rounds)
+        rows["livez"], details["livez"] = livez_rows(options.rounds, options.livez_seconds)
     for part, found in rows.items():
         print(f"\n{part}", end="")
         print_rows(found)
@@ -240,15 +243,14 @@ def _run(parts: list[str], rounds: int, seconds: float, path: Path) -> None:
     results = {
         "started_at": started_at,
         "seconds": round(time.monotonic() - started, 1),
-        "rounds": rounds,
+        "rounds": options.rounds,
         "python": platform.python_version(),
         "processors": os.cpu_count(),
         "load_average_before": load_before,
         "rows": {part: [row.as_json() for row in found] for part, found in rows.items()},
         "details": details,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False))
+    save_results(options.json, results)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Passes:
             self.problem = error
 
 
-def livez_rows(rounds: int) -> Found:
+def livez_rows(rounds: int, seconds: float) -> Found:
     """A server that only answers is asked at the same time, on the same two processors: what the machine does to a
     latency, it does to both.
     """
@@ -87,9 +87,9 @@ def livez_rows(rounds: int) -> Found:
         paced(targets, PER_SECOND, 1, PROBE_CONNECTIONS)
         for number in range(rounds):
             print(f"livez: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-            quiet.append(paced(targets, PER_SECOND, LIVEZ_SECONDS / 2, PROBE_CONNECTIONS))
+            quiet.append(paced(targets, PER_SECOND, seconds / 2, PROBE_CONNECTIONS))
             with passes.going_on():
-                busy.append(paced(targets, PER_SECOND, LIVEZ_SECONDS, PROBE_CONNECTIONS))
+                busy.append(paced(targets, PER_SECOND, seconds, PROBE_CONNECTIONS))
     details = {
         "per_second": PER_SECOND,
         "connections": PROBE_CONNECTIONS,

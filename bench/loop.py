@@ -1,21 +1,28 @@
-"""How long callbacks hold the loop while 10 000 indices are refreshed: `python -m bench.loop`.
+"""How long callbacks hold the loop while 10 000 indices are refreshed: `python -m bench.loop
+[--passes N]`.
 
 Measured is the processor time of the loop's thread in each callback, so that other processes on the machine don't
 count. It runs on asyncio's own loop, whose callbacks can be measured; uvloop's run the same Python code.
 """
 
+import argparse
 import asyncio
 import gc
+import statistics
 import sys
 import time
 from asyncio import Handle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
+from bench.cluster import CACHE
+from bench.figures import Figure, at_most, save
 from bench.replay import replayed
 from bench.stack import open_stack
+from esassistant.clock import now_utc
 
 GOAL_SECONDS = 0.050
 SHOWN = 10
@@ -62,9 +69,10 @@ def _waiting(coroutine: Any) -> Iterator[str]:
         coroutine = coroutine.cr_await
 
 
-async def _run(url: str) -> int:
+async def _run(url: str, passes: int) -> list[Figure]:
     callbacks = Callbacks()
     collections: list[float] = []
+    pass_seconds: list[float] = []
     started = 0.0
 
     def collected(phase: str, _: dict[str, int]) -> None:
@@ -75,24 +83,31 @@ async def _run(url: str) -> int:
             collections.append(time.thread_time() - started)
 
     gc.callbacks.append(collected)
-    for number in range(PASSES):
+    for number in range(passes):
         async with open_stack(url) as stack:
             with callbacks.measuring():
                 # The first fills an empty cache; the second, which reads everything again, replaces what is known.
                 first = await stack.full_pass()
                 stack.refresher._passing._version = None  # noqa: SLF001  (else it would find nothing changed)
                 second = await stack.full_pass()
+            pass_seconds += [first.duration_seconds, second.duration_seconds]
             print(f"pass {number + 1}:", *(_summary(report) for report in (first, second)), sep="  ", file=sys.stderr)
     gc.callbacks.remove(collected)
     callbacks.measured.sort(reverse=True)
     longest = callbacks.measured[0][0]
-    print(f"{len(callbacks.measured)} callbacks in {2 * PASSES} full passes; longest, processor time:")
+    print(f"{len(callbacks.measured)} callbacks in {2 * passes} full passes; longest, processor time:")
     for seconds, what in callbacks.measured[:SHOWN]:
         print(f"  {seconds * 1000:7.1f} ms  {what}")
     print(f"longest garbage collection, part of a callback: {max(collections, default=0.0) * 1000:.1f} ms")
     met = "met" if longest <= GOAL_SECONDS else "MISSED"
     print(f"goal: no callback over {GOAL_SECONDS * 1000:.0f} ms: {met} ({longest * 1000:.1f} ms)")
-    return 0
+    figures = [
+        at_most("longest callback, processor time", longest * 1000, "ms", len(callbacks.measured), GOAL_SECONDS * 1000),
+        Figure("full pass while measured so", statistics.median(pass_seconds) * 1000, "ms", len(pass_seconds)),
+    ]
+    if collections:
+        figures.append(Figure("longest garbage collection", max(collections) * 1000, "ms", len(collections)))
+    return figures
 
 
 def _summary(report: Any) -> str:
@@ -103,8 +118,15 @@ def _summary(report: Any) -> str:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.loop", description=__doc__)
+    parser.add_argument("--passes", type=int, default=PASSES, help="pairs of full passes; default: %(default)s")
+    parser.add_argument("--json", type=Path, default=CACHE / "loop.json", help="default: .cache/bench/loop.json")
+    options = parser.parse_args()
+    started_at, started = now_utc().isoformat(), time.monotonic()
     with replayed() as url:
-        return asyncio.run(_run(url))
+        figures = asyncio.run(_run(url, options.passes))
+    save(options.json, figures, started_at=started_at, seconds=round(time.monotonic() - started, 1))
+    return 0
 
 
 if __name__ == "__main__":

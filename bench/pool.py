@@ -1,4 +1,5 @@
-"""What the pool's size and its ways of being full mean for throughput: `python -m bench.pool [--rounds N]`.
+"""What the pool's size and its ways of being full mean for throughput: `python -m bench.pool [--rounds N]
+[--searches N]`.
 
 500 searches by 100 callers in a closed loop, each asking again as soon as it is answered; answers take 200 ms. With
 `POOL_BLOCK=true`, by the waiting alone, 50 connections can do 2.5 times as many searches a second as 20.
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
@@ -28,7 +29,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from bench.cluster import CACHE
 from bench.delay import delayed, recorded
-from bench.refresh import Figure, at_least
+from bench.figures import Figure, at_least, of_rounds, print_figures, save
 from bench.stack import config_for
 from dev.elasticsearch.node import Node
 from esassistant.clock import monotonic, now_utc
@@ -68,8 +69,8 @@ class Measured:
         return statistics.median(self.per_second)
 
 
-async def _round(url: str, limits: PoolLimits, measured: Measured) -> None:
-    """500 searches through a new client, counted from when it runs steadily: its kept connections are made, and callers
+async def measure_round(url: str, limits: PoolLimits, measured: Measured, searches: int = SEARCHES) -> None:
+    """So many searches through a new client, counted from when it runs steadily: its kept connections are made, and callers
     who began one after the other have been answered twice per connection.
     """
     pools = one_pool("bench", limits, Breaker("bench", BreakerPolicy()))
@@ -100,7 +101,7 @@ async def _round(url: str, limits: PoolLimits, measured: Measured) -> None:
                     ended[how] += 1
                     if how == "answered":
                         measured.latencies.append(monotonic() - sent_at)
-                    if ended.total() == SEARCHES:
+                    if ended.total() == searches:
                         finished = now()
 
         await asyncio.gather(*(caller(number) for number in range(CALLERS)))
@@ -108,10 +109,10 @@ async def _round(url: str, limits: PoolLimits, measured: Measured) -> None:
         assert finished is not None
         seconds, processor_seconds, connections = (end - begin for begin, end in zip(begun, finished, strict=True))
         measured.per_second.append(ended["answered"] / seconds)
-        measured.processor_seconds.append(processor_seconds / SEARCHES)
+        measured.processor_seconds.append(processor_seconds / searches)
         measured.connections.append(int(connections))
         measured.refused.append(ended["PoolExhausted"] + ended["PoolTimeout"])
-        assert ended["answered"] + measured.refused[-1] == SEARCHES, ended
+        assert ended["answered"] + measured.refused[-1] == searches, ended
 
 
 async def _search(client: AsyncElasticsearch) -> None:
@@ -122,7 +123,8 @@ def _query() -> dict[str, dict[str, str]]:
     return {"match": {"message": f"word{random.randrange(50)}"}}
 
 
-async def _prepare(url: str) -> None:
+async def prepare(url: str, warm_up: int = WARM_UP) -> None:
+    """An index to search in, on a node that has answered `warm_up` searches."""
     async with AsyncElasticsearch(url) as client:
         await client.indices.create(index=INDEX, settings={"number_of_replicas": 0})
         operations: list[dict[str, object]] = []
@@ -130,7 +132,7 @@ async def _prepare(url: str) -> None:
             operations += [{"index": {}}, {"message": f"word{number % 50} and more", "number": number}]
         await client.bulk(index=INDEX, operations=operations, refresh=True)
         await client.indices.forcemerge(index=INDEX, max_num_segments=1)
-        for _ in range(WARM_UP // 20):
+        for _ in range(warm_up // 20):
             await asyncio.gather(*(_search(client) for _ in range(20)))
 
 
@@ -149,7 +151,7 @@ def _record(url: str) -> bytes:
     return "\r\n".join(["HTTP/1.1 200 OK", *lines]).encode() + b"\r\n\r\n" + body
 
 
-async def _run(urls: dict[str, str], rounds: int) -> dict[tuple[str, str], Measured]:
+async def _run(urls: dict[str, str], rounds: int, searches: int) -> dict[tuple[str, str], Measured]:
     """By what is behind the delay, and by pool."""
     order = [(behind, pool) for behind in urls for pool in POOLS]
     measured = {key: Measured() for key in order}
@@ -158,7 +160,7 @@ async def _run(urls: dict[str, str], rounds: int) -> dict[tuple[str, str], Measu
         if number == 1:
             measured = {key: Measured() for key in order}
         for behind, pool in random.sample(order, len(order)):
-            await _round(urls[behind], POOLS[pool], measured[behind, pool])
+            await measure_round(urls[behind], POOLS[pool], measured[behind, pool], searches)
     return measured
 
 
@@ -168,7 +170,7 @@ def _figures(measured: dict[tuple[str, str], Measured], rounds: int) -> list[Fig
         quantiles = statistics.quantiles(found.latencies, n=20, method="inclusive")
         limit = min(CALLERS, POOLS[pool].maxsize + POOLS[pool].overflow) / DELAY_SECONDS
         figures += [
-            Figure(f"{behind}, {pool}", found.median(), "/s", rounds, f"≤ {limit:g}"),
+            of_rounds(f"{behind}, {pool}", found.per_second, "/s", f"≤ {limit:g}"),
             Figure("  latency, p50", quantiles[9] * 1000, "ms", len(found.latencies)),
             Figure("  latency, p95", quantiles[18] * 1000, "ms", len(found.latencies)),
             Figure("  processor time per search", statistics.median(found.processor_seconds) * 1000, "ms", rounds),
@@ -186,39 +188,35 @@ def _figures(measured: dict[tuple[str, str], Measured], rounds: int) -> list[Fig
     return figures
 
 
-def _print(figures: list[Figure]) -> None:
-    print(f"\n{'metric':<32}{'value':>8} {'unit':<4}{'samples':>8}  {'goal':<7} met?")
-    for figure in figures:
-        met = {None: "", True: "yes", False: "NO"}[figure.met]
-        print(f"{figure.metric:<32}{figure.value:>8.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<7} {met}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pool", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--searches", type=int, default=SEARCHES, help="of a pool in a round; default: %(default)s")
+    parser.add_argument("--json", type=Path, default=CACHE / "pool.json", help="default: .cache/bench/pool.json")
+    options = parser.parse_args()
     started_at, started = now_utc().isoformat(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-pool-") as data, Node(Path(data)) as node:
-        asyncio.run(_prepare(node.url))
+        asyncio.run(prepare(node.url))
         with (
             delayed(node.url, DELAY_SECONDS) as delayed_url,
             recorded(_record(node.url), DELAY_SECONDS) as recorded_url,
         ):
-            measured = uvloop.run(_run({"node": delayed_url, "recorded": recorded_url}, rounds))
-    figures = _figures(measured, rounds)
-    _print(figures)
+            measured = uvloop.run(
+                _run({"node": delayed_url, "recorded": recorded_url}, options.rounds, options.searches)
+            )
+    figures = _figures(measured, options.rounds)
+    print_figures(figures)
     print(f"\nload average of the last five minutes: {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors")
-    results = {
-        "started_at": started_at,
-        "seconds": round(time.monotonic() - started, 1),
-        "searches": SEARCHES,
-        "callers": CALLERS,
-        "delay_seconds": DELAY_SECONDS,
-        "load_average": os.getloadavg(),
-        "figures": [asdict(figure) for figure in figures],
-    }
-    CACHE.mkdir(parents=True, exist_ok=True)
-    (CACHE / "pool.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
+    save(
+        options.json,
+        figures,
+        started_at=started_at,
+        seconds=round(time.monotonic() - started, 1),
+        searches=options.searches,
+        callers=CALLERS,
+        delay_seconds=DELAY_SECONDS,
+        load_average=os.getloadavg(),
+    )
     return 0
 
 

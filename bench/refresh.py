@@ -1,5 +1,5 @@
 """What keeping the mapping cache fresh costs, on a real node with 1 000 indices: `python -m bench.refresh [--rounds
-N]`.
+N] [--changes N]`.
 
 Rounds alternate: each does everything once, in another order than the one before, on the same node; a figure is the
 median of its rounds. One round before them is not counted: it warms the node and the connections. A goal that is missed
@@ -16,13 +16,13 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 import uvloop
 from elasticsearch import AsyncElasticsearch
 
 from bench.cluster import CACHE, FAMILIES, mapping, names, rendered, running_node
+from bench.figures import Figure, at_least, at_most, milliseconds, print_figures, save
 from bench.naive import NaiveCache
 from bench.replay import replayed
 from bench.stack import Stack, open_stack, watching
@@ -32,26 +32,6 @@ from esassistant.clock import monotonic, now_utc
 ROUNDS = 7
 CHANGES = 40
 CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table. `met` None: there is no goal."""
-
-    metric: str
-    value: float
-    unit: str
-    samples: int
-    goal: str = ""
-    met: bool | None = None
-
-
-def at_most(metric: str, value: float, unit: str, samples: int, goal: float) -> Figure:
-    return Figure(metric, value, unit, samples, f"≤ {goal:g}", value <= goal)
-
-
-def at_least(metric: str, value: float, unit: str, samples: int, goal: float) -> Figure:
-    return Figure(metric, value, unit, samples, f"≥ {goal:g}", value >= goal)
 
 
 class Bench:
@@ -102,6 +82,7 @@ class Bench:
             await client.cluster.health()
             started = monotonic()
             await reference.refresh()
+            assert not reference.failed_total
             self._note(metric, monotonic() - started, reference.requests_total)
         del reference
         gc.collect()
@@ -159,7 +140,7 @@ class Bench:
         self.requests.clear()
 
 
-async def _timed(url: str, rounds: int) -> list[Figure]:
+async def _timed(url: str, rounds: int, changes: int) -> list[Figure]:
     async with open_stack(url) as stack, AsyncElasticsearch(url) as arranging:
         bench = Bench(stack, arranging, url)
         await stack.full_pass()
@@ -184,7 +165,7 @@ async def _timed(url: str, rounds: int) -> list[Figure]:
             while watch.stats().state is not WatchState.WATCHING:  # noqa: ASYNC110  (nothing signals it)
                 await asyncio.sleep(0.05)
             await asyncio.sleep(2)
-            for _ in range(CHANGES):
+            for _ in range(changes):
                 requests_before = stack.pass_requests_total + metadata.requests_total
                 async with asyncio.timeout(30):
                     await bench.latency()
@@ -197,26 +178,27 @@ def _timed_figures(bench: Bench, rounds: int) -> list[Figure]:
     full, one_get, naive, one_by_one = (
         bench.median(metric) for metric in ("full pass", "one GET", "naive", "naive, one by one")
     )
+    changes = len(bench.seconds["latency"])
     latencies = statistics.quantiles(bench.seconds["latency"], n=20, method="inclusive")
     return [
-        Figure("full pass", full * 1000, "ms", rounds),
-        Figure("one GET /_mapping", one_get * 1000, "ms", rounds),
+        milliseconds("full pass", bench.seconds["full pass"]),
+        milliseconds("one GET /_mapping", bench.seconds["one GET"]),
         at_most("  full pass ÷ one GET", full / one_get, "x", rounds, 1.3),
-        Figure("naive pass", naive * 1000, "ms", rounds),
+        milliseconds("naive pass", bench.seconds["naive"]),
         at_least("  naive ÷ full pass", naive / full, "x", rounds, 20),
-        Figure("naive pass, one by one", one_by_one * 1000, "ms", rounds),
+        milliseconds("naive pass, one by one", bench.seconds["naive, one by one"]),
         at_least("  naive one by one ÷ full pass", one_by_one / full, "x", rounds, 20),
         at_most("requests of a full pass, most", max(bench.requests["full pass"]), "", rounds, 25),
-        Figure("first pass of a process", bench.median("first pass") * 1000, "ms", rounds),
-        at_most("  its requests, most", max(bench.requests["first pass"]), "", rounds, 25),
-        Figure("nothing changed", bench.median("unchanged") * 1000, "ms", rounds),
-        at_most("  its requests, most", max(bench.requests["unchanged"]), "", rounds, 1),
-        Figure("one index changed", bench.median("one changed") * 1000, "ms", rounds),
-        at_most("  its requests, most", max(bench.requests["one changed"]), "", rounds, 5),
-        at_most("change to answer, p50", latencies[9] * 1000, "ms", CHANGES, 200),
-        at_most("change to answer, p95", latencies[18] * 1000, "ms", CHANGES, 200),
-        at_most("  requests per change, mean", statistics.mean(bench.requests["change"]), "", CHANGES, 5),
-        Figure("  requests per change, most", max(bench.requests["change"]), "", CHANGES),
+        milliseconds("first pass of a process", bench.seconds["first pass"]),
+        at_most("  requests of a first pass, most", max(bench.requests["first pass"]), "", rounds, 25),
+        milliseconds("nothing changed", bench.seconds["unchanged"]),
+        at_most("  requests when nothing changed, most", max(bench.requests["unchanged"]), "", rounds, 1),
+        milliseconds("one index changed", bench.seconds["one changed"]),
+        at_most("  requests when one changed, most", max(bench.requests["one changed"]), "", rounds, 5),
+        at_most("change to answer, p50", latencies[9] * 1000, "ms", changes, 200),
+        at_most("change to answer, p95", latencies[18] * 1000, "ms", changes, 200),
+        at_most("  requests per change, mean", statistics.mean(bench.requests["change"]), "", changes, 5),
+        Figure("  requests per change, most", max(bench.requests["change"]), "", changes),
     ]
 
 
@@ -229,8 +211,8 @@ async def _replayed_pass(url: str, rounds: int) -> list[Figure]:
             seconds.append(report.duration_seconds)
             requests.append(report.requests_total)
     return [
-        Figure("full pass, 10 000 replayed", statistics.median(seconds) * 1000, "ms", rounds),
-        Figure("  its requests, most", max(requests), "", rounds),
+        milliseconds("full pass, 10 000 replayed", seconds),
+        Figure("  requests for 10 000, most", max(requests), "", rounds),
     ]
 
 
@@ -268,37 +250,29 @@ def _held() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-def _print(figures: list[Figure]) -> None:
-    print(f"\n{'metric':<32}{'value':>10} {'unit':<4}{'samples':>8}  {'goal':<7} met?")
-    for figure in figures:
-        met = {None: "", True: "yes", False: "NO"}[figure.met]
-        print(f"{figure.metric:<32}{figure.value:>10.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<7} {met}")
-
-
-def _write(figures: list[Figure], started_at: str, seconds: float) -> None:
-    results: dict[str, Any] = {
-        "started_at": started_at,
-        "seconds": round(seconds, 1),
+def _facts() -> dict[str, int]:
+    return {
         "indices": sum(family.indices for family in FAMILIES),
         "distinct_mappings": len(FAMILIES),
         "mapping_bytes": sum(family.indices * len(json.dumps(mapping(family))) for family in FAMILIES),
-        "figures": [asdict(figure) for figure in figures],
     }
-    (CACHE / "refresh.json").write_text(json.dumps(results, indent=1, ensure_ascii=False))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.refresh", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--changes", type=int, default=CHANGES, help="while watching, at least 2; default: %(default)s")
+    parser.add_argument("--json", type=Path, default=CACHE / "refresh.json", help="default: .cache/bench/refresh.json")
+    options = parser.parse_args()
     started_at, started = now_utc().isoformat(), time.monotonic()
-    with running_node() as node:
-        figures = uvloop.run(_timed(node.url, rounds))
-        figures += uvloop.run(_memory(node.url))
+    with running_node() as url:
+        figures = uvloop.run(_timed(url, options.rounds, max(2, options.changes)))
+        figures += uvloop.run(_memory(url))
     with replayed() as url:
-        figures += uvloop.run(_replayed_pass(url, rounds))
-    _print(figures)
-    _write(figures, started_at, time.monotonic() - started)
+        figures += uvloop.run(_replayed_pass(url, options.rounds))
+    print_figures(figures)
+    seconds = round(time.monotonic() - started, 1)
+    save(options.json, figures, started_at=started_at, seconds=seconds, **_facts())
     return 0
 
 

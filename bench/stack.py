@@ -108,7 +108,7 @@ async def open_stack(url: str) -> AsyncIterator[Stack]:
         config.elasticsearch,
         one_pool("cache", PoolLimits(CACHE_CONNECTIONS), Breaker("cache", BreakerPolicy())),
         request_timeout=config.mapping_cache.fetch_timeout,
-        max_retries=0,
+        max_retries=config.elasticsearch.max_retries,
         raw=True,
     ) as client:
         yield stack_over(client, config)

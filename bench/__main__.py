@@ -1,0 +1,169 @@
+"""Measure everything, and write what came out of it: `make bench`, or `python -m bench [--quick] [--only BENCH …]`.
+
+Each bench runs alone, one after the other, and prints its own table. A full run takes at most 15 minutes on two
+processors (the first makes 1 000 indices, once), and writes docs/benchmarks.md, docs/benchmarks.json, docs/images/ and the
+table in the README. With `--quick`, which shows in about 3 minutes that everything works, with `--only`, or when a bench
+failed, that goes to .cache/bench/report/ instead, unless `--write` is given. `--render` measures nothing, and makes the
+document anew from docs/benchmarks.json.
+
+A goal that is missed is printed and written as missed; the exit code is 1 only when a bench failed.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cluster import CACHE, NODE_URL, running_node
+from bench.http import FASTAPI_MISSING
+from bench.http_servers import has_fastapi
+from bench.report import goals
+from bench.results import DOCS, machine, read, slim, write, write_readme
+from bench.texts import minutes
+from esassistant.clock import now_utc
+
+LONGEST_SECONDS = 900
+GRACE_SECONDS = 60
+LIMIT_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Step:
+    """A bench, and how it is run."""
+
+    bench: str
+    full: Sequence[str]
+    quick: Sequence[str]
+
+
+STEPS = (
+    Step("seed", ["--rounds", "3"], ["--rounds", "1", "--seconds", "1", "--searches", "200"]),
+    Step("refresh", ["--rounds", "5"], ["--rounds", "1", "--changes", "4"]),
+    Step("coherence", ["--changes", "100"], ["--changes", "4", "--stores", "redis"]),
+    Step("pool", ["--rounds", "3"], ["--rounds", "1", "--searches", "100"]),
+    Step(
+        "http",
+        ["--only", "throughput", "livez", "--rounds", "5", "--seconds", "2", "--livez-seconds", "8"],
+        ["--only", "throughput", "livez", "--rounds", "1", "--seconds", "1", "--livez-seconds", "2"],
+    ),
+    Step("loop", ["--passes", "3"], ["--passes", "1"]),
+)
+
+
+def main() -> int:
+    options = _options()
+    if options.render:
+        _publish(read(DOCS))
+        return 0
+    if not has_fastapi():
+        print(FASTAPI_MISSING, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = CACHE / "quick" if options.quick else CACHE
+    try:
+        results, failed = _run(options, folder)
+    except KeyboardInterrupt:
+        return 130
+    is_whole = not failed and not options.quick and not options.only
+    if is_whole or options.write:
+        _publish(results)
+    else:
+        write(results, CACHE / "report")
+        print("written to .cache/bench/report/benchmarks.md", file=sys.stderr)
+    _print_end(results, failed)
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--only", nargs="+", choices=[step.bench for step in STEPS], help="default: all")
+    parser.add_argument("--write", action="store_true", help="to docs and README, whatever was run")
+    parser.add_argument("--render", action="store_true", help="docs and README anew from docs/benchmarks.json")
+    return parser.parse_args()
+
+
+@contextmanager
+def _shared_node() -> Iterator[None]:
+    """One node for all benches of the 1 000 indices: starting it takes long, and this is not about the last percent."""
+    with running_node() as url:
+        os.environ[NODE_URL] = url
+        yield
+
+
+def _run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The results, and which benches failed."""
+    started_at, started = now_utc().isoformat(timespec="seconds"), time.monotonic()
+    benches, failed, around = {}, [], machine()
+    steps = [step for step in STEPS if not options.only or step.bench in options.only]
+    with _shared_node() if options.quick else nullcontext():
+        for step in steps:
+            words = [f"bench.{step.bench}", *(step.quick if options.quick else step.full)]
+            print(f"\n[{minutes(time.monotonic() - started)}] python -m {' '.join(words)}", file=sys.stderr, flush=True)
+            path = folder / f"{step.bench}.json"
+            # What an earlier run left would else pass for this one's.
+            path.unlink(missing_ok=True)
+            if _ended_well([*words, "--json", str(path)]) and path.exists():
+                benches[step.bench] = slim(json.loads(path.read_text()))
+            else:
+                failed.append(step.bench)
+    results = {
+        "quick": options.quick,
+        "started_at": started_at,
+        "seconds": round(time.monotonic() - started),
+        "machine": around,
+        "benches": benches,
+    }
+    return results, failed
+
+
+def _ended_well(words: Sequence[str]) -> bool:
+    """Run a bench to its end. It is told to end as by Ctrl-C, so that it ends what it started."""
+    with subprocess.Popen([sys.executable, "-m", *words], process_group=0) as process:
+        try:
+            return process.wait(LONGEST_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            print(f"not ended after {minutes(LONGEST_SECONDS)}", file=sys.stderr)
+            _interrupt(process)
+            return False
+        except KeyboardInterrupt:
+            _interrupt(process)
+            raise
+
+
+def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _publish(results: dict[str, Any]) -> None:
+    write(results, DOCS)
+    write_readme(results)
+    print("written: docs/benchmarks.md, .json and images, and the table in README.md", file=sys.stderr)
+
+
+def _print_end(results: dict[str, Any], failed: Sequence[str]) -> None:
+    found = [row for _, row in goals(results)]
+    for row in found:
+        print(f"{'met' if row['met'] else 'MISSED':<8}{row['metric'].strip()}")
+    print(f"\n{sum(bool(row['met']) for row in found)} of {len(found)} goals and claims met", end="")
+    print(f"; took {minutes(results['seconds'])}{' (at most 15:00 were meant)' * (results['seconds'] > LIMIT_SECONDS)}")
+    if failed:
+        print(f"FAILED: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

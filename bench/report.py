@@ -1,0 +1,309 @@
+"""docs/benchmarks.md, its images and the table in the README, from the JSON of a run. Pure.
+
+Results are `{"quick", "started_at", "seconds", "machine": {…}, "benches": {name: what it saved}}`. A bench that is missing
+is written as not measured.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench import charts
+from bench.report_parts import HOW, INTRODUCTION, PARTS, QUICK, SEED_TEXT, Chart, Part
+from bench.texts import NO_BREAK, NOT_MEASURED, UNITS, escape, finite, minutes, number, quantity, table, verdict
+
+Json = Mapping[str, Any]
+README_BEGIN, README_END = "<!-- made by make bench -->", "<!-- end of what make bench made -->"
+GAIN_UNITS = {"x less": ("x", "less"), "x more": ("x", "more"), "points": ("points", ""), "% less": ("%", "less")}
+TOLD = {
+    "health ÷ bare": "Health: requests a second, against a bare ASGI function",
+    "health ÷ fastapi": "Health: requests a second, against FastAPI",
+    "fast lane ÷ django, stock middleware": "API view: requests a second, against plain Django",
+    "full pass ÷ one GET": "Time of a full pass, against one GET of all mappings",
+    "naive ÷ full pass": "Time of a pass index by index, five at once, against ours",
+    "requests when nothing changed, most": "Requests of a pass when nothing changed",
+    "change to answer, p95": "From a change in Elasticsearch to our answer, p95",
+    "redis: spread, p99": "From the first of 4 instances to the last, over Redis, p99",
+}
+"""Which figures the README has, and how it puts them."""
+
+
+def document(results: Json) -> str:
+    """docs/benchmarks.md."""
+    parts = [
+        "# Benchmarks",
+        INTRODUCTION,
+        QUICK if results.get("quick") else "",
+        _machine(results),
+        HOW,
+        _score(results),
+        "## What the original claims, and what is measured",
+        _seed(results),
+        "## Goals",
+        "Every figure that has a goal; the sections below have all others.",
+        _goals(results),
+    ]
+    for part in PARTS:
+        parts += _section(part, results)
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def images(results: Json) -> dict[str, str]:
+    """SVG by file name; those without anything to show are left out."""
+    drawn = {}
+    for part in PARTS:
+        for chart in part.charts:
+            image = _drawn(chart, _bench(results, part.bench))
+            if image is not None:
+                drawn[chart.file] = image
+    return drawn
+
+
+def readme_block(results: Json) -> str:
+    """The table of the README, between its two comments."""
+    claims = [
+        [_told_metric(row), *_before_after(row), escape(row["claim"]), verdict(row.get("met")), _samples(row)]
+        for row in _seed_rows(results)
+        if row.get("claim")
+    ]
+    told = [
+        [
+            TOLD[metric],
+            quantity(row["value"], row["unit"]),
+            _goal(row),
+            verdict(row.get("met")),
+            number(row["samples"]),
+        ]
+        for metric, row in _told_rows(results)
+    ]
+    ratios = table(["", "measured:", "goal", "", "samples:"], _or_none(told, 5))
+    quick = "From a quick run, whose figures are rough; too rough for ratios to others, which `make bench` puts here."
+    return "\n\n".join(
+        [
+            README_BEGIN,
+            table(["", "before:", "now:", "claimed by the original", "", "samples"], _or_none(claims, 6)),
+            quick if results.get("quick") else ratios,
+            README_END,
+        ]
+    )
+
+
+def with_readme_block(readme: str, block: str) -> str:
+    """A README with another table. Raises `ValueError` where it has no place for one."""
+    before, begin, rest = readme.partition(README_BEGIN)
+    _, end, after = rest.partition(README_END)
+    if not begin or not end:
+        raise ValueError("the README has no place for the table of make bench")
+    return before + block + after
+
+
+def goals(results: Json) -> list[tuple[str, Json]]:
+    """Each figure with a goal, claims of the seed included, with the command that measures it."""
+    found: list[tuple[str, Json]] = []
+    commands = {part.bench: part.command for part in PARTS}
+    for row in _seed_rows(results):
+        if row.get("met") is not None:
+            found.append(("python -m bench.seed", row))
+    for bench, command in commands.items():
+        found += [(command, row) for row in _rows(_bench(results, bench)) if row.get("met") is not None]
+    return found
+
+
+def _bench(results: Json, name: str) -> Json | None:
+    found: Json | None = results.get("benches", {}).get(name)
+    return found
+
+
+def _seed_rows(results: Json) -> Sequence[Json]:
+    rows: Sequence[Json] = (_bench(results, "seed") or {}).get("seed", [])
+    return rows
+
+
+def _rows(bench: Json | None) -> Iterator[Json]:
+    """Of a bench, whichever way it keeps them."""
+    if bench is not None:
+        yield from bench.get("figures", [])
+        for rows in bench.get("rows", {}).values():
+            yield from rows
+
+
+def _machine(results: Json) -> str:
+    machine = results.get("machine", {})
+    names = ("processors", "load before", "python", "elasticsearch", "load generator")
+    rows = [[name, escape(machine.get(name) or NOT_MEASURED)] for name in names]
+    rows += [
+        ["date", escape(str(results.get("started_at", NOT_MEASURED))[:10])],
+        ["took", minutes(results.get("seconds"))],
+    ]
+    return table(["", ""], rows)
+
+
+def _score(results: Json) -> str:
+    found = [row for _, row in goals(results)]
+    missed = [escape(row["metric"]) for row in found if not row["met"]]
+    absent = [part.title for part in PARTS if _bench(results, part.bench) is None]
+    said = f"{len(found) - len(missed)} of {len(found)} goals and claims are met."
+    if missed:
+        said += f" **MISSED**: {'; '.join(missed)}."
+    if absent:
+        said += f" Not measured: {'; '.join(absent)}."
+    return said
+
+
+def _seed(results: Json) -> str:
+    bench = _bench(results, "seed")
+    if bench is None:
+        return "Not measured in this run."
+    rows = [
+        [
+            escape(row["metric"]),
+            *_before_after(row),
+            _gain(row),
+            escape(row.get("claim") or ""),
+            verdict(row.get("met")),
+            _samples(row),
+            escape(row.get("note", "")),
+        ]
+        for row in _seed_rows(results)
+    ]
+    head = ["", "before:", "after:", "improvement:", "claimed", "", "samples, before / after", "note"]
+    text = SEED_TEXT.format(indices=number(bench.get("indices")), distinct=number(bench.get("distinct_mappings")))
+    return "\n\n".join([table(head, rows), text.strip(), "Alone: `python -m bench.seed`."])
+
+
+def _before_after(row: Json) -> list[str]:
+    return [quantity(row.get(when), row["unit"]) for when in ("before", "after")]
+
+
+def _gain(row: Json) -> str:
+    gained = finite(row.get("gain"))
+    if gained is None:
+        return NOT_MEASURED
+    unit, direction = GAIN_UNITS[row["gain_unit"]]
+    return f"{quantity(gained, unit)} {direction}".strip()
+
+
+def _samples(row: Json) -> str:
+    before, after = (number(count) for count in row["samples"])
+    counted = before if before == after else f"{before} / {after}"
+    return f"{counted} {escape(row['samples_of'])}, {_rounds(row)}"
+
+
+def _rounds(row: Json) -> str:
+    return f"{number(row['rounds'])} round{'' if row['rounds'] == 1 else 's'}"
+
+
+def _goals(results: Json) -> str:
+    rows = [
+        [
+            escape(row["metric"]),
+            quantity(row["value"], row["unit"]),
+            _goal(row),
+            verdict(row["met"]),
+            number(row["samples"]),
+            f"`{command}`",
+        ]
+        for command, row in goals(results)
+        if "value" in row
+    ]
+    return table(["", "measured:", "goal", "", "samples:", "alone"], _or_none(rows, 6))
+
+
+def _section(part: Part, results: Json) -> list[str]:
+    bench = _bench(results, part.bench)
+    title = f"## {part.title}"
+    if bench is None:
+        return [title, f"Not measured in this run. Alone: `{part.command}`."]
+    facts = _facts(bench)
+    pictures = [
+        f"![{escape(chart.title.format(**facts))}: {escape(_described(chart, bench))}](images/{chart.file})"
+        for chart in part.charts
+        if _drawn(chart, bench) is not None
+    ]
+    head = ["", "measured:", "rounds from … to:", "goal", "", "samples:", "note"]
+    rows = [
+        [
+            _indented(row["metric"]),
+            quantity(row["value"], row["unit"]),
+            _range(row),
+            _goal(row),
+            verdict(row.get("met")),
+            number(row["samples"]),
+            escape(row.get("note", "")),
+        ]
+        for row in _rows(bench)
+    ]
+    return [
+        title,
+        part.text.format(**facts),
+        *pictures,
+        table(*_without_empty(head, rows)),
+        f"Alone: `{part.command}`.",
+    ]
+
+
+def _without_empty(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns in which no row has anything."""
+    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    return [head[column] for column in kept], [[row[column] for column in kept] for row in rows]
+
+
+def _facts(bench: Json) -> dict[str, str]:
+    """What the texts of the sections name."""
+    details = {**bench, "delay_ms": (finite(bench.get("delay_seconds")) or 0) * 1000 or None}
+    names = ("indices", "instances", "searches", "callers", "delay_ms", "connections", "per_second")
+    return {name: number(details.get(name)) for name in names}
+
+
+def _goal(row: Json) -> str:
+    """As the bench wrote it, with the unit of its value."""
+    goal, unit = row.get("goal") or "", UNITS.get(row["unit"], row["unit"])
+    return escape(f"{goal}{'' if unit.startswith('/') else NO_BREAK}{unit}") if goal and unit else escape(goal)
+
+
+def _indented(metric: str) -> str:
+    return f"{NO_BREAK * 3}{escape(metric)}" if metric.startswith(" ") else escape(metric)
+
+
+def _range(row: Json) -> str:
+    low, high = finite(row.get("lowest")), finite(row.get("highest"))
+    return "" if low is None or high is None or low == high else f"{number(low)} … {number(high)}"
+
+
+def _marks(chart: Chart, bench: Json) -> list[charts.Mark]:
+    rows = {row["metric"].strip().removesuffix(": p50"): row for row in _rows(bench)}
+    found = [(metric, rows[metric]) for metric in chart.labels if metric in rows]
+    return [
+        charts.Mark(
+            chart.labels[metric],
+            row["value"],
+            metric in chart.ours,
+            finite(row.get("lowest")),
+            finite(row.get("highest")),
+        )
+        for metric, row in found
+        if finite(row["value"]) is not None
+    ]
+
+
+def _drawn(chart: Chart, bench: Json | None) -> str | None:
+    if bench is None:
+        return None
+    draw = {"bars": charts.bars, "dots": charts.dots}[chart.scale]
+    return draw(chart.title.format(**_facts(bench)), _marks(chart, bench), chart.unit)
+
+
+def _described(chart: Chart, bench: Json) -> str:
+    return charts.summary(_marks(chart, bench), chart.unit)
+
+
+def _told_rows(results: Json) -> list[tuple[str, Json]]:
+    by_metric = {row["metric"].strip(): row for part in PARTS for row in _rows(_bench(results, part.bench))}
+    return [(metric, by_metric[metric]) for metric in TOLD if metric in by_metric]
+
+
+def _told_metric(row: Json) -> str:
+    return escape(row["metric"][:1].upper() + row["metric"][1:])
+
+
+def _or_none(rows: list[list[str]], columns: int) -> list[list[str]]:
+    return rows or [["Not measured in this run.", *[""] * (columns - 1)]]

@@ -1,0 +1,162 @@
+"""What docs/benchmarks.md says of each bench, and which of its figures are drawn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`labels`: what the metrics that it shows are called in it. `ours`: those of this project. `scale`: "bars" from 0,
+    or "dots" on a logarithmic scale.
+    """
+
+    file: str
+    title: str
+    unit: str
+    scale: str
+    labels: Mapping[str, str]
+    ours: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section. `bench`: whose figures; `text` explains them."""
+
+    bench: str
+    title: str
+    command: str
+    text: str
+    charts: tuple[Chart, ...] = field(default=())
+
+
+INTRODUCTION = """
+Made by `make bench` (`python -m bench`), all in one run: nothing here is written by hand. The same figures, for programs:
+[benchmarks.json](benchmarks.json).
+"""
+
+QUICK = """
+> **A quick run**, with so few rounds that it shows that everything works, not how fast it is. `make bench` makes this
+> document anew from a full one.
+"""
+
+HOW = """
+A figure is the median of rounds that alternate: each does everything once, so that what slows the machine down slows all
+alike. A ratio is taken in one run, in places within one round. Samples say what a figure rests on. Goals that are missed
+are written as **MISSED**.
+"""
+
+SEED_TEXT = """
+*Before* is what the original does, written again for these benches (`bench/naive.py`), or the profile `rollback`, which
+has its pool; *after* is this project with its defaults. Both are measured in turn, on one real node with {indices}
+indices of {distinct} distinct mappings.
+
+- **health**: a round of health checks for each request, beside the answer that is kept ready, on one connection. How slow
+  *before* is depends on how far away Elasticsearch is.
+- **searches under way at once**: the most that a proxy in front of the node saw, with `ELASTICSEARCH_POOL_BLOCK=true` in
+  both, so that nothing but the pool's size differs. By default 50 more may overflow.
+- **mappings fresh**: a process that knows nothing reads all mappings while 30 % of the requests for mappings get 503 from
+  the proxy; then what it knows is compared with what the cluster has. elasticsearch-py retries such answers by itself, at
+  once and three times, unless told otherwise: the second row has that as *before*. It takes one request for each index and
+  each retry, where a pass of ours takes a few dozen in all.
+- **duplicate calls**: of callers who ask at once for a mapping that nobody has yet, only the first needs a call. Calls are
+  those that the node itself counted.
+- **memory**: how much the resident memory of a process grows, with each mapping as a dict or in our cache, which keeps one
+  copy of each distinct mapping. Were all mappings distinct, the gain would be that of bytes over dicts (see *refresh*).
+"""
+
+PARTS = (
+    Part(
+        "seed",
+        "Health, kept ready",
+        "python -m bench.seed --only health",
+        "The first row of the table above, with its spread over the rounds.",
+        (
+            Chart(
+                "health.svg",
+                "Health: time to answer, p50",
+                "ms",
+                "dots",
+                {
+                    "health, checked for each request": "checked for each request",
+                    "health, kept ready": "kept ready (this project)",
+                },
+                frozenset({"health, kept ready"}),
+            ),
+        ),
+    ),
+    Part(
+        "refresh",
+        "Refresh",
+        "python -m bench.refresh",
+        "Keeping {indices} mappings fresh, on a real node. A *full pass* reads all of them; *one GET* is the server's own"
+        " limit, all mappings in one answer that nobody looks at; *naive* asks for one index at a time as the original does,"
+        " five at once or one by one. With the watch, a change is in the answers soon after Elasticsearch acknowledged it.",
+        (
+            Chart(
+                "refresh.svg",
+                "Time to be up to date, {indices} indices",
+                "ms",
+                "dots",
+                {
+                    "naive pass, one by one": "naive pass, one by one",
+                    "naive pass": "naive pass, five at once",
+                    "one GET /_mapping": "one GET of all mappings, alone",
+                    "first pass of a process": "first pass of a process",
+                    "full pass": "full pass",
+                    "one index changed": "one index changed",
+                    "nothing changed": "nothing changed",
+                },
+                frozenset({"full pass", "first pass of a process", "one index changed", "nothing changed"}),
+            ),
+        ),
+    ),
+    Part(
+        "coherence",
+        "Several instances",
+        "python -m bench.coherence",
+        "{instances} servers over one cluster: *learnt* is the time from Elasticsearch's acknowledgement of a change until"
+        " the first server answers with it, *spread* from there until the last does, *all* both together. A time may be too"
+        " long by as much as *asked every* says.",
+    ),
+    Part(
+        "pool",
+        "Connection pools",
+        "python -m bench.pool",
+        "{searches} searches by {callers} callers, each asking again as soon as it is answered, with answers"
+        " {delay_ms} ms away: from a real node (*node*), or recorded ones of it (*recorded*), which cost no processor time."
+        " The values `≤` are what so many connections can do by the waiting alone, not goals.",
+    ),
+    Part(
+        "http",
+        "HTTP",
+        "python -m bench.http",
+        "Requests a second on {connections} connections, one worker each. *bare* is an ASGI function that sends the same"
+        " bytes and headers: what the server underneath can do. FastAPI and plain Django send the same answer as JSON made"
+        " for each request. *livez* is asked {per_second} times a second while full passes over 10 000 indices go on, beside"
+        " a server that does nothing, on the same processors.",
+        (
+            Chart(
+                "throughput.svg",
+                "Requests answered a second",
+                "/s",
+                "bars",
+                {
+                    "bare: health": "health: bare ASGI function",
+                    "health": "health: this project",
+                    "fastapi: health": "health: FastAPI",
+                    "mapping": "mapping: this project",
+                    "indices, bearer token": "API view: this project",
+                    "django: no middleware": "API view: Django, no middleware",
+                    "django: stock middleware": "API view: Django, stock middleware",
+                },
+                frozenset({"health", "mapping", "indices, bearer token"}),
+            ),
+        ),
+    ),
+    Part(
+        "loop",
+        "The loop",
+        "python -m bench.loop",
+        "How long callbacks hold the loop of a process, in processor time, while it reads 10 000 mappings.",
+    ),
+)

@@ -1,0 +1,64 @@
+"""What `python -m bench` keeps of a run: docs/benchmarks.json, from which the report is made."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.report import document, images, readme_block, with_readme_block
+from dev.elasticsearch.node import DEFAULT_VERSION
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+FILE, DOCUMENT, IMAGES = "benchmarks.json", "benchmarks.md", "images"
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on, before anything runs, and nothing that tells which machine it was."""
+    return {
+        "processors": f"{os.cpu_count()} of {_processor()}",
+        "python": f"{platform.python_version()}, {platform.system()}",
+        "elasticsearch": f"{DEFAULT_VERSION}, one node on the same machine",
+        "load before": f"{os.getloadavg()[0]:.1f} processes (average of a minute)",
+        "load generator": "wrk" if shutil.which("wrk") else "bundled (bench/load.py)",
+    }
+
+
+def _processor() -> str:
+    found = Path("/proc/cpuinfo")
+    lines = found.read_text().splitlines() if found.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def slim(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a bench saved without what only its own JSON is for; what the report names of it is kept."""
+    found = {name: value for name, value in saved.items() if name != "details"}
+    for details in saved.get("details", {}).values():
+        found |= {
+            name: details[name] for name in ("connections", "per_second") if name in details and name not in found
+        }
+    return found
+
+
+def write(results: Mapping[str, Any], folder: Path) -> None:
+    """The results, and all that is made of them but for the README."""
+    pictures = folder / IMAGES
+    pictures.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    (folder / DOCUMENT).write_text(document(results))
+    for name, image in images(results).items():
+        (pictures / name).write_text(image)
+
+
+def write_readme(results: Mapping[str, Any]) -> None:
+    README.write_text(with_readme_block(README.read_text(), readme_block(results)))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / FILE).read_text())
+    return found
