@@ -58,17 +58,18 @@ class Browser:
     def click(self, selector: str) -> None:
         self.find(selector).click()
 
-    def log_in(self) -> None:
-        """As staff."""
-        get_user_model().objects.create_superuser("ada", "ada@example.org", PASSWORD)
+    def log_in(self, *, create: bool = True) -> None:
+        """As staff; `create`: as somebody new."""
+        if create:
+            get_user_model().objects.create_superuser("ada", "ada@example.org", PASSWORD)
         self.open("/admin/login/?next=/admin/status/")
         self.find("input[name=username]").send_keys("ada")
         self.find("input[name=password]").send_keys(PASSWORD)
         self.click("input[type=submit]")
         self.wait_for_text("Status")
 
-    def resize(self, width: int) -> None:
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    def resize(self, width: int, height: int = 900) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def prefer(self, scheme: str) -> None:
@@ -85,31 +86,39 @@ class Browser:
 OpenBrowser = Callable[..., AbstractContextManager[Browser]]
 
 
+@contextmanager
+def open_window(url: str, profile: Path, *, javascript: bool = True) -> Iterator[Browser]:
+    """A new window without history. Raises `MissingPackage` where there is no browser."""
+    found = chromium()
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(found.browser)
+    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    if not javascript:
+        settings = {"profile.managed_default_content_settings.javascript": 2}
+        options.add_experimental_option("prefs", settings)
+    driver = webdriver.Chrome(options=options, service=Service(str(found.driver)))
+    try:
+        browser = Browser(driver, url)
+        browser.resize(WIDE)
+        yield browser
+    finally:
+        driver.quit()
+
+
 @pytest.fixture
 def open_browser(tmp_path: Path) -> OpenBrowser:
-    """`with open_browser(url) as browser`: a new window without history; `javascript=False` switches that off."""
+    """`with open_browser(url) as browser`: a new window; `javascript=False` switches that off."""
 
     @contextmanager
     def opened(url: str, *, javascript: bool = True) -> Iterator[Browser]:
         try:
-            found = chromium()
+            chromium()
         except MissingPackage as missing:
             pytest.skip(str(missing))
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(found.browser)
-        for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path / 'profile'}"):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        if not javascript:
-            settings = {"profile.managed_default_content_settings.javascript": 2}
-            options.add_experimental_option("prefs", settings)
-        driver = webdriver.Chrome(options=options, service=Service(str(found.driver)))
-        try:
-            browser = Browser(driver, url)
-            browser.resize(WIDE)
+        with open_window(url, tmp_path / "profile", javascript=javascript) as browser:
             yield browser
             assert browser.console_errors() == []
-        finally:
-            driver.quit()
 
     return opened

@@ -1,0 +1,117 @@
+"""Pictures of the pages in each state, for docs/: `python -m tests.browser.screenshots [FOLDER]`. Look at them."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from elasticsearch import Elasticsearch
+
+from dev.elasticsearch.node import Node
+from tests.browser.conftest import NARROW, PASSWORD, WIDE, Browser, open_window
+from tests.proxy import FaultProxy
+from tests.redis_server import RedisServer
+from tests.server import ROOT, Server, manage, wait_until
+
+FOLDER = ROOT / "docs" / "images"
+LONGEST_PIXELS = {WIDE: 1600, NARROW: 1800}
+QUICK = {"HEALTH_CACHE_TTL": 1, "HEALTH_TIMEOUT": 1, "MAPPING_CACHE_WATCH": "true", "MIN_REFRESH_INTERVAL": 60}
+
+
+class Photographer:
+    """Takes pictures of one server's pages, logged in as staff."""
+
+    def __init__(self, folder: Path, browser: Browser) -> None:
+        self._folder = folder
+        self._browser = browser
+
+    def picture(self, name: str, path: str, wanted: str, width: int = WIDE, scheme: str = "light") -> None:
+        """Of the page once it shows `wanted`."""
+        self._browser.prefer(scheme)
+        self._browser.resize(width)
+        self._browser.open(path)
+        deadline = time.monotonic() + 30
+        while wanted not in self._browser.text() and time.monotonic() < deadline:
+            time.sleep(1)
+            self._browser.open(path)
+        height = self._browser.driver.execute_script("return document.documentElement.scrollHeight")
+        self._browser.resize(width, min(height, LONGEST_PIXELS[width]))
+        self._browser.driver.save_screenshot(str(self._folder / f"{name}.png"))
+        shown = "as wanted" if wanted in self._browser.text() else f"WITHOUT {wanted!r}"
+        sys.stdout.write(f"{name}.png: {path} at {width} px, {scheme}: {shown}\n")
+
+
+def main() -> int:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="screenshots-")))
+        node = stack.enter_context(Node(data / "node"))
+        proxy = stack.enter_context(FaultProxy(node.url))
+        redis = stack.enter_context(RedisServer())
+        settings: dict[str, Any] = {
+            **QUICK,
+            "DATABASE_URL": f"sqlite:///{data / 'shots.sqlite3'}",
+            "REDIS_URL": redis.url,
+        }
+        os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+        for words in (
+            ("migrate", "--verbosity", "0"),
+            ("createsuperuser", "--noinput", "--username", "ada", "--email", "ada@example.org"),
+        ):
+            ended = manage(*words, elasticsearch_url=proxy.url, **settings)
+            assert ended.returncode == 0, ended.stderr
+        states(node, proxy, redis, folder, settings)
+    return 0
+
+
+def states(node: Node, proxy: FaultProxy, redis: RedisServer, folder: Path, settings: dict[str, Any]) -> None:
+    def session(what: Callable[[Photographer, Server], None]) -> None:
+        profile = Path(tempfile.mkdtemp(prefix="screenshots-profile-"))
+        with Server(proxy.url, **settings) as server, open_window(server.url, profile) as browser:
+            browser.log_in(create=False)
+            what(Photographer(folder, browser), server)
+
+    proxy.refuse()
+    session(lambda camera, _: camera.picture("status-warming-up", "/admin/status/", "No mappings yet"))
+    proxy.accept()
+    session(lambda camera, _: camera.picture("status-empty", "/admin/status/", "nothing to serve"))
+    loaded = manage("load_samples", elasticsearch_url=node.url, **settings)
+    assert loaded.returncode == 0, loaded.stderr
+
+    def healthy_and_not(camera: Photographer, server: Server) -> None:
+        wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 30)
+        for _ in range(300):
+            server.get("/api/mappings/orders")
+        with Elasticsearch(node.url) as cluster:
+            cluster.indices.put_mapping(index="orders", properties={"gift_note": {"type": "text"}})
+        time.sleep(25)  # for a few points in the charts
+        camera.picture("status-healthy", "/admin/status/", "Serving fresh mappings.")
+        camera.picture("status-dark", "/admin/status/", "Serving fresh mappings.", scheme="dark")
+        camera.picture("status-narrow", "/admin/status/", "Serving fresh mappings.", NARROW)
+        camera.picture("front", "/", "Healthy")
+        camera.picture("mappings", "/browse/", "orders")
+        camera.picture("mapping", "/browse/orders", "gift_note")
+        camera.picture("mapping-narrow-dark", "/browse/orders", "gift_note", NARROW, "dark")
+        with Elasticsearch(node.url) as cluster:
+            cluster.indices.create(index="lonely", settings={"number_of_replicas": 1})
+            camera.picture("status-degraded", "/admin/status/", "cluster status yellow")
+            cluster.indices.delete(index="lonely")
+        redis.kill()
+        camera.picture("status-store-down", "/admin/status/", "store:")
+        redis.start()
+        proxy.refuse()
+        camera.picture("status-cluster-down", "/admin/status/", "could not be reached")
+        proxy.accept()
+
+    session(healthy_and_not)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
