@@ -38,12 +38,12 @@ def verdict(health: HealthReport | None, mappings: Mappings, now: datetime) -> V
     if health is None:
         return Verdict(None, "Starting: the first health checks are still running.")
     wrong = "; ".join(
-        f"{NAMES.get(name, name)}: {service.error or service.status.value}{_since(health, name, now)}"
+        f"{NAMES.get(name, name)}: {(service.error or service.status.value).rstrip('.')}{_since(health, name, now)}"
         for name, service in health.services.items()
         if service.status is not Health.HEALTHY and not (name == "mapping_cache" and mappings.warm)
     )
     served = _served(mappings)
-    return Verdict(health.status, f"{served}: {wrong}" if wrong else f"{served}.")
+    return Verdict(health.status, f"{served}: {wrong}." if wrong else f"{served}.")
 
 
 def _served(mappings: Mappings) -> str:

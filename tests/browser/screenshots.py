@@ -106,8 +106,9 @@ def states(node: Node, proxy: FaultProxy, redis: RedisServer, folder: Path, sett
         redis.kill()
         camera.picture("status-store-down", "/admin/status/", "store:")
         redis.start()
+        wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 30)
         proxy.refuse()
-        camera.picture("status-cluster-down", "/admin/status/", "could not be reached")
+        camera.picture("status-cluster-down", "/admin/status/", "Elasticsearch could not be reached")
         proxy.accept()
 
     session(healthy_and_not)

@@ -30,6 +30,7 @@ def report(status: Health, since: float | None = None, **services: str | None) -
 
 
 AWAY = "Elasticsearch could not be reached."
+REASON = AWAY.rstrip(".")
 
 
 @pytest.mark.parametrize(
@@ -44,23 +45,23 @@ AWAY = "Elasticsearch could not be reached."
         (
             report(Health.UNHEALTHY, 42, elasticsearch=AWAY),
             STALE,
-            f"Serving stale mappings, the oldest confirmed 6 min 40 s ago: Elasticsearch: {AWAY} (for 42 s)",
+            f"Serving stale mappings, the oldest confirmed 6 min 40 s ago: Elasticsearch: {REASON} (for 42 s).",
         ),
-        (report(Health.UNHEALTHY, elasticsearch=AWAY), FRESH, f"Serving fresh mappings: Elasticsearch: {AWAY}"),
+        (report(Health.UNHEALTHY, elasticsearch=AWAY), FRESH, f"Serving fresh mappings: Elasticsearch: {REASON}."),
         (
             report(Health.DEGRADED, 60, mapping_cache="2 of 9 mappings are stale", store="The store is down."),
             SOME_STALE,
-            "Serving mappings, 2 of 9 of them stale: store: The store is down. (for 1 min)",
+            "Serving mappings, 2 of 9 of them stale: store: The store is down (for 1 min).",
         ),
         (
             report(Health.DEGRADED, mapping_cache="no mappings yet: the first pass has not ended"),
             NONE_YET,
-            "No mappings yet: the mapping cache: no mappings yet: the first pass has not ended",
+            "No mappings yet: the mapping cache: no mappings yet: the first pass has not ended.",
         ),
         (
             report(Health.DEGRADED, pools="pool default is full"),
             FRESH,
-            "Serving fresh mappings: the connection pools: pool default is full",
+            "Serving fresh mappings: the connection pools: pool default is full.",
         ),
     ],
 )
