@@ -35,7 +35,8 @@ Try, in another terminal:
   curl http://{host}:{port}/api/performance
 
 The API token is {where}.
-Status page: http://{host}:{port}/admin/status/   (make yourself a user: .venv/bin/python manage.py createsuperuser)
+In a browser: http://{host}:{port}/
+Status page:  http://{host}:{port}/admin/status/   (make yourself a user: .venv/bin/python manage.py createsuperuser)
 Elasticsearch: {elasticsearch}
 """
 
