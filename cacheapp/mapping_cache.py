@@ -23,7 +23,7 @@ from cacheapp.reader import ClusterReader
 from cacheapp.rendering import Rendered, RenderedNames, is_large, render
 from cacheapp.shared_answers import NameReading, SharedReader
 from cacheapp.slow_reads import SlowReads
-from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, with_published
+from cacheapp.snapshot import Snapshot, Source, with_published, with_read
 from cacheapp.stats import CacheCounts, CacheReport
 from cacheapp.together import TogetherReader
 from esassistant.clock import Clock, monotonic
@@ -255,34 +255,21 @@ class MappingCache:
             self._slow_reads.note(name, self._clock() - asked_at)
             raise
         except MappingNotFound:
-            if not self._is_confirmed_since(name, asked_at):
+            if not self.snapshot.is_confirmed_since(name, asked_at):
                 self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
                 self._note_absent(name)
             raise
         self._slow_reads.note(name, self._clock() - asked_at)
-        bodies, confirmed_at = reading.mappings, reading.confirmed_at
-        before = self.snapshot.indices
-        is_alias = name not in bodies  # an alias answers with other names than its own; an index with its own alone
-        is_newest = not self._is_confirmed_since(name, confirmed_at)
-        hashes = {
-            index: mapping_hash(body)
-            for index, body in bodies.items()
-            if index not in before or before[index].confirmed_at <= confirmed_at or not self.snapshot.is_whole(index)
-        }
-        after = self.snapshot.changed(
-            {
-                index: IndexEntry(_uuid_if_same(before.get(index), known), known, confirmed_at, reading.source)
-                for index, known in hashes.items()
-            },
-            {known: bodies[index] for index, known in hashes.items()},
-            aliases={name: tuple(sorted(bodies))} if is_alias and is_newest else {},
-            aliases_at=confirmed_at,
-            removed_aliases=() if is_alias or not is_newest else (name,),
-            removed=(name,) if is_alias and is_newest else (),
-        )
-        self._used_at.update(dict.fromkeys(hashes.values(), self._clock()))  # or they would be the first to be evicted
+        read = (name, reading.mappings, reading.confirmed_at, reading.source)
+        after = with_read(self.snapshot, *read)
+        used = [after.indices[index].mapping_hash for index in reading.mappings if index in after.indices]
+        self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
         self.snapshot = after
-        rendered = await asyncio.to_thread(render, after, name) if is_large(after, name) else render(after, name)
+        rendered = await _rendered(after, name)
+        if (
+            rendered is None
+        ):  # it is gone since, or known newer but not kept: what was read is as old as the answer says
+            rendered = await _rendered(with_read(Snapshot(), *read), name)
         if rendered is None:
             raise _not_found(name)
         return self._answer(rendered, reading.source)
@@ -309,13 +296,6 @@ class MappingCache:
             heard.append(self.snapshot.indices[name].confirmed_at)
         return max(heard)
 
-    def _is_confirmed_since(self, name: str, asked_at: float) -> bool:
-        """Whether a pass has shown what `name` is after `asked_at`: then an answer to a question of `asked_at` is old."""
-        entry = self.snapshot.indices.get(name)
-        if entry is not None:
-            return entry.confirmed_at > asked_at
-        return self.snapshot.aliases_at.get(name, -math.inf) > asked_at
-
     def _note_absent(self, name: str) -> None:
         while len(self._absent_until) >= MAX_ABSENT:
             del self._absent_until[next(iter(self._absent_until))]
@@ -326,6 +306,5 @@ def _not_found(name: str) -> MappingNotFound:
     return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
 
 
-def _uuid_if_same(known: IndexEntry | None, read_hash: str) -> str | None:
-    """The uuid still holds while the mapping is unchanged; with another mapping, the index may have been created anew."""
-    return known.uuid if known is not None and known.mapping_hash == read_hash else None
+async def _rendered(snapshot: Snapshot, name: str) -> Rendered | None:
+    return await asyncio.to_thread(render, snapshot, name) if is_large(snapshot, name) else render(snapshot, name)

@@ -88,6 +88,11 @@ class Snapshot:
         """Whether an index that others confirmed at `confirmed_at` was not there any more when we looked later."""
         return confirmed_at < self.listed_at and name not in self.listed
 
+    def is_confirmed_since(self, name: str, asked_at: float) -> bool:
+        """Whether it is known what `name` was after `asked_at`: then an answer to a question of `asked_at` is old."""
+        entry = self.indices.get(name)
+        return (self.aliases_at.get(name, -math.inf) if entry is None else entry.confirmed_at) > asked_at
+
     def confirmed_of(self, name: str) -> float:
         """For which moment the cluster confirmed what `name`, which must be known, stands for."""
         entry = self.indices.get(name)
@@ -139,6 +144,39 @@ class Snapshot:
             self.listed_at if listed_at is None else listed_at,
             self.listed if listed is None else listed,
         )
+
+
+def with_read(
+    snapshot: Snapshot, name: str, mappings: Mapping[str, bytes], confirmed_at: float, source: Source
+) -> Snapshot:
+    """The snapshot after `name` was read, which stands for the indices of `mappings`.
+
+    What was confirmed later stays, with or without its body, and what was later found gone stays away: the age of all
+    that is here may be renewed at once.
+    """
+    entries: dict[str, IndexEntry] = {}
+    bodies: dict[str, bytes] = {}
+    for index, body in mappings.items():
+        before, known = snapshot.indices.get(index), mapping_hash(body)
+        bodies[known] = body  # also where the entry stays, as its body may not have been kept
+        if before is None and not snapshot.is_gone(index, confirmed_at):
+            entries[index] = IndexEntry(None, known, confirmed_at, source)
+        elif before is not None and before.confirmed_at <= confirmed_at:
+            # The uuid still holds while the mapping is unchanged; with another, the index may have been created anew.
+            uuid = before.uuid if before.mapping_hash == known else None
+            entries[index] = IndexEntry(uuid, known, confirmed_at, source)
+    is_alias = name not in mappings  # an alias answers with other names than its own; an index with its own alone
+    is_over = snapshot.is_confirmed_since(name, confirmed_at) or (
+        name not in snapshot.aliases and snapshot.is_gone(name, confirmed_at)
+    )
+    return snapshot.changed(
+        entries,
+        bodies,
+        aliases={name: tuple(sorted(mappings))} if is_alias and not is_over else {},
+        aliases_at=confirmed_at,
+        removed_aliases=() if is_alias or is_over else (name,),
+        removed=(name,) if is_alias and not is_over else (),
+    )
 
 
 def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapshot:
