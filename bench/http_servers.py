@@ -28,23 +28,14 @@ from typing import Any
 import msgspec
 import uvicorn
 
+from bench.saved_answers import HEALTH, read_answers
 from esassistant.lifespan import ASGIApp, Receive, Scope, Send
 
 HOST = "127.0.0.1"
 BACKLOG = 2048
 STOP_SECONDS = 15
 PROBE_BODY = b"ok\n"
-ANSWERS = "answers.json"
 MINIMAL = "/minimal"
-OF_THE_SERVER = ("date", "connection", "transfer-encoding")
-HEALTH = "/api/health"
-
-
-class Answer(msgspec.Struct):
-    """A whole answer that this project's server gave."""
-
-    body: bytes
-    headers: list[tuple[str, str]]
 
 
 @contextmanager
@@ -70,18 +61,6 @@ def serving(kind: str, folder: Path, environment: Mapping[str, str] | None = Non
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def save_answer(folder: Path, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """Let the servers that are started with `folder` answer `path` so."""
-    known = read_answers(folder)
-    known[path] = Answer(body, [(name, value) for name, value in headers.items() if name not in OF_THE_SERVER])
-    (folder / ANSWERS).write_bytes(msgspec.json.encode(known))
-
-
-def read_answers(folder: Path) -> "dict[str, Answer]":
-    file = folder / ANSWERS
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, Answer]) if file.exists() else {}
 
 
 def bare(folder: Path) -> ASGIApp:
