@@ -7,6 +7,7 @@ task that no caller owns. Any caller may be cancelled, the leader included, and 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from esassistant.clock import Clock, monotonic
@@ -14,6 +15,10 @@ from esassistant.errors import RegistryNotOpen
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+FORGOTTEN_AT_ONCE = 8
+"""More than come with one flight, and few enough for one turn of the loop."""
 
 
 class Spawn(Protocol):
@@ -38,7 +43,8 @@ class SingleFlight(Generic[K, V]):
     """One flight per key at a time; lives as long as its owner and belongs to its loop.
 
     A failure is remembered for `failure_ttl_seconds`, so that callers who keep coming don't each start a call that is
-    bound to fail. At most `remembered_failures` failures are kept.
+    bound to fail. At most `remembered_failures` failures are kept, and none much longer: with its traceback, each keeps
+    alive what was under way where it was raised.
     """
 
     def __init__(
@@ -105,13 +111,13 @@ class SingleFlight(Generic[K, V]):
 
     def _landed(self, key: K, flight: asyncio.Task[V]) -> None:
         del self._in_flight[key]
-        if flight.cancelled():
-            return
-        error = flight.exception()
+        error = None if flight.cancelled() else flight.exception()
+        now, room = self._clock(), self._remembered_failures - isinstance(error, Exception)
+        for known, (failed_at, _) in list(islice(self._failures.items(), FORGOTTEN_AT_ONCE)):  # the oldest first
+            if len(self._failures) > room or now - failed_at >= self._failure_ttl_seconds:
+                del self._failures[known]
         if isinstance(error, Exception):
-            while len(self._failures) >= self._remembered_failures:
-                del self._failures[next(iter(self._failures))]
-            self._failures[key] = (self._clock(), error)
+            self._failures[key] = (now, error)
 
     def stats(self) -> SingleFlightStats:
         return SingleFlightStats(

@@ -156,6 +156,23 @@ async def test_failures_kept_are_bounded(flights: SingleFlight[str, int], source
     assert (source.calls, flights.stats().remembered_failures_total) == (4, 2)
 
 
+@pytest.mark.parametrize("error", [None, OSError("boom")])
+async def test_old_failures_are_not_kept(
+    tasks: Tasks, source: Source, fake_clock: FakeClock, error: OSError | None
+) -> None:
+    """What is not remembered any more, nor asked for again, goes with the next flights that land, whichever way."""
+    flights: SingleFlight[int, int] = SingleFlight(
+        partial(tasks.flight, name="flight", owner="test"), remembered_failures=100, clock=fake_clock
+    )
+    source.error = OSError("boom")
+    source.answer.set()
+    await asyncio.gather(*(flights.do(key, source) for key in range(10)), return_exceptions=True)
+    fake_clock.now += 1.0
+    source.error = error
+    await asyncio.gather(*(flights.do(key, source) for key in (10, 11)), return_exceptions=True)
+    assert list(flights._failures) == ([] if error is None else [10, 11])
+
+
 async def test_flights_ended_by_their_owner(flights: SingleFlight[str, int], tasks: Tasks, source: Source) -> None:
     """When the owner closes, waiting callers get an error that says so, not a cancellation; it isn't remembered."""
     callers = await begun(*(asyncio.create_task(flights.do("a", source)) for _ in range(2)))
