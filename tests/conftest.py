@@ -1,7 +1,7 @@
 """What all tests share: one Elasticsearch node of their own, ended afterwards."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,23 @@ from dev.elasticsearch.node import DEFAULT_VERSION, Node
 
 NODE_VERSION = os.environ.get("ESASSISTANT_TEST_ELASTICSEARCH", DEFAULT_VERSION)
 """Of Elasticsearch; `make test-compat` sets another."""
+
+
+Figure = Callable[[int, str], None]
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """`figure(1, "1 call, 0 errors")`: what the test of a case of docs/reliability.md measured, at the end of the test.
+
+    Kept in the JUnit report as the properties `case` and `figure`, as `record_property` would, which warns about the
+    default form of that report.
+    """
+
+    def record(case: int, text: str) -> None:
+        request.node.user_properties += [("case", case), ("figure", text)]
+
+    return record
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from elasticsearch import AsyncElasticsearch, Elasticsearch
 from dev.elasticsearch.node import Node
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.registry import registry
+from tests.conftest import Figure
 from tests.faults.calls import (
     ANSWERED,
     REFUSED,
@@ -43,6 +44,7 @@ async def test_case_7_the_cluster_is_down(
     cluster: Elasticsearch,
     open_app: OpenApp,
     brief_breaker: UseBreaker,
+    figure: Figure,
     fault: dict[str, Any],
     failure: str,
 ) -> None:
@@ -74,10 +76,39 @@ async def test_case_7_the_cluster_is_down(
     assert 0 < (raised.value.retry_after_seconds or 0) <= 30
     assert "10 of 10 calls failed" in str(raised.value.message)
     assert (pool.in_use, pool.waiting, pool.rejected["breaker_open"]) == (0, 0, 2001)
+    figure(7, f"{failure}: open after {calls} calls; 2001 refused by 0 calls on 0 new connections")
+
+
+async def test_case_7_down_for_a_minute(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
+) -> None:
+    """A minute twenty times as fast, under load: beside what opens the breaker, the cluster gets one probe per open time,
+    which doubles as far as it may.
+    """
+    seconds, policy = 60 / 20, brief_breaker(open_seconds=5 / 20, longest_open_seconds=30 / 20)
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=0):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            proxy.reset()
+            ends = asyncio.Event()
+            with proxy.fault(path=SEARCH, cut=True):
+                load = asyncio.create_task(steady_load(client, ends))
+                await asyncio.sleep(seconds)
+                ends.set()
+                ended = await load
+            calls, trips = proxy.count(path=SEARCH), report().breaker
+    minimum = policy.minimum_calls or 0
+    assert set(ended) == {"ConnectionError", REFUSED}
+    assert trips is not None
+    # Those under way when it opens; then probes after 0.25, 0.5, 1 s and so on.
+    assert minimum + 2 <= calls <= minimum + 2 + 4
+    assert calls - minimum <= trips.trips_total + 2
+    figure(7, f"a minute, 20 times as fast: {calls} of {sum(ended.values())} calls reached the cluster")
 
 
 async def test_case_7_those_who_queue_are_refused_too(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
 ) -> None:
     """Of 300 calls at once on 5 connections, only those reach the failing cluster that were sent before it tripped."""
     policy = brief_breaker(open_seconds=30.0, longest_open_seconds=30.0)
@@ -94,6 +125,7 @@ async def test_case_7_those_who_queue_are_refused_too(
     assert most_at_once <= 5 + 2  # the health check's among them
     assert ended[REFUSED] == 300 - ended["503"]
     assert (pool.in_use, pool.waiting) == (0, 0)
+    figure(7, f"300 calls on 5 connections: {calls} reached the cluster")
 
 
 async def test_a_transition_renews_the_health_report(
@@ -131,7 +163,7 @@ async def test_a_transition_renews_the_health_report(
 
 @pytest.mark.parametrize("probes", [1, 3])
 async def test_case_8_500_callers_of_a_half_open_breaker(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, probes: int
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure, probes: int
 ) -> None:
     """Of 500 callers at once, exactly the permitted probes reach the cluster; after them, everybody does."""
     policy = brief_breaker(probes=probes, probe_seconds=5.0)
@@ -153,10 +185,11 @@ async def test_case_8_500_callers_of_a_half_open_breaker(
     assert state == "closed"
     assert afterwards == {ANSWERED: 50}
     assert calls == probes + 50
+    figure(8, f"{probes} permitted: {probed} of 500 callers reached the cluster")
 
 
 async def test_case_9_a_probe_hangs(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
 ) -> None:
     """A probe without an answer ends half-open at the probe's deadline, long before the request's; the next one counts."""
     policy = brief_breaker()
@@ -189,10 +222,11 @@ async def test_case_9_a_probe_hangs(
     assert "probe" in after.breaker.reason
     assert calls == 1
     assert recovered == ANSWERED
+    figure(9, f"half-open ended after {seconds:.2f} s, deadline {policy.probe_seconds:g} s; 200 others refused")
 
 
 async def test_case_9_a_probe_whose_caller_leaves(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
 ) -> None:
     """A cancelled probe says nothing: the next caller probes at once, and that one's success closes."""
     policy = brief_breaker(probe_seconds=5.0)
@@ -213,10 +247,11 @@ async def test_case_9_a_probe_whose_caller_leaves(
             calls, state = proxy.count(path=SEARCH), breaker_state()
     assert (left, recovered, state) == ("half-open", ANSWERED, "closed")
     assert calls == 2
+    figure(9, f"the prober leaves: the next call closes it, {calls} calls")
 
 
 async def test_case_10_a_hundred_callers_leave(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
 ) -> None:
     """100 calls that are cancelled under way leave the breaker closed, and no connection in use."""
     brief_breaker()
@@ -240,10 +275,11 @@ async def test_case_10_a_hundred_callers_leave(
     assert [exchange.aborted for exchange in left] == [True] * 100
     assert (pool.in_use, pool.overflow_in_use, pool.cancelled_total, pool.failures_total) == (0, 0, 100, 0)
     assert (state, afterwards) == ("closed", {ANSWERED: 50})
+    figure(10, f"{pool.cancelled_total} cancelled: breaker {state}, {pool.in_use} connections in use, 0 failures")
 
 
 async def test_case_11_the_cluster_recovers(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
 ) -> None:
     """Under steady load: closed again after one open time and one probe, without a burst: never more than one and a
     half times as many calls as normally reach the cluster.
@@ -265,6 +301,7 @@ async def test_case_11_the_cluster_recovers(
             while breaker_state() != "closed":
                 await asyncio.sleep(0.005)
                 assert time.monotonic() < recovered_at + 1.5 * policy.open_seconds + NOISE_SECONDS
+            closed_after = time.monotonic() - recovered_at
             await asyncio.sleep(1.5)
             ends.set()
             ended = await load
@@ -283,6 +320,10 @@ async def test_case_11_the_cluster_recovers(
     assert good[1].started_at >= good[0].ended_at
     assert ended[ANSWERED] > 0
     assert set(ended) <= {ANSWERED, REFUSED, "503"}
+    figure(
+        11,
+        f"closed after {closed_after:.2f} s, open time {policy.open_seconds:g} s; {after / normal:.2f} times normal at most",
+    )
 
 
 def _started_at(exchange: Any) -> float:

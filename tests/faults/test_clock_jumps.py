@@ -13,6 +13,7 @@ from elasticsearch import AsyncElasticsearch, Elasticsearch
 from dev.elasticsearch.node import Node
 from esassistant.clock import now_utc
 from esassistant.registry import registry
+from tests.conftest import Figure
 from tests.faults.calls import ANSWERED, INDEX, REFUSED, SEARCH, breaker_state, make_index, outcome, outcomes, trip
 from tests.faults.conftest import UseBreaker
 from tests.integration.conftest import OpenApp
@@ -52,7 +53,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
 async def test_case_30_ages(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, set_clock: SetClock, jump: float
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, set_clock: SetClock, figure: Figure, jump: float
 ) -> None:
     """An hour forward or back: a mapping stays fresh for its TTL and no longer, a name that isn't there is remembered
     for its own, and the health report keeps its age.
@@ -84,6 +85,7 @@ async def test_case_30_ages(
     assert [(answer.status_code, int(answer.headers["Age"]) <= 10) for answer in health] == [(200, True)] * 2
     assert stale.headers["X-Cache-State"] == "stale"
     assert TTL_SECONDS <= int(stale.headers["Age"]) < TTL_SECONDS + 10
+    figure(30, f"{jump / HOUR:+.0f} h: stale at the age of {stale.headers['Age']} s, TTL {TTL_SECONDS:g} s")
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
@@ -93,6 +95,7 @@ async def test_case_30_the_breaker(
     open_app: OpenApp,
     brief_breaker: UseBreaker,
     set_clock: SetClock,
+    figure: Figure,
     jump: float,
 ) -> None:
     """An hour forward or back: an open breaker refuses until its open time has passed, then one probe closes it."""
@@ -111,3 +114,4 @@ async def test_case_30_the_breaker(
     assert refused == {REFUSED: 100}
     assert calls_while_open == 0
     assert (recovered, state) == (ANSWERED, "closed")
+    figure(30, f"{jump / HOUR:+.0f} h: 100 refused while open, closed by one probe after {policy.open_seconds:g} s")

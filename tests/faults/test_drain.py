@@ -15,6 +15,7 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from esassistant.management.commands.serve import GRACE_SECONDS
+from tests.conftest import Figure
 from tests.proxy import FaultProxy
 from tests.server import TOKEN, Server, wait_until
 
@@ -109,7 +110,9 @@ def slow_searches(server: Server, proxy: FaultProxy, count: int) -> Iterator[lis
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_nobody_is_refused_and_nothing_is_cut(node: Node, cluster: Elasticsearch, workers: int) -> None:
+def test_case_23_nobody_is_refused_and_nothing_is_cut(
+    node: Node, cluster: Elasticsearch, figure: Figure, workers: int
+) -> None:
     """SIGTERM under load, with slow requests under way and idle connections open: /readyz turns 503 in every worker,
     every request that begins before the drain ends is answered, the slow ones too, and the server ends in time.
     """
@@ -132,6 +135,11 @@ def test_nobody_is_refused_and_nothing_is_cut(node: Node, cluster: Elasticsearch
         assert seconds < max(DRAIN_SECONDS, SLOW_SECONDS) + 3
         assert code in (0, -signal.SIGTERM)
         assert "Traceback" not in server.output()
+    total, of = load.answered_total, DRAIN_SECONDS + GRACE_SECONDS + 1
+    figure(
+        23,
+        f"{workers} worker(s): {total} requests, 0 refused, {len(slow)} slow ones ended; exit in {seconds:.1f} s of {of:g} s",
+    )
 
 
 def readiness(server: Server) -> list[int]:

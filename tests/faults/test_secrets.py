@@ -18,6 +18,7 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from esassistant.elasticsearch.client import new_client
 from esassistant.registry import registry
+from tests.conftest import Figure
 from tests.integration.conftest import OpenApp
 from tests.proxy import FaultProxy
 from tests.server import Server, manage, wait_until
@@ -137,7 +138,7 @@ def everything_answered(server: Server) -> Iterator[str]:
 @pytest.mark.parametrize("kind", CREDENTIALS)
 @pytest.mark.usefixtures("transactional_db")
 def test_case_27_a_server_tells_no_secret(
-    node: Node, cluster: Elasticsearch, tmp_path: Path, kind: str, *, debug: bool
+    node: Node, cluster: Elasticsearch, tmp_path: Path, figure: Figure, kind: str, *, debug: bool
 ) -> None:
     """A server with every log at DEBUG, on a cluster that answers, refuses its credentials, fails and is gone: no
     secret in any answer or error page, and none in its log.
@@ -169,10 +170,11 @@ def test_case_27_a_server_tells_no_secret(
     for_programs = [answer for answer in answers if not debug or "application/problem+json" in answer]
     assert [answer for answer in for_programs if "Traceback" in answer or "ValueError" in answer] == []
     assert len([answer for answer in for_programs if answer.startswith("/api/broken 500")]) == 4 * 3 * 2
+    figure(27, f"{kind}, DEBUG={debug}: {len(answers)} answers, {len(log.splitlines())} lines of log, 0 hits")
 
 
 @pytest.mark.usefixtures("transactional_db")
-def test_case_27_commands_tell_no_secret(tmp_path: Path) -> None:
+def test_case_27_commands_tell_no_secret(tmp_path: Path, figure: Figure) -> None:
     """Commands with bad settings, an unreachable database or an unreachable cluster name what is wrong, not the secret."""
     secrets = secret_settings("user and password", tmp_path / "log")
     closed = f"http://elastic:{quote(URL_PASSWORD, safe='')}@127.0.0.1:9"
@@ -199,9 +201,12 @@ def test_case_27_commands_tell_no_secret(tmp_path: Path) -> None:
     ]
     assert found(output.stdout + output.stderr for output in outputs) == []
     assert [output.returncode != 0 for output in outputs[1:7]] == [True] * 6
+    figure(27, f"{len(outputs)} commands, 0 hits")
 
 
-async def test_case_27_objects_tell_no_secret(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+async def test_case_27_objects_tell_no_secret(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure
+) -> None:
     """`repr` of the configuration, of clients and of every resource, tracebacks of failed calls and the reports of the
     registry hold no secret.
     """
@@ -227,3 +232,4 @@ async def test_case_27_objects_tell_no_secret(node: Node, cluster: Elasticsearch
             texts += traceback.format_exception(error)
         await client.close()
     assert found(texts) == []
+    figure(27, f"{len(texts)} texts of objects and tracebacks, 0 hits")

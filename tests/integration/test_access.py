@@ -1,5 +1,8 @@
 """Who may read and change what: anonymous, token, staff session; in both settings of ESASSISTANT_DETAILS."""
 
+import asyncio
+import time
+from collections import Counter
 from dataclasses import replace
 
 import httpx
@@ -11,7 +14,9 @@ from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
 from esassistant.config import Details
+from tests.conftest import Figure
 from tests.integration.conftest import OpenApp, allow_origins
+from tests.proxy import FaultProxy
 from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -99,14 +104,55 @@ async def test_other_users_are_nobody(details: Details, node: Node, cluster: Ela
         assert (await user.post("/api/cache/refresh")).status_code == 401
 
 
-async def test_a_flood_of_valid_refreshes(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """Case 26: whoever has a token gets one refresh per interval, however often he asks; the others hear when to come
-    back.
+@pytest.mark.parametrize("details", [Details.AUTHORIZED], indirect=True)
+async def test_case_26_who_may_refresh(
+    details: Details, node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure
+) -> None:
+    """Without a token and with a wrong one a refresh is 401, of a session without its CSRF token 403, and none of these
+    reaches the cluster.
     """
-    async with open_app(node.url, cache={"min_refresh_interval": 60.0}) as http:
-        answers = [await http.post("/api/cache/refresh?wait=true", headers=BEARER) for _ in range(30)]
-    assert [answer.status_code for answer in answers] == [200] + [429] * 29
-    assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in answers[1:])
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, cache={"min_refresh_interval": 0.0}, health={"ttl": 3600.0}) as http:
+            staff = await browser(staff=True)
+            proxy.reset()
+            none = [(await http.post("/api/cache/refresh?wait=true")).status_code for _ in range(10)]
+            wrong = {"Authorization": f"Bearer {TOKEN}x"}
+            bad = [(await http.post("/api/cache/refresh?wait=true", headers=wrong)).status_code for _ in range(10)]
+            without = [(await staff.post("/api/cache/refresh?wait=true")).status_code for _ in range(10)]
+            calls = proxy.count() - proxy.count(path="^/_cluster/health")
+    assert (none, bad, without, calls) == ([401] * 10, [401] * 10, [403] * 10, 0)
+    figure(
+        26,
+        f"{len(none)} without, {len(bad)} with a bad token: 401; {len(without)} without CSRF: 403; {calls} calls",
+    )
+
+
+async def test_case_26_a_flood_of_valid_refreshes(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure
+) -> None:
+    """Whoever has a token gets one refresh per interval, however often he asks, and the cluster is listed as often; the
+    others hear when to come back.
+    """
+    interval, intervals = 1.0, 3
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, cache={"min_refresh_interval": interval}) as http:
+            await asyncio.sleep(interval)
+            proxy.reset()
+            answers: list[httpx.Response] = []
+            began_at = time.monotonic()
+            while time.monotonic() < began_at + (intervals - 0.5) * interval or len(answers) < 30:
+                answers.append(await http.post("/api/cache/refresh?wait=true", headers=BEARER))
+            seconds = time.monotonic() - began_at
+            passes = proxy.count(path="_settings/index.uuid")
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 429}
+    assert passes == statuses[200]
+    assert 2 <= passes <= 1 + seconds / interval
+    assert all(0 < int(answer.headers["retry-after"]) <= 2 for answer in answers if answer.status_code == 429)
+    figure(
+        26,
+        f"{len(answers)} valid ones in {seconds:.1f} s, one allowed per {interval:g} s: {passes} passes, the rest 429",
+    )
 
 
 async def test_cors(settings: Settings, node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

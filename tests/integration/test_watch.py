@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from cacheapp.snapshot import Snapshot
 from cacheapp.stats import Outcome, RefreshReport, WatchReport, WatchState
 from dev.elasticsearch.node import Node
 from esassistant.registry import registry
-from tests.conftest import NODE_VERSION
+from tests.conftest import NODE_VERSION, Figure
+from tests.faults.simulated import mapping_requests, names_of
 from tests.integration.conftest import OpenApp
 from tests.proxy import FaultProxy
 from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WATCHED: dict[str, Any] = {"watch": True, "min_refresh_interval": 0.0}
+RECOVERY_SECONDS = 30.0
 QUIET_SECONDS = 0.8
 """After a change the watch may look a second time; then it only waits."""
 
@@ -115,6 +118,31 @@ async def test_indices_come_and_go(cluster: Elasticsearch, watched: tuple[httpx.
     assert (await http.get("/api/mappings/now")).status_code == 404
 
 
+async def test_case_32_an_index_made_again(
+    cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy], figure: Figure
+) -> None:
+    """An index that is deleted and made again under its name, with as many fields but another mapping, is seen by its
+    uuid at the next look, and costs one mapping.
+    """
+    http, proxy = watched
+    create, delete = cluster.indices.create, cluster.indices.delete
+    await asyncio.to_thread(create, index="shop", mappings={"properties": {"a": {"type": "date"}}})
+    await until(lambda: "shop" in registry.get("mapping_cache").snapshot.indices)
+    await asyncio.sleep(QUIET_SECONDS)
+    proxy.reset()
+    await asyncio.to_thread(delete, index="shop")
+    await asyncio.to_thread(create, index="shop", mappings={"properties": {"b": {"type": "date"}}})
+    started_at = time.monotonic()
+    while (found := await fields(http, "shop")) != {"b"}:
+        assert found <= {"a"}
+        assert time.monotonic() - started_at < 2.0
+        await asyncio.sleep(0.005)
+    seconds = time.monotonic() - started_at
+    calls = proxy.count(path="/_mapping")
+    assert calls <= 2  # one of them may be of a caller who found it gone
+    figure(32, f"answered {1000 * seconds:.0f} ms after it was made again, {calls} call(s) for its mapping")
+
+
 async def test_an_unchanged_cluster_costs_one_request(
     cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]
 ) -> None:
@@ -180,23 +208,95 @@ async def test_a_broken_connection_misses_nothing(
     assert await fields(http, "meanwhile") == {"a"}
 
 
-async def test_case_31_a_restarted_cluster(open_app: OpenApp, tmp_path: Path) -> None:
-    """After a full restart the watch anchors anew, misses nothing of what follows, and there is no storm of requests."""
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="each look reads anew what isn't allocated and so has no field count: 58 719 mappings within 30 s",
+)
+async def test_case_31_a_restarted_cluster(open_app: OpenApp, tmp_path: Path, figure: Figure) -> None:
+    """After a full restart the watch anchors anew, misses nothing of what follows, and there is no storm of requests
+    while 1 000 indices, which the restarted cluster has yet to allocate, are recovered.
+    """
+    total = 1000
+    settings = {"cluster.max_shards_per_node": "2000"}
     with (
-        Node(tmp_path, version=NODE_VERSION) as node,
+        Node(tmp_path, version=NODE_VERSION, settings=settings) as node,
         FaultProxy(node.url) as proxy,
-        Elasticsearch(node.url, request_timeout=30) as cluster,
+        Elasticsearch(node.url, request_timeout=60) as cluster,
     ):
-        for number in range(20):
-            await asyncio.to_thread(cluster.indices.create, index=f"old-{number}", settings={"number_of_replicas": 0})
+        await asyncio.to_thread(make_many, cluster, total)
         async with watching(open_app, proxy.url) as http:
             await asyncio.to_thread(node.stop)
             await until(lambda: report().state is WatchState.RECONNECTING)
             proxy.reset()
             await asyncio.to_thread(node.start)
-            await until(lambda: report().state is WatchState.WATCHING, 30.0)
-            await asyncio.to_thread(cluster.indices.create, index="new", mappings={"properties": {"a": {"type": "ip"}}})
-            await until(lambda: "new" in registry.get("mapping_cache").snapshot.indices)
+            started_at = time.monotonic()
+            await asyncio.to_thread(allocate, cluster)
+            anchored = await until(lambda: report().state is WatchState.WATCHING, 60.0)
+            await asyncio.to_thread(
+                cluster.indices.create,
+                index="new",
+                mappings={"properties": {"a": {"type": "ip"}}},
+                wait_for_active_shards=0,
+            )
+            await until(lambda: "new" in registry.get("mapping_cache").snapshot.indices, 60.0)
             assert await fields(http, "new") == {"a"}
-            assert len(registry.get("mapping_cache").snapshot.indices) == 21
-            assert proxy.count() < 200
+            assert len(registry.get("mapping_cache").snapshot.indices) == total + 1
+            await asyncio.sleep(max(0.0, started_at + RECOVERY_SECONDS - time.monotonic()))
+            seconds = time.monotonic() - started_at
+            calls, mappings, at_once = proxy.count(), proxy.count(path="/_mapping"), proxy.max_in_flight
+            names = sum(len(names_of(one.path)) for one in mapping_requests(proxy))
+            recovered = (await asyncio.to_thread(cluster.cluster.health)).body["active_shards"]
+    assert recovered >= 50
+    assert at_once <= 12
+    assert calls < 30 * seconds
+    assert names <= 3 * total, f"{calls} calls in {seconds:.0f} s, {mappings} for mappings, of {names} names in all"
+    figure(
+        31,
+        f"{total} indices, {recovered} recovered in {seconds:.0f} s: watching after {anchored:.1f} s; {calls} calls, "
+        f"{mappings} for mappings, of {names} names in all, {at_once} at once",
+    )
+
+
+async def test_case_31_another_cluster_with_a_lower_version(open_app: OpenApp, tmp_path: Path, figure: Figure) -> None:
+    """When the cluster comes back as another, whose metadata version begins anew, the watch follows that one: what was
+    there is gone, what is new is known, without a storm.
+    """
+    with Node(tmp_path / "first", version=NODE_VERSION) as first, FaultProxy(first.url) as proxy:
+        with Elasticsearch(first.url, request_timeout=30) as cluster:
+            for number in range(20):
+                await asyncio.to_thread(
+                    cluster.indices.create, index=f"old-{number}", settings={"number_of_replicas": 0}
+                )
+        async with watching(open_app, proxy.url) as http:
+            await asyncio.to_thread(first.stop)
+            await until(lambda: report().state is WatchState.RECONNECTING)
+            proxy.reset()
+            second = Node(tmp_path / "second", port=int(first.url.rpartition(":")[2]), version=NODE_VERSION)
+            with second, Elasticsearch(second.url, request_timeout=30) as cluster:
+                anchored = await until(lambda: report().state is WatchState.WATCHING, 60.0)
+                create = cluster.indices.create
+                await asyncio.to_thread(create, index="new", mappings={"properties": {"a": {"type": "ip"}}})
+                known = await until(lambda: set(registry.get("mapping_cache").snapshot.indices) == {"new"}, 30.0)
+                assert await fields(http, "new") == {"a"}
+                calls = proxy.count() - proxy.count(path="^/_cluster/health")
+    assert calls < 100
+    figure(
+        31, f"another cluster: watching after {anchored:.1f} s, its new index known {known:.2f} s later, {calls} calls"
+    )
+
+
+def make_many(cluster: Elasticsearch, total: int) -> None:
+    """So many indices, none of which is allocated yet: only that takes long."""
+    cluster.cluster.put_settings(persistent={"cluster.routing.allocation.enable": "none"})
+
+    def create(number: int) -> None:
+        cluster.indices.create(index=f"old-{number:04}", settings={"number_of_replicas": 0}, wait_for_active_shards=0)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, range(total)))
+
+
+def allocate(cluster: Elasticsearch) -> None:
+    """Let the cluster allocate what it has."""
+    cluster.cluster.put_settings(persistent={"cluster.routing.allocation.enable": None})

@@ -1,0 +1,122 @@
+"""The reliability and security cases: what happens, and what is expected then."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    number: int
+    fault: str
+    expected: str
+
+
+_CASES = (
+    (
+        "1,000 requests at once for a mapping that isn't in memory, of an index made after the start",
+        "Elasticsearch gets one call; nobody gets an error",
+    ),
+    (
+        "The request whose miss started the call is cancelled while others wait for it",
+        "All of them are served by that same call",
+    ),
+    (
+        "The call that many wait for fails",
+        "One call, and one more per retry; the failure is remembered for at most 1 s; nobody stays stuck",
+    ),
+    (
+        "A mapping that is asked for all the time gets older than its TTL",
+        "The stale one is answered while one call reads it anew; no request waits",
+    ),
+    (
+        "The cluster refuses connections, mappings are in memory",
+        "All are answered with their age, until TTL and MAPPING_CACHE_MAX_STALE are over; then 503",
+    ),
+    (
+        "The cluster accepts connections and says nothing (packets lost, or the process stopped)",
+        "A miss ends within MAPPING_CACHE_FETCH_TIMEOUT, a health check within HEALTH_TIMEOUT",
+    ),
+    (
+        "The cluster is down for a minute",
+        "The circuit breaker opens after its minimum of calls; a refusal then needs no I/O",
+    ),
+    ("500 callers at once find the breaker half-open", "Exactly the permitted probes reach the cluster"),
+    ("The probe of a half-open breaker hangs, or its caller leaves", "Half-open ends at the probe's deadline"),
+    ("100 callers cancel their calls", "The breaker stays closed, no connection stays in use"),
+    (
+        "The cluster recovers under load",
+        "The breaker is closed after its open time and one probe; no burst above 1.5 times the normal load",
+    ),
+    (
+        "The cluster answers 429 with Retry-After, for a minute",
+        "The pause is honoured; attempts are at most 1.1 times the requests and 10 per 10 s: the retry budget",
+    ),
+    (
+        "30 % of the cluster's answers are 503 during full passes",
+        "At least 99.9 % of the mappings are fresh; asked once each, about 30 % would be lost",
+    ),
+    (
+        "The cluster can't give one mapping of 500",
+        "499 are fresh; that one stays, is marked stale and named; the command exits with 3",
+    ),
+    (
+        "The cluster gets 500 ms slower, and quick again",
+        "Batches are at most half as large within 3 batches, and as large as before within 10",
+    ),
+    (
+        "All connections of a pool are in use for 10 s",
+        "Bounded waiting or an overflow connection, then 503; nothing leaks, health stays true",
+    ),
+    ("The pool of one kind of index is saturated", "Requests of other pools don't queue: 0 wait there"),
+    ("Redis says nothing (packets lost, or the process stopped)", "At most 400 ms once, then nobody waits for it"),
+    (
+        "Redis is killed and comes back empty, amid its news",
+        "Servers subscribe anew; a change is answered by all within the TTL",
+    ),
+    ("Two refresh commands at once", "One runs, the other says so and exits with 75"),
+    (
+        "The process that refreshes or watches is killed with `kill -9`, or stopped",
+        "Another does so once the lease has ended; what the former one writes late is refused",
+    ),
+    (
+        "Four servers instead of one, with watch and schedule",
+        "At most 1.1 times the calls of one: for the version of the metadata, lists and mappings",
+    ),
+    (
+        "SIGTERM under load, with slow requests under way and idle connections open",
+        "/readyz is 503 while it drains, all requests end, it exits within drain, grace and 1 s",
+    ),
+    ("The cluster is down for ten minutes (60 times faster)", "/livez is 200 all the time, 0 restarts"),
+    (
+        "A value in Redis is somebody else's, damaged or too large",
+        "It is ignored and counted, and read from the cluster again",
+    ),
+    (
+        "Refreshes without a token, with a bad one, without CSRF token; a flood of valid ones",
+        "401, 401, 403; one per MIN_REFRESH_INTERVAL, the others 429",
+    ),
+    (
+        "Secrets in every setting, every log at DEBUG, errors of every kind",
+        "None in logs, answers, error pages, metrics or `repr`: 0 hits",
+    ),
+    (
+        "Hostile names of indices, hostile Host headers",
+        "400, by the hot path and by Django; no key and no label of a metric for each",
+    ),
+    (
+        "Long use under load, faster (`make soak` goes on for longer)",
+        "Memory, file descriptors and tasks stay flat, entries within their limits",
+    ),
+    (
+        "The wall clock is set an hour forward or back",
+        "TTLs and the breaker don't notice (ages that SQLite keeps are told by the wall clock)",
+    ),
+    (
+        "The whole cluster restarts, and recovers 1,000 indices; or comes back as another, with a lower version",
+        "The watch begins anew, nothing is missed, no storm of requests",
+    ),
+    (
+        "An index is deleted and made again under its name, with another mapping",
+        "Seen by its uuid at the next look for changes",
+    ),
+)
+CASES = tuple(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1))
