@@ -16,6 +16,10 @@ from esassistant.errors import ClusterUnavailable
 from esassistant.threads import in_thread_if_large
 
 BATCHES_IN_FLIGHT = 4
+UNKNOWN_AGAIN_SECONDS = 30.0
+"""An index whose number of fields isn't told is read anew at most so often: a whole cluster that recovers is full of them,
+and each of its steps wakes the watch.
+"""
 FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
 """After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
 BAD_NAMES_IN_A_ROW = 64
@@ -92,12 +96,19 @@ class PassReader:
         """
         listed_at = self._clock()
         listing = await self._list(known.cluster_uuid)
-        wanted = frozenset(
+        wanted = {
             name
             for name, uuid in listing.uuids.items()
             if _is_changed(known.indices.get(name), uuid, listing.field_counts.get(name))
-        )
-        return await self._read(current, listing, listed_at, wanted)
+        }
+        postponed = {
+            name
+            for name in wanted
+            if listing.field_counts.get(name) is None
+            and _was_read_so(known.indices.get(name), listing.uuids[name], listed_at - UNKNOWN_AGAIN_SECONDS)
+        }
+        current.postponed_total = len(postponed)
+        return await self._read(current, listing, listed_at, frozenset(wanted - postponed))
 
     async def matching(self, current: Pass, cluster_uuid: str | None, patterns: Sequence[str]) -> Reading:
         """The mappings of indices that match one of `patterns`, or belong to an alias or data stream that does."""
@@ -221,3 +232,8 @@ def _is_changed(known: IndexEntry | None, uuid: str, field_count: int | None) ->
     "unchanged".
     """
     return known is None or known.uuid != uuid or field_count is None or known.field_count != field_count
+
+
+def _was_read_so(known: IndexEntry | None, uuid: str, since: float) -> bool:
+    """Whether an index without a known number of fields was read since then, when it had none either."""
+    return known is not None and known.uuid == uuid and known.field_count is None and known.confirmed_at > since

@@ -299,7 +299,7 @@ class Refresher:
             changes = await self._passing.changes(current)
         finally:
             self.change_requests_total += current.requests_total
-        self.has_unread_changes = bool(current.errors)
+        self.has_unread_changes = bool(current.errors or current.postponed_total)
         return changes.changed_total + changes.removed_total + changes.aliases_total
 
     async def publish(self, lease: Lease) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from cacheapp.pass_reader import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, Mappings, PassReader
+from cacheapp.pass_reader import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, Mappings, PassReader
 from cacheapp.passes import Pass
 from cacheapp.reader import Listing
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
@@ -86,7 +86,9 @@ async def test_changes(reader: FakeReader, b: dict[str, Any] | None, why: str) -
 
 
 async def test_what_the_cluster_does_not_count_is_read(reader: FakeReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An index that the listing has no count of (closed, recovering) may have changed: it is read, each time."""
+    """An index that the listing has no count of (closed, recovering) may have changed: it is read, but again only after
+    a while, as a whole cluster may be recovering; what waits is told.
+    """
     listed = reader.listing
 
     async def listing(cluster_uuid: str | None = None) -> Listing:
@@ -94,9 +96,15 @@ async def test_what_the_cluster_does_not_count_is_read(reader: FakeReader, monke
         return replace(found, field_counts={name: count for name, count in found.field_counts.items() if name != "c"})
 
     monkeypatch.setattr(reader, "listing", listing)
-    for _ in range(2):
-        await passes_of(reader).changes(new_pass(), known(*"abcd"))
-    assert reader.asked == [("c",), ("c",)]
+    await passes_of(reader).changes(new_pass(), known(*"abcd"))  # with a count before
+    assert reader.asked == [("c",)]
+    for seconds, postponed in ((UNKNOWN_AGAIN_SECONDS - 1, 1), (UNKNOWN_AGAIN_SECONDS + 1, 0)):
+        reader.asked.clear()
+        current = new_pass()
+        recently = {**known(*"abd").indices, **known("c", field_count=None, confirmed_at=1000.0 - seconds).indices}
+        reading = await passes_of(reader).changes(current, replace(known(*"abcd"), indices=recently))
+        assert (current.postponed_total, reader.asked) == (postponed, [] if postponed else [("c",)])
+        assert ("c" in reading.left_alone) == bool(postponed)
 
 
 async def test_gone_indices_are_neither_read_nor_left_alone(reader: FakeReader) -> None:
