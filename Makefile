@@ -4,7 +4,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compat reliability bench lint format clean
+.PHONY: help run test test-compat reliability soak bench lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -25,6 +25,10 @@ test-compat: ## test with other versions of Python, Django, Elasticsearch and it
 reliability: ## run the tests of all reliability cases, and write docs/reliability.md; ARGS=5 for case 5 alone
 	@dev/setup.sh requirements-dev.txt
 	@$(BIN)/python -m dev.reliability $(ARGS)
+
+soak: ## a mixed load while faults come and go, for MINUTES=10; nothing wrong may be answered, nothing may grow
+	@dev/setup.sh requirements-dev.txt
+	@$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),10) $(ARGS)
 
 bench: ## measure everything in at most 15 minutes, and write docs/benchmarks.md; ARGS=--quick for a rough run
 	@dev/setup.sh requirements-bench.txt

@@ -1,0 +1,313 @@
+"""A soak: `python -m bench.soak [--minutes N] [--instances N] [--seed N]`, or `make soak MINUTES=10`.
+
+A real node, a real Redis, a fault proxy before each, and instances of `manage.py serve` of one deployment, with a cache
+smaller than what there is. One writer changes the cluster all the time, users ask all instances for everything, and one
+after the other all kinds of faults come and go, by a plan that is printed with its seed.
+
+It fails (exit code 1) when
+
+* a mapping was answered that was not true at its stated age (bench/soak_truth.py says what that means), or a 404 for a
+  name that was there;
+* a request got an unexpected status, no answer, or 503 while the cluster was well; a log has an error; an instance ended;
+* memory, descriptors, threads or tasks of an instance grew, or its cache went beyond its limits;
+* at the end, with nothing wrong any more, an instance doesn't answer exactly what is true.
+
+Results are in .cache/bench/soak.json, the logs of the instances beside it in soak/.
+"""
+
+import argparse
+import dataclasses
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from bench.cluster import CACHE
+from bench.figures import save_results
+from bench.soak_checks import Checks, Promise
+from bench.soak_faults import Faults
+from bench.soak_instances import Instance
+from bench.soak_load import User
+from bench.soak_plan import Fault, pace_for, plan
+from bench.soak_report import print_result
+from bench.soak_resources import MEASURES, Sample, Sampler, Trend, over_limits, trend
+from bench.soak_settled import settled
+from bench.soak_tally import Tally
+from bench.soak_truth import Truth
+from bench.soak_writer import BOTH, CHANGING, LARGE, STEADY, Writer
+from dev.elasticsearch.node import Node
+from tests.proxy import FaultProxy
+from tests.redis_server import RedisServer
+from tests.server import environment, manage
+from tests.tcp_proxy import TcpProxy
+
+MAX_BYTES = 1_000_000
+"""The least that MAPPING_CACHE_MAX_BYTES may be; the large mappings alone have half as much again."""
+MOST_INDICES = len(STEADY) + len(LARGE) + len(CHANGING) + len(BOTH)
+ENOUGH_SECONDS = 120.0
+"""A run of that length has the usual settings. In a shorter one everything is quicker."""
+CALM_SECONDS = 2.0
+"""So long after a fault a sample counts as one of quiet times; in a short run less."""
+SETTLE_SECONDS = 60.0
+THREADS_END_SECONDS = 150.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """`pause_seconds`: how long a user waits between two requests, on average."""
+
+    seconds: float
+    instances: int
+    users: int
+    seed: int
+    pause_seconds: float = 0.02
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a soak found. `lives`: the samples of each instance, by number and start."""
+
+    options: Options
+    plan: tuple[Fault, ...]
+    happened: Mapping[str, int]
+    changes: Mapping[str, int]
+    tally: Tally
+    lives: Mapping[tuple[int, int], Sequence[Sample]]
+    trends: Mapping[tuple[int, int], Sequence[Trend]]
+    settled_seconds: float
+    log_levels: Mapping[str, int]
+
+    @property
+    def failed(self) -> bool:
+        return self.tally.failed
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "options": dataclasses.asdict(self.options),
+            "failed": self.failed,
+            "plan": [dataclasses.asdict(fault) for fault in self.plan],
+            "faults": dict(self.happened),
+            "changes": dict(self.changes),
+            **self.tally.as_json(),
+            "settled_seconds": self.settled_seconds,
+            "log_levels": dict(self.log_levels),
+            "trends": {
+                _life(life): [dataclasses.asdict(one) for one in trends] for life, trends in self.trends.items()
+            },
+            "samples": {_life(life): [dataclasses.asdict(one) for one in some] for life, some in self.lives.items()},
+        }
+
+
+def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
+    """What the instances are set to, and of it what the checks go by: quick, so that much happens in the time."""
+    if seconds >= ENOUGH_SECONDS:
+        promise = Promise(ttl=12.0, max_stale=60.0, negative_ttl=2.0, fetch_timeout=3.0)
+        interval, health, timeout, least = 8.0, 5.0, 2.0, 5.0
+    else:
+        promise = Promise(ttl=4.0, max_stale=30.0, negative_ttl=0.5, fetch_timeout=2.0)
+        interval, health, timeout, least = 3.0, 2.0, 1.5, 1.0
+    return promise, {
+        "MAPPING_CACHE_WATCH": "true",
+        "MAPPING_CACHE_TTL": promise.ttl,
+        "MAPPING_CACHE_MAX_STALE": promise.max_stale,
+        "MAPPING_CACHE_NEGATIVE_TTL": promise.negative_ttl,
+        "MAPPING_CACHE_FETCH_TIMEOUT": promise.fetch_timeout,
+        "MAPPING_CACHE_REFRESH_INTERVAL": interval,
+        "MAPPING_CACHE_MAX_BYTES": MAX_BYTES,
+        "ELASTICSEARCH_REQUEST_TIMEOUT": promise.fetch_timeout,
+        "ELASTICSEARCH_CONNECT_TIMEOUT": promise.fetch_timeout / 2,
+        "ELASTICSEARCH_INDICES_TIMEOUT": promise.fetch_timeout,
+        "HEALTH_CACHE_TTL": health,
+        "HEALTH_TIMEOUT": timeout,
+        "MIN_REFRESH_INTERVAL": least,
+    }
+
+
+class Soak:
+    """One run on `node`, which should have no other indices. `folder` gets a database and the logs."""
+
+    def __init__(self, options: Options, node: Node, folder: Path) -> None:
+        self._options = options
+        self._node = node
+        self._folder = folder
+        self._pace = pace_for(options.seconds)
+        self.plan = plan(options.seed, options.seconds, self._pace, options.instances)
+        self.tally = Tally()
+        self._truth = Truth(time.monotonic)
+        self._writer = Writer(node.url, self._truth, options.seed)
+        self._stopping = threading.Event()
+        self._lives: dict[tuple[int, int], list[Sample]] = defaultdict(list)
+
+    def run(self) -> Result:
+        options = self._options
+        promise, settings = settings_for(options.seconds)
+        with ExitStack() as stack:
+            redis = stack.enter_context(RedisServer())
+            redis_proxy = stack.enter_context(TcpProxy("127.0.0.1", redis.port))
+            proxy = stack.enter_context(FaultProxy(self._node.url, seed=options.seed))
+            settings["REDIS_URL"] = f"redis://127.0.0.1:{redis_proxy.port}/0"
+            settings["DATABASE_URL"] = f"sqlite:///{self._folder / 'soak.sqlite3'}"
+            migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=proxy.url, **settings)
+            if migrated.returncode:
+                raise RuntimeError(migrated.stderr)
+            self._writer.prepare()
+            started_with = environment(proxy.url, **settings)
+            instances = [
+                stack.enter_context(Instance(number, started_with, self._folder)) for number in range(options.instances)
+            ]
+            for instance in instances:
+                instance.start()
+            for instance in instances:
+                instance.wait_until_ready()
+            faults = Faults(self._node, proxy, redis, redis_proxy, instances)
+            self._under_load(instances, faults, promise)
+            _say("settling")
+            settled_seconds, differing = settled(instances, self._truth, SETTLE_SECONDS)
+            for each in differing:
+                self.tally.violated("not settled", each)
+            for instance in instances:
+                if (code := instance.stop()) not in (0, -signal.SIGTERM):
+                    self.tally.violated("exit code", f"{instance}: {code}")
+            return self._result(instances, faults, settled_seconds)
+
+    def _under_load(self, instances: Sequence[Instance], faults: Faults, promise: Promise) -> None:
+        options = self._options
+        checks = Checks(self._truth, promise, self.tally, is_disturbed=faults.is_disturbed)
+        users = [
+            User(number, options.seed, instances, checks, self.tally, options.pause_seconds)
+            for number in range(options.users)
+        ]
+        works: list[Callable[[threading.Event], None]] = [
+            self._writer.run,
+            lambda stopping: self._sample(instances, faults, stopping),
+            *(user.run for user in users),
+        ]
+        threads = [threading.Thread(target=self._guarded, args=(work,), daemon=True) for work in works]
+        began_at = time.monotonic()
+        try:
+            for thread in threads:
+                thread.start()
+            faults.carry_out(self.plan, self._pace, self._stopping, lambda fault: _say(f"{fault}"))
+            self._stopping.wait(max(self._pace.calm, began_at + options.seconds - time.monotonic()))
+        finally:
+            self._stopping.set()
+            for thread in threads:
+                thread.join(THREADS_END_SECONDS)
+
+    def _guarded(self, work: Callable[[threading.Event], None]) -> None:
+        """A thread that fails fails the soak, and ends it."""
+        try:
+            work(self._stopping)
+        except Exception:  # noqa: BLE001
+            self.tally.violated("the soak itself failed", traceback.format_exc())
+            self._stopping.set()
+
+    def _sample(self, instances: Sequence[Instance], faults: Faults, stopping: threading.Event) -> None:
+        samplers = [Sampler(instance) for instance in instances]
+        every = min(2.0, self._options.seconds / 60)
+        calm = min(CALM_SECONDS, every)
+        while not stopping.wait(every):
+            for sampler in samplers:
+                instance = sampler.instance
+                life = (instance.number, instance.starts_total)
+                sample = sampler.sample(is_quiet=faults.is_quiet(calm))
+                if sample is not None:
+                    self._lives[life].append(sample)
+                    for each in over_limits(sample, max_bytes=MAX_BYTES, most_indices=MOST_INDICES):
+                        self.tally.violated("limits", f"{instance}: {each}")
+                elif instance.has_ended:
+                    raise RuntimeError(f"{instance} ended by itself")
+        for sampler in samplers:
+            sampler.close()
+
+    def _result(self, instances: Sequence[Instance], faults: Faults, settled_seconds: float) -> Result:
+        shortest = min(60.0, self._options.seconds / 5)
+        trends = {
+            life: tuple(trend(samples, flat, shortest) for flat in MEASURES) for life, samples in self._lives.items()
+        }
+        for (number, start), some in trends.items():
+            for one in some:
+                if not one.is_flat:
+                    self.tally.violated("not flat", f"instance {number}, start {start}: {one}")
+        if not any(samples[-1].evictions for samples in self._lives.values()):
+            self.tally.violated("the soak itself failed", "nothing was evicted: the bounds of the cache were not tried")
+        levels: defaultdict[str, int] = defaultdict(int)
+        for instance in instances:
+            for line in instance.bad_lines():
+                self.tally.violated("logged", f"{instance}: {line}")
+            for level, count in instance.levels().items():
+                levels[level] += count
+        return Result(
+            options=self._options,
+            plan=self.plan,
+            happened=faults.happened,
+            changes=self._writer.changes,
+            tally=self.tally,
+            lives=self._lives,
+            trends=trends,
+            settled_seconds=settled_seconds,
+            log_levels=levels,
+        )
+
+
+def _life(life: tuple[int, int]) -> str:
+    return f"{life[0]}/{life[1]}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _interrupted(number: int, frame: object) -> NoReturn:
+    """The first Ctrl-C or SIGTERM ends everything in order; further ones must not disturb that."""
+    del number, frame
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description="See the top of bench/soak.py.")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of load (default: %(default)g)")
+    parser.add_argument("--instances", type=int, default=4, help="default: %(default)s")
+    parser.add_argument("--users", type=int, default=6, help="who ask at the same time (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=None, help="of the plan and the load (default: another each time)")
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
+    options = Options(60 * arguments.minutes, arguments.instances, arguments.users, seed)
+    folder = CACHE / "soak"
+    folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        with tempfile.TemporaryDirectory(prefix="soak-node-") as data, Node(Path(data)) as node:
+            soak = Soak(options, node, folder)
+            print(f"seed {seed}, {len(soak.plan)} faults in {options.seconds:g} s:")
+            for fault in soak.plan:
+                print(f"  {fault}")
+            sys.stdout.flush()
+            for before in (*folder.glob("soak.sqlite3*"), *folder.glob("instance-*.log")):
+                before.unlink()
+            result = soak.run()
+    except KeyboardInterrupt:
+        _say("interrupted; everything was ended")
+        return 130
+    save_results(CACHE / "soak.json", result.as_json())
+    print_result(result)
+    return 1 if result.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

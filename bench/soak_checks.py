@@ -1,0 +1,193 @@
+"""Whether an answer is one that the service may give: its status, its headers, and what it says of the cluster."""
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from bench.soak_http import Reply
+from bench.soak_tally import Tally
+from bench.soak_truth import (
+    MILLISECOND,
+    Alias,
+    Index,
+    Truth,
+    window_of,
+    window_of_absence,
+    wrong_absence,
+    wrong_fields,
+    wrong_listing,
+    wrong_mappings,
+)
+from bench.soak_writer import LARGE, STEADY, STEADY_ALIASES
+from cacheapp.snapshot import mapping_hash
+
+KEPT_ETAGS = 20_000
+ALWAYS_THERE = frozenset((*STEADY, *LARGE, *STEADY_ALIASES))
+
+EXPECTED: Mapping[str, frozenset[int]] = {
+    kind: frozenset(statuses)
+    for kind, statuses in {
+        "mapping": (200, 304, 404),
+        "schema": (200, 404),
+        "fields": (200, 404),
+        "absent": (404,),
+        "hostile": (400,),
+        "indices": (200,),
+        "history": (200,),
+        "health": (200,),
+        "stats": (200,),
+        "performance": (200,),
+        "metrics": (200,),
+        "livez": (200,),
+        "readyz": (200,),
+        "search": (200,),
+        "refresh": (200, 202, 429),
+        "refresh of one": (200, 404),
+    }.items()
+}
+"""Which statuses each kind of request may get at any time."""
+NEEDS_CLUSTER = frozenset(("mapping", "schema", "fields", "absent", "health", "search", "refresh", "refresh of one"))
+"""What may get 503 while the cluster isn't well."""
+
+
+class _Index(msgspec.Struct):
+    mappings: msgspec.Raw
+
+
+_decoder = msgspec.json.Decoder(dict[str, _Index])
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The settings of the instances that the checks go by, in seconds."""
+
+    ttl: float
+    max_stale: float
+    negative_ttl: float
+    fetch_timeout: float
+
+
+class Checks:
+    """Compares answers with the truth and with what was promised, and tells the tally. Used by many threads."""
+
+    def __init__(self, truth: Truth, promise: Promise, tally: Tally, *, is_disturbed: Callable[[float], bool]) -> None:
+        """`is_disturbed`: whether the cluster may not have been well at that time or later."""
+        self._truth = truth
+        self._promise = promise
+        self._tally = tally
+        self._is_disturbed = is_disturbed
+        self._lock = threading.Lock()
+        self._by_etag: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
+
+    def check(self, asked: str, name: str, reply: Reply, where: str) -> None:
+        """An answer to a request of kind `asked`, for `name` if it has one; `where` it came from, for messages."""
+        told = f"{asked} {name!r} of {where}: {reply.status}"
+        self._tally.answered(asked, str(reply.status))
+        if reply.status == 503 and asked in NEEDS_CLUSTER and (self._is_disturbed(reply.sent_at) or is_red(reply)):
+            if asked != "health" and "retry-after" not in reply.headers:
+                self._tally.violated("503 without Retry-After", told)
+            return
+        if reply.status not in EXPECTED[asked]:
+            self._tally.violated("unexpected status", f"{told} {reply.body[:300]!r}")
+            return
+        try:
+            if reply.status == 404:
+                self._absence(asked, name, reply, told)
+            elif asked == "mapping" or (asked == "refresh of one" and reply.status == 200):
+                self._mapping(asked, name, reply, told)
+            elif asked in ("schema", "fields"):
+                self._derived(asked, name, reply, told)
+            elif asked == "indices":
+                self._listing(reply, told)
+        except (ValueError, KeyError, TypeError) as error:
+            self._tally.violated("not what was asked for", f"{told} {error!r} {reply.body[:300]!r}")
+
+    def _absence(self, asked: str, name: str, reply: Reply, told: str) -> None:
+        window = window_of_absence(
+            reply.sent_at,
+            reply.received_at,
+            negative_ttl=self._promise.negative_ttl,
+            fetch_timeout=self._promise.fetch_timeout,
+        )
+        wrong = wrong_absence(self._truth, name, window)
+        self._tally.compared(asked, "absent", "", wrong and f"{told}: {wrong}")
+
+    def _mapping(self, asked: str, name: str, reply: Reply, told: str) -> None:
+        age, state = self._age(reply, told)
+        etag = reply.headers["etag"]
+        if reply.status == 304:
+            with self._lock:
+                mappings = self._by_etag[name, etag]
+        else:
+            mappings = hashes_of(reply.body)
+            with self._lock:
+                if self._by_etag.setdefault((name, etag), mappings) != mappings:
+                    self._tally.violated("one ETag, two bodies", told)
+                if len(self._by_etag) > KEPT_ETAGS:
+                    self._by_etag.popitem(last=False)
+        window = window_of(reply.sent_at, reply.received_at, age)
+        wrong = wrong_mappings(self._truth, name, mappings, window)
+        outlived = max(0.0, reply.sent_at - self._over_since(name, mappings))
+        self._tally.compared(
+            f"{asked} ({reply.status})",
+            state,
+            reply.headers["x-cache-source"],
+            wrong and f"{told}, age {age}, {state}, {reply.headers['x-cache-source']}: {wrong}; {window}",
+            outlived,
+        )
+
+    def _derived(self, asked: str, name: str, reply: Reply, told: str) -> None:
+        age, state = self._age(reply, told)
+        document = json.loads(reply.body)
+        listed = (field["name"] for field in document["fields"]) if asked == "fields" else document["properties"]
+        fields = frozenset(field for field in listed if not field.startswith("_"))  # but metadata fields
+        window = window_of(reply.sent_at, reply.received_at, age)
+        wrong = wrong_fields(self._truth, name, fields, window)
+        self._tally.compared(
+            asked, state, reply.headers["x-cache-source"], wrong and f"{told}, age {age}, {state}: {wrong}; {window}"
+        )
+
+    def _listing(self, reply: Reply, told: str) -> None:
+        listed: list[dict[str, Any]] = json.loads(reply.body)["names"]
+        if missing := ALWAYS_THERE.difference(line["name"] for line in listed):
+            self._tally.compared("indices", "listed", "", f"{told}: {', '.join(sorted(missing))} not listed")
+        for line in listed:
+            window = window_of(reply.sent_at, reply.received_at, line["age_seconds"], MILLISECOND)
+            wrong = wrong_listing(self._truth, line["name"], line["mapping_hash"], line["indices"], window)
+            self._tally.compared("indices", "listed", "", wrong and f"{told}, {line}: {wrong}; {window}")
+
+    def _age(self, reply: Reply, told: str) -> tuple[int, str]:
+        """The age and the state of an answer, which must fit."""
+        age, state = int(reply.headers["age"]), reply.headers["x-cache-state"]
+        took = reply.received_at - reply.sent_at  # the state is determined a moment before the age is
+        promise = self._promise
+        least, most = {"fresh": (0.0, promise.ttl), "stale": (promise.ttl - 1, promise.ttl + promise.max_stale)}[state]
+        if not least <= age <= most + took:
+            self._tally.violated("state and age don't fit", f"{told} {state}, {age} s old")
+        return age, state
+
+    def _over_since(self, name: str, mappings: Mapping[str, str]) -> float:
+        """When what was answered had surely become untrue."""
+        ends = [self._truth.over_since(index, Index(mapping)) for index, mapping in mappings.items()]
+        if mappings.keys() != {name}:
+            ends.append(self._truth.over_since(name, Alias(frozenset(mappings))))
+        return min(ends)
+
+
+def hashes_of(body: bytes) -> dict[str, str]:
+    """By index, the hash of its mapping in an answer of Elasticsearch's shape."""
+    return {index: mapping_hash(bytes(found.mappings)) for index, found in _decoder.decode(body).items()}
+
+
+def is_red(reply: Reply) -> bool:
+    """Whether health says, and rightly, that the cluster is red: it is for a moment whenever an index is made or opened."""
+    try:
+        status: object = json.loads(reply.body)["services"]["elasticsearch"]["facts"]["status"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return status == "red"

@@ -1,0 +1,179 @@
+"""What the instances of a soak take of the machine, sampled, and whether that is flat. Pure but for the sampling."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.soak_http import Caller, NoAnswer
+from bench.soak_instances import Instance
+from cacheapp.rendering import MAX_KEPT_BYTES
+
+HOUR = 3600.0
+TEN_MINUTES = 600.0
+GROWTH_LIMIT = 1.10
+"""The mean of the last quarter, as a part of that of the second."""
+SHARE_PER_TEN_MINUTES = 0.05
+FEWEST_SAMPLES = 8
+SETTLED_SECONDS = 120.0
+"""A process that is younger still fills what it keeps: caches, connections, threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Of one instance. `at` on the monotonic clock; `is_quiet`: nothing was wrong then, nor a moment before."""
+
+    at: float
+    is_quiet: bool
+    rss_bytes: int
+    descriptors: int
+    threads: int
+    tasks: int
+    background_tasks: int
+    crashes: int
+    indices: int
+    body_bytes: int
+    rendered_bytes: int
+    evictions: int
+
+
+@dataclass(frozen=True)
+class Flat:
+    """What counts as flat. A measure varies by `varies` without any trend, and may grow by a twentieth in ten minutes; in
+    a process that has just started, by up to `fills` more. `quiet_only`: what is wrong around it may raise it.
+    """
+
+    measure: str
+    varies: float
+    fills: float = 0.0
+    quiet_only: bool = False
+
+    def allowed(self, mean: float, seconds: float, age: float) -> float:
+        """How much it may grow in `seconds`, from when the process was `age` seconds old."""
+        filling = self.fills * max(0.0, 1 - age / SETTLED_SECONDS)
+        return self.varies + filling + SHARE_PER_TEN_MINUTES * mean * seconds / TEN_MINUTES
+
+
+MEASURES = (
+    Flat("rss_bytes", 2e6, fills=8e6),
+    Flat("descriptors", 8, fills=12, quiet_only=True),
+    Flat("threads", 2, fills=3, quiet_only=True),
+    Flat("tasks", 8, fills=8, quiet_only=True),
+    Flat("background_tasks", 0.5),
+)
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How one measure of one instance went. `grew`: by the fitted line, from the first to the last of the samples that
+    are judged (the second half), of which there are `samples`, over `seconds`. `quarters`: the mean of the last and of
+    the second quarter.
+    """
+
+    measure: str
+    samples: int
+    seconds: float
+    mean: float
+    slope_per_hour: float
+    grew: float
+    allowed: float
+    quarters: float | None
+    is_judged: bool
+    is_flat: bool
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """By how much the second rises per unit of the first: least squares. 0 for fewer than two moments."""
+    if len({at for at, _ in points}) < 2:
+        return 0.0
+    return statistics.linear_regression([at for at, _ in points], [value for _, value in points]).slope
+
+
+def trend(samples: Sequence[Sample], flat: Flat, shortest_seconds: float) -> Trend:
+    """Of one life of one instance: the second half of it is judged, if that is long enough to tell anything."""
+    points = [(one.at, float(getattr(one, flat.measure))) for one in samples if one.is_quiet or not flat.quiet_only]
+    begins = samples[0].at if samples else 0.0
+    length = samples[-1].at - begins if samples else 0.0
+    judged = [(at, value) for at, value in points if at >= begins + length / 2]
+    seconds = judged[-1][0] - judged[0][0] if judged else 0.0
+    mean = statistics.fmean(value for _, value in judged) if judged else 0.0
+    per_second = slope(judged)
+    grew = per_second * seconds
+    allowed = flat.allowed(mean, seconds, judged[0][0] - begins if judged else 0.0)
+    quarters = _quarters(points, begins, length)
+    is_judged = len(judged) >= FEWEST_SAMPLES and seconds >= shortest_seconds
+    is_flat = grew <= allowed and (quarters is None or quarters[1] <= GROWTH_LIMIT * quarters[0] + flat.varies)
+    return Trend(
+        measure=flat.measure,
+        samples=len(judged),
+        seconds=seconds,
+        mean=mean,
+        slope_per_hour=per_second * HOUR,
+        grew=grew,
+        allowed=allowed,
+        quarters=quarters[1] / quarters[0] if quarters is not None and quarters[0] else None,
+        is_judged=is_judged,
+        is_flat=is_flat or not is_judged,
+    )
+
+
+def _quarters(points: Sequence[tuple[float, float]], begins: float, length: float) -> tuple[float, float] | None:
+    """The means of the second and of the last quarter."""
+    second = [value for at, value in points if begins + length / 4 <= at < begins + length / 2]
+    last = [value for at, value in points if at >= begins + 3 * length / 4]
+    return (statistics.fmean(second), statistics.fmean(last)) if second and last else None
+
+
+def over_limits(sample: Sample, *, max_bytes: int, most_indices: int) -> list[str]:
+    """Which of the bounds a sample is beyond."""
+    limits = {
+        "indices": (sample.indices, most_indices),
+        "bytes of mappings": (sample.body_bytes, max_bytes),
+        "bytes of rendered answers": (sample.rendered_bytes, MAX_KEPT_BYTES),
+        "crashes of background tasks": (sample.crashes, 0),
+    }
+    return [f"{value} {name}, of at most {most}" for name, (value, most) in limits.items() if value > most]
+
+
+class Sampler:
+    """Takes samples of one instance; belongs to one thread."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self._caller = Caller()
+
+    def sample(self, *, is_quiet: bool) -> Sample | None:
+        """None: it is not up, or not any more."""
+        up_since = self.instance.up_since
+        if up_since is None:
+            return None
+        try:
+            reply = self._caller.ask(self.instance.url, "/api/performance")
+            report: dict[str, Any] = json.loads(reply.body)
+            folder = Path(f"/proc/{self.instance.pid}")
+            status = dict(
+                line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
+            )
+            descriptors = len(list((folder / "fd").iterdir()))
+        except (NoAnswer, OSError, AssertionError, ValueError):
+            return None
+        cache, background = report["mapping_cache"], report["background_tasks"]
+        return Sample(
+            at=reply.received_at,
+            is_quiet=is_quiet,
+            rss_bytes=int(status["VmRSS"].split()[0]) * 1024,
+            descriptors=descriptors,
+            threads=int(status["Threads"]),
+            tasks=report["process"]["tasks"],
+            background_tasks=sum(task["running"] for task in background),
+            crashes=sum(task["crashes_total"] for task in background),
+            indices=cache["indices"],
+            body_bytes=cache["body_bytes"],
+            rendered_bytes=cache["rendered_bytes"],
+            evictions=cache["evictions_total"],
+        )
+
+    def close(self) -> None:
+        self._caller.close()
