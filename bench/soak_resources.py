@@ -59,7 +59,7 @@ class Flat:
 MEASURES = (
     Flat("rss_bytes", 2e6, fills=8e6),
     Flat("descriptors", 8, fills=12, quiet_only=True),
-    Flat("threads", 2, fills=3, quiet_only=True),
+    Flat("threads", 4, fills=3, quiet_only=True),
     Flat("tasks", 8, fills=8, quiet_only=True),
     Flat("background_tasks", 0.5),
 )
