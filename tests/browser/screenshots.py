@@ -108,7 +108,7 @@ def states(node: Node, proxy: FaultProxy, redis: RedisServer, folder: Path, sett
         redis.start()
         wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 30)
         proxy.refuse()
-        camera.picture("status-cluster-down", "/admin/status/", "Elasticsearch could not be reached")
+        camera.picture("status-cluster-down", "/admin/status/", "Unhealthy")
         proxy.accept()
 
     session(healthy_and_not)
