@@ -104,7 +104,8 @@ class PassReader:
         postponed = {
             name
             for name in wanted
-            if listing.field_counts.get(name) is None
+            if current.may_postpone
+            and listing.field_counts.get(name) is None
             and _was_read_so(known.indices.get(name), listing.uuids[name], listed_at - UNKNOWN_AGAIN_SECONDS)
         }
         current.postponed_total = len(postponed)

@@ -25,6 +25,8 @@ class Pass:
     changed_total: int = 0
     removed_total: int = 0
     requests_total: int = 0
+    may_postpone: bool = False
+    """Whether it will be looked again soon, so that not all need be read now."""
     postponed_total: int = 0
     """Indices that may have changed, but were read so recently that they have to wait."""
     published: bool = False

@@ -294,7 +294,7 @@ class Refresher:
         Raises `ClusterUnavailable` when the cluster can't be listed. What could not be read is read by the next change
         pass (`has_unread_changes`), or by the next full pass, which then reads everything.
         """
-        current = Pass("changes", "watch", self._clock, now_utc(), self._clock())
+        current = Pass("changes", "watch", self._clock, now_utc(), self._clock(), may_postpone=True)
         try:
             changes = await self._passing.changes(current)
         finally:

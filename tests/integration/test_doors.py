@@ -218,6 +218,8 @@ async def test_the_doors_give_one_answer(doors: Doors, asked: Asked) -> None:
     """
     before = hot_total()
     hot, fast, stock = await doors.answers(asked)
+    if hot.header("etag") != stock.header("etag"):  # the report was renewed between two doors
+        hot, fast, stock = await doors.answers(asked)
     expected = comparable(asked, stock)
     assert comparable(asked, fast) == expected
     assert comparable(asked, hot) == expected

@@ -170,3 +170,14 @@ async def test_probes_answer_anybody(spine: Spine, settings: Any) -> None:
             assert (await spine.get("/probe", headers=headers)).status == 200
         assert (await spine.get("/a")).status == 418
         assert (await spine.get("/a", scheme="https")).status == 200
+
+
+def test_what_is_a_probe() -> None:
+    """A path is a probe's while one is registered there as such."""
+    routes = HotRoutes()
+    with (
+        routes.answering("/livez", lambda _name, _details: None, probe=True),
+        routes.answering("/a", lambda _name, _details: None),
+    ):
+        assert [routes.is_probe(path) for path in ("/livez", "/a", "/b")] == [True, False, False]
+    assert not routes.is_probe("/livez")

@@ -101,6 +101,7 @@ async def test_what_the_cluster_does_not_count_is_read(reader: FakeReader, monke
     for seconds, postponed in ((UNKNOWN_AGAIN_SECONDS - 1, 1), (UNKNOWN_AGAIN_SECONDS + 1, 0)):
         reader.asked.clear()
         current = new_pass()
+        current.may_postpone = True
         recently = {**known(*"abd").indices, **known("c", field_count=None, confirmed_at=1000.0 - seconds).indices}
         reading = await passes_of(reader).changes(current, replace(known(*"abcd"), indices=recently))
         assert (current.postponed_total, reader.asked) == (postponed, [] if postponed else [("c",)])

@@ -313,3 +313,10 @@ async def test_status_page_needs_staff(client: httpx.AsyncClient) -> None:
     response = await client.get("/admin/status/")
     assert response.status_code == 302
     assert "/admin/login/" in response.headers["location"]
+
+
+async def test_front_page_not_open(client: httpx.AsyncClient) -> None:
+    """The front page says what to do when nothing is open."""
+    response = await client.get("/", headers={"Accept": "text/html"})
+    assert response.status_code == 200
+    assert "manage.py serve" in response.text
