@@ -58,6 +58,7 @@ def fast_match(scope: Scope) -> ResolverMatch | None:
     if settings.SECURE_SSL_REDIRECT and scope.get("scheme") != "https":
         return None
     has_session = has_bearer = False
+    authorization: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"origin":
             return None
@@ -65,7 +66,9 @@ def fast_match(scope: Scope) -> ResolverMatch | None:
             # Wherever the name occurs: how cookies are told apart is the stock lane's to say.
             has_session = has_session or settings.SESSION_COOKIE_NAME.encode() in value
         elif name == b"authorization":
-            has_bearer = bearer_token(value.decode("latin-1")) is not None
+            # Joined as Django joins several, which may then be no bearer's any more.
+            authorization = value if authorization is None else b"%b,%b" % (authorization, value)
+            has_bearer = bearer_token(authorization.decode("latin-1")) is not None
     if has_session and not has_bearer:
         return None
     try:
