@@ -47,13 +47,14 @@ class Step:
 STEPS = (
     Step("seed", ["--rounds", "3"], ["--rounds", "1", "--seconds", "1", "--searches", "200"]),
     Step("refresh", ["--rounds", "5"], ["--rounds", "1", "--changes", "4"]),
-    Step("coherence", ["--changes", "100"], ["--changes", "4", "--stores", "redis"]),
+    Step("coherence", ["--changes", "60"], ["--changes", "4", "--stores", "redis"]),
     Step("pool", ["--rounds", "3"], ["--rounds", "1", "--searches", "100"]),
     Step(
         "http",
-        ["--only", "throughput", "livez", "--rounds", "5", "--seconds", "2", "--livez-seconds", "8"],
+        ["--only", "throughput", "livez", "--rounds", "4", "--seconds", "2", "--livez-seconds", "8"],
         ["--only", "throughput", "livez", "--rounds", "1", "--seconds", "1", "--livez-seconds", "2"],
     ),
+    Step("edge", ["--seconds", "3"], ["--seconds", "1", "--only", "names", "search"]),
     Step("loop", ["--passes", "3"], ["--passes", "1"]),
 )
 

@@ -1,47 +1,61 @@
-"""How much one worker carries: `python -m bench.edge [--seconds S] [--only KIND …]`.
+"""How much one worker carries, and what it does with more: `python -m bench.edge [--seconds S] [--only WORD …]`.
 
 Open loop: requests begin at a constant rate, whatever the answers, and a latency counts from when its request should
-have begun. For each kind of request the rate is raised by half until p99 is above `P99_SECONDS`, or requests are refused
-or lost; what was the last good rate is the capacity. Where the generator itself is late, the capacity is at least that.
-Then one step beyond: what the service does with more than it can carry.
+have begun. A rate is carried when its p99 is at most `P99_SECONDS` and each request got a good answer. For each kind of
+request the rate is doubled until it isn't carried any more, then narrowed down; where the generator itself is late, the
+worker carries at least what was last carried. Then
+
+    beyond   `TIMES` times what it carries, on more connections than a worker works on requests at once; its latencies
+             count from when a request was sent, as what waits for a free connection is not the worker's queue
+    after    half of what it carries, right after that
+
+Requests are asked of one worker of `manage.py serve`, on the same processors as the generator and Elasticsearch.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 from bench.cluster import CACHE
+from bench.figures import Figure, print_figures, save
 from bench.http import ASKED, sample_node
 from bench.load import Load, Target, paced
 from bench.served import served
+from esassistant.clock import now_utc
 from tests.server import TOKEN
 
 P99_SECONDS = 0.050
 LATE_SECONDS = 0.010
-STEP = 1.5
-FASTEST = 40_000
+SEARCHING_SECONDS = 1.0
+"""Of each rate while it doubles."""
+NARROWINGS = 2
+FASTEST = 100_000
 CONNECTIONS = 64
+TIMES = 4
+FASTEST_BEYOND = 50_000
+"""No generator of this project begins more a second; beyond is left out where it would have to."""
+BEYOND_CONNECTIONS = 2500
+"""More than ESASSISTANT_MAX_IN_FLIGHT is by default."""
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 JSON = {**BEARER, "Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is asked for, and from which rate on. `expected`: the status of a good answer."""
+    """What is asked for, and from which rate on. `good`: the status of a good answer."""
 
     name: str
     path: str
     first_per_second: float
-    expected: str = "200"
+    good: str = "200"
     method: str = "GET"
     body: str = ""
 
@@ -50,10 +64,10 @@ class Kind:
 
 
 KINDS = (
-    Kind("health, from memory", "/api/health", 1000),
-    Kind("mapping, from memory", f"/api/mappings/{ASKED}", 1000),
-    Kind("names, fast lane", "/api/indices?limit=10", 200),
-    Kind("miss: a name that doesn't exist", "/api/mappings/absent-{n}", 50, expected="404"),
+    Kind("health", "/api/health", 1000),
+    Kind("mapping", f"/api/mappings/{ASKED}", 1000),
+    Kind("names", "/api/indices?limit=10", 250),
+    Kind("miss", "/api/mappings/absent-{n}", 50, good="404"),
     Kind("search", f"/api/indices/{ASKED}/search", 50, method="POST", body='{"size": 10}'),
 )
 
@@ -64,60 +78,116 @@ class Step:
 
     per_second: float
     load: Load
-    good: bool
-    limited_by_generator: bool
+    good: str
+
+    @property
+    def is_carried(self) -> bool:
+        return self.load.p99 <= P99_SECONDS and not self.load.errors and set(self.load.statuses) == {self.good}
+
+    @property
+    def is_of_the_generator(self) -> bool:
+        """Whether the generator was too late to tell."""
+        return self.load.late_p99 is not None and self.load.late_p99 > LATE_SECONDS
 
 
-def climb(kind: Kind, url: str, seconds: float) -> Iterator[Step]:
-    """Rates from the first to the one beyond the edge."""
-    rate = kind.first_per_second
-    while rate <= FASTEST:
-        [load] = paced([kind.target(url)], rate, seconds, CONNECTIONS)
-        failed = load.errors + sum(count for status, count in load.statuses.items() if status != kind.expected)
-        late = load.late_p99 is not None and load.late_p99 > LATE_SECONDS
-        good = load.p99 <= P99_SECONDS and not failed
-        yield Step(rate, load, good, limited_by_generator=late)
-        if not good or late:
-            return
-        rate *= STEP
+@dataclass(frozen=True)
+class Edge:
+    """Where a kind of request has its edge. `carried` None: not even the first rate."""
+
+    carried: Step | None
+    is_at_least: bool
+
+
+Ask = Callable[[float, float], Step]
+"""A rate, and for how many seconds."""
+
+
+def find_edge(ask: Ask, first: float, seconds: float, fastest: float = FASTEST) -> Edge:
+    """Double the rate up to one that isn't carried twice in a row, then halve the gap, on a logarithmic scale."""
+    carried, rate = None, first
+    while rate <= fastest:
+        step = ask(rate, SEARCHING_SECONDS)
+        if not step.is_carried and not step.is_of_the_generator:
+            step = ask(rate, SEARCHING_SECONDS)
+        if not step.is_carried:
+            break
+        carried, rate = step, rate * 2
+    else:
+        return Edge(carried, is_at_least=True)
+    if carried is None:
+        return Edge(None, is_at_least=False)
+    low, high, is_at_least = carried.per_second, rate, step.is_of_the_generator
+    for _ in range(NARROWINGS):
+        middle = (low * high) ** 0.5
+        step = ask(middle, seconds)
+        if step.is_carried:
+            carried, low = step, middle
+        else:
+            high, is_at_least = middle, step.is_of_the_generator
+    return Edge(carried, is_at_least)
+
+
+def measure(kind: Kind, url: str, seconds: float) -> list[Figure]:
+    """The edge of a kind of request, and what is beyond."""
+
+    def ask(per_second: float, seconds: float, connections: int = CONNECTIONS) -> Step:
+        [load] = paced([kind.target(url)], per_second, seconds, connections)
+        return Step(per_second, load, kind.good)
+
+    edge = find_edge(ask, kind.first_per_second, seconds)
+    if edge.carried is None:
+        return [Figure(f"{kind.name}: carried", 0.0, "/s", 0, note=f"not even {kind.first_per_second:g}/s")]
+    carried = edge.carried
+    note = "at least: the generator could not ask faster" if edge.is_at_least else ""
+    figures = [
+        Figure(f"{kind.name}: carried", carried.per_second, "/s", carried.load.requests, note=note),
+        Figure("  p99", carried.load.p99 * 1000, "ms", carried.load.requests),
+    ]
+    if carried.per_second * TIMES > FASTEST_BEYOND:
+        return figures
+    beyond = ask(carried.per_second * TIMES, seconds, BEYOND_CONNECTIONS)
+    after = ask(carried.per_second / 2, SEARCHING_SECONDS)
+    return figures + _beyond(beyond) + [Figure("  after: p99", after.load.p99 * 1000, "ms", after.load.requests)]
+
+
+def _beyond(step: Step) -> list[Figure]:
+    load = step.load
+    asked, good, refused = load.requests + load.errors, load.statuses.get(step.good, 0), load.statuses.get("503", 0)
+    others = asked - good - refused
+    odd = f"{others} others or without an answer" if others else ""
+    figures = [
+        Figure("  beyond: answered", good / load.seconds, "/s", good),
+        Figure("  beyond: refused with 503", refused / asked * 100, "%", asked, note=odd),
+    ]
+    for status, what in ((step.good, "answered"), ("503", "refused")):
+        if status in load.p99_served:
+            figures.append(
+                Figure(f"  beyond: p99 of {what}", load.p99_served[status] * 1000, "ms", load.statuses[status])
+            )
+    return figures
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each rate (default: %(default)g)")
-    parser.add_argument("--only", nargs="+", metavar="KIND", help="those whose name has one of these words")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of the rates that count (default: %(default)g)")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="kinds whose name has one of these words")
+    parser.add_argument("--json", type=Path, default=CACHE / "edge.json", help="where the figures are kept")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = [kind for kind in KINDS if not options.only or any(word in kind.name for word in options.only)]
-    results = {}
+    started_at, figures = now_utc().isoformat(), []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-edge-")))
-        server = stack.enter_context(served(stack.enter_context(sample_node()), folder, MAPPING_CACHE_NEGATIVE_TTL="0"))
+        # An absent name that is remembered as absent would be answered from memory: then it were no miss.
+        settings = {"MAPPING_CACHE_NEGATIVE_TTL": "0"}
+        server = stack.enter_context(served(stack.enter_context(sample_node()), folder, **settings))
         for kind in wanted:
-            steps = list(climb(kind, server.url, options.seconds))
-            results[kind.name] = [asdict(step) for step in steps]
-            _print(kind, steps)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    (CACHE / "edge.json").write_text(json.dumps(results, indent=1))
+            figures += measure(kind, server.url, options.seconds)
+    print_figures(figures)
+    save(options.json, figures, started_at=started_at, times=TIMES, beyond_connections=BEYOND_CONNECTIONS)
     return 0
-
-
-def _print(kind: Kind, steps: list[Step]) -> None:
-    good = [step for step in steps if step.good]
-    last = good[-1] if good else None
-    at_least = "at least " if steps[-1].limited_by_generator and last is not None else ""
-    carried = "less than the first rate" if last is None else f"{at_least}{last.per_second:.0f}/s"
-    p99 = "" if last is None else f", p99 {last.load.p99 * 1000:.1f} ms of {last.load.requests} requests"
-    print(f"{kind.name:<34}{carried:>22}{p99}", flush=True)
-    if not steps[-1].good:
-        beyond = steps[-1].load
-        refused = beyond.statuses.get("503", 0)
-        print(
-            f"  at {steps[-1].per_second:.0f}/s: {beyond.per_second:.0f}/s answered, p99 {beyond.p99 * 1000:.0f} ms, "
-            f"{refused} refused with 503, {beyond.errors} without an answer"
-        )
 
 
 if __name__ == "__main__":

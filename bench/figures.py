@@ -20,6 +20,7 @@ class Figure:
     met: bool | None = None
     lowest: float | None = None
     highest: float | None = None
+    note: str = ""
 
 
 def of_rounds(metric: str, values: Sequence[float], unit: str, goal: str = "") -> Figure:
@@ -46,7 +47,8 @@ def print_figures(figures: Sequence[Figure]) -> None:
     for figure in figures:
         met = {None: "", True: "yes", False: "NO"}[figure.met]
         print(
-            f"{figure.metric:<{width}}{figure.value:>10.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<8} {met}"
+            f"{figure.metric:<{width}}{figure.value:>10.4g} {figure.unit:<4}{figure.samples:>8}  {figure.goal:<8} {met:<4}"
+            f"{figure.note}".rstrip()
         )
 
 

@@ -66,6 +66,7 @@ class Load:
     cpu_share: float
     statuses: Mapping[str, int] = field(default_factory=dict)
     late_p99: float | None = None
+    p99_served: Mapping[str, float] = field(default_factory=dict)
     generator: str = "bundled"
 
     @property

@@ -7,10 +7,11 @@ import gc
 import itertools
 import json
 import re
+import resource
 import selectors
 import sys
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import cast
@@ -24,17 +25,20 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 WITHOUT_BODY = (b"204", b"304")
 END = b"\r\n\r\n"
 NUMBER = b"{n}"
+MOST_SELECTED = 1000
 numbers = itertools.count(time.time_ns() // 1000)
 """Never the same again, also not in the next run."""
 
 
 class Answers:
-    """Of one target, on all its connections. `over` is set by what says that all have come, or that they won't."""
+    """Of one target, on all its connections. `served`: by status, from when a request was sent. `over` is set by what
+    says that all have come, or that they won't.
+    """
 
     def __init__(self) -> None:
         self.latencies: list[float] = []
+        self.served: defaultdict[bytes, list[float]] = defaultdict(list)
         self.late: list[float] = []
-        self.statuses: Counter[bytes] = Counter()
         self.lost = 0
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -49,16 +53,18 @@ class Answers:
     def load(self, started: float, cpu_share: float, errors: int) -> Load:
         if not self.latencies:
             raise LoadFailed("no request was answered")
+        served = {status.decode(): some for status, some in self.served.items()}
         return Load(
             requests=len(self.latencies),
             seconds=time.perf_counter() - started,
             p50=percentile(self.latencies, 50),
             p99=percentile(self.latencies, 99),
             longest=max(self.latencies),
-            unexpected=sum(count for status, count in self.statuses.items() if status[:1] != b"2" and status != b"304"),
+            unexpected=sum(len(some) for status, some in served.items() if status[0] != "2" and status != "304"),
             errors=errors,
             cpu_share=cpu_share,
-            statuses={status.decode(): count for status, count in self.statuses.items()},
+            statuses={status: len(some) for status, some in served.items()},
+            p99_served={status: percentile(some, 99) for status, some in served.items()},
             late_p99=percentile(self.late, 99) if self.late else None,
         )
 
@@ -77,9 +83,9 @@ class Connection(asyncio.Protocol):
         self._answers = answers
         self._answered = answered
         self._lost = lost
-        self._head = b""
+        self._head = self._status = b""
         self._missing = 0
-        self._counted_from = 0.0
+        self._counted_from = self._sent = 0.0
         self.waiting = False
         self.closed = False
 
@@ -88,6 +94,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, counted_from: float) -> None:
         self._counted_from = counted_from
+        self._sent = time.perf_counter()
         self.waiting = True
         request = self._request
         if NUMBER in request:
@@ -104,8 +111,7 @@ class Connection(asyncio.Protocol):
                 self._head = head
                 return
             self._head = b""
-            status = head[9:12]
-            self._answers.statuses[status] += 1
+            self._status = status = head[9:12]
             length = LENGTH.search(head, 0, end)
             if status in WITHOUT_BODY:
                 self._missing = end + len(END) - len(head)
@@ -117,6 +123,7 @@ class Connection(asyncio.Protocol):
         if self._missing == 0 and self.waiting:
             now = time.perf_counter()
             self._answers.latencies.append(now - self._counted_from)
+            self._answers.served[self._status].append(now - self._sent)
             self.waiting = False
             self._answered(self, now)
         elif self._missing <= 0:
@@ -133,8 +140,12 @@ def generate(job: Job) -> list[Load]:
     gc.disable()  # it ends before that matters, and nothing may pause it
     if job.per_second is None:
         return [uvloop.run(_as_answered(job.targets[0], job.connections, job.seconds))]
-    # uvloop's and epoll's timers count milliseconds, select's count microseconds.
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+    # uvloop's and epoll's timers count milliseconds, select's count microseconds, but select takes no more descriptors.
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    most = len(job.targets) * job.connections
+    selector = selectors.SelectSelector if most < MOST_SELECTED else selectors.DefaultSelector
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector())) as runner:
         return runner.run(_paced(job, job.per_second))
 
 

@@ -12,6 +12,10 @@ from bench.report_parts import HOW, INTRODUCTION, PARTS, QUICK, SEED_TEXT, Chart
 from bench.texts import NO_BREAK, NOT_MEASURED, UNITS, escape, finite, minutes, number, quantity, table, verdict
 
 Json = Mapping[str, Any]
+FACTS = (
+    *("indices", "instances", "searches", "callers", "delay_ms", "connections", "per_second"),
+    *("times", "beyond_connections"),
+)
 README_BEGIN, README_END = "<!-- made by make bench -->", "<!-- end of what make bench made -->"
 GAIN_UNITS = {"x less": ("x", "less"), "x more": ("x", "more"), "points": ("points", ""), "% less": ("%", "less")}
 TOLD = {
@@ -250,8 +254,7 @@ def _without_empty(head: list[str], rows: list[list[str]]) -> tuple[list[str], l
 def _facts(bench: Json) -> dict[str, str]:
     """What the texts of the sections name."""
     details = {**bench, "delay_ms": (finite(bench.get("delay_seconds")) or 0) * 1000 or None}
-    names = ("indices", "instances", "searches", "callers", "delay_ms", "connections", "per_second")
-    return {name: number(details.get(name)) for name in names}
+    return {name: number(details.get(name)) for name in FACTS}
 
 
 def _goal(row: Json) -> str:

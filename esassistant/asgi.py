@@ -16,14 +16,15 @@ from esassistant.http_statistics import http_statistics  # noqa: E402
 from esassistant.lanes import FastLane, Lanes, StockLane  # noqa: E402
 from esassistant.lifespan import ASGIApp, Lifespan  # noqa: E402
 from esassistant.registry import registry  # noqa: E402
-from esassistant.request_limits import RequestLimits  # noqa: E402
+from esassistant.request_limits import InFlight, RequestLimits  # noqa: E402
 
 
 def new_application() -> Lifespan:
     """The application under the settings in force."""
     config = settings.ESASSISTANT
     lanes = Lanes(StockLane(), FastLane())
-    bounded = RequestLimits(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, config.max_in_flight, hot_routes.is_probe)
+    in_flight = InFlight.with_connections(config.max_in_flight, config.elasticsearch.max_connections)
+    bounded = RequestLimits(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight, hot_routes.is_probe)
     counted = Counters(bounded, http_statistics, access_log if config.access_log else None)
     app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
     return Lifespan(app, registry, config.drain_seconds)

@@ -77,6 +77,12 @@ class ElasticsearchConfig:
     connect_timeout: float
     max_retries: int
 
+    @property
+    def max_connections(self) -> int:
+        """How many calls may be under way at once, of all pools."""
+        overflow = 0 if self.pool_block else self.pool_overflow
+        return sum(rule.maxsize + overflow for rule in self.pools)
+
 
 @dataclass(frozen=True, slots=True)
 class MappingCacheConfig:

@@ -25,7 +25,7 @@ from esassistant.hot_path import hot_routes
 from esassistant.http_statistics import HttpStatistics, http_statistics
 from esassistant.lanes import StockLane
 from esassistant.lifespan import ASGIApp
-from esassistant.request_limits import RequestLimits
+from esassistant.request_limits import InFlight, RequestLimits
 from tests.asgi import Asked, Got, ask
 from tests.integration.conftest import OpenApp, allow_origins
 from tests.server import TOKEN
@@ -173,7 +173,8 @@ async def doors(
         hot = new_application()
         settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)
         fast = new_application()
-        stock = RequestLimits(StockLane(), django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE, 100, hot_routes.is_probe)  # type: ignore[arg-type]
+        largest, in_flight = django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE, InFlight(100, 100)
+        stock = RequestLimits(StockLane(), largest, in_flight, hot_routes.is_probe)  # type: ignore[arg-type]
         user = await get_user_model().objects.acreate_user("ada", "ada@example.org", "a long password", is_staff=True)
         browser = AsyncClient()
         await browser.aforce_login(user)

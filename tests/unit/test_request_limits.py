@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.lifespan import Message, Receive, Scope, Send
-from esassistant.request_limits import RequestLimits
+from esassistant.request_limits import InFlight, RequestLimits
 from tests.asgi import Asked, ask
 
 LIMIT = 10
@@ -58,7 +58,7 @@ async def exchange(app: Any, scope: Scope, pieces: list[bytes]) -> tuple[list[Me
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await RequestLimits(app, LIMIT, 1, lambda _: False)(scope, receive, send)
+    await RequestLimits(app, LIMIT, InFlight(1, 1), lambda _: False)(scope, receive, send)
     return sent, read
 
 
@@ -162,7 +162,7 @@ async def test_overload_is_refused_at_once() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    limits = RequestLimits(app, LIMIT, 2, lambda path: path == "/livez")
+    limits = RequestLimits(app, LIMIT, InFlight(2, 2), lambda path: path == "/livez")
     first = [asyncio.create_task(ask(limits, Asked(path))) for path in ("/a", "/b")]
     await asyncio.sleep(0)
     refused = await ask(limits, Asked("/c"))
@@ -177,3 +177,51 @@ async def test_overload_is_refused_at_once() -> None:
     going_on.set()
     assert {answer.status for answer in await asyncio.gather(*first, probe)} == {200}
     assert (await ask(limits, Asked("/d"))).status == 200
+
+
+async def test_of_requests_that_make_calls_of_their_own_fewer_may_be_under_way() -> None:
+    """A search beyond that bound is refused while GETs are still served, and is served when another has ended."""
+    going_on = asyncio.Event()
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            await going_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    in_flight = InFlight(10, 1)
+    limits = RequestLimits(app, LIMIT, in_flight, lambda _: False)
+    first = asyncio.create_task(ask(limits, Asked("/a", method="POST")))
+    await asyncio.sleep(0)
+    statuses = [(await ask(limits, Asked("/b", method=method))).status for method in ("POST", "GET", "HEAD", "DELETE")]
+    assert statuses == [503, 200, 200, 503]
+    going_on.set()
+    assert (await first).status == 200
+    assert (await ask(limits, Asked("/c", method="POST"))).status == 200
+    assert (in_flight.total, in_flight.others) == (0, 0)
+
+
+@pytest.mark.parametrize(("connections", "others"), [(1, 200), (100, 200), (150, 300)])
+def test_how_many_may_make_calls_of_their_own(connections: int, others: int) -> None:
+    """Twice as many as there are connections, and 200 at least."""
+    assert InFlight.with_connections(2000, connections) == InFlight(2000, others)
+
+
+@pytest.mark.parametrize(
+    ("headers", "closes"),
+    [
+        ([], False),
+        ([(b"content-length", b"%d" % LIMIT)], False),
+        ([(b"content-length", b"%d" % (LIMIT + 1))], True),
+        ([(b"content-length", b"1"), (b"content-length", b"2")], True),
+        ([(b"transfer-encoding", b"chunked")], True),
+    ],
+)
+async def test_only_what_may_still_be_long_costs_the_connection(
+    headers: list[tuple[bytes, bytes]], closes: bool
+) -> None:
+    """Under overload new connections would be more work still."""
+    app = Application()
+    refused = await ask(RequestLimits(app, LIMIT, InFlight(0, 0), lambda _: False), Asked("/a", headers=tuple(headers)))
+    assert (refused.status, refused.header("connection")) == (503, "close" if closes else None)
+    assert not app.called
