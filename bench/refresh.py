@@ -98,11 +98,11 @@ class Bench:
         first finds nothing counts too.
         """
         await self.change()
-        requests_before = self._stack.pass_requests_total
+        requests_before = self._stack.refresher.change_requests_total
         started = monotonic()
         while not await self._stack.refresher.find_changes():
             pass
-        self._note("one changed", monotonic() - started, self._stack.pass_requests_total - requests_before)
+        self._note("one changed", monotonic() - started, self._stack.refresher.change_requests_total - requests_before)
 
     async def change(self) -> tuple[str, bytes]:
         """Gives one index a field; returns its name and what its mapping holds since."""
@@ -166,10 +166,10 @@ async def _timed(url: str, rounds: int, changes: int) -> list[Figure]:
                 await asyncio.sleep(0.05)
             await asyncio.sleep(2)
             for _ in range(changes):
-                requests_before = stack.pass_requests_total + metadata.requests_total
+                requests_before = stack.refresher.change_requests_total + metadata.requests_total
                 async with asyncio.timeout(30):
                     await bench.latency()
-                spent = stack.pass_requests_total + metadata.requests_total - requests_before
+                spent = stack.refresher.change_requests_total + metadata.requests_total - requests_before
                 bench.requests.setdefault("change", []).append(spent)
     return _timed_figures(bench, rounds)
 

@@ -73,11 +73,6 @@ class Stack:
     cache: MappingCache
     refresher: Refresher
 
-    @property
-    def pass_requests_total(self) -> int:
-        """Requests of all passes, change passes included."""
-        return self.refresher._passing.requests_total  # noqa: SLF001  (full passes alone report theirs)
-
     async def full_pass(self) -> RefreshReport:
         """From asking to the end."""
         answer = await self.refresher.ask("bench", limited=False)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cacheapp.fields import Field, search
+from cacheapp.fields import MAX_QUERY_CHARACTERS, Field, search
 from cacheapp.mapping_tree import OBJECT_TYPES
 from esassistant.errors import BadRequest
 
@@ -13,7 +13,6 @@ SHOWN = 500
 SHOWN_CONFLICTS = 100
 OPEN_UP_TO = 100
 """A tree of so many rows is shown with all its objects open; a larger one with only their names."""
-MAX_QUERY_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the commands that refresh share: open what a pass needs, run one, publish, report, exit."""
 
 import asyncio
+import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
@@ -45,7 +46,7 @@ class RefreshCommand(BaseCommand):
         """Run a pass and exit. `wait_seconds`: how long to wait for another process that refreshes."""
         answer, report = asyncio.run(self._refresh(limited, scope, wait_seconds))
         if report is None:
-            seconds = round(answer.retry_after_seconds or 0)
+            seconds = math.ceil(answer.retry_after_seconds or 0)
             result = {"outcome": answer.outcome, "retry_after_seconds": seconds}
             reason = "another process refreshes" if answer.outcome is Outcome.OVERLAP else "refreshed a moment ago"
             self._print(form, result, f"{answer.outcome.value}: {reason}; try again in {seconds} s")

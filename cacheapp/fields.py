@@ -21,6 +21,10 @@ from cacheapp.mapping_tree import (
     together,
     type_of,
 )
+from esassistant.errors import BadRequest
+
+MAX_QUERY_CHARACTERS = 200
+"""Of a search: each of its words is looked for in each field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,11 @@ def fields(mappings: Mapping[str, bytes]) -> tuple[Field, ...]:
 def search(among: Iterable[Field], q: str) -> tuple[Field, ...]:
     """The fields whose dotted name contains every word of `q`, whatever the case. First those with a word as their
     whole name or its last part, then those with a word at the beginning of one of the two, then all others; each in the
-    order given. Without a word: all.
+    order given. Without a word: all. Raises `BadRequest` when `q` has more than `MAX_QUERY_CHARACTERS`.
     """
-    words = q.casefold().split()
+    if len(q) > MAX_QUERY_CHARACTERS:
+        raise BadRequest(f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
+    words = tuple(dict.fromkeys(q.casefold().split()))
     ranked: tuple[list[Field], ...] = ([], [], [])
     for candidate in among:
         name = candidate.name.casefold()

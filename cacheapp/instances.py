@@ -68,8 +68,9 @@ class Instances:
 
     async def refresh(self, refresh_id: str) -> object:
         """The report of a pass of any instance. Raises `RefreshNotFound`."""
-        with suppress(StoreUnavailable):
-            await self.look()
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(STORE_SECONDS):
+                await self.look()
         for seen in self._seen.values():
             refreshes = seen.report.get("refreshes")
             if isinstance(refreshes, dict) and refresh_id in refreshes:
@@ -102,6 +103,12 @@ class Instances:
 
     def _encoded(self) -> bytes:
         return msgspec.json.encode(self._collect())
+
+    async def try_report(self) -> None:
+        """Tell the others at once, if the store takes it soon; else the next turn does."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(STORE_SECONDS):
+                await self.report()
 
     def report_soon(self) -> None:
         """Something happened that the others are asked about: don't wait for the next turn."""

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cacheapp.mapping_tree import MAX_DEPTH, Definition, bodies, definitions, type_of
@@ -47,11 +47,11 @@ class FieldChanges:
 
 @dataclass(frozen=True, slots=True)
 class IndexChange:
-    """What happened to one index between two snapshots; `fields` is empty unless both had its mapping."""
+    """What happened to one index between two snapshots; `fields` is None unless both had its mapping."""
 
     index: str
     kind: ChangeKind
-    fields: FieldChanges = field(default_factory=FieldChanges)
+    fields: FieldChanges | None = None
 
 
 def index_changes(before: Snapshot, after: Snapshot) -> Iterator[IndexChange]:
@@ -71,7 +71,7 @@ def index_changes(before: Snapshot, after: Snapshot) -> Iterator[IndexChange]:
                 compared[pair] = field_changes(before.bodies[pair[0]], after.bodies[pair[1]])
             recreated = old.uuid and new.uuid and old.uuid != new.uuid
             kind = ChangeKind.RECREATED if recreated else ChangeKind.CHANGED
-            yield IndexChange(name, kind, compared.get(pair, FieldChanges()))
+            yield IndexChange(name, kind, compared.get(pair))
 
 
 def field_changes(before: bytes, after: bytes) -> FieldChanges:

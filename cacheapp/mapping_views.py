@@ -64,13 +64,11 @@ class MappingViews:
 
     async def fields(self, name: str, query: str) -> MappingAnswer:
         """`{"total": …, "fields": […]}`, all fields of `name` or those that `query` finds, as JSON. Raises as `schema`
-        does.
+        and `search` do.
         """
-        answer, found = await self.field_list(name)
-        if query:
-            found = search(found, query)
-        body = msgspec.json.encode({"total": len(found), "fields": found})
-        return msgspec.structs.replace(answer, body=body, etag=etag_of(body))
+        answer, among = await self.field_list(name)
+        body, etag = await asyncio.to_thread(_found, among, query)
+        return msgspec.structs.replace(answer, body=body, etag=etag)
 
     async def field_list(self, name: str) -> tuple[MappingAnswer, tuple[Field, ...]]:
         """The mappings of `name`, and all their fields, sorted by name. Raises as `schema` does."""
@@ -104,6 +102,13 @@ class _Kept(Generic[T]):
 def _mappings_of(answer: MappingAnswer) -> dict[str, bytes]:
     """The mappings in an answer: the cache itself may know newer ones by now, or not have kept them."""
     return {index: bytes(found.mappings) for index, found in _decoder.decode(answer.body).items()}
+
+
+def _found(among: tuple[Field, ...], query: str) -> tuple[bytes, str]:
+    """The fields that `query` finds as JSON, and its validator."""
+    found = search(among, query)
+    body = msgspec.json.encode({"total": len(found), "fields": found})
+    return body, etag_of(body)
 
 
 def _schema(name: str, answer: MappingAnswer) -> tuple[bytes, str]:

@@ -88,7 +88,7 @@ class InstanceReport(models.Model):
 
 
 class PassRecord(models.Model):
-    """One full pass that ended, as its report said."""
+    """One pass that ended, as its report said."""
 
     refresh_id = models.CharField(max_length=32)
     started_at = models.DateTimeField(db_index=True)
@@ -113,11 +113,14 @@ class PassRecord(models.Model):
 
 
 class MappingChange(models.Model):
-    """What happened to one index, and when this was seen. The lists have the first hundred names, the totals all."""
+    """What happened to one index, and when this was seen. The lists have the first hundred names, the totals all; where
+    `compared` is false they say nothing.
+    """
 
     index = models.CharField(max_length=255, db_index=True)
     at = models.DateTimeField()
     kind = models.CharField(max_length=16)
+    compared = models.BooleanField()
     added = models.JSONField()
     removed = models.JSONField()
     retyped = models.JSONField()

@@ -77,14 +77,10 @@ class PassReader:
         self._clock = clock
         self._first_size = config.batch_size
 
-    @property
-    def requests_total(self) -> int:
-        return self._reader.requests_total
-
     async def everything(self, current: Pass, cluster_uuid: str | None = None) -> Reading:
         """A full pass: all mappings. `cluster_uuid`, if the cluster has just told it."""
         listed_at = self._clock()
-        listing = await self._list(cluster_uuid)
+        listing = await self._list(current, cluster_uuid)
         return _of_something(current, await self._read(current, listing, listed_at, frozenset(listing.uuids)))
 
     async def changes(self, current: Pass, known: Snapshot) -> Reading:
@@ -95,7 +91,7 @@ class PassReader:
         find those.
         """
         listed_at = self._clock()
-        listing = await self._list(known.cluster_uuid)
+        listing = await self._list(current, known.cluster_uuid)
         wanted = {
             name
             for name, uuid in listing.uuids.items()
@@ -114,7 +110,7 @@ class PassReader:
     async def matching(self, current: Pass, cluster_uuid: str | None, patterns: Sequence[str]) -> Reading:
         """The mappings of indices that match one of `patterns`, or belong to an alias or data stream that does."""
         listed_at = self._clock()
-        listing = await self._list(cluster_uuid)
+        listing = await self._list(current, cluster_uuid)
         selected = Selection(tuple(patterns))
         wanted = {name for name in listing.uuids if selected.covers(name)}
         for alias, members in listing.aliases.items():
@@ -142,7 +138,7 @@ class PassReader:
                 # Few because they are large: that they are slow says nothing of batches of small ones.
                 is_large = sum(field_counts.get(name, 0) for name in batch) > MAX_FIELDS // 2
                 asked_size = max(size.size, len(batch)) if is_large else len(batch)
-                error = await self._read_batch(batch, mappings)
+                error = await self._read_batch(current, batch, mappings)
                 if error is None:
                     failures_in_a_row = 0
                     size.answered(len(batch), self._clock() - asked_at, mappings.bytes_of(batch), asked_size)
@@ -178,7 +174,7 @@ class PassReader:
             taken = Batches.of(batch, field_counts).take(len(batch))
             if len(taken) < len(batch):
                 waiting.append(batch[len(taken) :])
-            error = await self._read_batch(taken, mappings)
+            error = await self._read_batch(current, taken, mappings)
             if error is None:
                 failures_in_a_row = 0
                 for name in taken:
@@ -191,11 +187,11 @@ class PassReader:
                 failures_in_a_row += 1
                 current.errors[taken[0]] = error
 
-    async def _read_batch(self, batch: list[str], mappings: Mappings) -> str | None:
+    async def _read_batch(self, current: Pass, batch: list[str], mappings: Mappings) -> str | None:
         """Read one batch into `mappings`; returns what went wrong, if anything."""
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
-                read = await self._reader.mappings(batch)
+                read = await self._reader.mappings(batch, current.sent)
                 mappings.add(await in_thread_if_large(sum(map(len, read.values())), Mappings.of, read))
         except TimeoutError:
             return f"no answer within {self._config.fetch_timeout:g} s"
@@ -207,13 +203,13 @@ class PassReader:
         """An index that is missing from an answer is gone; if it is still listed, its mapping was withheld or lost."""
         absent = [name for name in names if name not in current.errors]
         if absent:
-            listed = (await self._list(None)).uuids
+            listed = (await self._list(current, None)).uuids
             current.errors.update((name, "listed, but its mapping was not given") for name in absent if name in listed)
 
-    async def _list(self, cluster_uuid: str | None) -> Listing:
+    async def _list(self, current: Pass, cluster_uuid: str | None) -> Listing:
         try:
             async with asyncio.timeout(self._config.indices_timeout):
-                return await self._reader.listing(cluster_uuid)
+                return await self._reader.listing(cluster_uuid, current.sent)
         except TimeoutError:
             raise ClusterUnavailable(
                 f"Elasticsearch did not list its indices within {self._config.indices_timeout:g} s.",

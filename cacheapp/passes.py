@@ -1,4 +1,4 @@
-"""One full pass while it runs and after, and what asking for one gives."""
+"""One pass while it runs and after, and what asking for one gives."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,7 @@ REPORTED_ERRORS = 20
 
 @dataclass(slots=True)
 class Pass:
-    """A full pass while it runs and after; `report()` gives an immutable copy."""
+    """A pass while it runs and after; `report()` gives an immutable copy."""
 
     id: str
     trigger: str
@@ -32,6 +32,10 @@ class Pass:
     published: bool = False
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
+
+    def sent(self) -> None:
+        """One more request was sent to the cluster for it."""
+        self.requests_total += 1
 
     def report(self) -> RefreshReport:
         return RefreshReport(

@@ -1,5 +1,7 @@
 """What a pass does in this process: reads the cluster and brings the cache up to date."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cacheapp.applying import PassChanges
@@ -36,36 +38,25 @@ class Passing:
         # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
         self._version: MetadataVersion | None = None
 
-    @property
-    def requests_total(self) -> int:
-        return self._reader.requests_total + (0 if self._metadata is None else self._metadata.requests_total)
-
     async def everything(self, current: Pass) -> float:
         """A full pass, unless the cluster's metadata is as it was at the last one. Returns for which moment what the
         cache has was confirmed. Raises `ClusterUnavailable`.
         """
-        before = self.requests_total
-        try:
+        with self._counting_metadata(current):
             if (unchanged_at := await self._unchanged_at()) is not None:
                 self._cache.confirm_all(unchanged_at)
                 current.indices_total = len(self._cache.snapshot.indices)
                 current.outcome = Outcome.UNCHANGED
                 return unchanged_at
             version = await self._version_now()
-            reading = await self._reader.everything(current, None if version is None else version.era.cluster_uuid)
-        finally:
-            current.requests_total += self.requests_total - before
+        reading = await self._reader.everything(current, None if version is None else version.era.cluster_uuid)
         await self._apply(current, reading)
         self._version = None if current.errors else version
         return reading.listed_at
 
     async def changes(self, current: Pass) -> PassChanges:
         """A change pass: what is new or has other fields, and what is gone. Raises `ClusterUnavailable`."""
-        before = self.requests_total
-        try:
-            reading = await self._reader.changes(current, self._cache.snapshot)
-        finally:
-            current.requests_total += self.requests_total - before
+        reading = await self._reader.changes(current, self._cache.snapshot)
         changes = await self._apply(current, reading)
         if not (current.errors or current.read_total or current.removed_total):
             current.outcome = Outcome.UNCHANGED
@@ -75,14 +66,20 @@ class Passing:
         """Read the indices that match one of `patterns`, or belong to an alias that does. Raises `ClusterUnavailable`,
         or `MappingNotFound` when there is none.
         """
-        before = self.requests_total
-        try:
-            reading = await self._reader.matching(current, self._cache.snapshot.cluster_uuid, patterns)
-        finally:
-            current.requests_total += self.requests_total - before
+        reading = await self._reader.matching(current, self._cache.snapshot.cluster_uuid, patterns)
         await self._apply(current, reading)
         if not (current.read_total or current.errors or current.removed_total):
             raise MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
+
+    @contextmanager
+    def _counting_metadata(self, current: Pass) -> Iterator[None]:
+        """Add what is asked of the metadata clock meanwhile: full passes alone do, and one of them at a time."""
+        before = 0 if self._metadata is None else self._metadata.requests_total
+        try:
+            yield
+        finally:
+            if self._metadata is not None:
+                current.requests_total += self._metadata.requests_total - before
 
     async def _apply(self, current: Pass, reading: Reading) -> PassChanges:
         changes = await self._cache.apply(reading, current.errors)

@@ -3,7 +3,7 @@ dict here.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,12 +80,20 @@ FIELD_COUNTS = (
     "/_nodes/stats/indices/mappings?level=indices"
     "&filter_path=_nodes.failed,nodes.*.indices.indices.*.mappings.total_count"
 )
+UUIDS = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
+RESOLVED = "/_resolve/index/*?expand_wildcards=all"
+Sent = Callable[[], None]
+"""Is called for each request that is sent."""
 
 _mappings = msgspec.json.Decoder(dict[str, _Index])
 _uuids = msgspec.json.Decoder(dict[str, _Settings])
 _resolved = msgspec.json.Decoder(_Resolved)
 _cluster = msgspec.json.Decoder(_Cluster)
 _stats = msgspec.json.Decoder(_Stats)
+
+
+def uncounted() -> None:
+    """What is sent outside of a pass is counted by its pool alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,6 @@ class ClusterReader:
         self._selection = selection
         # Derived once: `options()` copies the client each time.
         self._listing_client = client.options(request_timeout=indices_timeout)
-        self.requests_total = 0
 
     async def mapping(self, name: str) -> dict[str, bytes]:
         """The mapping of each index that `name` stands for. Raises `MappingNotFound` when there is no such name."""
@@ -128,31 +135,31 @@ class ClusterReader:
             raise MappingNotFound(f"{name!r} is left out by MAPPING_CACHE_INCLUDE and MAPPING_CACHE_EXCLUDE.")
         return mappings
 
-    async def mappings(self, names: Sequence[str]) -> dict[str, bytes]:
+    async def mappings(self, names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
         """The mappings of several indices in one request. An index that is absent from the answer is gone, or left out."""
         if not names:
             # An empty list would ask for every mapping of the cluster.
             raise ValueError("name at least one index")
         encoded = ",".join(map(encode_name, names))
         try:
-            body = await self._get(self._client, f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true")
+            target = f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true"
+            body = await self._get(self._client, target, sent)
         except NotFoundError as error:
             raise unavailable(error) from error
         read = await self._split(body)
         return {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
 
-    async def listing(self, cluster_uuid: str | None = None) -> Listing:
+    async def listing(self, cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
         """Every selected index there is, hidden and closed ones included, and every alias and data stream over one.
 
         Three small requests at once; a fourth when `cluster_uuid` isn't known yet.
         """
-        listing = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
         try:
             async with asyncio.TaskGroup() as group:
-                counting = group.create_task(self._unless_refused(FIELD_COUNTS))
-                resolving = group.create_task(self._get(self._listing_client, "/_resolve/index/*?expand_wildcards=all"))
-                identifying = group.create_task(self._cluster_uuid(cluster_uuid))
-                indices = self._decode(_uuids, await self._get(self._listing_client, listing))
+                counting = group.create_task(self._unless_refused(FIELD_COUNTS, sent))
+                resolving = group.create_task(self._get(self._listing_client, RESOLVED, sent))
+                identifying = group.create_task(self._cluster_uuid(cluster_uuid, sent))
+                indices = self._decode(_uuids, await self._get(self._listing_client, UUIDS, sent))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         # Of ten thousand indices, each of these steps takes a millisecond or two: others get a turn between them.
@@ -176,17 +183,17 @@ class ClusterReader:
             field_counts=field_counts,
         )
 
-    async def _cluster_uuid(self, known: str | None) -> str:
+    async def _cluster_uuid(self, known: str | None, sent: Sent) -> str:
         if known is not None:
             return known
-        body = await self._unless_refused("/?filter_path=cluster_uuid")
+        body = await self._unless_refused("/?filter_path=cluster_uuid", sent)
         cluster: _Cluster = _Cluster("") if body is None else self._decode(_cluster, body)
         return cluster.cluster_uuid
 
-    async def _unless_refused(self, target: str) -> bytes | None:
+    async def _unless_refused(self, target: str, sent: Sent) -> bytes | None:
         """What a full pass can do without; None where the cluster doesn't let us (no privilege `monitor`, serverless)."""
         try:
-            return await self._get(self._listing_client, target)
+            return await self._get(self._listing_client, target, sent)
         except NotFoundError:
             return None
         except ClusterUnavailable as error:
@@ -206,8 +213,8 @@ class ClusterReader:
                     await asyncio.sleep(0)
         return counts
 
-    async def _get(self, client: AsyncElasticsearch, target: str) -> bytes:
-        self.requests_total += 1
+    async def _get(self, client: AsyncElasticsearch, target: str, sent: Sent = uncounted) -> bytes:
+        sent()
         try:
             response = await client.perform_request("GET", target, headers={"accept": "application/json"})
         except NotFoundError:

@@ -124,8 +124,11 @@ class RefreshStats:
 
 
 class WatchState(enum.Enum):
-    """What the watch does. `standby`: another process watches. `refused`: the cluster doesn't let us."""
+    """What the watch does. `off`: it is not to watch. `standby`: another process watches. `refused`: the cluster doesn't
+    let us.
+    """
 
+    OFF = "off"
     STARTING = "starting"
     WATCHING = "watching"
     STANDBY = "standby"

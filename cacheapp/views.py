@@ -1,7 +1,6 @@
 """The mapping cache over HTTP. Views parse, call once, serialise."""
 
 import math
-from contextlib import suppress
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +18,7 @@ from cacheapp.search import Searches, parse_search
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.api import api_view, json_response, parameter
 from esassistant.auth import may_see_details, require_change, require_details
-from esassistant.errors import BadRequest, ClusterUnavailable, StoreUnavailable
+from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.registry import registry
 
 
@@ -107,8 +106,8 @@ async def refresh(request: HttpRequest) -> HttpResponse:
         raise RateLimited(f"{reason}; ask again in {seconds} s.", retry_after_seconds=answer.retry_after_seconds)
     if wait:
         return _result(await refresher.wait(answer.id))
-    with suppress(StoreUnavailable):  # then it is found where it runs, alone
-        await registry.get("instances").report()
+    instances: Instances = registry.get("instances")
+    await instances.try_report()  # if that fails, it is found where it runs, alone
     location = reverse("cache-refresh-report", args=[answer.id])
     response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
     response["Location"] = location

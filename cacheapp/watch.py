@@ -56,7 +56,7 @@ class Watch:
         self._clock = clock
         self._holder = secrets.token_hex(8)
         self._lease: Lease | None = None
-        self._state = WatchState.STARTING
+        self._state = WatchState.OFF
         self._version: MetadataVersion | None = None
         self._wakes_total = 0
         self._changes_total = 0
@@ -77,9 +77,11 @@ class Watch:
     async def run(self) -> None:
         """Background task: watch while the lease is ours, wait for it otherwise."""
         retry = FIRST_RECONNECT_SECONDS
+        self._state = WatchState.STARTING
         while True:
             if not await self._hold_lease():
-                self._state = WatchState.STANDBY
+                # What it knew while it watched is not what the watch knows now.
+                self._state, self._last_error, self._version = WatchState.STANDBY, None, None
                 await asyncio.sleep(LEASE_TTL_SECONDS / 3)
                 continue
             following = self._spawn(self._follow)

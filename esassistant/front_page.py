@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from esassistant.auth import may_see_details
-from esassistant.errors import EsassistantError
+from esassistant.errors import RegistryNotOpen
 from esassistant.registry import registry
 
 ADDRESSES = (
@@ -22,14 +22,11 @@ ADDRESSES = (
 
 
 async def front(request: HttpRequest) -> HttpResponse:
-    """`GET /`. Who may not see details gets status and totals."""
-    context = {"page": "front", "addresses": ADDRESSES, "debug": settings.DEBUG}
+    """`GET /`. Who may not see details gets status and totals. Raises `Unauthorized` for a wrong token."""
+    details = await may_see_details(request)
+    context = {"page": "front", "addresses": ADDRESSES, "debug": settings.DEBUG, "details": details}
     try:
-        context |= {
-            "health": registry.read("health"),
-            "cache": registry.read("mapping_cache"),
-            "details": await may_see_details(request),
-        }
-    except EsassistantError as error:
+        context |= {"health": registry.read("health"), "cache": registry.read("mapping_cache")}
+    except RegistryNotOpen as error:
         context["not_open"] = error.detail
     return render(request, "esassistant/front.html", context)

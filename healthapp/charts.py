@@ -34,10 +34,6 @@ class Chart:
     last_at: datetime | None
     summary: str
 
-    @property
-    def has_data(self) -> bool:
-        return any(line.path for line in self.lines)
-
 
 Values = Sequence[float | None]
 Format = Callable[[float], str]

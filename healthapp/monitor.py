@@ -21,8 +21,11 @@ KEPT_TRANSITIONS = 50
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A service's change of status, and why; `before` is None for the first one known."""
+    """A service's change of status, and why; `before` is None for the first one known. `made_at` is on the monotonic
+    clock of this process, `at` for people.
+    """
 
+    made_at: float
     at: datetime
     service: str
     before: Health | None
@@ -136,7 +139,8 @@ class HealthMonitor:
         for name, service in services.items():
             before = known[name].status if name in known else None
             if service.status is not before:
-                self._transitions.appendleft(Transition(checked_at, name, before, service.status, service.error))
+                transition = Transition(made_at, checked_at, name, before, service.status, service.error)
+                self._transitions.appendleft(transition)
         self._report = HealthReport(
             status=overall(services.values()),
             checked_at=checked_at,

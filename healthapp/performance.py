@@ -1,7 +1,7 @@
 """The performance report: the numbers that people tune by, from all resources that report."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from esassistant.access_log import AccessLogReport
 from esassistant.advice import Advice, NotEnoughData, Recommendation
 from esassistant.apps import CLIENTS
 from esassistant.elasticsearch.stats import PoolReport
+from esassistant.errors import RegistryNotOpen
 from esassistant.http_statistics import HttpReport
 from esassistant.registry import Registry
 from esassistant.tasks import TaskReport
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 REPORTED = ("mapping_cache", "refresher", "watch", "history", "shared_answers", "instances")
 """Resources of other apps whose reports are shown as they are."""
+OWN = ("process", "http", "access_log", "health")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +46,36 @@ class PerformanceReport:
 
 
 def performance_report(registry: Registry) -> PerformanceReport:
-    """Put the report together from memory; asks no other service."""
+    """Put the report together from memory; asks no other service. Raises `RegistryNotOpen`."""
+    ruled = [resource.name for resource in registry.declared() if resource.rules]
+    reports = registry.reports({*CLIENTS, *REPORTED, *OWN, *ruled})
+    if missing := {*CLIENTS, *REPORTED, *OWN} - reports.keys():
+        raise RegistryNotOpen(f"There is no report of {', '.join(sorted(missing))}.", retry_after_seconds=1)
     pools: dict[str, PoolReport] = {}
     for client in CLIENTS:
-        pools |= registry.read(client)
-    found = tuple(advice(registry))
-    reports = {name: registry.read(name) for name in REPORTED}
+        pools |= reports[client]
+    found = tuple(advice(registry, reports))
     return PerformanceReport(
         recommendations=tuple(one for one in found if isinstance(one, Recommendation)),
         not_enough_data=tuple(one for one in found if isinstance(one, NotEnoughData)),
-        process=registry.read("process"),
-        http=registry.read("http"),
-        access_log=registry.read("access_log"),
+        process=reports["process"],
+        http=reports["http"],
+        access_log=reports["access_log"],
         pools=pools,
         mapping_cache=reports["mapping_cache"],
         refresh=reports["refresher"],
         watch=reports["watch"],
         history=reports["history"],
         shared_answers=reports["shared_answers"],
-        health=registry.read("health"),
+        health=reports["health"],
         background_tasks=registry.tasks(),
         instances=reports["instances"],
     )
 
 
-def advice(registry: Registry) -> Iterable[Advice]:
-    """What the rules of all resources say of their present reports."""
-    ruled = [resource for resource in registry.declared() if resource.rules]
-    reports = registry.reports(resource.name for resource in ruled)
-    for resource in ruled:
+def advice(registry: Registry, reports: Mapping[str, Any]) -> Iterable[Advice]:
+    """What the rules of all resources say of their reports, as far as those are among `reports`."""
+    for resource in registry.declared():
         for rule in resource.rules:
             if (report := reports.get(resource.name)) is None:
                 continue

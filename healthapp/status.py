@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.template.loader import render_to_string
 
-from esassistant.clock import now_utc
+from esassistant.clock import monotonic, now_utc
 from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
@@ -45,10 +45,9 @@ def status_context(registry: Registry) -> dict[str, Any]:
     timeline: TimelineReport = registry.read("timeline")
     cache = report.mapping_cache
     mappings = Mappings(cache.warm, cache.indices, cache.stale_indices, cache.oldest_age_seconds)
-    now = now_utc()
     return {
-        "verdict": verdict(report.health, mappings, now),
-        "now": now,
+        "verdict": verdict(report.health, mappings, monotonic()),
+        "now": now_utc(),
         "this_process": instance_name(),
         "performance": report,
         "timeline": timeline,

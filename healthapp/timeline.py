@@ -21,8 +21,8 @@ class Point:
     """One moment. Rates are of the time since the point before, quantiles of the last five minutes; None: no data."""
 
     at: datetime
-    requests_per_second: float
-    errors_per_second: float
+    requests_per_second: float | None
+    errors_per_second: float | None
     hit_percent: float | None
     p50_seconds: float | None
     p95_seconds: float | None
@@ -94,8 +94,8 @@ class Timeline:
         self._points.append(
             Point(
                 at=now_utc(),
-                requests_per_second=(now.requests - before.requests) / seconds if seconds else 0.0,
-                errors_per_second=(now.errors - before.errors) / seconds if seconds else 0.0,
+                requests_per_second=(now.requests - before.requests) / seconds if seconds else None,
+                errors_per_second=(now.errors - before.errors) / seconds if seconds else None,
                 hit_percent=_hits(before, now).percent,
                 p50_seconds=together.latency.p50_seconds,
                 p95_seconds=together.latency.p95_seconds,

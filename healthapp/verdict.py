@@ -1,7 +1,6 @@
 """How things are, in one sentence: for the first line of a status page. Pure."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from esassistant.registry import Health
 from esassistant.units import as_duration
@@ -33,8 +32,8 @@ class Mappings:
     oldest_age_seconds: float | None
 
 
-def verdict(health: HealthReport | None, mappings: Mappings, now: datetime) -> Verdict:
-    """What is served, then what is wrong and for how long."""
+def verdict(health: HealthReport | None, mappings: Mappings, now: float) -> Verdict:
+    """What is served, then what is wrong and for how long. `now` is on the clock that `health` was made by."""
     if health is None:
         return Verdict(None, "Starting: the first health checks are still running.")
     wrong = "; ".join(
@@ -58,9 +57,9 @@ def _served(mappings: Mappings) -> str:
     return "Serving fresh mappings"
 
 
-def _since(health: HealthReport, service: str, now: datetime) -> str:
+def _since(health: HealthReport, service: str, now: float) -> str:
     """For how long a service has been as it is, where its last transition is still known."""
     for transition in health.transitions:
         if transition.service == service:
-            return f" (for {as_duration((now - transition.at).total_seconds())})"
+            return f" (for {as_duration(now - transition.made_at)})"
     return ""

@@ -60,7 +60,8 @@ class Permit:
     """The right to make one call, in the period between two transitions in which it was given."""
 
     generation: int
-    is_probe: bool
+    probing_since: float | None
+    """When it was given, of one given by a half-open breaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Breaker:
         self._probe_at = 0.0
         self._open_seconds = policy.open_seconds
         # When each probe under way was let through.
-        self._probes: dict[Permit, list[float]] = {}
+        self._probes: list[float] = []
         self._trips_total = 0
         self._reason: str | None = None
 
@@ -122,24 +123,25 @@ class Breaker:
         self._advance()
         if self._state is BreakerState.OPEN:
             self._refuse(self._probe_at - self._clock())
-        if self._state is BreakerState.HALF_OPEN and self._probes_under_way() >= self._policy.probes:
+        if self._state is BreakerState.HALF_OPEN and len(self._probes) >= self._policy.probes:
             self._refuse(1.0)
 
     def enter(self) -> Permit:
         """Let one call through; its `leave` must follow, whatever happens. Raises `BreakerOpen`."""
         self.check()
-        permit = Permit(self._generation, self._state is BreakerState.HALF_OPEN)
-        if permit.is_probe:
-            self._probes.setdefault(permit, []).append(self._clock())
-        return permit
+        probing_since = self._clock() if self._state is BreakerState.HALF_OPEN else None
+        if probing_since is not None:
+            self._probes.append(probing_since)
+        return Permit(self._generation, probing_since)
 
     def leave(self, permit: Permit, outcome: Outcome) -> None:
         """The call ended. A result from before the last transition doesn't count."""
         self._advance()
         if permit.generation != self._generation:
             return
-        if permit.is_probe:
-            self._probe_ended(permit, outcome)
+        if permit.probing_since is not None:
+            self._probes.remove(permit.probing_since)
+            self._probe_ended(outcome)
         elif outcome in (Outcome.SUCCESS, Outcome.FAILURE) and self._policy.minimum_calls is not None:
             self._window.add(1, outcome is Outcome.FAILURE)
             calls, failures = self._window.counts()
@@ -148,7 +150,7 @@ class Breaker:
 
     def time_for(self, permit: Permit, seconds: float | None) -> float | None:
         """How long a call that may take `seconds` (None: forever) may take with this permit."""
-        if not permit.is_probe:
+        if permit.probing_since is None:
             return seconds
         return self._policy.probe_seconds if seconds is None else min(seconds, self._policy.probe_seconds)
 
@@ -176,15 +178,11 @@ class Breaker:
         if self._state is BreakerState.OPEN and now >= self._probe_at:
             self._turn(BreakerState.HALF_OPEN)
         elif self._state is BreakerState.HALF_OPEN and any(
-            now - started_at > self._policy.probe_seconds for probes in self._probes.values() for started_at in probes
+            now - started_at > self._policy.probe_seconds for started_at in self._probes
         ):
             self._trip(f"a probe got no answer within {self._policy.probe_seconds:g} s")
 
-    def _probes_under_way(self) -> int:
-        return sum(map(len, self._probes.values()))
-
-    def _probe_ended(self, permit: Permit, outcome: Outcome) -> None:
-        self._probes[permit].pop(0)
+    def _probe_ended(self, outcome: Outcome) -> None:
         if outcome in (Outcome.SUCCESS, Outcome.ANSWER):
             self._open_seconds = self._policy.open_seconds
             self._turn(BreakerState.CLOSED)

@@ -33,11 +33,8 @@ from esassistant.threads import in_thread_if_large
 EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
-
-
 LARGE_RATIO = 16
-"""JSON shrinks to a sixteenth or less."""
-"""A compressed answer of this size is unpacked in a thread: it would hold the loop for more than a few milliseconds."""
+"""JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
 
 
 @dataclass(slots=True)

@@ -94,7 +94,7 @@ def test_the_admin_only_shows(settings: Settings) -> None:
     totals = dict.fromkeys(("added_total", "removed_total", "retyped_total", "altered_total"), 0)
     lists: dict[str, list[str]] = {"added": [], "removed": [], "retyped": [], "altered": []}
     row = MappingChange.objects.create(
-        index="shop", at="2026-01-01T00:00:00Z", kind="created", instance="host:1", **lists, **totals
+        index="shop", at="2026-01-01T00:00:00Z", kind="created", compared=False, instance="host:1", **lists, **totals
     )
     assert "shop" in client.get("/admin/cacheapp/mappingchange/?q=sho").content.decode()
     assert client.get(f"/admin/cacheapp/mappingchange/{row.pk}/change/").status_code == 200

@@ -81,7 +81,7 @@ async def test_all_of_it_is_there(node: Node, cluster: Elasticsearch, open_app: 
     assert report["pools"]["default"]["calls"]["count"]["requests_total"] == 1
     assert report["mapping_cache"]["answers"]["hits_total"] == 20
     assert report["refresh"]["last"]["outcome"] == "completed"
-    assert report["watch"]["state"] == "starting"
+    assert report["watch"]["state"] == "off"
     assert report["history"]["lost_total"] == 0
     assert report["access_log"] is None
     services = report["health"]["services"]

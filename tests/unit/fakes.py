@@ -14,7 +14,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import PassReader
 from cacheapp.passing import Passing
-from cacheapp.reader import ClusterReader, Listing
+from cacheapp.reader import ClusterReader, Listing, Sent, uncounted
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
 from cacheapp.together import GATHER_SECONDS
@@ -90,7 +90,8 @@ class FakeReader(ClusterReader):
         self.max_in_flight = 0
         self.requests_total = 0
 
-    async def _arrive(self) -> None:
+    async def _arrive(self, sent: Sent = uncounted) -> None:
+        sent()
         self.requests_total += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
@@ -109,16 +110,16 @@ class FakeReader(ClusterReader):
             raise MappingNotFound(f"There is no {name}.")
         return {member: self.indices[member] for member in members}
 
-    async def mappings(self, names: Sequence[str]) -> dict[str, bytes]:
+    async def mappings(self, names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
         self.asked.append(tuple(names))
-        await self._arrive()
+        await self._arrive(sent)
         for name in names:
             if name in self.broken:
                 raise self.broken[name]
         return {name: self.indices[name] for name in names if name in self.indices}
 
-    async def listing(self, cluster_uuid: str | None = None) -> Listing:
-        await self._arrive()
+    async def listing(self, cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
+        await self._arrive(sent)
         uuids = {name: f"uuid-{name}" for name in self.indices}
         counts = {name: body.count(b'"type"') for name, body in self.indices.items()}
         return Listing(cluster_uuid or "cluster", uuids, dict(self.cluster_aliases), frozenset(), counts)

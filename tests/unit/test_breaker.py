@@ -60,7 +60,7 @@ def half_open(breaker: Breaker, clock: FakeClock) -> Permit:
     trip(breaker)
     clock.now += POLICY.open_seconds
     probe = breaker.enter()
-    assert probe.is_probe
+    assert probe.probing_since is not None
     return probe
 
 
@@ -162,7 +162,7 @@ def test_probes_are_bounded(new_breaker: NewBreaker, fake_clock: FakeClock, prob
         assert caught.value.retry_after_seconds == 1.0
     breaker.leave(under_way.pop(), Outcome.NOTHING)
     assert report_of(breaker).state is BreakerState.HALF_OPEN
-    assert breaker.enter().is_probe
+    assert breaker.enter().probing_since is not None
     with pytest.raises(BreakerOpen):
         breaker.enter()
 
@@ -177,7 +177,7 @@ def test_a_failed_probe(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
     report = report_of(breaker)
     assert (report.state, report.trips_total, report.reason) == (BreakerState.OPEN, 2, "a probe failed")
     fake_clock.now += 2 * POLICY.open_seconds
-    assert [breaker.enter().is_probe for _ in range(2)] == [True, True]
+    assert None not in [breaker.enter().probing_since for _ in range(2)]
 
 
 def test_a_probe_has_a_deadline(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
@@ -194,6 +194,17 @@ def test_a_probe_has_a_deadline(new_breaker: NewBreaker, fake_clock: FakeClock) 
     assert report_of(breaker).trips_total == 2
     breaker.leave(probe, Outcome.SUCCESS)
     assert report_of(breaker).state is BreakerState.OPEN
+
+
+def test_each_probe_has_its_own_deadline(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """A younger probe that ends takes nothing of the older one's time, nor gives it any."""
+    breaker = new_breaker(probes=2)
+    half_open(breaker, fake_clock)
+    fake_clock.now += POLICY.probe_seconds - 1
+    breaker.leave(breaker.enter(), Outcome.NOTHING)
+    fake_clock.now += 1.1
+    with pytest.raises(BreakerOpen, match="a probe got no answer"):
+        breaker.check()
 
 
 def test_a_late_probe_has_failed(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:

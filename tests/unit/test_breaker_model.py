@@ -123,8 +123,8 @@ class BreakerModel(RuleBasedStateMachine):
             return None
         permit = self.breaker.enter()
         call = Call(permit, self.period, self.clock.now)
-        assert permit.is_probe == (self.state is BreakerState.HALF_OPEN)
-        if permit.is_probe:
+        assert (permit.probing_since is not None) == (self.state is BreakerState.HALF_OPEN)
+        if permit.probing_since is not None:
             self.probing.append(call)
         return call
 

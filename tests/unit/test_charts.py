@@ -34,7 +34,7 @@ def test_every_value_is_drawn_once(values: list[float | None]) -> None:
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
     assert [x for x, _ in points] == sorted(x for x, _ in points)
     assert line.highest == (as_count(max(known)) if known else "no data")
-    assert drawn.has_data == bool(known)
+    assert bool(line.path) == bool(known)
 
 
 def test_a_gap_is_a_gap() -> None:
@@ -47,7 +47,7 @@ def test_a_gap_is_a_gap() -> None:
 def test_nothing_yet() -> None:
     """Without points there is a chart without lines, which says so."""
     drawn = chart("Title", [], [("name", "line-1", [])], as_count)
-    assert (drawn.has_data, drawn.first_at, drawn.lines[0].now, drawn.top) == (False, None, "no data", "1")
+    assert (drawn.lines[0].path, drawn.first_at, drawn.lines[0].now, drawn.top) == ("", None, "no data", "1")
 
 
 @pytest.mark.parametrize(("highest", "top"), [(0, 1), (0.3, 0.5), (1, 1), (1.1, 2), (3, 5), (7, 10), (1000, 1000)])

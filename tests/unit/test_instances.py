@@ -191,6 +191,24 @@ async def test_told_does_not_wait_for_a_store_that_hangs(
         assert hits(await both.one.told()) == {"one": (0.0, 0)}
 
 
+async def test_a_store_that_hangs_holds_nobody_up(
+    make: Make, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor who tells at once that a pass began, nor who asks for a pass of another instance."""
+
+    async def never(*_: object) -> Any:
+        await asyncio.Event().wait()
+
+    one = make("one")
+    monkeypatch.setattr(instances, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(store, "reports", never)
+    monkeypatch.setattr(store, "report", never)
+    async with asyncio.timeout(2):
+        await one.try_report()
+        with pytest.raises(RefreshNotFound):
+            await one.refresh("unknown")
+
+
 async def test_told_of_too_large_a_report(make: Make, clock: FakeClock) -> None:
     """What is too large for the store is told where it is asked, beside what the others told."""
     large, other = make("large", lambda: {"hits": 1, "x": "y" * 300_000}), make("other", lambda: {"hits": 2})

@@ -11,10 +11,11 @@ import pytest
 
 from cacheapp import mapping_views as module
 from cacheapp.errors import MappingNotFound
-from cacheapp.fields import fields
+from cacheapp.fields import MAX_QUERY_CHARACTERS, fields
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import KEPT, MappingViews
 from cacheapp.schema import json_schema
+from esassistant.errors import BadRequest
 from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
 
 AB_MAPPING = b'{"properties":{"a":{"type":"keyword"},"bee":{"type":"long"}}}'
@@ -151,3 +152,10 @@ async def test_a_failed_computation_is_not_kept(made: Made, monkeypatch: pytest.
     assert len(made.views._schemas._kept) == 0
     made.views._schemas._flights._failures.clear()
     assert (await made.views.schema("a")).body
+
+
+async def test_a_search_is_bounded(made: Made) -> None:
+    """More than a person types is refused: each word is looked for in each field."""
+    assert b'"total":0' in (await made.views.fields("a", "x" * MAX_QUERY_CHARACTERS)).body
+    with pytest.raises(BadRequest, match="at most 200 characters"):
+        await made.views.fields("a", "x" * (MAX_QUERY_CHARACTERS + 1))

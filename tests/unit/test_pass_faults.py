@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cacheapp.pass_reader import FAILURES_IN_A_ROW
+from cacheapp.reader import Sent, uncounted
 from cacheapp.stats import Outcome
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
 
@@ -28,7 +29,8 @@ async def test_a_withheld_mapping_is_a_failure(make: Make) -> None:
     await one.run()
     withheld = one.reader.indices["b"]
 
-    async def mappings(names: Sequence[str]) -> dict[str, bytes]:
+    async def mappings(names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
+        sent()
         return {name: one.reader.indices[name] for name in names if name != "b"}
 
     one.reader.mappings = mappings  # type: ignore[method-assign]

@@ -1,5 +1,6 @@
 """What a pass reads: everything, or what the listing says is other; what it does when batches fail."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from msgspec import structs
 
 from cacheapp.pass_reader import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, Mappings, PassReader
 from cacheapp.passes import Pass
-from cacheapp.reader import Listing
+from cacheapp.reader import Listing, Sent, uncounted
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from esassistant.clock import now_utc
 from esassistant.errors import ClusterUnavailable
@@ -91,8 +92,8 @@ async def test_what_the_cluster_does_not_count_is_read(reader: FakeReader, monke
     """
     listed = reader.listing
 
-    async def listing(cluster_uuid: str | None = None) -> Listing:
-        found = await listed(cluster_uuid)
+    async def listing(cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
+        found = await listed(cluster_uuid, sent)
         return replace(found, field_counts={name: count for name, count in found.field_counts.items() if name != "c"})
 
     monkeypatch.setattr(reader, "listing", listing)
@@ -142,9 +143,9 @@ async def test_a_second_try_mends(reader: FakeReader) -> None:
     reader.broken = {"a": no_answer(), "d": no_answer()}
     mappings = reader.mappings
 
-    async def mend(names: Sequence[str]) -> dict[str, bytes]:
+    async def mend(names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
         try:
-            return await mappings(names)
+            return await mappings(names, sent)
         finally:
             for name in names:
                 reader.broken.pop(name, None)
@@ -163,8 +164,8 @@ async def test_long_names_fit_the_second_try() -> None:
     reader.failure = None
     mappings, failed = reader.mappings, set[str]()
 
-    async def fail_once(batch: Sequence[str]) -> dict[str, bytes]:
-        read = await mappings(batch)
+    async def fail_once(batch: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
+        read = await mappings(batch, sent)
         if not failed.issuperset(batch) and len(failed) < 40:
             failed.update(batch)
             raise no_answer()
@@ -194,9 +195,9 @@ async def test_deleted_while_it_is_read(reader: FakeReader) -> None:
     """An index that goes between listing and reading is no failure: it isn't listed any more."""
     mappings = reader.mappings
 
-    async def delete(names: Sequence[str]) -> dict[str, bytes]:
+    async def delete(names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
         reader.indices.pop("b", None)
-        return await mappings(names)
+        return await mappings(names, sent)
 
     reader.mappings = delete  # type: ignore[method-assign]
     current = new_pass()
@@ -209,7 +210,8 @@ async def test_withheld_in_a_change_pass(reader: FakeReader, monkeypatch: pytest
     the cluster unavailable: the watch would begin anew, for ever.
     """
 
-    async def withhold(names: Sequence[str]) -> dict[str, bytes]:
+    async def withhold(names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
+        sent()
         return {name: reader.indices[name] for name in names if name != "b"}
 
     monkeypatch.setattr(reader, "mappings", withhold)
@@ -220,3 +222,15 @@ async def test_withheld_in_a_change_pass(reader: FakeReader, monkeypatch: pytest
     current = new_pass()
     assert (await passes_of(reader).changes(current, known(*"acd"))).mappings.hashes == {}
     assert set(current.errors) == {"b"}
+
+
+async def test_passes_at_once_count_their_own_requests(reader: FakeReader) -> None:
+    """A change pass beside a full one: neither is told the other's."""
+    passes, full, changes = passes_of(reader, batch_size=2), new_pass(), new_pass()
+    reader.gate.clear()
+    both = asyncio.gather(passes.everything(full), passes.changes(changes, known(*"abcd")))
+    await asyncio.sleep(0)
+    reader.gate.set()
+    await both
+    assert (full.requests_total, changes.requests_total) == (3, 1)
+    assert reader.requests_total == 4

@@ -14,7 +14,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.names import Selection
 from cacheapp.pass_reader import Mappings, Reading
-from cacheapp.reader import ClusterReader, Listing
+from cacheapp.reader import ClusterReader, Listing, Sent, uncounted
 from cacheapp.snapshot import IndexEntry, Source, mapping_hash
 from cacheapp.together import TogetherReader
 from esassistant.elasticsearch.client import new_client
@@ -284,9 +284,9 @@ async def test_aliases_together_dont_queue() -> None:
     reader.cluster_aliases = dict.fromkeys(names, ("a",))
     arrive = reader._arrive
 
-    async def slowly() -> None:
+    async def slowly(sent: Sent = uncounted) -> None:
         await asyncio.sleep(0.05)
-        await arrive()
+        await arrive(sent)
 
     reader._arrive = slowly  # type: ignore[method-assign]
     together = TogetherReader(reader, spawn)

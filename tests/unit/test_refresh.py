@@ -9,6 +9,7 @@ import pytest
 from cacheapp import refresh
 from cacheapp.errors import RefreshNotFound
 from cacheapp.passes import REPORTED_ERRORS
+from cacheapp.reader import Sent, uncounted
 from cacheapp.stats import Outcome
 from esassistant.errors import StaleToken, StoreUnavailable
 from esassistant.store import Lease, StoredState
@@ -158,10 +159,10 @@ async def test_slow_batch_fails_alone(make: Make) -> None:
     one = make(fetch_timeout=0.02)
     slow = one.reader.mappings
 
-    async def mappings(names: Any) -> dict[str, bytes]:
+    async def mappings(names: Any, sent: Sent = uncounted) -> dict[str, bytes]:
         if "c" in names:
             await asyncio.Event().wait()
-        return await slow(names)
+        return await slow(names, sent)
 
     one.reader.mappings = mappings  # type: ignore[method-assign]
     report = await one.run()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cacheapp import refresh
-from cacheapp.reader import Listing
+from cacheapp.reader import Listing, Sent, uncounted
 from cacheapp.snapshot import Source
 from esassistant.store import Lease, Loaded
 from tests.unit.fakes import (
@@ -99,11 +99,11 @@ async def test_retry_delay_starts_over(
     cluster.failure = no_answer()
     real_listing, calls = cluster.listing, 0
 
-    async def listing(cluster_uuid: str | None = None) -> Listing:
+    async def listing(cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
         nonlocal calls
         calls += 1
         cluster.failure = None if calls == 3 else no_answer()
-        return await real_listing(cluster_uuid)
+        return await real_listing(cluster_uuid, sent)
 
     monkeypatch.setattr(cluster, "listing", listing)
     async with instantly(monkeypatch, clock, 4, one.refresher.keep_fresh) as instant:

