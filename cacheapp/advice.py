@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from cacheapp.refresh import LONGEST_WARM_UP_RETRY_SECONDS
 from cacheapp.shared_answers import SharedAnswersReport
-from cacheapp.stats import CacheReport, Outcome, RefreshReport, RefreshStats, WatchReport, WatchState
+from cacheapp.stats import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
 from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
-from esassistant.config import MappingCacheConfig
+from esassistant.config import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECONDS, MOST_CACHE_BYTES, MappingCacheConfig
 
 if TYPE_CHECKING:
     from cacheapp.history import HistoryReport  # beside models, which Django loads later
@@ -18,10 +18,6 @@ STALE_PERCENT = 5.0
 MISSES_PERCENT = 20.0
 PASS_PERCENT = 50.0
 DAY_SECONDS = 86_400
-# What the settings take at most.
-LONGEST_SECONDS = 7 * DAY_SECONDS
-LONGEST_NEGATIVE_TTL = 3600
-MOST_BYTES = 2**40
 
 
 def cache_rules(config: MappingCacheConfig) -> Rule:
@@ -64,21 +60,21 @@ def _of_misses(cache: CacheReport, config: MappingCacheConfig) -> tuple[str, str
         return "Many answers wait for the cluster, which can't be read: health says what is wrong with it.", None
     if 2 * cache.evictions_total >= misses:
         why = "mappings that were dropped to stay within the bytes allowed are asked for again."
-        setting = raised("MAPPING_CACHE_MAX_BYTES", 2 * config.max_bytes, config.max_bytes, MOST_BYTES)
+        setting = raised("MAPPING_CACHE_MAX_BYTES", 2 * config.max_bytes, config.max_bytes, MOST_CACHE_BYTES)
     elif config.ttl + config.max_stale <= (config.refresh_interval or DAY_SECONDS):
         why = "what is known grows too old to be answered before a pass renews it."
         setting = raised("MAPPING_CACHE_MAX_STALE", DAY_SECONDS, config.max_stale, LONGEST_SECONDS)
     else:
         why = "names that don't exist, or are excluded, are asked for again and again."
         longer = max(60, 2 * config.negative_ttl)
-        setting = raised("MAPPING_CACHE_NEGATIVE_TTL", longer, config.negative_ttl, LONGEST_NEGATIVE_TTL)
+        setting = raised("MAPPING_CACHE_NEGATIVE_TTL", longer, config.negative_ttl, LONGEST_NEGATIVE_TTL_SECONDS)
     return f"Many answers wait for the cluster: {why}", setting
 
 
 def refresh_rules(config: MappingCacheConfig) -> Rule:
     """The rules for passes under `config`, and for the store by which they are shared."""
 
-    def advise(refresh: RefreshStats) -> Iterable[Advice]:
+    def advise(refresh: RefresherReport) -> Iterable[Advice]:
         if refresh.last is not None:
             yield from _of_last(refresh.last, config)
             # Tried again within moments; if not, another process has read everything since.

@@ -5,7 +5,7 @@ import msgspec
 from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
-from cacheapp.stats import CacheReport, RefreshStats
+from cacheapp.stats import CacheReport, RefresherReport
 from esassistant.answer import Answer
 from esassistant.registry import registry
 
@@ -51,7 +51,7 @@ def _kept_answer(found: MappingAnswer, content_type: str) -> Answer:
 def cache_stats(*, details: bool) -> Answer:
     """`GET /api/cache/stats`, made of what the resources report now."""
     cache: CacheReport = registry.read("mapping_cache")
-    refresher: RefreshStats = registry.read("refresher")
+    refresher: RefresherReport = registry.read("refresher")
     if details:
         body = {
             "cache": cache,

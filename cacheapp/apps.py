@@ -1,4 +1,4 @@
-"""The mapping cache as a Django app: declares the store, the cache and the refresher."""
+"""The mapping cache as a Django app: declares its resources, from the store to the watch."""
 
 import hashlib
 from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cacheapp.passes import EVERYTHING, Answer, Scope
+from cacheapp.passes import EVERYTHING, RefreshAnswer, Scope
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.clock import monotonic
@@ -55,7 +55,9 @@ class RefreshCommand(BaseCommand):
         code = EXIT_CODES[report.outcome]
         sys.exit(code if code or report.published else EXIT_UNPUBLISHED)
 
-    async def _refresh(self, limited: bool, scope: Scope, wait_seconds: float) -> tuple[Answer, RefreshReport | None]:
+    async def _refresh(
+        self, limited: bool, scope: Scope, wait_seconds: float
+    ) -> tuple[RefreshAnswer, RefreshReport | None]:
         ends_at = monotonic() + wait_seconds
         async with registry.open(only=["refresher"]):
             refresher: Refresher = registry.get("refresher")

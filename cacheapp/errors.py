@@ -16,6 +16,11 @@ class MappingNotFound(EsassistantError):
     title = "No such index"
 
 
+def no_such_name(name: str) -> MappingNotFound:
+    """For a name that the cluster doesn't know."""
+    return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+
+
 class NotWarm(ClusterUnavailable):
     """The cluster has not been read yet, and no other instance published what it read."""
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from cacheapp.ages import Ages
 from cacheapp.applying import PassChanges, applied
-from cacheapp.errors import MappingNotFound
+from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.eviction import inherited_uses, least_used
 from cacheapp.listing import NamePages, Page
 from cacheapp.mapping_answer import Freshness, MappingAnswer, answer_at
@@ -108,7 +108,7 @@ class MappingCache:
         is_listed = name in self.snapshot.indices or name in self.snapshot.aliases
         if not is_listed and self._clock() < self._absent_until.get(name, -math.inf):
             self._hits_total += 1  # from memory too, that there is no such name
-            raise _not_found(name)
+            raise no_such_name(name)
         self._misses_total += 1
         return await self._flights.do(name, lambda: self._read(name, missed=True))
 
@@ -119,11 +119,6 @@ class MappingCache:
     def peek(self, name: str) -> MappingAnswer | None:
         """The answer if it is in memory, rendered if it is large, and young enough; counts nothing and starts nothing."""
         return self._young(self._rendered.find(self.snapshot, name))
-
-    def mappings(self, indices: Iterable[str]) -> dict[str, bytes]:
-        """The mapping of each of `indices`, which must be known and kept, as of now."""
-        snapshot = self.snapshot
-        return {index: snapshot.bodies[snapshot.indices[index].mapping_hash] for index in indices}
 
     def page(self, *, pattern: str, limit: int, cursor: str | None) -> Page:
         """A page of the names that are known. Raises `BadRequest`, or `ClusterUnavailable` before the first pass."""
@@ -271,7 +266,7 @@ class MappingCache:
         ):  # it is gone since, or known newer but not kept: what was read is as old as the answer says
             rendered = await _rendered(with_read(Snapshot(), *read), name)
         if rendered is None:
-            raise _not_found(name)
+            raise no_such_name(name)
         return self._answer(rendered, reading.source)
 
     async def _ask(self, name: str) -> NameReading:
@@ -285,7 +280,7 @@ class MappingCache:
                 f"Elasticsearch did not answer within {self._config.fetch_timeout:g} s.", retry_after_seconds=5
             ) from None
         if not mappings:  # an alias without any index that we may show
-            raise _not_found(name)
+            raise no_such_name(name)
         return NameReading(mappings, asked_at, Source.ELASTICSEARCH)
 
     def _heard_of(self, name: str) -> float:
@@ -300,10 +295,6 @@ class MappingCache:
         while len(self._absent_until) >= MAX_ABSENT:
             del self._absent_until[next(iter(self._absent_until))]
         self._absent_until[name] = self._clock() + self._config.negative_ttl
-
-
-def _not_found(name: str) -> MappingNotFound:
-    return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
 
 
 async def _rendered(snapshot: Snapshot, name: str) -> Rendered | None:

@@ -69,7 +69,7 @@ CHANGES = Scope(changes_only=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RefreshAnswer:
     """What asking for a refresh gave. `retry_after_seconds` is set when `outcome` is rate-limited or overlap; `id` is
     None then.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
-from cacheapp.errors import MappingNotFound
+from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
@@ -128,7 +128,7 @@ class ClusterReader:
         try:
             body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
         except NotFoundError:
-            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.") from None
+            raise no_such_name(name) from None
         read = await self._split(body)
         mappings = {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
         if read and not mappings:

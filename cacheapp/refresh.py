@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from cacheapp.errors import RefreshNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.passes import EVERYTHING, Answer, Pass, Scope
+from cacheapp.passes import EVERYTHING, Pass, RefreshAnswer, Scope
 from cacheapp.passing import Passing
 from cacheapp.snapshot import is_ahead, to_publish
-from cacheapp.stats import ENDS, Outcome, RefreshReport, RefreshStats
+from cacheapp.stats import ENDS, Outcome, RefresherReport, RefreshReport
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
@@ -87,25 +87,25 @@ class Refresher:
         # Whether this process knows mappings that are newer than what was published last.
         self.is_ahead = False
 
-    async def ask(self, trigger: str, *, limited: bool = True, scope: Scope = EVERYTHING) -> Answer:
+    async def ask(self, trigger: str, *, limited: bool = True, scope: Scope = EVERYTHING) -> RefreshAnswer:
         """Start a pass, or join the one that runs. `limited`: not more often than `MIN_REFRESH_INTERVAL`, across
         processes. As long as nothing is known, a pass of any scope reads everything.
         """
         # A flight: a caller who leaves while the store is asked must not leave a lease behind.
         return await asyncio.shield(self._flight(lambda: self._ask(trigger, limited, scope)))
 
-    async def _ask(self, trigger: str, limited: bool, scope: Scope) -> Answer:
+    async def _ask(self, trigger: str, limited: bool, scope: Scope) -> RefreshAnswer:
         # The lock makes asking atomic: between the rate limit (a wait for the store) and the start, nobody else may
         # start one.
         async with self._asking:
             if self._running is not None:
-                return Answer(Outcome.JOINED, self._running[0].id)
+                return RefreshAnswer(Outcome.JOINED, self._running[0].id)
             lease: Lease | None = None
             store_error: str | None = None
             try:
                 taken = await self._store.lease(LEASE, self._holder, LEASE_TTL_SECONDS)
                 if not isinstance(taken, Lease):
-                    return Answer(Outcome.OVERLAP, retry_after_seconds=min(taken, OVERLAP_RETRY_SECONDS))
+                    return RefreshAnswer(Outcome.OVERLAP, retry_after_seconds=min(taken, OVERLAP_RETRY_SECONDS))
                 lease = taken
                 wait = await self._store.attempt(LEASE, self._config.min_refresh_interval) if limited else 0.0
             except StoreUnavailable as error:
@@ -116,7 +116,7 @@ class Refresher:
             if wait > 0:
                 if lease is not None:
                     await self._give_back(lease)
-                return Answer(Outcome.RATE_LIMITED, retry_after_seconds=wait)
+                return RefreshAnswer(Outcome.RATE_LIMITED, retry_after_seconds=wait)
             if limited:
                 self._last_limited_at = self._clock()
             current = Pass(secrets.token_hex(6), trigger, self._clock, now_utc(), self._clock())
@@ -124,7 +124,7 @@ class Refresher:
             self._running = (current, task)
             self._remember(current)
             self._on_progress()
-            return Answer(Outcome.STARTED, current.id)
+            return RefreshAnswer(Outcome.STARTED, current.id)
 
     async def wait(self, refresh_id: str) -> RefreshReport:
         """Wait for a refresh to end. Cancelling the waiter leaves the refresh alone. Raises `RefreshNotFound`."""
@@ -139,9 +139,9 @@ class Refresher:
         except KeyError:
             raise RefreshNotFound(f"Only the latest {KEPT_REFRESHES} refreshes of this process are kept.") from None
 
-    def stats(self) -> RefreshStats:
+    def stats(self) -> RefresherReport:
         ended = [known for known in self._passes.values() if known.ended is not None]
-        return RefreshStats(
+        return RefresherReport(
             running=self._running[0].report() if self._running is not None else None,
             last=ended[-1].report() if ended else None,
             next_refresh_in_seconds=self._next_refresh_in(),

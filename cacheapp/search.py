@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
 
-from cacheapp.errors import BadSearch, MappingNotFound
+from cacheapp.errors import BadSearch, no_such_name
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
@@ -86,13 +86,13 @@ class Searches:
         """
         self._cache.check_name(name)
         if not self._selection.covers(name) and name not in self._cache.snapshot.aliases:
-            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+            raise no_such_name(name)
         try:
             answer = await self._client.perform_request(
                 "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
             )
         except NotFoundError:
-            raise MappingNotFound(f"There is no index, alias or data stream named {name!r}.") from None
+            raise no_such_name(name) from None
         except BadRequestError as error:
             raise BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}") from error
         except (ApiError, TransportError) as error:

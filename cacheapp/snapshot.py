@@ -30,8 +30,8 @@ def mapping_hash(body: bytes) -> str:
 
 
 class IndexEntry(msgspec.Struct, frozen=True, gc=False):
-    """`field_count` is what the cluster counts, None: not known. One index: its uuid (None: not known yet), the hash of
-    its mapping, and the moment for which the cluster confirmed it.
+    """One index: its uuid (None: not known yet), the hash of its mapping, and the moment for which the cluster confirmed
+    it. `field_count` is what the cluster counts, None: not known.
 
     `confirmed_at` is on the monotonic clock of this process, taken before the confirming request was sent: ages are
     never understated.

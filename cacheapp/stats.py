@@ -37,7 +37,7 @@ class FailedIndex:
 
 @dataclass(frozen=True, slots=True)
 class RefreshReport:
-    """One full pass over all mappings, under way or ended.
+    """One pass, full or not, under way or ended.
 
     `indices_total` is None until the listing has arrived; `errors` are bounded, `failed_total` counts all. `error` says
     why the pass failed, or why it was not published. `published`: whether other processes can take it over.
@@ -106,7 +106,7 @@ class CacheReport:
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshStats:
+class RefresherReport:
     """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one may
     be asked for again, as far as this process knows. `outcomes`: how many passes ended
     how.

@@ -20,6 +20,10 @@ TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 ENV_LINE = re.compile(r"#|(export )?[A-Za-z_0-9]+=")
 
+LONGEST_SECONDS = 7 * 86_400
+LONGEST_NEGATIVE_TTL_SECONDS = 3600
+MOST_CACHE_BYTES = 2**40
+
 NO_PROFILE = "none"
 ROLLBACK = "rollback"
 ROLLBACK_VARIABLES = {"ELASTICSEARCH_POOL_MAXSIZE": 20, "MAPPING_CACHE_BATCH_SIZE": 1, "MIN_REFRESH_INTERVAL": 0}
@@ -184,7 +188,7 @@ class Reader:
 
         return self._read(name, default, parse)
 
-    def seconds(self, name: str, default: float, *, minimum: float, maximum: float = 7 * 86_400) -> float:
+    def seconds(self, name: str, default: float, *, minimum: float, maximum: float = LONGEST_SECONDS) -> float:
         def parse(raw: str) -> float:
             wanted = f"use a number of seconds from {minimum:g} to {maximum:g}"
             try:

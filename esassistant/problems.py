@@ -5,7 +5,6 @@ import math
 from typing import Any
 
 import msgspec
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -14,6 +13,7 @@ from elastic_transport import TransportError
 from esassistant.counters import note_of
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import EsassistantError, MethodNotAllowed
+from esassistant.middleware import AnswerMiddleware
 
 CONTENT_TYPE = "application/problem+json"
 EXPLANATIONS = {
@@ -103,22 +103,11 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     return already_logged(replacement) if getattr(response, "_has_been_logged", False) else replacement
 
 
-class ProblemMiddleware:
-    """Turns error pages into problems. Async as it stands: no thread hop."""
+class ProblemMiddleware(AnswerMiddleware):
+    """Turns error pages into problems."""
 
-    async_capable = True
-    sync_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        self._get_response = get_response
-        self._is_async = iscoroutinefunction(get_response)
-        if self._is_async:
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if self._is_async:
-            return self._acall(request)
-        return _as_problem(request, self._get_response(request))
+    def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return _as_problem(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """What a view of anybody's lets pass: our own errors, and Elasticsearch's when it can't be asked."""
@@ -127,6 +116,3 @@ class ProblemMiddleware:
         if not isinstance(exception, EsassistantError):
             return None
         return already_logged(problem_of(request, exception))
-
-    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        return _as_problem(request, await self._get_response(request))

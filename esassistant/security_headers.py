@@ -4,12 +4,11 @@ Django's SecurityMiddleware and XFrameOptionsMiddleware set some of them, but no
 Django 5.2 has no Content-Security-Policy.
 """
 
-from typing import Any
-
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+
+from esassistant.middleware import AnswerMiddleware
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -51,22 +50,8 @@ def add_security_headers(request: HttpRequest, response: HttpResponseBase) -> Ht
     return response
 
 
-class SecurityHeadersMiddleware:
-    """Outermost middleware. Async as it stands: no thread hop."""
+class SecurityHeadersMiddleware(AnswerMiddleware):
+    """Outermost middleware."""
 
-    async_capable = True
-    sync_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        self._get_response = get_response
-        self._is_async = iscoroutinefunction(get_response)
-        if self._is_async:
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if self._is_async:
-            return self._acall(request)
-        return add_security_headers(request, self._get_response(request))
-
-    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        return add_security_headers(request, await self._get_response(request))
+    def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return add_security_headers(request, response)

@@ -18,6 +18,8 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.connection import parse_url as parse_redis_url
 
 from esassistant.config import (
+    LONGEST_NEGATIVE_TTL_SECONDS,
+    MOST_CACHE_BYTES,
     NO_PROFILE,
     BadSettings,
     Config,
@@ -161,8 +163,8 @@ ESASSISTANT = Config(
     ),
     mapping_cache=MappingCacheConfig(
         ttl=read.seconds("MAPPING_CACHE_TTL", 300, minimum=0.1),
-        negative_ttl=read.seconds("MAPPING_CACHE_NEGATIVE_TTL", 5, minimum=0, maximum=3600),
-        max_bytes=read.integer("MAPPING_CACHE_MAX_BYTES", 268_435_456, minimum=1_000_000, maximum=2**40),
+        negative_ttl=read.seconds("MAPPING_CACHE_NEGATIVE_TTL", 5, minimum=0, maximum=LONGEST_NEGATIVE_TTL_SECONDS),
+        max_bytes=read.integer("MAPPING_CACHE_MAX_BYTES", 268_435_456, minimum=1_000_000, maximum=MOST_CACHE_BYTES),
         max_stale=read.seconds("MAPPING_CACHE_MAX_STALE", 86_400, minimum=0),
         batch_size=read.integer("MAPPING_CACHE_BATCH_SIZE", 5, minimum=1, maximum=1000),
         fetch_timeout=read.seconds("MAPPING_CACHE_FETCH_TIMEOUT", 15, minimum=0.1, maximum=3600),
@@ -231,7 +233,6 @@ CORS_URLS_REGEX = r"^/api/"
 CORS_EXPOSE_HEADERS = ("Age", "ETag", "Location", "Retry-After", "X-Cache-Source", "X-Cache-State", "X-Request-ID")
 
 ROOT_URLCONF = "esassistant.urls"
-ASGI_APPLICATION = "esassistant.asgi.application"
 
 TEMPLATES = [
     {

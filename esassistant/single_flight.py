@@ -28,7 +28,7 @@ class Spawn(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SingleFlightStats:
+class SingleFlightReport:
     """Since the start: flights made, callers that shared one, calls answered by a remembered failure; and flights under
     way.
     """
@@ -119,7 +119,7 @@ class SingleFlight(Generic[K, V]):
         if isinstance(error, Exception):
             self._failures[key] = (now, error)
 
-    def stats(self) -> SingleFlightStats:
-        return SingleFlightStats(
+    def stats(self) -> SingleFlightReport:
+        return SingleFlightReport(
             self._flights_total, self._shared_total, self._remembered_failures_total, len(self._in_flight)
         )

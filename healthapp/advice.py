@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from esassistant.advice import Advice, judge, percent
 from healthapp.process import CPU_WINDOW_SECONDS, ProcessReport
 
-ENOUGH_LAGS = 200
+ENOUGH_SAMPLES = 200
 LAG_SECONDS = 0.05
 CPU_PERCENT = 85.0
 DESCRIPTORS_PERCENT = 80.0
@@ -18,7 +18,7 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
         process.loop_lag.p99_seconds,
         LAG_SECONDS,
         process.loop_lag.samples,
-        ENOUGH_LAGS,
+        ENOUGH_SAMPLES,
         "wake-ups",
         "The event loop is held up, and every request with it: by code that blocks, or for want of processor time. More "
         "workers (`manage.py serve --workers`), or fewer processes on this machine.",

@@ -1,4 +1,4 @@
-"""Health as a Django app: declares the monitor."""
+"""Health as a Django app: declares the monitor and what this process reports of itself."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from healthapp.timeline import SOURCES, Timeline
 OPENING_POLL_SECONDS = 0.05
 
 
-class HealthConfig(AppConfig):
+class HealthAppConfig(AppConfig):
     name = "healthapp"
     verbose_name = "Health"
 

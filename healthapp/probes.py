@@ -28,7 +28,7 @@ PROBES = {"/livez": livez, "/readyz": readyz}
 
 
 class ProbeMiddleware:
-    """Outermost middleware. Async as it stands: no thread hop."""
+    """Before sessions and host checks. Async where what is inside is: no hop to a thread."""
 
     async_capable = True
     sync_capable = True

@@ -95,5 +95,5 @@ async def status_refresh(request: HttpRequest) -> HttpResponse:
         level, text = REFRESH_MESSAGES[asked.outcome.value]
         messages.add_message(request, level, text.format(wait=wait))
         return redirect("status")
-    context = {"min_interval": as_duration(settings.ESASSISTANT.mapping_cache.min_refresh_interval), "page": "status"}
+    context = {"min_interval": as_duration(settings.ESASSISTANT.mapping_cache.min_refresh_interval)}
     return render(request, "healthapp/refresh.html", context)

@@ -129,11 +129,6 @@ class RedisStore:
     def __repr__(self) -> str:
         return f"<RedisStore {self.link.address}>"
 
-    @property
-    def poisoned_total(self) -> int:
-        """How many values were not what this store writes. They were ignored."""
-        return self.link.poisoned_total
-
     async def generation(self) -> int:
         published, _, _ = await self._published()
         return 0 if published is None else published.generation

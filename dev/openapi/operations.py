@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cacheapp.fields import MAX_QUERY_CHARACTERS
 from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
 from cacheapp.names import MAX_NAME_BYTES
 from dev.openapi.search_schemas import SEARCH, SEARCH_EXAMPLES, SEARCH_RESULT
@@ -93,6 +94,7 @@ NAME_SCHEMA = {
     "pattern": rf"^(?!\.{{1,2}}$)[^\-_+{FORBIDDEN}][^{FORBIDDEN}]*$",
 }
 REFRESH_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
+SEARCHED = {"type": "string", "maxLength": MAX_QUERY_CHARACTERS}
 UNCHANGED = Parameter(
     "If-None-Match",
     "header",
@@ -278,7 +280,7 @@ OPERATIONS = (
         "The fields of a name as a flat list",
         Access.DETAILS,
         {200: Answer("All, or those that `q` finds, best first.", ("Fields",), headers=("ETag", "Age", *STATE))},
-        (NAME, Parameter("q", "query", "What to look for in their names.", {"type": "string"}), UNCHANGED),
+        (NAME, Parameter("q", "query", "What to look for in their names.", SEARCHED), UNCHANGED),
         (304, 404, 503),
     ),
     Operation(

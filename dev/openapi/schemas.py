@@ -18,7 +18,7 @@ from cacheapp.instances import InstanceReport
 from cacheapp.listing import Listed, Page
 from cacheapp.mapping_diff import ChangeKind, Retyped
 from cacheapp.shared_answers import SharedAnswersReport
-from cacheapp.stats import CacheReport, RefreshReport, RefreshStats, WatchReport
+from cacheapp.stats import CacheReport, RefresherReport, RefreshReport, WatchReport
 from esassistant.access_log import AccessLogReport
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http_statistics import HttpReport
@@ -41,7 +41,7 @@ REPORTS: Mapping[str, Any] = {
     "elasticsearch_watch": POOLS,
     "elasticsearch_health": POOLS,
     "mapping_cache": CacheReport,
-    "refresher": RefreshStats,
+    "refresher": RefresherReport,
     "watch": WatchReport,
     "process": ProcessReport,
     "health": HealthReport | None,
@@ -76,7 +76,7 @@ def response_types() -> dict[str, Any]:
     change = typed(ShownChange, kind=ChangeKind, retyped=list[Retyped])
     shown = ("status", "checked_at", "duration_ms", "ttl_seconds")
     cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
-    passes = part_of(RefreshStats, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
+    passes = part_of(RefresherReport, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
     return {
         "HealthTotals": part_of(HealthReport, "HealthTotals", "The status, for anybody.", *shown),
         "HealthDetails": part_of(
@@ -87,7 +87,7 @@ def response_types() -> dict[str, Any]:
             "StatisticsDetails",
             [
                 ("cache", CacheReport),
-                ("refresh", RefreshStats),
+                ("refresh", RefresherReport),
                 ("watch", WatchReport),
                 ("history", HistoryReport),
                 ("shared_answers", SharedAnswersReport | None),
@@ -97,7 +97,7 @@ def response_types() -> dict[str, Any]:
         "PerformanceReport": typed(
             PerformanceReport,
             mapping_cache=CacheReport,
-            refresh=RefreshStats,
+            refresh=RefresherReport,
             watch=WatchReport,
             history=HistoryReport,
             shared_answers=SharedAnswersReport | None,

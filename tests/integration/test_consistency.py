@@ -18,6 +18,7 @@ from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
 from tests.proxy import FaultProxy, Rule
 from tests.server import TOKEN
+from tests.unit.fakes import mappings_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NAMES = ("one", "two", "three")
@@ -114,7 +115,7 @@ class World:
 def known() -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The same, by the cache."""
     cache = registry.get("mapping_cache")
-    mappings = {index: json.loads(body) for index, body in cache.mappings(cache.snapshot.indices).items()}
+    mappings = {index: json.loads(body) for index, body in mappings_of(cache, cache.snapshot.indices).items()}
     return mappings, {alias: sorted(indices) for alias, indices in cache.snapshot.aliases.items()}
 
 

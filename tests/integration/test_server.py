@@ -177,6 +177,14 @@ def test_a_taken_port_is_said_plainly() -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    """Not served on another: the C library takes such a number modulo 65536."""
+    ended = manage("serve", f"--port={port}", elasticsearch_url="http://127.0.0.1:9")
+    assert ended.returncode == 1
+    assert "--port must be from 0 to 65535" in ended.stderr
+
+
 def test_due_migrations_are_said(tmp_path: Path) -> None:
     """Without `manage.py migrate` the server serves, and says what to run."""
     with Server("http://127.0.0.1:9", DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}") as server:

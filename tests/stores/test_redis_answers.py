@@ -275,7 +275,7 @@ async def test_one_count_for_the_store_too(redis_server: RedisServer, patient: N
         answers = RedisAnswers(store.link, spawn, scope="scope")
         redis_server.command("SET", f"{PREFIX}published", "hello")
         assert await store.generation() == 0
-        assert answers.poisoned_total == store.poisoned_total == 1
+        assert answers.poisoned_total == store.link.poisoned_total == 1
 
 
 async def test_case_18_frozen_redis(redis_server: RedisServer, impatient: RedisAnswers, figure: Figure) -> None:

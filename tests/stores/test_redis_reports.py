@@ -56,7 +56,7 @@ async def test_foreign_values(redis_server: RedisServer, store: RedisStore) -> N
         redis_server.command("ZADD", REPORTING, "4000000000000000", name)
     redis_server.command("ZADD", REPORTING, "4000000000000000", "nothing")
     assert list(await store.reports()) == ["ours"]
-    assert store.poisoned_total == len(foreign)
+    assert store.link.poisoned_total == len(foreign)
 
 
 async def test_foreign_keys(redis_server: RedisServer, store: RedisStore) -> None:

@@ -205,7 +205,7 @@ async def test_poisoned_body(
     loaded = await load(redis_store)
     assert loaded.state.bodies == {B: B_MAPPING}
     assert loaded.state.indices == FIRST.indices
-    assert redis_store.poisoned_total == 1
+    assert redis_store.link.poisoned_total == 1
     assert "is not what this store writes" in caplog.text
     await redis_store.publish(FIRST, lease)
     assert (await load(redis_store)).state.bodies == FIRST.bodies
@@ -233,7 +233,7 @@ async def test_forged_chunk(redis_server: RedisServer, redis_store: RedisStore) 
     redis_server.command("SET", PUBLISHED, DOCUMENT.replace("CHUNKS", f'"{mapping_hash(forged)}"'))
     with pytest.raises(StoreUnavailable, match="damaged"):
         await redis_store.load(())
-    assert redis_store.poisoned_total == 1
+    assert redis_store.link.poisoned_total == 1
 
 
 async def test_body_that_is_too_large(redis_store: RedisStore) -> None:

@@ -3,7 +3,7 @@ no time.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -123,6 +123,12 @@ class FakeReader(ClusterReader):
         uuids = {name: f"uuid-{name}" for name in self.indices}
         counts = {name: body.count(b'"type"') for name, body in self.indices.items()}
         return Listing(cluster_uuid or "cluster", uuids, dict(self.cluster_aliases), frozenset(), counts)
+
+
+def mappings_of(cache: MappingCache, indices: Iterable[str]) -> dict[str, bytes]:
+    """The mapping of each of `indices`, which must be known and kept."""
+    snapshot = cache.snapshot
+    return {index: snapshot.bodies[snapshot.indices[index].mapping_hash] for index in indices}
 
 
 def no_answer() -> ClusterUnavailable:

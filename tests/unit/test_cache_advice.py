@@ -13,7 +13,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.history import HistoryReport
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.shared_answers import SharedAnswersReport
-from cacheapp.stats import CacheReport, Outcome, RefreshReport, RefreshStats, WatchReport, WatchState
+from cacheapp.stats import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
 from esassistant.advice import Advice, NotEnoughData
 from esassistant.clock import now_utc
 from esassistant.config import MappingCacheConfig
@@ -41,7 +41,7 @@ def of_cache(report: CacheReport, config: MappingCacheConfig = PLAIN) -> list[Ad
 
 def refresh_stats(
     outcome: Outcome | None, *, duration: float = 1.0, due_in: float | None = 200.0, **of: Any
-) -> RefreshStats:
+) -> RefresherReport:
     """A refresher whose last pass over ten indices ended that way."""
     clock = FakeClock()
     report = Instance(FakeReader(), MemoryStore(clock), clock).refresher.stats()
@@ -72,7 +72,7 @@ def metrics(found: Iterable[Advice]) -> list[str]:
     return [advice.metric for advice in found]
 
 
-def of_passes(report: RefreshStats, **config: Any) -> list[Advice]:
+def of_passes(report: RefresherReport, **config: Any) -> list[Advice]:
     return list(refresh_rules(replace(PLAIN, **config))(report))
 
 

@@ -8,7 +8,17 @@ import pytest
 from cacheapp.pass_reader import FAILURES_IN_A_ROW
 from cacheapp.reader import Sent, uncounted
 from cacheapp.stats import Outcome
-from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
+from tests.unit.fakes import (
+    A_MAPPING,
+    B_MAPPING,
+    C_MAPPING,
+    FakeClock,
+    FakeReader,
+    Instance,
+    MemoryStore,
+    mappings_of,
+    no_answer,
+)
 
 Make = Callable[..., Instance]
 
@@ -39,7 +49,7 @@ async def test_a_withheld_mapping_is_a_failure(make: Make) -> None:
     assert [(failed.index, failed.error) for failed in report.errors] == [
         ("b", "listed, but its mapping was not given")
     ]
-    assert one.cache.mappings(["b"]) == {"b": withheld}
+    assert mappings_of(one.cache, ["b"]) == {"b": withheld}
 
 
 async def test_a_pass_gives_up(make: Make) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.errors import RegistryNotOpen
-from esassistant.single_flight import SingleFlight, SingleFlightStats
+from esassistant.single_flight import SingleFlight, SingleFlightReport
 from esassistant.tasks import Tasks
 from tests.unit.conftest import FakeClock
 
@@ -55,13 +55,13 @@ async def begun(*coroutines: asyncio.Task[int]) -> list[asyncio.Task[int]]:
 async def test_one_call_for_all(flights: SingleFlight[str, int], source: Source) -> None:
     """Callers of one key share one call and its result; a later caller starts a new one."""
     callers = await begun(*(asyncio.create_task(flights.do("a", source)) for _ in range(50)))
-    assert flights.stats() == SingleFlightStats(
+    assert flights.stats() == SingleFlightReport(
         flights_total=1, shared_total=49, remembered_failures_total=0, in_flight=1
     )
     source.answer.set()
     assert await asyncio.gather(*callers) == [1] * 50
     assert await flights.do("a", source) == 2
-    assert flights.stats() == SingleFlightStats(2, 49, 0, 0)
+    assert flights.stats() == SingleFlightReport(2, 49, 0, 0)
 
 
 async def test_keys_are_apart(flights: SingleFlight[str, int], source: Source) -> None:
@@ -110,7 +110,7 @@ async def test_a_flight_goes_on_without_callers(flights: SingleFlight[str, int],
     flight = flights.start("a", source)
     source.answer.set()
     assert await flight == 1
-    assert flights.stats() == SingleFlightStats(1, 1, 0, 0)
+    assert flights.stats() == SingleFlightReport(1, 1, 0, 0)
 
 
 async def test_a_failure_is_shared_and_remembered(
@@ -126,7 +126,7 @@ async def test_a_failure_is_shared_and_remembered(
         await flights.do("a", source)
     with pytest.raises(OSError, match="boom"):
         flights.start("a", source)
-    assert (source.calls, flights.stats()) == (1, SingleFlightStats(1, 2, 2, 0))
+    assert (source.calls, flights.stats()) == (1, SingleFlightReport(1, 2, 2, 0))
     fake_clock.now += 0.1
     source.error = None
     assert await flights.do("a", source) == 2
