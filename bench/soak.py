@@ -16,7 +16,6 @@ Results are in .cache/bench/soak.json, the logs of the instances beside it in so
 """
 
 import argparse
-import dataclasses
 import os
 import random
 import signal
@@ -26,9 +25,8 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,9 +38,10 @@ from bench.soak_checks import Checks, Promise
 from bench.soak_faults import Faults
 from bench.soak_instances import Instance
 from bench.soak_load import User
-from bench.soak_plan import Fault, pace_for, plan
+from bench.soak_plan import pace_for, plan
 from bench.soak_report import print_result
-from bench.soak_resources import MEASURES, Sample, Sampler, Trend, over_limits, trend
+from bench.soak_resources import MEASURES, Sample, Sampler, over_limits, trend
+from bench.soak_result import Options, Result
 from bench.soak_settled import settled
 from bench.soak_tally import Tally
 from bench.soak_truth import Truth
@@ -62,52 +61,6 @@ CALM_SECONDS = 2.0
 """So long after a fault a sample counts as one of quiet times; in a short run less."""
 SETTLE_SECONDS = 60.0
 THREADS_END_SECONDS = 150.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """`pause_seconds`: how long a user waits between two requests, on average."""
-
-    seconds: float
-    instances: int
-    users: int
-    seed: int
-    pause_seconds: float = 0.02
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a soak found. `lives`: the samples of each instance, by number and start."""
-
-    options: Options
-    plan: tuple[Fault, ...]
-    happened: Mapping[str, int]
-    changes: Mapping[str, int]
-    tally: Tally
-    lives: Mapping[tuple[int, int], Sequence[Sample]]
-    trends: Mapping[tuple[int, int], Sequence[Trend]]
-    settled_seconds: float
-    log_levels: Mapping[str, int]
-
-    @property
-    def failed(self) -> bool:
-        return self.tally.failed
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "options": dataclasses.asdict(self.options),
-            "failed": self.failed,
-            "plan": [dataclasses.asdict(fault) for fault in self.plan],
-            "faults": dict(self.happened),
-            "changes": dict(self.changes),
-            **self.tally.as_json(),
-            "settled_seconds": self.settled_seconds,
-            "log_levels": dict(self.log_levels),
-            "trends": {
-                _life(life): [dataclasses.asdict(one) for one in trends] for life, trends in self.trends.items()
-            },
-            "samples": {_life(life): [dataclasses.asdict(one) for one in some] for life, some in self.lives.items()},
-        }
 
 
 def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
@@ -260,10 +213,6 @@ class Soak:
             settled_seconds=settled_seconds,
             log_levels=levels,
         )
-
-
-def _life(life: tuple[int, int]) -> str:
-    return f"{life[0]}/{life[1]}"
 
 
 def _say(text: str) -> None:

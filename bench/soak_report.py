@@ -1,19 +1,16 @@
 """What a soak prints at its end."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from bench.soak_resources import Trend
-
-if TYPE_CHECKING:
-    from bench.soak import Result
+from bench.soak_result import Result
 
 SHOWN = 5
 """Examples of each kind of violation."""
 UNITS = {"rss_bytes": (1e6, "MB")}
 
 
-def print_result(result: "Result") -> None:
+def print_result(result: Result) -> None:
     tally = result.tally
     print("\nanswers compared with the truth")
     for (asked, state, source), count in sorted(tally.checked.items()):
@@ -44,7 +41,7 @@ def print_result(result: "Result") -> None:
     _print_violations(result)
 
 
-def _print_trends(result: "Result") -> None:
+def _print_trends(result: Result) -> None:
     print(
         f"\n{'instance/start':<16}{'measure':<18}{'mean':>9}{'slope/h':>10}{'grew':>8}{'allowed':>9}{'quarters':>9}{'over':>7}"
     )
@@ -65,7 +62,7 @@ def _trend(one: Trend) -> str:
     )
 
 
-def _print_violations(result: "Result") -> None:
+def _print_violations(result: Result) -> None:
     found = {"wrong answers": result.tally.wrong, **result.tally.violations}
     for kind, each in found.items():
         if each.total:

@@ -1,7 +1,6 @@
 """A real Prometheus of a test's own: on a free port, in a folder that is thrown away, ended whatever happens."""
 
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -9,10 +8,10 @@ from typing import Any, Self
 
 import httpx
 
+from dev.ports import HOST, free_port
 from dev.prometheus import prometheus
 from tests.server import wait_until
 
-HOST = "127.0.0.1"
 START_SECONDS = 20
 STOP_SECONDS = 10
 
@@ -27,7 +26,7 @@ class PrometheusServer:
         self._log = storage / "log"
 
     def __enter__(self) -> Self:
-        port = _free_port()
+        port = free_port()
         self._http = httpx.Client(base_url=f"http://{HOST}:{port}", timeout=10)
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -87,10 +86,3 @@ class PrometheusServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,9 +12,9 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from dev.ports import HOST, free_port
 from dev.redis import redis_server
 
-HOST = "127.0.0.1"
 START_SECONDS = 10
 STOP_SECONDS = 5
 
@@ -25,7 +24,7 @@ class RedisServer:
 
     def __init__(self, *, password: str = "", config: tuple[str, ...] = ()) -> None:
         """`config`: further words of redis-server's command line, such as `("--maxmemory", "10mb")`."""
-        self.port = _free_port()
+        self.port = free_port()
         self._password = password
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,10 +114,3 @@ class RedisServer:
         self._client.close()
         self.kill()
         self._folder.cleanup()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

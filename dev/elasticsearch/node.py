@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from dev.elasticsearch.install import (
     require_java,
 )
 from dev.packages import say
+from dev.ports import HOST, free_port
 
 __all__ = [
     "DEFAULT_VERSION",
@@ -38,7 +38,6 @@ __all__ = [
     "java_for",
 ]
 
-HOST = "127.0.0.1"
 STOP_SECONDS = 15
 
 SETTINGS = {
@@ -111,7 +110,7 @@ class Node:
             raise NodeError("the node is running already: call stop() first")
         home = install(self.version)
         java = require_java(self.version)
-        self._port = _check_port(self._port) if self._port else _free_port()
+        self._port = _check_port(self._port) if self._port else free_port()
         self.data.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._log_start = log.tell()
@@ -236,17 +235,6 @@ def _check_port(port: int) -> int:
             "stop what uses that port, or choose another (0 takes a free one)"
         ) from error
     return port
-
-
-def _free_port() -> int:
-    # Not from the ephemeral range: there, a client that keeps reconnecting to a stopped node can be given the node's
-    # own port as its local one, which connects it to itself and keeps the node from starting again.
-    for port in random.sample(range(20_000, 32_000), 100):
-        try:
-            return _check_port(port)
-        except PortTaken:
-            continue
-    raise PortTaken(f"found no free port on {HOST}: name one")
 
 
 def _close_input(process: subprocess.Popen[bytes]) -> None:

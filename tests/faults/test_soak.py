@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch
 
-from bench.soak import Options, Soak
+from bench.soak import Soak
 from bench.soak_plan import Kind
+from bench.soak_result import Options
 from dev.elasticsearch.node import Node
 from tests.conftest import Figure
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,8 +17,8 @@ import psycopg
 from django.db import connections
 
 from dev.packages import which
+from dev.ports import HOST, free_port
 
-HOST = "127.0.0.1"
 USER = "esassistant"
 START_SECONDS = 20
 STOP_SECONDS = 10
@@ -39,9 +38,7 @@ class PostgresqlServer:
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to run as root.
         self._user = None if os.geteuid() else pwd.getpwnam("nobody")

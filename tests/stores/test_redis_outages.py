@@ -10,9 +10,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from cacheapp.stores.redis import CHANNEL, RedisStore, open_redis_store
 from cacheapp.stores.redis_link import MAX_CONNECTIONS, Breaker
+from dev.ports import HOST
 from esassistant.errors import StoreUnavailable
 from tests.conftest import Figure
-from tests.redis_server import HOST, RedisServer
+from tests.redis_server import RedisServer
 from tests.stores.states import FIRST, LONG, load, take
 from tests.tcp_proxy import TcpProxy
 
