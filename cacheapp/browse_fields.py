@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cacheapp.fields import MAX_QUERY_CHARACTERS, Field, search
+from cacheapp.fields import Field, check_query, search
 from cacheapp.mapping_tree import OBJECT_TYPES
-from esassistant.errors import BadRequest
 
 SHOWN = 500
 SHOWN_CONFLICTS = 100
@@ -55,8 +54,8 @@ class Search:
     type: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.q) > MAX_QUERY_CHARACTERS or len(self.type) > MAX_QUERY_CHARACTERS:
-            raise BadRequest(f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
+        check_query(self.q)
+        check_query(self.type)
 
     @property
     def narrows(self) -> bool:

@@ -71,13 +71,18 @@ def fields(mappings: Mapping[str, bytes]) -> tuple[Field, ...]:
     return tuple(_merged(found[name]) for name in sorted(found))
 
 
+def check_query(q: str) -> None:
+    """Raises `BadRequest` for one that `search` would refuse."""
+    if len(q) > MAX_QUERY_CHARACTERS:
+        raise BadRequest(f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
+
+
 def search(among: Iterable[Field], q: str) -> tuple[Field, ...]:
     """The fields whose dotted name contains every word of `q`, whatever the case. First those with a word as their
     whole name or its last part, then those with a word at the beginning of one of the two, then all others; each in the
     order given. Without a word: all. Raises `BadRequest` when `q` has more than `MAX_QUERY_CHARACTERS`.
     """
-    if len(q) > MAX_QUERY_CHARACTERS:
-        raise BadRequest(f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
+    check_query(q)
     words = tuple(dict.fromkeys(q.casefold().split()))
     ranked: tuple[list[Field], ...] = ([], [], [])
     for candidate in among:

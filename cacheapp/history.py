@@ -7,7 +7,7 @@ for a row, and a database that is away costs rows, counted, and nothing else.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 KEPT_PASSES = 1_000
 KEPT_CHANGES = 10_000
 ROWS_AT_ONCE = 500
+COMPARED_AT_ONCE = 20
 MAX_WAITING = 100
 SHOWN_CHANGES = 100
 MAX_INDICES = 500
@@ -125,9 +126,14 @@ class History:
         return await self._thread.run(lambda: _changes_of(names), atomic=False)
 
     async def _write_next(self) -> None:
-        noted = self._waiting.popleft()
+        noted = self._waiting[0]
+        changes = await _changes(noted) if isinstance(noted, _Comparison) else deque()
+        # Not before: who is cancelled while comparing leaves it to `write_rest`. It may have been dropped meanwhile.
+        if self._waiting[0] is not noted:
+            return
+        self._waiting.popleft()
         try:
-            await self._write(noted)
+            await self._write(noted, changes)
         except StoreUnavailable as error:
             self._lost_total += 1
             logger.warning("a part of the history is lost: %s", error.detail)
@@ -139,16 +145,24 @@ class History:
         self._waiting.append(noted)
         self._wake.set()
 
-    async def _write(self, noted: RefreshReport | _Comparison) -> None:
+    async def _write(self, noted: RefreshReport | _Comparison, changes: Collection[IndexChange]) -> None:
         if isinstance(noted, RefreshReport):
             await self._thread.run(lambda: _write_pass(noted, self._instance))
             self._rows_written_total += 1
-            return
-        # Comparing two mappings of a thousand fields takes ten milliseconds.
-        changes = await asyncio.to_thread(lambda: list(index_changes(noted.before, noted.after)))
-        if changes:
-            await self._thread.run(lambda: _write_changes(changes[-KEPT_CHANGES:], noted.at, self._instance))
+        elif changes:
+            await self._thread.run(lambda: _write_changes(changes, noted.at, self._instance))
             self._rows_written_total += len(changes)
+
+
+async def _changes(noted: _Comparison) -> deque[IndexChange]:
+    """The last of them that are kept. In a thread, as comparing two mappings of a thousand fields takes ten milliseconds,
+    and a few at a time, as a process that ends waits for its threads.
+    """
+    found = index_changes(noted.before, noted.after)
+    changes: deque[IndexChange] = deque(maxlen=KEPT_CHANGES)
+    while some := await asyncio.to_thread(lambda: list(islice(found, COMPARED_AT_ONCE))):
+        changes.extend(some)
+    return changes
 
 
 def _write_pass(report: RefreshReport, instance: str) -> None:
@@ -170,7 +184,7 @@ def _write_pass(report: RefreshReport, instance: str) -> None:
     _drop_old(PassRecord, KEPT_PASSES)
 
 
-def _write_changes(changes: list[IndexChange], at: datetime, instance: str) -> None:
+def _write_changes(changes: Collection[IndexChange], at: datetime, instance: str) -> None:
     MappingChange.objects.bulk_create(
         [
             MappingChange(

@@ -65,7 +65,9 @@ def index_changes(before: Snapshot, after: Snapshot) -> Iterator[IndexChange]:
             yield IndexChange(name, ChangeKind.DELETED)
         elif old.mapping_hash != new.mapping_hash or (old.uuid and new.uuid and old.uuid != new.uuid):
             pair = (old.mapping_hash, new.mapping_hash)
-            if pair not in compared and all(
+            if old.mapping_hash == new.mapping_hash:
+                compared[pair] = FieldChanges()
+            elif pair not in compared and all(
                 known in of.bodies for known, of in zip(pair, (before, after), strict=True)
             ):
                 compared[pair] = field_changes(before.bodies[pair[0]], after.bodies[pair[1]])

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from cacheapp.field_count import FieldCounts
-from cacheapp.fields import Field, fields, search
+from cacheapp.fields import Field, check_query, fields, search
 from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.schema import json_schema
@@ -66,6 +66,7 @@ class MappingViews:
         """`{"total": …, "fields": […]}`, all fields of `name` or those that `query` finds, as JSON. Raises as `schema`
         and `search` do.
         """
+        check_query(query)
         answer, among = await self.field_list(name)
         body, etag = await asyncio.to_thread(_found, among, query)
         return msgspec.structs.replace(answer, body=body, etag=etag)

@@ -120,7 +120,7 @@ class MappingChange(models.Model):
     index = models.CharField(max_length=255, db_index=True)
     at = models.DateTimeField()
     kind = models.CharField(max_length=16)
-    compared = models.BooleanField()
+    compared = models.BooleanField(db_default=False)
     added = models.JSONField()
     removed = models.JSONField()
     retyped = models.JSONField()

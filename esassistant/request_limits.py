@@ -1,14 +1,15 @@
-"""Limits of requests: refuses one whose body or address is too large before anything reads it, and what comes while too
-many are under way.
+"""Limits of requests: refuses one whose body or address is too large or whose body comes too slowly before anything else
+is done about it, and what comes while too many are under way.
 
 Django reads a body to its end, into memory and then a file, before any of its own limits apply; for an address neither
-it nor the server has one, and what is refused as unknown is logged.
+it nor the server has one, and what is refused as unknown is logged. Nobody but us has a limit of time for a body.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final
+from typing import Final
 
 from django.core.handlers.asgi import ASGIRequest
 
@@ -32,6 +33,13 @@ class AddressTooLong(EsassistantError):
     title = "Address too long"
 
 
+class BodyTooSlow(EsassistantError):
+    """The body did not come in time."""
+
+    status = 408
+    title = "Body too slow"
+
+
 class Overloaded(EsassistantError):
     """So many requests are under way that one more would only wait behind them."""
 
@@ -41,14 +49,16 @@ class Overloaded(EsassistantError):
 
 MAX_ADDRESS_BYTES: Final = 8192
 """Of path and query, percent-encoded; the usual limit of web servers."""
-READING: Final = ("GET", "HEAD")
+BODY_SECONDS: Final = 10.0
+READING: Final = ("GET", "HEAD", "OPTIONS")
 LEAST_OTHERS: Final = 200
 CALLS_PER_CONNECTION: Final = 2
 
 
 @dataclass(slots=True)
 class InFlight:
-    """How many requests of a process are under way, and may be: `others` are those that neither GET nor HEAD.
+    """How many requests of a process are under way, and may be: `others` are those that neither GET, HEAD nor OPTIONS,
+    from when their body is there.
 
     Of these each makes calls of its own to the cluster, as a search does, so more than a few per connection would only
     wait, or be refused one by one after all the work of getting there. GETs may be many: those that ask for the same
@@ -65,13 +75,11 @@ class InFlight:
         """`connections`: how many calls to the cluster may be under way at once, of all pools."""
         return cls(max_total, max(LEAST_OTHERS, CALLS_PER_CONNECTION * connections))
 
-    def is_full(self, *, is_read: bool) -> bool:
-        return self.total >= self.max_total or (not is_read and self.others >= self.max_others)
-
 
 class RequestLimits:
     """ASGI wrapper that lets no request body of more than `max_body_bytes` through, whether its length is declared or
-    not, no address of more than `MAX_ADDRESS_BYTES`, and no more requests at once than `InFlight` allows, probes aside.
+    not, nor one that takes longer than `BODY_SECONDS`, no address of more than `MAX_ADDRESS_BYTES`, and no more requests
+    at once than `InFlight` allows, probes aside.
 
     A queue without bound answers everybody too late; refused at once, a caller can ask another process.
     """
@@ -84,82 +92,112 @@ class RequestLimits:
         self._is_probe = is_probe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        is_read = scope["type"] == "http" and scope["method"] in READING
+        if scope["type"] != "http" or (is_read and self._is_probe(scope["path"])):
             await self._app(scope, receive, send)
             return
-        in_flight, is_read = self._in_flight, scope["method"] in READING
-        if in_flight.is_full(is_read=is_read) and not self._is_probe(scope["path"]):
-            overloaded = Overloaded(
-                "Too many requests are under way in this process. Ask again.", retry_after_seconds=1
-            )
-            await self._refuse(overloaded, scope, send)
+        in_flight = self._in_flight
+        try:
+            _check_address(scope)
+            if in_flight.total >= in_flight.max_total:
+                raise _overloaded()
+        except EsassistantError as refusal:
+            await _refuse(refusal, scope, send, closes=_has_body(scope))
             return
         in_flight.total += 1
-        in_flight.others += not is_read
         try:
-            await self._serve(scope, receive, send)
+            await self._admit(scope, receive, send, is_read=is_read)
         finally:
             in_flight.total -= 1
-            in_flight.others -= not is_read
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        declared = _content_length(scope)
-        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
-            too_long = AddressTooLong(f"Send at most {MAX_ADDRESS_BYTES} bytes of path and query.")
-            await self._refuse(too_long, scope, send)
-        elif declared is None:
-            await self._count(scope, receive, send)
-        elif declared > self._max_body_bytes:
-            await self._refuse(self._too_large(), scope, send)
-        else:
-            # The server passes on no more than was declared.
+    async def _admit(self, scope: Scope, receive: Receive, send: Send, *, is_read: bool) -> None:
+        if _has_body(scope):
+            try:
+                body = await self._body(scope, receive)
+            except EsassistantError as refusal:
+                await _refuse(refusal, scope, send, closes=True)
+                return
+            if body is None:
+                return  # the client has left
+            receive = _replayed(body, receive)
+        in_flight = self._in_flight
+        if is_read:
             await self._app(scope, receive, send)
+        elif in_flight.others >= in_flight.max_others:
+            await _refuse(_overloaded(), scope, send, closes=False)
+        else:
+            in_flight.others += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                in_flight.others -= 1
 
-    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request of unknown length (chunked, or without a body): from the limit on, the application sees a
-        client that has left, and the client gets the refusal.
-        """
-        received = 0
-        answering = False
-
-        async def counted_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            return message if received <= self._max_body_bytes else {"type": "http.disconnect"}
-
-        async def noticed_send(message: Message) -> None:
-            nonlocal answering
-            answering = True
-            await send(message)
-
-        await self._app(scope, counted_receive, noticed_send)
-        if received > self._max_body_bytes and not answering:
-            await self._refuse(self._too_large(), scope, send)
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"Send at most {self._max_body_bytes} bytes.")
-
-    async def _refuse(self, error: EsassistantError, scope: Scope, send: Send) -> None:
-        request = ASGIRequest(
-            {**scope, "query_string": b""}, BytesIO()
-        )  # of which Django may not be able to read the query
-        response = problem_of(request, error)
-        add_security_headers(request, response)
-        if isinstance(error, BodyTooLarge) or not self._has_short_body(scope):
-            # The server would read a body to its end before it reads the connection's next request.
-            response["Connection"] = "close"
-        headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": response.content})
-
-    def _has_short_body(self, scope: Scope) -> bool:
-        declared = _content_length(scope)
-        if declared is None:
-            return not any(name in (b"transfer-encoding", b"content-length") for name, _ in scope["headers"])
-        return declared <= self._max_body_bytes
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body; None when the client leaves before. Raises `BodyTooLarge` or `BodyTooSlow`."""
+        too_large = BodyTooLarge(f"Send at most {self._max_body_bytes} bytes.")
+        if (_declared_bytes(scope) or 0) > self._max_body_bytes:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                more_body = True
+                while more_body:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > self._max_body_bytes:
+                        raise too_large
+                    more_body = message.get("more_body", False)
+        except TimeoutError:
+            raise BodyTooSlow(f"Send the body within {BODY_SECONDS:g} s.") from None
+        return bytes(body)
 
 
-def _content_length(scope: Scope) -> int | None:
-    values: list[Any] = [value for name, value in scope["headers"] if name == b"content-length"]
-    return int(values[0]) if len(values) == 1 and values[0].isdigit() else None
+def _overloaded() -> Overloaded:
+    return Overloaded("Too many requests are under way in this process. Ask again.", retry_after_seconds=1)
+
+
+def _check_address(scope: Scope) -> None:
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+        raise AddressTooLong(f"Send at most {MAX_ADDRESS_BYTES} bytes of path and query.")
+
+
+def _has_body(scope: Scope) -> bool:
+    return _declared_bytes(scope) != 0
+
+
+def _declared_bytes(scope: Scope) -> int | None:
+    """How long the body is by the headers' word; None: they don't say."""
+    values = [value for name, value in scope["headers"] if name == b"content-length"]
+    if len(values) == 1 and values[0].isdigit() and len(values[0]) < 20:
+        return int(values[0])
+    return None if values or any(name == b"transfer-encoding" for name, _ in scope["headers"]) else 0
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read already, then what comes after it."""
+    message: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def replaying() -> Message:
+        nonlocal message
+        if message is None:
+            return await receive()
+        first, message = message, None
+        return first
+
+    return replaying
+
+
+async def _refuse(error: EsassistantError, scope: Scope, send: Send, *, closes: bool) -> None:
+    """`closes`: a body may still come, and nobody would read it."""
+    request = ASGIRequest(
+        {**scope, "query_string": b""}, BytesIO()
+    )  # of which Django may not be able to read the query
+    response = problem_of(request, error)
+    add_security_headers(request, response)
+    if closes:
+        response["Connection"] = "close"
+    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})

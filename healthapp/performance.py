@@ -9,7 +9,6 @@ from esassistant.access_log import AccessLogReport
 from esassistant.advice import Advice, NotEnoughData, Recommendation
 from esassistant.apps import CLIENTS
 from esassistant.elasticsearch.stats import PoolReport
-from esassistant.errors import RegistryNotOpen
 from esassistant.http_statistics import HttpReport
 from esassistant.registry import Registry
 from esassistant.tasks import TaskReport
@@ -49,8 +48,8 @@ def performance_report(registry: Registry) -> PerformanceReport:
     """Put the report together from memory; asks no other service. Raises `RegistryNotOpen`."""
     ruled = [resource.name for resource in registry.declared() if resource.rules]
     reports = registry.reports({*CLIENTS, *REPORTED, *OWN, *ruled})
-    if missing := {*CLIENTS, *REPORTED, *OWN} - reports.keys():
-        raise RegistryNotOpen(f"There is no report of {', '.join(sorted(missing))}.", retry_after_seconds=1)
+    for absent in {*CLIENTS, *REPORTED, *OWN} - reports.keys():
+        reports[absent] = registry.read(absent)  # which raises what is wrong
     pools: dict[str, PoolReport] = {}
     for client in CLIENTS:
         pools |= reports[client]

@@ -22,7 +22,7 @@ from dev.openapi.operations import (
 )
 from dev.openapi.schemas import schemas
 from esassistant.problems import CONTENT_TYPE as PROBLEM
-from esassistant.request_limits import MAX_ADDRESS_BYTES
+from esassistant.request_limits import BODY_SECONDS, MAX_ADDRESS_BYTES
 
 Object = dict[str, Any]
 
@@ -57,6 +57,7 @@ PROBLEMS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     401: ("Unauthorized", "Credentials are needed, or those that came aren't right.", ("WWW-Authenticate",)),
     403: ("Forbidden", "The CSRF token of the session is missing or wrong.", ()),
     404: ("NotFound", "There is none of that name or id.", ()),
+    408: ("TooSlow", f"The body did not come within {BODY_SECONDS:g} seconds.", ()),
     413: ("TooLarge", "The body is larger than ESASSISTANT_MAX_BODY_BYTES.", ()),
     414: ("TooLong", f"Path and query have more than {MAX_ADDRESS_BYTES} bytes.", ()),
     429: ("TooSoon", "Not yet; `Retry-After` says when.", ("Retry-After",)),
@@ -159,7 +160,7 @@ def _problems_of(operation: Operation) -> Iterable[int]:
     if operation.access is Access.CHANGE:
         yield 403
     if operation.method == "post":
-        yield 413
+        yield from (408, 413)
     yield from (status for status in operation.problems if status >= 400)
 
 

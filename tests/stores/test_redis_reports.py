@@ -24,7 +24,7 @@ async def test_everything_expires(redis_server: RedisServer, store: RedisStore) 
     await store.report("one", b"{}", 2 * LONG)
     await store.report("two", b"{}", LONG)
     for key in (REPORTS, REPORTING):
-        assert LONG * 1000 < redis_server.command("PTTL", key) <= 2 * LONG * 1000 + 1
+        assert LONG * 1000 < redis_server.command("PTTL", key) <= 2 * LONG * 1000 + 100  # its clocks, rounded
 
 
 async def test_what_is_kept_is_bounded(redis_server: RedisServer, store: RedisStore) -> None:

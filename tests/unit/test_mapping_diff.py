@@ -95,3 +95,10 @@ def test_evicted_mappings() -> None:
     before, after = snapshot(a=("u", mapping(a="long"))), snapshot(a=("u", mapping(a="ip")))
     [change] = index_changes(before.without_bodies(before.bodies), after)
     assert (change.kind, change.fields) == (ChangeKind.CHANGED, None)
+
+
+def test_created_again_with_the_same_mapping() -> None:
+    """Nothing differs, which is known without the mapping itself."""
+    before, after = snapshot(a=("u1", mapping(a="long"))), snapshot(a=("u2", mapping(a="long")))
+    [change] = index_changes(before.without_bodies(before.bodies), after)
+    assert (change.kind, change.fields) == (ChangeKind.RECREATED, FieldChanges())

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esassistant import request_limits
 from esassistant.lifespan import Message, Receive, Scope, Send
 from esassistant.request_limits import InFlight, RequestLimits
 from tests.asgi import Asked, ask
 
 LIMIT = 10
+CHUNKED = (b"transfer-encoding", b"chunked")
 OK: list[Message] = [
     {"type": "http.response.start", "status": 200, "headers": []},
     {"type": "http.response.body", "body": b"ok"},
@@ -58,8 +61,16 @@ async def exchange(app: Any, scope: Scope, pieces: list[bytes]) -> tuple[list[Me
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await RequestLimits(app, LIMIT, InFlight(1, 1), lambda _: False)(scope, receive, send)
+    await limits_of(app)(scope, receive, send)
     return sent, read
+
+
+def limits_of(app: Any) -> RequestLimits:
+    return RequestLimits(app, LIMIT, InFlight(1, 1), lambda _: False)
+
+
+async def unsent(message: Message) -> None:
+    raise AssertionError(message)
 
 
 def is_refusal(sent: list[Message]) -> bool:
@@ -91,7 +102,8 @@ async def test_a_declared_length_within_the_limit_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [[], [(b"content-length", b"1"), (b"content-length", b"2")], [(b"content-length", b"x")]]
+    "headers",
+    [[CHUNKED], [(b"content-length", b"1"), (b"content-length", b"2")], [(b"content-length", b"x")]],
 )
 async def test_a_body_of_unknown_length_is_counted(headers: list[tuple[bytes, bytes]]) -> None:
     """Chunked, or with a length that says nothing: refused with the piece that goes beyond the limit."""
@@ -99,14 +111,14 @@ async def test_a_body_of_unknown_length_is_counted(headers: list[tuple[bytes, by
     sent, read = await exchange(app, http(*headers), [b"xxxxxx", b"xxxxx", b"more", b"and more"])
     assert is_refusal(sent)
     assert read == 2
-    assert app.body is None
+    assert not app.called
 
 
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=6))
 async def test_the_limit_is_exact(pieces: list[bytes]) -> None:
     """However a body is cut: up to the limit it arrives whole, above it it is refused."""
     app = Application()
-    sent, _ = await exchange(app, http(), pieces)
+    sent, _ = await exchange(app, http(CHUNKED), pieces)
     body = b"".join(pieces)
     if len(body) <= LIMIT:
         assert (sent, app.body) == (OK, body)
@@ -114,16 +126,55 @@ async def test_the_limit_is_exact(pieces: list[bytes]) -> None:
         assert is_refusal(sent)
 
 
-async def test_an_answer_under_way_is_left_alone() -> None:
-    """An application that answers before it has read everything isn't answered over."""
+async def test_what_comes_after_the_body_is_passed_on() -> None:
+    """An application that waits for the client to leave is told when it does."""
+    seen: list[Message] = []
 
-    async def early(_: Scope, receive: Receive, send: Send) -> None:
-        for answer in OK:
-            await send(answer)
-        await receive()
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        seen.append(await receive())
+        seen.append(await receive())
 
-    sent, _ = await exchange(early, http(), [b"x" * 11])
-    assert sent == OK
+    arriving: Iterator[Message] = iter(
+        [{"type": "http.request", "body": b"xy", "more_body": False}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Message:
+        return next(arriving)
+
+    await limits_of(app)(http((b"content-length", b"2")), receive, unsent)
+    assert seen == [{"type": "http.request", "body": b"xy", "more_body": False}, {"type": "http.disconnect"}]
+
+
+async def test_who_leaves_before_the_body_is_there_is_not_answered() -> None:
+    """And no application hears of it."""
+    app = Application()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    await limits_of(app)(http((b"content-length", b"2")), receive, unsent)
+    assert not app.called
+
+
+async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """408, and the connection is closed; until then it takes nobody's place among those that make calls."""
+    monkeypatch.setattr(request_limits, "BODY_SECONDS", 0.05)
+    in_flight = InFlight(10, 1)
+    app, others = Application(), []
+
+    async def receive() -> Message:
+        others.append(in_flight.others)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await RequestLimits(app, LIMIT, in_flight, lambda _: False)(http((b"content-length", b"2")), receive, send)
+    assert (sent[0]["status"], (b"connection", b"close") in sent[0]["headers"]) == (408, True)
+    assert (app.called, others, in_flight.total) == (False, [0], 0)
 
 
 async def test_other_protocols_pass() -> None:
@@ -179,6 +230,9 @@ async def test_overload_is_refused_at_once() -> None:
     assert (await ask(limits, Asked("/d"))).status == 200
 
 
+METHODS = ("POST", "GET", "HEAD", "OPTIONS", "DELETE")
+
+
 async def test_of_requests_that_make_calls_of_their_own_fewer_may_be_under_way() -> None:
     """A search beyond that bound is refused while GETs are still served, and is served when another has ended."""
     going_on = asyncio.Event()
@@ -193,8 +247,8 @@ async def test_of_requests_that_make_calls_of_their_own_fewer_may_be_under_way()
     limits = RequestLimits(app, LIMIT, in_flight, lambda _: False)
     first = asyncio.create_task(ask(limits, Asked("/a", method="POST")))
     await asyncio.sleep(0)
-    statuses = [(await ask(limits, Asked("/b", method=method))).status for method in ("POST", "GET", "HEAD", "DELETE")]
-    assert statuses == [503, 200, 200, 503]
+    statuses = [(await ask(limits, Asked("/b", method=method))).status for method in METHODS]
+    assert statuses == [503, 200, 200, 200, 503]
     going_on.set()
     assert (await first).status == 200
     assert (await ask(limits, Asked("/c", method="POST"))).status == 200
@@ -211,16 +265,16 @@ def test_how_many_may_make_calls_of_their_own(connections: int, others: int) -> 
     ("headers", "closes"),
     [
         ([], False),
-        ([(b"content-length", b"%d" % LIMIT)], False),
-        ([(b"content-length", b"%d" % (LIMIT + 1))], True),
+        ([(b"content-length", b"0")], False),
+        ([(b"content-length", b"1")], True),
         ([(b"content-length", b"1"), (b"content-length", b"2")], True),
-        ([(b"transfer-encoding", b"chunked")], True),
+        ([CHUNKED], True),
     ],
 )
-async def test_only_what_may_still_be_long_costs_the_connection(
+async def test_a_connection_is_kept_where_no_body_may_still_come(
     headers: list[tuple[bytes, bytes]], closes: bool
 ) -> None:
-    """Under overload new connections would be more work still."""
+    """Under overload new connections would be more work still; but what still comes would be taken for a request."""
     app = Application()
     refused = await ask(RequestLimits(app, LIMIT, InFlight(0, 0), lambda _: False), Asked("/a", headers=tuple(headers)))
     assert (refused.status, refused.header("connection")) == (503, "close" if closes else None)

@@ -1,0 +1,106 @@
+"""History's thread: what it writes when the process ends, and the check of the database."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from cacheapp import history as module
+from cacheapp.database_thread import open_database_thread
+from cacheapp.history import History
+from cacheapp.mapping_diff import ChangeKind, IndexChange
+from cacheapp.models import MappingChange
+from cacheapp.snapshot import Snapshot
+from esassistant.errors import StoreUnavailable
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each check makes a connection of the thread's own, which is closed afterwards: a database that went away since the
+    last check is noticed.
+    """
+    connected: list[str] = []
+    closed: list[str] = []
+    owner: Any = BaseDatabaseWrapper  # Django's stubs don't have _close
+    connect, close = owner.connect, owner._close
+
+    def noted_connect(wrapper: Any) -> None:
+        connected.append(threading.current_thread().name)
+        connect(wrapper)
+
+    def noted_close(wrapper: Any) -> None:
+        closed.append(threading.current_thread().name)
+        close(wrapper)
+
+    def refuse(_: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(owner, "connect", noted_connect)
+    monkeypatch.setattr(owner, "_close", noted_close)
+    async with open_database_thread("own") as thread:
+        history = History(thread, "test")
+        await history.ping()
+        await history.ping()
+        assert connected == closed == ["own_0", "own_0"]
+        monkeypatch.setattr(owner, "connect", refuse)
+        with pytest.raises(StoreUnavailable):
+            await history.ping()
+
+
+async def test_what_is_being_compared_at_the_end_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing many mappings takes long: who ends the process waits for a few of them, and the rest is written then,
+    once.
+    """
+    compared: list[str] = []
+    goes_on = threading.Event()
+
+    def slowly(_before: Snapshot, _after: Snapshot) -> Iterator[IndexChange]:
+        for number in range(3 * module.COMPARED_AT_ONCE):
+            goes_on.wait(5)
+            compared.append(f"i{number}")
+            yield IndexChange(f"i{number}", ChangeKind.CREATED)
+
+    monkeypatch.setattr(module, "index_changes", slowly)
+    async with open_database_thread("own") as thread:
+        history = History(thread, "test")
+        history.note_snapshot(Snapshot())
+        history.note_snapshot(Snapshot(indices={}))
+        writing = asyncio.create_task(history.keep_writing())
+        await asyncio.sleep(0.05)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        goes_on.set()
+        assert history.stats().waiting == 1
+        await history.write_rest()
+        assert (history.stats().waiting, history.stats().lost_total) == (0, 0)
+    assert await MappingChange.objects.acount() == 3 * module.COMPARED_AT_ONCE
+
+
+async def test_what_was_dropped_meanwhile_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that is full drops its oldest, also while that is being compared: it counts as lost, and is not written."""
+    goes_on = threading.Event()
+    first = [True]
+
+    def slowly(_before: Snapshot, _after: Snapshot) -> Iterator[IndexChange]:
+        if first:
+            first.clear()
+            goes_on.wait(5)
+        yield IndexChange("i", ChangeKind.CREATED)
+
+    monkeypatch.setattr(module, "index_changes", slowly)
+    monkeypatch.setattr(module, "MAX_WAITING", 1)
+    async with open_database_thread("own") as thread:
+        history = History(thread, "test")
+        history.note_snapshot(Snapshot())
+        history.note_snapshot(Snapshot(indices={}))
+        writing = asyncio.create_task(history.write_rest())
+        await asyncio.sleep(0.05)
+        history.note_snapshot(Snapshot(indices={}))
+        goes_on.set()
+        await writing
+        assert (history.stats().waiting, history.stats().lost_total, history.stats().rows_written_total) == (0, 1, 1)
