@@ -1,9 +1,12 @@
 """What the commands that refresh share: open what a pass needs, run one, publish, report, exit."""
 
 import asyncio
+import logging
 import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -26,6 +29,7 @@ EXITS = """\
 Exit status: 0 completed or unchanged; 1 failed, or not published; 2 wrong usage; 3 partial: some mappings could not be
 read and stay as they were; 75 not now: another process refreshes, or one did a moment ago."""
 PROGRESS_SECONDS = 0.1
+LOGGED_BY = "cacheapp.refresh"
 
 
 class RefreshCommand(BaseCommand):
@@ -39,12 +43,13 @@ class RefreshCommand(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--format", choices=("table", "json"), default="table", help="how to print the result (default: table)"
+            "--format", choices=("text", "json"), default="text", help="how to print the result (default: text)"
         )
 
     def refresh(self, form: str, *, limited: bool, scope: Scope = EVERYTHING, wait_seconds: float = 0.0) -> None:
-        """Run a pass and exit. `wait_seconds`: how long to wait for another process that refreshes."""
-        answer, report = asyncio.run(self._refresh(limited, scope, wait_seconds))
+        """Run a pass and exit; what the log would say of it is printed. `wait_seconds`: how long to wait for another process that refreshes."""
+        with _results_unlogged():
+            answer, report = asyncio.run(self._refresh(limited, scope, wait_seconds))
         if report is None:
             seconds = math.ceil(answer.retry_after_seconds or 0)
             result = {"outcome": answer.outcome, "retry_after_seconds": seconds}
@@ -97,13 +102,29 @@ class RefreshCommand(BaseCommand):
                 console.print(_errors(shown))
 
 
+@contextmanager
+def _results_unlogged() -> Iterator[None]:
+    """What came of a pass is printed, once."""
+    log = logging.getLogger(LOGGED_BY)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def _sentence(report: RefreshReport) -> str:
     summary = (
-        f"{report.outcome.value} in {report.duration_seconds:.2f} s: {report.read_total} mappings read with "
-        f"{report.requests_total} requests, {report.changed_total} changed, {report.removed_total} removed, "
+        f"{report.outcome.value} in {report.duration_seconds:.2f} s: {_counted(report.read_total, 'mapping')} read with "
+        f"{_counted(report.requests_total, 'request')}, {report.changed_total} changed, {report.removed_total} removed, "
         f"{report.failed_total} failed; {'published' if report.published else 'not published'}"
     )
     return f"{summary}\n{report.error}" if report.error else summary
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _errors(report: RefreshReport) -> Table:

@@ -38,7 +38,8 @@ def judge(output: str, complaints: str) -> Verdict:
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     lines = findings
     if unknown:
-        lines += (f"not checked: the service knows nothing of {len(unknown)} of {len(packages)} packages",)
+        asked = f"{len(unknown)} of {len(packages)} packages"
+        lines += (f"not checked: the vulnerability service that pip-audit asks has no record of {asked}",)
     if not findings and len(packages) > len(unknown):
         lines += (f"no known vulnerability in {len(packages) - len(unknown)} packages",)
     return Verdict(lines, vulnerable=bool(findings))

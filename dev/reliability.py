@@ -6,6 +6,7 @@
 A test belongs to case 5 when its name begins with `test_case_5_`, and records its figure with the fixture `figure`.
 """
 
+import argparse
 import importlib.metadata
 import os
 import platform
@@ -121,10 +122,16 @@ def run(wanted: Sequence[int]) -> tuple[int, list[Result]]:
         return code, results(report.read_text()) if report.exists() else []
 
 
-def main(arguments: Sequence[str]) -> int:
-    wanted = [int(argument) for argument in arguments] or [case.number for case in CASES]
+def main() -> int:
+    numbers = [case.number for case in CASES]
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.reliability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", type=int, choices=numbers, metavar="CASE", help="its number; default: all")
+    chosen: list[int] = parser.parse_args().cases
+    wanted = chosen or numbers
     code, tests = run(wanted)
-    if arguments:
+    if chosen:
         for number in wanted:
             figures = figure_of([test for test in tests if test.case == number])
             print(f"case {number}: {figures.replace('<br>', chr(10) + '    ')}")
@@ -135,4 +142,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

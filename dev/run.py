@@ -6,6 +6,7 @@ Everything runs in this one process but the node, which ends when this process d
 
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -39,6 +40,9 @@ In a browser: http://{host}:{port}/
 Status page:  http://{host}:{port}/admin/status/   (make yourself a user: .venv/bin/python manage.py createsuperuser)
 Elasticsearch: {elasticsearch}
 """
+
+
+TOKEN_OF = "$(sed -n s/^ESASSISTANT_API_TOKENS=//p {})"
 
 
 def main() -> int:
@@ -83,7 +87,9 @@ def _serve(*, samples: bool) -> None:
             WHAT_TO_TRY.format(
                 host=HOST,
                 port=PORT,
-                token="$TOKEN" if in_environment else f"$(sed -n s/^ESASSISTANT_API_TOKENS=//p {ROOT / '.env'})",
+                token="$TOKEN"
+                if in_environment
+                else f"$(sed -n s/^ESASSISTANT_API_TOKENS=//p {shlex.quote(str(ROOT / '.env'))})",
                 where="in your environment (ESASSISTANT_API_TOKENS)"
                 if in_environment
                 else "in .env (ESASSISTANT_API_TOKENS)",
@@ -131,9 +137,9 @@ def _started_node() -> Node:
         node = Node(data, 9200)
         node.start()
     except PortTaken:
-        print("Port 9200 is taken; the embedded Elasticsearch takes another.")
         node = Node(data)
         node.start()
+        print(f"Port 9200 is taken; the embedded Elasticsearch is at {node.url} instead.")
     return node
 
 

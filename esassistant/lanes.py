@@ -30,6 +30,7 @@ from esassistant.problems import ProblemMiddleware, already_logged, problem_of
 from esassistant.security_headers import SecurityHeadersMiddleware, add_security_headers
 
 API = "/api/"
+NAMED_GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)")
 CONVERTER = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
 
 
@@ -171,5 +172,6 @@ class FastLane(Lane):
 
 @lru_cache(maxsize=256)
 def template_of(route: str) -> str:
-    """A URL pattern as the API's documentation writes it: `/api/mappings/{name}`."""
-    return "/" + CONVERTER.sub(r"{\1}", route)
+    """A URL pattern as the API's documentation writes it: `/api/mappings/{name}`. The admin has regular expressions too."""
+    plain = NAMED_GROUP.sub(r"<\1>", route).replace("^", "").removesuffix("$")
+    return "/" + CONVERTER.sub(r"{\1}", plain)

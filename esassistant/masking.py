@@ -127,7 +127,7 @@ def _plain(value: Any) -> str:
 
 
 def _database_address(database: Mapping[str, Any]) -> str:
-    engine = str(database["ENGINE"]).rpartition(".")[2]
+    engine = str(database["ENGINE"]).rpartition(".")[2].replace("sqlite3", "sqlite")
     host, port = database.get("HOST") or "", database.get("PORT") or ""
     return f"{engine}://{host}{f':{port}' if port else ''}/{database['NAME']}"
 

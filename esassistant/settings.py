@@ -73,18 +73,21 @@ if _profile != NO_PROFILE:
     _fall_back_on(Origin.PROFILE, _profiles[_profile])
 
 
+DATABASE_HINT = "use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3"
+
+
 def _database(url: str) -> dict[str, Any]:
     if url.startswith("sqlite:") and not url.startswith(("sqlite:///", "sqlite://:memory:")):
         # Whatever else it has would be ignored, with a warning that shows it: a password too.
         raise ValueError("a SQLite URL is a path and nothing else: sqlite:////var/lib/db.sqlite3")
+    if url.partition(":")[0] not in environ.Env.DB_SCHEMES:  # of which environ would only warn, with the password
+        raise ValueError(DATABASE_HINT)
     try:
         database: dict[str, Any] = environ.Env.db_url_config(url)
     except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad)
-        raise ValueError(
-            "use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3"
-        ) from None
-    if not database.get("ENGINE") or not database.get("NAME"):
-        raise ValueError("use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3")
+        raise ValueError(DATABASE_HINT) from None
+    if not database.get("ENGINE", "").startswith("django.db.backends.") or not database.get("NAME"):
+        raise ValueError(DATABASE_HINT)
     if database["ENGINE"].endswith("postgresql"):
         if importlib.util.find_spec("psycopg") is None:
             raise ValueError("PostgreSQL needs its driver: pip install 'psycopg[binary]'")
@@ -286,8 +289,8 @@ LOGGING = {
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         # Anybody can cause it, at any length and with a traceback each time; the answer says what is wrong.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # One line per request would drown everything else; statistics count them.
-        "elastic_transport.transport": {"level": "WARNING"},
+        # One line per request would drown everything else, and one with a traceback per retry: statistics count both.
+        "elastic_transport.transport": {"level": "ERROR"},
         # Says "node has failed" with a traceback for each attempt of an outage; health says it once.
         "elastic_transport.node_pool": {"level": "ERROR"},
     },

@@ -28,6 +28,7 @@ class ShownSetting:
         return cls(setting.name, _shown(setting), _source(setting.origin, profile), default)
 
     def cells(self) -> tuple[str, ...]:
+        """Name, value, default where another is in force, and origin: as they are written in the environment."""
         default = "" if self.default is None else _text(self.default)
         return (self.name, _text(self.value), default, self.origin)
 
@@ -58,4 +59,6 @@ def _source(origin: Origin, profile: str) -> str:
 def _text(value: bool | float | str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return (value or NOT_SET) if isinstance(value, str) else f"{value:g}"
+    if isinstance(value, str):
+        return value or NOT_SET
+    return str(value) if isinstance(value, int) else f"{value:g}"

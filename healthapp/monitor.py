@@ -1,6 +1,7 @@
 """The health monitor: runs all checks in the background, so that no request ever waits for one."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +15,8 @@ from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.metrics import Kind, Metric
 from esassistant.registry import Health
 from healthapp.checks import Check, ServiceReport, overall, run_checks
+
+logger = logging.getLogger(__name__)
 
 FIRST_RECHECK_SECONDS = 1.0
 KEPT_TRANSITIONS = 50
@@ -141,6 +144,7 @@ class HealthMonitor:
             if service.status is not before:
                 transition = Transition(made_at, checked_at, name, before, service.status, service.error)
                 self._transitions.appendleft(transition)
+                _log(transition)
         self._report = HealthReport(
             status=overall(services.values()),
             checked_at=checked_at,
@@ -152,6 +156,15 @@ class HealthMonitor:
         )
         self._answers = {details: _answer(self._report, details=details) for details in (False, True)}
         return self._report
+
+
+def _log(transition: Transition) -> None:
+    """A first status that is healthy is no news."""
+    if transition.before is None and transition.after is Health.HEALTHY:
+        return
+    level = logging.WARNING if transition.after is Health.UNHEALTHY else logging.INFO
+    reason = f": {transition.reason}" if transition.reason else ""
+    logger.log(level, "health of %s: %s%s", transition.service, transition.after.value, reason)
 
 
 def _answer(report: HealthReport, *, details: bool) -> Answer:

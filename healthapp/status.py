@@ -56,7 +56,9 @@ def status_context(registry: Registry) -> dict[str, Any]:
         "instances": list(shown_instances(report)),
         "panels": list(panels(registry)),
         "profile": settings.ESASSISTANT_SETTINGS["ESASSISTANT_PROFILE"].value,
-        "changed_settings": [one for one in shown_settings(settings.ESASSISTANT_SETTINGS) if one.default is not None],
+        "changed_settings": [
+            one.cells() for one in shown_settings(settings.ESASSISTANT_SETTINGS) if one.default is not None
+        ],
     }
 
 

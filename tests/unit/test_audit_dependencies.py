@@ -26,7 +26,7 @@ def report(*packages: dict[str, Any]) -> str:
             report(CLEAN, UNKNOWN),
             "",
             [
-                "not checked: the service knows nothing of 1 of 2 packages",
+                "not checked: the vulnerability service that pip-audit asks has no record of 1 of 2 packages",
                 "no known vulnerability in 1 packages",
             ],
             False,
@@ -37,7 +37,7 @@ def report(*packages: dict[str, Any]) -> str:
             "",
             [
                 "h11 0.1: CVE-2020-2, fixed in no version yet",
-                "not checked: the service knows nothing of 1 of 2 packages",
+                "not checked: the vulnerability service that pip-audit asks has no record of 1 of 2 packages",
             ],
             True,
         ),

@@ -133,6 +133,7 @@ async def test_the_counters_are_told(lanes: Lanes, address: str, door: str, rout
 def test_templates() -> None:
     """A route is shown as the API's documentation writes it."""
     assert template_of("api/mappings/<path:name>/<x>") == "/api/mappings/{name}/{x}"
+    assert template_of("admin/^(?P<app_label>auth|cacheapp)/$") == "/admin/{app_label}/"
 
 
 async def test_body_in_parts(lanes: Lanes) -> None:

@@ -139,7 +139,7 @@ def test_secrets_of_settings() -> None:
             ),
             "postgresql://h:5/n",
         ),
-        (a_setting({"ENGINE": "django.db.backends.sqlite3", "NAME": "/db"}), "sqlite3:////db"),
+        (a_setting({"ENGINE": "django.db.backends.sqlite3", "NAME": "/db"}), "sqlite:////db"),
         (a_setting("redis://:secret@r:6379/0", name="REDIS_URL"), "redis://r:6379/0"),
         (a_setting("", name="REDIS_URL"), ""),
         (a_setting(True, secret=False), "true"),

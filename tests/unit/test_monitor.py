@@ -1,6 +1,7 @@
 """The monitor: a report is never older than twice the TTL, and nobody checks twice at once."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -274,6 +275,23 @@ async def test_transitions_of_several(clock: FakeClock) -> None:
         Transition(second.made_at, second.checked_at, "moving", Health.HEALTHY, Health.DEGRADED, "why"),
         *first.transitions,
     )
+
+
+async def test_transitions_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Each with its reason, an outage as a warning; a start that is well says nothing."""
+    clock = FakeClock()
+    moving = Service(clock)
+    caplog.set_level(logging.INFO)
+    health = HealthMonitor([Check("moving", 5.0, True, moving.run)], TTL, clock=clock)
+    await round_of(health, clock)
+    for status in (Health.UNHEALTHY, Health.DEGRADED, Health.HEALTHY):
+        moving.health = status
+        await round_of(health, clock)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "health of moving: unhealthy: why"),
+        ("INFO", "health of moving: degraded: why"),
+        ("INFO", "health of moving: healthy"),
+    ]
 
 
 async def test_transitions_are_bounded(health: HealthMonitor, service: Service, clock: FakeClock) -> None:

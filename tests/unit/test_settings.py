@@ -118,6 +118,14 @@ def test_database(url: str, engine: str, name: str) -> None:
     assert mode == ("IMMEDIATE" if "sqlite" in engine else None)
 
 
+@pytest.mark.parametrize("url", ["mongodb://h/x", "nonsense", "ldap://u:p@h/x", "sqlite3:////x"])
+def test_a_database_that_django_does_not_know(url: str) -> None:
+    """One line that says what to write, and nothing of whatever took the URL apart."""
+    message = refused(DATABASE_URL=url)
+    [line] = message.splitlines()[1:]
+    assert line.startswith("  - DATABASE_URL: got a value that is not shown; use a URL such as postgres://")
+
+
 def test_one_message_names_all_bad_settings() -> None:
     """A start with several bad settings ends with one message that names each, without traceback or secret."""
     bad = {
