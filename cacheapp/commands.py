@@ -47,7 +47,9 @@ class RefreshCommand(BaseCommand):
         )
 
     def refresh(self, form: str, *, limited: bool, scope: Scope = EVERYTHING, wait_seconds: float = 0.0) -> None:
-        """Run a pass and exit; what the log would say of it is printed. `wait_seconds`: how long to wait for another process that refreshes."""
+        """Run a pass, print what came of it, and exit. `wait_seconds`: how long to wait for another process that
+        refreshes.
+        """
         with _results_unlogged():
             answer, report = asyncio.run(self._refresh(limited, scope, wait_seconds))
         if report is None:
