@@ -17,6 +17,7 @@ from tests.faults.simulated import MAPPING, SimulatedCluster, mapping_requests, 
 from tests.integration.conftest import OpenApp
 from tests.proxy import FaultProxy, Rule
 from tests.server import TOKEN, manage
+from tests.unit.fakes import mappings_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NO_LIMIT = {"min_refresh_interval": 0.0}
@@ -52,7 +53,7 @@ async def test_case_13_a_third_of_all_answers_fails(
         with proxy.fault(path=MAPPING, status=503, probability=0.3):
             report = await refreshed(http)
         first_answers = {exchange.path: exchange.status for exchange in reversed(mapping_requests(proxy))}
-        known = registry.get("mapping_cache").mappings(cluster.mappings)
+        known = mappings_of(registry.get("mapping_cache"), cluster.mappings)
     lost_at_once = sum(status == 503 for status in first_answers.values()) / len(first_answers)
     assert len(first_answers) >= 500 / batch_size
     assert 0.15 <= lost_at_once <= 0.45
@@ -84,7 +85,7 @@ async def test_case_13_on_a_real_node(node: Node, cluster: Elasticsearch, open_a
                 with proxy.fault(path=MAPPING, status=503, probability=0.3):
                     await refreshed(http)
                 first_answers += {one.path: one.status for one in reversed(mapping_requests(proxy))}.values()
-                known = registry.get("mapping_cache").mappings([f"i{number:02}" for number in range(total)])
+                known = mappings_of(registry.get("mapping_cache"), [f"i{number:02}" for number in range(total)])
                 changed += sum(json.loads(body)["_meta"]["pass"] == number for body in known.values())
     lost = sum(status == 503 for status in first_answers) / len(first_answers)
     assert 0.2 <= lost <= 0.4
