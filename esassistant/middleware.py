@@ -1,5 +1,6 @@
 """What the middlewares have in common."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -7,7 +8,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 
-class AnswerMiddleware:
+class AnswerMiddleware(ABC):
     """A middleware that looks at answers alone, of views of either kind: no hop to a thread before an async one."""
 
     async_capable = True
@@ -24,9 +25,9 @@ class AnswerMiddleware:
             return self._acall(request)
         return self.answered(request, self._get_response(request))
 
+    @abstractmethod
     def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """What is answered in place of `response`."""
-        raise NotImplementedError
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         return self.answered(request, await self._get_response(request))
