@@ -122,13 +122,15 @@ def run(wanted: Sequence[int]) -> tuple[int, list[Result]]:
         return code, results(report.read_text()) if report.exists() else []
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     numbers = [case.number for case in CASES]
     parser = argparse.ArgumentParser(
         prog="python -m dev.reliability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", type=int, choices=numbers, metavar="CASE", help="its number; default: all")
-    chosen: list[int] = parser.parse_args().cases
+    parser.add_argument("cases", nargs="*", type=int, metavar="CASE", help=f"1 to {len(numbers)}; default: all")
+    chosen: list[int] = parser.parse_args(arguments).cases
+    if unknown := set(chosen) - set(numbers):
+        parser.error(f"there is no case {min(unknown)}; use 1 to {len(numbers)}")
     wanted = chosen or numbers
     code, tests = run(wanted)
     if chosen:
@@ -142,4 +144,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

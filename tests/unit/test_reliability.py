@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dev.reliability import DOCUMENT, NOT_SHOWN, Result, markdown, results
+from dev import reliability
+from dev.reliability import DOCUMENT, NOT_SHOWN, Result, main, markdown, results
 from dev.reliability_cases import CASES
 from tests.conftest import Figure
 
@@ -91,3 +92,21 @@ def test_the_written_document_has_every_case() -> None:
 
 def rows_of(document: str) -> list[str]:
     return [line for line in document.splitlines() if re.match(r"\| \d+ \|", line)]
+
+
+@pytest.mark.parametrize("chosen", ["0", "33", "x"])
+def test_a_case_that_is_none_is_refused(chosen: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([chosen])
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_all_cases_unless_some_are_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All write the document; some only print."""
+    asked: list[list[int]] = []
+    monkeypatch.setattr(reliability, "run", lambda wanted: (asked.append(list(wanted)), (0, []))[1])
+    monkeypatch.setattr(reliability, "ROOT", tmp_path)
+    monkeypatch.setattr(reliability, "DOCUMENT", tmp_path / "reliability.md")
+    assert main(["5", "7"]) == main([]) == 0
+    assert asked == [[5, 7], [case.number for case in CASES]]
+    assert (tmp_path / "reliability.md").exists()
