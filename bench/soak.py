@@ -12,7 +12,8 @@ It fails (exit code 1) when
 * memory, descriptors, threads or tasks of an instance grew, or its cache went beyond its limits;
 * at the end, with nothing wrong any more, an instance doesn't answer exactly what is true.
 
-Results are in .cache/bench/soak.json, the logs of the instances beside it in soak/.
+Results are in .cache/bench/soak.json, the logs of the instances beside it in soak/, and of a run of at least ten minutes
+in docs/soak.md.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from bench.soak_faults import Faults
 from bench.soak_instances import Instance
 from bench.soak_load import User
 from bench.soak_plan import pace_for, plan
-from bench.soak_report import print_result
+from bench.soak_report import document, lines_of
 from bench.soak_resources import MEASURES, Sample, Sampler, over_limits, trend
 from bench.soak_result import Options, Result
 from bench.soak_settled import settled
@@ -47,6 +48,7 @@ from bench.soak_tally import Tally
 from bench.soak_truth import Truth
 from bench.soak_writer import BOTH, CHANGING, LARGE, STEADY, Writer
 from dev.elasticsearch.node import Node
+from esassistant.clock import now_utc
 from tests.proxy import FaultProxy
 from tests.redis_server import RedisServer
 from tests.server import environment, manage
@@ -61,6 +63,8 @@ CALM_SECONDS = 2.0
 """So long after a fault a sample counts as one of quiet times; in a short run less."""
 SETTLE_SECONDS = 60.0
 THREADS_END_SECONDS = 150.0
+DOCUMENTED_MINUTES = 10.0
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "soak.md"
 
 
 def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
@@ -254,7 +258,10 @@ def main() -> int:
         _say("interrupted; everything was ended")
         return 130
     save_results(CACHE / "soak.json", result.as_json())
-    print_result(result)
+    print("\n".join(lines_of(result)))
+    if options.seconds >= 60 * DOCUMENTED_MINUTES:
+        DOCUMENT.write_text(document(result, now_utc(), DOCUMENTED_MINUTES))
+        _say("written: docs/soak.md")
     return 1 if result.failed else 0
 
 

@@ -1,6 +1,8 @@
-"""What a soak prints at its end."""
+"""What a soak says at its end: printed, and of a long one written to docs/soak.md."""
 
 from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
 
 from bench.soak_resources import Trend
 from bench.soak_result import Result
@@ -8,46 +10,68 @@ from bench.soak_result import Result
 SHOWN = 5
 """Examples of each kind of violation."""
 UNITS = {"rss_bytes": (1e6, "MB")}
+DOCUMENT = """# A soak
+
+What `make soak` found on {at:%Y-%m-%d}, in {minutes:g} minutes: {instances} instances of one deployment over a real
+Elasticsearch and a real Redis, a proxy before each, a cache smaller than what there is, a writer that changes the cluster
+all the time, users who ask all instances for everything, and all kinds of faults that come and go. `make soak` writes this
+page when it ran for at least {least:g} minutes.
+
+Each answer is compared with what was true at its stated age. `fresh` and `stale` are what it said of itself, `memory`,
+`store` and `elasticsearch` where it came from; a mapping counts as over from the moment at which the writer's change of it
+was acknowledged.
+
+```
+{lines}
+```
+"""
 
 
-def print_result(result: Result) -> None:
+def document(result: Result, at: datetime, least_minutes: float) -> str:
+    """docs/soak.md."""
+    minutes, lines = result.options.seconds / 60, "\n".join(lines_of(result)).strip("\n")
+    return DOCUMENT.format(at=at, minutes=minutes, instances=result.options.instances, least=least_minutes, lines=lines)
+
+
+def lines_of(result: Result) -> Iterator[str]:
+    """A blank line is part of the line that it stands before."""
     tally = result.tally
-    print("\nanswers compared with the truth")
+    yield "\nanswers compared with the truth"
     for (asked, state, source), count in sorted(tally.checked.items()):
-        print(f"  {asked:<24} {state:<8} {source:<14} {count:>8}")
-    print(f"  together {tally.checked.total()}, wrong {tally.wrong.total}")
+        yield f"  {asked:<24} {state:<8} {source:<14} {count:>8}"
+    yield f"  together {tally.checked.total()}, wrong {tally.wrong.total}"
     over = tally.outlived_seconds()
-    print(
+    yield (
         f"  mappings that were answered although they were over: {over['share']:.2%}, "
         f"p50 {over['p50']:.2f} s, longest {over['longest']:.1f} s; p99 of all {over['p99']:.2f} s"
     )
-    print("\nstatuses")
+    yield "\nstatuses"
     kinds = sorted({asked for asked, _ in tally.statuses})
     for kind in kinds:
         found = {how: count for (asked, how), count in sorted(tally.statuses.items()) if asked == kind}
-        print(f"  {kind:<16} {', '.join(f'{how}: {count}' for how, count in found.items())}")
-    print("\nfaults")
+        yield f"  {kind:<16} {', '.join(f'{how}: {count}' for how, count in found.items())}"
+    yield "\nfaults"
     for what, count in sorted(result.happened.items()):
-        print(f"  {count:>4} x {what}")
-    print(f"changes: {', '.join(f'{what} {count}' for what, count in sorted(result.changes.items()))}")
-    print(f"settled within {result.settled_seconds:.1f} s; log lines: {dict(Counter(result.log_levels))}")
+        yield f"  {count:>4} x {what}"
+    yield f"changes: {', '.join(f'{what} {count}' for what, count in sorted(result.changes.items()))}"
+    yield f"settled within {result.settled_seconds:.1f} s; log lines: {dict(Counter(result.log_levels))}"
     samples = [sample for life in result.lives.values() for sample in life]
     most = max(samples, key=lambda sample: sample.body_bytes)
     evictions = sum(life[-1].evictions for life in result.lives.values() if life)
-    print(
+    yield (
         f"caches: at most {max(one.indices for one in samples)} indices, {most.body_bytes} bytes; {evictions} evictions"
     )
-    _print_trends(result)
-    _print_violations(result)
+    yield from _trend_lines(result)
+    yield from _violation_lines(result)
 
 
-def _print_trends(result: Result) -> None:
-    print(
+def _trend_lines(result: Result) -> Iterator[str]:
+    yield (
         f"\n{'instance/start':<16}{'measure':<18}{'mean':>9}{'slope/h':>10}{'grew':>8}{'allowed':>9}{'quarters':>9}{'over':>7}"
     )
     for (number, start), trends in sorted(result.trends.items()):
         for one in trends:
-            print(f"{f'{number}/{start}':<16}{_trend(one)}")
+            yield f"{f'{number}/{start}':<16}{_trend(one)}"
 
 
 def _trend(one: Trend) -> str:
@@ -62,11 +86,11 @@ def _trend(one: Trend) -> str:
     )
 
 
-def _print_violations(result: Result) -> None:
+def _violation_lines(result: Result) -> Iterator[str]:
     found = {"wrong answers": result.tally.wrong, **result.tally.violations}
     for kind, each in found.items():
         if each.total:
-            print(f"\n{kind}: {each.total}")
+            yield f"\n{kind}: {each.total}"
             for example in each.examples[:SHOWN]:
-                print(f"  {example}")
-    print(f"\n{'FAILED' if result.failed else 'passed'}: seed {result.options.seed}")
+                yield f"  {example}"
+    yield f"\n{'FAILED' if result.failed else 'passed'}: seed {result.options.seed}"

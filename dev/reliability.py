@@ -90,7 +90,7 @@ Redis are real ones, started by the test, but for cases 14 and 15 and a part of 
 are played by the proxy. Calls are counted by the proxy or by Elasticsearch itself, never by our own counters alone.
 
 A case is shown when each of its tests has passed; the figures are those of the run at the head. `make reliability` runs
-all of them and writes this page.
+all of them and writes this page. What came of all kinds of faults together, for ten minutes, is in [soak.md](soak.md).
 
 | # | what happens | what is expected | shown by | last figure |
 |---|---|---|---|---|

@@ -200,3 +200,16 @@ async def test_what_opens_late_was_not_ill(declared: Registry) -> None:
         report = await monitor.report()
         assert (report.services["own"].status, report.services["own"].facts) == (Health.HEALTHY, {"is": "live"})
         assert [each.after for each in report.transitions if each.service == "own"] == [Health.HEALTHY]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_report_that_fails_is_not_left_out(declared: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one of its parts there is no report, but what is wrong with that part."""
+
+    def fail(_: Any) -> object:
+        raise KeyError("absent")
+
+    monkeypatch.setattr("cacheapp.history.History.stats", fail)
+    async with asyncio.timeout(10), declared.open():
+        with pytest.raises(KeyError, match="absent"):
+            performance_report(declared)

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -104,7 +104,12 @@ def test_a_case_that_is_none_is_refused(chosen: str, capsys: pytest.CaptureFixtu
 def test_all_cases_unless_some_are_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """All write the document; some only print."""
     asked: list[list[int]] = []
-    monkeypatch.setattr(reliability, "run", lambda wanted: (asked.append(list(wanted)), (0, []))[1])
+
+    def run(wanted: Sequence[int]) -> tuple[int, list[Result]]:
+        asked.append(list(wanted))
+        return 0, []
+
+    monkeypatch.setattr(reliability, "run", run)
     monkeypatch.setattr(reliability, "ROOT", tmp_path)
     monkeypatch.setattr(reliability, "DOCUMENT", tmp_path / "reliability.md")
     assert main(["5", "7"]) == main([]) == 0
