@@ -157,12 +157,13 @@ PARTS = (
         "edge",
         "At the edge",
         "python -m bench.edge",
-        "How many requests a second one worker carries, beside the generator and Elasticsearch on the same processors: the"
-        " fastest rate whose p99, counted from when each request should have begun, is at most 50 ms. *health* and"
-        " *mapping* come from memory, *names* is a view in the fast lane, a *miss* asks for a name that doesn't"
-        " exist, the dearest sort: Elasticsearch is asked for several together, then for each alone. A *search* is one call. *beyond* is {times} times that rate on {beyond_connections} connections, with latencies from"
-        " when a request was sent; *after* is half of the rate, right afterwards. What needs no waiting is not refused:"
-        " each connection gets its answer in turn.",
+        "How many requests a second one worker carries, beside the generator and Elasticsearch on the same processors:"
+        " the fastest rate whose p99, counted from when each request should have begun, is at most 50 ms. *health* and"
+        " *mapping* come from memory, *names* is a view in the fast lane, a *miss* asks for a name that doesn't exist,"
+        " the dearest sort: Elasticsearch is asked for several together, then for each alone. A *search* is one call."
+        " *beyond* is {times} times that rate on {beyond_connections} connections, with latencies from when a request"
+        " was sent; *after* is half of the rate, right afterwards. What needs no waiting is not refused: each connection"
+        " gets its answer in turn.",
     ),
     Part(
         "loop",

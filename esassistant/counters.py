@@ -11,7 +11,7 @@ from typing import Any
 
 from esassistant.access_log import AccessLog, Line
 from esassistant.clock import monotonic, now_utc
-from esassistant.http_statistics import HttpStatistics
+from esassistant.http_statistics import REFUSED, HttpStatistics
 from esassistant.lifespan import ASGIApp, Message, Receive, Scope, Send
 
 NOTE = "esassistant.note"
@@ -20,11 +20,12 @@ HARMLESS_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Door(enum.StrEnum):
-    """Which part of the spine answered a request."""
+    """Which part of the spine answered a request; `REFUSED`: a limit did, before the lanes."""
 
     HOT = "hot"
     FAST = "fast"
     DJANGO = "django"
+    REFUSED = REFUSED
 
 
 @dataclass(slots=True)

@@ -10,6 +10,8 @@ from esassistant.metrics import Kind, Metric
 
 UNMATCHED = "unmatched"
 """Stands for the route of what has none."""
+REFUSED = "refused"
+"""The door of what was refused before anything looked at it: how long that took says nothing of the service."""
 MAX_ROUTES = 200
 
 
@@ -17,7 +19,8 @@ MAX_ROUTES = 200
 class RouteReport:
     """Requests that ended since the start. `statuses`: how many had which status, by its first digit (`2xx`).
     `aborted_total`: the client left before there was an answer. `doors`: what answered; `hot_percent` of
-    `requests_total` never entered Django. `latency` is of the last minutes.
+    `requests_total` never entered Django. `latency` is of the last minutes, and like
+    `durations` of requests that no limit refused.
     """
 
     requests_total: int
@@ -70,7 +73,7 @@ class HttpStatistics:
         counted.doors[door] += 1
         counted.sent_bytes_total += sent_bytes
         counted.statuses[status] += 1
-        if status is not None:
+        if status is not None and door != REFUSED:
             counted.durations.record(seconds, ended_at)
 
     def report(self) -> HttpReport:
@@ -114,7 +117,7 @@ HTTP_METRICS = (
     Metric(
         Kind.COUNTER,
         "http_requests",
-        "Requests that ended, by what answered: hot (from memory, without Django), fast, django.",
+        "Requests that ended, by what answered: hot (from memory, without Django), fast, django; refused by a limit.",
         "routes.*.doors.*",
         ("route", "door"),
     ),
@@ -129,7 +132,7 @@ HTTP_METRICS = (
     Metric(
         Kind.HISTOGRAM,
         "http_request_duration_seconds",
-        "Time to the end of the answer.",
+        "Time to the end of the answer, of requests that no limit refused.",
         "routes.*.durations",
         ("route",),
     ),

@@ -13,6 +13,7 @@ from typing import Final
 
 from django.core.handlers.asgi import ASGIRequest
 
+from esassistant.counters import Door, note_of
 from esassistant.errors import EsassistantError
 from esassistant.lifespan import ASGIApp, Message, Receive, Scope, Send
 from esassistant.problems import problem_of
@@ -49,7 +50,8 @@ class Overloaded(EsassistantError):
 
 MAX_ADDRESS_BYTES: Final = 8192
 """Of path and query, percent-encoded; the usual limit of web servers."""
-BODY_SECONDS: Final = 10.0
+BODY_SECONDS: Final = 5.0
+"""Well below the grace in which a server that ends waits for requests under way."""
 READING: Final = ("GET", "HEAD", "OPTIONS")
 LEAST_OTHERS: Final = 200
 CALLS_PER_CONNECTION: Final = 2
@@ -57,8 +59,8 @@ CALLS_PER_CONNECTION: Final = 2
 
 @dataclass(slots=True)
 class InFlight:
-    """How many requests of a process are under way, and may be: `others` are those that neither GET, HEAD nor OPTIONS,
-    from when their body is there.
+    """How many requests of a process are under way, and may be: `others` are those that neither GET, HEAD nor OPTIONS.
+    `reading`: whose body is still to come; those take no place of the others, so that slow clients hold up only each other.
 
     Of these each makes calls of its own to the cluster, as a search does, so more than a few per connection would only
     wait, or be refused one by one after all the work of getting there. GETs may be many: those that ask for the same
@@ -69,6 +71,7 @@ class InFlight:
     max_others: int
     total: int = 0
     others: int = 0
+    reading: int = 0
 
     @classmethod
     def with_connections(cls, max_total: int, connections: int) -> "InFlight":
@@ -92,52 +95,45 @@ class RequestLimits:
         self._is_probe = is_probe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_read = scope["type"] == "http" and scope["method"] in READING
-        if scope["type"] != "http" or (is_read and self._is_probe(scope["path"])):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        in_flight = self._in_flight
+        has_body = _has_body(scope)
         try:
             _check_address(scope)
-            if in_flight.total >= in_flight.max_total:
-                raise _overloaded()
+            body = await self._body(scope, receive) if has_body else b""
         except EsassistantError as refusal:
-            await _refuse(refusal, scope, send, closes=_has_body(scope))
+            await _refuse(refusal, scope, send, closes=has_body)
             return
-        in_flight.total += 1
-        try:
-            await self._admit(scope, receive, send, is_read=is_read)
-        finally:
-            in_flight.total -= 1
+        if body is None:
+            note_of(scope).answered_by(Door.REFUSED, None)
+            return  # the client has left
+        await self._admit(scope, _replayed(body, receive) if has_body else receive, send)
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send, *, is_read: bool) -> None:
-        if _has_body(scope):
-            try:
-                body = await self._body(scope, receive)
-            except EsassistantError as refusal:
-                await _refuse(refusal, scope, send, closes=True)
-                return
-            if body is None:
-                return  # the client has left
-            receive = _replayed(body, receive)
-        in_flight = self._in_flight
-        if is_read:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        in_flight, is_other = self._in_flight, scope["method"] not in READING
+        if not is_other and self._is_probe(scope["path"]):
             await self._app(scope, receive, send)
-        elif in_flight.others >= in_flight.max_others:
+        elif in_flight.total >= in_flight.max_total or (is_other and in_flight.others >= in_flight.max_others):
             await _refuse(_overloaded(), scope, send, closes=False)
         else:
-            in_flight.others += 1
+            in_flight.total += 1
+            in_flight.others += is_other
             try:
                 await self._app(scope, receive, send)
             finally:
-                in_flight.others -= 1
+                in_flight.total -= 1
+                in_flight.others -= is_other
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body; None when the client leaves before. Raises `BodyTooLarge` or `BodyTooSlow`."""
+        """The whole body; None when the client leaves before. Raises `BodyTooLarge`, `BodyTooSlow` or `Overloaded`."""
+        if self._in_flight.reading >= self._in_flight.max_total:
+            raise _overloaded()
         too_large = BodyTooLarge(f"Send at most {self._max_body_bytes} bytes.")
         if (_declared_bytes(scope) or 0) > self._max_body_bytes:
             raise too_large
         body = bytearray()
+        self._in_flight.reading += 1
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 more_body = True
@@ -151,6 +147,8 @@ class RequestLimits:
                     more_body = message.get("more_body", False)
         except TimeoutError:
             raise BodyTooSlow(f"Send the body within {BODY_SECONDS:g} s.") from None
+        finally:
+            self._in_flight.reading -= 1
         return bytes(body)
 
 
@@ -191,6 +189,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 async def _refuse(error: EsassistantError, scope: Scope, send: Send, *, closes: bool) -> None:
     """`closes`: a body may still come, and nobody would read it."""
+    note_of(scope).answered_by(Door.REFUSED, None)
     request = ASGIRequest(
         {**scope, "query_string": b""}, BytesIO()
     )  # of which Django may not be able to read the query

@@ -198,3 +198,10 @@ def test_counts_add_up(requests: list[Ended]) -> None:
         assert found.latency.max_seconds == max((each.seconds for each in answered), default=None)
         hot = sum(each.door == "hot" for each in expected)
         assert found.hot_percent == (pytest.approx(100 * hot / len(expected)) if expected else None)
+
+
+def test_what_a_limit_refused_has_no_latency() -> None:
+    """It is counted, but how long a body did not come says nothing of this service."""
+    report = counted(Ended(None, "refused", 408, 7, 5.0), Ended("/a", "hot", 200, 7, 0.5)).report().together
+    assert (report.requests_total, report.doors, report.statuses) == (2, {"hot": 1, "refused": 1}, {"2xx": 1, "4xx": 1})
+    assert (report.latency.samples, report.durations.buckets["+Inf"]) == (1, 1)

@@ -177,6 +177,39 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (app.called, others, in_flight.total) == (False, [0], 0)
 
 
+async def test_probes_have_no_place_but_limits_of_bodies() -> None:
+    """A body of a probe would be read by whoever answers it."""
+    app = Application()
+    limits = RequestLimits(app, LIMIT, InFlight(1, 1, total=1), lambda path: path == "/livez")
+    assert (await ask(limits, Asked("/livez", headers=((b"content-length", b"11"),)))).status == 413
+    assert not app.called
+    assert (await ask(limits, Asked("/livez"))).status == 200
+
+
+async def test_bodies_to_come_are_bounded() -> None:
+    """As many at once as requests may be under way; they take none of their places."""
+    waiting = asyncio.Event()
+    app, in_flight = Application(), InFlight(1, 1)
+    limits = RequestLimits(app, LIMIT, in_flight, lambda _: False)
+
+    async def receive() -> Message:
+        await waiting.wait()
+        return {"type": "http.request", "body": b"xy", "more_body": False}
+
+    async def sink(_: Message) -> None:
+        pass
+
+    slow = asyncio.create_task(limits(http((b"content-length", b"2")), receive, sink))
+    await asyncio.sleep(0)
+    assert (in_flight.reading, in_flight.total) == (1, 0)
+    refused = await ask(limits, Asked("/a", method="POST", headers=((b"content-length", b"2"),), body=b"xy"))
+    assert (refused.status, refused.header("connection")) == (503, "close")
+    assert (await ask(limits, Asked("/b"))).status == 200
+    waiting.set()
+    await slow
+    assert (app.body, in_flight.reading, in_flight.total) == (b"xy", 0, 0)
+
+
 async def test_other_protocols_pass() -> None:
     """Only HTTP requests have bodies."""
     seen: list[str] = []

@@ -15,6 +15,8 @@ from django.db.migrations.executor import MigrationExecutor
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from esassistant.http_protocol import HttpProtocol
+
 GRACE_SECONDS = 10
 """How long requests under way may go on after draining."""
 WORKER_HEALTHCHECK_SECONDS = 30
@@ -57,6 +59,7 @@ class Command(BaseCommand):
             port=listener.getsockname()[1],
             workers=workers,
             lifespan="on",
+            http=HttpProtocol,
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_worker_healthcheck=WORKER_HEALTHCHECK_SECONDS,
             access_log=False,
