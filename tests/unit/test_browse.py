@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Mapping
 
 import pytest
+from django.template.loader import render_to_string
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -214,3 +215,24 @@ def test_numbers_in_words() -> None:
         "1,000 data streams",
     ]
     assert (wording.beyond(12, 10), wording.beyond(3, 10)) == (2, 0)
+
+
+@pytest.mark.parametrize("template", ["cacheapp/_history.html", "cacheapp/history_panel.html"])
+@pytest.mark.parametrize(
+    ("kind", "compared", "says_so"),
+    [
+        ("changed", False, True),
+        ("recreated", False, True),
+        ("created", False, False),
+        ("deleted", False, False),
+        ("changed", True, False),
+        ("recreated", True, False),
+    ],
+)
+def test_what_could_not_be_compared_says_so(template: str, kind: str, compared: bool, says_so: bool) -> None:
+    """A change without differences is not one of which they aren't known."""
+    change = {"index": "a", "kind": kind, "compared": compared, "at": None}
+    page = render_to_string(
+        template, {"changes": [change], "changes_total": 1, "name": "a", "passes": [], "history": {}}
+    )
+    assert ("not known" in page) == says_so
