@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cacheapp.passes import EVERYTHING, RefreshAnswer, Scope
-from cacheapp.refresh import Refresher
+from cacheapp.refresh import Refresher, logger
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.clock import monotonic
 from esassistant.registry import registry
@@ -29,7 +29,6 @@ EXITS = """\
 Exit status: 0 completed or unchanged; 1 failed, or not published; 2 wrong usage; 3 partial: some mappings could not be
 read and stay as they were; 75 not now: another process refreshes, or one did a moment ago."""
 PROGRESS_SECONDS = 0.1
-LOGGED_BY = "cacheapp.refresh"
 
 
 class RefreshCommand(BaseCommand):
@@ -107,13 +106,12 @@ class RefreshCommand(BaseCommand):
 @contextmanager
 def _results_unlogged() -> Iterator[None]:
     """What came of a pass is printed, once."""
-    log = logging.getLogger(LOGGED_BY)
-    level = log.level
-    log.setLevel(logging.ERROR)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        log.setLevel(level)
+        logger.setLevel(level)
 
 
 def _sentence(report: RefreshReport) -> str:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -68,9 +68,8 @@ class Instances:
 
     async def refresh(self, refresh_id: str) -> object:
         """The report of a pass of any instance. Raises `RefreshNotFound`."""
-        with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(STORE_SECONDS):
-                await self.look()
+        async with _if_the_store_answers():
+            await self.look()
         for seen in self._seen.values():
             refreshes = seen.report.get("refreshes")
             if isinstance(refreshes, dict) and refresh_id in refreshes:
@@ -84,11 +83,10 @@ class Instances:
         back; then as it is now.
         """
         known: dict[str, InstanceReport] = {}
-        with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(STORE_SECONDS):
-                await self.report()
-                await self.look()
-                known = dict(self._seen)
+        async with _if_the_store_answers():
+            await self.report()
+            await self.look()
+            known = dict(self._seen)
         if self._name not in known:
             known[self._name] = self._last_told()
         return known
@@ -106,9 +104,8 @@ class Instances:
 
     async def try_report(self) -> None:
         """Tell the others at once, if the store takes it soon; else the next turn does."""
-        with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(STORE_SECONDS):
-                await self.report()
+        async with _if_the_store_answers():
+            await self.report()
 
     def report_soon(self) -> None:
         """Something happened that the others are asked about: don't wait for the next turn."""
@@ -144,6 +141,14 @@ class Instances:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+
+@asynccontextmanager
+async def _if_the_store_answers() -> AsyncIterator[None]:
+    """Do what the block does with the store, as far as that answers within `STORE_SECONDS`."""
+    with suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(STORE_SECONDS):
+            yield
 
 
 def _decoded(named: tuple[str, StoredReport]) -> tuple[str, InstanceReport | None]:

@@ -98,10 +98,11 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        has_body = _has_body(scope)
+        declared = _declared_bytes(scope)
+        has_body = declared != 0
         try:
             _check_address(scope)
-            body = await self._body(scope, receive) if has_body else b""
+            body = await self._body(declared, receive) if has_body else b""
         except EsassistantError as refusal:
             await _refuse(refusal, scope, send, closes=has_body)
             return
@@ -125,12 +126,12 @@ class RequestLimits:
                 in_flight.total -= 1
                 in_flight.others -= is_other
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _body(self, declared: int | None, receive: Receive) -> bytes | None:
         """The whole body; None when the client leaves before. Raises `BodyTooLarge`, `BodyTooSlow` or `Overloaded`."""
         if self._in_flight.reading >= self._in_flight.max_total:
             raise _overloaded()
         too_large = BodyTooLarge(f"Send at most {self._max_body_bytes} bytes.")
-        if (_declared_bytes(scope) or 0) > self._max_body_bytes:
+        if (declared or 0) > self._max_body_bytes:
             raise too_large
         body = bytearray()
         self._in_flight.reading += 1
@@ -159,10 +160,6 @@ def _overloaded() -> Overloaded:
 def _check_address(scope: Scope) -> None:
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise AddressTooLong(f"Send at most {MAX_ADDRESS_BYTES} bytes of path and query.")
-
-
-def _has_body(scope: Scope) -> bool:
-    return _declared_bytes(scope) != 0
 
 
 def _declared_bytes(scope: Scope) -> int | None:

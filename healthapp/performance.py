@@ -46,9 +46,9 @@ class PerformanceReport:
 
 def performance_report(registry: Registry) -> PerformanceReport:
     """Put the report together from memory; asks no other service. Raises `RegistryNotOpen`."""
-    ruled = [resource.name for resource in registry.declared() if resource.rules]
-    reports = registry.reports({*CLIENTS, *REPORTED, *OWN, *ruled})
-    for absent in {*CLIENTS, *REPORTED, *OWN} - reports.keys():
+    shown = {*CLIENTS, *REPORTED, *OWN}
+    reports = registry.reports(shown | {resource.name for resource in registry.declared() if resource.rules})
+    for absent in shown - reports.keys():
         reports[absent] = registry.read(absent)  # which raises what is wrong
     pools: dict[str, PoolReport] = {}
     for client in CLIENTS:

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cacheapp import history as module
-from cacheapp.database_thread import open_database_thread
+from cacheapp.database_thread import DatabaseThread, open_database_thread
 from cacheapp.history import History
 from cacheapp.mapping_diff import ChangeKind, IndexChange
 from cacheapp.models import MappingChange
@@ -52,24 +52,28 @@ async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None
             await history.ping()
 
 
+def with_a_comparison(thread: DatabaseThread) -> History:
+    """A history in which one change of the snapshot waits to be compared."""
+    history = History(thread, "test")
+    history.note_snapshot(Snapshot())
+    history.note_snapshot(Snapshot(indices={}))
+    return history
+
+
 async def test_what_is_being_compared_at_the_end_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparing many mappings takes long: who ends the process waits for a few of them, and the rest is written then,
     once.
     """
-    compared: list[str] = []
     goes_on = threading.Event()
 
     def slowly(_before: Snapshot, _after: Snapshot) -> Iterator[IndexChange]:
         for number in range(3 * module.COMPARED_AT_ONCE):
             goes_on.wait(5)
-            compared.append(f"i{number}")
             yield IndexChange(f"i{number}", ChangeKind.CREATED)
 
     monkeypatch.setattr(module, "index_changes", slowly)
     async with open_database_thread("own") as thread:
-        history = History(thread, "test")
-        history.note_snapshot(Snapshot())
-        history.note_snapshot(Snapshot(indices={}))
+        history = with_a_comparison(thread)
         writing = asyncio.create_task(history.keep_writing())
         await asyncio.sleep(0.05)
         writing.cancel()
@@ -95,9 +99,7 @@ async def test_what_was_dropped_meanwhile_is_not_written(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "index_changes", slowly)
     monkeypatch.setattr(module, "MAX_WAITING", 1)
     async with open_database_thread("own") as thread:
-        history = History(thread, "test")
-        history.note_snapshot(Snapshot())
-        history.note_snapshot(Snapshot(indices={}))
+        history = with_a_comparison(thread)
         writing = asyncio.create_task(history.write_rest())
         await asyncio.sleep(0.05)
         history.note_snapshot(Snapshot(indices={}))
