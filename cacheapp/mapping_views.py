@@ -16,6 +16,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.schema import json_schema
 from esassistant.answer import etag_of
 from esassistant.single_flight import SingleFlight, Spawn
+from esassistant.threads import in_thread_if_large
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class MappingViews:
         """
         check_query(query)
         answer, among = await self.field_list(name)
-        body, etag = await asyncio.to_thread(_found, among, query)
+        body, etag = await in_thread_if_large(len(answer.body), _found, among, query)
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
     async def field_list(self, name: str) -> tuple[MappingAnswer, tuple[Field, ...]]:
