@@ -20,7 +20,7 @@ from bench.seed_memory import ACCEPT, Resident, resident
 from bench.seed_rows import PERCENT_LESS, POINTS, TIMES_LESS, TIMES_MORE, SeedRow, median, percent
 from bench.stack import config_for, open_stack
 from bench.texts import number
-from esassistant.config import ROLLBACK_VARIABLES
+from esassistant.config.model import ROLLBACK_VARIABLES
 from esassistant.elasticsearch.pools import PoolLimits
 from tests.proxy import FaultProxy
 

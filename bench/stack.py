@@ -21,7 +21,7 @@ from cacheapp.stats import RefreshReport
 from cacheapp.watch import Watch
 from esassistant.apps import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS
 from esassistant.clock import monotonic
-from esassistant.config import Config
+from esassistant.config.model import Config
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.pools import PoolLimits, one_pool

@@ -8,7 +8,7 @@ from cacheapp.refresh import LONGEST_WARM_UP_RETRY_SECONDS
 from cacheapp.shared_answers import SharedAnswersReport
 from cacheapp.stats import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
 from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
-from esassistant.config import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECONDS, MOST_CACHE_BYTES, MappingCacheConfig
+from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECONDS, MOST_CACHE_BYTES, MappingCacheConfig
 
 if TYPE_CHECKING:
     from cacheapp.history import HistoryReport  # beside models, which Django loads later

@@ -28,7 +28,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from esassistant.auth import may_see_details
 from esassistant.clock import monotonic
-from esassistant.config import Details
+from esassistant.config.model import Details
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, StoreUnavailable
 from esassistant.problems import already_logged, is_for_people, problem_of, request_id_of
 from esassistant.registry import registry

@@ -11,7 +11,7 @@ from cacheapp.field_count import FieldCounts
 from cacheapp.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.names import matches
 from cacheapp.snapshot import IndexEntry, Snapshot
-from esassistant.config import MappingCacheConfig
+from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import BadRequest
 
 PAGE = 100

@@ -27,7 +27,7 @@ from cacheapp.snapshot import Snapshot, Source, with_published, with_read
 from cacheapp.stats import CacheCounts, CacheReport
 from cacheapp.together import TogetherReader
 from esassistant.clock import Clock, monotonic
-from esassistant.config import MappingCacheConfig
+from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.store import StoredState

@@ -11,7 +11,7 @@ from cacheapp.passes import Pass
 from cacheapp.reader import ClusterReader, Listing
 from cacheapp.snapshot import IndexEntry, Snapshot, mapping_hash
 from esassistant.clock import Clock
-from esassistant.config import MappingCacheConfig
+from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
 from esassistant.threads import in_thread_if_large
 

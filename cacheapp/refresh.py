@@ -18,7 +18,7 @@ from cacheapp.passing import Passing
 from cacheapp.snapshot import is_ahead, to_publish
 from cacheapp.stats import ENDS, Outcome, RefresherReport, RefreshReport
 from esassistant.clock import Clock, monotonic, now_utc
-from esassistant.config import MappingCacheConfig
+from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
 from esassistant.instance import instance_name
 from esassistant.single_flight import Spawn

@@ -28,7 +28,7 @@ class EsassistantConfig(AppConfig):
     name = "esassistant"
 
     def ready(self) -> None:
-        from esassistant import system_checks  # noqa: F401  (importing registers them)
+        from esassistant.config import checks  # noqa: F401  (importing registers them)
 
         declare(registry)
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
-from esassistant.config import Details
+from esassistant.config.model import Details
 from esassistant.errors import Forbidden, Unauthorized
 
 HOW = "Send `Authorization: Bearer` with one of the tokens in ESASSISTANT_API_TOKENS, or log in as staff."

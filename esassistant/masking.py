@@ -8,12 +8,8 @@ import html
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
-
-from esassistant.config import NodeUrls, Setting
+from collections.abc import Iterable
+from urllib.parse import quote
 
 MASK = "***"
 MIN_SECRET_CHARACTERS = 4
@@ -65,71 +61,6 @@ def _any_spelling(character: str) -> str:
     literals = (json.dumps(character)[1:-1], character.encode("unicode_escape").decode())
     escapes = "|".join(re.escape(form.lstrip("\\")) for form in literals if form.lstrip("\\") not in ("", character))
     return rf"(?:\\{{0,16}}(?:{plain})|\\{{1,16}}(?:{escapes}))" if escapes else rf"\\{{0,16}}(?:{plain})"
-
-
-def secrets_of(settings: Iterable[Setting]) -> Iterator[str]:
-    """The secret texts in settings: whole values, but of URLs only the passwords."""
-    for setting in settings:
-        if setting.secret:
-            is_url = setting.name.endswith("_URL") and isinstance(setting.value, str)
-            yield from _passwords(setting.value) if is_url else _texts(setting.value)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """What is secret in a secret value: of a dataclass the fields that its `repr` leaves out, of a mapping the entries
-    that are called so.
-    """
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            if isinstance(item, Mapping) or re.search(SECRET_NAMES, str(name), re.IGNORECASE):
-                yield from _texts(item)
-    elif is_dataclass(value):
-        for field in fields(value):
-            if not field.repr:
-                yield from _texts(getattr(value, field.name))
-    elif isinstance(value, Iterable):
-        for item in value:
-            yield from _texts(item)
-
-
-def _passwords(urls: str) -> Iterator[str]:
-    for url in urls.split(","):
-        if password := urlsplit(url).password:
-            yield from (password, unquote(password))
-
-
-def mask_setting(setting: Setting) -> str:
-    """The value of a setting, as it may be shown: of a secret only whether and how often it is set, of a URL everything
-    but its credentials.
-    """
-    value = setting.value
-    if isinstance(value, NodeUrls):
-        return ", ".join(value.urls)
-    if isinstance(value, Mapping):
-        return _database_address(value)
-    if not setting.secret or setting.name.endswith("_URL"):
-        return mask_text(_plain(value))
-    if not value:
-        return "not set"
-    return "set" if isinstance(value, str) else f"{len(value)} set"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, str):
-        return value
-    return ", ".join(map(_plain, value)) if isinstance(value, Iterable) else str(value)
-
-
-def _database_address(database: Mapping[str, Any]) -> str:
-    engine = str(database["ENGINE"]).rpartition(".")[2].replace("sqlite3", "sqlite")
-    host, port = database.get("HOST") or "", database.get("PORT") or ""
-    return f"{engine}://{host}{f':{port}' if port else ''}/{database['NAME']}"
 
 
 class MaskingFormatter(logging.Formatter):

@@ -17,23 +17,21 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.connection import parse_url as parse_redis_url
 
-from esassistant.config import (
+from esassistant.config.model import (
     LONGEST_NEGATIVE_TTL_SECONDS,
     MOST_CACHE_BYTES,
     NO_PROFILE,
-    BadSettings,
     Config,
     Details,
     ElasticsearchConfig,
     HealthConfig,
     MappingCacheConfig,
     Origin,
-    Reader,
-    bad_lines,
-    parse_node_urls,
 )
-from esassistant.elasticsearch.routing import LARGEST_POOL, parse_pools, with_default_pool
-from esassistant.masking import remember_secrets, secrets_of
+from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
+from esassistant.config.reader import BadSettings, Reader, bad_lines, parse_node_urls
+from esassistant.config.secrets import secrets_of
+from esassistant.masking import remember_secrets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -67,7 +65,9 @@ if _env_path.exists():
 elif read.settings["ESASSISTANT_ENV_FILE"].origin is not Origin.DEFAULT:
     read.refuse("ESASSISTANT_ENV_FILE", "names no file that exists")
 
-_profiles = {path.stem: path for path in sorted((BASE_DIR / "profiles").glob("*.env"))}
+_profiles = {
+    path.stem: path for path in sorted((Path(__file__).resolve().parent / "config" / "profiles").glob("*.env"))
+}
 _profile = read.profile("ESASSISTANT_PROFILE", tuple(_profiles))
 if _profile != NO_PROFILE:
     _fall_back_on(Origin.PROFILE, _profiles[_profile])

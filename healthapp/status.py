@@ -10,10 +10,10 @@ from django.db import DatabaseError
 from django.template.loader import render_to_string
 
 from esassistant.clock import monotonic, now_utc
+from esassistant.config.shown import shown_settings
 from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
-from esassistant.shown_settings import shown_settings
 from esassistant.units import as_bytes, as_count, as_percent, as_rate, as_seconds
 from healthapp.charts import Chart, chart
 from healthapp.performance import PerformanceReport, performance_report

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from esassistant.advice import Advice, NotEnoughData, Rule, judge, percent
-from esassistant.elasticsearch.routing import DEFAULT_POOL, LARGEST_POOL, PoolRule
+from esassistant.config.pools import DEFAULT_POOL, LARGEST_POOL, PoolRule
 from esassistant.elasticsearch.stats import PoolReport
 
 ENOUGH_REQUESTS = 100

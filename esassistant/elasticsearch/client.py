@@ -13,7 +13,7 @@ from elastic_transport import JsonSerializer, Serializer, Urllib3HttpNode
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
 
-from esassistant.config import ElasticsearchConfig
+from esassistant.config.model import ElasticsearchConfig
 from esassistant.elasticsearch.breaker import BreakerState
 from esassistant.elasticsearch.errors import CallRefused
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras

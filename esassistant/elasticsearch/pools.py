@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, OnTransition
 from esassistant.elasticsearch.errors import PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.retry import RetryBudget
-from esassistant.elasticsearch.routing import PoolRule, pool_of
+from esassistant.elasticsearch.routing import pool_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
 
 MAX_WAITING = 10_000

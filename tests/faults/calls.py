@@ -8,7 +8,7 @@ from typing import Any
 
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
 
-from esassistant.elasticsearch.routing import PoolRule
+from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.registry import registry
 from tests.proxy import FaultProxy

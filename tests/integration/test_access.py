@@ -13,7 +13,7 @@ from elasticsearch import Elasticsearch
 from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
-from esassistant.config import Details
+from esassistant.config.model import Details
 from tests.conftest import Figure
 from tests.integration.conftest import OpenApp, allow_origins
 from tests.proxy import FaultProxy

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
 from esassistant.asgi import new_application
-from esassistant.config import Details
+from esassistant.config.model import Details
 from esassistant.errors import StoreUnavailable
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp

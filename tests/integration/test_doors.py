@@ -19,7 +19,7 @@ import esassistant.hot_path
 from dev.elasticsearch.node import Node
 from esassistant.asgi import new_application
 from esassistant.clock import monotonic
-from esassistant.config import Details
+from esassistant.config.model import Details
 from esassistant.counters import Counters
 from esassistant.hot_path import hot_routes
 from esassistant.http_statistics import HttpStatistics, http_statistics

@@ -12,8 +12,8 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
+from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import PoolExhausted
-from esassistant.elasticsearch.routing import PoolRule
 from esassistant.instance import instance_name
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp

@@ -19,7 +19,7 @@ from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
 from cacheapp.together import GATHER_SECONDS
 from esassistant.clock import Clock
-from esassistant.config import MappingCacheConfig
+from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
 from esassistant.store import Lease, Loaded, StoredReport, StoredState
 

@@ -8,10 +8,10 @@ import pytest
 from django.conf import settings as configured
 from django.core import checks
 
-from esassistant.audit import RULES, Finding, Level, audit
-from esassistant.config import Config, Origin, Setting
-from esassistant.elasticsearch.routing import PoolRule
-from esassistant.system_checks import check_settings
+from esassistant.config.audit import RULES, Finding, Level, audit
+from esassistant.config.checks import check_settings
+from esassistant.config.model import Config, Origin, Setting
+from esassistant.config.pools import PoolRule
 from tests.unit.test_settings import GOOD, run
 
 CLUSTER = "https://es.example.org:443"

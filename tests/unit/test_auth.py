@@ -20,7 +20,7 @@ from esassistant.auth import (
     require_details,
     sees_details,
 )
-from esassistant.config import Details
+from esassistant.config.model import Details
 from esassistant.errors import Forbidden, Unauthorized
 
 TOKENS = ("first-token-0123456789", "second-token-0123456789")

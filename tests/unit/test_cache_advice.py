@@ -16,7 +16,7 @@ from cacheapp.shared_answers import SharedAnswersReport
 from cacheapp.stats import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
 from esassistant.advice import Advice, NotEnoughData
 from esassistant.clock import now_utc
-from esassistant.config import MappingCacheConfig
+from esassistant.config.model import MappingCacheConfig
 from tests.unit.advising import only, recommendations
 from tests.unit.conftest import LoadSettings
 from tests.unit.fakes import FakeClock, FakeReader, Instance, MemoryStore, cache_config, spawn

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.config import BadSettings, NodeUrls, Origin, Reader, Setting, bad_lines, parse_node_urls
+from esassistant.config.model import NodeUrls, Origin, Setting
+from esassistant.config.reader import BadSettings, Reader, bad_lines, parse_node_urls
 from tests.unit.conftest import elasticsearch_config
 
 SECRET = "hunter2-hunter2"

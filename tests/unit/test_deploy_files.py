@@ -221,12 +221,12 @@ def test_the_healthcheck(answering: HTTPServer) -> None:
 
 
 def test_what_goes_into_the_image() -> None:
-    """Only what the service needs: the project's own apps, their profiles, and how they are started."""
+    """Only what the service needs: the project's own apps, and how they are started."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")]
     assert lines[0] == "*"
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
     own = {app for app in settings.INSTALLED_APPS if (ROOT / app.partition(".")[0]).is_dir()}
-    assert let_in == {"manage.py", "requirements.txt", "profiles", *own}
+    assert let_in == {"manage.py", "requirements.txt", *own}
 
 
 def test_the_final_stage() -> None:

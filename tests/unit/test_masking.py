@@ -14,8 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from esassistant import masking
-from esassistant.config import NodeUrls, Origin, Setting
-from esassistant.masking import MASK, MaskingFormatter, mask_setting, mask_text, remember_secrets, secrets_of
+from esassistant.config.model import NodeUrls, Origin, Setting
+from esassistant.config.secrets import secrets_of
+from esassistant.config.shown import mask_setting
+from esassistant.masking import MASK, MaskingFormatter, mask_text, remember_secrets
 
 
 @pytest.fixture(autouse=True)

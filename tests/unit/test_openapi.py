@@ -20,7 +20,7 @@ from dev.openapi.operations import NAME_SCHEMA
 from dev.openapi.schemas import schemas, unnamed
 from esassistant.api import is_api_view
 from esassistant.asgi import application
-from esassistant.config import Details
+from esassistant.config.model import Details
 from healthapp.probes import PROBES
 
 

@@ -16,7 +16,7 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.snapshot import mapping_hash
 from esassistant.advice import Advice, NotEnoughData, Recommendation, Rule
 from esassistant.clock import monotonic
-from esassistant.elasticsearch.routing import parse_pools
+from esassistant.config.pools import parse_pools
 from esassistant.registry import Health, PingResult, Registry
 from esassistant.store import StoredIndex, StoredState
 from healthapp.checks import checks_of, run_checks

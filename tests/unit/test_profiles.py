@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from esassistant import settings
-from esassistant.config import ROLLBACK, ROLLBACK_VARIABLES
+from esassistant.config.model import ROLLBACK, ROLLBACK_VARIABLES
 from tests.unit.test_settings import GOOD, load, refused, run
 
-PROFILES = sorted((Path(settings.BASE_DIR) / "profiles").iterdir())
+PROFILES = sorted((Path(settings.BASE_DIR) / "esassistant" / "config" / "profiles").iterdir())
 NAMES = [path.stem for path in PROFILES]
 ROLLED_BACK = {name: str(value) for name, value in ROLLBACK_VARIABLES.items()}
 PRODUCTION = GOOD | {

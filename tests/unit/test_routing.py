@@ -7,19 +7,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from esassistant.elasticsearch.routing import (
+from esassistant.config.pools import (
     DEFAULT_POOL,
-    KINDS,
     LARGEST_POOL,
     MAX_POOLS,
-    READS,
     PoolRule,
-    _matches,
-    kind_of,
     parse_pools,
-    pool_of,
+    pattern_covers,
     with_default_pool,
 )
+from esassistant.elasticsearch.routing import KINDS, READS, kind_of, pool_of
 
 RULES = parse_pools("logs=logs-*,metrics-*:30;shop=shop,products-*-v?:10;default=*:20")
 
@@ -123,14 +120,14 @@ def test_covering_is_exact(pattern: str, other: str) -> None:
     A name that shows the contrary needs no more letters than the pattern has, and one letter that is in neither.
     """
     names = ("".join(letters) for length in range(len(other) + 1) for letters in product("abc", repeat=length))
-    assert _matches(other, pattern) == all(stands_for(pattern, name) for name in names if stands_for(other, name))
+    assert pattern_covers(other, pattern) == all(stands_for(pattern, name) for name in names if stands_for(other, name))
 
 
 @settings(deadline=None)
 @given(st.text("ab[]?!-*", max_size=6), st.text("ab[]?!-", max_size=6))
 def test_only_the_star_is_special(pattern: str, name: str) -> None:
     """Every character of a pattern but `*` stands for itself."""
-    assert _matches(name, pattern) == stands_for(pattern, name)
+    assert pattern_covers(name, pattern) == stands_for(pattern, name)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from esassistant import settings
-from esassistant.audit import RULES
+from esassistant.config.audit import RULES
 
 ROOT = Path(settings.BASE_DIR)
 DOCUMENT = (ROOT / "docs" / "settings.md").read_text()
@@ -26,14 +26,14 @@ def test_documented_defaults_are_true() -> None:
 
 
 def test_every_profile_is_documented() -> None:
-    """The document lists each file in profiles/ with exactly the lines that it has."""
+    """The document lists each profile with exactly the lines that it has."""
     documented = {
         name: set(re.findall(r"`([A-Z_]+=\S*)`", sets))
         for name, sets in re.findall(r"^\| `([a-z-]+)` \| \S.*? \| (.*) \|$", DOCUMENT, re.MULTILINE)
     }
     files = {
         path.stem: {line for line in path.read_text().splitlines() if not line.startswith("#")}
-        for path in (ROOT / "profiles").iterdir()
+        for path in (ROOT / "esassistant" / "config" / "profiles").iterdir()
     }
     assert documented == files
 

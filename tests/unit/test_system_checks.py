@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from esassistant.api import api_view
-from esassistant.system_checks import check_api_views
+from esassistant.config.checks import check_api_views
 
 
 def sync_view(_: HttpRequest) -> HttpResponse:

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from esassistant.shown_settings import shown_settings
+from esassistant.config.shown import shown_settings
 
 EXAMPLES = """examples:
   manage.py config --changed

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from esassistant.config import NO_PROFILE, Config, Origin, Setting
-from esassistant.elasticsearch.routing import DEFAULT_POOL
+from esassistant.config.model import NO_PROFILE, Config, Origin, Setting
+from esassistant.config.pools import DEFAULT_POOL
 
 LONGEST_DRAIN_SECONDS = 60.0
 

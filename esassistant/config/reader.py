@@ -1,17 +1,21 @@
-"""The configuration: what can be set, and what is in force.
-
-`settings.py` reads the environment through a `Reader` into the frozen dataclasses below; all other code gets those. A
-`Reader` collects every bad value, so that one message names them all.
-"""
+"""Reads the settings from the environment, `.env` and a profile into the configuration."""
 
 import enum
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from esassistant.elasticsearch.routing import PoolRule
+from esassistant.config.model import (
+    LONGEST_SECONDS,
+    NO_PROFILE,
+    ROLLBACK,
+    ROLLBACK_VARIABLES,
+    NodeUrls,
+    Origin,
+    Setting,
+)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
@@ -19,125 +23,6 @@ E = TypeVar("E", bound=enum.Enum)
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 ENV_LINE = re.compile(r"#|(export )?[A-Za-z_0-9]+=")
-
-LONGEST_SECONDS = 7 * 86_400
-LONGEST_NEGATIVE_TTL_SECONDS = 3600
-MOST_CACHE_BYTES = 2**40
-
-NO_PROFILE = "none"
-ROLLBACK = "rollback"
-ROLLBACK_VARIABLES = {"ELASTICSEARCH_POOL_MAXSIZE": 20, "MAPPING_CACHE_BATCH_SIZE": 1, "MIN_REFRESH_INTERVAL": 0}
-"""Who sets these three to these numbers, and no profile, gets the profile `rollback`."""
-
-
-class Origin(enum.Enum):
-    """Where the value of a setting came from."""
-
-    DEFAULT = "default"
-    PROFILE = "profile"
-    FILE = "file"
-    ENVIRONMENT = "environment"
-    IMPLIED = "implied"
-    """Given by nobody, but it follows from other settings: `ROLLBACK_VARIABLES`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting in force. `repr` never shows the value of a secret."""
-
-    name: str
-    value: Any = field(repr=False)
-    default: Any = field(repr=False)
-    origin: Origin
-    secret: bool
-
-
-class Details(enum.StrEnum):
-    """`ESASSISTANT_DETAILS`: who may read details."""
-
-    ALWAYS = "always"
-    AUTHORIZED = "authorized"
-
-
-@dataclass(frozen=True, slots=True)
-class ElasticsearchConfig:
-    """How Elasticsearch is reached. `urls` carry no credentials: those given inside a URL are moved to `username` and
-    `password`.
-
-    Times in seconds, pool sizes in connections. `pools` are the rules of `ELASTICSEARCH_POOLS`, and one for what those
-    don't match. `pool_block`: a call that finds its pool full waits; else it gets one of `pool_overflow` connections.
-    """
-
-    urls: tuple[str, ...]
-    api_key: str = field(repr=False)
-    username: str
-    password: str = field(repr=False)
-    ca_certs: str
-    verify_certs: bool
-    pool_block: bool
-    pool_overflow: int
-    pools: tuple[PoolRule, ...]
-    request_timeout: float
-    connect_timeout: float
-    max_retries: int
-
-    @property
-    def max_connections(self) -> int:
-        """How many calls may be under way at once, of all pools."""
-        overflow = 0 if self.pool_block else self.pool_overflow
-        return sum(rule.maxsize + overflow for rule in self.pools)
-
-
-@dataclass(frozen=True, slots=True)
-class MappingCacheConfig:
-    """How long mappings count as fresh, how they are read, and how often. Times in seconds.
-
-    `max_stale` is how long past `ttl` a mapping may still be answered, marked stale; 0: never.
-    `negative_ttl` is how long an absent name is not asked for again. `max_bytes` bounds the mappings held.
-    `watch`: changes are waited for, not only looked for by the schedule.
-    `adaptive`: batches of a pass start with `batch_size` and grow and shrink with how the cluster answers.
-    Only indices that match one of `include` and none of `exclude` (patterns with `*`) are read and answered.
-    """
-
-    ttl: float
-    max_stale: float
-    negative_ttl: float
-    max_bytes: int
-    batch_size: int
-    fetch_timeout: float
-    indices_timeout: float
-    min_refresh_interval: float
-    refresh_interval: float
-    watch: bool
-    adaptive: bool
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HealthConfig:
-    """How often health is checked (`ttl`) and how long one check may take (`timeout`), in seconds."""
-
-    ttl: float
-    timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Everything that can be set, as far as this project's own code uses it. Lives as long as the process."""
-
-    elasticsearch: ElasticsearchConfig
-    mapping_cache: MappingCacheConfig
-    health: HealthConfig
-    api_tokens: tuple[str, ...] = field(repr=False)
-    details: Details
-    cors_origins: tuple[str, ...]
-    drain_seconds: float
-    max_in_flight: int
-    hot_path: bool
-    access_log: bool
-    search_scripts: bool
-    redis_url: str = field(repr=False)
 
 
 class BadSettings(ValueError):
@@ -279,15 +164,6 @@ def bad_lines(text: str) -> list[int]:
 
 def _split(raw: str) -> tuple[str, ...]:
     return tuple(word for part in raw.split(",") if (word := part.strip()))
-
-
-@dataclass(frozen=True, slots=True)
-class NodeUrls:
-    """The nodes of one cluster, and the credentials that stood inside their URLs (the same for all, or none)."""
-
-    urls: tuple[str, ...]
-    username: str = ""
-    password: str = field(default="", repr=False)
 
 
 URL_EXAMPLE = "use URLs such as https://es.example.org:9200, separated by commas"

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core import checks
 from django.urls import URLResolver, get_resolver
 
-from esassistant.audit import Level, audit
+from esassistant.config.audit import Level, audit
 
 MESSAGES = {Level.WARNING: checks.Warning, Level.ERROR: checks.Error}
 

@@ -1,11 +1,11 @@
 """The settings in force as people may see them: for `manage.py config` and the status page."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
-from esassistant.config import ROLLBACK_VARIABLES, Origin, Setting
-from esassistant.masking import mask_setting
+from esassistant.config.model import ROLLBACK_VARIABLES, NodeUrls, Origin, Setting
+from esassistant.masking import mask_text
 
 NOT_SET = "not set"
 
@@ -62,3 +62,35 @@ def _text(value: bool | float | str) -> str:
     if isinstance(value, str):
         return value or NOT_SET
     return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def mask_setting(setting: Setting) -> str:
+    """The value of a setting, as it may be shown: of a secret only whether and how often it is set, of a URL everything
+    but its credentials.
+    """
+    value = setting.value
+    if isinstance(value, NodeUrls):
+        return ", ".join(value.urls)
+    if isinstance(value, Mapping):
+        return _database_address(value)
+    if not setting.secret or setting.name.endswith("_URL"):
+        return mask_text(_plain(value))
+    if not value:
+        return "not set"
+    return "set" if isinstance(value, str) else f"{len(value)} set"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        return value
+    return ", ".join(map(_plain, value)) if isinstance(value, Iterable) else str(value)
+
+
+def _database_address(database: Mapping[str, Any]) -> str:
+    engine = str(database["ENGINE"]).rpartition(".")[2].replace("sqlite3", "sqlite")
+    host, port = database.get("HOST") or "", database.get("PORT") or ""
+    return f"{engine}://{host}{f':{port}' if port else ''}/{database['NAME']}"
