@@ -29,7 +29,7 @@ import msgspec
 import uvicorn
 
 from bench.saved_answers import HEALTH, read_answers
-from esassistant.lifespan import ASGIApp, Receive, Scope, Send
+from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 
 HOST = "127.0.0.1"
 BACKLOG = 2048

@@ -6,7 +6,7 @@ from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.stats import CacheReport, RefresherReport
-from esassistant.answer import Answer
+from esassistant.http.answer import Answer
 from esassistant.registry import registry
 
 JSON = "application/json"

@@ -30,7 +30,7 @@ from cacheapp.stores.redis_answers import RedisAnswers
 from cacheapp.watch import Watch
 from esassistant.advice import percent
 from esassistant.clock import monotonic
-from esassistant.hot_path import hot_routes
+from esassistant.http.hot_path import hot_routes
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Health, PingResult, Registry, registry
 from esassistant.store import Store

@@ -26,11 +26,11 @@ from cacheapp.history import ShownChange
 from cacheapp.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
-from esassistant.auth import may_see_details
 from esassistant.clock import monotonic
 from esassistant.config.model import Details
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, StoreUnavailable
-from esassistant.problems import already_logged, is_for_people, problem_of, request_id_of
+from esassistant.http.auth import may_see_details
+from esassistant.http.problems import already_logged, is_for_people, problem_of, request_id_of
 from esassistant.registry import registry
 
 SHOWN_CHANGES = 20

@@ -14,7 +14,7 @@ from cacheapp.fields import Field, check_query, fields, search
 from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.schema import json_schema
-from esassistant.answer import etag_of
+from esassistant.http.answer import etag_of
 from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.threads import in_thread_if_large
 

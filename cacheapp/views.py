@@ -17,8 +17,8 @@ from cacheapp.refresh import Refresher
 from cacheapp.search import Searches, parse_search
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.api import api_view, json_response, parameter
-from esassistant.auth import may_see_details, require_change, require_details
 from esassistant.errors import BadRequest, ClusterUnavailable
+from esassistant.http.auth import may_see_details, require_change, require_details
 from esassistant.registry import registry
 
 

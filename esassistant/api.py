@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed
-from esassistant.problems import already_logged, problem_of
+from esassistant.http.lanes import mark_api_view
+from esassistant.http.problems import already_logged, problem_of
 
 T = TypeVar("T", str, None)
 
@@ -35,15 +36,10 @@ def api_view(*methods: str) -> Callable[[View], Any]:
             except EsassistantError as error:
                 return already_logged(problem_of(request, error))
 
-        wrapped.is_api_view = True  # type: ignore[attr-defined]
+        mark_api_view(wrapped)
         return wrapped
 
     return decorate
-
-
-def is_api_view(view: object) -> bool:
-    """Whether `api_view` decorates it: then it may run in the fast lane."""
-    return getattr(view, "is_api_view", False)
 
 
 def parameter(request: HttpRequest, name: str, default: T) -> str | T:

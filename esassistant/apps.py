@@ -7,14 +7,14 @@ from django.apps import AppConfig
 from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
-from esassistant.access_log import ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
 from esassistant.advice import Advice
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client, ping_cluster, pools_health, report
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
-from esassistant.http_statistics import HTTP_METRICS, HttpStatistics, http_statistics
+from esassistant.http.access_log import ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
+from esassistant.http.statistics import HTTP_METRICS, HttpStatistics, http_statistics
 from esassistant.registry import PingResult, Registry, registry
 
 CLIENTS = ("elasticsearch", "elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health")

@@ -9,14 +9,15 @@ django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
 
-from esassistant.access_log import access_log  # noqa: E402
-from esassistant.counters import Counters  # noqa: E402
-from esassistant.hot_path import HotPath, hot_routes  # noqa: E402
-from esassistant.http_statistics import http_statistics  # noqa: E402
-from esassistant.lanes import FastLane, Lanes, StockLane  # noqa: E402
-from esassistant.lifespan import ASGIApp, Lifespan  # noqa: E402
+from esassistant.asgi_types import ASGIApp  # noqa: E402
+from esassistant.http.access_log import access_log  # noqa: E402
+from esassistant.http.counters import Counters  # noqa: E402
+from esassistant.http.hot_path import HotPath, hot_routes  # noqa: E402
+from esassistant.http.lanes import FastLane, Lanes, StockLane  # noqa: E402
+from esassistant.http.limits import InFlight, RequestLimits  # noqa: E402
+from esassistant.http.statistics import http_statistics  # noqa: E402
+from esassistant.lifespan import Lifespan  # noqa: E402
 from esassistant.registry import registry  # noqa: E402
-from esassistant.request_limits import InFlight, RequestLimits  # noqa: E402
 
 
 def new_application() -> Lifespan:

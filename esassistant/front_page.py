@@ -4,8 +4,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from esassistant.auth import may_see_details
 from esassistant.errors import RegistryNotOpen
+from esassistant.http.auth import may_see_details
 from esassistant.registry import registry
 
 ADDRESSES = (

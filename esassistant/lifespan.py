@@ -12,20 +12,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.registry import Registry, State
 
 logger = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PARENT_POLL_SECONDS = 1.0

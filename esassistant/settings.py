@@ -217,9 +217,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "esassistant.security_headers.SecurityHeadersMiddleware",
+    "esassistant.http.security_headers.SecurityHeadersMiddleware",
     "healthapp.probes.ProbeMiddleware",
-    "esassistant.problems.ProblemMiddleware",
+    "esassistant.http.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -5,9 +5,9 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 
-from esassistant.answer import Answer, etag_of
 from esassistant.api import api_view
-from esassistant.auth import caller_of
+from esassistant.http.answer import Answer, etag_of
+from esassistant.http.auth import caller_of
 
 DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
 DESCRIPTION: Final = Answer(DOCUMENT, "application/json", etag=etag_of(DOCUMENT), cache_control="no-cache")

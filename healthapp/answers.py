@@ -1,7 +1,7 @@
 """Answers of probes and health: for the views, and as sources of the hot path."""
 
-from esassistant.answer import Answer
 from esassistant.errors import EsassistantError
+from esassistant.http.answer import Answer
 from esassistant.registry import State, registry
 
 TEXT = "text/plain; charset=utf-8"

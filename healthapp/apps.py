@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from django.apps import AppConfig
 from django.conf import settings
 
-from esassistant.hot_path import hot_routes
+from esassistant.http.hot_path import hot_routes
 from esassistant.registry import Registry, State, registry
 from healthapp import answers
 from healthapp.advice import process_rules

@@ -10,8 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-from esassistant.answer import Answer, etag_of
 from esassistant.clock import Clock, monotonic, now_utc
+from esassistant.http.answer import Answer, etag_of
 from esassistant.metrics import Kind, Metric
 from esassistant.registry import Health
 from healthapp.checks import Check, ServiceReport, overall, run_checks

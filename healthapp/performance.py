@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from esassistant.access_log import AccessLogReport
 from esassistant.advice import Advice, NotEnoughData, Recommendation
 from esassistant.apps import CLIENTS
 from esassistant.elasticsearch.stats import PoolReport
-from esassistant.http_statistics import HttpReport
+from esassistant.http.access_log import AccessLogReport
+from esassistant.http.statistics import HttpReport
 from esassistant.registry import Registry
 from esassistant.tasks import TaskReport
 from healthapp.monitor import HealthReport

@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from esassistant.errors import MethodNotAllowed
-from esassistant.problems import already_logged, problem_of
+from esassistant.http.problems import already_logged, problem_of
 from healthapp.answers import ALIVE, readyz_answer
 
 

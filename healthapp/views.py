@@ -12,10 +12,10 @@ from django.urls import reverse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from esassistant.api import api_view, json_response
-from esassistant.auth import Caller, caller_of, may_see_details, require_details
 from esassistant.clock import now_utc
 from esassistant.errors import EsassistantError
-from esassistant.problems import already_logged
+from esassistant.http.auth import Caller, caller_of, may_see_details, require_details
+from esassistant.http.problems import already_logged
 from esassistant.registry import registry
 from esassistant.units import as_duration
 from healthapp.metrics import exposition, workers_of

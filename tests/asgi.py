@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from esassistant.lifespan import ASGIApp, Message
+from esassistant.asgi_types import ASGIApp, Message
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

@@ -21,8 +21,8 @@ from dev.openapi.operations import (
     Parameter,
 )
 from dev.openapi.schemas import schemas
-from esassistant.problems import CONTENT_TYPE as PROBLEM
-from esassistant.request_limits import BODY_SECONDS, MAX_ADDRESS_BYTES
+from esassistant.http.limits import BODY_SECONDS, MAX_ADDRESS_BYTES
+from esassistant.http.problems import CONTENT_TYPE as PROBLEM
 
 Object = dict[str, Any]
 

@@ -19,9 +19,9 @@ from cacheapp.listing import Listed, Page
 from cacheapp.mapping_diff import ChangeKind, Retyped
 from cacheapp.shared_answers import SharedAnswersReport
 from cacheapp.stats import CacheReport, RefresherReport, RefreshReport, WatchReport
-from esassistant.access_log import AccessLogReport
 from esassistant.elasticsearch.stats import PoolReport
-from esassistant.http_statistics import HttpReport
+from esassistant.http.access_log import AccessLogReport
+from esassistant.http.statistics import HttpReport
 from esassistant.registry import registry
 from healthapp.monitor import HealthReport
 from healthapp.performance import PerformanceReport

@@ -14,18 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-import esassistant.answer
-import esassistant.hot_path
+import esassistant.http.answer
+import esassistant.http.hot_path
 from dev.elasticsearch.node import Node
 from esassistant.asgi import new_application
+from esassistant.asgi_types import ASGIApp
 from esassistant.clock import monotonic
 from esassistant.config.model import Details
-from esassistant.counters import Counters
-from esassistant.hot_path import hot_routes
-from esassistant.http_statistics import HttpStatistics, http_statistics
-from esassistant.lanes import StockLane
-from esassistant.lifespan import ASGIApp
-from esassistant.request_limits import InFlight, RequestLimits
+from esassistant.http.counters import Counters
+from esassistant.http.hot_path import hot_routes
+from esassistant.http.lanes import StockLane
+from esassistant.http.limits import InFlight, RequestLimits
+from esassistant.http.statistics import HttpStatistics, http_statistics
 from tests.asgi import Asked, Got, ask
 from tests.integration.conftest import OpenApp, allow_origins
 from tests.server import TOKEN
@@ -168,7 +168,7 @@ async def doors(
         await http.get("https://testserver/api/mappings/shop/schema", headers={"Authorization": f"Bearer {TOKEN}"})
         # No second goes by between two doors.
         now = monotonic()
-        for module in (esassistant.answer, esassistant.hot_path):
+        for module in (esassistant.http.answer, esassistant.http.hot_path):
             monkeypatch.setattr(module, "monotonic", lambda: now)
         hot = new_application()
         settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)

@@ -9,8 +9,8 @@ import select
 from datetime import UTC, datetime
 from typing import Any
 
-from esassistant import access_log as module
-from esassistant.access_log import ATOMIC_BYTES, AccessLog, Line
+from esassistant.http import access_log as module
+from esassistant.http.access_log import ATOMIC_BYTES, AccessLog, Line
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891_000, UTC)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esassistant import access_log as module
-from esassistant.access_log import ATOMIC_BYTES, AccessLog, AccessLogReport
+from esassistant.http import access_log as module
+from esassistant.http.access_log import ATOMIC_BYTES, AccessLog, AccessLogReport
 from tests.unit.access_logs import Pipe, a_line, length_of
 
 

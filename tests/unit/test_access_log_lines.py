@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant import masking
-from esassistant.access_log import MAX_PATH_CHARACTERS, STANDARD_OUTPUT, AccessLog
+from esassistant.http.access_log import MAX_PATH_CHARACTERS, STANDARD_OUTPUT, AccessLog
 from esassistant.masking import MASK, remember_secrets
 from tests.unit.access_logs import a_line, on_pipe, on_terminal
 
@@ -81,7 +81,7 @@ def test_a_file_is_no_terminal(tmp_path: Path) -> None:
 def test_standard_output() -> None:
     """The log of the process is what it writes to standard output, and to nothing else."""
     code = (
-        "import asyncio; from datetime import datetime; from esassistant.access_log import *;"
+        "import asyncio; from datetime import datetime; from esassistant.http.access_log import *;"
         "access_log.write(Line(datetime.min, 'r', None, 'GET', '/a', None, 'hot', 200, 1.0, 0));"
         "asyncio.run(access_log.write_waiting())"
     )

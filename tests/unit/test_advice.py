@@ -9,12 +9,12 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esassistant.access_log import AccessLogReport, access_log_rules
 from esassistant.advice import NotEnoughData, Recommendation, judge, percent, raised
 from esassistant.config.pools import LARGEST_POOL, PoolRule, parse_pools
 from esassistant.durations import WINDOW_SECONDS, LatencyReport
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.stats import PoolReport
+from esassistant.http.access_log import AccessLogReport, access_log_rules
 from tests.unit.advising import not_enough, only, recommendations
 from tests.unit.conftest import LoadSettings, pools
 

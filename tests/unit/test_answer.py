@@ -8,8 +8,8 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant import answer as module
-from esassistant.answer import Answer, Headers, etag_of
+from esassistant.http import answer as module
+from esassistant.http.answer import Answer, Headers, etag_of
 from tests.unit.conftest import FakeClock
 
 ETAG = '"0123456789abcdef"'

@@ -8,12 +8,12 @@ import pytest
 from elasticsearch import ApiError
 
 from esassistant import apps
-from esassistant.access_log import AccessLog, Line
 from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, declare
 from esassistant.clock import now_utc
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.elasticsearch.stats import PoolReport
+from esassistant.http.access_log import AccessLog, Line
 from esassistant.registry import Health, Registry
 from esassistant.registry import registry as process_registry
 from tests.proxy import FaultProxy, ProxyResponse

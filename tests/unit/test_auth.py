@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from esassistant.auth import (
+from esassistant.config.model import Details
+from esassistant.errors import Forbidden, Unauthorized
+from esassistant.http.auth import (
     Caller,
     caller_of,
     is_api_token,
@@ -20,8 +22,6 @@ from esassistant.auth import (
     require_details,
     sees_details,
 )
-from esassistant.config.model import Details
-from esassistant.errors import Forbidden, Unauthorized
 
 TOKENS = ("first-token-0123456789", "second-token-0123456789")
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.access_log import AccessLog
-from esassistant.counters import HARMLESS_ID, Counters, Door, note_of, request_id_of
-from esassistant.http_statistics import HttpStatistics, RouteReport
-from esassistant.lifespan import ASGIApp, Receive, Scope, Send
+from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
+from esassistant.http.access_log import AccessLog
+from esassistant.http.counters import HARMLESS_ID, Counters, Door, note_of, request_id_of
+from esassistant.http.statistics import HttpStatistics, RouteReport
 from tests.asgi import Asked, ask
 
 

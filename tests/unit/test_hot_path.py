@@ -10,13 +10,13 @@ from django.core.exceptions import DisallowedHost
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.answer import Answer
+from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.clock import monotonic
-from esassistant.counters import Counters
 from esassistant.errors import ClusterUnavailable
-from esassistant.hot_path import MAX_HOSTS, HotPath, HotRoutes
-from esassistant.http_statistics import HttpStatistics
-from esassistant.lifespan import Receive, Scope, Send
+from esassistant.http.answer import Answer
+from esassistant.http.counters import Counters
+from esassistant.http.hot_path import MAX_HOSTS, HotPath, HotRoutes
+from esassistant.http.statistics import HttpStatistics
 from tests.asgi import Asked, Got, ask
 
 HOST = (b"host", b"testserver")

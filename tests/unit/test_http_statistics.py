@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant.durations import WINDOW_SECONDS, Durations, LatencyReport, totals_of
-from esassistant.http_statistics import MAX_ROUTES, UNMATCHED, HttpStatistics, RouteReport
+from esassistant.http.statistics import MAX_ROUTES, UNMATCHED, HttpStatistics, RouteReport
 from tests.unit.conftest import FakeClock
 
 NOTHING = RouteReport(

@@ -13,9 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from esassistant.api import api_view
-from esassistant.counters import note_of
-from esassistant.lanes import FastLane, Lanes, StockLane, fast_match, template_of
-from esassistant.lifespan import Message
+from esassistant.asgi_types import Message
+from esassistant.http.counters import note_of
+from esassistant.http.lanes import FastLane, Lanes, StockLane, fast_match, template_of
 from tests.asgi import Asked, ask
 
 HOST = (b"host", b"testserver")
@@ -233,7 +233,7 @@ async def test_requests_run_in_their_own_task(lanes: Lanes) -> None:
 )
 def test_what_the_lanes_need_of_django(owner: Any, name: str, parameters: list[str]) -> None:
     """Django's inner parts that the lanes override or call are there, with these parameters. If this fails after an
-    upgrade of Django, read `ASGIHandler` and `BaseHandler` again before changing esassistant/lanes.py.
+    upgrade of Django, read `ASGIHandler` and `BaseHandler` again before changing esassistant/http/lanes.py.
     """
     assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from esassistant import lifespan as module
-from esassistant.lifespan import SIGNALS, Lifespan, Message, Receive, Scope, Send
+from esassistant.asgi_types import Message, Receive, Scope, Send
+from esassistant.lifespan import SIGNALS, Lifespan
 from esassistant.registry import Registry, State
 
 DRAIN_SECONDS = 0.1

@@ -18,9 +18,9 @@ from cacheapp.names import MAX_NAME_BYTES, check_name
 from dev.openapi.document import PATH, document, rendered
 from dev.openapi.operations import NAME_SCHEMA
 from dev.openapi.schemas import schemas, unnamed
-from esassistant.api import is_api_view
 from esassistant.asgi import application
 from esassistant.config.model import Details
+from esassistant.http.lanes import is_api_view
 from healthapp.probes import PROBES
 
 

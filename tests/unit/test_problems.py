@@ -14,10 +14,10 @@ from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
 from django.urls import path
 from elastic_transport import ConnectionTimeout
 
-from esassistant.counters import NOTE, RequestNote
 from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, MethodNotAllowed, Unauthorized
-from esassistant.problems import ProblemMiddleware, already_logged, problem, problem_of, request_id_of
+from esassistant.http.counters import NOTE, RequestNote
+from esassistant.http.problems import ProblemMiddleware, already_logged, problem, problem_of, request_id_of
 
 HTML = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 
@@ -176,7 +176,7 @@ def logged(settings: Any) -> Iterator[list[logging.LogRecord]]:
 
     handler = Keep()
     settings.ROOT_URLCONF = __name__
-    settings.MIDDLEWARE = ["esassistant.problems.ProblemMiddleware"]
+    settings.MIDDLEWARE = ["esassistant.http.problems.ProblemMiddleware"]
     logger = logging.getLogger("django.request")
     logger.addHandler(handler)
     yield records

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant import request_limits
-from esassistant.lifespan import Message, Receive, Scope, Send
-from esassistant.request_limits import InFlight, RequestLimits
+from esassistant.asgi_types import Message, Receive, Scope, Send
+from esassistant.http.limits import InFlight, RequestLimits
 from tests.asgi import Asked, ask
 
 LIMIT = 10
@@ -158,7 +157,7 @@ async def test_who_leaves_before_the_body_is_there_is_not_answered() -> None:
 
 async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """408, and the connection is closed; until then it takes nobody's place among those that make calls."""
-    monkeypatch.setattr(request_limits, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr("esassistant.http.limits.BODY_SECONDS", 0.05)
     in_flight = InFlight(10, 1)
     app, others = Application(), []
 

@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
-from esassistant.security_headers import CONTENT_SECURITY_POLICY, HEADERS, SecurityHeadersMiddleware
+from esassistant.http.security_headers import CONTENT_SECURITY_POLICY, HEADERS, SecurityHeadersMiddleware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=[\"']|javascript:", re.IGNORECASE)

@@ -14,7 +14,7 @@ from django.test import RequestFactory
 
 import cacheapp.answers
 import cacheapp.views
-import esassistant.answer
+import esassistant.http.answer
 import healthapp.views
 from cacheapp.instances import Instances
 from cacheapp.mapping_cache import MappingCache
@@ -24,7 +24,7 @@ from esassistant.apps import CLIENTS
 from esassistant.asgi import application
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.pools import Pools
-from esassistant.http_statistics import HttpStatistics
+from esassistant.http.statistics import HttpStatistics
 from esassistant.registry import Health, PingResult, Registry
 from healthapp.checks import Check
 from healthapp.monitor import HealthMonitor
@@ -89,7 +89,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     world = World()
     for module in (cacheapp.views, cacheapp.answers, healthapp.views):
         monkeypatch.setattr(module, "registry", world.registry)
-    monkeypatch.setattr(esassistant.answer, "monotonic", world.clock)
+    monkeypatch.setattr(esassistant.http.answer, "monotonic", world.clock)
     async with world.registry.open():
         yield world
 

@@ -15,7 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from esassistant.http_protocol import HttpProtocol
+from esassistant.http.uvicorn_protocol import HttpProtocol
 
 GRACE_SECONDS = 10
 """How long requests under way may go on after draining."""

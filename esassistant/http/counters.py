@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from esassistant.access_log import AccessLog, Line
+from esassistant.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from esassistant.clock import monotonic, now_utc
-from esassistant.http_statistics import REFUSED, HttpStatistics
-from esassistant.lifespan import ASGIApp, Message, Receive, Scope, Send
+from esassistant.http.access_log import AccessLog, Line
+from esassistant.http.statistics import REFUSED, HttpStatistics
 
 NOTE = "esassistant.note"
 REQUEST_ID = b"x-request-id"

@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from elastic_transport import TransportError
 
-from esassistant.counters import note_of
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import EsassistantError, MethodNotAllowed
-from esassistant.middleware import AnswerMiddleware
+from esassistant.http.counters import note_of
+from esassistant.http.security_headers import AnswerMiddleware
 
 CONTENT_TYPE = "application/problem+json"
 EXPLANATIONS = {

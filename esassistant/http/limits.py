@@ -13,11 +13,11 @@ from typing import Final
 
 from django.core.handlers.asgi import ASGIRequest
 
-from esassistant.counters import Door, note_of
+from esassistant.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from esassistant.errors import EsassistantError
-from esassistant.lifespan import ASGIApp, Message, Receive, Scope, Send
-from esassistant.problems import problem_of
-from esassistant.security_headers import add_security_headers
+from esassistant.http.counters import Door, note_of
+from esassistant.http.problems import problem_of
+from esassistant.http.security_headers import add_security_headers
 
 
 class BodyTooLarge(EsassistantError):

@@ -8,6 +8,7 @@ them in the request's own task, with the same checks and the same errors. It sta
 
 import asyncio
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, cast
@@ -21,17 +22,26 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 
-from esassistant.api import is_api_view
-from esassistant.auth import bearer_token
-from esassistant.counters import Door, note_of
+from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.errors import BadRequest
-from esassistant.lifespan import Receive, Scope, Send
-from esassistant.problems import ProblemMiddleware, already_logged, problem_of
-from esassistant.security_headers import SecurityHeadersMiddleware, add_security_headers
+from esassistant.http.auth import bearer_token
+from esassistant.http.counters import Door, note_of
+from esassistant.http.problems import ProblemMiddleware, already_logged, problem_of
+from esassistant.http.security_headers import SecurityHeadersMiddleware, add_security_headers
 
 API = "/api/"
 NAMED_GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)")
 CONVERTER = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
+
+
+def mark_api_view(view: Callable[..., Any]) -> None:
+    """Say of a view that it may run in the fast lane; `esassistant.api.api_view` does."""
+    view.is_api_view = True  # type: ignore[attr-defined]
+
+
+def is_api_view(view: object) -> bool:
+    """Whether `api_view` decorates it: then it may run in the fast lane."""
+    return getattr(view, "is_api_view", False)
 
 
 class Lanes:

@@ -16,13 +16,13 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
-from esassistant.answer import Answer, Headers
-from esassistant.auth import Caller, bearer_token, is_api_token, sees_details
+from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.clock import monotonic
-from esassistant.counters import REQUEST_ID, Counters, Door, request_id_of
 from esassistant.errors import EsassistantError
-from esassistant.lifespan import Receive, Scope, Send
-from esassistant.security_headers import security_headers
+from esassistant.http.answer import Answer, Headers
+from esassistant.http.auth import Caller, bearer_token, is_api_token, sees_details
+from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
+from esassistant.http.security_headers import security_headers
 
 logger = logging.getLogger(__name__)
 
