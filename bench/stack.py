@@ -18,6 +18,7 @@ from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.stats import RefreshReport
+from cacheapp.stores.protocol import Lease, Loaded, StoredReport, StoredState
 from cacheapp.watch import Watch
 from esassistant.apps import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS
 from esassistant.clock import monotonic
@@ -25,13 +26,12 @@ from esassistant.config.model import Config
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
-from esassistant.store import Lease, Loaded, StoredReport, StoredState
 
 _running: set[asyncio.Task[Any]] = set()
 
 
 class NoStore:
-    """`esassistant.store.Store` of a process that is alone: grants everything, keeps nothing."""
+    """`cacheapp.stores.protocol.Store` of a process that is alone: grants everything, keeps nothing."""
 
     def __init__(self) -> None:
         self._generation = 0

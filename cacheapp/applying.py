@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cacheapp.pass_reader import Reading
 from cacheapp.snapshot import IndexEntry, Snapshot, Source
-from esassistant.turns import TURN, batched
+from esassistant.long_work import TURN, batched
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from cacheapp.refresh import Refresher
 from cacheapp.search import Searches
 from cacheapp.shared_answers import SharedReader
 from cacheapp.stats import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
+from cacheapp.stores.protocol import Store
 from cacheapp.stores.redis import RedisStore, open_redis_store
 from cacheapp.stores.redis_answers import RedisAnswers
 from cacheapp.watch import Watch
@@ -32,8 +33,8 @@ from esassistant.advice import percent
 from esassistant.clock import monotonic
 from esassistant.http.hot_path import hot_routes
 from esassistant.instance import instance_name, server_name
-from esassistant.registry import Health, PingResult, Registry, registry
-from esassistant.store import Store
+from esassistant.registry import Registry, registry
+from esassistant.resource import Health, PingResult
 
 if TYPE_CHECKING:
     from cacheapp.history import History

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from cacheapp.errors import RefreshNotFound
+from cacheapp.stores.protocol import MAX_REPORT_BYTES, Store, StoredReport
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
-from esassistant.store import MAX_REPORT_BYTES, Store, StoredReport
 
 logger = logging.getLogger(__name__)
 

@@ -25,13 +25,13 @@ from cacheapp.shared_answers import NameReading, SharedReader
 from cacheapp.slow_reads import SlowReads
 from cacheapp.snapshot import Snapshot, Source, with_published, with_read
 from cacheapp.stats import CacheCounts, CacheReport
+from cacheapp.stores.protocol import StoredState
 from cacheapp.together import TogetherReader
 from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
+from esassistant.long_work import at_once, in_turns
 from esassistant.single_flight import SingleFlight, Spawn
-from esassistant.store import StoredState
-from esassistant.turns import at_once, in_turns
 
 MAX_ABSENT = 10_000
 """So many absent names are remembered at most."""

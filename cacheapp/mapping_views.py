@@ -15,8 +15,8 @@ from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.schema import json_schema
 from esassistant.http.answer import etag_of
+from esassistant.long_work import in_thread_if_large
 from esassistant.single_flight import SingleFlight, Spawn
-from esassistant.threads import in_thread_if_large
 
 T = TypeVar("T")
 

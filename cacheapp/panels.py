@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from esassistant.panels import Panel
 from esassistant.registry import registry
+from esassistant.resource import Panel
 
 SHOWN_ROWS = 8
 

@@ -13,7 +13,7 @@ from cacheapp.snapshot import IndexEntry, Snapshot, mapping_hash
 from esassistant.clock import Clock
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
-from esassistant.threads import in_thread_if_large
+from esassistant.long_work import in_thread_if_large
 
 BATCHES_IN_FLIGHT = 4
 UNKNOWN_AGAIN_SECONDS = 30.0

@@ -14,8 +14,7 @@ from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
-from esassistant.threads import in_thread_if_large
-from esassistant.turns import TURN, batched
+from esassistant.long_work import TURN, batched, in_thread_if_large
 
 
 class _Index(msgspec.Struct, gc=False):

@@ -17,12 +17,12 @@ from cacheapp.passes import EVERYTHING, Pass, RefreshAnswer, Scope
 from cacheapp.passing import Passing
 from cacheapp.snapshot import is_ahead, to_publish
 from cacheapp.stats import ENDS, Outcome, RefresherReport, RefreshReport
+from cacheapp.stores.protocol import Lease, Store, StoredState
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
 from esassistant.instance import instance_name
 from esassistant.single_flight import Spawn
-from esassistant.store import Lease, Store, StoredState
 
 if TYPE_CHECKING:
     from cacheapp.history import History  # has models, which Django loads after what imports this

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from esassistant.store import StoredIndex, StoredState
+from cacheapp.stores.protocol import StoredIndex, StoredState
 
 
 class Source(enum.Enum):

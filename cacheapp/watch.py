@@ -15,9 +15,9 @@ from cacheapp.errors import WatchRefused
 from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
 from cacheapp.refresh import Refresher
 from cacheapp.stats import WatchReport, WatchState
+from cacheapp.stores.protocol import Lease, Store
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
-from esassistant.store import Lease, Store
 
 logger = logging.getLogger(__name__)
 

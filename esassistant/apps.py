@@ -10,12 +10,14 @@ from elasticsearch import AsyncElasticsearch
 from esassistant.advice import Advice
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
-from esassistant.elasticsearch.client import new_client, ping_cluster, pools_health, report
+from esassistant.elasticsearch.client import new_client, report
+from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
 from esassistant.http.statistics import HTTP_METRICS, HttpStatistics, http_statistics
-from esassistant.registry import PingResult, Registry, registry
+from esassistant.registry import Registry, registry
+from esassistant.resource import PingResult
 
 CLIENTS = ("elasticsearch", "elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health")
 """The resources that are clients of Elasticsearch; each reports on its pools by their names."""

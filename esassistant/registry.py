@@ -9,7 +9,7 @@ import asyncio
 import enum
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 from esassistant.advice import Rule
 from esassistant.errors import EsassistantError, RegistryNotOpen, UnknownResource, WrongLoop
 from esassistant.metrics import Metric
-from esassistant.panels import Panel
+from esassistant.resource import Health, Panel, Ping, PingResult
 from esassistant.tasks import TaskReport, Tasks
+
+__all__ = ["Health", "OpenFailed", "PingResult", "Registry", "Resource", "State", "registry"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,27 +46,7 @@ class State(enum.Enum):
     CLOSING = "closing"
 
 
-class Health(enum.Enum):
-    """How well a service does its job, worst last."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    UNHEALTHY = "unhealthy"
-
-
-@dataclass(frozen=True, slots=True)
-class PingResult:
-    """What a ping found. `detail`, the reason of what is less than healthy, and `facts`, a few numbers and words, are
-    shown to operators: short, and free of secrets.
-    """
-
-    health: Health
-    detail: str | None = None
-    facts: Mapping[str, bool | float | str | None] = field(default_factory=dict)
-
-
 Factory = Callable[["Registry"], AbstractAsyncContextManager[Any]]
-Ping = Callable[[Any], Awaitable[PingResult]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from django.conf import settings
 
 from esassistant.http.hot_path import hot_routes
 from esassistant.registry import Registry, State, registry
-from healthapp import answers
 from healthapp.advice import process_rules
 from healthapp.checks import checks_of
 from healthapp.monitor import HEALTH_METRICS, HealthMonitor
+from healthapp.probes import ALIVE, readyz_answer
 from healthapp.process import PROCESS_METRICS, ProcessWatch, ping_loop
 from healthapp.timeline import SOURCES, Timeline
 
@@ -71,8 +71,8 @@ async def _monitor(registry: Registry) -> AsyncIterator[HealthMonitor]:
 
     registry.spawn(keep_checking, name="keep-checking", owner="health")
     with (
-        hot_routes.answering("/livez", answers.livez, probe=True),
-        hot_routes.answering("/readyz", answers.readyz, probe=True),
+        hot_routes.answering("/livez", lambda _name, _details: ALIVE, probe=True),
+        hot_routes.answering("/readyz", lambda _name, _details: readyz_answer(), probe=True),
         hot_routes.answering("/api/health", lambda _, details: monitor.ready(details=details)),
     ):
         yield monitor

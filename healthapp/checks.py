@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import EsassistantError
 from esassistant.masking import mask_text
-from esassistant.registry import Health, PingResult, Registry, Resource
+from esassistant.registry import Registry, Resource
+from esassistant.resource import Health, PingResult
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import msgspec
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.http.answer import Answer, etag_of
 from esassistant.metrics import Kind, Metric
-from esassistant.registry import Health
+from esassistant.resource import Health
 from healthapp.checks import Check, ServiceReport, overall, run_checks
 
 logger = logging.getLogger(__name__)

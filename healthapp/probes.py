@@ -9,9 +9,40 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
-from esassistant.errors import MethodNotAllowed
+from esassistant.errors import EsassistantError, MethodNotAllowed
+from esassistant.http.answer import Answer
 from esassistant.http.problems import already_logged, problem_of
-from healthapp.answers import ALIVE, readyz_answer
+from esassistant.registry import State, registry
+
+TEXT = "text/plain; charset=utf-8"
+ALIVE = Answer(b"ok\n", TEXT)
+"""The answer to `/livez`: 200 as long as the process answers at all."""
+
+
+def readiness() -> dict[str, str | None]:
+    """Each condition of readiness with what is missing; None: met."""
+    if registry.state is not State.OPEN:
+        return {"registry": f"the registry is {registry.state.value}"}
+    try:
+        warm = registry.read("mapping_cache").warm
+    except EsassistantError as error:
+        return {"registry": error.detail}
+    return {
+        "registry": None,
+        "mappings": None if warm else "no mappings yet: neither the cluster nor the store gave any",
+    }
+
+
+def readyz_answer(*, verbose: bool = False) -> Answer:
+    """The answer to `/readyz`: 200 when this process should get requests, else 503. `verbose` lists the conditions."""
+    conditions = readiness()
+    missing = [reason for reason in conditions.values() if reason is not None]
+    if not (missing or verbose):
+        return ALIVE
+    lines = ["not ready: " + "; ".join(missing) if missing else "ok"]
+    if verbose:
+        lines += [f"[{'-' if reason else '+'}] {name}: {reason or 'ok'}" for name, reason in conditions.items()]
+    return Answer("".join(f"{line}\n" for line in lines).encode(), TEXT, status=503 if missing else 200)
 
 
 def livez(request: HttpRequest) -> HttpResponse:

@@ -12,7 +12,7 @@ from pathlib import Path
 from esassistant.clock import Clock, monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
 from esassistant.metrics import Kind, Metric
-from esassistant.registry import Health, PingResult
+from esassistant.resource import Health, PingResult
 
 LAG_EVERY_SECONDS = 0.25
 ENOUGH_LAGS = 100

@@ -1,11 +1,13 @@
-"""Addresses of health and performance. `/livez` and `/readyz` are answered earlier, by healthapp.probes."""
+"""Addresses of the front page, health and performance. `/livez` and `/readyz` are answered earlier, by healthapp.probes."""
 
 from django.contrib import admin
 from django.urls import path
 
 from healthapp import views
+from healthapp.front_page import front
 
 urlpatterns = [
+    path("", front, name="front"),
     path("api/health", views.health, name="health"),
     path("api/performance", views.performance, name="performance"),
     path("metrics", views.metrics, name="metrics"),

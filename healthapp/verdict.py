@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from esassistant.registry import Health
+from esassistant.resource import Health
 from esassistant.units import as_duration
 from healthapp.monitor import HealthReport
 

@@ -15,9 +15,9 @@ from django.db.models.functions import Coalesce, Now
 
 from cacheapp.database_thread import DatabaseThread, open_database_thread
 from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published
+from cacheapp.stores.protocol import MAX_INSTANCES, Lease, Loaded, StoredIndex, StoredReport, StoredState, check_report
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
-from esassistant.store import MAX_INSTANCES, Lease, Loaded, StoredIndex, StoredReport, StoredState, check_report
 
 ROWS_AT_ONCE = 500
 PUBLISHED_ROW = 1
@@ -25,7 +25,7 @@ INDEX_COLUMNS = ("name", "uuid", "mapping_hash", "confirmed_at", "field_count")
 
 
 class DatabaseStore:
-    """Implements `esassistant.store.Store`. Lives from `open_database_store()` to the end of its block."""
+    """Implements `cacheapp.stores.protocol.Store`. Lives from `open_database_store()` to the end of its block."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from cacheapp.snapshot import mapping_hash
+from cacheapp.stores.protocol import Lease, Loaded, StoredReport, StoredState
 from cacheapp.stores.redis_link import PREFIX, RedisLink
 from cacheapp.stores.redis_reports import keep_report, read_reports
 from cacheapp.stores.redis_state import (
@@ -28,7 +29,6 @@ from cacheapp.stores.redis_state import (
 )
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
-from esassistant.store import Lease, Loaded, StoredReport, StoredState
 
 PUBLISHED = f"{PREFIX}published"
 PIECES = f"{PREFIX}pieces"
@@ -117,7 +117,7 @@ return 0
 
 
 class RedisStore:
-    """Implements `esassistant.store.Store`. Lives from `open_redis_store()` to the end of its block."""
+    """Implements `cacheapp.stores.protocol.Store`. Lives from `open_redis_store()` to the end of its block."""
 
     def __init__(self, link: RedisLink, clock: Clock = monotonic) -> None:
         self.link = link

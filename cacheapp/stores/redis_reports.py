@@ -6,9 +6,9 @@ is a sorted set of the instances, by when they are forgotten. Both expire with t
 
 from typing import Final
 
+from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, StoredReport, check_report
 from cacheapp.stores.redis_link import PREFIX, RedisLink
 from cacheapp.stores.redis_state import microseconds, seconds
-from esassistant.store import MAX_INSTANCES, MAX_REPORT_BYTES, StoredReport, check_report
 
 REPORTS = f"{PREFIX}reports"
 REPORTING = f"{PREFIX}reporting"

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from cacheapp.snapshot import mapping_hash
-from esassistant.store import StoredIndex, StoredState
+from cacheapp.stores.protocol import StoredIndex, StoredState
 
 CHUNKS = 64
 """Of ten thousand indices, one changed costs a chunk of 150."""

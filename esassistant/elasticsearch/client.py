@@ -2,7 +2,6 @@
 
 import base64
 import ssl
-from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +13,6 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
 
 from esassistant.config.model import ElasticsearchConfig
-from esassistant.elasticsearch.breaker import BreakerState
 from esassistant.elasticsearch.errors import CallRefused
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.pools import Pools
@@ -22,7 +20,6 @@ from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
 from esassistant.errors import ClusterUnavailable
-from esassistant.registry import Health, PingResult
 
 
 class RawJson(Serializer):
@@ -138,57 +135,3 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
     if isinstance(error, TransportError):
         return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
     return ClusterUnavailable(f"Elasticsearch answered with status {error.status_code}.", retry_after_seconds=5)
-
-
-MANY_PENDING_TASKS = 100
-"""So many changes of the cluster's state wait for its master: it is behind."""
-CLUSTER_HEALTH = {"green": Health.HEALTHY, "yellow": Health.DEGRADED, "red": Health.UNHEALTHY}
-
-
-async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
-    """Ask the cluster for its health. Never waits for a status; raises `ClusterUnavailable`."""
-    try:
-        answer = await client.cluster.health(
-            filter_path="status,number_of_nodes,unassigned_shards,number_of_pending_tasks"
-        )
-    except (ApiError, TransportError) as error:
-        raise unavailable(error) from error
-    body = answer.body
-    if not isinstance(body, dict) or body.get("status") not in CLUSTER_HEALTH:
-        raise ClusterUnavailable("Elasticsearch answered something else than its health.")
-    status, pending = body["status"], body.get("number_of_pending_tasks")
-    facts = {
-        "status": status,
-        "nodes": body.get("number_of_nodes"),
-        "unassigned_shards": body.get("unassigned_shards"),
-        "pending_tasks": pending,
-    }
-    if status != "green":
-        detail = f"cluster status {status}, {body.get('unassigned_shards')} shards unassigned"
-        return PingResult(CLUSTER_HEALTH[status], detail, facts)
-    if isinstance(pending, int) and pending > MANY_PENDING_TASKS:
-        return PingResult(Health.DEGRADED, f"{pending} tasks wait for the cluster's master", facts)
-    return PingResult(Health.HEALTHY, None, facts)
-
-
-def pools_health(clients: Iterable[Mapping[str, PoolReport]]) -> PingResult:
-    """What the pools of all clients say: degraded while a breaker keeps calls from the cluster, or a pool is full."""
-    pools = {name: pool for client in clients for name, pool in client.items()}
-    stopped = [
-        f"the breaker of pool {name} is {pool.breaker.state.value} ({pool.breaker.reason})"
-        for name, pool in pools.items()
-        if pool.breaker is not None and pool.breaker.state is not BreakerState.CLOSED
-    ]
-    full = [
-        f"pool {name} is full ({pool.in_use + pool.overflow_in_use} in use, {pool.waiting} waiting)"
-        for name, pool in pools.items()
-        if pool.waiting or pool.in_use + pool.overflow_in_use > pool.max_connections
-    ]
-    facts = {
-        "in_use": sum(pool.in_use + pool.overflow_in_use for pool in pools.values()),
-        "waiting": sum(pool.waiting for pool in pools.values()),
-        "open_breakers": len(stopped),
-    }
-    if not stopped and not full:
-        return PingResult(Health.HEALTHY, None, facts)
-    return PingResult(Health.DEGRADED, "; ".join(stopped + full), facts)

@@ -28,7 +28,7 @@ from yarl import URL
 
 from esassistant.clock import monotonic
 from esassistant.elasticsearch.stats import PoolCounters
-from esassistant.threads import in_thread_if_large
+from esassistant.long_work import in_thread_if_large
 
 EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024

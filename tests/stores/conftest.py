@@ -14,8 +14,8 @@ from pytest_django import DjangoDbBlocker
 
 from cacheapp.stores import redis_link
 from cacheapp.stores.database import open_database_store
+from cacheapp.stores.protocol import Store
 from cacheapp.stores.redis import open_redis_store
-from esassistant.store import Store
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """States to publish, and the short ways to a lease and to what is published."""
 
 from cacheapp.snapshot import mapping_hash
-from esassistant.store import Lease, Loaded, Store, StoredIndex, StoredState
+from cacheapp.stores.protocol import Lease, Loaded, Store, StoredIndex, StoredState
 
 A_MAPPING = b'{"properties":{"a":{"type":"keyword"}}}'
 B_MAPPING = b'{"properties":{"b":{"type":"long"}}}'

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacheapp.snapshot import mapping_hash
+from cacheapp.stores.protocol import Lease, Store, StoredIndex, StoredState
 from cacheapp.stores.redis import open_redis_store
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
-from esassistant.store import Lease, Store, StoredIndex, StoredState
 from tests.redis_server import RedisServer
 from tests.stores.states import JITTER, LONG
 from tests.unit.fakes import MemoryStore

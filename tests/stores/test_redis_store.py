@@ -10,13 +10,13 @@ import pytest
 from cacheapp.snapshot import mapping_hash
 from cacheapp.stores import redis as redis_module
 from cacheapp.stores import redis_link
+from cacheapp.stores.protocol import Lease, Store, StoredIndex, StoredState
 from cacheapp.stores.redis import PIECES, PUBLISHED, RedisStore, open_redis_store
 from cacheapp.stores.redis_link import PREFIX
 from cacheapp.stores.redis_state import MAX_PIECE_BYTES, MAX_PUBLISHED_BYTES
 from dev.ports import HOST
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
-from esassistant.store import Lease, Store, StoredIndex, StoredState
 from tests.conftest import Figure
 from tests.redis_server import RedisServer
 from tests.stores.states import A_MAPPING, B_MAPPING, FIRST, LONG, A, B, load, state, take

@@ -1,4 +1,4 @@
-"""What every backend of `esassistant.store.Store` holds, each on its real server: SQLite, Redis, PostgreSQL."""
+"""What every backend of `cacheapp.stores.protocol.Store` holds, each on its real server: SQLite, Redis, PostgreSQL."""
 
 import asyncio
 from dataclasses import replace
@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from cacheapp.snapshot import mapping_hash
+from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, Lease, Store, StoredIndex
 from esassistant.errors import StaleToken, StoreUnavailable
-from esassistant.store import MAX_INSTANCES, MAX_REPORT_BYTES, Lease, Store, StoredIndex
 from tests.stores.conftest import Backend
 from tests.stores.states import A_MAPPING, B_MAPPING, C_MAPPING, FIRST, JITTER, LONG, A, B, C, load, state, take
 

@@ -17,11 +17,11 @@ from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader, Listing, Sent, uncounted
 from cacheapp.refresh import Refresher
 from cacheapp.stats import Outcome, RefreshReport
+from cacheapp.stores.protocol import Lease, Loaded, StoredReport, StoredState
 from cacheapp.together import GATHER_SECONDS
 from esassistant.clock import Clock
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
-from esassistant.store import Lease, Loaded, StoredReport, StoredState
 
 A_MAPPING = b'{"properties":{"a":{"type":"keyword"}}}'
 B_MAPPING = b'{"properties":{"b":{"type":"long"}}}'
@@ -136,7 +136,7 @@ def no_answer() -> ClusterUnavailable:
 
 
 class MemoryStore:
-    """`esassistant.store.Store` in memory. `down`: every call raises `StoreUnavailable`."""
+    """`cacheapp.stores.protocol.Store` in memory. `down`: every call raises `StoreUnavailable`."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

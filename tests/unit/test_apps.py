@@ -14,8 +14,9 @@ from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLog, Line
-from esassistant.registry import Health, Registry
+from esassistant.registry import Registry
 from esassistant.registry import registry as process_registry
+from esassistant.resource import Health
 from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant.errors import ClusterUnavailable
-from esassistant.registry import Health, PingResult, Registry
+from esassistant.registry import Registry
+from esassistant.resource import Health, PingResult
 from healthapp.checks import (
     MAX_ERROR_CHARACTERS,
     Check,

@@ -14,18 +14,12 @@ from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig, Serializ
 from elasticsearch import ApiError, TransportError
 
 from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, BreakerReport, BreakerState
-from esassistant.elasticsearch.client import (
-    new_client,
-    ping_cluster,
-    pools_health,
-    report,
-    sync_client,
-    unavailable,
-)
+from esassistant.elasticsearch.client import new_client, report, sync_client, unavailable
 from esassistant.elasticsearch.errors import BreakerOpen, PoolTimeout
+from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
-from esassistant.registry import Health, PingResult
+from esassistant.resource import Health, PingResult
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from tests.unit.conftest import Certificate, elasticsearch_config, pools
 

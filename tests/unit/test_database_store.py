@@ -15,8 +15,8 @@ from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody,
 from cacheapp.snapshot import mapping_hash
 from cacheapp.stores import database
 from cacheapp.stores.database import DatabaseStore, open_database_store
+from cacheapp.stores.protocol import Lease, Loaded, Store, StoredIndex, StoredState
 from esassistant.errors import StoreUnavailable
-from esassistant.store import Lease, Loaded, Store, StoredIndex, StoredState
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,9 +10,10 @@ import healthapp.apps
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.refresh import Refresher
 from cacheapp.snapshot import mapping_hash
+from cacheapp.stores.protocol import StoredIndex, StoredState
 from esassistant.clock import monotonic
-from esassistant.registry import Health, Registry, registry
-from esassistant.store import StoredIndex, StoredState
+from esassistant.registry import Registry, registry
+from esassistant.resource import Health
 from healthapp.checks import checks_of, run_checks
 from healthapp.monitor import HealthMonitor
 from tests.unit.fakes import A_MAPPING

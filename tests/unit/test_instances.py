@@ -15,8 +15,8 @@ from cacheapp.instances import (
     InstanceReport,
     Instances,
 )
+from cacheapp.stores.protocol import StoredReport
 from esassistant.errors import StoreUnavailable
-from esassistant.store import StoredReport
 from tests.unit.fakes import FakeClock, MemoryStore, settle
 
 Make = Callable[..., Instances]

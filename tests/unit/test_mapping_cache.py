@@ -14,8 +14,8 @@ from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import Listing
 from cacheapp.snapshot import Source, mapping_hash
+from cacheapp.stores.protocol import StoredIndex, StoredState
 from esassistant.errors import ClusterUnavailable
-from esassistant.store import StoredIndex, StoredState
 from tests.unit.fakes import (
     A_MAPPING,
     B_MAPPING,

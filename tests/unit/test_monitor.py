@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from esassistant.registry import Health, PingResult
+from esassistant.resource import Health, PingResult
 from healthapp import monitor
 from healthapp.checks import Check
 from healthapp.monitor import KEPT_TRANSITIONS, HealthMonitor, HealthReport, Transition

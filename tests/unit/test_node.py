@@ -26,7 +26,7 @@ from esassistant.elasticsearch.node import (
     current_call,
 )
 from esassistant.elasticsearch.stats import PoolCounters
-from esassistant.threads import LARGE_BYTES
+from esassistant.long_work import LARGE_BYTES
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from tests.small_server import SmallServer
 from tests.unit.conftest import Certificate

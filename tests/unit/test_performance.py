@@ -14,11 +14,12 @@ import esassistant.apps
 import healthapp.apps
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.snapshot import mapping_hash
+from cacheapp.stores.protocol import StoredIndex, StoredState
 from esassistant.advice import Advice, NotEnoughData, Recommendation, Rule
 from esassistant.clock import monotonic
 from esassistant.config.pools import parse_pools
-from esassistant.registry import Health, PingResult, Registry
-from esassistant.store import StoredIndex, StoredState
+from esassistant.registry import Registry
+from esassistant.resource import Health, PingResult
 from healthapp.checks import checks_of, run_checks
 from healthapp.monitor import HealthMonitor
 from healthapp.performance import advice, performance_report

@@ -12,7 +12,7 @@ from django.test import RequestFactory
 
 from esassistant.asgi import application
 from esassistant.registry import Registry
-from healthapp import answers
+from healthapp import probes
 from healthapp.probes import ProbeMiddleware
 
 HOSTILE_HOSTS = ["testserver", "evil.example", "10.1.2.3:8000", "[::1]", "bad host!", "x" * 300]
@@ -47,7 +47,7 @@ def registry(monkeypatch: pytest.MonkeyPatch, cache: Cache) -> Registry:
 
     registry = Registry()
     registry.register("mapping_cache", opened, stats=lambda value: SimpleNamespace(warm=value.warm))
-    monkeypatch.setattr(answers, "registry", registry)
+    monkeypatch.setattr(probes, "registry", registry)
     return registry
 
 
@@ -105,7 +105,7 @@ async def test_verbose_lists_conditions(client: httpx.AsyncClient, registry: Reg
 async def test_readyz_without_cache(monkeypatch: pytest.MonkeyPatch, client: httpx.AsyncClient) -> None:
     """A registry that can't be read makes this process not ready, and nothing breaks."""
     registry = Registry()
-    monkeypatch.setattr(answers, "registry", registry)
+    monkeypatch.setattr(probes, "registry", registry)
     async with registry.open():
         response = await client.get("/readyz")
     assert response.status_code == 503

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from esassistant.advice import NotEnoughData
 from esassistant.durations import WINDOW_SECONDS, DurationTotals, LatencyReport
-from esassistant.registry import Health
+from esassistant.resource import Health
 from healthapp import process
 from healthapp.advice import process_rules
 from healthapp.process import CPU_WINDOW_SECONDS, LAG_EVERY_SECONDS, ProcessReport, ProcessWatch, ping_loop

@@ -16,10 +16,10 @@ from cacheapp.names import Selection
 from cacheapp.pass_reader import Mappings, Reading
 from cacheapp.reader import ClusterReader, Listing, Sent, uncounted
 from cacheapp.snapshot import IndexEntry, Source, mapping_hash
+from cacheapp.stores.protocol import Lease
 from cacheapp.together import TogetherReader
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
-from esassistant.store import Lease
 from healthapp.probes import readyz
 from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config, pools

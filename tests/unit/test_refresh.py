@@ -11,8 +11,8 @@ from cacheapp.errors import RefreshNotFound
 from cacheapp.passes import REPORTED_ERRORS
 from cacheapp.reader import Sent, uncounted
 from cacheapp.stats import Outcome
+from cacheapp.stores.protocol import Lease, StoredState
 from esassistant.errors import StaleToken, StoreUnavailable
-from esassistant.store import Lease, StoredState
 from tests.unit.fakes import (
     A_MAPPING,
     B_MAPPING,

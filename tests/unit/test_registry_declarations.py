@@ -8,7 +8,8 @@ import pytest
 
 from esassistant.errors import UnknownResource
 from esassistant.metrics import Kind, Metric
-from esassistant.registry import Health, PingResult, Registry
+from esassistant.registry import Registry
+from esassistant.resource import Health, PingResult
 
 METRIC = Metric(Kind.GAUGE, "size", "Its size.", "size")
 

@@ -10,7 +10,7 @@ import pytest
 from cacheapp import refresh
 from cacheapp.reader import Listing, Sent, uncounted
 from cacheapp.snapshot import Source
-from esassistant.store import Lease, Loaded
+from cacheapp.stores.protocol import Lease, Loaded
 from tests.unit.fakes import (
     A_MAPPING,
     FakeClock,

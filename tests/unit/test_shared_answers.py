@@ -21,8 +21,8 @@ from cacheapp.shared_answers import (
     SharedReader,
 )
 from cacheapp.snapshot import Source, mapping_hash
+from cacheapp.stores.protocol import StoredState
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
-from esassistant.store import StoredState
 from tests.unit.fakes import (
     A_MAPPING,
     B_MAPPING,

@@ -9,7 +9,7 @@ import pytest
 from cacheapp.errors import WatchRefused
 from cacheapp.metadata import Era, MetadataVersion
 from cacheapp.stats import Outcome
-from esassistant.store import Lease
+from cacheapp.stores.protocol import Lease
 from tests.unit.fakes import (
     A_MAPPING,
     B_MAPPING,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash, to_publish, with_published
-from esassistant.store import StoredIndex, StoredState
+from cacheapp.stores.protocol import StoredIndex, StoredState
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 
 A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))

@@ -13,8 +13,8 @@ from django.db import OperationalError
 from cacheapp.stats import WatchState
 from esassistant.errors import RegistryNotOpen
 from esassistant.instance import instance_name
-from esassistant.panels import Panel
 from esassistant.registry import Registry
+from esassistant.resource import Panel
 from healthapp.status import ShownInstance, panels, shown_instances
 
 TEMPLATE = "healthapp/unshown_panel.html"

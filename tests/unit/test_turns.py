@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.threads import LARGE_BYTES, in_thread_if_large
-from esassistant.turns import at_once, batched, in_turns
+from esassistant.long_work import LARGE_BYTES, at_once, batched, in_thread_if_large, in_turns
 
 
 @given(st.lists(st.integers()), st.integers(1, 10))

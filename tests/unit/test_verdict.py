@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from esassistant.registry import Health
+from esassistant.resource import Health
 from healthapp.checks import ServiceReport
 from healthapp.monitor import HealthReport, Transition
 from healthapp.verdict import Mappings, verdict

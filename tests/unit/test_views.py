@@ -25,7 +25,8 @@ from esassistant.asgi import application
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.pools import Pools
 from esassistant.http.statistics import HttpStatistics
-from esassistant.registry import Health, PingResult, Registry
+from esassistant.registry import Registry
+from esassistant.resource import Health, PingResult
 from healthapp.checks import Check
 from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch

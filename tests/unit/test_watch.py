@@ -11,9 +11,9 @@ from cacheapp import watch as module
 from cacheapp.errors import WatchRefused
 from cacheapp.metadata import Era, MetadataVersion, Seen
 from cacheapp.stats import WatchState
+from cacheapp.stores.protocol import Lease
 from cacheapp.watch import LEASE, LEASE_TTL_SECONDS, Watch
 from esassistant.clock import monotonic
-from esassistant.store import Lease
 from tests.unit.fakes import FakeClock, InstantAsyncio, MemoryStore, no_answer, settle, spawn
 
 QUICK = {

@@ -29,4 +29,4 @@ async def front(request: HttpRequest) -> HttpResponse:
         context |= {"health": registry.read("health"), "cache": registry.read("mapping_cache")}
     except RegistryNotOpen as error:
         context["not_open"] = error.detail
-    return render(request, "esassistant/front.html", context)
+    return render(request, "healthapp/front.html", context)

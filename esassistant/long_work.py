@@ -1,9 +1,9 @@
-"""Long work on the event loop in pieces, so that requests get their turn in between."""
+"""Work that would hold the event loop: in pieces between which others have their turn, or in a thread."""
 
 import asyncio
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 
@@ -37,3 +37,16 @@ async def in_turns(work: Generator[None, None, T]) -> T:
             result: T = end.value
             return result
         await asyncio.sleep(0)
+
+
+Arguments = TypeVarTuple("Arguments")
+
+LARGE_BYTES = 65_536
+"""So much is decompressed, taken apart or hashed in about a tenth of a millisecond, which is what a thread costs."""
+
+
+async def in_thread_if_large(size_bytes: int, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
+    """What `function` returns; called in a thread when it works on many bytes, else right here."""
+    if size_bytes < LARGE_BYTES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
