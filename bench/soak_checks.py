@@ -24,7 +24,7 @@ from bench.soak_truth import (
     wrong_mappings,
 )
 from bench.soak_writer import LARGE, STEADY, STEADY_ALIASES
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.snapshot import mapping_hash
 
 KEPT_ETAGS = 20_000
 ALWAYS_THERE = frozenset((*STEADY, *LARGE, *STEADY_ALIASES))

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.soak_http import Caller, NoAnswer
 from bench.soak_instances import Instance
-from cacheapp.rendering import MAX_KEPT_BYTES
+from cacheapp.state.answer import MAX_KEPT_BYTES
 
 HOUR = 3600.0
 TEN_MINUTES = 600.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.soak_http import Caller
 from bench.soak_truth import Alias, Index, State, Truth
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.snapshot import mapping_hash
 
 PATIENCE_SECONDS = 120.0
 """A node that is stopped answers when it goes on; what it would do with a change that nobody waits for isn't known."""

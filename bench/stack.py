@@ -12,13 +12,14 @@ from elasticsearch import AsyncElasticsearch
 
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.metadata import MetadataClock
-from cacheapp.names import Selection
 from cacheapp.pass_reader import PassReader
 from cacheapp.passing import Passing
 from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
+from cacheapp.state.names import Selection
+from cacheapp.state.published import Loaded, StoredState
 from cacheapp.stats import RefreshReport
-from cacheapp.stores.protocol import Lease, Loaded, StoredReport, StoredState
+from cacheapp.stores.protocol import Lease, StoredReport
 from cacheapp.watch import Watch
 from esassistant.apps import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS
 from esassistant.clock import monotonic

@@ -3,7 +3,7 @@
 import heapq
 from bisect import bisect_left
 
-from cacheapp.snapshot import Snapshot
+from cacheapp.state.snapshot import Snapshot
 from cacheapp.stats import NamedSeconds
 
 STALEST = 5

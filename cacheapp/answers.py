@@ -2,9 +2,9 @@
 
 import msgspec
 
-from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
+from cacheapp.state.answer import MappingAnswer
 from cacheapp.stats import CacheReport, RefresherReport
 from esassistant.http.answer import Answer
 from esassistant.registry import registry

@@ -16,7 +16,6 @@ from cacheapp.instances import Instances
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.metadata import MetadataClock
-from cacheapp.names import Selection
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
 from cacheapp.pass_reader import PassReader
 from cacheapp.passing import Passing
@@ -24,6 +23,7 @@ from cacheapp.reader import ClusterReader
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches
 from cacheapp.shared_answers import SharedReader
+from cacheapp.state.names import Selection
 from cacheapp.stats import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
 from cacheapp.stores.protocol import Store
 from cacheapp.stores.redis import RedisStore, open_redis_store

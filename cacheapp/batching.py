@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cacheapp.names import encode_name
+from cacheapp.state.names import encode_name
 
 MAX_TARGET_BYTES = 3_800
 """Elasticsearch refuses a request line of more than 4 096 bytes; this is for the names alone."""

@@ -23,9 +23,9 @@ from cacheapp.browse_fields import Search, fields_shown
 from cacheapp.browse_list import Groups, Names, State, Times, Wanted, list_groups, list_names
 from cacheapp.errors import IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import ShownChange
-from cacheapp.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
+from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from esassistant.clock import monotonic
 from esassistant.config.model import Details
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, StoreUnavailable

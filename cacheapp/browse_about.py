@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from cacheapp.browse_list import ALIAS, DATA_STREAM, INDEX, NAMED, Group, groups_of
-from cacheapp.field_count import FieldCounts
-from cacheapp.snapshot import Snapshot
+from cacheapp.mapping.fields import FieldCounts
+from cacheapp.state.snapshot import Snapshot
 
 SHOWN_GROUPS = 20
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cacheapp.fields import Field, check_query, search
-from cacheapp.mapping_tree import OBJECT_TYPES
+from cacheapp.mapping.fields import Field, check_query, search
+from cacheapp.mapping.tree import OBJECT_TYPES
 
 SHOWN = 500
 SHOWN_CONFLICTS = 100

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cacheapp.field_count import FieldCounts
-from cacheapp.listing import MAX_PATTERN_CHARACTERS
-from cacheapp.names import matches
-from cacheapp.snapshot import IndexEntry, Snapshot
+from cacheapp.mapping.fields import FieldCounts
+from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
+from cacheapp.state.names import matches
+from cacheapp.state.snapshot import IndexEntry, Snapshot
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import BadRequest
 

@@ -16,9 +16,10 @@ import msgspec
 from django.db import connection
 
 from cacheapp.database_thread import DatabaseThread
-from cacheapp.mapping_diff import FieldChanges, IndexChange, index_changes
+from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange, PassRecord
-from cacheapp.snapshot import Snapshot
+from cacheapp.state.changes import IndexChange, index_changes
+from cacheapp.state.snapshot import Snapshot
 from cacheapp.stats import RefreshReport
 from esassistant.clock import now_utc
 from esassistant.errors import StoreUnavailable

@@ -12,20 +12,18 @@ from contextlib import suppress
 from dataclasses import replace
 
 from cacheapp.ages import Ages
-from cacheapp.applying import PassChanges, applied
 from cacheapp.errors import MappingNotFound, no_such_name
-from cacheapp.eviction import inherited_uses, least_used
-from cacheapp.listing import NamePages, Page
-from cacheapp.mapping_answer import Freshness, MappingAnswer, answer_at
-from cacheapp.names import check_name
-from cacheapp.pass_reader import Reading
 from cacheapp.reader import ClusterReader
-from cacheapp.rendering import Rendered, RenderedNames, is_large, render
 from cacheapp.shared_answers import NameReading, SharedReader
 from cacheapp.slow_reads import SlowReads
-from cacheapp.snapshot import Snapshot, Source, with_published, with_read
+from cacheapp.state.answer import Freshness, MappingAnswer, Rendered, RenderedNames, answer_at, is_large, render
+from cacheapp.state.listing import NamePages, Page
+from cacheapp.state.merge import PassChanges, applied, with_published, with_read
+from cacheapp.state.names import check_name
+from cacheapp.state.published import StoredState
+from cacheapp.state.readings import Reading
+from cacheapp.state.snapshot import Snapshot, Source, inherited_uses, least_used
 from cacheapp.stats import CacheCounts, CacheReport
-from cacheapp.stores.protocol import StoredState
 from cacheapp.together import TogetherReader
 from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig

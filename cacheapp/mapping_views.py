@@ -9,11 +9,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from cacheapp.field_count import FieldCounts
-from cacheapp.fields import Field, check_query, fields, search
-from cacheapp.mapping_answer import MappingAnswer
+from cacheapp.mapping.fields import Field, FieldCounts, check_query, fields, search
+from cacheapp.mapping.schema import json_schema
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.schema import json_schema
+from cacheapp.state.answer import MappingAnswer
 from esassistant.http.answer import etag_of
 from esassistant.long_work import in_thread_if_large
 from esassistant.single_flight import SingleFlight, Spawn

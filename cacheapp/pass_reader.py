@@ -3,13 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from cacheapp.batching import MAX_FIELDS, Batches, BatchSize
-from cacheapp.names import Selection
 from cacheapp.passes import Pass
-from cacheapp.reader import ClusterReader, Listing
-from cacheapp.snapshot import IndexEntry, Snapshot, mapping_hash
+from cacheapp.reader import ClusterReader
+from cacheapp.state.names import Selection
+from cacheapp.state.readings import Listing, Mappings, Reading
+from cacheapp.state.snapshot import IndexEntry, Snapshot
 from esassistant.clock import Clock
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
@@ -25,44 +25,6 @@ FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
 BAD_NAMES_IN_A_ROW = 64
 """Names beside each other often have the same bad mapping (rolled-over indices): more of those than of failed batches.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Mappings:
-    """Mappings that were read: the hash of each index's, and one copy per distinct mapping, by its hash."""
-
-    hashes: dict[str, str] = field(default_factory=dict)
-    bodies: dict[str, bytes] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, read: Mapping[str, bytes]) -> "Mappings":
-        mappings = cls()
-        for name, body in read.items():
-            mappings.hashes[name] = known = mapping_hash(body)
-            mappings.bodies.setdefault(known, body)
-        return mappings
-
-    def add(self, more: "Mappings") -> None:
-        """Batch by batch: keeping every copy until the end would take the memory."""
-        self.hashes.update(more.hashes)
-        for known, body in more.bodies.items():
-            self.bodies.setdefault(known, body)
-
-    def bytes_of(self, names: Iterable[str]) -> int:
-        return sum(len(self.bodies[self.hashes[name]]) for name in names if name in self.hashes)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a pass read: the listing of `listed_at`, and the mappings of those indices that were to be read.
-
-    What could not be read is in the pass's errors. Indices that are in neither were left as they are known.
-    """
-
-    listing: Listing
-    mappings: Mappings
-    listed_at: float
-    left_alone: frozenset[str] = frozenset()
 
 
 class PassReader:

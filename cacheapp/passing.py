@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cacheapp.applying import PassChanges
 from cacheapp.errors import MappingNotFound, WatchRefused
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
-from cacheapp.pass_reader import PassReader, Reading
+from cacheapp.pass_reader import PassReader
 from cacheapp.passes import Pass
+from cacheapp.state.merge import PassChanges
+from cacheapp.state.readings import Reading
 from cacheapp.stats import Outcome
 from esassistant.clock import Clock, monotonic
 

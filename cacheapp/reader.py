@@ -3,15 +3,15 @@ dict here.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
 from cacheapp.errors import MappingNotFound, no_such_name
-from cacheapp.names import Selection, encode_name
+from cacheapp.state.names import Selection, encode_name
+from cacheapp.state.readings import Listing
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import TURN, batched, in_thread_if_large
@@ -93,20 +93,6 @@ _stats = msgspec.json.Decoder(_Stats)
 
 def uncounted() -> None:
     """What is sent outside of a pass is counted by its pool alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What there is in a cluster (`cluster_uuid` empty: it doesn't tell): the uuid of each index, and the indices of
-    each alias; `data_streams`: which of those are. `field_counts`: the number of fields of each index, read before any
-    mapping is; an index that is absent there (closed, unassigned, recovering) may have any.
-    """
-
-    cluster_uuid: str
-    uuids: Mapping[str, str]
-    aliases: Mapping[str, tuple[str, ...]]
-    data_streams: frozenset[str]
-    field_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class ClusterReader:

@@ -15,9 +15,10 @@ from cacheapp.errors import RefreshNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.passes import EVERYTHING, Pass, RefreshAnswer, Scope
 from cacheapp.passing import Passing
-from cacheapp.snapshot import is_ahead, to_publish
+from cacheapp.state.merge import is_ahead, to_publish
+from cacheapp.state.published import StoredState
 from cacheapp.stats import ENDS, Outcome, RefresherReport, RefreshReport
-from cacheapp.stores.protocol import Lease, Store, StoredState
+from cacheapp.stores.protocol import Lease, Store
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable

@@ -7,7 +7,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoun
 
 from cacheapp.errors import BadSearch, no_such_name
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.names import Selection, encode_name
+from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
 
 MAX_BODY_BYTES = 64 * 1024

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cacheapp.errors import MappingNotFound
-from cacheapp.snapshot import Source
+from cacheapp.state.snapshot import Source
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
 

@@ -10,11 +10,11 @@ from cacheapp import answers
 from cacheapp.answers import JSON_SCHEMA, answer_of
 from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.instances import Instances
-from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
 from cacheapp.refresh import Refresher
 from cacheapp.search import Searches, parse_search
+from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT
 from cacheapp.stats import Outcome, RefreshReport
 from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable

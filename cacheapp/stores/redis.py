@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from cacheapp.snapshot import mapping_hash
-from cacheapp.stores.protocol import Lease, Loaded, StoredReport, StoredState
+from cacheapp.state.published import Loaded, StoredState
+from cacheapp.state.snapshot import mapping_hash
+from cacheapp.stores.protocol import Lease, StoredReport
 from cacheapp.stores.redis_link import PREFIX, RedisLink
 from cacheapp.stores.redis_reports import keep_report, read_reports
 from cacheapp.stores.redis_state import (

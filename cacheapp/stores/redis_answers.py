@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from cacheapp.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswer
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.redis_link import PREFIX, RedisLink
 from cacheapp.stores.redis_pipe import RedisPipe
 from cacheapp.stores.redis_state import Hash, Name, microseconds, seconds

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from cacheapp.snapshot import mapping_hash
-from cacheapp.stores.protocol import StoredIndex, StoredState
+from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.snapshot import mapping_hash
 
 CHUNKS = 64
 """Of ten thousand indices, one changed costs a chunk of 150."""

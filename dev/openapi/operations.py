@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cacheapp.fields import MAX_QUERY_CHARACTERS
-from cacheapp.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
-from cacheapp.names import MAX_NAME_BYTES
+from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS
+from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
+from cacheapp.state.names import MAX_NAME_BYTES
 from dev.openapi.search_schemas import SEARCH, SEARCH_EXAMPLES, SEARCH_RESULT
 
 JSON = "application/json"

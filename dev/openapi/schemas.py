@@ -12,12 +12,13 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from cacheapp.fields import Field
 from cacheapp.history import HistoryReport, ShownChange
 from cacheapp.instances import InstanceReport
-from cacheapp.listing import Listed, Page
-from cacheapp.mapping_diff import ChangeKind, Retyped
+from cacheapp.mapping.diff import Retyped
+from cacheapp.mapping.fields import Field
 from cacheapp.shared_answers import SharedAnswersReport
+from cacheapp.state.changes import ChangeKind
+from cacheapp.state.listing import Listed, Page
 from cacheapp.stats import CacheReport, RefresherReport, RefreshReport, WatchReport
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport

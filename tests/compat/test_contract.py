@@ -14,7 +14,7 @@ import httpx
 import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
-from cacheapp.snapshot import Snapshot
+from cacheapp.state.snapshot import Snapshot
 from cacheapp.stats import Outcome, RefreshReport, WatchReport, WatchState
 from dev.elasticsearch.node import Node
 from esassistant.registry import registry

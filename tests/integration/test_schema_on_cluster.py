@@ -18,9 +18,9 @@ import pytest
 from elasticsearch import Elasticsearch
 from jsonschema import Draft202012Validator
 
-from cacheapp.fields import Field, fields
-from cacheapp.mapping_tree import OBJECT_TYPES
-from cacheapp.schema import json_schema
+from cacheapp.mapping.fields import Field, fields
+from cacheapp.mapping.schema import json_schema
+from cacheapp.mapping.tree import OBJECT_TYPES
 
 SAMPLES = Path(__file__).parents[2] / "dev" / "samples"
 

@@ -1,7 +1,8 @@
 """States to publish, and the short ways to a lease and to what is published."""
 
-from cacheapp.snapshot import mapping_hash
-from cacheapp.stores.protocol import Lease, Loaded, Store, StoredIndex, StoredState
+from cacheapp.state.published import Loaded, StoredIndex, StoredState
+from cacheapp.state.snapshot import mapping_hash
+from cacheapp.stores.protocol import Lease, Store
 
 A_MAPPING = b'{"properties":{"a":{"type":"keyword"}}}'
 B_MAPPING = b'{"properties":{"b":{"type":"long"}}}'

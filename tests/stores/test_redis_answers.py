@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cacheapp.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswers
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.redis import open_redis_store
 from cacheapp.stores.redis_answers import MAX_ANSWER_BYTES, MAX_INDICES_BYTES, RedisAnswers
 from cacheapp.stores.redis_link import PREFIX, RedisLink

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheapp.snapshot import mapping_hash
-from cacheapp.stores.protocol import Lease, Store, StoredIndex, StoredState
+from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.snapshot import mapping_hash
+from cacheapp.stores.protocol import Lease, Store
 from cacheapp.stores.redis import open_redis_store
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken

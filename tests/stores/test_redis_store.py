@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores import redis as redis_module
 from cacheapp.stores import redis_link
-from cacheapp.stores.protocol import Lease, Store, StoredIndex, StoredState
+from cacheapp.stores.protocol import Lease, Store
 from cacheapp.stores.redis import PIECES, PUBLISHED, RedisStore, open_redis_store
 from cacheapp.stores.redis_link import PREFIX
 from cacheapp.stores.redis_state import MAX_PIECE_BYTES, MAX_PUBLISHED_BYTES

@@ -14,10 +14,12 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.pass_reader import PassReader
 from cacheapp.passing import Passing
-from cacheapp.reader import ClusterReader, Listing, Sent, uncounted
+from cacheapp.reader import ClusterReader, Sent, uncounted
 from cacheapp.refresh import Refresher
+from cacheapp.state.published import Loaded, StoredState
+from cacheapp.state.readings import Listing
 from cacheapp.stats import Outcome, RefreshReport
-from cacheapp.stores.protocol import Lease, Loaded, StoredReport, StoredState
+from cacheapp.stores.protocol import Lease, StoredReport
 from cacheapp.together import GATHER_SECONDS
 from esassistant.clock import Clock
 from esassistant.config.model import MappingCacheConfig

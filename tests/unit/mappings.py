@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from cacheapp.mapping_tree import OBJECT_TYPES
-from cacheapp.schema import json_schema
-from cacheapp.value_schemas import VALUE_SCHEMAS
+from cacheapp.mapping.schema import json_schema
+from cacheapp.mapping.tree import OBJECT_TYPES
+from cacheapp.mapping.value_schemas import VALUE_SCHEMAS
 
 
 def body(mapping: Any) -> bytes:

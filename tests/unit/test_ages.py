@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheapp.ages import Ages
-from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from tests.unit.fakes import A_MAPPING
 
 MOMENTS = st.integers(0, 400).map(lambda quarters: 900.0 + quarters / 4)

@@ -15,7 +15,7 @@ from cacheapp.batching import (
     Batches,
     BatchSize,
 )
-from cacheapp.names import encode_name
+from cacheapp.state.names import encode_name
 
 NAMES = st.lists(st.text(st.sampled_from("abc.é漢%"), min_size=1, max_size=60), max_size=60)
 

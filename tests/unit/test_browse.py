@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from cacheapp.browse_about import SHOWN_GROUPS, about, curl, raw_links
 from cacheapp.browse_list import NAMED, PAGE, Row, State, Times, Wanted, list_groups, list_names
-from cacheapp.field_count import FieldCounts, field_count
-from cacheapp.fields import fields
-from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.mapping.fields import FieldCounts, field_count, fields
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.templatetags import wording
 from esassistant.errors import BadRequest
 from tests.unit.fakes import A_MAPPING, B_MAPPING
@@ -192,7 +191,7 @@ def test_counts_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         counted.append(body)
         return 7
 
-    monkeypatch.setattr("cacheapp.field_count.field_count", count)
+    monkeypatch.setattr("cacheapp.mapping.fields.field_count", count)
     counts = FieldCounts(kept=2)
     assert [counts.of(known, known.encode()) for known in ("a", "b", "a", "c", "a", "b")] == [7] * 6
     assert counted == [b"a", b"b", b"c", b"b"]

@@ -15,7 +15,7 @@ from cacheapp.browse_fields import (
     pieces,
     tree,
 )
-from cacheapp.fields import Field, fields
+from cacheapp.mapping.fields import Field, fields
 from esassistant.errors import BadRequest
 from tests.unit.mappings import body, strange_mappings
 

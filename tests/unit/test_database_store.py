@@ -12,10 +12,11 @@ from django.db import connection, models
 
 from cacheapp import database_thread
 from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.published import Loaded, StoredIndex, StoredState
+from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores import database
 from cacheapp.stores.database import DatabaseStore, open_database_store
-from cacheapp.stores.protocol import Lease, Loaded, Store, StoredIndex, StoredState
+from cacheapp.stores.protocol import Lease, Store
 from esassistant.errors import StoreUnavailable
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 

@@ -9,8 +9,8 @@ import esassistant.apps
 import healthapp.apps
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.refresh import Refresher
-from cacheapp.snapshot import mapping_hash
-from cacheapp.stores.protocol import StoredIndex, StoredState
+from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.snapshot import mapping_hash
 from esassistant.clock import monotonic
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheapp.fields import CAPABILITIES, Field, TypeIndices, fields, search
-from cacheapp.mapping_tree import MAX_DEPTH, MAX_NAMED_INDICES
-from cacheapp.value_schemas import VALUE_SCHEMAS
+from cacheapp.mapping.fields import CAPABILITIES, Field, TypeIndices, fields, search
+from cacheapp.mapping.tree import MAX_DEPTH, MAX_NAMED_INDICES
+from cacheapp.mapping.value_schemas import VALUE_SCHEMAS
 from tests.unit.mappings import STRANGE, body, deep, strange_mappings
 
 
@@ -196,7 +196,7 @@ def test_indices_are_bounded() -> None:
 def test_each_distinct_mapping_is_parsed_once() -> None:
     """A thousand indices with nine mappings are nine mappings to parse."""
     distinct = [body({"properties": {f"f{number}": {"type": "ip"}}}) for number in range(9)]
-    with mock.patch("cacheapp.mapping_tree.msgspec.json.decode", wraps=msgspec.json.decode) as decode:
+    with mock.patch("cacheapp.mapping.tree.msgspec.json.decode", wraps=msgspec.json.decode) as decode:
         listed = fields({f"i{number}": distinct[number % 9] for number in range(1000)})
     assert decode.call_count == 9
     assert len(listed) == 9

@@ -12,9 +12,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from cacheapp import history as module
 from cacheapp.database_thread import DatabaseThread, open_database_thread
 from cacheapp.history import History
-from cacheapp.mapping_diff import ChangeKind, IndexChange
 from cacheapp.models import MappingChange
-from cacheapp.snapshot import Snapshot
+from cacheapp.state.changes import ChangeKind, IndexChange
+from cacheapp.state.snapshot import Snapshot
 from esassistant.errors import StoreUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from cacheapp.mapping_answer import MappingAnswer
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.snapshot import mapping_hash
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, settle, spawn
 from tests.unit.test_races import reading
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.listing import Listed, NamePages
-from cacheapp.names import Selection, matches
-from cacheapp.snapshot import IndexEntry, Snapshot, Source
+from cacheapp.state.listing import Listed, NamePages
+from cacheapp.state.names import Selection, matches
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from esassistant.errors import BadRequest
 
 LETTERS = st.text("ab-", min_size=1, max_size=6)

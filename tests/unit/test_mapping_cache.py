@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from cacheapp.applying import PassChanges
 from cacheapp.errors import IllegalName, MappingNotFound
-from cacheapp.mapping_answer import Freshness
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.pass_reader import Mappings, Reading
-from cacheapp.reader import Listing
-from cacheapp.snapshot import Source, mapping_hash
-from cacheapp.stores.protocol import StoredIndex, StoredState
+from cacheapp.state.answer import Freshness
+from cacheapp.state.merge import PassChanges
+from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.readings import Listing, Mappings, Reading
+from cacheapp.state.snapshot import Source, mapping_hash
 from esassistant.errors import ClusterUnavailable
 from tests.unit.fakes import (
     A_MAPPING,

@@ -8,10 +8,9 @@ import pytest
 import cacheapp.mapping_cache
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.pass_reader import Mappings, Reading
-from cacheapp.reader import Listing
-from cacheapp.rendering import LARGE_INDICES
-from cacheapp.snapshot import Source, mapping_hash
+from cacheapp.state.answer import LARGE_INDICES
+from cacheapp.state.readings import Listing, Mappings, Reading
+from cacheapp.state.snapshot import Source, mapping_hash
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.mapping_diff import NAMED, ChangeKind, FieldChanges, Retyped, field_changes, index_changes
-from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.mapping.diff import NAMED, FieldChanges, Retyped, field_changes
+from cacheapp.state.changes import ChangeKind, index_changes
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 
 TYPES = ("long", "keyword", "text")
 

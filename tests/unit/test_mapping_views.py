@@ -11,10 +11,10 @@ import pytest
 
 from cacheapp import mapping_views as module
 from cacheapp.errors import MappingNotFound
-from cacheapp.fields import MAX_QUERY_CHARACTERS, fields
+from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS, fields
+from cacheapp.mapping.schema import json_schema
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import KEPT, MappingViews
-from cacheapp.schema import json_schema
 from esassistant.errors import BadRequest
 from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
 

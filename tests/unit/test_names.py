@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cacheapp.errors import IllegalName
-from cacheapp.names import MAX_NAME_BYTES, check_name, encode_name
+from cacheapp.state.names import MAX_NAME_BYTES, check_name, encode_name
 
 ILLEGAL_CHARACTERS = ' "*,/<>?\\|#:'
 ANY_CHARACTER = st.one_of(

@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_django import Settings
 
 from cacheapp.errors import IllegalName
-from cacheapp.names import MAX_NAME_BYTES, check_name
+from cacheapp.state.names import MAX_NAME_BYTES, check_name
 from dev.openapi.document import PATH, document, rendered
 from dev.openapi.operations import NAME_SCHEMA
 from dev.openapi.schemas import schemas, unnamed

@@ -13,8 +13,8 @@ import cacheapp.apps
 import esassistant.apps
 import healthapp.apps
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.snapshot import mapping_hash
-from cacheapp.stores.protocol import StoredIndex, StoredState
+from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.snapshot import mapping_hash
 from esassistant.advice import Advice, NotEnoughData, Recommendation, Rule
 from esassistant.clock import monotonic
 from esassistant.config.pools import parse_pools

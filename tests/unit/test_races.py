@@ -12,10 +12,10 @@ from elasticsearch import ApiError
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
 from cacheapp.mapping_views import MappingViews
-from cacheapp.names import Selection
-from cacheapp.pass_reader import Mappings, Reading
-from cacheapp.reader import ClusterReader, Listing, Sent, uncounted
-from cacheapp.snapshot import IndexEntry, Source, mapping_hash
+from cacheapp.reader import ClusterReader, Sent, uncounted
+from cacheapp.state.names import Selection
+from cacheapp.state.readings import Listing, Mappings, Reading
+from cacheapp.state.snapshot import IndexEntry, Source, mapping_hash
 from cacheapp.stores.protocol import Lease
 from cacheapp.together import TogetherReader
 from esassistant.elasticsearch.client import new_client

@@ -9,8 +9,9 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from cacheapp.errors import MappingNotFound
-from cacheapp.names import Selection
-from cacheapp.reader import ClusterReader, Listing
+from cacheapp.reader import ClusterReader
+from cacheapp.state.names import Selection
+from cacheapp.state.readings import Listing
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from tests.proxy import FaultProxy, ProxyResponse

@@ -10,8 +10,9 @@ from cacheapp import refresh
 from cacheapp.errors import RefreshNotFound
 from cacheapp.passes import REPORTED_ERRORS
 from cacheapp.reader import Sent, uncounted
+from cacheapp.state.published import StoredState
 from cacheapp.stats import Outcome
-from cacheapp.stores.protocol import Lease, StoredState
+from cacheapp.stores.protocol import Lease
 from esassistant.errors import StaleToken, StoreUnavailable
 from tests.unit.fakes import (
     A_MAPPING,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheapp import rendering as module
-from cacheapp.rendering import LARGE_INDICES, MAX_KEPT_BYTES, Rendered, RenderedNames, is_large, render
-from cacheapp.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.state import answer as module
+from cacheapp.state.answer import LARGE_INDICES, MAX_KEPT_BYTES, Rendered, RenderedNames, is_large, render
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 
 A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from cacheapp import refresh
-from cacheapp.reader import Listing, Sent, uncounted
-from cacheapp.snapshot import Source
-from cacheapp.stores.protocol import Lease, Loaded
+from cacheapp.reader import Sent, uncounted
+from cacheapp.state.published import Loaded
+from cacheapp.state.readings import Listing
+from cacheapp.state.snapshot import Source
+from cacheapp.stores.protocol import Lease
 from tests.unit.fakes import (
     A_MAPPING,
     FakeClock,

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from cacheapp.mapping_tree import MAX_DEPTH, MAX_NAMED_INDICES
-from cacheapp.schema import MAX_CONFLICTS, json_schema
+from cacheapp.mapping.schema import MAX_CONFLICTS, json_schema
+from cacheapp.mapping.tree import MAX_DEPTH, MAX_NAMED_INDICES
 from tests.unit.mappings import STRANGE, body, deep, fields, names, of, strange_mappings, takes, valid, values
 
 
@@ -221,7 +221,7 @@ def test_no_index_at_all() -> None:
 def test_each_distinct_mapping_is_parsed_once() -> None:
     """A thousand indices with nine mappings are nine mappings to parse."""
     distinct = [body(fields(**{f"f{number}": {"type": "ip"}})) for number in range(9)]
-    with mock.patch("cacheapp.mapping_tree.msgspec.json.decode", wraps=msgspec.json.decode) as decode:
+    with mock.patch("cacheapp.mapping.tree.msgspec.json.decode", wraps=msgspec.json.decode) as decode:
         schema = json_schema("x", {f"i{number}": distinct[number % 9] for number in range(1000)})
     assert decode.call_count == 9
     assert len(schema["properties"]) == 9

@@ -10,8 +10,6 @@ import pytest
 from cacheapp import shared_answers
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping_cache import MappingCache
-from cacheapp.pass_reader import Mappings, Reading
-from cacheapp.reader import Listing
 from cacheapp.shared_answers import (
     LONGEST_SHARED_SECONDS,
     PAUSES_SECONDS,
@@ -20,8 +18,9 @@ from cacheapp.shared_answers import (
     SharedAnswersReport,
     SharedReader,
 )
-from cacheapp.snapshot import Source, mapping_hash
-from cacheapp.stores.protocol import StoredState
+from cacheapp.state.published import StoredState
+from cacheapp.state.readings import Listing, Mappings, Reading
+from cacheapp.state.snapshot import Source, mapping_hash
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
 from tests.unit.fakes import (
     A_MAPPING,

@@ -27,7 +27,7 @@ from bench.soak_truth import (
     wrong_mappings,
 )
 from bench.soak_writer import LARGE, STEADY, STEADY_ALIASES, index_state, rendered
-from cacheapp.snapshot import mapping_hash
+from cacheapp.state.snapshot import mapping_hash
 from tests.unit.fakes import FakeClock
 
 ONE, TWO = Index("1", frozenset({"a"})), Index("2", frozenset({"a", "b"}))

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from cacheapp.commands import RefreshCommand
-from cacheapp.names import check_name
 from cacheapp.passes import CHANGES, EVERYTHING, Scope
+from cacheapp.state.names import check_name
 from esassistant.errors import BadRequest
 
 

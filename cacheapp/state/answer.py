@@ -1,5 +1,6 @@
-"""What names stand for, as the API answers it: rendered from a snapshot, and kept as long as that snapshot stands."""
+"""What the mapping cache answers: rendered from a snapshot, and kept as long as that snapshot stands."""
 
+import enum
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cacheapp.snapshot import Snapshot, Source
+from cacheapp.state.snapshot import Snapshot, Source
 
 MAX_KEPT_BYTES = 16_777_216
 LARGE_INDICES = 200
@@ -95,3 +96,43 @@ class RenderedNames:
 def is_large(snapshot: Snapshot, name: str) -> bool:
     """Whether rendering `name` belongs into a thread."""
     return name not in snapshot.indices and len(snapshot.aliases.get(name, ())) > LARGE_INDICES
+
+
+class Freshness(enum.Enum):
+    """How the age of an answer relates to the TTL."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+
+
+class MappingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The mappings that a name stands for, as Elasticsearch renders them: `{"<index>": {"mappings": {…}}, …}`.
+
+    `age_seconds` is that of the oldest index in it, which the cluster confirmed for the moment `confirmed_at` of the
+    monotonic clock. `etag` is a strong validator of `body`, in quotes. What follows from the mappings may be kept in
+    `derived`: it goes when they do.
+    """
+
+    body: bytes
+    etag: str
+    indices: tuple[str, ...]
+    confirmed_at: float
+    age_seconds: float
+    freshness: Freshness
+    source: Source
+    derived: dict[Any, Any]
+
+
+def answer_at(rendered: Rendered, now: float, ttl: float, source: Source) -> MappingAnswer:
+    """The answer that `rendered` is at `now`. `source`: who said so."""
+    age = now - rendered.confirmed_at
+    return MappingAnswer(
+        body=rendered.body,
+        etag=rendered.etag,
+        indices=rendered.indices,
+        confirmed_at=rendered.confirmed_at,
+        age_seconds=age,
+        freshness=Freshness.FRESH if age <= ttl else Freshness.STALE,
+        source=source,
+        derived=rendered.derived,
+    )

@@ -13,8 +13,6 @@ from types import MappingProxyType
 
 import msgspec
 
-from cacheapp.stores.protocol import StoredIndex, StoredState
-
 
 class Source(enum.Enum):
     """Where an answer came from."""
@@ -146,110 +144,23 @@ class Snapshot:
         )
 
 
-def with_read(
-    snapshot: Snapshot, name: str, mappings: Mapping[str, bytes], confirmed_at: float, source: Source
-) -> Snapshot:
-    """The snapshot after `name` was read, which stands for the indices of `mappings`.
-
-    What was confirmed later stays, with or without its body, and what was later found gone stays away: the age of all
-    that is here may be renewed at once.
-    """
-    entries: dict[str, IndexEntry] = {}
-    bodies: dict[str, bytes] = {}
-    for index, body in mappings.items():
-        before, known = snapshot.indices.get(index), mapping_hash(body)
-        bodies[known] = body  # also where the entry stays, as its body may not have been kept
-        if before is None and not snapshot.is_gone(index, confirmed_at):
-            entries[index] = IndexEntry(None, known, confirmed_at, source)
-        elif before is not None and before.confirmed_at <= confirmed_at:
-            # The uuid still holds while the mapping is unchanged; with another, the index may have been created anew.
-            uuid = before.uuid if before.mapping_hash == known else None
-            entries[index] = IndexEntry(uuid, known, confirmed_at, source)
-    is_alias = name not in mappings  # an alias answers with other names than its own; an index with its own alone
-    is_over = snapshot.is_confirmed_since(name, confirmed_at) or (
-        name not in snapshot.aliases and snapshot.is_gone(name, confirmed_at)
-    )
-    return snapshot.changed(
-        entries,
-        bodies,
-        aliases={name: tuple(sorted(mappings))} if is_alias and not is_over else {},
-        aliases_at=confirmed_at,
-        removed_aliases=() if is_alias or is_over else (name,),
-        removed=(name,) if is_alias and not is_over else (),
-    )
+def inherited_uses(before: Snapshot, after: Snapshot, used_at: Mapping[str, float]) -> dict[str, float]:
+    """When each body that is new in `after` was last asked for: when those were that it replaces; or never."""
+    uses = {known: -math.inf for known in after.bodies if known not in used_at}
+    if uses:
+        for name, entry in after.indices.items():
+            if entry.mapping_hash in uses and (replaced := before.indices.get(name)) is not None:
+                replaced_at = used_at.get(replaced.mapping_hash, -math.inf)
+                uses[entry.mapping_hash] = max(uses[entry.mapping_hash], replaced_at)
+    return uses
 
 
-def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapshot:
-    """The snapshot after taking over what another instance published. An entry that was confirmed later stays.
-
-    An index whose body is known on neither side stays listed without it: it is a miss, and will be read from the
-    cluster.
-    """
-    published_at = now - state.age_seconds
-    indices: dict[str, IndexEntry] = {}
-    # A change pass lists too: what it found gone, and where aliases were moved, is newer than the mappings.
-    listed_at = published_at if state.listed_age_seconds is None else now - state.listed_age_seconds
-    newer_aliases = {alias for alias, at in snapshot.aliases_at.items() if at > listed_at}
-    for name, stored in state.indices.items():
-        confirmed_at = published_at if stored.age_seconds is None else now - stored.age_seconds
-        known = snapshot.indices.get(name)
-        if known is not None and known.confirmed_at >= confirmed_at:
-            continue
-        if known is None and snapshot.is_gone(name, confirmed_at):
-            continue
-        indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE, stored.field_count)
-    is_newer = listed_at >= snapshot.listed_at
-    return snapshot.changed(
-        indices,
-        state.bodies,
-        removed=[
-            name
-            for name, known in snapshot.indices.items()
-            if name not in state.indices and known.confirmed_at < listed_at
-        ],
-        aliases={alias: members for alias, members in state.aliases.items() if is_newer and alias not in newer_aliases},
-        aliases_at=listed_at,
-        removed_aliases=[
-            alias
-            for alias in snapshot.aliases
-            if is_newer and alias not in state.aliases and alias not in newer_aliases
-        ],
-        data_streams=state.data_streams if is_newer else None,
-        cluster_uuid=state.cluster_uuid,
-    )
-
-
-def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
-    """Whether a snapshot that has taken over `state` knows what that lacks: other mappings, new indices, deleted ones."""
-    for name, stored in state.indices.items():
-        known = snapshot.indices.get(name)
-        if known is None:
-            age = state.age_seconds if stored.age_seconds is None else stored.age_seconds
-            if snapshot.is_gone(name, now - age):
-                return True
-        elif known.mapping_hash != stored.mapping_hash:
-            return True
-    return any(name not in state.indices for name in snapshot.indices)
-
-
-def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: str) -> StoredState:
-    """The snapshot as others may take it over, after a full pass that listed the cluster at `pass_at`."""
-    return StoredState(
-        age_seconds=now - pass_at,
-        listed_age_seconds=now - snapshot.listed_at if snapshot.listed_at > pass_at else None,
-        indices={
-            name: StoredIndex(
-                entry.uuid,
-                entry.mapping_hash,
-                # What was confirmed later says so, or those who know it from the pass itself would not take it over.
-                None if max(entry.confirmed_at, snapshot.confirmed_at) == pass_at else now - entry.confirmed_at,
-                entry.field_count,
-            )
-            for name, entry in snapshot.indices.items()
-        },
-        aliases=snapshot.aliases,
-        bodies=snapshot.bodies,
-        data_streams=snapshot.data_streams,
-        cluster_uuid=snapshot.cluster_uuid or "",
-        cluster_urls=cluster_urls,
-    )
+def least_used(bodies: Mapping[str, bytes], used_at: Mapping[str, float], excess: int) -> list[str]:
+    """The hashes of those bodies that were not asked for the longest, enough of them to save `excess` bytes."""
+    evicted: list[str] = []
+    for known in sorted(bodies, key=used_at.__getitem__):
+        if excess <= 0:
+            break
+        excess -= len(bodies[known])
+        evicted.append(known)
+    return evicted

@@ -5,8 +5,8 @@ import binascii
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from cacheapp.names import matches
-from cacheapp.snapshot import Snapshot
+from cacheapp.state.names import matches
+from cacheapp.state.snapshot import Snapshot
 from esassistant.errors import BadRequest
 
 DEFAULT_LIMIT = 100

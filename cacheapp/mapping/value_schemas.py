@@ -18,8 +18,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cacheapp.date_formats import DEFAULT_FORMAT, takes_numbers, text_pattern
-from cacheapp.mapping_tree import Definition, is_set, type_of
+from cacheapp.mapping.date_formats import DEFAULT_FORMAT, takes_numbers, text_pattern
+from cacheapp.mapping.tree import Definition, is_set, type_of
 
 Schema = dict[str, Any]
 

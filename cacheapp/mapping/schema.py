@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from cacheapp.mapping_tree import (
+from cacheapp.mapping.tree import (
     MAX_DEPTH,
     OBJECT_TYPES,
     Definition,
@@ -41,7 +41,7 @@ from cacheapp.mapping_tree import (
     together,
     type_of,
 )
-from cacheapp.value_schemas import Schema, escaped, value_schema
+from cacheapp.mapping.value_schemas import Schema, escaped, value_schema
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 EXTENSION = "x-elasticsearch"

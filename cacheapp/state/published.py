@@ -1,0 +1,46 @@
+"""The state as processes publish it for each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+
+class StoredIndex(msgspec.Struct, frozen=True, gc=False):
+    """One index: its uuid (None: not known), the hash of its mapping, and how long ago the cluster confirmed it.
+
+    `age_seconds` None: when the state as a whole was confirmed. So a pass that found nothing new writes one row, not
+    one per index.
+    """
+
+    uuid: str | None
+    mapping_hash: str
+    age_seconds: float | None = None
+    field_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """All mappings of a cluster as one full pass found them, `age_seconds` ago. `bodies` may lack what the receiver
+    has.
+
+    `data_streams`: which of the aliases are. `cluster_uuid`, and a hash of its URLs, say of which cluster.
+    `listed_age_seconds`: how long ago it was looked up which indices and aliases there are; None: in that pass.
+    """
+
+    age_seconds: float
+    indices: Mapping[str, StoredIndex]
+    aliases: Mapping[str, tuple[str, ...]]
+    bodies: Mapping[str, bytes]
+    data_streams: frozenset[str] = frozenset()
+    cluster_uuid: str = ""
+    cluster_urls: str = ""
+    listed_age_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` gives: the published state, and the number of its generation."""
+
+    generation: int
+    state: StoredState
