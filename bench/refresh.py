@@ -26,7 +26,7 @@ from bench.figures import Figure, at_least, at_most, milliseconds, print_figures
 from bench.naive import NaiveCache
 from bench.replay import replayed
 from bench.stack import Stack, open_stack, watching
-from cacheapp.stats import Outcome, WatchState
+from cacheapp.reports import Outcome, WatchState
 from esassistant.clock import monotonic, now_utc
 
 ROUNDS = 7

@@ -10,17 +10,16 @@ from typing import Any
 from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.metadata import MetadataClock
-from cacheapp.pass_reader import PassReader
-from cacheapp.passing import Passing
-from cacheapp.reader import ClusterReader
-from cacheapp.refresh import Refresher
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cluster.metadata_version import MetadataClock
+from cacheapp.cluster.reader import ClusterReader
+from cacheapp.reports import RefreshReport
 from cacheapp.state.names import Selection
 from cacheapp.state.published import Loaded, StoredState
-from cacheapp.stats import RefreshReport
 from cacheapp.stores.protocol import Lease, StoredReport
-from cacheapp.watch import Watch
+from cacheapp.sync.pass_runner import Passing, PassReader
+from cacheapp.sync.refresher import Refresher
+from cacheapp.sync.watch import Watch
 from esassistant.apps import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS
 from esassistant.clock import monotonic
 from esassistant.config.model import Config

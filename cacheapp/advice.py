@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cacheapp.refresh import LONGEST_WARM_UP_RETRY_SECONDS
-from cacheapp.shared_answers import SharedAnswersReport
-from cacheapp.stats import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
+from cacheapp.reports import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
+from cacheapp.stores.shared_answers import SharedAnswersReport
+from cacheapp.sync.refresher import LONGEST_WARM_UP_RETRY_SECONDS
 from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
 from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECONDS, MOST_CACHE_BYTES, MappingCacheConfig
 

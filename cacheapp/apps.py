@@ -10,25 +10,24 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, shared_answers_rules, watch_rules
-from cacheapp.answers import cache_stats, ready_mapping, ready_schema
-from cacheapp.database_thread import open_database_thread
+from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.http_answers import cache_stats, ready_mapping, ready_schema
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cluster.metadata_version import MetadataClock
+from cacheapp.cluster.reader import ClusterReader
 from cacheapp.instances import Instances
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.mapping_views import MappingViews
-from cacheapp.metadata import MetadataClock
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
-from cacheapp.pass_reader import PassReader
-from cacheapp.passing import Passing
-from cacheapp.reader import ClusterReader
-from cacheapp.refresh import Refresher
+from cacheapp.reports import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
 from cacheapp.search import Searches
-from cacheapp.shared_answers import SharedReader
 from cacheapp.state.names import Selection
-from cacheapp.stats import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
+from cacheapp.stores.database_thread import open_database_thread
 from cacheapp.stores.protocol import Store
-from cacheapp.stores.redis import RedisStore, open_redis_store
-from cacheapp.stores.redis_answers import RedisAnswers
-from cacheapp.watch import Watch
+from cacheapp.stores.redis.answers import RedisAnswers
+from cacheapp.stores.redis.store import RedisStore, open_redis_store
+from cacheapp.stores.shared_answers import SharedReader
+from cacheapp.sync.pass_runner import Passing, PassReader
+from cacheapp.sync.refresher import Refresher
+from cacheapp.sync.watch import Watch
 from esassistant.advice import percent
 from esassistant.clock import monotonic
 from esassistant.http.hot_path import hot_routes

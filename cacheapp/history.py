@@ -15,12 +15,12 @@ from itertools import islice
 import msgspec
 from django.db import connection
 
-from cacheapp.database_thread import DatabaseThread
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange, PassRecord
+from cacheapp.reports import RefreshReport
 from cacheapp.state.changes import IndexChange, index_changes
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.stats import RefreshReport
+from cacheapp.stores.database_thread import DatabaseThread
 from esassistant.clock import now_utc
 from esassistant.errors import StoreUnavailable
 

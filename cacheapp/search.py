@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
 
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, no_such_name
-from cacheapp.mapping_cache import MappingCache
 from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
 

@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from cacheapp import browse, views
+from cacheapp import views
+from cacheapp.browse import views as browse
 
 urlpatterns = [
     path("api/cache/stats", views.cache_stats, name="cache-stats"),

@@ -6,16 +6,16 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from cacheapp import answers
-from cacheapp.answers import JSON_SCHEMA, answer_of
+from cacheapp.cache import http_answers
+from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.http_answers import JSON_SCHEMA, answer_of
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.instances import Instances
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.mapping_views import MappingViews
-from cacheapp.refresh import Refresher
+from cacheapp.reports import Outcome, RefreshReport
 from cacheapp.search import Searches, parse_search
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT
-from cacheapp.stats import Outcome, RefreshReport
+from cacheapp.sync.refresher import Refresher
 from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.http.auth import may_see_details, require_change, require_details
@@ -81,7 +81,7 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("GET")
 async def cache_stats(request: HttpRequest) -> HttpResponse:
     """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass. Totals for anybody."""
-    return answers.cache_stats(details=await may_see_details(request)).response(request)
+    return http_answers.cache_stats(details=await may_see_details(request)).response(request)
 
 
 @api_view("POST")

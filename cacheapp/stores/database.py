@@ -13,9 +13,9 @@ from django.db import models
 from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
-from cacheapp.database_thread import DatabaseThread, open_database_thread
 from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published
 from cacheapp.state.published import Loaded, StoredIndex, StoredState
+from cacheapp.stores.database_thread import DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import MAX_INSTANCES, Lease, StoredReport, check_report
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken

@@ -16,10 +16,10 @@ from cacheapp.history import HistoryReport, ShownChange
 from cacheapp.instances import InstanceReport
 from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
-from cacheapp.shared_answers import SharedAnswersReport
+from cacheapp.reports import CacheReport, RefresherReport, RefreshReport, WatchReport
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.listing import Listed, Page
-from cacheapp.stats import CacheReport, RefresherReport, RefreshReport, WatchReport
+from cacheapp.stores.shared_answers import SharedAnswersReport
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
 from esassistant.http.statistics import HttpReport

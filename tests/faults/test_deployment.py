@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 from elasticsearch import Elasticsearch
 
-from cacheapp.stores.redis import CHANNEL
+from cacheapp.stores.redis.store import CHANNEL
 from dev.elasticsearch.node import Node
 from tests.conftest import Figure
 from tests.proxy import FaultProxy

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from elasticsearch import Elasticsearch
 
-from cacheapp.batching import SLOW_SECONDS
-from cacheapp.stats import Outcome, RefreshReport
+from cacheapp.cluster.batches import SLOW_SECONDS
+from cacheapp.reports import Outcome, RefreshReport
 from dev.elasticsearch.node import Node
 from esassistant.registry import registry
 from tests.conftest import Figure

@@ -104,7 +104,7 @@ async def test_pages_of_the_list(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Links lead through the list, and keep the filter."""
-    monkeypatch.setattr("cacheapp.browse_list.PAGE", 2)
+    monkeypatch.setattr("cacheapp.browse.names.PAGE", 2)
     for index in ("a1", "a2", "a3", "b"):
         cluster.indices.create(index=index, settings={"number_of_replicas": 0})
     async with open_app(node.url) as http:

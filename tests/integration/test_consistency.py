@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from cacheapp.stats import Outcome, RefreshReport, WatchState
+from cacheapp.reports import Outcome, RefreshReport, WatchState
 from dev.elasticsearch.node import Node
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp

@@ -5,7 +5,7 @@ import time
 
 from elasticsearch import Elasticsearch
 
-from cacheapp.stats import WatchState
+from cacheapp.reports import WatchState
 from dev.elasticsearch.node import Node
 from tests.integration.conftest import OpenApp
 from tests.integration.test_watch import WATCHED, refreshed, report, watching

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from elasticsearch import Elasticsearch
 
-from cacheapp.stores.redis_answers import MAX_ANSWER_BYTES
-from cacheapp.stores.redis_link import PREFIX
+from cacheapp.stores.redis.answers import MAX_ANSWER_BYTES
+from cacheapp.stores.redis.link import PREFIX
 from dev.elasticsearch.node import Node
 from tests.conftest import Figure
 from tests.proxy import FaultProxy

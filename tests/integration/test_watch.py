@@ -12,8 +12,8 @@ import httpx
 import pytest
 from elasticsearch import Elasticsearch
 
+from cacheapp.reports import Outcome, RefreshReport, WatchReport, WatchState
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.stats import Outcome, RefreshReport, WatchReport, WatchState
 from dev.elasticsearch.node import Node
 from esassistant.registry import registry
 from tests.conftest import NODE_VERSION, Figure

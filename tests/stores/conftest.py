@@ -12,10 +12,10 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from cacheapp.stores import redis_link
 from cacheapp.stores.database import open_database_store
 from cacheapp.stores.protocol import Store
-from cacheapp.stores.redis import open_redis_store
+from cacheapp.stores.redis import link
+from cacheapp.stores.redis.store import open_redis_store
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def redis_server(redis_session: RedisServer) -> RedisServer:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timeouts that a busy machine doesn't run into, for tests that are not about them."""
-    monkeypatch.setattr(redis_link, "SOCKET_SECONDS", 10.0)
-    monkeypatch.setattr(redis_link, "CALL_SECONDS", 15.0)
+    monkeypatch.setattr(link, "SOCKET_SECONDS", 10.0)
+    monkeypatch.setattr(link, "CALL_SECONDS", 15.0)
 
 
 @pytest.fixture

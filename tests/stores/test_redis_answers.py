@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cacheapp.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswers
 from cacheapp.state.snapshot import mapping_hash
-from cacheapp.stores.redis import open_redis_store
-from cacheapp.stores.redis_answers import MAX_ANSWER_BYTES, MAX_INDICES_BYTES, RedisAnswers
-from cacheapp.stores.redis_link import PREFIX, RedisLink
+from cacheapp.stores.redis.answers import MAX_ANSWER_BYTES, MAX_INDICES_BYTES, RedisAnswers
+from cacheapp.stores.redis.link import PREFIX, RedisLink
+from cacheapp.stores.redis.store import open_redis_store
+from cacheapp.stores.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswers
 from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
 from tests.conftest import Figure

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import Lease, Store
-from cacheapp.stores.redis import open_redis_store
+from cacheapp.stores.redis.store import open_redis_store
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
 from tests.redis_server import RedisServer

@@ -6,7 +6,7 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from cacheapp.stores.redis_link import RedisLink
+from cacheapp.stores.redis.link import RedisLink
 from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
 from tests.redis_server import RedisServer

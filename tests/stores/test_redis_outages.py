@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from cacheapp.stores.redis import CHANNEL, RedisStore, open_redis_store
-from cacheapp.stores.redis_link import MAX_CONNECTIONS, Breaker
+from cacheapp.stores.redis.link import MAX_CONNECTIONS, Breaker
+from cacheapp.stores.redis.store import CHANNEL, RedisStore, open_redis_store
 from dev.ports import HOST
 from esassistant.errors import StoreUnavailable
 from tests.conftest import Figure

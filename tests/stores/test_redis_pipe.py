@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.shared_answers import SharedReader
-from cacheapp.stores.redis_answers import RedisAnswers
-from cacheapp.stores.redis_link import RedisLink
-from cacheapp.stores.redis_pipe import BYTES_AT_ONCE, SCRIPTS_AT_ONCE, RedisPipe
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.stores.redis.answers import RedisAnswers
+from cacheapp.stores.redis.link import RedisLink
+from cacheapp.stores.redis.pipe import BYTES_AT_ONCE, SCRIPTS_AT_ONCE, RedisPipe
+from cacheapp.stores.shared_answers import SharedReader
 from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
 from tests.redis_server import RedisServer

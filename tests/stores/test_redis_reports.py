@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES
-from cacheapp.stores.redis import RedisStore, open_redis_store
-from cacheapp.stores.redis_reports import MAX_INSTANCE_BYTES, MOMENT_DIGITS, REPORTING, REPORTS
+from cacheapp.stores.redis.reports import MAX_INSTANCE_BYTES, MOMENT_DIGITS, REPORTING, REPORTS
+from cacheapp.stores.redis.store import RedisStore, open_redis_store
 from tests.redis_server import RedisServer
 from tests.stores.states import LONG
 

@@ -9,12 +9,12 @@ import pytest
 
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
-from cacheapp.stores import redis as redis_module
-from cacheapp.stores import redis_link
 from cacheapp.stores.protocol import Lease, Store
-from cacheapp.stores.redis import PIECES, PUBLISHED, RedisStore, open_redis_store
-from cacheapp.stores.redis_link import PREFIX
-from cacheapp.stores.redis_state import MAX_PIECE_BYTES, MAX_PUBLISHED_BYTES
+from cacheapp.stores.redis import link
+from cacheapp.stores.redis import store as redis_module
+from cacheapp.stores.redis.link import PREFIX
+from cacheapp.stores.redis.state import MAX_PIECE_BYTES, MAX_PUBLISHED_BYTES
+from cacheapp.stores.redis.store import PIECES, PUBLISHED, RedisStore, open_redis_store
 from dev.ports import HOST
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
@@ -51,7 +51,7 @@ def ten_thousand(changed: bytes = A_MAPPING) -> StoredState:
 
 def test_it_is_a_store(redis_server: RedisServer) -> None:
     """The class has the protocol's methods, and shows where Redis is."""
-    store: Store = RedisStore(redis_link.RedisLink(redis_server.url, monotonic))
+    store: Store = RedisStore(link.RedisLink(redis_server.url, monotonic))
     assert repr(store) == f"<RedisStore 127.0.0.1:{redis_server.port}>"
 
 
@@ -297,14 +297,14 @@ async def test_bad_url(url: str) -> None:
 
 def test_url_does_not_weaken() -> None:
     """What a URL says of timeouts, decoding and retries doesn't win over what the store relies on."""
-    link = redis_link.RedisLink(
+    made = link.RedisLink(
         "redis://h/0?socket_timeout=60&socket_connect_timeout=60&decode_responses=true&max_connections=1000"
         "&retry_on_timeout=true&health_check_interval=1&timeout=90&protocol=3",
         monotonic,
     )
-    connection = link._pool.make_connection()  # type: ignore[no-untyped-call]
-    assert {connection.socket_timeout, connection.socket_connect_timeout} == {redis_link.SOCKET_SECONDS}
-    assert (link._pool.max_connections, link._pool.timeout) == (redis_link.MAX_CONNECTIONS, redis_link.SOCKET_SECONDS)
+    connection = made._pool.make_connection()  # type: ignore[no-untyped-call]
+    assert {connection.socket_timeout, connection.socket_connect_timeout} == {link.SOCKET_SECONDS}
+    assert (made._pool.max_connections, made._pool.timeout) == (link.MAX_CONNECTIONS, link.SOCKET_SECONDS)
     assert not connection.encoder.decode_responses
     assert connection.retry.get_retries() == 0
 

@@ -9,18 +9,17 @@ from typing import Any
 
 import msgspec
 
-import cacheapp.refresh
+import cacheapp.sync.refresher
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cluster.loader import GATHER_SECONDS
+from cacheapp.cluster.reader import ClusterReader, Sent, uncounted
 from cacheapp.errors import MappingNotFound
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.pass_reader import PassReader
-from cacheapp.passing import Passing
-from cacheapp.reader import ClusterReader, Sent, uncounted
-from cacheapp.refresh import Refresher
+from cacheapp.reports import Outcome, RefreshReport
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.state.readings import Listing
-from cacheapp.stats import Outcome, RefreshReport
 from cacheapp.stores.protocol import Lease, StoredReport
-from cacheapp.together import GATHER_SECONDS
+from cacheapp.sync.pass_runner import Passing, PassReader
+from cacheapp.sync.refresher import Refresher
 from esassistant.clock import Clock
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
@@ -216,7 +215,7 @@ class MemoryStore:
         }
 
     async def wait_for_change(self, longest_seconds: float) -> None:
-        await vars(cacheapp.refresh)["asyncio"].sleep(longest_seconds)  # which `InstantAsyncio` may stand for
+        await vars(cacheapp.sync.refresher)["asyncio"].sleep(longest_seconds)  # which `InstantAsyncio` may stand for
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
         self._check()

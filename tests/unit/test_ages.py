@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.ages import Ages
+from cacheapp.cache.figures import Ages
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from tests.unit.fakes import A_MAPPING
 

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheapp.batching import (
-    MAX_BATCH_SIZE,
-    MAX_BODY_BYTES,
-    MAX_TARGET_BYTES,
-    SLOW_SECONDS,
-    Batches,
-    BatchSize,
-)
+from cacheapp.cluster.batches import MAX_BATCH_SIZE, MAX_BODY_BYTES, MAX_TARGET_BYTES, SLOW_SECONDS, Batches, BatchSize
 from cacheapp.state.names import encode_name
 
 NAMES = st.lists(st.text(st.sampled_from("abc.é漢%"), min_size=1, max_size=60), max_size=60)

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, shared_answers_rules, watch_rules
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
 from cacheapp.history import HistoryReport
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.shared_answers import SharedAnswersReport
-from cacheapp.stats import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
+from cacheapp.reports import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
+from cacheapp.stores.shared_answers import SharedAnswersReport
 from esassistant.advice import Advice, NotEnoughData
 from esassistant.clock import now_utc
 from esassistant.config.model import MappingCacheConfig

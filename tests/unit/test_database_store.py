@@ -10,11 +10,10 @@ import django.db
 import pytest
 from django.db import connection, models
 
-from cacheapp import database_thread
 from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
 from cacheapp.state.published import Loaded, StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
-from cacheapp.stores import database
+from cacheapp.stores import database, database_thread
 from cacheapp.stores.database import DatabaseStore, open_database_store
 from cacheapp.stores.protocol import Lease, Store
 from esassistant.errors import StoreUnavailable

@@ -7,10 +7,10 @@ import pytest
 import cacheapp.apps
 import esassistant.apps
 import healthapp.apps
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.refresh import Refresher
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
+from cacheapp.sync.refresher import Refresher
 from esassistant.clock import monotonic
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health

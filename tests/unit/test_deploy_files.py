@@ -18,7 +18,7 @@ import pytest
 from django.core.management import load_command_class
 from ruamel.yaml import YAML
 
-from cacheapp.commands import EXIT_NOT_NOW
+from cacheapp.management.refresh_command import EXIT_NOT_NOW
 from dev.compat import combinations, pinned, requirements
 from dev.elasticsearch.install import DEFAULT_VERSION
 from dev.redis import redis_server

@@ -10,11 +10,11 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cacheapp import history as module
-from cacheapp.database_thread import DatabaseThread, open_database_thread
 from cacheapp.history import History
 from cacheapp.models import MappingChange
 from cacheapp.state.changes import ChangeKind, IndexChange
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.stores.database_thread import DatabaseThread, open_database_thread
 from esassistant.errors import StoreUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)

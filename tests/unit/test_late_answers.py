@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cacheapp.mapping_cache import MappingCache
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.snapshot import mapping_hash
 from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, settle, spawn

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import IllegalName, MappingNotFound
-from cacheapp.mapping_cache import MappingCache
 from cacheapp.state.answer import Freshness
 from cacheapp.state.merge import PassChanges
 from cacheapp.state.published import StoredIndex, StoredState

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-import cacheapp.mapping_cache
+import cacheapp.cache.mapping_cache
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
-from cacheapp.mapping_cache import MappingCache
 from cacheapp.state.answer import LARGE_INDICES
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Source, mapping_hash
@@ -43,7 +43,7 @@ async def test_absent_names_are_remembered(reader: FakeReader, clock: FakeClock)
 
 async def test_absent_names_are_bounded(reader: FakeReader, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks for ever new names that don't exist takes a bounded place."""
-    monkeypatch.setattr(cacheapp.mapping_cache, "MAX_ABSENT", 2)
+    monkeypatch.setattr(cacheapp.cache.mapping_cache, "MAX_ABSENT", 2)
     cache = MappingCache(reader, cache_config(negative_ttl=5.0), spawn, clock=clock)
     for name in ("x", "y", "z", "x"):
         clock.advance(1.0)  # past what the flight itself remembers

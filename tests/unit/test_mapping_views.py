@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from cacheapp import mapping_views as module
+from cacheapp.cache import derived as module
+from cacheapp.cache.derived import KEPT, MappingViews
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS, fields
 from cacheapp.mapping.schema import json_schema
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.mapping_views import KEPT, MappingViews
 from esassistant.errors import BadRequest
 from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cacheapp.cluster.metadata_version import Era, MetadataClock, MetadataVersion, Seen
 from cacheapp.errors import WatchRefused
-from cacheapp.metadata import Era, MetadataClock, MetadataVersion, Seen
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from cacheapp.pass_reader import FAILURES_IN_A_ROW
-from cacheapp.reader import Sent, uncounted
-from cacheapp.stats import Outcome
+from cacheapp.cluster.reader import Sent, uncounted
+from cacheapp.reports import Outcome
+from cacheapp.sync.pass_runner import FAILURES_IN_A_ROW
 from tests.unit.fakes import (
     A_MAPPING,
     B_MAPPING,

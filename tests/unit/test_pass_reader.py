@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from cacheapp.pass_reader import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassReader
-from cacheapp.passes import Pass
-from cacheapp.reader import Sent, uncounted
+from cacheapp.cluster.reader import Sent, uncounted
 from cacheapp.state.readings import Listing, Mappings
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.sync.pass_record import Pass
+from cacheapp.sync.pass_runner import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassReader
 from esassistant.clock import now_utc
 from esassistant.errors import ClusterUnavailable
 from tests.unit.fakes import (

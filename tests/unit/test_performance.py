@@ -12,7 +12,7 @@ from pytest_django import Settings
 import cacheapp.apps
 import esassistant.apps
 import healthapp.apps
-from cacheapp.mapping_cache import MappingCache
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from esassistant.advice import Advice, NotEnoughData, Recommendation, Rule

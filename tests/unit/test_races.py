@@ -9,15 +9,15 @@ from django.test import RequestFactory
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import ApiError
 
+from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cluster.loader import TogetherReader
+from cacheapp.cluster.reader import ClusterReader, Sent, uncounted
 from cacheapp.errors import MappingNotFound
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.mapping_views import MappingViews
-from cacheapp.reader import ClusterReader, Sent, uncounted
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import IndexEntry, Source, mapping_hash
 from cacheapp.stores.protocol import Lease
-from cacheapp.together import TogetherReader
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from healthapp.probes import readyz

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 import pytest
 from elasticsearch import AsyncElasticsearch
 
+from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound
-from cacheapp.reader import ClusterReader
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing
 from esassistant.elasticsearch.client import new_client

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from cacheapp import refresh
+from cacheapp.cluster.reader import Sent, uncounted
 from cacheapp.errors import RefreshNotFound
-from cacheapp.passes import REPORTED_ERRORS
-from cacheapp.reader import Sent, uncounted
+from cacheapp.reports import Outcome
 from cacheapp.state.published import StoredState
-from cacheapp.stats import Outcome
 from cacheapp.stores.protocol import Lease
+from cacheapp.sync import refresher
+from cacheapp.sync.pass_record import REPORTED_ERRORS
 from esassistant.errors import StaleToken, StoreUnavailable
 from tests.unit.fakes import (
     A_MAPPING,
@@ -131,7 +131,7 @@ async def test_overlap(make: Make) -> None:
     await settle()
     answer = await other.refresher.ask("api", limited=False)
     assert (answer.outcome, answer.id) == (Outcome.OVERLAP, None)
-    assert answer.retry_after_seconds == refresh.OVERLAP_RETRY_SECONDS
+    assert answer.retry_after_seconds == refresher.OVERLAP_RETRY_SECONDS
     one.reader.gate.set()
     assert started.id is not None
     await one.refresher.wait(started.id)
@@ -250,7 +250,7 @@ async def test_overtaken_result_is_refused(make: Make) -> None:
     one.reader.gate.clear()
     answer = await one.refresher.ask("api", limited=False)
     await settle()
-    one.clock.advance(refresh.LEASE_TTL_SECONDS)
+    one.clock.advance(refresher.LEASE_TTL_SECONDS)
     taken = await one.store.lease("refresh", "other", 30.0)
     assert isinstance(taken, Lease)
     one.reader.gate.set()
@@ -267,7 +267,7 @@ async def test_overtaken_result_is_refused(make: Make) -> None:
 
 async def test_lease_is_renewed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass longer than the lease keeps it, whatever the store does in between."""
-    monkeypatch.setattr(refresh, "LEASE_TTL_SECONDS", 0.03)
+    monkeypatch.setattr(refresher, "LEASE_TTL_SECONDS", 0.03)
     one = make()
     one.reader.gate.clear()
     renewals = 0
@@ -297,7 +297,7 @@ async def test_lease_is_renewed(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_lost_lease_is_not_taken_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The renewal of a lease that another process took and gave back leaves no lease behind that nobody releases."""
-    monkeypatch.setattr(refresh, "LEASE_TTL_SECONDS", 0.03)
+    monkeypatch.setattr(refresher, "LEASE_TTL_SECONDS", 0.03)
     one = make()
     one.reader.gate.clear()
     answer = await one.refresher.ask("api", limited=False)
@@ -342,7 +342,7 @@ async def test_store_fails_during_pass(make: Make, caplog: pytest.LogCaptureFixt
     assert one.cache.warm
     assert caplog.text.count("not shared between processes") == 1
     one.store.down = False
-    one.clock.advance(refresh.LEASE_TTL_SECONDS)
+    one.clock.advance(refresher.LEASE_TTL_SECONDS)
     assert (await one.run()).published
     assert one.refresher.stats().store_error is None
 
@@ -351,7 +351,7 @@ async def test_unknown_refresh(make: Make) -> None:
     """An id that was never given out, or that is too old to be kept, is 404."""
     one = make()
     first = await one.run()
-    for _ in range(refresh.KEPT_REFRESHES - 1):
+    for _ in range(refresher.KEPT_REFRESHES - 1):
         await one.run()
     assert one.refresher.report(first.id).outcome is Outcome.COMPLETED
     await one.run()

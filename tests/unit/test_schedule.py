@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from cacheapp import refresh
-from cacheapp.reader import Sent, uncounted
+from cacheapp.cluster.reader import Sent, uncounted
 from cacheapp.state.published import Loaded
 from cacheapp.state.readings import Listing
 from cacheapp.state.snapshot import Source
 from cacheapp.stores.protocol import Lease
+from cacheapp.sync import refresher
 from tests.unit.fakes import (
     A_MAPPING,
     FakeClock,
@@ -24,7 +24,7 @@ from tests.unit.fakes import (
     settle,
 )
 
-RENEWAL_SECONDS = refresh.LEASE_TTL_SECONDS / 3
+RENEWAL_SECONDS = refresher.LEASE_TTL_SECONDS / 3
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def instantly(
     """Runs a background task until it has slept `limit` times, without any time passing."""
     instant = InstantAsyncio(clock, limit, endless_seconds=RENEWAL_SECONDS)
     with monkeypatch.context() as patch:
-        patch.setattr(refresh, "asyncio", instant)
+        patch.setattr(refresher, "asyncio", instant)
         task = asyncio.create_task(run())
         ended = asyncio.create_task(instant.enough.wait())
         await asyncio.wait_for(asyncio.wait([task, ended], return_when=asyncio.FIRST_COMPLETED), 5)

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from cacheapp import shared_answers
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.shared_answers import (
+from cacheapp.state.published import StoredState
+from cacheapp.state.readings import Listing, Mappings, Reading
+from cacheapp.state.snapshot import Source, mapping_hash
+from cacheapp.stores import shared_answers
+from cacheapp.stores.shared_answers import (
     LONGEST_SHARED_SECONDS,
     PAUSES_SECONDS,
     WAIT_SECONDS,
@@ -18,9 +21,6 @@ from cacheapp.shared_answers import (
     SharedAnswersReport,
     SharedReader,
 )
-from cacheapp.state.published import StoredState
-from cacheapp.state.readings import Listing, Mappings, Reading
-from cacheapp.state.snapshot import Source, mapping_hash
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
 from tests.unit.fakes import (
     A_MAPPING,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from cacheapp.cluster.metadata_version import Era, MetadataVersion
 from cacheapp.errors import WatchRefused
-from cacheapp.metadata import Era, MetadataVersion
-from cacheapp.stats import Outcome
+from cacheapp.reports import Outcome
 from cacheapp.stores.protocol import Lease
 from tests.unit.fakes import (
     A_MAPPING,

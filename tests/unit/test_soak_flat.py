@@ -83,8 +83,8 @@ def test_limits() -> None:
         ("2026-11-26 02:49:18,032 ERROR asyncio: Task exception was never retrieved", True),
         ("Traceback (most recent call last):", True),
         ("/x/y.py:3: ResourceWarning: unclosed <socket>", True),
-        ("2026-11-26 02:49:23,071 WARNING cacheapp.refresh: Redis did not answer.", False),
-        ("2026-11-26 02:49:23,702 INFO cacheapp.refresh: refresh f7d9 (schedule) completed: 0 failed", False),
+        ("2026-11-26 02:49:23,071 WARNING cacheapp.sync.refresher: Redis did not answer.", False),
+        ("2026-11-26 02:49:23,702 INFO cacheapp.sync.refresher: refresh f7d9 (schedule) completed: 0 failed", False),
     ],
 )
 def test_what_no_log_should_have(line: str, *, is_bad: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from cacheapp.stats import WatchState
+from cacheapp.reports import WatchState
 from esassistant.errors import RegistryNotOpen
 from esassistant.instance import instance_name
 from esassistant.registry import Registry

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from cacheapp.cluster.loader import MAX_TOGETHER, TogetherReader
 from cacheapp.errors import MappingNotFound
-from cacheapp.together import MAX_TOGETHER, TogetherReader
 from esassistant.errors import ClusterUnavailable
 from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeReader, no_answer, settle, spawn
 

@@ -12,13 +12,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-import cacheapp.answers
+import cacheapp.cache.http_answers
 import cacheapp.views
 import esassistant.http.answer
 import healthapp.views
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.refresh import Refresher
+from cacheapp.sync.refresher import Refresher
 from esassistant.advice import Rule
 from esassistant.apps import CLIENTS
 from esassistant.asgi import application
@@ -88,7 +88,7 @@ class World:
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     world = World()
-    for module in (cacheapp.views, cacheapp.answers, healthapp.views):
+    for module in (cacheapp.views, cacheapp.cache.http_answers, healthapp.views):
         monkeypatch.setattr(module, "registry", world.registry)
     monkeypatch.setattr(esassistant.http.answer, "monotonic", world.clock)
     async with world.registry.open():

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from cacheapp import watch as module
+from cacheapp.cluster.metadata_version import Era, MetadataVersion, Seen
 from cacheapp.errors import WatchRefused
-from cacheapp.metadata import Era, MetadataVersion, Seen
-from cacheapp.stats import WatchState
+from cacheapp.reports import WatchState
 from cacheapp.stores.protocol import Lease
-from cacheapp.watch import LEASE, LEASE_TTL_SECONDS, Watch
+from cacheapp.sync import watch as module
+from cacheapp.sync.watch import LEASE, LEASE_TTL_SECONDS, Watch
 from esassistant.clock import monotonic
 from tests.unit.fakes import FakeClock, InstantAsyncio, MemoryStore, no_answer, settle, spawn
 

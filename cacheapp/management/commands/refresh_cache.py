@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from cacheapp.commands import RefreshCommand, seconds
+from cacheapp.management.refresh_command import RefreshCommand, seconds
 
 
 class Command(RefreshCommand):

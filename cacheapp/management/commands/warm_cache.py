@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from cacheapp.commands import RefreshCommand
-from cacheapp.passes import CHANGES, EVERYTHING, Scope
+from cacheapp.management.refresh_command import RefreshCommand
 from cacheapp.state.names import check_name
+from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Scope
 from esassistant.errors import BadRequest
 
 

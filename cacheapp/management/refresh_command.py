@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cacheapp.passes import EVERYTHING, RefreshAnswer, Scope
-from cacheapp.refresh import Refresher, logger
-from cacheapp.stats import Outcome, RefreshReport
+from cacheapp.reports import Outcome, RefreshReport
+from cacheapp.sync.pass_record import EVERYTHING, RefreshAnswer, Scope
+from cacheapp.sync.refresher import Refresher, logger
 from esassistant.clock import monotonic
 from esassistant.registry import registry
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cacheapp.stats import FailedIndex, Outcome, RefreshReport
+from cacheapp.reports import FailedIndex, Outcome, RefreshReport
 from esassistant.clock import Clock
 
 REPORTED_ERRORS = 20

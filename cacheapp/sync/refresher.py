@@ -11,14 +11,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import RefreshNotFound
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.passes import EVERYTHING, Pass, RefreshAnswer, Scope
-from cacheapp.passing import Passing
+from cacheapp.reports import ENDS, Outcome, RefresherReport, RefreshReport
 from cacheapp.state.merge import is_ahead, to_publish
 from cacheapp.state.published import StoredState
-from cacheapp.stats import ENDS, Outcome, RefresherReport, RefreshReport
 from cacheapp.stores.protocol import Lease, Store
+from cacheapp.sync.pass_record import EVERYTHING, Pass, RefreshAnswer, Scope
+from cacheapp.sync.pass_runner import Passing
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
@@ -27,6 +27,7 @@ from esassistant.single_flight import Spawn
 
 if TYPE_CHECKING:
     from cacheapp.history import History  # has models, which Django loads after what imports this
+
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import asyncio
 
 from elasticsearch import ApiError
 
-from cacheapp.batching import Batches
-from cacheapp.reader import ClusterReader
+from cacheapp.cluster.batches import Batches
+from cacheapp.cluster.reader import ClusterReader
 from esassistant.single_flight import Spawn
 
 GATHER_SECONDS = 0.001

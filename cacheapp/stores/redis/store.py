@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import Lease, StoredReport
-from cacheapp.stores.redis_link import PREFIX, RedisLink
-from cacheapp.stores.redis_reports import keep_report, read_reports
-from cacheapp.stores.redis_state import (
+from cacheapp.stores.redis.link import PREFIX, RedisLink
+from cacheapp.stores.redis.reports import keep_report, read_reports
+from cacheapp.stores.redis.state import (
     MAX_PIECE_BYTES,
     MAX_PUBLISHED_BYTES,
     Chunk,

@@ -11,11 +11,11 @@ from typing import Annotated
 
 import msgspec
 
-from cacheapp.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswer
 from cacheapp.state.snapshot import mapping_hash
-from cacheapp.stores.redis_link import PREFIX, RedisLink
-from cacheapp.stores.redis_pipe import RedisPipe
-from cacheapp.stores.redis_state import Hash, Name, microseconds, seconds
+from cacheapp.stores.redis.link import PREFIX, RedisLink
+from cacheapp.stores.redis.pipe import RedisPipe
+from cacheapp.stores.redis.state import Hash, Name, microseconds, seconds
+from cacheapp.stores.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswer
 from esassistant.clock import Clock, monotonic
 from esassistant.single_flight import Spawn
 
@@ -94,7 +94,7 @@ _mapping = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class RedisAnswers:
-    """Implements `cacheapp.shared_answers.SharedAnswers` over a link that somebody else closes."""
+    """Implements `cacheapp.stores.shared_answers.SharedAnswers` over a link that somebody else closes."""
 
     def __init__(self, link: RedisLink, spawn: Spawn, *, scope: str, clock: Clock = monotonic) -> None:
         """`scope` stands for the cluster and what of it is read: only who has the same shares answers."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
+from cacheapp.cluster.reader import REFUSED
 from cacheapp.errors import WatchRefused
-from cacheapp.reader import REFUSED
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 

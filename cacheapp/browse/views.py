@@ -18,13 +18,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from cacheapp.browse_about import about, raw_links
-from cacheapp.browse_fields import Search, fields_shown
-from cacheapp.browse_list import Groups, Names, State, Times, Wanted, list_groups, list_names
+from cacheapp.browse.about import about, raw_links
+from cacheapp.browse.fields import Search, fields_shown
+from cacheapp.browse.names import Groups, Names, State, Times, Wanted, list_groups, list_names
+from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import ShownChange
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.mapping_views import MappingViews
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from esassistant.clock import monotonic
 from esassistant.config.model import Details

@@ -7,8 +7,8 @@ is a sorted set of the instances, by when they are forgotten. Both expire with t
 from typing import Final
 
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, StoredReport, check_report
-from cacheapp.stores.redis_link import PREFIX, RedisLink
-from cacheapp.stores.redis_state import microseconds, seconds
+from cacheapp.stores.redis.link import PREFIX, RedisLink
+from cacheapp.stores.redis.state import microseconds, seconds
 
 REPORTS = f"{PREFIX}reports"
 REPORTING = f"{PREFIX}reporting"

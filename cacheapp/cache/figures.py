@@ -1,10 +1,11 @@
-"""How old the entries of a snapshot are; sorted once for each snapshot, so that asking costs next to nothing."""
+"""Figures of the mapping cache: how old its entries are, and which of the latest reads took longest."""
 
 import heapq
 from bisect import bisect_left
+from collections import deque
 
+from cacheapp.reports import NamedSeconds
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.stats import NamedSeconds
 
 STALEST = 5
 
@@ -42,3 +43,26 @@ class Ages:
             by_age = ((entry.confirmed_at, name) for name, entry in snapshot.indices.items())
             self._stalest = heapq.nsmallest(STALEST, by_age)
         return self._confirmed_at
+
+
+KEPT = 200
+SHOWN = 5
+
+
+class SlowReads:
+    """Of the last `KEPT` reads of single names."""
+
+    def __init__(self) -> None:
+        self._reads: deque[NamedSeconds] = deque(maxlen=KEPT)
+
+    def note(self, name: str, seconds: float) -> None:
+        """A read of `name` ended, however."""
+        self._reads.append(NamedSeconds(name, seconds))
+
+    def slowest(self) -> tuple[NamedSeconds, ...]:
+        """The slowest first; of several reads of one name the slowest."""
+        longest: dict[str, float] = {}
+        for read in self._reads:
+            longest[read.name] = max(read.seconds, longest.get(read.name, 0.0))
+        found = heapq.nlargest(SHOWN, longest.items(), key=lambda item: item[1])
+        return tuple(NamedSeconds(name, seconds) for name, seconds in found)

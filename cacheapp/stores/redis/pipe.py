@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cacheapp.stores.redis_link import RedisLink
+from cacheapp.stores.redis.link import RedisLink
 from esassistant.errors import StoreUnavailable
 from esassistant.single_flight import Spawn
 

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from cacheapp.mapping_cache import MappingCache
-from cacheapp.mapping_views import MappingViews
+from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.reports import CacheReport, RefresherReport
 from cacheapp.state.answer import MappingAnswer
-from cacheapp.stats import CacheReport, RefresherReport
 from esassistant.http.answer import Answer
 from esassistant.registry import registry
 

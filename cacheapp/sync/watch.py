@@ -11,11 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from cacheapp.cluster.metadata_version import FIRST, MetadataClock, MetadataVersion
 from cacheapp.errors import WatchRefused
-from cacheapp.metadata import FIRST, MetadataClock, MetadataVersion
-from cacheapp.refresh import Refresher
-from cacheapp.stats import WatchReport, WatchState
+from cacheapp.reports import WatchReport, WatchState
 from cacheapp.stores.protocol import Lease, Store
+from cacheapp.sync.refresher import Refresher
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
 

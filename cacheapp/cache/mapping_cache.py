@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from cacheapp.ages import Ages
+from cacheapp.cache.figures import Ages, SlowReads
+from cacheapp.cluster.loader import TogetherReader
+from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound, no_such_name
-from cacheapp.reader import ClusterReader
-from cacheapp.shared_answers import NameReading, SharedReader
-from cacheapp.slow_reads import SlowReads
+from cacheapp.reports import CacheCounts, CacheReport
 from cacheapp.state.answer import Freshness, MappingAnswer, Rendered, RenderedNames, answer_at, is_large, render
 from cacheapp.state.listing import NamePages, Page
 from cacheapp.state.merge import PassChanges, applied, with_published, with_read
@@ -23,8 +23,7 @@ from cacheapp.state.names import check_name
 from cacheapp.state.published import StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import Snapshot, Source, inherited_uses, least_used
-from cacheapp.stats import CacheCounts, CacheReport
-from cacheapp.together import TogetherReader
+from cacheapp.stores.shared_answers import NameReading, SharedReader
 from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError

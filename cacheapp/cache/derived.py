@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.mapping.fields import Field, FieldCounts, check_query, fields, search
 from cacheapp.mapping.schema import json_schema
-from cacheapp.mapping_cache import MappingCache
 from cacheapp.state.answer import MappingAnswer
 from esassistant.http.answer import etag_of
 from esassistant.long_work import in_thread_if_large

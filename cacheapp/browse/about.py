@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from cacheapp.browse_list import ALIAS, DATA_STREAM, INDEX, NAMED, Group, groups_of
+from cacheapp.browse.names import ALIAS, DATA_STREAM, INDEX, NAMED, Group, groups_of
 from cacheapp.mapping.fields import FieldCounts
 from cacheapp.state.snapshot import Snapshot
 
