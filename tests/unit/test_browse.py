@@ -4,12 +4,12 @@ import subprocess
 from collections.abc import Mapping
 
 import pytest
-from cacheapp.browse.names import NAMED, PAGE, Row, State, Times, Wanted, list_groups, list_names
 from django.template.loader import render_to_string
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheapp.browse.about import SHOWN_GROUPS, about, curl, raw_links
+from cacheapp.browse.names import NAMED, PAGE, Row, State, Times, Wanted, list_groups, list_names
 from cacheapp.mapping.fields import FieldCounts, field_count, fields
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.templatetags import wording
