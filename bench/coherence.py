@@ -33,13 +33,13 @@ import aiohttp
 import uvloop
 from elasticsearch import AsyncElasticsearch
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench.cluster import CACHE, FAMILIES, names, running_node
 from bench.figures import Figure, at_most, print_figures, save
+from dev.servers.redis import RedisServer
+from dev.servers.service import Server, manage, wait_until
 from esassistant.clock import monotonic, now_utc
-from tests.redis_server import RedisServer
-from tests.server import Server, manage, wait_until
 
 INSTANCES = 4
 CHANGES = 300

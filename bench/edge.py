@@ -22,15 +22,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench.cluster import CACHE
 from bench.figures import Figure, print_figures, save
 from bench.http import ASKED, sample_node
 from bench.load import Load, Target, paced
 from bench.served import served
+from dev.servers.service import TOKEN
 from esassistant.clock import now_utc
-from tests.server import TOKEN
 
 P99_SECONDS = 0.050
 LATE_SECONDS = 0.010

@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from elasticsearch import Elasticsearch
 
@@ -39,8 +39,8 @@ from bench.rows import Goal, Row, doubts, print_rows, ratio, requests
 from bench.saved_answers import HEALTH, save_answer
 from bench.served import served
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN, Server
 from esassistant.clock import now_utc
-from tests.server import TOKEN, Server
 
 ROUNDS = 5
 SECONDS = 3.0

@@ -18,7 +18,7 @@ from bench.http_servers import serving
 from bench.load import Load, Target, paced, run
 from bench.rows import Goal, Row, doubts, ratio, requests
 from bench.served import environment_of, served
-from tests.server import TOKEN, Server
+from dev.servers.service import TOKEN, Server
 
 PER_SECOND = 100.0
 PROBE_CONNECTIONS = 16

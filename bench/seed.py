@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench import seed_parts
 from bench.cluster import CACHE, FAMILIES, running_node

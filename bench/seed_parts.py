@@ -20,9 +20,9 @@ from bench.seed_memory import ACCEPT, Resident, resident
 from bench.seed_rows import PERCENT_LESS, POINTS, TIMES_LESS, TIMES_MORE, SeedRow, median, percent
 from bench.stack import config_for, open_stack
 from bench.texts import number
+from dev.faults.proxy import FaultProxy
 from esassistant.config.model import ROLLBACK_VARIABLES
 from esassistant.elasticsearch.pools import PoolLimits
-from tests.proxy import FaultProxy
 
 SEARCH_DELAY_SECONDS = 0.2
 CLIENTS_OWN_RETRIES = 3

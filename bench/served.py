@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.server import Server, environment, manage, wait_until
+from dev.servers.service import Server, environment, manage, wait_until
 
 WARM_SECONDS = 90
 READ_BYTES = 1 << 20

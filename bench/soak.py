@@ -31,7 +31,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench.cluster import CACHE
 from bench.figures import save_results
@@ -48,11 +48,11 @@ from bench.soak_tally import Tally
 from bench.soak_truth import Truth
 from bench.soak_writer import BOTH, CHANGING, LARGE, STEADY, Writer
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.faults.tcp_proxy import TcpProxy
+from dev.servers.redis import RedisServer
+from dev.servers.service import environment, manage
 from esassistant.clock import now_utc
-from tests.proxy import FaultProxy
-from tests.redis_server import RedisServer
-from tests.server import environment, manage
-from tests.tcp_proxy import TcpProxy
 
 MAX_BYTES = 1_000_000
 """The least that MAPPING_CACHE_MAX_BYTES may be; the large mappings alone have half as much again."""

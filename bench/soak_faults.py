@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from bench.soak_instances import Instance
 from bench.soak_plan import Fault, Kind, Pace
 from dev.elasticsearch.node import Node
-from tests.proxy import FaultProxy
-from tests.redis_server import RedisServer
-from tests.tcp_proxy import TcpProxy
+from dev.faults.proxy import FaultProxy
+from dev.faults.tcp_proxy import TcpProxy
+from dev.servers.redis import RedisServer
 
 SLOW_SECONDS = 0.4
 FAILING_SHARE = 0.3

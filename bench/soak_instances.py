@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.soak_http import Caller, NoAnswer
-from tests.server import ROOT
+from dev.servers.service import ROOT
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0

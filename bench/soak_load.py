@@ -11,7 +11,7 @@ from bench.soak_http import Caller, NoAnswer, ask_and_leave
 from bench.soak_instances import Instance
 from bench.soak_tally import Tally
 from bench.soak_writer import ABSENT, BOTH, CHANGING, LARGE, MOVING, STEADY, STEADY_ALIASES
-from tests.server import TOKEN
+from dev.servers.service import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SHARES = {

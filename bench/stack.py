@@ -90,7 +90,7 @@ def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]
 
 def config_for(url: str) -> Config:
     """The defaults of every setting, for the cluster at `url`."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
     config: Config = settings.ESASSISTANT
     return replace(config, elasticsearch=replace(config.elasticsearch, urls=(url,)))
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from xml.etree import ElementTree  # nosec B405
 
 from dev.elasticsearch.install import DEFAULT_VERSION
-from dev.redis import redis_server
 from dev.reliability_cases import CASES, Case
+from dev.servers.redis import redis_server
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "reliability.md"

@@ -9,15 +9,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.redis import RedisServer
+from dev.servers.service import ROOT, Server, manage, wait_until
 from tests.browser.conftest import NARROW, PASSWORD, WIDE, Browser, open_window
-from tests.proxy import FaultProxy
-from tests.redis_server import RedisServer
-from tests.server import ROOT, Server, manage, wait_until
 
 FOLDER = ROOT / "docs" / "images"
 LONGEST_PIXELS = {WIDE: 1600, NARROW: 1800}

@@ -9,9 +9,9 @@ from axe_core_python.base import AXE_SCRIPT
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import Server, wait_until
 from tests.browser.conftest import NARROW, WIDE, Browser, OpenBrowser
-from tests.proxy import FaultProxy
-from tests.server import Server, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,11 +17,11 @@ from elasticsearch import AsyncElasticsearch, Elasticsearch
 from cacheapp.reports import Outcome, RefreshReport, WatchReport, WatchState
 from cacheapp.state.snapshot import Snapshot
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN, Server, manage, wait_until
 from esassistant.registry import registry
 from tests.conftest import NODE_VERSION
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import TOKEN, Server, manage, wait_until
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WATCHED = {"watch": True, "min_refresh_interval": 0.0}

@@ -8,9 +8,9 @@ import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
 
 WHY = "OpenTelemetry is installed for `make test-compat` alone"
 # By name: where it isn't installed, neither tests nor type checks need it.

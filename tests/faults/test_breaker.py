@@ -9,10 +9,13 @@ import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.registry import registry
 from tests.conftest import Figure
-from tests.faults.calls import (
+from tests.faults.conftest import UseBreaker
+from tests.integration.conftest import OpenApp
+from tests.support.calls import (
     ANSWERED,
     REFUSED,
     SEARCH,
@@ -26,9 +29,6 @@ from tests.faults.calls import (
     rules,
     trip,
 )
-from tests.faults.conftest import UseBreaker
-from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
 
 HEALTH = "/_cluster/health"
 NOISE_SECONDS = 1.0

@@ -11,13 +11,13 @@ import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
 from esassistant.clock import now_utc
 from esassistant.registry import registry
 from tests.conftest import Figure
-from tests.faults.calls import ANSWERED, INDEX, REFUSED, SEARCH, breaker_state, make_index, outcome, outcomes, trip
 from tests.faults.conftest import UseBreaker
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
+from tests.support.calls import ANSWERED, INDEX, REFUSED, SEARCH, breaker_state, make_index, outcome, outcomes, trip
 
 HOUR = 3600.0
 TTL_SECONDS = 2.0

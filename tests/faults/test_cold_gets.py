@@ -6,10 +6,10 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
 from esassistant.registry import registry
 from tests.conftest import Figure, route_calls
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
 
 MAPPING_ROUTE = "/{index}/_mapping/"
 

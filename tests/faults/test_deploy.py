@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.server import ROOT, TOKEN, Server, manage
+from dev.servers.service import ROOT, TOKEN, Server, manage
 
 CLOSED = "http://127.0.0.1:9"
 PRODUCTION: dict[str, Any] = {

@@ -13,10 +13,10 @@ from elasticsearch import Elasticsearch
 
 from cacheapp.stores.redis.store import CHANNEL
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.redis import RedisServer
+from dev.servers.service import Server, manage, wait_until
 from tests.conftest import Figure
-from tests.proxy import FaultProxy
-from tests.redis_server import RedisServer
-from tests.server import Server, manage, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

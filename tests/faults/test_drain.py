@@ -14,10 +14,10 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN, Server, wait_until
 from esassistant.management.commands.serve import GRACE_SECONDS
 from tests.conftest import Figure
-from tests.proxy import FaultProxy
-from tests.server import TOKEN, Server, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,12 +9,12 @@ import httpx
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN
 from esassistant.registry import registry
 from tests.conftest import Figure
-from tests.faults.calls import ANSWERED, descriptors, make_index, outcome, outcomes, report, rules
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import TOKEN
+from tests.support.calls import ANSWERED, descriptors, make_index, outcome, outcomes, report, rules
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SLOW = "/slow/_search"

@@ -18,9 +18,9 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN, Server, wait_until
 from tests.conftest import route_calls
-from tests.faults.calls import INDEX, descriptors, make_index
-from tests.server import TOKEN, Server, wait_until
+from tests.support.calls import INDEX, descriptors, make_index
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,11 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN, Server
 from esassistant.registry import registry
 from tests.conftest import Figure
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import TOKEN, Server
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 FORBIDDEN = st.sampled_from([*'"*,<>?\\|#: ', "\x00", "\n", "\r", "\x7f", "A", "É"])

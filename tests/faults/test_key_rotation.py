@@ -9,9 +9,9 @@ import httpx
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import TOKEN
 
 OLD_KEY = "b2xkLWlkOm9sZC1rZXk="
 LOAD_SECONDS = 4.0

@@ -11,13 +11,13 @@ from elasticsearch import Elasticsearch
 from cacheapp.cluster.batches import SLOW_SECONDS
 from cacheapp.reports import Outcome, RefreshReport
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy, Rule
+from dev.servers.service import TOKEN, manage
 from esassistant.registry import registry
 from tests.conftest import Figure
-from tests.faults.simulated import MAPPING, SimulatedCluster, mapping_requests, names_of
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy, Rule
-from tests.server import TOKEN, manage
-from tests.unit.fakes import mappings_of
+from tests.support.fakes import mappings_of
+from tests.support.simulated import MAPPING, SimulatedCluster, mapping_requests, names_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NO_LIMIT = {"min_refresh_interval": 0.0}

@@ -11,12 +11,12 @@ import pytest
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import Exchange, FaultProxy
 from esassistant.registry import registry
 from tests.conftest import Figure
-from tests.faults.calls import ANSWERED, INDEX, SEARCH, health_known, make_index, outcome, outcomes, report
 from tests.faults.conftest import UseBreaker
 from tests.integration.conftest import OpenApp
-from tests.proxy import Exchange, FaultProxy
+from tests.support.calls import ANSWERED, INDEX, SEARCH, health_known, make_index, outcome, outcomes, report
 
 BUDGET_SHARE = 0.1
 BUDGET_FLOOR = 10

@@ -16,12 +16,12 @@ from django.contrib.auth.models import User
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import Server, manage, wait_until
 from esassistant.elasticsearch.client import new_client
 from esassistant.registry import registry
 from tests.conftest import Figure
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import Server, manage, wait_until
 from tests.unit.conftest import pools
 
 PASSWORD = "planted-p@ss/w:rd"
@@ -87,7 +87,7 @@ def found(texts: Iterable[str]) -> list[str]:
 
 def secret_settings(kind: str, log: Path) -> dict[str, Any]:
     return {
-        "DJANGO_SETTINGS_MODULE": "tests.faults.loud_settings",
+        "DJANGO_SETTINGS_MODULE": "tests.support.loud_settings",
         "LOUD_LOG": str(log),
         "SECRET_KEY": SECRET_KEY,
         "ESASSISTANT_API_TOKENS": ",".join(TOKENS),

@@ -8,11 +8,11 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
 from esassistant.registry import registry
 from tests.conftest import Figure
-from tests.faults.calls import make_index
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
+from tests.support.calls import make_index
 
 TTL_SECONDS = 1.5
 SLOW_SECONDS = 1.0

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from pytest_django import Settings
 
+from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
 from esassistant.registry import registry
-from tests.server import TOKEN
 
 OpenApp = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 

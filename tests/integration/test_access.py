@@ -13,11 +13,11 @@ from elasticsearch import Elasticsearch
 from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN
 from esassistant.config.model import Details
 from tests.conftest import Figure
 from tests.integration.conftest import OpenApp, allow_origins
-from tests.proxy import FaultProxy
-from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 DETAILED = (

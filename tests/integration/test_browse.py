@@ -15,13 +15,13 @@ from elasticsearch import Elasticsearch
 from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
 from esassistant.config.model import Details
 from esassistant.errors import StoreUnavailable
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
 from tests.integration.test_history import refresh
-from tests.server import TOKEN
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from cacheapp.reports import Outcome, RefreshReport, WatchState
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy, Rule
+from dev.servers.service import TOKEN
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy, Rule
-from tests.server import TOKEN
-from tests.unit.fakes import mappings_of
+from tests.support.fakes import mappings_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NAMES = ("one", "two", "three")

@@ -17,6 +17,7 @@ from pytest_django import Settings
 import esassistant.http.answer
 import esassistant.http.hot_path
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
 from esassistant.asgi_types import ASGIApp
 from esassistant.clock import monotonic
@@ -26,9 +27,8 @@ from esassistant.http.hot_path import hot_routes
 from esassistant.http.lanes import StockLane
 from esassistant.http.limits import InFlight, RequestLimits
 from esassistant.http.statistics import HttpStatistics, http_statistics
-from tests.asgi import Asked, Got, ask
 from tests.integration.conftest import OpenApp, allow_origins
-from tests.server import TOKEN
+from tests.support.asgi import Asked, Got, ask
 
 ETAG = b"{etag}"
 """Stands for the ETag that the address has at the time."""

@@ -14,9 +14,9 @@ from pytest_django import Settings
 from cacheapp import history
 from cacheapp.models import MappingChange, PassRecord
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
-from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NO_LIMIT = {"min_refresh_interval": 0.0}

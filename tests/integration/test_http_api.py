@@ -7,8 +7,8 @@ import time
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN
 from tests.integration.conftest import OpenApp
-from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -15,11 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cacheapp.instances import REPORT_SECONDS
 from dev.elasticsearch.node import Node
-from dev.prometheus import promtool
+from dev.servers.prometheus import PrometheusServer, promtool
+from dev.servers.service import ROOT, TOKEN, Server, manage, wait_until
 from esassistant.registry import registry
 from healthapp.metrics import PREFIX
-from tests.prometheus_server import PrometheusServer
-from tests.server import ROOT, TOKEN, Server, manage, wait_until
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WORKERS = 2

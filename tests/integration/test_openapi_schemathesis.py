@@ -20,7 +20,7 @@ from django.test import Client
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
-from tests.server import ROOT, TOKEN, Server, wait_until
+from dev.servers.service import ROOT, TOKEN, Server, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,13 +12,13 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import PoolExhausted
 from esassistant.instance import instance_name
 from esassistant.registry import registry
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

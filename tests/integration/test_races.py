@@ -7,10 +7,10 @@ from elasticsearch import Elasticsearch
 
 from cacheapp.reports import WatchState
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import Server, wait_until
 from tests.integration.conftest import OpenApp
 from tests.integration.test_watch import WATCHED, refreshed, report, watching
-from tests.proxy import FaultProxy
-from tests.server import Server, wait_until
 
 
 async def test_a_number_of_many_digits(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

@@ -8,9 +8,9 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

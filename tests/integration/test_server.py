@@ -13,8 +13,8 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
-from tests.proxy import FaultProxy
-from tests.server import ROOT, Server, environment, manage, wait_until
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import ROOT, Server, environment, manage, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

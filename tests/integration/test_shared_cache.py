@@ -10,10 +10,10 @@ from elasticsearch import Elasticsearch
 from cacheapp.stores.redis.answers import MAX_ANSWER_BYTES
 from cacheapp.stores.redis.link import PREFIX
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.redis import RedisServer
+from dev.servers.service import TOKEN, Server, wait_until
 from tests.conftest import Figure
-from tests.proxy import FaultProxy
-from tests.redis_server import RedisServer
-from tests.server import TOKEN, Server, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

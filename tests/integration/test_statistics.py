@@ -17,13 +17,13 @@ from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, Transport
 from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.client import report as report_of
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
 from esassistant.elasticsearch.stats import PoolReport
 from tests.conftest import route_calls
-from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 
 SEARCH = "/_search"
 ANSWER = {"hits": {"total": {"value": 1000}, "hits": [{"_id": str(number)} for number in range(1000)]}}

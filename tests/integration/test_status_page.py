@@ -6,8 +6,8 @@ from django.test import AsyncClient
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN
 from tests.integration.conftest import OpenApp
-from tests.server import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -19,9 +19,9 @@ import trustme
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse, TcpProxy
+from dev.servers.service import TOKEN, manage
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse, TcpProxy
-from tests.server import TOKEN, manage
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 WRONG_KEY = "d3Jvbmc6a2V5"

@@ -15,12 +15,12 @@ from elasticsearch import Elasticsearch
 from cacheapp.reports import Outcome, RefreshReport, WatchReport, WatchState
 from cacheapp.state.snapshot import Snapshot
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN
 from esassistant.registry import registry
 from tests.conftest import NODE_VERSION, Figure
-from tests.faults.simulated import mapping_requests, names_of
 from tests.integration.conftest import OpenApp
-from tests.proxy import FaultProxy
-from tests.server import TOKEN
+from tests.support.simulated import mapping_requests, names_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WATCHED: dict[str, Any] = {"watch": True, "min_refresh_interval": 0.0}

@@ -16,10 +16,10 @@ from cacheapp.stores.database import open_database_store
 from cacheapp.stores.protocol import Store
 from cacheapp.stores.redis import link
 from cacheapp.stores.redis.store import open_redis_store
-from tests.redis_server import RedisServer
+from dev.servers.redis import RedisServer
 
 if TYPE_CHECKING:
-    from tests.stores.postgresql import Postgresql
+    from dev.servers.postgresql import Postgresql
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def sqlite() -> Backend:
 def postgresql_session(django_db_blocker: DjangoDbBlocker, django_db_setup: None) -> Iterator["Postgresql"]:
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("PostgreSQL's driver psycopg is not installed")
-    from tests.stores.postgresql import Postgresql, PostgresqlServer, programs
+    from dev.servers.postgresql import Postgresql, PostgresqlServer, programs
 
     if (found := programs()) is None:
         pytest.skip("PostgreSQL is not installed: neither initdb on the PATH nor /usr/lib/postgresql/*/bin")

@@ -11,12 +11,12 @@ from cacheapp.stores.redis.answers import MAX_ANSWER_BYTES, MAX_INDICES_BYTES, R
 from cacheapp.stores.redis.link import PREFIX, RedisLink
 from cacheapp.stores.redis.store import open_redis_store
 from cacheapp.stores.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswers
+from dev.servers.redis import RedisServer
 from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
 from tests.conftest import Figure
-from tests.redis_server import RedisServer
-from tests.stores.states import A_MAPPING, B_MAPPING, JITTER, LONG, A, B
-from tests.unit.fakes import spawn
+from tests.support.fakes import spawn
+from tests.support.states import A_MAPPING, B_MAPPING, JITTER, LONG, A, B
 
 ANSWER = f"{PREFIX}answer:scope:a"
 CLAIM = f"{PREFIX}claim:scope:a"

@@ -10,11 +10,11 @@ from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import Lease, Store
 from cacheapp.stores.redis.store import open_redis_store
+from dev.servers.redis import RedisServer
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
-from tests.redis_server import RedisServer
-from tests.stores.states import JITTER, LONG
-from tests.unit.fakes import MemoryStore
+from tests.support.fakes import MemoryStore
+from tests.support.states import JITTER, LONG
 
 BODIES = {mapping_hash(body): body for body in (b"{}", b'{"a":1}', b'{"b":2}')}
 NAMES = st.sampled_from(["a", "b", "c", "ü", "x" * 255])

@@ -7,9 +7,9 @@ import uvloop
 from redis.asyncio import Redis
 
 from cacheapp.stores.redis.link import RedisLink
+from dev.servers.redis import RedisServer
 from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
-from tests.redis_server import RedisServer
 
 
 async def send_on_closed(client: Redis) -> None:

@@ -10,12 +10,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from cacheapp.stores.redis.link import MAX_CONNECTIONS, Breaker
 from cacheapp.stores.redis.store import CHANNEL, RedisStore, open_redis_store
+from dev.faults.tcp_proxy import TcpProxy
 from dev.ports import HOST
+from dev.servers.redis import RedisServer
 from esassistant.errors import StoreUnavailable
 from tests.conftest import Figure
-from tests.redis_server import RedisServer
-from tests.stores.states import FIRST, LONG, load, take
-from tests.tcp_proxy import TcpProxy
+from tests.support.states import FIRST, LONG, load, take
 
 ONCE_SECONDS = 0.4
 AT_ONCE_SECONDS = 0.05

@@ -12,10 +12,10 @@ from cacheapp.stores.redis.answers import RedisAnswers
 from cacheapp.stores.redis.link import RedisLink
 from cacheapp.stores.redis.pipe import BYTES_AT_ONCE, SCRIPTS_AT_ONCE, RedisPipe
 from cacheapp.stores.shared_answers import SharedReader
+from dev.servers.redis import RedisServer
 from esassistant.clock import monotonic
 from esassistant.errors import StoreUnavailable
-from tests.redis_server import RedisServer
-from tests.unit.fakes import A_MAPPING, FakeReader, cache_config, spawn
+from tests.support.fakes import A_MAPPING, FakeReader, cache_config, spawn
 
 APPEND = "return redis.call('APPEND', KEYS[1], ARGV[1])"
 

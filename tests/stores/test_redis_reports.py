@@ -7,8 +7,8 @@ import pytest
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES
 from cacheapp.stores.redis.reports import MAX_INSTANCE_BYTES, MOMENT_DIGITS, REPORTING, REPORTS
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
-from tests.redis_server import RedisServer
-from tests.stores.states import LONG
+from dev.servers.redis import RedisServer
+from tests.support.states import LONG
 
 pytestmark = pytest.mark.usefixtures("patient")
 

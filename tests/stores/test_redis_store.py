@@ -15,13 +15,13 @@ from cacheapp.stores.redis import store as redis_module
 from cacheapp.stores.redis.link import PREFIX
 from cacheapp.stores.redis.state import MAX_PIECE_BYTES, MAX_PUBLISHED_BYTES
 from cacheapp.stores.redis.store import PIECES, PUBLISHED, RedisStore, open_redis_store
+from dev.faults.tcp_proxy import TcpProxy
 from dev.ports import HOST
+from dev.servers.redis import RedisServer
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
 from tests.conftest import Figure
-from tests.redis_server import RedisServer
-from tests.stores.states import A_MAPPING, B_MAPPING, FIRST, LONG, A, B, load, state, take
-from tests.tcp_proxy import TcpProxy
+from tests.support.states import A_MAPPING, B_MAPPING, FIRST, LONG, A, B, load, state, take
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import esassistant.settings
+from dev.faults.proxy import FaultProxy
 from esassistant.config.model import Config, ElasticsearchConfig
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker
 from esassistant.elasticsearch.pools import PoolLimits, Pools, one_pool
 from esassistant.registry import Registry
-from tests.proxy import FaultProxy
 
 LoadSettings = Callable[..., Config]
 

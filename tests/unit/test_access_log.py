@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from esassistant.http import access_log as module
 from esassistant.http.access_log import ATOMIC_BYTES, AccessLog, AccessLogReport
-from tests.unit.access_logs import Pipe, a_line, length_of
+from tests.support.access_logs import Pipe, a_line, length_of
 
 
 @pytest.fixture(autouse=True)

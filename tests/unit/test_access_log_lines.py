@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from esassistant import masking
 from esassistant.http.access_log import MAX_PATH_CHARACTERS, STANDARD_OUTPUT, AccessLog
 from esassistant.masking import MASK, remember_secrets
-from tests.unit.access_logs import a_line, on_pipe, on_terminal
+from tests.support.access_logs import a_line, on_pipe, on_terminal
 
 SECRET = "correct-horse-battery"
 

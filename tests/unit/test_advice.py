@@ -15,7 +15,7 @@ from esassistant.durations import WINDOW_SECONDS, LatencyReport
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport, access_log_rules
-from tests.unit.advising import not_enough, only, recommendations
+from tests.support.advising import not_enough, only, recommendations
 from tests.unit.conftest import LoadSettings, pools
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cacheapp.cache.figures import Ages
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from tests.unit.fakes import A_MAPPING
+from tests.support.fakes import A_MAPPING
 
 MOMENTS = st.integers(0, 400).map(lambda quarters: 900.0 + quarters / 4)
 """Quarters of seconds, which floats hold exactly: an age is as long as, or longer than another, without doubt."""

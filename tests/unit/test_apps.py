@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from elasticsearch import ApiError
 
+from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant import apps
 from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, declare
 from esassistant.clock import now_utc
@@ -17,7 +18,6 @@ from esassistant.http.access_log import AccessLog, Line
 from esassistant.registry import Registry
 from esassistant.registry import registry as process_registry
 from esassistant.resource import Health
-from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config
 
 CLIENTS = ("elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health", "elasticsearch")

@@ -12,6 +12,7 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, HttpHeaders, SerializationError
 from elastic_transport.client_utils import url_to_node_config
 
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, BreakerState, Outcome
 from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
@@ -19,7 +20,6 @@ from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import BUDGET_FLOOR, RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport, outcome_of
-from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from tests.unit.conftest import FakeClock
 
 

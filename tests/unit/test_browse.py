@@ -14,8 +14,8 @@ from cacheapp.mapping.fields import FieldCounts, field_count, fields
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.templatetags import wording
 from esassistant.errors import BadRequest
-from tests.unit.fakes import A_MAPPING, B_MAPPING
-from tests.unit.mappings import STRANGE, body, strange_mappings
+from tests.support.fakes import A_MAPPING, B_MAPPING
+from tests.support.mappings import STRANGE, body, strange_mappings
 
 TIMES = Times(now=100.0, ttl=10.0, max_stale=50.0)
 HOSTILE = ("it's", "$(touch x)", "`id`", "a;b", "a&b", "a!b", "[1-3]", "{a,b}", "~x", "ä%20", 'é"', "-x")

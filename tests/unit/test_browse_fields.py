@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cacheapp.browse.fields import SHOWN, SHOWN_CONFLICTS, Branch, Piece, Search, fields_shown, find, pieces, tree
 from cacheapp.mapping.fields import Field, fields
 from esassistant.errors import BadRequest
-from tests.unit.mappings import body, strange_mappings
+from tests.support.mappings import body, strange_mappings
 
 SHOP = {
     "properties": {

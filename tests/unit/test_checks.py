@@ -23,7 +23,7 @@ from healthapp.checks import (
     run_checks,
     scrub,
 )
-from tests.unit.fakes import FakeClock
+from tests.support.fakes import FakeClock
 
 HEALTHY, DEGRADED, UNHEALTHY = Health.HEALTHY, Health.DEGRADED, Health.UNHEALTHY
 

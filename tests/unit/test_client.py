@@ -13,6 +13,7 @@ import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig, SerializationError
 from elasticsearch import ApiError, TransportError
 
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, BreakerReport, BreakerState
 from esassistant.elasticsearch.client import new_client, report, sync_client, unavailable
 from esassistant.elasticsearch.errors import BreakerOpen, PoolTimeout
@@ -20,7 +21,6 @@ from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Health, PingResult
-from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from tests.unit.conftest import Certificate, elasticsearch_config, pools
 
 NO_AUTHORIZATION = "none"

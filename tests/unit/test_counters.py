@@ -12,7 +12,7 @@ from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.http.access_log import AccessLog
 from esassistant.http.counters import HARMLESS_ID, Counters, Door, note_of, request_id_of
 from esassistant.http.statistics import HttpStatistics, RouteReport
-from tests.asgi import Asked, ask
+from tests.support.asgi import Asked, ask
 
 
 def answering(status: int = 200, body: bytes = b"ok", route: str | None = "/api/x") -> ASGIApp:

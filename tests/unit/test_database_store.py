@@ -17,7 +17,7 @@ from cacheapp.stores import database, database_thread
 from cacheapp.stores.database import DatabaseStore, open_database_store
 from cacheapp.stores.protocol import Lease, Store
 from esassistant.errors import StoreUnavailable
-from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING
+from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,7 +16,7 @@ from esassistant.registry import Registry, registry
 from esassistant.resource import Health
 from healthapp.checks import checks_of, run_checks
 from healthapp.monitor import HealthMonitor
-from tests.unit.fakes import A_MAPPING
+from tests.support.fakes import A_MAPPING
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

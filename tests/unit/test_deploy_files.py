@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from cacheapp.management.refresh_command import EXIT_NOT_NOW
 from dev.compat import combinations, pinned, requirements
 from dev.elasticsearch.install import DEFAULT_VERSION
-from dev.redis import redis_server
+from dev.servers.redis import redis_server
 from esassistant import settings
 from esassistant.management.commands.serve import GRACE_SECONDS
 

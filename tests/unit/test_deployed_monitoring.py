@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from dev.prometheus import promtool
+from dev.servers.prometheus import promtool
+from dev.servers.service import ROOT
 from esassistant.metrics import Kind
 from esassistant.registry import registry
 from healthapp.metrics import PREFIX
-from tests.server import ROOT
 
 DEPLOY = ROOT / "deploy"
 RULES = (DEPLOY / "prometheus" / "alerts.yml").read_text()

@@ -19,7 +19,7 @@ from esassistant.instance import server_name
 from esassistant.metrics import Kind, Metric
 from esassistant.registry import Registry
 from healthapp.metrics import PREFIX, Worker, exposition, workers_of
-from tests.unit.fakes import FakeClock, MemoryStore
+from tests.support.fakes import FakeClock, MemoryStore
 
 HITS = Metric(Kind.COUNTER, "hits", "Hits.", "hits_total")
 RESERVED_LABELS = {"worker", "state", "le", "job", "instance", "quantile"}

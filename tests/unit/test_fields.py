@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cacheapp.mapping.fields import CAPABILITIES, Field, TypeIndices, fields, search
 from cacheapp.mapping.tree import MAX_DEPTH, MAX_NAMED_INDICES
 from cacheapp.mapping.value_schemas import VALUE_SCHEMAS
-from tests.unit.mappings import STRANGE, body, deep, strange_mappings
+from tests.support.mappings import STRANGE, body, deep, strange_mappings
 
 
 def of(*mappings: Any) -> dict[str, Field]:

@@ -17,7 +17,7 @@ from esassistant.http.answer import Answer
 from esassistant.http.counters import Counters
 from esassistant.http.hot_path import MAX_HOSTS, HotPath, HotRoutes
 from esassistant.http.statistics import HttpStatistics
-from tests.asgi import Asked, Got, ask
+from tests.support.asgi import Asked, Got, ask
 
 HOST = (b"host", b"testserver")
 

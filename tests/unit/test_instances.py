@@ -17,7 +17,7 @@ from cacheapp.instances import (
 )
 from cacheapp.stores.protocol import StoredReport
 from esassistant.errors import StoreUnavailable
-from tests.unit.fakes import FakeClock, MemoryStore, settle
+from tests.support.fakes import FakeClock, MemoryStore, settle
 
 Make = Callable[..., Instances]
 

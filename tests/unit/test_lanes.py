@@ -16,7 +16,7 @@ from esassistant.api import api_view
 from esassistant.asgi_types import Message
 from esassistant.http.counters import note_of
 from esassistant.http.lanes import FastLane, Lanes, StockLane, fast_match, template_of
-from tests.asgi import Asked, ask
+from tests.support.asgi import Asked, ask
 
 HOST = (b"host", b"testserver")
 SESSION = (b"cookie", b"a=b; sessionid=x")

@@ -9,7 +9,7 @@ import pytest
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.snapshot import mapping_hash
-from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, settle, spawn
+from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, settle, spawn
 from tests.unit.test_races import reading
 
 ASKED_AT = 1000.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.load import Job, LoadFailed, Target, bundled, paced, percentile, read_wrk
-from tests.tcp_proxy import Connection, ThreadedServer
+from dev.faults.tcp_proxy import Connection, ThreadedServer
 
 SECONDS = 0.3
 WRK = """Running 2s test @ http://127.0.0.1:39351/api/health

@@ -15,7 +15,7 @@ from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Source, mapping_hash
 from esassistant.errors import ClusterUnavailable
-from tests.unit.fakes import (
+from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
     C_MAPPING,

@@ -11,7 +11,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.state.answer import LARGE_INDICES
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Source, mapping_hash
-from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
+from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS, fields
 from cacheapp.mapping.schema import json_schema
 from esassistant.errors import BadRequest
-from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
+from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
 
 AB_MAPPING = b'{"properties":{"a":{"type":"keyword"},"bee":{"type":"long"}}}'
 

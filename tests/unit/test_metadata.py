@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cacheapp.cluster.metadata_version import Era, MetadataClock, MetadataVersion, Seen
 from cacheapp.errors import WatchRefused
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
-from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from tests.unit.conftest import elasticsearch_config, pools
 
 QUIET = settings(

@@ -11,7 +11,7 @@ from esassistant.resource import Health, PingResult
 from healthapp import monitor
 from healthapp.checks import Check
 from healthapp.monitor import KEPT_TRANSITIONS, HealthMonitor, HealthReport, Transition
-from tests.unit.fakes import FakeClock, InstantAsyncio, settle
+from tests.support.fakes import FakeClock, InstantAsyncio, settle
 
 TTL = 30.0
 

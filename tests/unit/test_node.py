@@ -16,6 +16,7 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, HttpHeaders, TlsError
 from elastic_transport.client_utils import DEFAULT, DefaultType, url_to_node_config
 
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.node import (
     COMPRESS_FROM_BYTES,
     EXTRAS,
@@ -27,8 +28,7 @@ from esassistant.elasticsearch.node import (
 )
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import LARGE_BYTES
-from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse
-from tests.small_server import SmallServer
+from tests.support.small_server import SmallServer
 from tests.unit.conftest import Certificate
 
 NewNode = Callable[..., Node]

@@ -9,8 +9,8 @@ import pytest
 
 from dev import packages
 from dev.packages import MissingPackage
-from dev.prometheus import prometheus, promtool
-from dev.redis import redis_server
+from dev.servers.prometheus import prometheus, promtool
+from dev.servers.redis import redis_server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from cacheapp.cluster.reader import Sent, uncounted
 from cacheapp.reports import Outcome
 from cacheapp.sync.pass_runner import FAILURES_IN_A_ROW
-from tests.unit.fakes import (
+from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
     C_MAPPING,

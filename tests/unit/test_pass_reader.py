@@ -15,14 +15,7 @@ from cacheapp.sync.pass_record import Pass
 from cacheapp.sync.pass_runner import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassReader
 from esassistant.clock import now_utc
 from esassistant.errors import ClusterUnavailable
-from tests.unit.fakes import (
-    A_MAPPING,
-    FakeClock,
-    FakeReader,
-    Instance,
-    cache_config,
-    no_answer,
-)
+from tests.support.fakes import A_MAPPING, FakeClock, FakeReader, Instance, cache_config, no_answer
 
 Make = Callable[..., Instance]
 

@@ -23,8 +23,8 @@ from esassistant.resource import Health, PingResult
 from healthapp.checks import checks_of, run_checks
 from healthapp.monitor import HealthMonitor
 from healthapp.performance import advice, performance_report
-from tests.unit.advising import recommendations
-from tests.unit.fakes import A_MAPPING, B_MAPPING
+from tests.support.advising import recommendations
+from tests.support.fakes import A_MAPPING, B_MAPPING
 
 FULL = Recommendation("disk.percent", 91.0, 90.0, 1, "disks", "The disk is full.", None)
 

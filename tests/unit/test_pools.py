@@ -10,13 +10,13 @@ from elasticsearch import AsyncElasticsearch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch import pools as pools_module
 from esassistant.elasticsearch.breaker import BreakerState, Outcome
 from esassistant.elasticsearch.client import new_client, report
 from esassistant.elasticsearch.errors import PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools, pools_of
-from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config, pools
 
 

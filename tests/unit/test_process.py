@@ -18,8 +18,8 @@ from esassistant.resource import Health
 from healthapp import process
 from healthapp.advice import process_rules
 from healthapp.process import CPU_WINDOW_SECONDS, LAG_EVERY_SECONDS, ProcessReport, ProcessWatch, ping_loop
-from tests.unit.advising import only
-from tests.unit.fakes import FakeClock, InstantAsyncio
+from tests.support.advising import only
+from tests.support.fakes import FakeClock, InstantAsyncio
 
 
 class Processor:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy import FaultProxy, ProxyRequest, ProxyResponse, Rule
-from tests.small_server import CHUNKS, LARGE, ZIPPED, SmallServer, eventually
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse, Rule
+from tests.support.small_server import CHUNKS, LARGE, ZIPPED, SmallServer, eventually
 
 
 @pytest.fixture

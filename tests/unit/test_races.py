@@ -18,12 +18,11 @@ from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import IndexEntry, Source, mapping_hash
 from cacheapp.stores.protocol import Lease
+from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from healthapp.probes import readyz
-from tests.proxy import FaultProxy, ProxyResponse
-from tests.unit.conftest import elasticsearch_config, pools
-from tests.unit.fakes import (
+from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
     C_MAPPING,
@@ -35,6 +34,7 @@ from tests.unit.fakes import (
     settle,
     spawn,
 )
+from tests.unit.conftest import elasticsearch_config, pools
 
 
 def reading(listed_at: float, indices: dict[str, bytes], aliases: dict[str, tuple[str, ...]] | None = None) -> Reading:

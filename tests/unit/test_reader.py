@@ -12,9 +12,9 @@ from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing
+from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
-from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import elasticsearch_config, pools
 
 NOT_FOUND = json.dumps(

@@ -14,7 +14,7 @@ from cacheapp.stores.protocol import Lease
 from cacheapp.sync import refresher
 from cacheapp.sync.pass_record import REPORTED_ERRORS
 from esassistant.errors import StaleToken, StoreUnavailable
-from tests.unit.fakes import (
+from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
     C_MAPPING,

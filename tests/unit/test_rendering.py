@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cacheapp.state import answer as module
 from cacheapp.state.answer import LARGE_INDICES, MAX_KEPT_BYTES, Rendered, RenderedNames, is_large, render
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING
+from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 
 A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))
 BODIES = {A: A_MAPPING, B: B_MAPPING, C: C_MAPPING}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esassistant.asgi_types import Message, Receive, Scope, Send
 from esassistant.http.limits import InFlight, RequestLimits
-from tests.asgi import Asked, ask
+from tests.support.asgi import Asked, ask
 
 LIMIT = 10
 CHUNKED = (b"transfer-encoding", b"chunked")

@@ -13,7 +13,7 @@ from cacheapp.state.readings import Listing
 from cacheapp.state.snapshot import Source
 from cacheapp.stores.protocol import Lease
 from cacheapp.sync import refresher
-from tests.unit.fakes import (
+from tests.support.fakes import (
     A_MAPPING,
     FakeClock,
     FakeReader,

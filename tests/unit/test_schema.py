@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from cacheapp.mapping.schema import MAX_CONFLICTS, json_schema
 from cacheapp.mapping.tree import MAX_DEPTH, MAX_NAMED_INDICES
-from tests.unit.mappings import STRANGE, body, deep, fields, names, of, strange_mappings, takes, valid, values
+from tests.support.mappings import STRANGE, body, deep, fields, names, of, strange_mappings, takes, valid, values
 
 
 def test_shape() -> None:

@@ -22,7 +22,7 @@ from cacheapp.stores.shared_answers import (
     SharedReader,
 )
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
-from tests.unit.fakes import (
+from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
     C_MAPPING,

@@ -10,7 +10,7 @@ from cacheapp.cluster.metadata_version import Era, MetadataVersion
 from cacheapp.errors import WatchRefused
 from cacheapp.reports import Outcome
 from cacheapp.stores.protocol import Lease
-from tests.unit.fakes import (
+from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
     C_MAPPING,

@@ -7,7 +7,7 @@ import pytest
 from cacheapp.state.merge import to_publish, with_published
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from tests.unit.fakes import A_MAPPING, B_MAPPING, C_MAPPING
+from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 
 A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))
 

@@ -28,7 +28,7 @@ from bench.soak_truth import (
 )
 from bench.soak_writer import LARGE, STEADY, STEADY_ALIASES, index_state, rendered
 from cacheapp.state.snapshot import mapping_hash
-from tests.unit.fakes import FakeClock
+from tests.support.fakes import FakeClock
 
 ONE, TWO = Index("1", frozenset({"a"})), Index("2", frozenset({"a", "b"}))
 PROMISE = Promise(ttl=10.0, max_stale=20.0, negative_ttl=2.0, fetch_timeout=3.0)

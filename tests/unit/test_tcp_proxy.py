@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.small_server import SmallServer, eventually
-from tests.tcp_proxy import TcpProxy
+from dev.faults.tcp_proxy import TcpProxy
+from tests.support.small_server import SmallServer, eventually
 
 
 @pytest.fixture

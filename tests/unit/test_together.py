@@ -7,7 +7,7 @@ import pytest
 from cacheapp.cluster.loader import MAX_TOGETHER, TogetherReader
 from cacheapp.errors import MappingNotFound
 from esassistant.errors import ClusterUnavailable
-from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeReader, no_answer, settle, spawn
+from tests.support.fakes import A_MAPPING, B_MAPPING, FakeReader, no_answer, settle, spawn
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, SerializationError
 from elastic_transport.client_utils import url_to_node_config
 
+from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
-from tests.proxy import FaultProxy, ProxyResponse
 from tests.unit.conftest import pools
 
 NewTransport = Callable[..., Transport]

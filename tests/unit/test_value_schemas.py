@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mappings import takes
+from tests.support.mappings import takes
 
 SCALARS = ["a", 1, 1.5, True, None, ["a", [2, None]]]
 GEOMETRY = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 0]]]}

@@ -31,8 +31,8 @@ from healthapp.checks import Check
 from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
+from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
 from tests.unit.conftest import pools
-from tests.unit.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
 
 TOKEN = {"Authorization": "Bearer test-token-0123456789"}
 

@@ -14,7 +14,7 @@ from cacheapp.stores.protocol import Lease
 from cacheapp.sync import watch as module
 from cacheapp.sync.watch import LEASE, LEASE_TTL_SECONDS, Watch
 from esassistant.clock import monotonic
-from tests.unit.fakes import FakeClock, InstantAsyncio, MemoryStore, no_answer, settle, spawn
+from tests.support.fakes import FakeClock, InstantAsyncio, MemoryStore, no_answer, settle, spawn
 
 QUICK = {
     "LEASE_TTL_SECONDS": 0.06,

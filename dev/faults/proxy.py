@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.proxy_wire import (
+from dev.faults.tcp_proxy import Connection, TcpProxy, ThreadedServer
+from dev.faults.wire import (
     Answer,
     CutShortError,
     Head,
@@ -35,7 +36,6 @@ from tests.proxy_wire import (
     dechunk,
     read_head,
 )
-from tests.tcp_proxy import Connection, TcpProxy, ThreadedServer
 
 __all__ = ["Exchange", "FaultProxy", "ProxyRequest", "ProxyResponse", "Rule", "TcpProxy"]
 

@@ -1,4 +1,4 @@
-"""A real Prometheus of a test's own: on a free port, in a folder that is thrown away, ended whatever happens."""
+"""A real Prometheus of one's own: on a free port, in a folder that is thrown away, ended whatever happens."""
 
 import signal
 import subprocess
@@ -8,9 +8,22 @@ from typing import Any, Self
 
 import httpx
 
+from dev.packages import require, which
 from dev.ports import HOST, free_port
-from dev.prometheus import prometheus
-from tests.server import wait_until
+from dev.servers.service import wait_until
+
+PACKAGE = "prometheus"
+
+
+def prometheus() -> Path:
+    """Where prometheus is. Installs it if it is missing and this may; else raises `MissingPackage` with the remedy."""
+    return require(lambda: which("prometheus"), PACKAGE, "prometheus is missing")
+
+
+def promtool() -> Path:
+    """Where promtool is, likewise."""
+    return require(lambda: which("promtool"), PACKAGE, "promtool is missing")
+
 
 START_SECONDS = 20
 STOP_SECONDS = 10

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple
 
-from tests.tcp_proxy import BUFFER_BYTES
+from dev.faults.tcp_proxy import BUFFER_BYTES
 
 
 @dataclass(frozen=True)

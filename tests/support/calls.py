@@ -8,10 +8,10 @@ from typing import Any
 
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, TransportError
 
+from dev.faults.proxy import FaultProxy
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.registry import registry
-from tests.proxy import FaultProxy
 
 SEARCH = "/_search"
 """Requests of searches, as rules and counts of the proxy find them."""

@@ -12,6 +12,6 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "DEBUG"},
     "loggers": {"django": {"handlers": ["stderr"], "level": "DEBUG", "propagate": False}},
 }
-ROOT_URLCONF = "tests.faults.broken_urls"
+ROOT_URLCONF = "tests.support.broken_urls"
 # SQLite needs none; it stands in for one that does.
 DATABASES["default"]["PASSWORD"] = os.environ["LOUD_DATABASE_PASSWORD"]

@@ -6,6 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
+from esassistant.settings import *  # noqa: F403
+from esassistant.settings import DATABASES, LOGGING
+
 _scratch = Path(os.environ.setdefault("ESASSISTANT_TEST_DIR", tempfile.mkdtemp(prefix="esassistant-test-")))
 
 for _name in [
@@ -16,7 +19,7 @@ for _name in [
     del os.environ[_name]
 os.environ.update(
     ESASSISTANT_ENV_FILE=os.devnull,
-    SECRET_KEY="only-for-tests",
+    SECRET_KEY="only-for-tests",  # noqa: S106  (it protects nothing)
     DEBUG="false",
     ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
     ESASSISTANT_DETAILS="always",
@@ -25,9 +28,6 @@ os.environ.update(
     # Nothing listens there: a test that needs a cluster says which.
     ELASTICSEARCH_URL="http://127.0.0.1:9",
 )
-
-from esassistant.settings import *  # noqa: E402, F403
-from esassistant.settings import DATABASES, LOGGING  # noqa: E402
 
 # A file: the store works in a thread of its own, which would not see an in-memory database.
 DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "tests.sqlite3")}

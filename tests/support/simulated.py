@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from tests.proxy import Exchange, FaultProxy, ProxyRequest, ProxyResponse
+from dev.faults.proxy import Exchange, FaultProxy, ProxyRequest, ProxyResponse
 
 MAPPING = "/_mapping[?]"
 """Requests for mappings, as rules and counts of the proxy find them."""

@@ -1,4 +1,4 @@
-"""A real redis-server of a test's own: on a free port, in a folder that is thrown away, keeping nothing on disk."""
+"""A real redis-server of one's own: on a free port, in a folder that is thrown away, keeping nothing on disk."""
 
 import contextlib
 import signal
@@ -12,8 +12,14 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from dev.packages import require, which
 from dev.ports import HOST, free_port
-from dev.redis import redis_server
+
+
+def redis_server() -> Path:
+    """Where redis-server is. Installs it if it is missing and this may; else raises `MissingPackage` with the remedy."""
+    return require(lambda: which("redis-server"), "redis-server", "redis-server is missing")
+
 
 START_SECONDS = 10
 STOP_SECONDS = 5

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tests.tcp_proxy import Connection, ThreadedServer
+from dev.faults.tcp_proxy import Connection, ThreadedServer
 
 LARGE = b"0123456789abcdef" * 300_000
 ZIPPED = gzip.compress(b"zipped", mtime=0)

@@ -15,8 +15,8 @@ from typing import Any, Self
 import httpx
 from django.db import connection
 
-ROOT = Path(__file__).resolve().parent.parent
-TOKEN = "test-token-0123456789"
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOKEN = "test-token-0123456789"  # noqa: S105  (of servers that tests start)
 START_SECONDS = 40
 
 
