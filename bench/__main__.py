@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cluster import CACHE, NODE_URL, running_node
 from bench.http import FASTAPI_MISSING
-from bench.http_servers import has_fastapi
-from bench.report import goals
-from bench.results import DOCS, machine, read, slim, write, write_readme
-from bench.texts import minutes
+from bench.report.document import goals
+from bench.report.results import DOCS, machine, read, slim, write, write_readme
+from bench.report.texts import minutes
+from bench.subjects.cluster import CACHE, NODE_URL, running_node
+from bench.subjects.http_servers import has_fastapi
 from esassistant.clock import now_utc
 
 LONGEST_SECONDS = 900

@@ -35,8 +35,8 @@ from elasticsearch import AsyncElasticsearch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from bench.cluster import CACHE, FAMILIES, names, running_node
-from bench.figures import Figure, at_most, print_figures, save
+from bench.report.figures import Figure, at_most, print_figures, save
+from bench.subjects.cluster import CACHE, FAMILIES, names, running_node
 from dev.servers.redis import RedisServer
 from dev.servers.service import Server, manage, wait_until
 from esassistant.clock import monotonic, now_utc

@@ -24,11 +24,11 @@ from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from bench.cluster import CACHE
-from bench.figures import Figure, print_figures, save
 from bench.http import ASKED, sample_node
-from bench.load import Load, Target, paced
-from bench.served import served
+from bench.load.client import Load, Target, paced
+from bench.report.figures import Figure, print_figures, save
+from bench.subjects.cluster import CACHE
+from bench.subjects.served import served
 from dev.servers.service import TOKEN
 from esassistant.clock import now_utc
 

@@ -30,14 +30,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from elasticsearch import Elasticsearch
 
-from bench.cluster import CACHE, Family, mapping
-from bench.figures import save_results
 from bench.http_latency import LIVEZ_SECONDS, health_rows, livez_rows
-from bench.http_servers import MINIMAL, has_fastapi, serving
-from bench.load import Load, run
-from bench.rows import Goal, Row, doubts, print_rows, ratio, requests
-from bench.saved_answers import HEALTH, save_answer
-from bench.served import served
+from bench.load.client import Load, run
+from bench.report.figures import Goal, Row, doubts, print_rows, ratio, requests, save_results
+from bench.subjects.cluster import CACHE, Family, mapping
+from bench.subjects.http_servers import HEALTH, MINIMAL, has_fastapi, save_answer, serving
+from bench.subjects.served import served
 from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN, Server
 from esassistant.clock import now_utc

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 
-from bench.delay import delayed
-from bench.http_replay import replayed_for_server
-from bench.http_servers import serving
-from bench.load import Load, Target, paced, run
-from bench.rows import Goal, Row, doubts, ratio, requests
-from bench.served import environment_of, served
+from bench.load.client import Load, Target, paced, run
+from bench.load.delay import delayed
+from bench.report.figures import Goal, Row, doubts, ratio, requests
+from bench.subjects.http_servers import serving
+from bench.subjects.replay import replayed
+from bench.subjects.served import environment_of, served
 from dev.servers.service import TOKEN, Server
 
 PER_SECOND = 100.0
@@ -76,7 +76,7 @@ def livez_rows(rounds: int, seconds: float) -> Found:
     busy: list[list[Load]] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
-        cluster_url = stack.enter_context(replayed_for_server())
+        cluster_url = stack.enter_context(replayed())
         # Without the watch a full pass reads everything, though the recorded cluster never changes.
         server = stack.enter_context(
             served(cluster_url, folder, MAPPING_CACHE_WATCH="false", MIN_REFRESH_INTERVAL="0", HEALTH_CACHE_TTL="30")

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from bench.cluster import CACHE
-from bench.figures import Figure, at_most, save
-from bench.replay import replayed
-from bench.stack import open_stack
+from bench.report.figures import Figure, at_most, save
+from bench.subjects.cluster import CACHE
+from bench.subjects.replay import replayed
+from bench.subjects.stack import open_stack
 from esassistant.clock import now_utc
 
 GOAL_SECONDS = 0.050

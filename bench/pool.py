@@ -27,10 +27,10 @@ from pathlib import Path
 import uvloop
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from bench.cluster import CACHE
-from bench.delay import delayed, recorded
-from bench.figures import Figure, at_least, of_rounds, print_figures, save
-from bench.stack import config_for
+from bench.load.delay import delayed, recorded
+from bench.report.figures import Figure, at_least, of_rounds, print_figures, save
+from bench.subjects.cluster import CACHE
+from bench.subjects.stack import config_for
 from dev.elasticsearch.node import Node
 from esassistant.clock import monotonic, now_utc
 from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy

@@ -21,11 +21,11 @@ from pathlib import Path
 import uvloop
 from elasticsearch import AsyncElasticsearch
 
-from bench.cluster import CACHE, FAMILIES, mapping, names, rendered, running_node
-from bench.figures import Figure, at_least, at_most, milliseconds, print_figures, save
-from bench.naive import NaiveCache
-from bench.replay import replayed
-from bench.stack import Stack, open_stack, watching
+from bench.report.figures import Figure, at_least, at_most, milliseconds, print_figures, save
+from bench.subjects.cluster import CACHE, FAMILIES, mapping, names, rendered, running_node
+from bench.subjects.naive import NaiveCache
+from bench.subjects.replay import replayed
+from bench.subjects.stack import Stack, open_stack, watching
 from cacheapp.reports import Outcome, WatchState
 from esassistant.clock import monotonic, now_utc
 

@@ -7,7 +7,7 @@
     memory        what 1 000 mappings take, each way in a process of its own
 
 Before and after are measured in turn, in one run, on one real node with 1 000 indices. Before is what the original does
-(bench/naive.py says how we know), or the profile `rollback`. A claim that is missed is printed as missed; the exit code
+(bench/subjects/naive.py says how we know), or the profile `rollback`. A claim that is missed is printed as missed; the exit code
 is 0 all the same.
 """
 
@@ -21,10 +21,8 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench import seed_parts
-from bench.cluster import CACHE, FAMILIES, running_node
-from bench.figures import save_results
-from bench.rows import Row
-from bench.seed_rows import SeedRow, print_seed
+from bench.report.figures import Row, SeedRow, print_seed, save_results
+from bench.subjects.cluster import CACHE, FAMILIES, running_node
 from esassistant.clock import now_utc
 
 ROUNDS = 5

@@ -1,6 +1,6 @@
 """What 1 000 mappings take in a process of their own: `python -m bench.seed_memory dicts|cache URL` prints it as JSON.
 
-    dicts   what the client makes of each answer, in a dict, as the original keeps them (bench/naive.py)
+    dicts   what the client makes of each answer, in a dict, as the original keeps them (bench/subjects/naive.py)
     cache   this project's cache, after a full pass
 
 Both processes import the same, and have asked the cluster for something before the first look at their resident memory.
@@ -20,8 +20,8 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
-from bench.naive import NaiveCache
-from bench.stack import open_stack
+from bench.subjects.naive import NaiveCache
+from bench.subjects.stack import open_stack
 
 PROCESS_SECONDS = 120
 Reading = Callable[[], Any]

@@ -1,5 +1,5 @@
 """How the rows of bench/seed.py are measured. Each function takes the URL of a node with the 1 000 indices of
-bench/cluster.py, which it leaves as it was but for one index to search in.
+bench/subjects/cluster.py, which it leaves as it was but for one index to search in.
 """
 
 import asyncio
@@ -11,15 +11,14 @@ from typing import Any, TypeVar
 import uvloop
 from elasticsearch import AsyncElasticsearch
 
-from bench.cluster import FAMILIES, names
 from bench.http_latency import DELAY_SECONDS, health_rows
-from bench.naive import NaiveCache
 from bench.pool import CALLERS, Measured, measure_round, prepare
-from bench.rows import Row
+from bench.report.figures import PERCENT_LESS, POINTS, TIMES_LESS, TIMES_MORE, Row, SeedRow, median, percent
+from bench.report.texts import number
 from bench.seed_memory import ACCEPT, Resident, resident
-from bench.seed_rows import PERCENT_LESS, POINTS, TIMES_LESS, TIMES_MORE, SeedRow, median, percent
-from bench.stack import config_for, open_stack
-from bench.texts import number
+from bench.subjects.cluster import FAMILIES, names
+from bench.subjects.naive import NaiveCache
+from bench.subjects.stack import config_for, open_stack
 from dev.faults.proxy import FaultProxy
 from esassistant.config.model import ROLLBACK_VARIABLES
 from esassistant.elasticsearch.pools import PoolLimits

@@ -6,9 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from esassistant.settings import *  # noqa: F403
-from esassistant.settings import DATABASES, LOGGING
-
 _scratch = Path(os.environ.setdefault("ESASSISTANT_TEST_DIR", tempfile.mkdtemp(prefix="esassistant-test-")))
 
 for _name in [
@@ -28,6 +25,9 @@ os.environ.update(
     # Nothing listens there: a test that needs a cluster says which.
     ELASTICSEARCH_URL="http://127.0.0.1:9",
 )
+
+from esassistant.settings import *  # noqa: E402, F403
+from esassistant.settings import DATABASES, LOGGING  # noqa: E402
 
 # A file: the store works in a thread of its own, which would not see an in-memory database.
 DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "tests.sqlite3")}

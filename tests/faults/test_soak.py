@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch
 
-from bench.soak import Soak
-from bench.soak_plan import Kind
-from bench.soak_result import Options
+from bench.soak.plan import Kind
+from bench.soak.result import Options
+from bench.soak.soak import Soak
 from dev.elasticsearch.node import Node
 from tests.conftest import Figure
 

@@ -7,12 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import charts, results
-from bench.figures import of_rounds
-from bench.report import document, goals, images, readme_block, with_readme_block
-from bench.report_parts import PARTS
-from bench.seed_rows import CLAIMS, PERCENT_LESS, POINTS, TIMES_LESS, TIMES_MORE, SeedRow, gain, percent
-from bench.texts import NOT_MEASURED, escape, number, percentage, quantity, table, verdict
+from bench.report import charts, results
+from bench.report.document import document, goals, images, readme_block, with_readme_block
+from bench.report.figures import CLAIMS, PERCENT_LESS, POINTS, TIMES_LESS, TIMES_MORE, SeedRow, gain, of_rounds, percent
+from bench.report.parts import PARTS
+from bench.report.texts import NOT_MEASURED, escape, number, percentage, quantity, table, verdict
 
 NAN, INFINITE = math.nan, math.inf
 SVG = "{http://www.w3.org/2000/svg}"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from bench.edge import LATE_SECONDS, P99_SECONDS, SEARCHING_SECONDS, Step, find_edge
-from bench.load import Load
+from bench.load.client import Load
 
 
 def step(rate: float, *, carried: bool, late: bool = False) -> Step:

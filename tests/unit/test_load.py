@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.load import Job, LoadFailed, Target, bundled, paced, percentile, read_wrk
+from bench.load.client import Job, LoadFailed, Target, bundled, paced, percentile, read_wrk
 from dev.faults.tcp_proxy import Connection, ThreadedServer
 
 SECONDS = 0.3

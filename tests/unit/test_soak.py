@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.soak_checks import Checks, Promise
-from bench.soak_http import Reply
-from bench.soak_tally import Tally
-from bench.soak_truth import (
+from bench.soak.checks import Checks, Promise
+from bench.soak.http import Reply
+from bench.soak.tally import Tally
+from bench.soak.truth import (
     MILLISECOND,
     Alias,
     Index,
@@ -26,7 +26,7 @@ from bench.soak_truth import (
     wrong_listing,
     wrong_mappings,
 )
-from bench.soak_writer import LARGE, STEADY, STEADY_ALIASES, index_state, rendered
+from bench.soak.writer import LARGE, STEADY, STEADY_ALIASES, index_state, rendered
 from cacheapp.state.snapshot import mapping_hash
 from tests.support.fakes import FakeClock
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.soak_instances import BAD_LINE
-from bench.soak_plan import USUAL, Kind, pace_for, plan
-from bench.soak_resources import MEASURES, Flat, Sample, over_limits, slope, trend
+from bench.soak.instances import BAD_LINE
+from bench.soak.plan import USUAL, Kind, pace_for, plan
+from bench.soak.resources import MEASURES, Flat, Sample, over_limits, slope, trend
 
 
 def samples(

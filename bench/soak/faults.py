@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from bench.soak_instances import Instance
-from bench.soak_plan import Fault, Kind, Pace
+from bench.soak.instances import Instance
+from bench.soak.plan import Fault, Kind, Pace
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.faults.tcp_proxy import TcpProxy

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.soak_http import Caller, NoAnswer
+from bench.soak.http import Caller, NoAnswer
 from dev.servers.service import ROOT
 
 START_SECONDS = 60.0

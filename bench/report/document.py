@@ -7,9 +7,9 @@ is written as not measured.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench import charts
-from bench.report_parts import HOW, INTRODUCTION, PARTS, QUICK, SEED_TEXT, Chart, Part
-from bench.texts import NO_BREAK, NOT_MEASURED, UNITS, escape, finite, minutes, number, quantity, table, verdict
+from bench.report import charts
+from bench.report.parts import HOW, INTRODUCTION, PARTS, QUICK, SEED_TEXT, Chart, Part
+from bench.report.texts import NO_BREAK, NOT_MEASURED, UNITS, escape, finite, minutes, number, quantity, table, verdict
 
 Json = Mapping[str, Any]
 FACTS = (

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
-from bench.soak_resources import Trend
-from bench.soak_result import Result
+from bench.soak.resources import Trend
+from bench.soak.result import Result
 
 SHOWN = 5
 """Examples of each kind of violation."""

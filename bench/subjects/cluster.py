@@ -24,7 +24,7 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import DEFAULT_VERSION, Node
 
-CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench"
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "bench"
 NODE_URL = "ESASSISTANT_BENCH_NODE_URL"
 """Environment variable: `running_node` of another process, for several benches one after the other."""
 HEAP = "2g"

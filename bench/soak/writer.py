@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bench.soak_http import Caller
-from bench.soak_truth import Alias, Index, State, Truth
+from bench.soak.http import Caller
+from bench.soak.truth import Alias, Index, State, Truth
 from cacheapp.state.snapshot import mapping_hash
 
 PATIENCE_SECONDS = 120.0

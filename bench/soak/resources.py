@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.soak_http import Caller, NoAnswer
-from bench.soak_instances import Instance
+from bench.soak.http import Caller, NoAnswer
+from bench.soak.instances import Instance
 from cacheapp.state.answer import MAX_KEPT_BYTES
 
 HOUR = 3600.0

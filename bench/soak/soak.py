@@ -1,27 +1,7 @@
-"""A soak: `python -m bench.soak [--minutes N] [--instances N] [--seed N]`, or `make soak MINUTES=10`.
+"""One soak: starts what it needs, lets the load, the writer and the faults loose, and judges what came of it."""
 
-A real node, a real Redis, a fault proxy before each, and instances of `manage.py serve` of one deployment, with a cache
-smaller than what there is. One writer changes the cluster all the time, users ask all instances for everything, and one
-after the other all kinds of faults come and go, by a plan that is printed with its seed.
-
-It fails (exit code 1) when
-
-* a mapping was answered that was not true at its stated age (bench/soak_truth.py says what that means), or a 404 for a
-  name that was there;
-* a request got an unexpected status, no answer, or 503 while the cluster was well; a log has an error; an instance ended;
-* memory, descriptors, threads or tasks of an instance grew, or its cache went beyond its limits;
-* at the end, with nothing wrong any more, an instance doesn't answer exactly what is true.
-
-Results are in .cache/bench/soak.json, the logs of the instances beside it in soak/, and of a run of at least ten minutes
-in docs/soak.md.
-"""
-
-import argparse
-import os
-import random
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -29,30 +9,24 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
-
-from bench.cluster import CACHE
-from bench.figures import save_results
-from bench.soak_checks import Checks, Promise
-from bench.soak_faults import Faults
-from bench.soak_instances import Instance
-from bench.soak_load import User
-from bench.soak_plan import pace_for, plan
-from bench.soak_report import document, lines_of
-from bench.soak_resources import MEASURES, Sample, Sampler, over_limits, trend
-from bench.soak_result import Options, Result
-from bench.soak_settled import settled
-from bench.soak_tally import Tally
-from bench.soak_truth import Truth
-from bench.soak_writer import BOTH, CHANGING, LARGE, STEADY, Writer
+from bench.soak.checks import Checks, Promise
+from bench.soak.faults import Faults
+from bench.soak.instances import Instance
+from bench.soak.load import User
+from bench.soak.plan import pace_for, plan
+from bench.soak.resources import MEASURES, Sample, Sampler, over_limits, trend
+from bench.soak.result import Options, Result
+from bench.soak.settled import settled
+from bench.soak.tally import Tally
+from bench.soak.truth import Truth
+from bench.soak.writer import BOTH, CHANGING, LARGE, STEADY, Writer
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.faults.tcp_proxy import TcpProxy
 from dev.servers.redis import RedisServer
 from dev.servers.service import environment, manage
-from esassistant.clock import now_utc
 
 MAX_BYTES = 1_000_000
 """The least that MAPPING_CACHE_MAX_BYTES may be; the large mappings alone have half as much again."""
@@ -64,7 +38,7 @@ CALM_SECONDS = 2.0
 SETTLE_SECONDS = 60.0
 THREADS_END_SECONDS = 150.0
 DOCUMENTED_MINUTES = 10.0
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "soak.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "soak.md"
 
 
 def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
@@ -130,7 +104,7 @@ class Soak:
                 instance.wait_until_ready()
             faults = Faults(self._node, proxy, redis, redis_proxy, instances)
             self._under_load(instances, faults, promise)
-            _say("settling")
+            say("settling")
             settled_seconds, differing = settled(instances, self._truth, SETTLE_SECONDS)
             for each in differing:
                 self.tally.violated("not settled", each)
@@ -156,7 +130,7 @@ class Soak:
         try:
             for thread in threads:
                 thread.start()
-            faults.carry_out(self.plan, self._pace, self._stopping, lambda fault: _say(f"{fault}"))
+            faults.carry_out(self.plan, self._pace, self._stopping, lambda fault: say(f"{fault}"))
             self._stopping.wait(max(self._pace.calm, began_at + options.seconds - time.monotonic()))
         finally:
             self._stopping.set()
@@ -219,51 +193,6 @@ class Soak:
         )
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print to stderr, at once."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _interrupted(number: int, frame: object) -> NoReturn:
-    """The first Ctrl-C or SIGTERM ends everything in order; further ones must not disturb that."""
-    del number, frame
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description="See the top of bench/soak.py.")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of load (default: %(default)g)")
-    parser.add_argument("--instances", type=int, default=4, help="default: %(default)s")
-    parser.add_argument("--users", type=int, default=6, help="who ask at the same time (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=None, help="of the plan and the load (default: another each time)")
-    arguments = parser.parse_args()
-    seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
-    options = Options(60 * arguments.minutes, arguments.instances, arguments.users, seed)
-    folder = CACHE / "soak"
-    folder.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
-    try:
-        with tempfile.TemporaryDirectory(prefix="soak-node-") as data, Node(Path(data)) as node:
-            soak = Soak(options, node, folder)
-            print(f"seed {seed}, {len(soak.plan)} faults in {options.seconds:g} s:")
-            for fault in soak.plan:
-                print(f"  {fault}")
-            sys.stdout.flush()
-            for before in (*folder.glob("soak.sqlite3*"), *folder.glob("instance-*.log")):
-                before.unlink()
-            result = soak.run()
-    except KeyboardInterrupt:
-        _say("interrupted; everything was ended")
-        return 130
-    save_results(CACHE / "soak.json", result.as_json())
-    print("\n".join(lines_of(result)))
-    if options.seconds >= 60 * DOCUMENTED_MINUTES:
-        DOCUMENT.write_text(document(result, now_utc(), DOCUMENTED_MINUTES))
-        _say("written: docs/soak.md")
-    return 1 if result.failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from bench.soak_checks import hashes_of
-from bench.soak_http import Caller, NoAnswer, Reply
-from bench.soak_instances import Instance
-from bench.soak_truth import Alias, State, Truth
-from bench.soak_writer import ABSENT
+from bench.soak.checks import hashes_of
+from bench.soak.http import Caller, NoAnswer, Reply
+from bench.soak.instances import Instance
+from bench.soak.truth import Alias, State, Truth
+from bench.soak.writer import ABSENT
 
 
 def settled(instances: Sequence[Instance], truth: Truth, within_seconds: float) -> tuple[float, list[str]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from bench.soak_http import Reply
-from bench.soak_tally import Tally
-from bench.soak_truth import (
+from bench.soak.http import Reply
+from bench.soak.tally import Tally
+from bench.soak.truth import (
     MILLISECOND,
     Alias,
     Index,
@@ -23,7 +23,7 @@ from bench.soak_truth import (
     wrong_listing,
     wrong_mappings,
 )
-from bench.soak_writer import LARGE, STEADY, STEADY_ALIASES
+from bench.soak.writer import LARGE, STEADY, STEADY_ALIASES
 from cacheapp.state.snapshot import mapping_hash
 
 KEPT_ETAGS = 20_000

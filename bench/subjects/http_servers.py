@@ -1,15 +1,4 @@
-"""What bench/http.py compares this project's server with: `python -m bench.http_servers KIND FOLDER` serves one.
-
-    bare            an ASGI function that sends constant answers: what uvicorn alone can do
-    fastapi         a handler that returns a dict of `app.state`, written as JSON for each request
-    django          a view that returns a JsonResponse, behind the middleware that `startproject` gives
-    django-bare     the same without middleware
-    uncached        health as if nobody kept it: a round of checks for each request
-
-The answers are read from FOLDER (`save_answer`), so that all send the same body, and `bare` the same headers too:
-uvicorn checks and writes each. `/minimal` before an address leaves all but type and length out. uvicorn runs them as
-`manage.py serve` runs this project, but for `lifespan`: plain Django knows none, and would not start with `on`.
-"""
+"""What this project's server answered, kept in a folder for the servers that it is compared with."""
 
 import importlib
 import importlib.util
@@ -28,8 +17,32 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from bench.saved_answers import HEALTH, read_answers
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
+
+ANSWERS = "answers.json"
+OF_THE_SERVER = ("date", "connection", "transfer-encoding")
+HEALTH = "/api/health"
+
+
+class Answer(msgspec.Struct):
+    """A whole answer, without the headers that are the HTTP server's own."""
+
+    body: bytes
+    headers: list[tuple[str, str]]
+
+
+def save_answer(folder: Path, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Let the servers that are started with `folder` answer `path` so."""
+    known = read_answers(folder)
+    known[path] = Answer(body, [(name, value) for name, value in headers.items() if name not in OF_THE_SERVER])
+    (folder / ANSWERS).write_bytes(msgspec.json.encode(known))
+
+
+def read_answers(folder: Path) -> dict[str, Answer]:
+    """All that were saved, by path."""
+    file = folder / ANSWERS
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, Answer]) if file.exists() else {}
+
 
 HOST = "127.0.0.1"
 BACKLOG = 2048
@@ -42,7 +55,7 @@ MINIMAL = "/minimal"
 def serving(kind: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """The URL of a server that runs for the length of the block."""
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.http_servers", kind, str(folder)],
+        [sys.executable, "-m", "bench.subjects.http_servers", kind, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -103,7 +116,7 @@ def has_fastapi() -> bool:
 def _django(middleware: str) -> Callable[[Path], ASGIApp]:
     def application(folder: Path) -> ASGIApp:
         os.environ.update(BENCH_MIDDLEWARE=middleware, BENCH_FOLDER=str(folder))
-        made: ASGIApp = importlib.import_module("bench.plain_django").application
+        made: ASGIApp = importlib.import_module("bench.subjects.plain_django").application
         return made
 
     return application

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from bench.soak_checks import Checks
-from bench.soak_http import Caller, NoAnswer, ask_and_leave
-from bench.soak_instances import Instance
-from bench.soak_tally import Tally
-from bench.soak_writer import ABSENT, BOTH, CHANGING, LARGE, MOVING, STEADY, STEADY_ALIASES
+from bench.soak.checks import Checks
+from bench.soak.http import Caller, NoAnswer, ask_and_leave
+from bench.soak.instances import Instance
+from bench.soak.tally import Tally
+from bench.soak.writer import ABSENT, BOTH, CHANGING, LARGE, MOVING, STEADY, STEADY_ALIASES
 from dev.servers.service import TOKEN
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -1,4 +1,4 @@
-"""The generator of bench/load.py, in a process of its own: `python -m bench.load_generator JOB`, where JOB is one as
+"""The generator of bench/load.py, in a process of its own: `python -m bench.load.generator JOB`, where JOB is one as
 JSON.
 """
 
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from bench.load import GRACE_SECONDS, Job, Load, LoadFailed, Target, percentile
+from bench.load.client import GRACE_SECONDS, Job, Load, LoadFailed, Target, percentile
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 WITHOUT_BODY = (b"204", b"304")

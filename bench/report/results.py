@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.report import document, images, readme_block, with_readme_block
+from bench.report.document import document, images, readme_block, with_readme_block
 from dev.elasticsearch.node import DEFAULT_VERSION
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 FILE, DOCUMENT, IMAGES = "benchmarks.json", "benchmarks.md", "images"

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.soak_plan import Fault
-from bench.soak_resources import Sample, Trend
-from bench.soak_tally import Tally
+from bench.soak.plan import Fault
+from bench.soak.resources import Sample, Trend
+from bench.soak.tally import Tally
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bench.texts import NO_BREAK, finite, quantity
+from bench.report.texts import NO_BREAK, finite, quantity
 
 WIDTH, LEFT, RIGHT = 760, 260, 100
 """Of the whole, of the labels, and of the values behind the bars."""

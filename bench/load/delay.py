@@ -97,7 +97,7 @@ def recorded(answer: bytes, seconds: float) -> Iterator[str]:
 
 @contextmanager
 def _process(what: str, seconds: float, argument: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "bench.delay", what, str(seconds), argument]
+    command = [sys.executable, "-m", "bench.load.delay", what, str(seconds), argument]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

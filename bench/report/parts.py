@@ -46,7 +46,7 @@ are written as **MISSED**.
 """
 
 SEED_TEXT = """
-*Before* is what the original does, written again for these benches (`bench/naive.py`), or the profile `rollback`, which
+*Before* is what the original does, written again for these benches (`bench/subjects/naive.py`), or the profile `rollback`, which
 has its pool; *after* is this project with its defaults. Both are measured in turn, on one real node with {indices}
 indices of {distinct} distinct mappings.
 

@@ -3,7 +3,7 @@
     run(url, path, connections=16, seconds=3)                  each connection asks again as soon as it is answered
     paced([Target(url, path)], per_second=200, seconds=10)     so many requests a second, whatever the answers
 
-A generator is a process of its own (bench/load_generator.py), so that it never holds the interpreter of who asks.
+A generator is a process of its own (bench/load/generator.py), so that it never holds the interpreter of who asks.
 `paced` counts a latency from when the request should have begun: a server that stalls can't hide how many would have
 waited.
 """
@@ -106,7 +106,7 @@ def paced(targets: Sequence[Target], per_second: float, seconds: float, connecti
 
 def bundled(job: Job) -> list[Load]:
     """By the generator of this project, one `Load` per target."""
-    words = [sys.executable, "-m", "bench.load_generator", json.dumps(asdict(job))]
+    words = [sys.executable, "-m", "bench.load.generator", json.dumps(asdict(job))]
     limit = job.seconds + GRACE_SECONDS + START_SECONDS
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False)
     if ended.returncode:

@@ -1,6 +1,6 @@
-"""A server that answers a full pass over 10 000 indices from recorded bodies: `python -m bench.replay`.
+"""A server that answers a full pass over 10 000 indices from recorded bodies: `python -m bench.subjects.replay`.
 
-The bodies are what Elasticsearch renders for the mappings of bench/cluster.py, byte by byte, compressed as
+The bodies are what Elasticsearch renders for the mappings of bench/subjects/cluster.py, byte by byte, compressed as
 Elasticsearch compresses. It is a process of its own: in a thread it would hold the interpreter that the bench measures.
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from bench.cluster import FAMILIES, names, rendered
+from bench.subjects.cluster import FAMILIES, names, rendered
 
 TIMES = 10
 """So many times the indices of the real cluster."""
@@ -27,7 +27,7 @@ CLUSTER_UUID = "replayed-cluster"
 def replayed() -> Iterator[str]:
     """The URL of a server that runs for the length of a block."""
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.replay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "bench.subjects.replay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
     ) as server:
         assert server.stdout is not None
         try:
@@ -71,6 +71,7 @@ class _Recording:
                 }
             ),
             "/": _compressed({"cluster_uuid": CLUSTER_UUID}),
+            "/_cluster/health": _compressed({"status": "green", "number_of_nodes": 1, "unassigned_shards": 0}),
             "/_mapping": gzip.compress(self._mappings(list(self._bodies)), COMPRESSION_LEVEL),
         }
 
