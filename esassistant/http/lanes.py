@@ -3,7 +3,7 @@
 The stock lane costs thread hops: an executor for each request, the signals, and two for each middleware that is sync
 inside. API views need none of that: they are `async def`, and use neither the ORM nor a session. The fast lane runs
 them in the request's own task, with the same checks and the same errors. It stands on inner parts of Django's
-`ASGIHandler`; tests/unit/test_lanes.py names them, and compares the lanes.
+`ASGIHandler`; tests/unit/esassistant/http/test_lanes.py names them, and compares the lanes.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 
 from esassistant.http.security_headers import CONTENT_SECURITY_POLICY, HEADERS, SecurityHeadersMiddleware
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[4]
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=[\"']|javascript:", re.IGNORECASE)
 COSMETIC = {"admin/change_list.html": ["<style"]}
 """The width of one column, when actions are shown neither above nor below the list."""

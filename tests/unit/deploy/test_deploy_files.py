@@ -25,7 +25,7 @@ from dev.servers.redis import redis_server
 from esassistant import settings
 from esassistant.management.commands.serve import GRACE_SECONDS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
 UNITS = DEPLOY / "systemd"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 
 from esassistant import settings as project
-from tests.unit.test_settings import GOOD, run
+from tests.unit.esassistant.config.test_settings import GOOD, run
 
 SECRET = "hunter2-hunter2"
 SECRETS = {

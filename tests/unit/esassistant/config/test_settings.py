@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 GOOD = {"SECRET_KEY": "only-for-tests", "ESASSISTANT_ENV_FILE": os.devnull}
 SECRET = "hunter2"
 INHERITED = ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE", "COVERAGE_PROCESS_CONFIG")

@@ -13,7 +13,7 @@ from dev import compat
 from dev.compat import Combination, combinations, left_out, pinned, replaced, requirements
 from dev.elasticsearch import install
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NODE_9 = Combination("n", (), {}, node="9.5.3")
 PYTHON = Combination("p", (), {}, python="3.13")
 

@@ -12,7 +12,7 @@ from dev.reliability import DOCUMENT, NOT_SHOWN, Result, main, markdown, results
 from dev.reliability_cases import CASES
 from tests.conftest import Figure
 
-TESTS = Path(__file__).resolve().parent.parent
+TESTS = Path(__file__).resolve().parents[2]
 JUNIT = """<?xml version="1.0" encoding="utf-8"?><testsuites><testsuite>
 <testcase classname="tests.faults.test_x" name="test_case_1_many[a]"><properties>
   <property name="case" value="1"/><property name="figure" value="1 call &amp; 0 errors"/></properties></testcase>
