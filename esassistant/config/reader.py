@@ -1,21 +1,45 @@
-"""Reads the settings from the environment, `.env` and a profile into the configuration."""
+"""Reads the settings from the environment, a `.env` file and a profile into the configuration.
+
+Order of strength: the environment, the file named by `ESASSISTANT_ENV_FILE` (`.env` in the base folder unless told), the
+profile that `ESASSISTANT_PROFILE` names, the default. docs/settings.md describes each setting.
+"""
 
 import enum
+import importlib.util
+import logging
 import re
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from io import StringIO
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from redis.asyncio.connection import parse_url as parse_redis_url
+
 from esassistant.config.model import (
+    LONGEST_NEGATIVE_TTL_SECONDS,
     LONGEST_SECONDS,
+    MOST_CACHE_BYTES,
     NO_PROFILE,
     ROLLBACK,
     ROLLBACK_VARIABLES,
+    Config,
+    Details,
+    ElasticsearchConfig,
+    HealthConfig,
+    MappingCacheConfig,
     NodeUrls,
     Origin,
     Setting,
 )
+from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
+
+# It logs a line of a file that it can't read as it stands, secrets included; such lines are refused below instead.
+logging.getLogger("environ.environ").setLevel(logging.ERROR)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
@@ -25,7 +49,7 @@ FALSE = frozenset({"0", "false", "no", "off"})
 ENV_LINE = re.compile(r"#|(export )?[A-Za-z_0-9]+=")
 
 
-class BadSettings(ValueError):
+class BadSettings(ImproperlyConfigured):
     """At least one setting has a value that can't be used; the message names each, and what it should be."""
 
 
@@ -43,6 +67,23 @@ class Reader:
     def fall_back_on(self, origin: Origin, source: Mapping[str, str]) -> None:
         """Add a source that is weaker than all so far."""
         self._sources.append((origin, source))
+
+    def fall_back_on_file(self, origin: Origin, path: Path) -> None:
+        """Add a file of `NAME=value` lines as the weakest source so far. What can't be read in it is refused."""
+
+        class EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
+            # Of its own, or it would write into the environment: the origin of each value must stay known.
+            ENVIRON: ClassVar[dict[str, str]] = {}
+
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.refuse(path.name, f"can't be read ({type(error).__name__})")
+            return
+        for number in bad_lines(text):
+            self.refuse(f"{path.name}, line {number}", "is neither NAME=value nor a comment")
+        EnvFile.read_env(StringIO(text))
+        self.fall_back_on(origin, EnvFile.ENVIRON)
 
     def finish(self) -> None:
         """Raises `BadSettings` when any value so far was bad."""
@@ -202,3 +243,180 @@ def parse_node_urls(raw: str) -> NodeUrls:
         raise ValueError("use the same credentials for all nodes")
     username, password = credentials.pop()
     return NodeUrls(tuple(urls), username, password)
+
+
+DATABASE_HINT = "use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3"
+
+
+def parse_database_url(url: str) -> dict[str, Any]:
+    """Django's settings of a database. Raises `ValueError` that says what to write."""
+    if url.startswith("sqlite:") and not url.startswith(("sqlite:///", "sqlite://:memory:")):
+        # Whatever else it has would be ignored, with a warning that shows it: a password too.
+        raise ValueError("a SQLite URL is a path and nothing else: sqlite:////var/lib/db.sqlite3")
+    if url.partition(":")[0] not in environ.Env.DB_SCHEMES:  # of which environ would only warn, with the password
+        raise ValueError(DATABASE_HINT)
+    try:
+        database: dict[str, Any] = environ.Env.db_url_config(url)
+    except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad)
+        raise ValueError(DATABASE_HINT) from None
+    if not database.get("ENGINE", "").startswith("django.db.backends.") or not database.get("NAME"):
+        raise ValueError(DATABASE_HINT)
+    if database["ENGINE"].endswith("postgresql"):
+        if importlib.util.find_spec("psycopg") is None:
+            raise ValueError("PostgreSQL needs its driver: pip install 'psycopg[binary]'")
+        database["OPTIONS"] = {"connect_timeout": 5, **database.get("OPTIONS", {})}
+    if database["ENGINE"].endswith("sqlite3"):
+        # Writers queue for the lock at BEGIN instead of failing at the first write of a transaction that began by
+        # reading.
+        database["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    return database
+
+
+def check_redis_url(url: str) -> str:
+    """The URL itself, if it is one of Redis or empty. Raises `ValueError` that says what to write."""
+    try:
+        options = parse_redis_url(url) if url else {"host": ""}
+    except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad)
+        options = {}
+    if not options.keys() & {"host", "path"}:
+        raise ValueError("use a URL such as redis://:password@host:6379/0, rediss://… or unix:///run/redis.sock")
+    return url
+
+
+PROFILES = Path(__file__).resolve().parent / "profiles"
+
+
+def read(environment: Mapping[str, str], base_dir: Path) -> tuple[Config, dict[str, Setting]]:
+    """Read all settings.
+
+    `environment` is the process's, `base_dir` the folder of `.env` and of the SQLite file. Returns what
+    settings.py calls `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this project's code uses, and each
+    setting by its name, those that go to Django's own settings included. Raises `BadSettings`, which names every value
+    that can't be used.
+    """
+    reader = Reader([(Origin.ENVIRONMENT, environment)])
+    _add_files(reader, base_dir)
+    _read_django(reader, base_dir)
+    config = _read_config(reader, debug=reader.settings["DEBUG"].value)
+    reader.finish()
+    return config, reader.settings
+
+
+def _add_files(reader: Reader, base_dir: Path) -> None:
+    path = base_dir / reader.text("ESASSISTANT_ENV_FILE", ".env")
+    if path.exists():
+        reader.fall_back_on_file(Origin.FILE, path)
+    elif reader.settings["ESASSISTANT_ENV_FILE"].origin is not Origin.DEFAULT:
+        reader.refuse("ESASSISTANT_ENV_FILE", "names no file that exists")
+    profiles = {file.stem: file for file in sorted(PROFILES.glob("*.env"))}
+    profile = reader.profile("ESASSISTANT_PROFILE", tuple(profiles))
+    if profile != NO_PROFILE:
+        reader.fall_back_on_file(Origin.PROFILE, profiles[profile])
+
+
+def _read_django(reader: Reader, base_dir: Path) -> None:
+    """Read what settings.py hands on to Django."""
+    debug = reader.boolean("DEBUG", default=False)
+    if not reader.text("SECRET_KEY", secret=True) and not debug:
+        reader.refuse("SECRET_KEY", "is missing; set a long random text (with DEBUG=true one is made up at each start)")
+    reader.words("ALLOWED_HOSTS")
+    reader.words("CSRF_TRUSTED_ORIGINS")
+    reader.parsed("DATABASE_URL", f"sqlite:///{base_dir / 'esassistant.sqlite3'}", parse_database_url, secret=True)
+    # Off by default: with it, nobody can log in over plain HTTP. `manage.py check --deploy` says what that means.
+    reader.boolean("ESASSISTANT_HTTPS", default=False)
+    reader.integer("ESASSISTANT_HSTS_SECONDS", 3600, minimum=0, maximum=63_072_000)
+    reader.integer("ESASSISTANT_MAX_BODY_BYTES", 65_536, minimum=1024, maximum=16_777_216)
+
+
+def _read_config(reader: Reader, *, debug: bool) -> Config:
+    config = Config(
+        elasticsearch=_read_elasticsearch(reader),
+        mapping_cache=_read_mapping_cache(reader),
+        health=HealthConfig(
+            ttl=reader.seconds("HEALTH_CACHE_TTL", 30, minimum=0.1, maximum=3600),
+            timeout=reader.seconds("HEALTH_TIMEOUT", 5, minimum=0.1, maximum=300),
+        ),
+        api_tokens=reader.words("ESASSISTANT_API_TOKENS", secret=True),
+        details=reader.choice("ESASSISTANT_DETAILS", Details.ALWAYS if debug else Details.AUTHORIZED),
+        cors_origins=reader.words("ESASSISTANT_CORS_ORIGINS"),
+        redis_url=reader.parsed("REDIS_URL", "", check_redis_url, secret=True),
+        search_scripts=reader.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
+        hot_path=reader.boolean("ESASSISTANT_HOT_PATH", default=True),
+        access_log=reader.boolean("ESASSISTANT_ACCESS_LOG", default=False),
+        max_in_flight=reader.integer("ESASSISTANT_MAX_IN_FLIGHT", 2000, minimum=1, maximum=1_000_000),
+        drain_seconds=reader.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
+    )
+    if config.health.timeout > config.health.ttl:
+        reader.refuse(
+            "HEALTH_TIMEOUT", "must not be above HEALTH_CACHE_TTL, or a round of checks would outlive its report"
+        )
+    if any(len(token) < 16 or not token.isascii() or not token.isprintable() for token in config.api_tokens):
+        reader.refuse(
+            "ESASSISTANT_API_TOKENS",
+            "has a token that is not plain ASCII of at least 16 characters; make one by `openssl rand -hex 32`",
+        )
+    return config
+
+
+def _read_elasticsearch(reader: Reader) -> ElasticsearchConfig:
+    nodes = reader.parsed("ELASTICSEARCH_URL", "http://127.0.0.1:9200", parse_node_urls, secret=True)
+    username = reader.text("ELASTICSEARCH_USERNAME")
+    password = reader.text("ELASTICSEARCH_PASSWORD", secret=True)
+    api_key = reader.text("ELASTICSEARCH_API_KEY", secret=True)
+    if nodes.username and username:
+        reader.refuse(
+            "ELASTICSEARCH_USERNAME", "is set while ELASTICSEARCH_URL has credentials in it; use one of the two"
+        )
+    if api_key and (username or nodes.username):
+        reader.refuse("ELASTICSEARCH_API_KEY", "is set beside a user name; use one of the two")
+    if bool(username) != bool(password):
+        reader.refuse("ELASTICSEARCH_USERNAME", "needs ELASTICSEARCH_PASSWORD, and the other way round")
+    pool_maxsize = reader.integer("ELASTICSEARCH_POOL_MAXSIZE", 50, minimum=1, maximum=LARGEST_POOL)
+    return ElasticsearchConfig(
+        urls=nodes.urls,
+        api_key=api_key,
+        username=username or nodes.username,
+        password=password or nodes.password,
+        ca_certs=_read_ca_certs(reader),
+        verify_certs=reader.boolean("ELASTICSEARCH_VERIFY_CERTS", default=True),
+        pool_block=reader.boolean("ELASTICSEARCH_POOL_BLOCK", default=False),
+        pool_overflow=reader.integer("ELASTICSEARCH_POOL_OVERFLOW", 50, minimum=0, maximum=LARGEST_POOL),
+        pools=with_default_pool(reader.parsed("ELASTICSEARCH_POOLS", "", parse_pools), pool_maxsize),
+        request_timeout=reader.seconds("ELASTICSEARCH_REQUEST_TIMEOUT", 30, minimum=0.1, maximum=3600),
+        connect_timeout=reader.seconds("ELASTICSEARCH_CONNECT_TIMEOUT", 10, minimum=0.1, maximum=3600),
+        max_retries=reader.integer("ELASTICSEARCH_MAX_RETRIES", 3, minimum=0, maximum=20),
+    )
+
+
+def _read_ca_certs(reader: Reader) -> str:
+    ca_certs = reader.text("ELASTICSEARCH_CA_CERTS")
+    if ca_certs and not Path(ca_certs).exists():
+        reader.refuse("ELASTICSEARCH_CA_CERTS", "names no file or folder that exists")
+    elif ca_certs and Path(ca_certs).is_file():
+        try:
+            ssl.create_default_context(cafile=ca_certs)
+        except (ssl.SSLError, OSError):
+            reader.refuse("ELASTICSEARCH_CA_CERTS", "names a file that has no certificates in PEM form")
+    return ca_certs
+
+
+def _read_mapping_cache(reader: Reader) -> MappingCacheConfig:
+    return MappingCacheConfig(
+        ttl=reader.seconds("MAPPING_CACHE_TTL", 300, minimum=0.1),
+        negative_ttl=reader.seconds("MAPPING_CACHE_NEGATIVE_TTL", 5, minimum=0, maximum=LONGEST_NEGATIVE_TTL_SECONDS),
+        max_bytes=reader.integer("MAPPING_CACHE_MAX_BYTES", 268_435_456, minimum=1_000_000, maximum=MOST_CACHE_BYTES),
+        max_stale=reader.seconds("MAPPING_CACHE_MAX_STALE", 86_400, minimum=0),
+        batch_size=reader.integer("MAPPING_CACHE_BATCH_SIZE", 5, minimum=1, maximum=1000),
+        fetch_timeout=reader.seconds("MAPPING_CACHE_FETCH_TIMEOUT", 15, minimum=0.1, maximum=3600),
+        indices_timeout=reader.seconds("ELASTICSEARCH_INDICES_TIMEOUT", 10, minimum=0.1, maximum=3600),
+        min_refresh_interval=reader.seconds("MIN_REFRESH_INTERVAL", 60, minimum=0),
+        refresh_interval=reader.seconds("MAPPING_CACHE_REFRESH_INTERVAL", 240, minimum=0),
+        watch=reader.boolean("MAPPING_CACHE_WATCH", default=True),
+        adaptive=reader.boolean("MAPPING_CACHE_ADAPTIVE", default=True),
+        include=reader.words("MAPPING_CACHE_INCLUDE", ("*",)),
+        exclude=reader.words("MAPPING_CACHE_EXCLUDE"),
+    )

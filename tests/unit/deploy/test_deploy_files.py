@@ -33,7 +33,7 @@ COMPOSE_TEXT = (DEPLOY / "compose.yml").read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
-SETTINGS = set(settings.read.settings)
+SETTINGS = set(settings.ESASSISTANT_SETTINGS)
 OF_PYTHON = {"PATH", "PYTHONUNBUFFERED"}
 OF_COMPOSE = {"REDIS_PASSWORD"}
 """Read by compose.yml itself, which makes REDIS_URL of it."""
@@ -174,7 +174,7 @@ def test_the_process_gets_the_signal() -> None:
 
 def test_there_is_time_to_drain() -> None:
     """Whoever would kill the service waits for longer than draining and the requests under way may take."""
-    needed = settings.read.settings["ESASSISTANT_DRAIN_SECONDS"].default + GRACE_SECONDS
+    needed = settings.ESASSISTANT_SETTINGS["ESASSISTANT_DRAIN_SECONDS"].default + GRACE_SECONDS
     times = {
         "compose": SERVICES["app"]["stop_grace_period"].removesuffix("s"),
         "unit": dict(unit("esassistant.service"))["TimeoutStopSec"],

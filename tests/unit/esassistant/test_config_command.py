@@ -11,6 +11,7 @@ import pytest
 from django.core.management import call_command
 
 from esassistant import settings as project
+from esassistant.config.reader import parse_database_url
 from tests.unit.esassistant.config.test_settings import GOOD, run
 
 SECRET = "hunter2-hunter2"
@@ -40,7 +41,7 @@ def line(output: str, name: str) -> list[str]:
 
 def test_every_setting_is_shown() -> None:
     """The table has one line per setting that the code reads, the JSON the same."""
-    names = sorted(project.read.settings)
+    names = sorted(project.ESASSISTANT_SETTINGS)
     assert [words.split()[0] for words in shown().splitlines()] == ["Setting", *names]
     assert list(rows()) == names
 
@@ -110,7 +111,7 @@ def test_of_a_secret_only_that_it_is_set() -> None:
 
 def test_a_database_without_its_credentials(settings: Any) -> None:
     """Of a database that needs a driver, a user and a password, only the address shows."""
-    value = project._database(f"postgres://user:{SECRET}@db.example.org:5432/assistant")
+    value = parse_database_url(f"postgres://user:{SECRET}@db.example.org:5432/assistant")
     known = settings.ESASSISTANT_SETTINGS
     settings.ESASSISTANT_SETTINGS = known | {"DATABASE_URL": replace(known["DATABASE_URL"], value=value)}
     output = StringIO()

@@ -41,7 +41,7 @@ def tuned(loaded: dict[str, Any]) -> tuple[float, float, float, float, float]:
 def test_a_profile_sets_only_what_is_read(path: Path) -> None:
     """Each name in a profile is a setting, is set once, and is not the choice of a profile or of a file."""
     names = [line.partition("=")[0] for line in path.read_text().splitlines() if not line.startswith("#")]
-    assert set(names) <= set(settings.read.settings) - {"ESASSISTANT_PROFILE", "ESASSISTANT_ENV_FILE"}
+    assert set(names) <= set(settings.ESASSISTANT_SETTINGS) - {"ESASSISTANT_PROFILE", "ESASSISTANT_ENV_FILE"}
     assert len(set(names)) == len(names)
 
 

@@ -18,7 +18,7 @@ import dataclasses, json
 from esassistant import settings
 print(json.dumps({
     "config": dataclasses.asdict(settings.ESASSISTANT),
-    "origins": {name: setting.origin.value for name, setting in settings.read.settings.items()},
+    "origins": {name: setting.origin.value for name, setting in settings.ESASSISTANT_SETTINGS.items()},
     "database": settings.DATABASES["default"],
     "debug": settings.DEBUG,
     "secret_key": settings.SECRET_KEY,

@@ -13,12 +13,12 @@ DOCUMENTED = dict(re.findall(r"^\| `([A-Z_]+)` \| (\S.*?) \|", DOCUMENT, re.MULT
 
 def test_every_setting_is_documented() -> None:
     """What the code reads and what the document lists are the same names."""
-    assert set(DOCUMENTED) == set(settings.read.settings)
+    assert set(DOCUMENTED) == set(settings.ESASSISTANT_SETTINGS)
 
 
 def test_documented_defaults_are_true() -> None:
     """A number or truth value that the document gives as default is the one in force."""
-    for name, setting in settings.read.settings.items():
+    for name, setting in settings.ESASSISTANT_SETTINGS.items():
         if isinstance(setting.default, bool):
             assert DOCUMENTED[name] == f"`{str(setting.default).lower()}`", name
         elif isinstance(setting.default, int | float):
