@@ -2,7 +2,14 @@
 
 Apps *declare* resources in `AppConfig.ready()`; the lifespan opens them in the order of their needs and closes them in
 reverse. An open registry belongs to one process and one event loop. Views reach a live resource by
-`registry.get(name)`; code in other threads (a sync view) reads immutable reports by `registry.read(name)`.
+`registry.get(handle)`; code in other threads (a sync view) reads immutable reports by `registry.read(handle)`.
+
+    MAIL: Handle[Mail] = Handle("mail")
+
+    registry.register(MAIL, open_mail, stats=Mail.report)     # in AppConfig.ready()
+    mail = registry.get(MAIL)                                 # in an `async def` view: a Mail
+
+Where the type doesn't matter, a name as a text does: `registry.get("mail")`.
 """
 
 import asyncio
@@ -12,19 +19,20 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from esassistant.advice import Rule
 from esassistant.errors import EsassistantError, RegistryNotOpen, UnknownResource, WrongLoop
 from esassistant.metrics import Metric
-from esassistant.resource import Health, Panel, Ping, PingResult
+from esassistant.resource import Handle, Health, Panel, PingResult, ReportHandle, Reports, Resource
 from esassistant.tasks import TaskReport, Tasks
 
-__all__ = ["Health", "OpenFailed", "PingResult", "Registry", "Resource", "State", "registry"]
+__all__ = ["Handle", "Health", "OpenFailed", "PingResult", "Registry", "ReportHandle", "Resource", "State", "registry"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 OPEN_DEADLINE_SECONDS = 20.0
 CLOSE_DEADLINE_SECONDS = 5.0
@@ -44,24 +52,6 @@ class State(enum.Enum):
     OPEN = "open"
     DRAINING = "draining"
     CLOSING = "closing"
-
-
-Factory = Callable[["Registry"], AbstractAsyncContextManager[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """The declaration of one resource. Immutable; made by `Registry.register`."""
-
-    name: str
-    factory: Factory
-    needs: tuple[str, ...] = ()
-    ping: Ping | None = None
-    critical: bool = False
-    stats: Callable[[Any], object] | None = None
-    metrics: tuple[Metric, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    panel: Panel | None = None
 
 
 @dataclass(slots=True)
@@ -96,37 +86,47 @@ class Registry:
 
     def register(
         self,
-        name: str,
-        factory: Factory,
+        resource: Handle[T] | str,
+        factory: Callable[["Registry"], AbstractAsyncContextManager[T]],
         *,
-        needs: tuple[str, ...] = (),
-        ping: Ping | None = None,
+        needs: Iterable[Handle[Any] | str] = (),
+        ping: Callable[[T], Awaitable[PingResult]] | None = None,
         critical: bool = False,
-        stats: Callable[[Any], object] | None = None,
+        stats: Callable[[T], object] | None = None,
         metrics: tuple[Metric, ...] = (),
         rules: tuple[Rule, ...] = (),
         panel: Panel | None = None,
     ) -> None:
         """Declare a resource. Does no I/O; call it from `AppConfig.ready()`.
 
-        `factory` is called with the registry and gives an async context manager whose value is the resource; it must
-        not wait for a service that may be absent. `needs` names the resources it uses. `ping` is the health check of
-        the resource, awaited by the health monitor; `critical` makes a failure of it an outage. `stats` gives a frozen
-        dataclass for reports, and must not wait; `metrics` are places in that report, `rules` give advice on it,
-        and `panel` shows it on the status page.
+        Args:
+            resource: its handle, or its name.
+            factory: is called with the registry and gives an async context manager whose value is the resource; it must
+                not wait for a service that may be absent.
+            needs: the resources that it uses; they are opened before it and closed after it.
+            ping: the health check of the resource, awaited by the health monitor.
+            critical: a failed ping is an outage of the whole service.
+            stats: gives the resource's report, a frozen dataclass, without waiting.
+            metrics: places in that report, `rules` give advice on it, `panel` shows it on the status page.
+
+        Raises:
+            ValueError: the name is taken, or there are metrics, rules or a panel without `stats`.
         """
+        name = _name_of(resource)
         if name in self._declared:
             raise ValueError(f"a resource named {name!r} is already registered")
         if stats is None and (metrics or rules or panel):
             raise ValueError(f"resource {name!r} has metrics, rules or a panel, but no stats that they could be about")
-        self._declared[name] = Resource(name, factory, needs, ping, critical, stats, metrics, rules, panel)
+        self._declared[name] = Resource(
+            name, factory, tuple(map(_name_of, needs)), ping, critical, stats, metrics, rules, panel
+        )
 
     def check(
         self,
         name: str,
         run: Callable[[], Awaitable[PingResult]],
         *,
-        needs: tuple[str, ...] = (),
+        needs: Iterable[Handle[Any] | str] = (),
         critical: bool = False,
     ) -> None:
         """Declare a health check of something that is no resource of its own. `run` is awaited by the health monitor, and
@@ -143,7 +143,7 @@ class Registry:
         return tuple(self._declared.values())
 
     @asynccontextmanager
-    async def open(self, only: Iterable[str] | None = None) -> AsyncIterator["Registry"]:
+    async def open(self, only: Iterable[Handle[Any] | str] | None = None) -> AsyncIterator["Registry"]:
         """Open the resources (all, or `only` those named and what they need), and close them in reverse at the end of
         the block.
 
@@ -151,7 +151,7 @@ class Registry:
         """
         if self.state is not State.CLOSED:
             raise RuntimeError(f"the registry is {self.state.value}; it can be opened once at a time")
-        order = self._in_order_of_needs(self._declared if only is None else only)
+        order = self._in_order_of_needs(self._declared if only is None else map(_name_of, only))
         self._opened = _Opened(asyncio.get_running_loop(), os.getpid())
         self.state = State.OPENING
         try:
@@ -226,11 +226,16 @@ class Registry:
             raise RegistryNotOpen(NOT_OPEN)
         return opened
 
-    def get(self, name: str) -> Any:
+    @overload
+    def get(self, resource: Handle[T]) -> T: ...
+    @overload
+    def get(self, resource: str) -> Any: ...
+    def get(self, resource: Handle[Any] | str) -> Any:
         """The live resource. Only on the loop that opened the registry; elsewhere `WrongLoop` says what to do instead.
 
         Raises `RegistryNotOpen`, `WrongLoop` or `UnknownResource`.
         """
+        name = _name_of(resource)
         return self._value(self._live_here(name), name)
 
     def _live_here(self, name: str) -> _Opened:
@@ -248,28 +253,32 @@ class Registry:
             raise RegistryNotOpen(f"resource {name!r} is not open (the registry is {self.state.value})")
         return opened.values[name]
 
-    def read(self, name: str) -> Any:
-        """An immutable report on a resource (what its `stats` gives), from any thread.
+    @overload
+    def read(self, resource: ReportHandle[R]) -> R: ...
+    @overload
+    def read(self, resource: str) -> Any: ...
+    def read(self, resource: ReportHandle[Any] | str) -> Any:
+        """The immutable report of a resource (what its `stats` gives), from any thread.
 
         Computed on the registry's loop, so that the numbers belong together; another thread waits for it at most
         `READ_DEADLINE_SECONDS`. Raises `RegistryNotOpen`, also when the loop doesn't answer in time.
         """
         opened = self._live()
-        resource = self._declaration(name)
-        stats = resource.stats
+        name = _name_of(resource)
+        stats = self._declaration(name).stats
         if stats is None:
             raise UnknownResource(f"resource {name!r} gives no report")
         return self._on_loop(opened, lambda: stats(self._value(opened, name)))
 
-    def reports(self, names: Iterable[str]) -> dict[str, Any]:
+    def reports(self, resources: Iterable[ReportHandle[Any] | str]) -> Reports:
         """The reports of those resources, from any thread, taken in one moment. What isn't open has none, nor has one whose
         `stats` fails: it is logged, and takes no other's report with it.
         """
         opened = self._live()
-        wanted = {name: self._declaration(name).stats for name in names}
+        wanted = {name: self._declaration(name).stats for name in map(_name_of, resources)}
 
-        def all_reports() -> dict[str, Any]:
-            found: dict[str, Any] = {}
+        def all_reports() -> Reports:
+            found = Reports()
             for name, stats in wanted.items():
                 if stats is not None and name in opened.values:
                     try:
@@ -326,6 +335,10 @@ class Registry:
         """Say that this process is about to end: `/readyz` turns 503, everything else goes on."""
         if self.state is State.OPEN:
             self.state = State.DRAINING
+
+
+def _name_of(resource: Handle[Any] | ReportHandle[Any] | str) -> str:
+    return resource if isinstance(resource, str) else resource.name
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
