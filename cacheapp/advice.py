@@ -4,14 +4,21 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cacheapp.reports import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
-from cacheapp.stores.shared_answers import SharedAnswersReport
+from cacheapp.reports import (
+    CacheReport,
+    Outcome,
+    RefresherReport,
+    RefreshReport,
+    SharedAnswersReport,
+    WatchReport,
+    WatchState,
+)
 from cacheapp.sync.refresher import LONGEST_WARM_UP_RETRY_SECONDS
 from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
 from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECONDS, MOST_CACHE_BYTES, MappingCacheConfig
 
 if TYPE_CHECKING:
-    from cacheapp.history import HistoryReport  # beside models, which Django loads later
+    from cacheapp.reports import HistoryReport  # beside models, which Django loads later
 
 ENOUGH_ANSWERS = 200
 STALE_PERCENT = 5.0

@@ -10,26 +10,27 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, shared_answers_rules, watch_rules
-from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.derived import MAPPING_VIEWS, MappingViews
 from cacheapp.cache.http_answers import cache_stats, ready_mapping, ready_schema
-from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
-from cacheapp.instances import Instances
+from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
 from cacheapp.reports import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
-from cacheapp.search import Searches
+from cacheapp.search import SEARCH, Searches
 from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
-from cacheapp.stores.protocol import Store
+from cacheapp.stores.protocol import STORE, Store
 from cacheapp.stores.redis.answers import RedisAnswers
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
-from cacheapp.stores.shared_answers import SharedReader
+from cacheapp.stores.shared_answers import SHARED_ANSWERS, SharedReader
 from cacheapp.sync.pass_runner import Passing, PassReader
-from cacheapp.sync.refresher import Refresher
-from cacheapp.sync.watch import Watch
+from cacheapp.sync.refresher import REFRESHER, Refresher
+from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
 from esassistant.clock import monotonic
+from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.http.hot_path import hot_routes
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
@@ -53,50 +54,49 @@ def declare(registry: Registry) -> None:
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
-    registry.register("store", _store, ping=_ping_store)
+    from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
+
+    registry.register(STORE, _store, ping=_ping_store)
     registry.register(
-        "shared_answers", _shared_answers, needs=("store",), stats=SharedReader.stats, rules=(shared_answers_rules,)
+        SHARED_ANSWERS, _shared_answers, needs=(STORE,), stats=SharedReader.stats, rules=(shared_answers_rules,)
     )
     registry.register(
-        "mapping_cache",
+        MAPPING_CACHE,
         _mapping_cache,
-        needs=("elasticsearch_cache", "shared_answers"),
+        needs=(ELASTICSEARCH_CACHE, SHARED_ANSWERS),
         ping=_ping_cache,
         stats=MappingCache.stats,
         metrics=CACHE_METRICS,
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register("search", _search, needs=("elasticsearch", "mapping_cache"))
-    registry.register("mapping_views", _mapping_views, needs=("mapping_cache",))
+    registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
+    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
+    registry.register(HISTORY, _history, stats=History.stats, rules=(history_rules,), panel=HISTORY_PANEL)
     registry.register(
-        "history", _history, stats=lambda history: history.stats(), rules=(history_rules,), panel=HISTORY_PANEL
-    )
-    registry.register(
-        "refresher",
+        REFRESHER,
         _refresher,
-        needs=("elasticsearch_cache", "mapping_cache", "store", "history"),
+        needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY),
         stats=Refresher.stats,
         metrics=REFRESH_METRICS,
         rules=(lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register("refresh_schedule", _refresh_schedule, needs=("refresher",))
-    registry.register("instances", _instances, needs=("store", "refresher"), stats=Instances.all)
+    registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER,))
+    registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER), stats=Instances.all)
     registry.register(
-        "watch",
+        WATCH,
         _watch,
-        needs=("elasticsearch_watch", "refresher", "store"),
+        needs=(ELASTICSEARCH_WATCH, REFRESHER, STORE),
         stats=Watch.stats,
         metrics=WATCH_METRICS,
         rules=(watch_rules,),
     )
 
     async def ping_database() -> PingResult:
-        history: History = registry.get("history")
-        await history.ping()
+        await registry.get(HISTORY).ping()
         return PingResult(Health.HEALTHY)
 
-    registry.check("database", ping_database, needs=("history",))
+    registry.check("database", ping_database, needs=(HISTORY,))
 
 
 @asynccontextmanager
@@ -115,7 +115,7 @@ async def _store(_: Registry) -> AsyncIterator[Store]:
 @asynccontextmanager
 async def _shared_answers(registry: Registry) -> AsyncIterator[SharedReader]:
     config = settings.ESASSISTANT.mapping_cache
-    store = registry.get("store")
+    store = registry.get(STORE)
     # Of the same cluster, the same selection: else an alias may stand for other indices.
     scope = repr((sorted(settings.ESASSISTANT.elasticsearch.urls), config.include, config.exclude))
     hashed = hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
@@ -128,7 +128,7 @@ async def _shared_answers(registry: Registry) -> AsyncIterator[SharedReader]:
 async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
     spawn = partial(registry.flight, name="read", owner="mapping_cache")
-    cache = MappingCache(_reader(registry), config, spawn, shared=registry.get("shared_answers"))
+    cache = MappingCache(_reader(registry), config, spawn, shared=registry.get(SHARED_ANSWERS))
     with hot_routes.answering(
         "/api/mappings/{name}", lambda name, details: ready_mapping(cache, name) if details else None
     ):
@@ -142,19 +142,19 @@ def _selection() -> Selection:
 
 def _reader(registry: Registry) -> ClusterReader:
     timeout = settings.ESASSISTANT.mapping_cache.indices_timeout
-    return ClusterReader(registry.get("elasticsearch_cache"), _selection(), indices_timeout=timeout)
+    return ClusterReader(registry.get(ELASTICSEARCH_CACHE), _selection(), indices_timeout=timeout)
 
 
 @asynccontextmanager
 async def _search(registry: Registry) -> AsyncIterator[Searches]:
     timeout = settings.ESASSISTANT.elasticsearch.request_timeout
-    yield Searches(registry.get("elasticsearch"), registry.get("mapping_cache"), _selection(), timeout)
+    yield Searches(registry.get(ELASTICSEARCH), registry.get(MAPPING_CACHE), _selection(), timeout)
 
 
 @asynccontextmanager
 async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
     spawn = partial(registry.flight, name="derive", owner="mapping_views")
-    views = MappingViews(registry.get("mapping_cache"), spawn)
+    views = MappingViews(registry.get(MAPPING_CACHE), spawn)
     template = "/api/mappings/{name}/schema"
     with hot_routes.answering(template, lambda name, details: ready_schema(views, name) if details else None):
         yield views
@@ -173,14 +173,16 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
 
 @asynccontextmanager
 async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
+    from cacheapp.history import HISTORY  # here, as above
+
     config = settings.ESASSISTANT.mapping_cache
-    cache, history = registry.get("mapping_cache"), registry.get("history")
-    metadata = MetadataClock(registry.get("elasticsearch_cache")) if config.watch else None
+    cache, history = registry.get(MAPPING_CACHE), registry.get(HISTORY)
+    metadata = MetadataClock(registry.get(ELASTICSEARCH_CACHE)) if config.watch else None
     urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
     yield Refresher(
         cache,
         Passing(cache, PassReader(_reader(registry), config, monotonic), metadata, history),
-        registry.get("store"),
+        registry.get(STORE),
         config,
         partial(registry.flight, name="pass", owner="refresher"),
         cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
@@ -192,11 +194,10 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
 @asynccontextmanager
 async def _instances(registry: Registry) -> AsyncIterator[Instances]:
     def collect() -> dict[str, object]:
-        refresher: Refresher = registry.get("refresher")
         shared = [resource.name for resource in registry.declared() if resource.metrics]
-        return {**registry.reports(shared), "server": server_name(), "refreshes": refresher.latest()}
+        return {**registry.reports(shared), "server": server_name(), "refreshes": registry.get(REFRESHER).latest()}
 
-    instances = Instances(registry.get("store"), instance_name(), collect)
+    instances = Instances(registry.get(STORE), instance_name(), collect)
     registry.listen(lambda name: instances.report_soon() if name == "refresher" else None)
     registry.spawn(instances.keep_reporting, name="report-instance", owner="instances")
     with hot_routes.answering("/api/cache/stats", lambda _, details: cache_stats(details=details)):
@@ -205,7 +206,7 @@ async def _instances(registry: Registry) -> AsyncIterator[Instances]:
 
 @asynccontextmanager
 async def _refresh_schedule(registry: Registry) -> AsyncIterator[None]:
-    refresher: Refresher = registry.get("refresher")
+    refresher = registry.get(REFRESHER)
     registry.spawn(refresher.keep_fresh, name="keep-fresh", owner="refresh_schedule")
     registry.spawn(refresher.follow_store, name="follow-store", owner="refresh_schedule")
     yield
@@ -213,9 +214,9 @@ async def _refresh_schedule(registry: Registry) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _watch(registry: Registry) -> AsyncIterator[Watch]:
-    metadata = MetadataClock(registry.get("elasticsearch_watch"))
+    metadata = MetadataClock(registry.get(ELASTICSEARCH_WATCH))
     spawn = partial(registry.flight, name="watch", owner="watch")
-    watch = Watch(metadata, registry.get("refresher"), registry.get("store"), spawn)
+    watch = Watch(metadata, registry.get(REFRESHER), registry.get(STORE), spawn)
     if settings.ESASSISTANT.mapping_cache.watch:
         registry.spawn(watch.run, name="keep-watching", owner="watch")
     yield watch

@@ -17,12 +17,13 @@ from django.db import connection
 
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange, PassRecord
-from cacheapp.reports import RefreshReport
+from cacheapp.reports import HistoryReport, RefreshReport
 from cacheapp.state.changes import IndexChange, index_changes
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.stores.database_thread import DatabaseThread
 from esassistant.clock import now_utc
 from esassistant.errors import StoreUnavailable
+from esassistant.resource import Handle
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +35,6 @@ MAX_WAITING = 100
 SHOWN_CHANGES = 100
 MAX_INDICES = 500
 """Of an alias: databases bound how many values a query may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryReport:
-    """Rows that this process wrote; things that it noted but could not write."""
-
-    rows_written_total: int
-    lost_total: int
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +145,9 @@ class History:
         elif changes:
             await self._thread.run(lambda: _write_changes(changes, noted.at, self._instance))
             self._rows_written_total += len(changes)
+
+
+HISTORY: Handle[History] = Handle("history")
 
 
 async def _changes(noted: _Comparison) -> deque[IndexChange]:

@@ -4,16 +4,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from cacheapp.errors import RefreshNotFound
+from cacheapp.reports import InstanceReport
 from cacheapp.stores.protocol import MAX_REPORT_BYTES, Store, StoredReport
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
+from esassistant.resource import Handle
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +22,6 @@ REPORT_SECONDS = 5.0
 FORGOTTEN_AFTER_SECONDS = 3 * REPORT_SECONDS
 STORE_SECONDS = 2.0
 """Who asks what all have told waits so long for the store."""
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceReport:
-    """What one instance said of itself `age_seconds` ago: its statistics by resource."""
-
-    age_seconds: float
-    report: Mapping[str, Any]
 
 
 class Instances:
@@ -141,6 +134,9 @@ class Instances:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+
+INSTANCES: Handle[Instances] = Handle("instances")
 
 
 @asynccontextmanager

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cacheapp.reports import REFRESHER_REPORT, SHARED_ANSWERS_REPORT, WATCH_REPORT, CacheReport, HistoryReport
 from esassistant.registry import registry
 from esassistant.resource import Panel
 
 SHOWN_ROWS = 8
 
 
-def _cache(report: Any) -> Mapping[str, Any]:
-    reports = registry.reports(("refresher", "watch", "shared_answers"))
+def _cache(report: CacheReport) -> Mapping[str, Any]:
+    reports = registry.reports((REFRESHER_REPORT, WATCH_REPORT, SHARED_ANSWERS_REPORT))
     return {
         "cache": report,
         "refresh": reports.get("refresher"),
@@ -19,7 +20,7 @@ def _cache(report: Any) -> Mapping[str, Any]:
     }
 
 
-def _history(report: Any) -> Mapping[str, Any]:
+def _history(report: HistoryReport) -> Mapping[str, Any]:
     from cacheapp.models import MappingChange, PassRecord  # here, as Django loads models after all AppConfigs
 
     return {

@@ -4,8 +4,10 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from esassistant.metrics import Kind, Metric
+from esassistant.resource import ReportHandle
 
 
 class Outcome(enum.Enum):
@@ -150,6 +152,41 @@ class WatchReport:
     last_change_at: datetime | None
     last_error: str | None
 
+
+@dataclass(frozen=True, slots=True)
+class HistoryReport:
+    """Rows that this process wrote; things that it noted but could not write."""
+
+    rows_written_total: int
+    lost_total: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReport:
+    """What one instance said of itself `age_seconds` ago: its statistics by resource."""
+
+    age_seconds: float
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAnswersReport:
+    """Since the start: misses that another instance's answer ended, misses that waited for another instance, and values
+    in the shared store that were not ours (all of them, not only answers).
+    """
+
+    shared_hits_total: int
+    shared_waits_total: int
+    poisoned_total: int
+
+
+CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
+REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
+WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
+HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
+SHARED_ANSWERS_REPORT: ReportHandle[SharedAnswersReport | None] = ReportHandle("shared_answers")
+INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
     Metric(Kind.GAUGE, "cache_warm", "1 when the cache has mappings, from the cluster or the store.", "warm"),

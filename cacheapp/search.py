@@ -9,6 +9,7 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.client import unavailable
+from esassistant.resource import Handle
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_SIZE = 1_000
@@ -98,6 +99,9 @@ class Searches:
         except (ApiError, TransportError) as error:
             raise unavailable(error) from error
         return answer.body
+
+
+SEARCH: Handle[Searches] = Handle("search")
 
 
 def _reason(error: ApiError) -> str:

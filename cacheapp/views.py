@@ -7,15 +7,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from cacheapp.cache import http_answers
-from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.derived import MAPPING_VIEWS
 from cacheapp.cache.http_answers import JSON_SCHEMA, answer_of
-from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import RateLimited, RefreshNotFound
-from cacheapp.instances import Instances
+from cacheapp.history import HISTORY
+from cacheapp.instances import INSTANCES
 from cacheapp.reports import Outcome, RefreshReport
-from cacheapp.search import Searches, parse_search
+from cacheapp.search import SEARCH, parse_search
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT
-from cacheapp.sync.refresher import Refresher
+from cacheapp.sync.refresher import REFRESHER
 from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.http.auth import may_see_details, require_change, require_details
@@ -26,7 +27,7 @@ from esassistant.registry import registry
 async def indices(request: HttpRequest) -> HttpResponse:
     """`GET /api/indices?pattern=&limit=&cursor=`: the names that can be asked for, in alphabetical order."""
     await require_details(request)
-    cache: MappingCache = registry.get("mapping_cache")
+    cache = registry.get(MAPPING_CACHE)
     page = cache.page(
         pattern=parameter(request, "pattern", "*"),
         limit=_integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
@@ -39,7 +40,7 @@ async def indices(request: HttpRequest) -> HttpResponse:
 async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}`: the mappings of an index, alias or data stream, as Elasticsearch renders them."""
     await require_details(request)
-    cache: MappingCache = registry.get("mapping_cache")
+    cache = registry.get(MAPPING_CACHE)
     return answer_of(await cache.get(name)).response(request)
 
 
@@ -48,7 +49,7 @@ async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
     await require_change(request)
     body = parse_search(request.body, scripts=settings.ESASSISTANT.search_scripts)
-    searches: Searches = registry.get("search")
+    searches = registry.get(SEARCH)
     return json_response(await searches.search(name, body))
 
 
@@ -56,7 +57,7 @@ async def search(request: HttpRequest, name: str) -> HttpResponse:
 async def schema(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
     await require_details(request)
-    views: MappingViews = registry.get("mapping_views")
+    views = registry.get(MAPPING_VIEWS)
     return answer_of(await views.schema(name), JSON_SCHEMA).response(request)
 
 
@@ -64,7 +65,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
     await require_details(request)
-    views: MappingViews = registry.get("mapping_views")
+    views = registry.get(MAPPING_VIEWS)
     return answer_of(await views.fields(name, parameter(request, "q", ""))).response(request)
 
 
@@ -72,9 +73,9 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
 async def history(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first."""
     await require_details(request)
-    cache: MappingCache = registry.get("mapping_cache")
+    cache = registry.get(MAPPING_CACHE)
     cache.check_name(name)
-    changes = await registry.get("history").of(cache.snapshot.resolve(name) or (name,))
+    changes = await registry.get(HISTORY).of(cache.snapshot.resolve(name) or (name,))
     return json_response({"changes": changes})
 
 
@@ -92,9 +93,9 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     await require_change(request)
     wait = _boolean(request, "wait")
     if (index := parameter(request, "index", None)) is not None:
-        cache: MappingCache = registry.get("mapping_cache")
+        cache = registry.get(MAPPING_CACHE)
         return answer_of(await cache.reread(index)).response(request)
-    refresher: Refresher = registry.get("refresher")
+    refresher = registry.get(REFRESHER)
     answer = await refresher.ask("api")
     if answer.id is None:
         seconds = math.ceil(answer.retry_after_seconds or 0)
@@ -106,7 +107,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
         raise RateLimited(f"{reason}; ask again in {seconds} s.", retry_after_seconds=answer.retry_after_seconds)
     if wait:
         return _result(await refresher.wait(answer.id))
-    instances: Instances = registry.get("instances")
+    instances = registry.get(INSTANCES)
     await instances.try_report()  # if that fails, it is found where it runs, alone
     location = reverse("cache-refresh-report", args=[answer.id])
     response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
@@ -118,11 +119,11 @@ async def refresh(request: HttpRequest) -> HttpResponse:
 async def refresh_report(request: HttpRequest, refresh_id: str) -> HttpResponse:
     """`GET /api/cache/refresh/{id}`: progress and result of a refresh."""
     await require_details(request)
-    refresher: Refresher = registry.get("refresher")
+    refresher = registry.get(REFRESHER)
     try:
         return json_response(refresher.report(refresh_id))
     except RefreshNotFound:
-        instances: Instances = registry.get("instances")
+        instances = registry.get(INSTANCES)
         return json_response(await instances.refresh(refresh_id))
 
 

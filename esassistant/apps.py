@@ -10,17 +10,24 @@ from elasticsearch import AsyncElasticsearch
 from esassistant.advice import Advice
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
-from esassistant.elasticsearch.client import new_client, report
+from esassistant.elasticsearch.client import (
+    CLIENTS,
+    ELASTICSEARCH,
+    ELASTICSEARCH_CACHE,
+    ELASTICSEARCH_HEALTH,
+    ELASTICSEARCH_WATCH,
+    POOLS_REPORTS,
+    new_client,
+    report,
+)
 from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
-from esassistant.http.access_log import ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
-from esassistant.http.statistics import HTTP_METRICS, HttpStatistics, http_statistics
+from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
+from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http_statistics
 from esassistant.registry import Registry, registry
 from esassistant.resource import PingResult
 
-CLIENTS = ("elasticsearch", "elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health")
-"""The resources that are clients of Elasticsearch; each reports on its pools by their names."""
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
 WATCH_TIMEOUT_SECONDS = 35.0
@@ -43,32 +50,32 @@ def declare(registry: Registry) -> None:
     """
 
     async def ping(_: AsyncElasticsearch) -> PingResult:
-        return await ping_cluster(registry.get("elasticsearch_health"))
+        return await ping_cluster(registry.get(ELASTICSEARCH_HEALTH))
 
     def rules(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
         return pool_rules(settings.ESASSISTANT_SETTINGS["ELASTICSEARCH_POOLS"].value)(pools)
 
     async def check_pools() -> PingResult:
-        return pools_health(registry.reports(CLIENTS).values())
+        return pools_health(registry.reports(POOLS_REPORTS).values())
 
-    registry.register("http", _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
+    registry.register(HTTP, _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
     registry.register(
-        "access_log",
+        ACCESS_LOG,
         _access_log,
         stats=lambda log: log and log.report(),
         metrics=ACCESS_LOG_METRICS,
         rules=(access_log_rules,),
     )
-    for name, factory in (
-        ("elasticsearch_cache", _cache_client),
-        ("elasticsearch_watch", _watch_client),
-        ("elasticsearch_health", _health_client),
+    for client, factory in (
+        (ELASTICSEARCH_CACHE, _cache_client),
+        (ELASTICSEARCH_WATCH, _watch_client),
+        (ELASTICSEARCH_HEALTH, _health_client),
     ):
-        registry.register(name, factory, stats=report, metrics=POOL_METRICS, rules=(rules,))
+        registry.register(client, factory, stats=report, metrics=POOL_METRICS, rules=(rules,))
     registry.register(
-        "elasticsearch",
+        ELASTICSEARCH,
         _public_client,
-        needs=("elasticsearch_health",),
+        needs=(ELASTICSEARCH_HEALTH,),
         ping=ping,
         critical=True,
         stats=report,

@@ -89,7 +89,7 @@ class Registry:
         resource: Handle[T] | str,
         factory: Callable[["Registry"], AbstractAsyncContextManager[T]],
         *,
-        needs: Iterable[Handle[Any] | str] = (),
+        needs: Iterable[Handle[Any] | ReportHandle[Any] | str] = (),
         ping: Callable[[T], Awaitable[PingResult]] | None = None,
         critical: bool = False,
         stats: Callable[[T], object] | None = None,
@@ -126,7 +126,7 @@ class Registry:
         name: str,
         run: Callable[[], Awaitable[PingResult]],
         *,
-        needs: Iterable[Handle[Any] | str] = (),
+        needs: Iterable[Handle[Any] | ReportHandle[Any] | str] = (),
         critical: bool = False,
     ) -> None:
         """Declare a health check of something that is no resource of its own. `run` is awaited by the health monitor, and

@@ -11,10 +11,10 @@ from esassistant.http.hot_path import hot_routes
 from esassistant.registry import Registry, State, registry
 from healthapp.advice import process_rules
 from healthapp.checks import checks_of
-from healthapp.monitor import HEALTH_METRICS, HealthMonitor
+from healthapp.monitor import HEALTH, HEALTH_METRICS, HealthMonitor
 from healthapp.probes import ALIVE, readyz_answer
-from healthapp.process import PROCESS_METRICS, ProcessWatch, ping_loop
-from healthapp.timeline import SOURCES, Timeline
+from healthapp.process import PROCESS, PROCESS_METRICS, ProcessWatch, ping_loop
+from healthapp.timeline import SOURCES, TIMELINE, Timeline
 
 OPENING_POLL_SECONDS = 0.05
 
@@ -32,15 +32,15 @@ def declare(registry: Registry) -> None:
     `timeline`: the last hour.
     """
     registry.register(
-        "process",
+        PROCESS,
         _process,
         ping=ping_loop,
         stats=ProcessWatch.report,
         metrics=PROCESS_METRICS,
         rules=(process_rules,),
     )
-    registry.register("health", _monitor, stats=HealthMonitor.last, metrics=HEALTH_METRICS)
-    registry.register("timeline", _timeline, needs=SOURCES, stats=Timeline.report)
+    registry.register(HEALTH, _monitor, stats=HealthMonitor.last, metrics=HEALTH_METRICS)
+    registry.register(TIMELINE, _timeline, needs=SOURCES, stats=Timeline.report)
 
 
 @asynccontextmanager

@@ -4,9 +4,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from cacheapp.reports import CACHE_REPORT
 from esassistant.errors import RegistryNotOpen
 from esassistant.http.auth import may_see_details
 from esassistant.registry import registry
+from healthapp.monitor import HEALTH_REPORT
 
 ADDRESSES = (
     ("/api/health", "Health of this service and of what it stands on"),
@@ -26,7 +28,7 @@ async def front(request: HttpRequest) -> HttpResponse:
     details = await may_see_details(request)
     context = {"page": "front", "addresses": ADDRESSES, "debug": settings.DEBUG, "details": details}
     try:
-        context |= {"health": registry.read("health"), "cache": registry.read("mapping_cache")}
+        context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}
     except RegistryNotOpen as error:
         context["not_open"] = error.detail
     return render(request, "healthapp/front.html", context)

@@ -13,7 +13,7 @@ import msgspec
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.http.answer import Answer, etag_of
 from esassistant.metrics import Kind, Metric
-from esassistant.resource import Health
+from esassistant.resource import Handle, Health, ReportHandle
 from healthapp.checks import Check, ServiceReport, overall, run_checks
 
 logger = logging.getLogger(__name__)
@@ -156,6 +156,10 @@ class HealthMonitor:
         )
         self._answers = {details: _answer(self._report, details=details) for details in (False, True)}
         return self._report
+
+
+HEALTH: Handle[HealthMonitor] = Handle("health")
+HEALTH_REPORT: ReportHandle[HealthReport | None] = ReportHandle("health")
 
 
 def _log(transition: Transition) -> None:

@@ -5,21 +5,38 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cacheapp.reports import (
+    CACHE_REPORT,
+    HISTORY_REPORT,
+    INSTANCES_REPORT,
+    REFRESHER_REPORT,
+    SHARED_ANSWERS_REPORT,
+    WATCH_REPORT,
+    CacheReport,
+    HistoryReport,
+    InstanceReport,
+    RefresherReport,
+    SharedAnswersReport,
+    WatchReport,
+)
 from esassistant.advice import Advice, NotEnoughData, Recommendation
-from esassistant.apps import CLIENTS
+from esassistant.elasticsearch.client import POOLS_REPORTS
 from esassistant.elasticsearch.stats import PoolReport
-from esassistant.http.access_log import AccessLogReport
-from esassistant.http.statistics import HttpReport
+from esassistant.http.access_log import ACCESS_LOG_REPORT, AccessLogReport
+from esassistant.http.statistics import HTTP_REPORT, HttpReport
 from esassistant.registry import Registry
+from esassistant.resource import ReportHandle
 from esassistant.tasks import TaskReport
-from healthapp.monitor import HealthReport
-from healthapp.process import ProcessReport
+from healthapp.monitor import HEALTH_REPORT, HealthReport
+from healthapp.process import PROCESS_REPORT, ProcessReport
 
 logger = logging.getLogger(__name__)
 
-REPORTED = ("mapping_cache", "refresher", "watch", "history", "shared_answers", "instances")
-"""Resources of other apps whose reports are shown as they are."""
-OWN = ("process", "http", "access_log", "health")
+SHOWN: tuple[ReportHandle[Any], ...] = (
+    *POOLS_REPORTS,
+    *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, SHARED_ANSWERS_REPORT, INSTANCES_REPORT),
+    *(PROCESS_REPORT, HTTP_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,41 +51,39 @@ class PerformanceReport:
     http: HttpReport
     access_log: AccessLogReport | None
     pools: dict[str, PoolReport]
-    mapping_cache: Any
-    refresh: Any
-    watch: Any
-    history: Any
-    shared_answers: Any
+    mapping_cache: CacheReport
+    refresh: RefresherReport
+    watch: WatchReport
+    history: HistoryReport
+    shared_answers: SharedAnswersReport | None
     health: HealthReport | None
     background_tasks: tuple[TaskReport, ...]
-    instances: Any
+    instances: dict[str, InstanceReport]
 
 
 def performance_report(registry: Registry) -> PerformanceReport:
     """Put the report together from memory; asks no other service. Raises `RegistryNotOpen`."""
-    shown = {*CLIENTS, *REPORTED, *OWN}
-    reports = registry.reports(shown | {resource.name for resource in registry.declared() if resource.rules})
-    for absent in shown - reports.keys():
-        reports[absent] = registry.read(absent)  # which raises what is wrong
-    pools: dict[str, PoolReport] = {}
-    for client in CLIENTS:
-        pools |= reports[client]
+    with_rules = [resource.name for resource in registry.declared() if resource.rules]
+    reports = registry.reports((*SHOWN, *with_rules))
+    for handle in SHOWN:
+        if handle.name not in reports:
+            reports[handle.name] = registry.read(handle)  # which raises what is wrong
     found = tuple(advice(registry, reports))
     return PerformanceReport(
         recommendations=tuple(one for one in found if isinstance(one, Recommendation)),
         not_enough_data=tuple(one for one in found if isinstance(one, NotEnoughData)),
-        process=reports["process"],
-        http=reports["http"],
-        access_log=reports["access_log"],
-        pools=pools,
-        mapping_cache=reports["mapping_cache"],
-        refresh=reports["refresher"],
-        watch=reports["watch"],
-        history=reports["history"],
-        shared_answers=reports["shared_answers"],
-        health=reports["health"],
+        process=reports.of(PROCESS_REPORT),
+        http=reports.of(HTTP_REPORT),
+        access_log=reports.of(ACCESS_LOG_REPORT),
+        pools={name: pool for client in POOLS_REPORTS for name, pool in reports.of(client).items()},
+        mapping_cache=reports.of(CACHE_REPORT),
+        refresh=reports.of(REFRESHER_REPORT),
+        watch=reports.of(WATCH_REPORT),
+        history=reports.of(HISTORY_REPORT),
+        shared_answers=reports.of(SHARED_ANSWERS_REPORT),
+        health=reports.of(HEALTH_REPORT),
         background_tasks=registry.tasks(),
-        instances=reports["instances"],
+        instances=reports.of(INSTANCES_REPORT),
     )
 
 

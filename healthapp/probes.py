@@ -9,6 +9,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
+from cacheapp.reports import CACHE_REPORT
 from esassistant.errors import EsassistantError, MethodNotAllowed
 from esassistant.http.answer import Answer
 from esassistant.http.problems import already_logged, problem_of
@@ -24,7 +25,7 @@ def readiness() -> dict[str, str | None]:
     if registry.state is not State.OPEN:
         return {"registry": f"the registry is {registry.state.value}"}
     try:
-        warm = registry.read("mapping_cache").warm
+        warm = registry.read(CACHE_REPORT).warm
     except EsassistantError as error:
         return {"registry": error.detail}
     return {

@@ -12,7 +12,7 @@ from pathlib import Path
 from esassistant.clock import Clock, monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
 from esassistant.metrics import Kind, Metric
-from esassistant.resource import Health, PingResult
+from esassistant.resource import Handle, Health, PingResult, ReportHandle
 
 LAG_EVERY_SECONDS = 0.25
 ENOUGH_LAGS = 100
@@ -89,6 +89,10 @@ class ProcessWatch:
             loop_lag=report_of((self._lags,), self._clock),
             loop_lags=totals_of((self._lags,)),
         )
+
+
+PROCESS: Handle[ProcessWatch] = Handle("process")
+PROCESS_REPORT: ReportHandle[ProcessReport] = ReportHandle("process")
 
 
 def _cpu_seconds() -> float:

@@ -17,7 +17,7 @@ from esassistant.registry import Registry
 from esassistant.units import as_bytes, as_count, as_percent, as_rate, as_seconds
 from healthapp.charts import Chart, chart
 from healthapp.performance import PerformanceReport, performance_report
-from healthapp.timeline import TimelineReport
+from healthapp.timeline import TIMELINE_REPORT, TimelineReport
 from healthapp.verdict import Mappings, verdict
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class ShownInstance:
 def status_context(registry: Registry) -> dict[str, Any]:
     """Everything on the page. Raises `RegistryNotOpen` where there is nothing to show."""
     report = performance_report(registry)
-    timeline: TimelineReport = registry.read("timeline")
+    timeline = registry.read(TIMELINE_REPORT)
     cache = report.mapping_cache
     mappings = Mappings(cache.warm, cache.indices, cache.stale_indices, cache.oldest_age_seconds)
     return {

@@ -2,18 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from cacheapp.reports import CACHE_REPORT
 from esassistant.clock import Clock, monotonic, now_utc
+from esassistant.elasticsearch.client import POOLS_REPORTS
+from esassistant.http.statistics import HTTP_REPORT
+from esassistant.resource import Handle, ReportHandle, Reports
+from healthapp.process import PROCESS_REPORT
 
 EVERY_SECONDS: Final = 10.0
 KEPT: Final = 361
 """An hour, and the point at which it began."""
 FIVE_MINUTES: Final = 300.0
-SOURCES: Final = ("http", "mapping_cache", "process", "elasticsearch")
+ELASTICSEARCH_POOLS: Final = POOLS_REPORTS[0]
+SOURCES: tuple[ReportHandle[Any], ...] = (HTTP_REPORT, CACHE_REPORT, PROCESS_REPORT, ELASTICSEARCH_POOLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class _Sample:
 class Timeline:
     """One per process, owned by the registry. `keep_sampling` is its background task."""
 
-    def __init__(self, reports: Callable[[], Mapping[str, Any]], *, clock: Clock = monotonic) -> None:
+    def __init__(self, reports: Callable[[], Reports], *, clock: Clock = monotonic) -> None:
         """`reports` gives those of `SOURCES`."""
         self._reports = reports
         self._clock = clock
@@ -79,8 +85,11 @@ class Timeline:
     def sample(self) -> None:
         """Note how things are now."""
         reports = self._reports()
-        http, cache, process = (reports[name] for name in ("http", "mapping_cache", "process"))
-        together = http.together
+        together, cache, process = (
+            reports.of(HTTP_REPORT).together,
+            reports.of(CACHE_REPORT),
+            reports.of(PROCESS_REPORT),
+        )
         now = _Sample(
             taken_at=self._clock(),
             requests=together.requests_total,
@@ -101,7 +110,7 @@ class Timeline:
                 p95_seconds=together.latency.p95_seconds,
                 p99_seconds=together.latency.p99_seconds,
                 connections_in_use=sum(
-                    pool.in_use + pool.overflow_in_use for pool in reports["elasticsearch"].values()
+                    pool.in_use + pool.overflow_in_use for pool in reports.of(ELASTICSEARCH_POOLS).values()
                 ),
                 resident_bytes=process.resident_bytes,
                 loop_lag_p99_seconds=process.loop_lag.p99_seconds,
@@ -114,6 +123,10 @@ class Timeline:
         first = self._samples[0] if self._samples else nothing
         recent = next((sample for sample in self._samples if last.taken_at - sample.taken_at <= FIVE_MINUTES), nothing)
         return TimelineReport(EVERY_SECONDS, tuple(self._points), _hits(recent, last), _hits(first, last))
+
+
+TIMELINE: Handle[Timeline] = Handle("timeline")
+TIMELINE_REPORT: ReportHandle[TimelineReport] = ReportHandle("timeline")
 
 
 def _hits(before: _Sample, now: _Sample) -> HitRatio:

@@ -13,13 +13,14 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from esassistant.api import api_view, json_response
 from esassistant.clock import now_utc
+from esassistant.deployment import REFRESHES
 from esassistant.errors import EsassistantError
 from esassistant.http.auth import Caller, caller_of, may_see_details, require_details
 from esassistant.http.problems import already_logged
 from esassistant.registry import registry
 from esassistant.units import as_duration
 from healthapp.metrics import exposition, workers_of
-from healthapp.monitor import HealthMonitor
+from healthapp.monitor import HEALTH
 from healthapp.performance import performance_report
 from healthapp.status import status_context
 
@@ -38,8 +39,7 @@ async def health(request: HttpRequest) -> HttpResponse:
     Who may not see details gets the status without the services.
     """
     details = await may_see_details(request)
-    monitor: HealthMonitor = registry.get("health")
-    answer = await monitor.answer(details=details)
+    answer = await registry.get(HEALTH).answer(details=details)
     return already_logged(answer.response(request))
 
 
@@ -90,7 +90,7 @@ async def status_refresh(request: HttpRequest) -> HttpResponse:
     if await caller_of(request) is not Caller.STAFF:
         return redirect_to_login(request.path, reverse("admin:login"))
     if request.method == "POST":
-        asked = await registry.get("refresher").ask("admin")
+        asked = await registry.get(REFRESHES).ask("admin")
         wait = as_duration(max(1.0, asked.retry_after_seconds or 0.0))
         level, text = REFRESH_MESSAGES[asked.outcome.value]
         messages.add_message(request, level, text.format(wait=wait))

@@ -21,10 +21,10 @@ from django.urls import reverse
 from cacheapp.browse.about import about, raw_links
 from cacheapp.browse.fields import Search, fields_shown
 from cacheapp.browse.names import Groups, Names, State, Times, Wanted, list_groups, list_names
-from cacheapp.cache.derived import MappingViews
-from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cache.derived import MAPPING_VIEWS
+from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import IllegalName, MappingNotFound, NotWarm
-from cacheapp.history import ShownChange
+from cacheapp.history import HISTORY, ShownChange
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from esassistant.clock import monotonic
 from esassistant.config.model import Details
@@ -75,8 +75,8 @@ def page_view(view: View) -> Any:
 @page_view
 async def names(request: HttpRequest) -> Page:
     """`GET /browse/?pattern=&state=&mapping=&of=&group=&cursor=`: the names that are known, or the distinct mappings."""
-    cache: MappingCache = registry.get("mapping_cache")
-    views: MappingViews = registry.get("mapping_views")
+    cache = registry.get(MAPPING_CACHE)
+    views = registry.get(MAPPING_VIEWS)
     wanted, group = Wanted.asked_for(request.GET), request.GET.get("group", "")
     if group not in ("", "mapping"):
         raise BadRequest("Use group=mapping, or leave it out.")
@@ -106,8 +106,8 @@ async def names(request: HttpRequest) -> Page:
 @page_view
 async def one(request: HttpRequest, name: str) -> Page:
     """`GET /browse/{name}?q=&type=`: what a name stands for, its fields, and what happened to them."""
-    cache: MappingCache = registry.get("mapping_cache")
-    views: MappingViews = registry.get("mapping_views")
+    cache = registry.get(MAPPING_CACHE)
+    views = registry.get(MAPPING_VIEWS)
     wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
     answer, fields = await views.field_list(name)
     changes = await _changes(answer.indices)
@@ -135,7 +135,7 @@ def _address(query: dict[str, str]) -> str:
 async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:
     """None: they can't be read now."""
     try:
-        changes: list[ShownChange] = await registry.get("history").of(indices)
+        changes: list[ShownChange] = await registry.get(HISTORY).of(indices)
     except StoreUnavailable:
         return None
     return changes

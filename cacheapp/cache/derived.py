@@ -15,6 +15,7 @@ from cacheapp.mapping.schema import json_schema
 from cacheapp.state.answer import MappingAnswer
 from esassistant.http.answer import etag_of
 from esassistant.long_work import in_thread_if_large
+from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
 
 T = TypeVar("T")
@@ -75,6 +76,9 @@ class MappingViews:
         """The mappings of `name`, and all their fields, sorted by name. Raises as `schema` does."""
         answer = await self._cache.get(name)
         return answer, await self._fields.get((name, answer.etag), lambda: fields(_mappings_of(answer)))
+
+
+MAPPING_VIEWS: Handle[MappingViews] = Handle("mapping_views")
 
 
 class _Kept(Generic[T]):

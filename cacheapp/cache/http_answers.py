@@ -4,7 +4,14 @@ import msgspec
 
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.reports import CacheReport, RefresherReport
+from cacheapp.reports import (
+    CACHE_REPORT,
+    HISTORY_REPORT,
+    INSTANCES_REPORT,
+    REFRESHER_REPORT,
+    SHARED_ANSWERS_REPORT,
+    WATCH_REPORT,
+)
 from cacheapp.state.answer import MappingAnswer
 from esassistant.http.answer import Answer
 from esassistant.registry import registry
@@ -50,16 +57,15 @@ def _kept_answer(found: MappingAnswer, content_type: str) -> Answer:
 
 def cache_stats(*, details: bool) -> Answer:
     """`GET /api/cache/stats`, made of what the resources report now."""
-    cache: CacheReport = registry.read("mapping_cache")
-    refresher: RefresherReport = registry.read("refresher")
+    cache, refresher = registry.read(CACHE_REPORT), registry.read(REFRESHER_REPORT)
     if details:
         body = {
             "cache": cache,
             "refresh": refresher,
-            "watch": registry.read("watch"),
-            "history": registry.read("history"),
-            "shared_answers": registry.read("shared_answers"),
-            "instances": registry.read("instances"),
+            "watch": registry.read(WATCH_REPORT),
+            "history": registry.read(HISTORY_REPORT),
+            "shared_answers": registry.read(SHARED_ANSWERS_REPORT),
+            "instances": registry.read(INSTANCES_REPORT),
         }
     else:
         body = {

@@ -28,6 +28,7 @@ from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.long_work import at_once, in_turns
+from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_ABSENT = 10_000
@@ -292,6 +293,9 @@ class MappingCache:
         while len(self._absent_until) >= MAX_ABSENT:
             del self._absent_until[next(iter(self._absent_until))]
         self._absent_until[name] = self._clock() + self._config.negative_ttl
+
+
+MAPPING_CACHE: Handle[MappingCache] = Handle("mapping_cache")
 
 
 async def _rendered(snapshot: Snapshot, name: str) -> Rendered | None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from cacheapp.reports import Outcome, RefreshReport
 from cacheapp.sync.pass_record import EVERYTHING, RefreshAnswer, Scope
-from cacheapp.sync.refresher import Refresher, logger
+from cacheapp.sync.refresher import REFRESHER, Refresher, logger
 from esassistant.clock import monotonic
 from esassistant.registry import registry
 
@@ -65,8 +65,8 @@ class RefreshCommand(BaseCommand):
         self, limited: bool, scope: Scope, wait_seconds: float
     ) -> tuple[RefreshAnswer, RefreshReport | None]:
         ends_at = monotonic() + wait_seconds
-        async with registry.open(only=["refresher"]):
-            refresher: Refresher = registry.get("refresher")
+        async with registry.open(only=[REFRESHER]):
+            refresher = registry.get(REFRESHER)
             while True:
                 # What is published replaces everything: an index that can't be read now must be known from before, to
                 # stay.

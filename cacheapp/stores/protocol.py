@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cacheapp.state.published import Loaded, StoredState
+from esassistant.resource import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,6 @@ class Store(Protocol):
         still to wait.
         """
         ...
+
+
+STORE: Handle[Store] = Handle("store")

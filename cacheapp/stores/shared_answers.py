@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cacheapp.errors import MappingNotFound
+from cacheapp.reports import SharedAnswersReport
 from cacheapp.state.snapshot import Source
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
+from esassistant.resource import Handle
 
 CLAIM_SECONDS = 3.0
 WAIT_SECONDS = 1.0
@@ -33,17 +35,6 @@ class SharedAnswer:
 
     mappings: Mapping[str, bytes]
     age_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class SharedAnswersReport:
-    """Since the start: misses that another instance's answer ended, misses that waited for another instance, and values
-    in the shared store that were not ours (all of them, not only answers).
-    """
-
-    shared_hits_total: int
-    shared_waits_total: int
-    poisoned_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +164,9 @@ class SharedReader:
             return None
         self._hits_total += 1
         return NameReading(answer.mappings, confirmed_at, Source.STORE)
+
+
+SHARED_ANSWERS: Handle[SharedReader] = Handle("shared_answers")
 
 
 async def _release(answers: SharedAnswers, name: str, holder: str) -> None:

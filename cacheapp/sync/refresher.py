@@ -23,6 +23,7 @@ from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import EsassistantError, StaleToken, StoreUnavailable
 from esassistant.instance import instance_name
+from esassistant.resource import Handle
 from esassistant.single_flight import Spawn
 
 if TYPE_CHECKING:
@@ -358,3 +359,6 @@ class Refresher:
         self._passes[current.id] = current
         while len(self._passes) > KEPT_REFRESHES:
             self._passes.popitem(last=False)
+
+
+REFRESHER: Handle[Refresher] = Handle("refresher")

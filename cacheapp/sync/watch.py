@@ -18,6 +18,7 @@ from cacheapp.stores.protocol import Lease, Store
 from cacheapp.sync.refresher import Refresher
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
+from esassistant.resource import Handle
 
 logger = logging.getLogger(__name__)
 
@@ -180,6 +181,9 @@ class Watch:
         if self._lease is not None:
             with suppress(StoreUnavailable):
                 await self._store.release(self._lease)
+
+
+WATCH: Handle[Watch] = Handle("watch")
 
 
 def _error_of(task: asyncio.Task[None]) -> BaseException | None:

@@ -1,6 +1,6 @@
 """JSON Schemas of what the API answers, from the types that it serialises.
 
-The apps don't know each other's types, so a report that shows another app's says `Any`: here the real type is named.
+Where a type says `Any` or `str` because what it holds came as JSON or from the database, the real type is named here.
 """
 
 import inspect
@@ -12,14 +12,20 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from cacheapp.history import HistoryReport, ShownChange
-from cacheapp.instances import InstanceReport
+from cacheapp.history import ShownChange
 from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
-from cacheapp.reports import CacheReport, RefresherReport, RefreshReport, WatchReport
+from cacheapp.reports import (
+    CacheReport,
+    HistoryReport,
+    InstanceReport,
+    RefresherReport,
+    RefreshReport,
+    SharedAnswersReport,
+    WatchReport,
+)
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.listing import Listed, Page
-from cacheapp.stores.shared_answers import SharedAnswersReport
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
 from esassistant.http.statistics import HttpReport
@@ -97,11 +103,6 @@ def response_types() -> dict[str, Any]:
         ),
         "PerformanceReport": typed(
             PerformanceReport,
-            mapping_cache=CacheReport,
-            refresh=RefresherReport,
-            watch=WatchReport,
-            history=HistoryReport,
-            shared_answers=SharedAnswersReport | None,
             instances=instances,
         ),
         "RefreshReport": RefreshReport,

@@ -20,6 +20,16 @@ from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
 from esassistant.errors import ClusterUnavailable
+from esassistant.resource import Handle, ReportHandle
+
+ELASTICSEARCH: Handle[AsyncElasticsearch] = Handle("elasticsearch")
+"""The public client, for anybody's views. The others are this project's own."""
+ELASTICSEARCH_CACHE: Handle[AsyncElasticsearch] = Handle("elasticsearch_cache")
+ELASTICSEARCH_WATCH: Handle[AsyncElasticsearch] = Handle("elasticsearch_watch")
+ELASTICSEARCH_HEALTH: Handle[AsyncElasticsearch] = Handle("elasticsearch_health")
+CLIENTS = (ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH, ELASTICSEARCH_HEALTH)
+POOLS_REPORTS: tuple[ReportHandle[dict[str, PoolReport]], ...] = tuple(ReportHandle(client.name) for client in CLIENTS)
+"""What each client reports: its pools, by their names."""
 
 
 class RawJson(Serializer):

@@ -18,6 +18,7 @@ import msgspec
 from esassistant.advice import Advice, judge
 from esassistant.masking import mask_text
 from esassistant.metrics import Kind, Metric
+from esassistant.resource import Handle, ReportHandle
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +172,9 @@ def _shown(path: str) -> str:
     path = mask_text(path[: MAX_PATH_CHARACTERS + MAX_SECRET_CHARACTERS])[:MAX_PATH_CHARACTERS]
     return path if path.isprintable() else "".join(one if one.isprintable() else "?" for one in path)
 
+
+ACCESS_LOG: Handle[AccessLog | None] = Handle("access_log")
+ACCESS_LOG_REPORT: ReportHandle[AccessLogReport | None] = ReportHandle("access_log")
 
 access_log = AccessLog(STANDARD_OUTPUT)
 """Of this process."""

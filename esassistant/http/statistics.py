@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from esassistant.clock import Clock, monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
 from esassistant.metrics import Kind, Metric
+from esassistant.resource import Handle, ReportHandle
 
 UNMATCHED = "unmatched"
 """Stands for the route of what has none."""
@@ -137,6 +138,9 @@ HTTP_METRICS = (
         ("route",),
     ),
 )
+
+HTTP: Handle[HttpStatistics] = Handle("http")
+HTTP_REPORT: ReportHandle[HttpReport] = ReportHandle("http")
 
 http_statistics = HttpStatistics()
 """Of this process."""

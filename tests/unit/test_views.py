@@ -20,9 +20,9 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
 from cacheapp.sync.refresher import Refresher
 from esassistant.advice import Rule
-from esassistant.apps import CLIENTS
 from esassistant.asgi import application
 from esassistant.elasticsearch.advice import pool_rules
+from esassistant.elasticsearch.client import CLIENTS
 from esassistant.elasticsearch.pools import Pools
 from esassistant.http.statistics import HttpStatistics
 from esassistant.registry import Registry
@@ -55,7 +55,7 @@ class World:
         self.instance = Instance(self.cluster, self.store, self.clock)
         self.health = Health.HEALTHY
         self.monitor = HealthMonitor([Check("elasticsearch", 5.0, True, self.ping)], 30.0, clock=self.clock)
-        self.pools = {client: pools(client.partition("_")[2] or "default") for client in CLIENTS}
+        self.pools = {client.name: pools(client.name.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.stats)
         self.declare("refresher", self.instance.refresher, Refresher.stats)

@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, shared_answers_rules, watch_rules
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
-from cacheapp.history import HistoryReport
-from cacheapp.reports import CacheReport, Outcome, RefresherReport, RefreshReport, WatchReport, WatchState
-from cacheapp.stores.shared_answers import SharedAnswersReport
+from cacheapp.reports import (
+    CacheReport,
+    HistoryReport,
+    Outcome,
+    RefresherReport,
+    RefreshReport,
+    SharedAnswersReport,
+    WatchReport,
+    WatchState,
+)
 from esassistant.advice import Advice, NotEnoughData
 from esassistant.clock import now_utc
 from esassistant.config.model import MappingCacheConfig

@@ -8,13 +8,8 @@ import pytest
 
 from cacheapp import instances
 from cacheapp.errors import RefreshNotFound
-from cacheapp.instances import (
-    FORGOTTEN_AFTER_SECONDS,
-    REPORT_SECONDS,
-    STORE_SECONDS,
-    InstanceReport,
-    Instances,
-)
+from cacheapp.instances import FORGOTTEN_AFTER_SECONDS, REPORT_SECONDS, STORE_SECONDS, Instances
+from cacheapp.reports import InstanceReport
 from cacheapp.stores.protocol import StoredReport
 from esassistant.errors import StoreUnavailable
 from tests.support.fakes import FakeClock, MemoryStore, settle

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from esassistant import registry as module
 from esassistant.errors import RegistryNotOpen, UnknownResource
 from esassistant.metrics import Kind, Metric
-from esassistant.registry import Factory, OpenFailed, Registry, State
+from esassistant.registry import OpenFailed, Registry, State
 from esassistant.resource import Health, PingResult
 
 
-def noting(journal: list[str], name: str) -> Factory:
+def noting(journal: list[str], name: str) -> Callable[[Registry], AbstractAsyncContextManager[str]]:
     """A factory of resource "live <name>" that notes when it opens and closes."""
 
     @asynccontextmanager

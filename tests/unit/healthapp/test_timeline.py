@@ -2,11 +2,11 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from esassistant.durations import WINDOW_SECONDS, LatencyReport
+from esassistant.resource import Reports
 from healthapp.timeline import EVERY_SECONDS, KEPT, HitRatio, Timeline
 from tests.unit.conftest import FakeClock
 
@@ -17,18 +17,22 @@ class Numbers:
     def __init__(self) -> None:
         self.requests = self.errors = self.hits = self.misses = 0
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self) -> Reports:
         latency = LatencyReport(WINDOW_SECONDS, 0)
         together = SimpleNamespace(requests_total=self.requests, statuses={"5xx": self.errors}, latency=latency)
-        return {
-            "http": SimpleNamespace(together=together),
-            "mapping_cache": SimpleNamespace(answers=SimpleNamespace(hits_total=self.hits, misses_total=self.misses)),
-            "process": SimpleNamespace(resident_bytes=7, loop_lag=latency),
-            "elasticsearch": {
-                "a": SimpleNamespace(in_use=2, overflow_in_use=1),
-                "b": SimpleNamespace(in_use=1, overflow_in_use=0),
-            },
-        }
+        return Reports(
+            {
+                "http": SimpleNamespace(together=together),
+                "mapping_cache": SimpleNamespace(
+                    answers=SimpleNamespace(hits_total=self.hits, misses_total=self.misses)
+                ),
+                "process": SimpleNamespace(resident_bytes=7, loop_lag=latency),
+                "elasticsearch": {
+                    "a": SimpleNamespace(in_use=2, overflow_in_use=1),
+                    "b": SimpleNamespace(in_use=1, overflow_in_use=0),
+                },
+            }
+        )
 
 
 @pytest.fixture

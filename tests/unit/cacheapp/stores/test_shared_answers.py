@@ -9,6 +9,7 @@ import pytest
 
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
+from cacheapp.reports import SharedAnswersReport
 from cacheapp.state.published import StoredState
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Source, mapping_hash
@@ -18,7 +19,6 @@ from cacheapp.stores.shared_answers import (
     PAUSES_SECONDS,
     WAIT_SECONDS,
     SharedAnswer,
-    SharedAnswersReport,
     SharedReader,
 )
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
