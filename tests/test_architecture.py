@@ -1,4 +1,4 @@
-"""The structure holds: imports run one way, no module is too long, the kernel knows no app."""
+"""The structure holds: imports run one way, floor by floor; modules and functions stay short enough to read."""
 
 import ast
 import re
@@ -8,50 +8,172 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FORBIDDEN = {
-    "esassistant": {"cacheapp", "healthapp", "tests", "dev", "bench"},
-    "cacheapp": {"healthapp", "tests", "dev", "bench"},
-    "healthapp": {"cacheapp", "tests", "dev", "bench"},
-    "dev": {"tests", "bench"},
+PRODUCT = ("esassistant", "cacheapp", "healthapp")
+MAX_LINES = 600
+MAX_FUNCTION_LINES = 70
+
+FLOORS = {
+    "esassistant": (
+        ("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
+        ("durations", "single_flight", "tasks", "error_reports", "templatetags", "resource", "config"),
+        ("registry", "elasticsearch", "deployment"),
+        ("http", "lifespan"),
+        ("api",),
+        ("views", "settings", "apps", "asgi", "urls", "management"),
+    ),
+    "cacheapp": (
+        ("errors", "reports", "models"),
+        ("mapping",),
+        ("state",),
+        ("cluster", "stores"),
+        ("cache", "history", "instances"),
+        ("sync", "search", "browse"),
+        ("views", "advice", "panels", "management", "templatetags"),
+        ("admin", "urls", "apps"),
+    ),
 }
-MAX_LINES = 400
-MODULES = sorted(
-    path for package in (*FORBIDDEN, "tests", "bench") for path in (ROOT / package).rglob("*.py") if path.is_file()
-)
+"""The rooms of each app, from the ground up. A room uses those of the floors below, and none of its own floor but these:"""
+ON_ONE_FLOOR = {("views", "urls"), ("panels", "apps"), ("views", "api")}
+
+BETWEEN_APPS = {
+    ("cacheapp", "esassistant"),
+    ("healthapp", "esassistant"),
+    ("healthapp", "cacheapp.reports"),
+}
+"""All arrows between the apps. The kernel knows neither app; of cacheapp, healthapp knows the types of its reports alone."""
+
+TOOLS = {
+    "dev": {*PRODUCT, "dev"},
+    "bench": {*PRODUCT, "dev", "bench"},
+    "tests": {*PRODUCT, "dev", "bench", "tests"},
+}
+"""What the folders beside the product may use: nothing uses the tests."""
+
+MODULES = sorted(path for folder in (*PRODUCT, *TOOLS) for path in (ROOT / folder).rglob("*.py"))
+OWN = {*PRODUCT, *TOOLS}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The top-level packages that a module imports, anywhere in it."""
+    """The modules of ours that a module imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+            # `from cacheapp import reports` names a room as `from cacheapp.reports import X` does.
+            found = [node.module if "." in node.module else f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name for name in found if name.partition(".")[0] in OWN)
 
 
-def test_imports_run_one_way() -> None:
-    """Kernel ← apps: the kernel imports neither app, and the apps don't import each other."""
+ARROWS = [(path, name_of(path), imported) for path in MODULES for imported in sorted(set(imports(path)))]
+
+
+def rooms(module: str) -> tuple[str, str]:
+    """The app or folder of a module, and the room in it."""
+    app, _, rest = module.partition(".")
+    return app, rest.partition(".")[0]
+
+
+@pytest.mark.parametrize("app", FLOORS)
+def test_imports_run_down(app: str) -> None:
+    """A room uses rooms of the floors below it."""
+    floor_of = {room: floor for floor, on_floor in enumerate(FLOORS[app]) for room in on_floor}
+    wrong = []
+    for _, module, imported in ARROWS:
+        (own_app, room), (other_app, other) = rooms(module), rooms(imported)
+        if own_app != app or other_app != app or room == other or "migrations" in module:
+            continue
+        if floor_of[other] >= floor_of[room] and (other, room) not in ON_ONE_FLOOR:
+            wrong.append(f"{module} imports {imported}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("app", FLOORS)
+def test_every_room_has_a_floor(app: str) -> None:
+    """What is new in an app gets its place here, and what is gone leaves it."""
+    there = {path.name.removesuffix(".py") for path in (ROOT / app).glob("*.py") if path.name != "__init__.py"}
+    there |= {path.parent.name for path in (ROOT / app).glob("*/__init__.py")} - {"migrations"}
+    assert there == {room for floor in FLOORS[app] for room in floor}
+
+
+def test_apps_know_each_other_by_few_arrows() -> None:
+    """Kernel ← apps, and healthapp → the types of cacheapp's reports; nothing of the product uses tools or tests."""
     wrong = [
-        f"{path.relative_to(ROOT)} imports {package}"
-        for path in MODULES
-        for package in imports(path)
-        if package in FORBIDDEN.get(path.relative_to(ROOT).parts[0], set())
+        f"{module} imports {imported}"
+        for _, module, imported in ARROWS
+        for app, other in [(rooms(module)[0], rooms(imported)[0])]
+        if app in PRODUCT and app != other and not {(app, other), (app, ".".join(rooms(imported)))} & BETWEEN_APPS
     ]
     assert wrong == []
+
+
+def test_nothing_uses_the_tests() -> None:
+    """dev uses the product, bench uses dev, the tests use all; a module of the tests isn't named in a string either."""
+    wrong = [
+        f"{module} imports {imported}"
+        for _, module, imported in ARROWS
+        if (folder := rooms(module)[0]) in TOOLS and rooms(imported)[0] not in TOOLS[folder]
+    ]
+    named = [
+        f"{name_of(path)} names {node.value!r}"
+        for path in MODULES
+        if rooms(name_of(path))[0] != "tests"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.search(r"(?<![\w./'-])tests\.[a-z_]+(\.|$)", node.value)
+    ]
+    assert wrong + named == []
+
+
+def test_no_circles() -> None:
+    """Within a room and between them, no module imports one that imports it back."""
+    known = {name_of(path).removesuffix(".__init__") for path in MODULES}
+    below: dict[str, set[str]] = {name: set() for name in known}
+    for _, module, imported in ARROWS:
+        target = imported if imported in known else imported.rpartition(".")[0]
+        if target in known:
+            below[module.removesuffix(".__init__")].add(target)
+    circles: list[str] = []
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        if module in path:
+            circles.append(" → ".join((*path[path.index(module) :], module)))
+        elif module not in done:
+            for other in sorted(below[module]):
+                visit(other, (*path, module))
+            done.add(module)
+
+    for name in sorted(known):
+        visit(name, ())
+    assert circles == []
 
 
 def test_the_environment_has_one_reader() -> None:
     """Only settings.py reads the process's environment."""
     readers = [
-        str(path.relative_to(ROOT))
+        name_of(path)
         for path in MODULES
-        if path.relative_to(ROOT).parts[0] in ("esassistant", "cacheapp", "healthapp")
-        and re.search(r"os\.environ(?!\.setdefault)|os\.getenv", path.read_text())
+        if rooms(name_of(path))[0] in PRODUCT and re.search(r"os\.environ(?!\.setdefault)|os\.getenv", path.read_text())
     ]
-    assert readers == ["esassistant/settings.py"]
+    assert readers == ["esassistant.settings"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_is_too_long(path: Path) -> None:
-    """A module that outgrows 400 lines holds more than one thing."""
-    assert len(path.read_text().splitlines()) <= MAX_LINES
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_is_too_long(path: Path) -> None:
+    """A module that outgrows 600 lines holds more than one thing; a function that outgrows 70 does."""
+    text = path.read_text()
+    assert text.count("\n") <= MAX_LINES
+    long = [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    ]
+    assert long == []

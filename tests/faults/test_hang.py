@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,16 @@ OPEN_SECONDS = 10.0
 REFUSED = "is not asked at the moment"
 OTHER_CONNECTIONS = 8 + 2 + 1
 """Those of the cache, of the health check and of the watch."""
+
+
+SETTINGS = {
+    "ELASTICSEARCH_REQUEST_TIMEOUT": REQUEST_TIMEOUT_SECONDS,
+    "ELASTICSEARCH_POOL_MAXSIZE": POOL_SIZE,
+    "ELASTICSEARCH_POOL_BLOCK": "true",
+    "HEALTH_CACHE_TTL": 1,
+    "HEALTH_TIMEOUT": 1,
+    "MAPPING_CACHE_REFRESH_INTERVAL": 0,
+}
 
 
 @dataclass
@@ -95,21 +105,21 @@ def connections_to(port: int, pid: int) -> int:
     return sum(line[2].endswith(f":{port:04X}") and f"socket:[{line[9]}]" in sockets for line in lines)
 
 
+def assert_the_breaker_says_why(reports: Sequence[dict[str, Any]]) -> None:
+    """It tripped again and again while the node hung, and each report of it open has a reason and the next probe."""
+    assert reports[-1]["breaker"]["trips_total"] >= 2
+    breakers = [report["breaker"] for report in reports if report["breaker"]["state"] == "open"]
+    assert all("calls failed within" in each["reason"] or "probe" in each["reason"] for each in breakers)
+    assert all(0 <= each["next_probe_in_seconds"] <= 1.2 * OPEN_SECONDS for each in breakers)
+
+
 async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> None:
     """SIGSTOP for some 10 s: the breaker opens, everybody is answered at once with 503, nothing queues, and the report
     says why and when the next probe is; after SIGCONT all is well by itself, and nothing is left of it.
     """
     make_index(cluster)
-    options = {
-        "ELASTICSEARCH_REQUEST_TIMEOUT": REQUEST_TIMEOUT_SECONDS,
-        "ELASTICSEARCH_POOL_MAXSIZE": POOL_SIZE,
-        "ELASTICSEARCH_POOL_BLOCK": "true",
-        "HEALTH_CACHE_TTL": 1,
-        "HEALTH_TIMEOUT": 1,
-        "MAPPING_CACHE_REFRESH_INTERVAL": 0,
-    }
     port = int(node.url.rpartition(":")[2])
-    with Server(node.url, **options) as server:
+    with Server(node.url, **SETTINGS) as server:
         pid = server.process.pid
         wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 10)
         async with httpx.AsyncClient(base_url=server.url, timeout=10) as http:
@@ -145,17 +155,12 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
             executed = route_calls(cluster, "/{index}/_search") - executed_before
             answered = sum(status == 200 for _, _, status in answers.found)
 
-    open_reports = [report for _, report in reports if report["breaker"]["state"] == "open"]
     opened_at = next(at for at, report in reports if report["breaker"]["state"] == "open")
     # At the latest when as many calls have timed out as were answered within the window before.
     answered_before = CALLERS + answers.statuses(0.0, suspended_at)[200]
     rounds = 2 + answered_before / POOL_SIZE
     assert opened_at - suspended_at < 1.5 * rounds * REQUEST_TIMEOUT_SECONDS + 2
-    assert reports[-1][1]["breaker"]["trips_total"] >= 2
-    assert all(
-        "calls failed within" in r["breaker"]["reason"] or "probe" in r["breaker"]["reason"] for r in open_reports
-    )
-    assert all(0 <= r["breaker"]["next_probe_in_seconds"] <= 1.2 * OPEN_SECONDS for r in open_reports)
+    assert_the_breaker_says_why([report for _, report in reports])
     # Nothing piles up: as many as there are callers at most, and none once it is open and the last timeout is over.
     assert max(report["in_use"] + report["waiting"] for _, report in reports) <= CALLERS
     settled = opened_at + 1.5 * REQUEST_TIMEOUT_SECONDS + 0.5

@@ -81,12 +81,17 @@ class World:
             self._cluster.options(ignore_status=404).indices.delete_alias(index=index, name="alias")
         elif kind == "hide":
             indices.put_settings(index=index, settings={"index.hidden": True})
-        elif kind == "ignore_above":
-            indices.put_mapping(index=index, properties={"k": {"type": "keyword", "ignore_above": self._fields}})
-        elif kind == "dynamic":
-            indices.put_mapping(index=index, dynamic="strict" if self._fields % 2 else "false")
-        elif kind == "meta":
-            indices.put_mapping(index=index, meta={"step": self._fields})
+        else:
+            self._set_parameter(kind, index)
+
+    def _set_parameter(self, kind: str, index: str) -> None:
+        """Change a parameter alone, which no count of fields tells."""
+        parameters: dict[str, dict[str, Any]] = {
+            "ignore_above": {"properties": {"k": {"type": "keyword", "ignore_above": self._fields}}},
+            "dynamic": {"dynamic": "strict" if self._fields % 2 else "false"},
+            "meta": {"meta": {"step": self._fields}},
+        }
+        self._cluster.indices.put_mapping(index=index, **parameters[kind])
 
     def _break(self, kind: str) -> None:
         self._proxy.clear()

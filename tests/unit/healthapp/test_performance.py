@@ -210,7 +210,7 @@ async def test_a_report_that_fails_is_not_left_out(declared: Registry, monkeypat
     def fail(_: Any) -> object:
         raise KeyError("absent")
 
-    monkeypatch.setattr("cacheapp.history.History.stats", fail)
+    monkeypatch.setattr("cacheapp.history.HistoryReport", fail)
     async with asyncio.timeout(10), declared.open():
         with pytest.raises(KeyError, match="absent"):
             performance_report(declared)
