@@ -7,7 +7,7 @@ miss    unknown or older            the caller waits for the one flight that rea
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -18,7 +18,15 @@ from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.reports import CacheCounts, CacheReport
 from cacheapp.state.answer import Freshness, MappingAnswer, Rendered, RenderedNames, answer_at, is_large, render
 from cacheapp.state.listing import NamePages, Page
-from cacheapp.state.merge import PassChanges, applied, with_published, with_read
+from cacheapp.state.merge import (
+    PassChanges,
+    Statement,
+    merged,
+    pass_changes,
+    pass_statement,
+    published_statement,
+    read_statement,
+)
 from cacheapp.state.names import check_name
 from cacheapp.state.published import StoredState
 from cacheapp.state.readings import Reading
@@ -33,7 +41,7 @@ from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_ABSENT = 10_000
 """So many absent names are remembered at most."""
-APPLY_TRIES = 3
+MERGE_TRIES = 3
 
 
 class MappingCache:
@@ -133,26 +141,32 @@ class MappingCache:
             answer = await self._flights.do(name, lambda: self._read(name))
         return answer
 
-    def apply_published(self, state: StoredState, asked_at: float) -> None:
+    async def apply_published(self, state: StoredState, asked_at: float) -> None:
         """Take over what another process published; the store was asked at `asked_at`."""
-        self.snapshot = with_published(self.snapshot, state, asked_at)
+        await self._merge(await in_turns(published_statement(state, asked_at)))
         self._taken_over_at = asked_at
         self.warm = True
 
     async def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
-        """Take over what a pass read; `failed` could not be read and stay, as does what the pass left alone.
+        """Take over what a pass read; `failed` could not be read and stay, as does what the pass left alone."""
+        changes = await self._merge(await in_turns(pass_statement(reading, failed)))
+        self.warm = True
+        return changes
 
-        Of many indices it takes some turns of the loop; readers see the state before, then the state after.
+    async def _merge(self, said: Statement) -> PassChanges:
+        """Merge a statement into the snapshot, and return what that changed.
+
+        Of many indices it takes some turns of the loop; readers see the state before, then the state after. Nothing is
+        awaited once the snapshot is replaced: what the caller does next belongs to that snapshot.
         """
-        for _ in range(APPLY_TRIES):
+        for _ in range(MERGE_TRIES):
             before = self.snapshot
-            after, changes = await in_turns(applied(before, reading, failed))
+            after, changes = await in_turns(_merged(before, said))
             if self.snapshot is before:
                 break
         else:  # something was read meanwhile, each time
-            after, changes = at_once(applied(self.snapshot, reading, failed))
+            after, changes = at_once(_merged(self.snapshot, said))
         self.snapshot = after
-        self.warm = True
         return changes
 
     def confirm_all(self, at: float) -> None:
@@ -248,21 +262,20 @@ class MappingCache:
             self._slow_reads.note(name, self._clock() - asked_at)
             raise
         except MappingNotFound:
-            if not self.snapshot.is_confirmed_since(name, asked_at):
-                self.snapshot = self.snapshot.changed({}, {}, removed=(name,), removed_aliases=(name,))
+            self.snapshot = at_once(merged(self.snapshot, read_statement(name, {}, asked_at, Source.ELASTICSEARCH)))
+            if name not in self.snapshot.indices and name not in self.snapshot.aliases:
                 self._note_absent(name)
             raise
         self._slow_reads.note(name, self._clock() - asked_at)
-        read = (name, reading.mappings, reading.confirmed_at, reading.source)
-        after = with_read(self.snapshot, *read)
+        said = read_statement(name, reading.mappings, reading.confirmed_at, reading.source)
+        after = at_once(merged(self.snapshot, said))
         used = [after.indices[index].mapping_hash for index in reading.mappings if index in after.indices]
         self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
         self.snapshot = after
         rendered = await _rendered(after, name)
-        if (
-            rendered is None
-        ):  # it is gone since, or known newer but not kept: what was read is as old as the answer says
-            rendered = await _rendered(with_read(Snapshot(), *read), name)
+        if rendered is None:
+            # It is gone since, or known newer but not kept: what was read is as old as the answer says.
+            rendered = await _rendered(at_once(merged(Snapshot(), said)), name)
         if rendered is None:
             raise no_such_name(name)
         return self._answer(rendered, reading.source)
@@ -296,6 +309,11 @@ class MappingCache:
 
 
 MAPPING_CACHE: Handle[MappingCache] = Handle("mapping_cache")
+
+
+def _merged(before: Snapshot, said: Statement) -> Generator[None, None, tuple[Snapshot, PassChanges]]:
+    after = yield from merged(before, said)
+    return after, (yield from pass_changes(before, after))
 
 
 async def _rendered(snapshot: Snapshot, name: str) -> Rendered | None:

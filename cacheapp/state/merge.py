@@ -1,147 +1,244 @@
-"""Which of two statements about the cluster wins: how what was read or published becomes the next snapshot. Pure."""
+"""Which of two statements about the cluster wins: how what was read or published becomes the next snapshot. Pure.
 
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+Every statement has moments: those for which the cluster confirmed what it says. Of two statements about one index, or one
+alias, the newer wins, in whatever order they arrive.
+"""
+
+import math
+from collections.abc import Collection, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from msgspec import structs
 
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from esassistant.long_work import TURN, batched
 
+MAX_ABSENT = 10_000
+"""So many absent names are remembered at most: strangers may ask for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What somebody says of the cluster.
+
+    `indices` are those whose mappings it tells, each with its own moment (`confirmed_at`), and `bodies` these mappings by
+    their hashes. Everything else it says is for the moment `at`: the members of each alias, and what there is not.
+    `listed` names all indices that there are: others are not there, nor are aliases that it doesn't have. None: it speaks
+    of the one name `about` alone, which is an index, an alias or nothing. `data_streams` and `cluster_uuid`: empty where
+    it doesn't tell.
+    """
+
+    at: float
+    indices: Mapping[str, IndexEntry] = field(default_factory=dict)
+    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    listed: frozenset[str] | None = None
+    about: str = ""
+    is_published: bool = False
+    data_streams: frozenset[str] = frozenset()
+    cluster_uuid: str = ""
+
+    def beats(self, at: float, known_at: float) -> bool:
+        """Whether what it says for the moment `at` wins over what is known for the moment `known_at`."""
+        return at > known_at or (at == known_at and not self.is_published)  # of a tie, ours beats what others published
+
+    def denies(self, indices: Iterable[str]) -> Collection[str]:
+        """Those of the known `indices` that it says are not there."""
+        if self.listed is None:
+            return (self.about,) if self.about not in self.indices else ()
+        return [name for name in indices if name not in self.listed]
+
+
+def read_statement(name: str, mappings: Mapping[str, bytes], at: float, source: Source) -> Statement:
+    """What reading `name` said: it stands for the indices of `mappings`, or for nothing where there are none.
+
+    An alias answers with other names than its own, an index with its own alone.
+    """
+    hashes = {index: mapping_hash(body) for index, body in mappings.items()}
+    return Statement(
+        at,
+        {index: IndexEntry(None, hashed, at, source) for index, hashed in hashes.items()},
+        {hashed: mappings[index] for index, hashed in hashes.items()},
+        {name: tuple(sorted(mappings))} if mappings and name not in mappings else {},
+        about=name,
+    )
+
+
+def pass_statement(reading: Reading, failed: Iterable[str]) -> Generator[None, None, Statement]:
+    """What a pass said, in steps. `failed` could not be read: they are there, as is what the pass left alone."""
+    listing, at = reading.listing, reading.listed_at
+    unread = {*failed, *reading.left_alone}
+    indices: dict[str, IndexEntry] = {}
+    for some in batched(reading.mappings.hashes.items(), TURN):
+        for name, hashed in some:
+            if name not in unread:
+                uuid, field_count = listing.uuids.get(name), listing.field_counts.get(name)
+                indices[name] = IndexEntry(uuid, hashed, at, Source.ELASTICSEARCH, field_count)
+        yield
+    return Statement(
+        at,
+        indices,
+        reading.mappings.bodies,
+        listing.aliases,
+        frozenset(unread | indices.keys()),
+        data_streams=listing.data_streams,
+        cluster_uuid=listing.cluster_uuid,
+    )
+
+
+def published_statement(state: StoredState, now: float) -> Generator[None, None, Statement]:
+    """What another process published, as loaded at `now`; in steps.
+
+    An index whose body is known on neither side stays without it: it is a miss, and will be read from the cluster.
+    """
+    published_at = now - state.age_seconds
+    indices: dict[str, IndexEntry] = {}
+    for some in batched(state.indices.items(), TURN):
+        for name, stored in some:
+            at = published_at if stored.age_seconds is None else now - stored.age_seconds
+            indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, at, Source.STORE, stored.field_count)
+        yield
+    return Statement(
+        # A change pass lists too: what it found gone, and where aliases were moved, is newer than the mappings.
+        published_at if state.listed_age_seconds is None else now - state.listed_age_seconds,
+        indices,
+        state.bodies,
+        state.aliases,
+        frozenset(state.indices),
+        is_published=True,
+        data_streams=state.data_streams,
+        cluster_uuid=state.cluster_uuid,
+    )
+
+
+def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]:
+    """The snapshot after a statement; in steps, between which others may have a turn.
+
+    1. An index that it tells: taken unless something newer is known of it, its mapping or that it is gone.
+    2. An index that it denies: dropped unless something newer is known, its mapping or, by a listing, that it is there.
+    3. An alias that it tells, or denies: likewise; a newer listing knows all aliases.
+    4. A single name that is neither: remembered, until the next listing.
+    5. Which data streams there are, and which indices: the newest listing says it.
+    """
+    indices = dict(before.indices)
+    for some in batched(said.indices.items(), TURN):
+        for name, entry in some:
+            known = before.indices.get(name)
+            if said.beats(entry.confirmed_at, before.gone_at(name) if known is None else known.confirmed_at):
+                indices[name] = entry if known is None else _with_uuid(entry, known)
+        yield
+    for name in said.denies(before.indices):
+        known = before.indices.get(name)
+        was_listed_since = before.listed_at > said.at and name in before.listed
+        if known is not None and said.beats(said.at, known.confirmed_at) and not was_listed_since:
+            del indices[name]
+    yield
+    aliases, aliases_at = _merged_aliases(before, said)
+    yield
+    bodies = yield from _merged_bodies(before, said, indices)
+    is_latest = said.listed is not None and said.at >= before.listed_at
+    return Snapshot(
+        MappingProxyType(indices),
+        MappingProxyType(aliases),
+        MappingProxyType(bodies),
+        MappingProxyType(aliases_at),
+        said.data_streams if is_latest else before.data_streams,
+        said.cluster_uuid or before.cluster_uuid,
+        before.confirmed_at,
+        said.at if is_latest else before.listed_at,
+        said.listed if is_latest and said.listed is not None else before.listed,
+        MappingProxyType(_merged_absences(before, said)),
+    )
+
+
+def _with_uuid(entry: IndexEntry, known: IndexEntry) -> IndexEntry:
+    """The entry with the uuid and the number of fields that are known, where it has none and the mapping is the same.
+
+    With another mapping, the index may have been created anew.
+    """
+    if entry.uuid is None and entry.mapping_hash == known.mapping_hash:
+        return structs.replace(entry, uuid=known.uuid, field_count=known.field_count)
+    return entry
+
+
+def _merged_aliases(before: Snapshot, said: Statement) -> tuple[dict[str, tuple[str, ...]], dict[str, float]]:
+    aliases, aliases_at = dict(before.aliases), dict(before.aliases_at)
+    if said.at < before.listed_at:
+        return aliases, aliases_at
+    for alias, members in said.aliases.items():
+        known_at = before.aliases_at[alias] if alias in before.aliases else before.gone_at(alias)
+        if said.beats(said.at, known_at):
+            aliases[alias], aliases_at[alias] = members, said.at
+    for alias in before.aliases if said.listed is not None else (said.about,):
+        if alias in aliases and alias not in said.aliases and said.beats(said.at, before.aliases_at[alias]):
+            del aliases[alias], aliases_at[alias]
+    return aliases, aliases_at
+
+
+def _merged_absences(before: Snapshot, said: Statement) -> dict[str, float]:
+    if said.listed is not None:
+        return {name: at for name, at in before.absent_at.items() if at > said.at}
+    absences = dict(before.absent_at)
+    if said.about in said.indices or said.about in said.aliases:
+        if said.at >= absences.get(said.about, math.inf):
+            del absences[said.about]
+    elif said.at >= before.listed_at:
+        while len(absences) >= MAX_ABSENT:
+            del absences[next(iter(absences))]
+        absences[said.about] = max(said.at, absences.pop(said.about, said.at))
+    return absences
+
+
+def _merged_bodies(
+    before: Snapshot, said: Statement, indices: Mapping[str, IndexEntry]
+) -> Generator[None, None, dict[str, bytes]]:
+    """The bodies that the indices refer to, as far as they are known: of what it told also where an entry stays, as its
+    body may not have been kept.
+    """
+    known = {**before.bodies, **said.bodies}
+    told = {indices[name].mapping_hash for name in said.indices if name in indices}
+    yield
+    # Most reads find what is known already: then the bodies needn't be gone through.
+    touched = before.indices if said.listed is not None else {said.about, *said.indices}
+    if all(name not in before.indices or _has_the_same(before.indices[name], indices.get(name)) for name in touched):
+        return {**before.bodies, **{hashed: known[hashed] for hashed in told if hashed in known}}
+    bodies: dict[str, bytes] = {}
+    for some in batched(indices.values(), TURN):
+        for entry in some:
+            if entry.mapping_hash in known:
+                bodies[entry.mapping_hash] = known[entry.mapping_hash]
+        yield
+    return bodies
+
+
+def _has_the_same(entry: IndexEntry, now: IndexEntry | None) -> bool:
+    return now is not None and now.mapping_hash == entry.mapping_hash
+
 
 @dataclass(frozen=True, slots=True)
 class PassChanges:
-    """What applying a pass changed."""
+    """How many indices and aliases a pass changed."""
 
     changed_total: int
     removed_total: int
     aliases_total: int = 0
 
 
-def applied(
-    before: Snapshot, reading: Reading, failed: Iterable[str]
-) -> Generator[None, None, tuple[Snapshot, PassChanges]]:
-    """The snapshot after a pass, and what that changed; `failed` could not be read and stay, as does what the pass left
-    alone.
-
-    What was confirmed while the pass ran is newer than the pass, and stays too.
-    """
-    listing, listed_at = reading.listing, reading.listed_at
-    kept = {*failed, *reading.left_alone}
-    kept.update(name for name, entry in before.indices.items() if entry.confirmed_at > listed_at)
-    newer_aliases = {alias for alias, at in before.aliases_at.items() if at > listed_at}
-    yield
-    entries: dict[str, IndexEntry] = {}
+def pass_changes(before: Snapshot, after: Snapshot) -> Generator[None, None, PassChanges]:
+    """What a pass changed, of the snapshots before and after it; in steps."""
     changed_total = 0
-    for some in batched(reading.mappings.hashes.items(), TURN):
-        for name, known in some:
-            previous = before.indices.get(name)
-            if name in kept or (previous is None and before.is_gone(name, listed_at)):
-                continue
-            entries[name] = IndexEntry(
-                listing.uuids.get(name), known, listed_at, Source.ELASTICSEARCH, listing.field_counts.get(name)
-            )
-            changed_total += previous is None or previous.mapping_hash != known
+    for some in batched(after.indices.items(), TURN):
+        for name, entry in some:
+            known = before.indices.get(name)
+            changed_total += known is None or known.mapping_hash != entry.mapping_hash
         yield
-    # A change pass that began later may have ended sooner: what there is, it knows better.
-    is_latest = listed_at >= before.listed_at
-    removed = [name for name in before.indices if name not in entries and name not in kept]
-    yield
-    after = before.changed(
-        entries,
-        reading.mappings.bodies,
-        removed=removed,
-        aliases={
-            alias: members for alias, members in listing.aliases.items() if is_latest and alias not in newer_aliases
-        },
-        aliases_at=listed_at,
-        removed_aliases=[
-            alias
-            for alias in before.aliases
-            if is_latest and alias not in listing.aliases and alias not in newer_aliases
-        ],
-        data_streams=listing.data_streams if is_latest else None,
-        cluster_uuid=listing.cluster_uuid,
-        listed_at=listed_at if is_latest else None,
-        listed=frozenset(listing.uuids) if is_latest else None,
-    )
-    yield
-    aliases_total = sum(
-        before.aliases.get(alias) != after.aliases.get(alias) for alias in before.aliases.keys() | after.aliases.keys()
-    )
-    return after, PassChanges(changed_total, len(removed), aliases_total)
-
-
-def with_read(
-    snapshot: Snapshot, name: str, mappings: Mapping[str, bytes], confirmed_at: float, source: Source
-) -> Snapshot:
-    """The snapshot after `name` was read, which stands for the indices of `mappings`.
-
-    What was confirmed later stays, with or without its body, and what was later found gone stays away: the age of all
-    that is here may be renewed at once.
-    """
-    entries: dict[str, IndexEntry] = {}
-    bodies: dict[str, bytes] = {}
-    for index, body in mappings.items():
-        before, known = snapshot.indices.get(index), mapping_hash(body)
-        bodies[known] = body  # also where the entry stays, as its body may not have been kept
-        if before is None and not snapshot.is_gone(index, confirmed_at):
-            entries[index] = IndexEntry(None, known, confirmed_at, source)
-        elif before is not None and before.confirmed_at <= confirmed_at:
-            # The uuid still holds while the mapping is unchanged; with another, the index may have been created anew.
-            uuid = before.uuid if before.mapping_hash == known else None
-            entries[index] = IndexEntry(uuid, known, confirmed_at, source)
-    is_alias = name not in mappings  # an alias answers with other names than its own; an index with its own alone
-    is_over = snapshot.is_confirmed_since(name, confirmed_at) or (
-        name not in snapshot.aliases and snapshot.is_gone(name, confirmed_at)
-    )
-    return snapshot.changed(
-        entries,
-        bodies,
-        aliases={name: tuple(sorted(mappings))} if is_alias and not is_over else {},
-        aliases_at=confirmed_at,
-        removed_aliases=() if is_alias or is_over else (name,),
-        removed=(name,) if is_alias and not is_over else (),
-    )
-
-
-def with_published(snapshot: Snapshot, state: StoredState, now: float) -> Snapshot:
-    """The snapshot after taking over what another instance published. An entry that was confirmed later stays.
-
-    An index whose body is known on neither side stays listed without it: it is a miss, and will be read from the
-    cluster.
-    """
-    published_at = now - state.age_seconds
-    indices: dict[str, IndexEntry] = {}
-    # A change pass lists too: what it found gone, and where aliases were moved, is newer than the mappings.
-    listed_at = published_at if state.listed_age_seconds is None else now - state.listed_age_seconds
-    newer_aliases = {alias for alias, at in snapshot.aliases_at.items() if at > listed_at}
-    for name, stored in state.indices.items():
-        confirmed_at = published_at if stored.age_seconds is None else now - stored.age_seconds
-        known = snapshot.indices.get(name)
-        if known is not None and known.confirmed_at >= confirmed_at:
-            continue
-        if known is None and snapshot.is_gone(name, confirmed_at):
-            continue
-        indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, confirmed_at, Source.STORE, stored.field_count)
-    is_newer = listed_at >= snapshot.listed_at
-    return snapshot.changed(
-        indices,
-        state.bodies,
-        removed=[
-            name
-            for name, known in snapshot.indices.items()
-            if name not in state.indices and known.confirmed_at < listed_at
-        ],
-        aliases={alias: members for alias, members in state.aliases.items() if is_newer and alias not in newer_aliases},
-        aliases_at=listed_at,
-        removed_aliases=[
-            alias
-            for alias in snapshot.aliases
-            if is_newer and alias not in state.aliases and alias not in newer_aliases
-        ],
-        data_streams=state.data_streams if is_newer else None,
-        cluster_uuid=state.cluster_uuid,
+    removed_total = sum(name not in after.indices for name in before.indices)
+    aliases = before.aliases.keys() | after.aliases.keys()
+    return PassChanges(
+        changed_total, removed_total, sum(before.aliases.get(alias) != after.aliases.get(alias) for alias in aliases)
     )
 
 
@@ -151,7 +248,7 @@ def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
         known = snapshot.indices.get(name)
         if known is None:
             age = state.age_seconds if stored.age_seconds is None else stored.age_seconds
-            if snapshot.is_gone(name, now - age):
+            if now - age < snapshot.gone_at(name):
                 return True
         elif known.mapping_hash != stored.mapping_hash:
             return True

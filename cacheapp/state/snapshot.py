@@ -59,9 +59,11 @@ class Snapshot:
     cluster_uuid: str | None = None
     # When the cluster last confirmed everything here at once: its metadata had not changed since the last full pass.
     confirmed_at: float = -math.inf
-    # When this process itself listed the cluster last, and which indices that showed: what came of older is gone.
+    # When the cluster was listed last, by this process or another, and which indices that showed.
     listed_at: float = -math.inf
     listed: frozenset[str] = frozenset()
+    # When names that are not there were found absent by a read, as far as that was after the last listing.
+    absent_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
@@ -82,9 +84,10 @@ class Snapshot:
             self, bodies=MappingProxyType({known: body for known, body in self.bodies.items() if known not in gone})
         )
 
-    def is_gone(self, name: str, confirmed_at: float) -> bool:
-        """Whether an index that others confirmed at `confirmed_at` was not there any more when we looked later."""
-        return confirmed_at < self.listed_at and name not in self.listed
+    def gone_at(self, name: str) -> float:
+        """The last moment for which it is known that an unknown `name` is neither an index nor an alias."""
+        absent_at = self.absent_at.get(name, -math.inf)
+        return absent_at if name in self.listed else max(absent_at, self.listed_at)
 
     def is_confirmed_since(self, name: str, asked_at: float) -> bool:
         """Whether it is known what `name` was after `asked_at`: then an answer to a question of `asked_at` is old."""
@@ -103,45 +106,6 @@ class Snapshot:
     @property
     def body_bytes(self) -> int:
         return sum(map(len, self.bodies.values()))
-
-    def changed(
-        self,
-        indices: Mapping[str, IndexEntry],
-        bodies: Mapping[str, bytes],
-        *,
-        removed: Iterable[str] = (),
-        aliases: Mapping[str, tuple[str, ...]] | None = None,
-        aliases_at: float = 0.0,
-        removed_aliases: Iterable[str] = (),
-        data_streams: frozenset[str] | None = None,
-        cluster_uuid: str | None = None,
-        listed_at: float | None = None,
-        listed: frozenset[str] | None = None,
-    ) -> "Snapshot":
-        """A new snapshot with entries added or replaced and others gone; bodies that nothing refers to any more are
-        dropped.
-        """
-        merged = {**self.indices, **indices}
-        for name in removed:
-            merged.pop(name, None)
-        merged_aliases = {**self.aliases, **(aliases or {})}
-        merged_at = {**self.aliases_at, **dict.fromkeys(aliases or {}, aliases_at)}
-        for name in removed_aliases:
-            merged_aliases.pop(name, None)
-            merged_at.pop(name, None)
-        used = {entry.mapping_hash for entry in merged.values()}
-        known = {**self.bodies, **bodies}
-        return Snapshot(
-            MappingProxyType(merged),
-            MappingProxyType(merged_aliases),
-            MappingProxyType({mapping_hash: known[mapping_hash] for mapping_hash in used if mapping_hash in known}),
-            MappingProxyType(merged_at),
-            self.data_streams if data_streams is None else data_streams,
-            cluster_uuid or self.cluster_uuid,
-            self.confirmed_at,
-            self.listed_at if listed_at is None else listed_at,
-            self.listed if listed is None else listed,
-        )
 
 
 def inherited_uses(before: Snapshot, after: Snapshot, used_at: Mapping[str, float]) -> dict[str, float]:

@@ -209,14 +209,14 @@ class Refresher:
                 loaded = await self._store.load(self._cache.snapshot.bodies.keys())
                 if loaded is not None:
                     self._generation = loaded.generation
-                    self._apply(loaded.state, asked_at)
+                    await self._apply(loaded.state, asked_at)
             self._store_error = None
         except StoreUnavailable as error:
             self._note_store(error)
 
-    def _apply(self, state: StoredState, asked_at: float) -> None:
+    async def _apply(self, state: StoredState, asked_at: float) -> None:
         if self._is_of_our_cluster(state):
-            self._cache.apply_published(state, asked_at)
+            await self._cache.apply_published(state, asked_at)
             if self._history is not None:
                 self._history.note_published(self._cache.snapshot)
             self.is_ahead = is_ahead(self._cache.snapshot, state, asked_at)

@@ -26,7 +26,7 @@ LEASE = "watch"
 LEASE_TTL_SECONDS = 10.0
 LONG_POLL_SECONDS = 25.0
 DEBOUNCE_SECONDS = 0.01
-"""Changes often come several at once: an index is created with its aliases, a template makes two indices."""
+"""PassChanges often come several at once: an index is created with its aliases, a template makes two indices."""
 BEHIND_SECONDS = 0.05
 """A long poll that is answered sooner than this was about a change that had happened before it was sent."""
 SECOND_LOOK_SECONDS = 0.5

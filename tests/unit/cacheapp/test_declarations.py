@@ -80,8 +80,10 @@ async def test_pings(declared: Registry) -> None:
         cache: MappingCache = declared.get("mapping_cache")
         known = mapping_hash(A_MAPPING)
         indices = {"fresh": StoredIndex("u", known, 1.0), "stale": StoredIndex("u", known, 3600.0)}
-        cache.apply_published(StoredState(0.0, indices, {}, {known: A_MAPPING}), monotonic())
+        await cache.apply_published(StoredState(0.0, indices, {}, {known: A_MAPPING}), monotonic())
         stale = (await run_checks(checks))["mapping_cache"]
         assert (stale.status, stale.error) == (Health.DEGRADED, "1 of 2 mappings are stale")
-        cache.apply_published(StoredState(0.0, {"fresh": StoredIndex("u", known)}, {}, {known: A_MAPPING}), monotonic())
+        await cache.apply_published(
+            StoredState(0.0, {"fresh": StoredIndex("u", known)}, {}, {known: A_MAPPING}), monotonic()
+        )
         assert (await run_checks(checks))["mapping_cache"].status is Health.HEALTHY

@@ -142,7 +142,7 @@ async def test_facts_of_our_checks(declared: Registry) -> None:
         cache: MappingCache = declared.get("mapping_cache")
         known = {mapping_hash(body): body for body in (A_MAPPING, B_MAPPING)}
         indices = {name: StoredIndex("u", body, 1.0) for name, body in zip("ab", known, strict=True)}
-        cache.apply_published(StoredState(0.0, indices, {}, known), monotonic())
+        await cache.apply_published(StoredState(0.0, indices, {}, known), monotonic())
         cache.snapshot = cache.snapshot.without_bodies([mapping_hash(A_MAPPING)])
         warm = await run_checks(checks)
     assert {name: dict(service.facts) for name, service in cold.items()} == {

@@ -16,6 +16,7 @@ from cacheapp.templatetags import wording
 from esassistant.errors import BadRequest
 from tests.support.fakes import A_MAPPING, B_MAPPING
 from tests.support.mappings import STRANGE, body, strange_mappings
+from tests.support.snapshots import changed
 
 TIMES = Times(now=100.0, ttl=10.0, max_stale=50.0)
 HOSTILE = ("it's", "$(touch x)", "`id`", "a;b", "a&b", "a!b", "[1-3]", "{a,b}", "~x", "ä%20", 'é"', "-x")
@@ -28,7 +29,7 @@ def snapshot(
     entries = {name: IndexEntry(None, mapping_hash(own), at, Source.MEMORY) for name, (own, at) in indices.items()}
     bodies = {mapping_hash(own): own for own, _ in indices.values()}
     known = frozenset({"data"})
-    return Snapshot().changed(entries, bodies, aliases=aliases, aliases_at=100.0, data_streams=known)
+    return changed(Snapshot(), entries, bodies, aliases=aliases, aliases_at=100.0, data_streams=known)
 
 
 def rows(known: Snapshot, wanted: Wanted = Wanted()) -> dict[str, Row]:  # noqa: B008  (frozen)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cacheapp.cache.figures import Ages
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from tests.support.fakes import A_MAPPING
+from tests.support.snapshots import changed
 
 MOMENTS = st.integers(0, 400).map(lambda quarters: 900.0 + quarters / 4)
 """Quarters of seconds, which floats hold exactly: an age is as long as, or longer than another, without doubt."""
@@ -21,7 +22,7 @@ def snapshot(*confirmed_at: float, together_at: float = -math.inf) -> Snapshot:
         f"index-{number}": IndexEntry("u", known, moment, Source.ELASTICSEARCH)
         for number, moment in enumerate(confirmed_at)
     }
-    return replace(Snapshot().changed(entries, {known: A_MAPPING}), confirmed_at=together_at)
+    return replace(changed(Snapshot(), entries, {known: A_MAPPING}), confirmed_at=together_at)
 
 
 SNAPSHOTS = st.builds(
@@ -81,7 +82,7 @@ def test_the_same_indices_in_a_new_snapshot() -> None:
     kept = ages._confirmed_at
     assert ages.older_than(before, 45.0, 1000.0) == 1
     assert ages._confirmed_at is kept
-    after = before.changed({"index-0": IndexEntry("u", mapping_hash(A_MAPPING), 990.0, Source.ELASTICSEARCH)}, {})
+    after = changed(before, {"index-0": IndexEntry("u", mapping_hash(A_MAPPING), 990.0, Source.ELASTICSEARCH)}, {})
     assert ages.older_than(after, 45.0, 1000.0) == 0
     assert ages.oldest_seconds(after, 1000.0) == 40.0
     assert ages.oldest_seconds(before, 1000.0) == 50.0

@@ -306,11 +306,11 @@ async def test_slow_read_leaves_newer_entry(cache: MappingCache, reader: FakeRea
     assert cache.snapshot.indices["a"].mapping_hash == mapping_hash(C_MAPPING)
 
 
-def test_source_of_published(cache: MappingCache, clock: FakeClock) -> None:
+async def test_source_of_published(cache: MappingCache, clock: FakeClock) -> None:
     """What came from the store says so and has the store's age, and the cache is warm by it."""
     assert not cache.warm
     state = StoredState(3.0, {"a": StoredIndex("u", mapping_hash(A_MAPPING))}, {}, {mapping_hash(A_MAPPING): A_MAPPING})
-    cache.apply_published(state, clock())
+    await cache.apply_published(state, clock())
     answer = cache.peek("a")
     assert answer is not None
     assert (answer.source, answer.age_seconds) == (Source.STORE, 3.0)

@@ -34,6 +34,7 @@ from tests.support.fakes import (
     settle,
     spawn,
 )
+from tests.support.snapshots import changed
 from tests.unit.conftest import elasticsearch_config, pools
 
 
@@ -349,7 +350,7 @@ async def test_what_is_read_while_a_pass_is_applied_stays(reads: int) -> None:
         clock.advance(1.0)
         known = mapping_hash(C_MAPPING)
         entry = IndexEntry(None, known, clock(), Source.ELASTICSEARCH)
-        cache.snapshot = cache.snapshot.changed({f"read-{number}": entry}, {known: C_MAPPING})
+        cache.snapshot = changed(cache.snapshot, {f"read-{number}": entry}, {known: C_MAPPING})
     changes = await passing
     assert {"a", "b"} <= set(cache.snapshot.indices)
     assert {f"read-{number}" for number in range(reads)} <= set(cache.snapshot.indices)

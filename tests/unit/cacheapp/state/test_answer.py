@@ -12,6 +12,7 @@ from cacheapp.state import answer as module
 from cacheapp.state.answer import LARGE_INDICES, MAX_KEPT_BYTES, Rendered, RenderedNames, is_large, render
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING
+from tests.support.snapshots import changed
 
 A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))
 BODIES = {A: A_MAPPING, B: B_MAPPING, C: C_MAPPING}
@@ -23,14 +24,14 @@ def entry(known: str, confirmed_at: float = 100.0, source: Source = Source.ELAST
 
 def snapshot(aliases: dict[str, tuple[str, ...]] | None = None, **indices: IndexEntry) -> Snapshot:
     """Indices by name, with their bodies, and aliases that were confirmed at 90."""
-    return Snapshot().changed(indices, BODIES, aliases=aliases, aliases_at=90.0)
+    return changed(Snapshot(), indices, BODIES, aliases=aliases, aliases_at=90.0)
 
 
 def wide(count: int) -> Snapshot:
     """An alias `all` over so many indices, and one `few` over two of them."""
     names = tuple(f"i{number}" for number in range(count))
     indices = dict.fromkeys(names, entry(A))
-    return Snapshot().changed(indices, BODIES, aliases={"all": names, "few": names[:2]}, aliases_at=90.0)
+    return changed(Snapshot(), indices, BODIES, aliases={"all": names, "few": names[:2]}, aliases_at=90.0)
 
 
 def test_an_index() -> None:
@@ -58,7 +59,7 @@ def test_an_alias() -> None:
 @pytest.mark.parametrize("name", ['quo"te', "back\\slash", "percent%b", "ümläut", "new\nline"])
 def test_names_are_escaped(name: str) -> None:
     """Whatever a name is made of, the body is JSON."""
-    rendered = render(Snapshot().changed({name: entry(A)}, BODIES), name)
+    rendered = render(changed(Snapshot(), {name: entry(A)}, BODIES), name)
     assert rendered is not None
     assert json.loads(rendered.body) == {name: {"mappings": json.loads(A_MAPPING)}}
 
@@ -191,7 +192,7 @@ def test_what_is_not_known_is_not_kept() -> None:
 def test_dropped_with_the_snapshot() -> None:
     """Nothing outlives its snapshot: not what changed, not what became unknown, and not what stayed equal."""
     before = snapshot(a=entry(A), b=entry(B), c=entry(C))
-    after = before.changed({"a": entry(C)}, BODIES, removed=["b"])
+    after = changed(before, {"a": entry(C)}, BODIES, removed=["b"])
     names = RenderedNames()
     old = {name: names.find(before, name) for name in "abc"}
     assert names.kept_bytes == sum(len(each.body) for each in old.values() if each is not None)
@@ -228,7 +229,7 @@ def rendered_of(known: Snapshot, name: str) -> Rendered:
 def test_too_late_to_be_kept() -> None:
     """What was rendered elsewhere while the snapshot was replaced isn't kept, nor what was before anything was asked."""
     before = snapshot(a=entry(A))
-    after = before.changed({"a": entry(B)}, BODIES)
+    after = changed(before, {"a": entry(B)}, BODIES)
     names = RenderedNames()
     names.keep(before, "a", rendered_of(before, "a"))
     assert names.kept_bytes == 0

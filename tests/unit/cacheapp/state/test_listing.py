@@ -10,13 +10,14 @@ from cacheapp.state.listing import Listed, NamePages
 from cacheapp.state.names import Selection, matches
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from esassistant.errors import BadRequest
+from tests.support.snapshots import changed
 
 LETTERS = st.text("ab-", min_size=1, max_size=6)
 
 
 def snapshot(*names: str) -> Snapshot:
     entries = {name: IndexEntry(None, "h", 90.0, Source.MEMORY) for name in names}
-    return Snapshot().changed(entries, {"h": b"{}"})
+    return changed(Snapshot(), entries, {"h": b"{}"})
 
 
 def all_names(listing: NamePages, known: Snapshot, pattern: str, limit: int) -> list[str]:
@@ -51,8 +52,13 @@ def test_many_stars_are_quick() -> None:
 
 def test_kinds() -> None:
     """Indices, aliases and data streams are told apart; each is as old as the oldest thing that it stands for."""
-    known = snapshot("a", "b").changed(
-        {}, {}, aliases={"x": ("a", "b"), "d": ("a",)}, aliases_at=95.0, data_streams=frozenset({"d"})
+    known = changed(
+        snapshot("a", "b"),
+        {},
+        {},
+        aliases={"x": ("a", "b"), "d": ("a",)},
+        aliases_at=95.0,
+        data_streams=frozenset({"d"}),
     )
     page = NamePages().page(known, 100.0, pattern="*", limit=10, cursor=None)
     assert page.names == (

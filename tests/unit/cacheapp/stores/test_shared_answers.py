@@ -297,7 +297,7 @@ async def test_a_pass_outdates_answers(
     assert (await two.cache.get("a")).source is Source.ELASTICSEARCH
     older, clock.now = dict(answers.shared), clock.now + 1.0
     three = Instance(reader, answers, clock)
-    three.cache.apply_published(StoredState(0.0, {}, {}, {}), clock())
+    await three.cache.apply_published(StoredState(0.0, {}, {}, {}), clock())
     assert (await three.cache.get("a")).source is Source.ELASTICSEARCH
     answers.shared = older
     four = Instance(reader, answers, clock)
