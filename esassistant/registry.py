@@ -76,9 +76,19 @@ class Registry:
     opened again.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        open_seconds: float = OPEN_DEADLINE_SECONDS,
+        close_seconds: float = CLOSE_DEADLINE_SECONDS,
+        read_seconds: float = READ_DEADLINE_SECONDS,
+    ) -> None:
+        """Deadlines: one resource opens, or closes, within that time; another thread gets a report within `read_seconds`."""
         self._declared: dict[str, Resource] = {}
         self._opened: _Opened | None = None
+        self._open_seconds = open_seconds
+        self._close_seconds = close_seconds
+        self._read_seconds = read_seconds
         self.state = State.CLOSED
 
     def __repr__(self) -> str:
@@ -170,25 +180,25 @@ class Registry:
     async def _open_one(self, resource: Resource, opened: _Opened, stack: AsyncExitStack) -> None:
         context = resource.factory(self)
         try:
-            async with asyncio.timeout(OPEN_DEADLINE_SECONDS) as deadline:
+            async with asyncio.timeout(self._open_seconds) as deadline:
                 opened.values[resource.name] = await context.__aenter__()
         except BaseException as error:
             # A factory may have spawned tasks before it failed, or was cancelled by a signal.
-            await opened.tasks.cancel(resource.name, CLOSE_DEADLINE_SECONDS)
+            await opened.tasks.cancel(resource.name, self._close_seconds)
             if not isinstance(error, Exception):
                 raise
-            reason = f"did not open within {OPEN_DEADLINE_SECONDS:.0f} s" if deadline.expired() else "failed to open"
+            reason = f"did not open within {self._open_seconds:g} s" if deadline.expired() else "failed to open"
             raise OpenFailed(f"resource {resource.name} {reason}") from error
 
         async def close() -> None:
             try:
-                await opened.tasks.cancel(resource.name, CLOSE_DEADLINE_SECONDS)
+                await opened.tasks.cancel(resource.name, self._close_seconds)
             finally:
                 await leave()
 
         async def leave() -> None:
             try:
-                async with asyncio.timeout(CLOSE_DEADLINE_SECONDS):
+                async with asyncio.timeout(self._close_seconds):
                     await context.__aexit__(None, None, None)
             except Exception:
                 # Isolated: one resource that fails to close must not keep the others open.
@@ -261,7 +271,7 @@ class Registry:
         """The immutable report of a resource (what its `stats` gives), from any thread.
 
         Computed on the registry's loop, so that the numbers belong together; another thread waits for it at most
-        `READ_DEADLINE_SECONDS`. Raises `RegistryNotOpen`, also when the loop doesn't answer in time.
+        `read_seconds`. Raises `RegistryNotOpen`, also when the loop doesn't answer in time.
         """
         opened = self._live()
         name = _name_of(resource)
@@ -303,11 +313,11 @@ class Registry:
 
         future = asyncio.run_coroutine_threadsafe(call(), opened.loop)
         try:
-            return future.result(READ_DEADLINE_SECONDS)
+            return future.result(self._read_seconds)
         except TimeoutError:
             future.cancel()
             raise RegistryNotOpen(
-                f"the event loop did not answer within {READ_DEADLINE_SECONDS:.0f} s", retry_after_seconds=1
+                f"the event loop did not answer within {self._read_seconds:g} s", retry_after_seconds=1
             ) from None
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], *, name: str, owner: str) -> asyncio.Task[None]:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant import registry as module
 from esassistant.errors import RegistryNotOpen, UnknownResource
 from esassistant.metrics import Kind, Metric
 from esassistant.registry import OpenFailed, Registry, State
@@ -181,9 +180,9 @@ async def test_failed_opening_closes_what_was_open(own_registry: Registry) -> No
     assert own_registry.state is State.CLOSED
 
 
-async def test_opening_has_a_deadline(own_registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_opening_has_a_deadline() -> None:
     """A factory that hangs is given up at the deadline."""
-    monkeypatch.setattr(module, "OPEN_DEADLINE_SECONDS", 0.02)
+    own_registry = Registry(open_seconds=0.02)
 
     @asynccontextmanager
     async def hanging(_: Registry) -> AsyncIterator[None]:
@@ -250,11 +249,9 @@ async def test_failing_to_close_is_isolated(own_registry: Registry, caplog: pyte
     assert [record.getMessage() for record in caplog.records] == ["resource broken failed to close"]
 
 
-async def test_closing_has_a_deadline(
-    own_registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_closing_has_a_deadline(caplog: pytest.LogCaptureFixture) -> None:
     """A resource that hangs while it closes is given up at the deadline."""
-    monkeypatch.setattr(module, "CLOSE_DEADLINE_SECONDS", 0.02)
+    own_registry = Registry(close_seconds=0.02)
 
     @asynccontextmanager
     async def hanging(_: Registry) -> AsyncIterator[None]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from esassistant import registry as module
 from esassistant.errors import RegistryNotOpen, UnknownResource, WrongLoop
 from esassistant.registry import Registry
 
@@ -141,11 +140,9 @@ async def test_read_from_another_loop(own_registry: Registry) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError])
 @pytest.mark.parametrize("in_thread", [False, True])
-async def test_a_reports_own_error_is_raised(
-    own_registry: Registry, monkeypatch: pytest.MonkeyPatch, error: type[Exception], in_thread: bool
-) -> None:
+async def test_a_reports_own_error_is_raised(error: type[Exception], in_thread: bool) -> None:
     """What `stats` raises reaches the reader as it is, in whichever thread; it never blocks the loop."""
-    monkeypatch.setattr(module, "READ_DEADLINE_SECONDS", 0.1)
+    own_registry = Registry(read_seconds=0.1)
 
     def stats(_: str) -> object:
         raise error("broken")
@@ -156,9 +153,9 @@ async def test_a_reports_own_error_is_raised(
             await asyncio.to_thread(own_registry.read, "a") if in_thread else own_registry.read("a")
 
 
-async def test_read_does_not_wait_for_a_blocked_loop(own_registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_read_does_not_wait_for_a_blocked_loop() -> None:
     """While the loop is blocked a reader gives up at the deadline, and may ask again later."""
-    monkeypatch.setattr(module, "READ_DEADLINE_SECONDS", 0.05)
+    own_registry = Registry(read_seconds=0.05)
     errors: list[RegistryNotOpen] = []
 
     def read() -> None:
