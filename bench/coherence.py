@@ -37,8 +37,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench.report.figures import Figure, at_most, print_figures, save
 from bench.subjects.cluster import CACHE, FAMILIES, names, running_node
+from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
-from dev.servers.service import Server, manage, wait_until
+from dev.servers.service import Server, manage
 from esassistant.clock import monotonic, now_utc
 
 INSTANCES = 4

@@ -7,13 +7,14 @@ same answer after a while, and needs next to no processor time for it.
 import asyncio
 import base64
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import uvloop
+
+from dev.servers.process import Program
 
 HOST = "127.0.0.1"
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -97,14 +98,9 @@ def recorded(answer: bytes, seconds: float) -> Iterator[str]:
 
 @contextmanager
 def _process(what: str, seconds: float, argument: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "bench.load.delay", what, str(seconds), argument]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield f"http://{HOST}:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
+    command_line = [sys.executable, "-m", "bench.load.delay", what, str(seconds), argument]
+    with Program(f"bench-{what}", command_line) as server:
+        yield server.url
 
 
 async def _serve(what: str, seconds: float, argument: str) -> None:
@@ -114,7 +110,7 @@ async def _serve(what: str, seconds: float, argument: str) -> None:
         answer = base64.b64decode(argument)
         new = lambda: _Recorded(answer, seconds)  # noqa: E731
     server = await asyncio.get_running_loop().create_server(new, HOST, 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print(f"http://{HOST}:{server.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 

@@ -118,7 +118,6 @@ class Faults:
                 instance.kill()
                 yield
                 instance.start()
-                instance.wait_until_ready()
 
     @contextmanager
     def _refusing(self, proxy: FaultProxy | TcpProxy) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import Any
 from bench.soak.http import Caller, NoAnswer
 from bench.soak.instances import Instance
 from cacheapp.state.answer import MAX_KEPT_BYTES
+from dev.servers.process import ProcessError
 
 HOUR = 3600.0
 TEN_MINUTES = 600.0
@@ -157,7 +158,7 @@ class Sampler:
                 line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
             )
             descriptors = len(list((folder / "fd").iterdir()))
-        except (NoAnswer, OSError, AssertionError, ValueError):
+        except (NoAnswer, OSError, ProcessError, ValueError):
             return None
         cache, background = report["mapping_cache"], report["background_tasks"]
         return Sample(

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +96,13 @@ class Soak:
             self._writer.prepare()
             started_with = environment(proxy.url, **settings)
             instances = [
-                stack.enter_context(Instance(number, started_with, self._folder)) for number in range(options.instances)
+                stack.enter_context(closing(Instance(number, started_with, self._folder)))
+                for number in range(options.instances)
             ]
             for instance in instances:
-                instance.start()
+                instance.spawn()
             for instance in instances:
-                instance.wait_until_ready()
+                instance.wait_for_answer()
             faults = Faults(self._node, proxy, redis, redis_proxy, instances)
             self._under_load(instances, faults, promise)
             say("settling")

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
+from dev.servers.process import Program
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 
 ANSWERS = "answers.json"
@@ -46,7 +46,6 @@ def read_answers(folder: Path) -> dict[str, Answer]:
 
 HOST = "127.0.0.1"
 BACKLOG = 2048
-STOP_SECONDS = 15
 PROBE_BODY = b"ok\n"
 MINIMAL = "/minimal"
 
@@ -54,26 +53,9 @@ MINIMAL = "/minimal"
 @contextmanager
 def serving(kind: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """The URL of a server that runs for the length of the block."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.subjects.http_servers", kind, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(environment or {})},
-        process_group=0,  # out of reach of a terminal's Ctrl-C: it ends when its standard input does
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            if not (url := process.stdout.readline().strip()):
-                raise RuntimeError(f"the server {kind} did not start")
-            yield url
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    command_line = [sys.executable, "-m", "bench.subjects.http_servers", kind, str(folder)]
+    with Program(f"bench-{kind}", command_line, {**os.environ, **(environment or {})}) as server:
+        yield server.url
 
 
 def bare(folder: Path) -> ASGIApp:

@@ -7,7 +7,6 @@ Elasticsearch compresses. It is a process of its own: in a thread it would hold 
 import asyncio
 import gzip
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from bench.subjects.cluster import FAMILIES, names, rendered
+from dev.servers.process import Program
 
 TIMES = 10
 """So many times the indices of the real cluster."""
@@ -26,14 +26,8 @@ CLUSTER_UUID = "replayed-cluster"
 @contextmanager
 def replayed() -> Iterator[str]:
     """The URL of a server that runs for the length of a block."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.subjects.replay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
-    ) as server:
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().decode().strip()
-        finally:
-            server.terminate()
+    with Program("bench-replay", [sys.executable, "-m", "bench.subjects.replay"]) as server:
+        yield server.url
 
 
 class _Recording:

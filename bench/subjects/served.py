@@ -1,16 +1,14 @@
 """This project's server as an operator runs it, for benches that ask it over HTTP."""
 
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dev.servers.service import Server, environment, manage, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import Server, environment, manage
 
 WARM_SECONDS = 90
-READ_BYTES = 1 << 20
 
 
 @contextmanager
@@ -21,20 +19,9 @@ def served(elasticsearch_url: str, folder: Path, **settings: object) -> Iterator
     if migrated.returncode:
         raise RuntimeError(migrated.stderr)
     with Server(elasticsearch_url, **wanted) as server:
-        assert server.process.stdout is not None
-        threading.Thread(target=_read_on, args=(server.process.stdout.fileno(),), daemon=True).start()
         wait_until(lambda: server.get("/readyz").status_code == 200, WARM_SECONDS)
         wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", WARM_SECONDS)
         yield server
-
-
-def _read_on(descriptor: int) -> None:
-    """What a log collector does: a full pipe would hold up what prints. Only what comes after is wanted, if anything."""
-    try:
-        while os.read(descriptor, READ_BYTES):
-            pass
-    except OSError:
-        return  # closed with the server
 
 
 def environment_of(elasticsearch_url: str, folder: Path) -> dict[str, str]:

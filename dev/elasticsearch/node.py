@@ -7,13 +7,9 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from dev.elasticsearch.install import (
     CACHE,
@@ -26,6 +22,7 @@ from dev.elasticsearch.install import (
 )
 from dev.packages import say
 from dev.ports import HOST, free_port
+from dev.servers.process import Process
 
 __all__ = [
     "DEFAULT_VERSION",
@@ -33,12 +30,9 @@ __all__ = [
     "Node",
     "NodeError",
     "PortTaken",
-    "StartFailed",
     "install",
     "java_for",
 ]
-
-STOP_SECONDS = 15
 
 SETTINGS = {
     "cluster.name": "esassistant-dev",
@@ -67,12 +61,11 @@ class PortTaken(NodeError):
     pass
 
 
-class StartFailed(NodeError):
-    pass
-
-
-class Node:
+class Node(Process):
     """One node on one data directory; may be started again after `stop()` or `kill()`, and then keeps its port."""
+
+    start_seconds = 90
+    error = NodeError
 
     def __init__(
         self,
@@ -83,12 +76,11 @@ class Node:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.data = data.resolve()
+        super().__init__("the node", log=self.data / "node.log", cwd=self.data)
         self.version = version
         self.heap = heap
         self.settings = dict(settings or {})
         self._port = port
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log_start = 0
 
     @property
     def url(self) -> str:
@@ -96,95 +88,9 @@ class Node:
             raise NodeError("the node has no port yet: call start() first")
         return f"http://{HOST}:{self._port}"
 
-    @property
-    def pid(self) -> int:
-        return self._running().pid
-
-    @property
-    def log(self) -> Path:
-        return self.data / "node.log"
-
-    def start(self, timeout_seconds: float = 90) -> None:
-        """Returns once the node answers and the indices that exist are at least yellow."""
-        if self._process is not None and self._process.poll() is None:
-            raise NodeError("the node is running already: call stop() first")
-        home = install(self.version)
-        java = require_java(self.version)
+    def command_line(self) -> Sequence[str | Path]:
+        home, java = install(self.version), require_java(self.version)
         self._port = _check_port(self._port) if self._port else free_port()
-        self.data.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                self._command(java, home),
-                cwd=self.data,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Out of reach of a terminal's Ctrl-C. A session of its own would do that too, but only within
-                # ours does the kernel wake and end a suspended node when this process dies.
-                process_group=0,
-            )
-        try:
-            self._await_ready(self._process, time.monotonic() + timeout_seconds, timeout_seconds)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        _close_input(process)
-        if process.poll() is None:
-            process.terminate()
-            process.send_signal(signal.SIGCONT)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def suspend(self) -> None:
-        """The node still accepts connections, but answers nothing."""
-        self._running().send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._running().send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        process = self._running()
-        process.kill()
-        process.wait()
-        _close_input(process)
-
-    def wait(self) -> None:
-        """Blocks as long as the node runs; its end, which nobody asked for, is a NodeError."""
-        code = self._running().wait()
-        raise NodeError(f"the node ended by itself (exit code {code}); see {self.log}:\n{self.log_tail()}")
-
-    def log_tail(self, lines: int = 30) -> str:
-        """The last lines that the latest start wrote; the log itself is appended to."""
-        if not self.log.exists():
-            return ""
-        with self.log.open("rb") as log:
-            log.seek(self._log_start)
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            raise NodeError("the node is not running: call start() first")
-        return self._process
-
-    def _command(self, java: Path, home: Path) -> list[str]:
         settings = {
             **SETTINGS,
             "path.home": str(home),
@@ -194,7 +100,7 @@ class Node:
             **self.settings,
         }
         return [
-            str(java),
+            java,
             f"-Xms{self.heap}",
             f"-Xmx{self.heap}",
             *JVM_OPTIONS,
@@ -204,16 +110,14 @@ class Node:
             *(f"{name}={value}" for name, value in settings.items()),
         ]
 
-    def _await_ready(self, process: subprocess.Popen[bytes], deadline: float, timeout_seconds: float) -> None:
-        while not (self._answers("/") and self._answers("/_cluster/health?wait_for_status=yellow&timeout=1s")):
-            if process.poll() is not None:
-                problem = f"the node ended before it was ready (exit code {process.returncode})"
-            elif time.monotonic() > deadline:
-                problem = f"the node was not ready within {timeout_seconds:g} s"
-            else:
-                time.sleep(0.1)
-                continue
-            raise StartFailed(f"{problem}; its log, {self.log}, should tell why:\n{self.log_tail()}")
+    def answers(self) -> bool:
+        """And whether the indices that exist are at least yellow."""
+        return self._answers("/") and self._answers("/_cluster/health?wait_for_status=yellow&timeout=1s")
+
+    def wait(self) -> None:
+        """Blocks as long as the node runs; its end, which nobody asked for, is a NodeError."""
+        code = self.process.wait()
+        raise NodeError(f"the node ended by itself (exit code {code}); see {self.log}:\n{self.log_tail()}")
 
     def _answers(self, path: str) -> bool:
         connection = http.client.HTTPConnection(HOST, self._port, timeout=5)
@@ -235,11 +139,6 @@ def _check_port(port: int) -> int:
             "stop what uses that port, or choose another (0 takes a free one)"
         ) from error
     return port
-
-
-def _close_input(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
 
 
 def main() -> int:

@@ -5,23 +5,19 @@ import os
 import pwd
 import signal
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 from django.db import connections
 
 from dev.packages import which
 from dev.ports import HOST, free_port
+from dev.servers.process import Process
 
 USER = "esassistant"
-START_SECONDS = 20
-STOP_SECONDS = 10
 QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=16MB", "max_connections=40")
 
 
@@ -33,53 +29,55 @@ def programs() -> Path | None:
     return found[-1].parent if found else None
 
 
-class PostgresqlServer:
+class PostgresqlServer(Process):
     """Runs for the length of the block, on one port for life. Its data survive `stop` and `start`."""
 
+    start_seconds = 20
+    stop_seconds = 10
+    stop_signal = signal.SIGINT  # ends its connections too
+
     def __init__(self, programs: Path) -> None:
+        options: dict[str, Any] = {}
+        # PostgreSQL refuses to run as root.
+        if not os.geteuid():
+            nobody = pwd.getpwnam("nobody")
+            options = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        super().__init__("postgresql", **options)
         self._programs = programs
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        # PostgreSQL refuses to run as root.
-        self._user = None if os.geteuid() else pwd.getpwnam("nobody")
+        if options:
+            os.chown(self.folder, options["user"], options["group"])
+        self._options["cwd"] = self.folder
 
-    def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="esassistant-postgresql-")
+    def start(self, seconds: float | None = None) -> None:
+        """The first time, the cluster is made before."""
+        if not (self.folder / "data").exists():
+            words = ("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync")
+            ended = subprocess.run(
+                [self._programs / "initdb", "-D", self.folder / "data", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=self.start_seconds,
+                check=False,
+                **self._options,
+            )
+            if ended.returncode:
+                raise self.error(f"initdb failed:\n{ended.stdout[-2000:]}")
+        super().start(seconds)
+
+    def command_line(self) -> Sequence[str | Path]:
+        sockets = ("-k", self.folder, "-h", HOST, "-p", str(self.port))
+        settings = [word for setting in QUICK for word in ("-c", setting)]
+        return [self._programs / "postgres", "-D", self.folder / "data", *sockets, *settings]
+
+    def answers(self) -> bool:
         try:
-            if self._user is not None:
-                os.chown(self._folder.name, self._user.pw_uid, self._user.pw_gid)
-            self._make()
-            self.start()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._end()
-
-    def start(self) -> None:
-        """Start it, or start it again; returns when it answers."""
-        options = [word for setting in QUICK for word in ("-c", setting)]
-        sockets = ("-k", self._folder.name, "-h", HOST, "-p", str(self.port))
-        self._process = self._spawn("postgres", *sockets, *options)
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(psycopg.OperationalError):
-                psycopg.connect(host=HOST, port=self.port, user=USER, dbname="postgres", connect_timeout=5).close()
-                return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"postgres did not start:\n{self._log.read_text()[-2000:]}")
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """End it with its connections."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(STOP_SECONDS)
-            self._process = None
+            psycopg.connect(host=HOST, port=self.port, user=USER, dbname="postgres", connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def database(self) -> dict[str, Any]:
         """Django's settings for it."""
@@ -91,33 +89,6 @@ class PostgresqlServer:
             "PORT": self.port,
             "OPTIONS": {"connect_timeout": 5},
         }
-
-    @property
-    def _log(self) -> Path:
-        return Path(self._folder.name) / "log"
-
-    def _make(self) -> None:
-        initdb = self._spawn("initdb", "--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync")
-        if initdb.wait(START_SECONDS):
-            raise RuntimeError(f"initdb failed:\n{self._log.read_text()[-2000:]}")
-
-    def _spawn(self, program: str, *words: str) -> subprocess.Popen[bytes]:
-        user = self._user
-        with self._log.open("ab") as output:
-            return subprocess.Popen(
-                [self._programs / program, "-D", Path(self._folder.name) / "data", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder.name,
-                user=None if user is None else user.pw_uid,
-                group=None if user is None else user.pw_gid,
-                extra_groups=None if user is None else [],
-            )
-
-    def _end(self) -> None:
-        self.stop()
-        self._folder.cleanup()
 
 
 class Postgresql:

@@ -1,16 +1,14 @@
 """A real Prometheus of one's own: on a free port, in a folder that is thrown away, ended whatever happens."""
 
-import signal
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from dev.packages import require, which
 from dev.ports import HOST, free_port
-from dev.servers.service import wait_until
+from dev.servers.process import Process
 
 PACKAGE = "prometheus"
 
@@ -25,45 +23,31 @@ def promtool() -> Path:
     return require(lambda: which("promtool"), PACKAGE, "promtool is missing")
 
 
-START_SECONDS = 20
-STOP_SECONDS = 10
+class PrometheusServer(Process):
+    """Runs for the length of the block, with the configuration in the file `config`."""
 
+    start_seconds = 20
+    stop_seconds = 10
 
-class PrometheusServer:
-    """Runs for the length of the block."""
-
-    def __init__(self, config: Path, storage: Path) -> None:
-        """`config`: its configuration file; `storage`: an empty folder, where it also writes its log."""
+    def __init__(self, config: Path) -> None:
+        super().__init__("prometheus")
         self._config = config
-        self._storage = storage
-        self._log = storage / "log"
+        self._port = free_port()
+        self._http = self.held.enter_context(httpx.Client(base_url=f"http://{HOST}:{self._port}", timeout=10))
 
-    def __enter__(self) -> Self:
-        port = free_port()
-        self._http = httpx.Client(base_url=f"http://{HOST}:{port}", timeout=10)
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [
-                    prometheus(),
-                    f"--config.file={self._config}",
-                    f"--storage.tsdb.path={self._storage / 'series'}",
-                    f"--web.listen-address={HOST}:{port}",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+    def command_line(self) -> Sequence[str | Path]:
+        return [
+            prometheus(),
+            f"--config.file={self._config}",
+            f"--storage.tsdb.path={self.folder / 'series'}",
+            f"--web.listen-address={HOST}:{self._port}",
+        ]
+
+    def answers(self) -> bool:
         try:
-            wait_until(self._is_ready, START_SECONDS)
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._end()
+            return self._http.get("/-/ready").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def get(self, path: str, **parameters: str) -> Any:
         """What an endpoint of its API answers under `data`; an AssertionError with its reason when it refuses."""
@@ -82,20 +66,3 @@ class PrometheusServer:
         found = self.query(expression)
         assert len(found) <= 1, found
         return found[0][1] if found else None
-
-    def _is_ready(self) -> bool:
-        if self._process.poll() is not None:
-            raise AssertionError(f"prometheus did not start:\n{self._log.read_text()[-2000:]}")
-        try:
-            return self._http.get("/-/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def _end(self) -> None:
-        self._http.close()
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()

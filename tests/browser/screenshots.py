@@ -15,8 +15,9 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
+from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
-from dev.servers.service import ROOT, Server, manage, wait_until
+from dev.servers.service import ROOT, Server, manage
 from tests.browser.conftest import NARROW, PASSWORD, WIDE, Browser, open_window
 
 FOLDER = ROOT / "docs" / "images"

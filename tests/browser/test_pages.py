@@ -10,7 +10,8 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import Server, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import Server
 from tests.browser.conftest import NARROW, WIDE, Browser, OpenBrowser
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,7 +18,8 @@ from cacheapp.reports import Outcome, RefreshReport, WatchReport, WatchState
 from cacheapp.state.snapshot import Snapshot
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import TOKEN, Server, manage, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import TOKEN, Server, manage
 from esassistant.registry import registry
 from tests.conftest import NODE_VERSION
 from tests.integration.conftest import OpenApp

@@ -1,7 +1,6 @@
 """Cases 19 to 22: several processes of one deployment, over Redis and over SQLite; one of them works, all follow."""
 
 import json
-import signal
 import subprocess
 import threading
 import time
@@ -14,8 +13,9 @@ from elasticsearch import Elasticsearch
 from cacheapp.stores.redis.store import CHANNEL
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
+from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
-from dev.servers.service import Server, manage, wait_until
+from dev.servers.service import Server, manage
 from tests.conftest import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,8 +95,7 @@ def test_case_21_another_watches_on(
         add_field(cluster, "b")
         wait_until(lambda: all(fields(server) == {"a", "b"} for server in both), TAKEN_OVER_SECONDS[kind])
         watcher, other = both if watches(one) else (two, one)
-        watcher.process.kill()
-        watcher.process.wait()
+        watcher.kill()
         taken_over = wait_until(lambda: watches(other), 2 * LEASE_SECONDS)
         add_field(cluster, "c")
         wait_until(lambda: fields(other) == {"a", "b", "c"}, TAKEN_OVER_SECONDS[kind])
@@ -189,8 +188,7 @@ def test_case_21_a_killed_holder(
             proxy.reset()
             assert one.refresh("").status_code == 202
             proxy.wait_for(path="/shop/_mapping", timeout_seconds=10)
-            one.process.send_signal(signal.SIGKILL)
-            one.process.wait()
+            one.kill()
         refused = two.refresh()
         assert refused.status_code == 429
         killed_at = time.monotonic()
@@ -216,7 +214,7 @@ def test_case_21_a_late_write_is_refused(
         with proxy.fault(path="/shop/_mapping", delay_seconds=1.0, times=1):
             assert one.refresh("").status_code == 202
             proxy.wait_for(path="/shop/_mapping", timeout_seconds=10)
-            one.process.send_signal(signal.SIGSTOP)
+            one.suspend()
             time.sleep(2.0)  # the answer, without the new field, is now waiting for it
         try:
             add_field(cluster, "b")
@@ -224,7 +222,7 @@ def test_case_21_a_late_write_is_refused(
             assert fields(two) == {"a", "b"}
             published = generation(two)
         finally:
-            one.process.send_signal(signal.SIGCONT)
+            one.resume()
         wait_until(lambda: fields(one) == {"a", "b"}, 10)
         time.sleep(2.0)
         late = one.get("/api/cache/stats").json()["refresh"]["last"]

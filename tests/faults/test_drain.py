@@ -15,7 +15,8 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import TOKEN, Server, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import TOKEN, Server
 from esassistant.management.commands.serve import GRACE_SECONDS
 from tests.conftest import Figure
 

@@ -18,7 +18,8 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
-from dev.servers.service import TOKEN, Server, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import TOKEN, Server
 from tests.conftest import route_calls
 from tests.support.calls import INDEX, descriptors, make_index
 
@@ -120,7 +121,7 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
     make_index(cluster)
     port = int(node.url.rpartition(":")[2])
     with Server(node.url, **SETTINGS) as server:
-        pid = server.process.pid
+        pid = server.pid
         wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 10)
         async with httpx.AsyncClient(base_url=server.url, timeout=10) as http:
             async with under_load(server.url):

@@ -10,7 +10,8 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import Server, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import Server
 from tests.conftest import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,7 +53,7 @@ def test_case_24_ten_minutes_without_a_cluster(node: Node, cluster: Elasticsearc
         stopping.set()
         probing.join(10)
         tasks = server.get("/api/performance").json()["background_tasks"]
-        assert server.process.poll() is None
+        assert not server.has_ended
     assert {path for path, _ in seen} == {"/livez", "/readyz", "/api/mappings/warm"}
     assert {status for _, status in seen} == {200}
     assert min(seen.values()) > 100

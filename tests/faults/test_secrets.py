@@ -17,7 +17,8 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import Server, manage, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import Server, manage
 from esassistant.elasticsearch.client import new_client
 from esassistant.registry import registry
 from tests.conftest import Figure

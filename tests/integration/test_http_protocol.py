@@ -9,7 +9,8 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import TOKEN, Server, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import TOKEN, Server
 
 SEARCH = "POST /api/indices/orders/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 AUTHORIZATION = f"Authorization: Bearer {TOKEN}\r\n"

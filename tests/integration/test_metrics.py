@@ -15,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cacheapp.instances import REPORT_SECONDS
 from dev.elasticsearch.node import Node
+from dev.servers.process import wait_until
 from dev.servers.prometheus import PrometheusServer, promtool
-from dev.servers.service import ROOT, TOKEN, Server, manage, wait_until
+from dev.servers.service import ROOT, TOKEN, Server, manage
 from esassistant.registry import registry
 from healthapp.metrics import PREFIX
 
@@ -187,10 +188,8 @@ def test_a_real_prometheus(server: Server, tmp_path: Path) -> None:
     config.write_text(example.replace("127.0.0.1:8000", server.url.removeprefix("http://")).replace(": 15s", ": 1s"))
     (tmp_path / "alerts.yml").write_text((DEPLOY / "prometheus" / "alerts.yml").read_text())
     (tmp_path / "esassistant.token").write_text(f"{TOKEN}\n")
-    storage = tmp_path / "storage"
-    storage.mkdir()
     before = total(settled(server), "cache_hits_total")
-    with PrometheusServer(config, storage) as prometheus:
+    with PrometheusServer(config) as prometheus:
         for _ in range(20):
             assert get(server, "/api/mappings/shop").status_code == 200
         wait_until(lambda: prometheus.value("up") == 1, 20)

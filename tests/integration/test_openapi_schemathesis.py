@@ -20,7 +20,8 @@ from django.test import Client
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
-from dev.servers.service import ROOT, TOKEN, Server, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import ROOT, TOKEN, Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,7 +8,8 @@ from elasticsearch import Elasticsearch
 from cacheapp.reports import WatchState
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import Server, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import Server
 from tests.integration.conftest import OpenApp
 from tests.integration.test_watch import WATCHED, refreshed, report, watching
 

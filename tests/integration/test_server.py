@@ -14,7 +14,8 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import ROOT, Server, environment, manage, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import ROOT, Server, environment, manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -120,7 +121,7 @@ def test_several_workers_end_with_their_parent(node: Node, cluster: Elasticsearc
     """When the parent of several workers is killed with -9, the workers end by themselves and free the port."""
     with Server(node.url, "--workers", "2") as server:
         wait_until(lambda: server.get("/readyz").status_code == 200, 20)
-        server.process.kill()
+        server.kill()
 
         def refused() -> bool:
             try:

@@ -11,8 +11,9 @@ from cacheapp.stores.redis.answers import MAX_ANSWER_BYTES
 from cacheapp.stores.redis.link import PREFIX
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
+from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
-from dev.servers.service import TOKEN, Server, wait_until
+from dev.servers.service import TOKEN, Server
 from tests.conftest import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)

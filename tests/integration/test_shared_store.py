@@ -9,7 +9,8 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import Server, manage, wait_until
+from dev.servers.process import wait_until
+from dev.servers.service import Server, manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

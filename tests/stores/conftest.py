@@ -30,8 +30,8 @@ class Backend:
 
     name: str
     open: Callable[[], AbstractAsyncContextManager[Store]]
-    stop: Callable[[], None] | None = None
-    start: Callable[[], None] | None = None
+    stop: Callable[[], object] | None = None
+    start: Callable[[], object] | None = None
 
 
 @pytest.fixture(scope="session")
