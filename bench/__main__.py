@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.http import FASTAPI_MISSING
 from bench.report.document import goals
 from bench.report.results import DOCS, machine, read, slim, write, write_readme
 from bench.report.texts import minutes
 from bench.subjects.cluster import CACHE, NODE_URL, running_node
-from bench.subjects.http_servers import has_fastapi
+from bench.subjects.http_servers import FASTAPI_MISSING, has_fastapi
 from esassistant.clock import now_utc
 
 LONGEST_SECONDS = 900
@@ -157,10 +156,10 @@ def _publish(results: dict[str, Any]) -> None:
 
 
 def _print_end(results: dict[str, Any], failed: Sequence[str]) -> None:
-    found = [row for _, row in goals(results)]
-    for row in found:
-        print(f"{'met' if row['met'] else 'MISSED':<8}{row['metric'].strip()}")
-    print(f"\n{sum(bool(row['met']) for row in found)} of {len(found)} goals and claims met", end="")
+    found = [line for _, line in goals(results)]
+    for line in found:
+        print(f"{'met' if line['met'] else 'MISSED':<8}{line['metric'].strip()}")
+    print(f"\n{sum(bool(line['met']) for line in found)} of {len(found)} goals and claims met", end="")
     print(f"; took {minutes(results['seconds'])}{' (at most 15:00 were meant)' * (results['seconds'] > LIMIT_SECONDS)}")
     if failed:
         print(f"FAILED: {', '.join(failed)}")

@@ -15,14 +15,12 @@ A time is when the answer with the field had arrived; the one before it was with
 the same.
 """
 
-import argparse
 import asyncio
 import os
 import random
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -35,12 +33,13 @@ from elasticsearch import AsyncElasticsearch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from bench.report.figures import Figure, at_most, print_figures, save
-from bench.subjects.cluster import CACHE, FAMILIES, names, running_node
+from bench.command import Started, parser, save
+from bench.report.lines import Goal, Line, milliseconds, print_lines
+from bench.subjects.cluster import FAMILIES, names, running_node
 from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
 from dev.servers.service import Server, manage
-from esassistant.clock import monotonic, now_utc
+from esassistant.clock import monotonic
 
 INSTANCES = 4
 CHANGES = 300
@@ -144,40 +143,33 @@ async def _measure(url: str, urls: list[str], store: str, changes: int) -> Measu
     return bench.measured
 
 
-def _figures(store: str, found: Measured) -> list[Figure]:
-    figures = []
+def _lines(store: str, found: Measured) -> list[Line]:
+    lines = []
     for metric, values in (("learnt", found.learnt), ("spread", found.spread), ("all", found.everywhere)):
         cuts = statistics.quantiles(values, n=100, method="inclusive")
         for percentile in (50, 95, 99):
-            label, value = f"{store}: {metric}, p{percentile}", cuts[percentile - 1] * 1000
-            if metric == "spread" and percentile == 99:
-                figures.append(at_most(label, value, "ms", len(values), GOALS[store]))
-            else:
-                figures.append(Figure(label, value, "ms", len(values)))
-        figures.append(Figure(f"{store}: {metric}, longest", max(values) * 1000, "ms", len(values)))
+            goal = Goal(at_most=GOALS[store]) if (metric, percentile) == ("spread", 99) else None
+            lines.append(milliseconds(f"{store}: {metric}, p{percentile}", [cuts[percentile - 1]], len(values), goal))
+        lines.append(milliseconds(f"{store}: {metric}, longest", [max(values)], len(values)))
     asked = found.asked_every
-    figures.append(Figure(f"{store}: asked every, p50", statistics.median(asked) * 1000, "ms", len(asked)))
-    return figures
+    lines.append(milliseconds(f"{store}: asked every, p50", [statistics.median(asked)], len(asked)))
+    return lines
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.coherence", description=__doc__)
-    parser.add_argument("--changes", type=int, default=CHANGES, help="over Redis; default: %(default)s")
-    parser.add_argument("--stores", nargs="+", choices=GOALS, default=list(GOALS), help="default: all")
-    parser.add_argument(
-        "--json", type=Path, default=CACHE / "coherence.json", help="default: .cache/bench/coherence.json"
-    )
-    arguments = parser.parse_args()
-    started_at, started = now_utc().isoformat(), time.monotonic()
-    figures = [Figure("load of the machine before", os.getloadavg()[0], "", 1)]
+    arguments = parser("coherence", __doc__)
+    arguments.add_argument("--changes", type=int, default=CHANGES, help="over Redis; default: %(default)s")
+    arguments.add_argument("--stores", nargs="+", choices=GOALS, default=list(GOALS), help="default: all")
+    options = arguments.parse_args()
+    started = Started()
+    lines = [Line("load of the machine before", [os.getloadavg()[0]], "", 1)]
     with running_node() as url:
-        for store in arguments.stores:
-            changes = max(2, arguments.changes // FEWER[store])
+        for store in options.stores:
+            changes = max(2, options.changes // FEWER[store])
             with servers(url, store) as urls:
-                figures += _figures(store, uvloop.run(_measure(url, urls, store, changes)))
-    print_figures(figures)
-    seconds = round(time.monotonic() - started, 1)
-    save(arguments.json, figures, started_at=started_at, seconds=seconds, instances=INSTANCES)
+                lines += _lines(store, uvloop.run(_measure(url, urls, store, changes)))
+    print_lines(lines)
+    save(options.json, **started.facts(), instances=INSTANCES, lines=lines)
     return 0
 
 

@@ -12,7 +12,6 @@ worker carries at least what was last carried. Then
 Requests are asked of one worker of `manage.py serve`, on the same processors as the generator and Elasticsearch.
 """
 
-import argparse
 import os
 import signal
 import sys
@@ -24,13 +23,12 @@ from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from bench.http import ASKED, sample_node
+from bench.command import Started, parser, save
 from bench.load.client import Load, Target, paced
-from bench.report.figures import Figure, print_figures, save
-from bench.subjects.cluster import CACHE
+from bench.report.lines import Line, milliseconds, print_lines
+from bench.subjects.cluster import SAMPLES, sample_node
 from bench.subjects.served import served
 from dev.servers.service import TOKEN
-from esassistant.clock import now_utc
 
 P99_SECONDS = 0.050
 LATE_SECONDS = 0.010
@@ -44,6 +42,7 @@ FASTEST_BEYOND = 50_000
 """No generator of this project begins more a second; beyond is left out where it would have to."""
 BEYOND_CONNECTIONS = 2500
 """More than ESASSISTANT_MAX_IN_FLIGHT is by default."""
+ASKED = f"{SAMPLES[0].name}-1"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 JSON = {**BEARER, "Content-Type": "application/json"}
 
@@ -127,7 +126,7 @@ def find_edge(ask: Ask, first: float, seconds: float, fastest: float = FASTEST) 
     return Edge(carried, is_at_least)
 
 
-def measure(kind: Kind, url: str, seconds: float) -> list[Figure]:
+def measure(kind: Kind, url: str, seconds: float) -> list[Line]:
     """The edge of a kind of request, and what is beyond."""
 
     def ask(per_second: float, seconds: float, connections: int = CONNECTIONS) -> Step:
@@ -136,57 +135,53 @@ def measure(kind: Kind, url: str, seconds: float) -> list[Figure]:
 
     edge = find_edge(ask, kind.first_per_second, seconds)
     if edge.carried is None:
-        return [Figure(f"{kind.name}: carried", 0.0, "/s", 0, note=f"not even {kind.first_per_second:g}/s")]
+        return [Line(f"{kind.name}: carried", [0.0], "/s", 0, note=f"not even {kind.first_per_second:g}/s")]
     carried = edge.carried
     note = "at least: the generator could not ask faster" if edge.is_at_least else ""
-    figures = [
-        Figure(f"{kind.name}: carried", carried.per_second, "/s", carried.load.requests, note=note),
-        Figure("  p99", carried.load.p99 * 1000, "ms", carried.load.requests),
+    lines = [
+        Line(f"{kind.name}: carried", [carried.per_second], "/s", carried.load.requests, note=note),
+        milliseconds("  p99", [carried.load.p99], carried.load.requests),
     ]
     if carried.per_second * TIMES > FASTEST_BEYOND:
-        return figures
+        return lines
     beyond = ask(carried.per_second * TIMES, seconds, BEYOND_CONNECTIONS)
     after = ask(carried.per_second / 2, SEARCHING_SECONDS)
-    return figures + _beyond(beyond) + [Figure("  after: p99", after.load.p99 * 1000, "ms", after.load.requests)]
+    return [*lines, *_beyond(beyond), milliseconds("  after: p99", [after.load.p99], after.load.requests)]
 
 
-def _beyond(step: Step) -> list[Figure]:
+def _beyond(step: Step) -> list[Line]:
     load = step.load
     asked, good, refused = load.requests + load.errors, load.statuses.get(step.good, 0), load.statuses.get("503", 0)
     others = asked - good - refused
     odd = f"{others} others or without an answer" if others else ""
-    figures = [
-        Figure("  beyond: answered", good / load.seconds, "/s", good),
-        Figure("  beyond: refused with 503", refused / asked * 100, "%", asked, note=odd),
+    return [
+        Line("  beyond: answered", [good / load.seconds], "/s", good),
+        Line("  beyond: refused with 503", [refused / asked * 100], "%", asked, note=odd),
+        *(
+            milliseconds(f"  beyond: p99 of {what}", [load.p99_served[status]], load.statuses[status])
+            for status, what in ((step.good, "answered"), ("503", "refused"))
+            if status in load.p99_served
+        ),
     ]
-    for status, what in ((step.good, "answered"), ("503", "refused")):
-        if status in load.p99_served:
-            figures.append(
-                Figure(f"  beyond: p99 of {what}", load.p99_served[status] * 1000, "ms", load.statuses[status])
-            )
-    return figures
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=4.0, help="of the rates that count (default: %(default)g)")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="kinds whose name has one of these words")
-    parser.add_argument("--json", type=Path, default=CACHE / "edge.json", help="where the figures are kept")
-    options = parser.parse_args()
+    arguments = parser("edge", __doc__)
+    arguments.add_argument("--seconds", type=float, default=4.0, help="of the rates that count (default: %(default)g)")
+    arguments.add_argument("--only", nargs="+", metavar="WORD", help="kinds whose name has one of these words")
+    options = arguments.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    wanted = [kind for kind in KINDS if not options.only or any(word in kind.name for word in options.only)]
-    started_at, figures = now_utc().isoformat(), []
+    kinds = [kind for kind in KINDS if not options.only or any(word in kind.name for word in options.only)]
+    started, lines = Started(), []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-edge-")))
         # An absent name that is remembered as absent would be answered from memory: then it were no miss.
         settings = {"MAPPING_CACHE_NEGATIVE_TTL": "0"}
         server = stack.enter_context(served(stack.enter_context(sample_node()), folder, **settings))
-        for kind in wanted:
-            figures += measure(kind, server.url, options.seconds)
-    print_figures(figures)
-    save(options.json, figures, started_at=started_at, times=TIMES, beyond_connections=BEYOND_CONNECTIONS)
+        for kind in kinds:
+            lines += measure(kind, server.url, options.seconds)
+    print_lines(lines)
+    save(options.json, **started.facts(), times=TIMES, beyond_connections=BEYOND_CONNECTIONS, lines=lines)
     return 0
 
 

@@ -18,41 +18,47 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from elasticsearch import Elasticsearch
-
-from bench.http_latency import LIVEZ_SECONDS, health_rows, livez_rows
-from bench.load.client import Load, run
-from bench.report.figures import Goal, Row, doubts, print_rows, ratio, requests, save_results
-from bench.subjects.cluster import CACHE, Family, mapping
-from bench.subjects.http_servers import HEALTH, MINIMAL, has_fastapi, save_answer, serving
-from bench.subjects.served import served
-from dev.elasticsearch.node import Node
+from bench.command import Started, parser, save
+from bench.load.client import Load, Target, doubts, paced, requests, run
+from bench.load.delay import delayed
+from bench.report.lines import Goal, Line, milliseconds, print_lines, ratio
+from bench.subjects.cluster import SAMPLES, sample_node
+from bench.subjects.http_servers import FASTAPI_MISSING, HEALTH, MINIMAL, has_fastapi, save_answer, serving
+from bench.subjects.replay import replayed
+from bench.subjects.served import environment_of, served
 from dev.servers.service import TOKEN, Server
-from esassistant.clock import now_utc
 
 ROUNDS = 5
 SECONDS = 3.0
 WARM_UP_SECONDS = 0.5
 CONNECTIONS = 16
-SAMPLES = (
-    Family("customers", 2, 200),
-    Family("orders", 3, 30),
-    Family("weblogs", 3, 120),
-    Family("audit", 2, 60),
-)
 ASKED = f"{SAMPLES[0].name}-1"
+PER_SECOND = 100.0
+PROBE_CONNECTIONS = 16
+"""So many that they are not what a request waits for: a loop that is held for 50 ms answers 20 times a second on each.
+"""
+LIVEZ_SECONDS = 12.0
+PASS_SECONDS = 120.0
+DELAY_SECONDS = 0.2
+PARTS = ("throughput", "livez", "health")
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-FASTAPI_MISSING = "This compares with FastAPI, which is not installed: pip install -r requirements-bench.txt"
+
+
+Found = tuple[list[Line], dict[str, Any]]
+"""Lines, and details that only the own JSON of this bench has."""
 
 
 @dataclass(frozen=True)
@@ -85,33 +91,18 @@ CASES = {
 }
 
 RATIOS = (
-    ("health ÷ bare", "health", "bare: health", Goal(0.75)),
+    ("health ÷ bare", "health", "bare: health", Goal(at_least=0.75)),
     ("health ÷ bare, two headers", "health", "bare, two headers: health", None),
-    ("health ÷ fastapi", "health", "fastapi: health", Goal(4)),
+    ("health ÷ fastapi", "health", "fastapi: health", Goal(at_least=4)),
     ("health ÷ fastapi, typed", "health", "fastapi: health, typed", None),
     ("health with bearer token ÷ bare", "health, bearer token", "bare: health", None),
     ("health with access log ÷ health", "health, access log", "health", None),
     ("health not modified ÷ bare", "health, not modified", "bare: health", None),
-    ("mapping ÷ bare", "mapping", "bare: mapping", Goal(0.6)),
+    ("mapping ÷ bare", "mapping", "bare: mapping", Goal(at_least=0.6)),
     ("mapping ÷ bare, two headers", "mapping", "bare, two headers: mapping", None),
-    ("fast lane ÷ django, stock middleware", "indices, bearer token", "django: stock middleware", Goal(6)),
+    ("fast lane ÷ django, stock middleware", "indices, bearer token", "django: stock middleware", Goal(at_least=6)),
     ("fast lane ÷ django, no middleware", "indices, bearer token", "django: no middleware", None),
 )
-
-
-@contextmanager
-def sample_node() -> Iterator[str]:
-    """The URL of a node with a few indices."""
-    with tempfile.TemporaryDirectory(prefix="bench-http-") as folder, Node(Path(folder)) as node:
-        with Elasticsearch(node.url, request_timeout=60) as client:
-            for family in SAMPLES:
-                for number in range(family.indices):
-                    client.indices.create(
-                        index=f"{family.name}-{number + 1}",
-                        mappings=mapping(family),
-                        settings={"number_of_shards": 1, "number_of_replicas": 0},
-                    )
-        yield node.url
 
 
 class Throughput:
@@ -146,7 +137,7 @@ class Throughput:
             time.sleep(0.2)
 
 
-def throughput_rows(node_url: str, rounds: int, seconds: float) -> tuple[list[Row], dict[str, Any]]:
+def throughput_lines(node_url: str, rounds: int, seconds: float) -> Found:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
         server = stack.enter_context(served(node_url, folder))
@@ -166,90 +157,208 @@ def throughput_rows(node_url: str, rounds: int, seconds: float) -> tuple[list[Ro
                 throughput.measured[name].append(load)
     details = {
         "body_bytes": {path: len(answer.content) for path, answer in answers.items()},
-        "connections": CONNECTIONS,
         "seconds_per_round": seconds,
         "loads": {name: [asdict(load) for load in loads] for name, loads in throughput.measured.items()},
     }
-    return _throughput_rows(throughput.measured, throughput.revalidated), details
+    return _throughput_lines(throughput.measured, throughput.revalidated), details
 
 
-def _throughput_rows(measured: dict[str, list[Load]], revalidated: set[int]) -> list[Row]:
-    rows = []
+def _throughput_lines(measured: dict[str, list[Load]], revalidated: set[int]) -> list[Line]:
+    lines = []
     for name, loads in measured.items():
         p50, p99 = (sorted(getattr(load, what) for load in loads)[len(loads) // 2] * 1000 for what in ("p50", "p99"))
         note = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
         if CASES[name].revalidated:
             note += f", answered {' and '.join(sorted(map(str, revalidated)))}"
-        if doubt := doubts(loads):
-            note += f"; {doubt}"
-            print(f"warning: {name}: {doubt}", file=sys.stderr)
-        rows.append(Row(name, [load.per_second for load in loads], "/s", requests(loads), note=note))
+        lines.append(Line(name, _rates(loads), "/s", requests(loads), note=_with_doubts(note, name, loads)))
     for metric, over_name, under_name, goal in RATIOS:
         over, under = measured[over_name], measured[under_name]
-        per_second = ([load.per_second for load in over], [load.per_second for load in under])
         # Whose rate the generator limited could have been faster.
         bounds = [
             bound for bound, loads in (("at least", over), ("at most", under)) if any(load.saturated for load in loads)
         ]
-        row = ratio(metric, *per_second, requests(over, under), goal)
-        rows.append(Row(row.metric, row.values, row.unit, row.samples, row.goal, " or ".join(bounds)))
-    return rows
+        note = " or ".join(bounds)
+        lines.append(ratio(metric, _rates(over), _rates(under), requests(over, under), goal, note))
+    return lines
+
+
+def _rates(loads: list[Load]) -> list[float]:
+    return [load.per_second for load in loads]
+
+
+def _with_doubts(note: str, name: str, loads: list[Load]) -> str:
+    """Also printed as a warning."""
+    if not (doubt := doubts(loads)):
+        return note
+    print(f"warning: {name}: {doubt}", file=sys.stderr)
+    return f"{note}; {doubt}"
+
+
+class Passes:
+    """Full passes that a server is asked for over HTTP, one after the other."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._stopping = threading.Event()
+        self.outcomes: Counter[str] = Counter()
+        self.seconds: list[float] = []
+        self.read_total = 0
+        self.problem: Exception | None = None
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """For the length of the block; the last one is waited for."""
+        self._stopping.clear()
+        thread = threading.Thread(target=self._ask, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            thread.join(PASS_SECONDS)
+        if self.problem is not None:
+            raise self.problem
+
+    def _ask(self) -> None:
+        try:
+            with httpx.Client(base_url=self._server.url, headers=BEARER, timeout=PASS_SECONDS) as client:
+                while not self._stopping.is_set():
+                    report = client.post("/api/cache/refresh?wait=true").raise_for_status().json()
+                    self.outcomes[report["outcome"]] += 1
+                    self.seconds.append(report["duration_seconds"])
+                    self.read_total += report["read_total"]
+        except (httpx.HTTPError, KeyError) as error:
+            self.problem = error
+
+
+def livez_lines(rounds: int, seconds: float) -> Found:
+    """A server that only answers is asked at the same time, on the same two processors: what the machine does to a
+    latency, it does to both.
+    """
+    quiet: list[list[Load]] = []
+    busy: list[list[Load]] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
+        cluster_url = stack.enter_context(replayed())
+        # Without the watch a full pass reads everything, though the recorded cluster never changes.
+        server = stack.enter_context(
+            served(cluster_url, folder, MAPPING_CACHE_WATCH="false", MIN_REFRESH_INTERVAL="0", HEALTH_CACHE_TTL="30")
+        )
+        bare_url = stack.enter_context(serving("bare", folder))
+        targets = [Target(server.url, "/livez"), Target(bare_url, "/livez")]
+        passes = Passes(server)
+        paced(targets, PER_SECOND, 1, PROBE_CONNECTIONS)
+        for number in range(rounds):
+            print(f"livez: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+            quiet.append(paced(targets, PER_SECOND, seconds / 2, PROBE_CONNECTIONS))
+            with passes.going_on():
+                busy.append(paced(targets, PER_SECOND, seconds, PROBE_CONNECTIONS))
+    details = {
+        "connections": PROBE_CONNECTIONS,
+        "passes": dict(passes.outcomes),
+        "pass_seconds": passes.seconds,
+        "read_total": passes.read_total,
+        "quiet": [[asdict(load) for load in loads] for loads in quiet],
+        "busy": [[asdict(load) for load in loads] for loads in busy],
+    }
+    return _livez_lines(quiet, busy, passes), details
+
+
+def _livez_lines(quiet: list[list[Load]], busy: list[list[Load]], passes: Passes) -> list[Line]:
+    lines = []
+    for when, loads, goal in (("no pass", quiet, None), ("full passes", busy, Goal(at_most=1.5))):
+        ours, bare = ([pair[place] for pair in loads] for place in (0, 1))
+        for name, found in ((f"livez, {when}", ours), (f"bare, {when}", bare)):
+            p50 = sorted(load.p50 for load in found)[len(found) // 2] * 1000
+            longest = max(load.longest for load in found) * 1000
+            note = _with_doubts(f"p50 {p50:.2f} ms, longest {longest:.1f} ms", name, found)
+            lines.append(milliseconds(f"{name}: p99", [load.p99 for load in found], requests(found), note=note))
+        p99 = ([load.p99 for load in ours], [load.p99 for load in bare])
+        lines.append(ratio(f"  livez ÷ bare, {when}, p99", *p99, requests(ours, bare), goal))
+    late = [load.late_p99 for pair in busy for load in pair if load.late_p99 is not None]
+    lines.append(milliseconds("  how late the generator was: p99", late, sum(map(requests, busy))))
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in passes.outcomes.items())
+    note = f"{outcomes}; {passes.read_total} mappings read"
+    lines.append(Line("a full pass meanwhile", passes.seconds, "s", len(passes.seconds), note=note))
+    return lines
+
+
+def health_lines(node_url: str, rounds: int, seconds: float) -> Found:
+    cached: list[Load] = []
+    uncached: list[Load] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
+        far_url = stack.enter_context(delayed(node_url, DELAY_SECONDS))
+        server = stack.enter_context(served(far_url, folder))
+        uncached_url = stack.enter_context(serving("uncached", folder, environment_of(far_url, folder)))
+        for number in range(rounds + 1):
+            print(f"health: round {number} of {rounds}", file=sys.stderr, flush=True)
+            if number == 1:
+                cached, uncached = [], []
+            cached.append(run(server.url, "/api/health", 1, seconds))
+            uncached.append(run(uncached_url, "/api/health", 1, seconds))
+    lines = [
+        milliseconds(f"{name}: p50", [load.p50 for load in loads], requests(loads), note=doubts(loads))
+        for name, loads in (("health, kept ready", cached), ("health, checked for each request", uncached))
+    ]
+    p50 = ([load.p50 for load in uncached], [load.p50 for load in cached])
+    lines.append(ratio("  uncached ÷ cached, p50", *p50, requests(uncached), Goal(at_least=200)))
+    details = {
+        "delay_seconds": DELAY_SECONDS,
+        "cached": [asdict(load) for load in cached],
+        "uncached": [asdict(load) for load in uncached],
+    }
+    return lines, details
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.http", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement (default: %(default)g)")
-    parser.add_argument(
+    arguments = parser("http", __doc__)
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
+    arguments.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement (default: %(default)g)")
+    arguments.add_argument(
         "--livez-seconds", type=float, default=LIVEZ_SECONDS, help="of `/livez` during passes (default: %(default)g)"
     )
-    parser.add_argument("--only", nargs="+", choices=("throughput", "livez", "health"), help="default: all parts")
-    parser.add_argument("--json", type=Path, default=CACHE / "http.json", help="default: .cache/bench/http.json")
-    options = parser.parse_args()
-    parts = options.only or ["throughput", "livez", "health"]
-    if "throughput" in parts and not has_fastapi():
+    arguments.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
+    options = arguments.parse_args()
+    if "throughput" in options.only and not has_fastapi():
         print(FASTAPI_MISSING, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _run(parts, options)
+        _run(options)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _run(parts: list[str], options: argparse.Namespace) -> None:
-    started_at, started = now_utc().isoformat(), time.monotonic()
-    load_before = os.getloadavg()
-    rows: dict[str, list[Row]] = {}
-    details: dict[str, dict[str, Any]] = {}
+def _run(options: argparse.Namespace) -> None:
+    started, load_before = Started(), os.getloadavg()
+    found: dict[str, Found] = {}
     with ExitStack() as stack:
-        if {"throughput", "health"}.intersection(parts):
+        if {"throughput", "health"}.intersection(options.only):
             node_url = stack.enter_context(sample_node())
-            measures = {"throughput": partial(throughput_rows, node_url), "health": partial(health_rows, node_url)}
-            for part, measure in measures.items():
-                if part in parts:
-                    rows[part], details[part] = measure(options.rounds, options.seconds)
-    if "livez" in parts:
-        rows["livez"], details["livez"] = livez_rows(options.rounds, options.livez_seconds)
-    for part, found in rows.items():
+            for part, measure in {"throughput": throughput_lines, "health": health_lines}.items():
+                if part in options.only:
+                    found[part] = measure(node_url, options.rounds, options.seconds)
+    if "livez" in options.only:
+        found["livez"] = livez_lines(options.rounds, options.livez_seconds)
+    for part, (lines, _) in found.items():
         print(f"\n{part}", end="")
-        print_rows(found)
+        print_lines(lines)
     print(f"\nload generator: {'wrk' if shutil.which('wrk') else 'bundled'}; paced: bundled")
     print(f"load average of the minute before: {load_before[0]:.1f} on {os.cpu_count()} processors")
-    results = {
-        "started_at": started_at,
-        "seconds": round(time.monotonic() - started, 1),
-        "rounds": options.rounds,
-        "python": platform.python_version(),
-        "processors": os.cpu_count(),
-        "load_average_before": load_before,
-        "rows": {part: [row.as_json() for row in found] for part, found in rows.items()},
-        "details": details,
-    }
-    save_results(options.json, results)
+    save(
+        options.json,
+        **started.facts(),
+        rounds=options.rounds,
+        python=platform.python_version(),
+        processors=os.cpu_count(),
+        load_average_before=load_before,
+        connections=CONNECTIONS,
+        per_second=PER_SECOND,
+        lines=[line for lines, _ in found.values() for line in lines],
+        details={part: details for part, (_, details) in found.items()},
+    )
 
 
 if __name__ == "__main__":

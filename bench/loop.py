@@ -5,26 +5,23 @@ Measured is the processor time of the loop's thread in each callback, so that ot
 count. It runs on asyncio's own loop, whose callbacks can be measured; uvloop's run the same Python code.
 """
 
-import argparse
 import asyncio
 import gc
-import statistics
 import sys
 import time
 from asyncio import Handle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
-from bench.report.figures import Figure, at_most, save
-from bench.subjects.cluster import CACHE
+from bench.command import Started, parser, save
+from bench.report.lines import Goal, Line, milliseconds, print_lines
 from bench.subjects.replay import replayed
 from bench.subjects.stack import open_stack
-from esassistant.clock import now_utc
 
-GOAL_SECONDS = 0.050
+GOAL = Goal(at_most=50)
+"""Milliseconds."""
 SHOWN = 10
 PASSES = 3
 
@@ -69,7 +66,7 @@ def _waiting(coroutine: Any) -> Iterator[str]:
         coroutine = coroutine.cr_await
 
 
-async def _run(url: str, passes: int) -> list[Figure]:
+async def _run(url: str, passes: int) -> list[Line]:
     callbacks = Callbacks()
     collections: list[float] = []
     pass_seconds: list[float] = []
@@ -94,20 +91,17 @@ async def _run(url: str, passes: int) -> list[Figure]:
             print(f"pass {number + 1}:", *(_summary(report) for report in (first, second)), sep="  ", file=sys.stderr)
     gc.callbacks.remove(collected)
     callbacks.measured.sort(reverse=True)
-    longest = callbacks.measured[0][0]
     print(f"{len(callbacks.measured)} callbacks in {2 * passes} full passes; longest, processor time:")
     for seconds, what in callbacks.measured[:SHOWN]:
         print(f"  {seconds * 1000:7.1f} ms  {what}")
-    print(f"longest garbage collection, part of a callback: {max(collections, default=0.0) * 1000:.1f} ms")
-    met = "met" if longest <= GOAL_SECONDS else "MISSED"
-    print(f"goal: no callback over {GOAL_SECONDS * 1000:.0f} ms: {met} ({longest * 1000:.1f} ms)")
-    figures = [
-        at_most("longest callback, processor time", longest * 1000, "ms", len(callbacks.measured), GOAL_SECONDS * 1000),
-        Figure("full pass while measured so", statistics.median(pass_seconds) * 1000, "ms", len(pass_seconds)),
+    longest = callbacks.measured[0][0]
+    lines = [
+        milliseconds("longest callback, processor time", [longest], len(callbacks.measured), GOAL),
+        milliseconds("full pass while measured so", pass_seconds),
     ]
     if collections:
-        figures.append(Figure("longest garbage collection", max(collections) * 1000, "ms", len(collections)))
-    return figures
+        lines.append(milliseconds("longest garbage collection", [max(collections)], len(collections)))
+    return lines
 
 
 def _summary(report: Any) -> str:
@@ -118,14 +112,14 @@ def _summary(report: Any) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.loop", description=__doc__)
-    parser.add_argument("--passes", type=int, default=PASSES, help="pairs of full passes; default: %(default)s")
-    parser.add_argument("--json", type=Path, default=CACHE / "loop.json", help="default: .cache/bench/loop.json")
-    options = parser.parse_args()
-    started_at, started = now_utc().isoformat(), time.monotonic()
+    arguments = parser("loop", __doc__)
+    arguments.add_argument("--passes", type=int, default=PASSES, help="pairs of full passes; default: %(default)s")
+    options = arguments.parse_args()
+    started = Started()
     with replayed() as url:
-        figures = asyncio.run(_run(url, options.passes))
-    save(options.json, figures, started_at=started_at, seconds=round(time.monotonic() - started, 1))
+        lines = asyncio.run(_run(url, options.passes))
+    print_lines(lines)
+    save(options.json, **started.facts(), lines=lines)
     return 0
 
 

@@ -10,7 +10,6 @@ once, in another order than the one before; a figure is the median of its rounds
 A goal that is missed is printed as missed; the exit code is 0 all the same.
 """
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -27,12 +26,12 @@ from pathlib import Path
 import uvloop
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
+from bench.command import Started, parser, save
 from bench.load.delay import delayed, recorded
-from bench.report.figures import Figure, at_least, of_rounds, print_figures, save
-from bench.subjects.cluster import CACHE
+from bench.report.lines import Goal, Line, milliseconds, print_lines
 from bench.subjects.stack import config_for
 from dev.elasticsearch.node import Node
-from esassistant.clock import monotonic, now_utc
+from esassistant.clock import monotonic
 from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client, report
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
@@ -164,37 +163,36 @@ async def _run(urls: dict[str, str], rounds: int, searches: int) -> dict[tuple[s
     return measured
 
 
-def _figures(measured: dict[tuple[str, str], Measured], rounds: int) -> list[Figure]:
-    figures = []
+def _lines(measured: dict[tuple[str, str], Measured], rounds: int) -> list[Line]:
+    lines = []
     for (behind, pool), found in measured.items():
-        quantiles = statistics.quantiles(found.latencies, n=20, method="inclusive")
-        limit = min(CALLERS, POOLS[pool].maxsize + POOLS[pool].overflow) / DELAY_SECONDS
-        figures += [
-            of_rounds(f"{behind}, {pool}", found.per_second, "/s", f"≤ {limit:g}"),
-            Figure("  latency, p50", quantiles[9] * 1000, "ms", len(found.latencies)),
-            Figure("  latency, p95", quantiles[18] * 1000, "ms", len(found.latencies)),
-            Figure("  processor time per search", statistics.median(found.processor_seconds) * 1000, "ms", rounds),
-            Figure("  connections made", statistics.median(found.connections), "", rounds),
-            Figure("  refused", statistics.median(found.refused), "", rounds),
+        quantiles, searches = statistics.quantiles(found.latencies, n=20, method="inclusive"), len(found.latencies)
+        most = Goal(at_most=min(CALLERS, POOLS[pool].maxsize + POOLS[pool].overflow) / DELAY_SECONDS, judged=False)
+        lines += [
+            Line(f"{behind}, {pool}", found.per_second, "/s", rounds, most),
+            milliseconds("  latency, p50", [quantiles[9]], searches),
+            milliseconds("  latency, p95", [quantiles[18]], searches),
+            milliseconds("  processor time per search", found.processor_seconds),
+            Line("  connections made", found.connections, "", rounds),
+            Line("  refused", found.refused, "", rounds),
         ]
     for behind in dict.fromkeys(behind for behind, _ in measured):
         small, large, overflow = (
             measured[behind, pool].median() for pool in ("block, 20", "block, 50", "overflow, 50 + 50")
         )
-        figures += [
-            at_least(f"{behind}: block, 50 ÷ 20", large / small, "x", rounds, GOAL),
-            Figure(f"{behind}: overflow ÷ block, 50", overflow / large, "x", rounds),
+        lines += [
+            Line(f"{behind}: block, 50 ÷ 20", [large / small], "x", rounds, Goal(at_least=GOAL)),
+            Line(f"{behind}: overflow ÷ block, 50", [overflow / large], "x", rounds),
         ]
-    return figures
+    return lines
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.pool", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
-    parser.add_argument("--searches", type=int, default=SEARCHES, help="of a pool in a round; default: %(default)s")
-    parser.add_argument("--json", type=Path, default=CACHE / "pool.json", help="default: .cache/bench/pool.json")
-    options = parser.parse_args()
-    started_at, started = now_utc().isoformat(), time.monotonic()
+    arguments = parser("pool", __doc__)
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
+    arguments.add_argument("--searches", type=int, default=SEARCHES, help="of a pool in a round; default: %(default)s")
+    options = arguments.parse_args()
+    started = Started()
     with tempfile.TemporaryDirectory(prefix="bench-pool-") as data, Node(Path(data)) as node:
         asyncio.run(prepare(node.url))
         with (
@@ -204,18 +202,17 @@ def main() -> int:
             measured = uvloop.run(
                 _run({"node": delayed_url, "recorded": recorded_url}, options.rounds, options.searches)
             )
-    figures = _figures(measured, options.rounds)
-    print_figures(figures)
+    lines = _lines(measured, options.rounds)
+    print_lines(lines)
     print(f"\nload average of the last five minutes: {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors")
     save(
         options.json,
-        figures,
-        started_at=started_at,
-        seconds=round(time.monotonic() - started, 1),
+        **started.facts(),
         searches=options.searches,
         callers=CALLERS,
         delay_seconds=DELAY_SECONDS,
         load_average=os.getloadavg(),
+        lines=lines,
     )
     return 0
 

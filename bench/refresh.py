@@ -6,28 +6,26 @@ median of its rounds. One round before them is not counted: it warms the node an
 is printed as missed; the exit code is 0 all the same.
 """
 
-import argparse
 import asyncio
 import gc
 import json
 import random
 import statistics
 import sys
-import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import uvloop
 from elasticsearch import AsyncElasticsearch
 
-from bench.report.figures import Figure, at_least, at_most, milliseconds, print_figures, save
-from bench.subjects.cluster import CACHE, FAMILIES, mapping, names, rendered, running_node
+from bench.command import Started, parser, save
+from bench.report.lines import Goal, Line, milliseconds, print_lines
+from bench.subjects.cluster import FAMILIES, mapping, names, rendered, running_node
 from bench.subjects.naive import NaiveCache
 from bench.subjects.replay import replayed
 from bench.subjects.stack import Stack, open_stack, watching
 from cacheapp.reports import Outcome, WatchState
-from esassistant.clock import monotonic, now_utc
+from esassistant.clock import monotonic
 
 ROUNDS = 7
 CHANGES = 40
@@ -135,12 +133,15 @@ class Bench:
     def median(self, metric: str) -> float:
         return statistics.median(self.seconds[metric])
 
+    def most_requests(self, metric: str, of: str, goal: Goal | None = None) -> Line:
+        return Line(metric, [max(self.requests[of])], "", len(self.requests[of]), goal)
+
     def forget(self) -> None:
         self.seconds.clear()
         self.requests.clear()
 
 
-async def _timed(url: str, rounds: int, changes: int) -> list[Figure]:
+async def _timed(url: str, rounds: int, changes: int) -> list[Line]:
     async with open_stack(url) as stack, AsyncElasticsearch(url) as arranging:
         bench = Bench(stack, arranging, url)
         await stack.full_pass()
@@ -171,38 +172,39 @@ async def _timed(url: str, rounds: int, changes: int) -> list[Figure]:
                     await bench.latency()
                 spent = stack.refresher.change_requests_total + metadata.requests_total - requests_before
                 bench.requests.setdefault("change", []).append(spent)
-    return _timed_figures(bench, rounds)
+    return _timed_lines(bench, rounds)
 
 
-def _timed_figures(bench: Bench, rounds: int) -> list[Figure]:
+def _timed_lines(bench: Bench, rounds: int) -> list[Line]:
     full, one_get, naive, one_by_one = (
         bench.median(metric) for metric in ("full pass", "one GET", "naive", "naive, one by one")
     )
     changes = len(bench.seconds["latency"])
     latencies = statistics.quantiles(bench.seconds["latency"], n=20, method="inclusive")
+    soon = Goal(at_most=200)
     return [
         milliseconds("full pass", bench.seconds["full pass"]),
         milliseconds("one GET /_mapping", bench.seconds["one GET"]),
-        at_most("  full pass ÷ one GET", full / one_get, "x", rounds, 1.3),
+        Line("  full pass ÷ one GET", [full / one_get], "x", rounds, Goal(at_most=1.3)),
         milliseconds("naive pass", bench.seconds["naive"]),
-        at_least("  naive ÷ full pass", naive / full, "x", rounds, 20),
+        Line("  naive ÷ full pass", [naive / full], "x", rounds, Goal(at_least=20)),
         milliseconds("naive pass, one by one", bench.seconds["naive, one by one"]),
-        at_least("  naive one by one ÷ full pass", one_by_one / full, "x", rounds, 20),
-        at_most("requests of a full pass, most", max(bench.requests["full pass"]), "", rounds, 25),
+        Line("  naive one by one ÷ full pass", [one_by_one / full], "x", rounds, Goal(at_least=20)),
+        bench.most_requests("requests of a full pass, most", "full pass", Goal(at_most=25)),
         milliseconds("first pass of a process", bench.seconds["first pass"]),
-        at_most("  requests of a first pass, most", max(bench.requests["first pass"]), "", rounds, 25),
+        bench.most_requests("  requests of a first pass, most", "first pass", Goal(at_most=25)),
         milliseconds("nothing changed", bench.seconds["unchanged"]),
-        at_most("  requests when nothing changed, most", max(bench.requests["unchanged"]), "", rounds, 1),
+        bench.most_requests("  requests when nothing changed, most", "unchanged", Goal(at_most=1)),
         milliseconds("one index changed", bench.seconds["one changed"]),
-        at_most("  requests when one changed, most", max(bench.requests["one changed"]), "", rounds, 5),
-        at_most("change to answer, p50", latencies[9] * 1000, "ms", changes, 200),
-        at_most("change to answer, p95", latencies[18] * 1000, "ms", changes, 200),
-        at_most("  requests per change, mean", statistics.mean(bench.requests["change"]), "", changes, 5),
-        Figure("  requests per change, most", max(bench.requests["change"]), "", changes),
+        bench.most_requests("  requests when one changed, most", "one changed", Goal(at_most=5)),
+        milliseconds("change to answer, p50", [latencies[9]], changes, soon),
+        milliseconds("change to answer, p95", [latencies[18]], changes, soon),
+        Line("  requests per change, mean", [statistics.mean(bench.requests["change"])], "", changes, Goal(at_most=5)),
+        bench.most_requests("  requests per change, most", "change"),
     ]
 
 
-async def _replayed_pass(url: str, rounds: int) -> list[Figure]:
+async def _replayed_pass(url: str, rounds: int) -> list[Line]:
     seconds, requests = [], []
     for _ in range(rounds):
         async with open_stack(url) as stack:
@@ -212,11 +214,11 @@ async def _replayed_pass(url: str, rounds: int) -> list[Figure]:
             requests.append(report.requests_total)
     return [
         milliseconds("full pass, 10 000 replayed", seconds),
-        Figure("  requests for 10 000, most", max(requests), "", rounds),
+        Line("  requests for 10 000, most", [max(requests)], "", rounds),
     ]
 
 
-async def _memory(url: str) -> list[Figure]:
+async def _memory(url: str) -> list[Line]:
     """What is held after a pass over the real indices, as Python counts what it allocates."""
     tracemalloc.start()
     async with open_stack(url) as stack:
@@ -238,10 +240,10 @@ async def _memory(url: str) -> list[Figure]:
     tracemalloc.stop()
     distinct_bytes = sum(map(sys.getsizeof, distinct))
     return [
-        Figure("memory held by the cache", cache / 1e6, "MB", 1),
-        Figure("memory held as dicts", dicts / 1e6, "MB", 1),
-        at_least("  dicts ÷ cache, rolled-over", dicts / cache, "x", 1, 50),
-        Figure("  dicts ÷ bytes, all distinct", distinct_dicts / distinct_bytes, "x", 1),
+        Line("memory held by the cache", [cache / 1e6], "MB", 1),
+        Line("memory held as dicts", [dicts / 1e6], "MB", 1),
+        Line("  dicts ÷ cache, rolled-over", [dicts / cache], "x", 1, Goal(at_least=50)),
+        Line("  dicts ÷ bytes, all distinct", [distinct_dicts / distinct_bytes], "x", 1),
     ]
 
 
@@ -259,20 +261,20 @@ def _facts() -> dict[str, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.refresh", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
-    parser.add_argument("--changes", type=int, default=CHANGES, help="while watching, at least 2; default: %(default)s")
-    parser.add_argument("--json", type=Path, default=CACHE / "refresh.json", help="default: .cache/bench/refresh.json")
-    options = parser.parse_args()
-    started_at, started = now_utc().isoformat(), time.monotonic()
+    arguments = parser("refresh", __doc__)
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
+    arguments.add_argument(
+        "--changes", type=int, default=CHANGES, help="while watching, at least 2; default: %(default)s"
+    )
+    options = arguments.parse_args()
+    started = Started()
     with running_node() as url:
-        figures = uvloop.run(_timed(url, options.rounds, max(2, options.changes)))
-        figures += uvloop.run(_memory(url))
+        lines = uvloop.run(_timed(url, options.rounds, max(2, options.changes)))
+        lines += uvloop.run(_memory(url))
     with replayed() as url:
-        figures += uvloop.run(_replayed_pass(url, options.rounds))
-    print_figures(figures)
-    seconds = round(time.monotonic() - started, 1)
-    save(options.json, figures, started_at=started_at, seconds=seconds, **_facts())
+        lines += uvloop.run(_replayed_pass(url, options.rounds))
+    print_lines(lines)
+    save(options.json, **started.facts(), **_facts(), lines=lines)
     return 0
 
 

@@ -166,6 +166,24 @@ def _found(pattern: str, output: str) -> re.Match[str]:
     return found
 
 
+def requests(*series: Sequence[Load]) -> int:
+    """Of all loads of all series together."""
+    return sum(load.requests for loads in series for load in loads)
+
+
+def doubts(loads: Sequence[Load]) -> str:
+    """What speaks against what was measured; "": nothing."""
+    unexpected, errors = sum(load.unexpected for load in loads), sum(load.errors for load in loads)
+    found = []
+    if unexpected:
+        found.append(f"{unexpected} answers neither 2xx nor 304")
+    if errors:
+        found.append(f"{errors} errors")
+    if any(load.saturated for load in loads):
+        found.append(f"the generator took {max(load.cpu_share for load in loads):.0%} of a processor")
+    return ", ".join(found)
+
+
 def percentile(values: Sequence[float], percent: int) -> float:
     """Between the nearest of the values, which are at least one."""
     if len(values) == 1:

@@ -4,12 +4,24 @@ Results are `{"quick", "started_at", "seconds", "machine": {…}, "benches": {na
 is written as not measured.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bench.report import charts
 from bench.report.parts import HOW, INTRODUCTION, PARTS, QUICK, SEED_TEXT, Chart, Part
-from bench.report.texts import NO_BREAK, NOT_MEASURED, UNITS, escape, finite, minutes, number, quantity, table, verdict
+from bench.report.texts import (
+    NO_BREAK,
+    NOT_MEASURED,
+    UNITS,
+    escape,
+    finite,
+    minutes,
+    number,
+    quantity,
+    table,
+    verdict,
+    without_empty,
+)
 
 Json = Mapping[str, Any]
 FACTS = (
@@ -65,19 +77,19 @@ def images(results: Json) -> dict[str, str]:
 def readme_block(results: Json) -> str:
     """The table of the README, between its two comments."""
     claims = [
-        [_told_metric(row), *_before_after(row), escape(row["claim"]), verdict(row.get("met")), _samples(row)]
-        for row in _seed_rows(results)
-        if row.get("claim")
+        [_told_metric(line), *_before_after(line), escape(line["goal"]), verdict(line["met"]), _samples(line)]
+        for line in _pairs(results)
+        if line["goal"]
     ]
     told = [
         [
             TOLD[metric],
-            quantity(row["value"], row["unit"]),
-            _goal(row),
-            verdict(row.get("met")),
-            number(row["samples"]),
+            quantity(line["value"], line["unit"]),
+            _goal(line),
+            verdict(line["met"]),
+            number(line["samples"]),
         ]
-        for metric, row in _told_rows(results)
+        for metric, line in _told_lines(results)
     ]
     ratios = table(["", "measured:", "goal", "", "samples:"], _or_none(told, 5))
     quick = "From a quick run, whose figures are rough; too rough for ratios to others, which `make bench` puts here."
@@ -101,15 +113,10 @@ def with_readme_block(readme: str, block: str) -> str:
 
 
 def goals(results: Json) -> list[tuple[str, Json]]:
-    """Each figure with a goal, claims of the seed included, with the command that measures it."""
-    found: list[tuple[str, Json]] = []
-    commands = {part.bench: part.command for part in PARTS}
-    for row in _seed_rows(results):
-        if row.get("met") is not None:
-            found.append(("python -m bench.seed", row))
-    for bench, command in commands.items():
-        found += [(command, row) for row in _rows(_bench(results, bench)) if row.get("met") is not None]
-    return found
+    """Each line with a goal, claims of the seed included, with the command that measures it."""
+    found = [("python -m bench.seed", line) for line in _pairs(results)]
+    found += [(part.command, line) for part in PARTS for line in _lines(_bench(results, part.bench))]
+    return [(command, line) for command, line in found if line["met"] is not None]
 
 
 def _bench(results: Json, name: str) -> Json | None:
@@ -117,17 +124,15 @@ def _bench(results: Json, name: str) -> Json | None:
     return found
 
 
-def _seed_rows(results: Json) -> Sequence[Json]:
-    rows: Sequence[Json] = (_bench(results, "seed") or {}).get("seed", [])
-    return rows
+def _pairs(results: Json) -> list[Json]:
+    """The lines that have a before."""
+    bench = _bench(results, "seed") or {}
+    return [line for line in bench.get("lines", []) if "before" in line]
 
 
-def _rows(bench: Json | None) -> Iterator[Json]:
-    """Of a bench, whichever way it keeps them."""
-    if bench is not None:
-        yield from bench.get("figures", [])
-        for rows in bench.get("rows", {}).values():
-            yield from rows
+def _lines(bench: Json | None) -> list[Json]:
+    """The other lines of a bench."""
+    return [] if bench is None else [line for line in bench["lines"] if "before" not in line]
 
 
 def _machine(results: Json) -> str:
@@ -142,8 +147,8 @@ def _machine(results: Json) -> str:
 
 
 def _score(results: Json) -> str:
-    found = [row for _, row in goals(results)]
-    missed = [escape(row["metric"]) for row in found if not row["met"]]
+    found = [line for _, line in goals(results)]
+    missed = [escape(line["metric"]) for line in found if not line["met"]]
     absent = [part.title for part in PARTS if _bench(results, part.bench) is None]
     said = f"{len(found) - len(missed)} of {len(found)} goals and claims are met."
     if missed:
@@ -159,55 +164,52 @@ def _seed(results: Json) -> str:
         return "Not measured in this run."
     rows = [
         [
-            escape(row["metric"]),
-            *_before_after(row),
-            _gain(row),
-            escape(row.get("claim") or ""),
-            verdict(row.get("met")),
-            _samples(row),
-            escape(row.get("note", "")),
+            escape(line["metric"]),
+            *_before_after(line),
+            _gain(line["before"]),
+            escape(line["goal"]),
+            verdict(line["met"]),
+            _samples(line),
+            escape(line["note"]),
         ]
-        for row in _seed_rows(results)
+        for line in _pairs(results)
     ]
     head = ["", "before:", "after:", "improvement:", "claimed", "", "samples, before / after", "note"]
     text = SEED_TEXT.format(indices=number(bench.get("indices")), distinct=number(bench.get("distinct_mappings")))
     return "\n\n".join([table(head, rows), text.strip(), "Alone: `python -m bench.seed`."])
 
 
-def _before_after(row: Json) -> list[str]:
-    return [quantity(row.get(when), row["unit"]) for when in ("before", "after")]
+def _before_after(line: Json) -> list[str]:
+    return [quantity(value, line["unit"]) for value in (line["before"]["value"], line["value"])]
 
 
-def _gain(row: Json) -> str:
-    gained = finite(row.get("gain"))
+def _gain(before: Json) -> str:
+    gained = finite(before["gain"])
     if gained is None:
         return NOT_MEASURED
-    unit, direction = GAIN_UNITS[row["gain_unit"]]
+    unit, direction = GAIN_UNITS[before["gain_unit"]]
     return f"{quantity(gained, unit)} {direction}".strip()
 
 
-def _samples(row: Json) -> str:
-    before, after = (number(count) for count in row["samples"])
+def _samples(line: Json) -> str:
+    before, after = number(line["before"]["samples"]), number(line["samples"])
     counted = before if before == after else f"{before} / {after}"
-    return f"{counted} {escape(row['samples_of'])}, {_rounds(row)}"
-
-
-def _rounds(row: Json) -> str:
-    return f"{number(row['rounds'])} round{'' if row['rounds'] == 1 else 's'}"
+    rounds = f"{number(line['rounds'])} round{'' if line['rounds'] == 1 else 's'}"
+    return f"{counted} {escape(line['before']['samples_of'])}, {rounds}"
 
 
 def _goals(results: Json) -> str:
     rows = [
         [
-            escape(row["metric"]),
-            quantity(row["value"], row["unit"]),
-            _goal(row),
-            verdict(row["met"]),
-            number(row["samples"]),
+            escape(line["metric"]),
+            quantity(line["value"], line["unit"]),
+            _goal(line),
+            verdict(line["met"]),
+            number(line["samples"]),
             f"`{command}`",
         ]
-        for command, row in goals(results)
-        if "value" in row
+        for command, line in goals(results)
+        if "before" not in line
     ]
     return table(["", "measured:", "goal", "", "samples:", "alone"], _or_none(rows, 6))
 
@@ -226,29 +228,23 @@ def _section(part: Part, results: Json) -> list[str]:
     head = ["", "measured:", "rounds from … to:", "goal", "", "samples:", "note"]
     rows = [
         [
-            _indented(row["metric"]),
-            quantity(row["value"], row["unit"]),
-            _range(row),
-            _goal(row),
-            verdict(row.get("met")),
-            number(row["samples"]),
-            escape(row.get("note", "")),
+            _indented(line["metric"]),
+            quantity(line["value"], line["unit"]),
+            _range(line),
+            _goal(line),
+            verdict(line["met"]),
+            number(line["samples"]),
+            escape(line["note"]),
         ]
-        for row in _rows(bench)
+        for line in _lines(bench)
     ]
     return [
         title,
         part.text.format(**facts),
         *pictures,
-        table(*_without_empty(head, rows)),
+        table(*without_empty(head, rows)),
         f"Alone: `{part.command}`.",
     ]
-
-
-def _without_empty(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """A table without the columns in which no row has anything."""
-    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
-    return [head[column] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
 def _facts(bench: Json) -> dict[str, str]:
@@ -257,9 +253,9 @@ def _facts(bench: Json) -> dict[str, str]:
     return {name: number(details.get(name)) for name in FACTS}
 
 
-def _goal(row: Json) -> str:
+def _goal(line: Json) -> str:
     """As the bench wrote it, with the unit of its value."""
-    goal, unit = row.get("goal") or "", UNITS.get(row["unit"], row["unit"])
+    goal, unit = line["goal"], UNITS.get(line["unit"], line["unit"])
     return escape(f"{goal}{'' if unit.startswith('/') else NO_BREAK}{unit}") if goal and unit else escape(goal)
 
 
@@ -267,24 +263,24 @@ def _indented(metric: str) -> str:
     return f"{NO_BREAK * 3}{escape(metric)}" if metric.startswith(" ") else escape(metric)
 
 
-def _range(row: Json) -> str:
-    low, high = finite(row.get("lowest")), finite(row.get("highest"))
+def _range(line: Json) -> str:
+    low, high = finite(line["lowest"]), finite(line["highest"])
     return "" if low is None or high is None or low == high else f"{number(low)} … {number(high)}"
 
 
 def _marks(chart: Chart, bench: Json) -> list[charts.Mark]:
-    rows = {row["metric"].strip().removesuffix(": p50"): row for row in _rows(bench)}
-    found = [(metric, rows[metric]) for metric in chart.labels if metric in rows]
+    lines = {line["metric"].strip().removesuffix(": p50"): line for line in _lines(bench)}
+    found = [(metric, lines[metric]) for metric in chart.labels if metric in lines]
     return [
         charts.Mark(
             chart.labels[metric],
-            row["value"],
+            line["value"],
             metric in chart.ours,
-            finite(row.get("lowest")),
-            finite(row.get("highest")),
+            finite(line["lowest"]),
+            finite(line["highest"]),
         )
-        for metric, row in found
-        if finite(row["value"]) is not None
+        for metric, line in found
+        if finite(line["value"]) is not None
     ]
 
 
@@ -299,13 +295,13 @@ def _described(chart: Chart, bench: Json) -> str:
     return charts.summary(_marks(chart, bench), chart.unit)
 
 
-def _told_rows(results: Json) -> list[tuple[str, Json]]:
-    by_metric = {row["metric"].strip(): row for part in PARTS for row in _rows(_bench(results, part.bench))}
+def _told_lines(results: Json) -> list[tuple[str, Json]]:
+    by_metric = {line["metric"].strip(): line for part in PARTS for line in _lines(_bench(results, part.bench))}
     return [(metric, by_metric[metric]) for metric in TOLD if metric in by_metric]
 
 
-def _told_metric(row: Json) -> str:
-    return escape(row["metric"][:1].upper() + row["metric"][1:])
+def _told_metric(line: Json) -> str:
+    return escape(line["metric"][:1].upper() + line["metric"][1:])
 
 
 def _or_none(rows: list[list[str]], columns: int) -> list[list[str]]:

@@ -24,7 +24,7 @@ def machine() -> dict[str, str]:
         "python": f"{platform.python_version()}, {platform.system()}",
         "elasticsearch": f"{DEFAULT_VERSION}, one node on the same machine",
         "load before": f"{os.getloadavg()[0]:.1f} processes (average of a minute)",
-        "load generator": "wrk" if shutil.which("wrk") else "bundled (bench/load.py)",
+        "load generator": "wrk" if shutil.which("wrk") else "bundled (bench/load)",
     }
 
 
@@ -36,13 +36,8 @@ def _processor() -> str:
 
 
 def slim(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What a bench saved without what only its own JSON is for; what the report names of it is kept."""
-    found = {name: value for name, value in saved.items() if name != "details"}
-    for details in saved.get("details", {}).values():
-        found |= {
-            name: details[name] for name in ("connections", "per_second") if name in details and name not in found
-        }
-    return found
+    """What a bench saved without what only its own JSON is for."""
+    return {name: value for name, value in saved.items() if name != "details"}
 
 
 def write(results: Mapping[str, Any], folder: Path) -> None:

@@ -27,7 +27,7 @@ from typing import NoReturn
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from bench.report.figures import save_results
+from bench.command import save
 from bench.soak.report import document, lines_of
 from bench.soak.result import Options
 from bench.soak.soak import DOCUMENT, DOCUMENTED_MINUTES, Soak, say
@@ -70,7 +70,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("interrupted; everything was ended")
         return 130
-    save_results(CACHE / "soak.json", result.as_json())
+    save(CACHE / "soak.json", **result.as_json())
     print("\n".join(lines_of(result)))
     if options.seconds >= 60 * DOCUMENTED_MINUTES:
         DOCUMENT.write_text(document(result, now_utc(), DOCUMENTED_MINUTES))

@@ -59,6 +59,14 @@ FAMILIES = (
     Family("catalog", 20, 3_000),
 )
 
+SAMPLES = (
+    Family("customers", 2, 200),
+    Family("orders", 3, 30),
+    Family("weblogs", 3, 120),
+    Family("audit", 2, 60),
+)
+"""Of `sample_node`."""
+
 KINDS: tuple[dict[str, Any], ...] = (
     {"type": "keyword", "ignore_above": 1024},
     {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}},
@@ -156,3 +164,18 @@ def _create_all(client: Elasticsearch) -> None:
 def rendered(family: Family, extra_field: str | None = None) -> bytes:
     """A mapping as Elasticsearch renders it: compact, keys sorted."""
     return json.dumps(mapping(family, extra_field), sort_keys=True, separators=(",", ":")).encode()
+
+
+@contextmanager
+def sample_node() -> Iterator[str]:
+    """The URL of a node with a few indices."""
+    with tempfile.TemporaryDirectory(prefix="bench-node-") as folder, Node(Path(folder)) as node:
+        with Elasticsearch(node.url, request_timeout=60) as client:
+            for family in SAMPLES:
+                for number in range(family.indices):
+                    client.indices.create(
+                        index=f"{family.name}-{number + 1}",
+                        mappings=mapping(family),
+                        settings={"number_of_shards": 1, "number_of_replicas": 0},
+                    )
+        yield node.url

@@ -48,6 +48,7 @@ HOST = "127.0.0.1"
 BACKLOG = 2048
 PROBE_BODY = b"ok\n"
 MINIMAL = "/minimal"
+FASTAPI_MISSING = "This compares with FastAPI, which is not installed: pip install -r requirements-bench.txt"
 
 
 @contextmanager

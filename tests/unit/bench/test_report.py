@@ -9,21 +9,37 @@ import pytest
 
 from bench.report import charts, results
 from bench.report.document import document, goals, images, readme_block, with_readme_block
-from bench.report.figures import CLAIMS, PERCENT_LESS, POINTS, TIMES_LESS, TIMES_MORE, SeedRow, gain, of_rounds, percent
+from bench.report.lines import (
+    CLAIMS,
+    PERCENT_LESS,
+    POINTS,
+    TIMES_LESS,
+    TIMES_MORE,
+    Before,
+    Goal,
+    Line,
+    milliseconds,
+    percent,
+    print_lines,
+    ratio,
+)
 from bench.report.parts import PARTS
-from bench.report.texts import NOT_MEASURED, escape, number, percentage, quantity, table, verdict
+from bench.report.texts import NOT_MEASURED, TIMES, escape, number, percentage, quantity, table, verdict
 
 NAN, INFINITE = math.nan, math.inf
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def figure(metric: str, value: object, met: bool | None = None, **more: object) -> dict[str, Any]:
-    goal = "" if met is None else "≤ 1"
-    return {"metric": metric, "value": value, "unit": "ms", "samples": 7, "goal": goal, "met": met, **more}
+def line(metric: str, value: object, met: bool | None = None, **more: object) -> dict[str, Any]:
+    """As a bench saves one; `value` may be no number."""
+    goal = None if met is None else Goal(at_most=1)
+    return {**Line(metric, [None], "ms", 7, goal).as_json(), "value": value, "met": met, **more}
 
 
-def seed_row(before: float | None, after: float | None, unit: str = POINTS, claim: str | None = None) -> SeedRow:
-    return SeedRow("mappings fresh", "%", before, after, unit, (1000, 1000), "mappings", 3, claim)
+def pair(before: float | None, after: float | None, unit: str = POINTS, claim: str | None = None) -> Line:
+    """A line beside what was before."""
+    goal = None if claim is None else CLAIMS[claim]
+    return Line("mappings fresh", [after], "%", 1000, goal, "", Before([before], 1000, "mappings", unit), 3)
 
 
 def run(**benches: Any) -> dict[str, Any]:
@@ -45,19 +61,15 @@ WHOLE = run(
     seed={
         "indices": 1000,
         "distinct_mappings": 9,
-        "seed": [seed_row(70.05, 99.999, claim="reliability").as_json(), seed_row(70.0, 80.0).as_json()],
-        "rows": {
-            "health": [
-                figure("health, kept ready: p50", 0.043, lowest=0.04, highest=0.05),
-                figure("health, checked for each request: p50", 206.0, lowest=205.0, highest=209.0),
-            ]
-        },
+        "lines": [
+            pair(70.05, 99.999, claim="reliability").as_json(),
+            pair(70.0, 80.0).as_json(),
+            line("health, kept ready: p50", 0.043, lowest=0.04, highest=0.05),
+            line("health, checked for each request: p50", 206.0, lowest=205.0, highest=209.0),
+        ],
     },
-    refresh={
-        "indices": 1000,
-        "figures": [figure("full pass", 290.0), figure("  full pass ÷ one GET", 1.4, met=False)],
-    },
-    loop={"figures": [figure("longest callback", 3.6, met=True)]},
+    refresh={"indices": 1000, "lines": [line("full pass", 290.0), line("  full pass ÷ one GET", 1.4, met=False)]},
+    loop={"lines": [line("longest callback", 3.6, met=True)]},
 )
 
 
@@ -103,12 +115,12 @@ def test_units() -> None:
 def test_a_missed_goal_is_written_as_missed() -> None:
     """In the table of goals, in its section and in the sum at the top; a met one is not."""
     text = document(WHOLE)
-    assert [bool(row["met"]) for _, row in goals(WHOLE)] == [True, False, True]
+    assert [bool(found["met"]) for _, found in goals(WHOLE)] == [True, False, True]
     assert "2 of 3 goals and claims are met. **MISSED**: full pass ÷ one GET." in text
-    lines = [line for line in text.splitlines() if "full pass ÷ one GET" in line and line.startswith("|")]
-    assert len(lines) == 2
-    assert all("**MISSED**" in line and "1.40" in line for line in lines)
-    assert all("| met |" in line for line in text.splitlines() if "longest callback" in line)
+    rows = [row for row in text.splitlines() if "full pass ÷ one GET" in row and row.startswith("|")]
+    assert len(rows) == 2
+    assert all("**MISSED**" in row and "1.40" in row for row in rows)
+    assert all("| met |" in row for row in text.splitlines() if "longest callback" in row)
     assert (verdict(True), verdict(False), verdict(None)) == ("met", "**MISSED**", "")
 
 
@@ -116,10 +128,13 @@ def test_what_was_not_measured_is_said() -> None:
     """A bench without results, and figures that are no numbers, never become zeros or NaN."""
     broken = run(
         seed={
-            "seed": [seed_row(None, None, claim="reliability").as_json(), seed_row(0.0, 5.0, TIMES_MORE).as_json()],
-            "rows": {"health": [figure("health, kept ready: p50", NAN)]},
+            "lines": [
+                pair(None, None, claim="reliability").as_json(),
+                pair(0.0, 5.0, TIMES_MORE).as_json(),
+                line("health, kept ready: p50", NAN),
+            ]
         },
-        refresh={"figures": [figure("full pass", None, met=False), figure("naive pass", INFINITE)]},
+        refresh={"lines": [line("full pass", None, met=False), line("naive pass", INFINITE)]},
     )
     for written in (document(broken), readme_block(broken), *images(broken).values()):
         assert not re.search(r"\b(nan|inf|none|null)\b", written, re.IGNORECASE)
@@ -144,18 +159,18 @@ def test_a_quick_run_says_that_it_is_one() -> None:
 def test_text_is_not_taken_for_markdown() -> None:
     """Nor for HTML, nor for the end of a cell."""
     assert escape("a|b *c* <img> & `d`\n[e](f) \\") == r"a\|b \*c\* &lt;img&gt; &amp; \`d\` \[e\](f) \\"
-    text = document(run(loop={"figures": [figure("a | <script> *b*", 1.0, note="x|y")]}))
-    line = next(line for line in text.splitlines() if "script" in line)
-    assert r"a \| &lt;script&gt; \*b\*" in line
-    assert len(re.findall(r"(?<!\\)\|", line)) == 5
+    text = document(run(loop={"lines": [line("a | <script> *b*", 1.0, note="x|y")]}))
+    row = next(row for row in text.splitlines() if "script" in row)
+    assert r"a \| &lt;script&gt; \*b\*" in row
+    assert len(re.findall(r"(?<!\\)\|", row)) == 5
     assert "2 of Some &lt;Processor&gt;" in text
 
 
 def test_tables_have_as_many_cells_in_each_line() -> None:
     text = document(WHOLE)
     for block in text.split("\n\n"):
-        lines = [line for line in block.splitlines() if line.startswith("|")]
-        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) <= 1
+        rows = [row for row in block.splitlines() if row.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
     assert table(["", "a:"], [["x", "1"]]).splitlines()[1] == "| --- | --: |"
 
 
@@ -173,7 +188,7 @@ def test_tables_have_as_many_cells_in_each_line() -> None:
     ],
 )
 def test_gains(unit: str, before: float | None, after: float, expected: float | None) -> None:
-    found = gain(before, after, unit)
+    found = Before([before], 1, "", unit).gain(after)
     assert found == (expected if expected is None else pytest.approx(expected))
 
 
@@ -196,12 +211,12 @@ def test_gains(unit: str, before: float | None, after: float, expected: float | 
 )
 def test_claims(claim: str, unit: str, before: float | None, after: float, met: bool) -> None:
     """Met by as much as the original promises, and not by less."""
-    assert seed_row(before, after, unit, claim).met is met
-    assert seed_row(before, after, unit).met is None
+    assert pair(before, after, unit, claim).met is met
+    assert pair(before, after, unit).met is None
 
 
 def test_every_claim_of_the_seed_has_a_text() -> None:
-    assert {name: claim.text for name, claim in CLAIMS.items()} == {
+    assert {name: str(claim) for name, claim in CLAIMS.items()} == {
         "health": "2000 → 50 ms",
         "connections": "20 → 50",
         "reliability": "70 → 95 %",
@@ -213,9 +228,9 @@ def test_every_claim_of_the_seed_has_a_text() -> None:
 
 
 def test_percentages_come_with_their_samples() -> None:
-    line = next(line for line in document(WHOLE).splitlines() if line.startswith("| mappings fresh"))
-    assert "| 70.05\u00a0% | 99.99\u00a0% |" in line
-    assert "1\u00a0000 mappings, 3 rounds" in line
+    row = next(row for row in document(WHOLE).splitlines() if row.startswith("| mappings fresh"))
+    assert "| 70.05\u00a0% | 99.99\u00a0% |" in row
+    assert "1\u00a0000 mappings, 3 rounds" in row
 
 
 @pytest.mark.parametrize("draw", [charts.bars, charts.dots])
@@ -274,14 +289,57 @@ def test_the_readme_gets_its_table() -> None:
 
 
 def test_details_stay_out_of_the_results() -> None:
-    """But for what the texts name."""
-    saved = {"rows": {}, "details": {"throughput": {"connections": 16, "loads": []}, "livez": {"per_second": 100.0}}}
-    assert results.slim(saved) == {"rows": {}, "connections": 16, "per_second": 100.0}
+    """What the texts name stays."""
+    saved = {"lines": [], "connections": 16, "details": {"throughput": {"loads": []}, "livez": {"passes": {}}}}
+    assert results.slim(saved) == {"lines": [], "connections": 16}
 
 
 def test_rounds_keep_their_spread() -> None:
-    found = of_rounds("m", [3.0, 1.0, 2.0], "ms")
-    assert (found.value, found.lowest, found.highest, found.samples) == (2.0, 1.0, 3.0, 3)
+    """The median counts; one value has no spread."""
+    found = milliseconds("m", [0.003, 0.001, 0.002]).as_json()
+    assert [found[name] for name in ("value", "lowest", "highest", "rounds", "samples")] == [2.0, 1.0, 3.0, 3, 3]
+    alone = milliseconds("m", [0.003], samples=40).as_json()
+    assert [alone[name] for name in ("value", "lowest", "highest", "rounds", "samples")] == [3.0, None, None, 1, 40]
+
+
+def test_a_ratio_is_taken_within_a_round() -> None:
+    assert ratio("a ÷ b", [4.0, 9.0], [2.0, 3.0], 7).values == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("goal", "text", "met"),
+    [
+        (Goal(at_most=2), "≤ 2", True),
+        (Goal(at_most=1.5), "≤ 1.5", False),
+        (Goal(at_least=2), "≥ 2", True),
+        (Goal(at_least=2.5), "≥ 2.5", False),
+        (Goal(at_most=1, judged=False), "≤ 1", None),
+        (None, "", None),
+    ],
+)
+def test_goals_that_are_bounds(goal: Goal | None, text: str, met: bool | None) -> None:
+    """The bound itself is within; what is only shown is not judged; what was not measured is not met."""
+    found = Line("m", [2.0], "ms", 1, goal).as_json()
+    assert (found["goal"], found["met"]) == (text, met)
+    if met is not None:
+        assert Line("m", [None], "ms", 1, goal).met is False
+
+
+def test_lines_are_printed_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """One under the other, without columns that are empty in all."""
+    print_lines([milliseconds("full pass", [0.1, 0.3, 0.2]), Line("  ÷ one GET", [1.4], "x", 5, Goal(at_most=1.3))])
+    assert capsys.readouterr().out.replace("\u00a0", " ").splitlines() == [
+        "",
+        "metric       median  lowest … highest  goal   met?    samples",
+        "full pass    200 ms         100 … 300                       3",
+        f"  ÷ one GET  1.40 {TIMES}                    ≤ 1.3  MISSED        5",
+    ]
+    print_lines([pair(70.0, 95.0, claim="reliability")])
+    assert capsys.readouterr().out.replace("\u00a0", " ").splitlines() == [
+        "",
+        "metric          before  median   improved  goal       met?               samples",
+        "mappings fresh    70 %    95 %  25 points  70 → 95 %  met   1000 / 1000 mappings",
+    ]
 
 
 def test_the_documents_are_what_the_results_say() -> None:
