@@ -1,4 +1,4 @@
-"""The generator of bench/load.py, in a process of its own: `python -m bench.load.generator JOB`, where JOB is one as
+"""The generator of bench/load/client.py, in a process of its own: `python -m bench.load.generator JOB`, where JOB is one as
 JSON.
 """
 

@@ -28,8 +28,7 @@ from typing import NoReturn
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench.command import save
-from bench.soak.report import document, lines_of
-from bench.soak.result import Options
+from bench.soak.report import Options, document, lines_of
 from bench.soak.soak import DOCUMENT, DOCUMENTED_MINUTES, Soak, say
 from bench.subjects.cluster import CACHE
 from dev.elasticsearch.node import Node

@@ -1,20 +1,26 @@
-"""Whether an answer is one that the service may give: its status, its headers, and what it says of the cluster."""
+"""Whether an answer is one that the service may give: its status, its headers, and what it says of the cluster; and
+whether all say exactly what is true once nothing is wrong any more.
+"""
 
 import json
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
-from bench.soak.http import Reply
+from bench.soak.http import Caller, NoAnswer, Reply
+from bench.soak.instances import Instance
 from bench.soak.tally import Tally
 from bench.soak.truth import (
     MILLISECOND,
     Alias,
     Index,
+    State,
     Truth,
     window_of,
     window_of_absence,
@@ -23,7 +29,7 @@ from bench.soak.truth import (
     wrong_listing,
     wrong_mappings,
 )
-from bench.soak.writer import LARGE, STEADY, STEADY_ALIASES
+from bench.soak.writer import ABSENT, LARGE, STEADY, STEADY_ALIASES
 from cacheapp.state.snapshot import mapping_hash
 
 KEPT_ETAGS = 20_000
@@ -191,3 +197,52 @@ def is_red(reply: Reply) -> bool:
     except (ValueError, KeyError, TypeError):
         return False
     return status == "red"
+
+
+def settled(instances: Sequence[Instance], truth: Truth, within_seconds: float) -> tuple[float, list[str]]:
+    """Waits until all instances answer for all names what is true, and fresh. Returns how long that took, and what is
+    still otherwise when the time is over.
+    """
+    began_at = time.monotonic()
+    callers = [Caller() for _ in instances]
+    try:
+        while True:
+            differing = [
+                f"{instance}: {differs}"
+                for instance, caller in zip(instances, callers, strict=True)
+                for name in (*truth.names(), *ABSENT)
+                if (differs := _differs(caller, instance.url, name, truth)) is not None
+            ]
+            took = time.monotonic() - began_at
+            if not differing or took > within_seconds:
+                return took, differing
+            time.sleep(0.5)
+    finally:
+        for caller in callers:
+            caller.close()
+
+
+def _differs(caller: Caller, url: str, name: str, truth: Truth) -> str | None:
+    """How an answer for `name` differs from what is true now; None: it doesn't."""
+    try:
+        reply = caller.ask(url, f"/api/mappings/{quote(name, safe='')}")
+    except NoAnswer as failure:
+        return f"{name}: {failure}"
+    if differs := difference(name, truth.now(name), reply, truth):
+        state, age = reply.headers.get("x-cache-state"), reply.headers.get("age")
+        return f"{name}: {reply.status}, {state}, {age} s old: {differs}"
+    return None
+
+
+def difference(name: str, state: State, reply: Reply, truth: Truth) -> str | None:
+    """What of a reply isn't `state`."""
+    if state is None:
+        return None if reply.status == 404 else "there is no such name"
+    if reply.status != 200 or reply.headers["x-cache-state"] != "fresh":
+        return "not fresh"
+    indices = state.indices if isinstance(state, Alias) else frozenset({name})
+    found = hashes_of(reply.body)
+    if found.keys() != indices:
+        return f"it stands for {', '.join(sorted(indices))}"
+    outdated = [index for index in indices if getattr(truth.now(index), "mapping", None) != found[index]]
+    return f"outdated: {', '.join(sorted(outdated))}" if outdated else None

@@ -11,14 +11,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from bench.soak.checks import Checks, Promise
+from bench.soak.checks import Checks, Promise, settled
 from bench.soak.faults import Faults
 from bench.soak.instances import Instance
 from bench.soak.load import User
 from bench.soak.plan import pace_for, plan
+from bench.soak.report import Options, Result
 from bench.soak.resources import MEASURES, Sample, Sampler, over_limits, trend
-from bench.soak.result import Options, Result
-from bench.soak.settled import settled
 from bench.soak.tally import Tally
 from bench.soak.truth import Truth
 from bench.soak.writer import BOTH, CHANGING, LARGE, STEADY, Writer

@@ -211,6 +211,9 @@ class Process(ABC):
 class Program(Process):
     """A program that prints its URL as soon as it listens there."""
 
+    start_seconds = 120.0
+    """On a busy machine: it may have much to prepare before."""
+
     def __init__(self, name: str, command_line: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         super().__init__(name, env=environment)
         self._command_line = command_line

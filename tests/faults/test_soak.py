@@ -7,7 +7,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from bench.soak.plan import Kind
-from bench.soak.result import Options
+from bench.soak.report import Options
 from bench.soak.soak import Soak
 from dev.elasticsearch.node import Node
 from tests.conftest import Figure

@@ -190,7 +190,7 @@ def test_a_log_of_ones_own_is_appended_to(tmp_path: Path) -> None:
     assert log.read_text() == "again\nagain\n"
 
 
-def test_its_input_ends_with_its_starter() -> None:
+def test_its_input_ends_with_its_starter(tmp_path: Path) -> None:
     """A program that reads its standard input ends when the process that started it is killed."""
     code = (
         "import os\n"
@@ -200,7 +200,10 @@ def test_its_input_ends_with_its_starter() -> None:
         "print(running.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    # What is killed leaves its folders behind.
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command_line = [sys.executable, "-c", code]
+    ended = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=30, check=False)
     wait_until(lambda: not is_alive(int(ended.stdout)), 5)
 
 
