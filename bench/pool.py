@@ -31,8 +31,8 @@ from bench.load.delay import delayed, recorded
 from bench.report.lines import Goal, Line, milliseconds, print_lines
 from bench.subjects.stack import config_for
 from dev.elasticsearch.node import Node
+from esassistant.breaker import BreakerPolicy
 from esassistant.clock import monotonic
-from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client, report
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
 
@@ -72,7 +72,7 @@ async def measure_round(url: str, limits: PoolLimits, measured: Measured, search
     """So many searches through a new client, counted from when it runs steadily: its kept connections are made, and callers
     who began one after the other have been answered twice per connection.
     """
-    pools = one_pool("bench", limits, Breaker("bench", BreakerPolicy()))
+    pools = one_pool("bench", limits, BreakerPolicy())
     async with new_client(config_for(url).elasticsearch, pools, request_timeout=30.0, max_retries=0) as client:
         ended: Counter[str] = Counter()
         skipped = 2 * limits.maxsize

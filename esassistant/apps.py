@@ -8,8 +8,8 @@ from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
 from esassistant.advice import Advice
+from esassistant.breaker import NEVER_TRIPS, BreakerPolicy
 from esassistant.elasticsearch.advice import pool_rules
-from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import (
     CLIENTS,
     ELASTICSEARCH,
@@ -116,10 +116,15 @@ async def _public_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch
 @asynccontextmanager
 async def _cache_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT
-    breaker = Breaker("cache", BreakerPolicy(), on_transition=lambda _: registry.announce("elasticsearch_cache"))
+    pools = one_pool(
+        "cache",
+        PoolLimits(CACHE_CONNECTIONS),
+        BreakerPolicy(),
+        lambda _: registry.announce("elasticsearch_cache"),
+    )
     client = new_client(
         config.elasticsearch,
-        one_pool("cache", PoolLimits(CACHE_CONNECTIONS), breaker),
+        pools,
         request_timeout=config.mapping_cache.fetch_timeout,
         max_retries=config.elasticsearch.max_retries,
         raw=True,
@@ -133,7 +138,7 @@ async def _watch_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
     # Its calls wait for changes: longer than any other call may take, on a connection that serves nothing else.
     client = new_client(
         settings.ESASSISTANT.elasticsearch,
-        one_pool("watch", PoolLimits(1), Breaker("watch", NEVER_TRIPS)),
+        one_pool("watch", PoolLimits(1), NEVER_TRIPS),
         request_timeout=WATCH_TIMEOUT_SECONDS,
         max_retries=0,
         raw=True,
@@ -147,7 +152,7 @@ async def _health_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT
     client = new_client(
         config.elasticsearch,
-        one_pool("health", PoolLimits(HEALTH_CONNECTIONS), Breaker("health", NEVER_TRIPS)),
+        one_pool("health", PoolLimits(HEALTH_CONNECTIONS), NEVER_TRIPS),
         request_timeout=config.health.timeout,
         max_retries=0,
     )

@@ -15,7 +15,8 @@ MAX_FUNCTION_LINES = 70
 FLOORS = {
     "esassistant": (
         ("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
-        ("durations", "single_flight", "tasks", "error_reports", "templatetags", "resource", "config"),
+        ("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
+        ("breaker", "templatetags"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
         ("api",),

@@ -21,9 +21,9 @@ from cacheapp.sync.pass_runner import Passing, PassReader
 from cacheapp.sync.refresher import Refresher
 from cacheapp.sync.watch import Watch
 from esassistant.apps import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS
+from esassistant.breaker import NEVER_TRIPS, BreakerPolicy
 from esassistant.clock import monotonic
 from esassistant.config.model import Config
-from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
 
@@ -101,7 +101,7 @@ async def open_stack(url: str) -> AsyncIterator[Stack]:
     config = config_for(url)
     async with new_client(
         config.elasticsearch,
-        one_pool("cache", PoolLimits(CACHE_CONNECTIONS), Breaker("cache", BreakerPolicy())),
+        one_pool("cache", PoolLimits(CACHE_CONNECTIONS), BreakerPolicy()),
         request_timeout=config.mapping_cache.fetch_timeout,
         max_retries=config.elasticsearch.max_retries,
         raw=True,
@@ -131,7 +131,7 @@ async def watching(stack: Stack, url: str) -> AsyncIterator[tuple[Watch, Metadat
     config = config_for(url)
     async with new_client(
         config.elasticsearch,
-        one_pool("watch", PoolLimits(1), Breaker("watch", NEVER_TRIPS)),
+        one_pool("watch", PoolLimits(1), NEVER_TRIPS),
         request_timeout=WATCH_TIMEOUT_SECONDS,
         max_retries=0,
         raw=True,

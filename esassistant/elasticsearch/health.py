@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from esassistant.elasticsearch.breaker import BreakerState
+from esassistant.breaker import BreakerState
 from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from esassistant.breaker import Breaker, BreakerPolicy, OnTransition
+from esassistant.clock import Clock, monotonic
 from esassistant.config.pools import PoolRule
-from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, OnTransition
-from esassistant.elasticsearch.errors import PoolExhausted, PoolTimeout
+from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.retry import RetryBudget
 from esassistant.elasticsearch.routing import pool_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
@@ -34,9 +35,18 @@ class Pool:
     Lives as long as its client, on one loop. A slot is held for one attempt, never for a backoff.
     """
 
-    def __init__(self, name: str, limits: PoolLimits, breaker: Breaker) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: PoolLimits,
+        policy: BreakerPolicy,
+        *,
+        clock: Clock = monotonic,
+        on_transition: OnTransition = lambda _: None,
+    ) -> None:
+        """`policy`, `on_transition`: of its breaker."""
         self.name = name
-        self.breaker = breaker
+        self.breaker = Breaker(f"pool {name}", policy, _refusal, clock=clock, on_transition=on_transition)
         self.budget = RetryBudget()
         self.counters = PoolCounters()
         self._limits = limits
@@ -132,17 +142,22 @@ class Pools:
         return {name: pool.report(open_connections) for name, pool in self._pools.items()}
 
 
-def one_pool(name: str, limits: PoolLimits, breaker: Breaker) -> Pools:
+def one_pool(
+    name: str, limits: PoolLimits, policy: BreakerPolicy, on_transition: OnTransition = lambda _: None
+) -> Pools:
     """For a client of our own, whose requests all belong together."""
-    return Pools({name: Pool(name, limits, breaker)})
+    return Pools({name: Pool(name, limits, policy, on_transition=on_transition)})
 
 
-def pools_of(rules: Sequence[PoolRule], limits_of: Callable[[PoolRule], PoolLimits], tripped: OnTransition) -> Pools:
-    """A pool with a breaker for each rule; one of them is `default`. `tripped` is called at each breaker's transitions."""
+def pools_of(
+    rules: Sequence[PoolRule], limits_of: Callable[[PoolRule], PoolLimits], on_transition: OnTransition
+) -> Pools:
+    """A pool with a breaker for each rule; one of them is `default`. `on_transition` is called at those of each."""
     return Pools(
-        {
-            rule.name: Pool(rule.name, limits_of(rule), Breaker(rule.name, BreakerPolicy(), on_transition=tripped))
-            for rule in rules
-        },
+        {rule.name: Pool(rule.name, limits_of(rule), BreakerPolicy(), on_transition=on_transition) for rule in rules},
         rules,
     )
+
+
+def _refusal(reason: str, retry_after_seconds: float) -> BreakerOpen:
+    return BreakerOpen(f"Elasticsearch is not asked at the moment: {reason}.", retry_after_seconds=retry_after_seconds)

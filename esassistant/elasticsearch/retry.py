@@ -14,7 +14,7 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, TlsError
 
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.sliding_window import SlidingWindow
+from esassistant.sliding_window import SlidingWindow
 
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 DIGITS = re.compile("[0-9]+")

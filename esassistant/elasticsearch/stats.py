@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from esassistant.breaker import BreakerReport, BreakerState
 from esassistant.clock import monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
-from esassistant.elasticsearch.breaker import BreakerReport, BreakerState
 from esassistant.metrics import Kind, Metric
 
 FAILURE_KINDS = ("connect_timeout", "request_timeout", "connection", "tls", "status_429", "status_4xx", "status_5xx")

@@ -18,8 +18,8 @@ from elastic_transport import (
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport.client_utils import DEFAULT, DefaultType
 
+from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.breaker import Outcome
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.elasticsearch.node import Call, Node, current_call
 from esassistant.elasticsearch.pools import Pool, Pools

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from esassistant.elasticsearch.breaker import BreakerPolicy
+from esassistant.breaker import BreakerPolicy
 from tests.integration.conftest import open_app
 
 __all__ = ["open_app"]

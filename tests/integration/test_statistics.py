@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
-from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker, BreakerPolicy
+from esassistant.breaker import NEVER_TRIPS, BreakerPolicy
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.client import report as report_of
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
@@ -55,7 +55,7 @@ async def counted(
     limits: PoolLimits | None = None,
     **config: Any,
 ) -> AsyncIterator[Counted]:
-    pools = one_pool("default", limits or PoolLimits(5), Breaker("default", policy))
+    pools = one_pool("default", limits or PoolLimits(5), policy)
     changed = replace(settings.ESASSISTANT.elasticsearch, urls=(url,), **config)
     async with new_client(changed, pools, request_timeout=timeout, max_retries=max_retries) as client:
         yield Counted(client)

@@ -1,6 +1,7 @@
 """The Redis store while Redis is frozen, killed or restarted: what it costs, and how soon it is over."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -8,7 +9,7 @@ from contextlib import suppress
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from cacheapp.stores.redis.link import MAX_CONNECTIONS, Breaker
+from cacheapp.stores.redis.link import MAX_CONNECTIONS, OUTAGES, RedisLink
 from cacheapp.stores.redis.store import CHANNEL, RedisStore, open_redis_store
 from dev.faults.tcp_proxy import TcpProxy
 from dev.ports import HOST
@@ -96,7 +97,7 @@ async def test_many_callers_of_a_frozen_redis(store: RedisStore, frozen: Callabl
     started = time.monotonic()
     await asyncio.gather(*(refused_after(store) for _ in range(MAX_CONNECTIONS * 4)))
     assert time.monotonic() - started < ONCE_SECONDS * NOISE
-    assert store.link.breaker.wait_seconds == pytest.approx(1.0, abs=0.5)
+    assert store.link.breaker.wait_seconds() == pytest.approx(1.0, abs=0.5)
 
 
 async def test_case_18_no_way_to_redis(redis_server: RedisServer, figure: Figure) -> None:
@@ -147,7 +148,7 @@ async def test_cancelled_calls(
         call.cancel()
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [result for result in ended if not isinstance(result, asyncio.CancelledError)] == []
-    assert store.link.breaker.wait_seconds is None
+    assert store.link.breaker.wait_seconds() is None
     redis_server.resume()
     loads = await asyncio.gather(*(load(store) for _ in range(MAX_CONNECTIONS * 2)))
     assert all(loaded.state.indices == FIRST.indices for loaded in loads)
@@ -322,7 +323,7 @@ async def test_cancelled_wait(redis_server: RedisServer, store: RedisStore) -> N
     assert time.monotonic() - await publication < NOTICED_SECONDS * NOISE
 
 
-# From here on: the breaker, with a clock of the test's own.
+# From here on: what the breaker does of it, with a clock of the test's own and without a Redis.
 
 
 class Clock:
@@ -332,57 +333,106 @@ class Clock:
         return self.now
 
 
-def fail(breaker: Breaker, error: type[BaseException] = RedisConnectionError) -> None:
-    with pytest.raises(error), breaker.attempt():
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def link(clock: Clock) -> AsyncIterator[RedisLink]:
+    link = RedisLink("redis://127.0.0.1:9/0", clock)
+    yield link
+    await link.close()
+
+
+async def fail(link: RedisLink, error: type[BaseException] = RedisConnectionError) -> BaseException:
+    """What a call that fails with `error` raises."""
+
+    async def function(_: object) -> None:
         raise error
 
-
-def test_pauses_grow() -> None:
-    """The pause after a failure is 1 s, and doubles with each failed try up to 5 s; a success ends all that."""
-    clock = Clock()
-    breaker = Breaker(clock)
-    assert breaker.wait_seconds is None
-    for pause in (1.0, 2.0, 4.0, 5.0, 5.0):
-        fail(breaker)
-        assert breaker.wait_seconds == pause
-        clock.now += pause - 0.001
-        assert breaker.wait_seconds is not None
-        clock.now += 0.002
-        assert breaker.wait_seconds is None
-    with breaker.attempt():
-        assert breaker.wait_seconds == 0.0, "one call tries, no other beside it"
-    assert breaker.wait_seconds is None
-    fail(breaker)
-    assert breaker.wait_seconds == 1.0
+    with pytest.raises(StoreUnavailable if issubclass(error, OUTAGES) else error) as caught:
+        await link.call(function)
+    return caught.value
 
 
-def test_failures_together_count_once() -> None:
-    """Calls that were under way when the first of them failed don't make the pause longer."""
-    breaker = Breaker(Clock())
-    with suppress(TimeoutError), breaker.attempt():
-        fail(breaker)
-        raise TimeoutError
-    assert breaker.wait_seconds == 1.0
-
-
-def test_cancelled_try() -> None:
-    """A try that is cancelled says nothing: the next call tries."""
-    clock = Clock()
-    breaker = Breaker(clock)
-    fail(breaker)
-    clock.now += 1.1
-    fail(breaker, asyncio.CancelledError)
-    assert breaker.wait_seconds is None
-    with breaker.attempt():
+async def succeed(link: RedisLink) -> None:
+    async def function(_: object) -> None:
         pass
-    assert breaker.wait_seconds is None
+
+    await link.call(function)
 
 
-def test_an_answer_is_an_answer() -> None:
-    """An error that Redis itself answers means that it is there."""
-    clock = Clock()
-    breaker = Breaker(clock)
-    fail(breaker)
+async def test_pauses_grow(link: RedisLink, clock: Clock) -> None:
+    """The pause after a failure is 1 s, and doubles with each failed try up to 5 s; a success ends all that."""
+    assert link.breaker.wait_seconds() is None
+    for pause in (1.0, 2.0, 4.0, 5.0, 5.0):
+        error = await fail(link)
+        assert isinstance(error, StoreUnavailable)
+        assert (error.retry_after_seconds, link.breaker.wait_seconds()) == (pause, pause)
+        clock.now += pause - 0.001
+        assert link.breaker.wait_seconds() is not None
+        clock.now += 0.002
+        assert link.breaker.wait_seconds() is None
+
+    async def function(_: object) -> None:
+        with pytest.raises(StoreUnavailable):
+            await succeed(link)  # one call tries, no other beside it
+
+    await link.call(function)
+    assert link.breaker.wait_seconds() is None
+    await fail(link)
+    assert link.breaker.wait_seconds() == 1.0
+
+
+async def test_one_failure_is_enough(link: RedisLink) -> None:
+    """However many calls were answered just before."""
+    for _ in range(1000):
+        await succeed(link)
+    await fail(link)
+    assert link.breaker.wait_seconds() == 1.0
+
+
+async def test_failures_together_count_once(link: RedisLink) -> None:
+    """Calls that were under way when the first of them failed don't make the pause longer."""
+
+    async def function(_: object) -> None:
+        await fail(link)
+        raise TimeoutError
+
+    with pytest.raises(StoreUnavailable):
+        await link.call(function)
+    assert link.breaker.wait_seconds() == 1.0
+
+
+async def test_cancelled_try(link: RedisLink, clock: Clock) -> None:
+    """A try that is cancelled says nothing: the next call tries."""
+    await fail(link)
     clock.now += 1.1
-    fail(breaker, ValueError)
-    assert breaker.wait_seconds is None
+    await fail(link, asyncio.CancelledError)
+    assert link.breaker.wait_seconds() is None
+    await fail(link)
+    assert link.breaker.wait_seconds() == 2.0
+    clock.now += 2.1
+    await succeed(link)
+    assert link.breaker.wait_seconds() is None
+
+
+async def test_an_answer_is_an_answer(link: RedisLink, clock: Clock) -> None:
+    """An error that Redis itself answers means that it is there."""
+    await fail(link)
+    clock.now += 1.1
+    await fail(link, ValueError)
+    assert link.breaker.wait_seconds() is None
+    await fail(link)
+    assert link.breaker.wait_seconds() == 1.0
+
+
+async def test_tries_are_not_logged(link: RedisLink, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """An outage of hours, with a try every five seconds, writes no warnings; who shares mappings writes one."""
+    with caplog.at_level(logging.INFO):
+        for _ in range(10):
+            await fail(link)
+            clock.now += 5.1
+        await succeed(link)
+    assert caplog.records == []

@@ -70,7 +70,7 @@ async def test_one_that_fails(patient: None, pipe: RedisPipe) -> None:
     assert (one, two) == (1, 2)
     assert isinstance(failed, StoreUnavailable)
     assert failed.retry_after_seconds is not None
-    assert pipe.link.breaker.wait_seconds is None
+    assert pipe.link.breaker.wait_seconds() is None
 
 
 async def test_a_cancelled_caller(patient: None, pipe: RedisPipe) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 import esassistant.settings
 from dev.faults.proxy import FaultProxy
+from esassistant.breaker import NEVER_TRIPS
 from esassistant.config.model import Config, ElasticsearchConfig
 from esassistant.config.pools import PoolRule
-from esassistant.elasticsearch.breaker import NEVER_TRIPS, Breaker
 from esassistant.elasticsearch.pools import PoolLimits, Pools, one_pool
 from esassistant.registry import Registry
 
@@ -66,7 +66,7 @@ def elasticsearch_config(url: str, **changes: Any) -> ElasticsearchConfig:
 
 def pools(name: str = "default", **limits: Any) -> Pools:
     """One pool of five connections, whose breaker never trips, unless told otherwise."""
-    return one_pool(name, PoolLimits(**{"maxsize": 5, **limits}), Breaker(name, NEVER_TRIPS))
+    return one_pool(name, PoolLimits(**{"maxsize": 5, **limits}), NEVER_TRIPS)
 
 
 @pytest.fixture

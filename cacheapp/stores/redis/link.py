@@ -20,6 +20,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from esassistant.breaker import Breaker, BreakerPolicy, Outcome
 from esassistant.clock import Clock
 from esassistant.errors import StoreUnavailable
 
@@ -31,8 +32,16 @@ SOCKET_SECONDS = 0.25
 CALL_SECONDS = 0.35
 """For one call altogether: a new connection has several steps, each with a socket timeout of its own."""
 MAX_CONNECTIONS = 8
-FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 5.0
+BREAKER = BreakerPolicy(
+    failure_percent=0.0,
+    minimum_calls=1,
+    open_seconds=1.0,
+    longest_open_seconds=5.0,
+    jitter=0.0,
+    # Each call has a deadline of its own, which is shorter; a busy loop may be late to notice it.
+    probe_seconds=1.0,
+)
+"""One failure is enough: a second call must not wait in vain. Redis is asked again soon, as a call costs it little."""
 
 PREFIX = "esassistant:1:"
 """Before every key. The 1 is the version of the layout: another layout lives beside it."""
@@ -55,46 +64,6 @@ OUTAGES = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
 REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
-class Breaker:
-    """After a failure, refuses calls for a pause; then lets one call try. Each failed try doubles the pause."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._pause = 0.0
-        self._until: float | None = None
-        self._trying = False
-
-    @property
-    def wait_seconds(self) -> float | None:
-        """How long calls are refused from now on; None: they are not."""
-        if self._until is None or (not self._trying and self._clock() >= self._until):
-            return None
-        return max(0.0, self._until - self._clock())
-
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Around one call, while `wait_seconds` is None. What `OUTAGES` names counts as a failure, any other answer as
-        a success; a cancelled call says nothing.
-        """
-        trying = self._until is not None
-        self._trying = self._trying or trying
-        try:
-            yield
-            self._until = None
-        except OUTAGES:
-            # Calls that were under way together fail together, and count as one.
-            if self._until is None or trying:
-                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS) if trying else FIRST_PAUSE_SECONDS
-                self._until = self._clock() + self._pause
-            raise
-        except Exception:
-            self._until = None
-            raise
-        finally:
-            if trying:
-                self._trying = False
-
-
 class RedisLink:
     """Calls one Redis. Belongs to one loop; `close()` ends its connections."""
 
@@ -103,10 +72,13 @@ class RedisLink:
         pool = _pool(url)
         self._client = Redis(connection_pool=pool)
         self._pool = pool
-        self.breaker = Breaker(clock)
         self._clock = clock
         at = pool.connection_kwargs
         self.address = str(at["path"]) if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
+        # Who shares mappings says in the log that Redis is away, once: not at each probe.
+        self.breaker = Breaker(
+            f"Redis at {self.address}", BREAKER, self._not_asked, log_level=logging.DEBUG, clock=clock
+        )
         self._subscription: PubSub | None = None
         # After an outage a subscription may be dead without our hearing of it.
         self._doubtful = False
@@ -127,22 +99,17 @@ class RedisLink:
 
     async def call(self, function: Callable[[Redis], Awaitable[T]]) -> T:
         """What `function` gives. Raises `StoreUnavailable`: at once while the breaker refuses."""
-        if (wait := self.breaker.wait_seconds) is not None:
-            raise StoreUnavailable(
-                f"Redis at {self.address} failed a moment ago; it is asked again in {wait:.1f} s.",
-                retry_after_seconds=max(wait, 0.1),
-            )
         task = asyncio.current_task()
         cancelled = task.cancelling() if task is not None else 0
         try:
-            with self.breaker.attempt(), _closed_is_an_outage():
+            with _counted(self.breaker), _closed_is_an_outage():
                 async with asyncio.timeout(CALL_SECONDS):
                     result = await function(self._client)
         except (RedisError, *OUTAGES) as error:
             self._doubtful = self._doubtful or isinstance(error, OUTAGES)
             logger.debug("a call to Redis failed: %s", type(error).__name__)
             raise StoreUnavailable(
-                self._describe(error), retry_after_seconds=self.breaker.wait_seconds or FIRST_PAUSE_SECONDS
+                self._describe(error), retry_after_seconds=self.breaker.wait_seconds() or BREAKER.open_seconds
             ) from None
         # Python 3.11's wait_for, in which redis-py writes, forgets a cancellation that comes as the write ends.
         if task is not None and task.cancelling() > cancelled:
@@ -170,7 +137,7 @@ class RedisLink:
 
         answers = await self.call(run)
         return [
-            StoreUnavailable(self._describe(answer), retry_after_seconds=FIRST_PAUSE_SECONDS)
+            StoreUnavailable(self._describe(answer), retry_after_seconds=BREAKER.open_seconds)
             if isinstance(answer, RedisError)
             else answer
             for answer in answers
@@ -209,6 +176,12 @@ class RedisLink:
         if subscription is not None:
             await _end(subscription)
 
+    def _not_asked(self, _: str, wait_seconds: float) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"Redis at {self.address} failed a moment ago; it is asked again in {wait_seconds:.1f} s.",
+            retry_after_seconds=wait_seconds,
+        )
+
     def _describe(self, error: Exception) -> str:
         match error:
             case TimeoutError() | RedisTimeoutError():
@@ -221,6 +194,24 @@ class RedisLink:
                 # The code that the server puts first, such as OOM, is no secret; the rest might be.
                 code = re.match(r"[A-Z]{3,}(?= )", str(error))
                 return f"Redis at {self.address} failed ({code[0] if code else type(error).__name__})."
+
+
+@contextmanager
+def _counted(breaker: Breaker) -> Iterator[None]:
+    """Around one call. What `OUTAGES` names is a failure, any other error an answer; a cancelled call says nothing."""
+    permit = breaker.enter()
+    outcome = Outcome.NOTHING
+    try:
+        yield
+        outcome = Outcome.SUCCESS
+    except OUTAGES:
+        outcome = Outcome.FAILURE
+        raise
+    except Exception:
+        outcome = Outcome.ANSWER
+        raise
+    finally:
+        breaker.leave(permit, outcome)
 
 
 @contextmanager

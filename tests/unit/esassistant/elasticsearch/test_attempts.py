@@ -13,7 +13,7 @@ from elastic_transport import ConnectionTimeout, HttpHeaders, SerializationError
 from elastic_transport.client_utils import url_to_node_config
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
-from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, BreakerState, Outcome
+from esassistant.breaker import BreakerPolicy, BreakerState, Outcome
 from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
@@ -60,8 +60,8 @@ async def new_path(stub: FaultProxy, fake_clock: FakeClock) -> AsyncIterator[New
     async with AsyncExitStack() as stack:
 
         def make(max_retries: int = 0, request_timeout: float = 10.0, policy: Any = None, **limits: Any) -> Path:
-            breaker = Breaker("default", policy or BreakerPolicy(jitter=0.0), clock=fake_clock)
-            pool = Pool("default", PoolLimits(**{"maxsize": 5, "wait_seconds": 60.0, **limits}), breaker)
+            pool_limits = PoolLimits(**{"maxsize": 5, "wait_seconds": 60.0, **limits})
+            pool = Pool("default", pool_limits, policy or BreakerPolicy(jitter=0.0), clock=fake_clock)
             config = url_to_node_config(stub.url).replace(
                 request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(10.0)}
             )
@@ -237,7 +237,8 @@ async def test_an_open_breaker_refuses(stub: FaultProxy, new_path: NewPath) -> N
     for _ in range(5):
         with pytest.raises(BreakerOpen) as caught:
             await path.get()
-        assert caught.value.retry_after_seconds == 5.0
+        assert (caught.value.status, caught.value.retry_after_seconds) == (503, 5.0)
+        assert caught.value.detail == "Elasticsearch is not asked at the moment: 50 of 50 calls failed within 10 s."
     assert (stub.connections_total, path.report.requests_total, path.report.in_use) == (0, 0, 0)
     assert path.report.rejected == {"pool_timeout": 0, "pool_exhausted": 0, "breaker_open": 5}
 

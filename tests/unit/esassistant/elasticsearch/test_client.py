@@ -14,10 +14,11 @@ from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig, Serializ
 from elasticsearch import ApiError, TransportError
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
-from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, BreakerReport, BreakerState
+from esassistant.breaker import BreakerPolicy, BreakerReport, BreakerState
 from esassistant.elasticsearch.client import new_client, report, sync_client, unavailable
 from esassistant.elasticsearch.errors import BreakerOpen, PoolTimeout
 from esassistant.elasticsearch.health import ping_cluster, pools_health
+from esassistant.elasticsearch.pools import Pool, PoolLimits
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Health, PingResult
@@ -241,7 +242,7 @@ def pool_report(**fields: Any) -> PoolReport:
 
 
 def breaker_report(state: BreakerState) -> BreakerReport:
-    closed = Breaker("x", BreakerPolicy()).report()
+    closed = Pool("x", PoolLimits(1), BreakerPolicy()).report(None).breaker
     assert closed is not None
     return replace(closed, state=state, reason="50 of 50 calls failed")
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev.faults.proxy import FaultProxy, ProxyResponse
+from esassistant.breaker import BreakerState, Outcome
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch import pools as pools_module
-from esassistant.elasticsearch.breaker import BreakerState, Outcome
 from esassistant.elasticsearch.client import new_client, report
 from esassistant.elasticsearch.errors import PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools, pools_of
@@ -255,8 +255,8 @@ def test_nothing_leaks(events: list[tuple[str, int]], maxsize: int, block: bool,
     asyncio.run(run())
 
 
-def test_pools_of_rules() -> None:
-    """Each rule has a pool of its limits with a breaker of its own, whose transitions are told."""
+def test_pools_of_rules(caplog: pytest.LogCaptureFixture) -> None:
+    """Each rule has a pool of its limits with a breaker of its own, whose transitions are told and logged."""
     heard: list[BreakerState] = []
     rules = (PoolRule("logs", ("logs-*",), 3), PoolRule("default", ("*",), 2))
     made = pools_of(rules, lambda rule: PoolLimits(rule.maxsize, block=False, overflow=7), heard.append)
@@ -275,6 +275,9 @@ def test_pools_of_rules() -> None:
     for _ in range(50):
         breaker.leave(breaker.enter(), Outcome.FAILURE)
     assert heard == [BreakerState.OPEN]
+    assert caplog.messages[0].startswith(
+        "breaker of pool logs opened: 50 of 50 calls failed within 10 s; it probes in "
+    )
     states = {name: one.breaker.state for name, one in made.report(9).items() if one.breaker is not None}
     assert states == {"logs": BreakerState.OPEN, "default": BreakerState.CLOSED}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esassistant.elasticsearch.sliding_window import SLICES, SlidingWindow
+from esassistant.sliding_window import SLICES, SlidingWindow
 from tests.unit.conftest import FakeClock
 
 SECONDS = 10.0

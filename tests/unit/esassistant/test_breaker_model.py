@@ -7,12 +7,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from esassistant.elasticsearch.breaker import Breaker, BreakerPolicy, BreakerState, Outcome, Permit
-from esassistant.elasticsearch.errors import BreakerOpen
+from esassistant.breaker import Breaker, BreakerPolicy, BreakerState, Outcome, Permit
+from esassistant.errors import EsassistantError
 from tests.unit.conftest import FakeClock
 
 WINDOW_SECONDS = 10
 SLICE_SECONDS = 1
+
+
+class Refused(EsassistantError):
+    """What the breaker raises."""
+
+
+def refusal(reason: str, seconds: float) -> Refused:
+    return Refused(reason, retry_after_seconds=seconds)
 
 
 @dataclass
@@ -33,7 +41,7 @@ class BreakerModel(RuleBasedStateMachine):
 
     @initialize(
         minimum=st.integers(1, 8),
-        percent=st.sampled_from([20.0, 50.0, 100.0]),
+        percent=st.sampled_from([0.0, 20.0, 50.0, 100.0]),
         probes=st.integers(1, 3),
         jitter=st.sampled_from([0.0, 0.2]),
         luck=st.sampled_from([-1.0, 0.0, 1.0]),
@@ -53,7 +61,7 @@ class BreakerModel(RuleBasedStateMachine):
         self.luck = luck
         self.heard: list[BreakerState] = []
         self.breaker = Breaker(
-            "model", self.policy, clock=self.clock, uniform=self.uniform, on_transition=self.heard.append
+            "model", self.policy, refusal, clock=self.clock, uniform=self.uniform, on_transition=self.heard.append
         )
         self.state = BreakerState.CLOSED
         self.period = 0
@@ -108,7 +116,7 @@ class BreakerModel(RuleBasedStateMachine):
     def check(self) -> None:
         self.pass_time()
         if self.is_refused():
-            with pytest.raises(BreakerOpen) as caught:
+            with pytest.raises(Refused) as caught:
                 self.breaker.check()
             assert (caught.value.retry_after_seconds or 0) > 0
         else:
@@ -118,7 +126,7 @@ class BreakerModel(RuleBasedStateMachine):
     def enter(self) -> object:
         self.pass_time()
         if self.is_refused():
-            with pytest.raises(BreakerOpen):
+            with pytest.raises(Refused):
                 self.breaker.enter()
             return None
         permit = self.breaker.enter()
@@ -148,7 +156,8 @@ class BreakerModel(RuleBasedStateMachine):
         elif outcome in (Outcome.SUCCESS, Outcome.FAILURE):
             self.results.append((self.clock.now, outcome is Outcome.FAILURE))
             calls, failures = self.window()
-            if calls >= (self.policy.minimum_calls or 0) and failures >= self.policy.failure_percent / 100 * calls:
+            share = self.policy.failure_percent / 100 * calls
+            if calls >= (self.policy.minimum_calls or 0) and failures >= max(share, 1):
                 self.trip()
 
     @precondition(lambda self: self.state is BreakerState.CLOSED)

@@ -1,4 +1,4 @@
-"""The circuit breaker: stops asking a cluster that doesn't answer. Pure policy with injected clock and jitter.
+"""The circuit breaker: stops asking a server that doesn't answer. Pure policy with injected clock and jitter.
 
 closed → open when enough calls of a sliding window failed; open → half-open after a jittered time, for the first caller
 who comes; half-open → closed when a probe succeeds, → open again when one fails or takes too long (Michael Nygard,
@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.errors import BreakerOpen
-from esassistant.elasticsearch.sliding_window import SlidingWindow
+from esassistant.sliding_window import SlidingWindow
 
 logger = logging.getLogger(__name__)
+
+PROBED_SECONDS = 1.0
+"""How long to wait while others probe."""
 
 
 class BreakerState(enum.StrEnum):
@@ -27,7 +29,7 @@ class BreakerState(enum.StrEnum):
 
 
 class Outcome(enum.Enum):
-    """What a call says of the cluster."""
+    """What a call says of the server."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -39,7 +41,8 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """When to trip, and for how long. Times in seconds; without `minimum_calls` it never trips.
+    """When to trip, and for how long. Times in seconds; without `minimum_calls` it never trips, and with a
+    `failure_percent` of 0 one failure is enough.
 
     The open time doubles with each failed probe, from `open_seconds` to `longest_open_seconds`, and is moved by up to
     `jitter` of itself either way, so that many processes don't probe at once.
@@ -83,25 +86,34 @@ class BreakerReport:
 
 
 OnTransition = Callable[[BreakerState], None]
+Refusal = Callable[[str, float], Exception]
+"""Makes the error of a refused call: from why the breaker tripped, and the seconds until it is worth asking again."""
 
 NEVER_TRIPS = BreakerPolicy(minimum_calls=None)
 """For calls that must be made whatever happened before: the health check's, the watch's."""
 
 
 class Breaker:
-    """One per pool; lives as long as its client. Used on one loop: nothing here awaits, so nothing needs a lock."""
+    """Lives as long as its client. Used on one loop: nothing here awaits, so nothing needs a lock.
+
+    `name` says in logs whose calls these are; transitions are logged at `log_level`.
+    """
 
     def __init__(
         self,
         name: str,
         policy: BreakerPolicy,
+        refusal: Refusal,
         *,
+        log_level: int = logging.WARNING,
         clock: Clock = monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
         on_transition: OnTransition = lambda _: None,
     ) -> None:
         self._name = name
         self._policy = policy
+        self._refusal = refusal
+        self._log_level = log_level
         self._clock = clock
         self._uniform = uniform
         self._on_transition = on_transition
@@ -113,21 +125,27 @@ class Breaker:
         # When each probe under way was let through.
         self._probes: list[float] = []
         self._trips_total = 0
-        self._reason: str | None = None
+        self._reason = ""
 
     def __repr__(self) -> str:
         return f"<Breaker {self._name}: {self._state}>"
 
-    def check(self) -> None:
-        """Raises `BreakerOpen` if a call would be refused now; takes nothing."""
+    def wait_seconds(self) -> float | None:
+        """How long a call would be refused from now on; None: it would not."""
         self._advance()
         if self._state is BreakerState.OPEN:
-            self._refuse(self._probe_at - self._clock())
+            return self._probe_at - self._clock()
         if self._state is BreakerState.HALF_OPEN and len(self._probes) >= self._policy.probes:
-            self._refuse(1.0)
+            return PROBED_SECONDS
+        return None
+
+    def check(self) -> None:
+        """Raises what `refusal` makes if a call would be refused now; takes nothing."""
+        if (wait := self.wait_seconds()) is not None:
+            raise self._refusal(self._reason, wait)
 
     def enter(self) -> Permit:
-        """Let one call through; its `leave` must follow, whatever happens. Raises `BreakerOpen`."""
+        """Let one call through; its `leave` must follow, whatever happens. Raises as `check` does."""
         self.check()
         probing_since = self._clock() if self._state is BreakerState.HALF_OPEN else None
         if probing_since is not None:
@@ -145,7 +163,8 @@ class Breaker:
         elif outcome in (Outcome.SUCCESS, Outcome.FAILURE) and self._policy.minimum_calls is not None:
             self._window.add(1, outcome is Outcome.FAILURE)
             calls, failures = self._window.counts()
-            if calls >= self._policy.minimum_calls and 100 * failures >= self._policy.failure_percent * calls:
+            enough = calls >= self._policy.minimum_calls and failures > 0
+            if enough and 100 * failures >= self._policy.failure_percent * calls:
                 self._trip(f"{failures} of {calls} calls failed within {self._policy.window_seconds:g} s")
 
     def time_for(self, permit: Permit, seconds: float | None) -> float | None:
@@ -169,7 +188,7 @@ class Breaker:
             window_seconds=self._policy.window_seconds,
             trips_total=self._trips_total,
             next_probe_in_seconds=max(0.0, self._probe_at - self._clock()) if is_open else None,
-            reason=self._reason,
+            reason=self._reason or None,
         )
 
     def _advance(self) -> None:
@@ -204,17 +223,13 @@ class Breaker:
         self._window.clear()
         self._probes.clear()
         if state is BreakerState.OPEN:
-            logger.warning(
-                "breaker of pool %s opened: %s; it probes in %.1f s",
+            logger.log(
+                self._log_level,
+                "breaker of %s opened: %s; it probes in %.1f s",
                 self._name,
                 self._reason,
                 self._probe_at - self._clock(),
             )
         else:
-            logger.warning("breaker of pool %s is %s", self._name, state)
+            logger.log(self._log_level, "breaker of %s is %s", self._name, state)
         self._on_transition(state)
-
-    def _refuse(self, retry_after_seconds: float) -> None:
-        raise BreakerOpen(
-            f"Elasticsearch is not asked at the moment: {self._reason}.", retry_after_seconds=retry_after_seconds
-        )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esassistant.elasticsearch.breaker import (
+from esassistant.breaker import (
     NEVER_TRIPS,
     Breaker,
     BreakerPolicy,
@@ -17,7 +17,7 @@ from esassistant.elasticsearch.breaker import (
     Outcome,
     Permit,
 )
-from esassistant.elasticsearch.errors import BreakerOpen
+from esassistant.errors import EsassistantError
 from tests.unit.conftest import FakeClock
 
 POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
@@ -25,14 +25,22 @@ POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
 NewBreaker = Callable[..., Breaker]
 
 
+class Refused(EsassistantError):
+    """What the breakers of these tests raise."""
+
+
+def refusal(reason: str, seconds: float) -> Refused:
+    return Refused(reason, retry_after_seconds=seconds)
+
+
 @pytest.fixture
 def new_breaker(fake_clock: FakeClock) -> NewBreaker:
     """Makes breakers on the fake clock that trip at 4 calls, unless told otherwise."""
 
     def make(**fields: Any) -> Breaker:
-        options = {name: fields.pop(name) for name in ("uniform", "on_transition") if name in fields}
+        options = {name: fields.pop(name) for name in ("uniform", "on_transition", "log_level") if name in fields}
         policy = BreakerPolicy(**{"minimum_calls": 4, "jitter": 0.0, **fields})
-        return Breaker("test", policy, clock=fake_clock, **options)
+        return Breaker("test", policy, refusal, clock=fake_clock, **options)
 
     return make
 
@@ -91,6 +99,15 @@ def test_failure_percent(new_breaker: NewBreaker, outcomes: str, state: BreakerS
     assert report_of(breaker).state is state
 
 
+def test_one_failure_is_enough(new_breaker: NewBreaker) -> None:
+    """With a share of 0, one failure trips it, however many calls succeeded; without one it stays closed."""
+    breaker = new_breaker(failure_percent=0.0, minimum_calls=1)
+    call(breaker, *[Outcome.SUCCESS] * 1000)
+    assert report_of(breaker).state is BreakerState.CLOSED
+    call(breaker, Outcome.FAILURE)
+    assert report_of(breaker).reason == "1 of 1001 calls failed within 10 s"
+
+
 def test_old_failures_do_not_count(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
     """Failures that lie further back than the window are forgotten."""
     breaker = new_breaker()
@@ -117,9 +134,10 @@ def test_open_refuses(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
     trip(breaker)
     fake_clock.now += 1.5
     for ask in (breaker.check, breaker.enter):
-        with pytest.raises(BreakerOpen, match="4 of 4 calls failed") as caught:
+        with pytest.raises(Refused, match=r"^4 of 4 calls failed within 10 s$") as caught:
             ask()
-        assert (caught.value.status, caught.value.retry_after_seconds) == (503, 3.5)
+        assert caught.value.retry_after_seconds == 3.5
+    assert breaker.wait_seconds() == 3.5
     assert report_of(breaker).next_probe_in_seconds == 3.5
 
 
@@ -157,13 +175,13 @@ def test_probes_are_bounded(new_breaker: NewBreaker, fake_clock: FakeClock, prob
     breaker = new_breaker(probes=probes)
     under_way = [half_open(breaker, fake_clock), *(breaker.enter() for _ in range(probes - 1))]
     for _ in range(50):
-        with pytest.raises(BreakerOpen) as caught:
+        with pytest.raises(Refused) as caught:
             breaker.enter()
         assert caught.value.retry_after_seconds == 1.0
     breaker.leave(under_way.pop(), Outcome.NOTHING)
     assert report_of(breaker).state is BreakerState.HALF_OPEN
     assert breaker.enter().probing_since is not None
-    with pytest.raises(BreakerOpen):
+    with pytest.raises(Refused):
         breaker.enter()
 
 
@@ -185,11 +203,11 @@ def test_a_probe_has_a_deadline(new_breaker: NewBreaker, fake_clock: FakeClock) 
     breaker = new_breaker()
     probe = half_open(breaker, fake_clock)
     fake_clock.now += POLICY.probe_seconds
-    with pytest.raises(BreakerOpen):
+    with pytest.raises(Refused):
         breaker.check()
     assert report_of(breaker).state is BreakerState.HALF_OPEN
     fake_clock.now += 0.1
-    with pytest.raises(BreakerOpen, match="a probe got no answer within 5 s"):
+    with pytest.raises(Refused, match="a probe got no answer within 5 s"):
         breaker.check()
     assert report_of(breaker).trips_total == 2
     breaker.leave(probe, Outcome.SUCCESS)
@@ -203,7 +221,7 @@ def test_each_probe_has_its_own_deadline(new_breaker: NewBreaker, fake_clock: Fa
     fake_clock.now += POLICY.probe_seconds - 1
     breaker.leave(breaker.enter(), Outcome.NOTHING)
     fake_clock.now += 1.1
-    with pytest.raises(BreakerOpen, match="a probe got no answer"):
+    with pytest.raises(Refused, match="a probe got no answer"):
         breaker.check()
 
 
@@ -245,7 +263,7 @@ def test_jitter(jitter: float, position: float, open_seconds: float) -> None:
         return low + position * (high - low)
 
     policy = BreakerPolicy(minimum_calls=4, jitter=jitter, open_seconds=open_seconds)
-    breaker = Breaker("test", policy, clock=clock, uniform=uniform)
+    breaker = Breaker("test", policy, refusal, clock=clock, uniform=uniform)
     trip(breaker)
     wait = report_of(breaker).next_probe_in_seconds
     assert wait is not None
@@ -256,7 +274,7 @@ def test_it_spreads() -> None:
     """Breakers that tripped together don't probe together."""
     waits = set()
     for _ in range(50):
-        breaker = Breaker("test", BreakerPolicy(minimum_calls=4), clock=FakeClock())
+        breaker = Breaker("test", BreakerPolicy(minimum_calls=4), refusal, clock=FakeClock())
         trip(breaker)
         waits.add(report_of(breaker).next_probe_in_seconds)
     assert len(waits) > 40
@@ -264,7 +282,7 @@ def test_it_spreads() -> None:
 
 def test_never_trips(fake_clock: FakeClock) -> None:
     """A breaker without a minimum lets everything through, has no deadline for it and reports nothing."""
-    breaker = Breaker("health", NEVER_TRIPS, clock=fake_clock)
+    breaker = Breaker("health", NEVER_TRIPS, refusal, clock=fake_clock)
     for _ in range(200):
         permit = breaker.enter()
         assert breaker.time_for(permit, None) is None
@@ -292,16 +310,23 @@ def test_transitions_are_told(new_breaker: NewBreaker, fake_clock: FakeClock, ca
     opened, half, closed = BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED
     assert heard == [opened, half, opened, half, closed]
     assert [record.getMessage() for record in caplog.records] == [
-        "breaker of pool test opened: 4 of 4 calls failed within 10 s; it probes in 5.0 s",
-        "breaker of pool test is half-open",
-        "breaker of pool test opened: a probe failed; it probes in 10.0 s",
-        "breaker of pool test is half-open",
-        "breaker of pool test is closed",
+        "breaker of test opened: 4 of 4 calls failed within 10 s; it probes in 5.0 s",
+        "breaker of test is half-open",
+        "breaker of test opened: a probe failed; it probes in 10.0 s",
+        "breaker of test is half-open",
+        "breaker of test is closed",
     ]
 
 
+def test_transitions_are_logged_at_their_level(new_breaker: NewBreaker, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever says an outage himself has the breaker log for those who debug."""
+    with caplog.at_level(logging.DEBUG):
+        trip(new_breaker(log_level=logging.DEBUG))
+    assert [record.levelno for record in caplog.records] == [logging.DEBUG]
+
+
 def test_repr(new_breaker: NewBreaker) -> None:
-    """It tells its pool and its state."""
+    """It tells its name and its state."""
     breaker = new_breaker()
     trip(breaker)
     assert repr(breaker) == "<Breaker test: open>"
