@@ -24,10 +24,10 @@ from typing import Any
 
 from bench.report.document import goals
 from bench.report.results import DOCS, machine, read, slim, write, write_readme
-from bench.report.texts import minutes
 from bench.subjects.cluster import CACHE, NODE_URL, running_node
 from bench.subjects.http_servers import FASTAPI_MISSING, has_fastapi
 from esassistant.clock import now_utc
+from esassistant.units import as_duration
 
 LONGEST_SECONDS = 900
 GRACE_SECONDS = 60
@@ -109,7 +109,8 @@ def _run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], lis
     with _shared_node() if options.quick else nullcontext():
         for step in steps:
             words = [f"bench.{step.bench}", *(step.quick if options.quick else step.full)]
-            print(f"\n[{minutes(time.monotonic() - started)}] python -m {' '.join(words)}", file=sys.stderr, flush=True)
+            passed = as_duration(time.monotonic() - started)
+            print(f"\n[{passed}] python -m {' '.join(words)}", file=sys.stderr, flush=True)
             path = folder / f"{step.bench}.json"
             # What an earlier run left would else pass for this one's.
             path.unlink(missing_ok=True)
@@ -133,7 +134,7 @@ def _ended_well(words: Sequence[str]) -> bool:
         try:
             return process.wait(LONGEST_SECONDS) == 0
         except subprocess.TimeoutExpired:
-            print(f"not ended after {minutes(LONGEST_SECONDS)}", file=sys.stderr)
+            print(f"not ended after {as_duration(LONGEST_SECONDS)}", file=sys.stderr)
             _interrupt(process)
             return False
         except KeyboardInterrupt:
@@ -160,7 +161,8 @@ def _print_end(results: dict[str, Any], failed: Sequence[str]) -> None:
     for line in found:
         print(f"{'met' if line['met'] else 'MISSED':<8}{line['metric'].strip()}")
     print(f"\n{sum(bool(line['met']) for line in found)} of {len(found)} goals and claims met", end="")
-    print(f"; took {minutes(results['seconds'])}{' (at most 15:00 were meant)' * (results['seconds'] > LIMIT_SECONDS)}")
+    too_long = f" (at most {as_duration(LIMIT_SECONDS)} were meant)" if results["seconds"] > LIMIT_SECONDS else ""
+    print(f"; took {as_duration(results['seconds'])}{too_long}")
     if failed:
         print(f"FAILED: {', '.join(failed)}")
 

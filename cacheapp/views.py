@@ -21,6 +21,7 @@ from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.http.auth import may_see_details, require_change, require_details
 from esassistant.registry import registry
+from esassistant.units import as_duration
 
 
 @api_view("GET")
@@ -104,7 +105,9 @@ async def refresh(request: HttpRequest) -> HttpResponse:
             if answer.outcome is Outcome.OVERLAP
             else "The mappings were refreshed a moment ago"
         )
-        raise RateLimited(f"{reason}; ask again in {seconds} s.", retry_after_seconds=answer.retry_after_seconds)
+        raise RateLimited(
+            f"{reason}; ask again in {as_duration(seconds)}.", retry_after_seconds=answer.retry_after_seconds
+        )
     if wait:
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)

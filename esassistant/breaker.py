@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from esassistant.clock import Clock, monotonic
 from esassistant.sliding_window import SlidingWindow
+from esassistant.units import as_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ class Breaker:
             calls, failures = self._window.counts()
             enough = calls >= self._policy.minimum_calls and failures > 0
             if enough and 100 * failures >= self._policy.failure_percent * calls:
-                self._trip(f"{failures} of {calls} calls failed within {self._policy.window_seconds:g} s")
+                self._trip(f"{failures} of {calls} calls failed within {as_seconds(self._policy.window_seconds)}")
 
     def time_for(self, permit: Permit, seconds: float | None) -> float | None:
         """How long a call that may take `seconds` (None: forever) may take with this permit."""
@@ -199,7 +200,7 @@ class Breaker:
         elif self._state is BreakerState.HALF_OPEN and any(
             now - started_at > self._policy.probe_seconds for started_at in self._probes
         ):
-            self._trip(f"a probe got no answer within {self._policy.probe_seconds:g} s")
+            self._trip(f"a probe got no answer within {as_seconds(self._policy.probe_seconds)}")
 
     def _probe_ended(self, outcome: Outcome) -> None:
         if outcome in (Outcome.SUCCESS, Outcome.ANSWER):

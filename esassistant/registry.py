@@ -26,6 +26,7 @@ from esassistant.errors import EsassistantError, RegistryNotOpen, UnknownResourc
 from esassistant.metrics import Metric
 from esassistant.resource import Handle, Health, Panel, PingResult, ReportHandle, Reports, Resource
 from esassistant.tasks import TaskReport, Tasks
+from esassistant.units import as_seconds
 
 __all__ = ["Handle", "Health", "OpenFailed", "PingResult", "Registry", "ReportHandle", "Resource", "State", "registry"]
 
@@ -187,7 +188,7 @@ class Registry:
             await opened.tasks.cancel(resource.name, self._close_seconds)
             if not isinstance(error, Exception):
                 raise
-            reason = f"did not open within {self._open_seconds:g} s" if deadline.expired() else "failed to open"
+            reason = f"did not open within {as_seconds(self._open_seconds)}" if deadline.expired() else "failed to open"
             raise OpenFailed(f"resource {resource.name} {reason}") from error
 
         async def close() -> None:
@@ -317,7 +318,7 @@ class Registry:
         except TimeoutError:
             future.cancel()
             raise RegistryNotOpen(
-                f"the event loop did not answer within {self._read_seconds:g} s", retry_after_seconds=1
+                f"the event loop did not answer within {as_seconds(self._read_seconds)}", retry_after_seconds=1
             ) from None
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], *, name: str, owner: str) -> asyncio.Task[None]:

@@ -19,9 +19,10 @@ def as_duration(seconds: float) -> str:
 
 
 def as_seconds(seconds: float) -> str:
+    """In seconds alone, as settings have them: `20 ms`, `0.35 s`, `12.5 s`, `1800 s`."""
     if seconds < 0.0995:
         return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.3g} s"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
 
 
 def as_bytes(count: float) -> str:

@@ -10,6 +10,7 @@ from esassistant.errors import EsassistantError
 from esassistant.masking import mask_text
 from esassistant.registry import Registry, Resource
 from esassistant.resource import Health, PingResult
+from esassistant.units import as_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
         async with asyncio.timeout(check.timeout):
             result = _fit(await check.run())
     except TimeoutError:
-        result = PingResult(Health.UNHEALTHY, f"no answer within {check.timeout:g} s")
+        result = PingResult(Health.UNHEALTHY, f"no answer within {as_seconds(check.timeout)}")
     except EsassistantError as error:
         result = PingResult(Health.UNHEALTHY, scrub(error.detail))
     except Exception as error:

@@ -13,6 +13,7 @@ from esassistant.clock import Clock, monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, Health, PingResult, ReportHandle
+from esassistant.units import as_duration
 
 LAG_EVERY_SECONDS = 0.25
 ENOUGH_LAGS = 100
@@ -138,5 +139,7 @@ async def ping_loop(process: ProcessWatch) -> PingResult:
     lag = process.report().loop_lag
     facts = {"loop_lag_p99_seconds": None if lag.p99_seconds is None else round(lag.p99_seconds, 4)}
     if lag.samples >= ENOUGH_LAGS and lag.p99_seconds is not None and lag.p99_seconds > LATE_SECONDS:
-        return PingResult(Health.DEGRADED, f"the event loop is {lag.p99_seconds:.2f} s late (p99 of 5 minutes)", facts)
+        return PingResult(
+            Health.DEGRADED, f"the event loop is {as_duration(lag.p99_seconds)} late (p99 of 5 minutes)", facts
+        )
     return PingResult(Health.HEALTHY, None, facts)

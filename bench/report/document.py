@@ -13,9 +13,9 @@ from bench.report.texts import (
     NO_BREAK,
     NOT_MEASURED,
     UNITS,
+    duration,
     escape,
     finite,
-    minutes,
     number,
     quantity,
     table,
@@ -141,7 +141,7 @@ def _machine(results: Json) -> str:
     rows = [[name, escape(machine.get(name) or NOT_MEASURED)] for name in names]
     rows += [
         ["date", escape(str(results.get("started_at", NOT_MEASURED))[:10])],
-        ["took", minutes(results.get("seconds"))],
+        ["took", duration(results.get("seconds"))],
     ]
     return table(["", ""], rows)
 

@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from esassistant.units import as_duration
+
 NO_BREAK = "\u00a0"
 TIMES = "\u00d7"
 UNITS = {"x": TIMES}
@@ -74,6 +76,6 @@ def without_empty(head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[l
     return [head[column] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
-def minutes(seconds: object) -> str:
+def duration(seconds: object) -> str:
     known = finite(seconds)
-    return NOT_MEASURED if known is None else f"{int(known) // 60}:{int(known) % 60:02} minutes"
+    return NOT_MEASURED if known is None else as_duration(known)

@@ -38,6 +38,7 @@ from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.long_work import at_once, in_turns
 from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
+from esassistant.units import as_seconds
 
 MAX_ABSENT = 10_000
 """So many absent names are remembered at most."""
@@ -288,7 +289,7 @@ class MappingCache:
                 mappings = await self._reader.mapping(name)
         except TimeoutError:
             raise ClusterUnavailable(
-                f"Elasticsearch did not answer within {self._config.fetch_timeout:g} s.", retry_after_seconds=5
+                f"Elasticsearch did not answer within {as_seconds(self._config.fetch_timeout)}.", retry_after_seconds=5
             ) from None
         if not mappings:  # an alias without any index that we may show
             raise no_such_name(name)

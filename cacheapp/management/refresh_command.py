@@ -20,6 +20,7 @@ from cacheapp.sync.pass_record import EVERYTHING, RefreshAnswer, Scope
 from cacheapp.sync.refresher import REFRESHER, Refresher, logger
 from esassistant.clock import monotonic
 from esassistant.registry import registry
+from esassistant.units import as_duration
 
 EXIT_CODES = {Outcome.COMPLETED: 0, Outcome.UNCHANGED: 0, Outcome.FAILED: 1, Outcome.PARTIAL: 3}
 EXIT_UNPUBLISHED = 1
@@ -55,7 +56,7 @@ class RefreshCommand(BaseCommand):
             seconds = math.ceil(answer.retry_after_seconds or 0)
             result = {"outcome": answer.outcome, "retry_after_seconds": seconds}
             reason = "another process refreshes" if answer.outcome is Outcome.OVERLAP else "refreshed a moment ago"
-            self._print(form, result, f"{answer.outcome.value}: {reason}; try again in {seconds} s")
+            self._print(form, result, f"{answer.outcome.value}: {reason}; try again in {as_duration(seconds)}")
             sys.exit(EXIT_NOT_NOW)
         self._print(form, report, report)
         code = EXIT_CODES[report.outcome]
@@ -116,8 +117,8 @@ def _results_unlogged() -> Iterator[None]:
 
 def _sentence(report: RefreshReport) -> str:
     summary = (
-        f"{report.outcome.value} in {report.duration_seconds:.2f} s: {_counted(report.read_total, 'mapping')} read with "
-        f"{_counted(report.requests_total, 'request')}, {report.changed_total} changed, {report.removed_total} removed, "
+        f"{report.outcome.value} in {as_duration(report.duration_seconds)}: {_counted(report.read_total, 'mapping')} read "
+        f"with {_counted(report.requests_total, 'request')}, {report.changed_total} changed, {report.removed_total} removed, "
         f"{report.failed_total} failed; {'published' if report.published else 'not published'}"
     )
     return f"{summary}\n{report.error}" if report.error else summary
@@ -135,7 +136,7 @@ def _errors(report: RefreshReport) -> Table:
     return table
 
 
-def seconds(raw: str) -> float:
+def seconds_argument(raw: str) -> float:
     """An argument that is a number of seconds."""
     try:
         value = float(raw)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from django.db import Error, close_old_connections, connections, transaction
 
 from esassistant.errors import StoreUnavailable
+from esassistant.units import as_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class DatabaseThread:
                 return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except TimeoutError:
             raise StoreUnavailable(
-                f"The database did not answer within {DEADLINE_SECONDS:g} s.", retry_after_seconds=5
+                f"The database did not answer within {as_seconds(DEADLINE_SECONDS)}.", retry_after_seconds=5
             ) from None
         except Error as error:
             logger.debug("the database failed", exc_info=True)

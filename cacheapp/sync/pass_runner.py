@@ -29,6 +29,7 @@ from cacheapp.state.snapshot import IndexEntry, Snapshot
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import in_thread_if_large
+from esassistant.units import as_seconds
 
 BATCHES_IN_FLIGHT = 4
 UNKNOWN_AGAIN_SECONDS = 30.0
@@ -171,7 +172,7 @@ class PassReader:
                 read = await self._reader.mappings(batch, current.sent)
                 mappings.add(await in_thread_if_large(sum(map(len, read.values())), Mappings.of, read))
         except TimeoutError:
-            return f"no answer within {self._config.fetch_timeout:g} s"
+            return f"no answer within {as_seconds(self._config.fetch_timeout)}"
         except ClusterUnavailable as error:
             return error.detail
         return None
@@ -189,7 +190,7 @@ class PassReader:
                 return await self._reader.listing(cluster_uuid, current.sent)
         except TimeoutError:
             raise ClusterUnavailable(
-                f"Elasticsearch did not list its indices within {self._config.indices_timeout:g} s.",
+                f"Elasticsearch did not list its indices within {as_seconds(self._config.indices_timeout)}.",
                 retry_after_seconds=5,
             ) from None
 

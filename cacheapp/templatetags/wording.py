@@ -1,10 +1,8 @@
-"""Numbers and ages as people read them: filters for the pages of the mapping browser."""
+"""Numbers as people read them: filters for the pages of the mapping browser."""
 
 from django import template
 
 register = template.Library()
-
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 
 @register.filter
@@ -18,20 +16,6 @@ def counted(value: int, words: str) -> str:
     """`1 index`, `12 indices`; `words`: the singular and the plural, such as `index indices`. `_` stands for a blank."""
     singular, plural = words.split()
     return f"{value:,} {(singular if value == 1 else plural).replace('_', ' ')}"
-
-
-@register.filter
-def age(seconds: float) -> str:
-    """`under 1 s`, `12 s`, `5 min`, `3 h`, `4 days`: rounded down."""
-    if seconds < 1:
-        return "under 1 s"
-    if seconds < 2 * MINUTE:
-        return f"{int(seconds)} s"
-    if seconds < 2 * HOUR:
-        return f"{int(seconds // MINUTE)} min"
-    if seconds < 2 * DAY:
-        return f"{int(seconds // HOUR)} h"
-    return f"{int(seconds // DAY):,} days"
 
 
 @register.filter

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from esassistant.config.model import NO_PROFILE, Config, Origin, Setting
 from esassistant.config.pools import DEFAULT_POOL
+from esassistant.units import as_seconds
 
 LONGEST_DRAIN_SECONDS = 60.0
 
@@ -113,8 +114,8 @@ def _stale_between_passes(facts: Facts) -> str | None:
     if not cache.ttl <= cache.refresh_interval < cache.ttl + cache.max_stale:
         return None
     return (
-        f"Mappings turn stale after {cache.ttl:g} s, but the next scheduled pass comes {cache.refresh_interval:g} s "
-        "after the last: before each pass everything is stale."
+        f"Mappings turn stale after {as_seconds(cache.ttl)}, but the next scheduled pass comes "
+        f"{as_seconds(cache.refresh_interval)} after the last: before each pass everything is stale."
     )
 
 
@@ -130,8 +131,8 @@ def _too_old_between_passes(facts: Facts) -> str | None:
     if not cache.ttl + cache.max_stale <= cache.refresh_interval:
         return None
     return (
-        f"No mapping older than {cache.ttl + cache.max_stale:g} s is answered, but the next scheduled pass comes "
-        f"{cache.refresh_interval:g} s after the last: before each pass every reader waits for the cluster."
+        f"No mapping older than {as_seconds(cache.ttl + cache.max_stale)} is answered, but the next scheduled pass "
+        f"comes {as_seconds(cache.refresh_interval)} after the last: before each pass every reader waits for the cluster."
     )
 
 
@@ -147,7 +148,7 @@ def _no_schedule(facts: Facts) -> str | None:
         return None
     return (
         "No passes are scheduled: new indices are found and mappings renewed only when somebody reads or refreshes "
-        f"them, and health is degraded {cache.ttl:g} s after the last refresh."
+        f"them, and health is degraded {as_seconds(cache.ttl)} after the last refresh."
     )
 
 
@@ -163,8 +164,8 @@ def _refreshes_come_too_late(facts: Facts) -> str | None:
     if cache.refresh_interval or cache.min_refresh_interval < cache.ttl:
         return None
     return (
-        f"Without a schedule only refreshes on demand keep mappings fresh for {cache.ttl:g} s, but these are permitted "
-        f"only every {cache.min_refresh_interval:g} s."
+        f"Without a schedule only refreshes on demand keep mappings fresh for {as_seconds(cache.ttl)}, but these "
+        f"are permitted only every {as_seconds(cache.min_refresh_interval)}."
     )
 
 
@@ -188,7 +189,7 @@ def _connect_timeout_never_runs_out(facts: Facts) -> str | None:
         or config.elasticsearch.connect_timeout < longest_call
     ):
         return None
-    return f"ELASTICSEARCH_CONNECT_TIMEOUT has no effect: every call ends within {longest_call:g} s as a whole."
+    return f"ELASTICSEARCH_CONNECT_TIMEOUT has no effect: every call ends within {as_seconds(longest_call)} as a whole."
 
 
 @_rule(
@@ -255,8 +256,8 @@ def _drains_long(facts: Facts) -> str | None:
     if facts.config.drain_seconds <= LONGEST_DRAIN_SECONDS:
         return None
     return (
-        f"Ending takes more than {facts.config.drain_seconds:g} s: service supervisors usually kill sooner, and then "
-        "nothing is closed in order."
+        f"Ending takes more than {as_seconds(facts.config.drain_seconds)}: service supervisors usually kill sooner, and "
+        "then nothing is closed in order."
     )
 
 

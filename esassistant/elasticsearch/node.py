@@ -29,6 +29,7 @@ from yarl import URL
 from esassistant.clock import monotonic
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import in_thread_if_large
+from esassistant.units import as_seconds
 
 EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024
@@ -154,10 +155,10 @@ class Node(AiohttpHttpNode):
     def _failure(self, error: Exception, total: float | None) -> tuple[str, Exception]:
         """The kind of a failure, one of `FAILURE_KINDS`, and the error to raise."""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            message = f"no connection within {self._extras.connect_timeout:g} s"
+            message = f"no connection within {as_seconds(self._extras.connect_timeout)}"
             return "connect_timeout", ConnectionTimeout(message, errors=(error,))
         if isinstance(error, TimeoutError):
-            within = "in time" if total is None else f"within {total:.3g} s"
+            within = "in time" if total is None else f"within {as_seconds(total)}"
             return "request_timeout", ConnectionTimeout(f"no answer {within}", errors=(error,))
         if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
             return "tls", TlsError(f"TLS failed: {error}", errors=(error,))

@@ -12,6 +12,7 @@ from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted, PoolTim
 from esassistant.elasticsearch.retry import RetryBudget
 from esassistant.elasticsearch.routing import pool_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
+from esassistant.units import as_seconds
 
 MAX_WAITING = 10_000
 POOL_RETRY_AFTER_SECONDS = 1.0
@@ -119,7 +120,7 @@ class Pool:
             self.counters.rejected["pool_timeout"] += 1
             raise PoolTimeout(
                 f"None of the {self._limits.maxsize} connections of pool {self.name} became free within "
-                f"{self._limits.wait_seconds:g} s.",
+                f"{as_seconds(self._limits.wait_seconds)}.",
                 retry_after_seconds=POOL_RETRY_AFTER_SECONDS,
             ) from None
         finally:

@@ -18,6 +18,7 @@ from esassistant.errors import EsassistantError
 from esassistant.http.counters import Door, note_of
 from esassistant.http.problems import problem_of
 from esassistant.http.security_headers import add_security_headers
+from esassistant.units import as_seconds
 
 
 class BodyTooLarge(EsassistantError):
@@ -147,7 +148,7 @@ class RequestLimits:
                         raise too_large
                     more_body = message.get("more_body", False)
         except TimeoutError:
-            raise BodyTooSlow(f"Send the body within {BODY_SECONDS:g} s.") from None
+            raise BodyTooSlow(f"Send the body within {as_seconds(BODY_SECONDS)}.") from None
         finally:
             self._in_flight.reading -= 1
         return bytes(body)

@@ -8,7 +8,7 @@ register = template.Library()
 
 
 @register.filter
-def seconds(value: float | None) -> str:
+def duration(value: float | None) -> str:
     """`12 ms`, `1.5 s`, `3 min 5 s`; nothing known: `no data`."""
     return "no data" if value is None else as_duration(value)
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from cacheapp.management.refresh_command import RefreshCommand, seconds
+from cacheapp.management.refresh_command import RefreshCommand, seconds_argument
 
 
 class Command(RefreshCommand):
@@ -18,7 +18,7 @@ class Command(RefreshCommand):
         )
         parser.add_argument(
             "--wait-for-lease",
-            type=seconds,
+            type=seconds_argument,
             default=0.0,
             metavar="SECONDS",
             help="when another process refreshes, wait so long for it to end, instead of exiting with 75 at once",

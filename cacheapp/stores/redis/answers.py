@@ -14,7 +14,7 @@ import msgspec
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.redis.link import PREFIX, RedisLink
 from cacheapp.stores.redis.pipe import RedisPipe
-from cacheapp.stores.redis.state import Hash, Name, microseconds, seconds
+from cacheapp.stores.redis.state import Hash, Name, to_microseconds, to_seconds
 from cacheapp.stores.shared_answers import LONGEST_SHARED_SECONDS, SharedAnswer
 from esassistant.clock import Clock, monotonic
 from esassistant.single_flight import Spawn
@@ -125,7 +125,7 @@ class RedisAnswers:
         if bodies is None or int(at) > now:
             return None
         mappings = {index: bodies[known] for index, known in indices.items()}
-        return SharedAnswer(mappings, seconds(now - int(at)))
+        return SharedAnswer(mappings, to_seconds(now - int(at)))
 
     async def share(self, name: str, mappings: Mapping[str, bytes], age_seconds: float, ttl_seconds: float) -> None:
         asked_at = self._clock()
@@ -136,11 +136,11 @@ class RedisAnswers:
             return
         # Apart from the writing, which Redis may do much later: the moment must be right all the same.
         now = await self._pipe.run("return now()", [])
-        at = now - microseconds(age_seconds + self._clock() - asked_at)
+        at = now - to_microseconds(age_seconds + self._clock() - asked_at)
         await self._pipe.run(
             SHARE,
             [self._key("answer", name), *map(_body_key, bodies)],
-            [at, at + microseconds(ttl_seconds), LONGEST_BODY_MILLISECONDS, raw, size, *bodies.values()],
+            [at, at + to_microseconds(ttl_seconds), LONGEST_BODY_MILLISECONDS, raw, size, *bodies.values()],
             bytes_carried=size,
         )
 

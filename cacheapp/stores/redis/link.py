@@ -23,6 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from esassistant.breaker import Breaker, BreakerPolicy, Outcome
 from esassistant.clock import Clock
 from esassistant.errors import StoreUnavailable
+from esassistant.units import as_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -178,14 +179,14 @@ class RedisLink:
 
     def _not_asked(self, _: str, wait_seconds: float) -> StoreUnavailable:
         return StoreUnavailable(
-            f"Redis at {self.address} failed a moment ago; it is asked again in {wait_seconds:.1f} s.",
+            f"Redis at {self.address} failed a moment ago; it is asked again in {as_seconds(wait_seconds)}.",
             retry_after_seconds=wait_seconds,
         )
 
     def _describe(self, error: Exception) -> str:
         match error:
             case TimeoutError() | RedisTimeoutError():
-                return f"Redis at {self.address} did not answer within {CALL_SECONDS:g} s."
+                return f"Redis at {self.address} did not answer within {as_seconds(CALL_SECONDS)}."
             case RedisError() if isinstance(error, REFUSALS):
                 return f"Redis at {self.address} refused the credentials of REDIS_URL, or they lack a permission."
             case RedisConnectionError() | OSError():

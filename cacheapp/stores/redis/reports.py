@@ -8,7 +8,7 @@ from typing import Final
 
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, StoredReport, check_report
 from cacheapp.stores.redis.link import PREFIX, RedisLink
-from cacheapp.stores.redis.state import microseconds, seconds
+from cacheapp.stores.redis.state import to_microseconds, to_seconds
 
 REPORTS = f"{PREFIX}reports"
 REPORTING = f"{PREFIX}reporting"
@@ -67,8 +67,8 @@ return found
 async def keep_report(link: RedisLink, instance: str, report: bytes, ttl_seconds: float) -> None:
     """As `Store.report`."""
     check_report(report)
-    ttl = microseconds(min(ttl_seconds, LONGEST_KEPT_SECONDS))
-    arguments = [instance, ttl, report, MAX_INSTANCES, microseconds(LONGEST_KEPT_SECONDS)]
+    ttl = to_microseconds(min(ttl_seconds, LONGEST_KEPT_SECONDS))
+    arguments = [instance, ttl, report, MAX_INSTANCES, to_microseconds(LONGEST_KEPT_SECONDS)]
     await link.run(REPORT, [REPORTS, REPORTING], arguments)
 
 
@@ -84,7 +84,7 @@ async def read_reports(link: RedisLink) -> dict[str, StoredReport]:
             if len(instance) > MAX_INSTANCE_BYTES or not value[:MOMENT_DIGITS].isdigit() or len(value) < MOMENT_DIGITS:
                 link.note_poison(REPORTS)
                 continue
-            age = seconds(now - int(value[:MOMENT_DIGITS]))
+            age = to_seconds(now - int(value[:MOMENT_DIGITS]))
             reports[instance.decode(errors="replace")] = StoredReport(age, value[MOMENT_DIGITS:])
         waiting = waiting[len(found) :]
     return dict(sorted(reports.items()))

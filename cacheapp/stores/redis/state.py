@@ -64,7 +64,7 @@ def encode_chunks(state: StoredState, asked_at: int) -> dict[str, bytes]:
     """The chunks of a state by their hashes. Its ages count from `asked_at`."""
     chunks = [Chunk({}, {}, ()) for _ in range(CHUNKS)]
     for name, stored in state.indices.items():
-        at = None if stored.age_seconds is None else asked_at - microseconds(stored.age_seconds)
+        at = None if stored.age_seconds is None else asked_at - to_microseconds(stored.age_seconds)
         entry = Entry(stored.uuid, stored.mapping_hash, at, stored.field_count)
         chunks[_place(name)].indices[name] = entry
     for name, members in state.aliases.items():
@@ -105,27 +105,27 @@ def join(published: Published, chunks: Iterable[Chunk], bodies: Mapping[str, byt
     data_streams: set[str] = set()
     for chunk in chunks:
         for name, entry in chunk.indices.items():
-            age = None if entry.confirmed_at is None else seconds(now - entry.confirmed_at)
+            age = None if entry.confirmed_at is None else to_seconds(now - entry.confirmed_at)
             indices[name] = StoredIndex(entry.uuid, entry.mapping_hash, age, entry.field_count)
         aliases.update(chunk.aliases)
         data_streams.update(chunk.data_streams)
     return StoredState(
-        seconds(now - published.confirmed_at),
+        to_seconds(now - published.confirmed_at),
         indices,
         aliases,
         bodies,
         frozenset(data_streams),
         published.cluster_uuid,
         published.cluster_urls,
-        None if published.listed_at is None else seconds(now - published.listed_at),
+        None if published.listed_at is None else to_seconds(now - published.listed_at),
     )
 
 
-def microseconds(duration_seconds: float) -> int:
+def to_microseconds(duration_seconds: float) -> int:
     return round(duration_seconds * 1_000_000)
 
 
-def seconds(duration_microseconds: int) -> float:
+def to_seconds(duration_microseconds: int) -> float:
     """At least 0: Redis' clock is a wall clock, and may have been set back."""
     return max(0, duration_microseconds) / 1_000_000
 

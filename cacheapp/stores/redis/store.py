@@ -25,11 +25,12 @@ from cacheapp.stores.redis.state import (
     encode_chunks,
     encode_published,
     join,
-    microseconds,
-    seconds,
+    to_microseconds,
+    to_seconds,
 )
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.units import as_seconds
 
 PUBLISHED = f"{PREFIX}published"
 PIECES = f"{PREFIX}pieces"
@@ -166,15 +167,15 @@ class RedisStore:
         raise StoreUnavailable("Other instances publish all the time.", retry_after_seconds=1)
 
     async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
-        granted, number = await self.link.run(LEASE, [_lease_key(name)], [holder, microseconds(ttl_seconds)])
-        return Lease(name, number, ttl_seconds) if granted else seconds(number)
+        granted, number = await self.link.run(LEASE, [_lease_key(name)], [holder, to_microseconds(ttl_seconds)])
+        return Lease(name, number, ttl_seconds) if granted else to_seconds(number)
 
     async def release(self, lease: Lease) -> None:
         await self.link.run(RELEASE, [_lease_key(lease.name)], [lease.token])
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
-        wait = await self.link.run(ATTEMPT, [f"{PREFIX}attempt:{name}"], [microseconds(interval_seconds)])
-        return seconds(wait)
+        wait = await self.link.run(ATTEMPT, [f"{PREFIX}attempt:{name}"], [to_microseconds(interval_seconds)])
+        return to_seconds(wait)
 
     async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
         await keep_report(self.link, instance, report, ttl_seconds)
@@ -238,7 +239,7 @@ class RedisStore:
         """One try. None: another instance published meanwhile."""
         before, now, names = await self.link.run(PREPARE, [PUBLISHED, PIECES], [MAX_PUBLISHED_BYTES])
         present = {name.decode("ascii", "replace") for name in names}
-        asked = now - microseconds(self._clock() - asked_at)
+        asked = now - to_microseconds(self._clock() - asked_at)
         chunks = encode_chunks(state, asked)
         await asyncio.sleep(0)  # of ten thousand indices, this took tens of milliseconds
         used = {stored.mapping_hash for stored in state.indices.values()}
@@ -248,11 +249,11 @@ class RedisStore:
         published = Published(
             # From the time on, so that it grows also when Redis lost its data.
             generation=last.generation + 1 if last is not None else now // 1000,
-            confirmed_at=asked - microseconds(state.age_seconds),
+            confirmed_at=asked - to_microseconds(state.age_seconds),
             cluster_uuid=state.cluster_uuid,
             cluster_urls=state.cluster_urls,
             chunks=tuple(chunks),
-            listed_at=None if state.listed_age_seconds is None else asked - microseconds(state.listed_age_seconds),
+            listed_at=None if state.listed_age_seconds is None else asked - to_microseconds(state.listed_age_seconds),
         )
         unused = present.difference(used, chunks)
         answer = await self.link.run(
@@ -307,7 +308,7 @@ async def _deadline() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise StoreUnavailable(
-            f"Redis was too slow: not done within {DEADLINE_SECONDS:g} s.", retry_after_seconds=5
+            f"Redis was too slow: not done within {as_seconds(DEADLINE_SECONDS)}.", retry_after_seconds=5
         ) from None
 
 

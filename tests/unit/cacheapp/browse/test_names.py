@@ -198,15 +198,6 @@ def test_counts_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted == [b"a", b"b", b"c", b"b"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "under 1 s"), (1, "1 s"), (119.9, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days")],
-)
-def test_ages_in_words(seconds: float, words: str) -> None:
-    """Each age in the largest unit of which there are two."""
-    assert wording.age(seconds) == words
-
-
 def test_numbers_in_words() -> None:
     """Thousands are set apart, one is singular, and what isn't known is said to be so."""
     assert [wording.number(value) for value in (None, 0, 12345)] == ["unknown", "0", "12,345"]

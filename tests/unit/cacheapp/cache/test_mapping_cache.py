@@ -195,7 +195,7 @@ async def test_slow_cluster_is_unavailable(reader: FakeReader, clock: FakeClock)
     """A read that exceeds the fetch timeout ends with 503 and says how long was waited."""
     cache = make_cache(reader, clock, fetch_timeout=0.01)
     reader.gate.clear()
-    with pytest.raises(ClusterUnavailable, match=r"within 0\.01 s") as caught:
+    with pytest.raises(ClusterUnavailable, match="within 10 ms") as caught:
         await cache.get("a")
     assert caught.value.retry_after_seconds is not None
 
