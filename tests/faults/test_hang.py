@@ -170,9 +170,8 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
     assert (health.status_code, live.status_code, mapping.status_code) == (503, 200, 200)
 
     # Callers: refused as soon as any question is answered that needs no cluster.
-    refused = answers.statuses(settled, resumed_at)
-    assert set(refused) == {503}
-    assert refused[503] >= CALLERS / 2
+    assert answers.statuses(settled, resumed_at).keys() == {503}
+    assert answers.statuses(settled, resumed_at)[503] >= CALLERS / 2
     assert statistics.median(answers.seconds(settled, resumed_at)) <= 3 * statistics.median(report_seconds) + 0.1
     # The node was sent little more than what was answered: what it took to open the breaker, what was under way then,
     # a probe or two, and what users left at the end.
