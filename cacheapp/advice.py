@@ -9,7 +9,7 @@ from cacheapp.reports import (
     Outcome,
     RefresherReport,
     RefreshReport,
-    SharedAnswersReport,
+    StoreReport,
     WatchReport,
     WatchState,
 )
@@ -176,16 +176,16 @@ def history_rules(history: "HistoryReport") -> Iterable[Advice]:
         )
 
 
-def shared_answers_rules(shared: SharedAnswersReport) -> Iterable[Advice]:
-    """The rule for what instances share by way of Redis: only they should write there."""
-    if shared.poisoned_total:
+def store_rules(store: StoreReport) -> Iterable[Advice]:
+    """The rule for the store: in Redis, only this deployment should write where it keeps its state."""
+    if store.poisoned_total:
         yield Recommendation(
-            "shared_answers.poisoned_total",
-            shared.poisoned_total,
+            "store.poisoned_total",
+            store.poisoned_total,
             0,
-            shared.poisoned_total + shared.shared_hits_total,
+            store.poisoned_total,
             "values",
-            "Something else writes to the place in Redis that this deployment keeps its answers in; what it wrote was "
+            "Something else writes to the place in Redis that this deployment keeps its state in; what it wrote was "
             "ignored. Give each deployment a database number or a password of its own in REDIS_URL.",
             None,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 from django.conf import settings
 
-from cacheapp.advice import cache_rules, history_rules, refresh_rules, shared_answers_rules, watch_rules
+from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
 from cacheapp.cache.derived import MAPPING_VIEWS, MappingViews
 from cacheapp.cache.http_answers import cache_stats, ready_mapping, ready_schema
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
@@ -17,14 +17,12 @@ from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
-from cacheapp.reports import CACHE_METRICS, REFRESH_METRICS, WATCH_METRICS
+from cacheapp.reports import CACHE_METRICS, REFRESH_METRICS, STORE_METRICS, WATCH_METRICS, StoreReport
 from cacheapp.search import SEARCH, Searches
 from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
 from cacheapp.stores.protocol import STORE, Store
-from cacheapp.stores.redis.answers import RedisAnswers
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
-from cacheapp.stores.shared_answers import SHARED_ANSWERS, SharedReader
 from cacheapp.sync.pass_runner import Passing, PassReader
 from cacheapp.sync.refresher import REFRESHER, Refresher
 from cacheapp.sync.watch import WATCH, Watch
@@ -49,21 +47,18 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` and `shared_answers` (what processes share), `mapping_cache` (answers), `mapping_views` (what is
-    derived from them), `search`, `history`, `refresher` (full passes), `refresh_schedule`, `watch` and `instances`.
+    """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
+    `search`, `history`, `refresher` (full passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
     from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
 
-    registry.register(STORE, _store, ping=_ping_store)
-    registry.register(
-        SHARED_ANSWERS, _shared_answers, needs=(STORE,), stats=SharedReader.stats, rules=(shared_answers_rules,)
-    )
+    registry.register(STORE, _store, ping=_ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
     registry.register(
         MAPPING_CACHE,
         _mapping_cache,
-        needs=(ELASTICSEARCH_CACHE, SHARED_ANSWERS),
+        needs=(ELASTICSEARCH_CACHE,),
         ping=_ping_cache,
         stats=MappingCache.stats,
         metrics=CACHE_METRICS,
@@ -113,22 +108,10 @@ async def _store(_: Registry) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def _shared_answers(registry: Registry) -> AsyncIterator[SharedReader]:
-    config = settings.ESASSISTANT.mapping_cache
-    store = registry.get(STORE)
-    # Of the same cluster, the same selection: else an alias may stand for other indices.
-    scope = repr((sorted(settings.ESASSISTANT.elasticsearch.urls), config.include, config.exclude))
-    hashed = hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
-    spawn = partial(registry.flight, name="share", owner="shared_answers")
-    answers = RedisAnswers(store.link, spawn, scope=hashed) if isinstance(store, RedisStore) else None
-    yield SharedReader(answers, config.ttl)
-
-
-@asynccontextmanager
 async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
     spawn = partial(registry.flight, name="read", owner="mapping_cache")
-    cache = MappingCache(_reader(registry), config, spawn, shared=registry.get(SHARED_ANSWERS))
+    cache = MappingCache(_reader(registry), config, spawn)
     with hot_routes.answering(
         "/api/mappings/{name}", lambda name, details: ready_mapping(cache, name) if details else None
     ):
@@ -223,8 +206,14 @@ async def _watch(registry: Registry) -> AsyncIterator[Watch]:
     await watch.give_back()
 
 
+def _store_report(store: Store) -> StoreReport:
+    if isinstance(store, RedisStore):
+        return StoreReport("redis", store.link.poisoned_total)
+    return StoreReport("database", 0)
+
+
 async def _ping_store(store: Store) -> PingResult:
-    kind = "redis" if isinstance(store, RedisStore) else "database"
+    kind = _store_report(store).kind
     return PingResult(Health.HEALTHY, None, {"kind": kind, "generation": await store.generation()})
 
 

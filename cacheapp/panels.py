@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cacheapp.reports import REFRESHER_REPORT, SHARED_ANSWERS_REPORT, WATCH_REPORT, CacheReport, HistoryReport
+from cacheapp.reports import REFRESHER_REPORT, STORE_REPORT, WATCH_REPORT, CacheReport, HistoryReport
 from esassistant.registry import registry
 from esassistant.resource import Panel
 
@@ -11,12 +11,12 @@ SHOWN_ROWS = 8
 
 
 def _cache(report: CacheReport) -> Mapping[str, Any]:
-    reports = registry.reports((REFRESHER_REPORT, WATCH_REPORT, SHARED_ANSWERS_REPORT))
+    reports = registry.reports((REFRESHER_REPORT, WATCH_REPORT, STORE_REPORT))
     return {
         "cache": report,
         "refresh": reports.get("refresher"),
         "watch": reports.get("watch"),
-        "shared_answers": reports.get("shared_answers"),
+        "store": reports.get("store"),
     }
 
 

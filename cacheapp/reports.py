@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import ReportHandle
@@ -171,13 +171,12 @@ class InstanceReport:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedAnswersReport:
-    """Since the start: misses that another instance's answer ended, misses that waited for another instance, and values
-    in the shared store that were not ours (all of them, not only answers).
+class StoreReport:
+    """What the processes share mappings through, and how many values in Redis were not written by this service: they
+    are ignored, and counted since the start. A database has none.
     """
 
-    shared_hits_total: int
-    shared_waits_total: int
+    kind: Literal["redis", "database"]
     poisoned_total: int
 
 
@@ -185,7 +184,7 @@ CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
 WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
 HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
-SHARED_ANSWERS_REPORT: ReportHandle[SharedAnswersReport | None] = ReportHandle("shared_answers")
+STORE_REPORT: ReportHandle[StoreReport] = ReportHandle("store")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
@@ -215,6 +214,11 @@ REFRESH_METRICS = (
         Kind.GAUGE, "refresh_last_failed_indices", "Mappings that the last pass could not read.", "last.failed_total"
     ),
     Metric(Kind.GAUGE, "store_generation", "Number of the published state that this process has.", "store_generation"),
+)
+STORE_METRICS = (
+    Metric(
+        Kind.COUNTER, "store_poisoned_values", "Values in Redis that were not ours, and were ignored.", "poisoned_total"
+    ),
 )
 WATCH_METRICS = (
     Metric(

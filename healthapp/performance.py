@@ -10,13 +10,13 @@ from cacheapp.reports import (
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
-    SHARED_ANSWERS_REPORT,
+    STORE_REPORT,
     WATCH_REPORT,
     CacheReport,
     HistoryReport,
     InstanceReport,
     RefresherReport,
-    SharedAnswersReport,
+    StoreReport,
     WatchReport,
 )
 from esassistant.advice import Advice, NotEnoughData, Recommendation
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
-    *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, SHARED_ANSWERS_REPORT, INSTANCES_REPORT),
+    *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
     *(PROCESS_REPORT, HTTP_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
 )
 
@@ -55,7 +55,7 @@ class PerformanceReport:
     refresh: RefresherReport
     watch: WatchReport
     history: HistoryReport
-    shared_answers: SharedAnswersReport | None
+    store: StoreReport
     health: HealthReport | None
     background_tasks: tuple[TaskReport, ...]
     instances: dict[str, InstanceReport]
@@ -80,7 +80,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         refresh=reports.of(REFRESHER_REPORT),
         watch=reports.of(WATCH_REPORT),
         history=reports.of(HISTORY_REPORT),
-        shared_answers=reports.of(SHARED_ANSWERS_REPORT),
+        store=reports.of(STORE_REPORT),
         health=reports.of(HEALTH_REPORT),
         background_tasks=registry.tasks(),
         instances=reports.of(INSTANCES_REPORT),

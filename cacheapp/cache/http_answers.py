@@ -9,7 +9,7 @@ from cacheapp.reports import (
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
-    SHARED_ANSWERS_REPORT,
+    STORE_REPORT,
     WATCH_REPORT,
 )
 from cacheapp.state.answer import MappingAnswer
@@ -64,7 +64,7 @@ def cache_stats(*, details: bool) -> Answer:
             "refresh": refresher,
             "watch": registry.read(WATCH_REPORT),
             "history": registry.read(HISTORY_REPORT),
-            "shared_answers": registry.read(SHARED_ANSWERS_REPORT),
+            "store": registry.read(STORE_REPORT),
             "instances": registry.read(INSTANCES_REPORT),
         }
     else:

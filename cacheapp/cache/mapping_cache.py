@@ -7,7 +7,7 @@ miss    unknown or older            the caller waits for the one flight that rea
 
 import asyncio
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -31,7 +31,6 @@ from cacheapp.state.names import check_name
 from cacheapp.state.published import StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import Snapshot, Source, inherited_uses, least_used
-from cacheapp.stores.shared_answers import NameReading, SharedReader
 from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
@@ -49,17 +48,9 @@ class MappingCache:
     """One per process, owned by the registry; belongs to its loop. The snapshot is replaced, never changed."""
 
     def __init__(
-        self,
-        reader: ClusterReader,
-        config: MappingCacheConfig,
-        spawn: Spawn,
-        *,
-        shared: SharedReader | None = None,
-        clock: Clock = monotonic,
+        self, reader: ClusterReader, config: MappingCacheConfig, spawn: Spawn, *, clock: Clock = monotonic
     ) -> None:
-        """`shared` None: no instance answers for another."""
         self._reader = TogetherReader(reader, spawn)
-        self._shared = shared or SharedReader(None, config.ttl)
         self._config = config
         self._clock = clock
         self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
@@ -72,8 +63,6 @@ class MappingCache:
         # When each body was last part of an answer, and until when each absent name needn't be asked for again.
         self._used_at: dict[str, float] = {}
         self._absent_until: dict[str, float] = {}
-        # When the store was last asked for what others published: what that lacks is no news from before.
-        self._taken_over_at = -math.inf
         self._evictions_total = 0
         self.warm = False
         self._hits_total = 0
@@ -117,7 +106,7 @@ class MappingCache:
             self._hits_total += 1  # from memory too, that there is no such name
             raise no_such_name(name)
         self._misses_total += 1
-        return await self._flights.do(name, lambda: self._read(name, missed=True))
+        return await self._flights.do(name, lambda: self._read(name))
 
     def ready(self, name: str) -> MappingAnswer | None:
         """What `get` answers without waiting, counted as it is there; None where `get` has to wait, or raises."""
@@ -137,15 +126,11 @@ class MappingCache:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
         self.check_name(name)
         self._flights.forget_failure(name, MappingNotFound)
-        answer = await self._flights.do(name, lambda: self._read(name))
-        if answer.source is Source.STORE:  # of a miss that was under way, and that another instance's answer ended
-            answer = await self._flights.do(name, lambda: self._read(name))
-        return answer
+        return await self._flights.do(name, lambda: self._read(name))
 
     async def apply_published(self, state: StoredState, asked_at: float) -> None:
         """Take over what another process published; the store was asked at `asked_at`."""
         await self._merge(await in_turns(published_statement(state, asked_at)))
-        self._taken_over_at = asked_at
         self.warm = True
 
     async def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
@@ -246,31 +231,27 @@ class MappingCache:
         with suppress(EsassistantError):
             self._flights.start(name, lambda: self._read(name))
 
-    async def _read(self, name: str, *, missed: bool = False) -> MappingAnswer:
-        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone. `missed`: what another
-        instance has just read will do.
+    async def _read(self, name: str) -> MappingAnswer:
+        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone.
 
         The answer is made of what was read, not of what is kept: it may be larger than all that may be kept.
         """
         asked_at = self._clock()
         try:
-            if missed:
-                reading = await self._shared.miss(name, lambda: self._ask(name), self._heard_of(name))
-            else:
-                reading = await self._shared.read(name, lambda: self._ask(name))
+            mappings = await self._ask(name)
         except ClusterUnavailable:
             self._failures_total += 1
             self._slow_reads.note(name, self._clock() - asked_at)
             raise
         except MappingNotFound:
-            self.snapshot = at_once(merged(self.snapshot, read_statement(name, {}, asked_at, Source.ELASTICSEARCH)))
+            self.snapshot = at_once(merged(self.snapshot, read_statement(name, {}, asked_at)))
             if name not in self.snapshot.indices and name not in self.snapshot.aliases:
                 self._note_absent(name)
             raise
         self._slow_reads.note(name, self._clock() - asked_at)
-        said = read_statement(name, reading.mappings, reading.confirmed_at, reading.source)
+        said = read_statement(name, mappings, asked_at)
         after = at_once(merged(self.snapshot, said))
-        used = [after.indices[index].mapping_hash for index in reading.mappings if index in after.indices]
+        used = [after.indices[index].mapping_hash for index in mappings if index in after.indices]
         self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
         self.snapshot = after
         rendered = await _rendered(after, name)
@@ -279,11 +260,10 @@ class MappingCache:
             rendered = await _rendered(at_once(merged(Snapshot(), said)), name)
         if rendered is None:
             raise no_such_name(name)
-        return self._answer(rendered, reading.source)
+        return self._answer(rendered, Source.ELASTICSEARCH)
 
-    async def _ask(self, name: str) -> NameReading:
-        """What the cluster says of `name` now."""
-        asked_at = self._clock()
+    async def _ask(self, name: str) -> Mapping[str, bytes]:
+        """Return the mappings that the cluster says `name` stands for, by index."""
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
                 mappings = await self._reader.mapping(name)
@@ -293,15 +273,7 @@ class MappingCache:
             ) from None
         if not mappings:  # an alias without any index that we may show
             raise no_such_name(name)
-        return NameReading(mappings, asked_at, Source.ELASTICSEARCH)
-
-    def _heard_of(self, name: str) -> float:
-        """When this process learnt last what there is of `name`; what others read before that may be over."""
-        absent_at = self._absent_until.get(name, -math.inf) - self._config.negative_ttl
-        heard = [self.snapshot.listed_at, self._taken_over_at, absent_at, self.snapshot.aliases_at.get(name, -math.inf)]
-        if name in self.snapshot.indices:
-            heard.append(self.snapshot.indices[name].confirmed_at)
-        return max(heard)
+        return mappings
 
     def _note_absent(self, name: str) -> None:
         while len(self._absent_until) >= MAX_ABSENT:

@@ -52,7 +52,7 @@ class Statement:
         return [name for name in indices if name not in self.listed]
 
 
-def read_statement(name: str, mappings: Mapping[str, bytes], at: float, source: Source) -> Statement:
+def read_statement(name: str, mappings: Mapping[str, bytes], at: float) -> Statement:
     """What reading `name` said: it stands for the indices of `mappings`, or for nothing where there are none.
 
     An alias answers with other names than its own, an index with its own alone.
@@ -60,7 +60,7 @@ def read_statement(name: str, mappings: Mapping[str, bytes], at: float, source: 
     hashes = {index: mapping_hash(body) for index, body in mappings.items()}
     return Statement(
         at,
-        {index: IndexEntry(None, hashed, at, source) for index, hashed in hashes.items()},
+        {index: IndexEntry(None, hashed, at, Source.ELASTICSEARCH) for index, hashed in hashes.items()},
         {hashed: mappings[index] for index, hashed in hashes.items()},
         {name: tuple(sorted(mappings))} if mappings and name not in mappings else {},
         about=name,

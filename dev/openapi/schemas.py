@@ -21,7 +21,7 @@ from cacheapp.reports import (
     InstanceReport,
     RefresherReport,
     RefreshReport,
-    SharedAnswersReport,
+    StoreReport,
     WatchReport,
 )
 from cacheapp.state.changes import ChangeKind
@@ -47,6 +47,7 @@ REPORTS: Mapping[str, Any] = {
     "elasticsearch_cache": POOLS,
     "elasticsearch_watch": POOLS,
     "elasticsearch_health": POOLS,
+    "store": StoreReport,
     "mapping_cache": CacheReport,
     "refresher": RefresherReport,
     "watch": WatchReport,
@@ -97,7 +98,7 @@ def response_types() -> dict[str, Any]:
                 ("refresh", RefresherReport),
                 ("watch", WatchReport),
                 ("history", HistoryReport),
-                ("shared_answers", SharedAnswersReport | None),
+                ("store", StoreReport),
                 ("instances", instances),
             ],
         ),

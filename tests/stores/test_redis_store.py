@@ -172,6 +172,7 @@ async def test_foreign_published(
     """What is none of ours where the published state should be counts as nothing; the next publication replaces it."""
     redis_server.command(*command)
     assert await redis_store.generation() == 0
+    assert redis_store.link.poisoned_total == (command[0] == "SET"), "a key of another type is removed unseen"
     assert await redis_store.load(()) is None
     await redis_store.publish(FIRST, await take(redis_store))
     assert (await load(redis_store)).state.indices == FIRST.indices

@@ -18,6 +18,7 @@ import esassistant.http.answer
 import healthapp.views
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
+from cacheapp.reports import StoreReport
 from cacheapp.sync.refresher import Refresher
 from esassistant.advice import Rule
 from esassistant.asgi import application
@@ -61,7 +62,7 @@ class World:
         self.declare("refresher", self.instance.refresher, Refresher.stats)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
-        self.declare("shared_answers", None, lambda _: None)
+        self.declare("store", None, lambda _: StoreReport("redis", 3))
         instances = Instances(
             self.store, "one", lambda: {"refreshes": self.instance.refresher.latest()}, clock=self.clock
         )
@@ -245,6 +246,7 @@ async def test_cache_stats(client: httpx.AsyncClient, world: World) -> None:
     assert response.headers["cache-control"] == "no-store"
     assert response.json()["cache"]["answers"]["hit_ratio"] is None
     assert response.json()["refresh"]["passes_total"] == 0
+    assert response.json()["store"] == {"kind": "redis", "poisoned_total": 3}
     await client.get("/api/mappings/a")
     assert (await client.get("/api/cache/stats")).json()["cache"]["answers"]["misses_total"] == 1
 

@@ -125,25 +125,6 @@ class RedisLink:
 
         return await self.call(run)
 
-    async def run_all(self, scripts: Sequence[tuple[str, Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """What each script, with its keys and arguments, answers, in one call altogether; `StoreUnavailable` in the
-        place of what one alone failed with. Raises as `call` does.
-        """
-
-        async def run(client: Redis) -> list[Any]:
-            async with client.pipeline(transaction=False) as pipeline:
-                for script, keys, arguments in scripts:
-                    pipeline.eval(COMMON + script, len(keys), *keys, *arguments)
-                return await pipeline.execute(raise_on_error=False)
-
-        answers = await self.call(run)
-        return [
-            StoreUnavailable(self._describe(answer), retry_after_seconds=BREAKER.open_seconds)
-            if isinstance(answer, RedisError)
-            else answer
-            for answer in answers
-        ]
-
     def note_poison(self, where: str) -> None:
         """Count a value at `where` that is none of ours. The first one is worth a warning."""
         log = logger.debug if self.poisoned_total else logger.warning

@@ -2,8 +2,7 @@
 
 Under `esassistant:1:` are `pieces` (a hash: immutable pieces of states, by the hashes of their content), `published` (a
 string: which pieces are the state now), and a row per lease and attempt; beside them what instances report
-(redis_reports.py) and the answers that they share (redis_answers.py). What changes, changes in Lua, so in one step;
-times are Redis' own.
+(reports.py). What changes, changes in Lua, so in one step; times are Redis' own.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheapp.advice import cache_rules, history_rules, refresh_rules, shared_answers_rules, watch_rules
+from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
 from cacheapp.reports import (
@@ -17,7 +17,7 @@ from cacheapp.reports import (
     Outcome,
     RefresherReport,
     RefreshReport,
-    SharedAnswersReport,
+    StoreReport,
     WatchReport,
     WatchState,
 )
@@ -244,6 +244,6 @@ def test_history_that_is_lost() -> None:
 
 def test_values_of_others_in_redis() -> None:
     """That somebody else writes to our place in Redis is told; that nobody does, not."""
-    assert list(shared_answers_rules(SharedAnswersReport(1000, 5, 0))) == []
-    advice = only(shared_answers_rules(SharedAnswersReport(9, 5, 1)), "shared_answers.poisoned_total")
-    assert (advice.value, advice.sample_size, advice.setting) == (1, 10, None)
+    assert list(store_rules(StoreReport("redis", 0))) == []
+    advice = only(store_rules(StoreReport("redis", 2)), "store.poisoned_total")
+    assert (advice.value, advice.threshold, advice.sample_size, advice.setting) == (2, 0, 2, None)

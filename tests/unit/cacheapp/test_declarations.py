@@ -1,15 +1,20 @@
 """What the apps declare opens in order, without a cluster and whatever the database's state, and closes cleanly."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from pytest_django import Settings
 
 import cacheapp.apps
 import esassistant.apps
 import healthapp.apps
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.reports import STORE_REPORT, StoreReport
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
+from cacheapp.stores.protocol import STORE
+from cacheapp.stores.redis.store import RedisStore
 from cacheapp.sync.refresher import Refresher
 from esassistant.clock import monotonic
 from esassistant.registry import Registry, registry
@@ -65,6 +70,18 @@ async def test_commands_open_no_schedule(declared: Registry) -> None:
         assert answer.id is not None
         report = await refresher.wait(answer.id)
         assert (report.outcome.value, report.error) == ("failed", "Elasticsearch could not be reached.")
+
+
+async def test_report_of_the_store(declared: Registry, settings: Settings) -> None:
+    """It says what kind the store is, and of Redis how many values were poisoned, also where no Redis can be reached."""
+    async with declared.open(only=["store"]):
+        assert declared.read(STORE_REPORT) == StoreReport("database", 0)
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, redis_url="redis://127.0.0.1:9/0")
+    async with declared.open(only=["store"]):
+        store = declared.get(STORE)
+        assert isinstance(store, RedisStore)
+        store.link.note_poison("somewhere")
+        assert declared.read(STORE_REPORT) == StoreReport("redis", 1)
 
 
 async def test_pings(declared: Registry) -> None:

@@ -49,7 +49,7 @@ def with_published(before: Snapshot, state: StoredState, now: float) -> Snapshot
 
 
 def read(name: str, at: float, **mappings: bytes) -> Statement:
-    return read_statement(name, mappings, at, Source.ELASTICSEARCH)
+    return read_statement(name, mappings, at)
 
 
 def passed(at: float, mappings: Mapping[str, bytes], left_alone: frozenset[str] = frozenset()) -> Statement:
@@ -240,12 +240,10 @@ def said_at(moment: Moment, kind: str, name: str, now: float) -> Said:
     listing = Listing("cluster", dict.fromkeys(moment.indices, "u"), moment.aliases, frozenset())
     if kind == "read index":
         found = {name: moment.indices[name]} if name in moment.indices else {}
-        return Said(
-            read_statement(name, found, moment.at, Source.ELASTICSEARCH), {name: moment.indices.get(name)}, None
-        )
+        return Said(read_statement(name, found, moment.at), {name: moment.indices.get(name)}, None)
     if kind == "read alias":
         found = {index: moment.indices[index] for index in moment.members}
-        return Said(read_statement(ALIAS, found, moment.at, Source.ELASTICSEARCH), dict(found), moment.members)
+        return Said(read_statement(ALIAS, found, moment.at), dict(found), moment.members)
     if kind == "published":
         stored = {index: StoredIndex("u", mapping_hash(body)) for index, body in moment.indices.items()}
         bodies = {mapping_hash(body): body for body in moment.indices.values()}
