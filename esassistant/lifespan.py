@@ -29,10 +29,18 @@ PARENT_POLL_SECONDS = 1.0
 class Lifespan:
     """ASGI wrapper around the whole application. Lives as long as the process."""
 
-    def __init__(self, app: ASGIApp, registry: Registry, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        registry: Registry,
+        drain_seconds: float,
+        *,
+        parent_poll_seconds: float = PARENT_POLL_SECONDS,
+    ) -> None:
         self._app = app
         self._registry = registry
         self._drain_seconds = drain_seconds
+        self._parent_poll_seconds = parent_poll_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -48,7 +56,7 @@ class Lifespan:
         with self._held_back_signals(opening):
             try:
                 async with self._registry.open():
-                    watch = asyncio.create_task(_end_with_parent(), name="lifespan:parent")
+                    watch = asyncio.create_task(_end_with_parent(self._parent_poll_seconds), name="lifespan:parent")
                     started = True
                     # What is there now stays: collections need not look at it again, each for some 20 ms.
                     gc.collect()
@@ -118,7 +126,7 @@ class Lifespan:
                 signal.signal(number, wrapped[number])
 
 
-async def _end_with_parent() -> None:
+async def _end_with_parent(poll_seconds: float) -> None:
     """In a worker of several: end when the parent is gone, however it went; an orphan would keep the port and the
     cluster busy.
     """
@@ -126,6 +134,6 @@ async def _end_with_parent() -> None:
     if parent is None:
         return
     while os.getppid() == parent.pid:  # noqa: ASYNC110  (nothing tells of it but asking)
-        await asyncio.sleep(PARENT_POLL_SECONDS)
+        await asyncio.sleep(poll_seconds)
     logger.error("the parent process is gone; this worker ends")
     signal.raise_signal(signal.SIGTERM)

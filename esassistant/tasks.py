@@ -12,7 +12,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from esassistant.clock import Clock, monotonic
+from esassistant.clock import Clock, Sleep, monotonic
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class _Background:
         self.last_error: str | None = None
         self.task: asyncio.Task[None] | None = None
 
-    async def supervise(self, function: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> None:
+    async def supervise(self, function: Callable[[], Coroutine[Any, Any, None]], clock: Clock, sleep: Sleep) -> None:
         in_a_row = 0
         while True:
             started_at = clock()
@@ -66,7 +66,7 @@ class _Background:
                 logger.exception(
                     "background task %s of %s crashed; it starts again in %.1f s", self.name, self.owner, delay
                 )
-                await asyncio.sleep(delay)
+                await sleep(delay)
             else:
                 return
 
@@ -78,8 +78,9 @@ class _Background:
 class Tasks:
     """All tasks of one open registry, by owner. Lives as long as the registry is open; belongs to its loop."""
 
-    def __init__(self, clock: Clock = monotonic) -> None:
+    def __init__(self, clock: Clock = monotonic, sleep: Sleep = asyncio.sleep) -> None:
         self._clock = clock
+        self._sleep = sleep
         self._background: list[_Background] = []
         self._flights: dict[str, set[asyncio.Task[Any]]] = {}
 
@@ -87,7 +88,7 @@ class Tasks:
         """Start a background task that is restarted whenever it raises, and that ends with its owner."""
         background = _Background(name, owner)
         background.task = asyncio.create_task(
-            background.supervise(function, self._clock), name=f"{owner}:{name}", context=Context()
+            background.supervise(function, self._clock, self._sleep), name=f"{owner}:{name}", context=Context()
         )
         self._background.append(background)
         return background.task

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_RECHECK_SECONDS = 1.0
 KEPT_TRANSITIONS = 50
+
+Pause = Callable[[asyncio.Event, float], Awaitable[None]]
+"""Waits for so many seconds, or until the event is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,13 @@ HEALTH_METRICS = (
 )
 
 
+async def pause_until(asked: asyncio.Event, seconds: float) -> None:
+    """Wait for `seconds`, or until `asked` is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asked.wait()
+
+
 class HealthMonitor:
     """Renews the report every `ttl` seconds. One per process, owned by the registry; belongs to its loop.
 
@@ -80,10 +90,20 @@ class HealthMonitor:
     share.
     """
 
-    def __init__(self, checks: Sequence[Check], ttl: float, *, clock: Clock = monotonic) -> None:
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        ttl: float,
+        *,
+        first_recheck_seconds: float = FIRST_RECHECK_SECONDS,
+        clock: Clock = monotonic,
+        pause: Pause = pause_until,
+    ) -> None:
         self._checks = checks
         self._ttl = ttl
+        self._first_recheck_seconds = first_recheck_seconds
         self._clock = clock
+        self._pause = pause
         self._report: HealthReport | None = None
         self._answers: dict[bool, Answer] = {}
         self._transitions: deque[Transition] = deque(maxlen=KEPT_TRANSITIONS)
@@ -103,11 +123,9 @@ class HealthMonitor:
             self._asked.clear()
             async with self._round:
                 report = await self._check()
-            interval = min(self._ttl, FIRST_RECHECK_SECONDS if report.status is not status else 2 * interval)
+            interval = min(self._ttl, self._first_recheck_seconds if report.status is not status else 2 * interval)
             status = report.status
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, started_at + interval - self._clock())):
-                    await self._asked.wait()
+            await self._pause(self._asked, max(0.0, started_at + interval - self._clock()))
 
     def check_soon(self) -> None:
         """Have the next round of checks begin as soon as the present one has ended: something may have changed."""

@@ -4,12 +4,13 @@ import asyncio
 import os
 import resource
 import threading
+import time
 from asyncio import all_tasks
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from esassistant.clock import Clock, monotonic
+from esassistant.clock import Clock, Sleep, monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, Health, PingResult, ReportHandle
@@ -20,8 +21,7 @@ ENOUGH_LAGS = 100
 LATE_SECONDS = 0.25
 CPU_WINDOW_SECONDS = 60.0
 PAGE_BYTES = resource.getpagesize()
-STATM = Path("/proc/self/statm")
-DESCRIPTORS = Path("/proc/self/fd")
+PROC = Path("/proc/self")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,28 @@ class ProcessReport:
 class ProcessWatch:
     """One per process, owned by the registry. `keep_watching` is its background task."""
 
-    def __init__(self, clock: Clock = monotonic) -> None:
+    def __init__(
+        self,
+        clock: Clock = monotonic,
+        sleep: Sleep = asyncio.sleep,
+        *,
+        cpu_clock: Clock = time.process_time,
+        proc: Path = PROC,
+    ) -> None:
         self._clock = clock
+        self._sleep = sleep
+        self._cpu_clock = cpu_clock
+        self._proc = proc
         self._started_at = clock()
         self._lags = Durations()
         # Moments, and the processor time used by then; the oldest is the one before the window.
-        self._cpu: deque[tuple[float, float]] = deque([(self._started_at, _cpu_seconds())])
+        self._cpu: deque[tuple[float, float]] = deque([(self._started_at, cpu_clock())])
 
     async def keep_watching(self) -> None:
         """Background task: sleep, and see how late it is."""
         while True:
             due_at = self._clock() + LAG_EVERY_SECONDS
-            await asyncio.sleep(LAG_EVERY_SECONDS)
+            await self._sleep(LAG_EVERY_SECONDS)
             self.woke(due_at)
 
     def woke(self, due_at: float) -> None:
@@ -68,7 +78,7 @@ class ProcessWatch:
         now = self._clock()
         self._lags.record(max(0.0, now - due_at), now)
         if now - self._cpu[-1][0] >= 1.0:
-            self._cpu.append((now, _cpu_seconds()))
+            self._cpu.append((now, self._cpu_clock()))
             while len(self._cpu) > 2 and now - self._cpu[1][0] >= CPU_WINDOW_SECONDS:
                 self._cpu.popleft()
 
@@ -79,13 +89,13 @@ class ProcessWatch:
         return ProcessReport(
             pid=os.getpid(),
             uptime_seconds=now - self._started_at,
-            resident_bytes=_resident_bytes(),
-            cpu_seconds_total=_cpu_seconds(),
+            resident_bytes=_resident_bytes(self._proc),
+            cpu_seconds_total=self._cpu_clock(),
             cpu_percent=100.0 * (last - first) / (last_at - first_at) if last_at > first_at else None,
             cpu_window_seconds=last_at - first_at,
             threads=threading.active_count(),
             tasks=_tasks(),
-            descriptors_open=_descriptors_open(),
+            descriptors_open=_descriptors_open(self._proc),
             descriptors_limit=None if limit == resource.RLIM_INFINITY else limit,
             loop_lag=report_of((self._lags,), self._clock),
             loop_lags=totals_of((self._lags,)),
@@ -96,11 +106,6 @@ PROCESS: Handle[ProcessWatch] = Handle("process")
 PROCESS_REPORT: ReportHandle[ProcessReport] = ReportHandle("process")
 
 
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 def _tasks() -> int | None:
     try:
         return len(all_tasks())
@@ -108,16 +113,16 @@ def _tasks() -> int | None:
         return None
 
 
-def _resident_bytes() -> int | None:
+def _resident_bytes(proc: Path) -> int | None:
     try:
-        return int(STATM.read_text().split()[1]) * PAGE_BYTES
+        return int((proc / "statm").read_text().split()[1]) * PAGE_BYTES
     except OSError:
         return None
 
 
-def _descriptors_open() -> int | None:
+def _descriptors_open(proc: Path) -> int | None:
     try:
-        return len(list(DESCRIPTORS.iterdir())) - 1  # but the one that lists them
+        return len(list((proc / "fd").iterdir())) - 1  # but the one that lists them
     except OSError:
         return None
 

@@ -1,19 +1,27 @@
-"""What all tests share: one Elasticsearch node of their own, ended afterwards."""
+"""What all tests share: one Elasticsearch node of their own, ended afterwards, and the application in the test's own loop."""
 
-import os
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from elasticsearch import Elasticsearch
+from pytest_django import Settings
 
-from dev.elasticsearch.node import DEFAULT_VERSION, Node
+from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN
+from esassistant.asgi import new_application
+from esassistant.registry import registry
+from tests.support.fixtures import Figure, OpenApp
+from tests.support.nodes import NODE_VERSION
 
-NODE_VERSION = os.environ.get("ESASSISTANT_TEST_ELASTICSEARCH", DEFAULT_VERSION)
-"""Of Elasticsearch; `make test-compat` sets another."""
-
-
-Figure = Callable[[int, str], None]
+WARM_UP_SECONDS = 5
+QUIET = {"refresh_interval": 0.0, "watch": False}
+"""No schedule and no watch: calls are counted."""
 
 
 @pytest.fixture
@@ -48,8 +56,34 @@ def cluster(node: Node) -> Iterator[Elasticsearch]:
         client.indices.delete(index="*", expand_wildcards="all", ignore_unavailable=True)
 
 
-def route_calls(cluster: Elasticsearch, route: str) -> int:
-    """How often the node itself counted calls of `route`, such as `/{index}/_mapping/`. Absent until first used."""
-    answer = cluster.perform_request("GET", "/_nodes/stats/http", headers={"accept": "application/json"})
-    routes = (node["http"].get("routes", {}).get(route, {}) for node in answer.body["nodes"].values())
-    return sum(found.get("requests", {}).get("count", 0) for found in routes)
+@pytest.fixture
+def open_app(settings: Settings, transactional_db: None) -> OpenApp:
+    """`async with open_app(url, cache={...}, health={...}) as http`: the application on a cluster, with settings
+    replaced.
+    """
+
+    @asynccontextmanager
+    async def opened(
+        url: str, *, cache: dict[str, Any] | None = None, health: dict[str, Any] | None = None, **elasticsearch: Any
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        config = settings.ESASSISTANT
+        settings.ESASSISTANT = replace(
+            config,
+            elasticsearch=replace(config.elasticsearch, urls=(url,), **elasticsearch),
+            mapping_cache=replace(config.mapping_cache, **{**QUIET, **(cache or {})}),
+            health=replace(config.health, **(health or {})),
+            api_tokens=(TOKEN,),
+        )
+        transport = httpx.ASGITransport(app=new_application())
+        async with registry.open(), httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
+            await _warm_up_ended()
+            yield http
+
+    return opened
+
+
+async def _warm_up_ended() -> None:
+    """Wait for the first pass to end, in whatever way: what a test counts and asks for is then its own."""
+    async with asyncio.timeout(WARM_UP_SECONDS):
+        while registry.read("refresher").passes_total == 0:  # noqa: ASYNC110  (reports are read, nothing is signalled)
+            await asyncio.sleep(0.01)

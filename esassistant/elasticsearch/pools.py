@@ -21,13 +21,15 @@ POOL_RETRY_AFTER_SECONDS = 1.0
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
     """`maxsize` connections are kept and used again. When all are in use, one more call waits up to `wait_seconds`
-    (`block`), or gets one of `overflow` connections, which are closed after use: urllib3's meaning of the words.
+    (`block`), or gets one of `overflow` connections, which are closed after use: urllib3's meaning of the words. No more
+    than `max_waiting` calls wait.
     """
 
     maxsize: int
     block: bool = True
     overflow: int = 0
     wait_seconds: float = 10.0
+    max_waiting: int = MAX_WAITING
 
 
 class Pool:
@@ -106,10 +108,10 @@ class Pool:
         self.counters.overflow_total += 1
 
     async def _wait_for_slot(self) -> None:
-        if self._slots.locked() and self._waiting >= MAX_WAITING:
+        if self._slots.locked() and self._waiting >= self._limits.max_waiting:
             self.counters.rejected["pool_exhausted"] += 1
             raise PoolExhausted(
-                f"{MAX_WAITING} calls wait already for a connection of pool {self.name}.",
+                f"{self._limits.max_waiting} calls wait already for a connection of pool {self.name}.",
                 retry_after_seconds=POOL_RETRY_AFTER_SECONDS,
             )
         self._waiting += 1

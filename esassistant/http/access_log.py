@@ -81,11 +81,20 @@ class Line(msgspec.Struct, gc=False):
 class AccessLog:
     """One per process: the counters write to it, its task empties it."""
 
-    def __init__(self, descriptor: int, *, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        max_waiting: int = MAX_WAITING,
+        write_every_seconds: float = WRITE_EVERY_SECONDS,
+        writable_within_seconds: float = WRITABLE_WITHIN_SECONDS,
+    ) -> None:
         """`descriptor` of an open file, which stays open."""
         self._descriptor = descriptor
         self._format = _for_people if os.isatty(descriptor) else _as_json
         self._waiting: deque[Line] = deque(maxlen=max_waiting)
+        self._write_every_seconds = write_every_seconds
+        self._writable_within_seconds = writable_within_seconds
         self._lines_total = 0
         self._written_total = 0
         self._under_way = 0
@@ -103,7 +112,7 @@ class AccessLog:
     async def keep_writing(self) -> None:
         """Background task."""
         while True:
-            await asyncio.sleep(WRITE_EVERY_SECONDS)
+            await asyncio.sleep(self._write_every_seconds)
             await self.write_waiting()
 
     async def write_waiting(self) -> None:
@@ -132,7 +141,7 @@ class AccessLog:
         written = 0
         try:
             for count, chunk in _chunks(map(self._format, lines)):
-                if not poll.poll(WRITABLE_WITHIN_SECONDS * 1000):
+                if not poll.poll(self._writable_within_seconds * 1000):
                     return written, lines[written:]
                 os.write(self._descriptor, chunk)
                 written += count

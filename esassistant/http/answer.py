@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.http import HttpRequest, HttpResponse
 
-from esassistant.clock import monotonic
+from esassistant.clock import Clock, monotonic
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -52,7 +52,7 @@ class Answer:
         candidates = (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
         return any(candidate in ("*", self.etag) for candidate in candidates)
 
-    def response(self, request: HttpRequest) -> HttpResponse:
+    def response(self, request: HttpRequest, clock: Clock = monotonic) -> HttpResponse:
         """This answer as a view gives it; never 304 to a request that changes something."""
         reads = request.method in ("GET", "HEAD")
         if reads and self.is_unchanged(request.headers.get("If-None-Match", "")):
@@ -64,7 +64,7 @@ class Answer:
             head = self.head
         for name, value in head:
             response[name.decode("ascii")] = value.decode("latin-1")
-        if (age := self.age(monotonic())) is not None:
+        if (age := self.age(clock())) is not None:
             response["Age"] = str(age)
         return response
 

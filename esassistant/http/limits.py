@@ -82,18 +82,27 @@ class InFlight:
 
 class RequestLimits:
     """ASGI wrapper that lets no request body of more than `max_body_bytes` through, whether its length is declared or
-    not, nor one that takes longer than `BODY_SECONDS`, no address of more than `MAX_ADDRESS_BYTES`, and no more requests
+    not, nor one that takes longer than `body_seconds`, no address of more than `MAX_ADDRESS_BYTES`, and no more requests
     at once than `InFlight` allows, probes aside.
 
     A queue without bound answers everybody too late; refused at once, a caller can ask another process.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, in_flight: InFlight, is_probe: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        in_flight: InFlight,
+        is_probe: Callable[[str], bool],
+        *,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
         """`is_probe`: of a path."""
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._in_flight = in_flight
         self._is_probe = is_probe
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -137,7 +146,7 @@ class RequestLimits:
         body = bytearray()
         self._in_flight.reading += 1
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(self._body_seconds):
                 more_body = True
                 while more_body:
                     message = await receive()
@@ -148,7 +157,7 @@ class RequestLimits:
                         raise too_large
                     more_body = message.get("more_body", False)
         except TimeoutError:
-            raise BodyTooSlow(f"Send the body within {as_seconds(BODY_SECONDS)}.") from None
+            raise BodyTooSlow(f"Send the body within {as_seconds(self._body_seconds)}.") from None
         finally:
             self._in_flight.reading -= 1
         return bytes(body)

@@ -18,7 +18,7 @@ from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
 from dev.servers.service import ROOT, Server, manage
-from tests.browser.conftest import NARROW, PASSWORD, WIDE, Browser, open_window
+from tests.support.browser import NARROW, PASSWORD, WIDE, Browser, open_window
 
 FOLDER = ROOT / "docs" / "images"
 LONGEST_PIXELS = {WIDE: 1600, NARROW: 1800}

@@ -12,7 +12,7 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
 from dev.servers.service import Server
-from tests.browser.conftest import NARROW, WIDE, Browser, OpenBrowser
+from tests.support.browser import NARROW, WIDE, Browser, OpenBrowser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -21,8 +21,8 @@ from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
 from dev.servers.service import TOKEN, Server, manage
 from esassistant.registry import registry
-from tests.conftest import NODE_VERSION
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
+from tests.support.nodes import NODE_VERSION
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WATCHED = {"watch": True, "min_refresh_interval": 0.0}

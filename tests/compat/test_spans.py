@@ -10,7 +10,7 @@ from elasticsearch import AsyncElasticsearch, Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from esassistant.registry import registry
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
 
 WHY = "OpenTelemetry is installed for `make test-compat` alone"
 # By name: where it isn't installed, neither tests nor type checks need it.

@@ -1,14 +1,13 @@
-"""Fault tests use the application in the test's own loop, like the integration tests."""
+"""What fault tests change of the application: a breaker with short times, a health monitor without rechecks."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from esassistant.breaker import BreakerPolicy
-from tests.integration.conftest import open_app
-
-__all__ = ["open_app"]
+from healthapp.monitor import HealthMonitor
+from tests.support.fixtures import UseBreaker
 
 BRIEF: dict[str, Any] = {
     "minimum_calls": 10,
@@ -17,8 +16,6 @@ BRIEF: dict[str, Any] = {
     "jitter": 0.0,
     "probe_seconds": 0.5,
 }
-
-UseBreaker = Callable[..., BreakerPolicy]
 
 
 @pytest.fixture
@@ -33,3 +30,9 @@ def brief_breaker(monkeypatch: pytest.MonkeyPatch) -> UseBreaker:
         return policy
 
     return use
+
+
+@pytest.fixture
+def no_rechecks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application opened after it does not check health again soon after a change, but a minute later."""
+    monkeypatch.setattr("healthapp.apps.HealthMonitor", partial(HealthMonitor, first_recheck_seconds=60.0))

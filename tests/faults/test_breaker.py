@@ -12,9 +12,6 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.faults.conftest import UseBreaker
-from tests.integration.conftest import OpenApp
 from tests.support.calls import (
     ANSWERED,
     REFUSED,
@@ -29,6 +26,7 @@ from tests.support.calls import (
     rules,
     trip,
 )
+from tests.support.fixtures import Figure, OpenApp, UseBreaker
 
 HEALTH = "/_cluster/health"
 NOISE_SECONDS = 1.0
@@ -128,15 +126,11 @@ async def test_case_7_those_who_queue_are_refused_too(
     figure(7, f"300 calls on 5 connections: {calls} reached the cluster")
 
 
+@pytest.mark.usefixtures("no_rechecks")
 async def test_a_transition_renews_the_health_report(
-    node: Node,
-    cluster: Elasticsearch,
-    open_app: OpenApp,
-    brief_breaker: UseBreaker,
-    monkeypatch: pytest.MonkeyPatch,
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
 ) -> None:
     """The cluster's health is asked at once when a breaker opens, and when it closes, though none was due for a minute."""
-    monkeypatch.setattr("healthapp.monitor.FIRST_RECHECK_SECONDS", 60.0)
     policy = brief_breaker()
     make_index(cluster)
     with FaultProxy(node.url) as proxy:

@@ -14,10 +14,8 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from esassistant.clock import now_utc
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.faults.conftest import UseBreaker
-from tests.integration.conftest import OpenApp
 from tests.support.calls import ANSWERED, INDEX, REFUSED, SEARCH, breaker_state, make_index, outcome, outcomes, trip
+from tests.support.fixtures import Figure, OpenApp, UseBreaker
 
 HOUR = 3600.0
 TTL_SECONDS = 2.0

@@ -8,8 +8,8 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from esassistant.registry import registry
-from tests.conftest import Figure, route_calls
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import Figure, OpenApp
+from tests.support.nodes import route_calls
 
 MAPPING_ROUTE = "/{index}/_mapping/"
 

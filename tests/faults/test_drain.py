@@ -18,7 +18,7 @@ from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
 from dev.servers.service import TOKEN, Server
 from esassistant.management.commands.serve import GRACE_SECONDS
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,9 +12,8 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.integration.conftest import OpenApp
 from tests.support.calls import ANSWERED, descriptors, make_index, outcome, outcomes, report, rules
+from tests.support.fixtures import Figure, OpenApp
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SLOW = "/slow/_search"

@@ -20,8 +20,8 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.servers.process import wait_until
 from dev.servers.service import TOKEN, Server
-from tests.conftest import route_calls
 from tests.support.calls import INDEX, descriptors, make_index
+from tests.support.nodes import route_calls
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,8 +15,7 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN, Server
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import Figure, OpenApp
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 FORBIDDEN = st.sampled_from([*'"*,<>?\\|#: ', "\x00", "\n", "\r", "\x7f", "A", "É"])

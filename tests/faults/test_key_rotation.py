@@ -11,7 +11,7 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
 
 OLD_KEY = "b2xkLWlkOm9sZC1rZXk="
 LOAD_SECONDS = 4.0

@@ -12,7 +12,7 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
 from dev.servers.service import Server
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,9 +14,8 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy, Rule
 from dev.servers.service import TOKEN, manage
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.integration.conftest import OpenApp
 from tests.support.fakes import mappings_of
+from tests.support.fixtures import Figure, OpenApp
 from tests.support.simulated import MAPPING, SimulatedCluster, mapping_requests, names_of
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -13,10 +13,8 @@ from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, Transport
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import Exchange, FaultProxy
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.faults.conftest import UseBreaker
-from tests.integration.conftest import OpenApp
 from tests.support.calls import ANSWERED, INDEX, SEARCH, health_known, make_index, outcome, outcomes, report
+from tests.support.fixtures import Figure, OpenApp, UseBreaker
 
 BUDGET_SHARE = 0.1
 BUDGET_FLOOR = 10
@@ -93,14 +91,14 @@ async def test_a_long_retry_after_is_not_waited_for(node: Node, cluster: Elastic
     assert (ended, calls) == ("429", 1)
 
 
+@pytest.mark.usefixtures("no_rechecks")
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
 async def test_max_retries_means_exactly_that(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, max_retries: int, monkeypatch: pytest.MonkeyPatch
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, max_retries: int
 ) -> None:
     """A call that may be repeated reaches a failing cluster once and ELASTICSEARCH_MAX_RETRIES times more, by either
     client; writes, timeouts and health checks once.
     """
-    monkeypatch.setattr("healthapp.monitor.FIRST_RECHECK_SECONDS", 60.0)
     make_index(cluster)
     with FaultProxy(node.url) as proxy:
         async with open_app(proxy.url, max_retries=max_retries, health={"ttl": 60.0}) as http:

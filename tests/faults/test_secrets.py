@@ -21,9 +21,8 @@ from dev.servers.process import wait_until
 from dev.servers.service import Server, manage
 from esassistant.elasticsearch.client import new_client
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.integration.conftest import OpenApp
-from tests.unit.conftest import pools
+from tests.support.clients import pools
+from tests.support.fixtures import Figure, OpenApp
 
 PASSWORD = "planted-p@ss/w:rd"
 URL_PASSWORD = "planted-url-p@ss"

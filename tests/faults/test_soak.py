@@ -10,7 +10,7 @@ from bench.soak.plan import Kind
 from bench.soak.report import Options
 from bench.soak.soak import Soak
 from dev.elasticsearch.node import Node
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

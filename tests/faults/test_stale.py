@@ -10,9 +10,8 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from esassistant.registry import registry
-from tests.conftest import Figure
-from tests.integration.conftest import OpenApp
 from tests.support.calls import make_index
+from tests.support.fixtures import Figure, OpenApp
 
 TTL_SECONDS = 1.5
 SLOW_SECONDS = 1.0

@@ -16,8 +16,8 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN
 from esassistant.config.model import Details
-from tests.conftest import Figure
-from tests.integration.conftest import OpenApp, allow_origins
+from tests.support.fixtures import Figure, OpenApp
+from tests.support.settings import allow_origins
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 DETAILED = (

@@ -20,8 +20,8 @@ from esassistant.asgi import new_application
 from esassistant.config.model import Details
 from esassistant.errors import StoreUnavailable
 from esassistant.registry import registry
-from tests.integration.conftest import OpenApp
-from tests.integration.test_history import refresh
+from tests.support.fixtures import OpenApp
+from tests.support.running import refresh_with_history
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -203,12 +203,12 @@ async def test_history(node: Node, cluster: Elasticsearch, open_app: OpenApp) ->
         assert "No change was seen since" in words(await page(http, "/browse/shop"))
         properties = {f"new_{number:02}": {"type": "ip"} for number in range(12)}
         cluster.indices.put_mapping(index="shop", properties=properties, runtime={"day": {"type": "keyword"}})
-        await refresh(http)
+        await refresh_with_history(http)
         said = words(await page(http, "/browse/shop"))
         assert re.search(r"\d\d:\d\d:\d\d UTC changed seen by \S+ Added: new_00 , .* new_09 and 2 more", said)
         assert "Another type: day from date to keyword" in said
         cluster.indices.delete(index="shop")
-        await refresh(http)
+        await refresh_with_history(http)
         gone = words(await page(http, "/browse/shop", 404))
         assert "No such index" in gone
         assert re.search(r"UTC deleted .* UTC changed", gone)

@@ -17,8 +17,8 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy, Rule
 from dev.servers.service import TOKEN
 from esassistant.registry import registry
-from tests.integration.conftest import OpenApp
 from tests.support.fakes import mappings_of
+from tests.support.fixtures import OpenApp
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NAMES = ("one", "two", "three")

@@ -1,6 +1,5 @@
 """The history: passes and mapping changes as rows, by the API and in the admin."""
 
-import asyncio
 from typing import Any
 
 import httpx
@@ -14,20 +13,10 @@ from pytest_django import Settings
 from cacheapp import history
 from cacheapp.models import MappingChange, PassRecord
 from dev.elasticsearch.node import Node
-from dev.servers.service import TOKEN
-from esassistant.registry import registry
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
+from tests.support.running import refresh_with_history
 
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NO_LIMIT = {"min_refresh_interval": 0.0}
-
-
-async def refresh(http: httpx.AsyncClient) -> None:
-    await http.post("/api/cache/refresh?wait=true", headers=BEARER)
-    async with asyncio.timeout(5):
-        while registry.read("history").waiting:  # noqa: ASYNC110  (reports are read, nothing is signalled)
-            await asyncio.sleep(0.01)
-    await registry.get("history").of(["behind what is being written"])
 
 
 async def changes_of(http: httpx.AsyncClient, name: str) -> list[dict[str, Any]]:
@@ -42,14 +31,14 @@ async def test_changes_of_an_index(node: Node, cluster: Elasticsearch, open_app:
     async with open_app(node.url, cache=NO_LIMIT) as http:
         assert await changes_of(http, "shop") == []
         cluster.indices.put_mapping(index="shop", properties={"b": {"type": "ip"}})
-        await refresh(http)
+        await refresh_with_history(http)
         [added] = await changes_of(http, "shops")
         assert (added["kind"], added["added"], added["added_total"], added["index"]) == ("changed", ["b"], 1, "shop")
         cluster.indices.delete(index="shop")
         cluster.indices.create(index="shop", mappings={"properties": {"a": {"type": "keyword"}}})
-        await refresh(http)
+        await refresh_with_history(http)
         cluster.indices.delete(index="shop")
-        await refresh(http)
+        await refresh_with_history(http)
         deleted, recreated, _ = await changes_of(http, "shop")
         assert (deleted["kind"], recreated["kind"]) == ("deleted", "recreated")
         assert recreated["retyped"] == [{"name": "a", "before": "long", "after": "keyword"}]
@@ -61,7 +50,7 @@ async def test_passes_are_rows(node: Node, cluster: Elasticsearch, open_app: Ope
     """Each full pass that ended is a row, with what its report said."""
     cluster.indices.create(index="shop")
     async with open_app(node.url, cache=NO_LIMIT) as http:
-        await refresh(http)
+        await refresh_with_history(http)
     rows = await sync_to_async(lambda: list(PassRecord.objects.order_by("id")))()
     assert [(row.trigger, row.outcome, row.read_total) for row in rows] == [
         ("warm-up", "completed", 1),
@@ -79,7 +68,7 @@ async def test_rows_are_bounded(
         for number in range(4):
             cluster.indices.create(index=f"a{number}")
             cluster.indices.create(index=f"b{number}")
-            await refresh(http)
+            await refresh_with_history(http)
     assert await sync_to_async(PassRecord.objects.count)() == 2
     names = await sync_to_async(lambda: list(MappingChange.objects.order_by("id").values_list("index", flat=True)))()
     assert names == ["b2", "a3", "b3"]

@@ -8,7 +8,7 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -18,7 +18,7 @@ from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import PoolExhausted
 from esassistant.instance import instance_name
 from esassistant.registry import registry
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

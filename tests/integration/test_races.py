@@ -10,8 +10,8 @@ from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
 from dev.servers.service import Server
-from tests.integration.conftest import OpenApp
-from tests.integration.test_watch import WATCHED, refreshed, report, watching
+from tests.support.fixtures import OpenApp
+from tests.support.running import WATCHED, refreshed, report, watching
 
 
 async def test_a_number_of_many_digits(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

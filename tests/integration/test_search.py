@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

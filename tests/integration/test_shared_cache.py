@@ -16,7 +16,7 @@ from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
 from dev.servers.service import Server
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -23,7 +23,7 @@ from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.client import report as report_of
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
 from esassistant.elasticsearch.stats import PoolReport
-from tests.conftest import route_calls
+from tests.support.nodes import route_calls
 
 SEARCH = "/_search"
 ANSWER = {"hits": {"total": {"value": 1000}, "hits": [{"_id": str(number)} for number in range(1000)]}}

@@ -21,7 +21,7 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse, TcpProxy
 from dev.servers.service import TOKEN, manage
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import OpenApp
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 WRONG_KEY = "d3Jvbmc6a2V5"

@@ -2,45 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from elasticsearch import Elasticsearch
 
-from cacheapp.reports import Outcome, RefreshReport, WatchReport, WatchState
+from cacheapp.reports import Outcome, WatchState
 from cacheapp.state.snapshot import Snapshot
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.service import TOKEN
 from esassistant.registry import registry
-from tests.conftest import NODE_VERSION, Figure
-from tests.integration.conftest import OpenApp
+from tests.support.fixtures import Figure, OpenApp
+from tests.support.nodes import NODE_VERSION
+from tests.support.running import QUIET_SECONDS, WATCHED, refreshed, report, until, watching
 from tests.support.simulated import mapping_requests, names_of
 
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
-WATCHED: dict[str, Any] = {"watch": True, "min_refresh_interval": 0.0}
 RECOVERY_SECONDS = 30.0
-QUIET_SECONDS = 0.8
-"""After a change the watch may look a second time; then it only waits."""
-
-
-def report() -> WatchReport:
-    watch: WatchReport = registry.read("watch")
-    return watch
-
-
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> float:
-    """Wait for a condition; returns the seconds it took."""
-    started_at = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started_at < seconds, f"not so within {seconds} s; the watch is {report()}"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - started_at
 
 
 @pytest.fixture
@@ -53,23 +33,9 @@ async def watched(
             yield http, proxy
 
 
-@asynccontextmanager
-async def watching(open_app: OpenApp, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with open_app(url, cache=WATCHED) as http:
-        await until(lambda: report().state is WatchState.WATCHING)
-        await asyncio.sleep(QUIET_SECONDS)
-        yield http
-
-
 async def fields(http: httpx.AsyncClient, name: str) -> set[str]:
     answer = await http.get(f"/api/mappings/{name}")
     return set(answer.json()[name]["mappings"].get("properties", {})) if answer.status_code == 200 else set()
-
-
-async def refreshed(http: httpx.AsyncClient) -> RefreshReport:
-    await http.post("/api/cache/refresh?wait=true", headers=BEARER)
-    last: RefreshReport = registry.read("refresher").last
-    return last
 
 
 async def test_an_added_field_is_known_at_once(

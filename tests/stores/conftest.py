@@ -1,9 +1,7 @@
 """The stores under test, each on a real server or database of its own that is ended afterwards."""
 
 import importlib.util
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,21 +15,10 @@ from cacheapp.stores.protocol import Store
 from cacheapp.stores.redis import link
 from cacheapp.stores.redis.store import open_redis_store
 from dev.servers.redis import RedisServer
+from tests.support.stores import Backend
 
 if TYPE_CHECKING:
     from dev.servers.postgresql import Postgresql
-
-
-@dataclass(frozen=True)
-class Backend:
-    """`open` opens one more store on the same data, as another process would. `stop` and `start`: the server, if there
-    is one.
-    """
-
-    name: str
-    open: Callable[[], AbstractAsyncContextManager[Store]]
-    stop: Callable[[], object] | None = None
-    start: Callable[[], object] | None = None
 
 
 @pytest.fixture(scope="session")

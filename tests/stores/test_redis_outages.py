@@ -15,7 +15,7 @@ from dev.faults.tcp_proxy import TcpProxy
 from dev.ports import HOST
 from dev.servers.redis import RedisServer
 from esassistant.errors import StoreUnavailable
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 from tests.support.states import FIRST, LONG, load, take
 
 ONCE_SECONDS = 0.4

@@ -20,7 +20,7 @@ from dev.ports import HOST
 from dev.servers.redis import RedisServer
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 from tests.support.states import A_MAPPING, B_MAPPING, FIRST, LONG, A, B, load, state, take
 
 pytestmark = pytest.mark.usefixtures("patient")

@@ -9,8 +9,8 @@ from cacheapp.state.published import StoredIndex
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, Lease, Store
 from esassistant.errors import StaleToken, StoreUnavailable
-from tests.stores.conftest import Backend
 from tests.support.states import A_MAPPING, B_MAPPING, C_MAPPING, FIRST, JITTER, LONG, A, B, C, load, state, take
+from tests.support.stores import Backend
 
 
 async def test_nothing_published(store: Store) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from esassistant.http import access_log as module
-from esassistant.http.access_log import ATOMIC_BYTES, AccessLog, Line
+from esassistant.http.access_log import ATOMIC_BYTES, WRITE_EVERY_SECONDS, AccessLog, Line
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891_000, UTC)
 
@@ -33,12 +33,26 @@ def a_line(path: str = "/api/mappings", **changes: Any) -> Line:
 
 
 class Pipe:
-    """A log whose reader is the test. It holds as little as a pipe may: what `ATOMIC_BYTES` fit into."""
+    """A log whose reader is the test. It holds as little as a pipe may: what `ATOMIC_BYTES` fit into. The log waits for
+    room in it only briefly, unless told otherwise.
+    """
 
-    def __init__(self, max_waiting: int = 100, *, flags: int = 0) -> None:
+    def __init__(
+        self,
+        max_waiting: int = 100,
+        *,
+        flags: int = 0,
+        write_every_seconds: float = WRITE_EVERY_SECONDS,
+        writable_within_seconds: float = 0.02,
+    ) -> None:
         self._reader, self._descriptor = os.pipe2(flags)
         fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, ATOMIC_BYTES)
-        self.log = AccessLog(self._descriptor, max_waiting=max_waiting)
+        self.log = AccessLog(
+            self._descriptor,
+            max_waiting=max_waiting,
+            write_every_seconds=write_every_seconds,
+            writable_within_seconds=writable_within_seconds,
+        )
 
     def write(self, *paths: str) -> None:
         for path in paths:

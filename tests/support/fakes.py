@@ -258,6 +258,30 @@ class Instance:
         return report
 
 
+class InstantSleep:
+    """Given in the place of `asyncio.sleep`: moves the clock instead of waiting, and records the delays.
+
+    After `limit` sleeps, and in every sleep of `endless_seconds`, the sleeper waits until it is cancelled.
+    """
+
+    def __init__(self, clock: FakeClock, limit: int | None = None, endless_seconds: float | None = None) -> None:
+        self.delays: list[float] = []
+        self.limit = limit
+        self.enough = asyncio.Event()
+        self._clock = clock
+        self._endless_seconds = endless_seconds
+
+    async def __call__(self, seconds: float) -> None:
+        if seconds == self._endless_seconds:
+            await asyncio.Event().wait()
+        self.delays.append(seconds)
+        if self.limit is not None and len(self.delays) >= self.limit:
+            self.enough.set()
+            await asyncio.Event().wait()
+        self._clock.advance(seconds)
+        await asyncio.sleep(0)
+
+
 class InstantAsyncio:
     """Put in the place of a module's `asyncio`: `sleep` moves the clock instead of waiting, and is recorded.
 

@@ -1,6 +1,7 @@
-"""States to publish, and the short ways to a lease and to what is published."""
+"""Readings, states to publish, and the short ways to a lease and to what is published."""
 
 from cacheapp.state.published import Loaded, StoredIndex, StoredState
+from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import Lease, Store
 
@@ -11,6 +12,11 @@ A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))
 LONG = 60.0
 JITTER = 5.0
 """Ages are wall time here: an age is what was published, and at most so many seconds of a slow machine more."""
+
+
+def reading(listed_at: float, indices: dict[str, bytes], aliases: dict[str, tuple[str, ...]] | None = None) -> Reading:
+    listing = Listing("cluster", {name: f"uuid-{name}" for name in indices}, aliases or {}, frozenset())
+    return Reading(listing, Mappings.of(indices), listed_at)
 
 
 async def take(store: Store, holder: str = "one", ttl_seconds: float = LONG, name: str = "refresh") -> Lease:

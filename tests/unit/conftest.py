@@ -2,71 +2,19 @@
 
 import runpy
 import shutil
-import ssl
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import esassistant.settings
 from dev.faults.proxy import FaultProxy
-from esassistant.breaker import NEVER_TRIPS
-from esassistant.config.model import Config, ElasticsearchConfig
-from esassistant.config.pools import PoolRule
-from esassistant.elasticsearch.pools import PoolLimits, Pools, one_pool
+from esassistant.config.model import Config
 from esassistant.registry import Registry
-
-LoadSettings = Callable[..., Config]
-
-
-@dataclass
-class FakeClock:
-    """A clock that stands still until a test moves it."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A self-signed certificate for 127.0.0.1."""
-
-    key: Path
-    certificate: Path
-
-    def server_context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, self.key)
-        return context
-
-
-def elasticsearch_config(url: str, **changes: Any) -> ElasticsearchConfig:
-    """A configuration for one node at `url`, without credentials and with short timeouts."""
-    config = ElasticsearchConfig(
-        urls=(url,),
-        api_key="",
-        username="",
-        password="",
-        ca_certs="",
-        verify_certs=True,
-        pool_block=False,
-        pool_overflow=0,
-        pools=(PoolRule("default", ("*",), 5),),
-        request_timeout=2.0,
-        connect_timeout=2.0,
-        max_retries=0,
-    )
-    return replace(config, **changes)
-
-
-def pools(name: str = "default", **limits: Any) -> Pools:
-    """One pool of five connections, whose breaker never trips, unless told otherwise."""
-    return one_pool(name, PoolLimits(**{"maxsize": 5, **limits}), NEVER_TRIPS)
+from tests.support.clients import Certificate
+from tests.support.fakes import FakeClock
+from tests.support.fixtures import LoadSettings
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from esassistant.clock import now_utc
 from esassistant.config.model import MappingCacheConfig
 from tests.support.advising import only, recommendations
 from tests.support.fakes import FakeClock, FakeReader, Instance, MemoryStore, cache_config, spawn
-from tests.unit.conftest import LoadSettings
+from tests.support.fixtures import LoadSettings
 
 # As the settings are where nothing is set.
 PLAIN = cache_config(ttl=300.0, max_stale=86_400.0, negative_ttl=5.0, max_bytes=268_435_456)

@@ -10,7 +10,7 @@ import pytest
 from dev import reliability
 from dev.reliability import DOCUMENT, NOT_SHOWN, Result, main, markdown, results
 from dev.reliability_cases import CASES
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 
 TESTS = Path(__file__).resolve().parents[2]
 JUNIT = """<?xml version="1.0" encoding="utf-8"?><testsuites><testsuite>

@@ -16,7 +16,8 @@ from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport, access_log_rules
 from tests.support.advising import not_enough, only, recommendations
-from tests.unit.conftest import LoadSettings, pools
+from tests.support.clients import pools
+from tests.support.fixtures import LoadSettings
 
 
 def pool(

@@ -18,7 +18,7 @@ from esassistant.http.access_log import AccessLog, Line
 from esassistant.registry import Registry
 from esassistant.registry import registry as process_registry
 from esassistant.resource import Health
-from tests.unit.conftest import elasticsearch_config
+from tests.support.clients import elasticsearch_config
 
 CLIENTS = ("elasticsearch_cache", "elasticsearch_watch", "elasticsearch_health", "elasticsearch")
 HEALTHY = ProxyResponse('{"status": "green", "number_of_nodes": 1, "unassigned_shards": 0}')

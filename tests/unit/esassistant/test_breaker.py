@@ -18,7 +18,7 @@ from esassistant.breaker import (
     Permit,
 )
 from esassistant.errors import EsassistantError
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
 

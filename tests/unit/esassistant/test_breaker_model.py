@@ -9,7 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from esassistant.breaker import Breaker, BreakerPolicy, BreakerState, Outcome, Permit
 from esassistant.errors import EsassistantError
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 WINDOW_SECONDS = 10
 SLICE_SECONDS = 1

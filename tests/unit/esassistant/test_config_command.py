@@ -12,7 +12,7 @@ from django.core.management import call_command
 
 from esassistant import settings as project
 from esassistant.config.reader import parse_database_url
-from tests.unit.esassistant.config.test_settings import GOOD, run
+from tests.support.settings import GOOD, run
 
 SECRET = "hunter2-hunter2"
 SECRETS = {

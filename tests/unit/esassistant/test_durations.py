@@ -19,7 +19,7 @@ from esassistant.durations import (
     report_of,
     totals_of,
 )
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 LONGEST_SECONDS = 100.0
 WITHIN_RANGE = st.floats(SHORTEST_SECONDS, LONGEST_SECONDS) | st.sampled_from(BOUNDS)

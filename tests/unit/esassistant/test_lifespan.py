@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from esassistant import lifespan as module
 from esassistant.asgi_types import Message, Receive, Scope, Send
 from esassistant.lifespan import SIGNALS, Lifespan
 from esassistant.registry import Registry, State
@@ -27,11 +26,11 @@ async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
 class Server:
     """Drives a lifespan as an ASGI server does."""
 
-    def __init__(self, registry: Registry, drain_seconds: float = DRAIN_SECONDS) -> None:
+    def __init__(self, registry: Registry, drain_seconds: float = DRAIN_SECONDS, **times: float) -> None:
         self.sent: list[Message] = []
         self.incoming: asyncio.Queue[Message | Exception] = asyncio.Queue()
         self._progress = asyncio.Event()
-        self._lifespan = Lifespan(no_app, registry, drain_seconds)
+        self._lifespan = Lifespan(no_app, registry, drain_seconds, **times)
 
     async def _receive(self) -> Message:
         message = await self.incoming.get()
@@ -276,8 +275,7 @@ async def test_a_worker_ends_with_its_parent(
     """A worker whose parent is gone signals itself, once; before that it serves."""
     parent = SimpleNamespace(pid=os.getppid())
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
-    monkeypatch.setattr(module, "PARENT_POLL_SECONDS", 0.005)
-    server = Server(own_registry, drain_seconds=0)
+    server = Server(own_registry, drain_seconds=0, parent_poll_seconds=0.005)
     task = await server.start()
     await asyncio.sleep(0.03)
     assert (own_registry.state, signalled) == (State.OPEN, [])

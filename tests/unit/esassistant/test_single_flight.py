@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from esassistant.errors import RegistryNotOpen
 from esassistant.single_flight import SingleFlight, SingleFlightReport
 from esassistant.tasks import Tasks
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 
 class Source:

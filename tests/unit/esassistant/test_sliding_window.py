@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant.sliding_window import SLICES, SlidingWindow
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 SECONDS = 10.0
 STEPS = st.lists(st.tuples(st.floats(0, 30), st.integers(0, 9), st.integers(0, 9)), max_size=60)

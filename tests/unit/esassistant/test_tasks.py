@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant import tasks as module
 from esassistant.tasks import (
     FIRST_RESTART_DELAY_SECONDS,
     LONGEST_RESTART_DELAY_SECONDS,
@@ -16,18 +15,13 @@ from esassistant.tasks import (
     Tasks,
     restart_delay_seconds,
 )
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock, InstantSleep
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="empty")
 
 
 async def forever() -> None:
     await asyncio.Event().wait()
-
-
-@pytest.fixture
-def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_RESTART_DELAY_SECONDS", 0.001)
 
 
 @given(st.integers(1, 10_000))
@@ -39,8 +33,7 @@ def test_restart_delays(crashes: int) -> None:
     assert following == min(2 * delay, LONGEST_RESTART_DELAY_SECONDS)
 
 
-@pytest.mark.usefixtures("quick_restarts")
-async def test_a_crashed_task_starts_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_crashed_task_starts_again(fake_clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     """A crash is counted, logged with its traceback, named by type only, and followed by a restart."""
     runs = 0
     restarted = asyncio.Event()
@@ -53,7 +46,7 @@ async def test_a_crashed_task_starts_again(caplog: pytest.LogCaptureFixture) -> 
         restarted.set()
         await forever()
 
-    tasks = Tasks()
+    tasks = Tasks(fake_clock, InstantSleep(fake_clock))
     tasks.spawn(crash_once, name="watch", owner="cache")
     await asyncio.wait_for(restarted.wait(), 2)
     assert tasks.reports() == (TaskReport("watch", "cache", running=True, crashes_total=1, last_error="OSError"),)
@@ -64,7 +57,6 @@ async def test_a_crashed_task_starts_again(caplog: pytest.LogCaptureFixture) -> 
     assert tasks.reports()[0].running is False
 
 
-@pytest.mark.usefixtures("quick_restarts")
 async def test_delays_start_over_after_a_long_run(fake_clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     """Crashes in a row wait ever longer; a task that had run for long starts over with the shortest delay."""
     run_seconds = iter([0.0, 0.0, SETTLED_AFTER_SECONDS - 1, SETTLED_AFTER_SECONDS, 0.0])
@@ -76,10 +68,11 @@ async def test_delays_start_over_after_a_long_run(fake_clock: FakeClock, caplog:
             return
         raise OSError
 
-    tasks = Tasks(fake_clock)
+    sleep = InstantSleep(fake_clock)
+    tasks = Tasks(fake_clock, sleep)
     await asyncio.wait_for(tasks.spawn(crash, name="watch", owner="cache"), 2)
-    delays = [record.args[2] for record in caplog.records if isinstance(record.args, tuple)]
-    assert delays == pytest.approx([0.001, 0.002, 0.004, 0.001, 0.002])
+    logged = [record.args[2] for record in caplog.records if isinstance(record.args, tuple)]
+    assert sleep.delays == logged == [0.5, 1.0, 2.0, 0.5, 1.0]
     assert tasks.reports() == (TaskReport("watch", "cache", running=False, crashes_total=5, last_error="OSError"),)
 
 

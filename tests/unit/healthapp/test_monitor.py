@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from esassistant.resource import Health, PingResult
-from healthapp import monitor
 from healthapp.checks import Check
 from healthapp.monitor import KEPT_TRANSITIONS, HealthMonitor, HealthReport, Transition
-from tests.support.fakes import FakeClock, InstantAsyncio, settle
+from tests.support.fakes import FakeClock, InstantSleep, settle
 
 TTL = 30.0
 
@@ -102,63 +101,53 @@ async def test_leader_may_leave(health: HealthMonitor, service: Service) -> None
     assert await callers[2] is await callers[1]
 
 
-class InstantTimeouts(InstantAsyncio):
-    """As `InstantAsyncio`, for pauses that are timeouts: each moves the clock and runs out at once."""
+class Paused:
+    """A monitor of `service` whose pauses take no time: each moves the clock and runs out at once."""
 
-    def timeout(self, seconds: float) -> asyncio.Timeout:
-        if seconds > 0:
-            self.delays.append(seconds)
-            if len(self.delays) >= self._limit:
-                self.enough.set()
-                return asyncio.timeout(None)
-            self._clock.advance(seconds)
-        return asyncio.timeout(0)
+    def __init__(self, service: Service, ttl: float = TTL) -> None:
+        self._sleep = InstantSleep(service.clock)
+        checks = [Check("service", 5.0, True, service.run)]
+        self.health = HealthMonitor(checks, ttl, clock=service.clock, pause=self._pause)
 
+    async def _pause(self, _: asyncio.Event, seconds: float) -> None:
+        await (self._sleep(seconds) if seconds else asyncio.sleep(0))
 
-async def delays(health: HealthMonitor, clock: FakeClock, limit: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The first `limit` pauses of the background task."""
-    instant = InstantTimeouts(clock, limit)
-    monkeypatch.setattr(monitor, "asyncio", instant)
-    task: asyncio.Task[Any] = asyncio.create_task(health.keep_checking())
-    await asyncio.wait_for(instant.enough.wait(), 5)
-    task.cancel()
-    await asyncio.wait([task])
-    return instant.delays
+    async def delays(self, limit: int) -> list[float]:
+        """The first `limit` pauses of the background task."""
+        self._sleep.limit = limit
+        task: asyncio.Task[Any] = asyncio.create_task(self.health.keep_checking())
+        await asyncio.wait_for(self._sleep.enough.wait(), 5)
+        task.cancel()
+        await asyncio.wait([task])
+        return self._sleep.delays
 
 
-async def test_recheck_backs_off_to_ttl(
-    health: HealthMonitor, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_recheck_backs_off_to_ttl(service: Service) -> None:
     """After the start the pauses grow from a second to the TTL, and stay there."""
-    assert await delays(health, clock, 8, monkeypatch) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert await Paused(service).delays(8) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
-async def test_change_is_rechecked_soon(
-    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_change_is_rechecked_soon(service: Service) -> None:
     """A change of status, in either direction, is followed by a second look after a second."""
 
     def at_check(number: int) -> None:
         service.health = Health.UNHEALTHY if number in (7, 8) else Health.HEALTHY
 
     service.at_check = at_check
-    assert await delays(health, clock, 10, monkeypatch) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 1.0, 2.0, 1.0, 2.0]
+    assert await Paused(service).delays(10) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 1.0, 2.0, 1.0, 2.0]
 
 
-async def test_short_ttl_bounds_recheck(service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_short_ttl_bounds_recheck(service: Service) -> None:
     """No pause is longer than the TTL, the first ones neither."""
-    health = HealthMonitor([Check("service", 5.0, True, service.run)], 0.5, clock=clock)
-    assert await delays(health, clock, 3, monkeypatch) == [0.5, 0.5, 0.5]
+    assert await Paused(service, ttl=0.5).delays(3) == [0.5, 0.5, 0.5]
 
 
-async def test_rounds_start_by_the_clock(
-    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rounds_start_by_the_clock(service: Service) -> None:
     """Pauses count from start to start: a round's own time is taken off, and a round longer than its pause waits for
     nothing.
     """
     service.seconds = 1.5
-    assert await delays(health, clock, 3, monkeypatch) == [0.5, 2.5, 6.5]
+    assert await Paused(service).delays(3) == [0.5, 2.5, 6.5]
 
 
 async def asked_for(service: Service, number: int) -> None:
@@ -197,9 +186,7 @@ async def test_check_soon_during_a_round(health: HealthMonitor, service: Service
     await asyncio.wait([task])
 
 
-async def test_background_round_is_shared(
-    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_background_round_is_shared(health: HealthMonitor, service: Service) -> None:
     """Who asks while the background task checks gets that round's report."""
     service.gate.clear()
     task = asyncio.create_task(health.keep_checking())
@@ -212,13 +199,12 @@ async def test_background_round_is_shared(
     await asyncio.wait([task])
 
 
-async def test_checking_bridges_requests(
-    health: HealthMonitor, service: Service, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_checking_bridges_requests(service: Service) -> None:
     """While the background task runs there is a report at any moment, so that no request waits."""
     ages: list[bool] = []
-    service.at_check = lambda number: ages.append(number == 1 or health.last() is not None)
-    await delays(health, clock, 20, monkeypatch)
+    paused = Paused(service)
+    service.at_check = lambda number: ages.append(number == 1 or paused.health.last() is not None)
+    await paused.delays(20)
     assert ages == [True] * 20
 
 

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from esassistant.advice import NotEnoughData
 from esassistant.durations import WINDOW_SECONDS, DurationTotals, LatencyReport
 from esassistant.resource import Health
-from healthapp import process
 from healthapp.advice import process_rules
 from healthapp.process import CPU_WINDOW_SECONDS, LAG_EVERY_SECONDS, ProcessReport, ProcessWatch, ping_loop
 from tests.support.advising import only
-from tests.support.fakes import FakeClock, InstantAsyncio
+from tests.support.fakes import FakeClock, InstantSleep
 
 
 class Processor:
@@ -38,10 +37,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def processor(monkeypatch: pytest.MonkeyPatch) -> Processor:
-    processor = Processor()
-    monkeypatch.setattr(process, "_cpu_seconds", processor)
-    return processor
+def processor() -> Processor:
+    return Processor()
 
 
 def run(watch: ProcessWatch, clock: FakeClock, processor: Processor, *, seconds: float, busy: float) -> None:
@@ -87,10 +84,8 @@ async def test_tasks_are_counted() -> None:
 
 def test_where_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc, memory and descriptors are unknown; everything else is as elsewhere. No limit is None too."""
-    monkeypatch.setattr(process, "STATM", tmp_path / "statm")
-    monkeypatch.setattr(process, "DESCRIPTORS", tmp_path / "fd")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    report = ProcessWatch().report()
+    report = ProcessWatch(proc=tmp_path).report()
     assert (report.resident_bytes, report.descriptors_open, report.descriptors_limit) == (None, None, None)
     assert report.cpu_seconds_total > 0
     assert [advice for advice in process_rules(report) if "descriptors" in advice.metric] == []
@@ -100,7 +95,7 @@ def test_processor_time(clock: FakeClock, processor: Processor) -> None:
     """`cpu_percent` is of one processor over the last minute: unknown at first, then of the time there was; what is older
     is forgotten.
     """
-    watch = ProcessWatch(clock)
+    watch = ProcessWatch(clock, cpu_clock=processor)
     assert (watch.report().cpu_percent, watch.report().cpu_window_seconds) == (None, 0.0)
     run(watch, clock, processor, seconds=0.75, busy=1.0)
     assert watch.report().cpu_percent is None
@@ -124,15 +119,13 @@ def test_any_pauses(pauses: list[tuple[float, float]]) -> None:
     minute and one pause, and of bounded memory.
     """
     clock, processor = FakeClock(), Processor()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "_cpu_seconds", processor)
-        watch = ProcessWatch(clock)
-        for pause, busy in pauses:
-            clock.advance(pause)
-            processor.seconds += busy * pause
-            watch.woke(clock())
-            assert len(watch._cpu) <= CPU_WINDOW_SECONDS + 2
-        report = watch.report()
+    watch = ProcessWatch(clock, cpu_clock=processor)
+    for pause, busy in pauses:
+        clock.advance(pause)
+        processor.seconds += busy * pause
+        watch.woke(clock())
+        assert len(watch._cpu) <= CPU_WINDOW_SECONDS + 2
+    report = watch.report()
     longest = max((pause for pause, _ in pauses), default=0.0)
     assert report.cpu_window_seconds <= CPU_WINDOW_SECONDS + longest + 1.0
     if report.cpu_percent is not None:
@@ -155,16 +148,15 @@ def test_lag_is_recorded(clock: FakeClock) -> None:
     assert (later.loop_lag.samples, later.loop_lags.buckets["+Inf"], later.uptime_seconds) == (0, 4, WINDOW_SECONDS)
 
 
-async def test_it_keeps_watching(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_keeps_watching(clock: FakeClock) -> None:
     """The background task sleeps a quarter of a second at a time and notes how late it was woken."""
-    instant = InstantAsyncio(clock, limit=5)
-    monkeypatch.setattr(process, "asyncio", instant)
-    watch = ProcessWatch(clock)
+    sleep = InstantSleep(clock, limit=5)
+    watch = ProcessWatch(clock, sleep)
     task = asyncio.create_task(watch.keep_watching())
-    await asyncio.wait_for(instant.enough.wait(), 5)
+    await asyncio.wait_for(sleep.enough.wait(), 5)
     task.cancel()
     await asyncio.wait([task])
-    assert instant.delays == [LAG_EVERY_SECONDS] * 5
+    assert sleep.delays == [LAG_EVERY_SECONDS] * 5
     assert (watch.report().loop_lag.samples, watch.report().loop_lag.max_seconds) == (4, 0.0)
 
 

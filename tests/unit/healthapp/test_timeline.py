@@ -8,7 +8,7 @@ import pytest
 from esassistant.durations import WINDOW_SECONDS, LatencyReport
 from esassistant.resource import Reports
 from healthapp.timeline import EVERY_SECONDS, KEPT, HitRatio, Timeline
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 
 class Numbers:

@@ -10,7 +10,7 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.snapshot import mapping_hash
 from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, settle, spawn
-from tests.unit.cacheapp.cache.test_races import reading
+from tests.support.states import reading
 
 ASKED_AT = 1000.0
 ROOM = len(A_MAPPING)

@@ -15,13 +15,13 @@ from cacheapp.cluster.loader import TogetherReader
 from cacheapp.cluster.reader import ClusterReader, Sent, uncounted
 from cacheapp.errors import MappingNotFound
 from cacheapp.state.names import Selection
-from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import IndexEntry, Source, mapping_hash
 from cacheapp.stores.protocol import Lease
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from healthapp.probes import readyz
+from tests.support.clients import elasticsearch_config, pools
 from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
@@ -35,13 +35,7 @@ from tests.support.fakes import (
     spawn,
 )
 from tests.support.snapshots import changed
-from tests.unit.conftest import elasticsearch_config, pools
-
-
-def reading(listed_at: float, indices: dict[str, bytes], aliases: dict[str, tuple[str, ...]] | None = None) -> Reading:
-    listing = Listing("cluster", {name: f"uuid-{name}" for name in indices}, aliases or {}, frozenset())
-    return Reading(listing, Mappings.of(indices), listed_at)
-
+from tests.support.states import reading
 
 # 1. exclude bypass: two misses together
 

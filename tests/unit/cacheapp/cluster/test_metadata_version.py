@@ -14,7 +14,7 @@ from cacheapp.errors import WatchRefused
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
-from tests.unit.conftest import elasticsearch_config, pools
+from tests.support.clients import elasticsearch_config, pools
 
 QUIET = settings(
     deadline=None, max_examples=40, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -15,7 +15,7 @@ from cacheapp.state.readings import Listing
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
-from tests.unit.conftest import elasticsearch_config, pools
+from tests.support.clients import elasticsearch_config, pools
 
 NOT_FOUND = json.dumps(
     {"error": {"type": "index_not_found_exception", "reason": "no such index [gone]"}, "status": 404}

@@ -12,7 +12,7 @@ from esassistant.config.audit import RULES, Finding, Level, audit
 from esassistant.config.checks import check_settings
 from esassistant.config.model import Config, Origin, Setting
 from esassistant.config.pools import PoolRule
-from tests.unit.esassistant.config.test_settings import GOOD, run
+from tests.support.settings import GOOD, run
 
 CLUSTER = "https://es.example.org:443"
 PLAIN = "http://es.example.org:9200"

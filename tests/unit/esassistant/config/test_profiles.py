@@ -7,7 +7,7 @@ import pytest
 
 from esassistant import settings
 from esassistant.config.model import ROLLBACK, ROLLBACK_VARIABLES
-from tests.unit.esassistant.config.test_settings import GOOD, load, refused, run
+from tests.support.settings import GOOD, load, refused, run
 
 PROFILES = sorted((Path(settings.BASE_DIR) / "esassistant" / "config" / "profiles").iterdir())
 NAMES = [path.stem for path in PROFILES]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from esassistant.config.model import NodeUrls, Origin, Setting
 from esassistant.config.reader import BadSettings, Reader, bad_lines, parse_node_urls
-from tests.unit.conftest import elasticsearch_config
+from tests.support.clients import elasticsearch_config
 
 SECRET = "hunter2-hunter2"
 

@@ -1,59 +1,13 @@
 """Django's settings, loaded as a process loads them: from its environment and a file."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[4]
-GOOD = {"SECRET_KEY": "only-for-tests", "ESASSISTANT_ENV_FILE": os.devnull}
+from tests.support.settings import GOOD, load, refused, run
+
 SECRET = "hunter2"
-INHERITED = ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE", "COVERAGE_PROCESS_CONFIG")
-SHOW = """
-import dataclasses, json
-from esassistant import settings
-print(json.dumps({
-    "config": dataclasses.asdict(settings.ESASSISTANT),
-    "origins": {name: setting.origin.value for name, setting in settings.ESASSISTANT_SETTINGS.items()},
-    "database": settings.DATABASES["default"],
-    "debug": settings.DEBUG,
-    "secret_key": settings.SECRET_KEY,
-    "hosts": settings.ALLOWED_HOSTS,
-}))
-"""
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A Python process that has no setting in its environment but those in `environment`."""
-    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def load(**environment: str) -> dict[str, Any]:
-    done = run("-c", SHOW, **environment)
-    assert done.returncode == 0, done.stderr
-    settings: dict[str, Any] = json.loads(done.stdout)
-    return settings
-
-
-def refused(**environment: str) -> str:
-    """What a process that can't use its settings says."""
-    done = run("manage.py", "check", **{**GOOD, **environment})
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def test_defaults() -> None:

@@ -20,7 +20,7 @@ from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import BUDGET_FLOOR, RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport, outcome_of
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 
 @dataclass

@@ -22,7 +22,7 @@ from esassistant.elasticsearch.pools import Pool, PoolLimits
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Health, PingResult
-from tests.unit.conftest import Certificate, elasticsearch_config, pools
+from tests.support.clients import Certificate, elasticsearch_config, pools
 
 NO_AUTHORIZATION = "none"
 CREDENTIALS = [

@@ -28,8 +28,8 @@ from esassistant.elasticsearch.node import (
 )
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import LARGE_BYTES
+from tests.support.clients import Certificate
 from tests.support.small_server import SmallServer
-from tests.unit.conftest import Certificate
 
 NewNode = Callable[..., Node]
 LARGE_PACKED_BYTES = LARGE_BYTES // LARGE_RATIO

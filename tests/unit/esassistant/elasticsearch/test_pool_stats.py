@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant.elasticsearch.stats import FAILURE_KINDS, REJECTIONS, PoolCounters
-from tests.unit.conftest import pools
+from tests.support.clients import pools
 
 
 def test_nothing_is_claimed_before_the_first_answer() -> None:

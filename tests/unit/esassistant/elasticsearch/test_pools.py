@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.breaker import BreakerState, Outcome
 from esassistant.config.pools import PoolRule
-from esassistant.elasticsearch import pools as pools_module
 from esassistant.elasticsearch.client import new_client, report
 from esassistant.elasticsearch.errors import PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools, pools_of
-from tests.unit.conftest import elasticsearch_config, pools
+from tests.support.clients import elasticsearch_config, pools
 
 
 def pool(**limits: Any) -> Pool:
@@ -154,10 +153,9 @@ async def test_waiting_ends_in_time() -> None:
     assert await hold(full, end) is False
 
 
-async def test_waiting_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_calls_are_bounded() -> None:
     """Beyond so many waiting calls the next one is refused at once; there is room again when one of them leaves."""
-    monkeypatch.setattr(pools_module, "MAX_WAITING", 3)
-    full = pool(maxsize=1, wait_seconds=60)
+    full = pool(maxsize=1, wait_seconds=60, max_waiting=3)
     end = asyncio.Event()
     calls = [asyncio.create_task(hold(full, end)) for _ in range(4)]
     await settle()

@@ -15,7 +15,7 @@ from esassistant.elasticsearch.retry import (
     RetryBudget,
     RetryPolicy,
 )
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 
 def longest(low: float, high: float) -> float:

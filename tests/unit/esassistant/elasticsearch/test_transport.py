@@ -15,7 +15,7 @@ from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
-from tests.unit.conftest import pools
+from tests.support.clients import pools
 
 NewTransport = Callable[..., Transport]
 

@@ -14,20 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant import masking
-from esassistant.http import access_log as module
 from esassistant.http.access_log import ATOMIC_BYTES, MAX_PATH_CHARACTERS, STANDARD_OUTPUT, AccessLog, AccessLogReport
 from esassistant.masking import MASK, remember_secrets
 from tests.support.access_logs import Pipe, a_line, length_of, on_pipe, on_terminal
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WRITABLE_WITHIN_SECONDS", 0.02)
-
-
 @pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    with contextlib.closing(Pipe()) as made:
+def pipe(request: pytest.FixtureRequest) -> Iterator[Pipe]:
+    """A pipe, by an indirect parameter with other times."""
+    with contextlib.closing(Pipe(**getattr(request, "param", {}))) as made:
         yield made
 
 
@@ -99,9 +94,9 @@ async def test_nothing_to_write() -> None:
     assert log.report() == AccessLogReport(0, 0)
 
 
-async def test_background_task(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pipe", [{"write_every_seconds": 0.01}], indirect=True)
+async def test_background_task(pipe: Pipe) -> None:
     """The task writes what comes, soon after it came, again and again, until it is cancelled."""
-    monkeypatch.setattr(module, "WRITE_EVERY_SECONDS", 0.01)
     task = asyncio.create_task(pipe.log.keep_writing())
     for path in ("/a", "/b"):
         pipe.write(path)
@@ -114,9 +109,9 @@ async def test_background_task(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> N
 # A reader that is slow, and one that is gone
 
 
-async def test_a_reader_that_does_not_read(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pipe", [{"writable_within_seconds": 0.2}], indirect=True)
+async def test_a_reader_that_does_not_read(pipe: Pipe) -> None:
     """While the reader doesn't read, the loop goes on; what didn't fit waits, and comes when the reader reads again."""
-    monkeypatch.setattr(module, "WRITABLE_WITHIN_SECONDS", 0.2)
     paths = in_chunks(40)
     pipe.write(*paths)
     writing = asyncio.create_task(pipe.log.write_waiting())
@@ -128,14 +123,13 @@ async def test_a_reader_that_does_not_read(pipe: Pipe, monkeypatch: pytest.Monke
     report = pipe.log.report()
     assert 0 < report.written_lines_total < 20
     assert report.lost_lines_total == 0
-    monkeypatch.setattr(module, "WRITABLE_WITHIN_SECONDS", 0.02)
     assert await pipe.read_all() == paths
     assert pipe.log.report() == AccessLogReport(40, 0)
 
 
-async def test_a_slow_reader_is_waited_for(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pipe", [{"writable_within_seconds": 2.0}], indirect=True)
+async def test_a_slow_reader_is_waited_for(pipe: Pipe) -> None:
     """A reader that reads before long gets everything in one go, as it reads."""
-    monkeypatch.setattr(module, "WRITABLE_WITHIN_SECONDS", 2.0)
     paths = in_chunks(40)
     pipe.write(*paths)
     writing = asyncio.create_task(pipe.log.write_waiting())
@@ -244,11 +238,9 @@ def test_every_line_is_accounted_for(steps: list[tuple[int, int, bool]], max_wai
     asyncio.run(run())
 
 
-async def test_the_reader_is_gone(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("pipe", [{"write_every_seconds": 0.005}], indirect=True)
+async def test_the_reader_is_gone(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
     """When nobody reads any more the lines are lost, and counted; the task goes on, and says so once."""
-    monkeypatch.setattr(module, "WRITE_EVERY_SECONDS", 0.005)
     pipe.write("/a")
     await pipe.log.write_waiting()
     pipe.leave()
@@ -265,9 +257,9 @@ async def test_the_reader_is_gone(
     assert record.getMessage() == "the access log loses lines: it can't be written (BrokenPipeError)"
 
 
-async def test_the_reader_goes_in_the_middle(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pipe", [{"writable_within_seconds": 2.0}], indirect=True)
+async def test_the_reader_goes_in_the_middle(pipe: Pipe) -> None:
     """What was written before the reader went counts as written, the rest as lost; nothing waits for nobody."""
-    monkeypatch.setattr(module, "WRITABLE_WITHIN_SECONDS", 2.0)
     pipe.write(*in_chunks(40))
     writing = asyncio.create_task(pipe.log.write_waiting())
     received = await pipe.next_paths()
@@ -295,9 +287,9 @@ async def test_what_cannot_be_written(failure: str, caplog: pytest.LogCaptureFix
         os.close(descriptor)
 
 
-async def test_cancelled_while_writing(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pipe", [{"writable_within_seconds": 2.0}], indirect=True)
+async def test_cancelled_while_writing(pipe: Pipe) -> None:
     """Who cancels the task while it writes, as closing does, can still write what came since; nothing waits for ever."""
-    monkeypatch.setattr(module, "WRITABLE_WITHIN_SECONDS", 2.0)
     paths = in_chunks(15)
     pipe.write(*paths)
     writing = asyncio.create_task(pipe.log.write_waiting())

@@ -8,18 +8,10 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.http import answer as module
 from esassistant.http.answer import Answer, Headers, etag_of
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 ETAG = '"0123456789abcdef"'
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, fake_clock: FakeClock) -> FakeClock:
-    """The clock that views count ages with."""
-    monkeypatch.setattr(module, "monotonic", fake_clock)
-    return fake_clock
 
 
 def a_request(if_none_match: str | None = None) -> HttpRequest:
@@ -125,16 +117,15 @@ def test_age(made_at: float | None, age: int | None) -> None:
 @pytest.mark.parametrize("made_at", [None, 990.5, 1005.0])
 @pytest.mark.parametrize("etag", [None, ETAG])
 @pytest.mark.parametrize("status", [200, 404, 503])
-def test_view_gives_the_same(clock: FakeClock, status: int, etag: str | None, made_at: float | None) -> None:
+def test_view_gives_the_same(fake_clock: FakeClock, status: int, etag: str | None, made_at: float | None) -> None:
     """A view's response has the status, the body and exactly the headers of the answer, and its age."""
     answer = an_answer(status=status, etag=etag, made_at=made_at, headers=(("Retry-After", "3"),))
-    response = answer.response(a_request('"other"'))
-    age = answer.age(clock.now)
+    response = answer.response(a_request('"other"'), fake_clock)
+    age = answer.age(fake_clock.now)
     assert (response.status_code, response.content) == (status, answer.body)
     assert head_of(response) == {*answer.head, *([] if age is None else [(b"age", b"%d" % age)])}
 
 
-@pytest.mark.usefixtures("clock")
 def test_view_without_if_none_match() -> None:
     """Who holds nothing gets everything."""
     assert an_answer().response(a_request()).status_code == 200
@@ -142,15 +133,14 @@ def test_view_without_if_none_match() -> None:
 
 @pytest.mark.parametrize("made_at", [None, 990.5])
 @pytest.mark.parametrize("if_none_match", [ETAG, f'"other", W/{ETAG}', "*"])
-def test_view_of_what_is_unchanged(clock: FakeClock, if_none_match: str, made_at: float | None) -> None:
+def test_view_of_what_is_unchanged(fake_clock: FakeClock, if_none_match: str, made_at: float | None) -> None:
     """Who holds the answer gets a 304: no body, no content headers, but the validator and the age."""
     answer = an_answer(made_at=made_at)
-    response = answer.response(a_request(if_none_match))
+    response = answer.response(a_request(if_none_match), fake_clock)
     assert (response.status_code, response.content) == (304, b"")
     assert head_of(response) == {*answer.unchanged_head, *([] if made_at is None else [(b"age", b"9")])}
 
 
-@pytest.mark.usefixtures("clock")
 def test_a_change_is_never_unchanged() -> None:
     """A request that changes something gets the whole answer, whatever it holds: 304 is for what reads (RFC 9110)."""
     request = RequestFactory().post("/", headers={"If-None-Match": "*"})

@@ -155,9 +155,8 @@ async def test_who_leaves_before_the_body_is_there_is_not_answered() -> None:
     assert not app.called
 
 
-async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come() -> None:
     """408, and the connection is closed; until then it takes nobody's place among those that make calls."""
-    monkeypatch.setattr("esassistant.http.limits.BODY_SECONDS", 0.05)
     in_flight = InFlight(10, 1)
     app, others = Application(), []
 
@@ -171,7 +170,8 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await RequestLimits(app, LIMIT, in_flight, lambda _: False)(http((b"content-length", b"2")), receive, send)
+    limits = RequestLimits(app, LIMIT, in_flight, lambda _: False, body_seconds=0.05)
+    await limits(http((b"content-length", b"2")), receive, send)
     assert (sent[0]["status"], (b"connection", b"close") in sent[0]["headers"]) == (408, True)
     assert (app.called, others, in_flight.total) == (False, [0], 0)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esassistant.durations import WINDOW_SECONDS, Durations, LatencyReport, totals_of
 from esassistant.http.statistics import MAX_ROUTES, UNMATCHED, HttpStatistics, RouteReport
-from tests.unit.conftest import FakeClock
+from tests.support.fakes import FakeClock
 
 NOTHING = RouteReport(
     requests_total=0,

@@ -1,0 +1,19 @@
+"""A store backend under test."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from cacheapp.stores.protocol import Store
+
+
+@dataclass(frozen=True)
+class Backend:
+    """`open` opens one more store on the same data, as another process would. `stop` and `start`: the server, if there
+    is one.
+    """
+
+    name: str
+    open: Callable[[], AbstractAsyncContextManager[Store]]
+    stop: Callable[[], object] | None = None
+    start: Callable[[], object] | None = None
