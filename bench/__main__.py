@@ -1,10 +1,10 @@
 """Measure everything, and write what came out of it: `make bench`, or `python -m bench [--quick] [--only BENCH …]`.
 
 Each bench runs alone, one after the other, and prints its own table. A full run takes at most 15 minutes on two
-processors (the first makes 1 000 indices, once), and writes docs/benchmarks.md, docs/benchmarks.json, docs/images/ and the
-table in the README. With `--quick`, which shows in about 3 minutes that everything works, with `--only`, or when a bench
-failed, that goes to .cache/bench/report/ instead, unless `--write` is given. `--render` measures nothing, and makes the
-document anew from docs/benchmarks.json.
+processors (the first makes 1 000 indices, once), and writes docs/benchmarks.md, docs/benchmarks.json, docs/images/ and
+the table in the README. With `--quick`, which shows in about 3 minutes that everything works, with `--only`, or when a
+bench failed, that goes to .cache/bench/report/ instead, unless `--write` is given. `--render` measures nothing, and
+makes the document anew from docs/benchmarks.json.
 
 A goal that is missed is printed and written as missed; the exit code is 1 only when a bench failed.
 """

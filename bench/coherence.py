@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,12 @@ def servers(url: str, store: str) -> Iterator[list[str]]:
             raise RuntimeError(migrated.stderr)
         instances = [stack.enter_context(Server(url, **shared)) for _ in range(INSTANCES)]
         for instance in instances:
-            wait_until(lambda instance=instance: instance.get("/readyz").status_code == 200, WARM_SECONDS)  # type: ignore[misc]
+            wait_until(partial(_is_ready, instance), WARM_SECONDS)
         yield [instance.url for instance in instances]
+
+
+def _is_ready(server: Server) -> bool:
+    return server.get("/readyz").status_code == 200
 
 
 class Bench:

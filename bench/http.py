@@ -5,9 +5,9 @@
     health       `/api/health` beside a round of health checks for each request, with Elasticsearch 200 ms away
 
 Each server is a process of its own with the same settings of uvicorn, and has the machine to itself but for the load
-generator (bench/load/client.py: `wrk` where it is installed). Rounds alternate: each does everything once, in another order
-than the one before. A ratio is taken within a round; a figure is the median of its rounds. A goal that is missed is
-printed as missed; the exit code is 0 all the same. FastAPI comes with requirements-bench.txt.
+generator (bench/load/client.py: `wrk` where it is installed). Rounds alternate: each does everything once, in another
+order than the one before. A ratio is taken within a round; a figure is the median of its rounds. A goal that is missed
+is printed as missed; the exit code is 0 all the same. FastAPI comes with requirements-bench.txt.
 """
 
 import argparse

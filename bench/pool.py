@@ -69,8 +69,8 @@ class Measured:
 
 
 async def measure_round(url: str, limits: PoolLimits, measured: Measured, searches: int = SEARCHES) -> None:
-    """So many searches through a new client, counted from when it runs steadily: its kept connections are made, and callers
-    who began one after the other have been answered twice per connection.
+    """So many searches through a new client, counted from when it runs steadily: its kept connections are made, and
+    callers who began one after the other have been answered twice per connection.
     """
     pools = one_pool("bench", limits, BreakerPolicy())
     async with new_client(config_for(url).elasticsearch, pools, request_timeout=30.0, max_retries=0) as client:

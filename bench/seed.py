@@ -1,4 +1,5 @@
-"""The table of the system that this project re-implements, measured: `python -m bench.seed [--rounds N] [--only PART …]`.
+"""The table of the system that this project re-implements, measured: `python -m bench.seed [--rounds N] [--only PART
+…]`.
 
     health        `/api/health` kept ready, beside a round of checks for each request, with Elasticsearch 200 ms away
     connections   searches under way at the cluster at once, and answered a second, over 20 connections and over 50
@@ -7,8 +8,8 @@
     memory        what 1 000 mappings take, each way in a process of its own
 
 Before and after are measured in turn, in one run, on one real node with 1 000 indices. Before is what the original does
-(bench/subjects/naive.py says how we know), or the profile `rollback`. A claim that is missed is printed as missed; the exit code
-is 0 all the same.
+(bench/subjects/naive.py says how we know), or the profile `rollback`. A claim that is missed is printed as missed; the
+exit code is 0 all the same.
 """
 
 import asyncio

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("PORT", "8000"))
 
-ENV_FILE = """# Written by `make run`, for trying things out and not for production. docs/settings.md lists every setting.
+ENV_FILE = """# Written by `make run`, for trying things out and not for production.
+# docs/settings.md lists every setting.
 DEBUG=true
 SECRET_KEY={secret_key}
 ESASSISTANT_API_TOKENS={token}

@@ -1,4 +1,5 @@
-"""Advice: what a resource's report says of the settings. Rules are pure functions from reports, declared with the resource.
+"""Advice: what a resource's report says of the settings. Rules are pure functions from reports, declared with the
+resource.
 
 A rule is silent when all is well, says so when it can't tell yet, and otherwise names the number, what it rests on, and
 the lines to put into the environment.
@@ -12,11 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """`value` of `metric` (of a report, or made of its numbers) is beyond `threshold`; it rests on `sample_size` of what
-    `samples` names.
+    """`value` of `metric` (of a report, or made of its numbers) is beyond `threshold`; it rests on `sample_size` of
+    what `samples` names.
 
-    `setting` is the exact line for the environment, or lines where one alone would do harm; None where no setting helps,
-    and `why` says what does.
+    `setting` is the exact line for the environment, or lines where one alone would do harm; None where no setting
+    helps, and `why` says what does.
     """
 
     metric: str

@@ -1,7 +1,8 @@
 """The two clocks: one for durations, one for people.
 
 Every duration, age, deadline and interval is taken from a monotonic clock, which no operator and no time server can
-move. The wall clock only labels what people read. Policies take clock and sleep as arguments, so that tests own the time.
+move. The wall clock only labels what people read. Policies take clock and sleep as arguments, so that tests own the
+time.
 """
 
 import time

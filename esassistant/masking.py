@@ -24,7 +24,8 @@ AUTHORIZATION = re.compile(
 SCHEME = re.compile(r"\b(basic|bearer|apikey)\s+(?!auth|tokens?\b|realm=)[\w.~+/=:-]{4,}", re.IGNORECASE)
 # Bounded and possessive: these run over whatever strangers send, and backtracking would be quadratic.
 PAIR = re.compile(
-    rf"((?:{SECRET_NAMES})[\w-]{{0,64}}+(?:{_QUOTE}\s*[:,]|{_QUOTE}?\s*=(?!=))\s*b?)(?:{_QUOTE}.*?{_QUOTE}|[^\s,;&\"'<>)]+)",
+    rf"((?:{SECRET_NAMES})[\w-]{{0,64}}+(?:{_QUOTE}\s*[:,]|{_QUOTE}?\s*=(?!=))\s*b?)"
+    rf"(?:{_QUOTE}.*?{_QUOTE}|[^\s,;&\"'<>)]+)",
     re.IGNORECASE,
 )
 

@@ -1,4 +1,5 @@
-"""How reports become metrics: a resource declares its metrics beside its statistics, and whoever exports them reads both.
+"""How reports become metrics: a resource declares its metrics beside its statistics, and whoever exports them reads
+both.
 
 A metric is a place in the resource's report as JSON. So there is one source of every number, for the API, the status
 page and Prometheus, and an instance's report that came by way of the store is read like one's own.
@@ -24,8 +25,8 @@ class Kind(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Metric:
     """`path`: names separated by dots; each `*` stands for all keys at that place, and gives the value of the label of
-    that rank. `name` goes without the project's prefix and without Prometheus' suffixes for counters. `states`: all that
-    a `STATE` can have. `scale` makes the value one of `name`'s unit.
+    that rank. `name` goes without the project's prefix and without Prometheus' suffixes for counters. `states`: all
+    that a `STATE` can have. `scale` makes the value one of `name`'s unit.
     """
 
     kind: Kind

@@ -84,7 +84,9 @@ class Registry:
         close_seconds: float = CLOSE_DEADLINE_SECONDS,
         read_seconds: float = READ_DEADLINE_SECONDS,
     ) -> None:
-        """Deadlines: one resource opens, or closes, within that time; another thread gets a report within `read_seconds`."""
+        """Deadlines: one resource opens, or closes, within that time; another thread gets a report within
+        `read_seconds`.
+        """
         self._declared: dict[str, Resource] = {}
         self._opened: _Opened | None = None
         self._open_seconds = open_seconds
@@ -140,8 +142,8 @@ class Registry:
         needs: Iterable[Handle[Any] | ReportHandle[Any] | str] = (),
         critical: bool = False,
     ) -> None:
-        """Declare a health check of something that is no resource of its own. `run` is awaited by the health monitor, and
-        may call `get` for what it `needs`.
+        """Declare a health check of something that is no resource of its own. `run` is awaited by the health monitor,
+        and may call `get` for what it `needs`.
         """
 
         async def ping(_: None) -> PingResult:
@@ -253,8 +255,8 @@ class Registry:
         opened = self._live()
         if not _is_running(opened.loop):
             raise WrongLoop(
-                f"resource {name!r} belongs to another event loop: use it from an `async def` view, or read its report by "
-                "`registry.read(name)`"
+                f"resource {name!r} belongs to another event loop: use it from an `async def` view, or read its "
+                "report by `registry.read(name)`"
             )
         return opened
 
@@ -282,8 +284,8 @@ class Registry:
         return self._on_loop(opened, lambda: stats(self._value(opened, name)))
 
     def reports(self, resources: Iterable[ReportHandle[Any] | str]) -> Reports:
-        """The reports of those resources, from any thread, taken in one moment. What isn't open has none, nor has one whose
-        `stats` fails: it is logged, and takes no other's report with it.
+        """The reports of those resources, from any thread, taken in one moment. What isn't open has none, nor has one
+        whose `stats` fails: it is logged, and takes no other's report with it.
         """
         opened = self._live()
         wanted = {name: self._declaration(name).stats for name in map(_name_of, resources)}

@@ -20,8 +20,8 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
         process.loop_lag.samples,
         ENOUGH_SAMPLES,
         "wake-ups",
-        "The event loop is held up, and every request with it: by code that blocks, or for want of processor time. More "
-        "workers (`manage.py serve --workers`), or fewer processes on this machine.",
+        "The event loop is held up, and every request with it: by code that blocks, or for want of processor time. "
+        "More workers (`manage.py serve --workers`), or fewer processes on this machine.",
         None,
     )
     yield from judge(
@@ -43,6 +43,7 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
             process.descriptors_limit,
             1,
             "descriptors",
-            "Nearly all file descriptors are in use; new connections will fail. `LimitNOFILE=` in systemd, or `ulimit -n`.",
+            "Nearly all file descriptors are in use; new connections will fail. `LimitNOFILE=` in systemd, or "
+            "`ulimit -n`.",
             None,
         )

@@ -31,7 +31,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """What a check found: `error` is short and free of credentials, None when healthy. `facts`: a few numbers and words."""
+    """What a check found: `error` is short and free of credentials, None when healthy. `facts`: a few numbers and
+    words.
+    """
 
     status: Health
     latency_ms: float

@@ -1,7 +1,7 @@
 """Reports as metrics for Prometheus, of all workers of one server.
 
-A scrape reaches any one of the workers. What it gets is what every worker has told the store: of itself too, or a counter
-that this worker shows newer than the next one would seem to fall.
+A scrape reaches any one of the workers. What it gets is what every worker has told the store: of itself too, or a
+counter that this worker shows newer than the next one would seem to fall.
 """
 
 from collections.abc import Iterable, Mapping

@@ -41,8 +41,8 @@ SHOWN: tuple[ReportHandle[Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class PerformanceReport:
-    """Everything since this process opened its registry. `health` is None while there is no report that is young enough,
-    `access_log` while there is none. `not_enough_data`: what can't be judged yet.
+    """Everything since this process opened its registry. `health` is None while there is no report that is young
+    enough, `access_log` while there is none. `not_enough_data`: what can't be judged yet.
     """
 
     recommendations: tuple[Recommendation, ...]

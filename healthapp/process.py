@@ -26,10 +26,10 @@ PROC = Path("/proc/self")
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """`resident_bytes` and `descriptors_open` are None where the system doesn't tell (only Linux does). `cpu_percent` is
-    of one processor, over the last minute, None in the first seconds. `tasks`: those of the event loop that have not
-    ended, None outside of it. `loop_lag`: how much later than asked for the
-    event loop woke a task that had slept, which is what every request waits for.
+    """`resident_bytes` and `descriptors_open` are None where the system doesn't tell (only Linux does). `cpu_percent`
+    is of one processor, over the last minute, None in the first seconds. `tasks`: those of the event loop that have not
+    ended, None outside of it. `loop_lag`: how much later than asked for the event loop woke a task that had slept,
+    which is what every request waits for.
     """
 
     pid: int

@@ -1,4 +1,6 @@
-"""Addresses of the front page, health and performance. `/livez` and `/readyz` are answered earlier, by healthapp.probes."""
+"""Addresses of the front page, health and performance. `/livez` and `/readyz` are answered earlier, by
+healthapp.probes.
+"""
 
 from django.contrib import admin
 from django.urls import path

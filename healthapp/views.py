@@ -62,7 +62,9 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def status(request: HttpRequest) -> HttpResponse:
-    """`GET /admin/status/`: everything for staff, from memory; never waits for the cluster. `?paused=1`: stays as it is."""
+    """`GET /admin/status/`: everything for staff, from memory; never waits for the cluster. `?paused=1`: stays as it
+    is.
+    """
     context = {
         **admin.site.each_context(request),
         **_status(),

@@ -1,5 +1,5 @@
-"""The generator of bench/load/client.py, in a process of its own: `python -m bench.load.generator JOB`, where JOB is one as
-JSON.
+"""The generator of bench/load/client.py, in a process of its own: `python -m bench.load.generator JOB`, where JOB is
+one as JSON.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """docs/benchmarks.md, its images and the table in the README, from the JSON of a run. Pure.
 
-Results are `{"quick", "started_at", "seconds", "machine": {…}, "benches": {name: what it saved}}`. A bench that is missing
-is written as not measured.
+Results are `{"quick", "started_at", "seconds", "machine": {…}, "benches": {name: what it saved}}`. A bench that is
+missing is written as not measured.
 """
 
 from collections.abc import Mapping

@@ -30,8 +30,8 @@ class Part:
 
 
 INTRODUCTION = """
-Made by `make bench` (`python -m bench`), all in one run: nothing here is written by hand. The same figures, for programs:
-[benchmarks.json](benchmarks.json).
+Made by `make bench` (`python -m bench`), all in one run: nothing here is written by hand. The same figures, for
+programs: [benchmarks.json](benchmarks.json).
 """
 
 QUICK = """
@@ -40,28 +40,29 @@ QUICK = """
 """
 
 HOW = """
-A figure is the median of rounds that alternate: each does everything once, so that what slows the machine down slows all
-alike. A ratio is taken in one run, in places within one round. Samples say what a figure rests on. Goals that are missed
-are written as **MISSED**.
+A figure is the median of rounds that alternate: each does everything once, so that what slows the machine down slows
+all alike. A ratio is taken in one run, in places within one round. Samples say what a figure rests on. Goals that are
+missed are written as **MISSED**.
 """
 
 SEED_TEXT = """
-*Before* is what the original does, written again for these benches (`bench/subjects/naive.py`), or the profile `rollback`, which
-has its pool; *after* is this project with its defaults. Both are measured in turn, on one real node with {indices}
-indices of {distinct} distinct mappings.
+*Before* is what the original does, written again for these benches (`bench/subjects/naive.py`), or the profile
+`rollback`, which has its pool; *after* is this project with its defaults. Both are measured in turn, on one real node
+with {indices} indices of {distinct} distinct mappings.
 
-- **health**: a round of health checks for each request, beside the answer that is kept ready, on one connection. How slow
-  *before* is depends on how far away Elasticsearch is.
-- **searches under way at once**: the most that a proxy in front of the node saw, with `ELASTICSEARCH_POOL_BLOCK=true` in
-  both, so that nothing but the pool's size differs. By default 50 more may overflow.
-- **mappings fresh**: a process that knows nothing reads all mappings while 30 % of the requests for mappings get 503 from
-  the proxy; then what it knows is compared with what the cluster has. elasticsearch-py retries such answers by itself, at
-  once and three times, unless told otherwise: the second row has that as *before*. It takes one request for each index and
-  each retry, where a pass of ours takes a few dozen in all.
-- **duplicate calls**: of callers who ask at once for a mapping that nobody has yet, only the first needs a call. Calls are
-  those that the node itself counted.
-- **memory**: how much the resident memory of a process grows, with each mapping as a dict or in our cache, which keeps one
-  copy of each distinct mapping. Were all mappings distinct, the gain would be that of bytes over dicts (see *refresh*).
+- **health**: a round of health checks for each request, beside the answer that is kept ready, on one connection. How
+  slow *before* is depends on how far away Elasticsearch is.
+- **searches under way at once**: the most that a proxy in front of the node saw, with `ELASTICSEARCH_POOL_BLOCK=true`
+  in both, so that nothing but the pool's size differs. By default 50 more may overflow.
+- **mappings fresh**: a process that knows nothing reads all mappings while 30 % of the requests for mappings get 503
+  from the proxy; then what it knows is compared with what the cluster has. elasticsearch-py retries such answers by
+  itself, at once and three times, unless told otherwise: the second row has that as *before*. It takes one request for
+  each index and each retry, where a pass of ours takes a few dozen in all.
+- **duplicate calls**: of callers who ask at once for a mapping that nobody has yet, only the first needs a call. Calls
+  are those that the node itself counted.
+- **memory**: how much the resident memory of a process grows, with each mapping as a dict or in our cache, which keeps
+  one copy of each distinct mapping. Were all mappings distinct, the gain would be that of bytes over dicts (see
+  *refresh*).
 """
 
 PARTS = (
@@ -88,9 +89,10 @@ PARTS = (
         "refresh",
         "Refresh",
         "python -m bench.refresh",
-        "Keeping {indices} mappings fresh, on a real node. A *full pass* reads all of them; *one GET* is the server's own"
-        " limit, all mappings in one answer that nobody looks at; *naive* asks for one index at a time as the original does,"
-        " five at once or one by one. With the watch, a change is in the answers soon after Elasticsearch acknowledged it.",
+        "Keeping {indices} mappings fresh, on a real node. A *full pass* reads all of them; *one GET* is the "
+        "server's own limit, all mappings in one answer that nobody looks at; *naive* asks for one index at a time "
+        "as the original does, five at once or one by one. With the watch, a change is in the answers soon after "
+        "Elasticsearch acknowledged it.",
         (
             Chart(
                 "refresh.svg",
@@ -114,26 +116,26 @@ PARTS = (
         "coherence",
         "Several instances",
         "python -m bench.coherence",
-        "{instances} servers over one cluster: *learnt* is the time from Elasticsearch's acknowledgement of a change until"
-        " the first server answers with it, *spread* from there until the last does, *all* both together. A time may be too"
-        " long by as much as *asked every* says.",
+        "{instances} servers over one cluster: *learnt* is the time from Elasticsearch's acknowledgement of a change "
+        "until the first server answers with it, *spread* from there until the last does, *all* both together. A "
+        "time may be too long by as much as *asked every* says.",
     ),
     Part(
         "pool",
         "Connection pools",
         "python -m bench.pool",
-        "{searches} searches by {callers} callers, each asking again as soon as it is answered, with answers"
-        " {delay_ms} ms away: from a real node (*node*), or recorded ones of it (*recorded*), which cost no processor time."
-        " The values `≤` are what so many connections can do by the waiting alone, not goals.",
+        "{searches} searches by {callers} callers, each asking again as soon as it is answered, with answers "
+        "{delay_ms} ms away: from a real node (*node*), or recorded ones of it (*recorded*), which cost no processor "
+        "time. The values `≤` are what so many connections can do by the waiting alone, not goals.",
     ),
     Part(
         "http",
         "HTTP",
         "python -m bench.http",
-        "Requests a second on {connections} connections, one worker each. *bare* is an ASGI function that sends the same"
-        " bytes and headers: what the server underneath can do. FastAPI and plain Django send the same answer as JSON made"
-        " for each request. *livez* is asked {per_second} times a second while full passes over 10 000 indices go on, beside"
-        " a server that does nothing, on the same processors.",
+        "Requests a second on {connections} connections, one worker each. *bare* is an ASGI function that sends the "
+        "same bytes and headers: what the server underneath can do. FastAPI and plain Django send the same answer as "
+        "JSON made for each request. *livez* is asked {per_second} times a second while full passes over 10 000 "
+        "indices go on, beside a server that does nothing, on the same processors.",
         (
             Chart(
                 "throughput.svg",
@@ -157,13 +159,13 @@ PARTS = (
         "edge",
         "At the edge",
         "python -m bench.edge",
-        "How many requests a second one worker carries, beside the generator and Elasticsearch on the same processors:"
-        " the fastest rate whose p99, counted from when each request should have begun, is at most 50 ms. *health* and"
-        " *mapping* come from memory, *names* is a view in the fast lane, a *miss* asks for a name that doesn't exist,"
-        " the dearest sort: Elasticsearch is asked for several together, then for each alone. A *search* is one call."
-        " *beyond* is {times} times that rate on {beyond_connections} connections, with latencies from when a request"
-        " was sent; *after* is half of the rate, right afterwards. What needs no waiting is not refused: each connection"
-        " gets its answer in turn.",
+        "How many requests a second one worker carries, beside the generator and Elasticsearch on the same "
+        "processors: the fastest rate whose p99, counted from when each request should have begun, is at most 50 ms. "
+        "*health* and *mapping* come from memory, *names* is a view in the fast lane, a *miss* asks for a name that "
+        "doesn't exist, the dearest sort: Elasticsearch is asked for several together, then for each alone. A "
+        "*search* is one call. *beyond* is {times} times that rate on {beyond_connections} connections, with "
+        "latencies from when a request was sent; *after* is half of the rate, right afterwards. What needs no "
+        "waiting is not refused: each connection gets its answer in turn.",
     ),
     Part(
         "loop",

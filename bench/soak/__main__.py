@@ -8,12 +8,13 @@ It fails (exit code 1) when
 
 * a mapping was answered that was not true at its stated age (bench/soak/truth.py says what that means), or a 404 for a
   name that was there;
-* a request got an unexpected status, no answer, or 503 while the cluster was well; a log has an error; an instance ended;
+* a request got an unexpected status, no answer, or 503 while the cluster was well; a log has an error; an instance
+  ended;
 * memory, descriptors, threads or tasks of an instance grew, or its cache went beyond its limits;
 * at the end, with nothing wrong any more, an instance doesn't answer exactly what is true.
 
-Results are in .cache/bench/soak.json, the logs of the instances beside it in soak/, and of a run of at least ten minutes
-in docs/soak.md.
+Results are in .cache/bench/soak.json, the logs of the instances beside it in soak/, and of a run of at least ten
+minutes in docs/soak.md.
 """
 
 import argparse

@@ -191,7 +191,9 @@ def hashes_of(body: bytes) -> dict[str, str]:
 
 
 def is_red(reply: Reply) -> bool:
-    """Whether health says, and rightly, that the cluster is red: it is for a moment whenever an index is made or opened."""
+    """Whether health says, and rightly, that the cluster is red: it is for a moment whenever an index is made or
+    opened.
+    """
     try:
         status: object = json.loads(reply.body)["services"]["elasticsearch"]["facts"]["status"]
     except (ValueError, KeyError, TypeError):

@@ -18,8 +18,8 @@ FAILING_SHARE = 0.3
 RECOVERY_SECONDS = 8.0
 """For requests to the cluster to end that were sent while something was wrong, and for the first good ones after it."""
 OPEN_TIMES = 2.5
-"""A breaker's time doubles while the cluster is away: so the last period is at most about as long as all before, and the
-jitter comes on top.
+"""A breaker's time doubles while the cluster is away: so the last period is at most about as long as all before, and
+the jitter comes on top.
 """
 
 

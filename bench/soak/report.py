@@ -17,13 +17,13 @@ UNITS = {"rss_bytes": (1e6, "MB")}
 DOCUMENT = """# A soak
 
 What `make soak` found on {at:%Y-%m-%d}, in {minutes:g} minutes: {instances} instances of one deployment over a real
-Elasticsearch and a real Redis, a proxy before each, a cache smaller than what there is, a writer that changes the cluster
-all the time, users who ask all instances for everything, and all kinds of faults that come and go. `make soak` writes this
-page when it ran for at least {least:g} minutes.
+Elasticsearch and a real Redis, a proxy before each, a cache smaller than what there is, a writer that changes the
+cluster all the time, users who ask all instances for everything, and all kinds of faults that come and go. `make soak`
+writes this page when it ran for at least {least:g} minutes.
 
 Each answer is compared with what was true at its stated age. `fresh` and `stale` are what it said of itself, `memory`,
-`store` and `elasticsearch` where it came from; a mapping counts as over from the moment at which the writer's change of it
-was acknowledged.
+`store` and `elasticsearch` where it came from; a mapping counts as over from the moment at which the writer's change of
+it was acknowledged.
 
 ```
 {lines}
@@ -121,7 +121,8 @@ def lines_of(result: Result) -> Iterator[str]:
 
 def _trend_lines(result: Result) -> Iterator[str]:
     yield (
-        f"\n{'instance/start':<16}{'measure':<18}{'mean':>9}{'slope/h':>10}{'grew':>8}{'allowed':>9}{'quarters':>9}{'over':>7}"
+        f"\n{'instance/start':<16}{'measure':<18}{'mean':>9}{'slope/h':>10}"
+        f"{'grew':>8}{'allowed':>9}{'quarters':>9}{'over':>7}"
     )
     for (number, start), trends in sorted(result.trends.items()):
         for one in trends:

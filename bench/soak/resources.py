@@ -42,8 +42,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Flat:
-    """What counts as flat. A measure varies by `varies` without any trend, and may grow by a twentieth in ten minutes; in
-    a process that has just started, by up to `fills` more. `quiet_only`: what is wrong around it may raise it.
+    """What counts as flat. A measure varies by `varies` without any trend, and may grow by a twentieth in ten minutes;
+    in a process that has just started, by up to `fills` more. `quiet_only`: what is wrong around it may raise it.
     """
 
     measure: str

@@ -69,8 +69,8 @@ class Tally:
         }
 
     def outlived_seconds(self) -> Mapping[str, float]:
-        """Of all answers that were compared: of how many the state was over, and for how long at the median of those, at
-        p99 of all, and at most.
+        """Of all answers that were compared: of how many the state was over, and for how long at the median of those,
+        at p99 of all, and at most.
         """
         over = sorted(seconds for seconds in self.outlived if seconds > 0)
         if not over:

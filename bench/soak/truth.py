@@ -1,7 +1,7 @@
 """What the cluster's names stood for, and when: the truth that a soak's answers are compared with.
 
-One writer changes the cluster, and nobody else. A change happens at some moment between when it was sent and when it was
-acknowledged; in between, both what was before and what is after may be true:
+One writer changes the cluster, and nobody else. A change happens at some moment between when it was sent and when it
+was acknowledged; in between, both what was before and what is after may be true:
 
     before   ═══════════════════════════╡ acknowledged
     after              sent ╞══════════════════════════
@@ -16,14 +16,14 @@ of the answer. At `m` the cluster answered that question. So
     ⇒  s - Age - 1 < m ≤ r
 
 and each mapping in the answer, like each alias's list of indices, was the true one at some such `m`, though not all at
-the same one. An answer is wrong when one of its parts can't have been true at any moment of that window. Where an age is
-told to the millisecond (`/api/indices`), the rounding is a millisecond instead of a second. How old an answer of
+the same one. An answer is wrong when one of its parts can't have been true at any moment of that window. Where an age
+is told to the millisecond (`/api/indices`), the rounding is a millisecond instead of a second. How old an answer of
 another process is goes by the clock of the store, which may be slewed: `CLOCKS_SECONDS`.
 
 A 404 says no age. That a name is absent is remembered for MAPPING_CACHE_NEGATIVE_TTL, or for the second for which
-failures of a flight are, if that is more; the flight that found it so was sent at most MAPPING_CACHE_FETCH_TIMEOUT before.
-So a 404 is wrong when the name surely existed from `s - max(MAPPING_CACHE_NEGATIVE_TTL, 1) - MAPPING_CACHE_FETCH_TIMEOUT`
-to `r`.
+failures of a flight are, if that is more; the flight that found it so was sent at most MAPPING_CACHE_FETCH_TIMEOUT
+before. So a 404 is wrong when the name surely existed from `s - max(MAPPING_CACHE_NEGATIVE_TTL, 1) -
+MAPPING_CACHE_FETCH_TIMEOUT` to `r`.
 """
 
 import math

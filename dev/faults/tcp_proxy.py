@@ -33,7 +33,7 @@ class Connection(asyncio.StreamReaderProtocol):
         self._server = server
         self._reset = False
 
-    def _opened(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG002  (asyncio's signature)
+    def _opened(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
         self.task = asyncio.get_running_loop().create_task(self._run())
         self._server.opened(self)

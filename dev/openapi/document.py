@@ -36,8 +36,8 @@ Times are in seconds unless a name says otherwise (`_ms`). A number is `null` be
 `application/problem+json` (RFC 9457); `X-Request-ID` is in every answer, and repeats the request's own where that is of
 letters, digits, `.`, `_` and `-`.
 
-HEAD is answered like GET. Other methods than those described get 405, and `Allow` names those that there are. A parameter
-of the query comes once. An address has at most {MAX_ADDRESS_BYTES} bytes, path and query together.
+HEAD is answered like GET. Other methods than those described get 405, and `Allow` names those that there are. A
+parameter of the query comes once. An address has at most {MAX_ADDRESS_BYTES} bytes, path and query together.
 
 With `ESASSISTANT_DETAILS=always` whatever only reads needs no credentials. Credentials that aren't right get 401 then,
 too. A browser's session needs its CSRF token to change something."""

@@ -86,7 +86,8 @@ class Operation:
 NAME = Parameter("name", "path", "Of an index, alias or data stream.", {"$ref": "#/components/schemas/Name"})
 FORBIDDEN = r' "*,/<>?\\|#:\u0000-\u001f\u007f-\u009f'
 NAME_SCHEMA = {
-    "description": f"At most {MAX_NAME_BYTES} bytes of UTF-8, and in lower case: only aliases that exist may have capitals.",
+    "description": f"At most {MAX_NAME_BYTES} bytes of UTF-8, and in lower case: "
+    "only aliases that exist may have capitals.",
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_NAME_BYTES,

@@ -124,7 +124,8 @@ def _stale_between_passes(facts: Facts) -> str | None:
     "MAPPING_CACHE_TTL",
     "MAPPING_CACHE_MAX_STALE",
     "MAPPING_CACHE_REFRESH_INTERVAL",
-    hint="Set MAPPING_CACHE_TTL above MAPPING_CACHE_REFRESH_INTERVAL, or permit stale answers by MAPPING_CACHE_MAX_STALE.",
+    hint="Set MAPPING_CACHE_TTL above MAPPING_CACHE_REFRESH_INTERVAL, or permit stale answers by "
+    "MAPPING_CACHE_MAX_STALE.",
 )
 def _too_old_between_passes(facts: Facts) -> str | None:
     cache = facts.config.mapping_cache
@@ -132,7 +133,8 @@ def _too_old_between_passes(facts: Facts) -> str | None:
         return None
     return (
         f"No mapping older than {as_seconds(cache.ttl + cache.max_stale)} is answered, but the next scheduled pass "
-        f"comes {as_seconds(cache.refresh_interval)} after the last: before each pass every reader waits for the cluster."
+        f"comes {as_seconds(cache.refresh_interval)} after the last: before each pass every reader waits for the "
+        "cluster."
     )
 
 
@@ -256,8 +258,8 @@ def _drains_long(facts: Facts) -> str | None:
     if facts.config.drain_seconds <= LONGEST_DRAIN_SECONDS:
         return None
     return (
-        f"Ending takes more than {as_seconds(facts.config.drain_seconds)}: service supervisors usually kill sooner, and "
-        "then nothing is closed in order."
+        f"Ending takes more than {as_seconds(facts.config.drain_seconds)}: service supervisors usually kill sooner, "
+        "and then nothing is closed in order."
     )
 
 

@@ -1,7 +1,7 @@
 """Reads the settings from the environment, a `.env` file and a profile into the configuration.
 
-Order of strength: the environment, the file named by `ESASSISTANT_ENV_FILE` (`.env` in the base folder unless told), the
-profile that `ESASSISTANT_PROFILE` names, the default. docs/settings.md describes each setting.
+Order of strength: the environment, the file named by `ESASSISTANT_ENV_FILE` (`.env` in the base folder unless told),
+the profile that `ESASSISTANT_PROFILE` names, the default. docs/settings.md describes each setting.
 """
 
 import enum
@@ -293,10 +293,10 @@ PROFILES = Path(__file__).resolve().parent / "profiles"
 def read(environment: Mapping[str, str], base_dir: Path) -> tuple[Config, dict[str, Setting]]:
     """Read all settings.
 
-    `environment` is the process's, `base_dir` the folder of `.env` and of the SQLite file. Returns what
-    settings.py calls `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this project's code uses, and each
-    setting by its name, those that go to Django's own settings included. Raises `BadSettings`, which names every value
-    that can't be used.
+    `environment` is the process's, `base_dir` the folder of `.env` and of the SQLite file. Returns what settings.py
+    calls `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this project's code uses, and each setting by
+    its name, those that go to Django's own settings included. Raises `BadSettings`, which names every value that can't
+    be used.
     """
     reader = Reader([(Origin.ENVIRONMENT, environment)])
     _add_files(reader, base_dir)

@@ -66,8 +66,8 @@ def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterab
         attempts,
         ENOUGH_REQUESTS,
         "attempts",
-        "Many calls get no answer in time, or no connection. Look at the cluster's load, and at the way to it: a longer "
-        "timeout only means longer waits.",
+        "Many calls get no answer in time, or no connection. Look at the cluster's load, and at the way to it: a "
+        "longer timeout only means longer waits.",
         None,
     )
     yield from judge(
@@ -77,8 +77,8 @@ def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterab
         attempts,
         ENOUGH_REQUESTS,
         "attempts",
-        "The cluster refuses calls (429), as its queues are full or its memory is short. Ask less at once, or give it more "
-        "nodes.",
+        "The cluster refuses calls (429), as its queues are full or its memory is short. Ask less at once, or give "
+        "it more nodes.",
         _fewer(name, pool, listed),
     )
     # The first connections are no sign of anything, and overflow is judged above. Idle ones are kept for a minute: it
@@ -91,8 +91,8 @@ def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterab
         pool.latency.samples,
         ENOUGH_REQUESTS,
         "answers in five minutes",
-        "Most calls make a new connection, though idle ones are kept for a minute: something between here and the cluster "
-        "closes them earlier. Raise its limit.",
+        "Most calls make a new connection, though idle ones are kept for a minute: something between here and the "
+        "cluster closes them earlier. Raise its limit.",
         None,
     )
 

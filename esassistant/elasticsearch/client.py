@@ -134,8 +134,8 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
         return ClusterUnavailable(f"Elasticsearch did not answer in time: {error.message}.", retry_after_seconds=5)
     if isinstance(error, elasticsearch.SSLError):
         return ClusterUnavailable(
-            "TLS with Elasticsearch failed: check ELASTICSEARCH_CA_CERTS, and that ELASTICSEARCH_URL names a host in its "
-            "certificate.",
+            "TLS with Elasticsearch failed: check ELASTICSEARCH_CA_CERTS, and that ELASTICSEARCH_URL names a host in "
+            "its certificate.",
             retry_after_seconds=30,
         )
     if isinstance(error, elasticsearch.UnsupportedProductError):

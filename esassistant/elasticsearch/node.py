@@ -68,7 +68,7 @@ class Node(AiohttpHttpNode):
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (the field meant for annotations like this one)
+        self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (meant for such annotations)
         self._request_timeout = config.request_timeout
         self._send_compressed = bool(config.http_compress)
         # For overflow: its connections are closed after use on our side, whether or not the server keeps them.

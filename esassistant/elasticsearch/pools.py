@@ -21,8 +21,8 @@ POOL_RETRY_AFTER_SECONDS = 1.0
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
     """`maxsize` connections are kept and used again. When all are in use, one more call waits up to `wait_seconds`
-    (`block`), or gets one of `overflow` connections, which are closed after use: urllib3's meaning of the words. No more
-    than `max_waiting` calls wait.
+    (`block`), or gets one of `overflow` connections, which are closed after use: urllib3's meaning of the words. No
+    more than `max_waiting` calls wait.
     """
 
     maxsize: int

@@ -58,7 +58,8 @@ def access_log_rules(log: AccessLogReport) -> Iterable[Advice]:
         lines,
         1,
         "lines",
-        "Requests are missing from the access log: what reads standard output is too slow, is gone, or has no room to write.",
+        "Requests are missing from the access log: what reads standard output is too slow, is gone, or has no room "
+        "to write.",
         None,
     )
 

@@ -182,6 +182,8 @@ class FastLane(Lane):
 
 @lru_cache(maxsize=256)
 def template_of(route: str) -> str:
-    """A URL pattern as the API's documentation writes it: `/api/mappings/{name}`. The admin has regular expressions too."""
+    """A URL pattern as the API's documentation writes it: `/api/mappings/{name}`. The admin has regular expressions
+    too.
+    """
     plain = NAMED_GROUP.sub(r"<\1>", route).replace("^", "").removesuffix("$")
     return "/" + CONVERTER.sub(r"{\1}", plain)

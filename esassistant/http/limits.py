@@ -1,5 +1,5 @@
-"""Limits of requests: refuses one whose body or address is too large or whose body comes too slowly before anything else
-is done about it, and what comes while too many are under way.
+"""Limits of requests: refuses one whose body or address is too large or whose body comes too slowly before anything
+else is done about it, and what comes while too many are under way.
 
 Django reads a body to its end, into memory and then a file, before any of its own limits apply; for an address neither
 it nor the server has one, and what is refused as unknown is logged. Nobody but us has a limit of time for a body.
@@ -61,7 +61,8 @@ CALLS_PER_CONNECTION: Final = 2
 @dataclass(slots=True)
 class InFlight:
     """How many requests of a process are under way, and may be: `others` are those that neither GET, HEAD nor OPTIONS.
-    `reading`: whose body is still to come; those take no place of the others, so that slow clients hold up only each other.
+    `reading`: whose body is still to come; those take no place of the others, so that slow clients hold up only each
+    other.
 
     Of these each makes calls of its own to the cluster, as a search does, so more than a few per connection would only
     wait, or be refused one by one after all the work of getting there. GETs may be many: those that ask for the same
@@ -82,8 +83,8 @@ class InFlight:
 
 class RequestLimits:
     """ASGI wrapper that lets no request body of more than `max_body_bytes` through, whether its length is declared or
-    not, nor one that takes longer than `body_seconds`, no address of more than `MAX_ADDRESS_BYTES`, and no more requests
-    at once than `InFlight` allows, probes aside.
+    not, nor one that takes longer than `body_seconds`, no address of more than `MAX_ADDRESS_BYTES`, and no more
+    requests at once than `InFlight` allows, probes aside.
 
     A queue without bound answers everybody too late; refused at once, a caller can ask another process.
     """

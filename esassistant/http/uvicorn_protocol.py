@@ -10,8 +10,8 @@ class HttpProtocol(HttpToolsProtocol):
     """One per connection.
 
     Trailer fields stay out of the headers (RFC 9110, 6.5.1): behind a proxy that sets or takes out `Authorization`, a
-    client could send its own after the body. And a client that leaves is noticed by the request that is being served, not
-    only by the last that came: one with another in its pipe would go on searching for nobody.
+    client could send its own after the body. And a client that leaves is noticed by the request that is being served,
+    not only by the last that came: one with another in its pipe would go on searching for nobody.
     """
 
     transport: Transport

@@ -21,7 +21,10 @@ EXAMPLES = """examples:
 
 
 class Command(BaseCommand):
-    help = "Show every setting in force: its value, where it comes from, and the default where it differs. Secrets are masked."
+    help = (
+        "Show every setting in force: its value, where it comes from, and the default where it differs. "
+        "Secrets are masked."
+    )
     # It is what one looks at when the checks fail.
     requires_system_checks = []
 

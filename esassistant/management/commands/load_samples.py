@@ -62,7 +62,9 @@ def read_samples(folder: Path) -> Iterator[Sample]:
 
 
 def load(client: Elasticsearch, sample: Sample) -> str:
-    """Create an index and fill it; returns what was done, for people. Raises `CommandError` when it could not be filled."""
+    """Create an index and fill it; returns what was done, for people. Raises `CommandError` when it could not be
+    filled.
+    """
     try:
         client.indices.create(index=sample.index, **sample.body)
     except BadRequestError as error:

@@ -123,7 +123,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise CommandError(
-                f"Port {port} is taken. End what uses it (`ss -ltnp 'sport = :{port}'` names it) or give another --port."
+                f"Port {port} is taken. End what uses it (`ss -ltnp 'sport = :{port}'` names it) or give another "
+                "--port."
             ) from None
         raise CommandError(f"Can't listen on {host}:{port}: {error.strerror}.") from None
     listener.set_inheritable(True)
