@@ -117,9 +117,10 @@ def _results_unlogged() -> Iterator[None]:
 
 def _sentence(report: RefreshReport) -> str:
     summary = (
-        f"{report.outcome.value} in {as_duration(report.duration_seconds)}: {_counted(report.read_total, 'mapping')} read "
-        f"with {_counted(report.requests_total, 'request')}, {report.changed_total} changed, {report.removed_total} removed, "
-        f"{report.failed_total} failed; {'published' if report.published else 'not published'}"
+        f"{report.outcome.value} in {as_duration(report.duration_seconds)}: "
+        f"{_counted(report.read_total, 'mapping')} read with {_counted(report.requests_total, 'request')}, "
+        f"{report.changed_total} changed, {report.removed_total} removed, {report.failed_total} failed; "
+        f"{'published' if report.published else 'not published'}"
     )
     return f"{summary}\n{report.error}" if report.error else summary
 
