@@ -1,5 +1,4 @@
-"""The table of the system that this project re-implements, measured: `python -m bench.seed [--rounds N] [--only PART
-…]`.
+"""The table of the system that this project re-implements: `python -m bench.seed [--rounds N] [--only PART …]`.
 
     health        `/api/health` kept ready, beside a round of checks for each request, with Elasticsearch 200 ms away
     connections   searches under way at the cluster at once, and answered a second, over 20 connections and over 50

@@ -1,6 +1,4 @@
-"""The generator of bench/load/client.py, in a process of its own: `python -m bench.load.generator JOB`, where JOB is
-one as JSON.
-"""
+"""The generator of bench/load/client.py, in a process of its own: `python -m bench.load.generator JOB`, JOB as JSON."""
 
 import asyncio
 import gc
