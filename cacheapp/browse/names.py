@@ -221,7 +221,7 @@ def _row(snapshot: Snapshot, counts: FieldCounts, sharing: Mapping[str, int], na
 
 def _fields_total(snapshot: Snapshot, counts: FieldCounts, mapping_hash: str) -> int | None:
     body = snapshot.bodies.get(mapping_hash)
-    return None if body is None else counts.of(mapping_hash, body)
+    return None if body is None else counts.count(mapping_hash, body)
 
 
 def _state(snapshot: Snapshot, name: str, times: Times) -> tuple[State, float]:

@@ -1,14 +1,11 @@
-"""What changed from one mapping to the next, and from one snapshot to the next. Pure."""
+"""Say what changed from one mapping to the next. Pure."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from cacheapp.mapping.tree import MAX_DEPTH, Definition, bodies, definitions, type_of
+from cacheapp.mapping.tree import OBJECT_TYPES, Definition, Node, nodes, parse
 
-NAMED = 100
-"""Of each kind of difference in one mapping; the totals are given beside."""
-CHILDREN = frozenset({"properties", "fields", "runtime"})
+MAX_NAMED_FIELDS = 100
+"""How many fields are named of each kind of difference; the total is given beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +19,10 @@ class Retyped:
 
 @dataclass(frozen=True, slots=True)
 class FieldChanges:
-    """Fields that came, went, got another type, or only other parameters; the first by name of each, and all counted."""
+    """Fields that came, went, got another type, or kept their type and got other parameters.
+
+    Of each the first `MAX_NAMED_FIELDS` by name, and how many there are.
+    """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -35,18 +35,18 @@ class FieldChanges:
 
 
 def field_changes(before: bytes, after: bytes) -> FieldChanges:
-    """The fields that differ between two mappings, multi-fields and runtime fields included."""
-    old, new = _flat(before), _flat(after)
+    """Compare the fields of two mappings (JSON), multi-fields and runtime fields included."""
+    old, new = _fields(before), _fields(after)
     added = sorted(new.keys() - old.keys())
     removed = sorted(old.keys() - new.keys())
     both = sorted(old.keys() & new.keys())
     retyped = [Retyped(name, old[name][0], new[name][0]) for name in both if old[name][0] != new[name][0]]
     altered = [name for name in both if old[name][0] == new[name][0] and old[name] != new[name]]
     return FieldChanges(
-        tuple(added[:NAMED]),
-        tuple(removed[:NAMED]),
-        tuple(retyped[:NAMED]),
-        tuple(altered[:NAMED]),
+        tuple(added[:MAX_NAMED_FIELDS]),
+        tuple(removed[:MAX_NAMED_FIELDS]),
+        tuple(retyped[:MAX_NAMED_FIELDS]),
+        tuple(altered[:MAX_NAMED_FIELDS]),
         len(added),
         len(removed),
         len(retyped),
@@ -54,15 +54,12 @@ def field_changes(before: bytes, after: bytes) -> FieldChanges:
     )
 
 
-def _flat(body: bytes) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    [parsed] = bodies({"": body})
-    return dict(_below(parsed.mapping, "", 0))
+def _fields(body: bytes) -> dict[str, tuple[str, Definition]]:
+    """The type and the parameters of each field, by path."""
+    return {node.path: (node.type, _parameters(node)) for node in nodes(parse(body))}
 
 
-def _below(definition: Definition, path: str, depth: int) -> Iterator[tuple[str, tuple[str, Mapping[str, Any]]]]:
-    for within in sorted(CHILDREN):
-        for name, below in definitions(definition, within).items():
-            own = {parameter: value for parameter, value in below.items() if parameter not in CHILDREN}
-            yield path + name, (type_of(below), own)
-            if depth < MAX_DEPTH:
-                yield from _below(below, f"{path}{name}.", depth + 1)
+def _parameters(node: Node) -> Definition:
+    """What a definition says besides the fields below it, which `nodes` gives by themselves."""
+    below = () if node.multi_field_of else ("fields", "properties") if node.type in OBJECT_TYPES else ("fields",)
+    return {parameter: value for parameter, value in node.definition.items() if parameter not in below}

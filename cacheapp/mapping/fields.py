@@ -1,37 +1,38 @@
-"""The fields of an index, an alias or a data stream as a flat list, and the search in it.
+"""List the fields of an index, an alias or a data stream, search in the list, and count it.
 
-The list says what `_field_caps` would, from the mappings alone: objects, multi-fields, aliases and runtime fields have
-entries of their own, metadata fields have none. Where it differs: types are named as the mapping names them
+The list says what `_field_caps` would say, from the mappings alone: objects, multi-fields, aliases and runtime fields
+have entries of their own, metadata fields have none. Where it differs: types are named as the mapping names them
 (`_field_caps` says `keyword` for `constant_keyword` and `wildcard`, `text` for `match_only_text`, `object` for
-`passthrough`), objects without fields are listed, and the sub-fields that `search_as_you_type` adds by itself aren't.
+`passthrough`), objects without fields are listed, and the sub-fields that `search_as_you_type` adds by itself are not.
 """
 
+import dataclasses
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from cacheapp.mapping.tree import (
-    MAX_DEPTH,
+    COMPOSITE,
     OBJECT_TYPES,
-    Body,
     Definition,
     Indices,
+    Node,
     bodies,
-    definitions,
     is_set,
-    together,
-    type_of,
+    nodes,
+    parse,
+    united,
 )
 from esassistant.errors import BadRequest
 
 MAX_QUERY_CHARACTERS = 200
-"""Of a search: each of its words is looked for in each field."""
+"""Bounds a search, each of whose words is looked for in each field."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypeIndices:
-    """The indices in which a field has this type: how many, and the first by name."""
+    """The indices in which a field has one type: how many, and the first by name."""
 
     type: str
     indices_total: int
@@ -43,9 +44,11 @@ class Field:
     """One field over all indices that have it (`indices_total`).
 
     `types` has several entries where indices disagree; then `conflict` says which type is in which indices, and is
-    empty otherwise. `searchable` and `aggregatable` are None where indices disagree or the type isn't known. `type`,
+    empty otherwise. `searchable` and `aggregatable` are None where indices disagree or the type isn't known. `types`,
     `meta` and `format` of an alias (`alias_of`) are those of the field it stands for. `nested_path` is the innermost
-    nested object around the field. Where indices differ in anything else, the newest by name speaks.
+    nested object around the field; a multi-field indexes the values of `multi_field_of` once more; a script computes a
+    `runtime` field. Where indices differ in anything else, the field is as in the last index by name, which is mostly
+    the newest.
     """
 
     name: str
@@ -58,31 +61,37 @@ class Field:
     alias_of: str | None = None
     runtime: bool = False
     format: str | None = None
-    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
+    meta: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     conflict: tuple[TypeIndices, ...] = ()
 
 
 def fields(mappings: Mapping[str, bytes]) -> tuple[Field, ...]:
-    """The fields of `mappings` (index name → JSON of its mapping), sorted by name. Never raises: what can't be read as
-    a mapping counts as an empty one.
+    """List the fields of `mappings` (index name → JSON of its mapping), sorted by name.
+
+    Never raises: what cannot be read as a mapping counts as an empty one.
     """
-    found: dict[str, list[tuple[Field, Indices]]] = {}
+    by_name: dict[str, list[tuple[Field, Indices]]] = {}
     for body in bodies(mappings):
-        for name, of_body in _of_body(body).items():
-            found.setdefault(name, []).append((of_body, body.indices))
-    return tuple(_merged(found[name]) for name in sorted(found))
+        for name, field in _fields_of_one(body.mapping).items():
+            by_name.setdefault(name, []).append((field, body.indices))
+    return tuple(_merged(by_name[name]) for name in sorted(by_name))
 
 
 def check_query(q: str) -> None:
-    """Raises `BadRequest` for one that `search` would refuse."""
+    """Raise `BadRequest` for a search that `search` would refuse."""
     if len(q) > MAX_QUERY_CHARACTERS:
         raise BadRequest(f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
 
 
 def search(among: Iterable[Field], q: str) -> tuple[Field, ...]:
-    """The fields whose dotted name contains every word of `q`, whatever the case. First those with a word as their
-    whole name or its last part, then those with a word at the beginning of one of the two, then all others; each in the
-    order given. Without a word: all. Raises `BadRequest` when `q` has more than `MAX_QUERY_CHARACTERS`.
+    """Find the fields whose dotted name contains every word of `q`, whatever the case; without a word all fields.
+
+    Returns:
+        First the fields that have a word as their whole name or as its last part, then those in which one of the two
+        begins with a word, then all others; each in the order given.
+
+    Raises:
+        BadRequest: `q` has more than `MAX_QUERY_CHARACTERS`.
     """
     check_query(q)
     words = tuple(dict.fromkeys(q.casefold().split()))
@@ -91,7 +100,7 @@ def search(among: Iterable[Field], q: str) -> tuple[Field, ...]:
         name = candidate.name.casefold()
         if all(word in name for word in words):
             ranked[_rank(name, words)].append(candidate)
-    return tuple(one for rank in ranked for one in rank)
+    return tuple(field for rank in ranked for field in rank)
 
 
 def _rank(name: str, words: Iterable[str]) -> int:
@@ -102,17 +111,18 @@ def _rank(name: str, words: Iterable[str]) -> int:
 
 
 def _merged(found: list[tuple[Field, Indices]]) -> Field:
-    newest = found[-1][0]
+    """Merge what the distinct mappings say of one field, each with the indices that have it."""
+    last, _ = found[-1]
     by_type: dict[str, list[Indices]] = {}
-    for of_body, indices in found:
-        by_type.setdefault(of_body.types[0], []).append(indices)
+    for field, indices in found:
+        by_type.setdefault(field.types[0], []).append(indices)
     types = tuple(sorted(by_type))
-    per_type = [(name, together(by_type[name])) for name in types]
+    per_type = [(name, united(by_type[name])) for name in types]
     return replace(
-        newest,
+        last,
         types=types,
-        searchable=_agreed(of_body.searchable for of_body, _ in found),
-        aggregatable=_agreed(of_body.aggregatable for of_body, _ in found),
+        searchable=_agreed(field.searchable for field, _ in found),
+        aggregatable=_agreed(field.aggregatable for field, _ in found),
         indices_total=sum(indices.total for _, indices in per_type),
         conflict=tuple(TypeIndices(name, indices.total, indices.names) for name, indices in per_type)
         if len(types) > 1
@@ -125,51 +135,45 @@ def _agreed(answers: Iterable[bool | None]) -> bool | None:
     return distinct.pop() if len(distinct) == 1 else None
 
 
-def _of_body(body: Body) -> dict[str, Field]:
+def _fields_of_one(mapping: Definition) -> dict[str, Field]:
     """The fields of one mapping, by name."""
-    passed: dict[str, tuple[int, Field]] = {}
-    mapped = {one.name: one for one in _mapped(body.mapping, "", None, 0, passed)}
-    # A runtime field shadows the mapped one of its name in searches.
-    named = mapped | {one.name: one for one in _runtime(body.mapping)}
-    found = {name: one for name, (_, one) in passed.items()} | named
-    found |= {name: _field(name, "object", {}, None) for name in set(_implied(found))}
-    return {name: _resolved(one, found) for name, one in found.items()}
+    own: dict[str, Field] = {}
+    aliases: dict[str, tuple[int, Field]] = {}
+    for node in _listed(mapping):
+        # A runtime field comes later than the mapped field of its name, which it shadows in searches.
+        field = own[node.path] = _field(node)
+        for name, passthrough in _short_names(node):
+            priority = _priority(passthrough)
+            if name not in aliases or aliases[name][0] < priority:
+                aliases[name] = (priority, replace(field, name=name, alias_of=node.path, multi_field_of=None))
+    found = {name: alias for name, (_, alias) in aliases.items()} | own
+    found |= {name: _field(Node(name, {}, "object")) for name in _implied(found)}
+    return {name: _resolved(field, found) for name, field in found.items()}
 
 
-def _implied(found: Mapping[str, Field]) -> Iterator[str]:
-    """What stands before the dots: runtime fields and those of flat mappings are in objects that nothing defines."""
-    for name in found:
-        parent = name.rpartition(".")[0]
-        while parent and parent not in found:
-            yield parent
-            parent = parent.rpartition(".")[0]
+def _listed(mapping: Definition) -> Iterator[Node]:
+    """The fields that have an entry of their own: all but composite runtime fields, of which only the parts can be used."""
+    return (node for node in nodes(mapping) if not (node.is_runtime and node.type == COMPOSITE))
 
 
-def _mapped(
-    definition: Definition, path: str, nested_path: str | None, depth: int, passed: dict[str, tuple[int, Field]]
-) -> Iterator[Field]:
-    """What is mapped below `definition`. `passed` takes up the fields of passthrough objects by the name without the
-    object, under which they can be searched too; of several the one with the highest priority.
+def _short_names(node: Node) -> Iterator[tuple[str, Definition]]:
+    """The names without that of a passthrough object around the field, under which the field can be searched too, each
+    with the definition of that object.
     """
-    for name, below in definitions(definition).items():
-        full_name = path + name
-        kind = type_of(below)
-        yield _field(full_name, kind, below, nested_path)
-        for multi_name, multi in definitions(below, "fields").items():
-            yield replace(
-                _field(f"{full_name}.{multi_name}", type_of(multi), multi, nested_path), multi_field_of=full_name
-            )
-        if kind not in OBJECT_TYPES or depth >= MAX_DEPTH:
-            continue
-        prefix = f"{full_name}."
-        around = full_name if kind == "nested" else nested_path
-        for one in _mapped(below, prefix, around, depth + 1, passed):
-            yield one
-            if kind == "passthrough" and one.types[0] not in OBJECT_TYPES:
-                alias = replace(one, name=one.name.removeprefix(prefix), alias_of=one.name, multi_field_of=None)
-                priority = _priority(below)
-                if alias.name not in passed or passed[alias.name][0] < priority:
-                    passed[alias.name] = (priority, alias)
+    if node.type not in OBJECT_TYPES:
+        for around in node.passthrough:
+            yield node.path.removeprefix(f"{around.path}."), around.definition
+
+
+def _implied(names: Collection[str]) -> set[str]:
+    """The objects that only stand before the dots of other names, as those of runtime fields and flat mappings do."""
+    implied: set[str] = set()
+    for name in names:
+        parent = name.rpartition(".")[0]
+        while parent and parent not in names and parent not in implied:
+            implied.add(parent)
+            parent = parent.rpartition(".")[0]
+    return implied
 
 
 def _priority(passthrough: Definition) -> int:
@@ -177,42 +181,35 @@ def _priority(passthrough: Definition) -> int:
     return priority if isinstance(priority, int) else 0
 
 
-def _runtime(mapping: Definition) -> Iterator[Field]:
-    """Runtime fields: computed from each document, so searches and aggregations take all of them but lookups."""
-    for name, definition in definitions(mapping, "runtime").items():
-        if type_of(definition) == "composite":
-            of_fields = {f"{name}.{below}": one for below, one in definitions(definition, "fields").items()}
-        else:
-            of_fields = {name: definition}
-        for full_name, one in of_fields.items():
-            usable = type_of(one) != "lookup"
-            yield replace(
-                _field(full_name, type_of(one), one, None), runtime=True, searchable=usable, aggregatable=usable
-            )
-
-
-def _field(name: str, kind: str, definition: Definition, nested_path: str | None) -> Field:
-    searchable, aggregatable = CAPABILITIES.get(kind, (_unknown, _unknown))
+def _field(node: Node) -> Field:
+    definition = node.definition
+    if node.is_runtime:
+        # Computed from each document, so that searches and aggregations take them all except lookups.
+        is_searchable, is_aggregatable = _NONE if node.type == "lookup" else _ALL
+    else:
+        is_searchable, is_aggregatable = CAPABILITIES.get(node.type, (_unknown, _unknown))
     date_format, meta, path = definition.get("format"), definition.get("meta"), definition.get("path")
     return Field(
-        name=name,
-        types=(kind,),
-        searchable=searchable(definition),
-        aggregatable=aggregatable(definition),
+        name=node.path,
+        types=(node.type,),
+        searchable=is_searchable(definition),
+        aggregatable=is_aggregatable(definition),
         indices_total=0,
-        nested_path=nested_path,
-        alias_of=path if kind == "alias" and isinstance(path, str) else None,
+        nested_path=node.nested_path,
+        multi_field_of=node.multi_field_of,
+        alias_of=path if node.type == "alias" and isinstance(path, str) else None,
+        runtime=node.is_runtime,
         format=date_format if isinstance(date_format, str) else None,
         meta={key: value for key, value in meta.items() if isinstance(value, str)} if isinstance(meta, dict) else {},
     )
 
 
-def _resolved(one: Field, found: Mapping[str, Field]) -> Field:
+def _resolved(field: Field, found: Mapping[str, Field]) -> Field:
     """An alias with what it has from its target, which is never an alias itself; any other field as it is."""
-    target = None if one.alias_of is None else found.get(one.alias_of)
+    target = None if field.alias_of is None else found.get(field.alias_of)
     if target is None:
-        return one
-    return replace(target, name=one.name, alias_of=one.alias_of, multi_field_of=None, runtime=False)
+        return field
+    return replace(target, name=field.name, alias_of=field.alias_of, multi_field_of=None, runtime=False)
 
 
 def _always(_: Definition) -> bool:
@@ -248,17 +245,18 @@ def _with_fielddata(definition: Definition) -> bool:
     return is_set(definition, "fielddata", default=False)
 
 
-Rule = Callable[[Definition], bool | None]
+Capability = Callable[[Definition], bool | None]
+Capabilities = tuple[Capability, Capability]
 
-_OBJECT: tuple[Rule, Rule] = (_never, _never)
-_POINTS: tuple[Rule, Rule] = (_with_either, _with_doc_values)
-_STRICTLY_INDEXED: tuple[Rule, Rule] = (_indexed, _with_doc_values)
-_TEXT: tuple[Rule, Rule] = (_indexed, _with_fielddata)
-_SEARCH_ONLY: tuple[Rule, Rule] = (_always, _never)
-_ALL: tuple[Rule, Rule] = (_always, _always)
+_NONE: Capabilities = (_never, _never)
+_POINTS: Capabilities = (_with_either, _with_doc_values)
+_STRICTLY_INDEXED: Capabilities = (_indexed, _with_doc_values)
+_TEXT: Capabilities = (_indexed, _with_fielddata)
+_SEARCH_ONLY: Capabilities = (_always, _never)
+_ALL: Capabilities = (_always, _always)
 
-CAPABILITIES: dict[str, tuple[Rule, Rule]] = {
-    **dict.fromkeys(OBJECT_TYPES | {"percolator", "rank_features", "rank_vectors"}, _OBJECT),
+CAPABILITIES: dict[str, Capabilities] = {
+    **dict.fromkeys(OBJECT_TYPES | {"percolator", "rank_features", "rank_vectors"}, _NONE),
     **dict.fromkeys(("keyword", "boolean", "date", "date_nanos", "ip", "geo_point", "point"), _POINTS),
     **dict.fromkeys(("long", "integer", "short", "byte", "unsigned_long", "token_count"), _POINTS),
     **dict.fromkeys(("double", "float", "half_float", "scaled_float"), _POINTS),
@@ -277,18 +275,19 @@ CAPABILITIES: dict[str, tuple[Rule, Rule]] = {
 """Of each type: when a field can be searched, and when it can be aggregated and sorted by."""
 
 KEPT_COUNTS = 10_000
+"""How many counts are kept."""
 
 
 class FieldCounts:
-    """The counts of the mappings asked for last, by hash. May be used in any thread."""
+    """Counts fields, and keeps the counts of the mappings that were asked for last. May be used in any thread."""
 
     def __init__(self, kept: int = KEPT_COUNTS) -> None:
         self._max_kept = kept
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, mapping_hash: str, body: bytes) -> int:
-        """The number of fields of the mapping `body`, whose hash this is."""
+    def count(self, mapping_hash: str, body: bytes) -> int:
+        """Return the number of fields of the mapping `body`, whose hash is `mapping_hash`."""
         with self._lock:
             if mapping_hash in self._counts:
                 self._counts.move_to_end(mapping_hash)
@@ -302,40 +301,10 @@ class FieldCounts:
 
 
 def field_count(body: bytes) -> int:
-    """How many fields `fields` lists for this mapping."""
-    [parsed] = bodies({"": body})
-    names = set(_runtime_names(parsed.mapping))
-    for name, _, passed in _mapped_paths(parsed.mapping, "", 0):
-        names.add(name)
-        names.update(passed)
-    implied = set()
-    for name in names:
-        parent = name.rpartition(".")[0]
-        while parent and parent not in names and parent not in implied:
-            implied.add(parent)
-            parent = parent.rpartition(".")[0]
-    return len(names) + len(implied)
-
-
-def _mapped_paths(definition: Definition, path: str, depth: int) -> Iterator[tuple[str, bool, tuple[str, ...]]]:
-    """Of each field below: its name, whether it is an object, and under which names passthrough objects pass it on."""
-    for name, below in definitions(definition).items():
-        full_name = path + name
-        kind = type_of(below)
-        yield full_name, kind in OBJECT_TYPES, ()
-        for multi_name, multi in definitions(below, "fields").items():
-            yield f"{full_name}.{multi_name}", type_of(multi) in OBJECT_TYPES, ()
-        if kind not in OBJECT_TYPES or depth >= MAX_DEPTH:
-            continue
-        prefix = f"{full_name}."
-        for inner, is_object, passed in _mapped_paths(below, prefix, depth + 1):
-            passes = kind == "passthrough" and not is_object
-            yield inner, is_object, (*passed, inner.removeprefix(prefix)) if passes else passed
-
-
-def _runtime_names(mapping: Definition) -> Iterator[str]:
-    for name, definition in definitions(mapping, "runtime").items():
-        if type_of(definition) == "composite":
-            yield from (f"{name}.{below}" for below in definitions(definition, "fields"))
-        else:
-            yield name
+    """Count the fields that `fields` lists for this mapping, without making the list."""
+    names: set[str] = set()
+    for node in _listed(parse(body)):
+        names.add(node.path)
+        if node.passthrough:
+            names.update(name for name, _ in _short_names(node))
+    return len(names) + len(_implied(names))

@@ -38,8 +38,8 @@ from cacheapp.mapping.tree import (
     bodies,
     definitions,
     is_set,
-    together,
     type_of,
+    united,
 )
 from cacheapp.mapping.value_schemas import Schema, escaped, value_schema
 
@@ -244,7 +244,7 @@ def _annotation(kind: str, parts: Iterable[_Part]) -> Schema:
 
 
 def _told(indices: Iterable[Indices]) -> Schema:
-    all_of_them = together(indices)
+    all_of_them = united(indices)
     return {"indices_total": all_of_them.total, "indices": list(all_of_them.names)}
 
 

@@ -194,7 +194,9 @@ def test_counts_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("cacheapp.mapping.fields.field_count", count)
     counts = FieldCounts(kept=2)
-    assert [counts.of(known, known.encode()) for known in ("a", "b", "a", "c", "a", "b")] == [7] * 6
+    assert [counts.count(mapping_hash, mapping_hash.encode()) for mapping_hash in ("a", "b", "a", "c", "a", "b")] == [
+        7
+    ] * 6
     assert counted == [b"a", b"b", b"c", b"b"]
 
 

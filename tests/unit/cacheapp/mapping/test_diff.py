@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.mapping.diff import NAMED, FieldChanges, Retyped, field_changes
+from cacheapp.mapping.diff import MAX_NAMED_FIELDS, FieldChanges, Retyped, field_changes
 from cacheapp.state.changes import ChangeKind, index_changes
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 
@@ -60,8 +60,8 @@ def test_fields_of_all_kinds() -> None:
 
 def test_lists_are_bounded() -> None:
     """The first names are listed, and all counted."""
-    changes = field_changes(b"{}", mapping(**{f"f{number:03}": "long" for number in range(NAMED + 50)}))
-    assert (len(changes.added), changes.added_total) == (NAMED, NAMED + 50)
+    changes = field_changes(b"{}", mapping(**{f"f{number:03}": "long" for number in range(MAX_NAMED_FIELDS + 50)}))
+    assert (len(changes.added), changes.added_total) == (MAX_NAMED_FIELDS, MAX_NAMED_FIELDS + 50)
 
 
 @given(
