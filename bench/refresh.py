@@ -24,7 +24,7 @@ from bench.subjects.cluster import FAMILIES, mapping, names, rendered, running_n
 from bench.subjects.naive import NaiveCache
 from bench.subjects.replay import replayed
 from bench.subjects.stack import Stack, open_stack, watching
-from cacheapp.reports import Outcome, WatchState
+from cacheapp.reports import PassOutcome, WatchState
 from esassistant.clock import monotonic
 
 ROUNDS = 7
@@ -47,7 +47,7 @@ class Bench:
         """Of a process that has read before, after a change of the cluster's metadata that changed no mapping."""
         await self._tick()
         report = await self._stack.full_pass()
-        assert report.outcome is Outcome.COMPLETED, report
+        assert report.outcome is PassOutcome.COMPLETED, report
         self._note("full pass", report.duration_seconds, report.requests_total)
 
     async def first_pass(self) -> None:
@@ -55,7 +55,7 @@ class Bench:
         async with open_stack(self._url) as fresh:
             await fresh.client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
             report = await fresh.full_pass()
-        assert report.outcome is Outcome.COMPLETED, report
+        assert report.outcome is PassOutcome.COMPLETED, report
         self._note("first pass", report.duration_seconds, report.requests_total)
 
     async def one_get(self) -> None:
@@ -88,7 +88,7 @@ class Bench:
     async def unchanged(self) -> None:
         await self._stack.full_pass()
         report = await self._stack.full_pass()
-        assert report.outcome is Outcome.UNCHANGED, report
+        assert report.outcome is PassOutcome.UNCHANGED, report
         self._note("unchanged", report.duration_seconds, report.requests_total)
 
     async def one_changed(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cacheapp.reports import (
     CacheReport,
-    Outcome,
+    PassOutcome,
     RefresherReport,
     RefreshReport,
     StoreReport,
@@ -86,7 +86,7 @@ def refresh_rules(config: MappingCacheConfig) -> Rule:
             yield from _of_last(refresh.last, config)
             # Tried again within moments; if not, another process has read everything since.
             is_due = (refresh.next_refresh_in_seconds or 0.0) <= LONGEST_WARM_UP_RETRY_SECONDS
-            if refresh.last.outcome is Outcome.FAILED and is_due:
+            if refresh.last.outcome is PassOutcome.FAILED and is_due:
                 yield Recommendation(
                     "refresh.last.outcome",
                     1,
@@ -112,7 +112,7 @@ def refresh_rules(config: MappingCacheConfig) -> Rule:
 
 
 def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice]:
-    if last.outcome is Outcome.PARTIAL:
+    if last.outcome is PassOutcome.PARTIAL:
         yield Recommendation(
             "refresh.last.failed_total",
             last.failed_total,
@@ -123,7 +123,7 @@ def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice
             "names them, and says why.",
             None,
         )
-    if last.outcome in (Outcome.COMPLETED, Outcome.PARTIAL) and config.refresh_interval:
+    if last.outcome in (PassOutcome.COMPLETED, PassOutcome.PARTIAL) and config.refresh_interval:
         yield from judge(
             "refresh.last.duration_percent_of_interval",
             percent(last.duration_seconds, config.refresh_interval),

@@ -10,7 +10,7 @@ from esassistant.metrics import Kind, Metric
 from esassistant.resource import ReportHandle
 
 
-class Outcome(enum.Enum):
+class PassOutcome(enum.Enum):
     """How asking for a refresh ended, or how far it is. `unchanged`: nothing to read, as the metadata is the same.
     `overlap`: another process holds the lease and does the work.
     """
@@ -25,7 +25,7 @@ class Outcome(enum.Enum):
     FAILED = "failed"
 
 
-ENDS = (Outcome.UNCHANGED, Outcome.COMPLETED, Outcome.PARTIAL, Outcome.FAILED)
+ENDS = (PassOutcome.UNCHANGED, PassOutcome.COMPLETED, PassOutcome.PARTIAL, PassOutcome.FAILED)
 """How a pass that ran can have ended."""
 
 
@@ -46,7 +46,7 @@ class RefreshReport:
     """
 
     id: str
-    outcome: Outcome
+    outcome: PassOutcome
     trigger: str
     started_at: datetime
     duration_seconds: float

@@ -13,7 +13,7 @@ from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
-from cacheapp.reports import Outcome, RefreshReport
+from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.search import SEARCH, parse_search
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT
 from cacheapp.sync.refresher import REFRESHER
@@ -102,7 +102,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
         seconds = math.ceil(answer.retry_after_seconds or 0)
         reason = (
             "Another process refreshes"
-            if answer.outcome is Outcome.OVERLAP
+            if answer.outcome is PassOutcome.OVERLAP
             else "The mappings were refreshed a moment ago"
         )
         raise RateLimited(
@@ -131,7 +131,7 @@ async def refresh_report(request: HttpRequest, refresh_id: str) -> HttpResponse:
 
 
 def _result(report: RefreshReport) -> HttpResponse:
-    if report.outcome is Outcome.FAILED:
+    if report.outcome is PassOutcome.FAILED:
         raise ClusterUnavailable(report.error or "The refresh failed.", retry_after_seconds=5)
     return json_response(report)
 

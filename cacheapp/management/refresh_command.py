@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cacheapp.reports import Outcome, RefreshReport
+from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.sync.pass_record import EVERYTHING, RefreshAnswer, Scope
 from cacheapp.sync.refresher import REFRESHER, Refresher, logger
 from esassistant.clock import monotonic
 from esassistant.registry import registry
 from esassistant.units import as_duration
 
-EXIT_CODES = {Outcome.COMPLETED: 0, Outcome.UNCHANGED: 0, Outcome.FAILED: 1, Outcome.PARTIAL: 3}
+EXIT_CODES = {PassOutcome.COMPLETED: 0, PassOutcome.UNCHANGED: 0, PassOutcome.FAILED: 1, PassOutcome.PARTIAL: 3}
 EXIT_UNPUBLISHED = 1
 EXIT_NOT_NOW = 75
 """sysexits.h's EX_TEMPFAIL: try again later."""
@@ -55,7 +55,7 @@ class RefreshCommand(BaseCommand):
         if report is None:
             seconds = math.ceil(answer.retry_after_seconds or 0)
             result = {"outcome": answer.outcome, "retry_after_seconds": seconds}
-            reason = "another process refreshes" if answer.outcome is Outcome.OVERLAP else "refreshed a moment ago"
+            reason = "another process refreshes" if answer.outcome is PassOutcome.OVERLAP else "refreshed a moment ago"
             self._print(form, result, f"{answer.outcome.value}: {reason}; try again in {as_duration(seconds)}")
             sys.exit(EXIT_NOT_NOW)
         self._print(form, report, report)
@@ -74,7 +74,7 @@ class RefreshCommand(BaseCommand):
                 await refresher.take_over()
                 answer = await refresher.ask(self.trigger, limited=limited, scope=scope)
                 left = ends_at - monotonic()
-                if answer.outcome is not Outcome.OVERLAP or left <= 0:
+                if answer.outcome is not PassOutcome.OVERLAP or left <= 0:
                     break
                 await asyncio.sleep(min(left, answer.retry_after_seconds or 1.0))
             return answer, None if answer.id is None else await self._watched(refresher, answer.id)

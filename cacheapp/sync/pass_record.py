@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cacheapp.reports import FailedIndex, Outcome, RefreshReport
+from cacheapp.reports import FailedIndex, PassOutcome, RefreshReport
 from esassistant.clock import Clock
 
 REPORTED_ERRORS = 20
@@ -18,7 +18,7 @@ class Pass:
     clock: Clock
     started_at: datetime
     started: float
-    outcome: Outcome = Outcome.STARTED
+    outcome: PassOutcome = PassOutcome.STARTED
     ended: float | None = None
     indices_total: int | None = None
     read_total: int = 0
@@ -40,7 +40,7 @@ class Pass:
     def report(self) -> RefreshReport:
         return RefreshReport(
             id=self.id,
-            outcome=Outcome.STARTED if self.ended is None else self.outcome,
+            outcome=PassOutcome.STARTED if self.ended is None else self.outcome,
             trigger=self.trigger,
             started_at=self.started_at,
             duration_seconds=round((self.clock() if self.ended is None else self.ended) - self.started, 4),
@@ -74,6 +74,6 @@ class RefreshAnswer:
     None then.
     """
 
-    outcome: Outcome
+    outcome: PassOutcome
     id: str | None = None
     retry_after_seconds: float | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.cluster.metadata_version import FIRST, MetadataClock, MetadataVersion
 from cacheapp.errors import MappingNotFound, WatchRefused
-from cacheapp.reports import Outcome
+from cacheapp.reports import PassOutcome
 from cacheapp.state.merge import PassChanges
 from cacheapp.state.readings import Reading
 from cacheapp.sync.pass_record import Pass
@@ -243,7 +243,7 @@ class Passing:
             if (unchanged_at := await self._unchanged_at()) is not None:
                 self._cache.confirm_all(unchanged_at)
                 current.indices_total = len(self._cache.snapshot.indices)
-                current.outcome = Outcome.UNCHANGED
+                current.outcome = PassOutcome.UNCHANGED
                 return unchanged_at
             version = await self._version_now()
         reading = await self._reader.everything(current, None if version is None else version.era.cluster_uuid)
@@ -256,7 +256,7 @@ class Passing:
         reading = await self._reader.changes(current, self._cache.snapshot)
         changes = await self._apply(current, reading)
         if not (current.errors or current.read_total or current.removed_total):
-            current.outcome = Outcome.UNCHANGED
+            current.outcome = PassOutcome.UNCHANGED
         return changes
 
     async def matching(self, current: Pass, patterns: tuple[str, ...]) -> None:
@@ -284,7 +284,7 @@ class Passing:
             self._history.note_snapshot(self._cache.snapshot)
         current.changed_total = changes.changed_total
         current.removed_total = changes.removed_total
-        current.outcome = Outcome.PARTIAL if current.errors else Outcome.COMPLETED
+        current.outcome = PassOutcome.PARTIAL if current.errors else PassOutcome.COMPLETED
         if current.errors:
             self._version = None
         return changes

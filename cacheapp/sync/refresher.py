@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import RefreshNotFound
-from cacheapp.reports import ENDS, Outcome, RefresherReport, RefreshReport
+from cacheapp.reports import ENDS, PassOutcome, RefresherReport, RefreshReport
 from cacheapp.state.merge import is_ahead, to_publish
 from cacheapp.state.published import StoredState
 from cacheapp.stores.protocol import Lease, Store
@@ -102,13 +102,13 @@ class Refresher:
         # start one.
         async with self._asking:
             if self._running is not None:
-                return RefreshAnswer(Outcome.JOINED, self._running[0].id)
+                return RefreshAnswer(PassOutcome.JOINED, self._running[0].id)
             lease: Lease | None = None
             store_error: str | None = None
             try:
                 taken = await self._store.lease(LEASE, self._holder, LEASE_TTL_SECONDS)
                 if not isinstance(taken, Lease):
-                    return RefreshAnswer(Outcome.OVERLAP, retry_after_seconds=min(taken, OVERLAP_RETRY_SECONDS))
+                    return RefreshAnswer(PassOutcome.OVERLAP, retry_after_seconds=min(taken, OVERLAP_RETRY_SECONDS))
                 lease = taken
                 wait = await self._store.attempt(LEASE, self._config.min_refresh_interval) if limited else 0.0
             except StoreUnavailable as error:
@@ -119,7 +119,7 @@ class Refresher:
             if wait > 0:
                 if lease is not None:
                     await self._give_back(lease)
-                return RefreshAnswer(Outcome.RATE_LIMITED, retry_after_seconds=wait)
+                return RefreshAnswer(PassOutcome.RATE_LIMITED, retry_after_seconds=wait)
             if limited:
                 self._last_limited_at = self._clock()
             current = Pass(secrets.token_hex(6), trigger, self._clock, now_utc(), self._clock())
@@ -127,7 +127,7 @@ class Refresher:
             self._running = (current, task)
             self._remember(current)
             self._on_progress()
-            return RefreshAnswer(Outcome.STARTED, current.id)
+            return RefreshAnswer(PassOutcome.STARTED, current.id)
 
     async def wait(self, refresh_id: str) -> RefreshReport:
         """Wait for a refresh to end. Cancelling the waiter leaves the refresh alone. Raises `RefreshNotFound`."""
@@ -241,14 +241,14 @@ class Refresher:
                 current.published = await self.publish(lease)
                 current.error = None if current.published else self._store_error
         except EsassistantError as error:
-            current.outcome = Outcome.FAILED
+            current.outcome = PassOutcome.FAILED
             current.error = error.detail
         except Exception:
             logger.exception("refresh %s failed in a way that nobody foresaw", current.id)
-            current.outcome = Outcome.FAILED
+            current.outcome = PassOutcome.FAILED
             current.error = "An error in this server; its log has the details."
         except asyncio.CancelledError:
-            current.outcome = Outcome.FAILED
+            current.outcome = PassOutcome.FAILED
             current.error = "The server ended before the refresh was done."
             raise
         finally:
@@ -257,7 +257,7 @@ class Refresher:
             current.ended = self._clock()
             self._outcomes[current.outcome] += 1
             self._running = None
-            log = logger.warning if current.outcome is Outcome.FAILED else logger.info
+            log = logger.warning if current.outcome is PassOutcome.FAILED else logger.info
             log(
                 "refresh %s (%s) %s in %.2f s: %d read, %d changed, %d removed, %d failed%s",
                 current.id,

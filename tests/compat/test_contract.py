@@ -14,7 +14,7 @@ import httpx
 import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
-from cacheapp.reports import Outcome, RefreshReport, WatchReport, WatchState
+from cacheapp.reports import PassOutcome, RefreshReport, WatchReport, WatchState
 from cacheapp.state.snapshot import Snapshot
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
@@ -204,7 +204,7 @@ async def test_a_full_pass(node: Node, cluster: Elasticsearch, open_app: OpenApp
         cluster.indices.create(index="new", mappings=properties("n"))
         cluster.indices.put_mapping(index="index-1", properties={"a": {"type": "keyword", "ignore_above": 9}})
         report = await full_pass(http)
-        assert (report.outcome, report.error, report.failed_total) == (Outcome.COMPLETED, None, 0)
+        assert (report.outcome, report.error, report.failed_total) == (PassOutcome.COMPLETED, None, 0)
         assert (report.read_total, report.changed_total, report.removed_total) == (12, 2, 1)
         assert (await mapping(http, "index-1"))["index-1"]["mappings"]["properties"]["a"]["ignore_above"] == 9
 
@@ -214,12 +214,12 @@ async def test_an_unchanged_pass(node: Node, cluster: Elasticsearch, open_app: O
     cluster.indices.create(index="shop", mappings=properties("a"))
     async with open_app(node.url, cache=WATCHED) as http:
         await watching()
-        assert (await full_pass(http)).outcome in (Outcome.COMPLETED, Outcome.UNCHANGED)
+        assert (await full_pass(http)).outcome in (PassOutcome.COMPLETED, PassOutcome.UNCHANGED)
         cluster.index(index="shop", document={"a": "x"}, refresh=True)
         await asyncio.sleep(1.0)
-        assert (await full_pass(http)).outcome is Outcome.UNCHANGED
+        assert (await full_pass(http)).outcome is PassOutcome.UNCHANGED
         again = await full_pass(http)
-        assert (again.outcome, again.requests_total) == (Outcome.UNCHANGED, 1)
+        assert (again.outcome, again.requests_total) == (PassOutcome.UNCHANGED, 1)
 
 
 async def test_one_index_of_a_batch_is_gone(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

@@ -9,7 +9,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from cacheapp.cluster.batches import SLOW_SECONDS
-from cacheapp.reports import Outcome, RefreshReport
+from cacheapp.reports import PassOutcome, RefreshReport
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy, Rule
 from dev.servers.service import TOKEN, manage
@@ -56,7 +56,7 @@ async def test_case_13_a_third_of_all_answers_fails(
     lost_at_once = sum(status == 503 for status in first_answers.values()) / len(first_answers)
     assert len(first_answers) >= 500 / batch_size
     assert 0.15 <= lost_at_once <= 0.45
-    assert (report.outcome, report.changed_total, report.failed_total) == (Outcome.COMPLETED, 500, 0)
+    assert (report.outcome, report.changed_total, report.failed_total) == (PassOutcome.COMPLETED, 500, 0)
     assert set(known.values()) == {CHANGED.encode()}
     fresh = sum(body == CHANGED.encode() for body in known.values())
     figure(
@@ -103,7 +103,7 @@ async def test_case_13_the_baseline_without_retries(proxy: FaultProxy, open_app:
     async with open_app(proxy.url, cache=config, max_retries=0) as http:
         with proxy.fault(path=MAPPING, status=503, probability=0.3):
             report = await refreshed(http)
-    assert report.outcome in (Outcome.COMPLETED, Outcome.PARTIAL)
+    assert report.outcome in (PassOutcome.COMPLETED, PassOutcome.PARTIAL)
     assert report.failed_total < 0.15 * len(names)
     figure(13, f"without the client's retries {len(names) - report.failed_total} of {len(names)} fresh")
 
@@ -126,7 +126,7 @@ async def test_case_14_one_bad_mapping(proxy: FaultProxy, open_app: OpenApp, fig
             ended = await asyncio.to_thread(
                 manage, "warm_cache", "--format", "json", elasticsearch_url=proxy.url, ELASTICSEARCH_MAX_RETRIES=0
             )
-    assert (report.outcome, report.changed_total, report.failed_total) == (Outcome.PARTIAL, 499, 1)
+    assert (report.outcome, report.changed_total, report.failed_total) == (PassOutcome.PARTIAL, 499, 1)
     assert [(failed.index, failed.error) for failed in report.errors] == [
         ("i250", "Elasticsearch answered with status 500.")
     ]
@@ -163,7 +163,7 @@ async def test_case_15_a_slow_cluster_gets_smaller_batches(
         proxy.remove(slow)
         report = await running
         requests = mapping_requests(proxy)
-    assert (report.outcome, report.read_total) == (Outcome.COMPLETED, 20_000)
+    assert (report.outcome, report.read_total) == (PassOutcome.COMPLETED, 20_000)
     first_slow_at = min(exchange.ended_at for exchange in requests if exchange.rule is slow)
     last_slow_at = max(exchange.ended_at for exchange in requests if exchange.rule is slow)
     before = max(len(names_of(exchange.path)) for exchange in requests if exchange.started_at < first_slow_at)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from cacheapp.reports import Outcome, RefreshReport, WatchState
+from cacheapp.reports import PassOutcome, RefreshReport, WatchState
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy, Rule
 from dev.servers.service import TOKEN
@@ -145,7 +145,7 @@ async def run_program(
         await asyncio.to_thread(world.step, *step)
     await http.post("/api/cache/refresh?wait=true", headers=BEARER)
     last: RefreshReport = registry.read("refresher").last
-    assert last.outcome in (Outcome.COMPLETED, Outcome.UNCHANGED)
+    assert last.outcome in (PassOutcome.COMPLETED, PassOutcome.UNCHANGED)
     assert known() == await asyncio.to_thread(world.truth)
 
 

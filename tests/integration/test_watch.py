@@ -10,7 +10,7 @@ import httpx
 import pytest
 from elasticsearch import Elasticsearch
 
-from cacheapp.reports import Outcome, WatchState
+from cacheapp.reports import PassOutcome, WatchState
 from cacheapp.state.snapshot import Snapshot
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
@@ -116,14 +116,14 @@ async def test_an_unchanged_cluster_costs_one_request(
     http, proxy = watched
     await asyncio.to_thread(cluster.indices.create, index="shop", mappings={"properties": {"a": {"type": "long"}}})
     await until(lambda: "shop" in registry.get("mapping_cache").snapshot.indices)
-    assert (await refreshed(http)).outcome is Outcome.COMPLETED
+    assert (await refreshed(http)).outcome is PassOutcome.COMPLETED
     await asyncio.to_thread(cluster.index, index="shop", document={"a": 1}, refresh=True)
     await asyncio.sleep(1.0)
     unchanged = await refreshed(http)
-    assert (unchanged.outcome, unchanged.requests_total <= 2) == (Outcome.UNCHANGED, True)
+    assert (unchanged.outcome, unchanged.requests_total <= 2) == (PassOutcome.UNCHANGED, True)
     proxy.reset()
     unchanged = await refreshed(http)
-    assert (unchanged.outcome, unchanged.requests_total) == (Outcome.UNCHANGED, 1)
+    assert (unchanged.outcome, unchanged.requests_total) == (PassOutcome.UNCHANGED, 1)
     assert proxy.count(path="wait_for_timeout=0ms") == 1
     assert (
         proxy.count(path="_mapping|_settings|_resolve|_nodes") == 0
@@ -146,7 +146,7 @@ async def test_parameters_alone_are_found_by_a_pass(
         cluster.indices.put_mapping, index="shop", properties={"a": {"type": "keyword", "ignore_above": 20}}
     )
     found = await refreshed(http)
-    assert (found.outcome, found.changed_total) == (Outcome.COMPLETED, 1)
+    assert (found.outcome, found.changed_total) == (PassOutcome.COMPLETED, 1)
     assert '"ignore_above":20' in (await http.get("/api/mappings/shop")).text
 
 
@@ -157,7 +157,7 @@ async def test_where_it_is_refused(node: Node, cluster: Elasticsearch, open_app:
             await until(lambda: report().state is WatchState.REFUSED)
             assert "full passes alone" in (report().last_error or "")
             await asyncio.to_thread(cluster.indices.create, index="shop")
-            assert (await refreshed(http)).outcome is Outcome.COMPLETED
+            assert (await refreshed(http)).outcome is PassOutcome.COMPLETED
             assert (await http.get("/api/mappings/shop")).headers["x-cache-source"] == "memory"
 
 

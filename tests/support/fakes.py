@@ -14,7 +14,7 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.cluster.loader import GATHER_SECONDS
 from cacheapp.cluster.reader import ClusterReader, Sent, uncounted
 from cacheapp.errors import MappingNotFound
-from cacheapp.reports import Outcome, RefreshReport
+from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.state.readings import Listing
 from cacheapp.stores.protocol import Lease, StoredReport
@@ -251,7 +251,7 @@ class Instance:
     async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:
         """A pass from asking to its end."""
         answer = await self.refresher.ask(trigger, limited=limited)
-        assert answer.outcome is Outcome.STARTED
+        assert answer.outcome is PassOutcome.STARTED
         assert answer.id is not None
         report = await self.refresher.wait(answer.id)
         await settle()

@@ -14,7 +14,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.reports import (
     CacheReport,
     HistoryReport,
-    Outcome,
+    PassOutcome,
     RefresherReport,
     RefreshReport,
     StoreReport,
@@ -47,7 +47,7 @@ def of_cache(report: CacheReport, config: MappingCacheConfig = PLAIN) -> list[Ad
 
 
 def refresh_stats(
-    outcome: Outcome | None, *, duration: float = 1.0, due_in: float | None = 200.0, **of: Any
+    outcome: PassOutcome | None, *, duration: float = 1.0, due_in: float | None = 200.0, **of: Any
 ) -> RefresherReport:
     """A refresher whose last pass over ten indices ended that way."""
     clock = FakeClock()
@@ -65,7 +65,7 @@ def refresh_stats(
             read_total=8,
             changed_total=0,
             removed_total=0,
-            failed_total=2 if outcome is Outcome.PARTIAL else 0,
+            failed_total=2 if outcome is PassOutcome.PARTIAL else 0,
             requests_total=5,
             published=True,
             error=None,
@@ -162,16 +162,16 @@ def test_a_longer_ttl(config: dict[str, Any], ttl: int | None, load_settings: Lo
         assert load_settings(advice.setting).mapping_cache.ttl == ttl
 
 
-@pytest.mark.parametrize("outcome", [None, Outcome.COMPLETED, Outcome.UNCHANGED, Outcome.FAILED])
-def test_passes_that_are_well(outcome: Outcome | None) -> None:
+@pytest.mark.parametrize("outcome", [None, PassOutcome.COMPLETED, PassOutcome.UNCHANGED, PassOutcome.FAILED])
+def test_passes_that_are_well(outcome: PassOutcome | None) -> None:
     """There is nothing to say of a pass that is done in time; nor of one that failed once another has succeeded since;
     nor before the first.
     """
     assert of_passes(refresh_stats(outcome)) == []
 
 
-@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.PARTIAL])
-def test_long_passes(outcome: Outcome, load_settings: LoadSettings) -> None:
+@pytest.mark.parametrize("outcome", [PassOutcome.COMPLETED, PassOutcome.PARTIAL])
+def test_long_passes(outcome: PassOutcome, load_settings: LoadSettings) -> None:
     """A pass may take half of its interval. One that takes longer should run less often; nothing may grow stale by it."""
     assert DURATION not in metrics(of_passes(refresh_stats(outcome, duration=120.0)))
     advice = only(of_passes(refresh_stats(outcome, duration=120.5)), DURATION)
@@ -183,7 +183,7 @@ def test_long_passes(outcome: Outcome, load_settings: LoadSettings) -> None:
 
 def test_a_ttl_that_lasts_is_left_alone() -> None:
     """Where the TTL is long enough for fewer passes, it stays."""
-    advice = only(of_passes(refresh_stats(Outcome.COMPLETED, duration=120.5), ttl=3600.0), DURATION)
+    advice = only(of_passes(refresh_stats(PassOutcome.COMPLETED, duration=120.5), ttl=3600.0), DURATION)
     assert advice.setting == "MAPPING_CACHE_REFRESH_INTERVAL=482"
 
 
@@ -193,7 +193,7 @@ def test_any_long_pass(load_settings: LoadSettings, ttl: float, interval: float,
     """Whatever the settings and however long passes take: the lines are accepted, make passes fewer, and leave the TTL
     above the interval.
     """
-    stats = refresh_stats(Outcome.COMPLETED, duration=share * interval)
+    stats = refresh_stats(PassOutcome.COMPLETED, duration=share * interval)
     setting = only(of_passes(stats, ttl=ttl, refresh_interval=interval), DURATION).setting
     if setting is None:
         assert interval >= 0.75 * 604_800
@@ -207,7 +207,7 @@ def test_any_long_pass(load_settings: LoadSettings, ttl: float, interval: float,
 @pytest.mark.parametrize(("due_in", "speaks"), [(0.0, True), (5.0, True), (5.1, False), (None, True)])
 def test_failed_passes(due_in: float | None, speaks: bool) -> None:
     """A failed pass is told while the next one is due at once, or none at all: otherwise another process has done it."""
-    found = of_passes(refresh_stats(Outcome.FAILED, duration=1000.0, due_in=due_in))
+    found = of_passes(refresh_stats(PassOutcome.FAILED, duration=1000.0, due_in=due_in))
     assert metrics(found) == ["refresh.last.outcome"] * speaks
     assert not speaks or only(found, "refresh.last.outcome").setting is None
 
@@ -215,7 +215,9 @@ def test_failed_passes(due_in: float | None, speaks: bool) -> None:
 @pytest.mark.parametrize(("indices_total", "sample_size"), [(10, 10), (None, 2)])
 def test_partial_passes(indices_total: int | None, sample_size: int) -> None:
     """Mappings that could not be read are told, with how many there are."""
-    advice = only(of_passes(refresh_stats(Outcome.PARTIAL, indices_total=indices_total)), "refresh.last.failed_total")
+    advice = only(
+        of_passes(refresh_stats(PassOutcome.PARTIAL, indices_total=indices_total)), "refresh.last.failed_total"
+    )
     assert (advice.value, advice.sample_size, advice.setting) == (2, sample_size, None)
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from cacheapp.cluster.reader import Sent, uncounted
-from cacheapp.reports import Outcome
+from cacheapp.reports import PassOutcome
 from cacheapp.state.readings import Listing, Mappings
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.sync.pass_record import Pass
@@ -264,7 +264,7 @@ async def test_a_withheld_mapping_is_a_failure(make: Make) -> None:
 
     one.reader.mappings = mappings  # type: ignore[method-assign]
     report = await one.run()
-    assert report.outcome is Outcome.PARTIAL
+    assert report.outcome is PassOutcome.PARTIAL
     assert [(failed.index, failed.error) for failed in report.errors] == [
         ("b", "listed, but its mapping was not given")
     ]
@@ -277,7 +277,7 @@ async def test_a_pass_gives_up(make: Make) -> None:
     one.reader.indices = {f"i{number:02}": A_MAPPING for number in range(100)}
     one.reader.broken = dict.fromkeys(one.reader.indices, no_answer())
     report = await one.run()
-    assert report.outcome is Outcome.FAILED
+    assert report.outcome is PassOutcome.FAILED
     assert report.failed_total == 100
     assert len(one.reader.asked) < 2 * FAILURES_IN_A_ROW
 

@@ -8,7 +8,7 @@ import pytest
 
 from cacheapp.cluster.reader import Sent, uncounted
 from cacheapp.errors import RefreshNotFound
-from cacheapp.reports import Outcome
+from cacheapp.reports import PassOutcome
 from cacheapp.state.published import StoredState
 from cacheapp.stores.protocol import Lease
 from cacheapp.sync import refresher
@@ -43,7 +43,12 @@ async def test_completed_pass(make: Make) -> None:
     """A pass reads everything in batches, fills the cache, publishes, and reports what it did."""
     one = make()
     report = await one.run()
-    assert (report.outcome, report.trigger, report.published, report.error) == (Outcome.COMPLETED, "api", True, None)
+    assert (report.outcome, report.trigger, report.published, report.error) == (
+        PassOutcome.COMPLETED,
+        "api",
+        True,
+        None,
+    )
     assert (report.indices_total, report.read_total, report.changed_total, report.failed_total) == (3, 3, 3, 0)
     assert one.reader.asked == [("a", "b"), ("c",)]
     assert report.requests_total == 3
@@ -70,10 +75,10 @@ async def test_asking_joins(make: Make) -> None:
     one = make()
     one.reader.gate.clear()
     first, second = await asyncio.gather(one.refresher.ask("api"), one.refresher.ask("api"))
-    assert (first.outcome, second.outcome) == (Outcome.STARTED, Outcome.JOINED)
+    assert (first.outcome, second.outcome) == (PassOutcome.STARTED, PassOutcome.JOINED)
     assert first.id == second.id
     assert first.id is not None
-    assert one.refresher.report(first.id).outcome is Outcome.STARTED
+    assert one.refresher.report(first.id).outcome is PassOutcome.STARTED
     running = one.refresher.stats().running
     assert running is not None
     assert running.id == first.id
@@ -82,7 +87,7 @@ async def test_asking_joins(make: Make) -> None:
     waiter.cancel()
     await settle()
     one.reader.gate.set()
-    assert (await one.refresher.wait(first.id)).outcome is Outcome.COMPLETED
+    assert (await one.refresher.wait(first.id)).outcome is PassOutcome.COMPLETED
     assert one.refresher.stats().passes_total == 1
     assert one.refresher.stats().outcomes == {"unchanged": 0, "completed": 1, "partial": 0, "failed": 0}
 
@@ -108,10 +113,10 @@ async def test_rate_limit(make: Make) -> None:
     one.clock.advance(59.0)
     for instance in (one, other):
         answer = await instance.refresher.ask("api")
-        assert (answer.outcome, answer.id, answer.retry_after_seconds) == (Outcome.RATE_LIMITED, None, 1.0)
+        assert (answer.outcome, answer.id, answer.retry_after_seconds) == (PassOutcome.RATE_LIMITED, None, 1.0)
         assert one.store.is_free("refresh")
     one.clock.advance(1.0)
-    assert (await other.run(limited=True)).outcome is Outcome.COMPLETED
+    assert (await other.run(limited=True)).outcome is PassOutcome.COMPLETED
 
 
 async def test_unlimited_ignores_and_leaves_limit(make: Make) -> None:
@@ -130,12 +135,12 @@ async def test_overlap(make: Make) -> None:
     started = await one.refresher.ask("api", limited=False)
     await settle()
     answer = await other.refresher.ask("api", limited=False)
-    assert (answer.outcome, answer.id) == (Outcome.OVERLAP, None)
+    assert (answer.outcome, answer.id) == (PassOutcome.OVERLAP, None)
     assert answer.retry_after_seconds == refresher.OVERLAP_RETRY_SECONDS
     one.reader.gate.set()
     assert started.id is not None
     await one.refresher.wait(started.id)
-    assert (await other.run()).outcome is Outcome.COMPLETED
+    assert (await other.run()).outcome is PassOutcome.COMPLETED
 
 
 async def test_partial(make: Make) -> None:
@@ -146,7 +151,7 @@ async def test_partial(make: Make) -> None:
     one.reader.broken["b"] = no_answer()
     one.reader.indices["c"] = A_MAPPING
     report = await one.run()
-    assert (report.outcome, report.published) == (Outcome.PARTIAL, True)
+    assert (report.outcome, report.published) == (PassOutcome.PARTIAL, True)
     assert {failed.index: failed.error for failed in report.errors} == {"b": "Elasticsearch could not be reached."}
     assert (report.failed_total, report.read_total, report.changed_total, report.removed_total) == (1, 2, 1, 0)
     b, c = one.cache.peek("b"), one.cache.peek("c")
@@ -186,7 +191,7 @@ async def test_pass_that_reads_nothing_failed(make: Make) -> None:
     one = make()
     one.reader.broken = dict.fromkeys("abc", no_answer())
     report = await one.run()
-    assert report.outcome is Outcome.FAILED
+    assert report.outcome is PassOutcome.FAILED
     assert not one.cache.warm
     assert one.refresher._due_in() == 0.0
 
@@ -198,7 +203,7 @@ async def test_failed_listing(make: Make) -> None:
     before = one.cache.snapshot
     one.reader.failure = no_answer()
     report = await one.run()
-    assert (report.outcome, report.error) == (Outcome.FAILED, "Elasticsearch could not be reached.")
+    assert (report.outcome, report.error) == (PassOutcome.FAILED, "Elasticsearch could not be reached.")
     assert (report.indices_total, report.published) == (None, False)
     assert one.cache.snapshot is before
     assert one.store.is_free("refresh")
@@ -216,7 +221,7 @@ async def test_slow_listing(make: Make) -> None:
     one = make(indices_timeout=0.02)
     one.reader.gate.clear()
     report = await one.run()
-    assert report.outcome is Outcome.FAILED
+    assert report.outcome is PassOutcome.FAILED
     assert report.error == "Elasticsearch did not list its indices within 20 ms."
 
 
@@ -225,9 +230,9 @@ async def test_unforeseen_error(make: Make, caplog: pytest.LogCaptureFixture) ->
     one = make()
     one.reader.failure = RuntimeError("sensitive text")
     report = await one.run()
-    assert (report.outcome, report.error) == (Outcome.FAILED, "An error in this server; its log has the details.")
+    assert (report.outcome, report.error) == (PassOutcome.FAILED, "An error in this server; its log has the details.")
     assert "sensitive text" in caplog.text
-    assert (await one.refresher.ask("api", limited=False)).outcome is Outcome.STARTED
+    assert (await one.refresher.ask("api", limited=False)).outcome is PassOutcome.STARTED
 
 
 async def test_ended_with_server(make: Make) -> None:
@@ -240,7 +245,7 @@ async def test_ended_with_server(make: Make) -> None:
     assert one.refresher._running is not None
     one.refresher._running[1].cancel()
     report = await one.refresher.wait(answer.id)
-    assert (report.outcome, report.error) == (Outcome.FAILED, "The server ended before the refresh was done.")
+    assert (report.outcome, report.error) == (PassOutcome.FAILED, "The server ended before the refresh was done.")
     assert one.store.is_free("refresh")
 
 
@@ -256,7 +261,7 @@ async def test_overtaken_result_is_refused(make: Make) -> None:
     one.reader.gate.set()
     assert answer.id is not None
     report = await one.refresher.wait(answer.id)
-    assert (report.outcome, report.published) == (Outcome.COMPLETED, False)
+    assert (report.outcome, report.published) == (PassOutcome.COMPLETED, False)
     assert report.error is not None
     assert "took over" in report.error
     await settle()
@@ -318,13 +323,13 @@ async def test_store_down(make: Make) -> None:
     one = make()
     one.store.down = True
     report = await one.run(limited=True)
-    assert (report.outcome, report.published, report.error) == (Outcome.COMPLETED, False, "The store is down.")
+    assert (report.outcome, report.published, report.error) == (PassOutcome.COMPLETED, False, "The store is down.")
     assert one.refresher.stats().store_error == "The store is down."
     one.clock.advance(20.0)
     answer = await one.refresher.ask("api")
-    assert (answer.outcome, answer.retry_after_seconds) == (Outcome.RATE_LIMITED, 40.0)
+    assert (answer.outcome, answer.retry_after_seconds) == (PassOutcome.RATE_LIMITED, 40.0)
     one.clock.advance(40.0)
-    assert (await one.run(limited=True)).outcome is Outcome.COMPLETED
+    assert (await one.run(limited=True)).outcome is PassOutcome.COMPLETED
 
 
 async def test_store_fails_during_pass(make: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -338,7 +343,7 @@ async def test_store_fails_during_pass(make: Make, caplog: pytest.LogCaptureFixt
     assert answer.id is not None
     report = await one.refresher.wait(answer.id)
     await settle()
-    assert (report.outcome, report.published, report.error) == (Outcome.COMPLETED, False, "The store is down.")
+    assert (report.outcome, report.published, report.error) == (PassOutcome.COMPLETED, False, "The store is down.")
     assert one.cache.warm
     assert caplog.text.count("not shared between processes") == 1
     one.store.down = False
@@ -353,7 +358,7 @@ async def test_unknown_refresh(make: Make) -> None:
     first = await one.run()
     for _ in range(refresher.KEPT_REFRESHES - 1):
         await one.run()
-    assert one.refresher.report(first.id).outcome is Outcome.COMPLETED
+    assert one.refresher.report(first.id).outcome is PassOutcome.COMPLETED
     await one.run()
     with pytest.raises(RefreshNotFound):
         one.refresher.report(first.id)

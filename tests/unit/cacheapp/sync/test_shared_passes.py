@@ -8,7 +8,7 @@ import pytest
 
 from cacheapp.cluster.metadata_version import Era, MetadataVersion
 from cacheapp.errors import WatchRefused
-from cacheapp.reports import Outcome
+from cacheapp.reports import PassOutcome
 from cacheapp.stores.protocol import Lease
 from tests.support.fakes import (
     A_MAPPING,
@@ -68,11 +68,11 @@ async def test_unchanged(make: Make) -> None:
     """While the metadata is the same a pass costs one request, renews all ages, and is published as a pass."""
     one = make()
     with_metadata(one)
-    assert (await one.run()).outcome is Outcome.COMPLETED
+    assert (await one.run()).outcome is PassOutcome.COMPLETED
     one.clock.advance(5.0)
     asked = len(one.reader.asked)
     report = await one.run()
-    assert (report.outcome, report.requests_total, report.indices_total) == (Outcome.UNCHANGED, 1, 3)
+    assert (report.outcome, report.requests_total, report.indices_total) == (PassOutcome.UNCHANGED, 1, 3)
     assert (len(one.reader.asked), report.published) == (asked, True)
     answer = one.cache.peek("a")
     assert answer is not None
@@ -91,7 +91,7 @@ async def test_changed_metadata_is_read(make: Make) -> None:
     metadata = with_metadata(one)
     await one.run()
     metadata.version = replace(metadata.version, number=9)
-    assert [(await one.run()).outcome for _ in range(2)] == [Outcome.COMPLETED, Outcome.UNCHANGED]
+    assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED]
     assert metadata.asked_from == [1, 8]
 
 
@@ -102,9 +102,9 @@ async def test_not_after_a_partial_pass(make: Make) -> None:
     await one.run()
     one.passing._version = None
     one.reader.broken["b"] = no_answer()
-    assert (await one.run()).outcome is Outcome.PARTIAL
+    assert (await one.run()).outcome is PassOutcome.PARTIAL
     one.reader.broken.clear()
-    assert [(await one.run()).outcome for _ in range(2)] == [Outcome.COMPLETED, Outcome.UNCHANGED]
+    assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED]
 
 
 async def test_not_after_a_change_pass_with_failures(make: Make) -> None:
@@ -116,7 +116,7 @@ async def test_not_after_a_change_pass_with_failures(make: Make) -> None:
     one.reader.broken["e"] = no_answer()
     assert await one.refresher.find_changes() == 1
     one.reader.broken.clear()
-    assert (await one.run()).outcome is Outcome.COMPLETED
+    assert (await one.run()).outcome is PassOutcome.COMPLETED
     assert "e" in one.cache.snapshot.indices
 
 
@@ -126,7 +126,7 @@ async def test_where_the_watch_is_refused_everything_is_read(make: Make) -> None
     metadata = with_metadata(one)
     await one.run()
     metadata.failure = WatchRefused("not for you")
-    assert [(await one.run()).outcome for _ in range(2)] == [Outcome.COMPLETED, Outcome.COMPLETED]
+    assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.COMPLETED]
 
 
 async def published_late(one: Instance, other: Instance, change: Callable[[], None]) -> None:
