@@ -85,7 +85,7 @@ async def _run(url: str, passes: int) -> list[Line]:
             with callbacks.measuring():
                 # The first fills an empty cache; the second, which reads everything again, replaces what is known.
                 first = await stack.full_pass()
-                stack.refresher._passing._version = None  # noqa: SLF001  (else it would find nothing changed)
+                stack.runner._version = None  # noqa: SLF001  (else it would find nothing changed)
                 second = await stack.full_pass()
             pass_seconds += [first.duration_seconds, second.duration_seconds]
             print(f"pass {number + 1}:", *(_summary(report) for report in (first, second)), sep="  ", file=sys.stderr)

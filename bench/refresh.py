@@ -40,6 +40,7 @@ class Bench:
         self._arranging = arranging
         self._url = url
         self._changes_total = 0
+        self._change_requests_total = 0
         self.seconds: dict[str, list[float]] = {}
         self.requests: dict[str, list[float]] = {}
 
@@ -96,11 +97,12 @@ class Bench:
         first finds nothing counts too.
         """
         await self.change()
-        requests_before = self._stack.refresher.change_requests_total
+        requests_before = self._change_requests_total
         started = monotonic()
-        while not await self._stack.refresher.find_changes():
+        while not (read := await self._stack.refresher.read_changes()).changes_total:
             pass
-        self._note("one changed", monotonic() - started, self._stack.refresher.change_requests_total - requests_before)
+        self._change_requests_total = read.requests_total
+        self._note("one changed", monotonic() - started, read.requests_total - requests_before)
 
     async def change(self) -> tuple[str, bytes]:
         """Gives one index a field; returns its name and what its mapping holds since."""
@@ -162,15 +164,15 @@ async def _timed(url: str, rounds: int, changes: int) -> list[Line]:
             random.shuffle(measured)
             if number == 0:
                 bench.forget()
-        async with watching(stack, url) as (watch, metadata):
-            while watch.stats().state is not WatchState.WATCHING:  # noqa: ASYNC110  (nothing signals it)
+        async with watching(stack, url) as watch:
+            while watch.report().state is not WatchState.WATCHING:  # noqa: ASYNC110  (nothing signals it)
                 await asyncio.sleep(0.05)
             await asyncio.sleep(2)
             for _ in range(changes):
-                requests_before = stack.refresher.change_requests_total + metadata.requests_total
+                requests_before = watch.report().requests_total
                 async with asyncio.timeout(30):
                     await bench.latency()
-                spent = stack.refresher.change_requests_total + metadata.requests_total - requests_before
+                spent = watch.report().requests_total - requests_before
                 bench.requests.setdefault("change", []).append(spent)
     return _timed_lines(bench, rounds)
 

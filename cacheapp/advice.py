@@ -13,7 +13,7 @@ from cacheapp.reports import (
     WatchReport,
     WatchState,
 )
-from cacheapp.sync.refresher import LONGEST_WARM_UP_RETRY_SECONDS
+from cacheapp.sync.schedule import LONGEST_RETRY_SECONDS
 from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
 from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECONDS, MOST_CACHE_BYTES, MappingCacheConfig
 
@@ -85,7 +85,7 @@ def refresh_rules(config: MappingCacheConfig) -> Rule:
         if refresh.last is not None:
             yield from _of_last(refresh.last, config)
             # Tried again within moments; if not, another process has read everything since.
-            is_due = (refresh.next_refresh_in_seconds or 0.0) <= LONGEST_WARM_UP_RETRY_SECONDS
+            is_due = (refresh.next_refresh_in_seconds or 0.0) <= LONGEST_RETRY_SECONDS
             if refresh.last.outcome is PassOutcome.FAILED and is_due:
                 yield Recommendation(
                     "refresh.last.outcome",

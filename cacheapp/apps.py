@@ -23,11 +23,12 @@ from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
 from cacheapp.stores.protocol import STORE, Store
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
-from cacheapp.sync.pass_runner import Passing, PassReader
+from cacheapp.sync.pass_runner import PassRunner
 from cacheapp.sync.refresher import REFRESHER, Refresher
+from cacheapp.sync.schedule import Schedule
+from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
-from esassistant.clock import monotonic
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.http.hot_path import hot_routes
 from esassistant.instance import instance_name, server_name
@@ -48,7 +49,8 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `search`, `history`, `refresher` (full passes), `refresh_schedule`, `watch` and `instances`.
+    `search`, `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`, `watch` and
+    `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -68,21 +70,22 @@ def declare(registry: Registry) -> None:
     registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
     registry.register(HISTORY, _history, stats=History.stats, rules=(history_rules,), panel=HISTORY_PANEL)
+    registry.register(SHARING, _sharing, needs=(MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
         _refresher,
-        needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY),
-        stats=Refresher.stats,
+        needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, SHARING, STORE, HISTORY),
+        stats=Refresher.report,
         metrics=REFRESH_METRICS,
         rules=(lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER,))
+    registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER, SHARING, STORE))
     registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER), stats=Instances.all)
     registry.register(
         WATCH,
         _watch,
-        needs=(ELASTICSEARCH_WATCH, REFRESHER, STORE),
-        stats=Watch.stats,
+        needs=(ELASTICSEARCH_WATCH, REFRESHER, SHARING, STORE),
+        stats=Watch.report,
         metrics=WATCH_METRICS,
         rules=(watch_rules,),
     )
@@ -155,20 +158,31 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
 
 
 @asynccontextmanager
+async def _sharing(registry: Registry) -> AsyncIterator[Sharing]:
+    from cacheapp.history import HISTORY  # here, as above
+
+    urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
+    yield Sharing(
+        registry.get(MAPPING_CACHE),
+        registry.get(STORE),
+        cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
+        history=registry.get(HISTORY),
+    )
+
+
+@asynccontextmanager
 async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     from cacheapp.history import HISTORY  # here, as above
 
     config = settings.ESASSISTANT.mapping_cache
-    cache, history = registry.get(MAPPING_CACHE), registry.get(HISTORY)
+    history = registry.get(HISTORY)
     metadata = MetadataClock(registry.get(ELASTICSEARCH_CACHE)) if config.watch else None
-    urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
     yield Refresher(
-        cache,
-        Passing(cache, PassReader(_reader(registry), config, monotonic), metadata, history),
+        PassRunner(registry.get(MAPPING_CACHE), _reader(registry), config, metadata, history),
+        registry.get(SHARING),
         registry.get(STORE),
         config,
         partial(registry.flight, name="pass", owner="refresher"),
-        cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
         history=history,
         on_progress=lambda: registry.announce("refresher"),
     )
@@ -178,7 +192,11 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
 async def _instances(registry: Registry) -> AsyncIterator[Instances]:
     def collect() -> dict[str, object]:
         shared = [resource.name for resource in registry.declared() if resource.metrics]
-        return {**registry.reports(shared), "server": server_name(), "refreshes": registry.get(REFRESHER).latest()}
+        return {
+            **registry.reports(shared),
+            "server": server_name(),
+            "refreshes": registry.get(REFRESHER).latest_reports(),
+        }
 
     instances = Instances(registry.get(STORE), instance_name(), collect)
     registry.listen(lambda name: instances.report_soon() if name == "refresher" else None)
@@ -189,9 +207,10 @@ async def _instances(registry: Registry) -> AsyncIterator[Instances]:
 
 @asynccontextmanager
 async def _refresh_schedule(registry: Registry) -> AsyncIterator[None]:
-    refresher = registry.get(REFRESHER)
-    registry.spawn(refresher.keep_fresh, name="keep-fresh", owner="refresh_schedule")
-    registry.spawn(refresher.follow_store, name="follow-store", owner="refresh_schedule")
+    interval = settings.ESASSISTANT.mapping_cache.refresh_interval
+    schedule = Schedule(registry.get(REFRESHER), registry.get(SHARING), registry.get(STORE), interval)
+    registry.spawn(schedule.keep_fresh, name="keep-fresh", owner="refresh_schedule")
+    registry.spawn(schedule.follow_store, name="follow-store", owner="refresh_schedule")
     yield
 
 
@@ -199,11 +218,11 @@ async def _refresh_schedule(registry: Registry) -> AsyncIterator[None]:
 async def _watch(registry: Registry) -> AsyncIterator[Watch]:
     metadata = MetadataClock(registry.get(ELASTICSEARCH_WATCH))
     spawn = partial(registry.flight, name="watch", owner="watch")
-    watch = Watch(metadata, registry.get(REFRESHER), registry.get(STORE), spawn)
+    watch = Watch(metadata, registry.get(REFRESHER), registry.get(SHARING), registry.get(STORE), spawn)
     if settings.ESASSISTANT.mapping_cache.watch:
         registry.spawn(watch.run, name="keep-watching", owner="watch")
     yield watch
-    await watch.give_back()
+    await watch.release_lease()
 
 
 def _store_report(store: Store) -> StoreReport:

@@ -124,7 +124,7 @@ async def refresh_report(request: HttpRequest, refresh_id: str) -> HttpResponse:
     await require_details(request)
     refresher = registry.get(REFRESHER)
     try:
-        return json_response(refresher.report(refresh_id))
+        return json_response(refresher.refresh_report(refresh_id))
     except RefreshNotFound:
         instances = registry.get(INSTANCES)
         return json_response(await instances.refresh(refresh_id))

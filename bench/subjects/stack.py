@@ -17,12 +17,12 @@ from cacheapp.reports import RefreshReport
 from cacheapp.state.names import Selection
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.stores.protocol import Lease, StoredReport
-from cacheapp.sync.pass_runner import Passing, PassReader
+from cacheapp.sync.pass_runner import PassRunner
 from cacheapp.sync.refresher import Refresher
+from cacheapp.sync.sharing import Sharing
 from cacheapp.sync.watch import Watch
 from esassistant.apps import CACHE_CONNECTIONS, WATCH_TIMEOUT_SECONDS
 from esassistant.breaker import NEVER_TRIPS, BreakerPolicy
-from esassistant.clock import monotonic
 from esassistant.config.model import Config
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
@@ -71,6 +71,8 @@ class Stack:
 
     client: AsyncElasticsearch
     cache: MappingCache
+    runner: PassRunner
+    sharing: Sharing
     refresher: Refresher
 
     async def full_pass(self) -> RefreshReport:
@@ -114,20 +116,16 @@ def stack_over(client: AsyncElasticsearch, config: Config) -> Stack:
     selection = Selection(cache_config.include, cache_config.exclude)
     reader = ClusterReader(client, selection, indices_timeout=cache_config.indices_timeout)
     cache = MappingCache(reader, cache_config, spawn)
-    refresher = Refresher(
-        cache,
-        Passing(cache, PassReader(reader, cache_config, monotonic), MetadataClock(client)),
-        NoStore(),
-        cache_config,
-        spawn,
-        cluster_urls="bench",
-    )
-    return Stack(client, cache, refresher)
+    runner = PassRunner(cache, reader, cache_config, MetadataClock(client))
+    store = NoStore()
+    sharing = Sharing(cache, store, cluster_urls="bench")
+    refresher = Refresher(runner, sharing, store, cache_config, spawn)
+    return Stack(client, cache, runner, sharing, refresher)
 
 
 @asynccontextmanager
-async def watching(stack: Stack, url: str) -> AsyncIterator[tuple[Watch, MetadataClock]]:
-    """The watch of that process, on a connection of its own, and the clock that it asks."""
+async def watching(stack: Stack, url: str) -> AsyncIterator[Watch]:
+    """The watch of that process, on a connection of its own."""
     config = config_for(url)
     async with new_client(
         config.elasticsearch,
@@ -136,11 +134,10 @@ async def watching(stack: Stack, url: str) -> AsyncIterator[tuple[Watch, Metadat
         max_retries=0,
         raw=True,
     ) as client:
-        metadata = MetadataClock(client)
-        watch = Watch(metadata, stack.refresher, NoStore(), spawn)
+        watch = Watch(MetadataClock(client), stack.refresher, stack.sharing, NoStore(), spawn)
         task = spawn(watch.run)
         try:
-            yield watch, metadata
+            yield watch
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

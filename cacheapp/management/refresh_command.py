@@ -17,7 +17,8 @@ from rich.table import Table
 
 from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.sync.pass_record import EVERYTHING, RefreshAnswer, Scope
-from cacheapp.sync.refresher import REFRESHER, Refresher, logger
+from cacheapp.sync.refresher import REFRESHER, Refresher
+from cacheapp.sync.sharing import SHARING
 from esassistant.clock import monotonic
 from esassistant.registry import registry
 from esassistant.units import as_duration
@@ -71,7 +72,7 @@ class RefreshCommand(BaseCommand):
             while True:
                 # What is published replaces everything: an index that can't be read now must be known from before, to
                 # stay.
-                await refresher.take_over()
+                await registry.get(SHARING).take_over()
                 answer = await refresher.ask(self.trigger, limited=limited, scope=scope)
                 left = ends_at - monotonic()
                 if answer.outcome is not PassOutcome.OVERLAP or left <= 0:
@@ -87,7 +88,7 @@ class RefreshCommand(BaseCommand):
             bar = progress.add_task("reading mappings", total=None)
             waiting = asyncio.ensure_future(refresher.wait(refresh_id))
             while not waiting.done():
-                now = refresher.report(refresh_id)
+                now = refresher.refresh_report(refresh_id)
                 progress.update(bar, total=now.indices_total, completed=now.read_total)
                 await asyncio.wait((waiting,), timeout=PROGRESS_SECONDS)
             return waiting.result()
@@ -106,7 +107,8 @@ class RefreshCommand(BaseCommand):
 
 @contextmanager
 def _results_unlogged() -> Iterator[None]:
-    """What came of a pass is printed, once."""
+    """Keep what came of a pass out of the log: it is printed, once."""
+    logger = logging.getLogger("cacheapp.sync")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""One pass while it runs and after, and what asking for one gives."""
+"""One pass while it runs and afterwards, what it reads, and what those who start one are given."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,7 @@ REPORTED_ERRORS = 20
 
 @dataclass(slots=True)
 class Pass:
-    """A pass while it runs and after; `report()` gives an immutable copy."""
+    """A pass while it runs and afterwards; `report()` gives an immutable copy."""
 
     id: str
     trigger: str
@@ -24,17 +24,19 @@ class Pass:
     read_total: int = 0
     changed_total: int = 0
     removed_total: int = 0
+    aliases_total: int = 0
+    """Aliases and data streams that now stand for other indices."""
     requests_total: int = 0
     may_postpone: bool = False
-    """Whether it will be looked again soon, so that not all need be read now."""
+    """Whether another change pass follows soon, so that not everything needs to be read now."""
     postponed_total: int = 0
     """Indices that may have changed, but were read so recently that they have to wait."""
     published: bool = False
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
 
-    def sent(self) -> None:
-        """One more request was sent to the cluster for it."""
+    def count_request(self) -> None:
+        """Count one more request that was sent to the cluster."""
         self.requests_total += 1
 
     def report(self) -> RefreshReport:
@@ -70,10 +72,25 @@ CHANGES = Scope(changes_only=True)
 
 @dataclass(frozen=True, slots=True)
 class RefreshAnswer:
-    """What asking for a refresh gave. `retry_after_seconds` is set when `outcome` is rate-limited or overlap; `id` is
-    None then.
+    """What asking for a refresh gave. When `outcome` is rate-limited or overlap, `retry_after_seconds` is set and `id` is
+    None.
     """
 
     outcome: PassOutcome
     id: str | None = None
     retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesRead:
+    """What a change pass of the watch found.
+
+    Attributes:
+        changes_total: mappings and aliases that are new, other, or gone.
+        has_unread: some of what may have changed could not be read, or was postponed.
+        requests_total: requests of all change passes of this process so far, of failed ones too.
+    """
+
+    changes_total: int
+    has_unread: bool
+    requests_total: int

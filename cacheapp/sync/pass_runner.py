@@ -1,35 +1,29 @@
-"""What a pass does in this process: reads what there is, what of it changed, and the mappings in batches, and brings the
-cache up to date.
-"""
+"""Run one pass: read what there is, what of it changed, and the mappings in batches; bring the cache up to date."""
 
-from collections.abc import Iterator
+import asyncio
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cluster.batches import MAX_FIELDS, Batches, BatchSize
 from cacheapp.cluster.metadata_version import FIRST, MetadataClock, MetadataVersion
+from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound, WatchRefused
 from cacheapp.reports import PassOutcome
-from cacheapp.state.merge import PassChanges
-from cacheapp.state.readings import Reading
-from cacheapp.sync.pass_record import Pass
-from esassistant.clock import Clock, monotonic
-
-if TYPE_CHECKING:
-    from cacheapp.history import History  # has models, which Django loads after what imports this
-import asyncio
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-
-from cacheapp.cluster.batches import MAX_FIELDS, Batches, BatchSize
-from cacheapp.cluster.reader import ClusterReader
 from cacheapp.state.names import Selection
-from cacheapp.state.readings import Listing, Mappings
-from cacheapp.state.snapshot import IndexEntry, Snapshot
+from cacheapp.state.readings import Listing, Mappings, Reading
+from cacheapp.state.snapshot import Snapshot
+from cacheapp.sync.pass_record import Pass, Scope
+from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import in_thread_if_large
 from esassistant.units import as_seconds
+
+if TYPE_CHECKING:
+    from cacheapp.history import History  # has models, which Django loads after what imports this
 
 BATCHES_IN_FLIGHT = 4
 UNKNOWN_AGAIN_SECONDS = 30.0
@@ -42,67 +36,152 @@ BAD_NAMES_IN_A_ROW = 64
 """Names beside each other often have the same bad mapping (rolled-over indices): more of those than of failed batches.
 """
 
+Choose = Callable[[Listing, float], Collection[str]]
+"""Of a listing, made at a moment: the names of the indices to read."""
 
-class PassReader:
-    """Reads for passes; keeps nothing between them but a good size of batches.
 
-    Raises `ClusterUnavailable`, after noting in the pass what failed.
+class PassRunner:
+    """Runs passes. One per process; belongs to its loop. Its caller runs one full pass at a time.
+
+    Between passes it keeps a good size of batches, and which metadata the last full pass read.
     """
 
-    def __init__(self, reader: ClusterReader, config: MappingCacheConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        cache: MappingCache,
+        reader: ClusterReader,
+        config: MappingCacheConfig,
+        metadata: MetadataClock | None,
+        history: "History | None" = None,
+        *,
+        clock: Clock = monotonic,
+    ) -> None:
+        """`metadata` None: every full pass reads everything."""
+        self._cache = cache
         self._reader = reader
         self._config = config
+        self._metadata = metadata
+        self._history = history
         self._clock = clock
         self._first_size = config.batch_size
+        # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
+        self._version: MetadataVersion | None = None
 
-    async def everything(self, current: Pass, cluster_uuid: str | None = None) -> Reading:
-        """A full pass: all mappings. `cluster_uuid`, if the cluster has just told it."""
-        listed_at = self._clock()
-        listing = await self._list(current, cluster_uuid)
-        return _of_something(current, await self._read(current, listing, listed_at, frozenset(listing.uuids)))
+    async def run(self, current: Pass, scope: Scope) -> float | None:
+        """Run a pass, and note in `current` what it finds, what fails, and how it ends.
 
-    async def changes(self, current: Pass, known: Snapshot) -> Reading:
-        """A change pass: the mappings of indices that are new, were created again, or whose number of fields is
-        another.
+        Returns:
+            the moment, by the clock, for which a full pass confirmed all that the cache has; None after any other pass.
+
+        Raises:
+            ClusterUnavailable: the cluster can't be listed, or not one of the mappings could be read.
+            MappingNotFound: nothing matches the patterns of `scope`.
+        """
+        if scope.patterns:
+            await self._read_matching(current, scope.patterns)
+        elif scope.changes_only:
+            await self._read_changes(current)
+        else:
+            return await self._read_everything(current)
+        return None
+
+    async def _read_everything(self, current: Pass) -> float:
+        """Read all mappings, unless the cluster's metadata is as it was at the last full pass."""
+        with self._counting_metadata(current):
+            if (unchanged_at := await self._unchanged_at()) is not None:
+                self._cache.confirm_all(unchanged_at)
+                current.indices_total = len(self._cache.snapshot.indices)
+                current.outcome = PassOutcome.UNCHANGED
+                return unchanged_at
+            version = await self._version_now()
+        cluster_uuid = None if version is None else version.era.cluster_uuid
+        reading = await self._read(current, cluster_uuid, lambda listing, _: listing.uuids)
+        _check_something_was_read(current, reading)
+        await self._apply(current, reading)
+        self._version = None if current.errors else version
+        return reading.listed_at
+
+    async def _read_changes(self, current: Pass) -> None:
+        """Read the indices that are new, were created again, or have another number of fields; forget what is gone.
 
         A change of parameters alone (`ignore_above`, `meta`, `dynamic` …) shows in nothing that is cheap: full passes
         find those.
         """
-        listed_at = self._clock()
-        listing = await self._list(current, known.cluster_uuid)
-        wanted = {
-            name
-            for name, uuid in listing.uuids.items()
-            if _is_changed(known.indices.get(name), uuid, listing.field_counts.get(name))
-        }
-        postponed = {
-            name
-            for name in wanted
-            if current.may_postpone
-            and listing.field_counts.get(name) is None
-            and _was_read_so(known.indices.get(name), listing.uuids[name], listed_at - UNKNOWN_AGAIN_SECONDS)
-        }
-        current.postponed_total = len(postponed)
-        return await self._read(current, listing, listed_at, frozenset(wanted - postponed))
+        known = self._cache.snapshot
 
-    async def matching(self, current: Pass, cluster_uuid: str | None, patterns: Sequence[str]) -> Reading:
-        """The mappings of indices that match one of `patterns`, or belong to an alias or data stream that does."""
+        def choose(listing: Listing, listed_at: float) -> Collection[str]:
+            changed = changed_names(known, listing)
+            if not current.may_postpone:
+                return changed
+            postponed = uncounted_since(known, listing, changed, listed_at - UNKNOWN_AGAIN_SECONDS)
+            current.postponed_total = len(postponed)
+            return changed - postponed
+
+        await self._apply(current, await self._read(current, known.cluster_uuid, choose))
+        if not (current.errors or current.read_total or current.removed_total):
+            current.outcome = PassOutcome.UNCHANGED
+
+    async def _read_matching(self, current: Pass, patterns: tuple[str, ...]) -> None:
+        """Read the indices that match one of `patterns`, or belong to an alias or data stream that does."""
+        cluster_uuid = self._cache.snapshot.cluster_uuid
+        reading = await self._read(current, cluster_uuid, lambda listing, _: matching_names(listing, patterns))
+        _check_something_was_read(current, reading)
+        await self._apply(current, reading)
+        if not (current.read_total or current.errors or current.removed_total):
+            raise MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
+
+    async def _apply(self, current: Pass, reading: Reading) -> None:
+        changes = await self._cache.apply(reading, current.errors)
+        if self._history is not None:
+            self._history.note_snapshot(self._cache.snapshot)
+        current.changed_total = changes.changed_total
+        current.removed_total = changes.removed_total
+        current.aliases_total = changes.aliases_total
+        current.outcome = PassOutcome.PARTIAL if current.errors else PassOutcome.COMPLETED
+        if current.errors:
+            self._version = None
+
+    @contextmanager
+    def _counting_metadata(self, current: Pass) -> Iterator[None]:
+        """Add what is asked of the metadata clock meanwhile: full passes alone do, and one of them at a time."""
+        before = 0 if self._metadata is None else self._metadata.requests_total
+        try:
+            yield
+        finally:
+            if self._metadata is not None:
+                current.requests_total += self._metadata.requests_total - before
+
+    async def _unchanged_at(self) -> float | None:
+        """Return the moment at which the metadata was as it was at the last full pass; None: it isn't, or isn't told."""
+        if self._metadata is None or self._version is None:
+            return None
+        asked_at = self._clock()
+        try:
+            return asked_at if await self._metadata.is_still(self._version) else None
+        except WatchRefused:
+            return None
+
+    async def _version_now(self) -> MetadataVersion | None:
+        """Return the metadata version before anything is read; None where the cluster doesn't tell."""
+        if self._metadata is None:
+            return None
+        try:
+            # It has moved on since, or this would not be asked.
+            return await self._metadata.now(FIRST if self._version is None else self._version.number + 1)
+        except WatchRefused:
+            return None
+
+    async def _read(self, current: Pass, cluster_uuid: str | None, choose: Choose) -> Reading:
+        """List the cluster, and read the mappings of the indices that `choose` names. `cluster_uuid`: if it is known."""
         listed_at = self._clock()
         listing = await self._list(current, cluster_uuid)
-        selected = Selection(tuple(patterns))
-        wanted = {name for name in listing.uuids if selected.covers(name)}
-        for alias, members in listing.aliases.items():
-            if selected.covers(alias):
-                wanted.update(name for name in members if name in listing.uuids)
-        return _of_something(current, await self._read(current, listing, listed_at, frozenset(wanted)))
-
-    async def _read(self, current: Pass, listing: Listing, listed_at: float, wanted: frozenset[str]) -> Reading:
+        wanted = frozenset(choose(listing, listed_at))
         current.indices_total = len(listing.uuids)
-        mappings = await self._in_batches(current, sorted(wanted), listing.field_counts)
+        mappings = await self._read_in_batches(current, sorted(wanted), listing.field_counts)
         await self._confirm_absent(current, [name for name in wanted if name not in mappings.hashes])
         return Reading(listing, mappings, listed_at, frozenset(listing.uuids) - wanted)
 
-    async def _in_batches(self, current: Pass, names: list[str], field_counts: Mapping[str, int]) -> Mappings:
+    async def _read_in_batches(self, current: Pass, names: list[str], field_counts: Mapping[str, int]) -> Mappings:
         mappings = Mappings()
         waiting = Batches.of(names, field_counts)
         size = BatchSize(self._first_size, adaptive=self._config.adaptive)
@@ -135,12 +214,12 @@ class PassReader:
         for name in waiting.take(len(names), max_bytes=sys.maxsize, max_fields=sys.maxsize):
             current.errors[name] = "not asked for: too many failures in a row before it"
         if failures_in_a_row < FAILURES_IN_A_ROW:
-            await self._second_try(current, again, mappings, field_counts)
+            await self._read_again(current, again, mappings, field_counts)
         # Whoever takes this over works on all of it at once: not in the turn in which the last answer was taken apart.
         await asyncio.sleep(0)
         return mappings
 
-    async def _second_try(
+    async def _read_again(
         self, current: Pass, names: list[str], mappings: Mappings, field_counts: Mapping[str, int]
     ) -> None:
         """Ask once more for what failed, in halves down to single names: one bad mapping must not take others with it."""
@@ -166,10 +245,10 @@ class PassReader:
                 current.errors[taken[0]] = error
 
     async def _read_batch(self, current: Pass, batch: list[str], mappings: Mappings) -> str | None:
-        """Read one batch into `mappings`; returns what went wrong, if anything."""
+        """Read one batch into `mappings`. Return what went wrong; None: nothing did."""
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
-                read = await self._reader.mappings(batch, current.sent)
+                read = await self._reader.mappings(batch, current.count_request)
                 mappings.add(await in_thread_if_large(sum(map(len, read.values())), Mappings.of, read))
         except TimeoutError:
             return f"no answer within {as_seconds(self._config.fetch_timeout)}"
@@ -187,7 +266,7 @@ class PassReader:
     async def _list(self, current: Pass, cluster_uuid: str | None) -> Listing:
         try:
             async with asyncio.timeout(self._config.indices_timeout):
-                return await self._reader.listing(cluster_uuid, current.sent)
+                return await self._reader.listing(cluster_uuid, current.count_request)
         except TimeoutError:
             raise ClusterUnavailable(
                 f"Elasticsearch did not list its indices within {as_seconds(self._config.indices_timeout)}.",
@@ -195,116 +274,41 @@ class PassReader:
             ) from None
 
 
-def _of_something(current: Pass, reading: Reading) -> Reading:
-    """A pass that could read nothing has failed; not so a change pass, which may have wanted one bad mapping alone."""
+def changed_names(known: Snapshot, listing: Listing) -> set[str]:
+    """Return the listed indices whose mapping may differ from what is known."""
+    changed = set()
+    for name, uuid in listing.uuids.items():
+        entry, field_count = known.indices.get(name), listing.field_counts.get(name)
+        # An unknown number of fields (closed, recovering, not told) is never "unchanged".
+        if entry is None or entry.uuid != uuid or field_count is None or entry.field_count != field_count:
+            changed.add(name)
+    return changed
+
+
+def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> set[str]:
+    """Return those of `names` whose number of fields isn't told, and wasn't when they were read after `since`."""
+    return {
+        name
+        for name in names
+        if listing.field_counts.get(name) is None
+        and (entry := known.indices.get(name)) is not None
+        and entry.uuid == listing.uuids[name]
+        and entry.field_count is None
+        and entry.confirmed_at > since
+    }
+
+
+def matching_names(listing: Listing, patterns: tuple[str, ...]) -> set[str]:
+    """Return the listed indices that match one of `patterns`, by their own name or that of an alias or data stream."""
+    selected = Selection(patterns)
+    names = {name for name in listing.uuids if selected.covers(name)}
+    for alias, members in listing.aliases.items():
+        if selected.covers(alias):
+            names.update(name for name in members if name in listing.uuids)
+    return names
+
+
+def _check_something_was_read(current: Pass, reading: Reading) -> None:
+    """A pass that could read nothing has failed. Not so a change pass: it may have wanted one bad mapping alone."""
     if current.errors and not reading.mappings.hashes:
         raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
-    return reading
-
-
-def _is_changed(known: IndexEntry | None, uuid: str, field_count: int | None) -> bool:
-    """Whether an index must be read anew. An unknown number of fields (closed, recovering, not told) is never
-    "unchanged".
-    """
-    return known is None or known.uuid != uuid or field_count is None or known.field_count != field_count
-
-
-def _was_read_so(known: IndexEntry | None, uuid: str, since: float) -> bool:
-    """Whether an index without a known number of fields was read since then, when it had none either."""
-    return known is not None and known.uuid == uuid and known.field_count is None and known.confirmed_at > since
-
-
-class Passing:
-    """One per process; belongs to its loop. Whoever calls it sees to it that one full pass runs at a time."""
-
-    def __init__(
-        self,
-        cache: MappingCache,
-        reader: PassReader,
-        metadata: MetadataClock | None,
-        history: "History | None" = None,
-        *,
-        clock: Clock = monotonic,
-    ) -> None:
-        """`metadata` None: every full pass reads everything."""
-        self._cache = cache
-        self._reader = reader
-        self._metadata = metadata
-        self._history = history
-        self._clock = clock
-        # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
-        self._version: MetadataVersion | None = None
-
-    async def everything(self, current: Pass) -> float:
-        """A full pass, unless the cluster's metadata is as it was at the last one. Returns for which moment what the
-        cache has was confirmed. Raises `ClusterUnavailable`.
-        """
-        with self._counting_metadata(current):
-            if (unchanged_at := await self._unchanged_at()) is not None:
-                self._cache.confirm_all(unchanged_at)
-                current.indices_total = len(self._cache.snapshot.indices)
-                current.outcome = PassOutcome.UNCHANGED
-                return unchanged_at
-            version = await self._version_now()
-        reading = await self._reader.everything(current, None if version is None else version.era.cluster_uuid)
-        await self._apply(current, reading)
-        self._version = None if current.errors else version
-        return reading.listed_at
-
-    async def changes(self, current: Pass) -> PassChanges:
-        """A change pass: what is new or has other fields, and what is gone. Raises `ClusterUnavailable`."""
-        reading = await self._reader.changes(current, self._cache.snapshot)
-        changes = await self._apply(current, reading)
-        if not (current.errors or current.read_total or current.removed_total):
-            current.outcome = PassOutcome.UNCHANGED
-        return changes
-
-    async def matching(self, current: Pass, patterns: tuple[str, ...]) -> None:
-        """Read the indices that match one of `patterns`, or belong to an alias that does. Raises `ClusterUnavailable`,
-        or `MappingNotFound` when there is none.
-        """
-        reading = await self._reader.matching(current, self._cache.snapshot.cluster_uuid, patterns)
-        await self._apply(current, reading)
-        if not (current.read_total or current.errors or current.removed_total):
-            raise MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
-
-    @contextmanager
-    def _counting_metadata(self, current: Pass) -> Iterator[None]:
-        """Add what is asked of the metadata clock meanwhile: full passes alone do, and one of them at a time."""
-        before = 0 if self._metadata is None else self._metadata.requests_total
-        try:
-            yield
-        finally:
-            if self._metadata is not None:
-                current.requests_total += self._metadata.requests_total - before
-
-    async def _apply(self, current: Pass, reading: Reading) -> PassChanges:
-        changes = await self._cache.apply(reading, current.errors)
-        if self._history is not None:
-            self._history.note_snapshot(self._cache.snapshot)
-        current.changed_total = changes.changed_total
-        current.removed_total = changes.removed_total
-        current.outcome = PassOutcome.PARTIAL if current.errors else PassOutcome.COMPLETED
-        if current.errors:
-            self._version = None
-        return changes
-
-    async def _unchanged_at(self) -> float | None:
-        """The moment at which the metadata was found as it was at the last full pass; None: it is not, or isn't told."""
-        if self._metadata is None or self._version is None:
-            return None
-        asked_at = self._clock()
-        try:
-            return asked_at if await self._metadata.is_still(self._version) else None
-        except WatchRefused:
-            return None
-
-    async def _version_now(self) -> MetadataVersion | None:
-        """The metadata version before anything is read; None where the cluster doesn't tell."""
-        if self._metadata is None:
-            return None
-        try:
-            # It has moved on since, or this would not be asked.
-            return await self._metadata.now(FIRST if self._version is None else self._version.number + 1)
-        except WatchRefused:
-            return None

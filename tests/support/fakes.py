@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-import cacheapp.sync.refresher
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.cluster.loader import GATHER_SECONDS
 from cacheapp.cluster.reader import ClusterReader, Sent, uncounted
@@ -18,9 +17,11 @@ from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.state.readings import Listing
 from cacheapp.stores.protocol import Lease, StoredReport
-from cacheapp.sync.pass_runner import Passing, PassReader
-from cacheapp.sync.refresher import Refresher
-from esassistant.clock import Clock
+from cacheapp.sync.pass_runner import PassRunner
+from cacheapp.sync.refresher import LEASE_TTL_SECONDS, Refresher
+from cacheapp.sync.schedule import Schedule
+from cacheapp.sync.sharing import Sharing
+from esassistant.clock import Clock, Sleep
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
 
@@ -139,8 +140,9 @@ def no_answer() -> ClusterUnavailable:
 class MemoryStore:
     """`cacheapp.stores.protocol.Store` in memory. `down`: every call raises `StoreUnavailable`."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
         self.clock = clock
+        self.sleep = sleep
         self.down = False
         self.published: tuple[int, float, StoredState] | None = None
         self.leases: dict[str, tuple[int, str, float]] = {}
@@ -215,7 +217,7 @@ class MemoryStore:
         }
 
     async def wait_for_change(self, longest_seconds: float) -> None:
-        await vars(cacheapp.sync.refresher)["asyncio"].sleep(longest_seconds)  # which `InstantAsyncio` may stand for
+        await self.sleep(longest_seconds)
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
         self._check()
@@ -239,14 +241,21 @@ class Instance:
     store: MemoryStore
     clock: FakeClock
     config: dict[str, Any] = field(default_factory=dict)
+    sleep: Sleep = asyncio.sleep
+    lease_ttl_seconds: float = LEASE_TTL_SECONDS
 
     def __post_init__(self) -> None:
-        config = cache_config(**self.config)
-        self.cache = MappingCache(self.reader, config, spawn, clock=self.clock)
-        self.passing = Passing(self.cache, PassReader(self.reader, config, self.clock), None, clock=self.clock)
+        config, store, clock, sleep = cache_config(**self.config), self.store, self.clock, self.sleep
+        self.cache = MappingCache(self.reader, config, spawn, clock=clock)
+        self.runner = PassRunner(self.cache, self.reader, config, None, clock=clock)
+        self.sharing = Sharing(self.cache, store, cluster_urls="urls", clock=clock)
         self.refresher = Refresher(
-            self.cache, self.passing, self.store, config, spawn, cluster_urls="urls", clock=self.clock
+            *(self.runner, self.sharing, store, config, spawn),
+            clock=clock,
+            sleep=sleep,
+            lease_ttl_seconds=self.lease_ttl_seconds,
         )
+        self.schedule = Schedule(self.refresher, self.sharing, store, config.refresh_interval, clock=clock, sleep=sleep)
 
     async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:
         """A pass from asking to its end."""

@@ -59,12 +59,12 @@ class World:
         self.pools = {client.name: pools(client.name.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.stats)
-        self.declare("refresher", self.instance.refresher, Refresher.stats)
+        self.declare("refresher", self.instance.refresher, Refresher.report)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
         self.declare("store", None, lambda _: StoreReport("redis", 3))
         instances = Instances(
-            self.store, "one", lambda: {"refreshes": self.instance.refresher.latest()}, clock=self.clock
+            self.store, "one", lambda: {"refreshes": self.instance.refresher.latest_reports()}, clock=self.clock
         )
         self.declare("instances", instances, Instances.all)
         self.declare("health", self.monitor, HealthMonitor.last)

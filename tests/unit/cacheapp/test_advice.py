@@ -51,7 +51,7 @@ def refresh_stats(
 ) -> RefresherReport:
     """A refresher whose last pass over ten indices ended that way."""
     clock = FakeClock()
-    report = Instance(FakeReader(), MemoryStore(clock), clock).refresher.stats()
+    report = Instance(FakeReader(), MemoryStore(clock), clock).refresher.report()
     last = (
         None
         if outcome is None

@@ -93,7 +93,7 @@ class Watched:
     async def start(self) -> Lease:
         await self.watcher.run()
         self.clock.advance(1)
-        await self.other.refresher.take_over()
+        await self.other.sharing.take_over()
         lease = await self.store.lease("watch", "w", 60)
         assert isinstance(lease, Lease)
         self.clock.advance(5)
@@ -104,10 +104,10 @@ async def test_a_deletion_that_the_watch_found_is_taken_over() -> None:
     world = Watched()
     lease = await world.start()
     del world.cluster.indices["b"]
-    assert await world.watcher.refresher.find_changes() == 1
-    await world.watcher.refresher.publish(lease)
+    assert (await world.watcher.refresher.read_changes()).changes_total == 1
+    await world.watcher.sharing.publish(lease)
     world.clock.advance(1)
-    await world.other.refresher.take_over()
+    await world.other.sharing.take_over()
     assert set(world.watcher.cache.snapshot.indices) == {"a"}
     assert set(world.other.cache.snapshot.indices) == {"a"}
 
@@ -118,9 +118,9 @@ async def test_a_moved_alias_is_found_and_taken_over() -> None:
     lease = await world.start()
     assert world.other.cache.snapshot.aliases["now"] == ("a",)
     world.cluster.cluster_aliases["now"] = ("b",)
-    found = await world.watcher.refresher.find_changes()
+    found = (await world.watcher.refresher.read_changes()).changes_total
     assert world.watcher.cache.snapshot.aliases["now"] == ("b",)
-    await world.watcher.refresher.publish(lease)
+    await world.watcher.sharing.publish(lease)
     # The second answer of the store took a moment longer than the first.
     load = world.store.load
 
@@ -130,7 +130,7 @@ async def test_a_moved_alias_is_found_and_taken_over() -> None:
         return replace(loaded, state=replace(loaded.state, age_seconds=loaded.state.age_seconds + 0.002))
 
     world.store.load = slow_load  # type: ignore[method-assign, assignment]
-    await world.other.refresher.take_over()
+    await world.other.sharing.take_over()
     assert found > 0, "the watch would not publish it"
     assert world.other.cache.snapshot.aliases["now"] == ("b",), "not taken over"
 
@@ -144,13 +144,13 @@ async def test_a_watch_does_not_publish_over_what_it_has_not_seen() -> None:
     lease = await world.start()
     world.cluster.indices["a"] = C_MAPPING.replace(b"c", b"a")  # same number of fields: only a full pass finds it
     command = Instance(world.cluster, world.store, world.clock)
-    await command.refresher.take_over()
+    await command.sharing.take_over()
     await command.run()
     world.cluster.indices["new"] = B_MAPPING
-    assert await world.watcher.refresher.find_changes() == 1
-    await world.watcher.refresher.publish(lease)
-    await world.watcher.refresher.take_over()
-    await world.other.refresher.take_over()
+    assert (await world.watcher.refresher.read_changes()).changes_total == 1
+    await world.watcher.sharing.publish(lease)
+    await world.watcher.sharing.take_over()
+    await world.other.sharing.take_over()
     wanted = mapping_hash(world.cluster.indices["a"])
     assert world.watcher.cache.snapshot.indices["a"].mapping_hash == wanted
     assert world.other.cache.snapshot.indices["a"].mapping_hash == wanted

@@ -1,20 +1,23 @@
 """What a pass reads: everything, or what the listing says is other; what it does when batches fail."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.cluster.reader import Sent, uncounted
 from cacheapp.reports import PassOutcome
-from cacheapp.state.readings import Listing, Mappings
+from cacheapp.state.merge import PassChanges
+from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from cacheapp.sync.pass_record import Pass
-from cacheapp.sync.pass_runner import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassReader
+from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Pass
+from cacheapp.sync.pass_runner import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassRunner
 from esassistant.clock import now_utc
+from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
 from tests.support.fakes import (
     A_MAPPING,
@@ -27,6 +30,7 @@ from tests.support.fakes import (
     cache_config,
     mappings_of,
     no_answer,
+    spawn,
 )
 
 Make = Callable[..., Instance]
@@ -36,8 +40,35 @@ def new_pass() -> Pass:
     return Pass("id", "test", FakeClock(), now_utc(), 0.0)
 
 
-def passes_of(reader: FakeReader, **config: Any) -> PassReader:
-    return PassReader(reader, cache_config(**config), FakeClock())
+class NotingCache(MappingCache):
+    """Keeps what passes apply to it."""
+
+    def __init__(self, reader: FakeReader, config: MappingCacheConfig) -> None:
+        super().__init__(reader, config, spawn, clock=FakeClock())
+        self.readings: list[Reading] = []
+
+    async def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
+        self.readings.append(reading)
+        return await super().apply(reading, failed)
+
+
+class Passes:
+    """Runs passes over a cache of its own; each method returns what the pass read."""
+
+    def __init__(self, reader: FakeReader, **config: Any) -> None:
+        self.cache = NotingCache(reader, cache_config(**config))
+        self.runner = PassRunner(self.cache, reader, cache_config(**config), None, clock=FakeClock())
+
+    async def everything(self, current: Pass) -> Reading:
+        confirmed_at = await self.runner.run(current, EVERYTHING)
+        reading = self.cache.readings[-1]
+        assert confirmed_at == reading.listed_at
+        return reading
+
+    async def changes(self, current: Pass, known: Snapshot) -> Reading:
+        self.cache.snapshot = known
+        assert await self.runner.run(current, CHANGES) is None
+        return self.cache.readings[-1]
 
 
 def known(*names: str, **changes: Any) -> Snapshot:
@@ -59,7 +90,7 @@ async def reader() -> FakeReader:
 async def test_everything(reader: FakeReader) -> None:
     """A full pass reads all mappings in batches, whatever is known, and leaves nothing alone."""
     current = new_pass()
-    reading = await passes_of(reader).everything(current)
+    reading = await Passes(reader).everything(current)
     assert reader.asked == [("a", "b"), ("c", "d")]
     assert reading.mappings == Mappings.of(dict.fromkeys("abcd", A_MAPPING))
     assert (reading.left_alone, reading.listed_at) == (frozenset(), 1000.0)
@@ -68,7 +99,7 @@ async def test_everything(reader: FakeReader) -> None:
 
 async def test_an_unchanged_cluster_is_only_listed(reader: FakeReader) -> None:
     """A change pass over what is known asks for no mapping."""
-    reading = await passes_of(reader).changes(new_pass(), known(*"abcd"))
+    reading = await Passes(reader).changes(new_pass(), known(*"abcd"))
     assert (reader.asked, reading.mappings, reading.left_alone) == ([], Mappings(), frozenset("abcd"))
 
 
@@ -88,7 +119,7 @@ async def test_changes(reader: FakeReader, b: dict[str, Any] | None, why: str) -
     snapshot = (
         known(*"acd") if b is None else replace(known(), indices={**known(*"acd").indices, **known("b", **b).indices})
     )
-    reading = await passes_of(reader).changes(new_pass(), snapshot)
+    reading = await Passes(reader).changes(new_pass(), snapshot)
     assert (reader.asked, set(reading.mappings.hashes), reading.left_alone) == ([("b",)], {"b"}, frozenset("acd")), why
 
 
@@ -103,21 +134,21 @@ async def test_what_the_cluster_does_not_count_is_read(reader: FakeReader, monke
         return replace(found, field_counts={name: count for name, count in found.field_counts.items() if name != "c"})
 
     monkeypatch.setattr(reader, "listing", listing)
-    await passes_of(reader).changes(new_pass(), known(*"abcd"))  # with a count before
+    await Passes(reader).changes(new_pass(), known(*"abcd"))  # with a count before
     assert reader.asked == [("c",)]
     for seconds, postponed in ((UNKNOWN_AGAIN_SECONDS - 1, 1), (UNKNOWN_AGAIN_SECONDS + 1, 0)):
         reader.asked.clear()
         current = new_pass()
         current.may_postpone = True
         recently = {**known(*"abd").indices, **known("c", field_count=None, confirmed_at=1000.0 - seconds).indices}
-        reading = await passes_of(reader).changes(current, replace(known(*"abcd"), indices=recently))
+        reading = await Passes(reader).changes(current, replace(known(*"abcd"), indices=recently))
         assert (current.postponed_total, reader.asked) == (postponed, [] if postponed else [("c",)])
         assert ("c" in reading.left_alone) == bool(postponed)
 
 
 async def test_gone_indices_are_neither_read_nor_left_alone(reader: FakeReader) -> None:
     """An index that is no longer listed is in nothing of what was read, so that it goes."""
-    reading = await passes_of(reader).changes(new_pass(), known(*"abcd", "gone"))
+    reading = await Passes(reader).changes(new_pass(), known(*"abcd", "gone"))
     assert (reader.asked, reading.left_alone) == ([], frozenset("abcd"))
 
 
@@ -125,7 +156,7 @@ async def test_a_failing_batch_is_split(reader: FakeReader) -> None:
     """Of a batch that fails each half is asked for again, down to the one mapping that is bad."""
     reader.broken["c"] = no_answer()
     current = new_pass()
-    reading = await passes_of(reader, batch_size=4).everything(current)
+    reading = await Passes(reader, batch_size=4).everything(current)
     assert set(reading.mappings.hashes) == set("abd")
     assert current.errors == {"c": "Elasticsearch could not be reached."}
     assert sorted(reader.asked, key=len) == [("d",), ("c",), ("c", "d"), ("a", "b"), tuple("abcd"), tuple("abcd")]
@@ -138,7 +169,7 @@ async def test_bad_names_beside_each_other() -> None:
         reader = FakeReader(dict.fromkeys(names, A_MAPPING))
         reader.broken = dict.fromkeys(bad, no_answer())
         current = new_pass()
-        await passes_of(reader, batch_size=100).everything(current)
+        await Passes(reader, batch_size=100).everything(current)
         assert failed in (None, len(current.errors))
         assert set(bad) <= set(current.errors)
         assert len(reader.asked) <= 6 * BAD_NAMES_IN_A_ROW
@@ -158,7 +189,7 @@ async def test_a_second_try_mends(reader: FakeReader) -> None:
 
     reader.mappings = mend  # type: ignore[method-assign]
     current = new_pass()
-    reading = await passes_of(reader, batch_size=1).everything(current)
+    reading = await Passes(reader, batch_size=1).everything(current)
     assert (set(reading.mappings.hashes), current.errors, current.read_total) == (set("abcd"), {}, 4)
     assert len(reader.asked) == 5  # both that failed were asked for again in one request
 
@@ -179,7 +210,7 @@ async def test_long_names_fit_the_second_try() -> None:
 
     reader.mappings = fail_once  # type: ignore[method-assign, assignment]
     current = new_pass()
-    await passes_of(reader, batch_size=10).everything(current)
+    await Passes(reader, batch_size=10).everything(current)
     assert (current.errors, current.read_total) == ({}, 60)
     assert max(len(",".join(batch)) for batch in reader.asked) <= 3_800
 
@@ -191,7 +222,7 @@ async def test_it_gives_up() -> None:
     reader.broken = dict.fromkeys(names, no_answer())
     current = new_pass()
     with pytest.raises(ClusterUnavailable, match="No mapping could be read"):
-        await passes_of(reader, batch_size=1).everything(current)
+        await Passes(reader, batch_size=1).everything(current)
     assert FAILURES_IN_A_ROW <= len(reader.asked) < FAILURES_IN_A_ROW + 4
     assert set(current.errors) == set(names)
     assert current.errors["i59"] == "not asked for: too many failures in a row before it"
@@ -207,7 +238,7 @@ async def test_deleted_while_it_is_read(reader: FakeReader) -> None:
 
     reader.mappings = delete  # type: ignore[method-assign]
     current = new_pass()
-    reading = await passes_of(reader).everything(current)
+    reading = await Passes(reader).everything(current)
     assert (set(reading.mappings.hashes), current.errors) == (set("acd"), {})
 
 
@@ -222,17 +253,17 @@ async def test_withheld_in_a_change_pass(reader: FakeReader, monkeypatch: pytest
 
     monkeypatch.setattr(reader, "mappings", withhold)
     current = new_pass()
-    reading = await passes_of(reader).changes(current, known(*"cd"))
+    reading = await Passes(reader).changes(current, known(*"cd"))
     assert (set(reading.mappings.hashes), reading.left_alone) == ({"a"}, frozenset("cd"))
     assert current.errors == {"b": "listed, but its mapping was not given"}
     current = new_pass()
-    assert (await passes_of(reader).changes(current, known(*"acd"))).mappings.hashes == {}
+    assert (await Passes(reader).changes(current, known(*"acd"))).mappings.hashes == {}
     assert set(current.errors) == {"b"}
 
 
 async def test_passes_at_once_count_their_own_requests(reader: FakeReader) -> None:
     """A change pass beside a full one: neither is told the other's."""
-    passes, full, changes = passes_of(reader, batch_size=2), new_pass(), new_pass()
+    passes, full, changes = Passes(reader, batch_size=2), new_pass(), new_pass()
     reader.gate.clear()
     both = asyncio.gather(passes.everything(full), passes.changes(changes, known(*"abcd")))
     await asyncio.sleep(0)
@@ -290,11 +321,11 @@ async def test_another_clusters_state_is_ignored(make: Make) -> None:
     assert published is not None
     generation, at, state = published
     one.store.published = (generation, at, replace(state, cluster_urls="elsewhere"))
-    await one.refresher.take_over()
+    await one.sharing.take_over()
     assert not one.cache.warm
     one.store.published = (generation + 1, at, state)
-    await one.refresher.take_over()
+    await one.sharing.take_over()
     assert one.cache.warm
     one.store.published = (generation + 2, at, replace(state, cluster_uuid="another", indices={}))
-    await one.refresher.take_over()
+    await one.sharing.take_over()
     assert "a" in one.cache.snapshot.indices

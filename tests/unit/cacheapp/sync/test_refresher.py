@@ -11,8 +11,8 @@ from cacheapp.errors import RefreshNotFound
 from cacheapp.reports import PassOutcome
 from cacheapp.state.published import StoredState
 from cacheapp.stores.protocol import Lease
-from cacheapp.sync import refresher
 from cacheapp.sync.pass_record import REPORTED_ERRORS
+from cacheapp.sync.refresher import KEPT_REFRESHES, LEASE_TTL_SECONDS, OVERLAP_RETRY_SECONDS
 from esassistant.errors import StaleToken, StoreUnavailable
 from tests.support.fakes import (
     A_MAPPING,
@@ -36,7 +36,9 @@ async def make() -> Make:
     reader.cluster_aliases["all"] = ("a", "b", "c")
     clock = FakeClock()
     store = MemoryStore(clock)
-    return lambda **config: Instance(reader, store, clock, config)
+    return lambda lease_ttl_seconds=LEASE_TTL_SECONDS, **config: Instance(
+        reader, store, clock, config, lease_ttl_seconds=lease_ttl_seconds
+    )
 
 
 async def test_completed_pass(make: Make) -> None:
@@ -78,8 +80,8 @@ async def test_asking_joins(make: Make) -> None:
     assert (first.outcome, second.outcome) == (PassOutcome.STARTED, PassOutcome.JOINED)
     assert first.id == second.id
     assert first.id is not None
-    assert one.refresher.report(first.id).outcome is PassOutcome.STARTED
-    running = one.refresher.stats().running
+    assert one.refresher.refresh_report(first.id).outcome is PassOutcome.STARTED
+    running = one.refresher.report().running
     assert running is not None
     assert running.id == first.id
     waiter = asyncio.create_task(one.refresher.wait(first.id))
@@ -88,8 +90,8 @@ async def test_asking_joins(make: Make) -> None:
     await settle()
     one.reader.gate.set()
     assert (await one.refresher.wait(first.id)).outcome is PassOutcome.COMPLETED
-    assert one.refresher.stats().passes_total == 1
-    assert one.refresher.stats().outcomes == {"unchanged": 0, "completed": 1, "partial": 0, "failed": 0}
+    assert one.refresher.report().passes_total == 1
+    assert one.refresher.report().outcomes == {"unchanged": 0, "completed": 1, "partial": 0, "failed": 0}
 
 
 async def test_few_batches_in_flight(make: Make) -> None:
@@ -125,7 +127,7 @@ async def test_unlimited_ignores_and_leaves_limit(make: Make) -> None:
     await one.run()
     await one.run(limited=True)
     await one.run()
-    assert one.refresher.stats().passes_total == 3
+    assert one.refresher.report().passes_total == 3
 
 
 async def test_overlap(make: Make) -> None:
@@ -136,7 +138,7 @@ async def test_overlap(make: Make) -> None:
     await settle()
     answer = await other.refresher.ask("api", limited=False)
     assert (answer.outcome, answer.id) == (PassOutcome.OVERLAP, None)
-    assert answer.retry_after_seconds == refresher.OVERLAP_RETRY_SECONDS
+    assert answer.retry_after_seconds == OVERLAP_RETRY_SECONDS
     one.reader.gate.set()
     assert started.id is not None
     await one.refresher.wait(started.id)
@@ -193,7 +195,7 @@ async def test_pass_that_reads_nothing_failed(make: Make) -> None:
     report = await one.run()
     assert report.outcome is PassOutcome.FAILED
     assert not one.cache.warm
-    assert one.refresher._due_in() == 0.0
+    assert one.schedule.next_pass_in() == 0.0
 
 
 async def test_failed_listing(make: Make) -> None:
@@ -255,7 +257,7 @@ async def test_overtaken_result_is_refused(make: Make) -> None:
     one.reader.gate.clear()
     answer = await one.refresher.ask("api", limited=False)
     await settle()
-    one.clock.advance(refresher.LEASE_TTL_SECONDS)
+    one.clock.advance(LEASE_TTL_SECONDS)
     taken = await one.store.lease("refresh", "other", 30.0)
     assert isinstance(taken, Lease)
     one.reader.gate.set()
@@ -272,8 +274,7 @@ async def test_overtaken_result_is_refused(make: Make) -> None:
 
 async def test_lease_is_renewed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass longer than the lease keeps it, whatever the store does in between."""
-    monkeypatch.setattr(refresher, "LEASE_TTL_SECONDS", 0.03)
-    one = make()
+    one = make(lease_ttl_seconds=0.03)
     one.reader.gate.clear()
     renewals = 0
     twice = asyncio.Event()
@@ -300,10 +301,9 @@ async def test_lease_is_renewed(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
     assert renewals == seen
 
 
-async def test_lost_lease_is_not_taken_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lost_lease_is_not_taken_again(make: Make) -> None:
     """The renewal of a lease that another process took and gave back leaves no lease behind that nobody releases."""
-    monkeypatch.setattr(refresher, "LEASE_TTL_SECONDS", 0.03)
-    one = make()
+    one = make(lease_ttl_seconds=0.03)
     one.reader.gate.clear()
     answer = await one.refresher.ask("api", limited=False)
     one.clock.advance(1.0)
@@ -324,7 +324,7 @@ async def test_store_down(make: Make) -> None:
     one.store.down = True
     report = await one.run(limited=True)
     assert (report.outcome, report.published, report.error) == (PassOutcome.COMPLETED, False, "The store is down.")
-    assert one.refresher.stats().store_error == "The store is down."
+    assert one.refresher.report().store_error == "The store is down."
     one.clock.advance(20.0)
     answer = await one.refresher.ask("api")
     assert (answer.outcome, answer.retry_after_seconds) == (PassOutcome.RATE_LIMITED, 40.0)
@@ -347,21 +347,21 @@ async def test_store_fails_during_pass(make: Make, caplog: pytest.LogCaptureFixt
     assert one.cache.warm
     assert caplog.text.count("not shared between processes") == 1
     one.store.down = False
-    one.clock.advance(refresher.LEASE_TTL_SECONDS)
+    one.clock.advance(LEASE_TTL_SECONDS)
     assert (await one.run()).published
-    assert one.refresher.stats().store_error is None
+    assert one.refresher.report().store_error is None
 
 
 async def test_unknown_refresh(make: Make) -> None:
     """An id that was never given out, or that is too old to be kept, is 404."""
     one = make()
     first = await one.run()
-    for _ in range(refresher.KEPT_REFRESHES - 1):
+    for _ in range(KEPT_REFRESHES - 1):
         await one.run()
-    assert one.refresher.report(first.id).outcome is PassOutcome.COMPLETED
+    assert one.refresher.refresh_report(first.id).outcome is PassOutcome.COMPLETED
     await one.run()
     with pytest.raises(RefreshNotFound):
-        one.refresher.report(first.id)
+        one.refresher.refresh_report(first.id)
     with pytest.raises(RefreshNotFound):
         await one.refresher.wait("unknown")
 
@@ -374,12 +374,12 @@ async def test_duration(make: Make) -> None:
     assert answer.id is not None
     await settle()
     one.clock.advance(2.0)
-    assert one.refresher.report(answer.id).duration_seconds == 2.0
+    assert one.refresher.refresh_report(answer.id).duration_seconds == 2.0
     one.clock.advance(1.0)
     one.reader.gate.set()
     await one.refresher.wait(answer.id)
     one.clock.advance(100.0)
-    assert one.refresher.report(answer.id).duration_seconds == 3.0
-    last = one.refresher.stats().last
+    assert one.refresher.refresh_report(answer.id).duration_seconds == 3.0
+    last = one.refresher.report().last
     assert last is not None
     assert last.duration_seconds == 3.0

@@ -60,7 +60,7 @@ class FakeMetadata:
 
 def with_metadata(instance: Instance) -> FakeMetadata:
     metadata: Any = FakeMetadata()
-    instance.passing._metadata = metadata
+    instance.runner._metadata = metadata
     return metadata  # type: ignore[no-any-return]
 
 
@@ -77,9 +77,9 @@ async def test_unchanged(make: Make) -> None:
     answer = one.cache.peek("a")
     assert answer is not None
     assert answer.age_seconds == 0.0
-    assert one.refresher._due_in() == 240.0
+    assert one.schedule.next_pass_in() == 240.0
     other = make()
-    await other.refresher.take_over()
+    await other.sharing.take_over()
     taken = other.cache.peek("a")
     assert taken is not None
     assert taken.age_seconds == 0.0
@@ -100,7 +100,7 @@ async def test_not_after_a_partial_pass(make: Make) -> None:
     one = make()
     with_metadata(one)
     await one.run()
-    one.passing._version = None
+    one.runner._version = None
     one.reader.broken["b"] = no_answer()
     assert (await one.run()).outcome is PassOutcome.PARTIAL
     one.reader.broken.clear()
@@ -114,7 +114,7 @@ async def test_not_after_a_change_pass_with_failures(make: Make) -> None:
     await one.run()
     one.reader.indices |= {"d": A_MAPPING, "e": B_MAPPING}
     one.reader.broken["e"] = no_answer()
-    assert await one.refresher.find_changes() == 1
+    assert (await one.refresher.read_changes()).changes_total == 1
     one.reader.broken.clear()
     assert (await one.run()).outcome is PassOutcome.COMPLETED
     assert "e" in one.cache.snapshot.indices
@@ -129,9 +129,9 @@ async def test_where_the_watch_is_refused_everything_is_read(make: Make) -> None
     assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.COMPLETED]
 
 
-async def published_late(one: Instance, other: Instance, change: Callable[[], None]) -> None:
+async def published_late(one: Instance, other: Instance, change: Callable[[], None]) -> Lease:
     """`other` reads the cluster; then it changes, `one` finds that by a change pass and publishes it; and then `other`
-    publishes what it read before.
+    publishes what it read before. Returns the lease of `one`.
     """
     await one.run()
     await other.run()
@@ -140,52 +140,50 @@ async def published_late(one: Instance, other: Instance, change: Callable[[], No
     assert state is not None
     one.clock.advance(1.0)
     change()
-    await one.refresher.find_changes()
+    await one.refresher.read_changes()
     lease = await one.store.lease("watch", "one", 30.0)
     assert isinstance(lease, Lease)
-    assert await one.refresher.publish(lease)
-    assert not one.refresher.is_ahead
+    assert await one.sharing.publish(lease)
+    assert not await one.sharing.publish_if_ahead(lease)
     generation, _, _ = one.store.published or state
     one.store.published = (generation + 1, state[1], state[2])
     one.clock.advance(1.0)
-    await one.refresher.take_over()
+    await one.sharing.take_over()
+    return lease
 
 
 async def test_who_knows_more_than_was_published(make: Make) -> None:
     """An older state that another process publishes leaves what is newer here in place; it is ahead until published."""
     one, other = make(), make()
-    await published_late(
+    lease = await published_late(
         one, other, lambda: one.reader.indices.update(a=b'{"properties":{"x":{"type":"ip"},"y":{"type":"ip"}}}')
     )
     assert b'"y"' in mappings_of(one.cache, ["a"])["a"]
-    assert one.refresher.is_ahead
-    lease = await one.store.lease("watch", "one", 30.0)
-    assert isinstance(lease, Lease)
-    assert await one.refresher.publish(lease)
-    assert not one.refresher.is_ahead
+    assert await one.sharing.publish_if_ahead(lease)
+    assert not await one.sharing.publish_if_ahead(lease)
 
 
 async def test_an_overtaken_lease_publishes_nothing(make: Make) -> None:
     """What the holder of an overtaken lease knows isn't published, and the statistics say why."""
     one = make()
     lease = Lease("watch", 1, 10.0)
-    assert not await one.refresher.publish(lease)
+    assert not await one.sharing.publish(lease)
     await one.run()
     for holder in ("one", "other"):
         await one.store.lease("watch", holder, 10.0)
         one.clock.advance(11.0)
-    assert not await one.refresher.publish(lease)
-    assert one.refresher.stats().store_error is not None
+    assert not await one.sharing.publish(lease)
+    assert one.refresher.report().store_error is not None
     one.store.down = True
-    assert not await one.refresher.publish(lease)
+    assert not await one.sharing.publish(lease)
 
 
 async def test_a_created_index_is_published_again(make: Make) -> None:
     """Who knows an index that the published state lacks, as it was made later, is ahead: others would not list it."""
     one, other = make(), make()
-    await published_late(one, other, lambda: one.reader.indices.update(new=A_MAPPING))
+    lease = await published_late(one, other, lambda: one.reader.indices.update(new=A_MAPPING))
     assert "new" in one.cache.snapshot.indices
-    assert one.refresher.is_ahead
+    assert await one.sharing.publish_if_ahead(lease)
 
 
 async def test_a_deleted_index_stays_deleted(make: Make) -> None:
@@ -199,10 +197,10 @@ async def test_a_deleted_index_stays_deleted(make: Make) -> None:
         del one.reader.indices["c"]
         del one.reader.cluster_aliases["all"]
 
-    await published_late(one, other, delete)
+    lease = await published_late(one, other, delete)
     assert "c" not in one.cache.snapshot.indices
     assert "all" not in one.cache.snapshot.aliases
-    assert one.refresher.is_ahead
+    assert await one.sharing.publish_if_ahead(lease)
 
 
 async def test_what_the_watch_finds_reaches_who_ran_the_last_pass(make: Make) -> None:
@@ -211,12 +209,12 @@ async def test_what_the_watch_finds_reaches_who_ran_the_last_pass(make: Make) ->
     await one.run()
     one.clock.advance(5.0)
     await other.run()
-    await one.refresher.take_over()
+    await one.sharing.take_over()
     one.clock.advance(5.0)
     one.reader.indices["a"] = b'{"properties":{"a":{"type":"keyword"},"b":{"type":"ip"}}}'
-    assert await one.refresher.find_changes() == 1
+    assert (await one.refresher.read_changes()).changes_total == 1
     lease = await one.store.lease("watch", "one", 30.0)
     assert isinstance(lease, Lease)
-    assert await one.refresher.publish(lease)
-    await other.refresher.take_over()
+    assert await one.sharing.publish(lease)
+    await other.sharing.take_over()
     assert mappings_of(other.cache, ["a"]) == mappings_of(one.cache, ["a"])

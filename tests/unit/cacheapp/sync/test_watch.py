@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,20 +12,12 @@ from cacheapp.cluster.metadata_version import Era, MetadataVersion, Seen
 from cacheapp.errors import WatchRefused
 from cacheapp.reports import WatchState
 from cacheapp.stores.protocol import Lease
-from cacheapp.sync import watch as module
-from cacheapp.sync.watch import LEASE, LEASE_TTL_SECONDS, Watch
-from esassistant.clock import monotonic
-from tests.support.fakes import FakeClock, InstantAsyncio, MemoryStore, no_answer, settle, spawn
+from cacheapp.sync.pass_record import ChangesRead
+from cacheapp.sync.watch import LEASE, Watch, WatchIntervals
+from esassistant.clock import Sleep, monotonic
+from tests.support.fakes import FakeClock, InstantSleep, MemoryStore, no_answer, settle, spawn
 
-QUICK = {
-    "LEASE_TTL_SECONDS": 0.06,
-    "LONG_POLL_SECONDS": 0.05,
-    "DEBOUNCE_SECONDS": 0.0,
-    "BEHIND_SECONDS": 0.0,
-    "SECOND_LOOK_SECONDS": 0.01,
-    "FIRST_RECONNECT_SECONDS": 0.01,
-    "WARM_UP_POLL_SECONDS": 0.005,
-}
+QUICK = WatchIntervals(lease_ttl=0.06, long_poll=0.05, debounce=0.0, behind=0.0, second_look=0.01, first_reconnect=0.01)
 
 
 class FakeMetadata:
@@ -68,28 +61,36 @@ class FakeMetadata:
 
 
 class FakeRefresher:
-    """Counts what it is asked for; `findings` are what the next looks find, then nothing."""
+    """A refresher and what it shares. Counts what it is asked for; `findings` are what the next change passes find, then
+    nothing.
+    """
 
     def __init__(self) -> None:
-        self.is_warm = True
+        self.first_pass = asyncio.Event()
+        self.first_pass.set()
         self.is_ahead = False
-        self.has_unread_changes = False
-        self.change_requests_total = 0
+        self.has_unread = False
         self.looks = 0
         self.findings: list[int] = []
         self.published: list[Lease] = []
         self.failure: Exception | None = None
 
-    async def find_changes(self) -> int:
+    async def wait_for_first_pass(self) -> None:
+        await self.first_pass.wait()
+
+    async def read_changes(self) -> ChangesRead:
         self.looks += 1
         if self.failure is not None:
             raise self.failure
-        return self.findings.pop(0) if self.findings else 0
+        return ChangesRead(self.findings.pop(0) if self.findings else 0, self.has_unread, 10 * self.looks)
 
     async def publish(self, lease: Lease) -> bool:
         self.published.append(lease)
         self.is_ahead = False
         return True
+
+    async def publish_if_ahead(self, lease: Lease) -> bool:
+        return self.is_ahead and await self.publish(lease)
 
 
 class Watched:
@@ -100,8 +101,18 @@ class Watched:
         self.refresher = FakeRefresher()
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
-        self.watch = Watch(cast("Any", self.metadata), cast("Any", self.refresher), self.store, spawn, clock=monotonic)
+        self.set_up()
         self.running: asyncio.Task[None] | None = None
+
+    def set_up(self, intervals: WatchIntervals = QUICK, sleep: Sleep = asyncio.sleep) -> None:
+        """Make the watch, not yet started, with these intervals."""
+        refresher = cast("Any", self.refresher)
+        self.watch = Watch(
+            *(cast("Any", self.metadata), refresher, refresher, self.store, spawn),
+            clock=monotonic,
+            sleep=sleep,
+            intervals=intervals,
+        )
 
     def start(self) -> asyncio.Task[None]:
         self.running = asyncio.create_task(self.watch.run())
@@ -114,7 +125,7 @@ class Watched:
 
     @property
     def state(self) -> WatchState:
-        return self.watch.stats().state
+        return self.watch.report().state
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -124,10 +135,8 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+async def watched() -> AsyncIterator[Watched]:
     """Not yet started; ended afterwards."""
-    for name, seconds in QUICK.items():
-        monkeypatch.setattr(module, name, seconds)
     made = Watched()
     yield made
     if made.running is not None:
@@ -138,21 +147,21 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
 async def test_it_anchors_and_looks(watched: Watched) -> None:
     """At first it finds the version and looks for what changed before, twice when there was nothing."""
     await watched.quiet()
-    stats = watched.watch.stats()
-    assert (stats.state, stats.metadata_version, stats.changes_total) == (WatchState.WATCHING, 5, 0)
-    assert stats.last_change_at is None
+    report = watched.watch.report()
+    assert (report.state, report.metadata_version, report.changes_total) == (WatchState.WATCHING, 5, 0)
+    assert (report.last_change_at, report.requests_total) == (None, watched.metadata.requests_total + 20)
     await asyncio.sleep(0.03)
     assert (watched.refresher.looks, watched.refresher.published) == (2, [])
 
 
 async def test_it_waits_for_the_first_pass(watched: Watched) -> None:
     """Until the cache is warm it doesn't look: the first pass reads everything anyway."""
-    watched.refresher.is_warm = False
+    watched.refresher.first_pass.clear()
     watched.start()
     await until(lambda: watched.metadata.anchored)
     await asyncio.sleep(0.02)
     assert (watched.refresher.looks, watched.state) == (0, WatchState.STARTING)
-    watched.refresher.is_warm = True
+    watched.refresher.first_pass.set()
     await until(lambda: watched.refresher.looks == 2)
 
 
@@ -162,9 +171,9 @@ async def test_what_it_finds_is_published(watched: Watched) -> None:
     watched.refresher.findings = [3]
     await watched.metadata.change()
     await until(lambda: watched.refresher.published)
-    stats = watched.watch.stats()
-    assert (stats.wakes_total, stats.changes_total, stats.metadata_version) == (1, 3, 6)
-    assert stats.last_change_at is not None
+    report = watched.watch.report()
+    assert (report.wakes_total, report.changes_total, report.metadata_version) == (1, 3, 6)
+    assert report.last_change_at is not None
     assert (watched.refresher.looks, [lease.name for lease in watched.refresher.published]) == (3, [LEASE])
 
 
@@ -174,15 +183,15 @@ async def test_a_second_look(watched: Watched) -> None:
     watched.refresher.findings = [0, 1]
     await watched.metadata.change()
     await until(lambda: watched.refresher.published)
-    assert (watched.refresher.looks, watched.watch.stats().changes_total) == (4, 1)
+    assert (watched.refresher.looks, watched.watch.report().changes_total) == (4, 1)
 
 
-async def test_several_changes_at_once(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_several_changes_at_once(watched: Watched) -> None:
     """When an answer comes at once, others had happened: it finds where the cluster stands, from where it was."""
-    monkeypatch.setattr(module, "BEHIND_SECONDS", 60.0)
+    watched.set_up(replace(QUICK, behind=60.0))
     await watched.quiet()
     await watched.metadata.change(50)
-    await until(lambda: watched.watch.stats().metadata_version == 50)
+    await until(lambda: watched.watch.report().metadata_version == 50)
     assert watched.metadata.anchored == [1, 6]
 
 
@@ -190,7 +199,7 @@ async def test_a_restarted_cluster(watched: Watched) -> None:
     """After a quiet poll it notices another era by asking for the lowest version, and anchors from the start."""
     await watched.quiet()
     await watched.metadata.change(2, Era("cluster", 2))
-    await until(lambda: watched.watch.stats().metadata_version == 2)
+    await until(lambda: watched.watch.report().metadata_version == 2)
     assert watched.metadata.anchored == [1, 1]
 
 
@@ -198,7 +207,7 @@ async def test_another_era_with_a_higher_version(watched: Watched) -> None:
     """A wake from another era isn't followed step by step: its numbers are others."""
     await watched.quiet()
     await watched.metadata.change(9, Era("other", 1))
-    await until(lambda: watched.watch.stats().metadata_version == 9)
+    await until(lambda: watched.watch.report().metadata_version == 9)
     assert watched.metadata.anchored == [1, 1]
 
 
@@ -219,11 +228,11 @@ async def test_in_standby_nothing_is_left_of_before(watched: Watched) -> None:
     await watched.quiet()
     await until(lambda: watched.state is WatchState.WATCHING)
     watched.watch._last_error = "of an earlier outage"
-    watched.clock.advance(LEASE_TTL_SECONDS + 1)
+    watched.clock.advance(QUICK.lease_ttl + 1)
     await watched.store.lease(LEASE, "other", 30.0)
     await until(lambda: watched.state is WatchState.STANDBY)
-    stats = watched.watch.stats()
-    assert (stats.last_error, stats.metadata_version) == (None, None)
+    report = watched.watch.report()
+    assert (report.last_error, report.metadata_version) == (None, None)
 
 
 async def test_a_lost_lease_ends_following(watched: Watched) -> None:
@@ -255,17 +264,17 @@ async def test_what_was_overwritten_is_published_again(watched: Watched) -> None
     await until(lambda: watched.refresher.published)
 
 
-async def test_give_back(watched: Watched) -> None:
+async def test_release(watched: Watched) -> None:
     """At the end another process may watch at once; without a lease, or a store, there is nothing to give back."""
-    await watched.watch.give_back()
+    await watched.watch.release_lease()
     await watched.quiet()
     assert watched.running is not None
     watched.running.cancel()
     await settle()
-    await watched.watch.give_back()
+    await watched.watch.release_lease()
     assert watched.store.is_free(LEASE)
     watched.store.down = True
-    await watched.watch.give_back()
+    await watched.watch.release_lease()
 
 
 async def test_without_a_store(watched: Watched) -> None:
@@ -275,7 +284,7 @@ async def test_without_a_store(watched: Watched) -> None:
     watched.start()
     await until(lambda: watched.refresher.looks)
     await settle()
-    assert (watched.state, watched.watch.stats().changes_total) == (WatchState.WATCHING, 1)
+    assert (watched.state, watched.watch.report().changes_total) == (WatchState.WATCHING, 1)
     assert watched.refresher.published == []
 
 
@@ -284,13 +293,13 @@ async def test_it_reconnects(watched: Watched) -> None:
     await watched.quiet()
     await watched.metadata.fail(no_answer())
     await until(lambda: watched.state is WatchState.RECONNECTING)
-    assert watched.watch.stats().last_error == "Elasticsearch could not be reached."
+    assert watched.watch.report().last_error == "Elasticsearch could not be reached."
     watched.metadata.version = 8
     watched.refresher.findings = [1]
     await watched.metadata.fail(None)
     await until(lambda: watched.refresher.published)
-    stats = watched.watch.stats()
-    assert (stats.state, stats.metadata_version, stats.last_error) == (WatchState.WATCHING, 8, None)
+    report = watched.watch.report()
+    assert (report.state, report.metadata_version, report.last_error) == (WatchState.WATCHING, 8, None)
 
 
 async def test_a_failed_look_is_an_outage(watched: Watched) -> None:
@@ -304,41 +313,35 @@ async def test_a_failed_look_is_an_outage(watched: Watched) -> None:
     await until(lambda: watched.refresher.published)
 
 
-async def test_what_it_could_not_read_is_read_later(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_it_could_not_read_is_read_later(watched: Watched) -> None:
     """A change pass that could not read everything is no outage: the next look comes by itself."""
-    monkeypatch.setattr(module, "UNREAD_SECONDS", 0.02)
-    monkeypatch.setattr(module, "LONG_POLL_SECONDS", 30.0)
-    watched.refresher.has_unread_changes = True
+    watched.set_up(replace(QUICK, unread=0.02, long_poll=30.0))
+    watched.refresher.has_unread = True
     await watched.quiet()
     looks = watched.refresher.looks
     await until(lambda: watched.refresher.looks >= looks + 4)
     assert watched.state is WatchState.WATCHING
 
 
-async def test_reconnects_back_off(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reconnects_back_off(watched: Watched) -> None:
     """Outage after outage, the waits double up to five seconds; once it watched, they begin anew."""
-    monkeypatch.setattr(module, "LEASE_TTL_SECONDS", 35.0)
-    monkeypatch.setattr(module, "FIRST_RECONNECT_SECONDS", 0.5)
-    instant = InstantAsyncio(watched.clock, limit=6, endless_seconds=7.0)
-    monkeypatch.setattr(module, "asyncio", instant)
+    sleep = InstantSleep(watched.clock, limit=6, endless_seconds=7.0)
+    watched.set_up(WatchIntervals(lease_ttl=35.0), sleep)
     watched.metadata.failure = no_answer()
     watched.start()
-    await asyncio.wait_for(instant.enough.wait(), 3)
-    assert instant.delays == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    await asyncio.wait_for(sleep.enough.wait(), 3)
+    assert sleep.delays == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-async def test_refused_is_said_once(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_refused_is_said_once(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
     """A cluster that doesn't let us is asked again every ten minutes, but only the first refusal is logged."""
-    monkeypatch.setattr(module, "LEASE_TTL_SECONDS", 35.0)
-    instant = InstantAsyncio(watched.clock, limit=3, endless_seconds=7.0)
-    monkeypatch.setattr(module, "asyncio", instant)
+    sleep = InstantSleep(watched.clock, limit=3, endless_seconds=7.0)
+    watched.set_up(WatchIntervals(lease_ttl=35.0), sleep)
     watched.metadata.failure = WatchRefused("not for you")
     watched.start()
-    await asyncio.wait_for(instant.enough.wait(), 3)
-    assert instant.delays == [600.0, 600.0, 600.0]
-    assert (watched.state, watched.watch.stats().last_error) == (WatchState.REFUSED, "not for you")
+    await asyncio.wait_for(sleep.enough.wait(), 3)
+    assert sleep.delays == [600.0, 600.0, 600.0]
+    assert (watched.state, watched.watch.report().last_error) == (WatchState.REFUSED, "not for you")
     assert caplog.text.count("not for you") == 1
 
 

@@ -1,0 +1,87 @@
+"""When passes run by themselves: the first as soon as the cluster is there, then one per interval."""
+
+import asyncio
+
+from cacheapp.stores.protocol import Store
+from cacheapp.sync.refresher import Refresher
+from cacheapp.sync.sharing import Sharing
+from esassistant.clock import Clock, Sleep, monotonic
+
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 5.0
+STORE_POLL_SECONDS = 1.0
+
+
+def next_pass_in(pass_at: float | None, interval_seconds: float, now: float) -> float | None:
+    """Return the seconds until the next scheduled pass; 0: it is due; None: there won't be any.
+
+    1. No full pass is known: it is due.
+    2. The interval is 0: there is only the first pass.
+    3. Else it comes one interval after the newest full pass, `pass_at`, of this process or another.
+    """
+    if pass_at is None:
+        return 0.0
+    if interval_seconds == 0:
+        return None
+    return max(0.0, pass_at + interval_seconds - now)
+
+
+class Schedule:
+    """One per process; belongs to its loop. `keep_fresh` and `follow_store` are its background tasks."""
+
+    def __init__(
+        self,
+        refresher: Refresher,
+        sharing: Sharing,
+        store: Store,
+        interval_seconds: float,
+        *,
+        clock: Clock = monotonic,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._refresher = refresher
+        self._sharing = sharing
+        self._store = store
+        self._interval = interval_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._retry_at: float | None = None
+
+    def next_pass_in(self) -> float | None:
+        """Return the seconds until this process tries the next pass; None when there won't be any."""
+        return self._due_in() if self._retry_at is None else max(0.0, self._retry_at - self._clock())
+
+    async def keep_fresh(self) -> None:
+        """Background task: a warm start from the store, then a pass whenever one is due.
+
+        1. Not due yet: wait, and look again, as another process may have published meanwhile.
+        2. Due: ask for a pass, or join the one under way, and wait for its end.
+        3. Still due: the pass failed, or another process is at work. Try again, less and less often.
+        """
+        await self._sharing.take_over()
+        self._refresher.report_next_pass(self.next_pass_in)
+        retry = FIRST_RETRY_SECONDS
+        while (due_in := self._due_in()) is not None:
+            if due_in > 0:
+                await self._sleep(due_in)
+                continue
+            trigger = "warm-up" if self._sharing.pass_at is None else "schedule"
+            answer = await self._refresher.ask(trigger, limited=False)
+            if answer.id is not None:
+                await self._refresher.wait(answer.id)
+            if self._due_in() == 0:
+                self._retry_at = self._clock() + retry
+                await self._sleep(retry)
+                self._retry_at = None
+                retry = min(retry * 2, LONGEST_RETRY_SECONDS)
+            else:
+                retry = FIRST_RETRY_SECONDS
+
+    async def follow_store(self) -> None:
+        """Background task: take over what other processes publish."""
+        while True:
+            await self._store.wait_for_change(STORE_POLL_SECONDS)
+            await self._sharing.take_over()
+
+    def _due_in(self) -> float | None:
+        return next_pass_in(self._sharing.pass_at, self._interval, self._clock())
