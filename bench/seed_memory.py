@@ -82,7 +82,7 @@ async def _measure(kind: str, url: str) -> Resident:
         before = _resident_bytes()
         held = await read()
         after = _resident_bytes()
-        mappings = len(held.mappings) if isinstance(held, NaiveCache) else held.stats().indices
+        mappings = len(held.mappings) if isinstance(held, NaiveCache) else held.report().indices
     return Resident(before, after, mappings)
 
 

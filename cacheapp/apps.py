@@ -62,14 +62,14 @@ def declare(registry: Registry) -> None:
         _mapping_cache,
         needs=(ELASTICSEARCH_CACHE,),
         ping=_ping_cache,
-        stats=MappingCache.stats,
+        stats=MappingCache.report,
         metrics=CACHE_METRICS,
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
     registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
-    registry.register(HISTORY, _history, stats=History.stats, rules=(history_rules,), panel=HISTORY_PANEL)
+    registry.register(HISTORY, _history, stats=History.report, rules=(history_rules,), panel=HISTORY_PANEL)
     registry.register(SHARING, _sharing, needs=(MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
@@ -237,7 +237,7 @@ async def _ping_store(store: Store) -> PingResult:
 
 
 async def _ping_cache(cache: MappingCache) -> PingResult:
-    stats, snapshot = cache.stats(), cache.snapshot
+    stats, snapshot = cache.report(), cache.snapshot
     facts = {
         "indices": stats.indices,
         "coverage_percent": percent(sum(map(snapshot.is_whole, snapshot.indices)), len(snapshot.indices)),

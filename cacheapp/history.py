@@ -78,7 +78,7 @@ class History:
         self._rows_written_total = 0
         self._lost_total = 0
 
-    def stats(self) -> HistoryReport:
+    def report(self) -> HistoryReport:
         return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting))
 
     async def ping(self) -> None:

@@ -119,7 +119,7 @@ class SingleFlight(Generic[K, V]):
         if isinstance(error, Exception):
             self._failures[key] = (now, error)
 
-    def stats(self) -> SingleFlightReport:
+    def report(self) -> SingleFlightReport:
         return SingleFlightReport(
             self._flights_total, self._shared_total, self._remembered_failures_total, len(self._in_flight)
         )

@@ -159,9 +159,9 @@ class MappingCache:
         """Everything that is known was still so at `at`: renews all ages at once."""
         self.snapshot = replace(self.snapshot, confirmed_at=at)
 
-    def stats(self) -> CacheReport:
+    def report(self) -> CacheReport:
         now = self._clock()
-        flights = self._flights.stats()
+        flights = self._flights.report()
         answered = self._hits_total + self._misses_total
         return CacheReport(
             warm=self.warm,

@@ -58,7 +58,7 @@ class World:
         self.monitor = HealthMonitor([Check("elasticsearch", 5.0, True, self.ping)], 30.0, clock=self.clock)
         self.pools = {client.name: pools(client.name.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
-        self.declare("mapping_cache", self.instance.cache, MappingCache.stats)
+        self.declare("mapping_cache", self.instance.cache, MappingCache.report)
         self.declare("refresher", self.instance.refresher, Refresher.report)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)

@@ -37,7 +37,7 @@ DURATION = "refresh.last.duration_percent_of_interval"
 
 def cache_report(*, evictions_total: int = 0, **counts: int) -> CacheReport:
     """A cache that answered a thousand times from memory, with changes."""
-    report = MappingCache(FakeReader(), PLAIN, spawn, clock=FakeClock()).stats()
+    report = MappingCache(FakeReader(), PLAIN, spawn, clock=FakeClock()).report()
     answers = replace(report.answers, **{"hits_total": 1000, **counts})
     return replace(report, answers=answers, evictions_total=evictions_total)
 
@@ -141,7 +141,7 @@ async def test_longer_remembered_absence_makes_fewer_misses() -> None:
         with pytest.raises(MappingNotFound):
             await cache.get("absent")
         clock.advance(10.0)
-    assert (cache.stats().answers.hits_total, cache.stats().answers.misses_total) == (4, 1)
+    assert (cache.report().answers.hits_total, cache.report().answers.misses_total) == (4, 1)
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,9 @@ async def test_what_is_being_compared_at_the_end_is_written(monkeypatch: pytest.
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
         goes_on.set()
-        assert history.stats().waiting == 1
+        assert history.report().waiting == 1
         await history.write_rest()
-        assert (history.stats().waiting, history.stats().lost_total) == (0, 0)
+        assert (history.report().waiting, history.report().lost_total) == (0, 0)
     assert await MappingChange.objects.acount() == 3 * module.COMPARED_AT_ONCE
 
 
@@ -105,4 +105,4 @@ async def test_what_was_dropped_meanwhile_is_not_written(monkeypatch: pytest.Mon
         history.note_snapshot(Snapshot(indices={}))
         goes_on.set()
         await writing
-        assert (history.stats().waiting, history.stats().lost_total, history.stats().rows_written_total) == (0, 1, 1)
+        assert (history.report().waiting, history.report().lost_total, history.report().rows_written_total) == (0, 1, 1)

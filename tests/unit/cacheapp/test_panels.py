@@ -14,7 +14,7 @@ async def test_foreign_values_in_redis(poisoned_total: int, told: str | None) ->
     """The panel says how many values in Redis were not ours, and nothing where there was none."""
     clock = FakeClock()
     instance = Instance(FakeReader({"a": A_MAPPING}), MemoryStore(clock), clock)
-    context = {"cache": instance.cache.stats(), "refresh": instance.refresher.stats()}
+    context = {"cache": instance.cache.report(), "refresh": instance.refresher.report()}
     page = render_to_string("cacheapp/cache_panel.html", {**context, "store": StoreReport("redis", poisoned_total)})
     assert "generation none yet" in page
     assert told is None or told in page

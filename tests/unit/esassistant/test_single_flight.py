@@ -55,19 +55,19 @@ async def begun(*coroutines: asyncio.Task[int]) -> list[asyncio.Task[int]]:
 async def test_one_call_for_all(flights: SingleFlight[str, int], source: Source) -> None:
     """Callers of one key share one call and its result; a later caller starts a new one."""
     callers = await begun(*(asyncio.create_task(flights.do("a", source)) for _ in range(50)))
-    assert flights.stats() == SingleFlightReport(
+    assert flights.report() == SingleFlightReport(
         flights_total=1, shared_total=49, remembered_failures_total=0, in_flight=1
     )
     source.answer.set()
     assert await asyncio.gather(*callers) == [1] * 50
     assert await flights.do("a", source) == 2
-    assert flights.stats() == SingleFlightReport(2, 49, 0, 0)
+    assert flights.report() == SingleFlightReport(2, 49, 0, 0)
 
 
 async def test_keys_are_apart(flights: SingleFlight[str, int], source: Source) -> None:
     """Different keys are different flights, under way at the same time."""
     callers = await begun(*(asyncio.create_task(flights.do(key, source)) for key in "ab"))
-    assert (source.calls, flights.stats().in_flight) == (2, 2)
+    assert (source.calls, flights.report().in_flight) == (2, 2)
     source.answer.set()
     assert sorted(await asyncio.gather(*callers)) == [1, 2]
 
@@ -80,12 +80,12 @@ def test_every_call_is_counted_once(keys: list[str]) -> None:
         source = Source()
         flights = SingleFlight[str, int](partial(Tasks().flight, name="flight", owner="test"))
         callers = await begun(*(asyncio.create_task(flights.do(key, source)) for key in keys))
-        stats = flights.stats()
+        stats = flights.report()
         assert stats.flights_total == stats.in_flight == source.calls == len(set(keys))
         assert stats.flights_total + stats.shared_total == len(keys)
         source.answer.set()
         await asyncio.gather(*callers)
-        assert flights.stats().in_flight == 0
+        assert flights.report().in_flight == 0
 
     asyncio.run(run())
 
@@ -110,7 +110,7 @@ async def test_a_flight_goes_on_without_callers(flights: SingleFlight[str, int],
     flight = flights.start("a", source)
     source.answer.set()
     assert await flight == 1
-    assert flights.stats() == SingleFlightReport(1, 1, 0, 0)
+    assert flights.report() == SingleFlightReport(1, 1, 0, 0)
 
 
 async def test_a_failure_is_shared_and_remembered(
@@ -126,7 +126,7 @@ async def test_a_failure_is_shared_and_remembered(
         await flights.do("a", source)
     with pytest.raises(OSError, match="boom"):
         flights.start("a", source)
-    assert (source.calls, flights.stats()) == (1, SingleFlightReport(1, 2, 2, 0))
+    assert (source.calls, flights.report()) == (1, SingleFlightReport(1, 2, 2, 0))
     fake_clock.now += 0.1
     source.error = None
     assert await flights.do("a", source) == 2
@@ -153,7 +153,7 @@ async def test_failures_kept_are_bounded(flights: SingleFlight[str, int], source
     for key in ("a", "b", "c", "b", "c", "a"):
         with pytest.raises(OSError, match="boom"):
             await flights.do(key, source)
-    assert (source.calls, flights.stats().remembered_failures_total) == (4, 2)
+    assert (source.calls, flights.report().remembered_failures_total) == (4, 2)
 
 
 @pytest.mark.parametrize("error", [None, OSError("boom")])

@@ -62,7 +62,7 @@ async def apply_pass(
 
 
 def counts(cache: MappingCache) -> tuple[int, int, int, int]:
-    answers = cache.stats().answers
+    answers = cache.report().answers
     return answers.hits_total, answers.misses_total, answers.stale_served_total, answers.failures_total
 
 
@@ -112,8 +112,8 @@ async def test_failing_revalidation_leaves_stale_answer(
         assert (await cache.get("a")).freshness is Freshness.STALE
         await settle()
     assert reader.asked == ["a", "a"]
-    assert cache.stats().remembered_failures_total == 2
-    assert cache.stats().answers.failures_total == 1
+    assert cache.report().remembered_failures_total == 2
+    assert cache.report().answers.failures_total == 1
     clock.advance(1.0)
     await cache.get("a")
     await settle()
@@ -137,7 +137,7 @@ async def test_cancelled_revalidation_is_no_failure(reader: FakeReader, clock: F
     tasks[-1].cancel()
     await settle()
     assert tasks[-1].cancelled()
-    assert cache.stats().answers.failures_total == 0
+    assert cache.report().answers.failures_total == 0
 
 
 async def test_hard_limit(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> None:
@@ -169,13 +169,13 @@ async def test_concurrent_misses_are_one_read(cache: MappingCache, reader: FakeR
     await settle()
     callers[0].cancel()
     await settle()
-    assert cache.stats().in_flight == 1
+    assert cache.report().in_flight == 1
     reader.gate.set()
     answers = await asyncio.gather(*callers[1:])
     assert len({answer.body for answer in answers}) == 1
     assert callers[0].cancelled()
     assert reader.asked == ["a"]
-    assert (cache.stats().flights_total, cache.stats().shared_flights_total) == (1, 49)
+    assert (cache.report().flights_total, cache.report().shared_flights_total) == (1, 49)
 
 
 async def test_failure_is_remembered_for_a_second(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> None:
@@ -379,13 +379,13 @@ async def test_pass_keeps_failed(cache: MappingCache, clock: FakeClock) -> None:
 
 async def test_stats(cache: MappingCache, clock: FakeClock) -> None:
     """The report is empty before anything is known, and then counts indices, distinct bodies, ages and stale ones."""
-    empty = cache.stats()
+    empty = cache.report()
     assert (empty.warm, empty.indices, empty.oldest_age_seconds, empty.answers.hit_ratio) == (False, 0, None, None)
     await apply_pass(cache, {"a": A_MAPPING, "b": A_MAPPING}, listing({}, {"x": ("a",)}), failed=(), listed_at=clock())
     clock.advance(10.0)
     await apply_pass(cache, {"b": A_MAPPING}, listing({}, {"x": ("a",)}), failed=("a",), listed_at=clock())
     clock.advance(1.0)
-    full = cache.stats()
+    full = cache.report()
     assert (full.indices, full.aliases, full.distinct_mappings, full.body_bytes) == (2, 1, 1, len(A_MAPPING))
     assert (full.oldest_age_seconds, full.stale_indices) == (11.0, 1)
     assert repr(cache) == "<MappingCache 2 indices, 1 distinct mappings>"
@@ -395,7 +395,7 @@ async def test_hit_ratio(cache: MappingCache) -> None:
     """Hits over hits and misses, between 0 and 1."""
     for _ in range(4):
         await cache.get("a")
-    assert cache.stats().answers.hit_ratio == 0.75
+    assert cache.report().answers.hit_ratio == 0.75
 
 
 @pytest.fixture
@@ -443,7 +443,7 @@ async def test_the_least_used_is_dropped(empty_reader: FakeReader, clock: FakeCl
         clock.advance(1.0)
         await cache.get(name)
     assert set(cache.snapshot.bodies) == {mapping_hash(A_MAPPING), mapping_hash(C_MAPPING)}
-    assert cache.stats().evictions_total == 1
+    assert cache.report().evictions_total == 1
     assert set(cache.snapshot.indices) == {"a", "b", "c"}
     assert cache.peek("b") is None
     assert json.loads((await cache.get("b")).body) == {"b": {"mappings": json.loads(B_MAPPING)}}
@@ -489,4 +489,4 @@ async def test_a_name_of_many_indices_is_rendered_in_a_thread(clock: FakeClock) 
     assert ready is not None
     assert ready.body is answers[0].body
     assert empty_reader.requests_total == 0
-    assert cache.stats().answers.hits_total == 6
+    assert cache.report().answers.hits_total == 6

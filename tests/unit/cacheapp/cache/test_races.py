@@ -314,7 +314,7 @@ async def test_stale_answers_share_no_flight() -> None:
     reader.gate.clear()
     for _ in range(5):
         await cache.get("a")
-    stats = cache.stats()
+    stats = cache.report()
     reader.gate.set()
     await settle()
     assert stats.shared_flights_total == 0, "nobody waited for anybody's flight"
