@@ -68,8 +68,20 @@ class _Comparison:
 class History:
     """One per process, owned by the registry; belongs to its loop. `keep_writing` is its background task."""
 
-    def __init__(self, thread: DatabaseThread, instance: str) -> None:
+    def __init__(
+        self,
+        thread: DatabaseThread,
+        instance: str,
+        *,
+        kept_passes: int = KEPT_PASSES,
+        kept_changes: int = KEPT_CHANGES,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        """`kept_passes`, `kept_changes`: rows of each kind. `max_waiting`: passes and snapshots not written yet."""
         self._thread = thread
+        self._kept_passes = kept_passes
+        self._kept_changes = kept_changes
+        self._max_waiting = max_waiting
         self._instance = instance
         # The snapshot up to which all changes are noted, by this process or by the one that published it.
         self._known: Snapshot | None = None
@@ -120,7 +132,7 @@ class History:
 
     async def _write_next(self) -> None:
         noted = self._waiting[0]
-        changes = await _changes(noted) if isinstance(noted, _Comparison) else deque()
+        changes = await _changes(noted, self._kept_changes) if isinstance(noted, _Comparison) else deque()
         # Not before: who is cancelled while comparing leaves it to `write_rest`. It may have been dropped meanwhile.
         if self._waiting[0] is not noted:
             return
@@ -132,7 +144,7 @@ class History:
             logger.warning("a part of the history is lost: %s", error.detail)
 
     def _add(self, noted: RefreshReport | _Comparison) -> None:
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= self._max_waiting:
             self._waiting.popleft()
             self._lost_total += 1
         self._waiting.append(noted)
@@ -140,28 +152,28 @@ class History:
 
     async def _write(self, noted: RefreshReport | _Comparison, changes: Collection[IndexChange]) -> None:
         if isinstance(noted, RefreshReport):
-            await self._thread.run(lambda: _write_pass(noted, self._instance))
+            await self._thread.run(lambda: _write_pass(noted, self._instance, self._kept_passes))
             self._rows_written_total += 1
         elif changes:
-            await self._thread.run(lambda: _write_changes(changes, noted.at, self._instance))
+            await self._thread.run(lambda: _write_changes(changes, noted.at, self._instance, self._kept_changes))
             self._rows_written_total += len(changes)
 
 
 HISTORY: Handle[History] = Handle("history")
 
 
-async def _changes(noted: _Comparison) -> deque[IndexChange]:
+async def _changes(noted: _Comparison, kept: int) -> deque[IndexChange]:
     """The last of them that are kept. In a thread, as comparing two mappings of a thousand fields takes ten milliseconds,
     and a few at a time, as a process that ends waits for its threads.
     """
     found = index_changes(noted.before, noted.after)
-    changes: deque[IndexChange] = deque(maxlen=KEPT_CHANGES)
+    changes: deque[IndexChange] = deque(maxlen=kept)
     while some := await asyncio.to_thread(lambda: list(islice(found, COMPARED_AT_ONCE))):
         changes.extend(some)
     return changes
 
 
-def _write_pass(report: RefreshReport, instance: str) -> None:
+def _write_pass(report: RefreshReport, instance: str, kept: int) -> None:
     PassRecord.objects.create(
         refresh_id=report.id,
         started_at=report.started_at,
@@ -177,10 +189,10 @@ def _write_pass(report: RefreshReport, instance: str) -> None:
         error=(report.error or "")[:500],
         instance=instance,
     )
-    _drop_old(PassRecord, KEPT_PASSES)
+    _drop_old(PassRecord, kept)
 
 
-def _write_changes(changes: Collection[IndexChange], at: datetime, instance: str) -> None:
+def _write_changes(changes: Collection[IndexChange], at: datetime, instance: str, kept: int) -> None:
     MappingChange.objects.bulk_create(
         [
             MappingChange(
@@ -195,7 +207,7 @@ def _write_changes(changes: Collection[IndexChange], at: datetime, instance: str
         ],
         batch_size=ROWS_AT_ONCE,
     )
-    _drop_old(MappingChange, KEPT_CHANGES)
+    _drop_old(MappingChange, kept)
 
 
 def _drop_old(rows: type[PassRecord | MappingChange], kept: int) -> None:

@@ -28,12 +28,19 @@ class Instances:
     """One per process, owned by the registry; belongs to its loop. `keep_reporting` is its background task."""
 
     def __init__(
-        self, store: Store, name: str, collect: Callable[[], Mapping[str, object]], *, clock: Clock = monotonic
+        self,
+        store: Store,
+        name: str,
+        collect: Callable[[], Mapping[str, object]],
+        *,
+        clock: Clock = monotonic,
+        store_seconds: float = STORE_SECONDS,
     ) -> None:
-        """`collect` gives this instance's own report."""
+        """`collect` gives this instance's own report. `store_seconds`: who asks what all have told waits so long."""
         self._store = store
         self._name = name
         self._collect = collect
+        self._store_seconds = store_seconds
         self._clock = clock
         self._wake = asyncio.Event()
         self._telling = asyncio.Lock()
@@ -61,7 +68,7 @@ class Instances:
 
     async def refresh(self, refresh_id: str) -> object:
         """The report of a pass of any instance. Raises `RefreshNotFound`."""
-        async with _if_the_store_answers():
+        async with _if_the_store_answers(self._store_seconds):
             await self.look()
         for seen in self._seen.values():
             refreshes = seen.report.get("refreshes")
@@ -76,7 +83,7 @@ class Instances:
         back; then as it is now.
         """
         known: dict[str, InstanceReport] = {}
-        async with _if_the_store_answers():
+        async with _if_the_store_answers(self._store_seconds):
             await self.report()
             await self.look()
             known = dict(self._seen)
@@ -88,7 +95,7 @@ class Instances:
         if self._told is not None:
             told_at, report = self._told
             age_seconds = self._clock() - told_at
-            if age_seconds <= FORGOTTEN_AFTER_SECONDS + STORE_SECONDS:
+            if age_seconds <= FORGOTTEN_AFTER_SECONDS + self._store_seconds:
                 return InstanceReport(age_seconds, msgspec.json.decode(report))
         return InstanceReport(0.0, msgspec.json.decode(self._encoded()))
 
@@ -97,7 +104,7 @@ class Instances:
 
     async def try_report(self) -> None:
         """Tell the others at once, if the store takes it soon; else the next turn does."""
-        async with _if_the_store_answers():
+        async with _if_the_store_answers(self._store_seconds):
             await self.report()
 
     def report_soon(self) -> None:
@@ -140,10 +147,10 @@ INSTANCES: Handle[Instances] = Handle("instances")
 
 
 @asynccontextmanager
-async def _if_the_store_answers() -> AsyncIterator[None]:
-    """Do what the block does with the store, as far as that answers within `STORE_SECONDS`."""
+async def _if_the_store_answers(seconds: float) -> AsyncIterator[None]:
+    """Do what the block does with the store, as far as that answers in time."""
     with suppress(StoreUnavailable, TimeoutError):
-        async with asyncio.timeout(STORE_SECONDS):
+        async with asyncio.timeout(seconds):
             yield
 
 

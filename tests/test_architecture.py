@@ -178,3 +178,39 @@ def test_nothing_is_too_long(path: Path) -> None:
         and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
     ]
     assert long == []
+
+
+TIME = frozenset({"asyncio", "time", "monotonic", "now_utc", "sleep"})
+
+
+def patched(path: Path) -> Iterator[str]:
+    """What a test sets on a module or an object: the names in `setattr(target, "name", …)`, `setattr("a.b.name", …)` and
+    `patch("a.b.name")`, whatever `setattr` and `patch` are called on.
+    """
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        texts = [word.value for word in node.args[:2] if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+        if function in ("setattr", "patch", "object") and texts:
+            yield texts[0].rpartition(".")[2]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if name_of(path).startswith("tests.")], ids=name_of)
+def test_time_is_injected(path: Path) -> None:
+    """No test sets a module's asyncio, clock, sleep or constants: what a test wants otherwise is an argument.
+
+    The whole machine's clock (`time.time`) is another matter: one test moves that, as an administrator would.
+    """
+    allowed = {"tests.faults.test_clock_jumps": {"time"}, "tests.unit.dev.test_reliability": {"ROOT", "DOCUMENT"}}
+    wrong = {name for name in patched(path) if name in TIME or re.fullmatch("[A-Z][A-Z_]+", name)}
+    assert wrong <= allowed.get(name_of(path), set())
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if name_of(path).startswith("tests.")], ids=name_of)
+def test_tests_share_by_support(path: Path) -> None:
+    """No test imports another, nor a conftest: what tests share is in tests/support."""
+    wrong = [
+        name for name in imports(path) if name.rpartition(".")[2].startswith(("test_", "conftest")) and "tests." in name
+    ]
+    assert wrong == []

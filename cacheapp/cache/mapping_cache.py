@@ -19,6 +19,7 @@ from cacheapp.reports import CacheCounts, CacheReport
 from cacheapp.state.answer import Freshness, MappingAnswer, Rendered, RenderedNames, answer_at, is_large, render
 from cacheapp.state.listing import NamePages, Page
 from cacheapp.state.merge import (
+    MAX_ABSENT,
     PassChanges,
     Statement,
     merged,
@@ -39,8 +40,6 @@ from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.units import as_seconds
 
-MAX_ABSENT = 10_000
-"""So many absent names are remembered at most."""
 MERGE_TRIES = 3
 
 
@@ -48,11 +47,18 @@ class MappingCache:
     """One per process, owned by the registry; belongs to its loop. The snapshot is replaced, never changed."""
 
     def __init__(
-        self, reader: ClusterReader, config: MappingCacheConfig, spawn: Spawn, *, clock: Clock = monotonic
+        self,
+        reader: ClusterReader,
+        config: MappingCacheConfig,
+        spawn: Spawn,
+        *,
+        clock: Clock = monotonic,
+        max_absent: int = MAX_ABSENT,
     ) -> None:
         self._reader = TogetherReader(reader, spawn)
         self._config = config
         self._clock = clock
+        self._max_absent = max_absent
         self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
         self._rendered = RenderedNames()
         self._ages = Ages()
@@ -276,7 +282,7 @@ class MappingCache:
         return mappings
 
     def _note_absent(self, name: str) -> None:
-        while len(self._absent_until) >= MAX_ABSENT:
+        while len(self._absent_until) >= self._max_absent:
             del self._absent_until[next(iter(self._absent_until))]
         self._absent_until[name] = self._clock() + self._config.negative_ttl
 

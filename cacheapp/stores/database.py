@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Now
 
 from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published
 from cacheapp.state.published import Loaded, StoredIndex, StoredState
-from cacheapp.stores.database_thread import DatabaseThread, open_database_thread
+from cacheapp.stores.database_thread import DEADLINE_SECONDS, DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import MAX_INSTANCES, Lease, StoredReport, check_report
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
@@ -65,11 +65,11 @@ class DatabaseStore:
 
 
 @asynccontextmanager
-async def open_database_store() -> AsyncIterator[DatabaseStore]:
+async def open_database_store(*, deadline_seconds: float = DEADLINE_SECONDS) -> AsyncIterator[DatabaseStore]:
     """A store for the length of the block. Does no I/O until it is used; an absent database doesn't keep it from
     opening.
     """
-    async with open_database_thread("database-store") as thread:
+    async with open_database_thread("database-store", deadline_seconds=deadline_seconds) as thread:
         yield DatabaseStore(thread)
 
 

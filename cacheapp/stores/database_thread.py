@@ -27,8 +27,9 @@ DEADLINE_SECONDS = 20.0
 class DatabaseThread:
     """Lives from `open_database_thread()` to the end of its block."""
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, executor: ThreadPoolExecutor, deadline_seconds: float) -> None:
         self._executor = executor
+        self._deadline_seconds = deadline_seconds
 
     async def run(self, function: Callable[[], T], *, atomic: bool = True) -> T:
         """Call `function` in the thread, in one transaction if `atomic`. Raises `StoreUnavailable`."""
@@ -42,11 +43,11 @@ class DatabaseThread:
                 close_old_connections()
 
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(self._deadline_seconds):
                 return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except TimeoutError:
             raise StoreUnavailable(
-                f"The database did not answer within {as_seconds(DEADLINE_SECONDS)}.", retry_after_seconds=5
+                f"The database did not answer within {as_seconds(self._deadline_seconds)}.", retry_after_seconds=5
             ) from None
         except Error as error:
             logger.debug("the database failed", exc_info=True)
@@ -57,13 +58,15 @@ class DatabaseThread:
 
 
 @asynccontextmanager
-async def open_database_thread(name: str) -> AsyncIterator[DatabaseThread]:
+async def open_database_thread(
+    name: str, *, deadline_seconds: float = DEADLINE_SECONDS
+) -> AsyncIterator[DatabaseThread]:
     """A thread for the length of the block. Does no I/O until it is used; an absent database doesn't keep it from
     opening.
     """
     executor = ThreadPoolExecutor(1, thread_name_prefix=name)
     try:
-        yield DatabaseThread(executor)
+        yield DatabaseThread(executor, deadline_seconds)
     finally:
         try:
             # In the thread that opened them: connections belong to it.

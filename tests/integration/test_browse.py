@@ -14,6 +14,7 @@ from django.test import AsyncClient
 from elasticsearch import Elasticsearch
 from pytest_django import Settings
 
+from cacheapp.browse.names import PAGE
 from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
@@ -100,19 +101,17 @@ async def test_the_list(node: Node, cluster: Elasticsearch, open_app: OpenApp) -
         assert "Indices of shops" in words(await page(http, "/browse/?of=shops"))
 
 
-async def test_pages_of_the_list(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pages_of_the_list(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
     """Links lead through the list, and keep the filter."""
-    monkeypatch.setattr("cacheapp.browse.names.PAGE", 2)
-    for index in ("a1", "a2", "a3", "b"):
-        cluster.indices.create(index=index, settings={"number_of_replicas": 0})
+    aliases: dict[str, Any] = {f"a{number:03}": {} for number in range(PAGE)}
+    cluster.indices.create(index="a", settings={"number_of_replicas": 0}, aliases=aliases)
+    cluster.indices.create(index="b", settings={"number_of_replicas": 0})
     async with open_app(node.url) as http:
         first = await page(http, "/browse/?pattern=a")
-        assert "3 names: 3 indices; 1 to 2 shown." in words(first)
+        assert "101 names: 1 index, 100 aliases; 1 to 100 shown." in words(first)
         [following] = re.findall(r'rel="next" href="([^"]+)"', first)
         second = await page(http, html.unescape(following))
-        assert "3 names: 3 indices; 3 to 3 shown." in words(second)
+        assert "101 names: 1 index, 100 aliases; 101 to 101 shown." in words(second)
         assert 'href="/browse/?pattern=a">First page' in second
         assert 'rel="next"' not in second
         assert "The list became shorter." in words(await page(http, "/browse/?cursor=z"))

@@ -1,5 +1,6 @@
 """The history: passes and mapping changes as rows, by the API and in the admin."""
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from elasticsearch import Elasticsearch
 from pytest_django import Settings
 
 from cacheapp import history
+from cacheapp.history import History
 from cacheapp.models import MappingChange, PassRecord
 from dev.elasticsearch.node import Node
 from tests.support.fixtures import OpenApp
@@ -62,8 +64,7 @@ async def test_rows_are_bounded(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the newest rows of each kind are kept."""
-    monkeypatch.setattr(history, "KEPT_PASSES", 2)
-    monkeypatch.setattr(history, "KEPT_CHANGES", 3)
+    monkeypatch.setattr(history, "History", partial(History, kept_passes=2, kept_changes=3))
     async with open_app(node.url, cache=NO_LIMIT) as http:
         for number in range(4):
             cluster.indices.create(index=f"a{number}")

@@ -12,10 +12,9 @@ from pytest_django import DjangoDbBlocker
 
 from cacheapp.stores.database import open_database_store
 from cacheapp.stores.protocol import Store
-from cacheapp.stores.redis import link
 from cacheapp.stores.redis.store import open_redis_store
 from dev.servers.redis import RedisServer
-from tests.support.stores import Backend
+from tests.support.stores import PATIENT, Backend
 
 if TYPE_CHECKING:
     from dev.servers.postgresql import Postgresql
@@ -35,15 +34,10 @@ def redis_server(redis_session: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timeouts that a busy machine doesn't run into, for tests that are not about them."""
-    monkeypatch.setattr(link, "SOCKET_SECONDS", 10.0)
-    monkeypatch.setattr(link, "CALL_SECONDS", 15.0)
-
-
-@pytest.fixture
-def redis(redis_server: RedisServer, patient: None) -> Backend:
-    return Backend("redis", lambda: open_redis_store(redis_server.url), redis_server.stop, redis_server.start)
+def redis(redis_server: RedisServer) -> Backend:
+    return Backend(
+        "redis", lambda: open_redis_store(redis_server.url, timeouts=PATIENT), redis_server.stop, redis_server.start
+    )
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
 from tests.support.fakes import MemoryStore
 from tests.support.states import JITTER, LONG
+from tests.support.stores import PATIENT
 
 BODIES = {mapping_hash(body): body for body in (b"{}", b'{"a":1}', b'{"b":2}')}
 NAMES = st.sampled_from(["a", "b", "c", "ü", "x" * 255])
@@ -120,12 +121,10 @@ class Both:
 
 @given(operations=OPERATIONS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_like_a_store_in_memory(
-    patient: None, redis_session: RedisServer, operations: list[tuple[Any, ...]]
-) -> None:
+async def test_like_a_store_in_memory(redis_session: RedisServer, operations: list[tuple[Any, ...]]) -> None:
     """Leases, tokens, generations, attempts and states come out the same, whatever came before."""
     redis_session.empty()
-    async with open_redis_store(redis_session.url) as store:
+    async with open_redis_store(redis_session.url, timeouts=PATIENT) as store:
         both = Both(store)
         for operation, *arguments in operations:
             await getattr(both, operation)(*arguments)

@@ -17,6 +17,7 @@ from dev.servers.redis import RedisServer
 from esassistant.errors import StoreUnavailable
 from tests.support.fixtures import Figure
 from tests.support.states import FIRST, LONG, load, take
+from tests.support.stores import PATIENT
 
 ONCE_SECONDS = 0.4
 AT_ONCE_SECONDS = 0.05
@@ -28,6 +29,12 @@ NOISE = 1.5
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
     async with open_redis_store(redis_server.url) as store:
+        yield store
+
+
+@pytest.fixture
+async def patient_store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    async with open_redis_store(redis_server.url, timeouts=PATIENT) as store:
         yield store
 
 
@@ -135,22 +142,22 @@ async def test_quick_restart(redis_server: RedisServer, store: RedisStore) -> No
 
 
 async def test_cancelled_calls(
-    patient: None, redis_server: RedisServer, store: RedisStore, frozen: Callable[[], None]
+    redis_server: RedisServer, patient_store: RedisStore, frozen: Callable[[], None]
 ) -> None:
     """A call that is cancelled ends as cancelled, trips nothing, and leaves neither a connection taken nor an answer
     that a later call would take for its own.
     """
-    await store.publish(FIRST, await take(store))
+    await patient_store.publish(FIRST, await take(patient_store))
     frozen()
-    calls = [asyncio.create_task(store.generation()) for _ in range(MAX_CONNECTIONS * 2)]
+    calls = [asyncio.create_task(patient_store.generation()) for _ in range(MAX_CONNECTIONS * 2)]
     await asyncio.sleep(0.05)
     for call in calls:
         call.cancel()
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [result for result in ended if not isinstance(result, asyncio.CancelledError)] == []
-    assert store.link.breaker.wait_seconds() is None
+    assert patient_store.link.breaker.wait_seconds() is None
     redis_server.resume()
-    loads = await asyncio.gather(*(load(store) for _ in range(MAX_CONNECTIONS * 2)))
+    loads = await asyncio.gather(*(load(patient_store) for _ in range(MAX_CONNECTIONS * 2)))
     assert all(loaded.state.indices == FIRST.indices for loaded in loads)
 
 

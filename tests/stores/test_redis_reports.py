@@ -9,13 +9,12 @@ from cacheapp.stores.redis.reports import MAX_INSTANCE_BYTES, MOMENT_DIGITS, REP
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
 from dev.servers.redis import RedisServer
 from tests.support.states import LONG
-
-pytestmark = pytest.mark.usefixtures("patient")
+from tests.support.stores import PATIENT
 
 
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
-    async with open_redis_store(redis_server.url) as store:
+    async with open_redis_store(redis_server.url, timeouts=PATIENT) as store:
         yield store
 
 

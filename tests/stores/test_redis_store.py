@@ -11,7 +11,6 @@ from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import Lease, Store
 from cacheapp.stores.redis import link
-from cacheapp.stores.redis import store as redis_module
 from cacheapp.stores.redis.link import PREFIX
 from cacheapp.stores.redis.state import MAX_PIECE_BYTES, MAX_PUBLISHED_BYTES
 from cacheapp.stores.redis.store import PIECES, PUBLISHED, RedisStore, open_redis_store
@@ -22,15 +21,14 @@ from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
 from tests.support.fixtures import Figure
 from tests.support.states import A_MAPPING, B_MAPPING, FIRST, LONG, A, B, load, state, take
-
-pytestmark = pytest.mark.usefixtures("patient")
+from tests.support.stores import PATIENT
 
 PASSWORD = "pa:ss/word-of-redis"
 
 
 @pytest.fixture
 async def redis_store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
-    async with open_redis_store(redis_server.url) as store:
+    async with open_redis_store(redis_server.url, timeouts=PATIENT) as store:
         yield store
 
 
@@ -38,7 +36,7 @@ async def redis_store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
 async def counted(server: RedisServer) -> AsyncIterator[tuple[RedisStore, TcpProxy]]:
     """A store with a proxy between it and Redis that counts bytes."""
     with TcpProxy(HOST, server.port) as proxy:
-        async with open_redis_store(f"redis://{HOST}:{proxy.port}/0") as store:
+        async with open_redis_store(f"redis://{HOST}:{proxy.port}/0", timeouts=PATIENT) as store:
             yield store, proxy
 
 
@@ -76,7 +74,10 @@ async def test_keys(redis_server: RedisServer, redis_store: RedisStore) -> None:
 async def test_only_changes_travel(redis_server: RedisServer) -> None:
     """Of 10 000 indices, one change is sent and loaded as a few kilobytes, and no change as less."""
     changed = ten_thousand(B_MAPPING)
-    async with counted(redis_server) as (store, proxy), open_redis_store(redis_server.url) as publisher:
+    async with (
+        counted(redis_server) as (store, proxy),
+        open_redis_store(redis_server.url, timeouts=PATIENT) as publisher,
+    ):
         lease = await take(publisher)
         await publisher.publish(ten_thousand(), lease)
         whole = proxy.bytes_forwarded
@@ -252,7 +253,7 @@ async def test_body_that_is_too_large(redis_store: RedisStore) -> None:
 async def test_full_redis() -> None:
     """A Redis without memory is said to be that, and answers other calls meanwhile: it is not taken for absent."""
     with RedisServer(config=("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")) as server:
-        async with open_redis_store(server.url) as store:
+        async with open_redis_store(server.url, timeouts=PATIENT) as store:
             lease = await take(store)
             body = b"x" * 4_000_000
             many = state({"a": StoredIndex("u", mapping_hash(body))}, body)
@@ -266,10 +267,10 @@ async def test_case_27_passwords_stay_secret(caplog: pytest.LogCaptureFixture, f
     """Case 27: neither errors, nor logs, nor `repr` have the password in them; the right one opens."""
     caplog.set_level(logging.DEBUG)
     with RedisServer(password="right-password") as server:
-        async with open_redis_store(server.url) as store:
+        async with open_redis_store(server.url, timeouts=PATIENT) as store:
             assert await store.generation() == 0
         url = f"redis://:pa%3Ass%2Fword-of-redis@{HOST}:{server.port}/0"
-        async with open_redis_store(url) as store:
+        async with open_redis_store(url, timeouts=PATIENT) as store:
             with pytest.raises(StoreUnavailable, match="refused the credentials") as caught:
                 await store.generation()
             shown = [str(caught.value), repr(caught.value), repr(store), repr(store.link), repr(store.link._client)]
@@ -290,7 +291,7 @@ async def test_case_27_passwords_stay_secret(caplog: pytest.LogCaptureFixture, f
 async def test_bad_url(url: str) -> None:
     """A URL that is none of Redis is refused in words that don't quote it."""
     with pytest.raises(ValueError, match="use a URL such as") as caught:
-        async with open_redis_store(url):
+        async with open_redis_store(url, timeouts=PATIENT):
             pass
     assert "secret" not in str(caught.value)
     assert caught.value.__suppress_context__
@@ -304,26 +305,28 @@ def test_url_does_not_weaken() -> None:
         monotonic,
     )
     connection = made._pool.make_connection()  # type: ignore[no-untyped-call]
-    assert {connection.socket_timeout, connection.socket_connect_timeout} == {link.SOCKET_SECONDS}
-    assert (made._pool.max_connections, made._pool.timeout) == (link.MAX_CONNECTIONS, link.SOCKET_SECONDS)
+    assert {connection.socket_timeout, connection.socket_connect_timeout} == {link.TIMEOUTS.socket}
+    assert (made._pool.max_connections, made._pool.timeout) == (link.MAX_CONNECTIONS, link.TIMEOUTS.socket)
     assert not connection.encoder.decode_responses
     assert connection.retry.get_retries() == 0
 
 
-async def test_deadline(monkeypatch: pytest.MonkeyPatch, redis_store: RedisStore) -> None:
+async def test_deadline(redis_server: RedisServer) -> None:
     """A Redis that answers each step, but slowly, costs the deadline and no more."""
-    lease = await take(redis_store)
-    monkeypatch.setattr(redis_module, "DEADLINE_SECONDS", 0.0)
-    with pytest.raises(StoreUnavailable, match="too slow"):
-        await redis_store.publish(FIRST, lease)
-    with pytest.raises(StoreUnavailable, match="too slow"):
-        await redis_store.load(())
+    async with open_redis_store(redis_server.url, timeouts=PATIENT, deadline_seconds=0.0) as store:
+        lease = await take(store)
+        with pytest.raises(StoreUnavailable, match="too slow"):
+            await store.publish(FIRST, lease)
+        with pytest.raises(StoreUnavailable, match="too slow"):
+            await store.load(())
 
 
 async def test_endless_publishers(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
     """Where others publish between any two steps, that ends in an error rather than never."""
-    monkeypatch.setattr(redis_module, "TRIES", 3)
-    async with open_redis_store(redis_server.url) as store, open_redis_store(redis_server.url) as other:
+    async with (
+        open_redis_store(redis_server.url, timeouts=PATIENT, tries=3) as store,
+        open_redis_store(redis_server.url, timeouts=PATIENT) as other,
+    ):
         lease = await take(other)
         published = await other.publish(FIRST, lease)
         fetch, send = store._fetch, store._send

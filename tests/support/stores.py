@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from cacheapp.stores.protocol import Store
+from cacheapp.stores.redis.link import RedisTimeouts
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,7 @@ class Backend:
     open: Callable[[], AbstractAsyncContextManager[Store]]
     stop: Callable[[], object] | None = None
     start: Callable[[], object] | None = None
+
+
+PATIENT = RedisTimeouts(socket=10.0, call=15.0)
+"""Timeouts that a busy machine doesn't run into, for tests that are not about them."""

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -29,9 +30,16 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SOCKET_SECONDS = 0.25
-CALL_SECONDS = 0.35
-"""For one call altogether: a new connection has several steps, each with a socket timeout of its own."""
+
+@dataclass(frozen=True, slots=True)
+class RedisTimeouts:
+    """In seconds: `call` is for one call altogether; a new connection has several steps, each may take `socket`."""
+
+    socket: float = 0.25
+    call: float = 0.35
+
+
+TIMEOUTS = RedisTimeouts()
 MAX_CONNECTIONS = 8
 BREAKER = BreakerPolicy(
     failure_percent=0.0,
@@ -68,9 +76,10 @@ REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 class RedisLink:
     """Calls one Redis. Belongs to one loop; `close()` ends its connections."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, timeouts: RedisTimeouts = TIMEOUTS) -> None:
         """Does no I/O. Raises `ValueError`, without the URL in it, for a URL that is none of Redis."""
-        pool = _pool(url)
+        pool = _pool(url, timeouts.socket)
+        self._timeouts = timeouts
         self._client = Redis(connection_pool=pool)
         self._pool = pool
         self._clock = clock
@@ -104,7 +113,7 @@ class RedisLink:
         cancelled = task.cancelling() if task is not None else 0
         try:
             with _counted(self.breaker), _closed_is_an_outage():
-                async with asyncio.timeout(CALL_SECONDS):
+                async with asyncio.timeout(self._timeouts.call):
                     result = await function(self._client)
         except (RedisError, *OUTAGES) as error:
             self._doubtful = self._doubtful or isinstance(error, OUTAGES)
@@ -142,7 +151,9 @@ class RedisLink:
                 await self._unsubscribe()
             try:
                 if self._subscription is None:
-                    self._subscription = await self.call(lambda client: _subscribe(client, channel))
+                    self._subscription = await self.call(
+                        lambda client: _subscribe(client, channel, self._timeouts.socket)
+                    )
                 elif (left := deadline - self._clock()) > 0:
                     with _closed_is_an_outage():
                         await self._subscription.get_message(timeout=left)
@@ -167,7 +178,7 @@ class RedisLink:
     def _describe(self, error: Exception) -> str:
         match error:
             case TimeoutError() | RedisTimeoutError():
-                return f"Redis at {self.address} did not answer within {as_seconds(CALL_SECONDS)}."
+                return f"Redis at {self.address} did not answer within {as_seconds(self._timeouts.call)}."
             case RedisError() if isinstance(error, REFUSALS):
                 return f"Redis at {self.address} refused the credentials of REDIS_URL, or they lack a permission."
             case RedisConnectionError() | OSError():
@@ -209,11 +220,11 @@ def _closed_is_an_outage() -> Iterator[None]:
         raise RedisConnectionError("the connection was closed") from error
 
 
-async def _subscribe(client: Redis, channel: str) -> PubSub:
+async def _subscribe(client: Redis, channel: str, timeout: float) -> PubSub:
     subscription = client.pubsub()
     try:
         await subscription.subscribe(channel)
-        answer = await subscription.get_message(timeout=SOCKET_SECONDS)
+        answer = await subscription.get_message(timeout=timeout)
     except BaseException:
         await _end(subscription)
         raise
@@ -227,12 +238,12 @@ async def _end(subscription: PubSub) -> None:
     await subscription.aclose()  # type: ignore[no-untyped-call]
 
 
-def _pool(url: str) -> BlockingConnectionPool:
+def _pool(url: str, socket_seconds: float) -> BlockingConnectionPool:
     try:
         # What the URL says of timeouts, decoding and retries must not win over what the store relies on.
         options: dict[str, Any] = dict(parse_url(url)) | {
-            "socket_timeout": SOCKET_SECONDS,
-            "socket_connect_timeout": SOCKET_SECONDS,
+            "socket_timeout": socket_seconds,
+            "socket_connect_timeout": socket_seconds,
             "socket_keepalive": True,
             "retry": Retry(NoBackoff(), 0),
             "retry_on_timeout": False,
@@ -243,7 +254,7 @@ def _pool(url: str) -> BlockingConnectionPool:
             "protocol": 2,
             "driver_info": None,
             "max_connections": MAX_CONNECTIONS,
-            "timeout": SOCKET_SECONDS,
+            "timeout": socket_seconds,
         }
         if "path" in options:
             del options["socket_keepalive"]

@@ -8,11 +8,12 @@ string: which pieces are the state now), and a row per lease and attempt; beside
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import Lease, StoredReport
-from cacheapp.stores.redis.link import PREFIX, RedisLink
+from cacheapp.stores.redis.link import PREFIX, TIMEOUTS, RedisLink, RedisTimeouts
 from cacheapp.stores.redis.reports import keep_report, read_reports
 from cacheapp.stores.redis.state import (
     MAX_PIECE_BYTES,
@@ -120,8 +121,18 @@ return 0
 class RedisStore:
     """Implements `cacheapp.stores.protocol.Store`. Lives from `open_redis_store()` to the end of its block."""
 
-    def __init__(self, link: RedisLink, clock: Clock = monotonic) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        clock: Clock = monotonic,
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        tries: int = TRIES,
+    ) -> None:
+        """`tries`: how often an operation begins anew because others publish meanwhile."""
         self.link = link
+        self._deadline_seconds = deadline_seconds
+        self._tries = tries
         self._clock = clock
         self._publishing = asyncio.Lock()
         # Of the state that was loaded last.
@@ -136,9 +147,9 @@ class RedisStore:
 
     async def load(self, known_hashes: Collection[str]) -> Loaded | None:
         known = frozenset(known_hashes)
-        async with _deadline():
+        async with self._deadline():
             published, raw, now = await self._published()
-            for _ in range(TRIES):
+            for _ in range(self._tries):
                 if published is None:
                     return None
                 chunks, bodies, is_whole = await self._pieces_of(published, known)
@@ -158,8 +169,8 @@ class RedisStore:
     async def publish(self, state: StoredState, lease: Lease) -> int:
         # Waiting for others and for Redis is age too.
         asked_at = self._clock()
-        async with _deadline(), self._publishing:
-            for _ in range(TRIES):
+        async with self._deadline(), self._publishing:
+            for _ in range(self._tries):
                 generation = await self._publish_once(state, lease, asked_at)
                 if generation is not None:
                     return generation
@@ -282,33 +293,34 @@ class RedisStore:
         if portion:
             await self._write(portion)
 
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                yield
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"Redis was too slow: not done within {as_seconds(self._deadline_seconds)}.", retry_after_seconds=5
+            ) from None
+
     async def _write(self, pieces: Mapping[str, bytes]) -> None:
         pairs = [word for pair in pieces.items() for word in pair]
         await self.link.call(lambda client: client.hset(PIECES, items=pairs))
 
 
 @asynccontextmanager
-async def open_redis_store(url: str, clock: Clock = monotonic) -> AsyncIterator[RedisStore]:
+async def open_redis_store(
+    url: str, clock: Clock = monotonic, *, timeouts: RedisTimeouts = TIMEOUTS, **options: Any
+) -> AsyncIterator[RedisStore]:
     """A store for the length of the block. Does no I/O until it is used; an absent Redis doesn't keep it from opening.
 
-    Raises `ValueError`, without the URL in it, for a URL that is none of Redis.
+    `options` are those of `RedisStore`. Raises `ValueError`, without the URL in it, for a URL that is none of Redis.
     """
-    link = RedisLink(url, clock)
+    link = RedisLink(url, clock, timeouts)
     try:
-        yield RedisStore(link, clock)
+        yield RedisStore(link, clock, **options)
     finally:
         await link.close()
-
-
-@asynccontextmanager
-async def _deadline() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            yield
-    except TimeoutError:
-        raise StoreUnavailable(
-            f"Redis was too slow: not done within {as_seconds(DEADLINE_SECONDS)}.", retry_after_seconds=5
-        ) from None
 
 
 def _lease_key(name: str) -> str:

@@ -52,9 +52,9 @@ async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None
             await history.ping()
 
 
-def with_a_comparison(thread: DatabaseThread) -> History:
+def with_a_comparison(thread: DatabaseThread, **limits: int) -> History:
     """A history in which one change of the snapshot waits to be compared."""
-    history = History(thread, "test")
+    history = History(thread, "test", **limits)
     history.note_snapshot(Snapshot())
     history.note_snapshot(Snapshot(indices={}))
     return history
@@ -97,9 +97,8 @@ async def test_what_was_dropped_meanwhile_is_not_written(monkeypatch: pytest.Mon
         yield IndexChange("i", ChangeKind.CREATED)
 
     monkeypatch.setattr(module, "index_changes", slowly)
-    monkeypatch.setattr(module, "MAX_WAITING", 1)
     async with open_database_thread("own") as thread:
-        history = with_a_comparison(thread)
+        history = with_a_comparison(thread, max_waiting=1)
         writing = asyncio.create_task(history.write_rest())
         await asyncio.sleep(0.05)
         history.note_snapshot(Snapshot(indices={}))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from cacheapp import instances
 from cacheapp.errors import RefreshNotFound
 from cacheapp.instances import FORGOTTEN_AFTER_SECONDS, REPORT_SECONDS, STORE_SECONDS, Instances
 from cacheapp.reports import InstanceReport
@@ -32,7 +31,8 @@ def make(store: MemoryStore, clock: FakeClock) -> Make:
     """`make(name, report)`: an instance over the store; `report` is what it tells, or a function that gives it."""
 
     def made(name: str, report: Any = None) -> Instances:
-        return Instances(store, name, report if callable(report) else lambda: report or {"name": name}, clock=clock)
+        collect = report if callable(report) else lambda: report or {"name": name}
+        return Instances(store, name, collect, clock=clock, store_seconds=0.05)
 
     return made
 
@@ -173,14 +173,13 @@ async def test_told_before_anything_was(make: Make, store: MemoryStore) -> None:
 async def test_told_does_not_wait_for_a_store_that_hangs(
     make: Make, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that doesn't answer is away: who asks what all told has an answer after `STORE_SECONDS`."""
+    """A store that doesn't answer is away: who asks what all told has an answer after a while."""
 
     async def never() -> dict[str, StoredReport]:
         await asyncio.Event().wait()
         raise AssertionError
 
     both = Hits(make)
-    monkeypatch.setattr(instances, "STORE_SECONDS", 0.05)
     monkeypatch.setattr(store, "reports", never)
     async with asyncio.timeout(2):
         assert hits(await both.one.told()) == {"one": (0.0, 0)}
@@ -195,7 +194,6 @@ async def test_a_store_that_hangs_holds_nobody_up(
         await asyncio.Event().wait()
 
     one = make("one")
-    monkeypatch.setattr(instances, "STORE_SECONDS", 0.05)
     monkeypatch.setattr(store, "reports", never)
     monkeypatch.setattr(store, "report", never)
     async with asyncio.timeout(2):

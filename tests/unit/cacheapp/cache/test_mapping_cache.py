@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import cacheapp.cache.mapping_cache
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import IllegalName, MappingNotFound
 from cacheapp.state.answer import LARGE_INDICES, Freshness
@@ -420,12 +419,9 @@ async def test_absent_names_are_remembered(empty_reader: FakeReader, clock: Fake
     assert (await cache.get("found")).source is Source.MEMORY
 
 
-async def test_absent_names_are_bounded(
-    empty_reader: FakeReader, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_absent_names_are_bounded(empty_reader: FakeReader, clock: FakeClock) -> None:
     """Whoever asks for ever new names that don't exist takes a bounded place."""
-    monkeypatch.setattr(cacheapp.cache.mapping_cache, "MAX_ABSENT", 2)
-    cache = MappingCache(empty_reader, cache_config(negative_ttl=5.0), spawn, clock=clock)
+    cache = MappingCache(empty_reader, cache_config(negative_ttl=5.0), spawn, clock=clock, max_absent=2)
     for name in ("x", "y", "z", "x"):
         clock.advance(1.0)  # past what the flight itself remembers
         with pytest.raises(MappingNotFound):

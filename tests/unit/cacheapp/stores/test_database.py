@@ -91,10 +91,9 @@ async def test_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         release.wait(5)
         return 1
 
-    async with open_database_store() as store:
+    async with open_database_store(deadline_seconds=0.05) as store:
         with monkeypatch.context() as patch:
             patch.setattr(database, "_generation", hang)
-            patch.setattr(database_thread, "DEADLINE_SECONDS", 0.05)
             with pytest.raises(StoreUnavailable, match="within 50 ms"):
                 await store.generation()
         release.set()
