@@ -76,9 +76,10 @@ class Sharing:
                 asked_at = self._clock()
                 loaded = await self._store.load(self._cache.snapshot.bodies.keys())
                 if loaded is not None:
-                    self._generation = loaded.generation
                     if self._is_of_our_cluster(loaded.state):
                         await self._apply(loaded.state, asked_at)
+                    # Not sooner: who sees the generation may count on what it holds.
+                    self._generation = loaded.generation
             self._store_error = None
         except StoreUnavailable as error:
             self.note_store_error(error)
