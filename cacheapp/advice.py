@@ -51,7 +51,8 @@ def cache_rules(config: MappingCacheConfig) -> Rule:
             answered,
             ENOUGH_ANSWERS,
             "answers",
-            "Many answers are older than the TTL. Either passes fail (see refresh.last), or the TTL is too short for them.",
+            "Many answers are older than the TTL. Either passes fail (see refresh.last), or the TTL is too short for "
+            "them.",
             raised(
                 "MAPPING_CACHE_TTL", 1.5 * max(config.ttl, 1.25 * config.refresh_interval), config.ttl, LONGEST_SECONDS
             ),
@@ -119,8 +120,8 @@ def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice
             0,
             last.indices_total or last.failed_total,
             "indices",
-            "In the last pass of this process some mappings could not be read, and stay as they were: `refresh.last.errors` "
-            "names them, and says why.",
+            "In the last pass of this process some mappings could not be read, and stay as they were: "
+            "`refresh.last.errors` names them, and says why.",
             None,
         )
     if last.outcome in (PassOutcome.COMPLETED, PassOutcome.PARTIAL) and config.refresh_interval:
@@ -131,8 +132,8 @@ def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice
             1,
             1,
             "passes",
-            "A full pass takes most of the time to the next one: the cluster hardly rests from it. Fewer passes, and a TTL "
-            "that lasts from one to the next.",
+            "A full pass takes most of the time to the next one: the cluster hardly rests from it. Fewer passes, and "
+            "a TTL that lasts from one to the next.",
             _less_often(last.duration_seconds, config),
         )
 

@@ -163,8 +163,8 @@ HISTORY: Handle[History] = Handle("history")
 
 
 async def _changes(noted: _Comparison, kept: int) -> deque[IndexChange]:
-    """The last of them that are kept. In a thread, as comparing two mappings of a thousand fields takes ten milliseconds,
-    and a few at a time, as a process that ends waits for its threads.
+    """The last of them that are kept. In a thread, as comparing two mappings of a thousand fields takes ten
+    milliseconds, and a few at a time, as a process that ends waits for its threads.
     """
     found = index_changes(noted.before, noted.after)
     changes: deque[IndexChange] = deque(maxlen=kept)

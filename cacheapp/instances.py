@@ -122,7 +122,8 @@ class Instances:
             elif not self._is_too_large:
                 self._is_too_large = True
                 logger.warning(
-                    "what this process tells of itself has %d bytes, more than the %d that others get: they know nothing of it",
+                    "what this process tells of itself has %d bytes, more than the %d that others get: they know "
+                    "nothing of it",
                     len(report),
                     MAX_REPORT_BYTES,
                 )

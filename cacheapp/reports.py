@@ -109,9 +109,8 @@ class CacheReport:
 
 @dataclass(frozen=True, slots=True)
 class RefresherReport:
-    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one may
-    be asked for again, as far as this process knows. `outcomes`: how many passes ended
-    how.
+    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one
+    may be asked for again, as far as this process knows. `outcomes`: how many passes ended how.
     """
 
     running: RefreshReport | None
@@ -126,8 +125,8 @@ class RefresherReport:
 
 
 class WatchState(enum.Enum):
-    """What the watch does. `off`: it is not to watch. `standby`: another process watches. `refused`: the cluster doesn't
-    let us.
+    """What the watch does. `off`: it is not to watch. `standby`: another process watches. `refused`: the cluster
+    doesn't let us.
     """
 
     OFF = "off"

@@ -82,7 +82,9 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
 
 @api_view("GET")
 async def cache_stats(request: HttpRequest) -> HttpResponse:
-    """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass. Totals for anybody."""
+    """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass. Totals for
+    anybody.
+    """
     return http_answers.cache_stats(details=await may_see_details(request)).response(request)
 
 

@@ -26,7 +26,9 @@ TOTALS_EVERY: Final = STEPS_PER_DECADE // 2
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Quantiles over the last `window_seconds`: never less than the truth, and at most 5 % more. None without samples."""
+    """Quantiles over the last `window_seconds`: never less than the truth, and at most 5 % more. None without
+    samples.
+    """
 
     window_seconds: float
     samples: int

@@ -45,7 +45,9 @@ def mask_text(text: str) -> str:
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """From now on mask exactly these secrets, however they are spelled: in a URL, in HTML, in a literal of a literal."""
+    """From now on mask exactly these secrets, however they are spelled: in a URL, in HTML, in a literal of a
+    literal.
+    """
     global _known
     long_enough = {secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS}
     longest_first = sorted(long_enough, key=len, reverse=True)

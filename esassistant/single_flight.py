@@ -22,7 +22,9 @@ FORGOTTEN_AT_ONCE = 8
 
 
 class Spawn(Protocol):
-    """Starts the task of a flight in a context of its own and keeps it until it ends; `registry.flight` in production."""
+    """Starts the task of a flight in a context of its own and keeps it until it ends; `registry.flight` in
+    production.
+    """
 
     def __call__(self, function: Callable[[], Coroutine[Any, Any, Any]], /) -> asyncio.Task[Any]: ...
 

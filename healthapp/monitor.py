@@ -132,7 +132,9 @@ class HealthMonitor:
         self._asked.set()
 
     async def answer(self, *, details: bool) -> Answer:
-        """The present report as the API gives it, without the services unless with `details`. Waits as `report` does."""
+        """The present report as the API gives it, without the services unless with `details`. Waits as `report`
+        does.
+        """
         await self.report()
         return self._answers[details]
 

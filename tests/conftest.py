@@ -1,4 +1,6 @@
-"""What all tests share: one Elasticsearch node of their own, ended afterwards, and the application in the test's own loop."""
+"""What all tests share: one Elasticsearch node of their own, ended afterwards, and the application in the test's own
+loop.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -33,7 +33,9 @@ FLOORS = {
         ("admin", "urls", "apps"),
     ),
 }
-"""The rooms of each app, from the ground up. A room uses those of the floors below, and none of its own floor but these:"""
+"""The rooms of each app, from the ground up. A room uses those of the floors below, and none of its own floor but
+these:
+"""
 ON_ONE_FLOOR = {("views", "urls"), ("panels", "apps"), ("views", "api")}
 
 BETWEEN_APPS = {
@@ -41,7 +43,9 @@ BETWEEN_APPS = {
     ("healthapp", "esassistant"),
     ("healthapp", "cacheapp.reports"),
 }
-"""All arrows between the apps. The kernel knows neither app; of cacheapp, healthapp knows the types of its reports alone."""
+"""All arrows between the apps. The kernel knows neither app; of cacheapp, healthapp knows the types of its reports
+alone.
+"""
 
 TOOLS = {
     "dev": {*PRODUCT, "dev"},
@@ -184,8 +188,8 @@ TIME = frozenset({"asyncio", "time", "monotonic", "now_utc", "sleep"})
 
 
 def patched(path: Path) -> Iterator[str]:
-    """What a test sets on a module or an object: the names in `setattr(target, "name", …)`, `setattr("a.b.name", …)` and
-    `patch("a.b.name")`, whatever `setattr` and `patch` are called on.
+    """What a test sets on a module or an object: the names in `setattr(target, "name", …)`, `setattr("a.b.name", …)`
+    and `patch("a.b.name")`, whatever `setattr` and `patch` are called on.
     """
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call) or not node.args:

@@ -57,7 +57,9 @@ def steady_mapping(number: int) -> dict[str, Any]:
 
 
 def large_mapping(number: int) -> dict[str, Any]:
-    """Large by its `_meta`: as many bytes as thousands of fields have, without the minutes that it takes to make them."""
+    """Large by its `_meta`: as many bytes as thousands of fields have, without the minutes that it takes to make
+    them.
+    """
     return {
         "_meta": {"filler": f"{number:04}" * (LARGE_BYTES // 4)},
         "properties": {f"of_{number}": {"type": "keyword"}},

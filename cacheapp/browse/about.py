@@ -16,8 +16,8 @@ SHOWN_GROUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Of an index: the others with its mapping, and the aliases and data streams that lead to it. Of those: the distinct
-    mappings of the indices they stand for.
+    """Of an index: the others with its mapping, and the aliases and data streams that lead to it. Of those: the
+    distinct mappings of the indices they stand for.
     """
 
     kind: str
@@ -77,7 +77,9 @@ def about(snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str
 
 
 def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool) -> tuple[Raw, ...]:
-    """`absolute`: a path with the scheme and the host that the page was asked for with. `public`: no token is needed."""
+    """`absolute`: a path with the scheme and the host that the page was asked for with. `public`: no token is
+    needed.
+    """
     fields = reverse("mapping-fields", args=[name]) + (f"?{urlencode({'q': q})}" if q else "")
     addresses = (
         ("raw-mapping", "Mapping, as Elasticsearch renders it", reverse("mapping", args=[name])),

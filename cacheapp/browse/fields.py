@@ -36,8 +36,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One row of the tree, in the order of reading. `below_total` fields are below it; `opens`: those right below follow,
-    else there are none or no room for them. After it as many rows that opened end as `closes` has entries.
+    """One row of the tree, in the order of reading. `below_total` fields are below it; `opens`: those right below
+    follow, else there are none or no room for them. After it as many rows that opened end as `closes` has entries.
     """
 
     shown: Shown
@@ -100,8 +100,8 @@ def fields_shown(fields: Sequence[Field], wanted: Search, indices_total: int) ->
 
 
 def find(fields: Iterable[Field], wanted: Search) -> tuple[Field, ...]:
-    """The fields of the type that have each word in their path, ranked as `search` ranks them; then those with some words
-    in their types instead.
+    """The fields of the type that have each word in their path, ranked as `search` ranks them; then those with some
+    words in their types instead.
     """
     among = [one for one in fields if not wanted.type or wanted.type in one.types]
     by_name = search(among, wanted.q)

@@ -44,8 +44,8 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which names: those with `pattern` in them (or that match it, where it has a `*`), in this state, with this mapping,
-    of this alias or data stream. `cursor`: where the page before ended.
+    """Which names: those with `pattern` in them (or that match it, where it has a `*`), in this state, with this
+    mapping, of this alias or data stream. `cursor`: where the page before ended.
     """
 
     pattern: str = ""

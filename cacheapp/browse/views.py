@@ -1,7 +1,7 @@
 """The mapping browser: pages for people, of what the live cache knows.
 
-For staff, or for everybody where details are public. What takes long, templates included, is done in threads; it touches
-neither the database nor the user.
+For staff, or for everybody where details are public. What takes long, templates included, is done in threads; it
+touches neither the database nor the user.
 """
 
 import asyncio
@@ -74,7 +74,9 @@ def page_view(view: View) -> Any:
 
 @page_view
 async def names(request: HttpRequest) -> Page:
-    """`GET /browse/?pattern=&state=&mapping=&of=&group=&cursor=`: the names that are known, or the distinct mappings."""
+    """`GET /browse/?pattern=&state=&mapping=&of=&group=&cursor=`: the names that are known, or the distinct
+    mappings.
+    """
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
     wanted, group = Wanted.asked_for(request.GET), request.GET.get("group", "")

@@ -119,7 +119,9 @@ class MappingCache:
         return self._hit(name, self._rendered.find(self.snapshot, name))
 
     def peek(self, name: str) -> MappingAnswer | None:
-        """The answer if it is in memory, rendered if it is large, and young enough; counts nothing and starts nothing."""
+        """The answer if it is in memory, rendered if it is large, and young enough; counts nothing and starts
+        nothing.
+        """
         return self._young(self._rendered.find(self.snapshot, name))
 
     def page(self, *, pattern: str, limit: int, cursor: str | None) -> Page:

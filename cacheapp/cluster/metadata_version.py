@@ -54,7 +54,9 @@ class Era:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an answer shows: the era, and the id of the whole cluster state, which changes with more than metadata does."""
+    """What an answer shows: the era, and the id of the whole cluster state, which changes with more than metadata
+    does.
+    """
 
     era: Era
     state_uuid: str
@@ -89,7 +91,8 @@ class MetadataClock:
         except ApiError as error:
             if error.status_code in REFUSED:
                 raise WatchRefused(
-                    f"Elasticsearch doesn't let us wait for changes ({error.status_code}): they are found by full passes alone."
+                    f"Elasticsearch doesn't let us wait for changes ({error.status_code}): they are found by full "
+                    "passes alone."
                 ) from error
             raise unavailable(error) from error
         except TransportError as error:

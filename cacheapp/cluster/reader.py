@@ -121,7 +121,9 @@ class ClusterReader:
         return mappings
 
     async def mappings(self, names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
-        """The mappings of several indices in one request. An index that is absent from the answer is gone, or left out."""
+        """The mappings of several indices in one request. An index that is absent from the answer is gone, or left
+        out.
+        """
         if not names:
             # An empty list would ask for every mapping of the cluster.
             raise ValueError("name at least one index")
@@ -176,7 +178,9 @@ class ClusterReader:
         return cluster.cluster_uuid
 
     async def _unless_refused(self, target: str, sent: Sent) -> bytes | None:
-        """What a full pass can do without; None where the cluster doesn't let us (no privilege `monitor`, serverless)."""
+        """What a full pass can do without; None where the cluster doesn't let us (no privilege `monitor`,
+        serverless).
+        """
         try:
             return await self._get(self._listing_client, target, sent)
         except NotFoundError:

@@ -101,7 +101,8 @@ class RefreshCommand(BaseCommand):
         else:
             self.stdout.write(_sentence(shown))
             if shown.errors:
-                console = Console(file=self.stdout, width=None if sys.stdout.isatty() else 160)  # type: ignore[arg-type]
+                width = None if sys.stdout.isatty() else 160
+                console = Console(file=self.stdout, width=width)  # type: ignore[arg-type]
                 console.print(_errors(shown))
 
 

@@ -152,7 +152,9 @@ def _fields_of_one(mapping: Definition) -> dict[str, Field]:
 
 
 def _listed(mapping: Definition) -> Iterator[Node]:
-    """The fields that have an entry of their own: all but composite runtime fields, of which only the parts can be used."""
+    """The fields that have an entry of their own: all but composite runtime fields, of which only the parts can be
+    used.
+    """
     return (node for node in nodes(mapping) if not (node.is_runtime and node.type == COMPOSITE))
 
 

@@ -301,5 +301,7 @@ def value_schema(definition: Definition) -> Schema:
 
 
 def escaped(text: str) -> str:
-    """`text` as a regular expression. Not `re.escape`: that escapes more than ECMA 262, which JSON Schema uses, allows."""
+    """`text` as a regular expression. Not `re.escape`: that escapes more than ECMA 262, which JSON Schema uses,
+    allows.
+    """
     return re.sub(r"[\^$\\.*+?()\[\]{}|]", r"\\\g<0>", text)

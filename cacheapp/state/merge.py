@@ -1,7 +1,7 @@
 """Which of two statements about the cluster wins: how what was read or published becomes the next snapshot. Pure.
 
-Every statement has moments: those for which the cluster confirmed what it says. Of two statements about one index, or one
-alias, the newer wins, in whatever order they arrive.
+Every statement has moments: those for which the cluster confirmed what it says. Of two statements about one index, or
+one alias, the newer wins, in whatever order they arrive.
 """
 
 import math
@@ -24,11 +24,11 @@ MAX_ABSENT = 10_000
 class Statement:
     """What somebody says of the cluster.
 
-    `indices` are those whose mappings it tells, each with its own moment (`confirmed_at`), and `bodies` these mappings by
-    their hashes. Everything else it says is for the moment `at`: the members of each alias, and what there is not.
-    `listed` names all indices that there are: others are not there, nor are aliases that it doesn't have. None: it speaks
-    of the one name `about` alone, which is an index, an alias or nothing. `data_streams` and `cluster_uuid`: empty where
-    it doesn't tell.
+    `indices` are those whose mappings it tells, each with its own moment (`confirmed_at`), and `bodies` these mappings
+    by their hashes. Everything else it says is for the moment `at`: the members of each alias, and what there is not.
+    `listed` names all indices that there are: others are not there, nor are aliases that it doesn't have. None: it
+    speaks of the one name `about` alone, which is an index, an alias or nothing. `data_streams` and `cluster_uuid`:
+    empty where it doesn't tell.
     """
 
     at: float
@@ -243,7 +243,9 @@ def pass_changes(before: Snapshot, after: Snapshot) -> Generator[None, None, Pas
 
 
 def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
-    """Whether a snapshot that has taken over `state` knows what that lacks: other mappings, new indices, deleted ones."""
+    """Whether a snapshot that has taken over `state` knows what that lacks: other mappings, new indices, deleted
+    ones.
+    """
     for name, stored in state.indices.items():
         known = snapshot.indices.get(name)
         if known is None:

@@ -28,8 +28,8 @@ def mapping_hash(body: bytes) -> str:
 
 
 class IndexEntry(msgspec.Struct, frozen=True, gc=False):
-    """One index: its uuid (None: not known yet), the hash of its mapping, and the moment for which the cluster confirmed
-    it. `field_count` is what the cluster counts, None: not known.
+    """One index: its uuid (None: not known yet), the hash of its mapping, and the moment for which the cluster
+    confirmed it. `field_count` is what the cluster counts, None: not known.
 
     `confirmed_at` is on the monotonic clock of this process, taken before the confirming request was sent: ages are
     never understated.
@@ -66,7 +66,9 @@ class Snapshot:
     absent_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
-        """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't known."""
+        """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't
+        known.
+        """
         members = (name,) if name in self.indices else self.aliases.get(name)
         if members is None or not all(map(self.is_whole, members)):
             return None

@@ -52,7 +52,8 @@ class DatabaseThread:
         except Error as error:
             logger.debug("the database failed", exc_info=True)
             raise StoreUnavailable(
-                f"The database store failed ({type(error).__name__}); is the database up, and has `manage.py migrate` been run?",
+                f"The database store failed ({type(error).__name__}); is the database up, and has `manage.py migrate` "
+                "been run?",
                 retry_after_seconds=5,
             ) from error
 

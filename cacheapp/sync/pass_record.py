@@ -72,8 +72,8 @@ CHANGES = Scope(changes_only=True)
 
 @dataclass(frozen=True, slots=True)
 class RefreshAnswer:
-    """What asking for a refresh gave. When `outcome` is rate-limited or overlap, `retry_after_seconds` is set and `id` is
-    None.
+    """What asking for a refresh gave. When `outcome` is rate-limited or overlap, `retry_after_seconds` is set and `id`
+    is None.
     """
 
     outcome: PassOutcome

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 BATCHES_IN_FLIGHT = 4
 UNKNOWN_AGAIN_SECONDS = 30.0
-"""An index whose number of fields isn't told is read anew at most so often: a whole cluster that recovers is full of them,
-and each of its steps wakes the watch.
+"""An index whose number of fields isn't told is read anew at most so often: a whole cluster that recovers is full of
+them, and each of its steps wakes the watch.
 """
 FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
 """After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
@@ -152,7 +152,9 @@ class PassRunner:
                 current.requests_total += self._metadata.requests_total - before
 
     async def _unchanged_at(self) -> float | None:
-        """Return the moment at which the metadata was as it was at the last full pass; None: it isn't, or isn't told."""
+        """Return the moment at which the metadata was as it was at the last full pass; None: it isn't, or isn't
+        told.
+        """
         if self._metadata is None or self._version is None:
             return None
         asked_at = self._clock()
@@ -172,7 +174,9 @@ class PassRunner:
             return None
 
     async def _read(self, current: Pass, cluster_uuid: str | None, choose: Choose) -> Reading:
-        """List the cluster, and read the mappings of the indices that `choose` names. `cluster_uuid`: if it is known."""
+        """List the cluster, and read the mappings of the indices that `choose` names. `cluster_uuid`: if it is
+        known.
+        """
         listed_at = self._clock()
         listing = await self._list(current, cluster_uuid)
         wanted = frozenset(choose(listing, listed_at))
@@ -222,7 +226,9 @@ class PassRunner:
     async def _read_again(
         self, current: Pass, names: list[str], mappings: Mappings, field_counts: Mapping[str, int]
     ) -> None:
-        """Ask once more for what failed, in halves down to single names: one bad mapping must not take others with it."""
+        """Ask once more for what failed, in halves down to single names: one bad mapping must not take others with
+        it.
+        """
         waiting = [names] if names else []
         failures_in_a_row = 0
         ends_at = self._clock() + FAILURES_IN_A_ROW * self._config.fetch_timeout

@@ -243,7 +243,8 @@ class Refresher:
                 if not isinstance(renewed, Lease):
                     return
                 if renewed.token != lease.token:
-                    # Another process had it meanwhile: the pass publishes with the old token, and nobody needs this one.
+                    # Another process had it meanwhile: the pass publishes with the old token, and nobody needs this
+                    # one.
                     await self._store.release(renewed)
                     return
             except StoreUnavailable as error:

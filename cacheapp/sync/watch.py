@@ -186,8 +186,8 @@ class Watch:
         return version
 
     async def _read_changes(self) -> None:
-        """Run a change pass, and publish what it found. When the first finds nothing, run a second one a moment later: a
-        node may count fields later than the master.
+        """Run a change pass, and publish what it found. When the first finds nothing, run a second one a moment later:
+        a node may count fields later than the master.
         """
         self._last_read = await self._refresher.read_changes()
         if not self._last_read.changes_total:

@@ -13,7 +13,9 @@ def number(value: int | None) -> str:
 
 @register.filter
 def counted(value: int, words: str) -> str:
-    """`1 index`, `12 indices`; `words`: the singular and the plural, such as `index indices`. `_` stands for a blank."""
+    """`1 index`, `12 indices`; `words`: the singular and the plural, such as `index indices`. `_` stands for a
+    blank.
+    """
     singular, plural = words.split()
     return f"{value:,} {(singular if value == 1 else plural).replace('_', ' ')}"
 

@@ -35,7 +35,9 @@ JSON_SCHEMA = {"type": "object", "properties": {"$schema": {"const": "https://js
 
 
 class Access(enum.Enum):
-    """Who may call an operation. `OPEN`: credentials aren't looked at. `ANYBODY`: none are needed, wrong ones refused."""
+    """Who may call an operation. `OPEN`: credentials aren't looked at. `ANYBODY`: none are needed, wrong ones
+    refused.
+    """
 
     OPEN = "open"
     ANYBODY = "anybody"

@@ -13,7 +13,9 @@ from dev.servers.process import Process
 
 
 def redis_server() -> Path:
-    """Where redis-server is. Installs it if it is missing and this may; else raises `MissingPackage` with the remedy."""
+    """Where redis-server is. Installs it if it is missing and this may; else raises `MissingPackage` with the
+    remedy.
+    """
     return require(lambda: which("redis-server"), "redis-server", "redis-server is missing")
 
 

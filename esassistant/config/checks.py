@@ -23,7 +23,9 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[ch
 
 @checks.register(checks.Tags.urls)
 def check_api_views(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """Every view under `/api/` is `async def`: a sync one would hop to a thread for each request, or hold up the loop."""
+    """Every view under `/api/` is `async def`: a sync one would hop to a thread for each request, or hold up the
+    loop.
+    """
     return [
         checks.Error(
             f"The view of /{route} is not async.",

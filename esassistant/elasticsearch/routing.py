@@ -18,7 +18,9 @@ READS = frozenset({"count", "explain", "field_caps", "mget", "msearch", "search"
 
 
 def pool_of(target: str, rules: Sequence[PoolRule]) -> str:
-    """The name of the pool for a request target: `default` for those that name no index, or indices of several pools."""
+    """The name of the pool for a request target: `default` for those that name no index, or indices of several
+    pools.
+    """
     found = {_pool_of_index(index, rules) for index in _indices(target)}
     return found.pop() if len(found) == 1 else DEFAULT_POOL
 

@@ -65,7 +65,9 @@ def access_log_rules(log: AccessLogReport) -> Iterable[Advice]:
 
 
 class Line(msgspec.Struct, gc=False):
-    """One request. No query string: it may hold anything, secrets too. `status` None: the client left before an answer."""
+    """One request. No query string: it may hold anything, secrets too. `status` None: the client left before an
+    answer.
+    """
 
     time: datetime
     request_id: str

@@ -14,7 +14,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer to a GET. `etag` in quotes; `made_at`, on the monotonic clock, is what the Age header counts from."""
+    """A whole answer to a GET. `etag` in quotes; `made_at`, on the monotonic clock, is what the Age header counts
+    from.
+    """
 
     body: bytes
     content_type: str

@@ -46,7 +46,9 @@ class RequestNote:
 
 
 def note_of(scope: Any) -> RequestNote:
-    """The note in a request's ASGI scope (or WSGI environment); where nothing counts, as with `runserver`, a new one."""
+    """The note in a request's ASGI scope (or WSGI environment); where nothing counts, as with `runserver`, a new
+    one.
+    """
     note: RequestNote | None = scope.get(NOTE)
     if note is None:
         note = scope[NOTE] = RequestNote(request_id_of(None))

@@ -168,7 +168,9 @@ class FastLane(Lane):
         return await inner._get_response_async(request)  # noqa: SLF001
 
     async def _unless_disconnected(self, request: HttpRequest, receive: Receive) -> HttpResponse | None:
-        """The response, or None when the client left first: what it asked for may take long, and nobody waits for it."""
+        """The response, or None when the client left first: what it asked for may take long, and nobody waits for
+        it.
+        """
         answering = asyncio.ensure_future(self.get_response_async(request))
         leaving = asyncio.ensure_future(receive())
         try:

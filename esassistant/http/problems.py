@@ -44,7 +44,9 @@ def problem(
     retry_after_seconds: float | None = None,
     **members: Any,
 ) -> HttpResponse:
-    """A problem+json answer; `members` are further members of the object. `Retry-After` is rounded up to whole seconds."""
+    """A problem+json answer; `members` are further members of the object. `Retry-After` is rounded up to whole
+    seconds.
+    """
     body = {
         "type": "about:blank",
         "title": title or _phrase(status),

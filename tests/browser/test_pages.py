@@ -1,4 +1,6 @@
-"""What people see, in a real browser: the status page through an outage and back, refreshing, a new field, no JavaScript."""
+"""What people see, in a real browser: the status page through an outage and back, refreshing, a new field, no
+JavaScript.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +52,9 @@ def shop(cluster: Elasticsearch) -> Elasticsearch:
 
 
 def test_an_outage_and_its_end(node: Node, shop: Elasticsearch, open_browser: OpenBrowser) -> None:
-    """The status page turns from healthy to what is wrong while the cluster is away, and back, without being reloaded."""
+    """The status page turns from healthy to what is wrong while the cluster is away, and back, without being
+    reloaded.
+    """
     with FaultProxy(node.url) as proxy, serving(proxy.url) as server, open_browser(server.url) as browser:
         browser.log_in()
         browser.wait_for_text("Healthy · Serving fresh mappings", ".verdict")

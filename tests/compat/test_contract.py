@@ -57,7 +57,7 @@ def snapshot() -> Snapshot:
 async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
     """Wait until a condition, a coroutine function or a plain one, holds."""
     async with asyncio.timeout(seconds):
-        while not (await held if inspect.isawaitable(held := condition()) else held):  # noqa: ASYNC110  (another's state)
+        while not (await held if inspect.isawaitable(held := condition()) else held):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -257,7 +257,9 @@ async def test_health_and_performance(node: Node, cluster: Elasticsearch, open_a
 
 
 async def test_the_public_client(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """`registry.get("elasticsearch")` is the client that people know: documents, searches, bulk, errors of its classes."""
+    """`registry.get("elasticsearch")` is the client that people know: documents, searches, bulk, errors of its
+    classes.
+    """
     async with open_app(node.url) as http:
         client: AsyncElasticsearch = registry.get("elasticsearch")
         await client.indices.create(index="shop", mappings=MAPPINGS)

@@ -1,4 +1,6 @@
-"""Cases 7 to 11: the breaker of the public client, between a real node and its callers. Calls are counted by the proxy."""
+"""Cases 7 to 11: the breaker of the public client, between a real node and its callers. Calls are counted by the
+proxy.
+"""
 
 import asyncio
 import time
@@ -80,8 +82,8 @@ async def test_case_7_the_cluster_is_down(
 async def test_case_7_down_for_a_minute(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
 ) -> None:
-    """A minute twenty times as fast, under load: beside what opens the breaker, the cluster gets one probe per open time,
-    which doubles as far as it may.
+    """A minute twenty times as fast, under load: beside what opens the breaker, the cluster gets one probe per open
+    time, which doubles as far as it may.
     """
     seconds, policy = 60 / 20, brief_breaker(open_seconds=5 / 20, longest_open_seconds=30 / 20)
     make_index(cluster)
@@ -130,7 +132,9 @@ async def test_case_7_those_who_queue_are_refused_too(
 async def test_a_transition_renews_the_health_report(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker
 ) -> None:
-    """The cluster's health is asked at once when a breaker opens, and when it closes, though none was due for a minute."""
+    """The cluster's health is asked at once when a breaker opens, and when it closes, though none was due for a
+    minute.
+    """
     policy = brief_breaker()
     make_index(cluster)
     with FaultProxy(node.url) as proxy:
@@ -185,7 +189,9 @@ async def test_case_8_500_callers_of_a_half_open_breaker(
 async def test_case_9_a_probe_hangs(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
 ) -> None:
-    """A probe without an answer ends half-open at the probe's deadline, long before the request's; the next one counts."""
+    """A probe without an answer ends half-open at the probe's deadline, long before the request's; the next one
+    counts.
+    """
     policy = brief_breaker()
     make_index(cluster)
     with FaultProxy(node.url) as proxy:
@@ -316,7 +322,8 @@ async def test_case_11_the_cluster_recovers(
     assert set(ended) <= {ANSWERED, REFUSED, "503"}
     figure(
         11,
-        f"closed after {closed_after:.2f} s, open time {policy.open_seconds:g} s; {after / normal:.2f} times normal at most",
+        f"closed after {closed_after:.2f} s, open time {policy.open_seconds:g} s; {after / normal:.2f} times normal "
+        "at most",
     )
 
 

@@ -17,7 +17,9 @@ MAPPING_ROUTE = "/{index}/_mapping/"
 async def test_case_1_a_thousand_cold_gets_are_one_call(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure
 ) -> None:
-    """1 000 concurrent gets of an index made after the warm-up reach Elasticsearch as one call, and all are answered."""
+    """1 000 concurrent gets of an index made after the warm-up reach Elasticsearch as one call, and all are
+    answered.
+    """
     async with open_app(node.url) as http:
         cluster.indices.create(index="cold", mappings={"properties": {"a": {"type": "keyword"}}})
         before = route_calls(cluster, MAPPING_ROUTE)
@@ -55,8 +57,8 @@ async def test_case_2_the_leader_is_cancelled(
 async def test_case_3_a_failed_flight_is_remembered(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure, max_retries: int
 ) -> None:
-    """When the call and its retries fail, all who waited get the error, who comes within a second gets it too, and nobody
-    is stuck.
+    """When the call and its retries fail, all who waited get the error, who comes within a second gets it too, and
+    nobody is stuck.
     """
     with FaultProxy(node.url) as proxy:
         async with open_app(proxy.url, max_retries=max_retries) as http:

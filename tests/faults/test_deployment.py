@@ -240,7 +240,9 @@ def test_case_21_a_late_write_is_refused(
 def test_case_22_the_clusters_load_does_not_grow(
     store: tuple[str, str], node: Node, cluster: Elasticsearch, figure: Figure
 ) -> None:
-    """Four instances with watch and schedule ask the cluster as often as one does: for its version, lists and mappings."""
+    """Four instances with watch and schedule ask the cluster as often as one does: for its version, lists and
+    mappings.
+    """
     kind, redis_url = store
     cluster.indices.create(index="shop", mappings={"properties": {"a": {"type": "date"}}})
     calls = {number: _calls_of(number, redis_url, node, cluster, f"{kind}{number}") for number in (1, 4)}
@@ -248,7 +250,8 @@ def test_case_22_the_clusters_load_does_not_grow(
     assert four <= 1.1 * one, calls
     figure(
         22,
-        f"one instance {one} calls, four {four}: {four / one:.2f} times; {CHANGES} changes, a pass every {SCHEDULE_SECONDS} s",
+        f"one instance {one} calls, four {four}: {four / one:.2f} times; {CHANGES} changes, a pass every "
+        f"{SCHEDULE_SECONDS} s",
     )
 
 

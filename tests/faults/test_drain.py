@@ -139,7 +139,8 @@ def test_case_23_nobody_is_refused_and_nothing_is_cut(
     total, of = load.answered_total, DRAIN_SECONDS + GRACE_SECONDS + 1
     figure(
         23,
-        f"{workers} worker(s): {total} requests, 0 refused, {len(slow)} slow ones ended; exit in {seconds:.1f} s of {of:g} s",
+        f"{workers} worker(s): {total} requests, 0 refused, {len(slow)} slow ones ended; exit in {seconds:.1f} s of "
+        f"{of:g} s",
     )
 
 

@@ -98,8 +98,8 @@ def assert_healthy(answers: list[httpx.Response], checks: int) -> None:
 async def test_case_16_a_full_pool_that_blocks(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure
 ) -> None:
-    """All connections are in use for 10 s: five times 20 searches wait for their second, get 503 with Retry-After and never
-    reach the cluster; the health check is not concerned, and nothing is left behind.
+    """All connections are in use for 10 s: five times 20 searches wait for their second, get 503 with Retry-After and
+    never reach the cluster; the health check is not concerned, and nothing is left behind.
     """
     make_index(cluster, "slow")
     options = {"pool_block": True, "pools": rules(default=SIZE), "connect_timeout": WAIT_SECONDS, "request_timeout": 30}
@@ -168,8 +168,8 @@ async def test_case_16_a_full_pool_with_overflow(
     slowest = max(seconds for _, seconds in refused)
     figure(
         16,
-        f"overflow: {held[ANSWERED]} served, {len(refused)} times 503, the slowest after {1000 * slowest:.0f} ms; health true "
-        f"{len(health)} times of {len(health)}; {after.in_use} in use afterwards",
+        f"overflow: {held[ANSWERED]} served, {len(refused)} times 503, the slowest after {1000 * slowest:.0f} ms; "
+        f"health true {len(health)} times of {len(health)}; {after.in_use} in use afterwards",
     )
 
 

@@ -45,8 +45,8 @@ def hostile_names() -> list[str]:
 async def test_case_28_hostile_names_reach_nothing(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, hostile_names: list[str], figure: Figure
 ) -> None:
-    """No name that can't be an index's gets anything but 400, by the hot path and by Django, none reaches the cluster or
-    is kept, as a key or as a label of a statistic, and what is said about it is a problem of bounded length.
+    """No name that can't be an index's gets anything but 400, by the hot path and by Django, none reaches the cluster
+    or is kept, as a key or as a label of a statistic, and what is said about it is a problem of bounded length.
     """
     cluster.indices.create(index="a-secret-index")
     with FaultProxy(node.url) as proxy:
@@ -79,7 +79,8 @@ async def test_case_28_hostile_names_reach_nothing(
     assert len(new_labels) <= 10
     figure(
         28,
-        f"{len(hostile_names)} names, 3 requests each: all 400 (404 with a line break), 0 calls, {len(new_labels)} new labels",
+        f"{len(hostile_names)} names, 3 requests each: all 400 (404 with a line break), 0 calls, {len(new_labels)} "
+        "new labels",
     )
 
 

@@ -142,7 +142,8 @@ async def test_case_14_one_bad_mapping(proxy: FaultProxy, open_app: OpenApp, fig
     assert (result["outcome"], [failed["index"] for failed in result["errors"]]) == ("partial", ["i250"])
     figure(
         14,
-        f"{report.changed_total} fresh, {report.failed_total} stale and named, {requests} requests; exit {ended.returncode}",
+        f"{report.changed_total} fresh, {report.failed_total} stale and named, {requests} requests; exit "
+        f"{ended.returncode}",
     )
 
 

@@ -73,7 +73,8 @@ async def test_case_12_too_many_requests(
     assert (pool.retries_total, pool.retries_refused_total > 0) == (sent - total, True)
     figure(
         12,
-        f"{seconds} s: {sent} attempts for {total} requests ({sent / total:.2f} times), pauses of {min(pauses):.2f} s or more",
+        f"{seconds} s: {sent} attempts for {total} requests ({sent / total:.2f} times), pauses of {min(pauses):.2f} s "
+        "or more",
     )
 
 

@@ -175,7 +175,9 @@ def test_case_27_a_server_tells_no_secret(
 
 @pytest.mark.usefixtures("transactional_db")
 def test_case_27_commands_tell_no_secret(tmp_path: Path, figure: Figure) -> None:
-    """Commands with bad settings, an unreachable database or an unreachable cluster name what is wrong, not the secret."""
+    """Commands with bad settings, an unreachable database or an unreachable cluster name what is wrong, not the
+    secret.
+    """
     secrets = secret_settings("user and password", tmp_path / "log")
     closed = f"http://elastic:{quote(URL_PASSWORD, safe='')}@127.0.0.1:9"
     both = {"ELASTICSEARCH_USERNAME": "elastic"}

@@ -19,9 +19,9 @@ SEED = 1
 
 
 def test_case_29_soak(node: Node, cluster: Elasticsearch, tmp_path: Path, figure: Figure) -> None:
-    """Case 29: while the cluster changes, users ask for everything and all kinds of faults come and go, no instance says
-    anything that was not true at its stated age, nothing is logged that shouldn't be, memory, descriptors and tasks stay
-    flat, the caches stay within their limits, and in the end all instances say what is true.
+    """Case 29: while the cluster changes, users ask for everything and all kinds of faults come and go, no instance
+    says anything that was not true at its stated age, nothing is logged that shouldn't be, memory, descriptors and
+    tasks stay flat, the caches stay within their limits, and in the end all instances say what is true.
     """
     result = Soak(Options(seconds=25, instances=2, users=4, seed=SEED), node, tmp_path).run()
     found = result.as_json()

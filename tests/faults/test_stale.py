@@ -85,7 +85,9 @@ async def test_case_5_the_cluster_refuses_and_the_cache_is_warm(
 async def test_case_6_a_miss_ends_within_its_deadline(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure
 ) -> None:
-    """Of a cluster that says nothing, 20 callers learn within MAPPING_CACHE_FETCH_TIMEOUT, by one call; nothing stays."""
+    """Of a cluster that says nothing, 20 callers learn within MAPPING_CACHE_FETCH_TIMEOUT, by one call; nothing
+    stays.
+    """
     deadline = 1.0
     with FaultProxy(node.url) as proxy:
         async with open_app(proxy.url, cache={"fetch_timeout": deadline}) as http:
@@ -144,5 +146,6 @@ async def test_case_6_health_ends_within_its_timeout(
     assert max(seconds for _, seconds in asked) < timeout / 2
     figure(
         6,
-        f"{fault}: the check ended after {report.duration_ms:.0f} of {timeout * 1000:.0f} ms; a miss {miss_seconds:.2f} s",
+        f"{fault}: the check ended after {report.duration_ms:.0f} of {timeout * 1000:.0f} ms; a miss "
+        f"{miss_seconds:.2f} s",
     )

@@ -1,4 +1,6 @@
-"""`GET /metrics` of real servers: right whichever worker answers, clean for promtool, and scraped by a real Prometheus."""
+"""`GET /metrics` of real servers: right whichever worker answers, clean for promtool, and scraped by a real
+Prometheus.
+"""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""The description of the API is true: schemathesis makes requests of it, sends them to a real server, and finds nothing.
+"""The description of the API is true: schemathesis makes requests of it, sends them to a real server, and finds
+nothing.
 
 Requests are such as the document permits and such as it doesn't, single ones and chains of them. Examples are few, and
 the same each time; with more of them it finds nothing either: see CONTRIBUTING.md.

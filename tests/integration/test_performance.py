@@ -103,7 +103,9 @@ async def test_all_of_it_is_there(node: Node, cluster: Elasticsearch, open_app: 
 
 
 async def test_a_pool_that_is_too_small(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """A pool that refuses calls shows as advice with all its members: what, how much, of how many, why, and the line."""
+    """A pool that refuses calls shows as advice with all its members: what, how much, of how many, why, and the
+    line.
+    """
     cluster.indices.create(index="shop", settings={"number_of_replicas": 0})
     async with open_app(node.url, pools=(PoolRule("default", ("*",), 2),), pool_overflow=0) as http:
         client: AsyncElasticsearch = registry.get("elasticsearch")
@@ -125,7 +127,9 @@ async def test_a_pool_that_is_too_small(node: Node, cluster: Elasticsearch, open
 
 
 async def test_an_outage_leaves_its_trace(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """When the cluster goes away and comes back, both are kept, with the reason; the breaker's trip makes it known soon."""
+    """When the cluster goes away and comes back, both are kept, with the reason; the breaker's trip makes it known
+    soon.
+    """
     cluster.indices.create(index="shop", settings={"number_of_replicas": 0})
     with FaultProxy(node.url) as proxy:
         async with open_app(proxy.url, health={"ttl": 0.3, "timeout": 0.3}, max_retries=0) as http:

@@ -34,7 +34,9 @@ async def test_one_bad_mapping_is_no_storm(node: Node, cluster: Elasticsearch, o
 
 
 async def test_without_the_monitor_privilege(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """docs/settings.md: "Needs the cluster privilege `monitor`; where it is refused, full passes alone find changes"."""
+    """docs/settings.md: "Needs the cluster privilege `monitor`; where it is refused, full passes alone find
+    changes".
+    """
     cluster.indices.create(index="shop")
     with (
         FaultProxy(node.url) as proxy,

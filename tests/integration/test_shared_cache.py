@@ -60,7 +60,9 @@ def fields(answer: httpx.Response) -> list[str]:
 
 
 def test_a_pass_here_is_a_hit_there(servers: tuple[Server, Server], proxy: FaultProxy) -> None:
-    """A name that a pass of one server found is answered by the other without a call, also while the cluster is gone."""
+    """A name that a pass of one server found is answered by the other without a call, also while the cluster is
+    gone.
+    """
     one, two = servers
     assert one.refresh().status_code == 200
     wait_until(lambda: generation(two) == generation(one), 5)

@@ -241,7 +241,9 @@ async def test_overflow_and_rejections(settings: Settings, proxy: FaultProxy) ->
 
 
 async def test_bytes(settings: Settings) -> None:
-    """Bytes of bodies as they went over the wire, and after decompression: exactly those of bodies that the test knows."""
+    """Bytes of bodies as they went over the wire, and after decompression: exactly those of bodies that the test
+    knows.
+    """
     plain = json.dumps(ANSWER).encode()
     packed = gzip.compress(plain)
     sent: list[bytes] = []

@@ -23,8 +23,8 @@ def staff(transactional_db: None, async_client: AsyncClient) -> AsyncClient:
 async def test_it_shows_services_cache_and_pools(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, staff: AsyncClient
 ) -> None:
-    """Staff see the verdict, each service, the last refresh, the pools and the history with their numbers; the part that
-    is renewed shows the same.
+    """Staff see the verdict, each service, the last refresh, the pools and the history with their numbers; the part
+    that is renewed shows the same.
     """
     cluster.indices.create(index="shop", settings={"number_of_replicas": 0})
     async with open_app(node.url) as http:
@@ -68,7 +68,9 @@ async def test_the_admin_leads_there(staff: AsyncClient) -> None:
 async def test_refreshing_from_the_page(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, staff: AsyncClient
 ) -> None:
-    """Staff are asked first, then the refresh begins; a second one within the interval is refused with the time to wait."""
+    """Staff are asked first, then the refresh begins; a second one within the interval is refused with the time to
+    wait.
+    """
     async with open_app(node.url):
         question = await staff.get("/admin/status/refresh")
         assert "Refresh all mappings?" in question.content.decode()

@@ -112,7 +112,9 @@ async def test_case_32_an_index_made_again(
 async def test_an_unchanged_cluster_costs_one_request(
     cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]
 ) -> None:
-    """A pass over a cluster in which nothing happened sends one request and renews every age; documents change nothing."""
+    """A pass over a cluster in which nothing happened sends one request and renews every age; documents change
+    nothing.
+    """
     http, proxy = watched
     await asyncio.to_thread(cluster.indices.create, index="shop", mappings={"properties": {"a": {"type": "long"}}})
     await until(lambda: "shop" in registry.get("mapping_cache").snapshot.indices)

@@ -1,4 +1,6 @@
-"""The way to Redis on uvloop, on which the server runs, and which says some things otherwise than asyncio's own loop."""
+"""The way to Redis on uvloop, on which the server runs, and which says some things otherwise than asyncio's own
+loop.
+"""
 
 from collections.abc import Awaitable, Callable
 

@@ -167,7 +167,9 @@ async def test_renewal(store: Store) -> None:
 
 
 async def test_expiry_and_fencing(store: Store, other_store: Store) -> None:
-    """A lease that ran out goes to whoever asks, with a larger token; the late write of its former holder is refused."""
+    """A lease that ran out goes to whoever asks, with a larger token; the late write of its former holder is
+    refused.
+    """
     late = await take(store, "one", 0.05)
     await asyncio.sleep(0.1)
     current = await take(other_store, "two")
@@ -253,7 +255,9 @@ async def test_first_attempts(store: Store, other_store: Store) -> None:
 
 
 async def test_reports(store: Store, other_store: Store) -> None:
-    """What instances say of themselves is read by all, byte by byte and by name; before anybody spoke there is nothing."""
+    """What instances say of themselves is read by all, byte by byte and by name; before anybody spoke there is
+    nothing.
+    """
     assert await store.reports() == {}
     large = b"x" * MAX_REPORT_BYTES
     for instance, said in {"host:2": large, "host:1": b'{"\xc3\xbc":1}', "host:3": b""}.items():

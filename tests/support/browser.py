@@ -45,7 +45,8 @@ class Browser:
         return found
 
     def text(self, selector: str = "body") -> str:
-        return self.driver.execute_script("return document.querySelector(arguments[0])?.innerText || ''", selector)  # type: ignore[no-any-return]
+        script = "return document.querySelector(arguments[0])?.innerText || ''"
+        return self.driver.execute_script(script, selector)  # type: ignore[no-any-return]
 
     def wait_for_text(self, wanted: str, selector: str = "body", seconds: float = WAIT_SECONDS) -> None:
         self.wait(lambda: wanted in self.text(selector), f"{wanted!r} in {selector}", seconds)

@@ -1,4 +1,6 @@
-"""A cluster of as many indices as a test wants, played by the proxy: more than a real node could make in a test's time."""
+"""A cluster of as many indices as a test wants, played by the proxy: more than a real node could make in a test's
+time.
+"""
 
 import json
 from collections.abc import Iterable

@@ -20,8 +20,8 @@ def changed(
     listed_at: float | None = None,
     listed: frozenset[str] | None = None,
 ) -> Snapshot:
-    """The snapshot with entries added or replaced and others gone, whatever their moments are; bodies that nothing refers
-    to any more are dropped.
+    """The snapshot with entries added or replaced and others gone, whatever their moments are; bodies that nothing
+    refers to any more are dropped.
     """
     merged = {**snapshot.indices, **indices}
     for name in removed:

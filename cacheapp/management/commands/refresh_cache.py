@@ -7,7 +7,10 @@ from cacheapp.management.refresh_command import RefreshCommand, seconds_argument
 
 
 class Command(RefreshCommand):
-    help = "Read every mapping from Elasticsearch and publish them to the store; running servers take them over. Made for cron."
+    help = (
+        "Read every mapping from Elasticsearch and publish them to the store; running servers take them over. "
+        "Made for cron."
+    )
     trigger = "refresh_cache"
     examples = "manage.py refresh_cache; manage.py refresh_cache --force --wait-for-lease 60"
 

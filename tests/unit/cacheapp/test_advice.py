@@ -134,7 +134,9 @@ def test_why_answers_wait(
 
 
 async def test_longer_remembered_absence_makes_fewer_misses() -> None:
-    """What the advice on names that don't exist rests on: that a remembered 404 is answered from memory, and counts so."""
+    """What the advice on names that don't exist rests on: that a remembered 404 is answered from memory, and counts
+    so.
+    """
     clock = FakeClock()
     cache = MappingCache(FakeReader(), replace(PLAIN, negative_ttl=60.0), spawn, clock=clock)
     for _ in range(5):
@@ -172,7 +174,9 @@ def test_passes_that_are_well(outcome: PassOutcome | None) -> None:
 
 @pytest.mark.parametrize("outcome", [PassOutcome.COMPLETED, PassOutcome.PARTIAL])
 def test_long_passes(outcome: PassOutcome, load_settings: LoadSettings) -> None:
-    """A pass may take half of its interval. One that takes longer should run less often; nothing may grow stale by it."""
+    """A pass may take half of its interval. One that takes longer should run less often; nothing may grow stale by
+    it.
+    """
     assert DURATION not in metrics(of_passes(refresh_stats(outcome, duration=120.0)))
     advice = only(of_passes(refresh_stats(outcome, duration=120.5)), DURATION)
     assert advice.setting == "MAPPING_CACHE_REFRESH_INTERVAL=482\nMAPPING_CACHE_TTL=603"
@@ -206,7 +210,9 @@ def test_any_long_pass(load_settings: LoadSettings, ttl: float, interval: float,
 
 @pytest.mark.parametrize(("due_in", "speaks"), [(0.0, True), (5.0, True), (5.1, False), (None, True)])
 def test_failed_passes(due_in: float | None, speaks: bool) -> None:
-    """A failed pass is told while the next one is due at once, or none at all: otherwise another process has done it."""
+    """A failed pass is told while the next one is due at once, or none at all: otherwise another process has done
+    it.
+    """
     found = of_passes(refresh_stats(PassOutcome.FAILED, duration=1000.0, due_in=due_in))
     assert metrics(found) == ["refresh.last.outcome"] * speaks
     assert not speaks or only(found, "refresh.last.outcome").setting is None

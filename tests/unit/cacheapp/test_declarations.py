@@ -73,7 +73,9 @@ async def test_commands_open_no_schedule(declared: Registry) -> None:
 
 
 async def test_report_of_the_store(declared: Registry, settings: Settings) -> None:
-    """It says what kind the store is, and of Redis how many values were poisoned, also where no Redis can be reached."""
+    """It says what kind the store is, and of Redis how many values were poisoned, also where no Redis can be
+    reached.
+    """
     async with declared.open(only=["store"]):
         assert declared.read(STORE_REPORT) == StoreReport("database", 0)
     settings.ESASSISTANT = replace(settings.ESASSISTANT, redis_url="redis://127.0.0.1:9/0")

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each check makes a connection of the thread's own, which is closed afterwards: a database that went away since the
-    last check is noticed.
+    """Each check makes a connection of the thread's own, which is closed afterwards: a database that went away since
+    the last check is noticed.
     """
     connected: list[str] = []
     closed: list[str] = []
@@ -86,7 +86,9 @@ async def test_what_is_being_compared_at_the_end_is_written(monkeypatch: pytest.
 
 
 async def test_what_was_dropped_meanwhile_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue that is full drops its oldest, also while that is being compared: it counts as lost, and is not written."""
+    """A queue that is full drops its oldest, also while that is being compared: it counts as lost, and is not
+    written.
+    """
     goes_on = threading.Event()
     first = [True]
 

@@ -19,8 +19,8 @@ PYTHON = Combination("p", (), {}, python="3.13")
 
 
 def test_what_is_tested() -> None:
-    """Each Python with each Django that it can have, beginning with the oldest Python and the pinned Django; each server
-    with each client that it accepts.
+    """Each Python with each Django that it can have, beginning with the oldest Python and the pinned Django; each
+    server with each client that it accepts.
     """
     own = pinned(requirements("requirements.txt"))
     oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
@@ -63,8 +63,8 @@ def test_what_a_combination_replaces() -> None:
     ],
 )
 def test_what_java_cannot_run(monkeypatch: pytest.MonkeyPatch, releases: list[int], reason: str | None) -> None:
-    """A node that needs a newer Java than there is is left out, and the reason says which were found; one JDK that is new
-    enough is enough, wherever it stands.
+    """A node that needs a newer Java than there is is left out, and the reason says which were found; one JDK that is
+    new enough is enough, wherever it stands.
     """
     candidates = [Path(f"/{number}/{release}") for number, release in enumerate(releases)]
     monkeypatch.setattr(install, "_java_candidates", lambda: iter(candidates))

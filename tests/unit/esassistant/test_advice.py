@@ -65,7 +65,9 @@ def test_percent() -> None:
     ("wanted", "present", "line"), [(7.2, 5, "A=8"), (20, 5, "A=10"), (5, 5, None), (20, 10, None), (4.5, 5.0, None)]
 )
 def test_raised(wanted: float, present: float, line: str | None) -> None:
-    """The line raises a setting to a whole number, never beyond what it takes; where it would not raise there is none."""
+    """The line raises a setting to a whole number, never beyond what it takes; where it would not raise there is
+    none.
+    """
     assert raised("A", wanted, present, 10) == line
 
 

@@ -1,4 +1,6 @@
-"""The kernel's declarations: what tells of requests, and four clients, each with connections and settings of its own."""
+"""The kernel's declarations: what tells of requests, and four clients, each with connections and settings of its
+own.
+"""
 
 import os
 from dataclasses import replace
@@ -54,7 +56,8 @@ async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
         assert stub.connections_total == 0
         await own_registry.get("elasticsearch").info()
         assert requests(own_registry) == {"default": 1}
-        assert (await own_registry.get("elasticsearch_cache").info()).body == HEALTHY.body.encode()  # type: ignore[union-attr]
+        answer = await own_registry.get("elasticsearch_cache").info()
+        assert answer.body == HEALTHY.body.encode()  # type: ignore[union-attr]
         assert requests(own_registry) == {"cache": 1, "default": 1}
         await own_registry.get("elasticsearch").count(index="logs-1")
         assert requests(own_registry) == {"cache": 1, "logs": 1, "default": 1}

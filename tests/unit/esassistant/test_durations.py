@@ -88,7 +88,9 @@ def test_outside_the_buckets(seconds: float, reported: float) -> None:
 
 
 def test_outside_among_others() -> None:
-    """The shorter ones count as 10 µs beside longer ones; those above 100 s, which aren't told apart, as the longest."""
+    """The shorter ones count as 10 µs beside longer ones; those above 100 s, which aren't told apart, as the
+    longest.
+    """
     report = report_now(*[1e-9] * 60, 1.0, *[200.0] * 38, 300.0)
     assert (report.p50_seconds, report.p95_seconds, report.max_seconds) == (SHORTEST_SECONDS, 300.0, 300.0)
     report = report_now(*[99.0] * 60, *[300.0] * 40)
@@ -133,7 +135,9 @@ TIMES = st.lists(st.tuples(WITHIN_RANGE, PAUSES), max_size=60)
 @settings(deadline=None)
 @given(TIMES)
 def test_which_samples_count(times: list[tuple[float, float]]) -> None:
-    """The report is of all samples of the last four minutes, of none older than five, and of the last ones in between."""
+    """The report is of all samples of the last four minutes, of none older than five, and of the last ones in
+    between.
+    """
     durations, clock, ended = Durations(), FakeClock(), []
     for seconds, pause in times:
         clock.now += pause
@@ -151,7 +155,9 @@ def test_which_samples_count(times: list[tuple[float, float]]) -> None:
 @settings(deadline=None)
 @given(TIMES)
 def test_since_the_start(times: list[tuple[float, float]]) -> None:
-    """`counts` and `total_seconds` are of everything since the start, each in the bucket whose bound it doesn't exceed."""
+    """`counts` and `total_seconds` are of everything since the start, each in the bucket whose bound it doesn't
+    exceed.
+    """
     durations, now = Durations(), 1000.0
     expected = [0] * (len(BOUNDS) + 1)
     for seconds, pause in times:

@@ -46,7 +46,9 @@ def reports(settings: LazySettings, *, debug: bool) -> list[str]:
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_reports_show_no_secret(settings: Any, monkeypatch: pytest.MonkeyPatch, *, debug: bool) -> None:
-    """Whether DEBUG or not, headers, form fields, local variables and exception texts show no secret, all else stays."""
+    """Whether DEBUG or not, headers, form fields, local variables and exception texts show no secret, all else
+    stays.
+    """
     monkeypatch.setattr(masking, "_known", None)
     masking.remember_secrets([SECRET])
     page, text = reports(settings, debug=debug)

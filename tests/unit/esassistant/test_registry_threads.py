@@ -85,8 +85,8 @@ async def test_read_from_any_thread(own_registry: Registry) -> None:
 
 
 async def test_reports_of_several(own_registry: Registry) -> None:
-    """Reports are taken in one turn of the loop, from any thread. What has none, or isn't open, is left out; what nobody
-    declared is an error.
+    """Reports are taken in one turn of the loop, from any thread. What has none, or isn't open, is left out; what
+    nobody declared is an error.
     """
     turns: list[int] = []
 

@@ -201,7 +201,9 @@ class Deployment:
 
 
 async def test_workers_of_this_server() -> None:
-    """All workers of one server, by their process ids, and none of another server's, as they told; this one just now."""
+    """All workers of one server, by their process ids, and none of another server's, as they told; this one just
+    now.
+    """
     deployment = Deployment()
     await deployment.worker("host:8", server_name()).report()
     await deployment.worker("host:9", "host:1").report()

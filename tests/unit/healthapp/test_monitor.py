@@ -64,7 +64,9 @@ async def test_report(health: HealthMonitor, service: Service, clock: FakeClock)
 
 
 async def test_never_older_than_twice_ttl(health: HealthMonitor, service: Service, clock: FakeClock) -> None:
-    """Up to twice the TTL a report is given out again; after that nobody gets it, and whoever asks waits for a new one."""
+    """Up to twice the TTL a report is given out again; after that nobody gets it, and whoever asks waits for a new
+    one.
+    """
     first = await health.report()
     clock.advance(2 * TTL)
     assert await health.report() is first

@@ -52,8 +52,8 @@ def advice_of(registry: Registry) -> tuple[Advice, ...]:
 
 
 async def test_all_rules_of_all_resources(own_registry: Registry) -> None:
-    """Each rule gets the report of its resource, in the order of declaration; what has no report at the moment, or isn't
-    open, has no advice.
+    """Each rule gets the report of its resource, in the order of declaration; what has no report at the moment, or
+    isn't open, has no advice.
     """
 
     def saying(text: str) -> Rule:
@@ -72,7 +72,9 @@ async def test_all_rules_of_all_resources(own_registry: Registry) -> None:
 
 
 async def test_a_rule_that_fails(own_registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
-    """A rule that raises, at once or halfway, is logged, and takes no other advice with it; nor does a report that fails."""
+    """A rule that raises, at once or halfway, is logged, and takes no other advice with it; nor does a report that
+    fails.
+    """
 
     def at_once(_: Any) -> Iterable[Advice]:
         raise KeyError("absent")

@@ -92,8 +92,8 @@ def test_where_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_processor_time(clock: FakeClock, processor: Processor) -> None:
-    """`cpu_percent` is of one processor over the last minute: unknown at first, then of the time there was; what is older
-    is forgotten.
+    """`cpu_percent` is of one processor over the last minute: unknown at first, then of the time there was; what is
+    older is forgotten.
     """
     watch = ProcessWatch(clock, cpu_clock=processor)
     assert (watch.report().cpu_percent, watch.report().cpu_window_seconds) == (None, 0.0)

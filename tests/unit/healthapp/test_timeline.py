@@ -65,7 +65,9 @@ def test_rates_are_of_the_time_between(timeline: Timeline, numbers: Numbers, fak
 
 
 def test_ratios_over_a_while(timeline: Timeline, numbers: Numbers, fake_clock: FakeClock) -> None:
-    """The hit ratio of five minutes forgets what was before, that of the hour doesn't; both tell of how many answers."""
+    """The hit ratio of five minutes forgets what was before, that of the hour doesn't; both tell of how many
+    answers.
+    """
     timeline.sample()
     for number in range(60):
         fake_clock.now += EVERY_SECONDS

@@ -97,8 +97,8 @@ def test_the_window_is_that_of_the_age(truth: Truth, clock: FakeClock) -> None:
 def test_an_honest_service_is_never_wrong(
     pauses: list[float], when: tuple[float, float, float, float], position: float
 ) -> None:
-    """Whenever changes happen between being sent and acknowledged, and however long questions and answers take: what the
-    cluster said at some moment after the question, answered with the age of the question, is right; and what it had
+    """Whenever changes happen between being sent and acknowledged, and however long questions and answers take: what
+    the cluster said at some moment after the question, answered with the age of the question, is right; and what it had
     surely stopped to say before that age is caught.
     """
     clock = FakeClock(0.0)
@@ -125,7 +125,9 @@ def test_an_honest_service_is_never_wrong(
 
 
 def test_an_alias_in_parts(truth: Truth, clock: FakeClock) -> None:
-    """The indices of an alias were its indices at some moment of the window, and each mapping was true at some moment."""
+    """The indices of an alias were its indices at some moment of the window, and each mapping was true at some
+    moment.
+    """
     change(truth, clock, 1.0, 1.0, a=ONE, b=TWO, all=Alias(frozenset({"a"})))
     change(truth, clock, 10.0, 10.0, all=Alias(frozenset({"a", "b"})))
     change(truth, clock, 20.0, 20.0, a=TWO)

@@ -79,7 +79,9 @@ def test_a_tree_is_bounded_and_sound(mapping: object, limit: int) -> None:
 
 
 def test_what_is_near_the_root_comes_first() -> None:
-    """Where there isn't room for all, the objects themselves are shown before what is in them, and say what is below."""
+    """Where there isn't room for all, the objects themselves are shown before what is in them, and say what is
+    below.
+    """
     wide = {f"o{number}": {"properties": {f"f{n}": {"type": "long"} for n in range(4)}} for number in range(3)}
     branches = tree(of({"properties": wide}), 1, limit=8)
     assert drawn(branches) == ["o0", "  f0", "  f1", "  f2", "  f3", "o1", "o2"]

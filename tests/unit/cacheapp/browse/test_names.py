@@ -164,7 +164,9 @@ def test_about_an_alias() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("public", [True, False])
 def test_a_shell_takes_the_command_as_it_is_meant(name: str, public: bool) -> None:
-    """Whatever the name, pasted into a shell `curl` gets the address, and the token of the environment where it needs it."""
+    """Whatever the name, pasted into a shell `curl` gets the address, and the token of the environment where it needs
+    it.
+    """
     for raw in raw_links(name, name, lambda path: f"http://[::1]:8000{path}", public=public):
         script = f"curl() {{ printf '%s\\n' \"$@\"; }}; TOKEN=t; {raw.command}"
         got = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -100,7 +100,9 @@ async def test_the_same_mapping_is_kept_again(late: Late) -> None:
 
 
 async def test_an_alias_that_is_newer_but_not_whole_is_answered(late: Late) -> None:
-    """An alias that a pass found moved to an index whose mapping isn't kept is answered as it was read, not with 404."""
+    """An alias that a pass found moved to an index whose mapping isn't kept is answered as it was read, not with
+    404.
+    """
     asking = await late.ask("x", {"a": A_MAPPING})
     await late.passed({"a": A_MAPPING, "b": B_MAPPING}, {"x": ("a", "b")})
     late.cache.snapshot = late.cache.snapshot.without_bodies([mapping_hash(B_MAPPING)])

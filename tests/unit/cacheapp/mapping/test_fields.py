@@ -57,7 +57,9 @@ def test_every_field_has_an_entry() -> None:
 
 
 def test_innermost_nested_object() -> None:
-    """`nested_path` is that of the innermost nested object, plain objects between don't matter; aliases take it over."""
+    """`nested_path` is that of the innermost nested object, plain objects between don't matter; aliases take it
+    over.
+    """
     inner = {"type": "nested", "properties": {"o": {"properties": {"x": {"type": "ip", "fields": {"k": {}}}}}}}
     found = of(
         {
@@ -158,7 +160,9 @@ def test_searchable_and_aggregatable(
 
 
 def test_both_tables_know_the_same_types() -> None:
-    """Each type whose values are known has known abilities, and the other way round; an alias has those of its target."""
+    """Each type whose values are known has known abilities, and the other way round; an alias has those of its
+    target.
+    """
     assert {*VALUE_SCHEMAS, "object", "nested", "passthrough"} == {*CAPABILITIES, "alias"}
 
 

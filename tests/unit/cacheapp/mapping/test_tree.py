@@ -1,4 +1,6 @@
-"""The walk over a mapping: each field once per place, with what stands around it; on any JSON it ends and never raises."""
+"""The walk over a mapping: each field once per place, with what stands around it; on any JSON it ends and never
+raises.
+"""
 
 import pytest
 from hypothesis import given

@@ -65,8 +65,8 @@ def test_names_are_escaped(name: str) -> None:
 
 
 def test_what_is_not_known() -> None:
-    """Nothing is rendered of an unknown name, of an alias with an unknown index, without indices, or whose mappings were
-    evicted.
+    """Nothing is rendered of an unknown name, of an alias with an unknown index, without indices, or whose mappings
+    were evicted.
     """
     known = snapshot({"half": ("a", "gone"), "none": (), "both": ("a", "b")}, a=entry(A), b=entry(B))
     assert render(known, "both") is not None
@@ -227,7 +227,9 @@ def rendered_of(known: Snapshot, name: str) -> Rendered:
 
 
 def test_too_late_to_be_kept() -> None:
-    """What was rendered elsewhere while the snapshot was replaced isn't kept, nor what was before anything was asked."""
+    """What was rendered elsewhere while the snapshot was replaced isn't kept, nor what was before anything was
+    asked.
+    """
     before = snapshot(a=entry(A))
     after = changed(before, {"a": entry(B)}, BODIES)
     names = RenderedNames()

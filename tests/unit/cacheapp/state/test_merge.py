@@ -95,7 +95,9 @@ def test_ties(said: Statement, wins: bool) -> None:
 
 
 def test_a_read_keeps_what_only_listings_tell() -> None:
-    """The uuid and the number of fields stay while the mapping is the same; with another they are not known any more."""
+    """The uuid and the number of fields stay while the mapping is the same; with another they are not known any
+    more.
+    """
     before = snapshot(a=IndexEntry("u", A, 50.0, Source.STORE, field_count=3))
     same = after(before, read("a", 60.0, a=A_MAPPING)).indices["a"]
     assert (same.uuid, same.field_count, same.confirmed_at, same.source) == ("u", 3, 60.0, Source.ELASTICSEARCH)
@@ -225,8 +227,8 @@ def histories(draw: st.DrawFn) -> list[Moment]:
 
 @dataclass(frozen=True)
 class Said:
-    """A statement with what it tells: of each index its mapping (b"": that it is there; None: that it isn't), and of the
-    alias its members; what it doesn't tell of is absent.
+    """A statement with what it tells: of each index its mapping (b"": that it is there; None: that it isn't), and of
+    the alias its members; what it doesn't tell of is absent.
     """
 
     statement: Statement
@@ -235,7 +237,9 @@ class Said:
 
 
 def said_at(moment: Moment, kind: str, name: str, now: float) -> Said:
-    """What a read of `name`, a full pass, a change pass that leaves a steady `name` alone, or a published state says."""
+    """What a read of `name`, a full pass, a change pass that leaves a steady `name` alone, or a published state
+    says.
+    """
     told: dict[str, bytes | None] = {index: moment.indices.get(index) for index in NAMES}
     listing = Listing("cluster", dict.fromkeys(moment.indices, "u"), moment.aliases, frozenset())
     if kind == "read index":

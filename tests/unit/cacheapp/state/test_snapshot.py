@@ -41,7 +41,9 @@ def test_resolve() -> None:
 
 
 def test_a_member_that_is_gone() -> None:
-    """An alias outlives an index that was found gone by itself: it isn't whole any more, its age is that of the rest."""
+    """An alias outlives an index that was found gone by itself: it isn't whole any more, its age is that of the
+    rest.
+    """
     left = changed(snapshot(a=entry(A, 90.0), b=entry(B, 95.0)), {}, {}, aliases={"all": ("a", "b")}, aliases_at=99.0)
     gone = changed(left, {}, {}, removed=["a"])
     assert (left.confirmed_of("all"), gone.confirmed_of("all")) == (90.0, 95.0)

@@ -314,7 +314,9 @@ async def test_a_pass_gives_up(make: Make) -> None:
 
 
 async def test_another_clusters_state_is_ignored(make: Make) -> None:
-    """What was published for another cluster is not taken over: by its URLs at first, by its uuid once ours is known."""
+    """What was published for another cluster is not taken over: by its URLs at first, by its uuid once ours is
+    known.
+    """
     one, other = make(), make()
     await other.run()
     published = one.store.published

@@ -189,7 +189,9 @@ async def test_errors_are_bounded(make: Make) -> None:
 
 
 async def test_pass_that_reads_nothing_failed(make: Make) -> None:
-    """When no mapping at all could be read the pass failed: the cache doesn't count as warm, and the schedule retries."""
+    """When no mapping at all could be read the pass failed: the cache doesn't count as warm, and the schedule
+    retries.
+    """
     one = make()
     one.reader.broken = dict.fromkeys("abc", no_answer())
     report = await one.run()

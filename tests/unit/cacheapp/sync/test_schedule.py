@@ -76,7 +76,9 @@ async def running(sleep: InstantSleep, limit: int, run: Callable[[], Any]) -> As
     [(None, 240.0, 0.0), (None, 0.0, 0.0), (900.0, 0.0, None), (900.0, 240.0, 140.0), (700.0, 240.0, 0.0)],
 )
 def test_when_the_next_pass_is_due(pass_at: float | None, interval: float, seconds: float | None) -> None:
-    """The first pass is due at once, each further one an interval after the newest; without an interval there is none."""
+    """The first pass is due at once, each further one an interval after the newest; without an interval there is
+    none.
+    """
     assert next_pass_in(pass_at, interval, 1000.0) == seconds
 
 
@@ -133,7 +135,9 @@ async def test_another_process_at_work(make: Callable[..., Instance], store: Mem
 async def test_warm_start_from_store(
     make: Callable[..., Instance], cluster: FakeReader, clock: FakeClock, sleep: InstantSleep
 ) -> None:
-    """A process that finds a published state starts warm, without the cluster, and is due when that state is too old."""
+    """A process that finds a published state starts warm, without the cluster, and is due when that state is too
+    old.
+    """
     await make().run()
     requests = cluster.requests_total
     cluster.failure = no_answer()

@@ -1,4 +1,6 @@
-"""The watch: who watches, what a change starts, and what becomes of it when the cluster, the store or the lease goes."""
+"""The watch: who watches, what a change starts, and what becomes of it when the cluster, the store or the lease
+goes.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -61,8 +63,8 @@ class FakeMetadata:
 
 
 class FakeRefresher:
-    """A refresher and what it shares. Counts what it is asked for; `findings` are what the next change passes find, then
-    nothing.
+    """A refresher and what it shares. Counts what it is asked for; `findings` are what the next change passes find,
+    then nothing.
     """
 
     def __init__(self) -> None:

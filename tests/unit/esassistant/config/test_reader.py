@@ -103,7 +103,9 @@ class Size(enum.StrEnum):
 
 
 def test_choices() -> None:
-    """One of an enumeration's values is understood in any case; any other gives the default, and the choices are named."""
+    """One of an enumeration's values is understood in any case; any other gives the default, and the choices are
+    named.
+    """
     read = reader(A="Large", B="huge")
     assert [read.choice(name, Size.SMALL) for name in "ABC"] == [Size.LARGE, Size.SMALL, Size.SMALL]
     assert read.problems == ["B: got 'huge'; use one of small, large"]

@@ -197,7 +197,9 @@ async def test_only_reads_are_tried_again(
 
 
 async def test_retries_are_within_the_budget(stub: FaultProxy, new_path: NewPath) -> None:
-    """When everything fails there are a tenth more requests than calls, and ten; each retry that isn't made is counted."""
+    """When everything fails there are a tenth more requests than calls, and ten; each retry that isn't made is
+    counted.
+    """
     path = new_path(max_retries=1, policy=BreakerPolicy(minimum_calls=None))
     with stub.fault(status=503):
         for _ in range(40):

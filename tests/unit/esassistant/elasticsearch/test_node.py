@@ -155,7 +155,9 @@ def gzipped(stub: FaultProxy, packed: bytes) -> list[str | None]:
 
 
 async def test_compressed_answers_are_decoded(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
-    """Answers are asked for compressed and arrive decoded; their bytes are counted as they went and as they came out."""
+    """Answers are asked for compressed and arrive decoded; their bytes are counted as they went and as they came
+    out.
+    """
     packed = gzip.compress(b"answer" * 1000, mtime=0)
     wanted = gzipped(stub, packed)
     _, body = await new_node(stub.url, http_compress=True).perform_request("GET", "/")
@@ -166,7 +168,9 @@ async def test_compressed_answers_are_decoded(stub: FaultProxy, counters: PoolCo
 async def test_bytes_of_plain_bodies(
     stub: FaultProxy, seen: list[ProxyRequest], counters: PoolCounters, new_node: NewNode
 ) -> None:
-    """Bodies count as they are sent: a compressed one by its compressed size; what isn't compressed counts alike twice."""
+    """Bodies count as they are sent: a compressed one by its compressed size; what isn't compressed counts alike
+    twice.
+    """
     node = new_node(stub.url, http_compress=True)
     headers = HttpHeaders({"content-type": "text/plain"})
     await node.perform_request("POST", "/", body=b"x" * COMPRESS_FROM_BYTES, headers=headers)
@@ -313,7 +317,9 @@ async def test_tls(certificate: Certificate, counters: PoolCounters, new_node: N
 
 
 async def test_a_cancelled_call_counts_neither_way(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
-    """A call that its caller gives up is counted as cancelled, neither for nor against, and its connection is closed."""
+    """A call that its caller gives up is counted as cancelled, neither for nor against, and its connection is
+    closed.
+    """
     node = new_node(stub.url)
     with stub.fault(blackhole=True):
         call = asyncio.create_task(node.perform_request("GET", "/"))

@@ -154,8 +154,8 @@ async def test_the_oldest_are_lost() -> None:
 
 @pytest.mark.parametrize("more", [0, 5, 20, 30, 45])
 async def test_lines_that_come_while_others_are_written(more: int) -> None:
-    """What couldn't be written waits on before what came meanwhile; of both together the oldest are lost, as many as are
-    too many. What is being written is neither written nor lost.
+    """What couldn't be written waits on before what came meanwhile; of both together the oldest are lost, as many as
+    are too many. What is being written is neither written nor lost.
     """
     with contextlib.closing(Pipe(max_waiting=30)) as made:
         paths = in_chunks(30 + more)
@@ -248,7 +248,7 @@ async def test_the_reader_is_gone(pipe: Pipe, caplog: pytest.LogCaptureFixture) 
     for lost in (1, 2, 3):
         pipe.write("/b")
         async with asyncio.timeout(2):
-            while pipe.log.report() != AccessLogReport(1, lost):  # noqa: ASYNC110  (reports are read, nothing is signalled)
+            while pipe.log.report() != AccessLogReport(1, lost):  # noqa: ASYNC110  (nothing is signalled)
                 await asyncio.sleep(0.005)
     assert not task.done()
     task.cancel()
@@ -289,7 +289,9 @@ async def test_what_cannot_be_written(failure: str, caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("pipe", [{"writable_within_seconds": 2.0}], indirect=True)
 async def test_cancelled_while_writing(pipe: Pipe) -> None:
-    """Who cancels the task while it writes, as closing does, can still write what came since; nothing waits for ever."""
+    """Who cancels the task while it writes, as closing does, can still write what came since; nothing waits for
+    ever.
+    """
     paths = in_chunks(15)
     pipe.write(*paths)
     writing = asyncio.create_task(pipe.log.write_waiting())
@@ -389,7 +391,9 @@ def test_standard_output() -> None:
     ],
 )
 def test_secrets_are_masked(path: str, shown: str) -> None:
-    """No secret of this process gets into the log by a path, nor what has the form of one; in neither form of the log."""
+    """No secret of this process gets into the log by a path, nor what has the form of one; in neither form of the
+    log.
+    """
     assert json.loads(on_pipe(a_line(path)))["path"] == shown
     assert f" GET {shown} 0.1 ms" in on_terminal(a_line(path))
 
@@ -413,8 +417,8 @@ def test_long_paths_are_cut(length: int) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.text(st.characters() | st.sampled_from('\n\r\t\x1b\x9b\x7f\u2028\u202e\ud800"\\%€'), max_size=80))
 def test_no_path_breaks_a_line_or_a_terminal(path: str) -> None:
-    """Whatever a path is made of, it makes one line, with nothing in it that would steer the terminal that shows it; what
-    can be shown is.
+    """Whatever a path is made of, it makes one line, with nothing in it that would steer the terminal that shows it;
+    what can be shown is.
     """
     as_json = on_pipe(a_line(f"/{path}")).decode()
     assert as_json.endswith("}\n")

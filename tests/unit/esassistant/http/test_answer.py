@@ -51,7 +51,9 @@ def an_answer(**changes: object) -> Answer:
     ],
 )
 def test_if_none_match(if_none_match: str, unchanged: bool) -> None:
-    """A client's list of what it holds: weak or strong, with any spaces, or anything at all; but only whole validators."""
+    """A client's list of what it holds: weak or strong, with any spaces, or anything at all; but only whole
+    validators.
+    """
     assert an_answer().is_unchanged(if_none_match) is unchanged
 
 

@@ -1,5 +1,5 @@
-"""The lanes: which requests take which, and that Django still has what the fast one stands on. That both answer alike is
-held by tests/integration/test_doors.py.
+"""The lanes: which requests take which, and that Django still has what the fast one stands on. That both answer alike
+is held by tests/integration/test_doors.py.
 """
 
 import asyncio
@@ -97,7 +97,9 @@ def lanes(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Lanes:
     ],
 )
 def test_which_lane(lanes: Lanes, asked: Asked, fast: bool) -> None:
-    """API views take the fast lane unless the request may need a session, CORS or a mount point; all else is Django's."""
+    """API views take the fast lane unless the request may need a session, CORS or a mount point; all else is
+    Django's.
+    """
     assert (fast_match(asked.scope()) is not None) == fast
 
 

@@ -47,7 +47,9 @@ def test_every_kind_of_response_has_the_headers() -> None:
     ],
 )
 def test_pages_have_a_policy(settings: Any, content_type: str, status: int, policy: str | None, *, debug: bool) -> None:
-    """Pages have a Content-Security-Policy, except Django's own error pages under DEBUG, which need their inline style."""
+    """Pages have a Content-Security-Policy, except Django's own error pages under DEBUG, which need their inline
+    style.
+    """
     settings.DEBUG = debug
     response = SecurityHeadersMiddleware(lambda _: HttpResponse(content_type=content_type, status=status))(
         RequestFactory().get("/")
@@ -75,5 +77,7 @@ async def test_it_is_async_as_it_stands() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_no_template_has_inline_code(template: Path) -> None:
-    """Neither our pages nor the admin's have scripts, event attributes or styles inside, which the policy would block."""
+    """Neither our pages nor the admin's have scripts, event attributes or styles inside, which the policy would
+    block.
+    """
     assert INLINE.findall(template.read_text()) == COSMETIC.get(f"{template.parent.name}/{template.name}", [])

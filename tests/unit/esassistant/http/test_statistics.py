@@ -83,7 +83,9 @@ def test_statuses_by_first_digit() -> None:
 
 
 def test_aborted() -> None:
-    """Who left before there was an answer counts as a request and as aborted, but has neither a status nor a latency."""
+    """Who left before there was an answer counts as a request and as aborted, but has neither a status nor a
+    latency.
+    """
     report = counted(Ended(status=None, sent_bytes=3, seconds=99.0), Ended(seconds=1.0)).report().together
     assert (report.requests_total, report.aborted_total, report.statuses) == (2, 1, {"2xx": 1})
     assert (report.latency.samples, report.latency.max_seconds) == (1, 1.0)
