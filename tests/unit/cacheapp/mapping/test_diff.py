@@ -58,6 +58,19 @@ def test_fields_of_all_kinds() -> None:
     )
 
 
+def test_what_is_not_a_field_is_a_parameter() -> None:
+    """Where no fields can be, what looks like fields belongs to the parameters of the field that holds it."""
+    before, after = ({"properties": {"x": {"type": kind}}} for kind in ("long", "ip"))
+    chains = [
+        {"type": "text", "fields": {"m": {"type": "text", "fields": one["properties"]}}} for one in (before, after)
+    ]
+    changes = field_changes(
+        mapping(k={"type": "unheard_of", **before}, t=chains[0]),
+        mapping(k={"type": "unheard_of", **after}, t=chains[1]),
+    )
+    assert changes == FieldChanges(altered=("k", "t.m"), altered_total=2)
+
+
 def test_lists_are_bounded() -> None:
     """The first names are listed, and all counted."""
     changes = field_changes(b"{}", mapping(**{f"f{number:03}": "long" for number in range(MAX_NAMED_FIELDS + 50)}))
