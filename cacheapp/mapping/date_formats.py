@@ -1,7 +1,7 @@
-"""Which JSON values can be dates of a mapping's `format`: shapes, not calendars (the 30th of February passes).
+"""Say which JSON values can be dates of a mapping's `format`, by shape, not by calendar (the 30th of February passes).
 
 A format is one or several of Elasticsearch's names or Java patterns, separated by `||`. Where a format's texts are too
-intricate to say, any text passes.
+intricate to describe, any text passes.
 """
 
 import re
@@ -33,20 +33,18 @@ _TOKEN = re.compile(
     r"(?P<number>([yuYDdHhKkmsSnN]|(?<![ML])[ML]{1,2}(?![ML]))+)"
     r"|(?P<literal>[-/:., _]|'[A-Za-z]+')|(?P<open>\[)|(?P<close>\])|(?P<rest>[A-Za-z]+$)"
 )
-"""What a Java pattern is made of, as far as the shape of its texts is easily said: names, of months or zones, only
-where they come last.
-"""
+"""The parts of a Java pattern whose texts have a simple shape; names, as of months or zones, only where they come last."""
 
 
 def text_pattern(date_format: str) -> str | None:
-    """A regular expression that every text of the format matches; None where none is easily given."""
+    """Write a regular expression that every text of the format matches; None where it would be too intricate."""
     shapes = [_shape(one) for one in date_format.split("||")]
-    known = [shape for shape in dict.fromkeys(shapes) if shape is not None]
-    return f"^({'|'.join(known)})$" if len(known) == len(set(shapes)) else None
+    described = [shape for shape in dict.fromkeys(shapes) if shape is not None]
+    return f"^({'|'.join(described)})$" if len(described) == len(set(shapes)) else None
 
 
 def takes_numbers(date_format: str) -> bool:
-    """Whether JSON numbers can be dates of the format; Elasticsearch parses their text: 2024 is a `yyyy`."""
+    """Tell whether JSON numbers can be dates of the format; Elasticsearch parses their text: 2024 is a `yyyy`."""
     return any(_takes_numbers(one) for one in date_format.split("||"))
 
 
@@ -54,7 +52,7 @@ def _takes_numbers(one: str) -> bool:
     if _NAME.fullmatch(one):
         return _NUMBERS.fullmatch(one) is not None
     required = re.sub(r"\[[^]]*\]", "", one)
-    # No number has a minus sign but in front.
+    # A number has a minus sign only in front.
     return not re.search(r"(?<=.)-|[/:, _']", required)
 
 

@@ -49,9 +49,9 @@ MAX_CONFLICTS = 100
 
 
 def json_schema(name: str, mappings: Mapping[str, bytes]) -> dict[str, Any]:
-    """The schema of documents in the indices of `mappings` (index name → JSON of its mapping); `name` is its title.
+    """Write the schema of documents in the indices of `mappings` (index name → JSON of its mapping), titled `name`.
 
-    Never raises: what can't be read as a mapping counts as an empty one.
+    Never raises: what cannot be read as a mapping counts as an empty one.
     """
     parts = [
         _Part(body.mapping, body.indices, body.mapping.get("dynamic"), definitions(body.mapping, "runtime"))
@@ -65,7 +65,7 @@ def json_schema(name: str, mappings: Mapping[str, bytes]) -> dict[str, Any]:
         **document,
         "$defs": writer.shared,
         EXTENSION: {
-            "indices": _told(part.indices for part in parts),
+            "indices": _totals(part.indices for part in parts),
             "conflicts": dict(sorted(writer.conflicts.items())[:MAX_CONFLICTS]),
             "conflicts_total": len(writer.conflicts),
         },
@@ -74,7 +74,7 @@ def json_schema(name: str, mappings: Mapping[str, bytes]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What some indices say of one field. `runtime` has the runtime fields below it, by the rest of their names."""
+    """One field as some indices define it. `runtime` has the runtime fields below it, by the rest of their names."""
 
     definition: Definition
     indices: Indices
@@ -92,7 +92,7 @@ class _Part:
 
     @property
     def flat(self) -> bool:
-        """Whether objects below are only another way to write dotted names."""
+        """Whether objects in documents are only another way to write dotted names."""
         return not is_set(self.definition, "subobjects", default=True)
 
     def fields(self) -> Iterator[tuple[str, "_Part"]]:
@@ -111,7 +111,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One way to fill a field; several where indices differ. `takes_objects`: dotted names may lead into it."""
+    """One of the schemas of a field, several where indices differ. `takes_objects` if dotted names may lead into it."""
 
     schema: Schema
     type: str
@@ -120,7 +120,7 @@ class _Option:
 
 
 class _Writer:
-    """Writes one schema: collects the value schemas that its fields share, and the conflicts."""
+    """Writes one schema, and collects the value schemas that its fields share, and the conflicts."""
 
     def __init__(self) -> None:
         self.shared: dict[str, Schema] = {}
@@ -142,7 +142,7 @@ class _Writer:
         return {"type": "object", **keywords}
 
     def _members(self, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> Schema:
-        """The keywords about the members of an object, whose own place in the schema is `pointer`."""
+        """Write the keywords about the members of an object, whose own place in the schema is `pointer`."""
         by_name: dict[str, list[_Part]] = {}
         for part in parts:
             for name, field in part.fields():
@@ -168,7 +168,7 @@ class _Writer:
         return keywords
 
     def _options(self, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> list[_Option]:
-        """The ways to fill the field at `path`; its conflict is noted."""
+        """Write the alternatives for the field at `path`, and note its conflict."""
         values: dict[tuple[str, str | None], list[_Part]] = {}
         objects: dict[str, list[_Part]] = {}
         for part in parts:
@@ -186,7 +186,7 @@ class _Writer:
         for option in options:
             by_type.setdefault(option.type, []).extend(option.indices)
         if len(by_type) > 1:
-            self.conflicts[path] = {kind: _told(indices) for kind, indices in sorted(by_type.items())}
+            self.conflicts[path] = {kind: _totals(indices) for kind, indices in sorted(by_type.items())}
         return options
 
     def _value(self, kind: str, shared: str | None, parts: Sequence[_Part]) -> _Option:
@@ -208,8 +208,10 @@ class _Writer:
         return _Option(schema, kind, [part.indices for part in parts], takes_objects=True)
 
     def _shared_name(self, kind: str, part: _Part) -> str | None:
-        """Under which name in `$defs` the schema of a field's values is: its type, and a number where a type has
-        several. None: it takes anything.
+        """Put the schema of a field's values into `$defs`, once.
+
+        Returns:
+            Its name there: the type, with a number where a type has several schemas. None if it takes anything.
         """
         schema = {} if part.is_runtime else value_schema(part.definition)
         if not schema:
@@ -224,7 +226,7 @@ class _Writer:
 
 
 def _or_array(schema: Schema, pointer: str) -> Schema:
-    """One value or an array of them, at any depth. A type that has its own idea of arrays keeps it."""
+    """Let the schema of a value also take arrays of values, at any depth, unless its type has rules of its own for arrays."""
     if "array" in schema["type"]:
         return schema
     return {**schema, "type": [*schema["type"], "array"], "items": {"$ref": pointer}}
@@ -243,16 +245,16 @@ def _annotation(kind: str, parts: Iterable[_Part]) -> Schema:
     return annotation
 
 
-def _told(indices: Iterable[Indices]) -> Schema:
-    all_of_them = united(indices)
-    return {"indices_total": all_of_them.total, "indices": list(all_of_them.names)}
+def _totals(indices: Iterable[Indices]) -> Schema:
+    union = united(indices)
+    return {"indices_total": union.total, "indices": list(union.names)}
 
 
 def _dotted_prefixes(names: Iterable[str]) -> frozenset[str]:
-    """What stands before a dot: `a` and `a.b` of `a.b.c`."""
+    """List what stands before a dot: `a` and `a.b` of `a.b.c`."""
     return frozenset(name[:place] for name in names for place, character in enumerate(name) if character == ".")
 
 
 def _in_pointer(name: str) -> str:
-    """`name` as a part of a JSON pointer in the fragment of a URI."""
+    """Escape `name` as a part of a JSON pointer in the fragment of a URI."""
     return quote(name.replace("~", "~0").replace("/", "~1"), safe="~")

@@ -1,4 +1,4 @@
-"""What values a field of each type takes, as JSON Schema: a table of types.
+"""Say which values a field of each type takes, as JSON Schema: a table of types.
 
 Each function gives the schema of one value of a field, null included where the type takes it; `schema.py` adds arrays
 of values, which nearly all types take. The keywords constrain values of one JSON type and let all others pass
@@ -292,7 +292,7 @@ VALUE_SCHEMAS: dict[str, Callable[[Definition], Schema]] = {
 
 
 def value_schema(definition: Definition) -> Schema:
-    """What a field that isn't an object takes. Empty: anything, as of types that aren't known."""
+    """Write the schema of one value of a field that is not an object; empty (anything) for types that are not known."""
     if definition.get("script") is not None:
         return _no_value(definition)
     if is_set(definition, "ignore_malformed", default=False):
@@ -301,7 +301,7 @@ def value_schema(definition: Definition) -> Schema:
 
 
 def escaped(text: str) -> str:
-    """`text` as a regular expression. Not `re.escape`: that escapes more than ECMA 262, which JSON Schema uses,
-    allows.
+    """Escape `text` in a regular expression. Not by `re.escape`: it escapes more than ECMA 262 allows, which JSON Schema
+    uses.
     """
     return re.sub(r"[\^$\\.*+?()\[\]{}|]", r"\\\g<0>", text)

@@ -15,7 +15,7 @@ def body(mapping: Any) -> bytes:
     return json.dumps(mapping).encode()
 
 
-def of(*mappings: Any, name: str = "index") -> dict[str, Any]:
+def schema_of(*mappings: Any, name: str = "index") -> dict[str, Any]:
     """The schema over `mappings`, which are those of indices a, b, c …"""
     schema = json_schema(name, {chr(ord("a") + number): body(mapping) for number, mapping in enumerate(mappings)})
     Draft202012Validator.check_schema(schema)
@@ -24,7 +24,7 @@ def of(*mappings: Any, name: str = "index") -> dict[str, Any]:
 
 def takes(definition: Any, value: Any) -> bool:
     """Whether `value` is valid in a field that is defined so."""
-    schema = of({"dynamic": "strict", "properties": {"f": definition}})
+    schema = schema_of({"dynamic": "strict", "properties": {"f": definition}})
     return Draft202012Validator(schema).is_valid({"f": value})
 
 

@@ -29,7 +29,7 @@ def snapshot(**indices: tuple[str | None, bytes]) -> Snapshot:
 
 
 def test_fields_of_all_kinds() -> None:
-    """Fields in objects, multi-fields and runtime fields are told by their full names; types, then parameters."""
+    """Fields in objects, multi-fields and runtime fields are compared by their full names: types, then parameters."""
     before = mapping(
         a="long",
         gone="ip",
@@ -81,7 +81,7 @@ def test_lists_are_bounded() -> None:
     st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(TYPES)),
     st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(TYPES)),
 )
-def test_each_difference_is_told_once(before: dict[str, str], after: dict[str, str]) -> None:
+def test_each_difference_is_reported_once(before: dict[str, str], after: dict[str, str]) -> None:
     """Added, removed and retyped fields together are exactly those that differ; the way back is the reverse."""
     there, back = field_changes(mapping(**before), mapping(**after)), field_changes(mapping(**after), mapping(**before))
     differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
@@ -91,12 +91,12 @@ def test_each_difference_is_told_once(before: dict[str, str], after: dict[str, s
 
 
 def test_what_happened_to_indices() -> None:
-    """Created, deleted, changed and created again under the same name are told apart; what is the same is not told."""
+    """Created, deleted, changed and created again under the same name are told apart; what is the same is left out."""
     one, two = mapping(a="long"), mapping(a="ip")
     before = snapshot(same=("u1", one), gone=("u2", one), changed=("u3", one), again=("u4", one), read=(None, one))
     after = snapshot(same=("u1", one), new=("u5", one), changed=("u3", two), again=("u6", one), read=("u7", one))
-    told = {change.index: change.kind for change in index_changes(before, after)}
-    assert told == {
+    kinds = {change.index: change.kind for change in index_changes(before, after)}
+    assert kinds == {
         "again": ChangeKind.RECREATED,
         "changed": ChangeKind.CHANGED,
         "gone": ChangeKind.DELETED,
@@ -105,7 +105,7 @@ def test_what_happened_to_indices() -> None:
 
 
 def test_evicted_mappings() -> None:
-    """A change of a mapping whose bytes are not in memory any more is told, without its fields."""
+    """A change of a mapping whose bytes are no longer in memory is reported without its fields."""
     before, after = snapshot(a=("u", mapping(a="long"))), snapshot(a=("u", mapping(a="ip")))
     [change] = index_changes(before.without_bodies(before.bodies), after)
     assert (change.kind, change.fields) == (ChangeKind.CHANGED, None)

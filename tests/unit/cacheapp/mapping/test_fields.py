@@ -18,10 +18,10 @@ from cacheapp.mapping.value_schemas import VALUE_SCHEMAS
 from tests.support.mappings import STRANGE, body, deep, strange_mappings
 
 
-def of(*mappings: Any) -> dict[str, Field]:
+def listed(*mappings: Any) -> dict[str, Field]:
     """The fields over `mappings`, which are those of indices a, b, c …"""
-    listed = fields({chr(ord("a") + number): body(mapping) for number, mapping in enumerate(mappings)})
-    return {field.name: field for field in listed}
+    found = fields({chr(ord("a") + number): body(mapping) for number, mapping in enumerate(mappings)})
+    return {field.name: field for field in found}
 
 
 def named(*names: str) -> list[Field]:
@@ -30,7 +30,7 @@ def named(*names: str) -> list[Field]:
 
 def test_every_field_has_an_entry() -> None:
     """Objects, fields in them, multi-fields, nested fields, aliases and runtime fields are listed, sorted by name."""
-    found = of(
+    found = listed(
         {
             "runtime": {"day": {"type": "keyword"}, "far.off": {"type": "long"}},
             "properties": {
@@ -61,7 +61,7 @@ def test_innermost_nested_object() -> None:
     over.
     """
     inner = {"type": "nested", "properties": {"o": {"properties": {"x": {"type": "ip", "fields": {"k": {}}}}}}}
-    found = of(
+    found = listed(
         {
             "properties": {
                 "n": {"type": "nested", "properties": {"m": inner}},
@@ -74,7 +74,7 @@ def test_innermost_nested_object() -> None:
 
 def test_alias_of_a_multi_field() -> None:
     """An alias has type and abilities of its target, but isn't itself a multi-field."""
-    found = of(
+    found = listed(
         {
             "properties": {
                 "t": {"type": "text", "fields": {"k": {"type": "keyword"}}},
@@ -87,10 +87,10 @@ def test_alias_of_a_multi_field() -> None:
 
 def test_alias_without_target() -> None:
     """Of an alias that leads nowhere nothing is known."""
-    assert of({"properties": {"al": {"type": "alias", "path": "x"}}})["al"] == Field(
+    assert listed({"properties": {"al": {"type": "alias", "path": "x"}}})["al"] == Field(
         "al", ("alias",), None, None, 1, alias_of="x"
     )
-    assert of({"properties": {"al": {"type": "alias"}}})["al"].alias_of is None
+    assert listed({"properties": {"al": {"type": "alias"}}})["al"].alias_of is None
 
 
 def test_runtime_fields_shadow() -> None:
@@ -99,7 +99,7 @@ def test_runtime_fields_shadow() -> None:
     """
     composite = {"type": "composite", "fields": {"x": {"type": "ip"}}}
     runtime = {"f": {"type": "long"}, "c": composite, "l": {"type": "lookup"}}
-    found = of({"runtime": runtime, "properties": {"f": {"type": "keyword", "index": False}}})
+    found = listed({"runtime": runtime, "properties": {"f": {"type": "keyword", "index": False}}})
     assert (found["f"].types, found["f"].runtime) == (("long",), True)
     assert (found["c.x"].types, found["c.x"].runtime) == (("ip",), True)
     assert found["c"].types == ("object",)
@@ -113,7 +113,7 @@ def test_fields_of_passthrough_objects() -> None:
         inner = {name: {"type": "keyword"} for name in names}
         return {"type": "passthrough", "priority": priority, "properties": inner}
 
-    found = of(
+    found = listed(
         {
             "properties": {
                 "low": passthrough(1, "x", "own"),
@@ -155,7 +155,7 @@ def test_searchable_and_aggregatable(
     definition: dict[str, Any], searchable: bool | None, aggregatable: bool | None
 ) -> None:
     """They follow from the type, `index`, `doc_values` and `fielddata`; of types that aren't known nothing does."""
-    field = of({"properties": {"f": definition}})["f"]
+    field = listed({"properties": {"f": definition}})["f"]
     assert (field.searchable, field.aggregatable) == (searchable, aggregatable)
 
 
@@ -168,7 +168,7 @@ def test_both_tables_know_the_same_types() -> None:
 
 def test_conflicts() -> None:
     """A field of several types names them and their indices; where indices disagree, abilities aren't said."""
-    found = of(
+    found = listed(
         {"properties": {"x": {"type": "long"}, "y": {"type": "keyword", "meta": {"v": "1"}}}},
         {"properties": {"x": {"type": "text"}, "y": {"type": "keyword", "doc_values": False, "meta": {"v": "2"}}}},
         {"properties": {"x": {"type": "long"}}},
@@ -221,8 +221,8 @@ def test_many_fields_take_time_in_proportion() -> None:
 
 def test_depth_is_bounded() -> None:
     """Fields as deep as the limit are listed, deeper ones aren't."""
-    assert any(name.endswith("leaf") for name in of(deep(MAX_DEPTH)))
-    assert not any(name.endswith("leaf") for name in of(deep(MAX_DEPTH + 1)))
+    assert any(name.endswith("leaf") for name in listed(deep(MAX_DEPTH)))
+    assert not any(name.endswith("leaf") for name in listed(deep(MAX_DEPTH + 1)))
 
 
 @pytest.mark.parametrize("mapping", STRANGE)

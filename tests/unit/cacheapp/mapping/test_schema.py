@@ -15,12 +15,12 @@ from jsonschema import Draft202012Validator
 
 from cacheapp.mapping.schema import MAX_CONFLICTS, json_schema
 from cacheapp.mapping.tree import MAX_DEPTH, MAX_NAMED_INDICES
-from tests.support.mappings import STRANGE, body, deep, fields, names, of, strange_mappings, takes, valid, values
+from tests.support.mappings import STRANGE, body, deep, fields, names, schema_of, strange_mappings, takes, valid, values
 
 
 def test_shape() -> None:
     """The whole of a small schema: head, shared value schemas, annotations with multi-fields, runtime fields."""
-    schema = of(
+    schema = schema_of(
         {
             "dynamic": "strict",
             "runtime": {"day": {"type": "keyword"}, "o.hour": {"type": "long"}},
@@ -90,15 +90,15 @@ def test_shape() -> None:
 
 def test_same_types_share_a_schema() -> None:
     """Fields of one type share their schema; where its parameters matter, there are several."""
-    schema = of(fields(a={"type": "long"}, b={"type": "long"}, c={"type": "long", "coerce": False}))
+    schema = schema_of(fields(a={"type": "long"}, b={"type": "long"}, c={"type": "long", "coerce": False}))
     assert [schema["properties"][name]["$ref"] for name in "abc"] == ["#/$defs/long", "#/$defs/long", "#/$defs/long-2"]
 
 
 def test_open_unless_strict() -> None:
     """Fields that aren't mapped are valid unless `dynamic` is strict, which objects inherit and may override."""
     for dynamic in ("true", True, "false", False, "runtime", None, 5):
-        assert valid(of({"dynamic": dynamic, **fields(a={"type": "long"})}), {"new": {"x": 1}, "a.b": 1})
-    strict = of({"dynamic": "strict", **fields(o=fields(), p={"dynamic": "true", **fields()})})
+        assert valid(schema_of({"dynamic": dynamic, **fields(a={"type": "long"})}), {"new": {"x": 1}, "a.b": 1})
+    strict = schema_of({"dynamic": "strict", **fields(o=fields(), p={"dynamic": "true", **fields()})})
     assert not valid(strict, {"new": 1})
     assert not valid(strict, {"o": {"new": 1}})
     assert valid(strict, {"p": {"new": 1}, "o.x": 1})
@@ -107,7 +107,7 @@ def test_open_unless_strict() -> None:
 
 def test_passthrough_opens_the_root() -> None:
     """The fields of a passthrough object may be given without its name, under strict too."""
-    schema = of({"dynamic": "strict", **fields(p={"type": "passthrough", **fields(x={"type": "long"})})})
+    schema = schema_of({"dynamic": "strict", **fields(p={"type": "passthrough", **fields(x={"type": "long"})})})
     assert valid(schema, {"x": 1})
     assert not valid(schema, {"p": {"y": 1}})
 
@@ -115,22 +115,22 @@ def test_passthrough_opens_the_root() -> None:
 def test_disabled_takes_anything() -> None:
     """An object that isn't enabled takes any value; a mapping that isn't, any document."""
     assert takes({"type": "object", "enabled": False}, ["x", {"y": 1}])
-    assert valid(of({"enabled": False}), {"x": [{}]})
-    assert not valid(of({"enabled": False}), [])
+    assert valid(schema_of({"enabled": False}), {"x": [{}]})
+    assert not valid(schema_of({"enabled": False}), [])
 
 
 def test_a_document_is_an_object() -> None:
     """Arrays and null are values of fields, never documents."""
     others: list[Any] = [[], None, "x"]
-    assert not any(valid(of({}), other) for other in others)
+    assert not any(valid(schema_of({}), other) for other in others)
 
 
 def test_flat_objects() -> None:
     """Below `subobjects: false` a field also takes objects: the rest of longer names, or new fields."""
     properties = {"m": {"type": "long"}, "m.n": {"type": "long"}, "k": {"type": "long"}, "f": {"type": "flattened"}}
     flat = {"subobjects": False, "properties": properties}
-    assert valid(of(flat), {"m": {"n": 1}, "k": {"z": 1}})
-    strict = of({**flat, "dynamic": "strict"})
+    assert valid(schema_of(flat), {"m": {"n": 1}, "k": {"z": 1}})
+    strict = schema_of({**flat, "dynamic": "strict"})
     assert valid(strict, {"m": {"n": 1}, "f": {"z": 1}})
     assert not valid(strict, {"k": {"z": 1}})
     assert not valid(strict, {"m": "x"})
@@ -139,7 +139,7 @@ def test_flat_objects() -> None:
 def test_names_are_escaped() -> None:
     """Any name works as a property, in a pattern and in a pointer."""
     for name in ("a/b", "a~b", "a%20b", "a b", "é", "a^$.*+?()[]{}|\\b", "", '"', "#"):
-        schema = of({"dynamic": "strict", **fields(**{name: fields(x={"type": "long"})})})
+        schema = schema_of({"dynamic": "strict", **fields(**{name: fields(x={"type": "long"})})})
         assert valid(schema, {name: [[{"x": 1}]]})
         assert valid(schema, {f"{name}.x": 1})
         assert not valid(schema, {name: [[{"x": "no"}]]})
@@ -152,7 +152,7 @@ def test_conflicts_are_alternatives() -> None:
         x={"type": "long"}, o=fields(y={"type": "ip"}), n={"type": "nested", **fields(z={"type": "ip"})}
     )
     two = fields(x={"type": "date"}, o={"type": "boolean"}, n=fields(z={"type": "ip"}))
-    schema = of(one, two)
+    schema = schema_of(one, two)
     taken = [{"x": 1}, {"x": "2024"}, {"o": [{"y": "::1"}]}, {"o": True}, {"n": [[{"z": "::1"}]]}]
     refused = [{"x": "x"}, {"o": [{"y": 1}]}, {"o": "x"}, {"n": [{"z": 1}]}, {"n": "x"}]
     assert [valid(schema, document) for document in [*taken, *refused]] == [True] * 5 + [False] * 5
@@ -167,7 +167,7 @@ def test_conflicts_are_alternatives() -> None:
 
 def test_conflicts_within_objects() -> None:
     """A conflict deep inside is known by its dotted name."""
-    schema = of(fields(a=fields(b={"type": "ip"})), fields(a=fields(b={"type": "long"})))
+    schema = schema_of(fields(a=fields(b={"type": "ip"})), fields(a=fields(b={"type": "long"})))
     assert list(schema["x-elasticsearch"]["conflicts"]) == ["a.b"]
 
 
@@ -175,7 +175,9 @@ def test_different_parameters_are_no_conflict() -> None:
     """Indices that agree on the type have no conflict; their formats are alternatives, their parameters united."""
     one = {"type": "date", "format": "yyyy", "meta": {"unit": "y"}, "fields": {"k": {"type": "keyword"}}}
     two = {"type": "date", "format": "MM/dd", "fields": {"t": {"type": "text"}}}
-    schema = of(fields(x=one, y={"type": "text"}), fields(x=two, y={"type": "text", "fields": {"k": {"type": "ip"}}}))
+    schema = schema_of(
+        fields(x=one, y={"type": "text"}), fields(x=two, y={"type": "text", "fields": {"k": {"type": "ip"}}})
+    )
     assert valid(schema, {"x": ["2024"]})
     assert valid(schema, {"x": "01/31"})
     assert not valid(schema, {"x": "x"})
@@ -185,15 +187,15 @@ def test_different_parameters_are_no_conflict() -> None:
 
 def test_strict_only_if_all_are() -> None:
     """What one index refuses another may take."""
-    assert valid(of({"dynamic": "strict"}, {}), {"new": 1})
-    assert not valid(of({"dynamic": "strict"}, {"dynamic": "strict", **fields(x={"type": "ip"})}), {"new": 1})
-    one_off = of(fields(o={"type": "object", "enabled": False}), fields(o=fields(x={"type": "long"})))
+    assert valid(schema_of({"dynamic": "strict"}, {}), {"new": 1})
+    assert not valid(schema_of({"dynamic": "strict"}, {"dynamic": "strict", **fields(x={"type": "ip"})}), {"new": 1})
+    one_off = schema_of(fields(o={"type": "object", "enabled": False}), fields(o=fields(x={"type": "long"})))
     assert valid(one_off, {"o": "anything"})
 
 
 def test_runtime_fields_take_anything() -> None:
     """Elasticsearch ignores what documents hold under a runtime field's name; a mapped field of that name is parsed."""
-    schema = of(
+    schema = schema_of(
         {"dynamic": "strict", "runtime": {"r": {"type": "long"}, "x": {}, "p.q": {}}, **fields(x={"type": "ip"})}
     )
     assert valid(schema, {"r": {"a": 1}, "p.q": 5})
@@ -250,7 +252,7 @@ def test_depth_is_bounded() -> None:
             document = {"o": document}
         return document
 
-    assert not valid(of(deep(20)), document(20, "x"))
+    assert not valid(schema_of(deep(20)), document(20, "x"))
     assert '"leaf"' in json.dumps(json_schema("x", {"a": body(deep(MAX_DEPTH))}))
     assert '"leaf"' not in json.dumps(json_schema("x", {"a": body(deep(MAX_DEPTH + 1))}))
     too_deep = json_schema("x", {"a": b'{"properties":{"o":' * 50_000 + b"{}" + b"}}" * 50_000})
@@ -269,7 +271,7 @@ def test_strange_mappings_count_as_empty(mapping: bytes) -> None:
 @given(st.lists(strange_mappings, max_size=3))
 def test_always_a_valid_schema(mappings: list[dict[str, Any]]) -> None:
     """Whatever the mappings, the schema is a valid one, it can be used, and it can be sent."""
-    schema = of(*mappings)
+    schema = schema_of(*mappings)
     assert msgspec.json.decode(msgspec.json.encode(schema)) == schema
     Draft202012Validator(schema).is_valid({"a": [{"b": 1, "a": [None]}], "a.b": {"c": "x"}})
 
@@ -280,8 +282,8 @@ def test_a_union_takes_what_its_indices_share(
     one: dict[str, Any], two: dict[str, Any], document: dict[str, Any]
 ) -> None:
     """What all indices take is valid for them together."""
-    if valid(of(one), document) and valid(of(two), document):
-        assert valid(of(one, two), document)
+    if valid(schema_of(one), document) and valid(schema_of(two), document):
+        assert valid(schema_of(one, two), document)
 
 
 @settings(max_examples=50, deadline=None)
