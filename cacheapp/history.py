@@ -125,7 +125,7 @@ class History:
         while self._waiting:
             await self._write_next()
 
-    async def of(self, indices: Iterable[str]) -> list[ShownChange]:
+    async def latest_changes(self, indices: Iterable[str]) -> list[ShownChange]:
         """The latest changes of some indices, newest first. Raises `StoreUnavailable`."""
         names = list(islice(indices, MAX_INDICES))
         return await self._thread.run(lambda: _changes_of(names), atomic=False)

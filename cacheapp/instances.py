@@ -76,7 +76,7 @@ class Instances:
                 return refreshes[refresh_id]
         raise RefreshNotFound("No refresh of this id is known; only the latest of each process are kept.")
 
-    async def told(self) -> dict[str, InstanceReport]:
+    async def reports(self) -> dict[str, InstanceReport]:
         """All instances as they have told the store, this one just now: whichever of them is asked, no number falls.
 
         While the store is away only this one: as it told last, for as long as others may show that once the store is

@@ -76,7 +76,7 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
     await require_details(request)
     cache = registry.get(MAPPING_CACHE)
     cache.check_name(name)
-    changes = await registry.get(HISTORY).of(cache.snapshot.resolve(name) or (name,))
+    changes = await registry.get(HISTORY).latest_changes(cache.snapshot.resolve(name) or (name,))
     return json_response({"changes": changes})
 
 

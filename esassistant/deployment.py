@@ -32,12 +32,12 @@ class ToldReport(Protocol):
     def report(self) -> Mapping[str, Any]: ...
 
 
-class TellsInstances(Protocol):
+class InstanceReports(Protocol):
     """Knows what the instances of the deployment tell of themselves."""
 
-    async def told(self) -> Mapping[str, ToldReport]:
+    async def reports(self) -> Mapping[str, ToldReport]:
         """All instances by name, as they told the store; only this one while the store is away."""
 
 
 REFRESHES: Handle[Refreshes] = Handle("refresher")
-TELLS_INSTANCES: Handle[TellsInstances] = Handle("instances")
+INSTANCE_REPORTS: Handle[InstanceReports] = Handle("instances")

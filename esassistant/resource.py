@@ -37,7 +37,7 @@ class ReportHandle(Generic[R]):
 class Reports(dict[str, Any]):
     """Reports of several resources by name, taken in one moment."""
 
-    def of(self, handle: ReportHandle[R]) -> R:
+    def typed(self, handle: ReportHandle[R]) -> R:
         """The report of one resource. Raises `KeyError` when it is not among them."""
         report: R = self[handle.name]
         return report

@@ -11,7 +11,7 @@ NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One curve: `path` is the `d` of an SVG path, with gaps where there is no data. `now`, `highest`: as text."""
 
     name: str
@@ -28,7 +28,7 @@ class Chart:
     """
 
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
     top: str
     first_at: datetime | None
     last_at: datetime | None
@@ -50,7 +50,7 @@ def chart(
     known = [value for _, _, values in lines for value in values if value is not None]
     edge = top if top is not None else nice_top(max(known, default=0.0))
     drawn = tuple(
-        Line(name, style, _path(times, values, edge), _last(values, shown), _highest(values, shown))
+        ChartLine(name, style, _path(times, values, edge), _last(values, shown), _highest(values, shown))
         for name, style, values in lines
     )
     summary = "; ".join(f"{line.name}: now {line.now}, at most {line.highest}" for line in drawn)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from esassistant.deployment import TELLS_INSTANCES
+from esassistant.deployment import INSTANCE_REPORTS
 from esassistant.instance import server_name
 from esassistant.metrics import Kind, Metric, samples
 from esassistant.registry import Registry
@@ -33,7 +33,7 @@ class Worker:
 
 async def workers_of(registry: Registry) -> dict[str, Worker]:
     """The workers of this server by process id; only this one while the store is away, which health tells."""
-    told = await registry.get(TELLS_INSTANCES).told()
+    told = await registry.get(INSTANCE_REPORTS).reports()
     return {
         name.rpartition(":")[2]: Worker(seen.age_seconds, seen.report)
         for name, seen in sorted(told.items())

@@ -86,9 +86,9 @@ class Timeline:
         """Note how things are now."""
         reports = self._reports()
         together, cache, process = (
-            reports.of(HTTP_REPORT).together,
-            reports.of(CACHE_REPORT),
-            reports.of(PROCESS_REPORT),
+            reports.typed(HTTP_REPORT).together,
+            reports.typed(CACHE_REPORT),
+            reports.typed(PROCESS_REPORT),
         )
         now = _Sample(
             taken_at=self._clock(),
@@ -110,7 +110,7 @@ class Timeline:
                 p95_seconds=together.latency.p95_seconds,
                 p99_seconds=together.latency.p99_seconds,
                 connections_in_use=sum(
-                    pool.in_use + pool.overflow_in_use for pool in reports.of(ELASTICSEARCH_POOLS).values()
+                    pool.in_use + pool.overflow_in_use for pool in reports.typed(ELASTICSEARCH_POOLS).values()
                 ),
                 resident_bytes=process.resident_bytes,
                 loop_lag_p99_seconds=process.loop_lag.p99_seconds,

@@ -47,10 +47,10 @@ class Page:
     status: int = 200
 
 
-View = Callable[..., Awaitable[Page]]
+PageView = Callable[..., Awaitable[Page]]
 
 
-def page_view(view: View) -> Any:
+def page_view(view: PageView) -> Any:
     """Decorates an `async def` view of a page: only for those who may see details, others are sent to the login. An
     `EsassistantError` becomes a page too, or a problem where no person asked.
     """
@@ -137,7 +137,7 @@ def _address(query: dict[str, str]) -> str:
 async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:
     """None: they can't be read now."""
     try:
-        changes: list[ShownChange] = await registry.get(HISTORY).of(indices)
+        changes: list[ShownChange] = await registry.get(HISTORY).latest_changes(indices)
     except StoreUnavailable:
         return None
     return changes

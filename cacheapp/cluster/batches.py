@@ -77,7 +77,7 @@ class Batches:
     _position: int = 0
 
     @classmethod
-    def of(cls, names: Iterable[str], field_counts: Mapping[str, int] | None = None) -> "Batches":
+    def from_names(cls, names: Iterable[str], field_counts: Mapping[str, int] | None = None) -> "Batches":
         return cls(list(names), field_counts or {})
 
     def take(self, size: int, max_bytes: int = MAX_TARGET_BYTES, max_fields: int = MAX_FIELDS) -> list[str]:

@@ -34,7 +34,7 @@ class TogetherReader:
     async def _gather(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         waiting, self._waiting = self._waiting, {}
-        names = Batches.of(waiting)
+        names = Batches.from_names(waiting)
         try:
             async with asyncio.TaskGroup() as group:
                 while batch := names.take(MAX_TOGETHER):

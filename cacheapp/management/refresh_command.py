@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cacheapp.reports import PassOutcome, RefreshReport
-from cacheapp.sync.pass_record import EVERYTHING, RefreshAnswer, Scope
+from cacheapp.sync.pass_record import EVERYTHING, PassScope, RefreshAnswer
 from cacheapp.sync.refresher import REFRESHER, Refresher
 from cacheapp.sync.sharing import SHARING
 from esassistant.clock import monotonic
@@ -47,7 +47,7 @@ class RefreshCommand(BaseCommand):
             "--format", choices=("text", "json"), default="text", help="how to print the result (default: text)"
         )
 
-    def refresh(self, form: str, *, limited: bool, scope: Scope = EVERYTHING, wait_seconds: float = 0.0) -> None:
+    def refresh(self, form: str, *, limited: bool, scope: PassScope = EVERYTHING, wait_seconds: float = 0.0) -> None:
         """Run a pass, print what came of it, and exit. `wait_seconds`: how long to wait for another process that
         refreshes.
         """
@@ -64,7 +64,7 @@ class RefreshCommand(BaseCommand):
         sys.exit(code if code or report.published else EXIT_UNPUBLISHED)
 
     async def _refresh(
-        self, limited: bool, scope: Scope, wait_seconds: float
+        self, limited: bool, scope: PassScope, wait_seconds: float
     ) -> tuple[RefreshAnswer, RefreshReport | None]:
         ends_at = monotonic() + wait_seconds
         async with registry.open(only=[REFRESHER]):

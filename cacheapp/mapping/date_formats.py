@@ -33,7 +33,9 @@ _TOKEN = re.compile(
     r"(?P<number>([yuYDdHhKkmsSnN]|(?<![ML])[ML]{1,2}(?![ML]))+)"
     r"|(?P<literal>[-/:., _]|'[A-Za-z]+')|(?P<open>\[)|(?P<close>\])|(?P<rest>[A-Za-z]+$)"
 )
-"""The parts of a Java pattern whose texts have a simple shape; names, as of months or zones, only where they come last."""
+"""The parts of a Java pattern whose texts have a simple shape; names, as of months or zones, only where they come
+last.
+"""
 
 
 def text_pattern(date_format: str) -> str | None:

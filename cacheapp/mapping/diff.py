@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cacheapp.mapping.tree import OBJECT_TYPES, Definition, Node, nodes, parse
+from cacheapp.mapping.tree import OBJECT_TYPES, Definition, FieldNode, nodes, parse
 
 MAX_NAMED_FIELDS = 100
 """How many fields are named of each kind of difference; the total is given beside."""
@@ -59,7 +59,7 @@ def _fields(body: bytes) -> dict[str, tuple[str, Definition]]:
     return {node.path: (node.type, _parameters(node)) for node in nodes(parse(body))}
 
 
-def _parameters(node: Node) -> Definition:
+def _parameters(node: FieldNode) -> Definition:
     """What a definition says besides the fields below it, which `nodes` gives by themselves."""
     below = () if node.multi_field_of else ("fields", "properties") if node.type in OBJECT_TYPES else ("fields",)
     return {parameter: value for parameter, value in node.definition.items() if parameter not in below}

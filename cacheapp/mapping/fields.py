@@ -16,8 +16,8 @@ from cacheapp.mapping.tree import (
     COMPOSITE,
     OBJECT_TYPES,
     Definition,
+    FieldNode,
     Indices,
-    Node,
     bodies,
     is_set,
     nodes,
@@ -147,18 +147,18 @@ def _fields_of_one(mapping: Definition) -> dict[str, Field]:
             if name not in aliases or aliases[name][0] < priority:
                 aliases[name] = (priority, replace(field, name=name, alias_of=node.path, multi_field_of=None))
     found = {name: alias for name, (_, alias) in aliases.items()} | own
-    found |= {name: _field(Node(name, {}, "object")) for name in _implied(found)}
+    found |= {name: _field(FieldNode(name, {}, "object")) for name in _implied(found)}
     return {name: _resolved(field, found) for name, field in found.items()}
 
 
-def _listed(mapping: Definition) -> Iterator[Node]:
+def _listed(mapping: Definition) -> Iterator[FieldNode]:
     """The fields that have an entry of their own: all but composite runtime fields, of which only the parts can be
     used.
     """
     return (node for node in nodes(mapping) if not (node.is_runtime and node.type == COMPOSITE))
 
 
-def _short_names(node: Node) -> Iterator[tuple[str, Definition]]:
+def _short_names(node: FieldNode) -> Iterator[tuple[str, Definition]]:
     """The names without that of a passthrough object around the field, under which the field can be searched too, each
     with the definition of that object.
     """
@@ -183,7 +183,7 @@ def _priority(passthrough: Definition) -> int:
     return priority if isinstance(priority, int) else 0
 
 
-def _field(node: Node) -> Field:
+def _field(node: FieldNode) -> Field:
     definition = node.definition
     if node.is_runtime:
         # Computed from each document, so that searches and aggregations take them all except lookups.

@@ -226,7 +226,9 @@ class _Writer:
 
 
 def _or_array(schema: Schema, pointer: str) -> Schema:
-    """Let the schema of a value also take arrays of values, at any depth, unless its type has rules of its own for arrays."""
+    """Let the schema of a value also take arrays of values, at any depth, unless its type has rules of its own for
+    arrays.
+    """
     if "array" in schema["type"]:
         return schema
     return {**schema, "type": [*schema["type"], "array"], "items": {"$ref": pointer}}

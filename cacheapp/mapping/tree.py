@@ -40,7 +40,7 @@ class Body:
     indices: Indices
 
 
-class Node(msgspec.Struct, frozen=True):
+class FieldNode(msgspec.Struct, frozen=True):
     """One field of a mapping, with its place. (A Struct: thousands are made at once, and it is the quickest to make.)
 
     Args:
@@ -59,12 +59,12 @@ class Node(msgspec.Struct, frozen=True):
     type: str
     nested_path: str | None = None
     depth: int = 0
-    passthrough: tuple["Node", ...] = ()
+    passthrough: tuple["FieldNode", ...] = ()
     multi_field_of: str | None = None
     is_runtime: bool = False
 
 
-def nodes(mapping: Definition) -> Iterator[Node]:
+def nodes(mapping: Definition) -> Iterator[FieldNode]:
     """Walk over the fields of a mapping: objects, the fields in them, multi-fields and runtime fields.
 
     Each field comes before its multi-fields, those before the fields below it, and runtime fields come last. One path
@@ -75,22 +75,22 @@ def nodes(mapping: Definition) -> Iterator[Node]:
     yield from _mapped(mapping, "", None, 0, ())
     for path, definition in definitions(mapping, "runtime").items():
         kind = type_of(definition)
-        yield Node(path, definition, kind, is_runtime=True)
+        yield FieldNode(path, definition, kind, is_runtime=True)
         if kind == COMPOSITE:
             for name, part in definitions(definition, "fields").items():
-                yield Node(f"{path}.{name}", part, type_of(part), is_runtime=True)
+                yield FieldNode(f"{path}.{name}", part, type_of(part), is_runtime=True)
 
 
 def _mapped(
-    around: Definition, prefix: str, nested_path: str | None, depth: int, passthrough: tuple[Node, ...]
-) -> Iterator[Node]:
+    around: Definition, prefix: str, nested_path: str | None, depth: int, passthrough: tuple[FieldNode, ...]
+) -> Iterator[FieldNode]:
     for name, definition in definitions(around).items():
         path, kind = prefix + name, type_of(definition)
-        node = Node(path, definition, kind, nested_path, depth, passthrough)
+        node = FieldNode(path, definition, kind, nested_path, depth, passthrough)
         yield node
         if "fields" in definition:  # Most have none, and not to call is quicker.
             for multi_name, multi in definitions(definition, "fields").items():
-                yield Node(f"{path}.{multi_name}", multi, type_of(multi), nested_path, depth, passthrough, path)
+                yield FieldNode(f"{path}.{multi_name}", multi, type_of(multi), nested_path, depth, passthrough, path)
         if kind in OBJECT_TYPES and depth < MAX_DEPTH:
             nested_path_below = path if kind == "nested" else nested_path
             passthrough_below = (node, *passthrough) if kind == "passthrough" else passthrough

@@ -301,7 +301,7 @@ def value_schema(definition: Definition) -> Schema:
 
 
 def escaped(text: str) -> str:
-    """Escape `text` in a regular expression. Not by `re.escape`: it escapes more than ECMA 262 allows, which JSON Schema
-    uses.
+    """Escape `text` in a regular expression. Not by `re.escape`: it escapes more than ECMA 262 allows, which JSON
+    Schema uses.
     """
     return re.sub(r"[\^$\\.*+?()\[\]{}|]", r"\\\g<0>", text)

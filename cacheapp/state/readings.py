@@ -28,9 +28,9 @@ class Mappings:
     bodies: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, read: Mapping[str, bytes]) -> "Mappings":
+    def from_bodies(cls, bodies: Mapping[str, bytes]) -> "Mappings":
         mappings = cls()
-        for name, body in read.items():
+        for name, body in bodies.items():
             mappings.hashes[name] = known = mapping_hash(body)
             mappings.bodies.setdefault(known, body)
         return mappings

@@ -59,15 +59,15 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class PassScope:
     """What a pass reads: everything, only what changed, or what matches one of `patterns` (names with `*`)."""
 
     changes_only: bool = False
     patterns: tuple[str, ...] = ()
 
 
-EVERYTHING = Scope()
-CHANGES = Scope(changes_only=True)
+EVERYTHING = PassScope()
+CHANGES = PassScope(changes_only=True)
 
 
 @dataclass(frozen=True, slots=True)

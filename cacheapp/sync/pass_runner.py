@@ -15,7 +15,7 @@ from cacheapp.reports import PassOutcome
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.sync.pass_record import Pass, Scope
+from cacheapp.sync.pass_record import Pass, PassScope
 from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
@@ -67,7 +67,7 @@ class PassRunner:
         # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
         self._version: MetadataVersion | None = None
 
-    async def run(self, current: Pass, scope: Scope) -> float | None:
+    async def run(self, current: Pass, scope: PassScope) -> float | None:
         """Run a pass, and note in `current` what it finds, what fails, and how it ends.
 
         Returns:
@@ -187,7 +187,7 @@ class PassRunner:
 
     async def _read_in_batches(self, current: Pass, names: list[str], field_counts: Mapping[str, int]) -> Mappings:
         mappings = Mappings()
-        waiting = Batches.of(names, field_counts)
+        waiting = Batches.from_names(names, field_counts)
         size = BatchSize(self._first_size, adaptive=self._config.adaptive)
         failures_in_a_row = 0
         again: list[str] = []
@@ -234,7 +234,7 @@ class PassRunner:
         ends_at = self._clock() + FAILURES_IN_A_ROW * self._config.fetch_timeout
         while waiting and failures_in_a_row < BAD_NAMES_IN_A_ROW and self._clock() < ends_at:
             batch = waiting.pop()
-            taken = Batches.of(batch, field_counts).take(len(batch))
+            taken = Batches.from_names(batch, field_counts).take(len(batch))
             if len(taken) < len(batch):
                 waiting.append(batch[len(taken) :])
             error = await self._read_batch(current, taken, mappings)
@@ -255,7 +255,7 @@ class PassRunner:
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
                 read = await self._reader.mappings(batch, current.count_request)
-                mappings.add(await in_thread_if_large(sum(map(len, read.values())), Mappings.of, read))
+                mappings.add(await in_thread_if_large(sum(map(len, read.values())), Mappings.from_bodies, read))
         except TimeoutError:
             return f"no answer within {as_seconds(self._config.fetch_timeout)}"
         except ClusterUnavailable as error:

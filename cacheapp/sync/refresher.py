@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cacheapp.errors import RefreshNotFound
 from cacheapp.reports import ENDS, PassOutcome, RefresherReport, RefreshReport
 from cacheapp.stores.protocol import Lease, Store
-from cacheapp.sync.pass_record import CHANGES, EVERYTHING, ChangesRead, Pass, RefreshAnswer, Scope
+from cacheapp.sync.pass_record import CHANGES, EVERYTHING, ChangesRead, Pass, PassScope, RefreshAnswer
 from cacheapp.sync.pass_runner import PassRunner
 from cacheapp.sync.sharing import Sharing
 from esassistant.clock import Clock, Sleep, monotonic, now_utc
@@ -76,7 +76,7 @@ class Refresher:
         self._last_limited_at: float | None = None
         self._change_requests_total = 0
 
-    async def ask(self, trigger: str, *, limited: bool = True, scope: Scope = EVERYTHING) -> RefreshAnswer:
+    async def ask(self, trigger: str, *, limited: bool = True, scope: PassScope = EVERYTHING) -> RefreshAnswer:
         """Start a pass, or join the one that runs.
 
         Args:
@@ -87,7 +87,7 @@ class Refresher:
         # A flight: a caller who leaves while the store is asked must not leave a lease behind.
         return await asyncio.shield(self._flight(lambda: self._ask(trigger, limited, scope)))
 
-    async def _ask(self, trigger: str, limited: bool, scope: Scope) -> RefreshAnswer:
+    async def _ask(self, trigger: str, limited: bool, scope: PassScope) -> RefreshAnswer:
         # What asking gives, the first that applies:
         #   1. A pass runs in this process: it is joined.
         #   2. Another process holds the lease: overlap.
@@ -180,7 +180,7 @@ class Refresher:
             requests_total=self._change_requests_total,
         )
 
-    async def _run(self, current: Pass, scope: Scope, lease: Lease | None, store_error: str | None) -> None:
+    async def _run(self, current: Pass, scope: PassScope, lease: Lease | None, store_error: str | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:
             await self._read(current, scope)
@@ -207,7 +207,7 @@ class Refresher:
             if lease is not None:
                 await self._release(lease)
 
-    async def _read(self, current: Pass, scope: Scope) -> None:
+    async def _read(self, current: Pass, scope: PassScope) -> None:
         confirmed_at = await self._runner.run(current, EVERYTHING if self._sharing.pass_at is None else scope)
         if confirmed_at is not None:
             self._sharing.note_full_pass(confirmed_at)

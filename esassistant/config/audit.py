@@ -56,7 +56,7 @@ Message = Callable[[Facts], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AuditRule:
     """One thing that the audit looks for."""
 
     id: str
@@ -66,7 +66,7 @@ class Rule:
     message: Message
 
 
-RULES: list[Rule] = []
+RULES: list[AuditRule] = []
 
 
 def audit(config: Config, settings: Mapping[str, Setting], debug: bool, hosts: Sequence[str]) -> tuple[Finding, ...]:
@@ -83,7 +83,7 @@ def _rule(number: str, *settings: str, hint: str, level: Level = Level.WARNING) 
     """Makes a function a rule."""
 
     def add(message: Message) -> Message:
-        RULES.append(Rule(f"esassistant.{number}", level, settings, hint, message))
+        RULES.append(AuditRule(f"esassistant.{number}", level, settings, hint, message))
         return message
 
     return add

@@ -23,7 +23,7 @@ class ShownSetting:
     default: bool | float | str | None
 
     @classmethod
-    def of(cls, setting: Setting, profile: str) -> Self:
+    def from_setting(cls, setting: Setting, profile: str) -> Self:
         default = _shown(replace(setting, value=setting.default)) if _is_changed(setting) else None
         return cls(setting.name, _shown(setting), _source(setting.origin, profile), default)
 
@@ -36,7 +36,7 @@ class ShownSetting:
 def shown_settings(known: Mapping[str, Setting]) -> list[ShownSetting]:
     """All settings, by name."""
     profile = known["ESASSISTANT_PROFILE"].value
-    return [ShownSetting.of(known[name], profile) for name in sorted(known)]
+    return [ShownSetting.from_setting(known[name], profile) for name in sorted(known)]
 
 
 def _is_changed(setting: Setting) -> bool:

@@ -136,7 +136,7 @@ class Pools:
         self._pools = pools
         self._rules = tuple(rules)
 
-    def of(self, target: str) -> Pool:
+    def pool_for(self, target: str) -> Pool:
         if len(self._pools) == 1:
             return next(iter(self._pools.values()))
         return self._pools[pool_of(target, self._rules)]

@@ -66,7 +66,7 @@ class Transport(AsyncTransport):
         """
         allowed = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         kwargs.update(max_retries=0, retry_on_status=(), retry_on_timeout=False)
-        pool = self._pools.of(target)
+        pool = self._pools.pool_for(target)
         kind = kind_of(target)
         attempts = _Attempts(self, pool, kind, allowed, self._clock)
         idempotent = method in IDEMPOTENT_METHODS or kind in READS

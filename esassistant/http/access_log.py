@@ -64,7 +64,7 @@ def access_log_rules(log: AccessLogReport) -> Iterable[Advice]:
     )
 
 
-class Line(msgspec.Struct, gc=False):
+class LogLine(msgspec.Struct, gc=False):
     """One request. No query string: it may hold anything, secrets too. `status` None: the client left before an
     answer.
     """
@@ -95,7 +95,7 @@ class AccessLog:
         """`descriptor` of an open file, which stays open."""
         self._descriptor = descriptor
         self._format = _for_people if os.isatty(descriptor) else _as_json
-        self._waiting: deque[Line] = deque(maxlen=max_waiting)
+        self._waiting: deque[LogLine] = deque(maxlen=max_waiting)
         self._write_every_seconds = write_every_seconds
         self._writable_within_seconds = writable_within_seconds
         self._lines_total = 0
@@ -103,7 +103,7 @@ class AccessLog:
         self._under_way = 0
         self._told = False
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         """Never waits, and never fails."""
         self._lines_total += 1
         self._waiting.append(line)
@@ -135,7 +135,7 @@ class AccessLog:
     def _free(self) -> int:
         return (self._waiting.maxlen or 0) - len(self._waiting)
 
-    def _write(self, lines: list[Line]) -> tuple[int, list[Line]]:
+    def _write(self, lines: list[LogLine]) -> tuple[int, list[LogLine]]:
         """Write lines; say how many, and which wait on as the reader doesn't read. Where nothing can be written (the
         reader is gone, the disk full) they are lost, which is told once: nothing here could mend it.
         """
@@ -167,12 +167,12 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     yield count, chunk
 
 
-def _as_json(line: Line) -> bytes:
+def _as_json(line: LogLine) -> bytes:
     line.path = _shown(line.path)
     return msgspec.json.encode(line) + b"\n"
 
 
-def _for_people(line: Line) -> bytes:
+def _for_people(line: LogLine) -> bytes:
     path = _shown(line.path).encode("ascii", "backslashreplace").decode()
     return (
         f"{line.time:%H:%M:%S} {line.status or '---'} {line.method} {path} {line.duration_ms:.1f} ms ({line.door})\n"

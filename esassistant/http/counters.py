@@ -11,7 +11,7 @@ from typing import Any
 
 from esassistant.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from esassistant.clock import monotonic, now_utc
-from esassistant.http.access_log import AccessLog, Line
+from esassistant.http.access_log import AccessLog, LogLine
 from esassistant.http.statistics import REFUSED, HttpStatistics
 
 NOTE = "esassistant.note"
@@ -116,7 +116,7 @@ class Counters:
         if self._access_log is not None:
             client = scope.get("client")
             self._access_log.write(
-                Line(
+                LogLine(
                     time=now_utc(),
                     request_id=request_id.decode("ascii"),
                     client=client[0] if client else None,

@@ -26,7 +26,7 @@ from esassistant.http.security_headers import security_headers
 
 logger = logging.getLogger(__name__)
 
-Source = Callable[[str, bool], Answer | None]
+AnswerSource = Callable[[str, bool], Answer | None]
 """Called with the name in the address (empty where it has none), and whether the caller may see details. It must not
 wait; None: the view has to answer.
 """
@@ -48,7 +48,7 @@ class HotRoute:
     """
 
     template: str
-    source: Source
+    source: AnswerSource
     probe: bool
 
 
@@ -60,7 +60,7 @@ class HotRoutes:
         self._named: list[tuple[str, str, HotRoute]] = []
 
     @contextmanager
-    def answering(self, template: str, source: Source, *, probe: bool = False) -> Iterator[None]:
+    def answering(self, template: str, source: AnswerSource, *, probe: bool = False) -> Iterator[None]:
         """Answer `template` from `source` for the length of a block; `{name}` in it stands for one segment."""
         route = HotRoute(template, source, probe)
         prefix, placeholder, suffix = template.partition("{name}")

@@ -223,7 +223,7 @@ async def test_history_without_a_database(
 
     cluster.indices.create(index="shop", mappings=SHOP)
     async with open_app(node.url) as http:
-        monkeypatch.setattr(registry.get("history"), "of", fail)
+        monkeypatch.setattr(registry.get("history"), "latest_changes", fail)
         assert "The history can't be read at the moment" in words(await page(http, "/browse/shop"))
 
 

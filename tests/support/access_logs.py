@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from esassistant.http import access_log as module
-from esassistant.http.access_log import ATOMIC_BYTES, WRITE_EVERY_SECONDS, AccessLog, Line
+from esassistant.http.access_log import ATOMIC_BYTES, WRITE_EVERY_SECONDS, AccessLog, LogLine
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891_000, UTC)
 
 
-def a_line(path: str = "/api/mappings", **changes: Any) -> Line:
+def a_line(path: str = "/api/mappings", **changes: Any) -> LogLine:
     fields: dict[str, Any] = {
         "time": AT,
         "request_id": "r-1",
@@ -29,7 +29,7 @@ def a_line(path: str = "/api/mappings", **changes: Any) -> Line:
         "bytes": 17,
         **changes,
     }
-    return Line(**fields)
+    return LogLine(**fields)
 
 
 class Pipe:
@@ -100,11 +100,11 @@ class Pipe:
                 os.close(descriptor)
 
 
-def length_of(line: Line) -> int:
+def length_of(line: LogLine) -> int:
     return len(module._as_json(line))
 
 
-def on_pipe(*lines: Line) -> bytes:
+def on_pipe(*lines: LogLine) -> bytes:
     """What a program that reads the log gets."""
     with contextlib.closing(Pipe()) as made:
         for line in lines:
@@ -113,7 +113,7 @@ def on_pipe(*lines: Line) -> bytes:
         return made.read()
 
 
-def on_terminal(*lines: Line) -> str:
+def on_terminal(*lines: LogLine) -> str:
     """What a terminal gets, with the line ends that it makes of ours."""
     master, descriptor = os.openpty()
     try:

@@ -53,4 +53,4 @@ async def refresh_with_history(http: httpx.AsyncClient) -> None:
     async with asyncio.timeout(5):
         while registry.read("history").waiting:  # noqa: ASYNC110  (reports are read, nothing is signalled)
             await asyncio.sleep(0.01)
-    await registry.get("history").of(["behind what is being written"])
+    await registry.get("history").latest_changes(["behind what is being written"])

@@ -16,7 +16,7 @@ JITTER = 5.0
 
 def reading(listed_at: float, indices: dict[str, bytes], aliases: dict[str, tuple[str, ...]] | None = None) -> Reading:
     listing = Listing("cluster", {name: f"uuid-{name}" for name in indices}, aliases or {}, frozenset())
-    return Reading(listing, Mappings.of(indices), listed_at)
+    return Reading(listing, Mappings.from_bodies(indices), listed_at)
 
 
 async def take(store: Store, holder: str = "one", ttl_seconds: float = LONG, name: str = "refresh") -> Lease:

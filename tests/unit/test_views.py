@@ -280,7 +280,7 @@ async def test_performance(client: httpx.AsyncClient, world: World) -> None:
     assert set(quiet["pools"]) == {"default", "cache", "watch", "health"}
     assert quiet["recommendations"] == []
     assert {"pools.default", "pools.cache"} <= {missing["metric"] for missing in quiet["not_enough_data"]}
-    counters = world.pools["elasticsearch"].of("/").counters
+    counters = world.pools["elasticsearch"].pool_for("/").counters
     for _ in range(100):
         counters.sent("search", 0)
         counters.failed("search", "request_timeout")

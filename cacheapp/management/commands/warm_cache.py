@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from cacheapp.management.refresh_command import RefreshCommand
 from cacheapp.state.names import check_name
-from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Scope
+from cacheapp.sync.pass_record import CHANGES, EVERYTHING, PassScope
 from esassistant.errors import BadRequest
 
 
@@ -37,7 +37,7 @@ class Command(RefreshCommand):
         self.refresh(options["format"], limited=False, scope=_scope(**options))
 
 
-def _scope(*, full: bool, index: list[str], pattern: list[str], **_: Any) -> Scope:
+def _scope(*, full: bool, index: list[str], pattern: list[str], **_: Any) -> PassScope:
     if full and (index or pattern):
         raise CommandError("--full reads everything: use it without --index and --pattern.", returncode=2)
     try:
@@ -47,4 +47,4 @@ def _scope(*, full: bool, index: list[str], pattern: list[str], **_: Any) -> Sco
         raise CommandError(f"--index: {error.detail}", returncode=2) from None
     if full:
         return EVERYTHING
-    return Scope(patterns=(*index, *pattern)) if index or pattern else CHANGES
+    return PassScope(patterns=(*index, *pattern)) if index or pattern else CHANGES

@@ -44,7 +44,7 @@ class Chunk(msgspec.Struct, frozen=True):
     data_streams: tuple[Name, ...]
 
 
-class Published(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True):
     """The one thing that changes. Times in microseconds of Redis' clock; `chunks` are hashes."""
 
     generation: Annotated[int, msgspec.Meta(ge=1, le=MAX_EXACT)]
@@ -56,7 +56,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_published = msgspec.json.Decoder(Published)
+_published = msgspec.json.Decoder(Manifest)
 _chunk = msgspec.json.Decoder(Chunk)
 
 
@@ -78,11 +78,11 @@ def encode_chunks(state: StoredState, asked_at: int) -> dict[str, bytes]:
     return pieces
 
 
-def encode_published(published: Published) -> bytes:
+def encode_manifest(published: Manifest) -> bytes:
     return _encode(published)
 
 
-def decode_published(raw: bytes) -> Published | None:
+def decode_manifest(raw: bytes) -> Manifest | None:
     """None: it is none of ours."""
     try:
         return _published.decode(raw)
@@ -98,7 +98,7 @@ def decode_chunk(raw: bytes) -> Chunk | None:
         return None
 
 
-def join(published: Published, chunks: Iterable[Chunk], bodies: Mapping[str, bytes], now: int) -> StoredState:
+def join(published: Manifest, chunks: Iterable[Chunk], bodies: Mapping[str, bytes], now: int) -> StoredState:
     """The state again, its ages as they are at `now`."""
     indices: dict[str, StoredIndex] = {}
     aliases: dict[str, tuple[str, ...]] = {}

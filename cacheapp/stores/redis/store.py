@@ -19,11 +19,11 @@ from cacheapp.stores.redis.state import (
     MAX_PIECE_BYTES,
     MAX_PUBLISHED_BYTES,
     Chunk,
-    Published,
+    Manifest,
     decode_chunk,
-    decode_published,
+    decode_manifest,
     encode_chunks,
-    encode_published,
+    encode_manifest,
     join,
     to_microseconds,
     to_seconds,
@@ -199,19 +199,19 @@ class RedisStore:
         """
         await self.link.wait_for_message(CHANNEL, longest_seconds)
 
-    async def _published(self) -> tuple[Published | None, bytes, int]:
+    async def _published(self) -> tuple[Manifest | None, bytes, int]:
         """What is published, as it stands there, and the time."""
         raw, now = await self.link.run(READ, [PUBLISHED], [MAX_PUBLISHED_BYTES])
         return self._decode_published(raw), raw, now
 
-    def _decode_published(self, raw: bytes) -> Published | None:
-        published = decode_published(raw) if raw else None
+    def _decode_published(self, raw: bytes) -> Manifest | None:
+        published = decode_manifest(raw) if raw else None
         if raw and published is None:
             self.link.note_poison(PUBLISHED)
         return published
 
     async def _pieces_of(
-        self, published: Published, known: frozenset[str]
+        self, published: Manifest, known: frozenset[str]
     ) -> tuple[dict[str, Chunk], dict[str, bytes], bool]:
         """The chunks and the bodies that are not known, and whether that is all of them."""
         present = {name: self._chunks[name] for name in published.chunks if name in self._chunks}
@@ -256,7 +256,7 @@ class RedisStore:
         await self._send(chunks, present)
         await self._send({name: state.bodies[name] for name in used if name in state.bodies}, present)
         last = self._decode_published(before)
-        published = Published(
+        published = Manifest(
             # From the time on, so that it grows also when Redis lost its data.
             generation=last.generation + 1 if last is not None else now // 1000,
             confirmed_at=asked - to_microseconds(state.age_seconds),
@@ -270,7 +270,7 @@ class RedisStore:
             PUBLISH,
             [_lease_key(lease.name), PUBLISHED, PIECES],
             [
-                *(lease.token, before, MAX_PUBLISHED_BYTES, encode_published(published)),
+                *(lease.token, before, MAX_PUBLISHED_BYTES, encode_manifest(published)),
                 *(CHANNEL, published.generation, *unused),
             ],
         )

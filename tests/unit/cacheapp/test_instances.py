@@ -142,9 +142,9 @@ async def test_told_is_the_same_for_all(make: Make, clock: FakeClock) -> None:
     await both.other.report()
     both.all_hit()
     clock.advance(2.0)
-    assert hits(await both.one.told()) == {"one": (0.0, 1), "other": (2.0, 0)}
+    assert hits(await both.one.reports()) == {"one": (0.0, 1), "other": (2.0, 0)}
     both.all_hit()
-    assert hits(await both.other.told()) == {"one": (0.0, 1), "other": (0.0, 2)}
+    assert hits(await both.other.reports()) == {"one": (0.0, 1), "other": (0.0, 2)}
 
 
 async def test_told_while_the_store_is_away(make: Make, store: MemoryStore, clock: FakeClock) -> None:
@@ -152,22 +152,22 @@ async def test_told_while_the_store_is_away(make: Make, store: MemoryStore, cloc
     so long that these have forgotten it, itself as it is.
     """
     both = Hits(make)
-    await both.one.told()
+    await both.one.reports()
     store.down = True
     both.all_hit()
     clock.advance(5.0)
-    assert hits(await both.one.told()) == {"one": (5.0, 0)}
+    assert hits(await both.one.reports()) == {"one": (5.0, 0)}
     store.down = False
-    assert hits(await both.other.told()) == {"one": (5.0, 0), "other": (0.0, 1)}
+    assert hits(await both.other.reports()) == {"one": (5.0, 0), "other": (0.0, 1)}
     store.down = True
     clock.advance(FORGOTTEN_AFTER_SECONDS + STORE_SECONDS)
-    assert hits(await both.one.told()) == {"one": (0.0, 1)}
+    assert hits(await both.one.reports()) == {"one": (0.0, 1)}
 
 
 async def test_told_before_anything_was(make: Make, store: MemoryStore) -> None:
     """An instance that has never reached the store tells of itself as it is."""
     store.down = True
-    assert hits(await Hits(make).one.told()) == {"one": (0.0, 0)}
+    assert hits(await Hits(make).one.reports()) == {"one": (0.0, 0)}
 
 
 async def test_told_does_not_wait_for_a_store_that_hangs(
@@ -182,7 +182,7 @@ async def test_told_does_not_wait_for_a_store_that_hangs(
     both = Hits(make)
     monkeypatch.setattr(store, "reports", never)
     async with asyncio.timeout(2):
-        assert hits(await both.one.told()) == {"one": (0.0, 0)}
+        assert hits(await both.one.reports()) == {"one": (0.0, 0)}
 
 
 async def test_a_store_that_hangs_holds_nobody_up(
@@ -206,8 +206,8 @@ async def test_told_of_too_large_a_report(make: Make, clock: FakeClock) -> None:
     """What is too large for the store is told where it is asked, beside what the others told."""
     large, other = make("large", lambda: {"hits": 1, "x": "y" * 300_000}), make("other", lambda: {"hits": 2})
     await other.report()
-    assert hits(await large.told()) == {"large": (0.0, 1), "other": (0.0, 2)}
-    assert set(await other.told()) == {"other"}
+    assert hits(await large.reports()) == {"large": (0.0, 1), "other": (0.0, 2)}
+    assert set(await other.reports()) == {"other"}
 
 
 async def test_reports_arrive_in_order(make: Make, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def pool(
     *, failures: Mapping[str, int] | None = None, rejected: Mapping[str, int] | None = None, **fields: Any
 ) -> PoolReport:
     """A busy pool of 50 that is well, with changes."""
-    quiet = pools(maxsize=50, block=False, overflow=50).of("/").report(None)
+    quiet = pools(maxsize=50, block=False, overflow=50).pool_for("/").report(None)
     well = {
         "requests_total": 1000,
         "connections_created_total": 50,

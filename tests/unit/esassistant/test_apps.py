@@ -16,7 +16,7 @@ from esassistant.clock import now_utc
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.elasticsearch.stats import PoolReport
-from esassistant.http.access_log import AccessLog, Line
+from esassistant.http.access_log import AccessLog, LogLine
 from esassistant.registry import Registry
 from esassistant.registry import registry as process_registry
 from esassistant.resource import Health
@@ -134,7 +134,7 @@ async def test_the_access_log_is_written_while_open(
         assert own_registry.get("access_log") is None
         assert own_registry.read("access_log") is None
     settings.ESASSISTANT = replace(settings.ESASSISTANT, access_log=True)
-    line = Line(now_utc(), "id", None, "GET", "/x", None, "hot", 200, 0.1, 2)
+    line = LogLine(now_utc(), "id", None, "GET", "/x", None, "hot", 200, 0.1, 2)
     async with own_registry.open(only=["access_log"]):
         assert [task.owner for task in own_registry.tasks()] == ["access_log"]
         log.write(line)

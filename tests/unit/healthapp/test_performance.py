@@ -129,7 +129,7 @@ async def test_advice_on_pools_is_by_the_settings(declared: Registry, settings: 
         settings.ESASSISTANT, elasticsearch=replace(settings.ESASSISTANT.elasticsearch, pools=listed)
     )
     async with declared.open(only=["elasticsearch"]):
-        counters = declared.get("elasticsearch").transport._pools.of("/logs-1/_search").counters
+        counters = declared.get("elasticsearch").transport._pools.pool_for("/logs-1/_search").counters
         counters.rejected["pool_exhausted"] = 100
         [found] = [each for each in recommendations(advice_of(declared)) if each.metric == "pools.logs.refused_percent"]
     assert found.setting == "ELASTICSEARCH_POOLS=logs=logs-*:6;default=*:2"

@@ -57,7 +57,7 @@ def listing(uuids: dict[str, str], aliases: dict[str, tuple[str, ...]]) -> Listi
 async def apply_pass(
     cache: MappingCache, bodies: dict[str, bytes], listing: Listing, *, failed: Iterable[str], listed_at: float
 ) -> PassChanges:
-    return await cache.apply(Reading(listing, Mappings.of(bodies), listed_at), failed)
+    return await cache.apply(Reading(listing, Mappings.from_bodies(bodies), listed_at), failed)
 
 
 def counts(cache: MappingCache) -> tuple[int, int, int, int]:
@@ -415,7 +415,7 @@ async def test_absent_names_are_remembered(empty_reader: FakeReader, clock: Fake
     with pytest.raises(MappingNotFound):
         await cache.get("found")
     listing = Listing("cluster", {"found": "u"}, {}, frozenset())
-    await cache.apply(Reading(listing, Mappings.of({"found": A_MAPPING}), clock()), ())
+    await cache.apply(Reading(listing, Mappings.from_bodies({"found": A_MAPPING}), clock()), ())
     assert (await cache.get("found")).source is Source.MEMORY
 
 
@@ -474,7 +474,7 @@ async def test_a_name_of_many_indices_is_rendered_in_a_thread(clock: FakeClock) 
     empty_reader.cluster_aliases["logs"] = names
     cache = MappingCache(empty_reader, cache_config(), spawn, clock=clock)
     listing = Listing("cluster", {name: f"uuid-{name}" for name in names}, {"logs": names}, frozenset())
-    await cache.apply(Reading(listing, Mappings.of(dict.fromkeys(names, A_MAPPING)), clock()), ())
+    await cache.apply(Reading(listing, Mappings.from_bodies(dict.fromkeys(names, A_MAPPING)), clock()), ())
     assert cache.ready("logs") is None
     assert cache.peek("logs") is None
     answers = await asyncio.gather(*(cache.get("logs") for _ in range(5)))

@@ -15,7 +15,7 @@ NAMES = st.lists(st.text(st.sampled_from("abc.é漢%"), min_size=1, max_size=60)
 
 def batches(names: list[str], size: int, max_bytes: int = MAX_TARGET_BYTES) -> Iterator[list[str]]:
     """All batches of one size."""
-    waiting = Batches.of(names)
+    waiting = Batches.from_names(names)
     while batch := waiting.take(size, max_bytes):
         yield batch
 
@@ -61,7 +61,7 @@ def test_no_names_no_batch(size: int) -> None:
 
 def test_names_are_taken_as_needed() -> None:
     """Each batch has the size that is right when it is taken, so that several tasks can share the work."""
-    waiting = Batches.of(["a", "b", "c", "d"])
+    waiting = Batches.from_names(["a", "b", "c", "d"])
     assert waiting.take(2) == ["a", "b"]
     assert waiting.take(1) == ["c"]
     assert waiting.take(5) == ["d"]

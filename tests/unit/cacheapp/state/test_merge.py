@@ -54,7 +54,7 @@ def read(name: str, at: float, **mappings: bytes) -> Statement:
 
 def passed(at: float, mappings: Mapping[str, bytes], left_alone: frozenset[str] = frozenset()) -> Statement:
     listing = Listing("cluster", dict.fromkeys({*mappings, *left_alone}, "u"), {}, frozenset())
-    return at_once(pass_statement(Reading(listing, Mappings.of(mappings), at, left_alone), ()))
+    return at_once(pass_statement(Reading(listing, Mappings.from_bodies(mappings), at, left_alone), ()))
 
 
 def test_a_statement_leaves_the_snapshot() -> None:
@@ -254,7 +254,7 @@ def said_at(moment: Moment, kind: str, name: str, now: float) -> Said:
         state = StoredState(now - moment.at, stored, moment.aliases, bodies)
         return Said(at_once(published_statement(state, now)), told, moment.members)
     left_alone = frozenset({name} & moment.steady) if kind == "change pass" else frozenset()
-    mappings = Mappings.of({index: body for index, body in moment.indices.items() if index not in left_alone})
+    mappings = Mappings.from_bodies({index: body for index, body in moment.indices.items() if index not in left_alone})
     reading = Reading(listing, mappings, moment.at, left_alone)
     return Said(at_once(pass_statement(reading, ())), told | dict.fromkeys(left_alone, b""), moment.members)
 

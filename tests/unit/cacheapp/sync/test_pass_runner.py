@@ -92,7 +92,7 @@ async def test_everything(reader: FakeReader) -> None:
     current = new_pass()
     reading = await Passes(reader).everything(current)
     assert reader.asked == [("a", "b"), ("c", "d")]
-    assert reading.mappings == Mappings.of(dict.fromkeys("abcd", A_MAPPING))
+    assert reading.mappings == Mappings.from_bodies(dict.fromkeys("abcd", A_MAPPING))
     assert (reading.left_alone, reading.listed_at) == (frozenset(), 1000.0)
     assert (current.indices_total, current.read_total, current.errors) == (4, 4, {})
 

@@ -238,7 +238,7 @@ async def test_ping_of_something_else(stub: FaultProxy) -> None:
 
 
 def pool_report(**fields: Any) -> PoolReport:
-    return replace(pools("default", maxsize=2).of("/").report(None), **fields)
+    return replace(pools("default", maxsize=2).pool_for("/").report(None), **fields)
 
 
 def breaker_report(state: BreakerState) -> BreakerReport:

@@ -12,7 +12,7 @@ def test_nothing_is_claimed_before_the_first_answer() -> None:
     """Without answers there is no success rate and no latency, instead of a flattering 0 or 100; every kind of failure
     and rejection is there, with 0.
     """
-    report = pools(maxsize=7).of("/").report(None)
+    report = pools(maxsize=7).pool_for("/").report(None)
     assert (report.success_percent, report.latency.samples, report.latency.p50_seconds) == (None, 0, None)
     assert (report.max_connections, report.requests_total, report.failures_total) == (7, 0, 0)
     assert report.failures == dict.fromkeys(FAILURE_KINDS, 0)
@@ -22,7 +22,7 @@ def test_nothing_is_claimed_before_the_first_answer() -> None:
 
 def test_a_report_stays_as_it_is() -> None:
     """What is counted later doesn't change a report that was given out."""
-    pool = pools().of("/")
+    pool = pools().pool_for("/")
     before = pool.report(None)
     pool.counters.sent("search", 10)
     pool.counters.failed("search", "connection")

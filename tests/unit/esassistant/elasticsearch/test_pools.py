@@ -21,7 +21,7 @@ from tests.support.clients import elasticsearch_config, pools
 
 def pool(**limits: Any) -> Pool:
     """A single pool, of two connections unless told otherwise."""
-    return pools(**{"maxsize": 2, **limits}).of("/")
+    return pools(**{"maxsize": 2, **limits}).pool_for("/")
 
 
 def gauges(pool: Pool) -> tuple[int, int, int]:
@@ -264,12 +264,12 @@ def test_pools_of_rules(caplog: pytest.LogCaptureFixture) -> None:
         "default": (2, 7, False),
     }
     assert {one.connections_open for one in reports.values()} == {9}
-    assert [made.of(target).name for target in ("/logs-1/_search", "/x/_search", "/_cat")] == [
+    assert [made.pool_for(target).name for target in ("/logs-1/_search", "/x/_search", "/_cat")] == [
         "logs",
         "default",
         "default",
     ]
-    breaker = made.of("/logs-1").breaker
+    breaker = made.pool_for("/logs-1").breaker
     for _ in range(50):
         breaker.leave(breaker.enter(), Outcome.FAILURE)
     assert heard == [BreakerState.OPEN]
@@ -288,7 +288,7 @@ def test_a_pool_that_blocks_has_no_overflow() -> None:
 def test_one_pool_takes_everything() -> None:
     """A client of a single pool asks no rules."""
     made: Pools = pools("cache")
-    assert {made.of(target).name for target in ("/", "/logs-1/_search", "/_cat")} == {"cache"}
+    assert {made.pool_for(target).name for target in ("/", "/logs-1/_search", "/_cat")} == {"cache"}
 
 
 async def test_repr() -> None:

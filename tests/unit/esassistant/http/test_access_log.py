@@ -373,7 +373,7 @@ def test_standard_output() -> None:
     """The log of the process is what it writes to standard output, and to nothing else."""
     code = (
         "import asyncio; from datetime import datetime; from esassistant.http.access_log import *;"
-        "access_log.write(Line(datetime.min, 'r', None, 'GET', '/a', None, 'hot', 200, 1.0, 0));"
+        "access_log.write(LogLine(datetime.min, 'r', None, 'GET', '/a', None, 'hot', 200, 1.0, 0));"
         "asyncio.run(access_log.write_waiting())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=20)
