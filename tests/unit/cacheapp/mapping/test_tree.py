@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from cacheapp.mapping.diff import field_changes
 from cacheapp.mapping.fields import field_count, fields
-from cacheapp.mapping.tree import COMPOSITE, MAX_DEPTH, OBJECT_TYPES, FieldNode, nodes, parse
+from cacheapp.mapping.tree import COMPOSITE, MAX_DEPTH, OBJECT_TYPES, Node, nodes, parse
 from tests.support.mappings import STRANGE, body, deep, strange_mappings
 
 LONG = {"type": "long"}
@@ -35,15 +35,15 @@ def test_every_kind_of_field() -> None:
     composite: dict[str, Any] = {"type": "composite", "fields": {"part": LONG}}
     found = list(nodes({"runtime": {"c": composite, "r": LONG}, "properties": {"n": nested, "x": LONG}}))
     assert found == [
-        FieldNode("n", nested, "nested"),
-        FieldNode("n.t", text, "text", "n", 1),
-        FieldNode("n.t.raw", LONG, "long", "n", 1, multi_field_of="n.t"),
-        FieldNode("n.o", {"properties": {"x": LONG}}, "object", "n", 1),
-        FieldNode("n.o.x", LONG, "long", "n", 2),
-        FieldNode("x", LONG, "long"),
-        FieldNode("c", composite, "composite", is_runtime=True),
-        FieldNode("c.part", LONG, "long", is_runtime=True),
-        FieldNode("r", LONG, "long", is_runtime=True),
+        Node("n", nested, "nested"),
+        Node("n.t", text, "text", "n", 1),
+        Node("n.t.raw", LONG, "long", "n", 1, multi_field_of="n.t"),
+        Node("n.o", {"properties": {"x": LONG}}, "object", "n", 1),
+        Node("n.o.x", LONG, "long", "n", 2),
+        Node("x", LONG, "long"),
+        Node("c", composite, "composite", is_runtime=True),
+        Node("c.part", LONG, "long", is_runtime=True),
+        Node("r", LONG, "long", is_runtime=True),
     ]
 
 
