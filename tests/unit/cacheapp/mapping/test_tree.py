@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from cacheapp.mapping.diff import field_changes
 from cacheapp.mapping.fields import field_count, fields
-from cacheapp.mapping.tree import COMPOSITE, MAX_DEPTH, OBJECT_TYPES, Node, nodes, parse
+from cacheapp.mapping.tree import COMPOSITE, MAX_DEPTH, OBJECT_TYPES, FieldNode, nodes, parse
 from tests.support.mappings import STRANGE, body, deep, strange_mappings
 
 LONG = {"type": "long"}
@@ -35,20 +35,22 @@ def test_every_kind_of_field() -> None:
     composite: dict[str, Any] = {"type": "composite", "fields": {"part": LONG}}
     found = list(nodes({"runtime": {"c": composite, "r": LONG}, "properties": {"n": nested, "x": LONG}}))
     assert found == [
-        Node("n", nested, "nested"),
-        Node("n.t", text, "text", "n", 1),
-        Node("n.t.raw", LONG, "long", "n", 1, multi_field_of="n.t"),
-        Node("n.o", {"properties": {"x": LONG}}, "object", "n", 1),
-        Node("n.o.x", LONG, "long", "n", 2),
-        Node("x", LONG, "long"),
-        Node("c", composite, "composite", is_runtime=True),
-        Node("c.part", LONG, "long", is_runtime=True),
-        Node("r", LONG, "long", is_runtime=True),
+        FieldNode("n", nested, "nested"),
+        FieldNode("n.t", text, "text", "n", 1),
+        FieldNode("n.t.raw", LONG, "long", "n", 1, multi_field_of="n.t"),
+        FieldNode("n.o", {"properties": {"x": LONG}}, "object", "n", 1),
+        FieldNode("n.o.x", LONG, "long", "n", 2),
+        FieldNode("x", LONG, "long"),
+        FieldNode("c", composite, "composite", is_runtime=True),
+        FieldNode("c.part", LONG, "long", is_runtime=True),
+        FieldNode("r", LONG, "long", is_runtime=True),
     ]
 
 
 def test_passthrough_objects_around_a_field() -> None:
-    """A field knows the passthrough objects around it, the innermost first; a multi-field of such an object is outside."""
+    """A field knows the passthrough objects around it, the innermost first; a multi-field of such an object is
+    outside.
+    """
     inner = {"type": "passthrough", "properties": {"x": LONG}}
     outer = {"type": "passthrough", "fields": {"m": LONG}, "properties": {"o": {"properties": {"inner": inner}}}}
     around = {
@@ -129,7 +131,9 @@ def test_any_mapping_can_be_walked(mapping: dict[str, Any]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(strange_mappings)
 def test_list_count_and_comparison_agree(mapping: dict[str, Any]) -> None:
-    """The list has the paths of the walk, objects that other names imply, and short names; the comparison has them all."""
+    """The list has the paths of the walk, objects that other names imply, and short names; the comparison has them
+    all.
+    """
     found = list(nodes(mapping))
     paths = {node.path for node in found if node.type != COMPOSITE}
     listed = {field.name: field for field in fields({"i": body(mapping)})}
