@@ -18,5 +18,5 @@ urlpatterns = [
     path("api/mappings/<path:name>", views.mapping, name="mapping"),
     path("api/mappings/", views.mapping, {"name": ""}),
     path("browse/", browse.names, name="browse"),
-    path("browse/<path:name>", browse.one, name="browse-name"),
+    path("browse/<path:name>", browse.one_name, name="browse-name"),
 ]

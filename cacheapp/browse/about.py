@@ -1,4 +1,4 @@
-"""What the mapping browser says of one name, besides its fields. Pure; belongs into a thread, as `browse_list` does."""
+"""Describe one name for the mapping browser, besides its fields. Pure; belongs in a thread, as the lists of names do."""
 
 import shlex
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from cacheapp.browse.names import ALIAS, DATA_STREAM, INDEX, NAMED, Group, groups_of
+from cacheapp.browse.names import ALIAS, DATA_STREAM, INDEX, SHOWN_NAMES, Group, group_by_mapping
 from cacheapp.mapping.fields import FieldCounts
 from cacheapp.state.snapshot import Snapshot
 
@@ -16,8 +16,11 @@ SHOWN_GROUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Of an index: the others with its mapping, and the aliases and data streams that lead to it. Of those: the
-    distinct mappings of the indices they stand for.
+    """A name and what it is related to.
+
+    An index has `others`, the indices with the same mapping, and `reached_by`, the aliases and data streams that lead
+    to it. An alias or a data stream has `groups`, the distinct mappings of the indices it stands for. Each list is
+    bounded, and its total is given beside.
     """
 
     kind: str
@@ -33,8 +36,9 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An address of the API that says the same to programs, and the command that asks it. `id`: of the command, on the
-    page.
+    """An address of the API that gives programs what the page shows, and the command that requests it.
+
+    `id` is that of the command's element on the page.
     """
 
     id: str
@@ -43,22 +47,22 @@ class Raw:
     command: str
 
 
-def about(snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str, ...]) -> About:
-    """`indices`: what `name` was just found to stand for; the snapshot may know better by now, or less."""
-    known = [index for index in indices if index in snapshot.indices]
+def describe(snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str, ...]) -> About:
+    """Describe `name`, which has just been resolved to `indices`; the snapshot may have more or fewer of them by now."""
+    cached = [index for index in indices if index in snapshot.indices]
     if indices != (name,):
         return About(
             kind=DATA_STREAM if name in snapshot.data_streams else ALIAS,
             mapping_hash="",
             indices_total=len(indices),
-            groups=groups_of(snapshot, counts, known, 0, SHOWN_GROUPS),
-            groups_total=len({snapshot.indices[index].mapping_hash for index in known}),
+            groups=group_by_mapping(snapshot, counts, cached, 0, SHOWN_GROUPS),
+            groups_total=len({snapshot.indices[index].mapping_hash for index in cached}),
             others=(),
             others_total=0,
             reached_by=(),
             reached_by_total=0,
         )
-    mapping_hash = snapshot.indices[name].mapping_hash if known else ""
+    mapping_hash = snapshot.indices[name].mapping_hash if cached else ""
     others = sorted(
         other for other, entry in snapshot.indices.items() if entry.mapping_hash == mapping_hash and other != name
     )
@@ -69,16 +73,21 @@ def about(snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str
         indices_total=1,
         groups=(),
         groups_total=0,
-        others=tuple(others[:NAMED]),
+        others=tuple(others[:SHOWN_NAMES]),
         others_total=len(others),
-        reached_by=tuple(reached_by[:NAMED]),
+        reached_by=tuple(reached_by[:SHOWN_NAMES]),
         reached_by_total=len(reached_by),
     )
 
 
 def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool) -> tuple[Raw, ...]:
-    """`absolute`: a path with the scheme and the host that the page was asked for with. `public`: no token is
-    needed.
+    """List the addresses of the API about `name`.
+
+    Args:
+        name: An index, an alias or a data stream.
+        q: What the page searches the fields for, if anything.
+        absolute: Adds to a path the scheme and the host by which the page was requested.
+        public: Whether no token is needed.
     """
     fields = reverse("mapping-fields", args=[name]) + (f"?{urlencode({'q': q})}" if q else "")
     addresses = (
@@ -91,6 +100,6 @@ def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool
 
 
 def curl(url: str, *, public: bool) -> str:
-    """The command that asks `url`, as a shell takes it."""
+    """Write the command that requests `url`, quoted for a shell."""
     token = "" if public else '-H "Authorization: Bearer $TOKEN" '
     return f"curl {token}{shlex.quote(url)}"

@@ -1,4 +1,4 @@
-"""Fields as the mapping browser shows them: as a tree, or those that a search finds. Pure, and bounded."""
+"""Prepare fields for the mapping browser: as a tree, or as the list that a search finds. Pure, and bounded."""
 
 import re
 from collections import Counter
@@ -8,24 +8,26 @@ from dataclasses import dataclass
 from cacheapp.mapping.fields import Field, check_query, search
 from cacheapp.mapping.tree import OBJECT_TYPES
 
-SHOWN = 500
+SHOWN_FIELDS = 500
 SHOWN_CONFLICTS = 100
 OPEN_UP_TO = 100
-"""A tree of so many rows is shown with all its objects open; a larger one with only their names."""
+"""A tree of at most so many rows is shown with all its objects open, a larger one with all of them closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a name; `is_hit`: it is what was searched for."""
+    """A part of a name; `is_hit` where it is what was searched for."""
 
     text: str
     is_hit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One field. `label` is its name, or what the tree above it leaves of that; `marks` say what sort of field it is,
-    `notes` what else there is to know.
+class ShownField:
+    """One field in words.
+
+    `label` is its name, or the rest of it below the object above; `marks` say what sort of field it is, `notes` what
+    else there is to know.
     """
 
     field: Field
@@ -36,11 +38,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One row of the tree, in the order of reading. `below_total` fields are below it; `opens`: those right below
-    follow, else there are none or no room for them. After it as many rows that opened end as `closes` has entries.
+    """One row of the tree, in the order of reading.
+
+    `below_total` fields are below it. It `opens` where those right below it follow; otherwise there are none, or no
+    room for them. As many opened rows end after it as `closes` has entries.
     """
 
-    shown: Shown
+    shown: ShownField
     below_total: int
     opens: bool
     closes: range
@@ -48,7 +52,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is searched for: words in paths and types, and one type alone."""
+    """What to search for: words in paths and types, and one type alone. Raises `BadRequest` where they are too long."""
 
     q: str = ""
     type: str = ""
@@ -63,14 +67,14 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldsShown:
-    """The fields of one name: the tree, or what `search` found. `types` counts the fields of each type."""
+class ShownFields:
+    """The fields of one name: all as a tree, or those that `search` found. `types` counts the fields of each type."""
 
     search: Search
     total: int
     found_total: int
     tree: tuple[Branch, ...]
-    found: tuple[Shown, ...]
+    found: tuple[ShownField, ...]
     is_open: bool
     types: tuple[tuple[str, int], ...]
     conflicts: tuple[Field, ...]
@@ -78,58 +82,60 @@ class FieldsShown:
 
     @property
     def left_out(self) -> int:
-        """How many there are beyond those shown."""
+        """How many fields are not shown."""
         return self.found_total - len(self.tree) - len(self.found)
 
 
-def fields_shown(fields: Sequence[Field], wanted: Search, indices_total: int) -> FieldsShown:
-    """`fields`: all, of as many indices."""
-    conflicts = [one for one in fields if one.conflict]
+def show_fields(fields: Sequence[Field], wanted: Search, indices_total: int) -> ShownFields:
+    """Show all `fields` of a name that stands for `indices_total` indices, or those that `wanted` finds."""
+    conflicts = [field for field in fields if field.conflict]
     found = find(fields, wanted) if wanted.narrows else ()
-    return FieldsShown(
+    return ShownFields(
         search=wanted,
         total=len(fields),
         found_total=len(found) if wanted.narrows else len(fields),
-        tree=() if wanted.narrows else tree(fields, indices_total),
-        found=tuple(_shown(one, one.name, wanted.q.split(), indices_total) for one in found[:SHOWN]),
+        tree=() if wanted.narrows else draw_tree(fields, indices_total),
+        found=tuple(_shown(field, field.name, wanted.q.split(), indices_total) for field in found[:SHOWN_FIELDS]),
         is_open=len(fields) <= OPEN_UP_TO,
-        types=tuple(sorted(Counter(kind for one in fields for kind in one.types).items())),
+        types=tuple(sorted(Counter(kind for field in fields for kind in field.types).items())),
         conflicts=tuple(conflicts[:SHOWN_CONFLICTS]),
         conflicts_total=len(conflicts),
     )
 
 
 def find(fields: Iterable[Field], wanted: Search) -> tuple[Field, ...]:
-    """The fields of the type that have each word in their path, ranked as `search` ranks them; then those with some
-    words in their types instead.
+    """Find the fields of the type that have each word in their path or in one of their types.
+
+    Returns:
+        Those with all words in their path, as `search` ranks them, then the others.
     """
-    among = [one for one in fields if not wanted.type or wanted.type in one.types]
+    among = [field for field in fields if not wanted.type or wanted.type in field.types]
     by_name = search(among, wanted.q)
-    named = {one.name for one in by_name}
+    named = {field.name for field in by_name}
     words = wanted.q.casefold().split()
-    by_type = (one for one in among if one.name not in named and _has(one, words))
+    by_type = (field for field in among if field.name not in named and _has_words(field, words))
     return (*by_name, *by_type)
 
 
-def tree(fields: Iterable[Field], indices_total: int, limit: int = SHOWN) -> tuple[Branch, ...]:
-    """At most `limit` rows of the tree that dotted names make, each object before what is in it.
+def draw_tree(fields: Iterable[Field], indices_total: int, limit: int = SHOWN_FIELDS) -> tuple[Branch, ...]:
+    """Draw the tree that dotted names make in at most `limit` rows, each object before what is in it.
 
-    What is near the root comes first: of each object all that is right below it is shown, or nothing.
+    Where there is no room for all, what is near the root is shown; of each object all that is right below it, or none.
     """
-    ordered = sorted(((one.name.split("."), one) for one in fields), key=lambda pair: pair[0])
+    ordered = sorted(((field.name.split("."), field) for field in fields), key=lambda pair: pair[0])
     above: list[int] = []
     roots: list[int] = []
     children: list[list[int]] = [[] for _ in ordered]
     below = [0] * len(ordered)
     depths: list[int] = []
     labels: list[str] = []
-    for number, (parts, one) in enumerate(ordered):
+    for number, (parts, field) in enumerate(ordered):
         while above and ordered[above[-1]][0] != parts[: len(ordered[above[-1]][0])]:
             above.pop()
         for ancestor in above:
             below[ancestor] += 1
         depths.append(len(above))
-        labels.append(".".join(parts[len(ordered[above[-1]][0]) :]) if above else one.name)
+        labels.append(".".join(parts[len(ordered[above[-1]][0]) :]) if above else field.name)
         (children[above[-1]] if above else roots).append(number)
         above.append(number)
     rows = _with_room(roots, children, limit)
@@ -143,7 +149,7 @@ def tree(fields: Iterable[Field], indices_total: int, limit: int = SHOWN) -> tup
 
 
 def _with_room(roots: list[int], children: list[list[int]], limit: int) -> list[int]:
-    """The rows that are shown, in order: breadth first, as long as there is room."""
+    """Choose the rows to show, breadth first as long as there is room, and return them in order."""
     shown = roots[:limit]
     for number in shown:  # which grows meanwhile
         if len(shown) + len(children[number]) <= limit:
@@ -151,8 +157,8 @@ def _with_room(roots: list[int], children: list[list[int]], limit: int) -> list[
     return sorted(shown)
 
 
-def pieces(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
-    """`text` in parts, those apart that are one of `words`, whatever the case."""
+def split_at_words(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
+    """Split `text` so that each occurrence of one of `words`, whatever the case, is a piece of its own."""
     if not words:
         return (Piece(text),)
     # The longest first: "id" must not hide "identifier".
@@ -161,35 +167,35 @@ def pieces(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
     return tuple(Piece(part, bool(number % 2)) for number, part in enumerate(parts) if part)
 
 
-def _has(one: Field, words: Iterable[str]) -> bool:
-    name = one.name.casefold()
-    return all(word in name or any(word in kind for kind in one.types) for word in words)
+def _has_words(field: Field, words: Iterable[str]) -> bool:
+    name = field.name.casefold()
+    return all(word in name or any(word in kind for kind in field.types) for word in words)
 
 
-def _shown(one: Field, label: str, words: Sequence[str], indices_total: int) -> Shown:
-    return Shown(one, pieces(label, words), tuple(_marks(one)), tuple(_notes(one, indices_total)))
+def _shown(field: Field, label: str, words: Sequence[str], indices_total: int) -> ShownField:
+    return ShownField(field, split_at_words(label, words), tuple(_marks(field)), tuple(_notes(field, indices_total)))
 
 
-def _marks(one: Field) -> Iterable[str]:
-    if one.multi_field_of is not None:
+def _marks(field: Field) -> Iterable[str]:
+    if field.multi_field_of is not None:
         yield "multi-field"
-    if one.runtime:
+    if field.runtime:
         yield "runtime"
-    if one.alias_of is not None:
+    if field.alias_of is not None:
         yield "alias"
 
 
-def _notes(one: Field, indices_total: int) -> Iterable[str]:
-    if one.alias_of is not None:
-        yield f"stands for {one.alias_of}"
-    if one.indices_total < indices_total:
-        yield f"in {one.indices_total:,} of {indices_total:,} indices"
-    if not OBJECT_TYPES.issuperset(one.types):
-        if one.searchable is False:
+def _notes(field: Field, indices_total: int) -> Iterable[str]:
+    if field.alias_of is not None:
+        yield f"stands for {field.alias_of}"
+    if field.indices_total < indices_total:
+        yield f"in {field.indices_total:,} of {indices_total:,} indices"
+    if not OBJECT_TYPES.issuperset(field.types):
+        if field.searchable is False:
             yield "not searchable"
-        if one.aggregatable is False:
+        if field.aggregatable is False:
             yield "not aggregatable"
-    if one.format is not None:
-        yield f"format {one.format}"
-    for key, value in one.meta.items():
+    if field.format is not None:
+        yield f"format {field.format}"
+    for key, value in field.meta.items():
         yield f"{key}: {value}"

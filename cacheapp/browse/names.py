@@ -1,5 +1,5 @@
-"""What the mapping browser lists: the names that are known, and the distinct mappings. Pure; of many thousands of names
-it takes tens of milliseconds, and so belongs into a thread.
+"""List names and distinct mappings for the mapping browser. Pure; many thousands of names take tens of milliseconds, so
+that it belongs in a thread.
 """
 
 import enum
@@ -15,14 +15,15 @@ from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import BadRequest
 
 PAGE = 100
-NAMED = 10
-"""How many indices of one mapping are named; the total is given beside."""
+"""How many names or mappings a page lists."""
+SHOWN_NAMES = 10
+"""How many names are shown where there may be thousands; the total is given beside."""
 
 INDEX, ALIAS, DATA_STREAM = "index", "alias", "data stream"
 
 
-class State(enum.StrEnum):
-    """Whether a mapping would be answered from memory: fresh, stale but still answered, or only after it is read."""
+class NameState(enum.StrEnum):
+    """How the API would answer for a name: from memory, fresh or stale, or only after it has read the mapping."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -31,7 +32,10 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The moment that ages count back from, on the monotonic clock, and how old is how fresh."""
+    """The time by which states and ages are judged, and up to which ages (in seconds) a mapping is fresh and stale.
+
+    `now` is a time of the monotonic clock.
+    """
 
     now: float
     ttl: float
@@ -43,57 +47,65 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which names: those with `pattern` in them (or that match it, where it has a `*`), in this state, with this
-    mapping, of this alias or data stream. `cursor`: where the page before ended.
+class NameFilter:
+    """Selects names.
+
+    Args:
+        pattern: A part of the name, or what matches all of it where it has a `*`.
+        state: The state of the name.
+        mapping: The hash of the mapping, which only indices have.
+        alias: The alias or data stream to which the index belongs.
+        cursor: Where the page before ended.
     """
 
     pattern: str = ""
-    state: State | None = None
+    state: NameState | None = None
     mapping: str = ""
-    of: str = ""
+    alias: str = ""
     cursor: str = ""
 
     @classmethod
-    def asked_for(cls, query: Mapping[str, str]) -> "Wanted":
-        """What the query of an address says. Raises `BadRequest`."""
+    def parse(cls, query: Mapping[str, str]) -> "NameFilter":
+        """Read the query of an address. Raises `BadRequest`."""
         pattern, state = query.get("pattern", "").strip(), query.get("state", "")
         if len(pattern) > MAX_PATTERN_CHARACTERS:
             raise BadRequest(f"A pattern has at most {MAX_PATTERN_CHARACTERS} characters.")
-        if state and state not in list(State):
-            raise BadRequest(f"Use state={', state='.join(State)}, or leave it out.")
+        if state and state not in list(NameState):
+            raise BadRequest(f"Use state={', state='.join(NameState)}, or leave it out.")
         return cls(
             pattern,
-            State(state) if state else None,
+            NameState(state) if state else None,
             *(query.get(name, "") for name in ("mapping", "of", "cursor")),
         )
 
     @property
     def narrows(self) -> bool:
-        """Whether it leaves out any name."""
-        return bool(self.pattern or self.state or self.mapping or self.of)
+        """Whether it can leave out a name."""
+        return bool(self.pattern or self.state or self.mapping or self.alias)
 
     @property
     def filters(self) -> dict[str, str]:
-        """The part of an address's query that asks for the same again, from the first page on."""
-        named = {"pattern": self.pattern, "state": self.state or "", "mapping": self.mapping, "of": self.of}
+        """The query of an address that selects the same names, from the first page on."""
+        named = {"pattern": self.pattern, "state": self.state or "", "mapping": self.mapping, "of": self.alias}
         return {name: value for name, value in named.items() if value}
 
-    def has(self, name: str) -> bool:
-        """Whether the name alone is one of those wanted, whatever the case."""
+    def matches_name(self, name: str) -> bool:
+        """Whether the pattern matches, whatever the case."""
         pattern = self.pattern.lower()
         return matches(name.lower(), pattern) if "*" in pattern else pattern in name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One name. `fields_total`, `mapping_hash` and `others_total` (with the same mapping) are those of an index;
-    `indices_total` is how many indices an alias or data stream stands for.
+    """One name.
+
+    An index has a `mapping_hash`, `fields_total` (None: its mapping is not in memory), and `others_total` indices with
+    the same mapping; an alias or data stream stands for `indices_total` indices.
     """
 
     name: str
     kind: str
-    state: State
+    state: NameState
     age_seconds: float
     fields_total: int | None
     mapping_hash: str | None
@@ -103,7 +115,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """One page of names. `kinds` counts all that match; `first` is the number of the first one here, from 1."""
+    """One page of names. `total` and `kinds` count all that match; `first` is the number of the first row, from 1."""
 
     rows: tuple[Row, ...]
     total: int
@@ -118,7 +130,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Indices that share one mapping: the first by name, and how many."""
+    """Indices that share one mapping: the first by name, and how many there are."""
 
     mapping_hash: str
     names: tuple[str, ...]
@@ -128,7 +140,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """One page of distinct mappings, those of the most indices first. `indices_total`: of all that match."""
+    """One page of distinct mappings, those of the most indices first. `indices_total` counts all that match."""
 
     rows: tuple[Group, ...]
     total: int
@@ -141,8 +153,8 @@ class Groups:
         return self.first + len(self.rows) - 1
 
 
-def list_names(snapshot: Snapshot, counts: FieldCounts, wanted: Wanted, times: Times) -> Names:
-    """The names after `wanted.cursor`, which is a name itself."""
+def list_names(snapshot: Snapshot, counts: FieldCounts, wanted: NameFilter, times: Times) -> Names:
+    """List a page of the names that match, those after `wanted.cursor`, which is a name itself."""
     found = _matching(snapshot, wanted, times)
     start = sum(name <= wanted.cursor for name in found) if wanted.cursor else 0
     shown = found[start : start + PAGE]
@@ -157,47 +169,57 @@ def list_names(snapshot: Snapshot, counts: FieldCounts, wanted: Wanted, times: T
     )
 
 
-def list_groups(snapshot: Snapshot, counts: FieldCounts, wanted: Wanted, times: Times) -> Groups:
-    """The distinct mappings of the indices that match; `wanted.cursor` is a number. Raises `BadRequest` for another."""
+def list_groups(snapshot: Snapshot, counts: FieldCounts, wanted: NameFilter, times: Times) -> Groups:
+    """List a page of the distinct mappings of the indices that match.
+
+    Raises:
+        BadRequest: `wanted.cursor` is not a number.
+    """
     cursor = wanted.cursor or "0"
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 9:
         raise BadRequest("This cursor is not one of ours: use the links of the pages.")
     start = int(cursor)
     found = [name for name in _matching(snapshot, wanted, times) if name in snapshot.indices]
-    groups = groups_of(snapshot, counts, found, start, start + PAGE)
+    groups = group_by_mapping(snapshot, counts, found, start, start + PAGE)
     total = len({snapshot.indices[name].mapping_hash for name in found})
     following = str(start + PAGE) if start + PAGE < total else ""
     return Groups(groups, total, len(found), start + 1, following)
 
 
-def groups_of(snapshot: Snapshot, counts: FieldCounts, names: Iterable[str], start: int, end: int) -> tuple[Group, ...]:
-    """Some of the distinct mappings of indices, which must be known and in order; those of the most indices first."""
-    having: dict[str, list[str]] = {}
+def group_by_mapping(
+    snapshot: Snapshot, counts: FieldCounts, names: Iterable[str], start: int, end: int
+) -> tuple[Group, ...]:
+    """Group indices of the snapshot, given in order, by their mapping.
+
+    Returns:
+        The groups from number `start` up to `end`, those of the most indices first.
+    """
+    by_hash: dict[str, list[str]] = {}
     for name in names:
-        having.setdefault(snapshot.indices[name].mapping_hash, []).append(name)
-    ordered = sorted(having.items(), key=lambda item: (-len(item[1]), item[1][0]))
+        by_hash.setdefault(snapshot.indices[name].mapping_hash, []).append(name)
+    ordered = sorted(by_hash.items(), key=lambda item: (-len(item[1]), item[1][0]))
     return tuple(
-        Group(known, tuple(indices[:NAMED]), len(indices), _fields_total(snapshot, counts, known))
-        for known, indices in ordered[start:end]
+        Group(mapping_hash, tuple(indices[:SHOWN_NAMES]), len(indices), _fields_total(snapshot, counts, mapping_hash))
+        for mapping_hash, indices in ordered[start:end]
     )
 
 
 def kind_of(snapshot: Snapshot, name: str) -> str:
-    """What sort of name it is."""
+    """Tell an index, an alias and a data stream apart."""
     if name in snapshot.indices:
         return INDEX
     return DATA_STREAM if name in snapshot.data_streams else ALIAS
 
 
-def _matching(snapshot: Snapshot, wanted: Wanted, times: Times) -> list[str]:
-    """In alphabetical order."""
+def _matching(snapshot: Snapshot, wanted: NameFilter, times: Times) -> list[str]:
+    """The names that match, in alphabetical order."""
     among: Iterable[str] = {*snapshot.indices, *snapshot.aliases}
-    if wanted.of:
-        among = (name for name in snapshot.aliases.get(wanted.of, ()) if name in snapshot.indices)
+    if wanted.alias:
+        among = (name for name in snapshot.aliases.get(wanted.alias, ()) if name in snapshot.indices)
     if wanted.mapping:
-        known: Mapping[str, IndexEntry] = snapshot.indices
-        among = (name for name in among if name in known and known[name].mapping_hash == wanted.mapping)
-    found = sorted(filter(wanted.has, among))
+        entries: Mapping[str, IndexEntry] = snapshot.indices
+        among = (name for name in among if name in entries and entries[name].mapping_hash == wanted.mapping)
+    found = sorted(filter(wanted.matches_name, among))
     if wanted.state:
         found = [name for name in found if _state(snapshot, name, times)[0] is wanted.state]
     return found
@@ -206,15 +228,15 @@ def _matching(snapshot: Snapshot, wanted: Wanted, times: Times) -> list[str]:
 def _row(snapshot: Snapshot, counts: FieldCounts, sharing: Mapping[str, int], name: str, times: Times) -> Row:
     state, age_seconds = _state(snapshot, name, times)
     entry = snapshot.indices.get(name)
-    known = None if entry is None else entry.mapping_hash
+    mapping_hash = None if entry is None else entry.mapping_hash
     return Row(
         name,
         kind_of(snapshot, name),
         state,
         age_seconds,
-        None if known is None else _fields_total(snapshot, counts, known),
-        known,
-        0 if known is None else sharing[known] - 1,
+        None if mapping_hash is None else _fields_total(snapshot, counts, mapping_hash),
+        mapping_hash,
+        0 if mapping_hash is None else sharing[mapping_hash] - 1,
         1 if entry is not None else len(snapshot.aliases[name]),
     )
 
@@ -224,8 +246,8 @@ def _fields_total(snapshot: Snapshot, counts: FieldCounts, mapping_hash: str) ->
     return None if body is None else counts.count(mapping_hash, body)
 
 
-def _state(snapshot: Snapshot, name: str, times: Times) -> tuple[State, float]:
+def _state(snapshot: Snapshot, name: str, times: Times) -> tuple[NameState, float]:
     age_seconds = max(0.0, times.now - snapshot.confirmed_of(name))
     if snapshot.resolve(name) is None or age_seconds > times.ttl + times.max_stale:
-        return State.UNREAD, age_seconds
-    return (State.FRESH if age_seconds <= times.ttl else State.STALE), age_seconds
+        return NameState.UNREAD, age_seconds
+    return (NameState.FRESH if age_seconds <= times.ttl else NameState.STALE), age_seconds

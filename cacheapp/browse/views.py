@@ -1,6 +1,6 @@
-"""The mapping browser: pages for people, of what the live cache knows.
+"""The mapping browser: pages for people that show what the cache has in memory.
 
-For staff, or for everybody where details are public. What takes long, templates included, is done in threads; it
+For staff, or for everybody where details are public. What takes long, templates included, is done in threads; that work
 touches neither the database nor the user.
 """
 
@@ -18,9 +18,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from cacheapp.browse.about import about, raw_links
-from cacheapp.browse.fields import Search, fields_shown
-from cacheapp.browse.names import Groups, Names, State, Times, Wanted, list_groups, list_names
+from cacheapp.browse.about import describe, raw_links
+from cacheapp.browse.fields import Search, show_fields
+from cacheapp.browse.names import Groups, NameFilter, Names, NameState, Times, list_groups, list_names
 from cacheapp.cache.derived import MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import IllegalName, MappingNotFound, NotWarm
@@ -35,24 +35,26 @@ from esassistant.registry import registry
 
 SHOWN_CHANGES = 20
 RETRY_AFTER_SECONDS = 5
-"""When an error doesn't say itself when to try again."""
+"""Used when an error does not say when to try again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A template, and what it is to show."""
+class HtmlPage:
+    """A template and the context to render it with."""
 
     template: str
     context: dict[str, Any] = field(default_factory=dict)
     status: int = 200
 
 
-PageView = Callable[..., Awaitable[Page]]
+View = Callable[..., Awaitable[HtmlPage]]
 
 
-def page_view(view: PageView) -> Any:
-    """Decorates an `async def` view of a page: only for those who may see details, others are sent to the login. An
-    `EsassistantError` becomes a page too, or a problem where no person asked.
+def page_view(view: View) -> Any:
+    """Decorate an `async def` view of a page.
+
+    Only those who may see details get the page, others are sent to the login. An `EsassistantError` becomes a page too,
+    or a problem where no person asked.
     """
 
     @functools.wraps(view)
@@ -73,13 +75,11 @@ def page_view(view: PageView) -> Any:
 
 
 @page_view
-async def names(request: HttpRequest) -> Page:
-    """`GET /browse/?pattern=&state=&mapping=&of=&group=&cursor=`: the names that are known, or the distinct
-    mappings.
-    """
+async def names(request: HttpRequest) -> HtmlPage:
+    """`GET /browse/?pattern=&state=&mapping=&of=&group=&cursor=`: list the names, or the distinct mappings."""
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
-    wanted, group = Wanted.asked_for(request.GET), request.GET.get("group", "")
+    wanted, group = NameFilter.parse(request.GET), request.GET.get("group", "")
     if group not in ("", "mapping"):
         raise BadRequest("Use group=mapping, or leave it out.")
     if not cache.warm:
@@ -93,7 +93,7 @@ async def names(request: HttpRequest) -> Page:
         "wanted": wanted,
         "listed": listed,
         "by_mapping": bool(group),
-        "states": list(State),
+        "states": list(NameState),
         "config": config,
         "is_selective": config.include != ("*",) or config.exclude,
         "names_url": _address(wanted.filters),
@@ -102,32 +102,32 @@ async def names(request: HttpRequest) -> Page:
         "next_url": _address({**wanted.filters, **grouped, "cursor": listed.next_cursor}) if listed.next_cursor else "",
         "clear_url": _address(grouped),
     }
-    return Page("cacheapp/browse.html", context)
+    return HtmlPage("cacheapp/browse.html", context)
 
 
 @page_view
-async def one(request: HttpRequest, name: str) -> Page:
-    """`GET /browse/{name}?q=&type=`: what a name stands for, its fields, and what happened to them."""
+async def one_name(request: HttpRequest, name: str) -> HtmlPage:
+    """`GET /browse/{name}?q=&type=`: show what a name stands for, its fields, and how they changed."""
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
     wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
     answer, fields = await views.field_list(name)
     changes = await _changes(answer.indices)
     is_public = settings.ESASSISTANT.details is Details.ALWAYS
-    shown = await asyncio.to_thread(fields_shown, fields, wanted, len(answer.indices))
-    known = await asyncio.to_thread(about, cache.snapshot, views.field_counts, name, answer.indices)
+    shown = await asyncio.to_thread(show_fields, fields, wanted, len(answer.indices))
+    described = await asyncio.to_thread(describe, cache.snapshot, views.field_counts, name, answer.indices)
     context = {
         "name": name,
         "answer": answer,
-        "about": known,
+        "about": described,
         "shown": shown,
         **_history(changes),
         "raw": raw_links(name, wanted.q, request.build_absolute_uri, public=is_public),
-        "same_url": _address({"mapping": known.mapping_hash}),
+        "same_url": _address({"mapping": described.mapping_hash}),
         "members_url": _address({"of": name}),
         "groups_url": _address({"of": name, "group": "mapping"}),
     }
-    return Page("cacheapp/browse_name.html", context)
+    return HtmlPage("cacheapp/browse_name.html", context)
 
 
 def _address(query: dict[str, str]) -> str:
@@ -135,7 +135,7 @@ def _address(query: dict[str, str]) -> str:
 
 
 async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:
-    """None: they can't be read now."""
+    """Read the history of indices; None where it cannot be read now."""
     try:
         changes: list[ShownChange] = await registry.get(HISTORY).latest_changes(indices)
     except StoreUnavailable:
@@ -147,14 +147,14 @@ def _history(changes: list[ShownChange] | None) -> dict[str, Any]:
     return {"changes": changes and changes[:SHOWN_CHANGES], "changes_total": len(changes or ())}
 
 
-async def _rendered(request: HttpRequest, page: Page) -> HttpResponse:
+async def _rendered(request: HttpRequest, page: HtmlPage) -> HttpResponse:
     return await asyncio.to_thread(
         render, request, page.template, {"page": "browse", **page.context}, status=page.status
     )
 
 
 async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> HttpResponse:
-    """The page that says what is wrong and what to do; `name`: what was asked for, if anything."""
+    """Make the page that says what is wrong and what to do; `name` is the requested name, if any."""
     retry_after_seconds = error.retry_after_seconds
     if error.status == 503:
         retry_after_seconds = max(1, math.ceil(retry_after_seconds or RETRY_AFTER_SECONDS))
@@ -165,7 +165,7 @@ async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> 
             context |= {"name": name, "similar_url": _address({"pattern": name})}
         if isinstance(error, MappingNotFound):
             context |= _history(await _changes((name,)))
-        response = await _rendered(request, Page("cacheapp/browse_error.html", context, error.status))
+        response = await _rendered(request, HtmlPage("cacheapp/browse_error.html", context, error.status))
         for header in ("Allow", "WWW-Authenticate"):
             if header in problem:
                 response[header] = problem[header]

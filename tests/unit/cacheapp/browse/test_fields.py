@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.browse.fields import SHOWN, SHOWN_CONFLICTS, Branch, Piece, Search, fields_shown, find, pieces, tree
+from cacheapp.browse.fields import (
+    SHOWN_CONFLICTS,
+    SHOWN_FIELDS,
+    Branch,
+    Piece,
+    Search,
+    draw_tree,
+    find,
+    show_fields,
+    split_at_words,
+)
 from cacheapp.mapping.fields import Field, fields
 from esassistant.errors import BadRequest
 from tests.support.mappings import body, strange_mappings
@@ -25,7 +35,8 @@ SHOP = {
 }
 
 
-def of(*mappings: object) -> tuple[Field, ...]:
+def listed(*mappings: object) -> tuple[Field, ...]:
+    """The fields over `mappings`, each of an index of its own."""
     return fields({f"i{number}": body(mapping) for number, mapping in enumerate(mappings)})
 
 
@@ -41,7 +52,7 @@ def drawn(branches: tuple[Branch, ...]) -> list[str]:
 
 def test_a_tree() -> None:
     """Objects before what is in them, multi-fields below their field, names that only look alike beside each other."""
-    branches = tree(of(SHOP), 1)
+    branches = draw_tree(listed(SHOP), 1)
     assert drawn(branches) == [
         "day",
         "order",
@@ -57,7 +68,7 @@ def test_a_tree() -> None:
 
 def test_what_is_said_of_a_field() -> None:
     """What sort of field it is, and what else there is to know, in words."""
-    said = {branch.shown.field.name: branch.shown for branch in tree(of(SHOP, {}), 2)}
+    said = {branch.shown.field.name: branch.shown for branch in draw_tree(listed(SHOP, {}), 2)}
     half = "in 1 of 2 indices"
     assert said["order"].notes == (half,)
     assert said["order.note"].notes == (half, "not aggregatable")
@@ -70,12 +81,12 @@ def test_what_is_said_of_a_field() -> None:
 @given(strange_mappings, st.integers(1, 8))
 def test_a_tree_is_bounded_and_sound(mapping: object, limit: int) -> None:
     """Never more rows than permitted, no field twice, all where there is room, each below what it belongs to."""
-    everything = of(mapping)
-    branches = tree(everything, 1, limit)
+    everything = listed(mapping)
+    branches = draw_tree(everything, 1, limit)
     drawn(branches)
     names = [branch.shown.field.name for branch in branches]
     assert len(names) == len(set(names)) <= limit
-    assert len(tree(everything, 1, 1000)) == len(everything)
+    assert len(draw_tree(everything, 1, 1000)) == len(everything)
 
 
 def test_what_is_near_the_root_comes_first() -> None:
@@ -83,7 +94,7 @@ def test_what_is_near_the_root_comes_first() -> None:
     below.
     """
     wide = {f"o{number}": {"properties": {f"f{n}": {"type": "long"} for n in range(4)}} for number in range(3)}
-    branches = tree(of({"properties": wide}), 1, limit=8)
+    branches = draw_tree(listed({"properties": wide}), 1, limit=8)
     assert drawn(branches) == ["o0", "  f0", "  f1", "  f2", "  f3", "o1", "o2"]
     assert [(branch.opens, branch.below_total) for branch in branches if branch.below_total] == [
         (True, 4),
@@ -95,11 +106,11 @@ def test_what_is_near_the_root_comes_first() -> None:
 def test_ten_thousand_fields() -> None:
     """Five hundred rows at most, of the tree as of a search, and how many more there are."""
     properties = {f"field_{number:05}": {"type": "long"} for number in range(10_000)}
-    everything = of({"properties": properties})
-    shown = fields_shown(everything, Search(), 1)
-    assert (len(shown.tree), shown.left_out, shown.is_open) == (SHOWN, 9_500, False)
-    searched = fields_shown(everything, Search("field_01"), 1)
-    assert (len(searched.found), searched.found_total, searched.left_out) == (SHOWN, 1_000, 500)
+    everything = listed({"properties": properties})
+    shown = show_fields(everything, Search(), 1)
+    assert (len(shown.tree), shown.left_out, shown.is_open) == (SHOWN_FIELDS, 9_500, False)
+    searched = show_fields(everything, Search("field_01"), 1)
+    assert (len(searched.found), searched.found_total, searched.left_out) == (SHOWN_FIELDS, 1_000, 500)
 
 
 @pytest.mark.parametrize(
@@ -117,12 +128,12 @@ def test_ten_thousand_fields() -> None:
 )
 def test_searches(wanted: Search, names: list[str]) -> None:
     """Words in the path, as the API ranks them, then words in the type; one type alone; both."""
-    assert [one.name for one in find(of(SHOP), wanted)] == names
+    assert [one.name for one in find(listed(SHOP), wanted)] == names
 
 
 def test_what_is_shown_of_a_search() -> None:
     """The whole path, with what was searched for apart, and how many there are of each type."""
-    shown = fields_shown(of(SHOP), Search("note"), 1)
+    shown = show_fields(listed(SHOP), Search("note"), 1)
     assert (shown.found_total, shown.tree, shown.left_out) == (2, (), 0)
     assert shown.found[0].label == (Piece("order."), Piece("note", is_hit=True))
     assert dict(shown.types) == {"date": 2, "keyword": 3, "long": 1, "object": 1, "text": 1}
@@ -130,13 +141,13 @@ def test_what_is_shown_of_a_search() -> None:
 
 def test_pieces() -> None:
     """Each place of each word, whatever the case; of two words at one place the longer; no word is a pattern."""
-    assert pieces("Host.host_id", ("host", "host_id")) == (
+    assert split_at_words("Host.host_id", ("host", "host_id")) == (
         Piece("Host", is_hit=True),
         Piece("."),
         Piece("host_id", is_hit=True),
     )
-    assert pieces("a.b", (".*",)) == (Piece("a.b"),)
-    assert pieces("", ("a",)) == ()
+    assert split_at_words("a.b", (".*",)) == (Piece("a.b"),)
+    assert split_at_words("", ("a",)) == ()
 
 
 def test_long_searches_are_refused() -> None:
@@ -151,5 +162,5 @@ def test_conflicts_are_bounded() -> None:
     """A hundred conflicts at most, and how many there are."""
     one = {f"f{number}": {"type": "long"} for number in range(SHOWN_CONFLICTS + 7)}
     other = {name: {"type": "ip"} for name in one}
-    shown = fields_shown(of({"properties": one}, {"properties": other}), Search(), 2)
+    shown = show_fields(listed({"properties": one}, {"properties": other}), Search(), 2)
     assert (len(shown.conflicts), shown.conflicts_total) == (SHOWN_CONFLICTS, SHOWN_CONFLICTS + 7)

@@ -8,8 +8,8 @@ from django.template.loader import render_to_string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.browse.about import SHOWN_GROUPS, about, curl, raw_links
-from cacheapp.browse.names import NAMED, PAGE, Row, State, Times, Wanted, list_groups, list_names
+from cacheapp.browse.about import SHOWN_GROUPS, curl, describe, raw_links
+from cacheapp.browse.names import PAGE, SHOWN_NAMES, NameFilter, NameState, Row, Times, list_groups, list_names
 from cacheapp.mapping.fields import FieldCounts, field_count, fields
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.templatetags import wording
@@ -28,11 +28,11 @@ def snapshot(
     """Each index with its mapping, and when it was confirmed; `data` is a data stream."""
     entries = {name: IndexEntry(None, mapping_hash(own), at, Source.MEMORY) for name, (own, at) in indices.items()}
     bodies = {mapping_hash(own): own for own, _ in indices.values()}
-    known = frozenset({"data"})
-    return changed(Snapshot(), entries, bodies, aliases=aliases, aliases_at=100.0, data_streams=known)
+    data_streams = frozenset({"data"})
+    return changed(Snapshot(), entries, bodies, aliases=aliases, aliases_at=100.0, data_streams=data_streams)
 
 
-def rows(known: Snapshot, wanted: Wanted = Wanted()) -> dict[str, Row]:  # noqa: B008  (frozen)
+def rows(known: Snapshot, wanted: NameFilter = NameFilter()) -> dict[str, Row]:  # noqa: B008  (frozen)
     return {row.name: row for row in list_names(known, FieldCounts(), wanted, TIMES).rows}
 
 
@@ -42,10 +42,10 @@ def test_what_a_row_says() -> None:
         {"a": (A_MAPPING, 95.0), "b": (A_MAPPING, 80.0), "c": (B_MAPPING, 30.0)}, {"both": ("a", "b"), "data": ("c",)}
     )
     found = rows(known)
-    assert found["a"] == Row("a", "index", State.FRESH, 5.0, 1, mapping_hash(A_MAPPING), 1, 1)
-    assert (found["b"].state, found["b"].age_seconds) == (State.STALE, 20.0)
-    assert (found["c"].state, found["c"].others_total) == (State.UNREAD, 0)
-    assert found["both"] == Row("both", "alias", State.STALE, 20.0, None, None, 0, 2)
+    assert found["a"] == Row("a", "index", NameState.FRESH, 5.0, 1, mapping_hash(A_MAPPING), 1, 1)
+    assert (found["b"].state, found["b"].age_seconds) == (NameState.STALE, 20.0)
+    assert (found["c"].state, found["c"].others_total) == (NameState.UNREAD, 0)
+    assert found["both"] == Row("both", "alias", NameState.STALE, 20.0, None, None, 0, 2)
     assert found["data"].kind == "data stream"
 
 
@@ -54,9 +54,9 @@ def test_what_is_not_in_memory() -> None:
     known = snapshot({"a": (A_MAPPING, 95.0), "b": (B_MAPPING, 95.0)}, {"both": ("a", "b")})
     found = rows(known.without_bodies([mapping_hash(A_MAPPING)]))
     assert {name: row.state for name, row in found.items()} == {
-        "a": State.UNREAD,
-        "b": State.FRESH,
-        "both": State.UNREAD,
+        "a": NameState.UNREAD,
+        "b": NameState.FRESH,
+        "both": NameState.UNREAD,
     }
     assert (found["a"].fields_total, found["b"].fields_total) == (None, 1)
 
@@ -64,18 +64,18 @@ def test_what_is_not_in_memory() -> None:
 @pytest.mark.parametrize(
     ("wanted", "names"),
     [
-        (Wanted(pattern="ORD"), ["orders-1", "orders-2"]),
-        (Wanted(pattern="orders-*"), ["orders-1", "orders-2"]),
-        (Wanted(pattern="rders-*"), []),
-        (Wanted(state=State.STALE), ["orders-2"]),
-        (Wanted(state=State.UNREAD), ["all"]),
-        (Wanted(mapping=mapping_hash(B_MAPPING)), ["shop"]),
-        (Wanted(of="all"), ["orders-1", "orders-2"]),
-        (Wanted(of="all", pattern="1"), ["orders-1"]),
-        (Wanted(of="nothing"), []),
+        (NameFilter(pattern="ORD"), ["orders-1", "orders-2"]),
+        (NameFilter(pattern="orders-*"), ["orders-1", "orders-2"]),
+        (NameFilter(pattern="rders-*"), []),
+        (NameFilter(state=NameState.STALE), ["orders-2"]),
+        (NameFilter(state=NameState.UNREAD), ["all"]),
+        (NameFilter(mapping=mapping_hash(B_MAPPING)), ["shop"]),
+        (NameFilter(alias="all"), ["orders-1", "orders-2"]),
+        (NameFilter(alias="all", pattern="1"), ["orders-1"]),
+        (NameFilter(alias="nothing"), []),
     ],
 )
-def test_filters(wanted: Wanted, names: list[str]) -> None:
+def test_filters(wanted: NameFilter, names: list[str]) -> None:
     """Part of a name whatever the case, a pattern, a state, a mapping, the indices of an alias; all together.
 
     One of these was found gone by itself: the alias is unread until it is asked for.
@@ -94,7 +94,7 @@ def test_pages_of_names() -> None:
     seen: list[str] = []
     cursor = ""
     while True:
-        page = list_names(known, FieldCounts(), Wanted(cursor=cursor), TIMES)
+        page = list_names(known, FieldCounts(), NameFilter(cursor=cursor), TIMES)
         assert (page.total, page.kinds) == (len(names) + 1, (("index", len(names)), ("alias", 1)))
         assert (page.first, page.last) == (len(seen) + 1, len(seen) + len(page.rows))
         seen += [row.name for row in page.rows]
@@ -108,9 +108,9 @@ def test_groups_are_bounded() -> None:
     """The mapping of the most indices comes first; a group names a few of them, and says how many there are."""
     many = {f"i{number:03}": (A_MAPPING, 95.0) for number in range(1000)}
     known = snapshot({"one": (B_MAPPING, 95.0), **many}, {"all": ("one",)})
-    groups = list_groups(known, FieldCounts(), Wanted(), TIMES)
+    groups = list_groups(known, FieldCounts(), NameFilter(), TIMES)
     assert [(group.names[0], len(group.names), group.total) for group in groups.rows] == [
-        ("i000", NAMED, 1000),
+        ("i000", SHOWN_NAMES, 1000),
         ("one", 1, 1),
     ]
     assert (groups.total, groups.indices_total, groups.next_cursor) == (2, 1001, "")
@@ -120,34 +120,34 @@ def test_pages_of_groups() -> None:
     """Distinct mappings come in pages; a cursor that isn't a number is refused."""
     bodies = [body({"properties": {f"f{number}": {"type": "long"}}}) for number in range(PAGE + 1)]
     known = snapshot({f"i{number:03}": (own, 95.0) for number, own in enumerate(bodies)})
-    first = list_groups(known, FieldCounts(), Wanted(), TIMES)
-    rest = list_groups(known, FieldCounts(), Wanted(cursor=first.next_cursor), TIMES)
+    first = list_groups(known, FieldCounts(), NameFilter(), TIMES)
+    rest = list_groups(known, FieldCounts(), NameFilter(cursor=first.next_cursor), TIMES)
     assert (len(first.rows), [group.names for group in rest.rows]) == (PAGE, [("i100",)])
     assert (rest.first, rest.last, rest.next_cursor) == (PAGE + 1, PAGE + 1, "")
     for cursor in ("x", "-1", "9" * 5000, "²"):
         with pytest.raises(BadRequest, match="cursor"):
-            list_groups(known, FieldCounts(), Wanted(cursor=cursor), TIMES)
+            list_groups(known, FieldCounts(), NameFilter(cursor=cursor), TIMES)
 
 
 def test_what_an_address_asks_for() -> None:
     """The query says which names; what it says can be put into an address again; nonsense is refused."""
     query = {"pattern": " a* ", "state": "stale", "mapping": "h", "of": "x", "cursor": "b", "other": "y"}
-    wanted = Wanted.asked_for(query)
-    assert wanted == Wanted("a*", State.STALE, "h", "x", "b")
+    wanted = NameFilter.parse(query)
+    assert wanted == NameFilter("a*", NameState.STALE, "h", "x", "b")
     assert wanted.narrows
-    assert Wanted.asked_for(wanted.filters) == Wanted("a*", State.STALE, "h", "x")
-    assert not Wanted.asked_for({}).narrows
+    assert NameFilter.parse(wanted.filters) == NameFilter("a*", NameState.STALE, "h", "x")
+    assert not NameFilter.parse({}).narrows
     for refused in ({"state": "new"}, {"pattern": "a" * 256}):
         with pytest.raises(BadRequest):
-            Wanted.asked_for(refused)
+            NameFilter.parse(refused)
 
 
 def test_about_an_index() -> None:
     """The others with its mapping, a few named and all counted, and the aliases that lead to it."""
     names = {f"i{number:03}": (A_MAPPING, 95.0) for number in range(100)}
     known = snapshot({"x": (B_MAPPING, 95.0), **names}, {"all": tuple(names), "none": ("x",)})
-    found = about(known, FieldCounts(), "i000", ("i000",))
-    assert (found.kind, found.others_total, found.others[0], len(found.others)) == ("index", 99, "i001", NAMED)
+    found = describe(known, FieldCounts(), "i000", ("i000",))
+    assert (found.kind, found.others_total, found.others[0], len(found.others)) == ("index", 99, "i001", SHOWN_NAMES)
     assert (found.reached_by, found.reached_by_total) == (("all",), 1)
 
 
@@ -155,10 +155,10 @@ def test_about_an_alias() -> None:
     """The distinct mappings of its indices, a bounded number of them; what is gone by now is left out."""
     bodies = [body({"properties": {f"f{number}": {"type": "long"}}}) for number in range(SHOWN_GROUPS + 5)]
     known = snapshot({f"i{number:03}": (own, 95.0) for number, own in enumerate(bodies)})
-    found = about(known, FieldCounts(), "all", (*known.indices, "gone"))
+    found = describe(known, FieldCounts(), "all", (*known.indices, "gone"))
     assert (found.kind, found.indices_total) == ("alias", SHOWN_GROUPS + 6)
     assert (len(found.groups), found.groups_total) == (SHOWN_GROUPS, SHOWN_GROUPS + 5)
-    assert about(Snapshot(), FieldCounts(), "gone", ("gone",)).others_total == 0
+    assert describe(Snapshot(), FieldCounts(), "gone", ("gone",)).others_total == 0
 
 
 @pytest.mark.parametrize("name", HOSTILE)
