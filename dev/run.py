@@ -43,9 +43,6 @@ Elasticsearch: {elasticsearch}
 """
 
 
-TOKEN_OF = "$(sed -n s/^ESASSISTANT_API_TOKENS=//p {})"  # noqa: S105  (how to read it)
-
-
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.chdir(ROOT)

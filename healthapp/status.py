@@ -18,7 +18,7 @@ from esassistant.units import as_bytes, as_count, as_percent, as_rate, as_second
 from healthapp.charts import Chart, chart
 from healthapp.performance import PerformanceReport, performance_report
 from healthapp.timeline import TIMELINE_REPORT, TimelineReport
-from healthapp.verdict import Mappings, verdict
+from healthapp.verdict import ServedMappings, verdict
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def status_context(registry: Registry) -> dict[str, Any]:
     report = performance_report(registry)
     timeline = registry.read(TIMELINE_REPORT)
     cache = report.mapping_cache
-    mappings = Mappings(cache.warm, cache.indices, cache.stale_indices, cache.oldest_age_seconds)
+    mappings = ServedMappings(cache.warm, cache.indices, cache.stale_indices, cache.oldest_age_seconds)
     return {
         "verdict": verdict(report.health, mappings, monotonic()),
         "now": now_utc(),

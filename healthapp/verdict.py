@@ -23,7 +23,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Mappings:
+class ServedMappings:
     """What of the mapping cache the verdict looks at."""
 
     warm: bool
@@ -32,7 +32,7 @@ class Mappings:
     oldest_age_seconds: float | None
 
 
-def verdict(health: HealthReport | None, mappings: Mappings, now: float) -> Verdict:
+def verdict(health: HealthReport | None, mappings: ServedMappings, now: float) -> Verdict:
     """What is served, then what is wrong and for how long. `now` is on the clock that `health` was made by."""
     if health is None:
         return Verdict(None, "Starting: the first health checks are still running.")
@@ -45,7 +45,7 @@ def verdict(health: HealthReport | None, mappings: Mappings, now: float) -> Verd
     return Verdict(health.status, f"{served}: {wrong}." if wrong else f"{served}.")
 
 
-def _served(mappings: Mappings) -> str:
+def _served(mappings: ServedMappings) -> str:
     if not mappings.warm:
         return "No mappings yet"
     if not mappings.indices:

@@ -1,4 +1,6 @@
-"""Describe one name for the mapping browser, besides its fields. Pure; belongs in a thread, as the lists of names do."""
+"""Describe one name for the mapping browser, besides its fields. Pure; belongs in a thread, as the lists of names
+do.
+"""
 
 import shlex
 from collections.abc import Callable
@@ -48,7 +50,9 @@ class Raw:
 
 
 def describe(snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str, ...]) -> About:
-    """Describe `name`, which has just been resolved to `indices`; the snapshot may have more or fewer of them by now."""
+    """Describe `name`, which has just been resolved to `indices`; the snapshot may have more or fewer of them by
+    now.
+    """
     cached = [index for index in indices if index in snapshot.indices]
     if indices != (name,):
         return About(

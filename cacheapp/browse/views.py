@@ -47,10 +47,10 @@ class HtmlPage:
     status: int = 200
 
 
-View = Callable[..., Awaitable[HtmlPage]]
+PageView = Callable[..., Awaitable[HtmlPage]]
 
 
-def page_view(view: View) -> Any:
+def page_view(view: PageView) -> Any:
     """Decorate an `async def` view of a page.
 
     Only those who may see details get the page, others are sent to the login. An `EsassistantError` becomes a page too,

@@ -91,7 +91,7 @@ class MappingCache:
             evicted = least_used(snapshot.bodies, self._used_at, excess)
             self._evictions_total += len(evicted)
             snapshot = snapshot.without_bodies(evicted)
-        self._used_at = {known: at for known, at in self._used_at.items() if known in snapshot.bodies}
+        self._used_at = {hashed: at for hashed, at in self._used_at.items() if hashed in snapshot.bodies}
         self._snapshot = snapshot
 
     async def get(self, name: str) -> MappingAnswer:
@@ -219,8 +219,8 @@ class MappingCache:
 
     def _answer(self, rendered: Rendered, source: Source) -> MappingAnswer:
         now = self._clock()
-        for known in rendered.hashes:
-            self._used_at[known] = now
+        for hashed in rendered.hashes:
+            self._used_at[hashed] = now
         return answer_at(rendered, now, self._config.ttl, source)
 
     async def _render_large(self, name: str) -> Rendered | None:

@@ -40,7 +40,7 @@ def index_changes(before: Snapshot, after: Snapshot) -> Iterator[IndexChange]:
             if old.mapping_hash == new.mapping_hash:
                 compared[pair] = FieldChanges()
             elif pair not in compared and all(
-                known in of.bodies for known, of in zip(pair, (before, after), strict=True)
+                hashed in of.bodies for hashed, of in zip(pair, (before, after), strict=True)
             ):
                 compared[pair] = field_changes(before.bodies[pair[0]], after.bodies[pair[1]])
             recreated = old.uuid and new.uuid and old.uuid != new.uuid

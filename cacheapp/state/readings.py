@@ -31,15 +31,15 @@ class Mappings:
     def from_bodies(cls, bodies: Mapping[str, bytes]) -> "Mappings":
         mappings = cls()
         for name, body in bodies.items():
-            mappings.hashes[name] = known = mapping_hash(body)
-            mappings.bodies.setdefault(known, body)
+            mappings.hashes[name] = hashed = mapping_hash(body)
+            mappings.bodies.setdefault(hashed, body)
         return mappings
 
     def add(self, more: "Mappings") -> None:
         """Batch by batch: keeping every copy until the end would take the memory."""
         self.hashes.update(more.hashes)
-        for known, body in more.bodies.items():
-            self.bodies.setdefault(known, body)
+        for hashed, body in more.bodies.items():
+            self.bodies.setdefault(hashed, body)
 
     def bytes_of(self, names: Iterable[str]) -> int:
         return sum(len(self.bodies[self.hashes[name]]) for name in names if name in self.hashes)

@@ -83,7 +83,7 @@ class Snapshot:
         """The same without some bodies: their indices stay known, but have to be read again when they are asked for."""
         gone = frozenset(evicted)
         return replace(
-            self, bodies=MappingProxyType({known: body for known, body in self.bodies.items() if known not in gone})
+            self, bodies=MappingProxyType({hashed: body for hashed, body in self.bodies.items() if hashed not in gone})
         )
 
     def gone_at(self, name: str) -> float:
@@ -112,7 +112,7 @@ class Snapshot:
 
 def inherited_uses(before: Snapshot, after: Snapshot, used_at: Mapping[str, float]) -> dict[str, float]:
     """When each body that is new in `after` was last asked for: when those were that it replaces; or never."""
-    uses = {known: -math.inf for known in after.bodies if known not in used_at}
+    uses = {hashed: -math.inf for hashed in after.bodies if hashed not in used_at}
     if uses:
         for name, entry in after.indices.items():
             if entry.mapping_hash in uses and (replaced := before.indices.get(name)) is not None:
@@ -124,9 +124,9 @@ def inherited_uses(before: Snapshot, after: Snapshot, used_at: Mapping[str, floa
 def least_used(bodies: Mapping[str, bytes], used_at: Mapping[str, float], excess: int) -> list[str]:
     """The hashes of those bodies that were not asked for the longest, enough of them to save `excess` bytes."""
     evicted: list[str] = []
-    for known in sorted(bodies, key=used_at.__getitem__):
+    for hashed in sorted(bodies, key=used_at.__getitem__):
         if excess <= 0:
             break
-        excess -= len(bodies[known])
-        evicted.append(known)
+        excess -= len(bodies[hashed])
+        evicted.append(hashed)
     return evicted

@@ -7,15 +7,15 @@ import pytest
 from esassistant.resource import Health
 from healthapp.checks import ServiceReport
 from healthapp.monitor import HealthReport, Transition
-from healthapp.verdict import Mappings, verdict
+from healthapp.verdict import ServedMappings, verdict
 
 NOW = 1000.0
 CHECKED_AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
-FRESH = Mappings(True, 9, 0, 3.0)
-STALE = Mappings(True, 9, 9, 400.0)
-SOME_STALE = Mappings(True, 9, 2, 400.0)
-NONE_YET = Mappings(False, 0, 0, None)
-EMPTY = Mappings(True, 0, 0, None)
+FRESH = ServedMappings(True, 9, 0, 3.0)
+STALE = ServedMappings(True, 9, 9, 400.0)
+SOME_STALE = ServedMappings(True, 9, 2, 400.0)
+NONE_YET = ServedMappings(False, 0, 0, None)
+EMPTY = ServedMappings(True, 0, 0, None)
 
 
 def report(status: Health, since: float | None = None, **services: str | None) -> HealthReport:
@@ -67,7 +67,7 @@ REASON = AWAY.rstrip(".")
         ),
     ],
 )
-def test_sentences(health: HealthReport, mappings: Mappings, sentence: str) -> None:
+def test_sentences(health: HealthReport, mappings: ServedMappings, sentence: str) -> None:
     """What is served comes first, then what is wrong and for how long."""
     found = verdict(health, mappings, NOW)
     assert (found.level, found.sentence) == (health.status, sentence)
