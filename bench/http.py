@@ -36,8 +36,9 @@ from bench.load.client import Load, Target, doubts, paced, requests, run
 from bench.load.delay import delayed
 from bench.report.lines import Goal, Line, milliseconds, print_lines, ratio
 from bench.subjects.cluster import SAMPLES, sample_node
-from bench.subjects.http_servers import FASTAPI_MISSING, HEALTH, MINIMAL, has_fastapi, save_answer, serving
+from bench.subjects.http_servers import FASTAPI_MISSING, MINIMAL, has_fastapi, serving
 from bench.subjects.replay import replayed
+from bench.subjects.saved_answers import HEALTH, save_answer
 from bench.subjects.served import environment_of, served
 from dev.servers.service import TOKEN, Server
 

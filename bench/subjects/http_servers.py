@@ -1,4 +1,4 @@
-"""What this project's server answered, kept in a folder for the servers that it is compared with."""
+"""What bench/http.py compares this project's server with: `python -m bench.subjects.http_servers KIND FOLDER` serves one."""
 
 import importlib
 import importlib.util
@@ -16,33 +16,9 @@ from typing import Any
 import msgspec
 import uvicorn
 
+from bench.subjects.saved_answers import HEALTH, read_answers
 from dev.servers.process import Program
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
-
-ANSWERS = "answers.json"
-OF_THE_SERVER = ("date", "connection", "transfer-encoding")
-HEALTH = "/api/health"
-
-
-class Answer(msgspec.Struct):
-    """A whole answer, without the headers that are the HTTP server's own."""
-
-    body: bytes
-    headers: list[tuple[str, str]]
-
-
-def save_answer(folder: Path, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """Let the servers that are started with `folder` answer `path` so."""
-    known = read_answers(folder)
-    known[path] = Answer(body, [(name, value) for name, value in headers.items() if name not in OF_THE_SERVER])
-    (folder / ANSWERS).write_bytes(msgspec.json.encode(known))
-
-
-def read_answers(folder: Path) -> dict[str, Answer]:
-    """All that were saved, by path."""
-    file = folder / ANSWERS
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, Answer]) if file.exists() else {}
-
 
 HOST = "127.0.0.1"
 BACKLOG = 2048

@@ -57,7 +57,7 @@ from django.core.asgi import get_asgi_application  # noqa: E402
 from django.http import HttpRequest, JsonResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
-from bench.subjects.http_servers import HEALTH, read_answers  # noqa: E402
+from bench.subjects.saved_answers import HEALTH, read_answers  # noqa: E402
 
 _health: dict[str, Any] = json.loads(read_answers(_folder)[HEALTH].body)
 
