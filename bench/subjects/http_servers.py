@@ -1,4 +1,15 @@
-"""What bench/http.py compares this project's server with: `python -m bench.subjects.http_servers KIND FOLDER` serves one."""
+"""What bench/http.py compares this server with: `python -m bench.subjects.http_servers KIND FOLDER` serves one.
+
+    bare            an ASGI function that sends constant answers: what uvicorn alone can do
+    fastapi         a handler that returns a dict of `app.state`, written as JSON for each request
+    django          a view that returns a JsonResponse, behind the middleware that `startproject` gives
+    django-bare     the same without middleware
+    uncached        health as if nobody kept it: a round of checks for each request
+
+The answers are read from FOLDER (`save_answer`), so that all send the same body, and `bare` the same headers too:
+uvicorn checks and writes each. `/minimal` before an address leaves all but type and length out. uvicorn runs them as
+`manage.py serve` runs this project, but for `lifespan`: plain Django knows none, and would not start with `on`.
+"""
 
 import importlib
 import importlib.util
