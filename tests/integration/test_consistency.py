@@ -81,7 +81,7 @@ class World:
             self._cluster.options(ignore_status=404).indices.delete_alias(index=index, name="alias")
         elif kind == "hide":
             indices.put_settings(index=index, settings={"index.hidden": True})
-        else:
+        elif kind in ("ignore_above", "dynamic", "meta"):
             self._set_parameter(kind, index)
 
     def _set_parameter(self, kind: str, index: str) -> None:
