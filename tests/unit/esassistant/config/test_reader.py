@@ -1,12 +1,15 @@
 """Settings are read from the strongest source, and every bad one is named at once."""
 
 import enum
+import importlib.util
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esassistant.config import read
 from esassistant.config.model import NodeUrls, Origin, Setting
 from esassistant.config.reader import BadSettings, Reader, bad_lines, parse_node_urls
 from tests.support.clients import elasticsearch_config
@@ -248,3 +251,90 @@ def test_lines_of_a_file_that_cannot_be_read() -> None:
     bad = ["A 1", "A = 1", " A=1", "export", "=1", "A-B=1"]
     assert bad_lines("\n".join(good)) == []
     assert bad_lines("\n".join([*good, *bad])) == [6, 7, 8, 9, 10, 11]
+
+
+GOOD = {"SECRET_KEY": "only-for-tests"}
+
+
+def refused(folder: Path, **environment: str) -> str:
+    """What `read` says of settings that can't be used."""
+    with pytest.raises(BadSettings) as caught:
+        read({**GOOD, **environment}, folder)
+    return str(caught.value)
+
+
+def test_read_gives_both_settings_objects(tmp_path: Path) -> None:
+    """The configuration, and each setting with its origin; files are looked for in the folder that is given."""
+    (tmp_path / ".env").write_text("HEALTH_TIMEOUT=7\nHEALTH_CACHE_TTL=70\n")
+    config, known = read({**GOOD, "HEALTH_TIMEOUT": "6"}, tmp_path)
+    assert (config.health.timeout, config.health.ttl) == (6.0, 70.0)
+    assert (known["HEALTH_TIMEOUT"].origin, known["HEALTH_CACHE_TTL"].origin) == (Origin.ENVIRONMENT, Origin.FILE)
+    assert known["DATABASE_URL"].value["NAME"] == str(tmp_path / "esassistant.sqlite3")
+    assert read({**GOOD, "ESASSISTANT_PROFILE": "rollback"}, tmp_path)[1]["MAPPING_CACHE_BATCH_SIZE"].value == 1
+
+
+def test_a_file_that_is_named_exists(tmp_path: Path) -> None:
+    """`.env` may be missing; a file that a setting names may not."""
+    assert "ESASSISTANT_ENV_FILE: names no file" in refused(tmp_path, ESASSISTANT_ENV_FILE="absent.env")
+    (tmp_path / "binary.env").write_bytes(b"\xff")
+    assert "can't be read (UnicodeDecodeError)" in refused(tmp_path, ESASSISTANT_ENV_FILE="binary.env")
+    (tmp_path / "odd.env").write_text("HEALTH_TIMEOUT 7\n")
+    assert "odd.env, line 1: is neither NAME=value nor a comment" in refused(tmp_path, ESASSISTANT_ENV_FILE="odd.env")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:relative.sqlite3",
+        "nonsense://h/name",
+        "postgres://h",
+        "mysqlgis://h/name",
+        "postgres://h:port/name",
+        "postgres://[::1",
+    ],
+)
+def test_databases_that_cannot_be_used(tmp_path: Path, url: str) -> None:
+    """A bad DATABASE_URL is refused with what to write, and never shown."""
+    said = refused(tmp_path, DATABASE_URL=url)
+    assert "DATABASE_URL: got a value that is not shown" in said
+    assert url not in said
+
+
+def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the driver is missing, the refusal says how to install it; with it, connecting has a deadline."""
+    url = "postgres://user:secret@h:5432/name"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    assert read({**GOOD, "DATABASE_URL": url}, tmp_path)[1]["DATABASE_URL"].value["OPTIONS"] == {"connect_timeout": 5}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert "pip install 'psycopg[binary]'" in refused(tmp_path, DATABASE_URL=url)
+
+
+@pytest.mark.parametrize("url", ["http://h/0", "redis://h:port/0", "h", "redis://"])
+def test_redis_urls(tmp_path: Path, url: str) -> None:
+    """What is no URL of Redis is refused; `redis://` alone means this machine."""
+    if url == "redis://":
+        assert "REDIS_URL" in refused(tmp_path, REDIS_URL=url)
+    else:
+        assert "use a URL such as redis://" in refused(tmp_path, REDIS_URL=url)
+    assert read({**GOOD, "REDIS_URL": "redis://h/0"}, tmp_path)[0].redis_url == "redis://h/0"
+
+
+def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
+    """All that is wrong is named at once: values that are fine by themselves, files that are none."""
+    (tmp_path / "ca.pem").write_text("no certificate")
+    said = refused(
+        tmp_path,
+        SECRET_KEY="",
+        HEALTH_TIMEOUT="40",
+        ELASTICSEARCH_URL="http://a:b@h:9200",
+        ELASTICSEARCH_USERNAME="c",
+        ELASTICSEARCH_API_KEY="key",
+        ELASTICSEARCH_CA_CERTS=str(tmp_path / "ca.pem"),
+        ESASSISTANT_API_TOKENS="short",
+    )
+    for name in (
+        *("SECRET_KEY", "HEALTH_TIMEOUT", "ELASTICSEARCH_USERNAME", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_CA_CERTS"),
+        "ESASSISTANT_API_TOKENS",
+    ):
+        assert f"- {name}: " in said
+    assert "names no file or folder" in refused(tmp_path, ELASTICSEARCH_CA_CERTS=str(tmp_path / "absent"))
