@@ -123,7 +123,7 @@ def run(wanted: Sequence[int]) -> tuple[int, list[Result]]:
         return code, results(report.read_text()) if report.exists() else []
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: Path = DOCUMENT) -> int:
     numbers = [case.number for case in CASES]
     parser = argparse.ArgumentParser(
         prog="python -m dev.reliability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -139,8 +139,8 @@ def main(arguments: Sequence[str]) -> int:
             figures = figure_of([test for test in tests if test.case == number])
             print(f"case {number}: {figures.replace('<br>', chr(10) + '    ')}")
         return code
-    DOCUMENT.write_text(markdown(CASES, tests, head()))
-    print(f"wrote {DOCUMENT.relative_to(ROOT)}")
+    document.write_text(markdown(CASES, tests, head()))
+    print(f"wrote {os.path.relpath(document)}")
     return code
 
 

@@ -62,6 +62,10 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+NAMES = {name_of(path) for path in MODULES}
+TESTS = [path for path in MODULES if name_of(path).startswith("tests.")]
+
+
 def imports(path: Path) -> Iterator[str]:
     """The modules of ours that a module imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -69,7 +73,8 @@ def imports(path: Path) -> Iterator[str]:
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             # `from cacheapp import reports` names a room as `from cacheapp.reports import X` does.
-            found = [node.module if "." in node.module else f"{node.module}.{alias.name}" for alias in node.names]
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            found = [name if name in NAMES or "." not in node.module else node.module for name in named]
         else:
             continue
         yield from (name for name in found if name.partition(".")[0] in OWN)
@@ -187,31 +192,72 @@ def test_nothing_is_too_long(path: Path) -> None:
 TIME = frozenset({"asyncio", "time", "monotonic", "now_utc", "sleep"})
 
 
-def patched(path: Path) -> Iterator[str]:
+def our_modules(tree: ast.AST) -> set[str]:
+    """What a module calls the modules of ours that it imports."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname or alias.name for alias in node.names if alias.name in NAMES}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names if f"{node.module}.{alias.name}" in NAMES}
+    return found
+
+
+def patched(tree: ast.AST) -> Iterator[str | None]:
     """What a test sets on a module or an object: the names in `setattr(target, "name", …)`, `setattr("a.b.name", …)`
-    and `patch("a.b.name")`, whatever `setattr` and `patch` are called on.
+    and `patch("a.b.name")`, whatever `setattr` and `patch` are called on; and in `module.name = …`, of a module of
+    ours. None: a name of such a module that isn't written there, as in a loop over several.
     """
-    for node in ast.walk(ast.parse(path.read_text())):
+    modules = our_modules(tree)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and not isinstance(node.ctx, ast.Load)
+            and ast.unparse(node.value) in modules
+        ):
+            yield node.attr
         if not isinstance(node, ast.Call) or not node.args:
             continue
         function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if function not in ("setattr", "patch", "object"):
+            continue
         texts = [word.value for word in node.args[:2] if isinstance(word, ast.Constant) and isinstance(word.value, str)]
-        if function in ("setattr", "patch", "object") and texts:
+        if texts:
             yield texts[0].rpartition(".")[2]
+        elif ast.unparse(node.args[0]) in modules:
+            yield None
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if name_of(path).startswith("tests.")], ids=name_of)
+SETTING = {
+    'patch.setattr(module, "asyncio", x)': {"asyncio"},
+    'setattr(module, "SECONDS_2", x)': {"SECONDS_2"},
+    'monkeypatch.setattr("healthapp.monitor.FIRST_RECHECK_SECONDS", 1)': {"FIRST_RECHECK_SECONDS"},
+    'mock.patch("healthapp.monitor.monotonic")': {"monotonic"},
+    'mock.patch.object(module, "sleep")': {"sleep"},
+    "module.SECONDS = 1": {"SECONDS"},
+    "for name in names: patch.setattr(module, name, 1)": {None},
+    "settings.DEBUG = module.SECONDS; setattr(report, name, 1)": set(),
+}
+
+
+@pytest.mark.parametrize("code", SETTING)
+def test_what_is_set_is_found(code: str) -> None:
+    """Each way to set something on a module is seen; what is set elsewhere, or only read, is not."""
+    assert set(patched(ast.parse(f"from healthapp import monitor as module\n{code}"))) == SETTING[code]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
 def test_time_is_injected(path: Path) -> None:
     """No test sets a module's asyncio, clock, sleep or constants: what a test wants otherwise is an argument.
 
     The whole machine's clock (`time.time`) is another matter: one test moves that, as an administrator would.
     """
-    allowed = {"tests.faults.test_clock_jumps": {"time"}, "tests.unit.dev.test_reliability": {"ROOT", "DOCUMENT"}}
-    wrong = {name for name in patched(path) if name in TIME or re.fullmatch("[A-Z][A-Z_]+", name)}
-    assert wrong <= allowed.get(name_of(path), set())
+    found = patched(ast.parse(path.read_text()))
+    wrong = {name for name in found if name is None or name in TIME or re.fullmatch("[A-Z][A-Z0-9_]+", name)}
+    assert wrong == ({"time"} if name_of(path) == "tests.faults.test_clock_jumps" else set())
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if name_of(path).startswith("tests.")], ids=name_of)
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
 def test_tests_share_by_support(path: Path) -> None:
     """No test imports another, nor a conftest: what tests share is in tests/support."""
     wrong = [

@@ -289,33 +289,3 @@ class InstantSleep:
             await asyncio.Event().wait()
         self._clock.advance(seconds)
         await asyncio.sleep(0)
-
-
-class InstantAsyncio:
-    """Put in the place of a module's `asyncio`: `sleep` moves the clock instead of waiting, and is recorded.
-
-    After `limit` sleeps, and in every sleep of `endless_seconds`, the sleeper waits until it is cancelled.
-    """
-
-    def __init__(self, clock: FakeClock, limit: int, endless_seconds: float | None = None) -> None:
-        self.delays: list[float] = []
-        self.enough = asyncio.Event()
-        self._clock = clock
-        self._limit = limit
-        self._endless_seconds = endless_seconds
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(asyncio, name)
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds == self._endless_seconds:
-            await asyncio.Event().wait()
-        if seconds == 0:  # a turn for others, no delay
-            await asyncio.sleep(0)
-            return
-        self.delays.append(seconds)
-        if len(self.delays) >= self._limit:
-            self.enough.set()
-            await asyncio.Event().wait()
-        self._clock.advance(seconds)
-        await asyncio.sleep(0)

@@ -110,8 +110,9 @@ def test_all_cases_unless_some_are_chosen(monkeypatch: pytest.MonkeyPatch, tmp_p
         return 0, []
 
     monkeypatch.setattr(reliability, "run", run)
-    monkeypatch.setattr(reliability, "ROOT", tmp_path)
-    monkeypatch.setattr(reliability, "DOCUMENT", tmp_path / "reliability.md")
-    assert main(["5", "7"]) == main([]) == 0
+    document = tmp_path / "reliability.md"
+    assert main(["5", "7"], document) == 0
+    assert not document.exists()
+    assert main([], document) == 0
     assert asked == [[5, 7], [case.number for case in CASES]]
-    assert (tmp_path / "reliability.md").exists()
+    assert document.exists()
