@@ -10,11 +10,12 @@ from msgspec import structs
 
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.cluster.reader import Sent, uncounted
+from cacheapp.errors import MappingNotFound
 from cacheapp.reports import PassOutcome
 from cacheapp.state.merge import PassChanges
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Pass
+from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Pass, Scope
 from cacheapp.sync.pass_runner import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassRunner
 from esassistant.clock import now_utc
 from esassistant.config.model import MappingCacheConfig
@@ -150,6 +151,19 @@ async def test_gone_indices_are_neither_read_nor_left_alone(reader: FakeReader) 
     """An index that is no longer listed is in nothing of what was read, so that it goes."""
     reading = await Passes(reader).changes(new_pass(), known(*"abcd", "gone"))
     assert (reader.asked, reading.left_alone) == ([], frozenset("abcd"))
+
+
+async def test_matching(reader: FakeReader) -> None:
+    """A pass over patterns reads what matches by name, by alias or by both, confirms nothing else, and refuses patterns
+    that match nothing.
+    """
+    reader.cluster_aliases = {"logs": ("c", "elsewhere"), "other": ("d",)}
+    passes, current = Passes(reader), new_pass()
+    assert await passes.runner.run(current, Scope(patterns=("a", "log*"))) is None
+    assert (reader.asked, passes.cache.readings[-1].left_alone) == ([("a", "c")], frozenset("bd"))
+    assert (current.read_total, current.outcome) == (2, PassOutcome.COMPLETED)
+    with pytest.raises(MappingNotFound, match="No index, alias or data stream matches x, y"):
+        await passes.runner.run(new_pass(), Scope(patterns=("x", "y")))
 
 
 async def test_a_failing_batch_is_split(reader: FakeReader) -> None:

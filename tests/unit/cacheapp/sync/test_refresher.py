@@ -11,9 +11,9 @@ from cacheapp.errors import RefreshNotFound
 from cacheapp.reports import PassOutcome
 from cacheapp.state.published import StoredState
 from cacheapp.stores.protocol import Lease
-from cacheapp.sync.pass_record import REPORTED_ERRORS
+from cacheapp.sync.pass_record import REPORTED_ERRORS, ChangesRead
 from cacheapp.sync.refresher import KEPT_REFRESHES, LEASE_TTL_SECONDS, OVERLAP_RETRY_SECONDS
-from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
 from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
@@ -385,3 +385,34 @@ async def test_duration(make: Make) -> None:
     last = one.refresher.report().last
     assert last is not None
     assert last.duration_seconds == 3.0
+
+
+async def test_changes_read(make: Make) -> None:
+    """A change pass tells what it found, whether it could read all of it, and what all change passes cost, failed ones
+    too.
+    """
+    one = make()
+    await one.run()
+    one.reader.indices |= {"d": A_MAPPING, "e": B_MAPPING}
+    one.reader.cluster_aliases["new"] = ("d",)
+    one.reader.broken["e"] = no_answer()
+    before = one.reader.requests_total
+    assert await one.refresher.read_changes() == ChangesRead(2, True, one.reader.requests_total - before)
+    one.reader.broken.clear()
+    one.reader.failure = no_answer()
+    with pytest.raises(ClusterUnavailable):
+        await one.refresher.read_changes()
+    one.reader.failure = None
+    assert await one.refresher.read_changes() == ChangesRead(1, False, one.reader.requests_total - before)
+    assert one.refresher.report().passes_total == 1
+
+
+async def test_waiting_for_the_first_pass(make: Make) -> None:
+    """Whoever waits for the first full pass goes on when this process, or another by way of the store, has run one."""
+    one, other = make(), make()
+    waiting = [asyncio.create_task(instance.refresher.wait_for_first_pass()) for instance in (one, other)]
+    await settle()
+    assert not any(task.done() for task in waiting)
+    await one.run()
+    await other.sharing.take_over()
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
