@@ -15,7 +15,7 @@ from cacheapp.reports import PassOutcome
 from cacheapp.state.merge import PassChanges
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Pass, Scope
+from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Pass, PassScope
 from cacheapp.sync.pass_runner import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassRunner
 from esassistant.clock import now_utc
 from esassistant.config.model import MappingCacheConfig
@@ -159,11 +159,11 @@ async def test_matching(reader: FakeReader) -> None:
     """
     reader.cluster_aliases = {"logs": ("c", "elsewhere"), "other": ("d",)}
     passes, current = Passes(reader), new_pass()
-    assert await passes.runner.run(current, Scope(patterns=("a", "log*"))) is None
+    assert await passes.runner.run(current, PassScope(patterns=("a", "log*"))) is None
     assert (reader.asked, passes.cache.readings[-1].left_alone) == ([("a", "c")], frozenset("bd"))
     assert (current.read_total, current.outcome) == (2, PassOutcome.COMPLETED)
     with pytest.raises(MappingNotFound, match="No index, alias or data stream matches x, y"):
-        await passes.runner.run(new_pass(), Scope(patterns=("x", "y")))
+        await passes.runner.run(new_pass(), PassScope(patterns=("x", "y")))
 
 
 async def test_a_failing_batch_is_split(reader: FakeReader) -> None:
