@@ -91,11 +91,6 @@ class Snapshot:
         absent_at = self.absent_at.get(name, -math.inf)
         return absent_at if name in self.listed else max(absent_at, self.listed_at)
 
-    def is_confirmed_since(self, name: str, asked_at: float) -> bool:
-        """Whether it is known what `name` was after `asked_at`: then an answer to a question of `asked_at` is old."""
-        entry = self.indices.get(name)
-        return (self.aliases_at.get(name, -math.inf) if entry is None else entry.confirmed_at) > asked_at
-
     def confirmed_of(self, name: str) -> float:
         """For which moment the cluster confirmed what `name`, which must be known, stands for."""
         entry = self.indices.get(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheapp.state.merge import (
+    MAX_ABSENT,
     Statement,
+    is_ahead,
     merged,
     pass_statement,
     published_statement,
@@ -110,6 +113,38 @@ def test_what_a_later_listing_had_stays() -> None:
     before = after(snapshot(a=entry(A, 50.0)), passed(80.0, {}, left_alone=frozenset({"a"})))
     assert set(after(before, passed(70.0, {})).indices) == {"a"}
     assert set(after(before, passed(90.0, {})).indices) == set()
+
+
+def test_what_failed_stays_as_it_was() -> None:
+    """A mapping that a pass could not read whole stays as it is known, though an earlier batch may have brought one."""
+    listing = Listing("cluster", {"a": "u"}, {}, frozenset())
+    reading = Reading(listing, Mappings.from_bodies({"a": B_MAPPING}), 90.0)
+    new = after(snapshot(a=entry(A, 50.0)), at_once(pass_statement(reading, ("a",))))
+    assert new.indices["a"] == entry(A, 50.0)
+
+
+def test_absent_names_are_bounded() -> None:
+    """Strangers may ask for any name: of those that are not there the longest known are forgotten."""
+    before = Snapshot(absent_at=MappingProxyType({f"n{number}": 1.0 for number in range(MAX_ABSENT)}))
+    new = after(before, read("another", 2.0))
+    assert len(new.absent_at) == MAX_ABSENT
+    assert ("n0" in new.absent_at, new.absent_at["another"]) == (False, 2.0)
+    assert after(new, passed(3.0, {})).absent_at == {}
+
+
+@pytest.mark.parametrize(
+    ("mine", "expected"),
+    [
+        pytest.param(snapshot(a=entry(A, 95.0)), False, id="the same"),
+        pytest.param(snapshot(a=entry(B, 95.0)), True, id="another mapping"),
+        pytest.param(snapshot(a=entry(A, 95.0), b=entry(B, 95.0)), True, id="an index more"),
+        pytest.param(Snapshot(listed_at=95.0), True, id="one deleted since"),
+        pytest.param(Snapshot(listed_at=85.0), False, id="one not known yet"),
+    ],
+)
+def test_who_is_ahead(mine: Snapshot, expected: bool) -> None:
+    """A process is ahead of what was published when it knows what that lacks; what it lacks itself says nothing."""
+    assert is_ahead(mine, published(10.0, {}, a=StoredIndex("u", A)), now=100.0) is expected
 
 
 def test_publish_round_trip() -> None:
