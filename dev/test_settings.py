@@ -16,7 +16,7 @@ for _name in [
     del os.environ[_name]
 os.environ.update(
     ESASSISTANT_ENV_FILE=os.devnull,
-    SECRET_KEY="only-for-tests",  # noqa: S106  (it protects nothing)
+    SECRET_KEY="only-for-tests",  # noqa: S106  # nosec B106  (it protects nothing)
     DEBUG="false",
     ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
     ESASSISTANT_DETAILS="always",
