@@ -80,7 +80,7 @@ def declare(registry: Registry) -> None:
         rules=(lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER, SHARING, STORE))
-    registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER), stats=Instances.all)
+    registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER), stats=Instances.report)
     registry.register(
         WATCH,
         _watch,
@@ -199,8 +199,8 @@ async def _instances(registry: Registry) -> AsyncIterator[Instances]:
         }
 
     instances = Instances(registry.get(STORE), instance_name(), collect)
-    registry.listen(lambda name: instances.report_soon() if name == "refresher" else None)
-    registry.spawn(instances.keep_reporting, name="report-instance", owner="instances")
+    registry.listen(lambda name: instances.publish_soon() if name == "refresher" else None)
+    registry.spawn(instances.keep_publishing, name="report-instance", owner="instances")
     with hot_routes.answering("/api/cache/stats", lambda _, details: cache_stats(details=details)):
         yield instances
 

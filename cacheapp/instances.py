@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 5.0
 FORGOTTEN_AFTER_SECONDS = 3 * REPORT_SECONDS
 STORE_SECONDS = 2.0
-"""Who asks what all have told waits so long for the store."""
+"""Who asks for all reports waits at most so long for the store."""
 
 
 class Instances:
-    """One per process, owned by the registry; belongs to its loop. `keep_reporting` is its background task."""
+    """One per process, owned by the registry; belongs to its loop. `keep_publishing` is its background task."""
 
     def __init__(
         self,
@@ -36,21 +36,21 @@ class Instances:
         clock: Clock = monotonic,
         store_seconds: float = STORE_SECONDS,
     ) -> None:
-        """`collect` gives this instance's own report. `store_seconds`: who asks what all have told waits so long."""
+        """`collect` gives this instance's own report. Who asks for all reports waits at most `store_seconds`."""
         self._store = store
         self._name = name
         self._collect = collect
         self._store_seconds = store_seconds
         self._clock = clock
         self._wake = asyncio.Event()
-        self._telling = asyncio.Lock()
-        self._told: tuple[float, bytes] | None = None
+        self._publishing = asyncio.Lock()
+        self._published: tuple[float, bytes] | None = None
         self._is_too_large = False
         self._seen_at = clock()
         self._seen: Mapping[str, InstanceReport] = MappingProxyType({})
 
-    def all(self) -> dict[str, InstanceReport]:
-        """All instances, this one as it is now, the others as they were a few seconds ago. Asks nobody."""
+    def report(self) -> dict[str, InstanceReport]:
+        """Report all instances, this one as it is now, the others as they were a few seconds ago. Asks nobody."""
         passed = self._clock() - self._seen_at
         others = {
             name: InstanceReport(seen.age_seconds + passed, seen.report)
@@ -60,14 +60,14 @@ class Instances:
         return {self._name: InstanceReport(0.0, self._collect()), **others}
 
     async def look(self) -> dict[str, InstanceReport]:
-        """All instances, the others as the store knows them now. Raises `StoreUnavailable`."""
+        """Report all instances, the others as the store knows them now. Raises `StoreUnavailable`."""
         asked_at = self._clock()
         reports = await self._store.reports()
         self._seen_at, self._seen = asked_at, {name: found for name, found in map(_decoded, reports.items()) if found}
-        return self.all()
+        return self.report()
 
-    async def refresh(self, refresh_id: str) -> object:
-        """The report of a pass of any instance. Raises `RefreshNotFound`."""
+    async def refresh_report(self, refresh_id: str) -> object:
+        """Return the report of a pass of any instance. Raises `RefreshNotFound`."""
         async with _if_the_store_answers(self._store_seconds):
             await self.look()
         for seen in self._seen.values():
@@ -77,24 +77,24 @@ class Instances:
         raise RefreshNotFound("No refresh of this id is known; only the latest of each process are kept.")
 
     async def reports(self) -> dict[str, InstanceReport]:
-        """All instances as they have told the store, this one just now: whichever of them is asked, no number falls.
+        """Return what all instances published, this one just now: whichever of them is asked, no number falls.
 
-        While the store is away only this one: as it told last, for as long as others may show that once the store is
-        back; then as it is now.
+        While the store is away only this one: as it published last, for as long as others may show that once the store
+        is back; then as it is now.
         """
         known: dict[str, InstanceReport] = {}
         async with _if_the_store_answers(self._store_seconds):
-            await self.report()
+            await self.publish()
             await self.look()
             known = dict(self._seen)
         if self._name not in known:
-            known[self._name] = self._last_told()
+            known[self._name] = self._last_published()
         return known
 
-    def _last_told(self) -> InstanceReport:
-        if self._told is not None:
-            told_at, report = self._told
-            age_seconds = self._clock() - told_at
+    def _last_published(self) -> InstanceReport:
+        if self._published is not None:
+            published_at, report = self._published
+            age_seconds = self._clock() - published_at
             if age_seconds <= FORGOTTEN_AFTER_SECONDS + self._store_seconds:
                 return InstanceReport(age_seconds, msgspec.json.decode(report))
         return InstanceReport(0.0, msgspec.json.decode(self._encoded()))
@@ -102,22 +102,22 @@ class Instances:
     def _encoded(self) -> bytes:
         return msgspec.json.encode(self._collect())
 
-    async def try_report(self) -> None:
-        """Tell the others at once, if the store takes it soon; else the next turn does."""
+    async def try_publish(self) -> None:
+        """Publish at once, if the store takes it soon; else the next turn does."""
         async with _if_the_store_answers(self._store_seconds):
-            await self.report()
+            await self.publish()
 
-    def report_soon(self) -> None:
+    def publish_soon(self) -> None:
         """Something happened that the others are asked about: don't wait for the next turn."""
         self._wake.set()
 
-    async def report(self) -> None:
-        """Tell the others how this instance does. Raises `StoreUnavailable`."""
-        async with self._telling:  # one after the other: an older report must not replace a newer one
-            told_at, report = self._clock(), self._encoded()
+    async def publish(self) -> None:
+        """Tell the others, by way of the store, how this instance does. Raises `StoreUnavailable`."""
+        async with self._publishing:  # one after the other: an older report must not replace a newer one
+            published_at, report = self._clock(), self._encoded()
             if len(report) <= MAX_REPORT_BYTES:
                 await self._store.report(self._name, report, FORGOTTEN_AFTER_SECONDS)
-                self._told = told_at, report
+                self._published = published_at, report
                 self._is_too_large = False
             elif not self._is_too_large:
                 self._is_too_large = True
@@ -128,12 +128,12 @@ class Instances:
                     MAX_REPORT_BYTES,
                 )
 
-    async def keep_reporting(self) -> None:
-        """Background task: tell and look every few seconds. While the store is away, nothing is known of the others."""
+    async def keep_publishing(self) -> None:
+        """Background task: publish and look every few seconds. Without the store, nothing is known of the others."""
         while True:
             self._wake.clear()
             try:
-                await self.report()
+                await self.publish()
                 await self.look()
             except StoreUnavailable as error:
                 logger.debug("%s", error.detail)

@@ -113,7 +113,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     if wait:
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)
-    await instances.try_report()  # if that fails, it is found where it runs, alone
+    await instances.try_publish()  # if that fails, it is found where it runs, alone
     location = reverse("cache-refresh-report", args=[answer.id])
     response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
     response["Location"] = location
@@ -129,7 +129,7 @@ async def refresh_report(request: HttpRequest, refresh_id: str) -> HttpResponse:
         return json_response(refresher.refresh_report(refresh_id))
     except RefreshNotFound:
         instances = registry.get(INSTANCES)
-        return json_response(await instances.refresh(refresh_id))
+        return json_response(await instances.refresh_report(refresh_id))
 
 
 def _result(report: RefreshReport) -> HttpResponse:

@@ -66,7 +66,7 @@ class World:
         instances = Instances(
             self.store, "one", lambda: {"refreshes": self.instance.refresher.latest_reports()}, clock=self.clock
         )
-        self.declare("instances", instances, Instances.all)
+        self.declare("instances", instances, Instances.report)
         self.declare("health", self.monitor, HealthMonitor.last)
         self.declare("http", HttpStatistics(), HttpStatistics.report)
         self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)

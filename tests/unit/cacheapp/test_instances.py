@@ -40,7 +40,7 @@ def make(store: MemoryStore, clock: FakeClock) -> Make:
 async def test_each_knows_all(make: Make, clock: FakeClock) -> None:
     """An instance tells of itself as it is now, and of the others as they were when they last reported."""
     one, other = make("one"), make("other")
-    await other.report()
+    await other.publish()
     clock.advance(2.0)
     known = await one.look()
     assert {name: (seen.age_seconds, seen.report) for name, seen in known.items()} == {
@@ -48,29 +48,29 @@ async def test_each_knows_all(make: Make, clock: FakeClock) -> None:
         "other": (2.0, {"name": "other"}),
     }
     clock.advance(3.0)
-    assert one.all()["other"].age_seconds == 5.0
+    assert one.report()["other"].age_seconds == 5.0
 
 
 async def test_who_ended_is_forgotten(make: Make, clock: FakeClock) -> None:
     """An instance that says nothing for three turns is gone, whether the store is asked again or not."""
     one, other = make("one"), make("other")
-    await other.report()
+    await other.publish()
     await one.look()
     clock.advance(FORGOTTEN_AFTER_SECONDS + 0.1)
-    assert set(one.all()) == set(await one.look()) == {"one"}
+    assert set(one.report()) == set(await one.look()) == {"one"}
 
 
 async def test_passes_of_others(make: Make, store: MemoryStore) -> None:
     """A pass that another instance runs is found by its id; an unknown one, or an outage of the store, is not found."""
     one, other = make("one"), make("other", {"refreshes": {"abc": {"outcome": "completed"}}})
-    await other.report()
-    assert await one.refresh("abc") == {"outcome": "completed"}
+    await other.publish()
+    assert await one.refresh_report("abc") == {"outcome": "completed"}
     with pytest.raises(RefreshNotFound):
-        await one.refresh("xyz")
+        await one.refresh_report("xyz")
     store.down = True
-    assert await one.refresh("abc") == {"outcome": "completed"}  # as it was last heard
+    assert await one.refresh_report("abc") == {"outcome": "completed"}  # as it was last heard
     with pytest.raises(RefreshNotFound):
-        await make("new").refresh("abc")
+        await make("new").refresh_report("abc")
 
 
 async def test_what_cannot_be_read_is_left_out(make: Make, store: MemoryStore) -> None:
@@ -80,7 +80,7 @@ async def test_what_cannot_be_read_is_left_out(make: Make, store: MemoryStore) -
     await store.report("other", b'{"refreshes": 5}', 10.0)
     assert set(await make("one").look()) == {"one", "other"}
     with pytest.raises(RefreshNotFound):
-        await make("one").refresh("abc")
+        await make("one").refresh_report("abc")
 
 
 async def test_too_large_a_report_is_not_sent(make: Make, store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,7 +88,7 @@ async def test_too_large_a_report_is_not_sent(make: Make, store: MemoryStore, ca
     sizes = iter([300_000, 300_000, 5, 300_000])
     one = make("one", lambda: {"x": "y" * next(sizes)})
     for told, warnings in ((0, 1), (0, 1), (1, 1), (1, 2)):
-        await one.report()
+        await one.publish()
         assert (len(await store.reports()), len(caplog.records)) == (told, warnings)
     assert "300008 bytes" in caplog.text
 
@@ -97,11 +97,11 @@ async def test_turns(make: Make, store: MemoryStore) -> None:
     """It reports at once, at once again when something happened, and outlives an outage of the store."""
     one = make("one")
     store.down = True
-    task = asyncio.create_task(one.keep_reporting())
+    task = asyncio.create_task(one.keep_publishing())
     await settle()
     store.down = False
     assert await store.reports() == {}
-    one.report_soon()
+    one.publish_soon()
     async with asyncio.timeout(REPORT_SECONDS - 1):
         while not await store.reports():  # noqa: ASYNC110  (the store has no event)
             await asyncio.sleep(0)
@@ -114,7 +114,7 @@ async def test_reporting_needs_the_store(make: Make, store: MemoryStore) -> None
     """Who reports by hand hears of an outage."""
     store.down = True
     with pytest.raises(StoreUnavailable):
-        await make("one").report()
+        await make("one").publish()
 
 
 def hits(known: dict[str, InstanceReport]) -> dict[str, tuple[float, object]]:
@@ -139,7 +139,7 @@ class Hits:
 async def test_told_is_the_same_for_all(make: Make, clock: FakeClock) -> None:
     """Whoever is asked what all have told, no number is smaller than what anybody was told before."""
     both = Hits(make)
-    await both.other.report()
+    await both.other.publish()
     both.all_hit()
     clock.advance(2.0)
     assert hits(await both.one.reports()) == {"one": (0.0, 1), "other": (2.0, 0)}
@@ -197,15 +197,15 @@ async def test_a_store_that_hangs_holds_nobody_up(
     monkeypatch.setattr(store, "reports", never)
     monkeypatch.setattr(store, "report", never)
     async with asyncio.timeout(2):
-        await one.try_report()
+        await one.try_publish()
         with pytest.raises(RefreshNotFound):
-            await one.refresh("unknown")
+            await one.refresh_report("unknown")
 
 
 async def test_told_of_too_large_a_report(make: Make, clock: FakeClock) -> None:
     """What is too large for the store is told where it is asked, beside what the others told."""
     large, other = make("large", lambda: {"hits": 1, "x": "y" * 300_000}), make("other", lambda: {"hits": 2})
-    await other.report()
+    await other.publish()
     assert hits(await large.reports()) == {"large": (0.0, 1), "other": (0.0, 2)}
     assert set(await other.reports()) == {"other"}
 
@@ -221,10 +221,10 @@ async def test_reports_arrive_in_order(make: Make, store: MemoryStore, monkeypat
 
     monkeypatch.setattr(store, "report", report)
     both = Hits(make)
-    first = asyncio.create_task(both.one.report())
+    first = asyncio.create_task(both.one.publish())
     await settle()
     both.all_hit()
-    second = asyncio.create_task(both.one.report())
+    second = asyncio.create_task(both.one.publish())
     await settle()
     gate.set()
     await asyncio.gather(first, second)

@@ -205,8 +205,8 @@ async def test_workers_of_this_server() -> None:
     now.
     """
     deployment = Deployment()
-    await deployment.worker("host:8", server_name()).report()
-    await deployment.worker("host:9", "host:1").report()
+    await deployment.worker("host:8", server_name()).publish()
+    await deployment.worker("host:9", "host:1").publish()
     deployment.clock.advance(2.0)
     deployment.hits = 5
     assert await deployment.seen() == {"7": (0.0, 5), "8": (2.0, 1)}
@@ -215,6 +215,6 @@ async def test_workers_of_this_server() -> None:
 async def test_only_this_worker_while_the_store_is_away() -> None:
     """Nothing is known of the others then, and a scrape doesn't fail: that health is bad is what it has to tell."""
     deployment = Deployment()
-    await deployment.worker("host:8", server_name()).report()
+    await deployment.worker("host:8", server_name()).publish()
     deployment.store.down = True
     assert await deployment.seen() == {"7": (0.0, 1)}
