@@ -8,7 +8,9 @@ from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoun
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, no_such_name
 from cacheapp.state.names import Selection, encode_name
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable
+from esassistant.errors import EsassistantError
 from esassistant.resource import Handle
 
 MAX_BODY_BYTES = 64 * 1024
@@ -92,16 +94,23 @@ class Searches:
             answer = await self._client.perform_request(
                 "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
             )
-        except NotFoundError:
-            raise no_such_name(name) from None
-        except BadRequestError as error:
-            raise BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}") from error
         except (ApiError, TransportError) as error:
-            raise unavailable(error) from error
+            raise _failure(error, name) from error
         return answer.body
 
 
 SEARCH: Handle[Searches] = Handle("search")
+
+
+def _failure(error: ApiError | TransportError, name: str) -> EsassistantError:
+    """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
+    if failure_kind(error, name) is AnswerKind.ABSENT:
+        return no_such_name(name)
+    # A search may name other indices too, in a terms lookup for instance.
+    is_of_another = isinstance(error, NotFoundError) and missing_index(error.body) is not None
+    if isinstance(error, ApiError) and (is_of_another or isinstance(error, BadRequestError)):
+        return BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}")
+    return unavailable(error)
 
 
 def _reason(error: ApiError) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from cacheapp.cluster.reader import REFUSED
 from cacheapp.errors import WatchRefused
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 
@@ -75,7 +75,7 @@ class MetadataVersion:
 class MetadataClock:
     """Reads and waits for the metadata version. Belongs to the loop of its client.
 
-    Raises `WatchRefused` where the cluster doesn't let us, and `ClusterUnavailable` when it can't be asked.
+    Raises `WatchRefused` where Elasticsearch itself doesn't let us, and `ClusterUnavailable` when it can't be asked.
     """
 
     def __init__(self, client: AsyncElasticsearch) -> None:
@@ -88,14 +88,12 @@ class MetadataClock:
         target = TARGET.format(version=number, milliseconds=int(within_seconds * 1000))
         try:
             response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
-        except ApiError as error:
-            if error.status_code in REFUSED:
+        except (ApiError, TransportError) as error:
+            if isinstance(error, ApiError) and failure_kind(error) is AnswerKind.REFUSED:
                 raise WatchRefused(
                     f"Elasticsearch doesn't let us wait for changes ({error.status_code}): they are found by full "
                     "passes alone."
                 ) from error
-            raise unavailable(error) from error
-        except TransportError as error:
             raise unavailable(error) from error
         try:
             answer = _decoder.decode(response.body)

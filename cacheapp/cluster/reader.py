@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from cacheapp.state.readings import Listing
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import TURN, batched, in_thread_if_large
@@ -73,8 +74,6 @@ class _Stats(msgspec.Struct, rename={"summary": "_nodes"}):
     nodes: dict[str, _NodeStats] = {}
 
 
-REFUSED = frozenset({400, 403, 404, 405, 410})
-"""Not allowed to our credentials, or not there at all (serverless): asking again won't help."""
 FIELD_COUNTS = (
     "/_nodes/stats/indices/mappings?level=indices"
     "&filter_path=_nodes.failed,nodes.*.indices.indices.*.mappings.total_count"
@@ -99,7 +98,7 @@ class ClusterReader:
     """Reads mappings, uuids and aliases of the selected indices, through a client that leaves bodies as bytes.
 
     Every method raises `ClusterUnavailable` when the cluster can't be reached, refuses, or answers what can't be
-    understood.
+    understood, and when something else answers in its place.
     """
 
     def __init__(self, client: AsyncElasticsearch, selection: Selection, *, indices_timeout: float) -> None:
@@ -109,11 +108,16 @@ class ClusterReader:
         self._listing_client = client.options(request_timeout=indices_timeout)
 
     async def mapping(self, name: str) -> dict[str, bytes]:
-        """The mapping of each index that `name` stands for. Raises `MappingNotFound` when there is no such name."""
+        """The mapping of each index that `name` stands for.
+
+        Raises `MappingNotFound` when Elasticsearch itself says that there is no such name.
+        """
         try:
             body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
-        except NotFoundError:
-            raise no_such_name(name) from None
+        except ClusterUnavailable as error:
+            if failure_kind(error.__cause__, name) is AnswerKind.ABSENT:
+                raise no_such_name(name) from None
+            raise
         read = await self._split(body)
         mappings = {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
         if read and not mappings:
@@ -128,11 +132,8 @@ class ClusterReader:
             # An empty list would ask for every mapping of the cluster.
             raise ValueError("name at least one index")
         encoded = ",".join(map(encode_name, names))
-        try:
-            target = f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true"
-            body = await self._get(self._client, target, sent)
-        except NotFoundError as error:
-            raise unavailable(error) from error
+        target = f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true"
+        body = await self._get(self._client, target, sent)
         read = await self._split(body)
         return {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
 
@@ -148,7 +149,15 @@ class ClusterReader:
                 identifying = group.create_task(self._cluster_uuid(cluster_uuid, sent))
                 indices = self._decode(_uuids, await self._get(self._listing_client, UUIDS, sent))
         except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            error = errors.exceptions[0]
+            cause = error.__cause__
+            if isinstance(cause, ApiError) and cause.status_code != 403 and failure_kind(cause) is AnswerKind.REFUSED:
+                raise ClusterUnavailable(
+                    f"Elasticsearch doesn't list its indices (status {cause.status_code}): is there a path in "
+                    "ELASTICSEARCH_URL that doesn't lead to it?",
+                    retry_after_seconds=30,
+                ) from cause
+            raise error from cause
         # Of ten thousand indices, each of these steps takes a millisecond or two: others get a turn between them.
         await asyncio.sleep(0)
         uuids: dict[str, str] = {}
@@ -183,10 +192,8 @@ class ClusterReader:
         """
         try:
             return await self._get(self._listing_client, target, sent)
-        except NotFoundError:
-            return None
         except ClusterUnavailable as error:
-            if isinstance(error.__cause__, ApiError) and error.__cause__.status_code in REFUSED:
+            if failure_kind(error.__cause__) is AnswerKind.REFUSED:
                 return None
             raise
 
@@ -206,8 +213,6 @@ class ClusterReader:
         sent()
         try:
             response = await client.perform_request("GET", target, headers={"accept": "application/json"})
-        except NotFoundError:
-            raise
         except (ApiError, TransportError) as error:
             raise unavailable(error) from error
         body: bytes = response.body

@@ -139,7 +139,11 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
             retry_after_seconds=30,
         )
     if isinstance(error, elasticsearch.UnsupportedProductError):
-        return ClusterUnavailable("What answers at ELASTICSEARCH_URL is not Elasticsearch.", retry_after_seconds=30)
+        return ClusterUnavailable(
+            f"What answers at ELASTICSEARCH_URL is not Elasticsearch (status {error.status_code}): a gateway, or a "
+            "wrong path in the URL?",
+            retry_after_seconds=30,
+        )
     if isinstance(error, SerializationError):
         return ClusterUnavailable("Elasticsearch gave an answer that can't be read.", retry_after_seconds=5)
     if isinstance(error, TransportError):

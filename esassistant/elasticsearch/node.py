@@ -24,9 +24,11 @@ from elastic_transport import (
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
+from elasticsearch import UnsupportedProductError
 from yarl import URL
 
 from esassistant.clock import monotonic
+from esassistant.elasticsearch.answers import AnswerKind, answer_kind
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import in_thread_if_large
 from esassistant.units import as_seconds
@@ -99,7 +101,12 @@ class Node(AiohttpHttpNode):
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
-        """One attempt. Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`."""
+        """One attempt.
+
+        Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`; and
+        `UnsupportedProductError` for every answer that is not Elasticsearch's: elasticsearch-py looks at that only
+        once per client, and on 2xx.
+        """
         call = current_call.get()
         session = self._session_for(call)
         counters = call.counters
@@ -142,6 +149,9 @@ class Node(AiohttpHttpNode):
             status=response.status,
             headers=HttpHeaders(response.headers),
         )
+        # Here, before anybody decodes the body: it may be HTML.
+        if answer_kind(meta.status, meta.headers) is AnswerKind.NOT_ELASTICSEARCH:
+            raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked)
         return NodeApiResponse(meta, unpacked)
 
     async def _unpacked(self, raw: bytes, encoding: str | None) -> bytes:

@@ -17,6 +17,7 @@ from elastic_transport import (
 )
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport.client_utils import DEFAULT, DefaultType
+from elasticsearch import UnsupportedProductError
 
 from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
@@ -61,8 +62,8 @@ class Transport(AsyncTransport):
         are overruled.
 
         `request_timeout` is for all attempts and the pauses between them together, from the moment the first is sent.
-        Raises `PoolTimeout`, `PoolExhausted` or `BreakerOpen` when nothing may be sent, else what elastic-transport
-        raises.
+        Raises `PoolTimeout`, `PoolExhausted` or `BreakerOpen` when nothing may be sent, `UnsupportedProductError` for
+        an answer that is not Elasticsearch's, else what elastic-transport raises.
         """
         allowed = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         kwargs.update(max_retries=0, retry_on_status=(), retry_on_timeout=False)
@@ -136,7 +137,7 @@ class _Attempts:
                 except (ElasticConnectionError, ConnectionTimeout):  # TLS among them
                     outcome = Outcome.FAILURE
                     raise
-                except SerializationError:
+                except (SerializationError, UnsupportedProductError):
                     outcome = Outcome.ANSWER
                     raise
                 else:

@@ -3,6 +3,7 @@ no time.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -87,6 +88,8 @@ class FakeReader(ClusterReader):
         self.gate.set()
         self.failure: Exception | None = None
         self.broken: dict[str, Exception] = {}
+        self.denied: set[str] = set()
+        """Names that it lists, but says not to have when they are asked for alone."""
         self.asked: list[str | tuple[str, ...]] = []
         self.in_flight = 0
         self.max_in_flight = 0
@@ -108,7 +111,7 @@ class FakeReader(ClusterReader):
         self.asked.append(name)
         await self._arrive()
         members = (name,) if name in self.indices else self.cluster_aliases.get(name)
-        if members is None:
+        if members is None or name in self.denied:
             raise MappingNotFound(f"There is no {name}.")
         return {member: self.indices[member] for member in members}
 
@@ -118,7 +121,7 @@ class FakeReader(ClusterReader):
         for name in names:
             if name in self.broken:
                 raise self.broken[name]
-        return {name: self.indices[name] for name in names if name in self.indices}
+        return {name: self.indices[name] for name in names if name in self.indices.keys() - self.denied}
 
     async def listing(self, cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
         await self._arrive(sent)
@@ -131,6 +134,12 @@ def mappings_of(cache: MappingCache, indices: Iterable[str]) -> dict[str, bytes]
     """The mapping of each of `indices`, which must be known and kept."""
     snapshot = cache.snapshot
     return {index: snapshot.bodies[snapshot.indices[index].mapping_hash] for index in indices}
+
+
+def index_not_found(name: str) -> str:
+    """The body by which Elasticsearch says that it has no index, alias or data stream of that name."""
+    cause = {"type": "index_not_found_exception", "reason": f"no such index [{name}]", "resource.id": name}
+    return json.dumps({"error": {"root_cause": [cause], **cause}, "status": 404})
 
 
 def no_answer() -> ClusterUnavailable:

@@ -58,7 +58,8 @@ class SmallServer(ThreadedServer):
             case "/large":
                 return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(LARGE), LARGE)
             case _:
-                return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                head = b"X-Elastic-Product: Elasticsearch\r\n"
+                return b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
 
 
 def eventually(condition: Callable[[], bool]) -> None:

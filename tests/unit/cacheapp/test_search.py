@@ -9,8 +9,15 @@ from elasticsearch import BadRequestError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.errors import BadSearch
-from cacheapp.search import DEFAULT_SIZE, MAX_BODY_BYTES, MAX_SIZE, _reason, parse_search
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.errors import BadSearch, MappingNotFound
+from cacheapp.search import DEFAULT_SIZE, MAX_BODY_BYTES, MAX_SIZE, Searches, _reason, parse_search
+from cacheapp.state.names import Selection
+from dev.faults.proxy import FaultProxy, ProxyResponse
+from esassistant.elasticsearch.client import new_client
+from esassistant.errors import ClusterUnavailable, EsassistantError
+from tests.support.clients import elasticsearch_config, pools
+from tests.support.fakes import FakeReader, cache_config, index_not_found, spawn
 
 SCRIPT = {"source": "while (true) {}"}
 SCRIPTED: list[dict[str, Any]] = [
@@ -90,6 +97,36 @@ JSON = st.recursive(
 def test_harmless_searches_pass_unchanged(query: object) -> None:
     """What has no script in it goes on as it came."""
     assert parsed({"query": query}) == {"query": query, "size": DEFAULT_SIZE}
+
+
+GATEWAY = {"X-Elastic-Product": ""}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "error", "text"),
+    [
+        (404, index_not_found("shop"), {}, MappingNotFound, "named 'shop'"),
+        (404, index_not_found("other"), {}, BadSearch, "no such index .other."),
+        (404, '{"error":{"type":"search_context_missing_exception"}}', {}, ClusterUnavailable, "status 404"),
+        (404, index_not_found("shop"), GATEWAY, ClusterUnavailable, "not Elasticsearch"),
+        (404, "404 page not found", {**GATEWAY, "Content-Type": "text/plain"}, ClusterUnavailable, "not Elasticsearch"),
+        (400, "{}", GATEWAY, ClusterUnavailable, "not Elasticsearch"),
+        (200, "{}", GATEWAY, ClusterUnavailable, "not Elasticsearch"),
+        (400, "{}", {}, BadSearch, "it gave no reason"),
+        (503, "{}", {}, ClusterUnavailable, "status 503"),
+    ],
+)
+async def test_what_fails(
+    stub: FaultProxy, status: int, body: str, headers: dict[str, str], error: type[EsassistantError], text: str
+) -> None:
+    """Only Elasticsearch's own word on the very name is "no such index"; what a search says of another is its fault;
+    and what something else answers is the cluster's absence.
+    """
+    stub.respond("", lambda _: ProxyResponse(body, status, headers))
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        with pytest.raises(error, match=text):
+            await Searches(client, cache, Selection(), 2.0).search("shop", {})
 
 
 @pytest.mark.parametrize("body", [None, "x", {}, {"error": "x"}, {"error": {"root_cause": []}}])

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -181,11 +182,14 @@ async def test_a_cluster_that_hides_its_term(stub: FaultProxy, clock: MetadataCl
 @pytest.mark.parametrize(
     "fault",
     [{"status": status} for status in (401, 429, 500, 503)]
+    + [{"status": status, "headers": {"X-Elastic-Product": ""}} for status in (200, 400, 403, 404, 405, 410)]
     + [{"cut": True}, {"cut_after_bytes": 20}, {"status": 200, "body": "<html>"}, {"status": 200, "body": "[]"}],
     ids=str,
 )
-async def test_unavailable(cluster: Cluster, clock: MetadataClock, stub: FaultProxy, fault: dict[str, int]) -> None:
-    """A cluster that fails, is cut off, or says something else can't be asked now; later it can."""
+async def test_unavailable(cluster: Cluster, clock: MetadataClock, stub: FaultProxy, fault: dict[str, Any]) -> None:
+    """A cluster that fails, is cut off, or says something else can't be asked now; later it can. So it is with a
+    gateway's refusals: they are not Elasticsearch's.
+    """
     with stub.fault(**fault), pytest.raises(ClusterUnavailable):
         await clock.now()
     assert (await clock.now()).number == 100

@@ -16,10 +16,7 @@ from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from tests.support.clients import elasticsearch_config, pools
-
-NOT_FOUND = json.dumps(
-    {"error": {"type": "index_not_found_exception", "reason": "no such index [gone]"}, "status": 404}
-)
+from tests.support.fakes import index_not_found
 
 
 @pytest.fixture
@@ -134,15 +131,17 @@ async def test_listing_of_a_known_cluster(cluster: FaultProxy, reader: ClusterRe
 
 
 async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
-    """404 to one name means that it doesn't exist."""
-    answer(cluster, NOT_FOUND, 404)
+    """404 to one name means that it doesn't exist, if Elasticsearch says so of that very name."""
+    answer(cluster, index_not_found("gone"), 404)
     with pytest.raises(MappingNotFound, match="gone"):
         await reader.mapping("gone")
+    with pytest.raises(ClusterUnavailable, match="404"):
+        await reader.mapping("other")
 
 
 async def test_404_to_a_batch_is_no_answer(cluster: FaultProxy, reader: ClusterReader) -> None:
     """With `ignore_unavailable` 404 isn't expected: it must not pass for "all of them are deleted"."""
-    answer(cluster, NOT_FOUND, 404)
+    answer(cluster, index_not_found("a"), 404)
     with pytest.raises(ClusterUnavailable, match="404"):
         await reader.mappings(["a", "b"])
 
@@ -186,11 +185,46 @@ async def test_garbage_is_unavailable(cluster: FaultProxy, reader: ClusterReader
             await call()
 
 
-async def test_another_product_is_unavailable(cluster: FaultProxy, reader: ClusterReader) -> None:
-    """A page of some proxy in between, of another content type, is no answer of Elasticsearch."""
-    answer(cluster, "<html>login</html>", headers={"Content-Type": "text/html", "X-Elastic-Product": ""})
-    with pytest.raises(ClusterUnavailable):
-        await reader.mapping("a")
+@pytest.mark.parametrize(
+    ("status", "body", "content_type"),
+    [
+        (200, "{}", "application/json"),
+        (200, "<html>login</html>", "text/html"),
+        (302, "", "text/html"),
+        (403, "<html>blocked</html>", "text/html"),
+        (404, "404 page not found", "text/plain"),
+        (404, index_not_found("a"), "application/json"),
+        (404, "404 page not found", "application/json"),
+        (410, "", "image/png"),
+    ],
+)
+async def test_a_gateway_is_no_cluster(
+    cluster: FaultProxy, reader: ClusterReader, status: int, body: str, content_type: str
+) -> None:
+    """An answer without Elasticsearch's header says nothing of names: the cluster can't be asked, and why is told."""
+    answer(cluster, body, status, {"Content-Type": content_type, "X-Elastic-Product": ""})
+    for call in (lambda: reader.mapping("a"), lambda: reader.mappings(["a"]), reader.listing):
+        with pytest.raises(ClusterUnavailable, match=rf"not Elasticsearch \(status {status}\)") as caught:
+            await call()
+        assert caught.value.retry_after_seconds is not None
+
+
+@pytest.mark.parametrize("path", ["^/_settings/", "^/_resolve/", "^/_nodes/stats", r"^/\?"])
+async def test_a_gateway_on_one_request_of_the_listing(cluster: FaultProxy, reader: ClusterReader, path: str) -> None:
+    """A gateway that lets through a part of the listing alone is no refusal of Elasticsearch: there is no listing."""
+    answer_listing(cluster, {"a": "u"}, {})
+    gateway = cluster.fault(path=path, status=404, headers={"X-Elastic-Product": ""})
+    with gateway, pytest.raises(ClusterUnavailable, match="not Elasticsearch"):
+        await reader.listing()
+    assert (await reader.listing()).uuids == {"a": "u"}
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+async def test_a_path_too_many(cluster: FaultProxy, reader: ClusterReader, status: int) -> None:
+    """Elasticsearch that has nothing to list at the address says what that is probably due to."""
+    answer(cluster, index_not_found("path"), status)
+    with pytest.raises(ClusterUnavailable, match=f"status {status}.: is there a path in ELASTICSEARCH_URL"):
+        await reader.listing()
 
 
 async def test_requests_are_counted(cluster: FaultProxy, reader: ClusterReader) -> None:

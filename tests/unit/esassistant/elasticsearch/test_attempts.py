@@ -11,6 +11,7 @@ import pytest
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, HttpHeaders, SerializationError
 from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import UnsupportedProductError
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.breaker import BreakerPolicy, BreakerState, Outcome
@@ -349,6 +350,23 @@ async def test_calls_are_counted_by_kind(stub: FaultProxy, new_path: NewPath) ->
     calls = {kind: (calls.requests_total, calls.failures_total) for kind, calls in path.report.calls.items()}
     assert calls == {"search": (3, 2), "cat": (1, 0)}
     assert (stub.count("_search"), stub.count("_cat")) == (3, 1)
+
+
+@pytest.mark.usefixtures("no_node_is_blamed")
+async def test_a_gateway_counts_for_nothing(stub: FaultProxy, new_path: NewPath) -> None:
+    """An answer that is not Elasticsearch's isn't tried again, trips no breaker and is enough for a probe."""
+    path = new_path(max_retries=3)
+    stub.stop_responding()
+    stub.respond("", lambda _: ProxyResponse("404 page not found", 404, {"X-Elastic-Product": ""}))
+    for _ in range(60):
+        with pytest.raises(UnsupportedProductError):
+            await path.get()
+    assert (stub.count(), path.state()) == (60, BreakerState.CLOSED)
+    path.trip()
+    path.clock.advance(60.0)
+    with pytest.raises(UnsupportedProductError):
+        await path.get()
+    assert path.state() is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize(

@@ -230,11 +230,19 @@ async def test_ping_of_a_failing_cluster(stub: FaultProxy, fault: dict[str, Any]
 
 
 async def test_ping_of_something_else(stub: FaultProxy) -> None:
-    """A server that isn't Elasticsearch is told as such, instead of by its status 200."""
-    stub.respond("", lambda _: ProxyResponse(headers={"X-Elastic-Product": "Other"}))
+    """A server that isn't Elasticsearch is told as such, instead of by its status; also after it was."""
+    green = ProxyResponse('{"status":"green"}')
+    answers = [ProxyResponse(status=status, headers={"X-Elastic-Product": "Other"}) for status in (200, 403, 404)]
     async with client_of(stub) as client:
-        with pytest.raises(ClusterUnavailable, match="not Elasticsearch"):
-            await ping_cluster(client)
+        for answer in answers:
+            for given in (green, answer):
+                stub.stop_responding()
+                stub.respond("", lambda _, given=given: given)  # type: ignore[misc]
+                if given is green:
+                    assert (await ping_cluster(client)).health is Health.HEALTHY
+                else:
+                    with pytest.raises(ClusterUnavailable, match=f"not Elasticsearch .status {answer.status}"):
+                        await ping_cluster(client)
 
 
 def pool_report(**fields: Any) -> PoolReport:

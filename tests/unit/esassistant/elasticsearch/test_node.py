@@ -15,6 +15,7 @@ import pytest
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, HttpHeaders, TlsError
 from elastic_transport.client_utils import DEFAULT, DefaultType, url_to_node_config
+from elasticsearch import UnsupportedProductError
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.node import (
@@ -95,6 +96,24 @@ async def test_an_answer(stub: FaultProxy, counters: PoolCounters, new_node: New
     report = counters.report()
     assert (report["requests_total"], report["failures_total"], report["calls"]["search"].requests_total) == (1, 1, 1)
     assert report["latency"].max_seconds == pytest.approx(meta.duration, rel=0.01, abs=2e-6)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 405, 410])
+async def test_what_is_not_elasticsearch(
+    stub: FaultProxy, counters: PoolCounters, new_node: NewNode, method: str, status: int
+) -> None:
+    """An answer without Elasticsearch's header is refused each time, also after good ones, and is counted."""
+    stub.respond("^/good", lambda _: ProxyResponse())
+    stub.respond("^/bad", lambda _: ProxyResponse("<html>", status, {"X-Elastic-Product": ""}))
+    node = new_node(stub.url)
+    await node.perform_request(method, "/good")
+    with pytest.raises(UnsupportedProductError) as caught:
+        await node.perform_request(method, "/bad")
+    assert caught.value.status_code == status
+    assert counters.report()["calls"]["search"].requests_total == 2
+    await node.perform_request(method, "/good")
+    assert (counters.connections_created_total, counters.connections_reused_total) == (1, 2)
 
 
 @pytest.mark.usefixtures("seen")
