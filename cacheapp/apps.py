@@ -177,8 +177,9 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     config = settings.ESASSISTANT.mapping_cache
     history = registry.get(HISTORY)
     metadata = MetadataClock(registry.get(ELASTICSEARCH_CACHE)) if config.watch else None
-    yield Refresher(
-        PassRunner(registry.get(MAPPING_CACHE), _reader(registry), config, metadata, history),
+    cache = registry.get(MAPPING_CACHE)
+    refresher = Refresher(
+        PassRunner(cache, _reader(registry), config, metadata, history),
         registry.get(SHARING),
         registry.get(STORE),
         config,
@@ -186,6 +187,8 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
         history=history,
         on_progress=lambda: registry.announce("refresher"),
     )
+    cache.read_listing_by(refresher.list_now)
+    yield refresher
 
 
 @asynccontextmanager

@@ -7,11 +7,12 @@ miss    unknown or older            the caller waits for the one flight that rea
 
 import asyncio
 import math
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from cacheapp.cache.figures import Ages, SlowReads
+from cacheapp.cache.read_names import ReadNames
 from cacheapp.cluster.loader import TogetherReader
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound, no_such_name
@@ -32,7 +33,7 @@ from cacheapp.state.names import check_name
 from cacheapp.state.published import StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import Snapshot, Source, inherited_uses, least_used
-from esassistant.clock import Clock, monotonic
+from esassistant.clock import Clock, Sleep, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.long_work import at_once, in_turns
@@ -41,6 +42,8 @@ from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.units import as_seconds
 
 MERGE_TRIES = 3
+LISTING_SECONDS = 2.0
+"""Listings that reads ask for are at least so far apart: while a node recovers, it may deny every name there is."""
 
 
 class MappingCache:
@@ -53,12 +56,20 @@ class MappingCache:
         spawn: Spawn,
         *,
         clock: Clock = monotonic,
+        sleep: Sleep = asyncio.sleep,
         max_absent: int = MAX_ABSENT,
+        listing_seconds: float = LISTING_SECONDS,
     ) -> None:
         self._reader = TogetherReader(reader, spawn)
         self._config = config
         self._clock = clock
+        self._sleep = sleep
         self._max_absent = max_absent
+        self._listing_seconds = listing_seconds
+        self._read_listing: Callable[[], Awaitable[None]] | None = None
+        self._listings: SingleFlight[str, None] = SingleFlight(spawn, clock=clock)
+        self._listing_read_at = -math.inf
+        self._read_names = ReadNames(clock, max_names=max_absent)
         self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
         self._rendered = RenderedNames()
         self._ages = Ages()
@@ -106,9 +117,8 @@ class MappingCache:
             rendered = await self._render_large(name)
         if (answer := self._hit(name, rendered)) is not None:
             return answer
-        # What is listed exists, though it may have to be read again.
-        is_listed = name in self.snapshot.indices or name in self.snapshot.aliases
-        if not is_listed and self._clock() < self._absent_until.get(name, -math.inf):
+        # What is known exists, though it may have to be read again.
+        if not self._is_known(name) and self._clock() < self._absent_until.get(name, -math.inf):
             self._hits_total += 1  # from memory too, that there is no such name
             raise no_such_name(name)
         self._misses_total += 1
@@ -138,12 +148,17 @@ class MappingCache:
 
     async def apply_published(self, state: StoredState, asked_at: float) -> None:
         """Take over what another process published; the store was asked at `asked_at`."""
-        await self._merge(await in_turns(published_statement(state, asked_at)))
+        before, said = self.snapshot, await in_turns(published_statement(state, asked_at))
+        await self._merge(said)
+        self._read_names.note_listing(lambda name: name in state.indices or name in state.aliases, said.at)
+        self._read_names.note_published(before, self.snapshot)
         self.warm = True
 
     async def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
         """Take over what a pass read; `failed` could not be read and stay, as does what the pass left alone."""
         changes = await self._merge(await in_turns(pass_statement(reading, failed)))
+        listing = reading.listing
+        self._read_names.note_listing(lambda name: name in listing.uuids or name in listing.aliases, reading.listed_at)
         self.warm = True
         return changes
 
@@ -166,6 +181,17 @@ class MappingCache:
     def confirm_all(self, at: float) -> None:
         """Everything that is known was still so at `at`: renews all ages at once."""
         self.snapshot = replace(self.snapshot, confirmed_at=at)
+
+    @property
+    def names_changed_total(self) -> int:
+        """How often a read, or what another process published, changed which names there are: a pass may take the
+        cluster for unchanged only while this is what it was.
+        """
+        return self._read_names.changes_total
+
+    def read_listing_by(self, read_listing: Callable[[], Awaitable[None]]) -> None:
+        """From now on, have the cluster listed by that when a read denies a name that is known."""
+        self._read_listing = read_listing
 
     def report(self) -> CacheReport:
         now = self._clock()
@@ -240,7 +266,7 @@ class MappingCache:
             self._flights.start(name, lambda: self._read(name))
 
     async def _read(self, name: str) -> MappingAnswer:
-        """Read what `name` stands for and put it into the snapshot, or take it out if it's gone.
+        """Read what `name` stands for and put it into the snapshot.
 
         The answer is made of what was read, not of what is kept: it may be larger than all that may be kept.
         """
@@ -252,15 +278,19 @@ class MappingCache:
             self._slow_reads.note(name, self._clock() - asked_at)
             raise
         except MappingNotFound:
+            if self._is_known(name):
+                await self._listed_since(asked_at)
+            if self._is_known(name):
+                return await self._answer_of_denied(name)
             self.snapshot = at_once(merged(self.snapshot, read_statement(name, {}, asked_at)))
-            if name not in self.snapshot.indices and name not in self.snapshot.aliases:
-                self._note_absent(name)
+            self._note_absent(name)
             raise
         self._slow_reads.note(name, self._clock() - asked_at)
         said = read_statement(name, mappings, asked_at)
         after = at_once(merged(self.snapshot, said))
         used = [after.indices[index].mapping_hash for index in mappings if index in after.indices]
         self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
+        self._read_names.note_read(self.snapshot, after, {name, *mappings}, asked_at)
         self.snapshot = after
         rendered = await _rendered(after, name)
         if rendered is None:
@@ -282,6 +312,44 @@ class MappingCache:
         if not mappings:  # an alias without any index that we may show
             raise no_such_name(name)
         return mappings
+
+    async def _listed_since(self, asked_at: float) -> None:
+        """Have the cluster listed, unless it was since `asked_at`: by that alone a known name goes, as a node whose
+        state isn't recovered may deny in a single read what is there.
+
+        Raises `ClusterUnavailable` when that takes too long, or fails.
+        """
+        if self._read_listing is None:
+            return
+        try:
+            async with asyncio.timeout(self._config.fetch_timeout):
+                for _ in range(2):  # the listing that is joined may have begun before
+                    if self.snapshot.listed_at < asked_at:
+                        await self._listings.do("listing", self._list_in_turn)
+        except TimeoutError:
+            raise ClusterUnavailable(
+                f"Elasticsearch did not list its indices within {as_seconds(self._config.fetch_timeout)}.",
+                retry_after_seconds=5,
+            ) from None
+
+    async def _list_in_turn(self) -> None:
+        assert self._read_listing is not None
+        if (wait := self._listing_read_at + self._listing_seconds - self._clock()) > 0:
+            await self._sleep(wait)
+        self._listing_read_at = self._clock()
+        await self._read_listing()
+
+    async def _answer_of_denied(self, name: str) -> MappingAnswer:
+        """Return what is known of a name that is listed, although a read denied it."""
+        if (answer := self._young(await _rendered(self.snapshot, name))) is not None:
+            return answer
+        self._failures_total += 1
+        raise ClusterUnavailable(
+            f"Elasticsearch lists {name!r}, but says that it isn't there when it is asked for.", retry_after_seconds=5
+        )
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.snapshot.indices or name in self.snapshot.aliases
 
     def _note_absent(self, name: str) -> None:
         while len(self._absent_until) >= self._max_absent:

@@ -12,6 +12,7 @@ from cacheapp.cluster.metadata_version import FIRST, MetadataClock, MetadataVers
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound, WatchRefused
 from cacheapp.reports import PassOutcome
+from cacheapp.state.merge import PassChanges
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Snapshot
@@ -66,6 +67,8 @@ class PassRunner:
         self._first_size = config.batch_size
         # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
         self._version: MetadataVersion | None = None
+        # By then, so often had other than passes of this process changed the names; None: one of these passes has.
+        self._names_changed: int | None = None
 
     async def run(self, current: Pass, scope: PassScope) -> float | None:
         """Run a pass, and note in `current` what it finds, what fails, and how it ends.
@@ -94,11 +97,13 @@ class PassRunner:
                 current.outcome = PassOutcome.UNCHANGED
                 return unchanged_at
             version = await self._version_now()
+        names_changed = self._cache.names_changed_total
         cluster_uuid = None if version is None else version.era.cluster_uuid
         reading = await self._read(current, cluster_uuid, lambda listing, _: listing.uuids)
         _check_something_was_read(current, reading)
         await self._apply(current, reading)
         self._version = None if current.errors else version
+        self._names_changed = names_changed
         return reading.listed_at
 
     async def _read_changes(self, current: Pass) -> None:
@@ -137,6 +142,8 @@ class PassRunner:
         current.changed_total = changes.changed_total
         current.removed_total = changes.removed_total
         current.aliases_total = changes.aliases_total
+        if changes != PassChanges(0, 0):
+            self._names_changed = None
         current.outcome = PassOutcome.PARTIAL if current.errors else PassOutcome.COMPLETED
         if current.errors:
             self._version = None
@@ -153,9 +160,9 @@ class PassRunner:
 
     async def _unchanged_at(self) -> float | None:
         """Return the moment at which the metadata was as it was at the last full pass; None: it isn't, or isn't
-        told.
+        told, or names were added or dropped since, for which the metadata doesn't vouch.
         """
-        if self._metadata is None or self._version is None:
+        if self._metadata is None or self._version is None or not self._has_the_names():
             return None
         asked_at = self._clock()
         try:
@@ -168,10 +175,16 @@ class PassRunner:
         if self._metadata is None:
             return None
         try:
-            # It has moved on since, or this would not be asked.
-            return await self._metadata.now(FIRST if self._version is None else self._version.number + 1)
+            if self._version is None:
+                return await self._metadata.now(FIRST)
+            # If the names are the same, it has moved on since, or this would not be asked.
+            return await self._metadata.now(self._version.number + self._has_the_names())
         except WatchRefused:
             return None
+
+    def _has_the_names(self) -> bool:
+        """Whether the names are those that the last full pass found, as far as this process can tell."""
+        return self._names_changed == self._cache.names_changed_total
 
     async def _read(self, current: Pass, cluster_uuid: str | None, choose: Choose) -> Reading:
         """List the cluster, and read the mappings of the indices that `choose` names. `cluster_uuid`: if it is

@@ -180,6 +180,31 @@ class Refresher:
             requests_total=self._change_requests_total,
         )
 
+    async def list_now(self) -> None:
+        """Run a change pass because a read denied a name that is known, and publish what it found.
+
+        Raises `ClusterUnavailable` when the cluster can't be listed.
+        """
+        # Before the first pass a change pass would read everything; the first pass lists soon enough.
+        if self._sharing.pass_at is not None and (await self.read_changes()).changes_total:
+            await self._publish_names()
+
+    async def _publish_names(self) -> None:
+        """Publish beside the passes, so that no other process goes on with names that are gone, unless a pass runs
+        here or elsewhere: that publishes at its end.
+        """
+        async with self._asking:  # whose holder may have the lease: this one would release it
+            if self._running is not None:
+                return
+            try:
+                lease = await self._store.lease(LEASE, self._holder, self._lease_ttl)
+            except StoreUnavailable as error:
+                self._sharing.note_store_error(error)
+                return
+            if isinstance(lease, Lease):
+                await self._sharing.publish(lease)
+                await self._release(lease)
+
     async def _run(self, current: Pass, scope: PassScope, lease: Lease | None, store_error: str | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
         try:

@@ -264,6 +264,7 @@ class Instance:
             sleep=sleep,
             lease_ttl_seconds=self.lease_ttl_seconds,
         )
+        self.cache.read_listing_by(self.refresher.list_now)
         self.schedule = Schedule(self.refresher, self.sharing, store, config.refresh_interval, clock=clock, sleep=sleep)
 
     async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:

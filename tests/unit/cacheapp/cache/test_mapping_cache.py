@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cache.mapping_cache import LISTING_SECONDS, MappingCache
 from cacheapp.errors import IllegalName, MappingNotFound
 from cacheapp.state.answer import LARGE_INDICES, Freshness
 from cacheapp.state.merge import PassChanges
@@ -21,6 +21,7 @@ from tests.support.fakes import (
     C_MAPPING,
     FakeClock,
     FakeReader,
+    InstantSleep,
     cache_config,
     no_answer,
     settle,
@@ -210,8 +211,22 @@ async def test_illegal_name_never_reaches_cluster(cache: MappingCache, reader: F
     assert counts(cache) == (0, 0, 0, 0)
 
 
-async def test_404_takes_it_out(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> None:
-    """An index or alias that the cluster no longer has is gone from memory as soon as that is known."""
+def list_for(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> list[float]:
+    """Have the cache list the cluster when it asks for that; gives when it did."""
+    listed: list[float] = []
+
+    async def read_listing() -> None:
+        listed.append(clock())
+        found = await reader.listing()
+        await cache.apply(Reading(found, Mappings(), listed[-1], frozenset(found.uuids)), ())
+
+    cache.read_listing_by(read_listing)
+    return listed
+
+
+async def test_a_listing_takes_it_out(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> None:
+    """An index or alias that a read denies is gone from memory as soon as the listing, read at once, lacks it too."""
+    listed = list_for(cache, reader, clock)
     await cache.get("a")
     await cache.get("both")
     del reader.indices["a"], reader.cluster_aliases["both"]
@@ -221,6 +236,87 @@ async def test_404_takes_it_out(cache: MappingCache, reader: FakeReader, clock: 
         assert cache.peek(name) is None
     assert set(cache.snapshot.indices) == {"b"}
     assert set(cache.snapshot.bodies) == {mapping_hash(B_MAPPING)}
+    assert len(listed) == 1
+
+
+async def test_a_read_alone_takes_nothing_out(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> None:
+    """A known name that a read denies stays, with its age, while it is listed or can't be listed; then 503."""
+    await cache.get("a")
+    reader.denied.add("a")
+    clock.advance(20.0)
+    assert (await cache.reread("a")).freshness is Freshness.STALE
+    clock.advance(1.0)
+    listed = list_for(cache, reader, clock)
+    assert (await cache.get("a")).freshness is Freshness.STALE
+    await settle()
+    assert listed == [1021.0]
+    clock.advance(5.0)
+    answer = await cache.reread("a")
+    assert (answer.freshness, answer.age_seconds) == (Freshness.STALE, 26.0)
+    assert listed == [1021.0, 1026.0]
+    clock.advance(60.0)
+    with pytest.raises(ClusterUnavailable, match="lists 'a', but says that it isn't there"):
+        await cache.get("a")
+    assert cache.report().answers.failures_total == 1
+    reader.failure = no_answer()
+    clock.advance(60.0)
+    with pytest.raises(ClusterUnavailable):
+        await cache.get("a")
+    assert "a" in cache.snapshot.indices
+
+
+async def test_a_flood_of_denials_lists_once(clock: FakeClock) -> None:
+    """However many known names are denied at once, the cluster is listed once; and not again at once."""
+    names = [f"i{number:02}" for number in range(60)]
+    reader = FakeReader(dict.fromkeys(names, A_MAPPING))
+    sleep = InstantSleep(clock)
+    cache = MappingCache(reader, cache_config(), spawn, clock=clock, sleep=sleep)
+    listed = list_for(cache, reader, clock)
+    await apply_pass(
+        cache,
+        reader.indices,
+        listing({name: f"uuid-{name}" for name in names}, {}),
+        failed=(),
+        listed_at=clock(),
+    )
+    reader.denied.update(names)
+    clock.advance(20.0)
+    answers = await asyncio.gather(*map(cache.reread, names))
+    assert {answer.freshness for answer in answers} == {Freshness.STALE}
+    assert (len(listed), sleep.delays) == (1, [])
+    clock.advance(0.5)
+    await asyncio.gather(*map(cache.reread, names))
+    assert (len(listed), sleep.delays) == (2, [LISTING_SECONDS - 0.5])
+
+
+async def test_a_listing_that_does_not_come(reader: FakeReader, clock: FakeClock) -> None:
+    """Who waits for a listing waits no longer than for a read."""
+    cache = make_cache(reader, clock, fetch_timeout=0.02)
+    await cache.get("a")
+    reader.denied.add("a")
+    clock.advance(1.0)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    cache.read_listing_by(never)
+    with pytest.raises(ClusterUnavailable, match="list its indices within 20 ms"):
+        await cache.reread("a")
+    assert cache.peek("a") is not None
+
+
+async def test_names_that_reads_change_are_counted(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> None:
+    """A read, or another process, that adds or drops a name says so to passes; reading again what is known doesn't."""
+    await cache.get("a")
+    await cache.reread("a")
+    assert cache.names_changed_total == 1
+    await cache.get("both")
+    assert cache.names_changed_total == 2
+    state = StoredState(0.0, {"c": StoredIndex("u", mapping_hash(C_MAPPING))}, {}, {mapping_hash(C_MAPPING): C_MAPPING})
+    clock.advance(1.0)
+    await cache.apply_published(state, clock())
+    await cache.apply_published(state, clock())
+    assert cache.names_changed_total == 3
 
 
 async def test_unknown_name(cache: MappingCache) -> None:

@@ -320,6 +320,45 @@ async def test_lost_lease_is_not_taken_again(make: Make) -> None:
     assert one.store.is_free("refresh")
 
 
+async def test_a_listing_that_a_read_asks_for(make: Make) -> None:
+    """A read that denies a known name has the cluster listed, beside a pass of any process, and what is gone is
+    published unless a pass does so at its end; that the store is away stops none of it.
+    """
+    one, other = make(), make()
+    await one.run()
+    await other.sharing.take_over()
+    generations = []
+    for name, others_lease, is_down in (("a", None, False), ("b", "other", False), ("c", None, True)):
+        one.clock.advance(5.0)
+        if others_lease is not None:
+            await one.store.lease("refresh", others_lease, 1.0)
+        one.store.down = is_down
+        del one.reader.indices[name]
+        await one.refresher.list_now()
+        one.store.down = False
+        assert name not in one.cache.snapshot.indices
+        generations.append(await one.store.generation())
+    assert generations == [2, 2, 2]
+    await one.refresher.list_now()  # nothing else has gone
+    assert (await one.store.generation(), one.refresher.report().passes_total) == (2, 1)
+
+
+async def test_a_listing_that_a_read_asks_for_leaves_passes_alone(make: Make) -> None:
+    """It takes no lease from a pass of this process, and is none before the first one."""
+    one = make()
+    await one.refresher.list_now()
+    assert one.reader.requests_total == 0
+    await one.run()
+    one.clock.advance(5.0)
+    del one.reader.indices["a"]
+    listing = asyncio.create_task(one.refresher.list_now())
+    answer = await one.refresher.ask("api", limited=False)
+    await listing
+    assert not one.store.is_free("refresh")
+    assert answer.id is not None
+    assert (await one.refresher.wait(answer.id)).published
+
+
 async def test_store_down(make: Make) -> None:
     """Without the store passes go on, limited by this process alone; the report and the statistics say so."""
     one = make()

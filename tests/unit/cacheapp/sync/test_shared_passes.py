@@ -1,5 +1,6 @@
 """When a full pass is skipped, and what processes that share a store take over from each other."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 
 from cacheapp.cluster.metadata_version import Era, MetadataVersion
-from cacheapp.errors import WatchRefused
+from cacheapp.cluster.reader import Sent, uncounted
+from cacheapp.errors import MappingNotFound, WatchRefused
 from cacheapp.reports import PassOutcome
+from cacheapp.state.readings import Listing
 from cacheapp.stores.protocol import Lease
 from tests.support.fakes import (
     A_MAPPING,
@@ -20,6 +23,7 @@ from tests.support.fakes import (
     MemoryStore,
     mappings_of,
     no_answer,
+    settle,
 )
 
 Make = Callable[..., Instance]
@@ -118,6 +122,83 @@ async def test_not_after_a_change_pass_with_failures(make: Make) -> None:
     one.reader.broken.clear()
     assert (await one.run()).outcome is PassOutcome.COMPLETED
     assert "e" in one.cache.snapshot.indices
+
+
+async def test_not_after_a_read_that_adds_a_name(make: Make) -> None:
+    """A name that a read adds was not there for the last full pass: the next one lists anew, at the same version."""
+    one = make()
+    metadata = with_metadata(one)
+    await one.run()
+    one.clock.advance(1.0)
+    one.reader.indices["d"] = A_MAPPING
+    await one.cache.get("d")
+    assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED]
+    assert metadata.asked_from == [1, 7]
+
+
+async def test_not_while_a_read_adds_a_name(make: Make) -> None:
+    """The same when it is read while the full pass runs."""
+    one = make()
+    with_metadata(one)
+    one.reader.gate.clear()
+    started = await one.refresher.ask("api", limited=False)
+    await settle()
+    one.clock.advance(1.0)
+    one.reader.indices["d"] = A_MAPPING
+    reading = asyncio.create_task(one.cache.get("d"))
+    await settle()
+    one.reader.gate.set()
+    assert started.id is not None
+    await asyncio.gather(one.refresher.wait(started.id), reading)
+    await settle()
+    assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED]
+
+
+async def test_not_after_a_read_that_drops_a_name_in_any_process(make: Make) -> None:
+    """A name that goes after a read denied it goes in every process, and no next pass says that nothing changed."""
+    one, other = make(), make()
+    for instance in (one, other):
+        with_metadata(instance)
+        await instance.run()
+        assert (await instance.run()).outcome is PassOutcome.UNCHANGED
+    await one.sharing.take_over()
+    one.clock.advance(1.0)
+    del one.reader.indices["b"]
+    with pytest.raises(MappingNotFound):
+        await one.cache.reread("b")
+    await settle()
+    await other.sharing.take_over()
+    assert "b" not in one.cache.snapshot.indices.keys() | other.cache.snapshot.indices.keys()
+    assert one.store.is_free("refresh")
+    one.reader.indices["b"] = B_MAPPING
+    one.clock.advance(1.0)
+    for instance in (other, one):
+        report = await instance.run()
+        assert (report.outcome, report.indices_total) == (PassOutcome.COMPLETED, 3)
+    assert (await one.run()).outcome is PassOutcome.UNCHANGED
+
+
+async def test_unchanged_though_a_read_adds_what_is_never_listed(make: Make) -> None:
+    """A name that can be read but is never listed costs one pass that reads everything, not each of them."""
+    one = make()
+    with_metadata(one)
+    await one.run()
+    listed = one.reader.listing
+
+    async def listing(cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
+        found = await listed(cluster_uuid, sent)
+        return replace(found, uuids={name: uuid for name, uuid in found.uuids.items() if name != "secret"})
+
+    one.reader.listing = listing  # type: ignore[method-assign]
+    one.reader.indices["secret"] = A_MAPPING
+    outcomes = []
+    for _ in range(3):
+        one.clock.advance(20.0)
+        assert (await one.cache.get("secret")).indices == ("secret",)
+        await settle()
+        one.clock.advance(1.0)
+        outcomes.append((await one.run()).outcome)
+    assert outcomes == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED, PassOutcome.UNCHANGED]
 
 
 async def test_where_the_watch_is_refused_everything_is_read(make: Make) -> None:
