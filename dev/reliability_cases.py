@@ -118,5 +118,17 @@ _CASES = (
         "An index is deleted and made again under its name, with another mapping",
         "Seen by its uuid at the next look for changes",
     ),
+    (
+        "A gateway answers everything, in the place of the cluster: 404 (text, JSON, HTML), 200 with {} or HTML, 403",
+        "Known names are stale, unknown ones and searches 503; health says why; no name is lost, no call needed after",
+    ),
+    (
+        "The same for the listing alone; a path in ELASTICSEARCH_URL that doesn't lead to Elasticsearch",
+        "An error with the likely cause, no name is lost; the command exits with 1",
+    ),
+    (
+        "A single read adds a name that the last pass did not list, or drops one that it did",
+        "The next pass of each process that this reached lists anew, at the same version of the metadata",
+    ),
 )
 CASES = tuple(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1))
