@@ -10,6 +10,7 @@ from dev.faults.tcp_proxy import Connection, ThreadedServer
 
 LARGE = b"0123456789abcdef" * 300_000
 ZIPPED = gzip.compress(b"zipped", mtime=0)
+PRODUCT = b"X-Elastic-Product: Elasticsearch\r\n"
 CHUNKS = b"5;note=1\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: 1\r\n\r\n"
 
 
@@ -58,8 +59,7 @@ class SmallServer(ThreadedServer):
             case "/large":
                 return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(LARGE), LARGE)
             case _:
-                head = b"X-Elastic-Product: Elasticsearch\r\n"
-                return b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+                return b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (PRODUCT, len(body), body)
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse, Rule
-from tests.support.small_server import CHUNKS, LARGE, ZIPPED, SmallServer, eventually
+from tests.support.small_server import CHUNKS, LARGE, PRODUCT, ZIPPED, SmallServer, eventually
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_bytes_pass_unchanged(proxy: FaultProxy, upstream: SmallServer) -> None:
         b"POST /chunked?q=%2F HTTP/1.1\r\nhost: x\r\nTransfer-Encoding: chunked\r\nAccept-Encoding: gzip\r\n\r\n"
         + CHUNKS
     )
-    expected = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(CHUNKS), CHUNKS)
+    expected = b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (PRODUCT, len(CHUNKS), CHUNKS)
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as raw:
         raw.sendall(sent)
         assert raw.makefile("rb").read(len(expected)) == expected
@@ -122,7 +122,9 @@ def test_expect_continue(proxy: FaultProxy, upstream: SmallServer) -> None:
         raw.sendall(b"PUT /echo HTTP/1.1\r\nhost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         assert raw.recv(100).startswith(b"HTTP/1.1 100 ")
         raw.sendall(b"ok")
-        assert raw.makefile("rb").read(len(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).endswith(b"\r\n\r\nok")
+        expected = b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\nok" % PRODUCT
+        with raw.makefile("rb") as answer:
+            assert answer.read(len(expected)) == expected
     assert b"Expect" not in upstream.received[0]
 
 
