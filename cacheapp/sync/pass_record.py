@@ -88,9 +88,7 @@ class ChangesRead:
     Attributes:
         changes_total: mappings and aliases that are new, other, or gone.
         has_unread: some of what may have changed could not be read, or was postponed.
-        requests_total: requests of all change passes of this process so far, of failed ones too.
     """
 
     changes_total: int
     has_unread: bool
-    requests_total: int

@@ -101,8 +101,7 @@ class PassRunner:
         cluster_uuid = None if version is None else version.era.cluster_uuid
         reading = await self._read(current, cluster_uuid, lambda listing, _: listing.uuids)
         _check_something_was_read(current, reading)
-        await self._apply(current, reading)
-        self._version = None if current.errors else version
+        self._version = version if await self._apply(current, reading) else None
         self._names_changed = names_changed
         return reading.listed_at
 
@@ -135,7 +134,10 @@ class PassRunner:
         if not (current.read_total or current.errors or current.removed_total):
             raise MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
 
-    async def _apply(self, current: Pass, reading: Reading) -> None:
+    async def _apply(self, current: Pass, reading: Reading) -> bool:
+        """Return whether all that was listed could be read, and is known now; if not, the next full pass reads
+        everything.
+        """
         changes = await self._cache.apply(reading, current.errors)
         if self._history is not None:
             self._history.note_snapshot(self._cache.snapshot)
@@ -145,8 +147,19 @@ class PassRunner:
         if changes != PassChanges(0, 0):
             self._names_changed = None
         current.outcome = PassOutcome.PARTIAL if current.errors else PassOutcome.COMPLETED
-        if current.errors:
+        is_whole = not current.errors and not self._is_contested(reading)
+        if not is_whole:
             self._version = None
+        return is_whole
+
+    def _is_contested(self, reading: Reading) -> bool:
+        """Whether something newer denies what was read: a node that lags behind may have denied it to a single read
+        beside the pass. Which of both is right only another listing tells, whatever the metadata version says.
+        """
+        known = self._cache.snapshot
+        return any(name not in known.indices for name in reading.mappings.hashes) or any(
+            alias not in known.aliases for alias in reading.listing.aliases
+        )
 
     @contextmanager
     def _counting_metadata(self, current: Pass) -> Iterator[None]:

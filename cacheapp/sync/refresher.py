@@ -163,6 +163,11 @@ class Refresher:
         while self._sharing.pass_at is None:
             await self._sleep(FIRST_PASS_POLL_SECONDS)
 
+    @property
+    def change_requests_total(self) -> int:
+        """Requests of all change passes of this process so far, of failed ones too."""
+        return self._change_requests_total
+
     async def read_changes(self) -> ChangesRead:
         """Run a change pass, beside any other: read what is new or has other fields, and forget what is gone.
 
@@ -177,7 +182,6 @@ class Refresher:
         return ChangesRead(
             changes_total=current.changed_total + current.removed_total + current.aliases_total,
             has_unread=bool(current.errors or current.postponed_total),
-            requests_total=self._change_requests_total,
         )
 
     async def list_now(self) -> None:

@@ -85,7 +85,7 @@ class Watch:
         self._lease: Lease | None = None
         self._state = WatchState.OFF
         self._version: MetadataVersion | None = None
-        self._last_read = ChangesRead(changes_total=0, has_unread=False, requests_total=0)
+        self._last_read = ChangesRead(changes_total=0, has_unread=False)
         self._wakes_total = 0
         self._changes_total = 0
         self._last_change_at: datetime | None = None
@@ -97,7 +97,7 @@ class Watch:
             metadata_version=None if self._version is None else self._version.number,
             wakes_total=self._wakes_total,
             changes_total=self._changes_total,
-            requests_total=self._metadata.requests_total + self._last_read.requests_total,
+            requests_total=self._metadata.requests_total + self._refresher.change_requests_total,
             last_change_at=self._last_change_at,
             last_error=self._last_error,
         )

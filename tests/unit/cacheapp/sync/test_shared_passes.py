@@ -178,6 +178,32 @@ async def test_not_after_a_read_that_drops_a_name_in_any_process(make: Make) -> 
     assert (await one.run()).outcome is PassOutcome.UNCHANGED
 
 
+@pytest.mark.parametrize("name", ["b", "all"])
+async def test_not_after_a_read_that_denies_what_the_pass_lists(make: Make, name: str) -> None:
+    """A node that lags behind denies a new name beside the first pass: the next one reads everything, and has it."""
+    one = make()
+    with_metadata(one)
+    one.reader.cluster_aliases["all"] = ("a", "c")
+    one.reader.gate.clear()
+    started = await one.refresher.ask("api", limited=False)
+    await settle()
+    one.clock.advance(1.0)
+
+    async def lagging(name: str) -> dict[str, bytes]:
+        raise MappingNotFound(f"There is no {name}.")
+
+    one.reader.mapping = lagging  # type: ignore[method-assign]
+    with pytest.raises(MappingNotFound):
+        await one.cache.get(name)
+    one.reader.gate.set()
+    assert started.id is not None
+    await one.refresher.wait(started.id)
+    await settle()
+    one.clock.advance(1.0)
+    assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED]
+    assert one.cache.peek(name) is not None
+
+
 async def test_unchanged_though_a_read_adds_what_is_never_listed(make: Make) -> None:
     """A name that can be read but is never listed costs one pass that reads everything, not each of them."""
     one = make()

@@ -77,6 +77,10 @@ class FakeRefresher:
         self.published: list[Lease] = []
         self.failure: Exception | None = None
 
+    @property
+    def change_requests_total(self) -> int:
+        return 10 * self.looks
+
     async def wait_for_first_pass(self) -> None:
         await self.first_pass.wait()
 
@@ -84,7 +88,7 @@ class FakeRefresher:
         self.looks += 1
         if self.failure is not None:
             raise self.failure
-        return ChangesRead(self.findings.pop(0) if self.findings else 0, self.has_unread, 10 * self.looks)
+        return ChangesRead(self.findings.pop(0) if self.findings else 0, self.has_unread)
 
     async def publish(self, lease: Lease) -> bool:
         self.published.append(lease)
