@@ -10,6 +10,7 @@ from cacheapp.errors import BadSearch, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable
+from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.errors import EsassistantError
 from esassistant.resource import Handle
 
@@ -104,6 +105,8 @@ SEARCH: Handle[Searches] = Handle("search")
 
 def _failure(error: ApiError | TransportError, name: str) -> EsassistantError:
     """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
+    if isinstance(error, AnswerTooLarge):
+        return BadSearch(f"{error.detail} Ask for less: a smaller size, fewer fields by _source, fewer buckets.")
     if failure_kind(error, name) is AnswerKind.ABSENT:
         return no_such_name(name)
     # A search may name other indices too, in a terms lookup for instance.

@@ -16,6 +16,7 @@ from esassistant.elasticsearch.client import (
     ELASTICSEARCH_CACHE,
     ELASTICSEARCH_HEALTH,
     ELASTICSEARCH_WATCH,
+    MAX_ANSWER_BYTES,
     POOLS_REPORTS,
     new_client,
     report,
@@ -30,6 +31,8 @@ from esassistant.resource import PingResult
 
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
+MAX_SMALL_ANSWER_BYTES = 1_000_000
+"""Of answers to the health check and to the watch, which have some hundred bytes."""
 WATCH_TIMEOUT_SECONDS = 35.0
 
 
@@ -108,7 +111,13 @@ async def _public_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch
         lambda rule: PoolLimits(rule.maxsize, config.pool_block, config.pool_overflow, config.connect_timeout),
         lambda _: registry.announce("elasticsearch"),
     )
-    client = new_client(config, pools, request_timeout=config.request_timeout, max_retries=config.max_retries)
+    client = new_client(
+        config,
+        pools,
+        request_timeout=config.request_timeout,
+        max_retries=config.max_retries,
+        max_answer_bytes=settings.ESASSISTANT.search_max_bytes,
+    )
     async with client:
         yield client
 
@@ -127,6 +136,8 @@ async def _cache_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]
         pools,
         request_timeout=config.mapping_cache.fetch_timeout,
         max_retries=config.elasticsearch.max_retries,
+        # What can't be kept needn't be read; an alias repeats what its indices share, hence never less than usual.
+        max_answer_bytes=max(config.mapping_cache.max_bytes, MAX_ANSWER_BYTES),
         raw=True,
     )
     async with client:
@@ -141,6 +152,7 @@ async def _watch_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
         one_pool("watch", PoolLimits(1), NEVER_TRIPS),
         request_timeout=WATCH_TIMEOUT_SECONDS,
         max_retries=0,
+        max_answer_bytes=MAX_SMALL_ANSWER_BYTES,
         raw=True,
     )
     async with client:
@@ -155,6 +167,7 @@ async def _health_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
         one_pool("health", PoolLimits(HEALTH_CONNECTIONS), NEVER_TRIPS),
         request_timeout=config.health.timeout,
         max_retries=0,
+        max_answer_bytes=MAX_SMALL_ANSWER_BYTES,
     )
     async with client:
         yield client

@@ -123,6 +123,7 @@ class Config:
     hot_path: bool
     access_log: bool
     search_scripts: bool
+    search_max_bytes: int
     redis_url: str = field(repr=False)
 
 

@@ -345,6 +345,9 @@ def _read_config(reader: Reader, *, debug: bool) -> Config:
         cors_origins=reader.words("ESASSISTANT_CORS_ORIGINS"),
         redis_url=reader.parsed("REDIS_URL", "", check_redis_url, secret=True),
         search_scripts=reader.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
+        search_max_bytes=reader.integer(
+            "ESASSISTANT_SEARCH_MAX_BYTES", 64_000_000, minimum=1_000_000, maximum=MOST_CACHE_BYTES
+        ),
         hot_path=reader.boolean("ESASSISTANT_HOT_PATH", default=True),
         access_log=reader.boolean("ESASSISTANT_ACCESS_LOG", default=False),
         max_in_flight=reader.integer("ESASSISTANT_MAX_IN_FLIGHT", 2000, minimum=1, maximum=1_000_000),

@@ -13,7 +13,7 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
 
 from esassistant.config.model import ElasticsearchConfig
-from esassistant.elasticsearch.errors import CallRefused
+from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.pools import Pools
 from esassistant.elasticsearch.retry import RetryPolicy
@@ -30,6 +30,7 @@ ELASTICSEARCH_HEALTH: Handle[AsyncElasticsearch] = Handle("elasticsearch_health"
 CLIENTS = (ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH, ELASTICSEARCH_HEALTH)
 POOLS_REPORTS: tuple[ReportHandle[dict[str, PoolReport]], ...] = tuple(ReportHandle(client.name) for client in CLIENTS)
 """What each client reports: its pools, by their names."""
+MAX_ANSWER_BYTES = 64_000_000
 
 
 class RawJson(Serializer):
@@ -52,13 +53,20 @@ class FastJson(JsonSerializer):
 
 
 def new_client(
-    config: ElasticsearchConfig, pools: Pools, *, request_timeout: float, max_retries: int, raw: bool = False
+    config: ElasticsearchConfig,
+    pools: Pools,
+    *,
+    request_timeout: float,
+    max_retries: int,
+    max_answer_bytes: int = MAX_ANSWER_BYTES,
+    raw: bool = False,
 ) -> AsyncElasticsearch:
     """A client that does no I/O until its first call, and then belongs to that call's loop. The caller closes it.
 
-    `raw` leaves response bodies as bytes.
+    `max_answer_bytes`: an answer that is larger, as it comes or unpacked, raises `AnswerTooLarge`. `raw` leaves
+    response bodies as bytes.
     """
-    extras = {EXTRAS: NodeExtras(config.connect_timeout)}
+    extras = {EXTRAS: NodeExtras(config.connect_timeout, max_answer_bytes)}
     context = _ssl_context(config)
     nodes = [
         url_to_node_config(url).replace(
@@ -124,7 +132,7 @@ def _ssl_context(config: ElasticsearchConfig) -> ssl.SSLContext | None:
 
 def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
     """What to tell a caller when a call failed: the kind of failure, never its raw text."""
-    if isinstance(error, CallRefused):
+    if isinstance(error, CallRefused | AnswerTooLarge):
         return ClusterUnavailable(error.detail, retry_after_seconds=error.retry_after_seconds)
     if isinstance(error, elasticsearch.AuthenticationException):
         return ClusterUnavailable("Elasticsearch refused our credentials (401).", retry_after_seconds=30)

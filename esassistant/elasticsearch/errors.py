@@ -1,4 +1,4 @@
-"""Calls that were refused before anything was sent.
+"""Calls that were refused before anything was sent, and answers that are larger than what is read.
 
 They are both: errors of elasticsearch-py, whose API they come out of, and errors of this project, so that a view that
 lets them pass answers 503 with `Retry-After`.
@@ -9,6 +9,9 @@ from typing import ClassVar
 from elastic_transport import TransportError
 
 from esassistant.errors import EsassistantError
+from esassistant.units import as_bytes
+
+TOO_LARGE_RETRY_AFTER_SECONDS = 30.0
 
 
 class CallRefused(TransportError, EsassistantError):
@@ -39,3 +42,19 @@ class BreakerOpen(CallRefused):
     """The breaker is open, or half-open with all its probes under way."""
 
     title = "Elasticsearch unavailable"
+
+
+class AnswerTooLarge(TransportError, EsassistantError):
+    """An answer has more bytes than its client reads: it was dropped, and its connection closed.
+
+    No `ConnectionError`, though nothing came of the call: the node is well, and the question may be to blame. So it
+    marks no node dead, doesn't count against the breaker and isn't tried again, which would read as much once more.
+    """
+
+    status: ClassVar[int] = 503
+    title: ClassVar[str] = "Elasticsearch's answer too large"
+
+    def __init__(self, max_bytes: int) -> None:
+        self.detail = f"Elasticsearch answers with more than {as_bytes(max_bytes)}."
+        TransportError.__init__(self, self.detail)
+        self.retry_after_seconds = TOO_LARGE_RETRY_AFTER_SECONDS

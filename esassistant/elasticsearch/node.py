@@ -6,8 +6,10 @@ request timeouts apart, tells in the error which of them ran out, and counts.
 
 import asyncio
 import gzip
+import io
 import ssl
 import zlib
+from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,7 @@ from yarl import URL
 
 from esassistant.clock import monotonic
 from esassistant.elasticsearch.answers import AnswerKind, answer_kind
+from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import in_thread_if_large
 from esassistant.units import as_seconds
@@ -38,6 +41,10 @@ COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
 LARGE_RATIO = 16
 """JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
+AT_ONCE_BYTES = 1_048_576
+"""What is read, and unpacked, in one step: a compressed answer may become a thousand times as large, so that each step
+is checked; smaller steps cost time.
+"""
 
 
 @dataclass(slots=True)
@@ -57,9 +64,13 @@ current_call: ContextVar[Call] = ContextVar("current_call")
 
 @dataclass(frozen=True, slots=True)
 class NodeExtras:
-    """What a `Node` needs beyond elastic-transport's own `NodeConfig`; handed over in its `_extras`."""
+    """What a `Node` needs beyond elastic-transport's own `NodeConfig`; handed over in its `_extras`.
+
+    `max_answer_bytes`: how much of an answer's body is read at most, and how large it may be when it is unpacked.
+    """
 
     connect_timeout: float
+    max_answer_bytes: int
 
 
 class Node(AiohttpHttpNode):
@@ -103,7 +114,7 @@ class Node(AiohttpHttpNode):
     ) -> NodeApiResponse:
         """One attempt.
 
-        Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`; and
+        Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`; `AnswerTooLarge`; and
         `UnsupportedProductError` for every answer that is not Elasticsearch's: elasticsearch-py looks at that only
         once per client, and on 2xx.
         """
@@ -129,12 +140,14 @@ class Node(AiohttpHttpNode):
                 allow_redirects=False,
                 trace_request_ctx=counters,
             ) as response:
-                raw = await response.read()
+                pieces = await self._read(response, counters)
             duration = monotonic() - started_at
-            counters.received_bytes_total += len(raw)
-            unpacked = await self._unpacked(raw, response.headers.get("content-encoding"))
+            unpacked = await self._unpacked(pieces, response.headers.get("content-encoding"))
         except asyncio.CancelledError:
             counters.cancelled_total += 1
+            raise
+        except AnswerTooLarge:
+            counters.failed(call.kind, "too_large")
             raise
         except (aiohttp.ClientError, OSError) as error:
             failure, raised = self._failure(error, total)
@@ -154,12 +167,26 @@ class Node(AiohttpHttpNode):
             raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked)
         return NodeApiResponse(meta, unpacked)
 
-    async def _unpacked(self, raw: bytes, encoding: str | None) -> bytes:
-        if encoding != "gzip" or not raw:
-            return raw
+    async def _read(self, response: aiohttp.ClientResponse, counters: PoolCounters) -> deque[bytes]:
+        """The body as it comes over the wire, in pieces."""
+        pieces: deque[bytes] = deque()
+        size = 0
+        async for piece in response.content.iter_chunked(AT_ONCE_BYTES):
+            size += len(piece)
+            counters.received_bytes_total += len(piece)
+            if size > self._extras.max_answer_bytes:
+                response.close()
+                raise AnswerTooLarge(self._extras.max_answer_bytes)
+            pieces.append(piece)
+        return pieces
+
+    async def _unpacked(self, pieces: deque[bytes], encoding: str | None) -> bytes:
+        if encoding != "gzip" or not pieces:
+            return b"".join(pieces)
+        size = sum(map(len, pieces))
         try:
-            return await in_thread_if_large(LARGE_RATIO * len(raw), gzip.decompress, raw)
-        except (OSError, EOFError, zlib.error) as error:
+            return await in_thread_if_large(LARGE_RATIO * size, gunzip, pieces, self._extras.max_answer_bytes)
+        except zlib.error as error:
             raise aiohttp.ClientPayloadError("the answer can't be decompressed") from error
 
     def _failure(self, error: Exception, total: float | None) -> tuple[str, Exception]:
@@ -210,6 +237,28 @@ class Node(AiohttpHttpNode):
         # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
         session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
         return session
+
+
+def gunzip(pieces: deque[bytes], max_bytes: int) -> bytes:
+    """Unpack the pieces of one gzip member, and take them out of `pieces`: they and what they become are never both
+    there as a whole.
+
+    Raises `AnswerTooLarge` beyond `max_bytes`, and `zlib.error` for what isn't gzip, or isn't all of it, or more.
+    """
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    unpacked = io.BytesIO()  # which gives its bytes away without a copy
+    while pieces and not unpacker.eof:
+        packed, part = pieces.popleft(), b""
+        # A full part may have more behind it, though all of its piece has gone in.
+        while packed or len(part) == AT_ONCE_BYTES:
+            part = unpacker.decompress(packed, AT_ONCE_BYTES)
+            if unpacked.tell() + len(part) > max_bytes:
+                raise AnswerTooLarge(max_bytes)
+            unpacked.write(part)
+            packed = unpacker.unconsumed_tail
+    if pieces or unpacker.unused_data or not unpacker.eof:
+        raise zlib.error("not exactly one gzip member")
+    return unpacked.getvalue()
 
 
 def _trace_connections() -> aiohttp.TraceConfig:

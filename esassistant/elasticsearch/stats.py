@@ -10,7 +10,10 @@ from esassistant.clock import monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
 from esassistant.metrics import Kind, Metric
 
-FAILURE_KINDS = ("connect_timeout", "request_timeout", "connection", "tls", "status_429", "status_4xx", "status_5xx")
+FAILURE_KINDS = (
+    *("connect_timeout", "request_timeout", "connection", "tls", "too_large"),
+    *("status_429", "status_4xx", "status_5xx"),
+)
 REJECTIONS = ("pool_timeout", "pool_exhausted", "breaker_open")
 
 

@@ -21,7 +21,7 @@ from elasticsearch import UnsupportedProductError
 
 from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.errors import BreakerOpen
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
 from esassistant.elasticsearch.node import Call, Node, current_call
 from esassistant.elasticsearch.pools import Pool, Pools
 from esassistant.elasticsearch.retry import IDEMPOTENT_METHODS, RetryPolicy
@@ -137,7 +137,7 @@ class _Attempts:
                 except (ElasticConnectionError, ConnectionTimeout):  # TLS among them
                     outcome = Outcome.FAILURE
                     raise
-                except (SerializationError, UnsupportedProductError):
+                except (SerializationError, UnsupportedProductError, AnswerTooLarge):
                     outcome = Outcome.ANSWER
                     raise
                 else:

@@ -134,6 +134,7 @@ async def test_failures_by_kind(settings: Settings, proxy: FaultProxy) -> None:
         "request_timeout": 2,
         "connection": 6,
         "tls": 0,
+        "too_large": 0,
         "status_429": statuses.count(429),
         "status_4xx": statuses.count(403) + statuses.count(400),
         "status_5xx": statuses.count(503) + statuses.count(500),

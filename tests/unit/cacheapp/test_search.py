@@ -129,6 +129,16 @@ async def test_what_fails(
             await Searches(client, cache, Selection(), 2.0).search("shop", {})
 
 
+async def test_too_large_an_answer(stub: FaultProxy) -> None:
+    """Who asks for more than is read is told so, and what to do about it."""
+    stub.respond("", lambda _: ProxyResponse(b" " * 1001))
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    limits: dict[str, Any] = {"request_timeout": 2.0, "max_retries": 0, "max_answer_bytes": 1000}
+    async with new_client(elasticsearch_config(stub.url), pools(), **limits) as client:
+        with pytest.raises(BadSearch, match=r"answers with more than 1 kB\. Ask for less: a smaller size"):
+            await Searches(client, cache, Selection(), 2.0).search("shop", {})
+
+
 @pytest.mark.parametrize("body", [None, "x", {}, {"error": "x"}, {"error": {"root_cause": []}}])
 def test_a_refusal_without_reason(body: Any) -> None:
     """An error of Elasticsearch that doesn't say why is passed on as such."""

@@ -14,7 +14,8 @@ from esassistant import apps
 from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, declare
 from esassistant.clock import now_utc
 from esassistant.config.pools import PoolRule
-from esassistant.elasticsearch.errors import BreakerOpen
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
+from esassistant.elasticsearch.node import EXTRAS
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLog, LogLine
 from esassistant.registry import Registry
@@ -75,6 +76,42 @@ async def test_limits_as_set(own_registry: Registry) -> None:
         assert limits == {"cache": ours, "watch": ours, "health": ours, "logs": (False, 4), "default": (False, 4)}
         with_breaker = {pool for pool, report in reports(own_registry).items() if report.breaker is not None}
         assert with_breaker == {"cache", "logs", "default"}
+
+
+@pytest.mark.parametrize(
+    ("name", "max_bytes"),
+    [
+        ("elasticsearch", 5_000_000),
+        ("elasticsearch_cache", 64_000_000),
+        ("elasticsearch_watch", 1_000_000),
+        ("elasticsearch_health", 1_000_000),
+    ],
+)
+async def test_bounds_of_answers(
+    own_registry: Registry, stub: FaultProxy, settings: Any, name: str, max_bytes: int
+) -> None:
+    """Each client reads as much as its answers may need and no more: searches as set, mappings in proportion to what
+    may be kept.
+    """
+    config = settings.ESASSISTANT
+    cache = replace(config.mapping_cache, max_bytes=1_000_000)
+    settings.ESASSISTANT = replace(config, search_max_bytes=5_000_000, mapping_cache=cache)
+    declare(own_registry)
+    stub.stop_responding()
+    stub.respond("", lambda _: ProxyResponse(b'"%b"' % (b"x" * (max_bytes - 1))))
+    async with own_registry.open():
+        with pytest.raises(AnswerTooLarge, match=f"more than {max_bytes // 1_000_000} MB"):
+            await own_registry.get(name).info()
+
+
+async def test_mappings_have_as_much_room_as_may_be_kept(own_registry: Registry, settings: Any) -> None:
+    """Where more may be kept than is read at least, as much may be read."""
+    cache = replace(settings.ESASSISTANT.mapping_cache, max_bytes=100_000_000)
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, mapping_cache=cache)
+    declare(own_registry)
+    async with own_registry.open():
+        (node,) = own_registry.get("elasticsearch_cache").transport.node_pool.all()
+        assert node.config._extras[EXTRAS].max_answer_bytes == 100_000_000
 
 
 @pytest.mark.parametrize("name", ["elasticsearch", "elasticsearch_cache"])

@@ -15,7 +15,8 @@ from elasticsearch import UnsupportedProductError
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.breaker import BreakerPolicy, BreakerState, Outcome
-from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted, PoolTimeout
+from esassistant.elasticsearch.client import MAX_ANSWER_BYTES
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import BUDGET_FLOOR, RetryPolicy
@@ -60,11 +61,17 @@ async def new_path(stub: FaultProxy, fake_clock: FakeClock) -> AsyncIterator[New
     stub.respond("", lambda _: ProxyResponse())
     async with AsyncExitStack() as stack:
 
-        def make(max_retries: int = 0, request_timeout: float = 10.0, policy: Any = None, **limits: Any) -> Path:
+        def make(
+            max_retries: int = 0,
+            request_timeout: float = 10.0,
+            policy: Any = None,
+            max_answer_bytes: int = MAX_ANSWER_BYTES,
+            **limits: Any,
+        ) -> Path:
             pool_limits = PoolLimits(**{"maxsize": 5, "wait_seconds": 60.0, **limits})
             pool = Pool("default", pool_limits, policy or BreakerPolicy(jitter=0.0), clock=fake_clock)
             config = url_to_node_config(stub.url).replace(
-                request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(10.0)}
+                request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(10.0, max_answer_bytes)}
             )
             retry = RetryPolicy(max_retries, uniform=lambda low, _: low)
             transport = Transport(
@@ -365,6 +372,23 @@ async def test_a_gateway_counts_for_nothing(stub: FaultProxy, new_path: NewPath)
     path.trip()
     path.clock.advance(60.0)
     with pytest.raises(UnsupportedProductError):
+        await path.get()
+    assert path.state() is BreakerState.CLOSED
+
+
+@pytest.mark.usefixtures("no_node_is_blamed")
+async def test_too_large_an_answer_counts_for_nothing(stub: FaultProxy, new_path: NewPath) -> None:
+    """An answer beyond the bound isn't tried again, trips no breaker and is enough for a probe: the question may be to
+    blame.
+    """
+    path = new_path(max_retries=3, max_answer_bytes=1)
+    for _ in range(60):
+        with pytest.raises(AnswerTooLarge):
+            await path.get()
+    assert (stub.count(), path.state(), path.report.failures["too_large"]) == (60, BreakerState.CLOSED, 60)
+    path.trip()
+    path.clock.advance(60.0)
+    with pytest.raises(AnswerTooLarge):
         await path.get()
     assert path.state() is BreakerState.CLOSED
 

@@ -16,7 +16,7 @@ from elasticsearch import ApiError, TransportError
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.breaker import BreakerPolicy, BreakerReport, BreakerState
 from esassistant.elasticsearch.client import new_client, report, sync_client, unavailable
-from esassistant.elasticsearch.errors import BreakerOpen, PoolTimeout
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolTimeout
 from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.pools import Pool, PoolLimits
 from esassistant.elasticsearch.stats import PoolReport
@@ -170,6 +170,7 @@ def meta(status: int) -> ApiResponseMeta:
         (elasticsearch.SerializationError("secret"), "can't be read", 5),
         (ApiError("secret", meta(503), {}), "answered with status 503", 5),
         (elasticsearch.UnsupportedProductError("secret", meta(200), {}), "not Elasticsearch", 30),
+        (AnswerTooLarge(64_000_000), "answers with more than 64 MB.", 30),
         (PoolTimeout("None became free.", retry_after_seconds=1), "None became free.", 1),
         (BreakerOpen("It is not asked.", retry_after_seconds=3.5), "It is not asked.", 3.5),
     ],

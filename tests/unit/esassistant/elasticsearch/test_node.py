@@ -6,7 +6,9 @@ import random
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
+import tracemalloc
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,7 +20,9 @@ from elastic_transport.client_utils import DEFAULT, DefaultType, url_to_node_con
 from elasticsearch import UnsupportedProductError
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
+from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.elasticsearch.node import (
+    AT_ONCE_BYTES,
     COMPRESS_FROM_BYTES,
     EXTRAS,
     LARGE_RATIO,
@@ -26,14 +30,26 @@ from esassistant.elasticsearch.node import (
     Node,
     NodeExtras,
     current_call,
+    gunzip,
 )
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import LARGE_BYTES
 from tests.support.clients import Certificate
+from tests.support.hostile import (
+    BLANKS,
+    HostileProxy,
+    bomb,
+    endless,
+    endless_headers,
+    packed,
+    with_length,
+    zipped,
+)
 from tests.support.small_server import SmallServer
 
 NewNode = Callable[..., Node]
 LARGE_PACKED_BYTES = LARGE_BYTES // LARGE_RATIO
+MAX_BYTES = 2_000_000
 
 
 @pytest.fixture
@@ -52,12 +68,13 @@ async def new_node(counters: PoolCounters) -> AsyncIterator[NewNode]:
             *,
             connect_timeout: float = 2.0,
             request_timeout: float = 2.0,
+            max_answer_bytes: int = MAX_BYTES,
             **options: Any,
         ) -> Node:
             config = url_to_node_config(url).replace(
                 request_timeout=request_timeout,
                 ssl_show_warn=False,
-                _extras={EXTRAS: NodeExtras(connect_timeout)},
+                _extras={EXTRAS: NodeExtras(connect_timeout, max_answer_bytes)},
                 **options,
             )
             node = Node(config)
@@ -208,15 +225,14 @@ async def test_large_answers_are_unpacked_elsewhere(
     assert len(packed) == size
     gzipped(stub, packed)
     threads: list[int] = []
-    decompress = gzip.decompress
 
-    def spy(raw: bytes) -> bytes:
+    def spy(pieces: deque[bytes], max_bytes: int) -> bytes:
         threads.append(threading.get_ident())
-        return decompress(raw)
+        return gunzip(pieces, max_bytes)
 
-    monkeypatch.setattr(gzip, "decompress", spy)
+    monkeypatch.setattr("esassistant.elasticsearch.node.gunzip", spy)
     _, body = await new_node(stub.url, http_compress=True).perform_request("GET", "/")
-    assert body == decompress(packed)
+    assert body == gzip.decompress(packed)
     assert [thread == threading.get_ident() for thread in threads] == [size < LARGE_PACKED_BYTES]
 
 
@@ -226,6 +242,8 @@ NOT_GZIP = [
     gzip.compress(b"answer", mtime=0)[:5],
     gzip.compress(b"answer", mtime=0)[:10] + b"\xff" * 20,
     gzip.compress(b"answer", mtime=0)[:-4] + b"????",
+    gzip.compress(b"answer", mtime=0) + b"more",
+    2 * gzip.compress(b"answer", mtime=0),
     b"x" * LARGE_BYTES,
 ]
 
@@ -240,6 +258,100 @@ async def test_broken_compression(stub: FaultProxy, counters: PoolCounters, new_
     report = counters.report()
     assert (failures(counters), report["success_percent"], report["latency"].samples) == ({"connection": 1}, 0.0, 0)
     assert (counters.received_bytes_total, counters.decoded_bytes_total) == (len(packed), 0)
+
+
+@pytest.mark.parametrize("compress", [bytes, zipped])
+@pytest.mark.parametrize("excess", [0, 1])
+async def test_the_bound_of_an_answer(
+    stub: FaultProxy, counters: PoolCounters, new_node: NewNode, compress: Callable[[bytes], bytes], excess: int
+) -> None:
+    """An answer may have as many bytes as allowed, on the wire and unpacked; with one more the call has failed."""
+    body = random.Random(0).randbytes(1000) * (MAX_BYTES // 1000) + b"x" * excess
+    headers = {"content-encoding": "gzip"} if compress is zipped else {}
+    stub.respond("", lambda _: ProxyResponse(compress(body), headers=headers))
+    call = new_node(stub.url, http_compress=True).perform_request("GET", "/")
+    if not excess:
+        assert (await call).body == body
+        assert failures(counters) == {}
+        return
+    with pytest.raises(AnswerTooLarge, match=r"^Elasticsearch answers with more than 2 MB\.$"):
+        await call
+    assert (failures(counters), counters.report()["latency"].samples) == ({"too_large": 1}, 0)
+    assert counters.decoded_bytes_total == 0
+
+
+@pytest.mark.parametrize("headers", [b"", b"Content-Encoding: gzip\r\n"])
+@pytest.mark.parametrize("piece", [BLANKS, b"x"])
+async def test_an_endless_answer(counters: PoolCounters, new_node: NewNode, headers: bytes, piece: bytes) -> None:
+    """Of a body that never ends hardly more is read than allowed, whatever it says of its encoding and in however
+    small chunks it comes; its connection is closed, and the next call gets a new one.
+    """
+    with HostileProxy() as proxy:
+        proxy.poured["/endless"] = endless(piece=piece, headers=headers)
+        proxy.respond("", lambda _: ProxyResponse())
+        node = new_node(proxy.url, max_answer_bytes=MAX_BYTES if piece == BLANKS else 20_000)
+        with pytest.raises(AnswerTooLarge):
+            await node.perform_request("GET", "/endless")
+        assert node.open_connections == 0
+        assert (await node.perform_request("GET", "/")).body == b"{}"
+        assert (proxy.connections_total, failures(counters)) == (2, {"too_large": 1})
+    assert counters.received_bytes_total <= MAX_BYTES + 3 * AT_ONCE_BYTES
+
+
+async def test_a_bomb(counters: PoolCounters, new_node: NewNode) -> None:
+    """600 kB that unpack to 600 MB are unpacked no further than allowed."""
+    small = bomb(600)
+    assert 500_000 < len(small) < 700_000
+    with HostileProxy() as proxy:
+        proxy.poured[""] = packed(small)
+        node = new_node(proxy.url, http_compress=True)
+        tracemalloc.start()
+        with pytest.raises(AnswerTooLarge):
+            await node.perform_request("GET", "/")
+        _, most_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most_bytes < 2 * MAX_BYTES + 2 * AT_ONCE_BYTES
+    assert failures(counters) == {"too_large": 1}
+
+
+async def test_an_endless_head(counters: PoolCounters, new_node: NewNode) -> None:
+    """aiohttp bounds the head of an answer."""
+    with HostileProxy() as proxy:
+        proxy.poured[""] = endless_headers
+        node = new_node(proxy.url)
+        with pytest.raises(ElasticConnectionError):
+            await node.perform_request("GET", "/")
+        assert node.open_connections == 0
+    assert failures(counters) == {"connection": 1}
+
+
+async def test_wrong_lengths(counters: PoolCounters, new_node: NewNode) -> None:
+    """A body that is shorter or longer than it says is a broken connection."""
+    with HostileProxy() as proxy:
+        proxy.poured["/short"] = lambda: (*with_length(b"{}", 3)(), *cut())
+        proxy.poured["/long"] = lambda: (b"".join(with_length(b"{}and more", 2)()),)
+        node = new_node(proxy.url)
+        for path in ("/short", "/long"):
+            with pytest.raises(ElasticConnectionError):
+                await node.perform_request("GET", path)
+    assert (failures(counters), node.open_connections) == ({"connection": 2}, 0)
+
+
+def cut() -> Iterator[bytes]:
+    """Instead of the rest of an answer."""
+    raise ConnectionResetError
+    yield b""
+
+
+@pytest.mark.parametrize("size", [0, 1, AT_ONCE_BYTES - 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1, 2 * AT_ONCE_BYTES])
+@pytest.mark.parametrize("piece_bytes", [1000, 10**7])
+def test_gunzip(size: int, piece_bytes: int) -> None:
+    """Pieces are unpacked to what was packed, whatever its size and theirs, and are gone then."""
+    body = random.Random(0).randbytes(1000) * (size // 1000) + b"x" * (size % 1000)
+    small = zipped(body)
+    pieces = deque(small[at : at + piece_bytes] for at in range(0, len(small), piece_bytes))
+    assert gunzip(pieces, size) == body
+    assert not pieces
 
 
 async def test_nothing_to_unpack(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
@@ -351,6 +463,21 @@ async def test_a_cancelled_call_counts_neither_way(stub: FaultProxy, counters: P
     assert (report["requests_total"], report["cancelled_total"], failures(counters)) == (1, 1, {})
     assert report["success_percent"] is None
     assert node.open_connections == 0
+
+
+async def test_a_call_that_is_cancelled_amid_its_answer(counters: PoolCounters, new_node: NewNode) -> None:
+    """The connection is closed: the rest of the answer would be taken for the next one's."""
+    with HostileProxy() as proxy:
+        proxy.poured["/"] = endless()
+        node = new_node(proxy.url, max_answer_bytes=10**12)
+        call = asyncio.create_task(node.perform_request("GET", "/"))
+        async with asyncio.timeout(5):
+            while not counters.received_bytes_total:  # noqa: ASYNC110  (nothing is signalled)
+                await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (node.open_connections, counters.cancelled_total) == (0, 1)
 
 
 @pytest.mark.usefixtures("seen")

@@ -11,6 +11,7 @@ from elastic_transport import ConnectionTimeout, SerializationError
 from elastic_transport.client_utils import url_to_node_config
 
 from dev.faults.proxy import FaultProxy, ProxyResponse
+from esassistant.elasticsearch.client import MAX_ANSWER_BYTES
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
@@ -28,7 +29,7 @@ async def new_transport(stub: FaultProxy) -> AsyncIterator[NewTransport]:
 
         def make(max_retries: int = 0, base_seconds: float = 0.001, request_timeout: float = 2.0) -> Transport:
             config = url_to_node_config(stub.url).replace(
-                request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(2.0)}
+                request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(2.0, MAX_ANSWER_BYTES)}
             )
             retry = RetryPolicy(max_retries, base_seconds, uniform=lambda _, high: high)
             transport = Transport([config], node_class=Node, retry=retry, pools=pools())
