@@ -114,7 +114,8 @@ async def _store(_: Registry) -> AsyncIterator[Store]:
 async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
     spawn = partial(registry.flight, name="read", owner="mapping_cache")
-    cache = MappingCache(_reader(registry), config, spawn)
+    reader = ClusterReader(registry.get(ELASTICSEARCH_CACHE), _selection(), indices_timeout=config.indices_timeout)
+    cache = MappingCache(reader, config, spawn)
     with hot_routes.answering(
         "/api/mappings/{name}", lambda name, details: ready_mapping(cache, name) if details else None
     ):
@@ -124,11 +125,6 @@ async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
 def _selection() -> Selection:
     config = settings.ESASSISTANT.mapping_cache
     return Selection(config.include, config.exclude)
-
-
-def _reader(registry: Registry) -> ClusterReader:
-    timeout = settings.ESASSISTANT.mapping_cache.indices_timeout
-    return ClusterReader(registry.get(ELASTICSEARCH_CACHE), _selection(), indices_timeout=timeout)
 
 
 @asynccontextmanager
@@ -179,7 +175,7 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     metadata = MetadataClock(registry.get(ELASTICSEARCH_CACHE)) if config.watch else None
     cache = registry.get(MAPPING_CACHE)
     refresher = Refresher(
-        PassRunner(cache, _reader(registry), config, metadata, history),
+        PassRunner(cache, cache.reader, config, metadata, history),
         registry.get(SHARING),
         registry.get(STORE),
         config,

@@ -110,7 +110,8 @@ class CacheReport:
 @dataclass(frozen=True, slots=True)
 class RefresherReport:
     """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one
-    may be asked for again, as far as this process knows. `outcomes`: how many passes ended how.
+    may be asked for again, as far as this process knows. `outcomes`: how many passes ended how. `illegal_names_total`:
+    names in answers of the cluster that can't be any, and were left out, each as often as it came.
     """
 
     running: RefreshReport | None
@@ -120,6 +121,7 @@ class RefresherReport:
     on_demand_in_seconds: float
     passes_total: int
     outcomes: Mapping[str, int]
+    illegal_names_total: int
     store_generation: int | None
     store_error: str | None
 

@@ -60,7 +60,8 @@ class MappingCache:
         max_absent: int = MAX_ABSENT,
         listing_seconds: float = LISTING_SECONDS,
     ) -> None:
-        self._reader = TogetherReader(reader, spawn)
+        self.reader = reader
+        self._together = TogetherReader(reader, spawn)
         self._config = config
         self._clock = clock
         self._sleep = sleep
@@ -304,7 +305,7 @@ class MappingCache:
         """Return the mappings that the cluster says `name` stands for, by index."""
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
-                mappings = await self._reader.mapping(name)
+                mappings = await self._together.mapping(name)
         except TimeoutError:
             raise ClusterUnavailable(
                 f"Elasticsearch did not answer within {as_seconds(self._config.fetch_timeout)}.", retry_after_seconds=5

@@ -7,6 +7,7 @@ answer is about 200 bytes.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
@@ -33,11 +34,14 @@ class _Metadata(msgspec.Struct):
     cluster_coordination: _Coordination
 
 
+_Id = Annotated[str, msgspec.Meta(max_length=128)]
+
+
 class _Answer(msgspec.Struct):
     wait_for_timed_out: bool
-    cluster_uuid: str | None = None
+    cluster_uuid: _Id | None = None
     version: int = 0
-    state_uuid: str | None = None
+    state_uuid: _Id | None = None
     metadata: _Metadata | None = None
 
 

@@ -4,11 +4,12 @@ dict here.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
+from cacheapp.cluster.checked import MAX_MAPPING_BYTES, Name, NameCheck, is_readable, once_each
 from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from cacheapp.state.readings import Listing
@@ -16,6 +17,9 @@ from esassistant.elasticsearch.answers import AnswerKind, failure_kind
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import TURN, batched, in_thread_if_large
+from esassistant.units import as_bytes
+
+_Id = Annotated[str, msgspec.Meta(max_length=128)]
 
 
 class _Index(msgspec.Struct, gc=False):
@@ -23,7 +27,7 @@ class _Index(msgspec.Struct, gc=False):
 
 
 class _Uuid(msgspec.Struct, rename={"uuid": "index.uuid"}, gc=False):
-    uuid: str
+    uuid: _Id
 
 
 class _Settings(msgspec.Struct, gc=False):
@@ -46,7 +50,7 @@ class _Resolved(msgspec.Struct):
 
 
 class _Cluster(msgspec.Struct):
-    cluster_uuid: str
+    cluster_uuid: _Id
 
 
 class _Count(msgspec.Struct, gc=False):
@@ -83,8 +87,8 @@ RESOLVED = "/_resolve/index/*?expand_wildcards=all"
 Sent = Callable[[], None]
 """Is called for each request that is sent."""
 
-_mappings = msgspec.json.Decoder(dict[str, _Index])
-_uuids = msgspec.json.Decoder(dict[str, _Settings])
+_mappings = msgspec.json.Decoder(dict[Name, _Index], dec_hook=lambda _, text: Name(text))
+_uuids = msgspec.json.Decoder(dict[Name, _Settings], dec_hook=lambda _, text: Name(text))
 _resolved = msgspec.json.Decoder(_Resolved)
 _cluster = msgspec.json.Decoder(_Cluster)
 _stats = msgspec.json.Decoder(_Stats)
@@ -98,19 +102,26 @@ class ClusterReader:
     """Reads mappings, uuids and aliases of the selected indices, through a client that leaves bodies as bytes.
 
     Every method raises `ClusterUnavailable` when the cluster can't be reached, refuses, or answers what can't be
-    understood, and when something else answers in its place.
+    understood, and when something else answers in its place. What can't be a name is left out of every answer.
     """
 
     def __init__(self, client: AsyncElasticsearch, selection: Selection, *, indices_timeout: float) -> None:
         self._client = client
         self._selection = selection
+        self._names = NameCheck()
         # Derived once: `options()` copies the client each time.
         self._listing_client = client.options(request_timeout=indices_timeout)
+
+    @property
+    def illegal_names_total(self) -> int:
+        """How many names were left out so far, each as often as it came."""
+        return self._names.illegal_total
 
     async def mapping(self, name: str) -> dict[str, bytes]:
         """The mapping of each index that `name` stands for.
 
-        Raises `MappingNotFound` when Elasticsearch itself says that there is no such name.
+        Raises `MappingNotFound` when Elasticsearch itself says that there is no such name; `ClusterUnavailable` too
+        when one of the mappings can't be read.
         """
         try:
             body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
@@ -122,20 +133,31 @@ class ClusterReader:
         mappings = {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
         if read and not mappings:
             raise MappingNotFound(f"{name!r} is left out by MAPPING_CACHE_INCLUDE and MAPPING_CACHE_EXCLUDE.")
-        return mappings
+        readable = {index: mapping for index, mapping in mappings.items() if mapping is not None}
+        if len(readable) < len(mappings):
+            raise ClusterUnavailable(
+                f"Elasticsearch gave a mapping that is no JSON object of at most {as_bytes(MAX_MAPPING_BYTES)}.",
+                retry_after_seconds=30,
+            )
+        return readable
 
     async def mappings(self, names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
         """The mappings of several indices in one request. An index that is absent from the answer is gone, or left
-        out.
+        out, or has a mapping that can't be read.
         """
         if not names:
             # An empty list would ask for every mapping of the cluster.
             raise ValueError("name at least one index")
+        asked = frozenset(names)
         encoded = ",".join(map(encode_name, names))
         target = f"/{encoded}/_mapping?expand_wildcards=all&ignore_unavailable=true"
         body = await self._get(self._client, target, sent)
         read = await self._split(body)
-        return {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
+        return {
+            index: mapping
+            for index, mapping in read.items()
+            if mapping is not None and index in asked and self._selection.covers(index)
+        }
 
     async def listing(self, cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
         """Every selected index there is, hidden and closed ones included, and every alias and data stream over one.
@@ -147,7 +169,10 @@ class ClusterReader:
                 counting = group.create_task(self._unless_refused(FIELD_COUNTS, sent))
                 resolving = group.create_task(self._get(self._listing_client, RESOLVED, sent))
                 identifying = group.create_task(self._cluster_uuid(cluster_uuid, sent))
-                indices = self._decode(_uuids, await self._get(self._listing_client, UUIDS, sent))
+                settings = await self._get(self._listing_client, UUIDS, sent)
+                indices: dict[str, _Settings] = await in_thread_if_large(
+                    len(settings), lambda: once_each(self._decode(_uuids, settings))
+                )
         except BaseExceptionGroup as errors:
             error = errors.exceptions[0]
             cause = error.__cause__
@@ -162,12 +187,21 @@ class ClusterReader:
         await asyncio.sleep(0)
         uuids: dict[str, str] = {}
         for some in batched(indices.items(), TURN):
-            uuids.update((name, index.settings.uuid) for name, index in some if self._selection.covers(name))
+            uuids.update(
+                (name, index.settings.uuid)
+                for name, index in some
+                if self._names.is_legal(name) and self._selection.covers(name)
+            )
             await asyncio.sleep(0)
         names: _Resolved = self._decode(_resolved, resolving.result())
-        members = {alias.name: alias.indices for alias in names.aliases}
-        members.update((stream.name, stream.backing_indices) for stream in names.data_streams)
-        selected = {name: tuple(filter(self._selection.covers, indices)) for name, indices in members.items()}
+        is_legal = self._names.is_legal
+        members = {alias.name: alias.indices for alias in names.aliases if is_legal(alias.name, upper_case=True)}
+        members.update((stream.name, stream.backing_indices) for stream in names.data_streams if is_legal(stream.name))
+
+        def is_taken(index: str) -> bool:
+            return self._selection.covers(index) and (index in uuids or is_legal(index))
+
+        selected = {name: tuple(filter(is_taken, indices)) for name, indices in members.items()}
         await asyncio.sleep(0)
         counts = counting.result()
         field_counts = {} if counts is None else await self._field_counts(counts)
@@ -175,7 +209,7 @@ class ClusterReader:
             cluster_uuid=identifying.result(),
             uuids=uuids,
             aliases={name: indices for name, indices in selected.items() if indices},
-            data_streams=frozenset(stream.name for stream in names.data_streams if selected[stream.name]),
+            data_streams=frozenset(stream.name for stream in names.data_streams if selected.get(stream.name)),
             field_counts=field_counts,
         )
 
@@ -218,12 +252,20 @@ class ClusterReader:
         body: bytes = response.body
         return body
 
-    async def _split(self, body: bytes) -> dict[str, bytes]:
-        def split() -> dict[str, bytes]:
-            # `bytes` copies: a `Raw` would keep the whole answer alive.
-            return {name: bytes(index.mappings) for name, index in self._decode(_mappings, body).items()}
+    async def _split(self, body: bytes) -> dict[str, bytes | None]:
+        """The mapping of each index in an answer; None: it can't be read."""
 
-        return await in_thread_if_large(len(body), split)
+        def split() -> dict[str, bytes | None]:
+            indices: dict[str, _Index] = once_each(self._decode(_mappings, body))
+            # `bytes` copies: a `Raw` would keep the whole answer alive.
+            mappings = ((name, bytes(index.mappings)) for name, index in indices.items())
+            return {name: mapping if is_readable(mapping) else None for name, mapping in mappings}
+
+        read = await in_thread_if_large(len(body), split)
+        legal = {name: mapping for name, mapping in read.items() if self._names.is_legal(name)}
+        if read and not legal:
+            raise ClusterUnavailable("Elasticsearch answered with nothing that can be an index.")
+        return legal
 
     @staticmethod
     def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:

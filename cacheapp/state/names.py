@@ -14,8 +14,11 @@ MAX_NAME_BYTES = 255
 ILLEGAL = re.compile(r'[ "*,/<>?\\|#:\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
 
-def check_name(name: str) -> str:
-    """Return `name` if it can be that of an index, alias or data stream; raises `IllegalName` saying why not."""
+def check_name(name: str, *, upper_case: bool = False) -> str:
+    """Return `name` if it can be that of an index, alias or data stream; raises `IllegalName` saying why not.
+
+    `upper_case`: it may have that, as an alias of the cluster's may.
+    """
     if not name:
         raise IllegalName("An index name can't be empty.")
     if name in (".", ".."):
@@ -24,7 +27,7 @@ def check_name(name: str) -> str:
         raise IllegalName("An index name can't start with '-', '_' or '+'.")
     if ILLEGAL.search(name):
         raise IllegalName('An index name has no blanks, control characters, or any of " * , / < > ? \\ | # :')
-    if name != name.lower():
+    if not upper_case and name != name.lower():
         raise IllegalName("An index name is in lower case.")
     if len(name.encode()) > MAX_NAME_BYTES:
         raise IllegalName(f"An index name has at most {MAX_NAME_BYTES} bytes.")

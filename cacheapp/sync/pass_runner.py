@@ -70,6 +70,11 @@ class PassRunner:
         # By then, so often had other than passes of this process changed the names; None: one of these passes has.
         self._names_changed: int | None = None
 
+    @property
+    def illegal_names_total(self) -> int:
+        """How many names of the cluster's were left out so far, as they can't be any."""
+        return self._reader.illegal_names_total
+
     async def run(self, current: Pass, scope: PassScope) -> float | None:
         """Run a pass, and note in `current` what it finds, what fails, and how it ends.
 
@@ -293,7 +298,9 @@ class PassRunner:
         absent = [name for name in names if name not in current.errors]
         if absent:
             listed = (await self._list(current, None)).uuids
-            current.errors.update((name, "listed, but its mapping was not given") for name in absent if name in listed)
+            current.errors.update(
+                (name, "listed, but no mapping that can be read was given") for name in absent if name in listed
+            )
 
     async def _list(self, current: Pass, cluster_uuid: str | None) -> Listing:
         try:

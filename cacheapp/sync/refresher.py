@@ -150,6 +150,7 @@ class Refresher:
             on_demand_in_seconds=max(0.0, self._local_wait()),
             passes_total=self._outcomes.total(),
             outcomes={outcome.value: count for outcome, count in self._outcomes.items()},
+            illegal_names_total=self._runner.illegal_names_total,
             store_generation=self._sharing.generation,
             store_error=self._sharing.store_error,
         )

@@ -81,6 +81,8 @@ async def settle() -> None:
 class FakeReader(ClusterReader):
     """A cluster in memory, as the reader shows it. `gate` cleared: reads wait. `failure`: raised by every call."""
 
+    illegal_names_total = 0
+
     def __init__(self, indices: Mapping[str, bytes] | None = None) -> None:
         self.indices: dict[str, bytes] = dict(indices or {})
         self.cluster_aliases: dict[str, tuple[str, ...]] = {}

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from elasticsearch import AsyncElasticsearch
 
+from cacheapp.cluster.checked import MAX_MAPPING_BYTES
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound
 from cacheapp.state.names import Selection
@@ -224,6 +226,106 @@ async def test_a_path_too_many(cluster: FaultProxy, reader: ClusterReader, statu
     """Elasticsearch that has nothing to list at the address says what that is probably due to."""
     answer(cluster, index_not_found("path"), status)
     with pytest.raises(ClusterUnavailable, match=f"status {status}.: is there a path in ELASTICSEARCH_URL"):
+        await reader.listing()
+
+
+ILLEGAL = ["", ".", "..", "_all", "-a", "a,b", "*", "a b", "a/b", "a\n", "é" * 200]
+
+
+@pytest.mark.parametrize("name", [*ILLEGAL, "Upper"])
+async def test_what_can_be_no_index_is_left_out(
+    cluster: FaultProxy, reader: ClusterReader, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """An index of the cluster's with a name that no caller may send is in no answer and no listing, counted each time
+    and said once, at no length.
+    """
+    answer(cluster, json.dumps({"a": {"mappings": {}}, name: {"mappings": {}}}))
+    assert await reader.mapping("a") == await reader.mappings(["a", name]) == {"a": b"{}"}
+    resolved = {"aliases": [{"name": "x", "indices": ["a", name, "new"]}, {"name": "y", "indices": [name]}]}
+    answer_listing(cluster, {"a": "u", name: "u"}, resolved)
+    listing = await reader.listing()
+    assert (listing.uuids, listing.aliases) == ({"a": "u"}, {"x": ("a", "new")})
+    assert reader.illegal_names_total == 5
+    (said,) = caplog.messages
+    assert said.startswith(f"left out a name that the cluster gave, as is every such: {ascii(name)[:20]}".rstrip("'"))
+    assert len(said) < 700
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+async def test_what_can_be_no_alias_is_left_out(cluster: FaultProxy, reader: ClusterReader, name: str) -> None:
+    """Aliases alone may have upper case, data streams not; what can be neither is left out."""
+    stream = {"backing_indices": ["a"], "timestamp_field": "@timestamp"}
+    resolved = {
+        "aliases": [{"name": name, "indices": ["a"]}, {"name": "Alias", "indices": ["a"]}],
+        "data_streams": [{"name": name, **stream}, {"name": "Stream", **stream}, {"name": "stream", **stream}],
+    }
+    answer_listing(cluster, {"a": "u"}, resolved)
+    listing = await reader.listing()
+    assert listing.aliases == {"Alias": ("a",), "stream": ("a",)}
+    assert listing.data_streams == {"stream"}
+    assert reader.illegal_names_total == 3
+
+
+async def test_illegal_names_alone_are_unavailable(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """An answer that tells of nothing that can be an index is none, and doesn't mean that the name is gone."""
+    answer(cluster, '{"":{"mappings":{}}}')
+    for call in (partial(reader.mapping, "a"), partial(reader.mappings, ["a"])):
+        with pytest.raises(ClusterUnavailable, match="nothing that can be an index"):
+            await call()
+
+
+async def test_what_was_not_asked_for_is_left_out(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """Of several indices only those are taken that were asked for."""
+    answer(cluster, '{"a":{"mappings":{}},"b":{"mappings":{}}}')
+    assert await reader.mappings(["a", "c"]) == {"a": b"{}"}
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_a_name_that_comes_twice(cluster: FaultProxy, reader: ClusterReader, size: int) -> None:
+    """Which of the two is right? Neither is taken, nor anything else of that answer, however large it is."""
+    twice = '{"a":{"mappings":{}},"b":{"mappings":{"_meta":{"x":"%s"}}},"\\u0061":{"mappings":{"x":1}}}'
+    answer(cluster, twice % ("x" * size))
+    for call in (partial(reader.mapping, "x"), partial(reader.mappings, ["a", "b"])):
+        with pytest.raises(ClusterUnavailable, match="the same name twice"):
+            await call()
+    answer_listing(cluster, {"a": "u"}, {})
+    names = ["a", *(f"b{number}" for number in range(size // 20)), "a"]
+    body = ",".join(f'"{name}":{{"settings":{{"index.uuid":"u"}}}}' for name in names)
+    listing = cluster.fault(path="^/_settings/", status=200, body=f"{{{body}}}")
+    with listing, pytest.raises(ClusterUnavailable, match="the same name twice"):
+        await reader.listing()
+
+
+TOO_LARGE = b'{"x":"%b"}' % (b"x" * MAX_MAPPING_BYTES)
+UNREADABLE = [b"[]", b"null", b'"x"', b"1", b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', TOO_LARGE]
+
+
+@pytest.mark.parametrize("mapping", UNREADABLE, ids=range(len(UNREADABLE)))
+async def test_unreadable_mappings(cluster: FaultProxy, reader: ClusterReader, mapping: bytes) -> None:
+    """What is no JSON object in UTF-8, or far too large, is no mapping: among others it is left out, and a name that
+    it is a part of can't be answered.
+    """
+    answer(cluster, b'{"good":{"mappings":{"a":"\xc3\xa9"}},"bad":{"mappings":%b}}' % mapping)
+    assert await reader.mappings(["good", "bad"]) == {"good": '{"a":"é"}'.encode()}
+    with pytest.raises(ClusterUnavailable, match="no JSON object of at most 8 MB") as caught:
+        await reader.mapping("alias")
+    assert caught.value.retry_after_seconds is not None
+
+
+async def test_an_unreadable_mapping_that_is_left_out(client: AsyncElasticsearch, cluster: FaultProxy) -> None:
+    """A mapping that nobody is to see needn't be readable."""
+    reader = ClusterReader(client, Selection(("*",), ("secret*",)), indices_timeout=5.0)
+    answer(cluster, b'{"a":{"mappings":{}},"secret-1":{"mappings":[]}}')
+    assert await reader.mapping("x") == {"a": b"{}"}
+
+
+@pytest.mark.parametrize("path", ["^/_settings/", r"^/\?"])
+async def test_ids_are_bounded(cluster: FaultProxy, reader: ClusterReader, path: str) -> None:
+    """What is kept of each index is small, whatever the cluster says."""
+    answer_listing(cluster, {"a": "u"}, {})
+    long = "u" * 129
+    body = json.dumps({"a": {"settings": {"index.uuid": long}}} if "settings" in path else {"cluster_uuid": long})
+    with cluster.fault(path=path, status=200, body=body), pytest.raises(ClusterUnavailable, match="not what was asked"):
         await reader.listing()
 
 

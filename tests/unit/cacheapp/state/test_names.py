@@ -48,6 +48,18 @@ def test_legal_names_are_accepted(rest: str) -> None:
     assert accepts("x" + rest)
 
 
+@given(NAMES)
+def test_upper_case_is_the_only_exception(name: str) -> None:
+    """Where upper case is allowed, exactly those names are legal that are without it."""
+    assume(len(name.lower().encode(errors="replace")) == len(name.encode(errors="replace")))
+    try:
+        assert check_name(name, upper_case=True) == name
+    except IllegalName:
+        assert not accepts(name.lower())
+    else:
+        assert accepts(name.lower())
+
+
 @settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=300))
 def test_encoding_round_trip(name: str) -> None:

@@ -269,7 +269,7 @@ async def test_withheld_in_a_change_pass(reader: FakeReader, monkeypatch: pytest
     current = new_pass()
     reading = await Passes(reader).changes(current, known(*"cd"))
     assert (set(reading.mappings.hashes), reading.left_alone) == ({"a"}, frozenset("cd"))
-    assert current.errors == {"b": "listed, but its mapping was not given"}
+    assert current.errors == {"b": "listed, but no mapping that can be read was given"}
     current = new_pass()
     assert (await Passes(reader).changes(current, known(*"acd"))).mappings.hashes == {}
     assert set(current.errors) == {"b"}
@@ -311,7 +311,7 @@ async def test_a_withheld_mapping_is_a_failure(make: Make) -> None:
     report = await one.run()
     assert report.outcome is PassOutcome.PARTIAL
     assert [(failed.index, failed.error) for failed in report.errors] == [
-        ("b", "listed, but its mapping was not given")
+        ("b", "listed, but no mapping that can be read was given")
     ]
     assert mappings_of(one.cache, ["b"]) == {"b": withheld}
 

@@ -393,6 +393,13 @@ async def test_store_fails_during_pass(make: Make, caplog: pytest.LogCaptureFixt
     assert one.refresher.report().store_error is None
 
 
+async def test_illegal_names_are_reported(make: Make) -> None:
+    """Names of the cluster's that the reader left out are a figure of the refresher."""
+    one = make()
+    one.reader.illegal_names_total = 3
+    assert one.refresher.report().illegal_names_total == 3
+
+
 async def test_unknown_refresh(make: Make) -> None:
     """An id that was never given out, or that is too old to be kept, is 404."""
     one = make()
