@@ -41,9 +41,9 @@ COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
 LARGE_RATIO = 16
 """JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
-AT_ONCE_BYTES = 1_048_576
-"""What is read, and unpacked, in one step: a compressed answer may become a thousand times as large, so that each step
-is checked; smaller steps cost time.
+UNPACKED_AT_ONCE_BYTES = 1_048_576
+"""What is unpacked in one step. A compressed answer may become a thousand times as large, so each step is checked;
+smaller ones cost time.
 """
 
 
@@ -171,14 +171,22 @@ class Node(AiohttpHttpNode):
         """The body as it comes over the wire, in pieces."""
         pieces: deque[bytes] = deque()
         size = 0
-        async for piece in response.content.iter_chunked(AT_ONCE_BYTES):
-            size += len(piece)
-            counters.received_bytes_total += len(piece)
-            if size > self._extras.max_answer_bytes:
-                response.close()
-                raise AnswerTooLarge(self._extras.max_answer_bytes)
-            pieces.append(piece)
-        return pieces
+        try:
+            # As aiohttp gives them: larger pieces let it parse so many tiny chunks at once that others wait 0.2 s.
+            async for piece in response.content.iter_any():
+                size += len(piece)
+                counters.received_bytes_total += len(piece)
+                if size > self._extras.max_answer_bytes:
+                    break
+                pieces.append(piece)
+            else:
+                return pieces
+        except BaseException:
+            pieces.clear()  # errors are remembered for a while, and with them all that their frames hold
+            raise
+        response.close()
+        pieces.clear()  # as above
+        raise AnswerTooLarge(self._extras.max_answer_bytes)
 
     async def _unpacked(self, pieces: deque[bytes], encoding: str | None) -> bytes:
         if encoding != "gzip" or not pieces:
@@ -188,6 +196,8 @@ class Node(AiohttpHttpNode):
             return await in_thread_if_large(LARGE_RATIO * size, gunzip, pieces, self._extras.max_answer_bytes)
         except zlib.error as error:
             raise aiohttp.ClientPayloadError("the answer can't be decompressed") from error
+        finally:
+            pieces.clear()  # as above
 
     def _failure(self, error: Exception, total: float | None) -> tuple[str, Exception]:
         """The kind of a failure, one of `FAILURE_KINDS`, and the error to raise."""
@@ -246,19 +256,19 @@ def gunzip(pieces: deque[bytes], max_bytes: int) -> bytes:
     Raises `AnswerTooLarge` beyond `max_bytes`, and `zlib.error` for what isn't gzip, or isn't all of it, or more.
     """
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    unpacked = io.BytesIO()  # which gives its bytes away without a copy
-    while pieces and not unpacker.eof:
-        packed, part = pieces.popleft(), b""
-        # A full part may have more behind it, though all of its piece has gone in.
-        while packed or len(part) == AT_ONCE_BYTES:
-            part = unpacker.decompress(packed, AT_ONCE_BYTES)
-            if unpacked.tell() + len(part) > max_bytes:
-                raise AnswerTooLarge(max_bytes)
-            unpacked.write(part)
-            packed = unpacker.unconsumed_tail
-    if pieces or unpacker.unused_data or not unpacker.eof:
-        raise zlib.error("not exactly one gzip member")
-    return unpacked.getvalue()
+    with io.BytesIO() as unpacked:  # which gives its bytes away without a copy, and none to an error's frames
+        while pieces and not unpacker.eof:
+            packed, part = pieces.popleft(), b""
+            # A full part may have more behind it, though all of its piece has gone in.
+            while packed or len(part) == UNPACKED_AT_ONCE_BYTES:
+                part = unpacker.decompress(packed, UNPACKED_AT_ONCE_BYTES)
+                if unpacked.tell() + len(part) > max_bytes:
+                    raise AnswerTooLarge(max_bytes)
+                unpacked.write(part)
+                packed = unpacker.unconsumed_tail
+        if pieces or unpacker.unused_data or not unpacker.eof:
+            raise zlib.error("not exactly one gzip member")
+        return unpacked.getvalue()
 
 
 def _trace_connections() -> aiohttp.TraceConfig:

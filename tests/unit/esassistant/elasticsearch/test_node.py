@@ -22,10 +22,10 @@ from elasticsearch import UnsupportedProductError
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.elasticsearch.node import (
-    AT_ONCE_BYTES,
     COMPRESS_FROM_BYTES,
     EXTRAS,
     LARGE_RATIO,
+    UNPACKED_AT_ONCE_BYTES,
     Call,
     Node,
     NodeExtras,
@@ -295,7 +295,7 @@ async def test_an_endless_answer(counters: PoolCounters, new_node: NewNode, head
         assert node.open_connections == 0
         assert (await node.perform_request("GET", "/")).body == b"{}"
         assert (proxy.connections_total, failures(counters)) == (2, {"too_large": 1})
-    assert counters.received_bytes_total <= MAX_BYTES + 3 * AT_ONCE_BYTES
+    assert counters.received_bytes_total <= MAX_BYTES + 3 * UNPACKED_AT_ONCE_BYTES
 
 
 async def test_a_bomb(counters: PoolCounters, new_node: NewNode) -> None:
@@ -310,7 +310,7 @@ async def test_a_bomb(counters: PoolCounters, new_node: NewNode) -> None:
             await node.perform_request("GET", "/")
         _, most_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert most_bytes < 2 * MAX_BYTES + 2 * AT_ONCE_BYTES
+    assert most_bytes < 2 * MAX_BYTES + 2 * UNPACKED_AT_ONCE_BYTES
     assert failures(counters) == {"too_large": 1}
 
 
@@ -343,7 +343,10 @@ def cut() -> Iterator[bytes]:
     yield b""
 
 
-@pytest.mark.parametrize("size", [0, 1, AT_ONCE_BYTES - 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1, 2 * AT_ONCE_BYTES])
+@pytest.mark.parametrize(
+    "size",
+    [0, 1, UNPACKED_AT_ONCE_BYTES - 1, UNPACKED_AT_ONCE_BYTES, UNPACKED_AT_ONCE_BYTES + 1, 2 * UNPACKED_AT_ONCE_BYTES],
+)
 @pytest.mark.parametrize("piece_bytes", [1000, 10**7])
 def test_gunzip(size: int, piece_bytes: int) -> None:
     """Pieces are unpacked to what was packed, whatever its size and theirs, and are gone then."""
