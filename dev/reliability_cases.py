@@ -131,4 +131,14 @@ _CASES = (
         "The next pass of each process that this reached lists anew, at the same version of the metadata",
     ),
 )
-CASES = tuple(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1))
+_LATER = (
+    Case(
+        44,
+        "The cluster sends a body without end, gzip that unpacks to gigabytes, a million fields, an empty or illegal "
+        "name, invalid UTF-8, an index twice",
+        "The call fails within its bound, nothing of it is kept, pages work; memory grows by at most twice the bound, "
+        "/livez takes at most 0.25 s",
+    ),
+)
+"""Cases whose predecessors are still to come."""
+CASES = (*(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1)), *_LATER)
