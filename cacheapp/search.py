@@ -3,13 +3,20 @@
 from typing import Any
 
 import msgspec
-from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
+from elasticsearch import (
+    ApiError,
+    AsyncElasticsearch,
+    BadRequestError,
+    NotFoundError,
+    SerializationError,
+    TransportError,
+)
 
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
-from esassistant.elasticsearch.client import unavailable
+from esassistant.elasticsearch.client import unavailable, undecoded
 from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.errors import EsassistantError
 from esassistant.resource import Handle
@@ -82,8 +89,9 @@ class Searches:
         self._cache = cache
         self._selection = selection
 
-    async def search(self, name: str, search: dict[str, Any]) -> object:
-        """Elasticsearch's own answer to a search that `parse_search` gave, of one index, alias or data stream.
+    async def search(self, name: str, search: dict[str, Any]) -> msgspec.Raw:
+        """Elasticsearch's own answer to a search that `parse_search` gave, of one index, alias or data stream, as it
+        came.
 
         Raises `IllegalName`, `MappingNotFound`, `BadSearch` with Elasticsearch's reason, or `ClusterUnavailable`; and
         what the client raises when nothing may be sent.
@@ -92,12 +100,18 @@ class Searches:
         if not self._selection.covers(name) and name not in self._cache.snapshot.aliases:
             raise no_such_name(name)
         try:
-            answer = await self._client.perform_request(
-                "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
-            )
+            with undecoded():
+                answer = await self._client.perform_request(
+                    "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
+                )
         except (ApiError, TransportError) as error:
             raise _failure(error, name) from error
-        return answer.body
+        body: bytes = answer.body
+        # Whether the rest is JSON isn't looked at: what Elasticsearch answers is, and what isn't Elasticsearch's was
+        # refused.
+        if not (body.startswith(b"{") and body.endswith(b"}")):
+            raise unavailable(SerializationError("the answer is no JSON object"))
+        return msgspec.Raw(body)
 
 
 SEARCH: Handle[Searches] = Handle("search")
@@ -118,7 +132,7 @@ def _failure(error: ApiError | TransportError, name: str) -> EsassistantError:
 
 def _reason(error: ApiError) -> str:
     try:
-        cause = error.body["error"]["root_cause"][0]
+        cause = msgspec.json.decode(error.body)["error"]["root_cause"][0]
         return f"{cause['type']}: {cause['reason']}"
-    except (KeyError, IndexError, TypeError):
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):  # msgspec's own error is a ValueError
         return "it gave no reason."

@@ -17,6 +17,7 @@ from esassistant.elasticsearch.client import (
     ELASTICSEARCH_HEALTH,
     ELASTICSEARCH_WATCH,
     MAX_ANSWER_BYTES,
+    MAX_SMALL_ANSWER_BYTES,
     POOLS_REPORTS,
     new_client,
     report,
@@ -31,8 +32,6 @@ from esassistant.resource import PingResult
 
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
-MAX_SMALL_ANSWER_BYTES = 1_000_000
-"""Of answers to the health check and to the watch, which have some hundred bytes."""
 WATCH_TIMEOUT_SECONDS = 35.0
 
 

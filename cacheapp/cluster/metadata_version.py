@@ -14,7 +14,8 @@ from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.errors import WatchRefused
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind
-from esassistant.elasticsearch.client import unavailable
+from esassistant.elasticsearch.client import MAX_SMALL_ANSWER_BYTES, unavailable
+from esassistant.elasticsearch.node import reading_at_most
 from esassistant.errors import ClusterUnavailable
 
 TARGET = (
@@ -91,7 +92,8 @@ class MetadataClock:
         self.requests_total += 1
         target = TARGET.format(version=number, milliseconds=int(within_seconds * 1000))
         try:
-            response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
+            with reading_at_most(MAX_SMALL_ANSWER_BYTES):  # a pass asks through the client of the mappings
+                response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
             if isinstance(error, ApiError) and failure_kind(error) is AnswerKind.REFUSED:
                 raise WatchRefused(

@@ -2,13 +2,16 @@
 
 import base64
 import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import elasticsearch
 import msgspec
-from elastic_transport import JsonSerializer, Serializer, Urllib3HttpNode
+from elastic_transport import JsonSerializer, Serializer, SerializerCollection, Urllib3HttpNode
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
 
@@ -31,25 +34,54 @@ CLIENTS = (ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH, ELASTICSEARC
 POOLS_REPORTS: tuple[ReportHandle[dict[str, PoolReport]], ...] = tuple(ReportHandle(client.name) for client in CLIENTS)
 """What each client reports: its pools, by their names."""
 MAX_ANSWER_BYTES = 64_000_000
+MAX_SMALL_ANSWER_BYTES = 1_000_000
+"""Of answers to the health check and about the metadata version, which have some hundred bytes."""
 
 
-class RawJson(Serializer):
-    """Leaves response bodies as the bytes they came in: the mapping cache never needs them as dicts."""
+_leaves_bytes: ContextVar[bool] = ContextVar("_leaves_bytes", default=False)
 
-    mimetype = "application/json"
 
-    def loads(self, data: bytes) -> bytes:
-        return data
+@contextmanager
+def undecoded() -> Iterator[None]:
+    """Leave the answers to the calls of a block as bytes, those of errors too, whatever they say they are.
 
-    def dumps(self, data: Any) -> bytes:  # noqa: ARG002
-        raise TypeError("this client sends no bodies")
+    Decoding holds the loop for 25 ms a megabyte and takes several times the memory. In a thread it holds it as long:
+    msgspec keeps the interpreter to itself.
+    """
+    token = _leaves_bytes.set(True)
+    try:
+        yield
+    finally:
+        _leaves_bytes.reset(token)
+
+
+class Serializers(SerializerCollection):
+    """Those of a client. `raw`: each of its answers stays as the bytes it came in, and it sends no bodies."""
+
+    def __init__(self, serializers: Mapping[str, Serializer], *, raw: bool) -> None:
+        super().__init__(serializers)
+        self._raw = raw
+
+    def loads(self, data: bytes, mimetype: str | None = None) -> Any:
+        return data if self._raw or _leaves_bytes.get() else super().loads(data, mimetype)
+
+    def dumps(self, data: Any, mimetype: str | None = None) -> bytes:
+        if self._raw:
+            raise TypeError("this client sends no bodies")
+        return super().dumps(data, mimetype)
 
 
 class FastJson(JsonSerializer):
     """Decodes several times faster than the standard library's parser, which would hold the loop."""
 
-    def json_loads(self, data: bytes | str) -> Any:
-        return msgspec.json.decode(data)
+    def loads(self, data: bytes) -> Any:
+        if not data:
+            return None
+        try:
+            return msgspec.json.decode(data)
+        except (ValueError, RecursionError) as error:
+            # Without the data: elastic-transport's own error would write it out, at four times its size.
+            raise SerializationError("the answer is no JSON that can be read", errors=(error,)) from None
 
 
 def new_client(
@@ -78,14 +110,15 @@ def new_client(
         )
         for url in config.urls
     ]
-    serializer = RawJson() if raw else FastJson()
-    return AsyncElasticsearch(
+    client = AsyncElasticsearch(
         nodes,
         node_class=Node,
         transport_class=cast("Any", partial(Transport, retry=RetryPolicy(max_retries), pools=pools)),
-        serializers={serializer.mimetype: serializer},
+        serializers={FastJson.mimetype: FastJson()},
         **_credentials(config),
     )
+    client.transport.serializers = Serializers(client.transport.serializers.serializers, raw=raw)
+    return client
 
 
 def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:

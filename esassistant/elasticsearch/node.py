@@ -10,6 +10,8 @@ import io
 import ssl
 import zlib
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +41,15 @@ from esassistant.units import as_seconds
 EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
+LEAST_ERROR_STATUS = 300
 LARGE_RATIO = 16
 """JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
 UNPACKED_AT_ONCE_BYTES = 1_048_576
 """What is unpacked in one step. A compressed answer may become a thousand times as large, so each step is checked;
 smaller ones cost time.
 """
+MAX_ERROR_BYTES = 1_000_000
+"""Of the body of an error. elasticsearch-py makes a text of it, on the loop."""
 
 
 @dataclass(slots=True)
@@ -60,6 +65,19 @@ class Call:
 
 current_call: ContextVar[Call] = ContextVar("current_call")
 """Set by the transport around each attempt: elastic-transport's own way from there to the node has no place for it."""
+
+
+_at_most: ContextVar[int | None] = ContextVar("_at_most", default=None)
+
+
+@contextmanager
+def reading_at_most(max_bytes: int) -> Iterator[None]:
+    """Bound the answers to the calls of a block further than their client does."""
+    token = _at_most.set(max_bytes)
+    try:
+        yield
+    finally:
+        _at_most.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +132,9 @@ class Node(AiohttpHttpNode):
     ) -> NodeApiResponse:
         """One attempt.
 
-        Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`; `AnswerTooLarge`; and
-        `UnsupportedProductError` for every answer that is not Elasticsearch's: elasticsearch-py looks at that only
-        once per client, and on 2xx.
+        Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`; `AnswerTooLarge`, but not
+        for an error, which is known by its status: its body is empty then; and `UnsupportedProductError` for every
+        answer that is not Elasticsearch's: elasticsearch-py looks at that only once per client, and on 2xx.
         """
         call = current_call.get()
         session = self._session_for(call)
@@ -140,15 +158,20 @@ class Node(AiohttpHttpNode):
                 allow_redirects=False,
                 trace_request_ctx=counters,
             ) as response:
-                pieces = await self._read(response, counters)
-            duration = monotonic() - started_at
-            unpacked = await self._unpacked(pieces, response.headers.get("content-encoding"))
+                max_bytes = self._bound(response.status)
+                try:
+                    pieces = await self._read(response, counters, max_bytes)
+                finally:
+                    duration = monotonic() - started_at
+            unpacked = await self._unpacked(pieces, response.headers.get("content-encoding"), max_bytes)
         except asyncio.CancelledError:
             counters.cancelled_total += 1
             raise
         except AnswerTooLarge:
-            counters.failed(call.kind, "too_large")
-            raise
+            if response.status < LEAST_ERROR_STATUS:
+                counters.failed(call.kind, "too_large")
+                raise
+            unpacked = b""
         except (aiohttp.ClientError, OSError) as error:
             failure, raised = self._failure(error, total)
             counters.failed(call.kind, failure)
@@ -167,7 +190,11 @@ class Node(AiohttpHttpNode):
             raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked)
         return NodeApiResponse(meta, unpacked)
 
-    async def _read(self, response: aiohttp.ClientResponse, counters: PoolCounters) -> deque[bytes]:
+    def _bound(self, status: int) -> int:
+        max_bytes = min(self._extras.max_answer_bytes, _at_most.get() or self._extras.max_answer_bytes)
+        return max_bytes if status < LEAST_ERROR_STATUS else min(max_bytes, MAX_ERROR_BYTES)
+
+    async def _read(self, response: aiohttp.ClientResponse, counters: PoolCounters, max_bytes: int) -> deque[bytes]:
         """The body as it comes over the wire, in pieces."""
         pieces: deque[bytes] = deque()
         size = 0
@@ -176,7 +203,7 @@ class Node(AiohttpHttpNode):
             async for piece in response.content.iter_any():
                 size += len(piece)
                 counters.received_bytes_total += len(piece)
-                if size > self._extras.max_answer_bytes:
+                if size > max_bytes:
                     break
                 pieces.append(piece)
             else:
@@ -186,14 +213,14 @@ class Node(AiohttpHttpNode):
             raise
         response.close()
         pieces.clear()  # as above
-        raise AnswerTooLarge(self._extras.max_answer_bytes)
+        raise AnswerTooLarge(max_bytes)
 
-    async def _unpacked(self, pieces: deque[bytes], encoding: str | None) -> bytes:
+    async def _unpacked(self, pieces: deque[bytes], encoding: str | None, max_bytes: int) -> bytes:
         if encoding != "gzip" or not pieces:
             return b"".join(pieces)
         size = sum(map(len, pieces))
         try:
-            return await in_thread_if_large(LARGE_RATIO * size, gunzip, pieces, self._extras.max_answer_bytes)
+            return await in_thread_if_large(LARGE_RATIO * size, gunzip, pieces, max_bytes)
         except zlib.error as error:
             raise aiohttp.ClientPayloadError("the answer can't be decompressed") from error
         finally:
@@ -251,9 +278,10 @@ class Node(AiohttpHttpNode):
 
 def gunzip(pieces: deque[bytes], max_bytes: int) -> bytes:
     """Unpack the pieces of one gzip member, and take them out of `pieces`: they and what they become are never both
-    there as a whole.
+    there as a whole. `gzip.decompress` has no bound, and `GzipFile` needs both as a whole.
 
-    Raises `AnswerTooLarge` beyond `max_bytes`, and `zlib.error` for what isn't gzip, or isn't all of it, or more.
+    Raises `AnswerTooLarge` beyond `max_bytes`, and `zlib.error` for what isn't gzip, or isn't all of it, or more:
+    Elasticsearch sends one member, and millions of empty ones would take seconds within any bound.
     """
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     with io.BytesIO() as unpacked:  # which gives its bytes away without a copy, and none to an error's frames

@@ -113,7 +113,12 @@ GATEWAY = {"X-Elastic-Product": ""}
         (400, "{}", GATEWAY, ClusterUnavailable, "not Elasticsearch"),
         (200, "{}", GATEWAY, ClusterUnavailable, "not Elasticsearch"),
         (400, "{}", {}, BadSearch, "it gave no reason"),
+        (400, '{"error":{"root_cause":[{"type":"x","reason":"because"}]}}', {}, BadSearch, "the search: x: because"),
         (503, "{}", {}, ClusterUnavailable, "status 503"),
+        (200, "", {}, ClusterUnavailable, "can't be read"),
+        (200, '{"took":1', {}, ClusterUnavailable, "can't be read"),
+        (200, "[]", {}, ClusterUnavailable, "can't be read"),
+        (200, "<p>", {"Content-Type": "text/html"}, ClusterUnavailable, "can't be read"),
     ],
 )
 async def test_what_fails(
@@ -129,6 +134,19 @@ async def test_what_fails(
             await Searches(client, cache, Selection(), 2.0).search("shop", {})
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/x-ndjson", "x/y"])
+async def test_answers_are_not_decoded(stub: FaultProxy, kind: str) -> None:
+    """A large answer comes as it was sent, whatever kind it says it is: decoding it would hold the loop."""
+    body = '{"took":1,  "took":1.0}'
+    stub.respond("", lambda _: ProxyResponse(body, headers={"Content-Type": kind}))
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        assert bytes(await Searches(client, cache, Selection(), 2.0).search("shop", {})) == body.encode()
+        stub.stop_responding()
+        stub.respond("", lambda _: ProxyResponse())
+        assert (await client.info()).body == {}  # other calls of the same client are decoded
+
+
 async def test_too_large_an_answer(stub: FaultProxy) -> None:
     """Who asks for more than is read is told so, and what to do about it."""
     stub.respond("", lambda _: ProxyResponse(b" " * 1001))
@@ -139,7 +157,10 @@ async def test_too_large_an_answer(stub: FaultProxy) -> None:
             await Searches(client, cache, Selection(), 2.0).search("shop", {})
 
 
-@pytest.mark.parametrize("body", [None, "x", {}, {"error": "x"}, {"error": {"root_cause": []}}])
+NO_REASON = [b"", b"\xff", b"[" * 5_000, b'"x"', b"{}", b'{"error":"x"}', b'{"error":{"root_cause":[]}}']
+
+
+@pytest.mark.parametrize("body", NO_REASON)
 def test_a_refusal_without_reason(body: Any) -> None:
     """An error of Elasticsearch that doesn't say why is passed on as such."""
     meta = ApiResponseMeta(400, "1.1", HttpHeaders(), 0.0, NodeConfig("http", "127.0.0.1", 9))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cacheapp.cluster.metadata_version import Era, MetadataClock, MetadataVersion, Seen
 from cacheapp.errors import WatchRefused
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
-from esassistant.elasticsearch.client import new_client
+from esassistant.elasticsearch.client import MAX_SMALL_ANSWER_BYTES, new_client
 from esassistant.errors import ClusterUnavailable
 from tests.support.clients import elasticsearch_config, pools
 
@@ -69,6 +69,13 @@ async def test_reached(cluster: Cluster, clock: MetadataClock) -> None:
     assert await clock.reached(100) == Seen(Era("uuid", 3), "state-1", 112)
     assert await clock.reached(101) is None
     assert clock.requests_total == cluster.requests == 2
+
+
+async def test_the_answer_is_small(clock: MetadataClock, stub: FaultProxy) -> None:
+    """A few hundred bytes are expected, so little is read, whatever the client reads else."""
+    stub.respond("", lambda _: ProxyResponse(b" " * (MAX_SMALL_ANSWER_BYTES + 1)))
+    with pytest.raises(ClusterUnavailable, match="more than 1 MB"):
+        await clock.now()
 
 
 async def test_what_is_asked(cluster: Cluster, clock: MetadataClock, stub: FaultProxy) -> None:

@@ -109,6 +109,21 @@ async def test_raw_bodies(stub: FaultProxy, kind: str) -> None:
         assert (await usual.indices.get_mapping()).body == {"a": 1}
 
 
+@pytest.mark.parametrize("body", [b"secret" * 10_000, b'{"a":' * 5_000, b"\xff"])
+async def test_what_is_no_json(stub: FaultProxy, body: bytes) -> None:
+    """An answer that can't be decoded fails without being repeated in the error, which would take several times as
+    much memory; one that is empty is None.
+    """
+    stub.respond("", lambda _: ProxyResponse(body))
+    async with client_of(stub) as client:
+        with pytest.raises(SerializationError) as caught:
+            await client.info()
+        stub.stop_responding()
+        stub.respond("", lambda _: ProxyResponse(b""))
+        assert (await client.info()).body is None
+    assert len(str(caught.value)) < 200
+
+
 async def test_a_raw_client_sends_no_bodies(stub: FaultProxy) -> None:
     """What would send a body fails before it is sent."""
     async with client_of(stub, raw=True) as client:

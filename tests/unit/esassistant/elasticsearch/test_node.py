@@ -25,12 +25,14 @@ from esassistant.elasticsearch.node import (
     COMPRESS_FROM_BYTES,
     EXTRAS,
     LARGE_RATIO,
+    MAX_ERROR_BYTES,
     UNPACKED_AT_ONCE_BYTES,
     Call,
     Node,
     NodeExtras,
     current_call,
     gunzip,
+    reading_at_most,
 )
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import LARGE_BYTES
@@ -38,6 +40,7 @@ from tests.support.clients import Certificate
 from tests.support.hostile import (
     BLANKS,
     HostileProxy,
+    Pieces,
     bomb,
     endless,
     endless_headers,
@@ -312,6 +315,50 @@ async def test_a_bomb(counters: PoolCounters, new_node: NewNode) -> None:
         tracemalloc.stop()
     assert most_bytes < 2 * MAX_BYTES + 2 * UNPACKED_AT_ONCE_BYTES
     assert failures(counters) == {"too_large": 1}
+
+
+ZIPPED = b"Content-Encoding: gzip\r\n"
+LARGE_ERRORS = [endless(), endless(headers=ZIPPED), packed(bomb(600)), with_length(b"x" * (MAX_ERROR_BYTES + 1))]
+
+
+@pytest.mark.parametrize(("status", "counted"), [(302, {"status_4xx": 1}), (404, {}), (503, {"status_5xx": 1})])
+@pytest.mark.parametrize("pieces", LARGE_ERRORS, ids=["endless", "endless gzip", "bomb", "large"])
+async def test_a_large_error(
+    counters: PoolCounters, new_node: NewNode, status: int, counted: dict[str, int], pieces: Pieces
+) -> None:
+    """An error is known by its status, however large its body, of which little is read: it counts as any other."""
+    with HostileProxy() as proxy:
+        proxy.poured[""] = lambda: (piece.replace(b" 200 OK", b" %d Bad" % status, 1) for piece in pieces())
+        meta, body = await new_node(proxy.url, max_answer_bytes=10**8).perform_request("GET", "/")
+    assert (meta.status, body) == (status, b"")
+    assert counters.received_bytes_total <= MAX_ERROR_BYTES + 3 * UNPACKED_AT_ONCE_BYTES
+    assert failures(counters) == counted
+
+
+async def test_an_error_within_its_bound(stub: FaultProxy, new_node: NewNode) -> None:
+    """What an error says is passed on."""
+    stub.respond("", lambda _: ProxyResponse(b"x" * MAX_ERROR_BYTES, status=400))
+    assert len((await new_node(stub.url).perform_request("GET", "/")).body) == MAX_ERROR_BYTES
+
+
+async def test_less_than_the_client_reads(stub: FaultProxy, new_node: NewNode) -> None:
+    """Calls may be bounded further than their client, never less."""
+    stub.respond("", lambda _: ProxyResponse(b"x" * 11))
+    node = new_node(stub.url)
+    with reading_at_most(10), pytest.raises(AnswerTooLarge):
+        await node.perform_request("GET", "/")
+    assert len((await node.perform_request("GET", "/")).body) == 11
+    stub.stop_responding()
+    stub.respond("", lambda _: ProxyResponse(b"x" * (MAX_BYTES + 1)))
+    with reading_at_most(2 * MAX_BYTES), pytest.raises(AnswerTooLarge):
+        await node.perform_request("GET", "/")
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "br", "gzip, gzip", "x"])
+async def test_encodings_that_were_not_asked_for(stub: FaultProxy, new_node: NewNode, encoding: str) -> None:
+    """What isn't gzip alone stays as it came."""
+    stub.respond("", lambda _: ProxyResponse(b"packed", headers={"content-encoding": encoding}))
+    assert (await new_node(stub.url, http_compress=True).perform_request("GET", "/")).body == b"packed"
 
 
 async def test_an_endless_head(counters: PoolCounters, new_node: NewNode) -> None:
