@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from esassistant.clock import Clock, monotonic
-from esassistant.errors import RegistryNotOpen
+from esassistant.errors import EsassistantError, RegistryNotOpen
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -45,8 +45,8 @@ class SingleFlight(Generic[K, V]):
     """One flight per key at a time; lives as long as its owner and belongs to its loop.
 
     A failure is remembered for `failure_ttl_seconds`, so that callers who keep coming don't each start a call that is
-    bound to fail. At most `remembered_failures` failures are kept, and none much longer: with its traceback, each keeps
-    alive what was under way where it was raised.
+    bound to fail. At most `remembered_failures` failures are kept, and none much longer. Those of this project's own
+    kind are kept without their tracebacks, which keep alive what was under way where they were raised: whole answers.
     """
 
     def __init__(
@@ -119,9 +119,23 @@ class SingleFlight(Generic[K, V]):
             if len(self._failures) > room or now - failed_at >= self._failure_ttl_seconds:
                 del self._failures[known]
         if isinstance(error, Exception):
+            if isinstance(error, EsassistantError):
+                _without_tracebacks(error)
             self._failures[key] = (now, error)
 
     def report(self) -> SingleFlightReport:
         return SingleFlightReport(
             self._flights_total, self._shared_total, self._remembered_failures_total, len(self._in_flight)
         )
+
+
+def _without_tracebacks(error: BaseException) -> None:
+    """Take the tracebacks off an error and all that it was raised from."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            waiting += (one.__cause__, one.__context__)

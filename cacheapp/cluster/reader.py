@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from cacheapp.cluster.checked import MAX_MAPPING_BYTES, Name, NameCheck, is_readable, once_each
+from cacheapp.cluster.checked import MAX_MAPPING_BYTES, MappingCheck, Name, NameCheck, once_each
 from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from cacheapp.state.readings import Listing
@@ -109,6 +109,7 @@ class ClusterReader:
         self._client = client
         self._selection = selection
         self._names = NameCheck()
+        self._mapping_check = MappingCheck()
         # Derived once: `options()` copies the client each time.
         self._listing_client = client.options(request_timeout=indices_timeout)
 
@@ -136,7 +137,8 @@ class ClusterReader:
         readable = {index: mapping for index, mapping in mappings.items() if mapping is not None}
         if len(readable) < len(mappings):
             raise ClusterUnavailable(
-                f"Elasticsearch gave a mapping that is no JSON object of at most {as_bytes(MAX_MAPPING_BYTES)}.",
+                f"Elasticsearch gave a mapping that can't be read: it is no JSON object of at most "
+                f"{as_bytes(MAX_MAPPING_BYTES)} with each key once.",
                 retry_after_seconds=30,
             )
         return readable
@@ -193,15 +195,22 @@ class ClusterReader:
                 if self._names.is_legal(name) and self._selection.covers(name)
             )
             await asyncio.sleep(0)
-        names: _Resolved = self._decode(_resolved, resolving.result())
+        resolved = resolving.result()
+        names: _Resolved = await in_thread_if_large(len(resolved), self._decode, _resolved, resolved)
         is_legal = self._names.is_legal
-        members = {alias.name: alias.indices for alias in names.aliases if is_legal(alias.name, upper_case=True)}
-        members.update((stream.name, stream.backing_indices) for stream in names.data_streams if is_legal(stream.name))
 
         def is_taken(index: str) -> bool:
             return self._selection.covers(index) and (index in uuids or is_legal(index))
 
-        selected = {name: tuple(filter(is_taken, indices)) for name, indices in members.items()}
+        selected: dict[str, tuple[str, ...]] = {}
+        for aliases in batched(names.aliases, TURN):
+            for alias in aliases:
+                if is_legal(alias.name, upper_case=True):
+                    selected[alias.name] = tuple(filter(is_taken, alias.indices))
+            await asyncio.sleep(0)
+        for stream in names.data_streams:
+            if is_legal(stream.name):
+                selected[stream.name] = tuple(filter(is_taken, stream.backing_indices))
         await asyncio.sleep(0)
         counts = counting.result()
         field_counts = {} if counts is None else await self._field_counts(counts)
@@ -257,9 +266,12 @@ class ClusterReader:
 
         def split() -> dict[str, bytes | None]:
             indices: dict[str, _Index] = once_each(self._decode(_mappings, body))
-            # `bytes` copies: a `Raw` would keep the whole answer alive.
-            mappings = ((name, bytes(index.mappings)) for name, index in indices.items())
-            return {name: mapping if is_readable(mapping) else None for name, mapping in mappings}
+            read: dict[str, bytes | None] = {}
+            for name, index in indices.items():
+                # `bytes` copies: a `Raw` would keep the whole answer alive.
+                mapping = bytes(index.mappings) if len(memoryview(index.mappings)) <= MAX_MAPPING_BYTES else b""
+                read[name] = mapping if self._mapping_check.is_readable(mapping) else None
+            return read
 
         read = await in_thread_if_large(len(body), split)
         legal = {name: mapping for name, mapping in read.items() if self._names.is_legal(name)}

@@ -177,6 +177,8 @@ ALIASES = json.dumps({"aliases": [{"name": name, "indices": ["good"]} for name i
         ("a million fields in 71 MB", named(new=fields(1_000_000, 50)), None),
         ("invalid UTF-8", named(new=NOT_UTF8), "partial"),
         ("no JSON object", named(new=b"[1]"), "partial"),
+        ("a key twice", named(new=b'{"properties":{"a":{"type":"ip"},"a":{"type":"long"}}}'), "partial"),
+        ("a number beyond all parsers", named(new=b'{"_meta":{"a":1e999}}'), "partial"),
         ("an index twice", named(new=GOOD) + b"," + named(new=b"{}"), None),
         ("an empty name", named(**{"": GOOD}), "partial"),
         ("an illegal name", named(**{"a b": GOOD}), "partial"),

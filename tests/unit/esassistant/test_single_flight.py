@@ -1,14 +1,16 @@
 """Single-flight: one call for many callers, and nobody notices when another caller leaves."""
 
 import asyncio
+import gc
 import traceback
+import weakref
 from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.errors import RegistryNotOpen
+from esassistant.errors import ClusterUnavailable, RegistryNotOpen
 from esassistant.single_flight import SingleFlight, SingleFlightReport
 from esassistant.tasks import Tasks
 from tests.support.fakes import FakeClock
@@ -193,3 +195,30 @@ async def test_a_caller_cancelled_with_its_flight(
     caller.cancel()
     await asyncio.wait([caller, flight])
     assert (caller.cancelled(), flight.cancelled()) == (True, True)
+
+
+class Body:
+    """Something large that a failing call works on."""
+
+
+async def test_a_remembered_failure_keeps_nothing_alive(tasks: Tasks) -> None:
+    """What was under way where a known error was raised, or what it was raised from, is let go with the call."""
+    bodies: list[weakref.ref[Body]] = []
+
+    async def fail() -> None:
+        body = Body()
+        bodies.append(weakref.ref(body))
+        try:
+            int("no number")
+        except ValueError as error:
+            raise ClusterUnavailable("no answer") from error
+
+    flights: SingleFlight[str, None] = SingleFlight(partial(tasks.flight, name="flight", owner="test"))
+    for _ in range(2):
+        with pytest.raises(ClusterUnavailable) as caught:
+            await flights.do("a", fail)
+        assert isinstance(caught.value.__cause__, ValueError)
+        del caught
+        gc.collect()
+    assert flights.report().remembered_failures_total == 1
+    assert [body() for body in bodies] == [None]

@@ -297,17 +297,19 @@ async def test_a_name_that_comes_twice(cluster: FaultProxy, reader: ClusterReade
 
 
 TOO_LARGE = b'{"x":"%b"}' % (b"x" * MAX_MAPPING_BYTES)
-UNREADABLE = [b"[]", b"null", b'"x"', b"1", b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', TOO_LARGE]
+TWICE = [b'{"a":1,"a":1}', b'{"a":[{"b":1,"\\u0062":2}]}']
+NUMBERS = [b'{"a":1e999}', b'{"a":[-1e999]}', b'{"a":%b}' % (b"1" * 5_000)]
+UNREADABLE = [b"[]", b"null", b'"x"', b"1", b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', TOO_LARGE, *TWICE, *NUMBERS]
 
 
 @pytest.mark.parametrize("mapping", UNREADABLE, ids=range(len(UNREADABLE)))
 async def test_unreadable_mappings(cluster: FaultProxy, reader: ClusterReader, mapping: bytes) -> None:
-    """What is no JSON object in UTF-8, or far too large, is no mapping: among others it is left out, and a name that
-    it is a part of can't be answered.
+    """What is no JSON object in UTF-8, or far too large, or read by parsers in different ways or not at all, is no
+    mapping: among others it is left out, and a name that it is a part of can't be answered.
     """
     answer(cluster, b'{"good":{"mappings":{"a":"\xc3\xa9"}},"bad":{"mappings":%b}}' % mapping)
     assert await reader.mappings(["good", "bad"]) == {"good": '{"a":"é"}'.encode()}
-    with pytest.raises(ClusterUnavailable, match="no JSON object of at most 8 MB") as caught:
+    with pytest.raises(ClusterUnavailable, match="no JSON object of at most 8 MB with") as caught:
         await reader.mapping("alias")
     assert caught.value.retry_after_seconds is not None
 
