@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -21,8 +22,10 @@ from esassistant.elasticsearch.client import (
     POOLS_REPORTS,
     new_client,
     report,
+    within,
 )
 from esassistant.elasticsearch.health import ping_cluster, pools_health
+from esassistant.elasticsearch.node_pool import NodeMarks
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
@@ -32,6 +35,8 @@ from esassistant.resource import PingResult
 
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
+WATCH_CONNECTIONS = 2
+"""It waits at two nodes at once."""
 WATCH_TIMEOUT_SECONDS = 35.0
 
 
@@ -68,15 +73,16 @@ def declare(registry: Registry) -> None:
         metrics=ACCESS_LOG_METRICS,
         rules=(access_log_rules,),
     )
+    marks = NodeMarks()
     for client, factory in (
         (ELASTICSEARCH_CACHE, _cache_client),
         (ELASTICSEARCH_WATCH, _watch_client),
         (ELASTICSEARCH_HEALTH, _health_client),
     ):
-        registry.register(client, factory, stats=report, metrics=POOL_METRICS, rules=(rules,))
+        registry.register(client, partial(factory, marks=marks), stats=report, metrics=POOL_METRICS, rules=(rules,))
     registry.register(
         ELASTICSEARCH,
-        _public_client,
+        partial(_public_client, marks=marks),
         needs=(ELASTICSEARCH_HEALTH,),
         ping=ping,
         critical=True,
@@ -103,7 +109,7 @@ async def _access_log(registry: Registry) -> AsyncIterator[AccessLog | None]:
 
 
 @asynccontextmanager
-async def _public_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]:
+async def _public_client(registry: Registry, *, marks: NodeMarks) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT.elasticsearch
     pools = pools_of(
         config.pools,
@@ -116,13 +122,14 @@ async def _public_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch
         request_timeout=config.request_timeout,
         max_retries=config.max_retries,
         max_answer_bytes=settings.ESASSISTANT.search_max_bytes,
+        marks=marks,
     )
     async with client:
         yield client
 
 
 @asynccontextmanager
-async def _cache_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]:
+async def _cache_client(registry: Registry, *, marks: NodeMarks) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT
     pools = one_pool(
         "cache",
@@ -133,40 +140,46 @@ async def _cache_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]
     client = new_client(
         config.elasticsearch,
         pools,
-        request_timeout=config.mapping_cache.fetch_timeout,
+        request_timeout=within(config.mapping_cache.fetch_timeout),
         max_retries=config.elasticsearch.max_retries,
         # What can't be kept needn't be read; an alias repeats what its indices share, hence never less than usual.
         max_answer_bytes=max(config.mapping_cache.max_bytes, MAX_ANSWER_BYTES),
         raw=True,
+        marks=marks,
+        backs_up=True,
     )
     async with client:
         yield client
 
 
 @asynccontextmanager
-async def _watch_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
-    # Its calls wait for changes: longer than any other call may take, on a connection that serves nothing else.
+async def _watch_client(_: Registry, *, marks: NodeMarks) -> AsyncIterator[AsyncElasticsearch]:
+    # Its calls wait for changes: longer than any other call may take, on connections that serve nothing else.
     client = new_client(
         settings.ESASSISTANT.elasticsearch,
-        one_pool("watch", PoolLimits(1), NEVER_TRIPS),
+        one_pool("watch", PoolLimits(WATCH_CONNECTIONS), NEVER_TRIPS),
         request_timeout=WATCH_TIMEOUT_SECONDS,
         max_retries=0,
         max_answer_bytes=MAX_SMALL_ANSWER_BYTES,
         raw=True,
+        marks=marks,
+        backs_up=True,
     )
     async with client:
         yield client
 
 
 @asynccontextmanager
-async def _health_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
+async def _health_client(_: Registry, *, marks: NodeMarks) -> AsyncIterator[AsyncElasticsearch]:
     config = settings.ESASSISTANT
     client = new_client(
         config.elasticsearch,
         one_pool("health", PoolLimits(HEALTH_CONNECTIONS), NEVER_TRIPS),
-        request_timeout=config.health.timeout,
+        request_timeout=within(config.health.timeout),
         max_retries=0,
         max_answer_bytes=MAX_SMALL_ANSWER_BYTES,
+        marks=marks,
+        backs_up=True,
     )
     async with client:
         yield client

@@ -4,7 +4,7 @@ dict here.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
@@ -14,7 +14,7 @@ from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from cacheapp.state.readings import Listing
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind
-from esassistant.elasticsearch.client import unavailable
+from esassistant.elasticsearch.client import unavailable, within
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import TURN, batched, in_thread_if_large
 from esassistant.units import as_bytes
@@ -70,7 +70,7 @@ class _NodeStats(msgspec.Struct):
 
 
 class _Summary(msgspec.Struct):
-    failed: int
+    total: int
 
 
 class _Stats(msgspec.Struct, rename={"summary": "_nodes"}):
@@ -79,9 +79,11 @@ class _Stats(msgspec.Struct, rename={"summary": "_nodes"}):
 
 
 FIELD_COUNTS = (
-    "/_nodes/stats/indices/mappings?level=indices"
-    "&filter_path=_nodes.failed,nodes.*.indices.indices.*.mappings.total_count"
+    "/_nodes/stats/indices/mappings?level=indices&timeout=2s"
+    "&filter_path=_nodes.total,nodes.*.indices.indices.*.mappings.total_count"
 )
+COUNTING_SECONDS = 5.0
+"""A node that hangs is waited for by the node that is asked, for two seconds, and the listing waits for both."""
 UUIDS = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
 RESOLVED = "/_resolve/index/*?expand_wildcards=all"
 Sent = Callable[[], None]
@@ -111,7 +113,8 @@ class ClusterReader:
         self._names = NameCheck()
         self._mapping_check = MappingCheck()
         # Derived once: `options()` copies the client each time.
-        self._listing_client = client.options(request_timeout=indices_timeout)
+        self._listing_client = client.options(request_timeout=within(indices_timeout))
+        self._counting_client = client.options(request_timeout=min(within(indices_timeout), COUNTING_SECONDS))
 
     @property
     def illegal_names_total(self) -> int:
@@ -168,7 +171,7 @@ class ClusterReader:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                counting = group.create_task(self._unless_refused(FIELD_COUNTS, sent))
+                counting = group.create_task(self._counts(sent))
                 resolving = group.create_task(self._get(self._listing_client, RESOLVED, sent))
                 identifying = group.create_task(self._cluster_uuid(cluster_uuid, sent))
                 settings = await self._get(self._listing_client, UUIDS, sent)
@@ -212,14 +215,14 @@ class ClusterReader:
             if is_legal(stream.name):
                 selected[stream.name] = tuple(filter(is_taken, stream.backing_indices))
         await asyncio.sleep(0)
-        counts = counting.result()
-        field_counts = {} if counts is None else await self._field_counts(counts)
+        stats = counting.result()
         return Listing(
             cluster_uuid=identifying.result(),
             uuids=uuids,
             aliases={name: indices for name, indices in selected.items() if indices},
             data_streams=frozenset(stream.name for stream in names.data_streams if selected.get(stream.name)),
-            field_counts=field_counts,
+            field_counts={} if stats is None else await self._field_counts(stats),
+            nodes_total=None if stats is None else stats.summary.total,
         )
 
     async def _cluster_uuid(self, known: str | None, sent: Sent) -> str:
@@ -240,16 +243,23 @@ class ClusterReader:
                 return None
             raise
 
-    async def _field_counts(self, body: bytes) -> dict[str, int]:
-        stats: _Stats = await in_thread_if_large(len(body), self._decode, _stats, body)
+    async def _counts(self, sent: Sent) -> _Stats | None:
+        """The fields of each index, as far as nodes tell in time; None: unknown, which is no failure."""
+        try:
+            body = await self._get(self._counting_client, FIELD_COUNTS, sent)
+            return cast("_Stats", await in_thread_if_large(len(body), self._decode, _stats, body))
+        except ClusterUnavailable:
+            return None
+
+    async def _field_counts(self, stats: _Stats) -> dict[str, int]:
         counts: dict[str, int] = {}
-        if stats.summary.failed == 0:  # else what is there may lag behind what isn't
-            for node in stats.nodes.values():
-                for some in batched(node.indices.indices.items(), TURN):
-                    for name, index in some:
-                        # Copies of an index on several nodes may be applied one after the other.
-                        counts[name] = max(counts.get(name, 0), index.mappings.total_count)
-                    await asyncio.sleep(0)
+        for node in stats.nodes.values():
+            for some in batched(node.indices.indices.items(), TURN):
+                for name, index in some:
+                    # Copies of an index on several nodes may be applied one after the other; a copy on a node that
+                    # doesn't answer may be ahead. Whatever number is known then, the next one differs from it.
+                    counts[name] = max(counts.get(name, 0), index.mappings.total_count)
+                await asyncio.sleep(0)
         return counts
 
     async def _get(self, client: AsyncElasticsearch, target: str, sent: Sent = uncounted) -> bytes:

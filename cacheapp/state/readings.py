@@ -10,7 +10,8 @@ from cacheapp.state.snapshot import mapping_hash
 class Listing:
     """What there is in a cluster (`cluster_uuid` empty: it doesn't tell): the uuid of each index, and the indices of
     each alias; `data_streams`: which of those are. `field_counts`: the number of fields of each index, read before any
-    mapping is; an index that is absent there (closed, unassigned, recovering) may have any.
+    mapping is; an index that is absent there (closed, unassigned, recovering, on a node that doesn't tell) may have
+    any. `nodes_total`: how many nodes the cluster has; None: it doesn't tell.
     """
 
     cluster_uuid: str
@@ -18,6 +19,7 @@ class Listing:
     aliases: Mapping[str, tuple[str, ...]]
     data_streams: frozenset[str]
     field_counts: Mapping[str, int] = field(default_factory=dict)
+    nodes_total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

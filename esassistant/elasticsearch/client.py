@@ -18,6 +18,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, Serializa
 from esassistant.config.model import ElasticsearchConfig
 from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.node_pool import NodeMarks, NodePool
 from esassistant.elasticsearch.pools import Pools
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
@@ -36,6 +37,13 @@ POOLS_REPORTS: tuple[ReportHandle[dict[str, PoolReport]], ...] = tuple(ReportHan
 MAX_ANSWER_BYTES = 64_000_000
 MAX_SMALL_ANSWER_BYTES = 1_000_000
 """Of answers to the health check and about the metadata version, which have some hundred bytes."""
+
+
+def within(seconds: float) -> float:
+    """The deadline of a call within one of so many seconds that ends all there is to it. It must be over sooner: a call
+    that is cancelled says nothing of the node that didn't answer.
+    """
+    return 0.9 * seconds
 
 
 _leaves_bytes: ContextVar[bool] = ContextVar("_leaves_bytes", default=False)
@@ -92,11 +100,17 @@ def new_client(
     max_retries: int,
     max_answer_bytes: int = MAX_ANSWER_BYTES,
     raw: bool = False,
+    marks: NodeMarks | None = None,
+    backs_up: bool = False,
 ) -> AsyncElasticsearch:
     """A client that does no I/O until its first call, and then belongs to that call's loop. The caller closes it.
 
-    `max_answer_bytes`: an answer that is larger, as it comes or unpacked, raises `AnswerTooLarge`. `raw` leaves
-    response bodies as bytes.
+    Args:
+        max_answer_bytes: an answer that is larger, as it comes or unpacked, raises `AnswerTooLarge`.
+        raw: leaves response bodies as bytes.
+        marks: which nodes failed of late, to share with other clients.
+        backs_up: whether a call that fails at one node, or takes half of its time there, is sent to a second one; and
+            whether its calls may be the first to a node that has failed.
     """
     extras = {EXTRAS: NodeExtras(config.connect_timeout, max_answer_bytes)}
     context = _ssl_context(config)
@@ -113,7 +127,10 @@ def new_client(
     client = AsyncElasticsearch(
         nodes,
         node_class=Node,
-        transport_class=cast("Any", partial(Transport, retry=RetryPolicy(max_retries), pools=pools)),
+        node_pool_class=cast("Any", partial(NodePool, marks=marks or NodeMarks(), tries_out=backs_up)),
+        transport_class=cast(
+            "Any", partial(Transport, retry=RetryPolicy(max_retries), pools=pools, backs_up=backs_up)
+        ),
         serializers={FastJson.mimetype: FastJson()},
         **_credentials(config),
     )
@@ -124,6 +141,11 @@ def new_client(
 def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:
     """What the pools of one of our clients counted so far, by name."""
     return cast("Transport", client.transport).report()
+
+
+def two_nodes(client: AsyncElasticsearch) -> tuple[str, ...]:
+    """The URLs of two nodes to wait at, or of the only one: rather those that answered of late."""
+    return cast("Transport", client.transport).nodes.two()
 
 
 def sync_client(config: ElasticsearchConfig) -> Elasticsearch:

@@ -10,7 +10,7 @@ import io
 import ssl
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -54,13 +54,15 @@ MAX_ERROR_BYTES = 1_000_000
 
 @dataclass(slots=True)
 class Call:
-    """The call that a request belongs to: whose counters, of which kind, and whether its connection is closed after
-    use.
+    """The attempt that a request belongs to: whose counters, of which kind, and whether its connection is closed after
+    use; which nodes the call has tried before, and which one this attempt asks.
     """
 
     counters: PoolCounters
     kind: str
     close_connection: bool = False
+    tried: Collection[str] = ()
+    url: str | None = None
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -23,13 +23,16 @@ from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
 from esassistant.elasticsearch.node import Call, Node, current_call
+from esassistant.elasticsearch.node_pool import NodePool, first_seconds, is_fixed, only_at
 from esassistant.elasticsearch.pools import Pool, Pools
 from esassistant.elasticsearch.retry import IDEMPOTENT_METHODS, RetryPolicy
 from esassistant.elasticsearch.routing import READS, kind_of
-from esassistant.elasticsearch.stats import PoolReport
+from esassistant.elasticsearch.stats import PoolCounters, PoolReport
 
 FAILURE_STATUSES = frozenset({502, 503, 504})
 """Statuses by which a cluster, or what stands before it, says that it can't serve. 500 may be one query's fault."""
+
+PING_SECONDS = 2.0
 
 
 class Transport(AsyncTransport):
@@ -41,14 +44,30 @@ class Transport(AsyncTransport):
         *args: Any,
         pools: Pools,
         retry: RetryPolicy,
+        backs_up: bool,
         clock: Clock = monotonic,
         **kwargs: Any,
     ) -> None:
+        """`backs_up`: whether a second node is asked when the first fails or takes half of the time. Not for calls of
+        others, which may be costly, and take as long as they take.
+        """
         super().__init__(nodes, *args, **kwargs)
         self._pools = pools
         self._retry = retry
+        self._backs_up = backs_up
         self._clock = clock
+        self._pings: dict[str, asyncio.Task[None]] = {}
         self._request_timeout = nodes[0].request_timeout
+
+    @property
+    def nodes(self) -> NodePool:
+        """The nodes of the client."""
+        return cast("NodePool", self.node_pool)
+
+    @property
+    def backs_up(self) -> bool:
+        """Whether the call that asks may go to a second node before its time is over."""
+        return self._backs_up and len(self.node_pool) > 1 and not is_fixed()
 
     def report(self) -> dict[str, PoolReport]:
         """What each pool counted so far."""
@@ -76,10 +95,14 @@ class Transport(AsyncTransport):
             try:
                 response = await attempts.next(method, target, kwargs)
             except TransportError as error:
+                if isinstance(error, ElasticConnectionError | ConnectionTimeout) and attempts.may_ask_second():
+                    continue
                 delay = self._retry.delay_after_error(attempts.number, error, idempotent=idempotent)
                 if delay is None or not attempts.may_go_on(delay):
                     raise
             else:
+                if response.meta.status in FAILURE_STATUSES and attempts.may_ask_second():
+                    continue
                 delay = self._retry.delay_after_status(
                     attempts.number,
                     response.meta.status,
@@ -93,8 +116,58 @@ class Transport(AsyncTransport):
     async def attempt(
         self, method: str, target: str, timeout: float | None, kwargs: dict[str, Any]
     ) -> TransportApiResponse:
-        """What elastic-transport does of itself: choose a node, ask it once, decode the answer."""
-        return await super().perform_request(method, target, request_timeout=timeout, **kwargs)
+        """What elastic-transport does of itself: choose a node, ask it once, decode the answer. The node's marks tell
+        what became of it.
+        """
+        call, asked_at = current_call.get(), self._clock()
+        try:
+            response = await super().perform_request(method, target, request_timeout=timeout, **kwargs)
+        except ConnectionTimeout:
+            if self._backs_up or call.url is None:
+                self._failed(call.url, asked_at)
+            else:
+                self._ping(call.url, asked_at)  # one heavy query takes long at a good node, too
+            raise
+        except ElasticConnectionError:
+            self._failed(call.url, asked_at)
+            raise
+        except (SerializationError, UnsupportedProductError, AnswerTooLarge):
+            self._answered(call.url)
+            raise
+        self._answered(call.url)
+        return response
+
+    async def close(self) -> None:  # type: ignore[override]
+        """Close all connections, and end the pings under way."""
+        pings = tuple(self._pings.values())
+        for ping in pings:
+            ping.cancel()
+        await asyncio.gather(*pings, return_exceptions=True)
+        await super().close()
+
+    def _failed(self, url: str | None, asked_at: float) -> None:
+        if url is not None:
+            self.nodes.marks.failed(url, asked_at)
+
+    def _answered(self, url: str | None) -> None:
+        if url is not None:
+            self.nodes.marks.answered(url)
+
+    def _ping(self, url: str, asked_at: float) -> None:
+        """Find out whether a node is there, one ping at a time, if there are others to ask instead."""
+        if len(self.node_pool) > 1 and url not in self._pings:
+            self._pings[url] = asyncio.create_task(self._mark_by_ping(url, asked_at), name=f"ping {url}")
+            self._pings[url].add_done_callback(lambda _: self._pings.pop(url))
+
+    async def _mark_by_ping(self, url: str, asked_at: float) -> None:
+        with only_at(url):
+            current_call.set(Call(PoolCounters(), "other"))
+            try:
+                await self.nodes.get().perform_request("HEAD", "/", request_timeout=PING_SECONDS)
+            except (ElasticConnectionError, ConnectionTimeout):
+                self.nodes.marks.failed(url, asked_at)
+            except UnsupportedProductError:
+                return  # something is there
 
 
 class _Attempts:
@@ -107,6 +180,7 @@ class _Attempts:
         self._allowed = allowed
         self._clock = clock
         self._ends_at: float | None = None
+        self._tried: tuple[str, ...] = ()
         self.number = 0
 
     def may_go_on(self, delay: float) -> bool:
@@ -116,6 +190,10 @@ class _Attempts:
             return True
         self._pool.counters.retries_refused_total += 1
         return False
+
+    def may_ask_second(self) -> bool:
+        """Whether a second node may be asked at once, after the first attempt; takes it out of the budget."""
+        return self.number == 1 and self._transport.backs_up and self.may_go_on(0.0)
 
     async def next(self, method: str, target: str, kwargs: dict[str, Any]) -> TransportApiResponse:
         """One attempt, by way of breaker and pool."""
@@ -131,7 +209,8 @@ class _Attempts:
                 self._pool.counters.retries_total += self.number > 1
                 seconds = breaker.time_for(permit, self._seconds_left())
                 outcome = Outcome.NOTHING
-                token = current_call.set(Call(self._pool.counters, self._kind, close_connection))
+                call = Call(self._pool.counters, self._kind, close_connection, self._tried)
+                token = current_call.set(call)
                 try:
                     response = await self._transport.attempt(method, target, seconds, kwargs)
                 except (ElasticConnectionError, ConnectionTimeout):  # TLS among them
@@ -145,6 +224,7 @@ class _Attempts:
                     return response
                 finally:
                     current_call.reset(token)
+                    self._tried = () if call.url is None else (call.url,)
                     breaker.leave(permit, outcome)
         except BreakerOpen:
             self._pool.counters.rejected["breaker_open"] += 1
@@ -161,7 +241,7 @@ class _Attempts:
             return None
         if self._ends_at is None:
             self._ends_at = self._clock() + self._allowed
-            return self._allowed
+            return first_seconds(self._allowed) if self._transport.backs_up else self._allowed
         return max(0.001, self._ends_at - self._clock())
 
 
