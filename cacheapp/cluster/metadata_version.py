@@ -6,6 +6,7 @@ by asking, and a change can be waited for. An upper-case pattern matches no inde
 answer is about 200 bytes.
 """
 
+import math
 from dataclasses import dataclass
 
 import msgspec
@@ -85,7 +86,7 @@ class MetadataClock:
     async def reached(self, number: int, *, within_seconds: float = 0.0) -> Seen | None:
         """Wait until the version is at least `number`; None: it isn't, `within_seconds` later."""
         self.requests_total += 1
-        target = TARGET.format(version=number, milliseconds=int(within_seconds * 1000))
+        target = TARGET.format(version=number, milliseconds=math.ceil(within_seconds * 1000))
         try:
             response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:

@@ -177,6 +177,7 @@ class ClusterReader:
             aliases={name: indices for name, indices in selected.items() if indices},
             data_streams=frozenset(stream.name for stream in names.data_streams if selected[stream.name]),
             field_counts=field_counts,
+            is_counted=counts is not None,
         )
 
     async def _cluster_uuid(self, known: str | None, sent: Sent) -> str:

@@ -10,7 +10,8 @@ from cacheapp.state.snapshot import mapping_hash
 class Listing:
     """What there is in a cluster (`cluster_uuid` empty: it doesn't tell): the uuid of each index, and the indices of
     each alias; `data_streams`: which of those are. `field_counts`: the number of fields of each index, read before any
-    mapping is; an index that is absent there (closed, unassigned, recovering) may have any.
+    mapping is; an index that is absent there (closed, unassigned, recovering) may have any. `is_counted`: whether the
+    cluster lets us know these numbers at all.
     """
 
     cluster_uuid: str
@@ -18,6 +19,7 @@ class Listing:
     aliases: Mapping[str, tuple[str, ...]]
     data_streams: frozenset[str]
     field_counts: Mapping[str, int] = field(default_factory=dict)
+    is_counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

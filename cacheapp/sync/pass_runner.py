@@ -83,7 +83,7 @@ class PassRunner:
         if scope.patterns:
             await self._read_matching(current, scope.patterns)
         elif scope.changes_only:
-            await self._read_changes(current)
+            await self._read_changes(current, scope.named)
         else:
             return await self._read_everything(current)
         return None
@@ -105,21 +105,19 @@ class PassRunner:
         self._names_changed = names_changed
         return reading.listed_at
 
-    async def _read_changes(self, current: Pass) -> None:
-        """Read the indices that are new, were created again, or have another number of fields; forget what is gone.
-
-        A change of parameters alone (`ignore_above`, `meta`, `dynamic` …) shows in nothing that is cheap: full passes
-        find those.
+    async def _read_changes(self, current: Pass, named: frozenset[str]) -> None:
+        """Read the indices that are new, were created again, have another number of fields, or are `named`; forget what
+        is gone.
         """
         known = self._cache.snapshot
 
         def choose(listing: Listing, listed_at: float) -> Collection[str]:
             changed = changed_names(known, listing)
-            if not current.may_postpone:
-                return changed
-            postponed = uncounted_since(known, listing, changed, listed_at - UNKNOWN_AGAIN_SECONDS)
-            current.postponed_total = len(postponed)
-            return changed - postponed
+            if current.may_postpone:
+                postponed = uncounted_since(known, listing, changed - named, listed_at - UNKNOWN_AGAIN_SECONDS)
+                changed -= postponed.keys()
+                current.postponed_until = min(postponed.values(), default=None)
+            return changed | (named & listing.uuids.keys())
 
         await self._apply(current, await self._read(current, known.cluster_uuid, choose))
         if not (current.errors or current.read_total or current.removed_total):
@@ -307,20 +305,28 @@ class PassRunner:
 
 
 def changed_names(known: Snapshot, listing: Listing) -> set[str]:
-    """Return the listed indices whose mapping may differ from what is known."""
+    """Return the listed indices whose mapping may differ from what is known.
+
+    An unknown number of fields (closed, recovering) is never "unchanged", unless the cluster tells none: then each
+    look would read every mapping.
+    """
     changed = set()
     for name, uuid in listing.uuids.items():
         entry, field_count = known.indices.get(name), listing.field_counts.get(name)
-        # An unknown number of fields (closed, recovering, not told) is never "unchanged".
-        if entry is None or entry.uuid != uuid or field_count is None or entry.field_count != field_count:
+        is_other_count = listing.is_counted and (
+            field_count is None or entry is None or entry.field_count != field_count
+        )
+        if entry is None or entry.uuid != uuid or is_other_count:
             changed.add(name)
     return changed
 
 
-def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> set[str]:
-    """Return those of `names` whose number of fields isn't told, and wasn't when they were read after `since`."""
+def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> dict[str, float]:
+    """Return those of `names` whose number of fields isn't told, and wasn't when they were read after `since`; and when
+    each is due.
+    """
     return {
-        name
+        name: entry.confirmed_at + UNKNOWN_AGAIN_SECONDS
         for name in names
         if listing.field_counts.get(name) is None
         and (entry := known.indices.get(name)) is not None
