@@ -13,6 +13,7 @@ from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rul
 from cacheapp.cache.derived import MAPPING_VIEWS, MappingViews
 from cacheapp.cache.http_answers import cache_stats, ready_mapping, ready_schema
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
+from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.instances import INSTANCES, Instances
@@ -23,6 +24,7 @@ from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
 from cacheapp.stores.protocol import STORE, Store
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
+from cacheapp.sync.parameter_changes import ParameterChanges
 from cacheapp.sync.pass_runner import PassRunner
 from cacheapp.sync.refresher import REFRESHER, Refresher
 from cacheapp.sync.schedule import Schedule
@@ -215,9 +217,10 @@ async def _refresh_schedule(registry: Registry) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _watch(registry: Registry) -> AsyncIterator[Watch]:
-    metadata = MetadataClock(registry.get(ELASTICSEARCH_WATCH))
+    client, refresher = registry.get(ELASTICSEARCH_WATCH), registry.get(REFRESHER)
+    parameters = ParameterChanges(MappingVersions(client), refresher)
     spawn = partial(registry.flight, name="watch", owner="watch")
-    watch = Watch(metadata, registry.get(REFRESHER), registry.get(SHARING), registry.get(STORE), spawn)
+    watch = Watch(MetadataClock(client), parameters, refresher, registry.get(SHARING), registry.get(STORE), spawn)
     if settings.ESASSISTANT.mapping_cache.watch:
         registry.spawn(watch.run, name="keep-watching", owner="watch")
     yield watch

@@ -37,6 +37,10 @@ class WatchRefused(EsassistantError):
     """The cluster doesn't let us wait for changes of its metadata; full passes alone find them."""
 
 
+class VersionsRefused(EsassistantError):
+    """The cluster doesn't tell us the versions of its mappings."""
+
+
 class RefreshNotFound(EsassistantError):
     """No refresh of that id is known to this process; only the latest are kept."""
 

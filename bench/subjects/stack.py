@@ -11,12 +11,14 @@ from django.conf import settings
 from elasticsearch import AsyncElasticsearch
 
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.reports import RefreshReport
 from cacheapp.state.names import Selection
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.stores.protocol import Lease, StoredReport
+from cacheapp.sync.parameter_changes import ParameterChanges
 from cacheapp.sync.pass_runner import PassRunner
 from cacheapp.sync.refresher import Refresher
 from cacheapp.sync.sharing import Sharing
@@ -134,7 +136,8 @@ async def watching(stack: Stack, url: str) -> AsyncIterator[Watch]:
         max_retries=0,
         raw=True,
     ) as client:
-        watch = Watch(MetadataClock(client), stack.refresher, stack.sharing, NoStore(), spawn)
+        parameters = ParameterChanges(MappingVersions(client), stack.refresher)
+        watch = Watch(MetadataClock(client), parameters, stack.refresher, stack.sharing, NoStore(), spawn)
         task = spawn(watch.run)
         try:
             yield watch

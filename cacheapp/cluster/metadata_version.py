@@ -6,7 +6,9 @@ by asking, and a change can be waited for. An upper-case pattern matches no inde
 answer is about 200 bytes.
 """
 
-from dataclasses import dataclass
+import asyncio
+import math
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -14,8 +16,9 @@ from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.errors import WatchRefused
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind
-from esassistant.elasticsearch.client import MAX_SMALL_ANSWER_BYTES, unavailable
+from esassistant.elasticsearch.client import MAX_SMALL_ANSWER_BYTES, two_nodes, unavailable
 from esassistant.elasticsearch.node import reading_at_most
+from esassistant.elasticsearch.node_pool import only_at
 from esassistant.errors import ClusterUnavailable
 
 TARGET = (
@@ -23,6 +26,10 @@ TARGET = (
     "?filter_path=wait_for_timed_out,cluster_uuid,version,state_uuid,metadata.cluster_coordination.term"
     "&wait_for_metadata_version={version}&wait_for_timeout={milliseconds}ms"
 )
+QUICK_SECONDS = 5.0
+"""How long an answer may take that waits for nothing, or beyond what it waits for."""
+OTHER_NODE_SECONDS = 1.0
+"""Once one node has waited in vain, the other may take so much longer."""
 FIRST = 1
 """The lowest version that may be asked for; every cluster has it."""
 
@@ -56,16 +63,21 @@ class Era:
     cluster_uuid: str
     term: int
 
+    def is_left_behind_by(self, other: "Era") -> bool:
+        """Whether `other` is of another cluster, or of a later term. A node that tells an earlier one lags behind."""
+        return self.cluster_uuid != other.cluster_uuid or self.term < other.term
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What an answer shows: the era, and the id of the whole cluster state, which changes with more than metadata
-    does.
+    does. `url`: the node that gave it, where one of several was asked on purpose.
     """
 
     era: Era
     state_uuid: str
     state_version: int = 0
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +97,65 @@ class MetadataClock:
 
     def __init__(self, client: AsyncElasticsearch) -> None:
         self._client = client
+        # Derived once: `options()` copies the client each time.
+        self._quick_client = client.options(request_timeout=QUICK_SECONDS)
         self.requests_total = 0
+
+    async def later_than(self, known: MetadataVersion, *, within_seconds: float) -> Seen | None:
+        """Wait until the metadata is later than `known`; None: it isn't, `within_seconds` later.
+
+        Of several nodes two are asked at once, as one of them may hang, or lag behind. What counts, as answers come:
+
+        1. A later version, or one of a later era: it is returned, whatever the other node says.
+        2. Quiet, or a version of an earlier era, whose node lags behind: the other node has a moment to know better.
+        3. A failure: the other node decides. If both fail, the failure of the last is raised.
+        """
+        urls = two_nodes(self._client)
+        waiting = {
+            asyncio.create_task(self._reached_at(url, known.number + 1, within_seconds), name=f"wait at {url}")
+            for url in urls
+        }
+        failure: Exception | None = None
+        is_quiet = False
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=OTHER_NODE_SECONDS if is_quiet else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                for task in done:
+                    if (error := task.exception()) is not None:
+                        if not isinstance(error, WatchRefused | ClusterUnavailable):
+                            raise error
+                        failure = error
+                    elif (seen := task.result()) is None or seen.era.is_left_behind_by(known.era):
+                        is_quiet = True
+                    else:
+                        return seen
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        if failure is not None and not is_quiet:
+            raise failure
+        return None
+
+    async def _reached_at(self, url: str, number: int, within_seconds: float) -> Seen | None:
+        with only_at(url):
+            seen = await self.reached(number, within_seconds=within_seconds)
+        return None if seen is None else replace(seen, url=url)
 
     async def reached(self, number: int, *, within_seconds: float = 0.0) -> Seen | None:
         """Wait until the version is at least `number`; None: it isn't, `within_seconds` later."""
         self.requests_total += 1
-        target = TARGET.format(version=number, milliseconds=int(within_seconds * 1000))
+        target = TARGET.format(version=number, milliseconds=math.ceil(within_seconds * 1000))
+        client = self._quick_client
+        if within_seconds:
+            client = self._client.options(request_timeout=within_seconds + QUICK_SECONDS)
         try:
             with reading_at_most(MAX_SMALL_ANSWER_BYTES):  # a pass asks through the client of the mappings
-                response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
+                response = await client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
             if isinstance(error, ApiError) and failure_kind(error) is AnswerKind.REFUSED:
                 raise WatchRefused(

@@ -223,6 +223,7 @@ class ClusterReader:
             data_streams=frozenset(stream.name for stream in names.data_streams if selected.get(stream.name)),
             field_counts={} if stats is None else await self._field_counts(stats),
             nodes_total=None if stats is None else stats.summary.total,
+            is_counted=stats is not None,
         )
 
     async def _cluster_uuid(self, known: str | None, sent: Sent) -> str:

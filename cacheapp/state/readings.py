@@ -11,7 +11,8 @@ class Listing:
     """What there is in a cluster (`cluster_uuid` empty: it doesn't tell): the uuid of each index, and the indices of
     each alias; `data_streams`: which of those are. `field_counts`: the number of fields of each index, read before any
     mapping is; an index that is absent there (closed, unassigned, recovering, on a node that doesn't tell) may have
-    any. `nodes_total`: how many nodes the cluster has; None: it doesn't tell.
+    any. `is_counted`: whether the cluster told any of these numbers; it may not let us, or take too long.
+    `nodes_total`: how many nodes it has; None: unknown.
     """
 
     cluster_uuid: str
@@ -19,6 +20,7 @@ class Listing:
     aliases: Mapping[str, tuple[str, ...]]
     data_streams: frozenset[str]
     field_counts: Mapping[str, int] = field(default_factory=dict)
+    is_counted: bool = True
     nodes_total: int | None = None
 
 

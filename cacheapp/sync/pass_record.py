@@ -29,8 +29,10 @@ class Pass:
     requests_total: int = 0
     may_postpone: bool = False
     """Whether another change pass follows soon, so that not everything needs to be read now."""
-    postponed_total: int = 0
-    """Indices that may have changed, but were read so recently that they have to wait."""
+    postponed_until: float | None = None
+    """When the first of those indices is due that may have changed, but were read so recently that they have to
+    wait.
+    """
     published: bool = False
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
@@ -60,9 +62,13 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class PassScope:
-    """What a pass reads: everything, only what changed, or what matches one of `patterns` (names with `*`)."""
+    """What a pass reads: everything, only what changed, or what matches one of `patterns` (names with `*`).
+
+    Of what changed, `named` are indices of which that is known beforehand.
+    """
 
     changes_only: bool = False
+    named: frozenset[str] = frozenset()
     patterns: tuple[str, ...] = ()
 
 
@@ -87,8 +93,11 @@ class ChangesRead:
 
     Attributes:
         changes_total: mappings and aliases that are new, other, or gone.
-        has_unread: some of what may have changed could not be read, or was postponed.
+        failed: indices that may have changed, and could not be read.
+        postponed_seconds: until the first of those indices is due that were read so recently that they have to wait;
+            None: there are none.
     """
 
     changes_total: int
-    has_unread: bool
+    failed: frozenset[str] = frozenset()
+    postponed_seconds: float | None = None

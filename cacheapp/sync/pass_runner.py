@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.cluster.batches import MAX_FIELDS, Batches, BatchSize
-from cacheapp.cluster.metadata_version import FIRST, MetadataClock, MetadataVersion
+from cacheapp.cluster.metadata_version import FIRST, Era, MetadataClock, MetadataVersion
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound, WatchRefused
 from cacheapp.reports import PassOutcome
@@ -19,6 +19,7 @@ from cacheapp.state.snapshot import Snapshot
 from cacheapp.sync.pass_record import Pass, PassScope
 from esassistant.clock import Clock, monotonic
 from esassistant.config.model import MappingCacheConfig
+from esassistant.elasticsearch.node_pool import Pin, at_one_node
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import in_thread_if_large
 from esassistant.units import as_seconds
@@ -35,6 +36,10 @@ FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
 """After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
 BAD_NAMES_IN_A_ROW = 64
 """Names beside each other often have the same bad mapping (rolled-over indices): more of those than of failed batches.
+"""
+APPLIED_SECONDS = 5.0
+"""So long after a version of the metadata was first seen, all nodes of the cluster have applied it. On 9.x each answers
+from what it has applied itself.
 """
 
 Choose = Callable[[Listing, float], Collection[str]]
@@ -67,6 +72,8 @@ class PassRunner:
         self._first_size = config.batch_size
         # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
         self._version: MetadataVersion | None = None
+        # The latest version that full passes read, and when they first did.
+        self._first_seen: tuple[tuple[Era, int], float] | None = None
         # By then, so often had other than passes of this process changed the names; None: one of these passes has.
         self._names_changed: int | None = None
 
@@ -85,16 +92,25 @@ class PassRunner:
             ClusterUnavailable: the cluster can't be listed, or not one of the mappings could be read.
             MappingNotFound: nothing matches the patterns of `scope`.
         """
+        with at_one_node() as pin:  # what a pass compares is told by one node, which may lag behind others
+            return await self._run(current, scope, pin)
+
+    async def _run(self, current: Pass, scope: PassScope, pin: Pin) -> float | None:
         if scope.patterns:
             await self._read_matching(current, scope.patterns)
         elif scope.changes_only:
-            await self._read_changes(current)
+            await self._read_changes(current, scope.named)
         else:
-            return await self._read_everything(current)
+            return await self._read_everything(current, pin)
         return None
 
-    async def _read_everything(self, current: Pass) -> float:
-        """Read all mappings, unless the cluster's metadata is as it was at the last full pass."""
+    async def _read_everything(self, current: Pass, pin: Pin) -> float:
+        """Read all mappings, unless the cluster's metadata is as it was at the last full pass.
+
+        The metadata version is remembered for the next pass only if the mappings are those of that version: they were
+        read at the node that told it, and every other node has it by now. A balancer may stand behind one URL.
+        """
+        began_at = self._clock()
         with self._counting_metadata(current):
             if (unchanged_at := await self._unchanged_at()) is not None:
                 self._cache.confirm_all(unchanged_at)
@@ -106,25 +122,25 @@ class PassRunner:
         cluster_uuid = None if version is None else version.era.cluster_uuid
         reading = await self._read(current, cluster_uuid, lambda listing, _: listing.uuids)
         _check_something_was_read(current, reading)
-        self._version = version if await self._apply(current, reading) else None
+        is_whole = await self._apply(current, reading)
+        is_everywhere = self._is_everywhere(version, began_at, reading.listing.nodes_total)
+        self._version = version if is_whole and is_everywhere and not pin.moved else None
         self._names_changed = names_changed
         return reading.listed_at
 
-    async def _read_changes(self, current: Pass) -> None:
-        """Read the indices that are new, were created again, or have another number of fields; forget what is gone.
-
-        A change of parameters alone (`ignore_above`, `meta`, `dynamic` …) shows in nothing that is cheap: full passes
-        find those.
+    async def _read_changes(self, current: Pass, named: frozenset[str]) -> None:
+        """Read the indices that are new, were created again, have another number of fields, or are `named`; forget what
+        is gone.
         """
         known = self._cache.snapshot
 
         def choose(listing: Listing, listed_at: float) -> Collection[str]:
             changed = changed_names(known, listing)
-            if not current.may_postpone:
-                return changed
-            postponed = uncounted_since(known, listing, changed, listed_at - UNKNOWN_AGAIN_SECONDS)
-            current.postponed_total = len(postponed)
-            return changed - postponed
+            if current.may_postpone:
+                postponed = uncounted_since(known, listing, changed - named, listed_at - UNKNOWN_AGAIN_SECONDS)
+                changed -= postponed.keys()
+                current.postponed_until = min(postponed.values(), default=None)
+            return changed | (named & listing.uuids.keys())
 
         await self._apply(current, await self._read(current, known.cluster_uuid, choose))
         if not (current.errors or current.read_total or current.removed_total):
@@ -165,6 +181,15 @@ class PassRunner:
         return any(name not in known.indices for name in reading.mappings.hashes) or any(
             alias not in known.aliases for alias in reading.listing.aliases
         )
+
+    def _is_everywhere(self, version: MetadataVersion | None, began_at: float, nodes_total: int | None) -> bool:
+        """Whether all nodes had applied this version when the pass began, as far as time tells."""
+        if version is None:
+            return False
+        seen = (version.era, version.number)
+        if self._first_seen is None or self._first_seen[0] != seen:
+            self._first_seen = (seen, began_at)
+        return nodes_total == 1 or began_at - self._first_seen[1] >= APPLIED_SECONDS
 
     @contextmanager
     def _counting_metadata(self, current: Pass) -> Iterator[None]:
@@ -314,20 +339,28 @@ class PassRunner:
 
 
 def changed_names(known: Snapshot, listing: Listing) -> set[str]:
-    """Return the listed indices whose mapping may differ from what is known."""
+    """Return the listed indices whose mapping may differ from what is known.
+
+    An unknown number of fields (closed, recovering) is never "unchanged", unless the cluster tells none: then each
+    look would read every mapping.
+    """
     changed = set()
     for name, uuid in listing.uuids.items():
         entry, field_count = known.indices.get(name), listing.field_counts.get(name)
-        # An unknown number of fields (closed, recovering, not told) is never "unchanged".
-        if entry is None or entry.uuid != uuid or field_count is None or entry.field_count != field_count:
+        is_other_count = listing.is_counted and (
+            field_count is None or entry is None or entry.field_count != field_count
+        )
+        if entry is None or entry.uuid != uuid or is_other_count:
             changed.add(name)
     return changed
 
 
-def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> set[str]:
-    """Return those of `names` whose number of fields isn't told, and wasn't when they were read after `since`."""
+def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> dict[str, float]:
+    """Return those of `names` whose number of fields isn't told, and wasn't when they were read after `since`; and when
+    each is due.
+    """
     return {
-        name
+        name: entry.confirmed_at + UNKNOWN_AGAIN_SECONDS
         for name in names
         if listing.field_counts.get(name) is None
         and (entry := known.indices.get(name)) is not None

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cacheapp.errors import RefreshNotFound
@@ -169,20 +170,21 @@ class Refresher:
         """Requests of all change passes of this process so far, of failed ones too."""
         return self._change_requests_total
 
-    async def read_changes(self) -> ChangesRead:
-        """Run a change pass, beside any other: read what is new or has other fields, and forget what is gone.
+    async def read_changes(self, *, named: frozenset[str] = frozenset(), may_postpone: bool = True) -> ChangesRead:
+        """Run a change pass, beside any other: read what is new, has other fields or is `named`, forget what is gone.
 
         What could not be read is read by the next change pass, or by the next full pass, which then reads everything.
         Raises `ClusterUnavailable` when the cluster can't be listed.
         """
-        current = Pass("changes", "watch", self._clock, now_utc(), self._clock(), may_postpone=True)
+        current = Pass("changes", "watch", self._clock, now_utc(), self._clock(), may_postpone=may_postpone)
         try:
-            await self._runner.run(current, CHANGES)
+            await self._runner.run(current, replace(CHANGES, named=named))
         finally:
             self._change_requests_total += current.requests_total
         return ChangesRead(
             changes_total=current.changed_total + current.removed_total + current.aliases_total,
-            has_unread=bool(current.errors or current.postponed_total),
+            failed=frozenset(current.errors),
+            postponed_seconds=None if current.postponed_until is None else current.postponed_until - self._clock(),
         )
 
     async def list_now(self) -> None:

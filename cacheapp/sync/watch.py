@@ -12,14 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from cacheapp.cluster.metadata_version import FIRST, MetadataClock, MetadataVersion
+from cacheapp.cluster.metadata_version import FIRST, MetadataClock, MetadataVersion, Seen
 from cacheapp.errors import WatchRefused
 from cacheapp.reports import WatchReport, WatchState
 from cacheapp.stores.protocol import Lease, Store
+from cacheapp.sync.look_policy import FIRST_UNREAD_SECONDS, Looks
+from cacheapp.sync.parameter_changes import ParameterChanges
 from cacheapp.sync.pass_record import ChangesRead
 from cacheapp.sync.refresher import Refresher
 from cacheapp.sync.sharing import Sharing
 from esassistant.clock import Clock, Sleep, monotonic, now_utc
+from esassistant.elasticsearch.node_pool import at_one_node
 from esassistant.errors import ClusterUnavailable, StoreUnavailable
 from esassistant.resource import Handle
 
@@ -40,7 +43,8 @@ class WatchIntervals:
             aliases, a template makes two indices.
         behind: a long poll that is answered sooner than this was about a change that had happened before it was sent.
         second_look: between a change pass that found nothing and the second one.
-        unread: so long after a change pass that could not read everything comes the next, if nothing else happens.
+        unread: so long after a change pass that could not read everything comes the next, if nothing else happens;
+            doubles with each that follows.
         first_reconnect: after an outage; doubles with each that follows, up to `LONGEST_RECONNECT_SECONDS`.
         refused: a cluster that doesn't let us is asked again so long afterwards.
     """
@@ -50,7 +54,7 @@ class WatchIntervals:
     debounce: float = 0.01
     behind: float = 0.05
     second_look: float = 0.5
-    unread: float = 2.0
+    unread: float = FIRST_UNREAD_SECONDS
     first_reconnect: float = 0.5
     refused: float = 600.0
 
@@ -64,6 +68,7 @@ class Watch:
     def __init__(
         self,
         metadata: MetadataClock,
+        parameters: ParameterChanges,
         refresher: Refresher,
         sharing: Sharing,
         store: Store,
@@ -74,6 +79,7 @@ class Watch:
         intervals: WatchIntervals = DEFAULT_INTERVALS,
     ) -> None:
         self._metadata = metadata
+        self._parameters = parameters
         self._refresher = refresher
         self._sharing = sharing
         self._store = store
@@ -85,7 +91,7 @@ class Watch:
         self._lease: Lease | None = None
         self._state = WatchState.OFF
         self._version: MetadataVersion | None = None
-        self._last_read = ChangesRead(changes_total=0, has_unread=False)
+        self._looks = Looks(clock, first_unread_seconds=intervals.unread)
         self._wakes_total = 0
         self._changes_total = 0
         self._last_change_at: datetime | None = None
@@ -97,7 +103,9 @@ class Watch:
             metadata_version=None if self._version is None else self._version.number,
             wakes_total=self._wakes_total,
             changes_total=self._changes_total,
-            requests_total=self._metadata.requests_total + self._refresher.change_requests_total,
+            requests_total=self._metadata.requests_total
+            + self._parameters.requests_total
+            + self._refresher.change_requests_total,
             last_change_at=self._last_change_at,
             last_error=self._last_error,
         )
@@ -144,60 +152,92 @@ class Watch:
 
     async def _follow(self) -> None:
         """Anchor, and then have what changed read, change after change. Ends by an error alone."""
-        version = await self._anchor()
+        with at_one_node():
+            version = await self._anchor()
         while True:
             asked_at = self._clock()
-            patience = self._intervals.unread if self._last_read.has_unread else self._intervals.long_poll
-            seen = await self._metadata.reached(version.number + 1, within_seconds=patience)
-            # What an answer means, the first that applies:
-            #   1. Quiet, and the era is another one, or none can be seen: the cluster was restarted, counts anew from a
-            #      lower number, and would never reach ours. Anchor from the start.
-            #   2. Quiet: wait on; first read what could not be read before, if there is any.
-            #   3. A change in another era, whose numbers are others: anchor from the start.
-            #   4. A change that was there before we asked: there may be many. Anchor from here on, instead of following
-            #      step by step.
-            #   5. One change: read it.
-            if seen is None:
-                seen = await self._metadata.reached(FIRST)
-                if seen is None or seen.era != version.era:
-                    version = await self._anchor()
-                elif self._last_read.has_unread:
-                    await self._read_changes()
-                continue
-            self._wakes_total += 1
+            seen = await self._metadata.later_than(version, within_seconds=self._patience())
             was_behind = self._clock() - asked_at < self._intervals.behind
-            if seen.era != version.era:
-                version = await self._anchor()
-            elif was_behind:
-                version = await self._anchor(version.number + 1)
-            else:
-                self._version = version = MetadataVersion(seen.era, version.number + 1, seen.state_uuid)
-                await self._sleep(self._intervals.debounce)
-                await self._read_changes()
+            # What follows from an answer is read at the node that gave it: another may lag behind.
+            with at_one_node(None if seen is None else seen.url):
+                version = await self._go_on(version, seen, was_behind=was_behind)
+
+    async def _go_on(self, version: MetadataVersion, seen: Seen | None, *, was_behind: bool) -> MetadataVersion:
+        """Have read what follows from an answer, the first that applies. Return the version to go on from.
+
+        1. Quiet, and the era is a later one, or none can be seen: the cluster was restarted, counts anew from a lower
+           number, and would never reach ours. Anchor from the start.
+        2. Quiet: wait on; first read what is due, if there is anything.
+        3. A change in another era, whose numbers are others: anchor from the start.
+        4. A change that was there before we asked: there may be many. Anchor from here on, instead of following step by
+           step.
+        5. One change: read it.
+        """
+        if seen is None:
+            now = await self._metadata.reached(FIRST)
+            if now is None or version.era.is_left_behind_by(now.era):
+                return await self._anchor()
+            await self._read_due(version)
+            return version
+        self._wakes_total += 1
+        if seen.era != version.era:
+            return await self._anchor()
+        if was_behind:
+            return await self._anchor(version.number + 1)
+        self._version = version = MetadataVersion(seen.era, version.number + 1, seen.state_uuid)
+        await self._sleep(self._intervals.debounce)
+        await self._read_changes(version)
+        return version
+
+    def _patience(self) -> float:
+        """Return how long to wait for a change: for one long poll, but not longer than until something is due."""
+        due_in = [seconds for seconds in (self._looks.due_in(), self._parameters.due_in()) if seconds is not None]
+        return min([self._intervals.long_poll, *due_in])
 
     async def _anchor(self, at_least: int = FIRST) -> MetadataVersion:
         """Find where the cluster stands, and have read what changed before."""
         self._version = version = await self._metadata.now(at_least)
+        has_begun = await self._parameters.begin(version.number)
         # The first pass reads everything; a change pass now would do so too.
         await self._refresher.wait_for_first_pass()
-        await self._read_changes()
+        await self._read_changes(version, asks=not has_begun)
         # Not sooner: where changes can't be read, the waits between reconnects must grow.
         self._state, self._last_error = WatchState.WATCHING, None
         return version
 
-    async def _read_changes(self) -> None:
-        """Run a change pass, and publish what it found. When the first finds nothing, run a second one a moment later:
-        a node may count fields later than the master.
+    async def _read_changes(self, version: MetadataVersion, *, asks: bool = True) -> None:
+        """Run a change pass, and have the versions of the mappings asked for when they are due; this wake is owed that,
+        if `asks`. When nothing is found, run a second pass a moment later: a node may count fields later than the
+        master.
         """
-        self._last_read = await self._refresher.read_changes()
-        if not self._last_read.changes_total:
+        self._looks.note_wake()
+        found = await self._take(await self._refresher.read_changes())
+        if asks:
+            self._parameters.note_wake(found=found > 0)
+        found += await self._take(await self._parameters.read_if_due(version.number))
+        if not found:
             await self._sleep(self._intervals.second_look)
-            self._last_read = await self._refresher.read_changes()
-        if self._last_read.changes_total:
-            self._changes_total += self._last_read.changes_total
+            await self._take(await self._refresher.read_changes())
+
+    async def _read_due(self, version: MetadataVersion) -> None:
+        """Have read what is due although nothing woke the watch."""
+        if self._looks.due_in() == 0:
+            await self._take(await self._refresher.read_changes(may_postpone=self._looks.may_postpone()))
+        await self._take(await self._parameters.read_if_due(version.number))
+
+    async def _take(self, read: ChangesRead | None) -> int:
+        """Note what a change pass left to do, and publish what it found. Return how many changes these are; 0 where
+        there was no pass.
+        """
+        if read is None:
+            return 0
+        self._looks.note(read)
+        if read.changes_total:
+            self._changes_total += read.changes_total
             self._last_change_at = now_utc()
             if self._lease is not None:
                 await self._sharing.publish(self._lease)
+        return read.changes_total
 
     async def _hold_lease(self) -> bool:
         """Whether this process may watch: the lease is ours, or there is no store to ask."""

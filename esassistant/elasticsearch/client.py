@@ -128,9 +128,7 @@ def new_client(
         nodes,
         node_class=Node,
         node_pool_class=cast("Any", partial(NodePool, marks=marks or NodeMarks(), tries_out=backs_up)),
-        transport_class=cast(
-            "Any", partial(Transport, retry=RetryPolicy(max_retries), pools=pools, backs_up=backs_up)
-        ),
+        transport_class=cast("Any", partial(Transport, retry=RetryPolicy(max_retries), pools=pools, backs_up=backs_up)),
         serializers={FastJson.mimetype: FastJson()},
         **_credentials(config),
     )

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from elasticsearch import Elasticsearch
 
 from cacheapp.reports import PassOutcome, WatchState
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.sync.look_policy import ASK_SECONDS
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from esassistant.registry import registry
@@ -133,23 +135,117 @@ async def test_an_unchanged_cluster_costs_one_request(
     assert float((await http.get("/api/mappings/shop")).headers["age"]) < 1
 
 
-async def test_parameters_alone_are_found_by_a_pass(
+CHANGES: dict[str, dict[str, Any]] = {
+    "meta": {"properties": {"d": {"type": "date", "meta": {"unit": "ms"}}}},
+    "format": {"runtime": {"r": {"type": "date", "format": "yyyy-MM-dd"}}},  # that of other fields can't be changed
+    "ignore_above": {"properties": {"k": {"type": "keyword", "ignore_above": 20}}},
+    "dynamic": {"dynamic": "strict"},
+    "_meta": {"_meta": {"owner": "shop"}},
+}
+"""Changes that add no field, by the parameter that they set."""
+PARAMETERS_SECONDS = 3.0
+VERSIONS = "^/_cluster/state/metadata[?]"
+
+
+def make_shop(cluster: Elasticsearch, name: str = "shop") -> None:
+    fields = {"d": {"type": "date"}, "k": {"type": "keyword", "ignore_above": 10}}
+    mappings = {"properties": fields, "runtime": {"r": {"type": "date", "format": "yyyy"}}}
+    cluster.indices.create(index=name, mappings=mappings, settings={"number_of_replicas": 0})
+
+
+async def settled(proxy: FaultProxy) -> None:
+    """Wait until nothing that happened is owed a question any more, and the next one may be asked at once."""
+    asked, since = proxy.count(path=VERSIONS), time.monotonic()
+    while time.monotonic() - since < ASK_SECONDS + 1.0:
+        await asyncio.sleep(0.1)
+        if (now_asked := proxy.count(path=VERSIONS)) != asked:
+            asked, since = now_asked, time.monotonic()
+
+
+async def test_case_40_parameters_alone(
+    cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy], figure: Figure
+) -> None:
+    """Changes that show in no number of fields are known within seconds, each by one question and one mapping."""
+    http, proxy = watched
+    await asyncio.to_thread(make_shop, cluster)
+    await asyncio.to_thread(make_shop, cluster, "other")
+    await until(lambda: {"shop", "other"} <= set(registry.get("mapping_cache").snapshot.indices))
+    seconds = {}
+    for parameter, change in CHANGES.items():
+        await settled(proxy)
+        before = (await http.get("/api/mappings/shop")).headers["etag"]
+        proxy.reset()
+        await asyncio.to_thread(cluster.indices.put_mapping, index="shop", **change)
+        started_at = time.monotonic()
+        while (answer := await http.get("/api/mappings/shop")).headers["etag"] == before:
+            assert time.monotonic() - started_at < PARAMETERS_SECONDS, parameter
+            await asyncio.sleep(0.005)
+        seconds[parameter] = time.monotonic() - started_at
+        assert f'"{parameter}":' in answer.text
+        assert proxy.count(path=VERSIONS) == 1
+        assert [names_of(request.path) for request in mapping_requests(proxy)] == [["shop"]]
+    slowest = max(seconds.values())
+    figure(40, f"{', '.join(seconds)}: each answered at most {1000 * slowest:.0f} ms after it was set")
+
+
+async def test_parameters_beside_a_new_field(
     cluster: Elasticsearch, watched: tuple[httpx.AsyncClient, FaultProxy]
 ) -> None:
-    """A change that adds no field wakes the watch but shows in nothing cheap: the next full pass, no longer skipped,
-    finds it.
+    """Two changes within ten seconds, and one beside which a field is added to another index: none is slept over."""
+    http, proxy = watched
+    await asyncio.to_thread(make_shop, cluster)
+    await asyncio.to_thread(make_shop, cluster, "other")
+    await settled(proxy)
+    proxy.reset()
+    put = cluster.indices.put_mapping
+    await asyncio.to_thread(put, index="shop", dynamic="strict")
+    await asyncio.to_thread(put, index="other", properties={"new": {"type": "ip"}})
+    for owner in ("first", "second"):
+        await asyncio.to_thread(put, index="shop", meta={"owner": owner})
+        await asyncio.sleep(1.0)
+
+    async def shop() -> str:
+        return (await http.get("/api/mappings/shop")).text
+
+    started_at = time.monotonic()
+    while '"second"' not in await shop():
+        assert time.monotonic() - started_at < ASK_SECONDS + 2.0
+        await asyncio.sleep(0.05)
+    assert '"dynamic":"strict"' in await shop()
+    assert await fields(http, "other") == {"d", "k", "new"}
+    assert proxy.count(path=VERSIONS) <= 2
+
+
+async def test_parameters_where_versions_are_refused(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Where the versions of mappings are refused the watch goes on, and doesn't ask again: the next full pass, which is
+    not skipped, finds the change.
     """
-    http, _ = watched
-    keyword = {"type": "keyword", "ignore_above": 10}
-    await asyncio.to_thread(cluster.indices.create, index="shop", mappings={"properties": {"a": keyword}})
-    await until(lambda: "shop" in registry.get("mapping_cache").snapshot.indices)
-    await refreshed(http)
-    await asyncio.to_thread(
-        cluster.indices.put_mapping, index="shop", properties={"a": {"type": "keyword", "ignore_above": 20}}
-    )
-    found = await refreshed(http)
-    assert (found.outcome, found.changed_total) == (PassOutcome.COMPLETED, 1)
-    assert '"ignore_above":20' in (await http.get("/api/mappings/shop")).text
+    await asyncio.to_thread(make_shop, cluster)
+    with FaultProxy(node.url) as proxy, proxy.fault(path=VERSIONS, status=403):
+        async with watching(open_app, proxy.url) as http:
+            for change in CHANGES.values():
+                await asyncio.to_thread(cluster.indices.put_mapping, index="shop", **change)
+                await asyncio.sleep(QUIET_SECONDS)
+            assert (proxy.count(path=VERSIONS), report().state) == (1, WatchState.WATCHING)
+            assert '"strict"' not in (await http.get("/api/mappings/shop")).text
+            found = await refreshed(http)
+            assert (found.outcome, found.changed_total) == (PassOutcome.COMPLETED, 1)
+            assert '"strict"' in (await http.get("/api/mappings/shop")).text
+
+
+async def test_parameters_where_versions_are_slow(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Where the versions take more than a second a full pass comes early."""
+    await asyncio.to_thread(make_shop, cluster)
+    with FaultProxy(node.url) as proxy, proxy.fault(path=VERSIONS, delay_seconds=1.2):
+        async with watching(open_app, proxy.url) as http:
+            await asyncio.to_thread(cluster.indices.put_mapping, index="shop", dynamic="false")
+            await until(lambda: proxy.count(path=VERSIONS) == 2)  # one more than at the beginning
+            await asyncio.sleep(1.2 + QUIET_SECONDS)
+            await asyncio.to_thread(cluster.indices.put_mapping, index="shop", dynamic="strict")
+            await until(lambda: registry.read("refresher").passes_total == 2)
+            assert registry.read("refresher").last.trigger == "watch"
+            assert '"strict"' in (await http.get("/api/mappings/shop")).text
+            assert proxy.count(path=VERSIONS) == 2
 
 
 async def test_where_it_is_refused(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

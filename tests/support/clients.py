@@ -2,12 +2,14 @@
 
 import ssl
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from esassistant.breaker import NEVER_TRIPS
 from esassistant.config.model import ElasticsearchConfig
 from esassistant.config.pools import PoolRule
+from esassistant.elasticsearch.node_pool import NodeMarks, NodePool
 from esassistant.elasticsearch.pools import PoolLimits, Pools, one_pool
 
 
@@ -41,6 +43,11 @@ def elasticsearch_config(url: str, **changes: Any) -> ElasticsearchConfig:
         max_retries=0,
     )
     return replace(config, **changes)
+
+
+def node_pool(tries_out: bool = False) -> Any:
+    """The class of node pools for a transport of its own."""
+    return partial(NodePool, marks=NodeMarks(), tries_out=tries_out)
 
 
 def pools(name: str = "default", **limits: Any) -> Pools:

@@ -137,14 +137,33 @@ async def test_what_the_cluster_does_not_count_is_read(reader: FakeReader, monke
     monkeypatch.setattr(reader, "listing", listing)
     await Passes(reader).changes(new_pass(), known(*"abcd"))  # with a count before
     assert reader.asked == [("c",)]
-    for seconds, postponed in ((UNKNOWN_AGAIN_SECONDS - 1, 1), (UNKNOWN_AGAIN_SECONDS + 1, 0)):
+    for seconds, postponed in ((UNKNOWN_AGAIN_SECONDS - 1, 1001.0), (UNKNOWN_AGAIN_SECONDS + 1, None)):
         reader.asked.clear()
         current = new_pass()
         current.may_postpone = True
         recently = {**known(*"abd").indices, **known("c", field_count=None, confirmed_at=1000.0 - seconds).indices}
-        reading = await Passes(reader).changes(current, replace(known(*"abcd"), indices=recently))
-        assert (current.postponed_total, reader.asked) == (postponed, [] if postponed else [("c",)])
+        passes = Passes(reader)
+        reading = await passes.changes(current, replace(known(*"abcd"), indices=recently))
+        assert (current.postponed_until, reader.asked) == (postponed, [] if postponed else [("c",)])
         assert ("c" in reading.left_alone) == bool(postponed)
+        reader.asked.clear()
+        await passes.runner.run(current, PassScope(changes_only=True, named=frozenset("c")))
+        assert (current.postponed_until, reader.asked) == (None, [("c",)])  # what is named is never postponed
+
+
+async def test_where_nothing_is_counted_nothing_is_read(reader: FakeReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that refuses all numbers of fields says of no index that it changed: only new and recreated ones are
+    read.
+    """
+    listed = reader.listing
+
+    async def listing(cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
+        return replace(await listed(cluster_uuid, sent), field_counts={}, is_counted=False)
+
+    monkeypatch.setattr(reader, "listing", listing)
+    snapshot = replace(known(*"abc"), indices={**known(*"ab").indices, **known("c", uuid="another").indices})
+    await Passes(reader).changes(new_pass(), snapshot)
+    assert reader.asked == [("c", "d")]
 
 
 async def test_gone_indices_are_neither_read_nor_left_alone(reader: FakeReader) -> None:

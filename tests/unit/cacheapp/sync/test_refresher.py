@@ -443,16 +443,28 @@ async def test_changes_read(make: Make) -> None:
     one.reader.cluster_aliases["new"] = ("d",)
     one.reader.broken["e"] = no_answer()
     before = one.reader.requests_total
-    assert await one.refresher.read_changes() == ChangesRead(2, True)
+    assert await one.refresher.read_changes() == ChangesRead(2, frozenset({"e"}))
     one.reader.broken.clear()
     one.reader.failure = no_answer()
     with pytest.raises(ClusterUnavailable):
         await one.refresher.read_changes()
     assert one.refresher.change_requests_total == one.reader.requests_total - before
     one.reader.failure = None
-    assert await one.refresher.read_changes() == ChangesRead(1, False)
+    assert await one.refresher.read_changes() == ChangesRead(1)
     assert one.refresher.change_requests_total == one.reader.requests_total - before
     assert one.refresher.report().passes_total == 1
+
+
+async def test_named_changes_are_read(make: Make) -> None:
+    """A change pass reads what is named to it, though nothing shows in the listing, unless it isn't listed."""
+    one = make()
+    await one.run()
+    name = min(one.reader.indices)
+    one.reader.indices[name] = one.reader.indices[name].replace(b'"type"', b'"meta":{},"type"')
+    assert await one.refresher.read_changes() == ChangesRead(0)
+    one.reader.asked.clear()
+    assert await one.refresher.read_changes(named=frozenset({name, "elsewhere"})) == ChangesRead(1)
+    assert one.reader.asked == [(name,)]
 
 
 async def test_waiting_for_the_first_pass(make: Make) -> None:

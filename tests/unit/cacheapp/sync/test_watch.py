@@ -71,7 +71,9 @@ class FakeRefresher:
         self.first_pass = asyncio.Event()
         self.first_pass.set()
         self.is_ahead = False
-        self.has_unread = False
+        self.failed: frozenset[str] = frozenset()
+        self.postponed_seconds: float | None = None
+        self.postponing: list[bool] = []
         self.looks = 0
         self.findings: list[int] = []
         self.published: list[Lease] = []
@@ -84,11 +86,12 @@ class FakeRefresher:
     async def wait_for_first_pass(self) -> None:
         await self.first_pass.wait()
 
-    async def read_changes(self) -> ChangesRead:
+    async def read_changes(self, *, may_postpone: bool = True) -> ChangesRead:
         self.looks += 1
+        self.postponing.append(may_postpone)
         if self.failure is not None:
             raise self.failure
-        return ChangesRead(self.findings.pop(0) if self.findings else 0, self.has_unread)
+        return ChangesRead(self.findings.pop(0) if self.findings else 0, self.failed, self.postponed_seconds)
 
     async def publish(self, lease: Lease) -> bool:
         self.published.append(lease)
@@ -99,12 +102,40 @@ class FakeRefresher:
         return self.is_ahead and await self.publish(lease)
 
 
+class FakeParameters:
+    """What finds changes of parameters alone. `waits`: seconds until it is due; `findings`: as a refresher's."""
+
+    def __init__(self) -> None:
+        self.begun_at: list[int] = []
+        self.wakes: list[bool] = []
+        self.waits: float | None = None
+        self.asked: list[int] = []
+        self.findings: list[int] = []
+        self.requests_total = 0
+
+    async def begin(self, metadata_version: int) -> bool:
+        self.begun_at.append(metadata_version)
+        return len(self.begun_at) == 1
+
+    def note_wake(self, *, found: bool) -> None:
+        self.wakes.append(found)
+
+    def due_in(self) -> float | None:
+        return self.waits
+
+    async def read_if_due(self, metadata_version: int) -> ChangesRead | None:
+        self.asked.append(metadata_version)
+        self.waits = None
+        return ChangesRead(self.findings.pop(0)) if self.findings else None
+
+
 class Watched:
     """A watch that runs, and all that it works with."""
 
     def __init__(self) -> None:
         self.metadata = FakeMetadata()
         self.refresher = FakeRefresher()
+        self.parameters = FakeParameters()
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
         self.set_up()
@@ -114,7 +145,7 @@ class Watched:
         """Make the watch, not yet started, with these intervals."""
         refresher = cast("Any", self.refresher)
         self.watch = Watch(
-            *(cast("Any", self.metadata), refresher, refresher, self.store, spawn),
+            *(cast("Any", self.metadata), cast("Any", self.parameters), refresher, refresher, self.store, spawn),
             clock=monotonic,
             sleep=sleep,
             intervals=intervals,
@@ -320,13 +351,67 @@ async def test_a_failed_look_is_an_outage(watched: Watched) -> None:
 
 
 async def test_what_it_could_not_read_is_read_later(watched: Watched) -> None:
-    """A change pass that could not read everything is no outage: the next look comes by itself."""
-    watched.set_up(replace(QUICK, unread=0.02, long_poll=30.0))
-    watched.refresher.has_unread = True
+    """A change pass that could not read everything is no outage: the next look comes by itself, one at a time, and
+    leaves alone what need not be read yet.
+    """
+    watched.set_up(replace(QUICK, unread=0.01, long_poll=30.0))
+    watched.refresher.failed = frozenset({"bad"})
     await watched.quiet()
-    looks = watched.refresher.looks
-    await until(lambda: watched.refresher.looks >= looks + 4)
-    assert watched.state is WatchState.WATCHING
+    await until(lambda: watched.refresher.looks == 5)
+    assert (watched.state, watched.refresher.postponing) == (WatchState.WATCHING, [True] * 5)
+
+
+async def test_what_was_postponed_is_read_when_it_is_due(watched: Watched) -> None:
+    """What a look postponed starts one look when it is due, none before, and none after if nothing is left."""
+    watched.set_up(replace(QUICK, long_poll=0.02))
+    watched.refresher.postponed_seconds = 0.15
+    await watched.quiet()
+    await asyncio.sleep(0.08)
+    assert watched.refresher.looks == 2
+    watched.refresher.postponed_seconds = None
+    await until(lambda: watched.refresher.looks == 3)
+    await asyncio.sleep(0.2)
+    assert watched.refresher.postponing == [True, True, False]
+
+
+async def test_changes_of_parameters_are_looked_for(watched: Watched) -> None:
+    """The versions are remembered at the anchor; after each wake it is told whether the look found something, asked for
+    the version that woke it, and what it finds makes the second look needless.
+    """
+    await watched.quiet()
+    assert (watched.parameters.begun_at, watched.parameters.wakes) == ([5], [])
+    watched.parameters.findings = [1]
+    await watched.metadata.change()
+    await until(lambda: watched.refresher.published)
+    await asyncio.sleep(0.03)
+    assert (watched.parameters.wakes, watched.parameters.asked[1], watched.refresher.looks) == ([False], 6, 3)
+    watched.refresher.findings = [2]
+    await watched.metadata.change()
+    await until(lambda: len(watched.parameters.wakes) == 2)
+    assert (watched.parameters.wakes[1], watched.watch.report().changes_total) == (True, 3)
+
+
+async def test_what_is_owed_is_not_slept_over(watched: Watched) -> None:
+    """When the versions are due before the long poll ends, they are asked for then."""
+    watched.set_up(replace(QUICK, long_poll=30.0))
+    watched.parameters.waits = 0.02
+    watched.parameters.requests_total = 7
+    await watched.quiet()
+    watched.parameters.waits, watched.parameters.findings = 0.02, [1]
+    await watched.metadata.change()
+    await until(lambda: watched.watch.report().changes_total == 1)
+    report = watched.watch.report()
+    assert report.requests_total == watched.metadata.requests_total + watched.refresher.change_requests_total + 7
+
+
+async def test_it_asks_for_versions_after_an_outage(watched: Watched) -> None:
+    """What changed while it was away is owed an answer too, compared with the versions of before."""
+    await watched.quiet()
+    await watched.metadata.fail(no_answer())
+    await until(lambda: watched.state is WatchState.RECONNECTING)
+    await watched.metadata.fail(None)
+    await until(lambda: watched.parameters.wakes == [False])
+    assert len(watched.parameters.begun_at) >= 2
 
 
 async def test_reconnects_back_off(watched: Watched) -> None:

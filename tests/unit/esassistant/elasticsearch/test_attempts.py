@@ -22,6 +22,7 @@ from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import BUDGET_FLOOR, RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport, outcome_of
+from tests.support.clients import node_pool
 from tests.support.fakes import FakeClock
 
 
@@ -75,7 +76,13 @@ async def new_path(stub: FaultProxy, fake_clock: FakeClock) -> AsyncIterator[New
             )
             retry = RetryPolicy(max_retries, uniform=lambda low, _: low)
             transport = Transport(
-                [config], node_class=Node, retry=retry, pools=Pools({"default": pool}), clock=fake_clock
+                [config],
+                node_class=Node,
+                node_pool_class=node_pool(),
+                retry=retry,
+                pools=Pools({"default": pool}),
+                backs_up=False,
+                clock=fake_clock,
             )
             stack.push_async_callback(transport.close)
             path = Path(transport, pool, fake_clock)

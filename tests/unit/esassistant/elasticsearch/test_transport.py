@@ -16,7 +16,7 @@ from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
-from tests.support.clients import pools
+from tests.support.clients import node_pool, pools
 
 NewTransport = Callable[..., Transport]
 
@@ -32,7 +32,9 @@ async def new_transport(stub: FaultProxy) -> AsyncIterator[NewTransport]:
                 request_timeout=request_timeout, _extras={EXTRAS: NodeExtras(2.0, MAX_ANSWER_BYTES)}
             )
             retry = RetryPolicy(max_retries, base_seconds, uniform=lambda _, high: high)
-            transport = Transport([config], node_class=Node, retry=retry, pools=pools())
+            transport = Transport(
+                [config], node_class=Node, node_pool_class=node_pool(), retry=retry, pools=pools(), backs_up=False
+            )
             stack.push_async_callback(transport.close)
             return transport
 
