@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from elastic_transport import (
     AiohttpHttpNode,
     ApiResponseMeta,
@@ -41,6 +42,7 @@ EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
 LEAST_ERROR_STATUS = 300
+MAX_INTERIM_ANSWERS = 8
 LARGE_RATIO = 16
 """JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
 UNPACKED_AT_ONCE_BYTES = 1_048_576
@@ -88,6 +90,28 @@ class NodeExtras:
 
     connect_timeout: float
     max_answer_bytes: int
+
+
+class Response(aiohttp.ClientResponse):
+    """aiohttp's own, which takes interim answers (1xx) without end, and gives others no turn meanwhile."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        assert protocol is not None
+        read, left = protocol.read, MAX_INTERIM_ANSWERS + 1
+
+        async def read_so_often() -> Any:
+            nonlocal left
+            if not left:
+                raise aiohttp.ClientPayloadError("more interim answers than any call needs")
+            left -= 1
+            return await read()
+
+        protocol.read = read_so_often  # type: ignore[method-assign]  # aiohttp has no public way
+        try:
+            return await super().start(connection)
+        finally:
+            del protocol.read
 
 
 class Node(AiohttpHttpNode):
@@ -252,6 +276,7 @@ class Node(AiohttpHttpNode):
             headers=self.headers,
             skip_auto_headers=("accept", "accept-encoding", "user-agent"),
             cookie_jar=aiohttp.DummyCookieJar(),
+            response_class=Response,
             connector=aiohttp.TCPConnector(
                 limit=0,  # pools are the limit: aiohttp's would count the wait as part of the request
                 ssl=self._ssl_context or False,

@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from itertools import repeat
 from typing import Any
 
 import aiohttp
@@ -26,6 +27,7 @@ from esassistant.elasticsearch.node import (
     EXTRAS,
     LARGE_RATIO,
     MAX_ERROR_BYTES,
+    MAX_INTERIM_ANSWERS,
     UNPACKED_AT_ONCE_BYTES,
     Call,
     Node,
@@ -370,6 +372,26 @@ async def test_an_endless_head(counters: PoolCounters, new_node: NewNode) -> Non
             await node.perform_request("GET", "/")
         assert node.open_connections == 0
     assert failures(counters) == {"connection": 1}
+
+
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+async def test_interim_answers(counters: PoolCounters, new_node: NewNode) -> None:
+    """Some may come before the answer, on each call of a connection; without end they are a broken connection, and
+    the loop isn't held.
+    """
+    with HostileProxy() as proxy:
+        proxy.poured["/endless"] = lambda: repeat(INTERIM * 1000)
+        proxy.poured["/some"] = lambda: (INTERIM * MAX_INTERIM_ANSWERS, *with_length(b"{}")())
+        node = new_node(proxy.url, request_timeout=20.0)
+        for _ in range(2):
+            assert (await node.perform_request("GET", "/some")).body == b"{}"
+        assert proxy.connections_total == 1
+        async with asyncio.timeout(10):
+            with pytest.raises(ElasticConnectionError, match="interim"):
+                await node.perform_request("GET", "/endless")
+        assert (failures(counters), node.open_connections) == ({"connection": 1}, 0)
 
 
 async def test_wrong_lengths(counters: PoolCounters, new_node: NewNode) -> None:
