@@ -110,6 +110,9 @@ class SingleFlight(Generic[K, V]):
             if flight.cancelled() and caller is not None and not caller.cancelling():
                 raise RegistryNotOpen("the server is ending") from None
             raise
+        finally:
+            # The error's new traceback has this frame, and the flight the old one.
+            del flight
 
     def _landed(self, key: K, flight: asyncio.Task[V]) -> None:
         del self._in_flight[key]
@@ -119,8 +122,7 @@ class SingleFlight(Generic[K, V]):
             if len(self._failures) > room or now - failed_at >= self._failure_ttl_seconds:
                 del self._failures[known]
         if isinstance(error, Exception):
-            if isinstance(error, EsassistantError):
-                _without_tracebacks(error)
+            let_go(error)
             self._failures[key] = (now, error)
 
     def report(self) -> SingleFlightReport:
@@ -129,9 +131,9 @@ class SingleFlight(Generic[K, V]):
         )
 
 
-def _without_tracebacks(error: BaseException) -> None:
-    """Take the tracebacks off an error and all that it was raised from."""
-    waiting: list[BaseException | None] = [error]
+def let_go(error: Exception) -> None:
+    """Take the tracebacks off an error of this project's own kind, and off all that it was raised from."""
+    waiting: list[BaseException | None] = [error] if isinstance(error, EsassistantError) else []
     seen: set[int] = set()
     while waiting:
         one = waiting.pop()

@@ -52,7 +52,7 @@ class _Recording:
             ),
             "/_nodes/stats/indices/mappings": _compressed(
                 {
-                    "_nodes": {"failed": 0},
+                    "_nodes": {"total": 1},
                     "nodes": {
                         "node": {
                             "indices": {

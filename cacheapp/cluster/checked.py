@@ -19,6 +19,8 @@ MAX_MAPPING_BYTES = 8_000_000
 """Of one index: 100,000 fields and more, a hundred times what Elasticsearch allows unless told otherwise. Schema, list
 of fields and pages of so many take seconds.
 """
+MAX_MEMBERS = 300_000
+"""Of all objects of a mapping together: a field has two at least. Half a million in 8 MB held the loop for seconds."""
 SHOWN_CHARACTERS = 80
 REMEMBERED_MAPPINGS = 50_000
 
@@ -75,6 +77,8 @@ class MappingCheck:
         no key comes twice within an object, and no number is beyond what parsers take. Called in threads.
         """
         if not mapping.startswith(b"{") or len(mapping) > MAX_MAPPING_BYTES:
+            return False
+        if mapping.count(b":") > MAX_MEMBERS:  # colons within strings are counted too: rather too many than decoded
             return False
         hashed = mapping_hash(mapping)
         if hashed not in self._readable:

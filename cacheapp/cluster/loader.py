@@ -6,7 +6,7 @@ from elasticsearch import ApiError
 
 from cacheapp.cluster.batches import Batches
 from cacheapp.cluster.reader import ClusterReader
-from esassistant.single_flight import Spawn
+from esassistant.single_flight import Spawn, let_go
 
 GATHER_SECONDS = 0.001
 """How long the first miss waits for others: short beside any answer of a cluster."""
@@ -76,5 +76,6 @@ class TogetherReader:
 
 
 def _settle(future: "asyncio.Future[dict[str, bytes]]", error: Exception) -> None:
+    let_go(error)
     future.set_exception(error)
     future.exception()  # whoever asked may have gone: nobody needs to hear of it then

@@ -112,6 +112,8 @@ class ClusterReader:
         self._selection = selection
         self._names = NameCheck()
         self._mapping_check = MappingCheck()
+        # The decoder keeps the interpreter to itself: several at once would leave the loop no turn.
+        self._splitting = asyncio.Lock()
         # Derived once: `options()` copies the client each time.
         self._listing_client = client.options(request_timeout=within(indices_timeout))
         self._counting_client = client.options(request_timeout=min(within(indices_timeout), COUNTING_SECONDS))
@@ -284,7 +286,8 @@ class ClusterReader:
                 read[name] = mapping if self._mapping_check.is_readable(mapping) else None
             return read
 
-        read = await in_thread_if_large(len(body), split)
+        async with self._splitting:
+            read = await in_thread_if_large(len(body), split)
         legal = {name: mapping for name, mapping in read.items() if self._names.is_legal(name)}
         if read and not legal:
             raise ClusterUnavailable("Elasticsearch answered with nothing that can be an index.")

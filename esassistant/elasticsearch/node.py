@@ -9,7 +9,6 @@ import gzip
 import io
 import ssl
 import zlib
-from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from elastic_transport import (
     AiohttpHttpNode,
     ApiResponseMeta,
@@ -42,6 +42,7 @@ EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024
 """Smaller request bodies are sent as they are: compressing them costs more than it saves."""
 LEAST_ERROR_STATUS = 300
+MAX_INTERIM_ANSWERS = 8
 LARGE_RATIO = 16
 """JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
 UNPACKED_AT_ONCE_BYTES = 1_048_576
@@ -91,6 +92,28 @@ class NodeExtras:
 
     connect_timeout: float
     max_answer_bytes: int
+
+
+class Response(aiohttp.ClientResponse):
+    """aiohttp's own, which takes interim answers (1xx) without end, and gives others no turn meanwhile."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        assert protocol is not None
+        read, left = protocol.read, MAX_INTERIM_ANSWERS + 1
+
+        async def read_so_often() -> Any:
+            nonlocal left
+            if not left:
+                raise aiohttp.ClientPayloadError("more interim answers than any call needs")
+            left -= 1
+            return await read()
+
+        protocol.read = read_so_often  # type: ignore[method-assign]  # aiohttp has no public way
+        try:
+            return await super().start(connection)
+        finally:
+            del protocol.read
 
 
 class Node(AiohttpHttpNode):
@@ -151,21 +174,23 @@ class Node(AiohttpHttpNode):
         counters.sent(call.kind, len(body or b""))
         started_at = monotonic()
         try:
-            async with session.request(
-                method,
-                URL(f"{self.base_url}{target}", encoded=True),
-                data=body,
-                headers=request_headers,
-                timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._extras.connect_timeout),
-                allow_redirects=False,
-                trace_request_ctx=counters,
-            ) as response:
-                max_bytes = self._bound(response.status)
-                try:
-                    pieces = await self._read(response, counters, max_bytes)
-                finally:
-                    duration = monotonic() - started_at
-            unpacked = await self._unpacked(pieces, response.headers.get("content-encoding"), max_bytes)
+            # Closed at the end: errors are remembered for a while, and with them all that their frames hold.
+            with io.BytesIO() as answer:
+                async with session.request(
+                    method,
+                    URL(f"{self.base_url}{target}", encoded=True),
+                    data=body,
+                    headers=request_headers,
+                    timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._extras.connect_timeout),
+                    allow_redirects=False,
+                    trace_request_ctx=counters,
+                ) as response:
+                    max_bytes = self._bound(response.status)
+                    try:
+                        await self._read(response, counters, answer, max_bytes)
+                    finally:
+                        duration = monotonic() - started_at
+                unpacked = await self._unpacked(answer, response.headers.get("content-encoding"), max_bytes)
         except asyncio.CancelledError:
             counters.cancelled_total += 1
             raise
@@ -196,37 +221,25 @@ class Node(AiohttpHttpNode):
         max_bytes = min(self._extras.max_answer_bytes, _at_most.get() or self._extras.max_answer_bytes)
         return max_bytes if status < LEAST_ERROR_STATUS else min(max_bytes, MAX_ERROR_BYTES)
 
-    async def _read(self, response: aiohttp.ClientResponse, counters: PoolCounters, max_bytes: int) -> deque[bytes]:
-        """The body as it comes over the wire, in pieces."""
-        pieces: deque[bytes] = deque()
-        size = 0
-        try:
-            # As aiohttp gives them: larger pieces let it parse so many tiny chunks at once that others wait 0.2 s.
-            async for piece in response.content.iter_any():
-                size += len(piece)
-                counters.received_bytes_total += len(piece)
-                if size > max_bytes:
-                    break
-                pieces.append(piece)
-            else:
-                return pieces
-        except BaseException:
-            pieces.clear()  # errors are remembered for a while, and with them all that their frames hold
-            raise
-        response.close()
-        pieces.clear()  # as above
-        raise AnswerTooLarge(max_bytes)
+    async def _read(
+        self, response: aiohttp.ClientResponse, counters: PoolCounters, body: io.BytesIO, max_bytes: int
+    ) -> None:
+        """Write the body into `body`, as it comes over the wire."""
+        # As aiohttp gives it: larger pieces let it parse so many tiny chunks at once that others wait 0.2 s.
+        async for piece in response.content.iter_any():
+            counters.received_bytes_total += len(piece)
+            if body.tell() + len(piece) > max_bytes:
+                response.close()
+                raise AnswerTooLarge(max_bytes)
+            body.write(piece)
 
-    async def _unpacked(self, pieces: deque[bytes], encoding: str | None, max_bytes: int) -> bytes:
-        if encoding != "gzip" or not pieces:
-            return b"".join(pieces)
-        size = sum(map(len, pieces))
+    async def _unpacked(self, body: io.BytesIO, encoding: str | None, max_bytes: int) -> bytes:
+        if encoding != "gzip" or not body.tell():
+            return body.getvalue()
         try:
-            return await in_thread_if_large(LARGE_RATIO * size, gunzip, pieces, max_bytes)
+            return await in_thread_if_large(LARGE_RATIO * body.tell(), gunzip, body, max_bytes)
         except zlib.error as error:
             raise aiohttp.ClientPayloadError("the answer can't be decompressed") from error
-        finally:
-            pieces.clear()  # as above
 
     def _failure(self, error: Exception, total: float | None) -> tuple[str, Exception]:
         """The kind of a failure, one of `FAILURE_KINDS`, and the error to raise."""
@@ -265,6 +278,7 @@ class Node(AiohttpHttpNode):
             headers=self.headers,
             skip_auto_headers=("accept", "accept-encoding", "user-agent"),
             cookie_jar=aiohttp.DummyCookieJar(),
+            response_class=Response,
             connector=aiohttp.TCPConnector(
                 limit=0,  # pools are the limit: aiohttp's would count the wait as part of the request
                 ssl=self._ssl_context or False,
@@ -278,25 +292,25 @@ class Node(AiohttpHttpNode):
         return session
 
 
-def gunzip(pieces: deque[bytes], max_bytes: int) -> bytes:
-    """Unpack the pieces of one gzip member, and take them out of `pieces`: they and what they become are never both
-    there as a whole. `gzip.decompress` has no bound, and `GzipFile` needs both as a whole.
+def gunzip(packed: io.BytesIO, max_bytes: int) -> bytes:
+    """Unpack one gzip member. `gzip.decompress` has no bound.
 
     Raises `AnswerTooLarge` beyond `max_bytes`, and `zlib.error` for what isn't gzip, or isn't all of it, or more:
     Elasticsearch sends one member, and millions of empty ones would take seconds within any bound.
     """
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    packed.seek(0)
     with io.BytesIO() as unpacked:  # which gives its bytes away without a copy, and none to an error's frames
-        while pieces and not unpacker.eof:
-            packed, part = pieces.popleft(), b""
+        while not unpacker.eof and (piece := packed.read(UNPACKED_AT_ONCE_BYTES)):
+            part = b""
             # A full part may have more behind it, though all of its piece has gone in.
-            while packed or len(part) == UNPACKED_AT_ONCE_BYTES:
-                part = unpacker.decompress(packed, UNPACKED_AT_ONCE_BYTES)
+            while piece or len(part) == UNPACKED_AT_ONCE_BYTES:
+                part = unpacker.decompress(piece, UNPACKED_AT_ONCE_BYTES)
                 if unpacked.tell() + len(part) > max_bytes:
                     raise AnswerTooLarge(max_bytes)
                 unpacked.write(part)
-                packed = unpacker.unconsumed_tail
-        if pieces or unpacker.unused_data or not unpacker.eof:
+                piece = unpacker.unconsumed_tail
+        if not unpacker.eof or unpacker.unused_data or packed.read(1):
             raise zlib.error("not exactly one gzip member")
         return unpacked.getvalue()
 

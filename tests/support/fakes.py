@@ -92,6 +92,7 @@ class FakeReader(ClusterReader):
         self.broken: dict[str, Exception] = {}
         self.denied: set[str] = set()
         """Names that it lists, but says not to have when they are asked for alone."""
+        self.nodes_total: int | None = 1
         self.asked: list[str | tuple[str, ...]] = []
         self.in_flight = 0
         self.max_in_flight = 0
@@ -129,7 +130,14 @@ class FakeReader(ClusterReader):
         await self._arrive(sent)
         uuids = {name: f"uuid-{name}" for name in self.indices}
         counts = {name: body.count(b'"type"') for name, body in self.indices.items()}
-        return Listing(cluster_uuid or "cluster", uuids, dict(self.cluster_aliases), frozenset(), counts)
+        return Listing(
+            cluster_uuid or "cluster",
+            uuids,
+            dict(self.cluster_aliases),
+            frozenset(),
+            counts,
+            nodes_total=self.nodes_total,
+        )
 
 
 def mappings_of(cache: MappingCache, indices: Iterable[str]) -> dict[str, bytes]:

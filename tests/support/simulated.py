@@ -19,7 +19,7 @@ class SimulatedCluster:
         self.mappings = dict.fromkeys(names, '{"properties":{"a":{"type":"date"}}}')
         proxy.respond("^/_settings/index.uuid", self._uuids)
         proxy.respond("^/_resolve/index/", lambda _: ProxyResponse('{"indices":[],"aliases":[],"data_streams":[]}'))
-        proxy.respond("^/_nodes/stats/indices/mappings", lambda _: ProxyResponse('{"_nodes":{"failed":0}}'))
+        proxy.respond("^/_nodes/stats/indices/mappings", lambda _: ProxyResponse('{"_nodes":{"total":1}}'))
         proxy.respond("^/[?]filter_path=cluster_uuid", lambda _: ProxyResponse('{"cluster_uuid":"simulated"}'))
         proxy.respond("^/_cluster/health", lambda _: ProxyResponse('{"status":"green","unassigned_shards":0}'))
         proxy.respond(MAPPING, self._mappings)

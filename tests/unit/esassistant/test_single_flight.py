@@ -220,5 +220,5 @@ async def test_a_remembered_failure_keeps_nothing_alive(tasks: Tasks) -> None:
         assert isinstance(caught.value.__cause__, ValueError)
         del caught
         gc.collect()
+        assert [body() for body in bodies] == [None]
     assert flights.report().remembered_failures_total == 1
-    assert [body() for body in bodies] == [None]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cacheapp.cluster.checked import MappingCheck
+from cacheapp.cluster.checked import MAX_MEMBERS, MappingCheck
 
 
 def test_a_mapping_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +22,14 @@ def test_a_mapping_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decoded == ["{}", twice.decode(), twice.decode()]
     assert all(map(check.is_readable, (b'{"b":1}', b'{"c":1}', b"{}")))
     assert len(decoded) == 6
+
+
+@pytest.mark.parametrize("separator", [b":", b" : "])
+def test_too_many_members(separator: bytes) -> None:
+    """A mapping of far too many fields is none, however small they are."""
+    members = [b'"%d"%b1' % (number, separator) for number in range(MAX_MEMBERS + 1)]
+    assert MappingCheck().is_readable(b"{%b}" % b",".join(members[1:]))
+    assert not MappingCheck().is_readable(b"{%b}" % b",".join(members))
 
 
 @pytest.mark.parametrize(

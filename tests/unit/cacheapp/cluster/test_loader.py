@@ -1,6 +1,8 @@
 """Misses that arrive together: one request for all, each with its own answer or error."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -81,3 +83,30 @@ async def test_nobody_is_left_waiting(cluster: FakeReader) -> None:
     tasks[0].cancel()
     await settle()
     assert waiting.cancelled()
+
+
+class Body:
+    """Something large that a failing read works on."""
+
+
+class FailingReader(FakeReader):
+    """Fails with a body of its answer in hand."""
+
+    body: "weakref.ref[Body]"
+
+    async def mapping(self, name: str) -> dict[str, bytes]:
+        body = Body()
+        self.body = weakref.ref(body)
+        raise ClusterUnavailable(f"{name} can't be read")
+
+
+async def test_a_failure_keeps_nothing_alive() -> None:
+    """What was read is let go with the call that failed, without waiting for the garbage collector."""
+    reader = FailingReader({})
+    gc.disable()
+    try:
+        with pytest.raises(ClusterUnavailable):
+            await TogetherReader(reader, spawn).mapping("a")
+        assert reader.body() is None
+    finally:
+        gc.enable()

@@ -83,7 +83,7 @@ async def test_empty_list_is_refused(cluster: FaultProxy, reader: ClusterReader)
 
 
 FIELD_STATS: dict[str, Any] = {
-    "_nodes": {"failed": 0},
+    "_nodes": {"total": 3},
     "nodes": {
         "n1": {"indices": {"indices": {"a": {"mappings": {"total_count": 7}}, "b": {"mappings": {"total_count": 2}}}}},
         "n2": {"indices": {"indices": {"a": {"mappings": {"total_count": 5}}}}},
@@ -110,7 +110,12 @@ async def test_listing(cluster: FaultProxy, reader: ClusterReader) -> None:
     }
     answer_listing(cluster, {"a": "u1", ".hidden": "u2"}, resolved)
     assert await reader.listing() == Listing(
-        "c", {"a": "u1", ".hidden": "u2"}, {"x": ("a", "b"), "d": (".ds-d-1",)}, frozenset({"d"}), {"a": 7, "b": 2}
+        "c",
+        {"a": "u1", ".hidden": "u2"},
+        {"x": ("a", "b"), "d": (".ds-d-1",)},
+        frozenset({"d"}),
+        {"a": 7, "b": 2},
+        nodes_total=3,
     )
     assert sorted(target.partition("?")[0] for target in targets(cluster)) == [
         "GET /",
@@ -121,15 +126,26 @@ async def test_listing(cluster: FaultProxy, reader: ClusterReader) -> None:
 
 
 async def test_listing_of_a_known_cluster(cluster: FaultProxy, reader: ClusterReader) -> None:
-    """The cluster's uuid isn't asked for when it is known; counts that a node didn't give are unknown, all of them."""
-    failing = {"_nodes": {"failed": 1}, "nodes": FIELD_STATS["nodes"]}
+    """The cluster's uuid isn't asked for when it is known."""
     answer_listing(cluster, {"a": "u1"}, {})
     cluster.stop_responding()
     cluster.respond("^/_settings/", lambda _: ProxyResponse('{"a":{"settings":{"index.uuid":"u1"}}}'))
     cluster.respond("^/_resolve/", lambda _: ProxyResponse("{}"))
-    cluster.respond("^/_nodes/stats", lambda _: ProxyResponse(json.dumps(failing)))
-    assert await reader.listing("known") == Listing("known", {"a": "u1"}, {}, frozenset(), {})
+    cluster.respond("^/_nodes/stats", lambda _: ProxyResponse(json.dumps(FIELD_STATS)))
+    counts = {"a": 7, "b": 2}
+    assert await reader.listing("known") == Listing("known", {"a": "u1"}, {}, frozenset(), counts, nodes_total=3)
     assert cluster.count() == 3
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"cut": True}, {"status": 403}, {"status": 404, "headers": {"X-Elastic-Product": ""}}]
+)
+async def test_no_counts_in_time(cluster: FaultProxy, reader: ClusterReader, fault: dict[str, Any]) -> None:
+    """A listing without the counts of fields, which some node or privilege keeps from us, is a listing."""
+    answer_listing(cluster, {"a": "u1"}, {})
+    with cluster.fault(path="^/_nodes/stats", **fault):
+        listing = await reader.listing()
+    assert (listing.uuids, listing.field_counts, listing.is_counted) == ({"a": "u1"}, {}, False)
 
 
 async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
@@ -211,7 +227,7 @@ async def test_a_gateway_is_no_cluster(
         assert caught.value.retry_after_seconds is not None
 
 
-@pytest.mark.parametrize("path", ["^/_settings/", "^/_resolve/", "^/_nodes/stats", r"^/\?"])
+@pytest.mark.parametrize("path", ["^/_settings/", "^/_resolve/", r"^/\?"])
 async def test_a_gateway_on_one_request_of_the_listing(cluster: FaultProxy, reader: ClusterReader, path: str) -> None:
     """A gateway that lets through a part of the listing alone is no refusal of Elasticsearch: there is no listing."""
     answer_listing(cluster, {"a": "u"}, {})
@@ -349,7 +365,9 @@ async def test_selection(client: AsyncElasticsearch, cluster: FaultProxy) -> Non
         "data_streams": [{"name": "d", "backing_indices": ["secret-2"]}],
     }
     answer_listing(cluster, {"a": "u", "secret-1": "u"}, resolved)
-    assert await reader.listing() == Listing("c", {"a": "u"}, {"x": ("a",)}, frozenset(), {"a": 7, "b": 2})
+    assert await reader.listing() == Listing(
+        "c", {"a": "u"}, {"x": ("a",)}, frozenset(), {"a": 7, "b": 2}, nodes_total=3
+    )
     answer(cluster, json.dumps({name: {"mappings": {}} for name in ("a", "secret-1")}))
     assert set(await reader.mapping("x")) == {"a"}
     answer(cluster, json.dumps({"secret-1": {"mappings": {}}}))

@@ -13,6 +13,7 @@ from cacheapp.errors import MappingNotFound, WatchRefused
 from cacheapp.reports import PassOutcome
 from cacheapp.state.readings import Listing
 from cacheapp.stores.protocol import Lease
+from esassistant.elasticsearch.node_pool import at_one_node
 from tests.support.fakes import (
     A_MAPPING,
     B_MAPPING,
@@ -97,6 +98,33 @@ async def test_changed_metadata_is_read(make: Make) -> None:
     metadata.version = replace(metadata.version, number=9)
     assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED]
     assert metadata.asked_from == [1, 8]
+
+
+@pytest.mark.parametrize("nodes_total", [3, None])
+async def test_a_version_that_not_all_nodes_may_have(make: Make, nodes_total: int | None) -> None:
+    """With several nodes, one of which may answer from older mappings, "unchanged" rests on a pass that began five
+    seconds after the version was first seen.
+    """
+    one = make()
+    metadata = with_metadata(one)
+    one.reader.nodes_total = nodes_total
+    for number in (7, 8):
+        metadata.version = replace(metadata.version, number=number)
+        outcomes = []
+        for _ in range(4):
+            outcomes.append((await one.run()).outcome)
+            one.clock.advance(2.5)
+        assert outcomes == [PassOutcome.COMPLETED] * 3 + [PassOutcome.UNCHANGED]
+
+
+async def test_a_pass_that_moved_to_another_node(make: Make) -> None:
+    """What was read at two nodes, one of which may lag behind, is no ground for "unchanged"."""
+    one = make()
+    with_metadata(one)
+    with at_one_node() as pin:
+        pin.moved = True
+        await one.run()
+    assert [(await one.run()).outcome for _ in range(2)] == [PassOutcome.COMPLETED, PassOutcome.UNCHANGED]
 
 
 async def test_not_after_a_partial_pass(make: Make) -> None:

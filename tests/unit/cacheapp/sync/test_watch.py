@@ -54,6 +54,9 @@ class FakeMetadata:
             raise self.failure
         return Seen(self.era, f"state-{self.version}") if self.version >= number else None
 
+    async def later_than(self, known: MetadataVersion, *, within_seconds: float) -> Seen | None:
+        return await self.reached(known.number + 1, within_seconds=within_seconds)
+
     async def now(self, at_least: int = 1) -> MetadataVersion:
         self.requests_total += 1
         self.anchored.append(at_least)

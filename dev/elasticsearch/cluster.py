@@ -1,0 +1,55 @@
+"""A real cluster of several nodes, for tests and for trying out what happens when one of them fails."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from dev.elasticsearch.install import DEFAULT_VERSION
+from dev.elasticsearch.node import Node
+from dev.ports import HOST, free_port
+
+
+class Cluster:
+    """Nodes that elect a master among them. Started and ended as a context manager.
+
+    Attributes:
+        nodes: each may be killed, stopped and started again by itself.
+    """
+
+    def __init__(self, data: Path, *, size: int = 3, version: str = DEFAULT_VERSION, heap: str = "300m") -> None:
+        """`data`: a folder; each node has one of its own in it."""
+        transport_ports = [free_port() for _ in range(size)]
+        names = [f"n{number}" for number in range(1, size + 1)]
+        self.nodes = tuple(
+            Node(
+                data / name,
+                version=version,
+                heap=heap,
+                settings={
+                    "cluster.name": "esassistant-several",
+                    "node.name": name,
+                    "discovery.type": "multi-node",
+                    "discovery.seed_hosts": ",".join(f"{HOST}:{port}" for port in transport_ports),
+                    "cluster.initial_master_nodes": ",".join(names),
+                    "transport.port": str(transport_port),
+                    "action.destructive_requires_name": "false",
+                },
+            )
+            for name, transport_port in zip(names, transport_ports, strict=True)
+        )
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ThreadPoolExecutor(len(self.nodes)) as threads:  # none answers before there are enough for an election
+            list(threads.map(lambda node: node.start(), self.nodes))
+        for node in self.nodes:
+            self._stack.callback(node.stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(node.url for node in self.nodes)
