@@ -5,9 +5,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from elasticsearch import ApiError, Elasticsearch, TransportError
+
 from dev.elasticsearch.install import DEFAULT_VERSION
 from dev.elasticsearch.node import Node
 from dev.ports import HOST, free_port
+from dev.servers.process import wait_until
+
+QUICK_DETECTION = {
+    "cluster.publish.timeout": "5s",
+    "cluster.fault_detection.follower_check.timeout": "3s",
+    "cluster.fault_detection.leader_check.timeout": "3s",
+}
+"""A node that hangs is noticed in about a third of the usual time: tests wait for it."""
 
 
 class Cluster:
@@ -34,6 +44,7 @@ class Cluster:
                     "cluster.initial_master_nodes": ",".join(names),
                     "transport.port": str(transport_port),
                     "action.destructive_requires_name": "false",
+                    **QUICK_DETECTION,
                 },
             )
             for name, transport_port in zip(names, transport_ports, strict=True)
@@ -49,6 +60,24 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def wait_until_whole(self, seconds: float = 60.0) -> None:
+        """Return when all nodes answer, know of each other, and have every copy of every index."""
+        wait_until(lambda: all(self._is_whole(node) for node in self.nodes), seconds)
+
+    def _is_whole(self, node: Node) -> bool:
+        with Elasticsearch(node.url, request_timeout=5, max_retries=0) as client:
+            try:
+                health = client.cluster.health(wait_for_nodes=str(len(self.nodes)), timeout="1s")
+            except (ApiError, TransportError):
+                return False
+        return bool(health["status"] == "green")
+
+    def master(self, asked: Node) -> Node:
+        """The node that is the master, as another one says."""
+        with Elasticsearch(asked.url, request_timeout=10) as client:
+            name = str(client.cat.master(format="json")[0]["node"])  # type: ignore[index,call-overload]
+        return self.nodes[int(name.removeprefix("n")) - 1]
 
     @property
     def urls(self) -> tuple[str, ...]:
