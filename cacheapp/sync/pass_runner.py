@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -41,6 +42,8 @@ APPLIED_SECONDS = 5.0
 """So long after a version of the metadata was first seen, all nodes of the cluster have applied it. On 9.x each answers
 from what it has applied itself.
 """
+TRIES_ALONE = 3
+"""How often a pass asks for a single name that fails."""
 
 Choose = Callable[[Listing, float], Collection[str]]
 """Of a listing, made at a moment: the names of the indices to read."""
@@ -283,9 +286,11 @@ class PassRunner:
         self, current: Pass, names: list[str], mappings: Mappings, field_counts: Mapping[str, int]
     ) -> None:
         """Ask once more for what failed, in halves down to single names: one bad mapping must not take others with
-        it.
+        it. A single name is asked for up to `TRIES_ALONE` times, its later tries after all others: what fails by chance
+        must not stay old, and by then the retry budget of the client is often spent.
         """
         waiting = [names] if names else []
+        tries_alone = Counter[str]()
         failures_in_a_row = 0
         ends_at = self._clock() + FAILURES_IN_A_ROW * self._config.fetch_timeout
         while waiting and failures_in_a_row < BAD_NAMES_IN_A_ROW and self._clock() < ends_at:
@@ -305,6 +310,9 @@ class PassRunner:
             else:
                 failures_in_a_row += 1
                 current.errors[taken[0]] = error
+                tries_alone.update(taken)
+                if tries_alone[taken[0]] < TRIES_ALONE:
+                    waiting.insert(0, taken)
 
     async def _read_batch(self, current: Pass, batch: list[str], mappings: Mappings) -> str | None:
         """Read one batch into `mappings`. Return what went wrong; None: nothing did."""

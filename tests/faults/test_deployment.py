@@ -236,6 +236,7 @@ def test_case_21_a_late_write_is_refused(
     figure(21, f"{kind}: the late write of a stopped holder was refused, generation {published} stayed")
 
 
+@pytest.mark.minutes
 @pytest.mark.parametrize("store", ["redis"], indirect=True)
 def test_case_22_the_clusters_load_does_not_grow(
     store: tuple[str, str], node: Node, cluster: Elasticsearch, figure: Figure

@@ -33,7 +33,7 @@ def attempts_of(proxy: FaultProxy) -> dict[str, list[Exchange]]:
     return found
 
 
-@pytest.mark.parametrize("seconds", [3, 60])
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.minutes)])
 async def test_case_12_too_many_requests(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure, seconds: int
 ) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -65,10 +66,7 @@ class Seen:
     @property
     def flaps(self) -> int:
         """How often health became unhealthy."""
-        return sum(
-            state == "unhealthy" != before
-            for before, state in zip(["healthy", *self.states], self.states, strict=False)
-        )
+        return sum(before != "unhealthy" == state for before, state in pairwise(["healthy", *self.states]))
 
 
 @contextmanager
@@ -149,7 +147,8 @@ def test_case_37_one_node_hangs(whole: Cluster, figure: Figure) -> None:
     assert p95(seconds) <= 5.0
     figure(
         37,
-        f"{seen.flaps} flaps of {len(seen.states)} answers; {len(seconds)} changes seen after {p95(seconds):.2f} s (p95)",
+        f"{seen.flaps} flaps of {len(seen.states)} answers; {len(seconds)} changes seen after {p95(seconds):.2f} s "
+        "(p95)",
     )
 
 
@@ -176,7 +175,7 @@ def test_case_39_a_rolling_restart(whole: Cluster, figure: Figure) -> None:
     with serving(whole.urls) as server, watching(server) as seen:
         searches = Counter[int]()
         for node in whole.nodes:
-            restarting = threading.Thread(target=lambda node=node: (node.stop(), node.start()), daemon=True)  # type: ignore[misc]
+            restarting = threading.Thread(target=lambda node=node: (node.stop(), node.start()), daemon=True)
             restarting.start()
             while restarting.is_alive():
                 searches[server.http.post("/api/indices/shop/search", headers=headers, json={}).status_code] += 1
