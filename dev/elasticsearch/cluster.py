@@ -12,6 +12,8 @@ from dev.elasticsearch.node import Node
 from dev.ports import HOST, free_port
 from dev.servers.process import wait_until
 
+START_SECONDS = 240.0
+"""Three at once take more than three times as long as one."""
 QUICK_DETECTION = {
     "cluster.publish.timeout": "5s",
     "cluster.fault_detection.follower_check.timeout": "3s",
@@ -53,7 +55,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with ThreadPoolExecutor(len(self.nodes)) as threads:  # none answers before there are enough for an election
-            list(threads.map(lambda node: node.start(), self.nodes))
+            list(threads.map(lambda node: node.start(START_SECONDS), self.nodes))
         for node in self.nodes:
             self._stack.callback(node.stop)
         return self
@@ -76,7 +78,7 @@ class Cluster:
     def master(self, asked: Node) -> Node:
         """The node that is the master, as another one says."""
         with Elasticsearch(asked.url, request_timeout=10) as client:
-            name = str(client.cat.master(format="json")[0]["node"])  # type: ignore[index,call-overload]
+            name = str(client.cat.master(format="json")[0]["node"])  # type: ignore[index]
         return self.nodes[int(name.removeprefix("n")) - 1]
 
     @property

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from elasticsearch import Elasticsearch
 
-from dev.elasticsearch.cluster import Cluster
+from dev.elasticsearch.cluster import START_SECONDS, Cluster
 from dev.elasticsearch.node import Node
 from dev.servers.process import wait_until
 from dev.servers.service import TOKEN, Server
@@ -43,7 +43,7 @@ def whole(several: Cluster) -> Iterator[Cluster]:
     yield several
     for node in several.nodes:
         if node.has_ended or node._process is None:
-            node.start()
+            node.start(START_SECONDS)
         node.resume()
     several.wait_until_whole()
     with Elasticsearch(several.nodes[0].url, request_timeout=30) as client:
