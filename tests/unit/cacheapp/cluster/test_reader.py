@@ -130,6 +130,14 @@ async def test_listing_of_a_known_cluster(cluster: FaultProxy, reader: ClusterRe
     assert cluster.count() == 3
 
 
+async def test_a_cluster_that_refuses_to_count(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """Counts that are refused are told apart from those that a node didn't give; the listing goes on without them."""
+    answer_listing(cluster, {"a": "u1"}, {})
+    with cluster.fault(path="^/_nodes/stats", status=403):
+        assert await reader.listing("known") == Listing("known", {"a": "u1"}, {}, frozenset(), {}, is_counted=False)
+    assert (await reader.listing("known")).is_counted
+
+
 async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
     """404 to one name means that it doesn't exist, if Elasticsearch says so of that very name."""
     answer(cluster, index_not_found("gone"), 404)
