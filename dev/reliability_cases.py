@@ -133,11 +133,48 @@ _CASES = (
 )
 _LATER = (
     Case(
+        36,
+        "Of three nodes at three URLs one is killed",
+        "Health never becomes unhealthy, every mapping is answered; a change is seen after 1 s at most (p95)",
+    ),
+    Case(
+        37,
+        "Of three nodes at three URLs one that isn't the master is stopped, and goes on",
+        "Health never becomes unhealthy, a pass succeeds at the first try; a change is seen at most 5 s after the "
+        "cluster acknowledged it (p95)",
+    ),
+    Case(
+        38,
+        "Another node of the cluster hangs than the one at the only URL, while a process starts",
+        "It is ready 5 s after it serves, and its passes go on",
+    ),
+    Case(
+        39,
+        "Three nodes are started anew under load, one after the other",
+        "Every search and mapping is answered; health never becomes unhealthy",
+    ),
+    Case(
+        40,
+        "One index is closed, one has no node that may hold it, or the cluster refuses all counts; nothing changes. "
+        "Then parameters alone change, which no count shows",
+        "The idle watch costs at most 20 requests a minute, 2 looks among them; a changed parameter is known in 3 s",
+    ),
+    Case(
         44,
         "The cluster sends a body without end, gzip that unpacks to gigabytes, a million fields, an empty or illegal "
         "name, invalid UTF-8, an index twice",
         "The call fails within its bound, nothing of it is kept, pages work; memory grows by at most twice the bound, "
         "/livez takes at most 0.25 s",
+    ),
+    Case(
+        71,
+        "Of three nodes at three URLs the master is stopped",
+        "Every mapping is answered; a change is seen 5 s after another was elected and acknowledged it",
+    ),
+    Case(
+        72,
+        "Mappings come from a node that lags two seconds behind the one that told the version",
+        "No pass takes them for unchanged: after the next pass none is old",
     ),
 )
 """Cases whose predecessors are still to come."""
