@@ -35,6 +35,7 @@ from esassistant.clock import monotonic
 from esassistant.elasticsearch.answers import AnswerKind, answer_kind
 from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.elasticsearch.unpacking import gunzip
 from esassistant.long_work import in_thread_if_large
 from esassistant.units import as_seconds
 
@@ -45,10 +46,6 @@ LEAST_ERROR_STATUS = 300
 MAX_INTERIM_ANSWERS = 8
 LARGE_RATIO = 16
 """JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
-UNPACKED_AT_ONCE_BYTES = 1_048_576
-"""What is unpacked in one step. A compressed answer may become a thousand times as large, so each step is checked;
-smaller ones cost time.
-"""
 MAX_ERROR_BYTES = 1_000_000
 """Of the body of an error. elasticsearch-py makes a text of it, on the loop."""
 
@@ -290,29 +287,6 @@ class Node(AiohttpHttpNode):
         # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
         session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
         return session
-
-
-def gunzip(packed: io.BytesIO, max_bytes: int) -> bytes:
-    """Unpack one gzip member. `gzip.decompress` has no bound.
-
-    Raises `AnswerTooLarge` beyond `max_bytes`, and `zlib.error` for what isn't gzip, or isn't all of it, or more:
-    Elasticsearch sends one member, and millions of empty ones would take seconds within any bound.
-    """
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    packed.seek(0)
-    with io.BytesIO() as unpacked:  # which gives its bytes away without a copy, and none to an error's frames
-        while not unpacker.eof and (piece := packed.read(UNPACKED_AT_ONCE_BYTES)):
-            part = b""
-            # A full part may have more behind it, though all of its piece has gone in.
-            while piece or len(part) == UNPACKED_AT_ONCE_BYTES:
-                part = unpacker.decompress(piece, UNPACKED_AT_ONCE_BYTES)
-                if unpacked.tell() + len(part) > max_bytes:
-                    raise AnswerTooLarge(max_bytes)
-                unpacked.write(part)
-                piece = unpacker.unconsumed_tail
-        if not unpacker.eof or unpacker.unused_data or packed.read(1):
-            raise zlib.error("not exactly one gzip member")
-        return unpacked.getvalue()
 
 
 def _trace_connections() -> aiohttp.TraceConfig:

@@ -28,15 +28,14 @@ from esassistant.elasticsearch.node import (
     LARGE_RATIO,
     MAX_ERROR_BYTES,
     MAX_INTERIM_ANSWERS,
-    UNPACKED_AT_ONCE_BYTES,
     Call,
     Node,
     NodeExtras,
     current_call,
-    gunzip,
     reading_at_most,
 )
 from esassistant.elasticsearch.stats import PoolCounters
+from esassistant.elasticsearch.unpacking import UNPACKED_AT_ONCE_BYTES, gunzip
 from esassistant.long_work import LARGE_BYTES
 from tests.support.clients import Certificate
 from tests.support.hostile import (
@@ -337,14 +336,11 @@ async def test_a_large_error(
     assert failures(counters) == counted
 
 
-async def test_an_error_within_its_bound(stub: FaultProxy, new_node: NewNode) -> None:
-    """What an error says is passed on."""
+async def test_less_than_the_client_reads(stub: FaultProxy, new_node: NewNode) -> None:
+    """Calls may be bounded further than their client, never less; what an error says within its bound is passed on."""
     stub.respond("", lambda _: ProxyResponse(b"x" * MAX_ERROR_BYTES, status=400))
     assert len((await new_node(stub.url).perform_request("GET", "/")).body) == MAX_ERROR_BYTES
-
-
-async def test_less_than_the_client_reads(stub: FaultProxy, new_node: NewNode) -> None:
-    """Calls may be bounded further than their client, never less."""
+    stub.stop_responding()
     stub.respond("", lambda _: ProxyResponse(b"x" * 11))
     node = new_node(stub.url)
     with reading_at_most(10), pytest.raises(AnswerTooLarge):
@@ -410,22 +406,6 @@ def cut() -> Iterator[bytes]:
     """Instead of the rest of an answer."""
     raise ConnectionResetError
     yield b""
-
-
-@pytest.mark.parametrize(
-    "size",
-    [0, 1, UNPACKED_AT_ONCE_BYTES - 1, UNPACKED_AT_ONCE_BYTES, UNPACKED_AT_ONCE_BYTES + 1, 2 * UNPACKED_AT_ONCE_BYTES],
-)
-def test_gunzip(size: int) -> None:
-    """What was packed is unpacked, whatever its size."""
-    body = random.Random(0).randbytes(1000) * (size // 1000) + b"x" * (size % 1000)
-    assert gunzip(io.BytesIO(zipped(body)), size) == body
-
-
-def test_gunzip_of_what_does_not_shrink() -> None:
-    """So large a packed body is unpacked in several pieces."""
-    body = random.Random(0).randbytes(3 * UNPACKED_AT_ONCE_BYTES)
-    assert gunzip(io.BytesIO(zipped(body)), len(body)) == body
 
 
 async def test_nothing_to_unpack(stub: FaultProxy, counters: PoolCounters, new_node: NewNode) -> None:
