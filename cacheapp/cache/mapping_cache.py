@@ -150,7 +150,8 @@ class MappingCache:
         """Take over what another process published; the store was asked at `asked_at`."""
         before, said = self.snapshot, await in_turns(published_statement(state, asked_at))
         await self._merge(said)
-        self._read_names.note_listing(lambda name: name in state.indices or name in state.aliases, said.at)
+        listed = said.listed or frozenset()
+        self._read_names.note_listing(lambda name: name in listed or name in state.aliases, said.at)
         self._read_names.note_published(before, self.snapshot)
         self.warm = True
 
