@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import elasticsearch
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 from elastic_transport import JsonSerializer, Serializer, Urllib3HttpNode
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
@@ -51,13 +52,20 @@ class FastJson(JsonSerializer):
         return msgspec.json.decode(data)
 
 
+def check_there_is_a_node(config: ElasticsearchConfig) -> None:
+    """Raises `ImproperlyConfigured` where the settings name no node to ask."""
+    if config.no_node:
+        raise ImproperlyConfigured(config.no_node)
+
+
 def new_client(
     config: ElasticsearchConfig, pools: Pools, *, request_timeout: float, max_retries: int, raw: bool = False
 ) -> AsyncElasticsearch:
     """A client that does no I/O until its first call, and then belongs to that call's loop. The caller closes it.
 
-    `raw` leaves response bodies as bytes.
+    `raw` leaves response bodies as bytes. Raises `ImproperlyConfigured` where the settings name no node to ask.
     """
+    check_there_is_a_node(config)
     extras = {EXTRAS: NodeExtras(config.connect_timeout)}
     context = _ssl_context(config)
     nodes = [
@@ -86,7 +94,11 @@ def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:
 
 
 def sync_client(config: ElasticsearchConfig) -> Elasticsearch:
-    """A plain synchronous client for commands that run outside any event loop. The caller closes it."""
+    """A plain synchronous client for commands that run outside any event loop. The caller closes it.
+
+    Raises `ImproperlyConfigured` where the settings name no node to ask.
+    """
+    check_there_is_a_node(config)
     context = _ssl_context(config)
     nodes = [
         url_to_node_config(url).replace(ssl_context=context, verify_certs=config.verify_certs, ssl_show_warn=False)
