@@ -183,6 +183,10 @@ class MappingCache:
         """Everything that is known was still so at `at`: renews all ages at once."""
         self.snapshot = replace(self.snapshot, confirmed_at=at)
 
+    def note_cluster(self, uuid: str) -> None:
+        """Note which cluster it is (empty: it doesn't tell), before anything is known of it."""
+        self.snapshot = replace(self.snapshot, cluster_uuid=uuid or None)
+
     @property
     def names_changed_total(self) -> int:
         """How often a read, or what another process published, changed which names there are: a pass may take the

@@ -146,7 +146,7 @@ class ClusterReader:
             async with asyncio.TaskGroup() as group:
                 counting = group.create_task(self._unless_refused(FIELD_COUNTS, sent))
                 resolving = group.create_task(self._get(self._listing_client, RESOLVED, sent))
-                identifying = group.create_task(self._cluster_uuid(cluster_uuid, sent))
+                identifying = group.create_task(self.cluster_uuid(sent)) if cluster_uuid is None else None
                 indices = self._decode(_uuids, await self._get(self._listing_client, UUIDS, sent))
         except BaseExceptionGroup as errors:
             error = errors.exceptions[0]
@@ -172,16 +172,15 @@ class ClusterReader:
         counts = counting.result()
         field_counts = {} if counts is None else await self._field_counts(counts)
         return Listing(
-            cluster_uuid=identifying.result(),
+            cluster_uuid=identifying.result() if identifying is not None else cluster_uuid or "",
             uuids=uuids,
             aliases={name: indices for name, indices in selected.items() if indices},
             data_streams=frozenset(stream.name for stream in names.data_streams if selected[stream.name]),
             field_counts=field_counts,
         )
 
-    async def _cluster_uuid(self, known: str | None, sent: Sent) -> str:
-        if known is not None:
-            return known
+    async def cluster_uuid(self, sent: Sent = uncounted) -> str:
+        """The uuid of the cluster; empty: it doesn't tell."""
         body = await self._unless_refused("/?filter_path=cluster_uuid", sent)
         cluster: _Cluster = _Cluster("") if body is None else self._decode(_cluster, body)
         return cluster.cluster_uuid

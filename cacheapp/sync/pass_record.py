@@ -31,6 +31,8 @@ class Pass:
     """Whether another change pass follows soon, so that not everything needs to be read now."""
     postponed_total: int = 0
     """Indices that may have changed, but were read so recently that they have to wait."""
+    cluster_uuid: str | None = None
+    """Of the cluster that answers, where that is known already; None: it is asked."""
     published: bool = False
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)

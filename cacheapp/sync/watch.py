@@ -189,10 +189,12 @@ class Watch:
         """Run a change pass, and publish what it found. When the first finds nothing, run a second one a moment later:
         a node may count fields later than the master.
         """
-        self._last_read = await self._refresher.read_changes()
+        # Of the era, as another cluster may be in the place of the one that was known.
+        cluster_uuid = None if self._version is None else self._version.era.cluster_uuid
+        self._last_read = await self._refresher.read_changes(cluster_uuid)
         if not self._last_read.changes_total:
             await self._sleep(self._intervals.second_look)
-            self._last_read = await self._refresher.read_changes()
+            self._last_read = await self._refresher.read_changes(cluster_uuid)
         if self._last_read.changes_total:
             self._changes_total += self._last_read.changes_total
             self._last_change_at = now_utc()
@@ -200,7 +202,12 @@ class Watch:
                 await self._sharing.publish(self._lease)
 
     async def _hold_lease(self) -> bool:
-        """Whether this process may watch: the lease is ours, or there is no store to ask."""
+        """Whether this process may watch: the lease is ours, or there is no store to ask, or none that is ours."""
+        if self._sharing.refusal is not None:
+            # Who holds that lease watches another cluster: standing by for it would be for ever.
+            await self.release_lease()
+            self._lease = None
+            return True
         try:
             taken = await self._store.lease(LEASE, self._holder, self._intervals.lease_ttl)
         except StoreUnavailable:
