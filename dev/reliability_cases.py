@@ -131,4 +131,14 @@ _CASES = (
         "The next pass of each process that this reached lists anew, at the same version of the metadata",
     ),
 )
-CASES = tuple(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1))
+_LATER = (
+    Case(
+        70,
+        "Ports 8000 and 9200 are taken, the embedded node dies; another cluster's mappings are in the store, or the "
+        "cluster is built anew",
+        "Commands reach the node that `make run` started or say that none runs, it ends with its node; what is another "
+        "cluster's is said, neither answered nor published over while its instances run",
+    ),
+)
+"""Cases whose predecessors are still to come."""
+CASES = (*(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1)), *_LATER)
