@@ -184,8 +184,9 @@ class MappingCache:
         self.snapshot = replace(self.snapshot, confirmed_at=at)
 
     def note_cluster(self, uuid: str) -> None:
-        """Note which cluster it is (empty: it doesn't tell), before anything is known of it."""
-        self.snapshot = replace(self.snapshot, cluster_uuid=uuid or None)
+        """Note which cluster it is (empty: it doesn't tell), unless a pass has told meanwhile."""
+        if self.snapshot.cluster_uuid is None:
+            self.snapshot = replace(self.snapshot, cluster_uuid=uuid or None)
 
     @property
     def names_changed_total(self) -> int:
