@@ -58,7 +58,12 @@ def declare(registry: Registry) -> None:
     """
     from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
 
-    registry.register(STORE, _store, ping=_ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
+    async def ping_store(store: Store) -> PingResult:
+        facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
+        foreign = registry.get(SHARING).foreign
+        return PingResult(Health.HEALTHY if foreign is None else Health.DEGRADED, foreign and foreign.value, facts)
+
+    registry.register(STORE, _store, ping=ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
     registry.register(
         MAPPING_CACHE,
         _mapping_cache,
@@ -72,7 +77,7 @@ def declare(registry: Registry) -> None:
     registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
     registry.register(HISTORY, _history, stats=History.report, rules=(history_rules,), panel=HISTORY_PANEL)
-    registry.register(SHARING, _sharing, needs=(MAPPING_CACHE, STORE, HISTORY))
+    registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
         _refresher,
@@ -82,7 +87,7 @@ def declare(registry: Registry) -> None:
         rules=(lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER, SHARING, STORE))
-    registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER), stats=Instances.report)
+    registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER, SHARING), stats=Instances.report)
     registry.register(
         WATCH,
         _watch,
@@ -160,10 +165,13 @@ async def _sharing(registry: Registry) -> AsyncIterator[Sharing]:
     from cacheapp.history import HISTORY  # here, as above
 
     urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
+    cache = registry.get(MAPPING_CACHE)
     yield Sharing(
-        registry.get(MAPPING_CACHE),
+        cache,
         registry.get(STORE),
         cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
+        identify=cache.reader.cluster_uuid,
+        instance=instance_name(),
         history=registry.get(HISTORY),
     )
 
@@ -196,6 +204,7 @@ async def _instances(registry: Registry) -> AsyncIterator[Instances]:
         return {
             **registry.reports(shared),
             "server": server_name(),
+            "cluster": registry.get(SHARING).cluster,
             "refreshes": registry.get(REFRESHER).latest_reports(),
         }
 
@@ -231,11 +240,6 @@ def _store_report(store: Store) -> StoreReport:
     if isinstance(store, RedisStore):
         return StoreReport("redis", store.link.poisoned_total)
     return StoreReport("database", 0)
-
-
-async def _ping_store(store: Store) -> PingResult:
-    kind = _store_report(store).kind
-    return PingResult(Health.HEALTHY, None, {"kind": kind, "generation": await store.generation()})
 
 
 async def _ping_cache(cache: MappingCache) -> PingResult:

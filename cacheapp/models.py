@@ -40,6 +40,9 @@ class Alias(models.Model):
 class Published(models.Model):
     """One row: the generation of the published state, and when the pass that found it listed the cluster; `listed_at`:
     when a change pass listed it since, null: none did.
+
+    `unread`: a generation, and the indices that were listed then but could not be read; null: there were none. Of
+    another generation it means nothing: version 1.0, which doesn't know this column, leaves it as it is.
     """
 
     generation = models.BigIntegerField()
@@ -47,6 +50,7 @@ class Published(models.Model):
     listed_at = models.DateTimeField(null=True)
     cluster_uuid = models.CharField(max_length=64)
     cluster_urls = models.CharField(max_length=64)
+    unread = models.JSONField(null=True)
 
     def __str__(self) -> str:
         return str(self.generation)

@@ -167,6 +167,13 @@ _LATER = (
         "/livez takes at most 0.25 s",
     ),
     Case(
+        70,
+        "Ports 8000 and 9200 are taken, the embedded node dies; another cluster's mappings are in the store, or the "
+        "cluster is built anew",
+        "Commands reach the node that `make run` started or say that none runs, it ends with its node; what is another "
+        "cluster's is said, neither answered nor published over while its instances run",
+    ),
+    Case(
         71,
         "Of three nodes at three URLs the master is stopped",
         "Every mapping is answered; a change is seen 5 s after another was elected and acknowledged it",

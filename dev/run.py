@@ -1,7 +1,8 @@
 """`make run`: the service on a real, embedded Elasticsearch with sample indices; on your own cluster when
 `ELASTICSEARCH_URL` is set.
 
-Everything runs in this one process but the node, which ends when this process does, however it does.
+Everything runs in this one process but the node. Each ends when the other does, however that ends. Commands in the same
+folder learn from a note where the node is.
 """
 
 import os
@@ -10,16 +11,22 @@ import shlex
 import signal
 import socket
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import environ
 
 from dev.elasticsearch.install import CACHE
 from dev.elasticsearch.node import DEFAULT_VERSION, Node, NodeError, PortTaken
+from esassistant.config.run_note import ELSEWHERE, RunsAlready, hold_note, read_note
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-PORT = int(os.environ.get("PORT", "8000"))
+END_SECONDS = 30.0
+"""So long the server may take to end after the node has."""
 
 ENV_FILE = """# Written by `make run`, for trying things out and not for production.
 # docs/settings.md lists every setting.
@@ -43,24 +50,66 @@ Elasticsearch: {elasticsearch}
 """
 
 
+class NodeEnded(Exception):
+    """The node ended by itself, which was said; whatever else failed then failed because of that."""
+
+
+class NodeGuard:
+    """Ends this process, in order, when the node ends by itself; `has_fired` from then on."""
+
+    def __init__(self, node: Node) -> None:
+        self.has_fired = False
+        self._node = node
+        self._is_dismissed = False
+        threading.Thread(target=self._wait, name="node-guard", daemon=True).start()
+
+    def dismiss(self) -> None:
+        """From now on, the node may end."""
+        self._is_dismissed = True
+
+    def _wait(self) -> None:
+        try:
+            self._node.wait()
+        except NodeError as error:
+            if self._is_dismissed:
+                return
+            self.has_fired = True
+            print(f"make run: {error}\nmake run: without its node it ends too.", file=sys.stderr, flush=True)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(END_SECONDS)  # this thread ends with the process
+        os._exit(1)
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.chdir(ROOT)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "esassistant.settings")
     os.environ.setdefault("ESASSISTANT_DRAIN_SECONDS", "0")
     try:
-        _check_port()
+        port = _port(os.environ.get("PORT", "8000"))
         env_file = _env_file()
-        own_cluster = os.environ.get("ELASTICSEARCH_URL") or env_file.get("ELASTICSEARCH_URL")
-        if own_cluster:
-            _serve(samples=False)
+        if os.environ.get("ELASTICSEARCH_URL"):
+            with hold_note(ROOT) as note:
+                note(ELSEWHERE)  # without the URL, which may have a password in it
+                _check_port(port)
+                _serve(port, samples=False)
+        elif env_file.get("ELASTICSEARCH_URL"):
+            _check_port(port)
+            _serve(port, samples=False)
         else:
-            node = _started_node()
-            try:
-                os.environ["ELASTICSEARCH_URL"] = node.url
-                _serve(samples=True)
-            finally:
-                node.stop()
+            with hold_note(ROOT) as note:
+                _check_port(port)
+                with _started_node() as node:
+                    os.environ["ELASTICSEARCH_URL"] = node.url
+                    note(node.url)
+                    _serve(port, samples=True)
+    except RunsAlready:
+        known = read_note(ROOT)
+        where = f" (its Elasticsearch: {known.url})" if known is not None and known.url else ""
+        print(f"make run: it runs in this folder already{where}. End that one first.", file=sys.stderr)
+        return 1
+    except NodeEnded:
+        return 1
     except (NodeError, OSError) as error:
         print(f"make run: {error}", file=sys.stderr)
         return 1
@@ -69,7 +118,7 @@ def main() -> int:
     return 0
 
 
-def _serve(*, samples: bool) -> None:
+def _serve(port: int, *, samples: bool) -> None:
     import django
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
@@ -84,7 +133,7 @@ def _serve(*, samples: bool) -> None:
         print(
             WHAT_TO_TRY.format(
                 host=HOST,
-                port=PORT,
+                port=port,
                 token="$TOKEN"
                 if in_environment
                 else f"$(sed -n s/^ESASSISTANT_API_TOKENS=//p {shlex.quote(str(ROOT / '.env'))})",
@@ -96,19 +145,29 @@ def _serve(*, samples: bool) -> None:
             ),
             flush=True,
         )
-        call_command("serve", host=HOST, port=PORT)
+        call_command("serve", host=HOST, port=port)
     except (CommandError, ImproperlyConfigured) as error:
         raise NodeError(str(error)) from error
 
 
-def _check_port() -> None:
+def _port(raw: str) -> int:
+    try:
+        port = int(raw)
+    except ValueError:
+        port = 0
+    if not 1 <= port <= 65535:
+        raise NodeError(f"PORT={raw} is no port to serve on: use a number from 1 to 65535")
+    return port
+
+
+def _check_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, PORT))
+            probe.bind((HOST, port))
         except OSError:
             raise PortTaken(
-                f"port {PORT} is taken. End what uses it (`ss -ltnp 'sport = :{PORT}'` names it), "
+                f"port {port} is taken. End what uses it (`ss -ltnp 'sport = :{port}'` names it), "
                 "or serve elsewhere: PORT=8080 make run"
             ) from None
 
@@ -128,17 +187,26 @@ def _env_file() -> dict[str, str]:
     return EnvFile.ENVIRON
 
 
-def _started_node() -> Node:
+@contextmanager
+def _started_node() -> Iterator[Node]:
+    """The embedded node for the length of the block. Raises `NodeEnded` when the block ends because the node did."""
     data = CACHE / "data" / DEFAULT_VERSION
     print("Starting Elasticsearch …", flush=True)
+    node = Node(data, 9200)
     try:
-        node = Node(data, 9200)
         node.start()
     except PortTaken:
         node = Node(data)
         node.start()
         print(f"Port 9200 is taken; the embedded Elasticsearch is at {node.url} instead.")
-    return node
+    guard = NodeGuard(node)
+    try:
+        yield node
+    finally:
+        guard.dismiss()
+        node.stop()
+        if guard.has_fired:
+            raise NodeEnded
 
 
 if __name__ == "__main__":

@@ -151,7 +151,8 @@ class MappingCache:
         """Take over what another process published; the store was asked at `asked_at`."""
         before, said = self.snapshot, await in_turns(published_statement(state, asked_at))
         await self._merge(said)
-        self._read_names.note_listing(lambda name: name in state.indices or name in state.aliases, said.at)
+        listed = said.listed or frozenset()
+        self._read_names.note_listing(lambda name: name in listed or name in state.aliases, said.at)
         self._read_names.note_published(before, self.snapshot)
         self.warm = True
 
@@ -182,6 +183,11 @@ class MappingCache:
     def confirm_all(self, at: float) -> None:
         """Everything that is known was still so at `at`: renews all ages at once."""
         self.snapshot = replace(self.snapshot, confirmed_at=at)
+
+    def note_cluster(self, uuid: str) -> None:
+        """Note which cluster it is (empty: it doesn't tell), unless a pass has told meanwhile."""
+        if self.snapshot.cluster_uuid is None:
+            self.snapshot = replace(self.snapshot, cluster_uuid=uuid or None)
 
     @property
     def names_changed_total(self) -> int:

@@ -175,7 +175,7 @@ class ClusterReader:
             async with asyncio.TaskGroup() as group:
                 counting = group.create_task(self._counts(sent))
                 resolving = group.create_task(self._get(self._listing_client, RESOLVED, sent))
-                identifying = group.create_task(self._cluster_uuid(cluster_uuid, sent))
+                identifying = group.create_task(self.cluster_uuid(sent)) if cluster_uuid is None else None
                 settings = await self._get(self._listing_client, UUIDS, sent)
                 indices: dict[str, _Settings] = await in_thread_if_large(
                     len(settings), lambda: once_each(self._decode(_uuids, settings))
@@ -219,7 +219,7 @@ class ClusterReader:
         await asyncio.sleep(0)
         stats = counting.result()
         return Listing(
-            cluster_uuid=identifying.result(),
+            cluster_uuid=identifying.result() if identifying is not None else cluster_uuid or "",
             uuids=uuids,
             aliases={name: indices for name, indices in selected.items() if indices},
             data_streams=frozenset(stream.name for stream in names.data_streams if selected.get(stream.name)),
@@ -228,9 +228,8 @@ class ClusterReader:
             is_counted=stats is not None,
         )
 
-    async def _cluster_uuid(self, known: str | None, sent: Sent) -> str:
-        if known is not None:
-            return known
+    async def cluster_uuid(self, sent: Sent = uncounted) -> str:
+        """The uuid of the cluster; empty: it doesn't tell."""
         body = await self._unless_refused("/?filter_path=cluster_uuid", sent)
         cluster: _Cluster = _Cluster("") if body is None else self._decode(_cluster, body)
         return cluster.cluster_uuid

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,6 +21,7 @@ from cacheapp.sync.pass_record import EVERYTHING, PassScope, RefreshAnswer
 from cacheapp.sync.refresher import REFRESHER, Refresher
 from cacheapp.sync.sharing import SHARING
 from esassistant.clock import monotonic
+from esassistant.elasticsearch.client import check_there_is_a_node
 from esassistant.registry import registry
 from esassistant.units import as_duration
 
@@ -51,6 +53,7 @@ class RefreshCommand(BaseCommand):
         """Run a pass, print what came of it, and exit. `wait_seconds`: how long to wait for another process that
         refreshes.
         """
+        check_there_is_a_node(settings.ESASSISTANT.elasticsearch)
         with _results_unlogged():
             answer, report = asyncio.run(self._refresh(limited, scope, wait_seconds))
         if report is None:

@@ -107,7 +107,8 @@ def published_statement(state: StoredState, now: float) -> Generator[None, None,
         indices,
         state.bodies,
         state.aliases,
-        frozenset(state.indices),
+        # What the publisher could not read is there: whoever has read it keeps it.
+        state.unread.union(state.indices),
         is_published=True,
         data_streams=state.data_streams,
         cluster_uuid=state.cluster_uuid,
@@ -277,4 +278,5 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: 
         data_streams=snapshot.data_streams,
         cluster_uuid=snapshot.cluster_uuid or "",
         cluster_urls=cluster_urls,
+        unread=snapshot.listed.difference(snapshot.indices),
     )

@@ -26,6 +26,7 @@ class StoredState:
 
     `data_streams`: which of the aliases are. `cluster_uuid`, and a hash of its URLs, say of which cluster.
     `listed_age_seconds`: how long ago it was looked up which indices and aliases there are; None: in that pass.
+    `unread`: indices that are listed too, but whose mappings the publisher doesn't know, as it could not read them.
     """
 
     age_seconds: float
@@ -36,6 +37,7 @@ class StoredState:
     cluster_uuid: str = ""
     cluster_urls: str = ""
     listed_age_seconds: float | None = None
+    unread: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,15 @@ def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
         published.cluster_uuid,
         published.cluster_urls,
         None if published.listed_at is None else _seconds(now - published.listed_at),
+        _unread(published),
     )
     return Loaded(published.generation, state)
+
+
+def _unread(published: Published) -> frozenset[str]:
+    if published.unread is None or published.unread["generation"] != published.generation:
+        return frozenset()
+    return frozenset(published.unread["names"])
 
 
 def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
@@ -147,6 +154,7 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
             ),
             "cluster_uuid": state.cluster_uuid,
             "cluster_urls": state.cluster_urls,
+            "unread": {"generation": generation, "names": sorted(state.unread)} if state.unread else None,
         },
     )
     return generation

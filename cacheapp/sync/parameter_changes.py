@@ -3,6 +3,7 @@
 import logging
 
 from cacheapp.cluster.mapping_versions import MappingVersions
+from cacheapp.cluster.metadata_version import MetadataVersion
 from cacheapp.errors import VersionsRefused
 from cacheapp.reports import PassOutcome
 from cacheapp.sync.look_policy import NextStep, VersionPolicy, names_to_read, versions_read
@@ -31,7 +32,7 @@ class ParameterChanges:
         """Requests for versions so far. Those of change passes, and of full passes, are counted by these."""
         return self._versions.requests_total
 
-    async def begin(self, metadata_version: int) -> bool:
+    async def begin(self, version: MetadataVersion) -> bool:
         """Remember the versions of now, to compare with, unless earlier ones are known. Return whether it did.
 
         What changes before is found by the next scheduled full pass. Earlier versions stay right, whatever happened
@@ -39,7 +40,7 @@ class ParameterChanges:
         """
         if self._known is not None or self._policy.is_paused():
             return False
-        self._known = await self._ask(metadata_version)
+        self._known = await self._ask(version)
         if self._known is not None:
             self._policy.allow_asking()
         return self._known is not None
@@ -52,7 +53,7 @@ class ParameterChanges:
         """Return the seconds until `read_if_due` does something; None: it needn't."""
         return self._policy.due_in()
 
-    async def read_if_due(self, metadata_version: int) -> ChangesRead | None:
+    async def read_if_due(self, version: MetadataVersion) -> ChangesRead | None:
         """Have what changed read, if it is time to ask. None: nothing was read here.
 
         Where asking is too slow a full pass is started instead, which publishes by itself what it finds.
@@ -62,12 +63,12 @@ class ParameterChanges:
         if step is NextStep.REFRESH:
             answer = await self._refresher.ask("watch", limited=False)
             self._policy.note_pass(started=answer.outcome is PassOutcome.STARTED)
-        if step is not NextStep.ASK or (told := await self._ask(metadata_version)) is None:
+        if step is not NextStep.ASK or (told := await self._ask(version)) is None:
             return None
         # Without anything to compare with, all mappings that ever changed are named.
         known = self._known or {}
         named = names_to_read(known, told)
-        read = await self._refresher.read_changes(named=named) if named else None
+        read = await self._refresher.read_changes(version.era.cluster_uuid, named=named) if named else None
         failed = frozenset() if read is None else read.failed & named  # others failed for other reasons
         self._known = versions_read(known, told, failed)
         if failed:
@@ -76,12 +77,12 @@ class ParameterChanges:
             self._policy.settle()
         return read
 
-    async def _ask(self, metadata_version: int) -> dict[str, int] | None:
+    async def _ask(self, version: MetadataVersion) -> dict[str, int] | None:
         """Return the versions; None: they aren't told this time. Unlike a failed look that is no outage."""
         asked_at = self._clock()
         told: dict[str, int] | None = None
         try:
-            told = await self._versions.read(metadata_version)
+            told = await self._versions.read(version.number)
         except VersionsRefused as error:
             self._policy.note_refused()
             self._note_pause(error.detail)

@@ -33,6 +33,8 @@ class Pass:
     """When the first of those indices is due that may have changed, but were read so recently that they have to
     wait.
     """
+    cluster_uuid: str | None = None
+    """Of the cluster that answers, where that is known already; None: it is asked."""
     published: bool = False
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)

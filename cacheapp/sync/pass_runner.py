@@ -1,6 +1,7 @@
 """Run one pass: read what there is, what of it changed, and the mappings in batches; bring the cache up to date."""
 
 import asyncio
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -27,6 +28,8 @@ from esassistant.units import as_seconds
 
 if TYPE_CHECKING:
     from cacheapp.history import History  # has models, which Django loads after what imports this
+
+logger = logging.getLogger(__name__)
 
 BATCHES_IN_FLIGHT = 4
 UNKNOWN_AGAIN_SECONDS = 30.0
@@ -145,14 +148,13 @@ class PassRunner:
                 current.postponed_until = min(postponed.values(), default=None)
             return changed | (named & listing.uuids.keys())
 
-        await self._apply(current, await self._read(current, known.cluster_uuid, choose))
+        await self._apply(current, await self._read(current, current.cluster_uuid, choose))
         if not (current.errors or current.read_total or current.removed_total):
             current.outcome = PassOutcome.UNCHANGED
 
     async def _read_matching(self, current: Pass, patterns: tuple[str, ...]) -> None:
         """Read the indices that match one of `patterns`, or belong to an alias or data stream that does."""
-        cluster_uuid = self._cache.snapshot.cluster_uuid
-        reading = await self._read(current, cluster_uuid, lambda listing, _: matching_names(listing, patterns))
+        reading = await self._read(current, current.cluster_uuid, lambda listing, _: matching_names(listing, patterns))
         _check_something_was_read(current, reading)
         await self._apply(current, reading)
         if not (current.read_total or current.errors or current.removed_total):
@@ -233,12 +235,18 @@ class PassRunner:
         return self._names_changed == self._cache.names_changed_total
 
     async def _read(self, current: Pass, cluster_uuid: str | None, choose: Choose) -> Reading:
-        """List the cluster, and read the mappings of the indices that `choose` names. `cluster_uuid`: if it is
-        known.
+        """List the cluster, and read the mappings of the indices that `choose` names; of all, where it is another
+        cluster than before, as nothing that was known is about it. `cluster_uuid`: if it is known.
         """
         listed_at = self._clock()
         listing = await self._list(current, cluster_uuid)
-        wanted = frozenset(choose(listing, listed_at))
+        known_uuid = self._cache.snapshot.cluster_uuid
+        if is_another := known_uuid is not None and listing.cluster_uuid not in ("", known_uuid):
+            logger.warning(
+                "The cluster is another one (its uuid: %s, before: %s): all of it is read.",
+                *(listing.cluster_uuid, known_uuid),
+            )
+        wanted = frozenset(listing.uuids if is_another else choose(listing, listed_at))
         current.indices_total = len(listing.uuids)
         mappings = await self._read_in_batches(current, sorted(wanted), listing.field_counts)
         await self._confirm_absent(current, [name for name in wanted if name not in mappings.hashes])

@@ -94,23 +94,25 @@ class Refresher:
         #   2. Another process holds the lease: overlap.
         #   3. It is limited, and too soon after the last attempt: rate-limited, by the store's count; while the store
         #      is away, by this process's own.
-        #   4. A pass starts; while the store is away, without a lease: its outage must not stop refreshes.
+        #   4. A pass starts; while the store is away, without a lease: its outage must not stop refreshes. Likewise
+        #      while the store is another cluster's: its leases and attempts are not about ours.
         # The lock makes this atomic: while the store is asked, nobody else may start one.
         async with self._asking:
             if self._running is not None:
                 return RefreshAnswer(PassOutcome.JOINED, self._running[0].id)
             lease: Lease | None = None
-            store_error: str | None = None
-            try:
-                taken = await self._store.lease(LEASE, self._holder, self._lease_ttl)
-                if not isinstance(taken, Lease):
-                    return RefreshAnswer(PassOutcome.OVERLAP, retry_after_seconds=min(taken, OVERLAP_RETRY_SECONDS))
-                lease = taken
-                wait = await self._store.attempt(LEASE, self._config.min_refresh_interval) if limited else 0.0
-            except StoreUnavailable as error:
-                self._sharing.note_store_error(error)
-                store_error = error.detail
-                wait = self._local_wait() if limited else 0.0
+            store_error = self._sharing.refusal
+            wait = self._local_wait() if limited else 0.0
+            if store_error is None:
+                try:
+                    taken = await self._store.lease(LEASE, self._holder, self._lease_ttl)
+                    if not isinstance(taken, Lease):
+                        return RefreshAnswer(PassOutcome.OVERLAP, retry_after_seconds=min(taken, OVERLAP_RETRY_SECONDS))
+                    lease = taken
+                    wait = await self._store.attempt(LEASE, self._config.min_refresh_interval) if limited else 0.0
+                except StoreUnavailable as error:
+                    self._sharing.note_store_error(error)
+                    store_error = error.detail
             if wait > 0:
                 if lease is not None:
                     await self._release(lease)
@@ -170,13 +172,17 @@ class Refresher:
         """Requests of all change passes of this process so far, of failed ones too."""
         return self._change_requests_total
 
-    async def read_changes(self, *, named: frozenset[str] = frozenset(), may_postpone: bool = True) -> ChangesRead:
+    async def read_changes(
+        self, cluster_uuid: str | None = None, *, named: frozenset[str] = frozenset(), may_postpone: bool = True
+    ) -> ChangesRead:
         """Run a change pass, beside any other: read what is new, has other fields or is `named`, forget what is gone.
 
+        `cluster_uuid`: of the cluster that answers, where that is known already; None: it is asked.
         What could not be read is read by the next change pass, or by the next full pass, which then reads everything.
         Raises `ClusterUnavailable` when the cluster can't be listed.
         """
         current = Pass("changes", "watch", self._clock, now_utc(), self._clock(), may_postpone=may_postpone)
+        current.cluster_uuid = cluster_uuid
         try:
             await self._runner.run(current, replace(CHANGES, named=named))
         finally:
@@ -201,7 +207,7 @@ class Refresher:
         here or elsewhere: that publishes at its end.
         """
         async with self._asking:  # whose holder may have the lease: this one would release it
-            if self._running is not None:
+            if self._running is not None or self._sharing.refusal is not None:
                 return
             try:
                 lease = await self._store.lease(LEASE, self._holder, self._lease_ttl)

@@ -1,20 +1,48 @@
-"""What processes share by way of the store: publish what this one knows, and take over what others published."""
+"""What processes share by way of the store: publish what this one knows, and take over what others published.
 
+Only what is said of the same cluster. Where the store holds the mappings of another one that running instances use,
+this process shares nothing with them: it reads, watches and answers for itself, as without a store, and says so.
+"""
+
+import asyncio
+import enum
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.state.clusters import ClusterId, users_of
 from cacheapp.state.merge import is_ahead, to_publish
 from cacheapp.state.published import StoredState
 from cacheapp.stores.protocol import Lease, Store
 from esassistant.clock import Clock, monotonic
-from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
 from esassistant.resource import Handle
 
 if TYPE_CHECKING:
     from cacheapp.history import History  # has models, which Django loads after what imports this
 
 logger = logging.getLogger(__name__)
+
+IDENTIFY_SECONDS = 1.0
+"""So long a start waits for the cluster's uuid before it trusts its URL: a warm start must not hang on the cluster."""
+
+
+class Foreign(enum.Enum):
+    """What it means that the store holds the mappings of another cluster. The values are for people."""
+
+    USED = (
+        "The store holds the mappings of another cluster, whose instances are running: nothing is shared. Give this "
+        "deployment a store of its own: another database number in REDIS_URL, or DATABASE_URL."
+    )
+    UNUSED = (
+        "The store holds the mappings of another cluster, which no running instance uses: the next pass of this "
+        "deployment replaces them."
+    )
+    UNDECIDED = (
+        "The store holds the mappings of a cluster at another ELASTICSEARCH_URL: they are not used until this cluster "
+        "has been reached, and is the same."
+    )
 
 
 class Sharing:
@@ -26,30 +54,60 @@ class Sharing:
         store: Store,
         *,
         cluster_urls: str,
+        identify: Callable[[], Awaitable[str]] | None = None,
+        instance: str = "",
         history: "History | None" = None,
         clock: Clock = monotonic,
+        identify_seconds: float = IDENTIFY_SECONDS,
     ) -> None:
-        """`cluster_urls` is a hash of the URLs of the cluster: what tells clusters apart while none can be reached."""
+        """
+        Args:
+            cluster_urls: a hash of the URLs of the cluster: what tells clusters apart while none can be reached.
+            identify: asks the cluster for its uuid (empty: it doesn't tell); raises `ClusterUnavailable`.
+            instance: the name under which this process tells the others of itself.
+        """
         self._cache = cache
         self._store = store
         self._cluster_urls = cluster_urls
+        self._identify = identify
+        self._instance = instance
         self._history = history
         self._clock = clock
+        self._identify_seconds = identify_seconds
         self._generation: int | None = None
+        # Whose the state of that generation is, and whether it was taken over.
+        self._stored: ClusterId | None = None
+        self._is_taken = False
+        self._foreign: Foreign | None = None
         self._store_error: str | None = None
         self._pass_at: float | None = None
         # Whether this process knows mappings that are newer than what was published last.
         self._is_ahead = False
 
     @property
+    def cluster(self) -> ClusterId:
+        """Which cluster this process reads, as far as it knows."""
+        return ClusterId(self._cache.snapshot.cluster_uuid or "", self._cluster_urls)
+
+    @property
+    def foreign(self) -> Foreign | None:
+        """What it means that the store holds the mappings of another cluster; None: it doesn't."""
+        return self._foreign
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing may be shared, not even leases; None: it may."""
+        return self._foreign.value if self._foreign is Foreign.USED else None
+
+    @property
     def generation(self) -> int | None:
         """The number of the published state that this process has; None before the first."""
-        return self._generation
+        return self._generation if self._is_taken else None
 
     @property
     def store_error(self) -> str | None:
         """Why nothing is shared now; None: it is."""
-        return self._store_error
+        return self._store_error or self.refusal
 
     @property
     def pass_at(self) -> float | None:
@@ -71,24 +129,36 @@ class Sharing:
     async def take_over(self) -> None:
         """Take over what other processes published since the last time, if it is of the same cluster."""
         try:
-            generation = await self._store.generation()
-            if generation not in (0, self._generation):
-                asked_at = self._clock()
-                loaded = await self._store.load(self._cache.snapshot.bodies.keys())
-                if loaded is not None:
-                    if self._is_of_our_cluster(loaded.state):
-                        await self._apply(loaded.state, asked_at)
-                    # Not sooner: who sees the generation may count on what it holds.
-                    self._generation = loaded.generation
+            await self._take_over()
+            await self._note_whose_it_is()
             self._store_error = None
         except StoreUnavailable as error:
             self.note_store_error(error)
+
+    async def _take_over(self) -> None:
+        generation = await self._store.generation()
+        if generation == 0:
+            self._stored, self._is_taken = None, False
+            return
+        if generation == self._generation and (self._is_taken or not self._is_ours()):
+            return
+        asked_at = self._clock()
+        loaded = await self._store.load(self._cache.snapshot.bodies.keys())
+        if loaded is None:
+            return
+        await self._identify_cluster()
+        self._stored = ClusterId(loaded.state.cluster_uuid, loaded.state.cluster_urls)
+        self._is_taken = self._is_ours()
+        if self._is_taken:
+            await self._apply(loaded.state, asked_at)
+        # Not sooner: who sees the generation may count on what it holds.
+        self._generation = loaded.generation
 
     async def publish(self, lease: Lease) -> bool:
         """Give what this process knows to the others. Return whether that worked; `store_error` says why not."""
         # What is published replaces everything: what others published since we looked must be in it.
         await self.take_over()
-        if self._pass_at is None:
+        if self._pass_at is None or self.refusal is not None:
             return False
         state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)
         try:
@@ -99,19 +169,51 @@ class Sharing:
         except StoreUnavailable as error:
             self.note_store_error(error)
             return False
+        self._stored, self._is_taken = self.cluster, True
+        self._note_foreign(None)
         self._store_error = None
         self._is_ahead = False
         return True
 
     async def publish_if_ahead(self, lease: Lease) -> bool:
-        """Publish, if another process has published over what this one knows. Return whether anything was published."""
-        return self._is_ahead and await self.publish(lease)
+        """Publish, if another process has published over what this one knows, or nobody uses what the store holds any
+        more. Return whether anything was published.
+        """
+        return (self._is_ahead or self._foreign is Foreign.UNUSED) and await self.publish(lease)
 
-    def _is_of_our_cluster(self, state: StoredState) -> bool:
-        # By the URLs, until the cluster has been reached.
-        if (known := self._cache.snapshot.cluster_uuid) is not None:
-            return state.cluster_uuid == known
-        return state.cluster_urls == self._cluster_urls
+    def _is_ours(self) -> bool:
+        return self._stored is not None and self._stored.is_same_as(self.cluster)
+
+    async def _identify_cluster(self) -> None:
+        """Ask the cluster for its uuid, where it isn't known yet: at the same URL may be another one by now. While it
+        can't be reached the URL has to do.
+        """
+        if self._identify is None or self._cache.snapshot.cluster_uuid is not None:
+            return
+        try:
+            async with asyncio.timeout(self._identify_seconds):
+                self._cache.note_cluster(await self._identify())
+        except (ClusterUnavailable, TimeoutError):
+            return
+
+    async def _note_whose_it_is(self) -> None:
+        if self._stored is None or self._is_ours():
+            self._note_foreign(None)
+        elif self._cache.snapshot.cluster_uuid is None and self._pass_at is None:
+            self._note_foreign(Foreign.UNDECIDED)
+        else:
+            reports = await self._store.reports()
+            others = (stored.report for name, stored in reports.items() if name != self._instance)
+            self._note_foreign(Foreign.USED if users_of(self._stored, others) else Foreign.UNUSED)
+
+    def _note_foreign(self, foreign: Foreign | None) -> None:
+        """Logged once per change."""
+        if foreign is not None and foreign is not self._foreign and self._stored is not None:
+            uuids = (self._stored.uuid or "not known", self.cluster.uuid or "not known")
+            logger.warning("%s (its uuid: %s; ours: %s)", foreign.value, *uuids)
+        elif foreign is None and self._foreign is not None:
+            logger.info("The store holds nothing of another cluster any more.")
+        self._foreign = foreign
 
     async def _apply(self, state: StoredState, asked_at: float) -> None:
         await self._cache.apply_published(state, asked_at)

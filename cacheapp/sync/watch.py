@@ -197,7 +197,7 @@ class Watch:
     async def _anchor(self, at_least: int = FIRST) -> MetadataVersion:
         """Find where the cluster stands, and have read what changed before."""
         self._version = version = await self._metadata.now(at_least)
-        has_begun = await self._parameters.begin(version.number)
+        has_begun = await self._parameters.begin(version)
         # The first pass reads everything; a change pass now would do so too.
         await self._refresher.wait_for_first_pass()
         await self._read_changes(version, asks=not has_begun)
@@ -211,19 +211,22 @@ class Watch:
         master.
         """
         self._looks.note_wake()
-        found = await self._take(await self._refresher.read_changes())
+        # Of the era, as another cluster may be in the place of the one that was known.
+        uuid = version.era.cluster_uuid
+        found = await self._take(await self._refresher.read_changes(uuid))
         if asks:
             self._parameters.note_wake(found=found > 0)
-        found += await self._take(await self._parameters.read_if_due(version.number))
+        found += await self._take(await self._parameters.read_if_due(version))
         if not found:
             await self._sleep(self._intervals.second_look)
-            await self._take(await self._refresher.read_changes())
+            await self._take(await self._refresher.read_changes(uuid))
 
     async def _read_due(self, version: MetadataVersion) -> None:
         """Have read what is due although nothing woke the watch."""
         if self._looks.due_in() == 0:
-            await self._take(await self._refresher.read_changes(may_postpone=self._looks.may_postpone()))
-        await self._take(await self._parameters.read_if_due(version.number))
+            may_postpone = self._looks.may_postpone()
+            await self._take(await self._refresher.read_changes(version.era.cluster_uuid, may_postpone=may_postpone))
+        await self._take(await self._parameters.read_if_due(version))
 
     async def _take(self, read: ChangesRead | None) -> int:
         """Note what a change pass left to do, and publish what it found. Return how many changes these are; 0 where
@@ -240,7 +243,12 @@ class Watch:
         return read.changes_total
 
     async def _hold_lease(self) -> bool:
-        """Whether this process may watch: the lease is ours, or there is no store to ask."""
+        """Whether this process may watch: the lease is ours, or there is no store to ask, or none that is ours."""
+        if self._sharing.refusal is not None:
+            # Who holds that lease watches another cluster: standing by for it would be for ever.
+            await self.release_lease()
+            self._lease = None
+            return True
         try:
             taken = await self._store.lease(LEASE, self._holder, self._intervals.lease_ttl)
         except StoreUnavailable:

@@ -25,6 +25,7 @@ from cacheapp.reports import (
     WatchReport,
 )
 from cacheapp.state.changes import ChangeKind
+from cacheapp.state.clusters import ClusterId
 from cacheapp.state.listing import Listed, Page
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
@@ -73,7 +74,7 @@ def part_of(source: type, name: str, doc: str, *members: str) -> type:
 def told_by_instances() -> Any:
     """What an instance tells the others, as `cacheapp.apps` collects it."""
     told = {resource.name: REPORTS[resource.name] for resource in registry.declared() if resource.metrics}
-    members = {**told, "server": str, "refreshes": dict[str, RefreshReport]}
+    members = {**told, "server": str, "cluster": ClusterId, "refreshes": dict[str, RefreshReport]}
     return TypedDict(PARTIAL, members, total=False)  # type: ignore[operator]
 
 

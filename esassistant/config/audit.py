@@ -337,7 +337,7 @@ def _size_of_no_pool(facts: Facts) -> str | None:
 
 def _uses_tls(facts: Facts) -> bool:
     # All nodes have the same scheme.
-    return facts.config.elasticsearch.urls[0].startswith("https:")
+    return any(url.startswith("https:") for url in facts.config.elasticsearch.urls)
 
 
 def _listed(names: Iterable[str]) -> str:

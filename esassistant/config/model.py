@@ -22,6 +22,8 @@ class Origin(enum.Enum):
     DEFAULT = "default"
     PROFILE = "profile"
     FILE = "file"
+    RUN = "make run"
+    """What `make run` noted of the node that it started."""
     ENVIRONMENT = "environment"
     IMPLIED = "implied"
     """Given by nobody, but it follows from other settings: `ROLLBACK_VARIABLES`."""
@@ -66,6 +68,8 @@ class ElasticsearchConfig:
     request_timeout: float
     connect_timeout: float
     max_retries: int
+    no_node: str = ""
+    """Why there is no node to ask; then `urls` is empty."""
 
     @property
     def max_connections(self) -> int:

@@ -1,7 +1,8 @@
 """Reads the settings from the environment, a `.env` file and a profile into the configuration.
 
 Order of strength: the environment, the file named by `ESASSISTANT_ENV_FILE` (`.env` in the base folder unless told),
-the profile that `ESASSISTANT_PROFILE` names, the default. docs/settings.md describes each setting.
+for `ELASTICSEARCH_URL` what `make run` noted of the node that it started, the profile that `ESASSISTANT_PROFILE` names,
+the default. docs/settings.md describes each setting.
 """
 
 import enum
@@ -37,6 +38,7 @@ from esassistant.config.model import (
     Setting,
 )
 from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
+from esassistant.config.run_note import RunNote, read_note
 
 # It logs a line of a file that it can't read as it stands, secrets included; such lines are refused below instead.
 logging.getLogger("environ.environ").setLevel(logging.ERROR)
@@ -299,19 +301,22 @@ def read(environment: Mapping[str, str], base_dir: Path) -> tuple[Config, dict[s
     be used.
     """
     reader = Reader([(Origin.ENVIRONMENT, environment)])
-    _add_files(reader, base_dir)
+    note = read_note(base_dir)
+    _add_files(reader, base_dir, note)
     _read_django(reader, base_dir)
-    config = _read_config(reader, debug=reader.settings["DEBUG"].value)
+    config = _read_config(reader, note, debug=reader.settings["DEBUG"].value)
     reader.finish()
     return config, reader.settings
 
 
-def _add_files(reader: Reader, base_dir: Path) -> None:
+def _add_files(reader: Reader, base_dir: Path, note: RunNote | None) -> None:
     path = base_dir / reader.text("ESASSISTANT_ENV_FILE", ".env")
     if path.exists():
         reader.fall_back_on_file(Origin.FILE, path)
     elif reader.settings["ESASSISTANT_ENV_FILE"].origin is not Origin.DEFAULT:
         reader.refuse("ESASSISTANT_ENV_FILE", "names no file that exists")
+    if note is not None:
+        reader.fall_back_on(Origin.RUN, {"ELASTICSEARCH_URL": note.url})
     profiles = {file.stem: file for file in sorted(PROFILES.glob("*.env"))}
     profile = reader.profile("ESASSISTANT_PROFILE", tuple(profiles))
     if profile != NO_PROFILE:
@@ -332,9 +337,9 @@ def _read_django(reader: Reader, base_dir: Path) -> None:
     reader.integer("ESASSISTANT_MAX_BODY_BYTES", 65_536, minimum=1024, maximum=16_777_216)
 
 
-def _read_config(reader: Reader, *, debug: bool) -> Config:
+def _read_config(reader: Reader, note: RunNote | None, *, debug: bool) -> Config:
     config = Config(
-        elasticsearch=_read_elasticsearch(reader),
+        elasticsearch=_read_elasticsearch(reader, note),
         mapping_cache=_read_mapping_cache(reader),
         health=HealthConfig(
             ttl=reader.seconds("HEALTH_CACHE_TTL", 30, minimum=0.1, maximum=3600),
@@ -365,8 +370,15 @@ def _read_config(reader: Reader, *, debug: bool) -> Config:
     return config
 
 
-def _read_elasticsearch(reader: Reader) -> ElasticsearchConfig:
+def _read_elasticsearch(reader: Reader, note: RunNote | None) -> ElasticsearchConfig:
     nodes = reader.parsed("ELASTICSEARCH_URL", "http://127.0.0.1:9200", parse_node_urls, secret=True)
+    no_node = ""
+    if note is not None and reader.settings["ELASTICSEARCH_URL"].origin is Origin.DEFAULT:
+        # Not the default: at port 9200 may be another cluster, whose mappings would be published into our store.
+        nodes, no_node = NodeUrls(()), note.problem
+        reader.settings["ELASTICSEARCH_URL"] = replace(
+            reader.settings["ELASTICSEARCH_URL"], value=nodes, origin=Origin.RUN
+        )
     username = reader.text("ELASTICSEARCH_USERNAME")
     password = reader.text("ELASTICSEARCH_PASSWORD", secret=True)
     api_key = reader.text("ELASTICSEARCH_API_KEY", secret=True)
@@ -392,6 +404,7 @@ def _read_elasticsearch(reader: Reader) -> ElasticsearchConfig:
         request_timeout=reader.seconds("ELASTICSEARCH_REQUEST_TIMEOUT", 30, minimum=0.1, maximum=3600),
         connect_timeout=reader.seconds("ELASTICSEARCH_CONNECT_TIMEOUT", 10, minimum=0.1, maximum=3600),
         max_retries=reader.integer("ELASTICSEARCH_MAX_RETRIES", 3, minimum=0, maximum=20),
+        no_node=no_node,
     )
 
 

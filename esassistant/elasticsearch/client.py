@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import elasticsearch
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 from elastic_transport import JsonSerializer, Serializer, SerializerCollection, Urllib3HttpNode
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
@@ -92,6 +93,12 @@ class FastJson(JsonSerializer):
             raise SerializationError("the answer is no JSON that can be read", errors=(error,)) from None
 
 
+def check_there_is_a_node(config: ElasticsearchConfig) -> None:
+    """Raises `ImproperlyConfigured` where the settings name no node to ask."""
+    if config.no_node:
+        raise ImproperlyConfigured(config.no_node)
+
+
 def new_client(
     config: ElasticsearchConfig,
     pools: Pools,
@@ -111,7 +118,11 @@ def new_client(
         marks: which nodes failed of late, to share with other clients.
         backs_up: whether a call that fails at one node, or takes half of its time there, is sent to a second one; and
             whether its calls may be the first to a node that has failed.
+
+    Raises:
+        ImproperlyConfigured: the settings name no node to ask.
     """
+    check_there_is_a_node(config)
     extras = {EXTRAS: NodeExtras(config.connect_timeout, max_answer_bytes)}
     context = _ssl_context(config)
     nodes = [
@@ -147,7 +158,11 @@ def two_nodes(client: AsyncElasticsearch) -> tuple[str, ...]:
 
 
 def sync_client(config: ElasticsearchConfig) -> Elasticsearch:
-    """A plain synchronous client for commands that run outside any event loop. The caller closes it."""
+    """A plain synchronous client for commands that run outside any event loop. The caller closes it.
+
+    Raises `ImproperlyConfigured` where the settings name no node to ask.
+    """
+    check_there_is_a_node(config)
     context = _ssl_context(config)
     nodes = [
         url_to_node_config(url).replace(ssl_context=context, verify_certs=config.verify_certs, ssl_show_warn=False)

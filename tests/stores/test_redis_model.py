@@ -38,7 +38,9 @@ def states(draw: st.DrawFn) -> StoredState:
     bodies = {known: BODIES[known] for known in used if not is_partial or draw(st.booleans())}
     data_streams = frozenset(name for name in sorted(aliases) if draw(st.booleans()))
     age = draw(st.floats(0, 1e6))
-    return StoredState(age, indices, aliases, bodies, data_streams, draw(st.text(max_size=20)), "urls")
+    unread = draw(st.frozensets(NAMES)) - indices.keys()
+    uuid = draw(st.text(max_size=20))
+    return StoredState(age, indices, aliases, bodies, data_streams, uuid, "urls", unread=unread)
 
 
 LEASES = st.sampled_from(["refresh", "watch"])
@@ -60,7 +62,10 @@ def comparable(state: StoredState) -> tuple[object, ...]:
         name: (stored.uuid, stored.mapping_hash, stored.age_seconds is None, stored.field_count)
         for name, stored in state.indices.items()
     }
-    return indices, dict(state.aliases), dict(state.bodies), state.data_streams, state.cluster_uuid, state.cluster_urls
+    return (
+        *(indices, dict(state.aliases), dict(state.bodies), state.data_streams, state.unread),
+        *(state.cluster_uuid, state.cluster_urls),
+    )
 
 
 class Both:

@@ -47,6 +47,19 @@ async def test_a_listing_of_its_own(store: Store, other_store: Store) -> None:
     assert (await load(other_store)).state.listed_age_seconds is None
 
 
+async def test_names_that_were_listed_but_not_read(store: Store, other_store: Store) -> None:
+    """They come out as they were published, and are gone with the next state that has none."""
+    lease = await take(store)
+    unread = frozenset({"unread", "ünread"})
+    await store.publish(replace(FIRST, unread=unread), lease)
+    loaded = (await load(other_store)).state
+    assert (loaded.unread, loaded.indices) == (unread, FIRST.indices)
+    await store.publish(replace(FIRST, indices={}, aliases={}, bodies={}, unread=unread), lease)
+    assert (await load(other_store)).state.unread == unread
+    await store.publish(FIRST, lease)
+    assert (await load(other_store)).state.unread == frozenset()
+
+
 async def test_many_indices(store: Store) -> None:
     """A cluster of more indices than go into one step is published, loaded and removed whole."""
     bodies = [b'{"n":%d}' % number for number in range(600)]

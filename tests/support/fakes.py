@@ -97,6 +97,13 @@ class FakeReader(ClusterReader):
         self.in_flight = 0
         self.max_in_flight = 0
         self.requests_total = 0
+        self.uuid = "cluster"
+
+    async def cluster_uuid(self, sent: Sent = uncounted) -> str:
+        sent()
+        if self.failure is not None:
+            raise self.failure
+        return self.uuid
 
     async def _arrive(self, sent: Sent = uncounted) -> None:
         sent()
@@ -131,7 +138,7 @@ class FakeReader(ClusterReader):
         uuids = {name: f"uuid-{name}" for name in self.indices}
         counts = {name: body.count(b'"type"') for name, body in self.indices.items()}
         return Listing(
-            cluster_uuid or "cluster",
+            cluster_uuid or self.uuid,
             uuids,
             dict(self.cluster_aliases),
             frozenset(),
@@ -262,12 +269,20 @@ class Instance:
     config: dict[str, Any] = field(default_factory=dict)
     sleep: Sleep = asyncio.sleep
     lease_ttl_seconds: float = LEASE_TTL_SECONDS
+    urls: str = "urls"
+    name: str = ""
 
     def __post_init__(self) -> None:
         config, store, clock, sleep = cache_config(**self.config), self.store, self.clock, self.sleep
         self.cache = MappingCache(self.reader, config, spawn, clock=clock)
         self.runner = PassRunner(self.cache, self.reader, config, None, clock=clock)
-        self.sharing = Sharing(self.cache, store, cluster_urls="urls", clock=clock)
+        self.sharing = Sharing(
+            *(self.cache, store),
+            cluster_urls=self.urls,
+            identify=self.reader.cluster_uuid,
+            instance=self.name,
+            clock=clock,
+        )
         self.refresher = Refresher(
             *(self.runner, self.sharing, store, config, spawn),
             clock=clock,

@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from esassistant.elasticsearch.client import check_there_is_a_node
 from esassistant.http.uvicorn_protocol import HttpProtocol
 
 GRACE_SECONDS = 10
@@ -51,6 +52,7 @@ class Command(BaseCommand):
             raise CommandError("--workers must be at least 1.")
         if not 0 <= port <= 65535:
             raise CommandError("--port must be from 0 to 65535; 0 takes a free one.")
+        check_there_is_a_node(settings.ESASSISTANT.elasticsearch)
         self._say_if_migrations_are_due()
         listener = _listen(host, port)
         config = uvicorn.Config(

@@ -88,7 +88,7 @@ async def test_report_of_the_store(declared: Registry, settings: Settings) -> No
 
 async def test_pings(declared: Registry) -> None:
     """The cluster is critical; the store is healthy when it answers; the cache is degraded while cold or stale."""
-    async with declared.open(only=["elasticsearch", "mapping_cache", "store"]):
+    async with declared.open(only=["elasticsearch", "mapping_cache", "store", "sharing"]):
         checks = checks_of(declared, 5.0)
         cold = await run_checks(checks)
         assert {check.name for check in checks if check.critical} == {"elasticsearch"}

@@ -192,6 +192,24 @@ def test_absent_indices_go() -> None:
     assert set(merged.indices) == {"created"}
 
 
+def test_what_the_publisher_could_not_read_stays() -> None:
+    """A name that the publisher listed but never read is published as such: whoever has read it keeps it, and says so
+    again when it publishes; who has not knows that it is listed.
+    """
+    listing = Listing("cluster", {"good": "u", "bad": "u"}, {}, frozenset())
+    reading = Reading(listing, Mappings.from_bodies({"good": A_MAPPING}), 90.0)
+    publisher = after(Snapshot(), at_once(pass_statement(reading, ("bad",))))
+    state = to_publish(publisher, pass_at=90.0, now=100.0, cluster_urls="urls")
+    assert set(state.indices) == {"good"}
+    assert state.unread == {"bad"}
+    taker = with_published(snapshot(good=entry(A, 80.0), bad=entry(B, 80.0), gone=entry(C, 80.0)), state, now=100.0)
+    assert {name: each.mapping_hash for name, each in taker.indices.items()} == {"good": A, "bad": B}
+    assert is_ahead(taker, state, now=100.0)
+    assert to_publish(taker, pass_at=90.0, now=100.0, cluster_urls="urls").unread == frozenset()
+    newcomer = with_published(Snapshot(), state, now=100.0)
+    assert to_publish(newcomer, pass_at=90.0, now=100.0, cluster_urls="urls").unread == {"bad"}
+
+
 def test_aliases_are_replaced() -> None:
     """Aliases of the published state replace those known before."""
     mine = changed(snapshot(a=entry(A, 85.0)), {}, {}, aliases={"old": ("a",), "both": ("a",)})
@@ -251,7 +269,9 @@ def histories(draw: st.DrawFn) -> list[Moment]:
     """The cluster at some moments, one a second."""
     moments: list[Moment] = []
     for at in range(draw(st.integers(2, 6))):
-        indices = draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(MAPPINGS)))
+        indices = moments[-1].indices if moments else {}
+        if not moments or draw(st.booleans()):  # or hardly anything would be steady
+            indices = draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(MAPPINGS)))
         members = draw(st.lists(st.sampled_from(sorted(indices)), unique=True).map(sorted)) if indices else []
         first = moments[0].indices if moments else indices
         before = moments[-1].steady if moments else indices.keys()
@@ -272,8 +292,8 @@ class Said:
 
 
 def said_at(moment: Moment, kind: str, name: str, now: float) -> Said:
-    """What a read of `name`, a full pass, a change pass that leaves a steady `name` alone, or a published state
-    says.
+    """What a read of `name`, a full pass, a change pass that leaves a steady `name` alone, or a published state says,
+    or one whose publisher could not read a steady `name`.
     """
     told: dict[str, bytes | None] = {index: moment.indices.get(index) for index in NAMES}
     listing = Listing("cluster", dict.fromkeys(moment.indices, "u"), moment.aliases, frozenset())
@@ -288,13 +308,20 @@ def said_at(moment: Moment, kind: str, name: str, now: float) -> Said:
         bodies = {mapping_hash(body): body for body in moment.indices.values()}
         state = StoredState(now - moment.at, stored, moment.aliases, bodies)
         return Said(at_once(published_statement(state, now)), told, moment.members)
+    if kind == "published, one unread":
+        unread = frozenset({name} & moment.steady)
+        stored = {index: StoredIndex("u", mapping_hash(body)) for index, body in moment.indices.items()}
+        bodies = {mapping_hash(body): body for index, body in moment.indices.items() if index not in unread}
+        read = {index: each for index, each in stored.items() if index not in unread}
+        state = StoredState(now - moment.at, read, moment.aliases, bodies, unread=unread)
+        return Said(at_once(published_statement(state, now)), told | dict.fromkeys(unread, b""), moment.members)
     left_alone = frozenset({name} & moment.steady) if kind == "change pass" else frozenset()
     mappings = Mappings.from_bodies({index: body for index, body in moment.indices.items() if index not in left_alone})
     reading = Reading(listing, mappings, moment.at, left_alone)
     return Said(at_once(pass_statement(reading, ())), told | dict.fromkeys(left_alone, b""), moment.members)
 
 
-KINDS = ("read index", "read alias", "full pass", "change pass", "published")
+KINDS = ("read index", "read alias", "full pass", "change pass", "published", "published, one unread")
 
 
 @settings(max_examples=200)

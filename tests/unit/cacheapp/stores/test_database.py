@@ -3,11 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import django.db
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection, models
 
 from cacheapp.models import Alias, Attempt, IndexMapping, LeaseRow, MappingBody, Published
@@ -66,6 +68,15 @@ async def test_missing_table(lost_table: None) -> None:
             await store.publish(FIRST, await take(store))
         assert await store.generation() == 0
         assert await store.load(()) is None
+
+
+async def test_a_publication_by_version_1_0(transactional_db: None) -> None:
+    """It leaves the column of the unread names as it is: of another generation than the state's, they say nothing."""
+    async with open_database_store() as store:
+        generation = await store.publish(replace(FIRST, unread=frozenset({"c"})), await take(store))
+        assert (await load(store)).state.unread == {"c"}
+        await sync_to_async(Published.objects.update)(generation=generation + 1)
+        assert (await load(store)).state.unread == frozenset()
 
 
 @pytest.mark.parametrize("error", [django.db.OperationalError, django.db.IntegrityError, django.db.InterfaceError])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cacheapp.cluster.metadata_version import Era, MetadataVersion
 from cacheapp.errors import VersionsRefused
 from cacheapp.reports import PassOutcome
 from cacheapp.sync.look_policy import ASK_SECONDS, PAUSE_SECONDS
@@ -44,7 +45,8 @@ class FakeRefresher:
         self.outcome = PassOutcome.STARTED
         self.triggers: list[str] = []
 
-    async def read_changes(self, *, named: frozenset[str]) -> ChangesRead:
+    async def read_changes(self, cluster_uuid: str | None, *, named: frozenset[str]) -> ChangesRead:
+        assert cluster_uuid == "cluster"
         self.named.append(named)
         if self.failure is not None:
             raise self.failure
@@ -54,6 +56,11 @@ class FakeRefresher:
         assert not limited
         self.triggers.append(trigger)
         return RefreshAnswer(self.outcome)
+
+
+def at(number: int) -> MetadataVersion:
+    """A version of the cluster's metadata."""
+    return MetadataVersion(Era("cluster", 1), number, "state")
 
 
 class Followed:
@@ -76,7 +83,7 @@ class Followed:
         due_in = self.changes.due_in()
         assert due_in is not None
         self.clock.advance(due_in)
-        return await self.changes.read_if_due(7)
+        return await self.changes.read_if_due(at(7))
 
     async def slow(self) -> None:
         """Have answers be slow until asking pauses."""
@@ -95,19 +102,19 @@ async def followed() -> Followed:
 
 async def test_what_changed_is_read(followed: Followed) -> None:
     """Of the mappings whose version is another than at the beginning those are read, at once; then nothing is due."""
-    assert await followed.changes.begin(5)
+    assert await followed.changes.begin(at(5))
     followed.changes.note_wake(found=False)
     assert followed.changes.due_in() == 0.0
     assert await followed.change() == ChangesRead(1)
     assert (followed.refresher.named, followed.versions.asked) == ([frozenset("b")], [5, 7])
     assert (followed.changes.due_in(), followed.changes.requests_total) == (None, 2)
-    assert await followed.changes.read_if_due(8) is None
+    assert await followed.changes.read_if_due(at(8)) is None
     assert followed.changes.requests_total == 2
 
 
 async def test_nothing_changed(followed: Followed) -> None:
     """When no mapping has another version nothing is read."""
-    await followed.changes.begin(5)
+    await followed.changes.begin(at(5))
     followed.changes.note_wake(found=False)
     assert await followed.due() is None
     assert (followed.refresher.named, followed.changes.due_in()) == ([], None)
@@ -115,9 +122,9 @@ async def test_nothing_changed(followed: Followed) -> None:
 
 async def test_it_begins_once(followed: Followed) -> None:
     """After an outage the versions of before are compared with: what changed meanwhile is found."""
-    assert await followed.changes.begin(5)
+    assert await followed.changes.begin(at(5))
     followed.versions.told["a"] = 2
-    assert not await followed.changes.begin(6)
+    assert not await followed.changes.begin(at(6))
     followed.changes.note_wake(found=False)
     assert await followed.due() == ChangesRead(1)
     assert followed.refresher.named == [frozenset("a")]
@@ -126,7 +133,7 @@ async def test_it_begins_once(followed: Followed) -> None:
 async def test_without_a_beginning(followed: Followed) -> None:
     """When they could not be told at first, all mappings that ever changed are read, ten seconds later."""
     followed.versions.failure = no_answer()
-    assert not await followed.changes.begin(5)
+    assert not await followed.changes.begin(at(5))
     followed.versions.failure = None
     followed.changes.note_wake(found=False)
     assert followed.changes.due_in() == ASK_SECONDS
@@ -136,7 +143,7 @@ async def test_without_a_beginning(followed: Followed) -> None:
 
 async def test_what_could_not_be_read_is_named_again(followed: Followed) -> None:
     """What was named and could not be read is named again by itself; what failed beside it is not waited for."""
-    await followed.changes.begin(5)
+    await followed.changes.begin(at(5))
     followed.refresher.failed = frozenset({"b", "elsewhere"})
     assert await followed.change() == ChangesRead(0, followed.refresher.failed)
     followed.refresher.failed = frozenset({"elsewhere"})
@@ -147,7 +154,7 @@ async def test_what_could_not_be_read_is_named_again(followed: Followed) -> None
 
 async def test_a_failed_look_loses_nothing(followed: Followed) -> None:
     """When the cluster can't be listed that is raised, and the next answer names the same."""
-    await followed.changes.begin(5)
+    await followed.changes.begin(at(5))
     followed.refresher.failure = no_answer()
     with pytest.raises(type(no_answer())):
         await followed.change()
@@ -158,7 +165,7 @@ async def test_a_failed_look_loses_nothing(followed: Followed) -> None:
 
 async def test_no_answer_is_no_outage(followed: Followed) -> None:
     """A question that fails is asked again ten seconds later."""
-    await followed.changes.begin(5)
+    await followed.changes.begin(at(5))
     followed.versions.failure = no_answer()
     assert await followed.change() is None
     assert followed.changes.due_in() == ASK_SECONDS
@@ -170,7 +177,7 @@ async def test_refused_is_said_once(followed: Followed, caplog: pytest.LogCaptur
     """Where it is refused it is asked again every ten minutes, and that is said once; when it is allowed, what changed
     meanwhile is found.
     """
-    await followed.changes.begin(5)
+    await followed.changes.begin(at(5))
     followed.versions.failure = VersionsRefused("not for you")
     for asked in (2, 3):
         assert await followed.change() is None
@@ -185,13 +192,13 @@ async def test_refused_from_the_beginning(followed: Followed) -> None:
     """A watch that begins again and again doesn't ask each time."""
     followed.versions.failure = VersionsRefused("not for you")
     for _ in range(3):
-        assert not await followed.changes.begin(5)
+        assert not await followed.changes.begin(at(5))
     assert followed.changes.requests_total == 1
 
 
 async def test_where_it_is_slow(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
     """After two slow answers, which are used all the same, a full pass is started instead, and that is said once."""
-    await followed.changes.begin(5)
+    await followed.changes.begin(at(5))
     await followed.slow()
     assert await followed.change() is None
     assert (followed.refresher.triggers, followed.versions.asked, followed.refresher.named) == (["watch"], [], [])
@@ -204,7 +211,7 @@ async def test_where_it_is_slow(followed: Followed, caplog: pytest.LogCaptureFix
 
 async def test_a_pass_of_another(followed: Followed) -> None:
     """A pass that ran already may have read before the change: another is asked for."""
-    await followed.changes.begin(5)
+    await followed.changes.begin(at(5))
     await followed.slow()
     followed.refresher.outcome = PassOutcome.JOINED
     await followed.change()

@@ -358,6 +358,7 @@ async def test_another_clusters_state_is_ignored(make: Make) -> None:
     assert published is not None
     generation, at, state = published
     one.store.published = (generation, at, replace(state, cluster_urls="elsewhere"))
+    one.reader.failure = no_answer()
     await one.sharing.take_over()
     assert not one.cache.warm
     one.store.published = (generation + 1, at, state)

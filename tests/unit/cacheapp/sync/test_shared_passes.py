@@ -313,6 +313,29 @@ async def test_an_overtaken_lease_publishes_nothing(make: Make) -> None:
     assert not await one.sharing.publish(lease)
 
 
+async def test_what_one_process_could_not_read_another_keeps(make: Make) -> None:
+    """A process that listed a name but could not read it publishes that it is there: who has read it keeps it."""
+    one, other = make(), make()
+    other.store.down = True
+    await other.run()
+    other.store.down = False
+    one.clock.advance(1.0)
+    one.reader.broken["c"] = no_answer()
+    report = await one.run()
+    assert (report.outcome, report.published, set(one.cache.snapshot.indices)) == (
+        PassOutcome.PARTIAL,
+        True,
+        {"a", "b"},
+    )
+    await other.sharing.take_over()
+    assert mappings_of(other.cache, "abc") == {"a": A_MAPPING, "b": B_MAPPING, "c": C_MAPPING}
+    lease = await other.store.lease("watch", "other", 30.0)
+    assert isinstance(lease, Lease)
+    assert await other.sharing.publish_if_ahead(lease)
+    await one.sharing.take_over()
+    assert mappings_of(one.cache, "c") == {"c": C_MAPPING}
+
+
 async def test_a_created_index_is_published_again(make: Make) -> None:
     """Who knows an index that the published state lacks, as it was made later, is ahead: others would not list it."""
     one, other = make(), make()

@@ -81,6 +81,8 @@ class FakeRefresher:
         self.findings: list[int] = []
         self.published: list[Lease] = []
         self.failure: Exception | None = None
+        self.refusal: str | None = None
+        self.asked_of: list[str | None] = []
 
     @property
     def change_requests_total(self) -> int:
@@ -89,8 +91,9 @@ class FakeRefresher:
     async def wait_for_first_pass(self) -> None:
         await self.first_pass.wait()
 
-    async def read_changes(self, *, may_postpone: bool = True) -> ChangesRead:
+    async def read_changes(self, cluster_uuid: str | None = None, *, may_postpone: bool = True) -> ChangesRead:
         self.looks += 1
+        self.asked_of.append(cluster_uuid)
         self.postponing.append(may_postpone)
         if self.failure is not None:
             raise self.failure
@@ -469,3 +472,39 @@ async def test_an_unexpected_error_of_the_renewal_is_raised(watched: Watched, mo
     watched.refresher.is_ahead = True
     with pytest.raises(RuntimeError, match="unforeseen"):
         await asyncio.wait_for(watched.start(), 3)
+
+
+async def test_a_store_of_another_cluster(watched: Watched) -> None:
+    """While another cluster's instances use the store it watches without their lease, and publishes nothing; once they
+    are gone the lease counts again.
+    """
+    theirs = await watched.store.lease(LEASE, "theirs", 60.0)
+    assert isinstance(theirs, Lease)
+    watched.start()
+    await until(lambda: watched.state is WatchState.STANDBY)
+    watched.refresher.refusal = "It is another cluster's."
+    await until(lambda: watched.state is WatchState.WATCHING)
+    watched.refresher.findings = [1]
+    await watched.metadata.change()
+    await until(lambda: watched.watch.report().changes_total)
+    assert watched.refresher.published == []
+    assert not watched.store.is_free(LEASE)
+    watched.refresher.refusal = None
+    await until(lambda: watched.state is WatchState.STANDBY)
+
+
+async def test_what_it_holds_is_given_back(watched: Watched) -> None:
+    """A process that holds the lease when the store turns out to be another cluster's leaves it to that one."""
+    await watched.quiet()
+    assert not watched.store.is_free(LEASE)
+    watched.refresher.refusal = "It is another cluster's."
+    await until(lambda: watched.store.is_free(LEASE))
+    assert watched.state is WatchState.WATCHING
+
+
+async def test_changes_are_those_of_the_cluster_that_is_watched(watched: Watched) -> None:
+    """A change pass is told which cluster answers: another may be in the place of the one that was known."""
+    await watched.quiet()
+    await watched.metadata.change(era=Era("another", 1))
+    await until(lambda: watched.refresher.asked_of[-1] == "another")
+    assert watched.refresher.asked_of[:2] == ["cluster", "cluster"]
