@@ -63,9 +63,9 @@ class Era:
     cluster_uuid: str
     term: int
 
-    def is_left_behind_by(self, other: "Era") -> bool:
-        """Whether `other` is of another cluster, or of a later term. A node that tells an earlier one lags behind."""
-        return self.cluster_uuid != other.cluster_uuid or self.term < other.term
+    def is_before(self, other: "Era") -> bool:
+        """Whether this is an earlier term of the same cluster: a node that tells it lags behind."""
+        return self.cluster_uuid == other.cluster_uuid and self.term < other.term
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class MetadataClock:
                         if not isinstance(error, WatchRefused | ClusterUnavailable):
                             raise error
                         failure = error
-                    elif (seen := task.result()) is None or seen.era.is_left_behind_by(known.era):
+                    elif (seen := task.result()) is None or seen.era.is_before(known.era):
                         is_quiet = True
                     else:
                         return seen

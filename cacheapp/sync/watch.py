@@ -175,7 +175,7 @@ class Watch:
         """
         if seen is None:
             now = await self._metadata.reached(FIRST)
-            if now is None or version.era.is_left_behind_by(now.era):
+            if now is None or (now.era != version.era and not now.era.is_before(version.era)):
                 return await self._anchor()
             await self._read_due(version)
             return version

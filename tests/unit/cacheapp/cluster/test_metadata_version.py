@@ -208,3 +208,80 @@ async def test_a_cluster_that_has_not_recovered(cluster: Cluster, clock: Metadat
     with pytest.raises(ClusterUnavailable):
         await clock.now()
     assert cluster.requests <= 2
+
+
+Two = tuple[Cluster, Cluster, MetadataClock]
+
+
+@pytest.fixture
+async def two(stub: FaultProxy) -> AsyncIterator[Two]:
+    """Two nodes of a cluster at version 100, and what waits at both of them."""
+    with FaultProxy("http://127.0.0.1:9") as other:
+        config = elasticsearch_config("", urls=(stub.url, other.url))
+        async with new_client(config, pools(), request_timeout=2.0, max_retries=0, raw=True, backs_up=True) as client:
+            yield Cluster(stub), Cluster(other), MetadataClock(client)
+
+
+async def later(clock: MetadataClock) -> Seen | None:
+    """What is later than version 100 of the third term."""
+    return await clock.later_than(MetadataVersion(Era("uuid", 3), 100, "state-1"), within_seconds=0.1)
+
+
+async def test_both_nodes_are_quiet(two: Two) -> None:
+    """Nothing is later: each was asked once, for the next version."""
+    one, other, clock = two
+    assert await later(clock) is None
+    assert (one.requests, other.requests) == (1, 1)
+
+
+async def test_the_node_that_is_ahead_counts(two: Two) -> None:
+    """The change is told with the node that has it, though the other one lags behind, or waits on."""
+    one, other, clock = two
+    other.version = 101
+    with one.proxy.fault(delay_seconds=30.0):
+        assert await later(clock) == Seen(Era("uuid", 3), "state-1", 113, url=other.proxy.url)
+    one.term, one.version = 2, 500
+    assert await later(clock) == Seen(Era("uuid", 3), "state-1", 113, url=other.proxy.url)
+
+
+async def test_a_later_era_at_one_node(two: Two) -> None:
+    """After an election, or with another cluster in its place, the answer counts whatever its number is."""
+    one, _, clock = two
+    one.term, one.version = 4, 101
+    assert await later(clock) == Seen(Era("uuid", 4), "state-1", 113, url=one.proxy.url)
+    one.uuid, one.term = "new", 1
+    assert await later(clock) == Seen(Era("new", 1), "state-1", 113, url=one.proxy.url)
+
+
+async def test_an_earlier_era_at_both_nodes(two: Two) -> None:
+    """Nodes that don't know yet of the term that is known tell nothing."""
+    one, other, clock = two
+    one.term = other.term = 2
+    one.version = other.version = 500
+    assert await later(clock) is None
+
+
+async def test_one_node_fails(two: Two) -> None:
+    """The other one decides; it alone is waited for afterwards, as long as the first one rests."""
+    one, other, clock = two
+    with one.proxy.fault(cut=True):
+        assert await later(clock) is None
+        other.version = 101
+        assert await later(clock) == Seen(Era("uuid", 3), "state-1", 113, url=other.proxy.url)
+
+
+async def test_one_node_hangs(two: Two) -> None:
+    """One that answers nothing is waited for a moment longer than the one that was quiet."""
+    one, other, clock = two
+    with one.proxy.fault(delay_seconds=30.0):
+        assert await later(clock) is None
+    assert other.requests == 1
+
+
+async def test_both_nodes_fail(two: Two) -> None:
+    """Then the cluster can't be asked; a refusal is told as that."""
+    one, other, clock = two
+    with one.proxy.fault(cut=True), other.proxy.fault(cut=True), pytest.raises(ClusterUnavailable):
+        await later(clock)
+    with one.proxy.fault(status=403), other.proxy.fault(status=403), pytest.raises(WatchRefused):
+        await later(clock)

@@ -119,8 +119,8 @@ class FakeParameters:
         self.findings: list[int] = []
         self.requests_total = 0
 
-    async def begin(self, metadata_version: int) -> bool:
-        self.begun_at.append(metadata_version)
+    async def begin(self, version: MetadataVersion) -> bool:
+        self.begun_at.append(version.number)
         return len(self.begun_at) == 1
 
     def note_wake(self, *, found: bool) -> None:
@@ -129,8 +129,8 @@ class FakeParameters:
     def due_in(self) -> float | None:
         return self.waits
 
-    async def read_if_due(self, metadata_version: int) -> ChangesRead | None:
-        self.asked.append(metadata_version)
+    async def read_if_due(self, version: MetadataVersion) -> ChangesRead | None:
+        self.asked.append(version.number)
         self.waits = None
         return ChangesRead(self.findings.pop(0)) if self.findings else None
 
@@ -244,6 +244,15 @@ async def test_a_restarted_cluster(watched: Watched) -> None:
     await watched.metadata.change(2, Era("cluster", 2))
     await until(lambda: watched.watch.report().metadata_version == 2)
     assert watched.metadata.anchored == [1, 1]
+
+
+async def test_a_node_of_an_earlier_era(watched: Watched) -> None:
+    """After a quiet poll a node that hasn't heard of the latest election is no reason to anchor anew."""
+    await watched.quiet()
+    asked = watched.metadata.requests_total
+    await watched.metadata.change(2, Era("cluster", 0))
+    await until(lambda: watched.metadata.requests_total >= asked + 4)
+    assert watched.metadata.anchored == [1]
 
 
 async def test_another_era_with_a_higher_version(watched: Watched) -> None:
