@@ -15,6 +15,7 @@ from cacheapp.state.names import Selection, encode_name
 from cacheapp.state.readings import Listing
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind
 from esassistant.elasticsearch.client import unavailable, within
+from esassistant.elasticsearch.node import reading_at_most
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import TURN, batched, in_thread_if_large
 from esassistant.units import as_bytes
@@ -82,6 +83,8 @@ FIELD_COUNTS = (
     "/_nodes/stats/indices/mappings?level=indices&timeout=2s"
     "&filter_path=_nodes.total,nodes.*.indices.indices.*.mappings.total_count"
 )
+MAX_LISTING_BYTES = 24_000_000
+"""Of each answer that a listing is made of: some 200 000 indices. Taken apart, it takes several times as much."""
 COUNTING_SECONDS = 5.0
 """A node that hangs is waited for by the node that is asked, for two seconds, and the listing waits for both."""
 UUIDS = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
@@ -171,6 +174,10 @@ class ClusterReader:
 
         Three small requests at once; a fourth when `cluster_uuid` isn't known yet.
         """
+        with reading_at_most(MAX_LISTING_BYTES):
+            return await self._listing(cluster_uuid, sent)
+
+    async def _listing(self, cluster_uuid: str | None, sent: Sent) -> Listing:
         try:
             async with asyncio.TaskGroup() as group:
                 counting = group.create_task(self._counts(sent))

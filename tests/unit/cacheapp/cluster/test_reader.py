@@ -10,7 +10,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from cacheapp.cluster.checked import MAX_MAPPING_BYTES
-from cacheapp.cluster.reader import ClusterReader
+from cacheapp.cluster.reader import MAX_LISTING_BYTES, ClusterReader
 from cacheapp.errors import MappingNotFound
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing
@@ -146,6 +146,14 @@ async def test_no_counts_in_time(cluster: FaultProxy, reader: ClusterReader, fau
     with cluster.fault(path="^/_nodes/stats", **fault):
         listing = await reader.listing()
     assert (listing.uuids, listing.field_counts, listing.is_counted) == ({"a": "u1"}, {}, False)
+
+
+async def test_a_listing_is_bounded(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """Names take several times as much memory once they are taken apart: fewer bytes of them are read."""
+    cluster.stop_responding()
+    cluster.respond("", lambda _: ProxyResponse(b" " * (MAX_LISTING_BYTES + 1)))
+    with pytest.raises(ClusterUnavailable, match="more than 24 MB"):
+        await reader.listing()
 
 
 async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
