@@ -21,6 +21,7 @@ from esassistant.elasticsearch.client import (
     report,
 )
 from esassistant.elasticsearch.health import ping_cluster, pools_health
+from esassistant.elasticsearch.pings import PINGS, Pings
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
@@ -44,13 +45,13 @@ class EsassistantConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `http` and `access_log`, which tell of the requests served, the Elasticsearch clients (`elasticsearch` is
-    public, for anybody's views; the others are our own), and a check of their pools.
+    public, for anybody's views; the others are our own), their pings, and a check of their pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
 
     async def ping(_: AsyncElasticsearch) -> PingResult:
-        return await ping_cluster(registry.get(ELASTICSEARCH_HEALTH))
+        return await registry.get(PINGS).ping()
 
     def rules(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
         return pool_rules(settings.ESASSISTANT_SETTINGS["ELASTICSEARCH_POOLS"].value)(pools)
@@ -66,16 +67,17 @@ def declare(registry: Registry) -> None:
         metrics=ACCESS_LOG_METRICS,
         rules=(access_log_rules,),
     )
-    for client, factory in (
-        (ELASTICSEARCH_CACHE, _cache_client),
-        (ELASTICSEARCH_WATCH, _watch_client),
-        (ELASTICSEARCH_HEALTH, _health_client),
+    registry.register(PINGS, _pings, needs=(ELASTICSEARCH_HEALTH,))
+    for client, factory, needs in (
+        (ELASTICSEARCH_CACHE, _cache_client, (PINGS,)),
+        (ELASTICSEARCH_WATCH, _watch_client, ()),
+        (ELASTICSEARCH_HEALTH, _health_client, ()),
     ):
-        registry.register(client, factory, stats=report, metrics=POOL_METRICS, rules=(rules,))
+        registry.register(client, factory, needs=needs, stats=report, metrics=POOL_METRICS, rules=(rules,))
     registry.register(
         ELASTICSEARCH,
         _public_client,
-        needs=(ELASTICSEARCH_HEALTH,),
+        needs=(PINGS,),
         ping=ping,
         critical=True,
         stats=report,
@@ -108,6 +110,7 @@ async def _public_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch
         lambda rule: PoolLimits(rule.maxsize, config.pool_block, config.pool_overflow, config.connect_timeout),
         lambda _: registry.announce("elasticsearch"),
     )
+    registry.get(PINGS).attach(pools.breakers())
     client = new_client(config, pools, request_timeout=config.request_timeout, max_retries=config.max_retries)
     async with client:
         yield client
@@ -122,6 +125,7 @@ async def _cache_client(registry: Registry) -> AsyncIterator[AsyncElasticsearch]
         BreakerPolicy(),
         lambda _: registry.announce("elasticsearch_cache"),
     )
+    registry.get(PINGS).attach(pools.breakers())
     client = new_client(
         config.elasticsearch,
         pools,
@@ -145,6 +149,14 @@ async def _watch_client(_: Registry) -> AsyncIterator[AsyncElasticsearch]:
     )
     async with client:
         yield client
+
+
+@asynccontextmanager
+async def _pings(registry: Registry) -> AsyncIterator[Pings]:
+    client = registry.get(ELASTICSEARCH_HEALTH)
+    pings = Pings(lambda: ping_cluster(client), settings.ESASSISTANT.health.timeout)
+    registry.spawn(pings.keep_pinging, name="keep-pinging", owner="elasticsearch_pings")
+    yield pings
 
 
 @asynccontextmanager

@@ -16,19 +16,21 @@ import aiohttp
 from elastic_transport import (
     AiohttpHttpNode,
     ApiResponseMeta,
+    BaseNode,
     ConnectionTimeout,
     HttpHeaders,
     NodeConfig,
     TlsError,
 )
 from elastic_transport import ConnectionError as ElasticConnectionError
+from elastic_transport import NodePool as ElasticNodePool
 from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import UnsupportedProductError
 from yarl import URL
 
 from esassistant.clock import monotonic
-from esassistant.elasticsearch.answers import AnswerKind, answer_kind
+from esassistant.elasticsearch.answers import AnswerKind, answer_kind, is_index_failure
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.long_work import in_thread_if_large
 from esassistant.units import as_seconds
@@ -43,12 +45,13 @@ LARGE_RATIO = 16
 @dataclass(slots=True)
 class Call:
     """The call that a request belongs to: whose counters, of which kind, and whether its connection is closed after
-    use.
+    use. `node_is_well`: its answer is a failure, but not the node's.
     """
 
     counters: PoolCounters
     kind: str
     close_connection: bool = False
+    node_is_well: bool = False
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")
@@ -60,6 +63,16 @@ class NodeExtras:
     """What a `Node` needs beyond elastic-transport's own `NodeConfig`; handed over in its `_extras`."""
 
     connect_timeout: float
+
+
+class NodePool(ElasticNodePool):
+    """Marks no node dead for an answer that says nothing against the node: elastic-transport does so at each 429 and
+    503.
+    """
+
+    def mark_dead(self, node: BaseNode, _now: float | None = None) -> None:
+        if not current_call.get().node_is_well:
+            super().mark_dead(node, _now)
 
 
 class Node(AiohttpHttpNode):
@@ -142,6 +155,7 @@ class Node(AiohttpHttpNode):
             raise raised from error
         counters.answered(call.kind, response.status, duration)
         counters.decoded_bytes_total += len(unpacked)
+        call.node_is_well = response.status == 429 or is_index_failure(response.status, unpacked)
         meta = ApiResponseMeta(
             node=self.config,
             duration=duration,

@@ -21,8 +21,9 @@ from elasticsearch import UnsupportedProductError
 
 from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
+from esassistant.elasticsearch.answers import is_index_failure
 from esassistant.elasticsearch.errors import BreakerOpen
-from esassistant.elasticsearch.node import Call, Node, current_call
+from esassistant.elasticsearch.node import Call, Node, NodePool, current_call
 from esassistant.elasticsearch.pools import Pool, Pools
 from esassistant.elasticsearch.retry import IDEMPOTENT_METHODS, RetryPolicy
 from esassistant.elasticsearch.routing import READS, kind_of
@@ -44,7 +45,7 @@ class Transport(AsyncTransport):
         clock: Clock = monotonic,
         **kwargs: Any,
     ) -> None:
-        super().__init__(nodes, *args, **kwargs)
+        super().__init__(nodes, *args, **{"node_pool_class": NodePool, **kwargs})
         self._pools = pools
         self._retry = retry
         self._clock = clock
@@ -80,6 +81,8 @@ class Transport(AsyncTransport):
                 if delay is None or not attempts.may_go_on(delay):
                     raise
             else:
+                if is_index_failure(response.meta.status, response.body):
+                    return response
                 delay = self._retry.delay_after_status(
                     attempts.number,
                     response.meta.status,
@@ -141,7 +144,7 @@ class _Attempts:
                     outcome = Outcome.ANSWER
                     raise
                 else:
-                    outcome = outcome_of(response.meta.status)
+                    outcome = outcome_of(response.meta.status, response.body)
                     return response
                 finally:
                     current_call.reset(token)
@@ -165,8 +168,8 @@ class _Attempts:
         return max(0.001, self._ends_at - self._clock())
 
 
-def outcome_of(status: int) -> Outcome:
-    """What an answer with this status says of the cluster."""
+def outcome_of(status: int, body: object) -> Outcome:
+    """What an answer with this status and body, decoded or as bytes, says of the cluster."""
     if status in FAILURE_STATUSES:
-        return Outcome.FAILURE
+        return Outcome.ANSWER if is_index_failure(status, body) else Outcome.FAILURE
     return Outcome.SUCCESS if status < 400 or status == 404 else Outcome.ANSWER
