@@ -131,4 +131,18 @@ _CASES = (
         "The next pass of each process that this reached lists anew, at the same version of the metadata",
     ),
 )
-CASES = tuple(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1))
+_LATER_CASES = {
+    48: (
+        "The node is stopped (SIGSTOP) under one search a second; beside it: five timeouts of one heavy query",
+        "The breaker is open within 10 s, after at most 10 slow failures, then 503 at once; it stays closed",
+    ),
+    49: ("A red index is polled eight times a second", "All searches on other indices are answered"),
+    50: (
+        "The breaker is open, the trouble ends, nobody calls",
+        "Half-open by the next ping of the health monitor, which ends the alarm; the next call closes it",
+    ),
+}
+CASES = (
+    *(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1)),
+    *(Case(number, fault, expected) for number, (fault, expected) in sorted(_LATER_CASES.items())),
+)
