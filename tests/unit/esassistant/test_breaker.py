@@ -508,6 +508,17 @@ def test_a_ping_that_is_answered_after_all(new_breaker: NewBreaker, fake_clock: 
     assert state_of(breaker) is BreakerState.HALF_OPEN
 
 
+def test_an_older_ping_is_no_news(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """An answer to a ping that was sent before the one that failed doesn't take its failure back."""
+    breaker = new_breaker()
+    trip(breaker)
+    older = breaker.ping_sent()
+    fake_clock.now += 1.0
+    ping(breaker, answered=False)
+    breaker.ping_ended(older, answered=True)
+    assert (state_of(breaker), report_of(breaker).prober) == (BreakerState.OPEN, Prober.PING)
+
+
 def test_half_open_without_traffic(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
     """Past its time a breaker is half-open also when nobody calls, and refuses nobody."""
     breaker = new_breaker()
