@@ -167,6 +167,17 @@ _LATER = (
         "/livez takes at most 0.25 s",
     ),
     Case(
+        48,
+        "The node is stopped (SIGSTOP) under one search a second; beside it: five timeouts of one heavy query",
+        "The breaker is open within 10 s, after at most 10 slow failures, then 503 at once; it stays closed",
+    ),
+    Case(49, "A red index is polled eight times a second", "All searches on other indices are answered"),
+    Case(
+        50,
+        "The breaker is open, the trouble ends, nobody calls",
+        "Half-open by the next ping of the health monitor, which ends the alarm; the next call closes it",
+    ),
+    Case(
         70,
         "Ports 8000 and 9200 are taken, the embedded node dies; another cluster's mappings are in the store, or the "
         "cluster is built anew",

@@ -26,6 +26,7 @@ from esassistant.elasticsearch.client import (
 )
 from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.node_pool import NodeMarks
+from esassistant.elasticsearch.pings import PINGS, Pings
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
@@ -51,13 +52,13 @@ class EsassistantConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `http` and `access_log`, which tell of the requests served, the Elasticsearch clients (`elasticsearch` is
-    public, for anybody's views; the others are our own), and a check of their pools.
+    public, for anybody's views; the others are our own), their pings, and a check of their pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
 
     async def ping(_: AsyncElasticsearch) -> PingResult:
-        return await ping_cluster(registry.get(ELASTICSEARCH_HEALTH))
+        return await registry.get(PINGS).ping()
 
     def rules(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
         return pool_rules(settings.ESASSISTANT_SETTINGS["ELASTICSEARCH_POOLS"].value)(pools)
@@ -74,16 +75,18 @@ def declare(registry: Registry) -> None:
         rules=(access_log_rules,),
     )
     marks = NodeMarks()
-    for client, factory in (
-        (ELASTICSEARCH_CACHE, _cache_client),
-        (ELASTICSEARCH_WATCH, _watch_client),
-        (ELASTICSEARCH_HEALTH, _health_client),
+    registry.register(PINGS, _pings, needs=(ELASTICSEARCH_HEALTH,))
+    for client, factory, needs in (
+        (ELASTICSEARCH_CACHE, _cache_client, (PINGS,)),
+        (ELASTICSEARCH_WATCH, _watch_client, ()),
+        (ELASTICSEARCH_HEALTH, _health_client, ()),
     ):
-        registry.register(client, partial(factory, marks=marks), stats=report, metrics=POOL_METRICS, rules=(rules,))
+        opened = partial(factory, marks=marks)
+        registry.register(client, opened, needs=needs, stats=report, metrics=POOL_METRICS, rules=(rules,))
     registry.register(
         ELASTICSEARCH,
         partial(_public_client, marks=marks),
-        needs=(ELASTICSEARCH_HEALTH,),
+        needs=(PINGS,),
         ping=ping,
         critical=True,
         stats=report,
@@ -116,6 +119,7 @@ async def _public_client(registry: Registry, *, marks: NodeMarks) -> AsyncIterat
         lambda rule: PoolLimits(rule.maxsize, config.pool_block, config.pool_overflow, config.connect_timeout),
         lambda _: registry.announce("elasticsearch"),
     )
+    registry.get(PINGS).attach(pools.breakers())
     client = new_client(
         config,
         pools,
@@ -137,6 +141,7 @@ async def _cache_client(registry: Registry, *, marks: NodeMarks) -> AsyncIterato
         BreakerPolicy(),
         lambda _: registry.announce("elasticsearch_cache"),
     )
+    registry.get(PINGS).attach(pools.breakers())
     client = new_client(
         config.elasticsearch,
         pools,
@@ -167,6 +172,14 @@ async def _watch_client(_: Registry, *, marks: NodeMarks) -> AsyncIterator[Async
     )
     async with client:
         yield client
+
+
+@asynccontextmanager
+async def _pings(registry: Registry) -> AsyncIterator[Pings]:
+    client = registry.get(ELASTICSEARCH_HEALTH)
+    pings = Pings(lambda: ping_cluster(client), settings.ESASSISTANT.health.timeout)
+    registry.spawn(pings.keep_pinging, name="keep-pinging", owner="elasticsearch_pings")
+    yield pings
 
 
 @asynccontextmanager

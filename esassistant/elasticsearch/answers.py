@@ -13,6 +13,13 @@ BARE_STATUSES = frozenset({413, 417})
 REFUSALS = frozenset({400, 403, 404, 405, 410})
 """Not allowed to our credentials, or not there at all (serverless): asking again won't help."""
 
+INDEX_FAILURES = frozenset(
+    {"search_phase_execution_exception", "no_shard_available_action_exception", "unavailable_shards_exception"}
+)
+"""Errors by which Elasticsearch says, with 503, that an index has no shards to ask: the index is red, not the cluster
+away.
+"""
+
 
 class AnswerKind(enum.Enum):
     """What an answer means for whoever asked."""
@@ -69,12 +76,28 @@ def failure_kind(error: BaseException | None, name: str | None = None) -> Answer
 
 def missing_index(body: object) -> str | None:
     """Return the name of which an error of Elasticsearch, decoded or as bytes, says that no index has it."""
-    if isinstance(body, bytes):
-        try:
-            body = msgspec.json.decode(body)
-        except (ValueError, RecursionError):  # msgspec's own error is a ValueError
-            return None
-    match body:
+    match _decoded(body):
         case {"error": {"type": "index_not_found_exception", "resource.id": str(name)}}:
             return name
     return None
+
+
+def is_index_failure(status: int, body: object) -> bool:
+    """Say whether an answer, its body decoded or as bytes, is about an index that can't be asked: it says nothing
+    against the cluster, nor against the node that gave it, and asking again at once doesn't help.
+    """
+    if status != 503:
+        return False
+    match _decoded(body):
+        case {"error": {"type": str(kind)}}:
+            return kind in INDEX_FAILURES
+    return False
+
+
+def _decoded(body: object) -> object:
+    if not isinstance(body, bytes):
+        return body
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):  # msgspec's own error is a ValueError
+        return None

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from esassistant.breaker import BreakerState
 from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
@@ -42,12 +41,14 @@ async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
 
 
 def pools_health(clients: Iterable[Mapping[str, PoolReport]]) -> PingResult:
-    """What the pools of all clients say: degraded while a breaker keeps calls from the cluster, or a pool is full."""
+    """What the pools of all clients say: degraded while a breaker keeps calls from the cluster, or a pool is full. One
+    that is half-open, and that nobody asks, keeps nobody away.
+    """
     pools = {name: pool for client in clients for name, pool in client.items()}
     stopped = [
         f"the breaker of pool {name} is {pool.breaker.state.value} ({pool.breaker.reason})"
         for name, pool in pools.items()
-        if pool.breaker is not None and pool.breaker.state is not BreakerState.CLOSED
+        if pool.breaker is not None and pool.breaker.refuses
     ]
     full = [
         f"pool {name} is full ({pool.in_use + pool.overflow_in_use} in use, {pool.waiting} waiting)"

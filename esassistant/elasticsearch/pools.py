@@ -141,6 +141,9 @@ class Pools:
             return next(iter(self._pools.values()))
         return self._pools[pool_of(target, self._rules)]
 
+    def breakers(self) -> list[Breaker]:
+        return [pool.breaker for pool in self._pools.values()]
+
     def report(self, open_connections: int | None) -> dict[str, PoolReport]:
         return {name: pool.report(open_connections) for name, pool in self._pools.items()}
 

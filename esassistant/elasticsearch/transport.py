@@ -21,6 +21,7 @@ from elasticsearch import UnsupportedProductError
 
 from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
+from esassistant.elasticsearch.answers import is_index_failure
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
 from esassistant.elasticsearch.node import Call, Node, current_call
 from esassistant.elasticsearch.node_pool import NodePool, first_seconds, is_fixed, only_at
@@ -101,6 +102,8 @@ class Transport(AsyncTransport):
                 if delay is None or not attempts.may_go_on(delay):
                     raise
             else:
+                if is_index_failure(response.meta.status, response.body):
+                    return response
                 if response.meta.status in FAILURE_STATUSES and attempts.may_ask_second():
                     continue
                 delay = self._retry.delay_after_status(
@@ -220,7 +223,7 @@ class _Attempts:
                     outcome = Outcome.ANSWER
                     raise
                 else:
-                    outcome = outcome_of(response.meta.status)
+                    outcome = outcome_of(response.meta.status, response.body)
                     return response
                 finally:
                     current_call.reset(token)
@@ -245,8 +248,8 @@ class _Attempts:
         return max(0.001, self._ends_at - self._clock())
 
 
-def outcome_of(status: int) -> Outcome:
-    """What an answer with this status says of the cluster."""
+def outcome_of(status: int, body: object) -> Outcome:
+    """What an answer with this status and body, decoded or as bytes, says of the cluster."""
     if status in FAILURE_STATUSES:
-        return Outcome.FAILURE
+        return Outcome.ANSWER if is_index_failure(status, body) else Outcome.FAILURE
     return Outcome.SUCCESS if status < 400 or status == 404 else Outcome.ANSWER

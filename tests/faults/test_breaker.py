@@ -1,5 +1,5 @@
-"""Cases 7 to 11: the breaker of the public client, between a real node and its callers. Calls are counted by the
-proxy.
+"""Cases 7 to 11 and 48 to 50: the breaker of the public client, between a real node and its callers. Calls are counted
+by the proxy.
 """
 
 import asyncio
@@ -7,15 +7,18 @@ import time
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
+from dev.servers.service import TOKEN
 from esassistant.elasticsearch.errors import BreakerOpen
 from esassistant.registry import registry
 from tests.support.calls import (
     ANSWERED,
+    INDEX,
     REFUSED,
     SEARCH,
     breaker_state,
@@ -32,6 +35,10 @@ from tests.support.fixtures import Figure, OpenApp, UseBreaker
 
 HEALTH = "/_cluster/health"
 NOISE_SECONDS = 1.0
+STOPPED_SECONDS = 20.0
+POLLED_SECONDS = 12
+AT_ONCE_SECONDS = 0.5
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.mark.parametrize(
@@ -325,6 +332,155 @@ async def test_case_11_the_cluster_recovers(
         f"closed after {closed_after:.2f} s, open time {policy.open_seconds:g} s; {after / normal:.2f} times normal "
         "at most",
     )
+
+
+async def test_case_48_a_stopped_node(node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure) -> None:
+    """SIGSTOP under one search a second, all settings as delivered: the breaker opens long before the first timeout,
+    few callers wait in vain, and all others hear at once that nobody is asked.
+    """
+    make_index(cluster)
+    answers: list[tuple[float, float, int]] = []
+
+    async def search(http: httpx.AsyncClient, sent_at: float) -> None:
+        answer = await http.post(f"/api/indices/{INDEX}/search", content=b'{"size":0}', headers=BEARER)
+        answers.append((sent_at, time.monotonic() - sent_at, answer.status_code))
+
+    async with open_app(node.url) as http:
+        await health_known()
+        await search(http, time.monotonic())
+        node.suspend()
+        try:
+            stopped_at = time.monotonic()
+            searches, opened_after = [], 0.0
+            while (now := time.monotonic()) < stopped_at + STOPPED_SECONDS:
+                searches.append(asyncio.create_task(search(http, now)))
+                while time.monotonic() < now + 1.0:
+                    await asyncio.sleep(0.05)
+                    if not opened_after and breaker_state() == "open":
+                        opened_after = time.monotonic() - stopped_at
+            breaker = report().breaker
+        finally:
+            node.resume()
+        await asyncio.gather(*searches)
+    assert breaker is not None
+    assert breaker.transitions[-1].reason == "a call waited for more than 2 s, and a ping failed"
+    slow = [answer for answer in answers[1:] if answer[1] > AT_ONCE_SECONDS]
+    later = [answer for answer in answers if answer[0] > stopped_at + opened_after and answer not in slow]
+    assert 0 < opened_after <= 10
+    assert len(slow) <= 10
+    assert {status for _, _, status in later} == {503}
+    # A search a second until the end, the probe and what a loaded machine skips aside.
+    assert len(later) >= 0.7 * (STOPPED_SECONDS - opened_after)
+    figure(48, f"open after {opened_after:.1f} s; {len(slow)} of {len(searches)} waited, {len(later)} got 503 at once")
+
+
+async def test_case_48_one_heavy_query(node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure) -> None:
+    """Five timeouts in a row, and nothing else is asked: as pings are answered, the breaker stays closed."""
+    make_index(cluster)
+    make_index(cluster, "heavy")
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, health={"ttl": 60.0}):
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            await health_known()
+            proxy.reset()
+            with proxy.fault(path="/heavy/_search", blackhole=True):
+                heavy = client.options(request_timeout=2.5)
+                ended = [await outcome(heavy, "heavy") for _ in range(5)]
+                pings = proxy.count(path=HEALTH)
+                other = await outcome(client)
+            breaker = report().breaker
+    assert ended == ["ConnectionTimeout"] * 5
+    assert breaker is not None
+    assert (breaker.state, breaker.trips_total, other) == ("closed", 0, ANSWERED)
+    # One for each call that waits, one or two for the row, and those of the health monitor, which has just started.
+    assert 5 <= pings <= 12
+    figure(48, f"5 timeouts of one query: breaker {breaker.state}, {pings} pings")
+
+
+async def test_case_49_a_red_index(node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure) -> None:
+    """An index without shards is polled eight times a second, each time in vain: searches of others go on, nothing is
+    tried again, and the pool's breaker counts no failure.
+    """
+    make_index(cluster)
+    nowhere = {"index.routing.allocation.require._name": "nobody", "number_of_replicas": 0}
+    cluster.indices.create(index="red", settings=nowhere, wait_for_active_shards=0)
+    async with open_app(node.url):
+        client: AsyncElasticsearch = registry.get("elasticsearch")
+        polls: list[asyncio.Task[str]] = []
+        others: list[asyncio.Task[str]] = []
+        for number in range(8 * POLLED_SECONDS):
+            polls.append(asyncio.create_task(outcome(client, "red")))
+            if number % 2:
+                others.append(asyncio.create_task(outcome(client)))
+            await asyncio.sleep(1 / 8)
+        polled, ended = Counter(await asyncio.gather(*polls)), Counter(await asyncio.gather(*others))
+        pool = report()
+    assert polled == {"503": len(polls)}
+    assert ended == {ANSWERED: len(others)}
+    assert pool.breaker is not None
+    assert (pool.breaker.state, pool.breaker.failures, pool.breaker.trips_total) == ("closed", 0, 0)
+    assert pool.retries_total == 0
+    figure(49, f"{len(polls)} polls in vain: {ended[ANSWERED]} of {len(others)} searches on others answered")
+
+
+@pytest.mark.usefixtures("no_rechecks")
+async def test_case_50_the_trouble_ends_without_traffic(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, brief_breaker: UseBreaker, figure: Figure
+) -> None:
+    """Nobody calls, and the open time is long: the next ping of the health monitor turns the breaker half-open, which
+    ends the degradation and the alarm; the first call closes it.
+    """
+    brief_breaker(open_seconds=60.0, longest_open_seconds=60.0)
+    ttl = 2.0
+    make_index(cluster)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url, max_retries=0, health={"ttl": ttl, "timeout": 1.0}) as http:
+            client: AsyncElasticsearch = registry.get("elasticsearch")
+            await health_known()
+            with proxy.fault(cut=True):
+                while breaker_state() == "closed":
+                    await outcome(client)
+                statuses: tuple[str, ...] = ()
+                while statuses != ("unhealthy", "degraded"):
+                    await asyncio.sleep(0.05)
+                    found = await services(http)
+                    statuses = (found["elasticsearch"]["status"], found["pools"]["status"])
+                opened = await metric_of_open(http)
+            ended_at = time.monotonic()
+            while breaker_state() != "half-open":
+                await asyncio.sleep(0.01)
+                assert time.monotonic() < ended_at + ttl + NOISE_SECONDS
+            seconds = time.monotonic() - ended_at
+            while (await services(http))["pools"]["status"] != "healthy":
+                await asyncio.sleep(0.05)
+                assert time.monotonic() < ended_at + 2 * ttl + NOISE_SECONDS
+            half_open = await metric_of_open(http)
+            called = await outcome(client)
+            breaker = report().breaker
+    assert (opened, half_open, called) == (1.0, 0.0, ANSWERED)
+    assert breaker is not None
+    assert [one.reason for one in breaker.transitions[:2]] == ["a probe was answered", "a ping was answered"]
+    assert breaker.state == "closed"
+    figure(50, f"half-open {seconds:.2f} s after the trouble, HEALTH_CACHE_TTL {ttl:g} s; the next call closed it")
+
+
+async def services(http: httpx.AsyncClient) -> dict[str, Any]:
+    """What the health report says of each service."""
+    found: dict[str, Any] = (await http.get("/api/health", headers=BEARER)).json()["services"]
+    return found
+
+
+async def metric_of_open(http: httpx.AsyncClient) -> float:
+    """What the alarm looks at: whether the breaker of the pool `default` is open, or probes."""
+    lines = (await http.get("/metrics", headers=BEARER)).text.splitlines()
+    found = [line for line in lines if 'pool="default"' in line and _is_alarming(line)]
+    assert len(found) == 2
+    return max(float(line.rpartition(" ")[2]) for line in found)
+
+
+def _is_alarming(line: str) -> bool:
+    is_state = line.startswith("esassistant_elasticsearch_breaker_state") and 'state="open"' in line
+    return is_state or line.startswith("esassistant_elasticsearch_breaker_probing")
 
 
 def _started_at(exchange: Any) -> float:

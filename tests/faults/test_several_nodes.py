@@ -219,7 +219,7 @@ async def test_case_72_a_node_that_lags_behind(
     changes, stale = 3, 0
     with FaultProxy(node.url) as proxy:
         tell_three_nodes(proxy)
-        async with open_app(proxy.url, cache={"min_refresh_interval": 0.0}) as http:
+        async with open_app(proxy.url, cache={"min_refresh_interval": 0.0, "watch": True}) as http:
             for number in range(changes):
                 before = json.dumps({"shop": (await asyncio.to_thread(mapping_of, cluster))})
                 await asyncio.to_thread(

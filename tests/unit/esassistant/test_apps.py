@@ -49,7 +49,10 @@ def requests(registry: Registry) -> dict[str, int]:
 async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     """The clients open without I/O, are reported apart, and one's calls take none of another's connections."""
     declare(own_registry)
-    assert tuple(resource.name for resource in own_registry.declared()) == ("http", "access_log", *CLIENTS, "pools")
+    assert tuple(resource.name for resource in own_registry.declared()) == (
+        *("http", "access_log", "elasticsearch_pings"),
+        *(*CLIENTS, "pools"),
+    )
     async with own_registry.open():
         limits = {pool: report.max_connections for pool, report in reports(own_registry).items()}
         expected = {"cache": CACHE_CONNECTIONS, "watch": 1, "health": HEALTH_CONNECTIONS, "logs": 3, "default": 2}
@@ -129,7 +132,7 @@ async def test_transitions_are_announced(own_registry: Registry, stub: FaultProx
         with pytest.raises(BreakerOpen):
             await client.info()
         assert heard == [name]
-        assert stub.count() == 50
+        assert stub.count(path="_refresh") == 20
 
 
 async def test_health_has_its_own_connections(own_registry: Registry) -> None:

@@ -9,28 +9,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant.breaker import (
+    KEPT_TRANSITIONS,
     NEVER_TRIPS,
     Breaker,
     BreakerPolicy,
-    BreakerReport,
     BreakerState,
     Outcome,
-    Permit,
+    Prober,
 )
-from esassistant.errors import EsassistantError
+from tests.support.breakers import (
+    POLICY,
+    Refused,
+    call,
+    fail_in_a_row,
+    half_open,
+    ping,
+    refusal,
+    report_of,
+    state_of,
+    trip,
+)
 from tests.support.fakes import FakeClock
 
-POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
-
 NewBreaker = Callable[..., Breaker]
-
-
-class Refused(EsassistantError):
-    """What the breakers of these tests raise."""
-
-
-def refusal(reason: str, seconds: float) -> Refused:
-    return Refused(reason, retry_after_seconds=seconds)
 
 
 @pytest.fixture
@@ -45,37 +46,11 @@ def new_breaker(fake_clock: FakeClock) -> NewBreaker:
     return make
 
 
-def call(breaker: Breaker, *outcomes: Outcome) -> None:
-    """One call after the other, each with its outcome."""
-    for outcome in outcomes:
-        breaker.leave(breaker.enter(), outcome)
-
-
-def report_of(breaker: Breaker) -> BreakerReport:
-    report = breaker.report()
-    assert report is not None
-    return report
-
-
-def trip(breaker: Breaker) -> None:
-    """Make as many calls fail as it takes."""
-    call(breaker, *[Outcome.FAILURE] * 4)
-    assert report_of(breaker).state is BreakerState.OPEN
-
-
-def half_open(breaker: Breaker, clock: FakeClock) -> Permit:
-    """Trip it, wait until it lets a probe through, and send one."""
-    trip(breaker)
-    clock.now += POLICY.open_seconds
-    probe = breaker.enter()
-    assert probe.probing_since is not None
-    return probe
-
-
 def test_defaults() -> None:
-    """As designed: half of at least 50 calls in 10 s."""
+    """As designed: half of at least 20 calls in 10 s, five in a row over 1 s, a call that has waited 2 s."""
     policy = BreakerPolicy()
-    assert (policy.failure_percent, policy.minimum_calls, policy.window_seconds) == (50.0, 50, 10.0)
+    assert (policy.failure_percent, policy.minimum_calls, policy.window_seconds) == (50.0, 20, 10.0)
+    assert (policy.failures_in_a_row, policy.row_seconds, policy.slow_seconds) == (5, 1.0, 2.0)
 
 
 def test_minimum_calls(new_breaker: NewBreaker) -> None:
@@ -180,7 +155,7 @@ def test_probes_are_bounded(new_breaker: NewBreaker, fake_clock: FakeClock, prob
         assert caught.value.retry_after_seconds == 1.0
     breaker.leave(under_way.pop(), Outcome.NOTHING)
     assert report_of(breaker).state is BreakerState.HALF_OPEN
-    assert breaker.enter().probing_since is not None
+    assert breaker.enter().probing
     with pytest.raises(Refused):
         breaker.enter()
 
@@ -195,7 +170,7 @@ def test_a_failed_probe(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
     report = report_of(breaker)
     assert (report.state, report.trips_total, report.reason) == (BreakerState.OPEN, 2, "a probe failed")
     fake_clock.now += 2 * POLICY.open_seconds
-    assert None not in [breaker.enter().probing_since for _ in range(2)]
+    assert all(breaker.enter().probing for _ in range(2))
 
 
 def test_a_probe_has_a_deadline(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
@@ -253,7 +228,7 @@ def test_open_time_doubles(new_breaker: NewBreaker, fake_clock: FakeClock) -> No
 
 
 @settings(deadline=None)
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 100))
+@given(st.floats(0, 0.9), st.floats(0, 1), st.floats(0.1, 100))
 def test_jitter(jitter: float, position: float, open_seconds: float) -> None:
     """The open time is moved by at most `jitter` of itself, either way, by what the source of jitter gives."""
     clock = FakeClock()
@@ -287,6 +262,9 @@ def test_never_trips(fake_clock: FakeClock) -> None:
         permit = breaker.enter()
         assert breaker.time_for(permit, None) is None
         breaker.leave(permit, Outcome.FAILURE)
+    breaker.enter()
+    fake_clock.now += 60.0
+    ping(breaker, answered=False)
     breaker.check()
     assert breaker.report() is None
 
@@ -311,11 +289,15 @@ def test_transitions_are_told(new_breaker: NewBreaker, fake_clock: FakeClock, ca
     assert heard == [opened, half, opened, half, closed]
     assert [record.getMessage() for record in caplog.records] == [
         "breaker of test opened: 4 of 4 calls failed within 10 s; it probes in 5.0 s",
-        "breaker of test is half-open",
+        "breaker of test is half-open: its time is over",
         "breaker of test opened: a probe failed; it probes in 10.0 s",
-        "breaker of test is half-open",
-        "breaker of test is closed",
+        "breaker of test is half-open: its time is over",
+        "breaker of test is closed: a probe was answered",
     ]
+    told = [(one.before, one.after, one.reason) for one in reversed(report_of(breaker).transitions)]
+    assert told[0] == (closed, opened, "4 of 4 calls failed within 10 s")
+    assert [one[1] for one in told] == heard
+    assert told[-1] == (half, closed, "a probe was answered")
 
 
 def test_transitions_are_logged_at_their_level(new_breaker: NewBreaker, caplog: pytest.LogCaptureFixture) -> None:
@@ -323,6 +305,282 @@ def test_transitions_are_logged_at_their_level(new_breaker: NewBreaker, caplog: 
     with caplog.at_level(logging.DEBUG):
         trip(new_breaker(log_level=logging.DEBUG))
     assert [record.levelno for record in caplog.records] == [logging.DEBUG]
+
+
+@pytest.mark.parametrize(
+    ("calls", "over", "answered", "state"),
+    [
+        (5, 1.0, False, BreakerState.OPEN),
+        (4, 1.0, False, BreakerState.CLOSED),
+        (5, 0.9, False, BreakerState.CLOSED),
+        (19, 60.0, True, BreakerState.CLOSED),
+    ],
+)
+def test_failures_in_a_row(
+    new_breaker: NewBreaker, fake_clock: FakeClock, calls: int, over: float, answered: bool, state: BreakerState
+) -> None:
+    """Enough in a row over long enough open it if a ping fails too; five timeouts of one heavy query don't."""
+    breaker = new_breaker(minimum_calls=20)
+    fail_in_a_row(breaker, fake_clock, calls, over)
+    assert state_of(breaker) is BreakerState.CLOSED
+    ping(breaker, answered=answered)
+    assert state_of(breaker) is state
+    if state is BreakerState.OPEN:
+        assert report_of(breaker).reason == "5 calls in a row failed, and a ping did"
+
+
+def test_the_ping_may_come_between_the_failures(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """A ping that was sent after the first failure and failed counts; not one before it, nor with a good one after."""
+    for sent_before, good_after, state in (
+        (False, False, BreakerState.OPEN),
+        (True, False, BreakerState.CLOSED),
+        (False, True, BreakerState.CLOSED),
+    ):
+        breaker = new_breaker(minimum_calls=20)
+        if sent_before:
+            ping(breaker, answered=False)
+            fake_clock.now += 0.1
+        call(breaker, Outcome.FAILURE)
+        if not sent_before:
+            fake_clock.now += 0.1
+            ping(breaker, answered=False)
+        if good_after:
+            fake_clock.now += 0.1
+            ping(breaker, answered=True)
+        fail_in_a_row(breaker, fake_clock, 4)
+        assert state_of(breaker) is state
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.ANSWER])
+def test_an_answer_ends_the_row(new_breaker: NewBreaker, fake_clock: FakeClock, outcome: Outcome) -> None:
+    """Failures with an answer among them are not in a row; a cancelled call says nothing of it."""
+    for between, state in ((outcome, BreakerState.CLOSED), (Outcome.NOTHING, BreakerState.OPEN)):
+        breaker = new_breaker(minimum_calls=20)
+        fail_in_a_row(breaker, fake_clock, 4)
+        call(breaker, between, Outcome.FAILURE)
+        fake_clock.now += 0.1
+        ping(breaker, answered=False)
+        assert state_of(breaker) is state
+
+
+@pytest.mark.parametrize(
+    ("waited", "answered", "state"),
+    [(2.0, False, BreakerState.OPEN), (1.9, False, BreakerState.CLOSED), (2.0, True, BreakerState.CLOSED)],
+)
+def test_a_call_waits_and_a_ping_fails(
+    new_breaker: NewBreaker, fake_clock: FakeClock, waited: float, answered: bool, state: BreakerState
+) -> None:
+    """One call that has waited for 2 s and a ping that fails are enough: a frozen node, long before the timeout."""
+    breaker = new_breaker()
+    breaker.enter()
+    fake_clock.now += waited
+    sent = breaker.ping_sent()
+    fake_clock.now += 3.0
+    breaker.ping_ended(sent, answered=answered)
+    assert state_of(breaker) is state
+    if state is BreakerState.OPEN:
+        assert report_of(breaker).reason == "a call waited for more than 2 s, and a ping failed"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (Outcome.SUCCESS, BreakerState.CLOSED),
+        (Outcome.ANSWER, BreakerState.CLOSED),
+        (Outcome.FAILURE, BreakerState.OPEN),
+        (Outcome.NOTHING, BreakerState.OPEN),
+    ],
+)
+def test_an_answer_refutes_the_ping(
+    new_breaker: NewBreaker, fake_clock: FakeClock, outcome: Outcome, state: BreakerState
+) -> None:
+    """A call of the pool that is answered after the ping was sent proves more than the ping; one that the caller left
+    or that failed proves nothing.
+    """
+    breaker = new_breaker()
+    slow = breaker.enter()
+    fake_clock.now += 2.0
+    sent = breaker.ping_sent()
+    fake_clock.now += 1.0
+    breaker.leave(slow, outcome)
+    breaker.ping_ended(sent, answered=False)
+    assert state_of(breaker) is state
+
+
+def test_a_later_ping_refutes_an_earlier_one(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """A ping that fails late says nothing once one that was sent after it has been answered."""
+    breaker = new_breaker()
+    breaker.enter()
+    fake_clock.now += 2.0
+    first = breaker.ping_sent()
+    fake_clock.now += 1.0
+    ping(breaker, answered=True)
+    breaker.ping_ended(first, answered=False)
+    assert state_of(breaker) is BreakerState.CLOSED
+
+
+def test_an_older_failure_does_not_hide_a_newer_one(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """Pings may end in another order than they were sent: the row is judged by the newest."""
+    breaker = new_breaker(minimum_calls=20)
+    old = breaker.ping_sent()
+    fake_clock.now += 1.0
+    call(breaker, Outcome.FAILURE)
+    ping(breaker, answered=False)
+    breaker.ping_ended(old, answered=False)
+    fail_in_a_row(breaker, fake_clock, 4)
+    assert state_of(breaker) is BreakerState.OPEN
+
+
+def test_a_call_of_another_period_waits(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """A call that was already lost when the breaker opened doesn't open it again after it has closed."""
+    breaker = new_breaker()
+    breaker.enter()
+    breaker.leave(half_open(breaker, fake_clock), Outcome.SUCCESS)
+    fake_clock.now += 60.0
+    assert breaker.ping_due_in() is None
+    ping(breaker, answered=False)
+    assert state_of(breaker) is BreakerState.CLOSED
+
+
+def test_a_ping_of_another_period_fails(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """A ping that was sent before the breaker opened doesn't open it once more when it is half-open."""
+    breaker = new_breaker()
+    breaker.enter()
+    fake_clock.now += 2.0
+    sent = breaker.ping_sent()
+    trip(breaker)
+    fake_clock.now += POLICY.open_seconds
+    breaker.ping_ended(sent, answered=False)
+    assert (state_of(breaker), report_of(breaker).trips_total) == (BreakerState.HALF_OPEN, 1)
+
+
+def test_a_probe_waits_and_a_ping_fails(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """A half-open breaker opens again before its probe is overdue, if a ping fails while the probe waits."""
+    breaker = new_breaker()
+    half_open(breaker, fake_clock)
+    assert breaker.ping_due_in() == 2.0
+    fake_clock.now += 2.0
+    assert breaker.ping_due_in() == 0.0
+    sent = breaker.ping_sent()
+    fake_clock.now += 1.0
+    breaker.ping_ended(sent, answered=False)
+    assert (state_of(breaker), report_of(breaker).next_probe_in_seconds) == (BreakerState.OPEN, 10.0)
+
+
+def test_a_ping_that_is_news(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """An answered ping after one that failed takes an open breaker to half-open early, never to closed: a call does."""
+    breaker = new_breaker()
+    trip(breaker)
+    ping(breaker, answered=False)
+    assert report_of(breaker).prober is Prober.PING
+    fake_clock.now += 1.0
+    ping(breaker, answered=True)
+    report = report_of(breaker)
+    assert (report.state, report.prober, report.probing) == (BreakerState.HALF_OPEN, Prober.NEXT_CALL, 0)
+    assert not report.refuses
+    ping(breaker, answered=True)
+    assert state_of(breaker) is BreakerState.HALF_OPEN
+    probe = breaker.enter()
+    assert (report_of(breaker).prober, report_of(breaker).refuses) == (Prober.CALL, True)
+    breaker.leave(probe, Outcome.SUCCESS)
+    assert (state_of(breaker), report_of(breaker).prober) == (BreakerState.CLOSED, None)
+
+
+def test_pings_that_were_good_all_along_are_no_news(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """Calls that fail while pings are answered fail for another reason: the open time isn't cut short by a ping."""
+    breaker = new_breaker()
+    ping(breaker, answered=True)
+    trip(breaker)
+    fake_clock.now += 1.0
+    ping(breaker, answered=True)
+    assert (state_of(breaker), report_of(breaker).prober) == (BreakerState.OPEN, None)
+
+
+def test_a_ping_that_is_answered_after_all(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """The same ping may fail first, as it took too long, and be answered then: that is news too."""
+    breaker = new_breaker()
+    breaker.enter()
+    fake_clock.now += 2.0
+    sent = breaker.ping_sent()
+    breaker.ping_ended(sent, answered=False)
+    assert state_of(breaker) is BreakerState.OPEN
+    breaker.ping_ended(sent, answered=True)
+    assert state_of(breaker) is BreakerState.HALF_OPEN
+
+
+def test_an_older_ping_is_no_news(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """An answer to a ping that was sent before the one that failed doesn't take its failure back."""
+    breaker = new_breaker()
+    trip(breaker)
+    older = breaker.ping_sent()
+    fake_clock.now += 1.0
+    ping(breaker, answered=False)
+    breaker.ping_ended(older, answered=True)
+    assert (state_of(breaker), report_of(breaker).prober) == (BreakerState.OPEN, Prober.PING)
+
+
+def test_half_open_without_traffic(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """Past its time a breaker is half-open also when nobody calls, and refuses nobody."""
+    breaker = new_breaker()
+    trip(breaker)
+    assert report_of(breaker).refuses
+    fake_clock.now += POLICY.open_seconds
+    assert (state_of(breaker), report_of(breaker).refuses) == (BreakerState.HALF_OPEN, False)
+
+
+def test_when_a_ping_is_due(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """2 s after a call began; a ping serves all calls that had waited when it was sent."""
+    wanted: list[float] = []
+    breaker = new_breaker(minimum_calls=20)
+    breaker.want_ping = wanted.append
+    assert breaker.ping_due_in() is None
+    first = breaker.enter()
+    fake_clock.now += 0.5
+    second = breaker.enter()
+    assert (breaker.ping_due_in(), wanted) == (1.5, [2.0, 2.0])
+    fake_clock.now += 2.0
+    assert breaker.ping_due_in() == 0.0
+    breaker.ping_sent()
+    assert breaker.ping_due_in() is None
+    third = breaker.enter()
+    assert (breaker.ping_due_in(), wanted) == (2.0, [2.0] * 3)
+    breaker.leave(first, Outcome.FAILURE)
+    breaker.leave(second, Outcome.SUCCESS)
+    breaker.leave(third, Outcome.NOTHING)
+    assert breaker.ping_due_in() is None
+
+
+def test_a_ping_is_due_once_it_would_decide(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """When enough calls in a row have failed, and at each further failure; not for single failures."""
+    wanted: list[float] = []
+    breaker = new_breaker(minimum_calls=20)
+    breaker.want_ping = wanted.append
+    fail_in_a_row(breaker, fake_clock, 4)
+    assert (breaker.ping_due_in(), wanted) == (None, [2.0] * 4)
+    call(breaker, Outcome.FAILURE)
+    assert (breaker.ping_due_in(), wanted[-1]) == (0.0, 0.0)
+    fake_clock.now += 0.1
+    ping(breaker, answered=True)
+    assert breaker.ping_due_in() is None
+    fake_clock.now += 0.1
+    call(breaker, Outcome.FAILURE)
+    assert (breaker.ping_due_in(), wanted[-1]) == (0.0, 0.0)
+
+
+def test_an_open_breaker_wants_no_ping(new_breaker: NewBreaker) -> None:
+    """It is probed when its time is over; who pings earlier does it for health."""
+    breaker = new_breaker()
+    breaker.enter()
+    trip(breaker)
+    assert breaker.ping_due_in() is None
+
+
+def test_transitions_are_bounded(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:
+    """Only the latest are kept."""
+    breaker = new_breaker()
+    for _ in range(KEPT_TRANSITIONS):
+        breaker.leave(half_open(breaker, fake_clock), Outcome.SUCCESS)
+    assert len(report_of(breaker).transitions) == KEPT_TRANSITIONS
 
 
 def test_repr(new_breaker: NewBreaker) -> None:

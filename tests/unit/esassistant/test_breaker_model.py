@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from esassistant.breaker import Breaker, BreakerPolicy, BreakerState, Outcome, Permit
+from esassistant.breaker import Breaker, BreakerPolicy, BreakerState, Outcome, Permit, Prober, SentPing
 from esassistant.errors import EsassistantError
 from tests.support.fakes import FakeClock
 
@@ -32,12 +32,23 @@ class Call:
     started_at: float
 
 
+@dataclass
+class Ping:
+    """A ping under way. `waited`: some call of the period had waited for long enough when it was sent."""
+
+    sent: SentPing
+    period: int
+    sent_at: float
+    waited: bool
+
+
 class BreakerModel(RuleBasedStateMachine):
     """Keeps every result with its time, and decides by the words of the policy. Its clock moves in whole slices of the
     window, so that what the window holds is exactly known.
     """
 
     calls = Bundle("calls")
+    pings = Bundle("pings")
 
     @initialize(
         minimum=st.integers(1, 8),
@@ -56,6 +67,9 @@ class BreakerModel(RuleBasedStateMachine):
             jitter=jitter,
             probes=probes,
             probe_seconds=5.0,
+            failures_in_a_row=3,
+            row_seconds=1.0,
+            slow_seconds=2.0,
         )
         self.clock = FakeClock()
         self.luck = luck
@@ -70,6 +84,11 @@ class BreakerModel(RuleBasedStateMachine):
         self.failed_probes = 0
         self.probe_at = 0.0
         self.trips = 0
+        self.under_way: list[Call] = []
+        self.row: list[float] = []
+        self.answers: list[float] = []
+        self.failed_pings: list[float] = []
+        self.answered_pings: list[float] = []
 
     def uniform(self, low: float, high: float) -> float:
         assert -low == high
@@ -82,6 +101,7 @@ class BreakerModel(RuleBasedStateMachine):
         self.period += 1
         self.results.clear()
         self.probing.clear()
+        self.row.clear()
 
     def trip(self) -> None:
         if self.state is BreakerState.HALF_OPEN:
@@ -97,6 +117,21 @@ class BreakerModel(RuleBasedStateMachine):
             self.turn(BreakerState.HALF_OPEN)
         elif any(self.clock.now - call.started_at > self.policy.probe_seconds for call in self.probing):
             self.trip()
+
+    def pings_fail(self) -> bool:
+        """Whether no ping was answered that was sent as late as the last one that failed. One that is answered late
+        takes its own failure back.
+        """
+        return bool(self.failed_pings) and max(self.failed_pings) > max(self.answered_pings, default=-1.0)
+
+    def many_failed(self) -> bool:
+        calls, failures = self.window()
+        share = self.policy.failure_percent / 100 * calls
+        return calls >= (self.policy.minimum_calls or 0) and failures >= max(share, 1)
+
+    def row_failed(self) -> bool:
+        is_long = len(self.row) >= 3 and self.row[-1] - self.row[0] >= 1.0
+        return is_long and self.pings_fail() and max(self.failed_pings) >= self.row[0]
 
     def is_refused(self) -> bool:
         is_full = self.state is BreakerState.HALF_OPEN and len(self.probing) >= self.policy.probes
@@ -131,8 +166,9 @@ class BreakerModel(RuleBasedStateMachine):
             return None
         permit = self.breaker.enter()
         call = Call(permit, self.period, self.clock.now)
-        assert (permit.probing_since is not None) == (self.state is BreakerState.HALF_OPEN)
-        if permit.probing_since is not None:
+        assert permit.probing == (self.state is BreakerState.HALF_OPEN)
+        self.under_way.append(call)
+        if permit.probing:
             self.probing.append(call)
         return call
 
@@ -141,6 +177,9 @@ class BreakerModel(RuleBasedStateMachine):
         if call is None:
             return
         self.pass_time()
+        self.under_way.remove(call)
+        if outcome in (Outcome.SUCCESS, Outcome.ANSWER):
+            self.answers.append(self.clock.now)
         if call.period == self.period:
             self.count(call, outcome)
         self.breaker.leave(call.permit, outcome)
@@ -153,12 +192,38 @@ class BreakerModel(RuleBasedStateMachine):
                 self.turn(BreakerState.CLOSED)
             elif outcome is Outcome.FAILURE:
                 self.trip()
-        elif outcome in (Outcome.SUCCESS, Outcome.FAILURE):
+            return
+        if outcome in (Outcome.SUCCESS, Outcome.FAILURE):
             self.results.append((self.clock.now, outcome is Outcome.FAILURE))
-            calls, failures = self.window()
-            share = self.policy.failure_percent / 100 * calls
-            if calls >= (self.policy.minimum_calls or 0) and failures >= max(share, 1):
+        if outcome is Outcome.FAILURE:
+            self.row.append(self.clock.now)
+        elif outcome is not Outcome.NOTHING:
+            self.row.clear()
+        if self.many_failed() or self.row_failed():
+            self.trip()
+
+    @rule(target=pings)
+    def send_ping(self) -> object:
+        self.pass_time()
+        waited = any(call.period == self.period and self.clock.now - call.started_at >= 2.0 for call in self.under_way)
+        return Ping(self.breaker.ping_sent(), self.period, self.clock.now, waited)
+
+    @rule(ping=pings, answered=st.booleans())
+    def end_ping(self, ping: Ping, answered: bool) -> None:
+        """Any ping, in any order, perhaps not for the first time."""
+        self.pass_time()
+        if answered:
+            failed_before = self.pings_fail() and ping.sent_at >= max(self.failed_pings)
+            self.answered_pings.append(ping.sent_at)
+            if failed_before and self.state is BreakerState.OPEN:
+                self.turn(BreakerState.HALF_OPEN)
+        elif ping.sent_at > max(self.answered_pings, default=-1.0):
+            self.failed_pings.append(ping.sent_at)
+            is_refuted = max(self.answers, default=-1.0) >= ping.sent_at
+            nobody_answers = ping.waited and ping.period == self.period and not is_refuted
+            if self.many_failed() or self.row_failed() or nobody_answers:
                 self.trip()
+        self.breaker.ping_ended(ping.sent, answered=answered)
 
     @precondition(lambda self: self.state is BreakerState.CLOSED)
     @rule(number=st.integers(1, 8))
@@ -173,6 +238,7 @@ class BreakerModel(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
+        self.pass_time()
         report = self.breaker.report()
         assert report is not None
         calls, failures = self.window()
@@ -180,6 +246,28 @@ class BreakerModel(RuleBasedStateMachine):
         assert (report.calls, report.failures) == (calls, failures)
         assert (report.failure_percent is None) == (calls == 0)
         assert (report.next_probe_in_seconds is None) == (self.state is not BreakerState.OPEN)
+        assert report.probing == len(self.probing)
+        assert report.refuses == (self.state is BreakerState.OPEN or bool(self.probing))
+        assert report.prober == self.prober()
+
+    def prober(self) -> Prober | None:
+        if self.state is BreakerState.HALF_OPEN:
+            return Prober.NEXT_CALL if len(self.probing) < self.policy.probes else Prober.CALL
+        return Prober.PING if self.state is BreakerState.OPEN and self.pings_fail() else None
+
+    @invariant()
+    def pings_are_wanted_in_time(self) -> None:
+        """Whoever calls waits no longer than 2 s for a ping to be due."""
+        due = self.breaker.ping_due_in()
+        assert due is None or 0.0 <= due <= 2.0
+        assert due is None or self.state is not BreakerState.OPEN
+
+    @invariant()
+    def only_a_call_closes(self) -> None:
+        report = self.breaker.report()
+        assert report is not None
+        closed = [one for one in report.transitions if one.after is BreakerState.CLOSED]
+        assert {one.reason for one in closed} <= {"a probe was answered"}
 
     @invariant()
     def probes_are_bounded(self) -> None:

@@ -7,7 +7,14 @@ import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import ApiError, ConnectionTimeout
 
-from esassistant.elasticsearch.answers import AnswerKind, answer_kind, failure_kind, missing_index
+from esassistant.elasticsearch.answers import (
+    INDEX_FAILURES,
+    AnswerKind,
+    answer_kind,
+    failure_kind,
+    is_index_failure,
+    missing_index,
+)
 from tests.support.fakes import index_not_found
 
 OURS = {"x-elastic-product": "Elasticsearch"}
@@ -78,6 +85,17 @@ def test_absence_is_proven(status: int, body: Any, name: str | None, kind: Answe
 def test_bodies_that_name_nothing(body: object) -> None:
     """A body of any kind may come with an error: it proves nothing, and raises nothing."""
     assert missing_index(body) is None
+
+
+@pytest.mark.parametrize("kind", sorted(INDEX_FAILURES))
+def test_failures_of_an_index(kind: str) -> None:
+    """A 503 that names one of these errors, in a body decoded or not, is about an index; no other answer is."""
+    body = {"error": {"type": kind}, "status": 503}
+    assert is_index_failure(503, body)
+    assert is_index_failure(503, json.dumps(body).encode())
+    assert not is_index_failure(500, body)
+    others: tuple[object, ...] = ({"error": {"type": "cluster_block_exception"}}, {"error": kind}, b"<html>", b"", None)
+    assert not any(is_index_failure(503, other) for other in others)
 
 
 def test_failures() -> None:

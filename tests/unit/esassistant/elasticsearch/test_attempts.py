@@ -15,6 +15,7 @@ from elasticsearch import UnsupportedProductError
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.breaker import BreakerPolicy, BreakerState, Outcome
+from esassistant.elasticsearch.answers import INDEX_FAILURES
 from esassistant.elasticsearch.client import MAX_ANSWER_BYTES
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
@@ -24,6 +25,8 @@ from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport, outcome_of
 from tests.support.clients import node_pool
 from tests.support.fakes import FakeClock
+
+PRODUCT_HEADER = {"X-Elastic-Product": "Elasticsearch"}
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Path:
         return self.transport.report()["default"]
 
     def trip(self) -> None:
-        for _ in range(50):
+        for _ in range(20):
             self.pool.breaker.leave(self.pool.breaker.enter(), Outcome.FAILURE)
         assert self.state() is BreakerState.OPEN
 
@@ -101,9 +104,11 @@ async def new_path(stub: FaultProxy, fake_clock: FakeClock) -> AsyncIterator[New
 @pytest.fixture
 def no_node_is_blamed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """At the end of the test no node was marked dead."""
-    with caplog.at_level(logging.WARNING, logger="elastic_transport"):
+    with caplog.at_level(logging.WARNING, logger="elastic_transport.node_pool"):
         yield
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("elastic_transport")] == []
+    assert [
+        record.getMessage() for record in caplog.get_records("call") if record.name.startswith("elastic_transport")
+    ] == []
 
 
 def failing_after(stub: FaultProxy, clock: FakeClock, seconds: float, headers: dict[str, str]) -> None:
@@ -255,7 +260,7 @@ async def test_an_open_breaker_refuses(stub: FaultProxy, new_path: NewPath) -> N
         with pytest.raises(BreakerOpen) as caught:
             await path.get()
         assert (caught.value.status, caught.value.retry_after_seconds) == (503, 5.0)
-        assert caught.value.detail == "Elasticsearch is not asked at the moment: 50 of 50 calls failed within 10 s."
+        assert caught.value.detail == "Elasticsearch is not asked at the moment: 20 of 20 calls failed within 10 s."
     assert (stub.connections_total, path.report.requests_total, path.report.in_use) == (0, 0, 0)
     assert path.report.rejected == {"pool_timeout": 0, "pool_exhausted": 0, "breaker_open": 5}
 
@@ -410,4 +415,30 @@ async def test_too_large_an_answer_counts_for_nothing(stub: FaultProxy, new_path
 )
 def test_outcomes(statuses: tuple[int, ...], outcome: Outcome) -> None:
     """Only statuses by which a cluster says that it can't serve count against it."""
-    assert {outcome_of(status) for status in statuses} == {outcome}
+    assert {outcome_of(status, {"error": {"type": "some_exception"}}) for status in statuses} == {outcome}
+
+
+@pytest.mark.parametrize("kind", sorted(INDEX_FAILURES))
+@pytest.mark.usefixtures("no_node_is_blamed")
+async def test_the_failure_of_an_index(stub: FaultProxy, new_path: NewPath, kind: str) -> None:
+    """It is not tried again, blames no node and trips no breaker: the index is red, the cluster is there."""
+    path = new_path(max_retries=3)
+    with stub.fault(status=503, headers=PRODUCT_HEADER, body=f'{{"error":{{"type":"{kind}"}},"status":503}}'):
+        for _ in range(60):
+            assert await path.get() == 503
+    assert (stub.count(), path.state()) == (60, BreakerState.CLOSED)
+    assert path.report.failures["status_5xx"] == 60
+    assert path.report.breaker is not None
+    assert path.report.breaker.calls == 0
+
+
+async def test_other_503_blame_the_node(stub: FaultProxy, new_path: NewPath, caplog: pytest.LogCaptureFixture) -> None:
+    """A node that says so of itself is left alone for a while; one that is only busy (429) is not."""
+    path = new_path()
+    with caplog.at_level(logging.WARNING, logger="elastic_transport.node_pool"):
+        with stub.fault(status=429):
+            await path.get()
+        assert caplog.messages == []
+        with stub.fault(status=503):
+            await path.get()
+    assert ["has failed for 1 times in a row" in message for message in caplog.messages] == [True]

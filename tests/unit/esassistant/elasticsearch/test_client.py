@@ -265,10 +265,10 @@ def pool_report(**fields: Any) -> PoolReport:
     return replace(pools("default", maxsize=2).pool_for("/").report(None), **fields)
 
 
-def breaker_report(state: BreakerState) -> BreakerReport:
+def breaker_report(state: BreakerState, probing: int = 0) -> BreakerReport:
     closed = Pool("x", PoolLimits(1), BreakerPolicy()).report(None).breaker
     assert closed is not None
-    return replace(closed, state=state, reason="50 of 50 calls failed")
+    return replace(closed, state=state, probing=probing, reason="20 of 20 calls failed")
 
 
 @pytest.mark.parametrize(
@@ -281,16 +281,19 @@ def breaker_report(state: BreakerState) -> BreakerReport:
         (pool_report(breaker=breaker_report(BreakerState.CLOSED)), None),
         (
             pool_report(breaker=breaker_report(BreakerState.OPEN)),
-            "the breaker of pool default is open (50 of 50 calls failed)",
+            "the breaker of pool default is open (20 of 20 calls failed)",
         ),
+        (pool_report(breaker=breaker_report(BreakerState.HALF_OPEN)), None),
         (
-            pool_report(breaker=breaker_report(BreakerState.HALF_OPEN)),
-            "the breaker of pool default is half-open (50 of 50 calls failed)",
+            pool_report(breaker=breaker_report(BreakerState.HALF_OPEN, probing=1)),
+            "the breaker of pool default is half-open (20 of 20 calls failed)",
         ),
     ],
 )
 def test_pools_health(pool: PoolReport, detail: str | None) -> None:
-    """A full pool, and a breaker that isn't closed, degrade; the facts are those of all pools together."""
+    """A full pool, and a breaker that refuses calls, degrade; one that waits for a call does not. The facts are of
+    all pools together.
+    """
     quiet = pool_report(in_use=1)
     found = pools_health([{"cache": quiet}, {"default": pool}])
     assert (found.health, found.detail) == (Health.HEALTHY if detail is None else Health.DEGRADED, detail)

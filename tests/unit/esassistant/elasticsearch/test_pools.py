@@ -270,11 +270,11 @@ def test_pools_of_rules(caplog: pytest.LogCaptureFixture) -> None:
         "default",
     ]
     breaker = made.pool_for("/logs-1").breaker
-    for _ in range(50):
+    for _ in range(20):
         breaker.leave(breaker.enter(), Outcome.FAILURE)
     assert heard == [BreakerState.OPEN]
     assert caplog.messages[0].startswith(
-        "breaker of pool logs opened: 50 of 50 calls failed within 10 s; it probes in "
+        "breaker of pool logs opened: 20 of 20 calls failed within 10 s; it probes in "
     )
     states = {name: one.breaker.state for name, one in made.report(9).items() if one.breaker is not None}
     assert states == {"logs": BreakerState.OPEN, "default": BreakerState.CLOSED}

@@ -1,0 +1,128 @@
+"""Pings: whether the cluster is there at all. By them the breakers tell one heavy query from a frozen node.
+
+All pings of a process go by here, the health monitor's too, and each is told to the breakers of all pools.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from elastic_transport import SerializationError, TransportError
+from elasticsearch import ApiError, UnsupportedProductError
+
+from esassistant.breaker import Breaker, Outcome, SentPing
+from esassistant.clock import Clock, monotonic
+from esassistant.elasticsearch.errors import CallRefused
+from esassistant.elasticsearch.transport import outcome_of
+from esassistant.errors import ClusterUnavailable
+from esassistant.resource import Handle, PingResult
+
+PING_SECONDS = 3.0
+"""A ping without an answer by then has failed, for the breakers."""
+SHARE_OF_TIMEOUT = 0.8
+"""Earlier where its own timeout is short: whoever cancels a ping at its end would leave it without a verdict."""
+PAUSE_SECONDS = 1.0
+"""From the start of one ping to that of the next, however many calls wait and fail."""
+FOREVER = float("inf")
+
+Pause = Callable[[asyncio.Event, float], Awaitable[None]]
+"""Waits for so many seconds, or until the event is set."""
+
+
+async def pause_until(stirred: asyncio.Event, seconds: float) -> None:
+    """Wait for `seconds`, or until `stirred` is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None if seconds == FOREVER else seconds):
+            await stirred.wait()
+
+
+class Pings:
+    """Pings when a breaker wants it, and when somebody asks. Belongs to one loop."""
+
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[PingResult]],
+        timeout_seconds: float,
+        *,
+        clock: Clock = monotonic,
+        pause: Pause = pause_until,
+    ) -> None:
+        """`ask` asks the cluster for its health; raises `ClusterUnavailable`, after `timeout_seconds` at the latest."""
+        self._ask = ask
+        self._failed_after = min(PING_SECONDS, SHARE_OF_TIMEOUT * timeout_seconds)
+        self._clock = clock
+        self._pause = pause
+        self._breakers: list[Breaker] = []
+        self._stirred = asyncio.Event()
+        self._wakes_at = FOREVER
+        self._sent_at = -FOREVER
+
+    def attach(self, breakers: Iterable[Breaker]) -> None:
+        """Have these breakers told of every ping, and ping when they want it."""
+        for breaker in breakers:
+            breaker.want_ping = self._want
+            self._breakers.append(breaker)
+
+    async def ping(self) -> PingResult:
+        """Ask the cluster for its health, and tell the breakers whether it answered. Raises `ClusterUnavailable`."""
+        self._sent_at = self._clock()
+        sent = [(breaker, breaker.ping_sent()) for breaker in self._breakers]
+        overdue = asyncio.get_running_loop().call_later(self._failed_after, _tell, sent, False)
+        try:
+            result = await self._ask()
+        except ClusterUnavailable as error:
+            if (answered := is_answer(error)) is not None:
+                _tell(sent, answered)
+            raise
+        else:
+            _tell(sent, True)
+            return result
+        finally:
+            overdue.cancel()
+
+    async def keep_pinging(self) -> None:
+        """Background task: ping whenever a breaker wants it."""
+        while True:
+            if self._wakes_at <= self._clock():
+                if (seconds := self._due_in()) <= 0:
+                    with suppress(ClusterUnavailable):
+                        await self.ping()
+                    continue
+                self._wakes_at = self._clock() + seconds
+            await self._pause(self._stirred, self._wakes_at - self._clock())
+            self._stirred.clear()
+
+    def _want(self, in_seconds: float) -> None:
+        # Called for many calls: only who wants to be asked earlier than the task wakes anyway wakes it. It sleeps on
+        # until then even if the call ends before, or a stream of quick calls would wake it for each.
+        at = max(self._clock() + in_seconds, self._sent_at + PAUSE_SECONDS)
+        if at < self._wakes_at:
+            self._wakes_at = at
+            self._stirred.set()
+
+    def _due_in(self) -> float:
+        due = [seconds for breaker in self._breakers if (seconds := breaker.ping_due_in()) is not None]
+        if not due:
+            return FOREVER
+        return max(0.0, min(due), self._sent_at + PAUSE_SECONDS - self._clock())
+
+
+def is_answer(error: ClusterUnavailable) -> bool | None:
+    """Say whether a ping that failed with this error was answered, whatever the answer; None: it was not even sent."""
+    match error.__cause__:
+        case CallRefused():
+            return None
+        case ApiError(status_code=status, body=body):
+            return outcome_of(status, body) is not Outcome.FAILURE
+        case TransportError() as cause:
+            return isinstance(cause, SerializationError | UnsupportedProductError)
+        case _:
+            return True
+
+
+def _tell(sent: Iterable[tuple[Breaker, SentPing]], answered: bool) -> None:
+    for breaker, ping in sent:
+        breaker.ping_ended(ping, answered=answered)
+
+
+PINGS: Handle[Pings] = Handle("elasticsearch_pings")
