@@ -75,11 +75,12 @@ class Cluster:
                 return False
         return bool(health["status"] == "green")
 
-    def master(self, asked: Node) -> Node:
-        """The node that is the master, as another one says."""
+    def master(self, asked: Node) -> Node | None:
+        """The node that is the master, as another one knows without asking it; None: there is none at the moment."""
         with Elasticsearch(asked.url, request_timeout=10) as client:
-            name = str(client.cat.master(format="json")[0]["node"])  # type: ignore[index]
-        return self.nodes[int(name.removeprefix("n")) - 1]
+            state = client.cluster.state(metric=["master_node", "nodes"], local=True)
+        name = state["nodes"][state["master_node"]]["name"] if state.get("master_node") else None
+        return next((node for node in self.nodes if node.settings["node.name"] == name), None)
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -45,9 +45,9 @@ def elasticsearch_config(url: str, **changes: Any) -> ElasticsearchConfig:
     return replace(config, **changes)
 
 
-def node_pool(tries_out: bool = False) -> Any:
+def node_pool(marks: NodeMarks | None = None) -> Any:
     """The class of node pools for a transport of its own."""
-    return partial(NodePool, marks=NodeMarks(), tries_out=tries_out)
+    return partial(NodePool, marks=marks or NodeMarks(), tries_out=False)
 
 
 def pools(name: str = "default", **limits: Any) -> Pools:

@@ -11,7 +11,7 @@ from elasticsearch import ApiError
 
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant import apps
-from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, declare
+from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, WATCH_CONNECTIONS, declare
 from esassistant.clock import now_utc
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
@@ -55,7 +55,13 @@ async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     )
     async with own_registry.open():
         limits = {pool: report.max_connections for pool, report in reports(own_registry).items()}
-        expected = {"cache": CACHE_CONNECTIONS, "watch": 1, "health": HEALTH_CONNECTIONS, "logs": 3, "default": 2}
+        expected = {
+            "cache": CACHE_CONNECTIONS,
+            "watch": WATCH_CONNECTIONS,
+            "health": HEALTH_CONNECTIONS,
+            "logs": 3,
+            "default": 2,
+        }
         assert limits == expected
         assert stub.connections_total == 0
         await own_registry.get("elasticsearch").info()

@@ -1,7 +1,6 @@
 """The attempts of one call, by way of retry, breaker and pool: what is asked, how often, and for how long."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from esassistant.elasticsearch.answers import INDEX_FAILURES
 from esassistant.elasticsearch.client import MAX_ANSWER_BYTES
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.node_pool import NodeMarks
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import BUDGET_FLOOR, RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
@@ -60,7 +60,12 @@ NewPath = Callable[..., Path]
 
 
 @pytest.fixture
-async def new_path(stub: FaultProxy, fake_clock: FakeClock) -> AsyncIterator[NewPath]:
+def marks(fake_clock: FakeClock) -> NodeMarks:
+    return NodeMarks(fake_clock)
+
+
+@pytest.fixture
+async def new_path(stub: FaultProxy, fake_clock: FakeClock, marks: NodeMarks) -> AsyncIterator[NewPath]:
     """Makes such a path to the cluster, which answers `{}`; without pauses between attempts."""
     stub.respond("", lambda _: ProxyResponse())
     async with AsyncExitStack() as stack:
@@ -81,7 +86,7 @@ async def new_path(stub: FaultProxy, fake_clock: FakeClock) -> AsyncIterator[New
             transport = Transport(
                 [config],
                 node_class=Node,
-                node_pool_class=node_pool(),
+                node_pool_class=node_pool(marks),
                 retry=retry,
                 pools=Pools({"default": pool}),
                 backs_up=False,
@@ -102,13 +107,10 @@ async def new_path(stub: FaultProxy, fake_clock: FakeClock) -> AsyncIterator[New
 
 
 @pytest.fixture
-def no_node_is_blamed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """At the end of the test no node was marked dead."""
-    with caplog.at_level(logging.WARNING, logger="elastic_transport.node_pool"):
-        yield
-    assert [
-        record.getMessage() for record in caplog.get_records("call") if record.name.startswith("elastic_transport")
-    ] == []
+def no_node_is_blamed(stub: FaultProxy, marks: NodeMarks) -> Iterator[None]:
+    """At the end of the test the node isn't marked as one that failed."""
+    yield
+    assert not marks.is_marked(stub.url)
 
 
 def failing_after(stub: FaultProxy, clock: FakeClock, seconds: float, headers: dict[str, str]) -> None:
@@ -432,13 +434,19 @@ async def test_the_failure_of_an_index(stub: FaultProxy, new_path: NewPath, kind
     assert path.report.breaker.calls == 0
 
 
-async def test_other_503_blame_the_node(stub: FaultProxy, new_path: NewPath, caplog: pytest.LogCaptureFixture) -> None:
-    """A node that says so of itself is left alone for a while; one that is only busy (429) is not."""
+@pytest.mark.usefixtures("no_node_is_blamed")
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_no_answer_blames_a_node(stub: FaultProxy, new_path: NewPath, status: int) -> None:
+    """Whatever a node answers, it is there; a 503 is the master's who is away as often as its own."""
+    with stub.fault(status=status):
+        await new_path().get()
+
+
+async def test_silence_blames_the_node(stub: FaultProxy, new_path: NewPath, marks: NodeMarks) -> None:
+    """A connection that is cut says that the node isn't there, until it answers."""
     path = new_path()
-    with caplog.at_level(logging.WARNING, logger="elastic_transport.node_pool"):
-        with stub.fault(status=429):
-            await path.get()
-        assert caplog.messages == []
-        with stub.fault(status=503):
-            await path.get()
-    assert ["has failed for 1 times in a row" in message for message in caplog.messages] == [True]
+    with stub.fault(cut=True), pytest.raises(ElasticConnectionError):
+        await path.get()
+    assert marks.is_marked(stub.url)
+    await path.get()
+    assert not marks.is_marked(stub.url)
