@@ -6,7 +6,7 @@ import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
 
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.errors import BadSearch, no_such_name
+from cacheapp.errors import BadSearch, NotCovered, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable
@@ -95,22 +95,24 @@ class Searches:
                 "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
             )
         except (ApiError, TransportError) as error:
-            raise _failure(error, name) from error
+            raise self._failure(error, name) from error
         return answer.body
+
+    def _failure(self, error: ApiError | TransportError, name: str) -> EsassistantError:
+        """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
+        kind = failure_kind(error, name)
+        if kind is AnswerKind.ABSENT:
+            return no_such_name(name)
+        if kind is AnswerKind.DENIED and self._cache.warm and not self._cache.is_known(name):
+            return NotCovered(name, unavailable(error))
+        # A search may name other indices too, in a terms lookup for instance.
+        is_of_another = isinstance(error, NotFoundError) and missing_index(error.body) is not None
+        if isinstance(error, ApiError) and (is_of_another or isinstance(error, BadRequestError)):
+            return BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}")
+        return unavailable(error)
 
 
 SEARCH: Handle[Searches] = Handle("search")
-
-
-def _failure(error: ApiError | TransportError, name: str) -> EsassistantError:
-    """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
-    if failure_kind(error, name) is AnswerKind.ABSENT:
-        return no_such_name(name)
-    # A search may name other indices too, in a terms lookup for instance.
-    is_of_another = isinstance(error, NotFoundError) and missing_index(error.body) is not None
-    if isinstance(error, ApiError) and (is_of_another or isinstance(error, BadRequestError)):
-        return BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}")
-    return unavailable(error)
 
 
 def _reason(error: ApiError) -> str:

@@ -20,7 +20,7 @@ from esassistant.elasticsearch.client import (
     new_client,
     report,
 )
-from esassistant.elasticsearch.health import ping_cluster, pools_health
+from esassistant.elasticsearch.health import ClusterPing, pools_health
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
@@ -48,6 +48,8 @@ def declare(registry: Registry) -> None:
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
+
+    ping_cluster = ClusterPing()
 
     async def ping(_: AsyncElasticsearch) -> PingResult:
         return await ping_cluster(registry.get(ELASTICSEARCH_HEALTH))

@@ -12,7 +12,7 @@ import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.errors import WatchRefused
-from esassistant.elasticsearch.answers import AnswerKind, failure_kind
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_privilege
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 
@@ -89,10 +89,12 @@ class MetadataClock:
         try:
             response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
-            if isinstance(error, ApiError) and failure_kind(error) is AnswerKind.REFUSED:
+            kind = failure_kind(error)
+            if isinstance(error, ApiError) and kind is not None and kind.is_refusal:
+                lacking = f", this service's role lacks {missing_privilege(error.body)}"
+                why = f"{error.status_code}{lacking if kind is AnswerKind.DENIED else ''}"
                 raise WatchRefused(
-                    f"Elasticsearch doesn't let us wait for changes ({error.status_code}): they are found by full "
-                    "passes alone."
+                    f"Elasticsearch doesn't let us wait for changes ({why}): they are found by full passes alone."
                 ) from error
             raise unavailable(error) from error
         try:
