@@ -20,7 +20,7 @@ from esassistant.elasticsearch.client import (
     new_client,
     report,
 )
-from esassistant.elasticsearch.health import ClusterPing, pools_health
+from esassistant.elasticsearch.health import CLUSTER_PING, ClusterPing, pools_health
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
@@ -49,10 +49,8 @@ def declare(registry: Registry) -> None:
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
 
-    ping_cluster = ClusterPing()
-
     async def ping(_: AsyncElasticsearch) -> PingResult:
-        return await ping_cluster(registry.get(ELASTICSEARCH_HEALTH))
+        return await registry.get(CLUSTER_PING)()
 
     def rules(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
         return pool_rules(settings.ESASSISTANT_SETTINGS["ELASTICSEARCH_POOLS"].value)(pools)
@@ -74,10 +72,11 @@ def declare(registry: Registry) -> None:
         (ELASTICSEARCH_HEALTH, _health_client),
     ):
         registry.register(client, factory, stats=report, metrics=POOL_METRICS, rules=(rules,))
+    registry.register(CLUSTER_PING, _cluster_ping, needs=(ELASTICSEARCH_HEALTH,))
     registry.register(
         ELASTICSEARCH,
         _public_client,
-        needs=(ELASTICSEARCH_HEALTH,),
+        needs=(CLUSTER_PING,),
         ping=ping,
         critical=True,
         stats=report,
@@ -100,6 +99,11 @@ async def _access_log(registry: Registry) -> AsyncIterator[AccessLog | None]:
     registry.spawn(access_log.keep_writing, name="write-access-log", owner="access_log")
     yield access_log
     await access_log.write_waiting()
+
+
+@asynccontextmanager
+async def _cluster_ping(registry: Registry) -> AsyncIterator[ClusterPing]:
+    yield ClusterPing(registry.get(ELASTICSEARCH_HEALTH))
 
 
 @asynccontextmanager

@@ -63,6 +63,10 @@ class MissingTool(NodeError):
     pass
 
 
+class CannotFetch(NodeError):
+    """Maven could not give the jars."""
+
+
 def java_for(version: str) -> Path | None:
     """The first JDK's `java` that is new enough for this Elasticsearch: JAVA_HOME, PATH, then the installed JDKs."""
     for candidate in _java_candidates():
@@ -139,6 +143,7 @@ def _fetch(pom: Path, home: Path, version: str) -> None:
     _run(
         [str(maven), "-f", str(pom), *options, "validate"],
         f"Maven could not fetch Elasticsearch {version}: check the version and the network, then try again",
+        CannotFetch,
     )
 
 
@@ -209,10 +214,10 @@ def _require(find: Callable[[], Path | None], package: str, problem: str) -> Pat
         raise MissingTool(str(error)) from None
 
 
-def _run(command: Sequence[str], problem: str) -> None:
+def _run(command: Sequence[str], problem: str, error: type[NodeError] = NodeError) -> None:
     result = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if result.returncode != 0:
         tail = "\n".join(result.stdout.splitlines()[-15:])
-        raise NodeError(f"{problem}\n{Path(command[0]).name} said:\n{tail}")
+        raise error(f"{problem}\n{Path(command[0]).name} said:\n{tail}")

@@ -21,7 +21,7 @@ PRIVILEGES = re.compile(r"granted by the (cluster|index) privileges? \[([a-z_,]{
 """At the end of the reason of a denial; before it stand the user or key and the roles, which nobody else needs."""
 USUAL_PRIVILEGES = {"cluster": ("monitor",), "index": ("view_index_metadata", "read")}
 """What this service needs, docs/operations.md says for what."""
-BLOCK_REASON = re.compile(r"blocked by: \[[A-Z_]+/\d+/([\w (),./-]{1,100})\]")
+BLOCK_REASON = re.compile(r"(?:index \[([^\[\]\s]{1,255})\] )?blocked by: \[[A-Z_]+/\d+/([\w (),./-]{1,100})\]")
 KEY_FAULTS = (
     ("has been invalidated", "the API key has been invalidated"),
     ("is expired", "the API key has expired"),
@@ -122,11 +122,15 @@ def missing_privilege(body: object) -> str:
 
 
 def block_reason(body: object) -> str | None:
-    """Return the block that an error of Elasticsearch says is in the way, such as "index read (api)"; None: none is."""
+    """Return the block that an error says is in the way, such as "index read (api) of orders"; None: it says nothing of
+    a block.
+    """
     if _error_of(body).get("type") != BLOCK:
         return None
     found = BLOCK_REASON.search(_reason_of(body))
-    return "one that Elasticsearch doesn't name" if found is None else found[1]
+    if found is None:
+        return "one that Elasticsearch doesn't name"
+    return found[2] if found[1] is None else f"{found[2]} of {found[1]}"
 
 
 def credentials_fault(body: object) -> str | None:

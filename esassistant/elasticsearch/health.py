@@ -12,7 +12,7 @@ from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_
 from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
-from esassistant.resource import Health, PingResult
+from esassistant.resource import Handle, Health, PingResult
 
 logger = logging.getLogger(__name__)
 
@@ -30,23 +30,24 @@ class ClusterPing:
     what the service needs. One per process.
     """
 
-    def __init__(self, *, clock: Clock = monotonic) -> None:
+    def __init__(self, client: AsyncElasticsearch, *, clock: Clock = monotonic) -> None:
+        self._client = client
         self._clock = clock
         self._asked_again_at = -math.inf
         self._missing: str | None = None
 
-    async def __call__(self, client: AsyncElasticsearch) -> PingResult:
+    async def __call__(self) -> PingResult:
         """Raises `ClusterUnavailable`, also where our credentials don't even allow the names of indices."""
         if self._missing is None or self._clock() >= self._asked_again_at:
             try:
-                result = await ping_cluster(client)
+                result = await ping_cluster(self._client)
             except ClusterUnavailable as error:
                 self._note_refusal(error)
             else:
                 self._missing = None
                 return result
         try:
-            await client.perform_request("GET", NO_NAMES, headers={"accept": "application/json"})
+            await self._client.perform_request("GET", NO_NAMES, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
             raise unavailable(error) from error
         return PingResult(Health.HEALTHY, None, {"status": "unknown", "missing": self._missing})
@@ -67,6 +68,9 @@ class ClusterPing:
             )
         self._missing = missing
         self._asked_again_at = self._clock() + REFUSED_SECONDS
+
+
+CLUSTER_PING: Handle[ClusterPing] = Handle("cluster_ping")
 
 
 async def ping_cluster(client: AsyncElasticsearch) -> PingResult:

@@ -102,7 +102,10 @@ def test_the_privilege_for_settings() -> None:
 @pytest.mark.parametrize(
     ("body", "block"),
     [
-        (error("cluster_block_exception", "index [a] blocked by: [FORBIDDEN/7/index read (api)];"), "index read (api)"),
+        (
+            error("cluster_block_exception", "index [a] blocked by: [FORBIDDEN/7/index read (api)];"),
+            "index read (api) of a",
+        ),
         (
             error("cluster_block_exception", "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered / initialized];"),
             "state not recovered / initialized",
@@ -113,7 +116,7 @@ def test_the_privilege_for_settings() -> None:
     ],
 )
 def test_blocks(body: object, block: str | None) -> None:
-    """A block is named by its own text alone."""
+    """A block is named by its own text, and the index that has it."""
     assert block_reason(body) == block
 
 

@@ -166,7 +166,7 @@ BLOCKED = {
     "error": {
         "root_cause": [],
         "type": "cluster_block_exception",
-        "reason": "index [secret] blocked by: [FORBIDDEN/7/index read (api)];",
+        "reason": "index [shop] blocked by: [FORBIDDEN/7/index read (api)];",
     }
 }
 
@@ -178,8 +178,12 @@ BLOCKED = {
         (elasticsearch.AuthenticationException("secret", meta(401), REVOKED), "(401): the API key has been invalid", 5),
         (elasticsearch.AuthorizationException("secret", meta(403), {}), "refused the call (403)", 30),
         (elasticsearch.AuthorizationException("secret", meta(403), DENIED), "lacks the index privilege read.", 30),
-        (elasticsearch.AuthorizationException("secret", meta(403), BLOCKED), "forbids it: index read (api)", 30),
-        (ApiError("secret", meta(503), BLOCKED), "forbids it: index read (api)", 5),
+        (
+            elasticsearch.AuthorizationException("secret", meta(403), BLOCKED),
+            "forbids it: index read (api) of shop.",
+            30,
+        ),
+        (ApiError("secret", meta(503), BLOCKED), "forbids it: index read (api) of shop.", 5),
         (elasticsearch.ConnectionTimeout("no answer within 5 s"), "in time: no answer within 5 s.", 5),
         (elasticsearch.SSLError("secret"), "check ELASTICSEARCH_CA_CERTS", 30),
         (elasticsearch.ConnectionError("secret"), "could not be reached", 5),

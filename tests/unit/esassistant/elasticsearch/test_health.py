@@ -51,12 +51,12 @@ async def test_health_that_is_refused(
     """
     stub.respond(HEALTH, lambda _: answer)
     clock = FakeClock()
-    ping = ClusterPing(clock=clock)
+    ping = ClusterPing(client, clock=clock)
     for _ in range(3):
-        assert await ping(client) == unknown(missing)
+        assert await ping() == unknown(missing)
     assert (stub.count(HEALTH), stub.count(NAMES)) == (1, 3)
     clock.advance(REFUSED_SECONDS)
-    assert await ping(client) == unknown(missing)
+    assert await ping() == unknown(missing)
     assert (stub.count(HEALTH), stub.count(NAMES)) == (2, 4)
     [said] = [record.getMessage() for record in caplog.records if record.name.endswith("elasticsearch.health")]
     assert missing in said
@@ -68,10 +68,10 @@ async def test_permitted_later(stub: FaultProxy, client: AsyncElasticsearch) -> 
     answers = [MONITOR, GREEN, GREEN]
     stub.respond(HEALTH, lambda _: answers.pop(0))
     clock = FakeClock()
-    ping = ClusterPing(clock=clock)
-    assert (await ping(client)).facts["status"] == "unknown"
+    ping = ClusterPing(client, clock=clock)
+    assert (await ping()).facts["status"] == "unknown"
     clock.advance(REFUSED_SECONDS)
-    assert [(await ping(client)).facts["status"] for _ in range(2)] == ["green", "green"]
+    assert [(await ping()).facts["status"] for _ in range(2)] == ["green", "green"]
     assert stub.count(NAMES) == 1
 
 
@@ -82,7 +82,7 @@ async def test_nothing_is_permitted(stub: FaultProxy, client: AsyncElasticsearch
     stub.respond(HEALTH, lambda _: MONITOR)
     stub.respond(NAMES, lambda _: names)
     with pytest.raises(ClusterUnavailable, match="lacks the index privilege view_index_metadata"):
-        await ClusterPing()(client)
+        await ClusterPing(client)()
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ async def test_what_is_no_refusal(stub: FaultProxy, client: AsyncElasticsearch, 
     """A failure, credentials that are refused, and a gateway are no refusal of health alone: the ping fails."""
     stub.respond(HEALTH, lambda _: answer)
     with pytest.raises(ClusterUnavailable):
-        await ClusterPing()(client)
+        await ClusterPing(client)()
     assert stub.count(NAMES) == 0
