@@ -128,10 +128,10 @@ def main(arguments: Sequence[str], document: Path = DOCUMENT) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m dev.reliability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", type=int, metavar="CASE", help=f"1 to {len(numbers)}; default: all")
+    parser.add_argument("cases", nargs="*", type=int, metavar="CASE", help=f"1 to {numbers[-1]}; default: all")
     chosen: list[int] = parser.parse_args(arguments).cases
     if unknown := set(chosen) - set(numbers):
-        parser.error(f"there is no case {min(unknown)}; use 1 to {len(numbers)}")
+        parser.error(f"there is no case {min(unknown)}; use 1 to {numbers[-1]}")
     wanted = chosen or numbers
     code, tests = run(wanted)
     if chosen:
