@@ -156,6 +156,7 @@ async def test_case_41_a_privilege_is_missing(
             mapping = await http.get("/api/mappings/orders-1", headers=BEARER)
             found = await search(http, "orders-1")
             last = await refreshed(http)
+            services = (await http.get("/api/health", headers=BEARER)).json()["services"] if last.error else {}
     named = f"this service's role lacks the index privilege {privilege}"
     if privilege == "read":
         assert (mapping.status_code, last.outcome) == (200, PassOutcome.COMPLETED)
@@ -164,6 +165,7 @@ async def test_case_41_a_privilege_is_missing(
         assert (found.status_code, last.outcome) == (200, PassOutcome.FAILED)
         assert last.error is not None
         assert named in last.error
+        assert named in services["mapping_cache"]["error"]
         refused = [mapping]
     for answer in refused:
         assert (answer.status_code, named in answer.json()["detail"]) == (503, True)
