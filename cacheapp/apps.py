@@ -18,7 +18,16 @@ from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
-from cacheapp.reports import CACHE_METRICS, REFRESH_METRICS, STORE_METRICS, WATCH_METRICS, StoreReport
+from cacheapp.reports import (
+    CACHE_METRICS,
+    REFRESH_METRICS,
+    REFRESHER_REPORT,
+    STORE_METRICS,
+    WATCH_METRICS,
+    PassOutcome,
+    RefresherReport,
+    StoreReport,
+)
 from cacheapp.search import SEARCH, Searches
 from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
@@ -63,12 +72,17 @@ def declare(registry: Registry) -> None:
         foreign = registry.get(SHARING).foreign
         return PingResult(Health.HEALTHY if foreign is None else Health.DEGRADED, foreign and foreign.value, facts)
 
+    async def ping_cache(cache: MappingCache) -> PingResult:
+        refresher: RefresherReport | None = registry.reports([REFRESHER_REPORT]).get(REFRESHER_REPORT.name)
+        last = None if refresher is None else refresher.last
+        return _cache_health(cache, last.error if last is not None and last.outcome is PassOutcome.FAILED else None)
+
     registry.register(STORE, _store, ping=ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
     registry.register(
         MAPPING_CACHE,
         _mapping_cache,
         needs=(ELASTICSEARCH_CACHE,),
-        ping=_ping_cache,
+        ping=ping_cache,
         stats=MappingCache.report,
         metrics=CACHE_METRICS,
         panel=CACHE_PANEL,
@@ -242,7 +256,8 @@ def _store_report(store: Store) -> StoreReport:
     return StoreReport("database", 0)
 
 
-async def _ping_cache(cache: MappingCache) -> PingResult:
+def _cache_health(cache: MappingCache, failure: str | None) -> PingResult:
+    """What the cache says of itself; `failure`: why the last pass failed, if it did."""
     stats, snapshot = cache.report(), cache.snapshot
     facts = {
         "indices": stats.indices,
@@ -251,7 +266,8 @@ async def _ping_cache(cache: MappingCache) -> PingResult:
         "oldest_age_seconds": None if stats.oldest_age_seconds is None else round(stats.oldest_age_seconds, 3),
     }
     if not stats.warm:
-        return PingResult(Health.DEGRADED, "no mappings yet: the first pass has not ended", facts)
+        return PingResult(Health.DEGRADED, f"no mappings yet: {failure or 'the first pass has not ended'}", facts)
     if stats.stale_indices:
-        return PingResult(Health.DEGRADED, f"{stats.stale_indices} of {stats.indices} mappings are stale", facts)
+        why = "" if failure is None else f"; the last pass failed: {failure}"
+        return PingResult(Health.DEGRADED, f"{stats.stale_indices} of {stats.indices} mappings are stale{why}", facts)
     return PingResult(Health.HEALTHY, None, facts)

@@ -21,6 +21,19 @@ def no_such_name(name: str) -> MappingNotFound:
     return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
 
 
+class NotCovered(MappingNotFound):
+    """Elasticsearch denies us a name, and doesn't say whether it is there. `denial` says which privilege is missing:
+    what callers get where the name is known to be there.
+    """
+
+    def __init__(self, name: str, denial: ClusterUnavailable) -> None:
+        self.denial = denial
+        super().__init__(
+            f"There is no index, alias or data stream named {name!r}, or this service's role in Elasticsearch doesn't "
+            "cover it."
+        )
+
+
 class NotWarm(ClusterUnavailable):
     """The cluster has not been read yet, and no other instance published what it read."""
 

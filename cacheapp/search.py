@@ -13,7 +13,7 @@ from elasticsearch import (
 )
 
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.errors import BadSearch, no_such_name
+from cacheapp.errors import BadSearch, NotCovered, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable, undecoded
@@ -105,7 +105,7 @@ class Searches:
                     "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
                 )
         except (ApiError, TransportError) as error:
-            raise _failure(error, name) from error
+            raise self._failure(error, name) from error
         body: bytes = answer.body
         # Whether the rest is JSON isn't looked at: what Elasticsearch answers is, and what isn't Elasticsearch's was
         # refused.
@@ -113,21 +113,23 @@ class Searches:
             raise unavailable(SerializationError("the answer is no JSON object"))
         return msgspec.Raw(body)
 
+    def _failure(self, error: ApiError | TransportError, name: str) -> EsassistantError:
+        """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
+        if isinstance(error, AnswerTooLarge):
+            return BadSearch(f"{error.detail} Ask for less: a smaller size, fewer fields by _source, fewer buckets.")
+        kind = failure_kind(error, name)
+        if kind is AnswerKind.ABSENT:
+            return no_such_name(name)
+        if kind is AnswerKind.DENIED and self._cache.warm and not self._cache.is_known(name):
+            return NotCovered(name, unavailable(error))
+        # A search may name other indices too, in a terms lookup for instance.
+        is_of_another = isinstance(error, NotFoundError) and missing_index(error.body) is not None
+        if isinstance(error, ApiError) and (is_of_another or isinstance(error, BadRequestError)):
+            return BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}")
+        return unavailable(error)
+
 
 SEARCH: Handle[Searches] = Handle("search")
-
-
-def _failure(error: ApiError | TransportError, name: str) -> EsassistantError:
-    """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
-    if isinstance(error, AnswerTooLarge):
-        return BadSearch(f"{error.detail} Ask for less: a smaller size, fewer fields by _source, fewer buckets.")
-    if failure_kind(error, name) is AnswerKind.ABSENT:
-        return no_such_name(name)
-    # A search may name other indices too, in a terms lookup for instance.
-    is_of_another = isinstance(error, NotFoundError) and missing_index(error.body) is not None
-    if isinstance(error, ApiError) and (is_of_another or isinstance(error, BadRequestError)):
-        return BadSearch(f"Elasticsearch refused the search: {_reason(error)[:REASON_LENGTH]}")
-    return unavailable(error)
 
 
 def _reason(error: ApiError) -> str:

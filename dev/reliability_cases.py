@@ -160,11 +160,26 @@ _LATER = (
         "The idle watch costs at most 20 requests a minute, 2 looks among them; a changed parameter is known in 3 s",
     ),
     Case(
+        41,
+        "The role covers one pattern (real security): unknown, foreign and restricted names",
+        "404 that says so, one call per name and negative TTL; a missing privilege is named",
+    ),
+    Case(
+        42,
+        "No privilege `monitor`; serverless (410 and 404 of Elasticsearch on cluster state, statistics and health)",
+        "Healthy with status unknown, full passes on schedule; what is missing and what it costs is said once",
+    ),
+    Case(
         44,
         "The cluster sends a body without end, gzip that unpacks to gigabytes, a million fields, an empty or illegal "
         "name, invalid UTF-8, an index twice",
         "The call fails within its bound, nothing of it is kept, pages work; memory grows by at most twice the bound, "
         "/livez takes at most 0.25 s",
+    ),
+    Case(
+        45,
+        "A block on an index or the cluster, a revoked key, good keys that get 401 for a while, 403 of a gateway",
+        "Each is named as what it is; after 401 the watch asks again every 5 s",
     ),
     Case(
         48,

@@ -24,7 +24,7 @@ from esassistant.elasticsearch.client import (
     report,
     within,
 )
-from esassistant.elasticsearch.health import ping_cluster, pools_health
+from esassistant.elasticsearch.health import ClusterPing, pools_health
 from esassistant.elasticsearch.node_pool import NodeMarks
 from esassistant.elasticsearch.pings import PINGS, Pings
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
@@ -177,7 +177,7 @@ async def _watch_client(_: Registry, *, marks: NodeMarks) -> AsyncIterator[Async
 @asynccontextmanager
 async def _pings(registry: Registry) -> AsyncIterator[Pings]:
     client = registry.get(ELASTICSEARCH_HEALTH)
-    pings = Pings(lambda: ping_cluster(client), settings.ESASSISTANT.health.timeout)
+    pings = Pings(ClusterPing(client), settings.ESASSISTANT.health.timeout)
     registry.spawn(pings.keep_pinging, name="keep-pinging", owner="elasticsearch_pings")
     yield pings
 

@@ -15,7 +15,7 @@ from cacheapp.cache.figures import Ages, SlowReads
 from cacheapp.cache.read_names import ReadNames
 from cacheapp.cluster.loader import TogetherReader
 from cacheapp.cluster.reader import ClusterReader
-from cacheapp.errors import MappingNotFound, no_such_name
+from cacheapp.errors import MappingNotFound, NotCovered, no_such_name
 from cacheapp.reports import CacheCounts, CacheReport
 from cacheapp.state.answer import Freshness, MappingAnswer, Rendered, RenderedNames, answer_at, is_large, render
 from cacheapp.state.listing import NamePages, Page
@@ -78,9 +78,10 @@ class MappingCache:
         self._renderings: SingleFlight[tuple[str, int], Rendered | None] = SingleFlight(spawn, clock=clock)
         self._pages = NamePages()
         self._snapshot = Snapshot()
-        # When each body was last part of an answer, and until when each absent name needn't be asked for again.
+        # When each body was last part of an answer; until when each absent name needn't be asked for again, and what
+        # is said of it.
         self._used_at: dict[str, float] = {}
-        self._absent_until: dict[str, float] = {}
+        self._absent_until: dict[str, tuple[float, str]] = {}
         self._evictions_total = 0
         self.warm = False
         self._hits_total = 0
@@ -119,9 +120,9 @@ class MappingCache:
         if (answer := self._hit(name, rendered)) is not None:
             return answer
         # What is known exists, though it may have to be read again.
-        if not self._is_known(name) and self._clock() < self._absent_until.get(name, -math.inf):
+        if not self.is_known(name) and (absent := self._absent_until.get(name)) and self._clock() < absent[0]:
             self._hits_total += 1  # from memory too, that there is no such name
-            raise no_such_name(name)
+            raise MappingNotFound(absent[1])
         self._misses_total += 1
         return await self._flights.do(name, lambda: self._read(name))
 
@@ -235,6 +236,10 @@ class MappingCache:
         if name not in self.snapshot.aliases:
             check_name(name)
 
+    def is_known(self, name: str) -> bool:
+        """Whether an index, alias or data stream of that name was there when it was last read or listed."""
+        return name in self.snapshot.indices or name in self.snapshot.aliases
+
     def _hit(self, name: str, rendered: Rendered | None) -> MappingAnswer | None:
         if (answer := self._young(rendered)) is None:
             return None
@@ -284,13 +289,15 @@ class MappingCache:
             self._failures_total += 1
             self._slow_reads.note(name, self._clock() - asked_at)
             raise
-        except MappingNotFound:
-            if self._is_known(name):
+        except MappingNotFound as error:
+            if isinstance(error, NotCovered) and not self.warm:
+                raise error.denial from error  # our role may cover nothing at all: only a listing tells
+            if self.is_known(name):
                 await self._listed_since(asked_at)
-            if self._is_known(name):
-                return await self._answer_of_denied(name)
+            if self.is_known(name):
+                return await self._answer_of_denied(name, error)
             self.snapshot = at_once(merged(self.snapshot, read_statement(name, {}, asked_at)))
-            self._note_absent(name)
+            self._note_absent(name, error)
             raise
         self._slow_reads.note(name, self._clock() - asked_at)
         said = read_statement(name, mappings, asked_at)
@@ -346,22 +353,21 @@ class MappingCache:
         self._listing_read_at = self._clock()
         await self._read_listing()
 
-    async def _answer_of_denied(self, name: str) -> MappingAnswer:
+    async def _answer_of_denied(self, name: str, error: MappingNotFound) -> MappingAnswer:
         """Return what is known of a name that is listed, although a read denied it."""
         if (answer := self._young(await _rendered(self.snapshot, name))) is not None:
             return answer
         self._failures_total += 1
+        if isinstance(error, NotCovered):
+            raise error.denial from error
         raise ClusterUnavailable(
             f"Elasticsearch lists {name!r}, but says that it isn't there when it is asked for.", retry_after_seconds=5
         )
 
-    def _is_known(self, name: str) -> bool:
-        return name in self.snapshot.indices or name in self.snapshot.aliases
-
-    def _note_absent(self, name: str) -> None:
+    def _note_absent(self, name: str, error: MappingNotFound) -> None:
         while len(self._absent_until) >= self._max_absent:
             del self._absent_until[next(iter(self._absent_until))]
-        self._absent_until[name] = self._clock() + self._config.negative_ttl
+        self._absent_until[name] = (self._clock() + self._config.negative_ttl, error.detail)
 
 
 MAPPING_CACHE: Handle[MappingCache] = Handle("mapping_cache")

@@ -15,7 +15,7 @@ import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.errors import WatchRefused
-from esassistant.elasticsearch.answers import AnswerKind, failure_kind
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_privilege
 from esassistant.elasticsearch.client import MAX_SMALL_ANSWER_BYTES, two_nodes, unavailable
 from esassistant.elasticsearch.node import reading_at_most
 from esassistant.elasticsearch.node_pool import only_at
@@ -157,10 +157,12 @@ class MetadataClock:
             with reading_at_most(MAX_SMALL_ANSWER_BYTES):  # a pass asks through the client of the mappings
                 response = await client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
-            if isinstance(error, ApiError) and failure_kind(error) is AnswerKind.REFUSED:
+            kind = failure_kind(error)
+            if isinstance(error, ApiError) and kind is not None and kind.is_refusal:
+                lacking = f", this service's role lacks {missing_privilege(error.body)}"
+                why = f"{error.status_code}{lacking if kind is AnswerKind.DENIED else ''}"
                 raise WatchRefused(
-                    f"Elasticsearch doesn't let us wait for changes ({error.status_code}): they are found by full "
-                    "passes alone."
+                    f"Elasticsearch doesn't let us wait for changes ({why}): they are found by full passes alone."
                 ) from error
             raise unavailable(error) from error
         try:

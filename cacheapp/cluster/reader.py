@@ -10,7 +10,7 @@ import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.cluster.checked import MAX_MAPPING_BYTES, MappingCheck, Name, NameCheck, once_each
-from cacheapp.errors import MappingNotFound, no_such_name
+from cacheapp.errors import MappingNotFound, NotCovered, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from cacheapp.state.readings import Listing
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind
@@ -129,14 +129,18 @@ class ClusterReader:
     async def mapping(self, name: str) -> dict[str, bytes]:
         """The mapping of each index that `name` stands for.
 
-        Raises `MappingNotFound` when Elasticsearch itself says that there is no such name; `ClusterUnavailable` too
-        when one of the mappings can't be read.
+        Raises `MappingNotFound` when Elasticsearch itself says that there is no such name; `NotCovered` when it denies
+        us that name: to whom a name is denied, it doesn't say whether it is there; `ClusterUnavailable` too when one of
+        the mappings can't be read.
         """
         try:
             body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
         except ClusterUnavailable as error:
-            if failure_kind(error.__cause__, name) is AnswerKind.ABSENT:
+            kind = failure_kind(error.__cause__, name)
+            if kind is AnswerKind.ABSENT:
                 raise no_such_name(name) from None
+            if kind is AnswerKind.DENIED:
+                raise NotCovered(name, error) from error
             raise
         read = await self._split(body)
         mappings = {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
@@ -248,7 +252,8 @@ class ClusterReader:
         try:
             return await self._get(self._listing_client, target, sent)
         except ClusterUnavailable as error:
-            if failure_kind(error.__cause__) is AnswerKind.REFUSED:
+            kind = failure_kind(error.__cause__)
+            if kind is not None and kind.is_refusal:
                 return None
             raise
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,17 +20,38 @@ SOURCES = Path(__file__).resolve().parent
 CACHE = SOURCES.parents[1] / ".cache" / "elasticsearch"
 POM = SOURCES / "pom.xml"
 JAVA_SOURCES = (SOURCES / "Launcher.java", SOURCES / "RootHandler.java")
+SECURITY_POM = SOURCES / "security.xml"
+SECURITY_SOURCE = SOURCES / "SecurityAnalysis.java"
 
-NETTY_DESCRIPTOR = """\
-name=transport-netty4
-description=HTTP and transport
-classname=org.elasticsearch.transport.netty4.Netty4Plugin
+DESCRIPTOR = """\
+name={name}
+description=for development and tests
+classname={classname}
 version={version}
 elasticsearch.version={version}
 java.version={java}
 has.native.controller=false
-extended.plugins=
+extended.plugins={extends}
 modulename=
+"""
+NETTY = ("transport-netty4", "org.elasticsearch.transport.netty4.Netty4Plugin", "")
+SECURITY = (
+    ("x-pack-core", "org.elasticsearch.xpack.core.XPackPlugin", ""),
+    ("x-pack-security", "org.elasticsearch.xpack.security.Security", "x-pack-core"),
+    (SECURITY_SOURCE.stem, SECURITY_SOURCE.stem, ""),
+)
+"""The modules of a secured node beside: name, class, and the module that it extends."""
+SUPERUSER, PASSWORD = "admin", "only-for-tests"
+SECURITY_FILES = {
+    # PASSWORD, as `elasticsearch-users passwd` would write it.
+    "users": f"{SUPERUSER}:{{PBKDF2}}10000$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    "$tWdqYg6HTwwzoUUZsRB880ZVVOieWaCMNsarSiiotDw=\n",
+    "users_roles": f"superuser:{SUPERUSER}\n",
+    "roles.yml": "",
+    "role_mapping.yml": "",
+}
+"""Under config/: the one user that a secured node begins with. Everybody may know his password, who may do on the node,
+which listens on 127.0.0.1, what everybody may do on one without security.
 """
 
 
@@ -39,6 +61,10 @@ class NodeError(Exception):
 
 class MissingTool(NodeError):
     pass
+
+
+class CannotFetch(NodeError):
+    """Maven could not give the jars."""
 
 
 def java_for(version: str) -> Path | None:
@@ -60,20 +86,25 @@ def java_missing(version: str) -> str | None:
     return f"Elasticsearch {version} needs a JDK {required} or newer; {found}"
 
 
-def install(version: str = DEFAULT_VERSION) -> Path:
-    """Fetch and compile what a node needs, unless that is done already; returns its home directory."""
+def install(version: str = DEFAULT_VERSION, *, secured: bool = False) -> Path:
+    """Fetch and compile what a node needs, unless that is done already; returns its home directory. `secured`: with
+    x-pack's security, under the Elastic License, which is fetched for tests and never shipped.
+    """
     if not re.fullmatch(r"[89]\.\d+\.\d+", version):
         raise NodeError(f"{version!r} is not a supported Elasticsearch version: give one like {DEFAULT_VERSION}")
-    home = CACHE / version
-    stamp = _stamp(version)
+    name = f"{version}-secured" if secured else version
+    home = CACHE / name
+    stamp = _stamp(version, secured)
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{version}.lock").open("w") as lock:
+    with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "stamp").exists() or (home / "stamp").read_text() != stamp:
             say(f"installing Elasticsearch {version} into {home}")
-            scratch = CACHE / f"{version}.part"
+            scratch = CACHE / f"{name}.part"
             shutil.rmtree(scratch, ignore_errors=True)
             _build(scratch / "new", version)
+            if secured:
+                _add_security(scratch / "new", version)
             (scratch / "new" / "stamp").write_text(stamp)
             if home.exists():
                 home.rename(scratch / "old")
@@ -83,26 +114,58 @@ def install(version: str = DEFAULT_VERSION) -> Path:
 
 
 def _build(home: Path, version: str) -> None:
-    java = require_java(version)
-    maven = _require(lambda: which("mvn"), "maven", "Maven (mvn) is missing")
-    _run(
-        [str(maven), "-q", "-B", "-f", str(POM), f"-Dhome={home}", f"-Delasticsearch.version={version}", "validate"],
-        f"Maven could not fetch Elasticsearch {version}: check the version and the network, then try again",
-    )
-    required = _required_java(version)
-    descriptor = NETTY_DESCRIPTOR.format(version=version, java=required)
-    (home / "modules" / "transport-netty4" / "plugin-descriptor.properties").write_text(descriptor)
+    _fetch(POM, home, version)
+    _describe(home, version, *NETTY)
     (home / "config").mkdir()
-    classpath = ["-cp", f"{home / 'lib'}/*", "-d", str(home / "launcher")]
+    _compile(home, version, home / "launcher", *JAVA_SOURCES)
+
+
+def _add_security(home: Path, version: str) -> None:
+    _fetch(SECURITY_POM, home, version)
+    analysis = home / "modules" / SECURITY_SOURCE.stem
+    classes = home / "classes"
+    _compile(home, version, classes, SECURITY_SOURCE)
+    analysis.mkdir()
+    with zipfile.ZipFile(analysis / "analysis.jar", "w") as jar:
+        for compiled in classes.glob("*.class"):
+            jar.write(compiled, compiled.name)
+    shutil.rmtree(classes)
+    for module in SECURITY:
+        _describe(home, version, *module)
+    for name, text in SECURITY_FILES.items():
+        (home / "config" / name).write_text(text)
+
+
+def _fetch(pom: Path, home: Path, version: str) -> None:
+    """Have Maven put jars under `home`; one whose checksum is wrong is a failure."""
+    maven = _require(lambda: which("mvn"), "maven", "Maven (mvn) is missing")
+    options = ["-q", "-B", "-C", f"-Dhome={home}", f"-Delasticsearch.version={version}"]
     _run(
-        [str(java.with_name("javac")), "-proc:none", "--release", str(required), *classpath, *map(str, JAVA_SOURCES)],
+        [str(maven), "-f", str(pom), *options, "validate"],
+        f"Maven could not fetch Elasticsearch {version}: check the version and the network, then try again",
+        CannotFetch,
+    )
+
+
+def _describe(home: Path, version: str, name: str, classname: str, extends: str) -> None:
+    descriptor = DESCRIPTOR.format(
+        name=name, classname=classname, extends=extends, version=version, java=_required_java(version)
+    )
+    (home / "modules" / name / "plugin-descriptor.properties").write_text(descriptor)
+
+
+def _compile(home: Path, version: str, to: Path, *sources: Path) -> None:
+    javac = require_java(version).with_name("javac")
+    options = ["-proc:none", "--release", str(_required_java(version)), "-cp", f"{home / 'lib'}/*", "-d", str(to)]
+    _run(
+        [str(javac), *options, *map(str, sources)],
         f"the launcher does not compile against Elasticsearch {version}: use {DEFAULT_VERSION}, or adapt {SOURCES}",
     )
 
 
-def _stamp(version: str) -> str:
-    digest = hashlib.sha256((version + NETTY_DESCRIPTOR).encode())
-    for source in (POM, *JAVA_SOURCES):
+def _stamp(version: str, secured: bool) -> str:
+    digest = hashlib.sha256((version + DESCRIPTOR + repr((NETTY, SECURITY, SECURITY_FILES))).encode())
+    for source in (POM, *JAVA_SOURCES, *((SECURITY_POM, SECURITY_SOURCE) if secured else ())):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
@@ -151,10 +214,10 @@ def _require(find: Callable[[], Path | None], package: str, problem: str) -> Pat
         raise MissingTool(str(error)) from None
 
 
-def _run(command: Sequence[str], problem: str) -> None:
+def _run(command: Sequence[str], problem: str, error: type[NodeError] = NodeError) -> None:
     result = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if result.returncode != 0:
         tail = "\n".join(result.stdout.splitlines()[-15:])
-        raise NodeError(f"{problem}\n{Path(command[0]).name} said:\n{tail}")
+        raise error(f"{problem}\n{Path(command[0]).name} said:\n{tail}")

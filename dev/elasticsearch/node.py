@@ -66,6 +66,7 @@ class Node(Process):
 
     start_seconds = 90
     error = NodeError
+    secured = False
 
     def __init__(
         self,
@@ -80,6 +81,8 @@ class Node(Process):
         self.version = version
         self.heap = heap
         self.settings = dict(settings or {})
+        self.headers: dict[str, str] = {}
+        """Of the requests by which it is found out whether the node answers."""
         self._port = port
 
     @property
@@ -89,7 +92,7 @@ class Node(Process):
         return f"http://{HOST}:{self._port}"
 
     def command_line(self) -> Sequence[str | Path]:
-        home, java = install(self.version), require_java(self.version)
+        home, java = install(self.version, secured=self.secured), require_java(self.version)
         self._port = _check_port(self._port) if self._port else free_port()
         settings = {
             **SETTINGS,
@@ -122,7 +125,7 @@ class Node(Process):
     def _answers(self, path: str) -> bool:
         connection = http.client.HTTPConnection(HOST, self._port, timeout=5)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=self.headers)
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False

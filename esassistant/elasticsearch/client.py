@@ -17,6 +17,13 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
 
 from esassistant.config.model import ElasticsearchConfig
+from esassistant.elasticsearch.answers import (
+    AnswerKind,
+    block_reason,
+    credentials_fault,
+    failure_kind,
+    missing_privilege,
+)
 from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
 from esassistant.elasticsearch.node_pool import NodeMarks, NodePool
@@ -202,10 +209,8 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
     """What to tell a caller when a call failed: the kind of failure, never its raw text."""
     if isinstance(error, CallRefused | AnswerTooLarge):
         return ClusterUnavailable(error.detail, retry_after_seconds=error.retry_after_seconds)
-    if isinstance(error, elasticsearch.AuthenticationException):
-        return ClusterUnavailable("Elasticsearch refused our credentials (401).", retry_after_seconds=30)
-    if isinstance(error, elasticsearch.AuthorizationException):
-        return ClusterUnavailable("Elasticsearch denied the call to our credentials (403).", retry_after_seconds=30)
+    if isinstance(error, ApiError) and (refusal := _refusal(error)) is not None:
+        return refusal
     if isinstance(error, elasticsearch.ConnectionTimeout):
         return ClusterUnavailable(f"Elasticsearch did not answer in time: {error.message}.", retry_after_seconds=5)
     if isinstance(error, elasticsearch.SSLError):
@@ -225,3 +230,25 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
     if isinstance(error, TransportError):
         return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
     return ClusterUnavailable(f"Elasticsearch answered with status {error.status_code}.", retry_after_seconds=5)
+
+
+def _refusal(error: ApiError) -> ClusterUnavailable | None:
+    """What to tell a caller when Elasticsearch, or its security, refused a call for a reason that it gives."""
+    if isinstance(error, elasticsearch.AuthenticationException):
+        fault = credentials_fault(error.body)
+        why = f": {fault}" if fault else ""
+        # Good credentials are refused too, while the cluster recovers what it knows of them.
+        return ClusterUnavailable(f"Elasticsearch refused our credentials (401){why}.", retry_after_seconds=5)
+    if (block := block_reason(error.body)) is not None:
+        return ClusterUnavailable(
+            f"Elasticsearch has a block ({error.status_code}) that forbids it: {block}.",
+            retry_after_seconds=30 if error.status_code == 403 else 5,  # others end by themselves
+        )
+    if failure_kind(error) is AnswerKind.DENIED:
+        return ClusterUnavailable(
+            f"Elasticsearch denied the call (403): this service's role lacks {missing_privilege(error.body)}.",
+            retry_after_seconds=30,
+        )
+    if isinstance(error, elasticsearch.AuthorizationException):
+        return ClusterUnavailable("Elasticsearch refused the call (403).", retry_after_seconds=30)
+    return None

@@ -1,17 +1,88 @@
 """How the cluster is, and how the pools of connections to it are."""
 
+import logging
+import math
 from collections.abc import Iterable, Mapping
 
-from elasticsearch import ApiError, AsyncElasticsearch, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, TransportError, UnsupportedProductError
 
+from esassistant.clock import Clock, monotonic
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_privilege, other_product
 from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Health, PingResult
 
+logger = logging.getLogger(__name__)
+
 MANY_PENDING_TASKS = 100
 """So many changes of the cluster's state wait for its master: it is behind."""
+REFUSED_SECONDS = 600.0
+"""A cluster that doesn't tell its health is asked for it again so long afterwards: someone may have permitted it."""
+NO_NAMES = "/_resolve/index/X*"
+"""Finds nothing, as no index has an upper-case name; allowed to whom may see mappings, and there on serverless."""
 CLUSTER_HEALTH = {"green": Health.HEALTHY, "yellow": Health.DEGRADED, "red": Health.UNHEALTHY}
+
+
+class ClusterPing:
+    """Asks the cluster for its health; where that is refused (no privilege `monitor`, serverless), whether it answers
+    what the service needs. One per process.
+    """
+
+    def __init__(self, client: AsyncElasticsearch, *, clock: Clock = monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._asked_again_at = -math.inf
+        self._missing: str | None = None
+
+    async def __call__(self) -> PingResult:
+        """Raises `ClusterUnavailable`, also where our credentials don't even allow the names of indices."""
+        if self._missing is None or self._clock() >= self._asked_again_at:
+            try:
+                result = await ping_cluster(self._client)
+            except ClusterUnavailable as error:
+                if isinstance(error.__cause__, UnsupportedProductError):
+                    await self._name_product()
+                self._note_refusal(error)
+            else:
+                self._missing = None
+                return result
+        try:
+            await self._client.perform_request("GET", NO_NAMES, headers={"accept": "application/json"})
+        except (ApiError, TransportError) as error:
+            raise unavailable(error) from error
+        return PingResult(Health.HEALTHY, None, {"status": "unknown", "missing": self._missing})
+
+    async def _name_product(self) -> None:
+        """Raises `ClusterUnavailable` when what answers in Elasticsearch's place says that it is another product."""
+        try:
+            await self._client.perform_request("GET", "/", headers={"accept": "application/json"})
+        except UnsupportedProductError as error:
+            if (product := other_product(error.body)) is not None:
+                raise ClusterUnavailable(
+                    f"What answers at ELASTICSEARCH_URL is {product}, which is not supported: this service needs "
+                    "Elasticsearch.",
+                    retry_after_seconds=30,
+                ) from error
+        except (ApiError, TransportError):
+            pass  # what is known already is all there is to say
+
+    def _note_refusal(self, error: ClusterUnavailable) -> None:
+        """Say once what is missing, and what it costs. Raises `error` again where it isn't a refusal."""
+        cause, kind = error.__cause__, failure_kind(error.__cause__)
+        if not isinstance(cause, ApiError) or kind is None or not kind.is_refusal:
+            raise error
+        missing = f"cluster health (status {cause.status_code})"
+        if kind is AnswerKind.DENIED:
+            missing = missing_privilege(cause.body)
+        if missing != self._missing:
+            logger.warning(
+                "Elasticsearch doesn't tell its health, missing: %s. Health says whether it answers, its status is "
+                "unknown, and red or yellow isn't noticed.",
+                missing,
+            )
+        self._missing = missing
+        self._asked_again_at = self._clock() + REFUSED_SECONDS
 
 
 async def ping_cluster(client: AsyncElasticsearch) -> PingResult:

@@ -209,8 +209,10 @@ class Node(AiohttpHttpNode):
             status=response.status,
             headers=HttpHeaders(response.headers),
         )
-        # Here, before anybody decodes the body: it may be HTML.
-        if answer_kind(meta.status, meta.headers) is AnswerKind.NOT_ELASTICSEARCH:
+        # Here, before anybody decodes the body: it may be HTML. A 403 has no header, and in answer to HEAD no body:
+        # nothing tells Elasticsearch's from a gateway's then.
+        is_untold = method == "HEAD" and meta.status == 403
+        if not is_untold and answer_kind(meta.status, meta.headers, unpacked) is AnswerKind.NOT_ELASTICSEARCH:
             raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked)
         return NodeApiResponse(meta, unpacked)
 

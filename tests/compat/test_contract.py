@@ -291,7 +291,8 @@ async def test_errors_of_the_cluster(node: Node, cluster: Elasticsearch, open_ap
             assert proxy.count(path="/shop/_mapping") == 3
             with proxy.fault(path="/refused/_mapping", status=401):
                 answer = await http.get("/api/mappings/refused")
-    assert (answer.status_code, answer.json()["detail"]) == (503, "Elasticsearch refused our credentials (401).")
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("Elasticsearch refused our credentials (401)")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,6 +13,8 @@ from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN
 from tests.support.fixtures import OpenApp
 
+REVOKED = "Elasticsearch refused our credentials (401): it wants credentials, and has been given none."
+"""The proxy, which knows nothing of revoked keys, answers as if there were no credentials."""
 OLD_KEY = "b2xkLWlkOm9sZC1rZXk="
 LOAD_SECONDS = 4.0
 COLD_NAMES = 20
@@ -63,13 +65,13 @@ async def test_a_revoked_key(node: Node, cluster: Elasticsearch, open_app: OpenA
     assert {answer.status_code for answer in warm} == {200}
     assert {answer.headers["X-Cache-State"] for answer in warm} == {"stale"}
     assert {answer.status_code for answer in cold} == {503}
-    assert {json.loads(answer.content)["detail"] for answer in cold} == {"Elasticsearch refused our credentials (401)."}
+    assert {json.loads(answer.content)["detail"] for answer in cold} == {REVOKED}
     # A failed flight is remembered for a second; a 401 is not tried again.
     assert calls <= (COLD_NAMES + 2) * (LOAD_SECONDS + 1)
     assert health.status_code == 503
     report = health.json()
     assert report["status"] == "unhealthy"
-    assert report["services"]["elasticsearch"]["error"] == "Elasticsearch refused our credentials (401)."
+    assert report["services"]["elasticsearch"]["error"] == REVOKED
     assert fresh.status_code == 200
 
 

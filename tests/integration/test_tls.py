@@ -32,7 +32,7 @@ KEY = {"api_key": API_KEY}
 BASIC = {"username": "reader", "password": PASSWORD}
 
 UNTRUSTED = "check ELASTICSEARCH_CA_CERTS"
-REFUSED = "Elasticsearch refused our credentials (401)."
+REFUSED = "Elasticsearch refused our credentials (401)"
 
 STORM_SECONDS = 3.0
 CALLERS = 4

@@ -159,6 +159,18 @@ def index_not_found(name: str) -> str:
     return json.dumps({"error": {"root_cause": [cause], **cause}, "status": 404})
 
 
+def denied(what: str, privileges: str) -> str:
+    """The body of a 403 by which Elasticsearch's security denies a call: `what`, such as "on indices [a]", and the
+    privileges that would do, such as "index privileges [read,all]".
+    """
+    reason = (
+        f"action [x:y] is unauthorized for user [sensitive] with effective roles [sensitive] {what}, this action is "
+        f"granted by the {privileges}"
+    )
+    cause = {"type": "security_exception", "reason": reason}
+    return json.dumps({"error": {"root_cause": [cause], **cause}, "status": 403})
+
+
 def no_answer() -> ClusterUnavailable:
     return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
 

@@ -15,7 +15,7 @@ from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import STORE
 from cacheapp.stores.redis.store import RedisStore
-from cacheapp.sync.refresher import Refresher
+from cacheapp.sync.refresher import REFRESHER, Refresher
 from esassistant.clock import monotonic
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health
@@ -87,8 +87,10 @@ async def test_report_of_the_store(declared: Registry, settings: Settings) -> No
 
 
 async def test_pings(declared: Registry) -> None:
-    """The cluster is critical; the store is healthy when it answers; the cache is degraded while cold or stale."""
-    async with declared.open(only=["elasticsearch", "mapping_cache", "store", "sharing"]):
+    """The cluster is critical; the store is healthy when it answers; the cache is degraded while cold or stale, and
+    says why the last pass failed.
+    """
+    async with declared.open(only=["elasticsearch", "refresher", "store", "sharing"]):
         checks = checks_of(declared, 5.0)
         cold = await run_checks(checks)
         assert {check.name for check in checks if check.critical} == {"elasticsearch"}
@@ -96,12 +98,19 @@ async def test_pings(declared: Registry) -> None:
         assert cold["store"].status is Health.HEALTHY
         assert cold["mapping_cache"].status is Health.DEGRADED
         assert "first pass" in (cold["mapping_cache"].error or "")
+        refresher = declared.get(REFRESHER)
+        await refresher.wait((await refresher.ask("test", limited=False)).id or "")
+        cold = await run_checks(checks)
+        assert cold["mapping_cache"].error == "no mappings yet: Elasticsearch could not be reached."
         cache: MappingCache = declared.get("mapping_cache")
         known = mapping_hash(A_MAPPING)
         indices = {"fresh": StoredIndex("u", known, 1.0), "stale": StoredIndex("u", known, 3600.0)}
         await cache.apply_published(StoredState(0.0, indices, {}, {known: A_MAPPING}), monotonic())
         stale = (await run_checks(checks))["mapping_cache"]
-        assert (stale.status, stale.error) == (Health.DEGRADED, "1 of 2 mappings are stale")
+        assert (stale.status, stale.error) == (
+            Health.DEGRADED,
+            "1 of 2 mappings are stale; the last pass failed: Elasticsearch could not be reached.",
+        )
         await cache.apply_published(
             StoredState(0.0, {"fresh": StoredIndex("u", known)}, {}, {known: A_MAPPING}), monotonic()
         )

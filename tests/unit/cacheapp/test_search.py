@@ -17,7 +17,7 @@ from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from tests.support.clients import elasticsearch_config, pools
-from tests.support.fakes import FakeReader, cache_config, index_not_found, spawn
+from tests.support.fakes import A_MAPPING, FakeReader, cache_config, denied, index_not_found, spawn
 
 SCRIPT = {"source": "while (true) {}"}
 SCRIPTED: list[dict[str, Any]] = [
@@ -155,6 +155,25 @@ async def test_too_large_an_answer(stub: FaultProxy) -> None:
     async with new_client(elasticsearch_config(stub.url), pools(), **limits) as client:
         with pytest.raises(BadSearch, match=r"answers with more than 1 kB\. Ask for less: a smaller size"):
             await Searches(client, cache, Selection(), 2.0).search("shop", {})
+
+
+async def test_what_is_denied(stub: FaultProxy) -> None:
+    """A name that is not listed and that the role doesn't cover is 404; one that is known, or none yet, a missing
+    privilege.
+    """
+    body = denied("on indices [shop]", "index privileges [read,all]")
+    stub.respond("", lambda _: ProxyResponse(body, 403, GATEWAY))
+    cache = MappingCache(FakeReader({"shop": A_MAPPING}), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        searches = Searches(client, cache, Selection(), 2.0)
+        with pytest.raises(ClusterUnavailable, match="lacks the index privilege read"):
+            await searches.search("other", {})
+        cache.warm = True
+        with pytest.raises(MappingNotFound, match="named 'other', or this service's role"):
+            await searches.search("other", {})
+        await cache.get("shop")
+        with pytest.raises(ClusterUnavailable, match="lacks the index privilege read"):
+            await searches.search("shop", {})
 
 
 NO_REASON = [b"", b"\xff", b"[" * 5_000, b'"x"', b"{}", b'{"error":"x"}', b'{"error":{"root_cause":[]}}']

@@ -2,6 +2,7 @@
 needed; what needs a program that may be missing is skipped, with the reason.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -301,3 +302,13 @@ def test_the_documentation_names_every_file() -> None:
     document = (ROOT / "docs" / "operations.md").read_text()
     files = [DEPLOY / "Dockerfile", *DEPLOY.glob("compose*"), *UNITS.iterdir()]
     assert [path.name for path in files if f"`{path.name}`" not in document] == []
+
+
+def test_the_role() -> None:
+    """The role that the documents show, as it is and for an API key, is the file with which the tests run."""
+    role = json.loads((DEPLOY / "elasticsearch" / "role.json").read_text())
+    shown = (ROOT / "docs" / "operations.md").read_text().split("```json\n")[1].split("```")[0]
+    commands = re.findall(r"-d '\n(\{.*?\n\})'", (ROOT / "docs" / "security.md").read_text(), re.DOTALL)
+    assert json.loads(shown) == role
+    assert json.loads(commands[0]) == role
+    assert json.loads(commands[1])["role_descriptors"]["esassistant"] == role

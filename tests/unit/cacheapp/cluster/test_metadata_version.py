@@ -16,6 +16,7 @@ from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.client import MAX_SMALL_ANSWER_BYTES, new_client
 from esassistant.errors import ClusterUnavailable
 from tests.support.clients import elasticsearch_config, pools
+from tests.support.fakes import denied
 
 QUIET = settings(
     deadline=None, max_examples=40, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -179,6 +180,23 @@ async def test_refused(stub: FaultProxy, clock: MetadataClock, status: int) -> N
         await clock.now()
 
 
+async def test_denied(stub: FaultProxy, clock: MetadataClock) -> None:
+    """Where a privilege is missing, it is named."""
+    body = denied("", "cluster privileges [read_ccr,transport_client,monitor,all]")
+    stub.respond("", lambda _: ProxyResponse(body, 403, {"X-Elastic-Product": ""}))
+    with pytest.raises(WatchRefused, match=r"\(403, this service's role lacks the cluster privilege monitor\)"):
+        await clock.now()
+
+
+async def test_a_blocked_cluster(stub: FaultProxy, clock: MetadataClock) -> None:
+    """A block may be lifted at any time: it is no refusal."""
+    reason = "blocked by: [FORBIDDEN/5/read-only (api)];"
+    body = json.dumps({"error": {"root_cause": [], "type": "cluster_block_exception", "reason": reason}})
+    stub.respond("", lambda _: ProxyResponse(body, 403, {"X-Elastic-Product": ""}))
+    with pytest.raises(ClusterUnavailable, match="read-only"):
+        await clock.now()
+
+
 async def test_a_cluster_that_hides_its_term(stub: FaultProxy, clock: MetadataClock) -> None:
     """An answer without the term can't tell eras apart: refused, too."""
     stub.respond("", lambda _: ProxyResponse('{"wait_for_timed_out":false,"cluster_uuid":"u","state_uuid":"s"}'))
@@ -189,7 +207,10 @@ async def test_a_cluster_that_hides_its_term(stub: FaultProxy, clock: MetadataCl
 @pytest.mark.parametrize(
     "fault",
     [{"status": status} for status in (401, 429, 500, 503)]
-    + [{"status": status, "headers": {"X-Elastic-Product": ""}} for status in (200, 400, 403, 404, 405, 410)]
+    + [
+        {"status": status, "body": "no", "headers": {"X-Elastic-Product": ""}}
+        for status in (200, 400, 403, 404, 405, 410)
+    ]
     + [{"cut": True}, {"cut_after_bytes": 20}, {"status": 200, "body": "<html>"}, {"status": 200, "body": "[]"}],
     ids=str,
 )

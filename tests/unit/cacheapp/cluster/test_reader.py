@@ -11,14 +11,16 @@ from elasticsearch import AsyncElasticsearch
 
 from cacheapp.cluster.checked import MAX_MAPPING_BYTES
 from cacheapp.cluster.reader import MAX_LISTING_BYTES, ClusterReader
-from cacheapp.errors import MappingNotFound
+from cacheapp.errors import MappingNotFound, NotCovered
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable
 from tests.support.clients import elasticsearch_config, pools
-from tests.support.fakes import index_not_found
+from tests.support.fakes import denied, index_not_found
+
+WITHOUT_HEADER = {"X-Elastic-Product": ""}
 
 
 @pytest.fixture
@@ -163,6 +165,29 @@ async def test_unknown_name(cluster: FaultProxy, reader: ClusterReader) -> None:
         await reader.mapping("gone")
     with pytest.raises(ClusterUnavailable, match="404"):
         await reader.mapping("other")
+
+
+async def test_a_name_that_the_role_does_not_cover(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """A denial of one name is about that name, which may not be there; its privilege is kept for where it is known."""
+    answer(cluster, denied("on indices [a]", "index privileges [view_index_metadata,all]"), 403, WITHOUT_HEADER)
+    with pytest.raises(NotCovered, match="named 'a', or this service's role in Elasticsearch doesn't") as caught:
+        await reader.mapping("a")
+    assert "lacks the index privilege view_index_metadata" in caught.value.denial.detail
+
+
+async def test_a_denied_listing(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """A listing, or a batch, that is denied names the privilege; without the right to count, the listing goes on."""
+    answer_listing(cluster, {"a": "u"}, {})
+    counts = denied("", "cluster privileges [monitor,manage,all]")
+    names = denied("", "index privileges [monitor,view_index_metadata,all]")
+    with cluster.fault(path="^/(_nodes|[?])", status=403, body=counts, headers=WITHOUT_HEADER):
+        listing = await reader.listing()
+    assert (listing.uuids, listing.field_counts, listing.cluster_uuid) == ({"a": "u"}, {}, "")
+    with cluster.fault(status=403, body=names, headers=WITHOUT_HEADER):
+        for call in (lambda: reader.mappings(["a"]), lambda: reader.listing("c")):
+            with pytest.raises(ClusterUnavailable, match="lacks the index privilege view_index_metadata") as caught:
+                await call()
+            assert "sensitive" not in caught.value.detail
 
 
 async def test_404_to_a_batch_is_no_answer(cluster: FaultProxy, reader: ClusterReader) -> None:

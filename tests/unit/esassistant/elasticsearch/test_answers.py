@@ -11,9 +11,13 @@ from esassistant.elasticsearch.answers import (
     INDEX_FAILURES,
     AnswerKind,
     answer_kind,
+    block_reason,
+    credentials_fault,
     failure_kind,
     is_index_failure,
     missing_index,
+    missing_privilege,
+    other_product,
 )
 from tests.support.fakes import index_not_found
 
@@ -36,12 +40,138 @@ def test_whoever_says_so(headers: dict[str, str], statuses: tuple[int, ...], kin
 
 @pytest.mark.parametrize("headers", [{}, {"x-elastic-product": ""}, {"x-elastic-product": "Other"}])
 def test_what_is_not_elasticsearch(headers: dict[str, str]) -> None:
-    """Without the header nothing is proven, whatever the status and whatever the body says."""
+    """Without the header nothing is proven, whatever the status and, 403 aside, whatever the body says."""
     kinds = {
         answer_kind(status, headers, index_not_found("a").encode(), "a")
-        for status in (200, 204, 301, 302, 400, 403, 404, 405, 406, 410)
+        for status in (200, 204, 301, 302, 400, 404, 405, 406, 410)
     }
     assert kinds == {AnswerKind.NOT_ELASTICSEARCH}
+
+
+def error(kind: object, reason: object = "no", **more: object) -> dict[str, Any]:
+    return {"error": {"root_cause": [], "type": kind, "reason": reason, **more}}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (error("security_exception"), AnswerKind.DENIED),
+        (json.dumps(error("security_exception")).encode(), AnswerKind.DENIED),
+        (error("cluster_block_exception"), AnswerKind.BLOCKED),
+        (error("something_else_exception"), AnswerKind.REFUSED),
+        ({"error": {"type": "security_exception", "reason": "no"}}, AnswerKind.NOT_ELASTICSEARCH),
+        (error(None), AnswerKind.REFUSED),
+        ({"error": "forbidden"}, AnswerKind.NOT_ELASTICSEARCH),
+        ({"message": "Forbidden"}, AnswerKind.NOT_ELASTICSEARCH),
+        (b"<html>forbidden</html>", AnswerKind.NOT_ELASTICSEARCH),
+        (b"", AnswerKind.NOT_ELASTICSEARCH),
+    ],
+)
+def test_forbidden(body: Any, kind: AnswerKind) -> None:
+    """Elasticsearch puts no header on a 403: that it is its own, and what it means, is seen by the body's error."""
+    assert answer_kind(403, {}, body) is kind
+    assert kind.is_refusal is (kind in (AnswerKind.DENIED, AnswerKind.REFUSED))
+
+
+GRANTED = (
+    "action [x] is unauthorized for user [u] with effective roles [r] on indices [i], this action is granted by the "
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "privilege"),
+    [
+        (GRANTED + "cluster privileges [monitor,manage,all]", "the cluster privilege monitor"),
+        (GRANTED + "cluster privileges [read_ccr,transport_client,monitor,all]", "the cluster privilege monitor"),
+        (GRANTED + "index privileges [view_index_metadata,manage,all]", "the index privilege view_index_metadata"),
+        (GRANTED + "index privileges [read,all]", "the index privilege read"),
+        (GRANTED + "index privileges [create_doc,index]", "the index privilege create_doc"),
+        ("current license is non-compliant for [x]", "a privilege that Elasticsearch doesn't name"),
+        (GRANTED + "index privileges [<b>secret</b>]", "a privilege that Elasticsearch doesn't name"),
+        (["no", "text"], "a privilege that Elasticsearch doesn't name"),
+    ],
+)
+def test_missing_privileges(reason: object, privilege: str) -> None:
+    """The least privilege that would do is named; nothing else of the reason is, which names users and roles."""
+    assert missing_privilege(error("security_exception", reason)) == privilege
+
+
+def test_the_privilege_for_settings() -> None:
+    """Of privileges that would do, the one that mappings need anyhow, and not one more."""
+    reason = GRANTED + "index privileges [monitor,view_index_metadata,manage,all]"
+    assert missing_privilege(error("security_exception", reason)) == "the index privilege view_index_metadata"
+
+
+@pytest.mark.parametrize(
+    ("body", "block"),
+    [
+        (
+            error("cluster_block_exception", "index [a] blocked by: [FORBIDDEN/7/index read (api)];"),
+            "index read (api) of a",
+        ),
+        (
+            error("cluster_block_exception", "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered / initialized];"),
+            "state not recovered / initialized",
+        ),
+        (error("cluster_block_exception", "for some reason"), "one that Elasticsearch doesn't name"),
+        (error("security_exception", "index [a] blocked by: [FORBIDDEN/7/index read (api)];"), None),
+        (b"<html>", None),
+    ],
+)
+def test_blocks(body: object, block: str | None) -> None:
+    """A block is named by its own text, and the index that has it."""
+    assert block_reason(body) == block
+
+
+UNABLE = "unable to authenticate with provided credentials and anonymous access is not allowed for this request"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (
+            error(
+                "security_exception",
+                UNABLE,
+                additional_unsuccessful_credentials="API key: api key [x] has been invalidated",
+            ),
+            "the API key has been invalidated",
+        ),
+        (
+            error("security_exception", UNABLE, additional_unsuccessful_credentials="API key: api key is expired"),
+            "the API key has expired",
+        ),
+        (
+            error(
+                "security_exception",
+                UNABLE,
+                additional_unsuccessful_credentials="API key: unable to find apikey with id x",
+            ),
+            "there is no API key of this id",
+        ),
+        (
+            error(
+                "security_exception",
+                UNABLE,
+                additional_unsuccessful_credentials="API key: invalid credentials for API key [x]",
+            ),
+            "the secret of the API key is wrong",
+        ),
+        (
+            error("security_exception", "unable to authenticate user [x] for REST request [/]"),
+            "the user or the password is wrong",
+        ),
+        (
+            error("security_exception", "missing authentication credentials for REST request [/]"),
+            "it wants credentials, and has been given none",
+        ),
+        (error("security_exception", UNABLE), None),
+        (b"<html>", None),
+    ],
+)
+def test_faults_of_credentials(body: object, fault: str | None) -> None:
+    """What is wrong with our credentials is said in our words: Elasticsearch's have user names and ids of keys."""
+    assert credentials_fault(body) == fault
 
 
 @pytest.mark.parametrize(
@@ -104,3 +234,18 @@ def test_failures() -> None:
     error = ApiError("x", meta, index_not_found("a").encode())
     assert (failure_kind(error, "a"), failure_kind(error)) == (AnswerKind.ABSENT, AnswerKind.REFUSED)
     assert failure_kind(ConnectionTimeout("x")) is failure_kind(None) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "product"),
+    [
+        ({"distribution": "opensearch", "number": "2.19.1"}, "OpenSearch 2.19.1"),
+        ({"distribution": "opensearch", "number": "<b>"}, None),
+        ({"distribution": "opensearch"}, None),
+        ({"number": "8.19.21"}, None),
+        ("2.19.1", None),
+    ],
+)
+def test_other_products(version: object, product: str | None) -> None:
+    """OpenSearch says what it is where Elasticsearch says its version."""
+    assert other_product(json.dumps({"version": version}).encode()) == product

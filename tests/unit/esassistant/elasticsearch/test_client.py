@@ -23,6 +23,7 @@ from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Health, PingResult
 from tests.support.clients import Certificate, elasticsearch_config, pools
+from tests.support.fakes import denied
 
 NO_AUTHORIZATION = "none"
 CREDENTIALS = [
@@ -174,11 +175,30 @@ def meta(status: int) -> ApiResponseMeta:
     return ApiResponseMeta(status, "1.1", HttpHeaders(), 0.1, NodeConfig("http", "es", 9200))
 
 
+REVOKED = {"error": {"additional_unsuccessful_credentials": "API key: api key [secret] has been invalidated"}}
+DENIED = json.loads(denied("on indices [secret]", "index privileges [read,all]"))
+BLOCKED = {
+    "error": {
+        "root_cause": [],
+        "type": "cluster_block_exception",
+        "reason": "index [shop] blocked by: [FORBIDDEN/7/index read (api)];",
+    }
+}
+
+
 @pytest.mark.parametrize(
     ("error", "detail", "retry_after"),
     [
-        (elasticsearch.AuthenticationException("secret", meta(401), {}), "refused our credentials (401)", 30),
-        (elasticsearch.AuthorizationException("secret", meta(403), {}), "denied the call to our credentials (403)", 30),
+        (elasticsearch.AuthenticationException("secret", meta(401), {}), "refused our credentials (401).", 5),
+        (elasticsearch.AuthenticationException("secret", meta(401), REVOKED), "(401): the API key has been invalid", 5),
+        (elasticsearch.AuthorizationException("secret", meta(403), {}), "refused the call (403)", 30),
+        (elasticsearch.AuthorizationException("secret", meta(403), DENIED), "lacks the index privilege read.", 30),
+        (
+            elasticsearch.AuthorizationException("secret", meta(403), BLOCKED),
+            "forbids it: index read (api) of shop.",
+            30,
+        ),
+        (ApiError("secret", meta(503), BLOCKED), "forbids it: index read (api) of shop.", 5),
         (elasticsearch.ConnectionTimeout("no answer within 5 s"), "in time: no answer within 5 s.", 5),
         (elasticsearch.SSLError("secret"), "check ELASTICSEARCH_CA_CERTS", 30),
         (elasticsearch.ConnectionError("secret"), "could not be reached", 5),
@@ -228,7 +248,7 @@ async def test_ping(stub: FaultProxy, status: str, pending: int, health: Health,
     ("fault", "detail"),
     [
         ({"status": 401}, "refused our credentials"),
-        ({"status": 403}, "denied the call"),
+        ({"status": 403}, "refused the call"),
         ({"status": 503}, "answered with status 503"),
         ({"cut": True}, "could not be reached"),
         ({"blackhole": True}, "no answer within 0.1 s"),

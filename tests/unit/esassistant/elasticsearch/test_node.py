@@ -10,7 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
-from itertools import repeat
+from itertools import product, repeat
 from typing import Any
 
 import aiohttp
@@ -119,8 +119,10 @@ async def test_an_answer(stub: FaultProxy, counters: PoolCounters, new_node: New
     assert report["latency"].max_seconds == pytest.approx(meta.duration, rel=0.01, abs=2e-6)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 405, 410])
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [*product(["GET", "HEAD"], [200, 302, 400, 404, 405, 410]), ("GET", 403)],
+)
 async def test_what_is_not_elasticsearch(
     stub: FaultProxy, counters: PoolCounters, new_node: NewNode, method: str, status: int
 ) -> None:
@@ -135,6 +137,18 @@ async def test_what_is_not_elasticsearch(
     assert counters.report()["calls"]["search"].requests_total == 2
     await node.perform_request(method, "/good")
     assert (counters.connections_created_total, counters.connections_reused_total) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("HEAD", ""), ("GET", '{"error":{"root_cause":[],"type":"security_exception"},"status":403}')]
+)
+async def test_forbidden(stub: FaultProxy, new_node: NewNode, method: str, body: str) -> None:
+    """A 403 of Elasticsearch, which has no header, comes as the answer that it is; so does one without a body, which
+    nothing tells from a gateway's.
+    """
+    stub.respond("", lambda _: ProxyResponse(body, 403, {"X-Elastic-Product": ""}))
+    meta, read = await new_node(stub.url).perform_request(method, "/a")
+    assert (meta.status, read) == (403, body.encode())
 
 
 @pytest.mark.usefixtures("seen")
