@@ -30,7 +30,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "servestatic",
     "corsheaders",
     "django_htmx",
 ]
@@ -40,7 +39,6 @@ MIDDLEWARE = [
     "healthapp.probes.ProbeMiddleware",
     "esassistant.http.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if ESASSISTANT.cors_origins else []),
     "django.middleware.common.CommonMiddleware",
@@ -87,9 +85,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
-# Straight from the installed apps: no `collectstatic` step to forget.
-SERVESTATIC_USE_FINDERS = True
-SERVESTATIC_AUTOREFRESH = DEBUG
 
 LOGGING = {
     "version": 1,

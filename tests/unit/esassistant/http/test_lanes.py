@@ -15,7 +15,7 @@ from django.urls import path
 from esassistant.api import api_view
 from esassistant.asgi_types import Message
 from esassistant.http.counters import note_of
-from esassistant.http.lanes import FastLane, Lanes, StockLane, fast_match, template_of
+from esassistant.http.lanes import FastLane, Gates, Lanes, StockLane, fast_match, template_of
 from tests.support.asgi import Asked, ask
 
 HOST = (b"host", b"testserver")
@@ -72,7 +72,7 @@ def lanes(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Lanes:
     monkeypatch.setitem(globals(), "began", asyncio.Event())
     monkeypatch.setitem(globals(), "waiting", asyncio.Event())
     events.clear()
-    return Lanes(StockLane(), FastLane())
+    return Lanes(StockLane(), FastLane(), Gates.usual(2, 2), lambda path: path == "/livez", "/login")
 
 
 @pytest.mark.parametrize(
