@@ -24,7 +24,9 @@ from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
+from esassistant.http.connections import CONNECTION_METRICS, CONNECTIONS, Connections, connections
 from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http_statistics
+from esassistant.log_handler import LOG, LOG_METRICS, QueuedHandler, log_handler, log_rules
 from esassistant.registry import Registry, registry
 from esassistant.resource import PingResult
 
@@ -43,8 +45,9 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `http` and `access_log`, which tell of the requests served, the Elasticsearch clients (`elasticsearch` is
-    public, for anybody's views; the others are our own), and a check of their pools.
+    """Declare `http`, `connections`, `log` and `access_log`, which tell of what is served and logged; the
+    Elasticsearch clients (`elasticsearch` is public, for anybody's views; the others are our own), and a check of their
+    pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
@@ -59,6 +62,8 @@ def declare(registry: Registry) -> None:
         return pools_health(registry.reports(POOLS_REPORTS).values())
 
     registry.register(HTTP, _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
+    registry.register(CONNECTIONS, _connections, stats=Connections.report, metrics=CONNECTION_METRICS)
+    registry.register(LOG, _log, stats=QueuedHandler.report, metrics=LOG_METRICS, rules=(log_rules,))
     registry.register(
         ACCESS_LOG,
         _access_log,
@@ -88,6 +93,16 @@ def declare(registry: Registry) -> None:
 @asynccontextmanager
 async def _http(_: Registry) -> AsyncIterator[HttpStatistics]:
     yield http_statistics
+
+
+@asynccontextmanager
+async def _connections(_: Registry) -> AsyncIterator[Connections]:
+    yield connections()
+
+
+@asynccontextmanager
+async def _log(_: Registry) -> AsyncIterator[QueuedHandler]:
+    yield log_handler
 
 
 @asynccontextmanager

@@ -96,13 +96,15 @@ LOGGING = {
             "style": "{",
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"server errors": {"()": "esassistant.log_handler.ServerErrors"}},
+    "handlers": {"stderr": {"()": "esassistant.log_handler.standard_error", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "django.request": {"filters": ["server errors"]},
         # Anybody can cause it, at any length and with a traceback each time; the answer says what is wrong.
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "django.security": {"level": "CRITICAL"},
         # One line per request would drown everything else, and one with a traceback per retry: statistics count both.
         "elastic_transport.transport": {"level": "ERROR"},
         # Says "node has failed" with a traceback for each attempt of an outage; health says it once.

@@ -48,7 +48,14 @@ def requests(registry: Registry) -> dict[str, int]:
 async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     """The clients open without I/O, are reported apart, and one's calls take none of another's connections."""
     declare(own_registry)
-    assert tuple(resource.name for resource in own_registry.declared()) == ("http", "access_log", *CLIENTS, "pools")
+    assert tuple(resource.name for resource in own_registry.declared()) == (
+        "http",
+        "connections",
+        "log",
+        "access_log",
+        *CLIENTS,
+        "pools",
+    )
     async with own_registry.open():
         limits = {pool: report.max_connections for pool, report in reports(own_registry).items()}
         expected = {"cache": CACHE_CONNECTIONS, "watch": 1, "health": HEALTH_CONNECTIONS, "logs": 3, "default": 2}
