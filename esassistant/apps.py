@@ -1,5 +1,6 @@
 """The kernel as a Django app: declares the Elasticsearch clients."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
@@ -102,7 +103,10 @@ async def _connections(_: Registry) -> AsyncIterator[Connections]:
 
 @asynccontextmanager
 async def _log(_: Registry) -> AsyncIterator[QueuedHandler]:
+    log_handler.waits = False
     yield log_handler
+    log_handler.waits = True
+    await asyncio.to_thread(log_handler.flush)
 
 
 @asynccontextmanager

@@ -18,11 +18,11 @@ from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, ReportHandle
 
 STANDARD_ERROR: Final = 2
-MAX_WAITING_RECORDS: Final = 2000
+MAX_WAITING_BYTES: Final = 2**20
 MAX_CHARACTERS: Final = 8000
 """Of one record, its traceback included: its beginning and its end are kept."""
 END_SECONDS: Final = 1.0
-"""So long a process that ends waits for what is still to be written."""
+"""So long whoever waits for what is still to be written does so."""
 LOST: Final = b"%d records of the log were lost: its reader was too slow\n"
 
 
@@ -75,12 +75,25 @@ class ServerErrors(logging.Filter):
 
 
 class QueuedHandler(logging.Handler):
-    """Writes to a descriptor from a thread of its own, which the first record starts. `emit` never waits for it."""
+    """Writes to a descriptor from a thread of its own, which the first record starts.
 
-    def __init__(self, descriptor: int = STANDARD_ERROR, *, max_waiting: int = MAX_WAITING_RECORDS) -> None:
+    `waits`: whoever logs waits until it is written, unless nobody reads. So it is in commands, whose output stays in
+    order, and in a server that begins or ends, lest its last words be lost. A server that serves waits for nobody.
+    """
+
+    def __init__(
+        self,
+        descriptor: int = STANDARD_ERROR,
+        *,
+        max_bytes: int = MAX_WAITING_BYTES,
+        end_seconds: float = END_SECONDS,
+    ) -> None:
         super().__init__()
+        self.waits = True
         self._descriptor = descriptor
-        self._max_waiting = max_waiting
+        self._max_bytes = max_bytes
+        self._waiting_bytes = 0
+        self._end_seconds = end_seconds
         self._waiting: deque[bytes] = deque()
         self._wake = threading.Condition()
         self._writer: threading.Thread | None = None
@@ -95,28 +108,35 @@ class QueuedHandler(logging.Handler):
         except Exception:  # noqa: BLE001  (whatever the arguments of a record raise, whoever logs goes on)
             line = f"a record of {record.name} could not be formatted\n".encode(errors="backslashreplace")
         with self._wake:
-            if len(self._waiting) >= self._max_waiting:
+            if self._waiting_bytes + len(line) > self._max_bytes:
                 self._lost += 1
                 return
             self._waiting.append(line)
+            self._waiting_bytes += len(line)
             if self._writer is None or not self._writer.is_alive():  # a fork inherits no threads
                 self._writer = threading.Thread(target=self._keep_writing, name="log", daemon=True)
                 self._writer.start()
             self._wake.notify_all()
+        if self.waits:
+            self.waits = self._drained()
 
     def report(self) -> LogReport:
         return LogReport(self._written, self._lost)
 
     def flush(self) -> None:
         """Wait until everything is written, but not for a reader that doesn't read."""
+        self._drained()
+
+    def _drained(self) -> bool:
         with self._wake:
-            self._wake.wait_for(lambda: not (self._waiting or self._is_writing), END_SECONDS)
+            return self._wake.wait_for(lambda: not (self._waiting or self._is_writing), self._end_seconds)
 
     def _keep_writing(self) -> None:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting)
                 line = self._waiting.popleft()
+                self._waiting_bytes -= len(line)
                 self._is_writing = True
             is_written = self._write(line)
             with self._wake:

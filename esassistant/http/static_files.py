@@ -16,6 +16,7 @@ from typing import Final
 
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.core.exceptions import SuspiciousFileOperation
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.clock import monotonic
@@ -81,7 +82,10 @@ def all_static_files() -> Mapping[str, StaticFile]:
 
 def read_static_file(name: str) -> StaticFile | None:
     """As it is on the disk now."""
-    path = finders.find(name)
+    try:
+        path = finders.find(name)
+    except (SuspiciousFileOperation, ValueError):  # outside of all folders, or no path
+        return None
     return static_file(name, Path(path).read_bytes()) if path and Path(path).is_file() else None
 
 
