@@ -1,7 +1,8 @@
 """Strangers: many requests at once, again and again, from a process of its own, and a probe that is asked meanwhile.
 
 `python -m dev.faults.flood URL KIND CONNECTIONS SECONDS` opens that many connections, sends one request on each at the
-same moment, waits for all answers and begins anew; it prints how often which status came, as JSON.
+same moment, waits for all answers and begins anew; it prints how often which status came, as JSON. KIND `pipelining`
+sends many on each and reads nothing.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 ANSWER_SECONDS = 60.0
@@ -32,6 +34,8 @@ KINDS = {
 }
 """What strangers ask for: the first lines of a request."""
 BODIES = {"login": _LOGIN}
+PIPELINING = "pipelining"
+PIPELINED = b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20_000
 
 
 def request_of(kind: str) -> bytes:
@@ -120,6 +124,18 @@ async def _status(url: str, request: bytes) -> str:
     return answer[9:12].decode() or "none"
 
 
+def processor_seconds(pid: int) -> tuple[float, float]:
+    """How long the first thread of a process has had a processor, and how long it has waited for one."""
+    ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
+
+
+def waited_percent(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """How much of the time in between in which it needed a processor it waited for one: what else the machine does."""
+    ran, waited = (late - early for early, late in zip(before, after, strict=True))
+    return 100 * waited / (ran + waited) if ran + waited else 0.0
+
+
 class _Connection(asyncio.Protocol):
     """Asks once; `status` is set when the server has closed the connection, "none": without an answer."""
 
@@ -155,11 +171,24 @@ async def _flood(url: str, kind: str, connections: int, seconds: float) -> Count
     return statuses
 
 
+async def _pipeline(url: str, connections: int, seconds: float) -> Counter[str]:
+    parts, loop = urlsplit(url), asyncio.get_running_loop()
+    host, port = parts.hostname or "", parts.port or 0
+    opening = [loop.create_connection(_Connection, host, port) for _ in range(connections)]
+    for transport, _ in await asyncio.gather(*opening):
+        transport.pause_reading()
+        transport.write(PIPELINED)
+    await asyncio.sleep(seconds)
+    return Counter({"unread": connections})
+
+
 def main() -> None:
     url, kind, connections, seconds = sys.argv[1:]
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(json.dumps(asyncio.run(_flood(url, kind, int(connections), float(seconds)))))
+    count, length = int(connections), float(seconds)
+    flood = _pipeline(url, count, length) if kind == PIPELINING else _flood(url, kind, count, length)
+    print(json.dumps(asyncio.run(flood)))
 
 
 if __name__ == "__main__":

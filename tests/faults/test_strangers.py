@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from dev.faults.flood import KINDS, flooding, probe_during
+from dev.faults.flood import KINDS, flooding, probe_during, processor_seconds, waited_percent
 from dev.servers.process import wait_until
 from dev.servers.service import ROOT, SERVE, TOKEN, Server, environment
 from tests.support.fixtures import Figure
@@ -67,16 +67,20 @@ def test_case_54_a_flood(server: Server, kind: str, connections: int, most_secon
     """Whatever so many strangers ask for at once, each is answered, and so is a probe all the while; hardly anything is
     logged.
     """
-    said = len(server.output())
+    said, before = len(server.output()), processor_seconds(server.pid)
     with flooding(server.url, kind, connections, FLOOD_SECONDS) as flood:
         probed = probe_during(flood, server.url)
         statuses = flood.wait()
     assert set(statuses) <= {"200", "302", "404", "503"}, statuses
     assert probed.failed == 0
-    p99 = probed.percentile(99)
-    assert p99 <= most_seconds * NOISE
+    p99, waited = probed.percentile(99), waited_percent(before, processor_seconds(server.pid))
+    # Where others use the processors, all takes as much longer as the server waits for one.
+    assert p99 <= most_seconds * max(NOISE, 100 / (100 - waited))
     assert len(server.output()) - said < 2000
-    figure(54, f"{connections} at once, {kind}: /livez p99 {p99 * 1000:.0f} ms; {dict(sorted(statuses.items()))}")
+    figure(
+        54,
+        f"{connections} at once, {kind}: /livez p99 {p99 * 1000:.0f} ms (without a processor {waited:.0f} % of the time)",
+    )
 
 
 def test_case_54_all_connections_are_taken(figure: Figure) -> None:
