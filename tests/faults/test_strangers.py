@@ -79,7 +79,7 @@ def test_case_54_a_flood(server: Server, kind: str, connections: int, most_secon
     assert len(server.output()) - said < 2000
     figure(
         54,
-        f"{connections} at once, {kind}: /livez p99 {p99 * 1000:.0f} ms (without a processor {waited:.0f} % of the time)",
+        f"{connections} at once, {kind}: /livez p99 {p99 * 1000:.0f} ms ({waited:.0f} % without a processor)",
     )
 
 
