@@ -175,8 +175,8 @@ PARTS = (
         "file, a page that is *missing*, the *login* with a wrong password, */browse/*, */api/health?x=1* (which "
         "isn't ready in memory); or 60 send 20 000 requests each and read no answer (*pipelining*). Meanwhile /livez "
         "is asked 50 times a second, each time on a new connection, and in another run health from memory, on 8. "
-        "Generator, probe and server share the processors. *Before* is what the code of 1.0.0 showed, measured once "
-        "(bench/strangers.py has the figures).",
+        "Generator, probe and server share the processors; where others do too, all takes longer. What the code of "
+        "1.0.0 showed was measured once, and is in the notes.",
     ),
     Part(
         "loop",
