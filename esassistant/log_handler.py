@@ -18,7 +18,7 @@ from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, ReportHandle
 
 STANDARD_ERROR: Final = 2
-MAX_WAITING_BYTES: Final = 2**20
+MAX_WAITING_BYTES: Final = 2**19
 MAX_CHARACTERS: Final = 8000
 """Of one record, its traceback included: its beginning and its end are kept."""
 END_SECONDS: Final = 1.0
