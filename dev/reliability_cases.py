@@ -193,6 +193,27 @@ _LATER = (
         "Half-open by the next ping of the health monitor, which ends the alarm; the next call closes it",
     ),
     Case(
+        54,
+        "500 and 2,000 strangers at once ask for a missing page, a static file, the login, /browse/, /api/health?x=1; "
+        "all connections are taken",
+        "Each is answered, with 503 where too many are under way; the p99 of /livez is at most 0.25 s and 1 s",
+    ),
+    Case(
+        56,
+        "60 connections send 20,000 requests each and read no answer",
+        "At most 20 MiB of memory, /livez within 0.25 s",
+    ),
+    Case(
+        59,
+        "Nobody reads standard error and standard output",
+        "Everything is answered, /livez within 0.25 s; what is lost is counted",
+    ),
+    Case(
+        60,
+        "10,000 requests that are no HTTP, or are answered 4xx",
+        "They are counted; the log grows by at most 10 kB, and has no traceback",
+    ),
+    Case(
         70,
         "Ports 8000 and 9200 are taken, the embedded node dies; another cluster's mappings are in the store, or the "
         "cluster is built anew",

@@ -1,5 +1,6 @@
 """The kernel as a Django app: declares the Elasticsearch clients."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -30,7 +31,9 @@ from esassistant.elasticsearch.pings import PINGS, Pings
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
+from esassistant.http.connections import CONNECTION_METRICS, CONNECTIONS, Connections, connections
 from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http_statistics
+from esassistant.log_handler import LOG, LOG_METRICS, QueuedHandler, log_handler, log_rules
 from esassistant.registry import Registry, registry
 from esassistant.resource import PingResult
 
@@ -51,8 +54,9 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `http` and `access_log`, which tell of the requests served, the Elasticsearch clients (`elasticsearch` is
-    public, for anybody's views; the others are our own), their pings, and a check of their pools.
+    """Declare `http`, `connections`, `log` and `access_log`, which tell of what is served and logged; the
+    Elasticsearch clients (`elasticsearch` is public, for anybody's views; the others are our own), their pings, and a
+    check of their pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
@@ -67,6 +71,8 @@ def declare(registry: Registry) -> None:
         return pools_health(registry.reports(POOLS_REPORTS).values())
 
     registry.register(HTTP, _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
+    registry.register(CONNECTIONS, _connections, stats=Connections.report, metrics=CONNECTION_METRICS)
+    registry.register(LOG, _log, stats=QueuedHandler.report, metrics=LOG_METRICS, rules=(log_rules,))
     registry.register(
         ACCESS_LOG,
         _access_log,
@@ -99,6 +105,19 @@ def declare(registry: Registry) -> None:
 @asynccontextmanager
 async def _http(_: Registry) -> AsyncIterator[HttpStatistics]:
     yield http_statistics
+
+
+@asynccontextmanager
+async def _connections(_: Registry) -> AsyncIterator[Connections]:
+    yield connections()
+
+
+@asynccontextmanager
+async def _log(_: Registry) -> AsyncIterator[QueuedHandler]:
+    log_handler.waits = False
+    yield log_handler
+    log_handler.waits = True
+    await asyncio.to_thread(log_handler.flush)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The ASGI application: lifespan( hot path( counters( limits( lanes( django, fast ) ) ) ) )."""
+"""The ASGI application: lifespan( static files( hot path( counters( limits( lanes( django, fast ) ) ) ) ) )."""
 
 import os
 
@@ -8,13 +8,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "esassistant.settings")
 django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
+from django.urls import reverse  # noqa: E402
 
 from esassistant.asgi_types import ASGIApp  # noqa: E402
+from esassistant.config.model import Details  # noqa: E402
 from esassistant.http.access_log import access_log  # noqa: E402
 from esassistant.http.counters import Counters  # noqa: E402
 from esassistant.http.hot_path import HotPath, hot_routes  # noqa: E402
-from esassistant.http.lanes import FastLane, Lanes, StockLane  # noqa: E402
+from esassistant.http.lanes import FAST_AT_ONCE, FastLane, Gates, Lanes, StockLane  # noqa: E402
 from esassistant.http.limits import InFlight, RequestLimits  # noqa: E402
+from esassistant.http.static_files import StaticFiles  # noqa: E402
 from esassistant.http.statistics import http_statistics  # noqa: E402
 from esassistant.lifespan import Lifespan  # noqa: E402
 from esassistant.registry import registry  # noqa: E402
@@ -23,12 +26,15 @@ from esassistant.registry import registry  # noqa: E402
 def new_application() -> Lifespan:
     """The application under the settings in force."""
     config = settings.ESASSISTANT
-    lanes = Lanes(StockLane(), FastLane())
     in_flight = InFlight.with_connections(config.max_in_flight, config.elasticsearch.max_connections)
+    # Where nobody needs a token, callers without one are no strangers.
+    fast = FAST_AT_ONCE if config.details is Details.AUTHORIZED else in_flight.max_others
+    gates = Gates.usual(fast, config.max_in_flight)
+    lanes = Lanes(StockLane(), FastLane(), gates, hot_routes.is_probe, reverse("admin:login"))
     bounded = RequestLimits(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight, hot_routes.is_probe)
     counted = Counters(bounded, http_statistics, access_log if config.access_log else None)
     app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
-    return Lifespan(app, registry, config.drain_seconds)
+    return Lifespan(StaticFiles(app, counted), registry, config.drain_seconds)
 
 
 application = new_application()

@@ -30,7 +30,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "servestatic",
     "corsheaders",
     "django_htmx",
 ]
@@ -40,7 +39,6 @@ MIDDLEWARE = [
     "healthapp.probes.ProbeMiddleware",
     "esassistant.http.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if ESASSISTANT.cors_origins else []),
     "django.middleware.common.CommonMiddleware",
@@ -87,9 +85,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
-# Straight from the installed apps: no `collectstatic` step to forget.
-SERVESTATIC_USE_FINDERS = True
-SERVESTATIC_AUTOREFRESH = DEBUG
 
 LOGGING = {
     "version": 1,
@@ -101,13 +96,15 @@ LOGGING = {
             "style": "{",
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"server errors": {"()": "esassistant.log_handler.ServerErrors"}},
+    "handlers": {"stderr": {"()": "esassistant.log_handler.standard_error", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "django.request": {"filters": ["server errors"]},
         # Anybody can cause it, at any length and with a traceback each time; the answer says what is wrong.
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "django.security": {"level": "CRITICAL"},
         # One line per request would drown everything else, and one with a traceback per retry: statistics count both.
         "elastic_transport.transport": {"level": "ERROR"},
         # Says "node has failed" with a traceback for each attempt of an outage; health says it once.

@@ -72,7 +72,7 @@ async def _monitor(registry: Registry) -> AsyncIterator[HealthMonitor]:
     registry.spawn(keep_checking, name="keep-checking", owner="health")
     with (
         hot_routes.answering("/livez", lambda _name, _details: ALIVE, probe=True),
-        hot_routes.answering("/readyz", lambda _name, _details: readyz_answer(), probe=True),
+        hot_routes.answering("/readyz", lambda _, verbose: readyz_answer(verbose=verbose), probe=True),
         hot_routes.answering("/api/health", lambda _, details: monitor.ready(details=details)),
     ):
         yield monitor

@@ -23,7 +23,9 @@ from esassistant.advice import Advice, NotEnoughData, Recommendation
 from esassistant.elasticsearch.client import POOLS_REPORTS
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import ACCESS_LOG_REPORT, AccessLogReport
+from esassistant.http.connections import CONNECTIONS_REPORT, ConnectionsReport
 from esassistant.http.statistics import HTTP_REPORT, HttpReport
+from esassistant.log_handler import LOG_REPORT, LogReport
 from esassistant.registry import Registry
 from esassistant.resource import ReportHandle
 from esassistant.tasks import TaskReport
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
-    *(PROCESS_REPORT, HTTP_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
+    *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
 )
 
 
@@ -49,6 +51,8 @@ class PerformanceReport:
     not_enough_data: tuple[NotEnoughData, ...]
     process: ProcessReport
     http: HttpReport
+    connections: ConnectionsReport
+    log: LogReport
     access_log: AccessLogReport | None
     pools: dict[str, PoolReport]
     mapping_cache: CacheReport
@@ -74,6 +78,8 @@ def performance_report(registry: Registry) -> PerformanceReport:
         not_enough_data=tuple(one for one in found if isinstance(one, NotEnoughData)),
         process=reports.typed(PROCESS_REPORT),
         http=reports.typed(HTTP_REPORT),
+        connections=reports.typed(CONNECTIONS_REPORT),
+        log=reports.typed(LOG_REPORT),
         access_log=reports.typed(ACCESS_LOG_REPORT),
         pools={name: pool for client in POOLS_REPORTS for name, pool in reports.typed(client).items()},
         mapping_cache=reports.typed(CACHE_REPORT),

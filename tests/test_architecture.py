@@ -16,7 +16,7 @@ FLOORS = {
     "esassistant": (
         ("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
         ("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
-        ("breaker", "templatetags"),
+        ("breaker", "log_handler", "templatetags"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
         ("api",),

@@ -168,6 +168,17 @@ PARTS = (
         "waiting is not refused: each connection gets its answer in turn.",
     ),
     Part(
+        "strangers",
+        "Strangers",
+        "python -m bench.strangers",
+        "{connections} callers without a token ask at the same moment for one thing, again and again: a *static* "
+        "file, a page that is *missing*, the *login* with a wrong password, */browse/*, */api/health?x=1* (which "
+        "isn't ready in memory); or 60 send 20 000 requests each and read no answer (*pipelining*). Meanwhile /livez "
+        "is asked 50 times a second, each time on a new connection, and in another run health from memory, on 8. "
+        "Generator, probe and server share the processors; where others do too, all takes longer. What the code of "
+        "1.0.0 showed was measured once, and is in the notes.",
+    ),
+    Part(
         "loop",
         "The loop",
         "python -m bench.loop",

@@ -29,7 +29,9 @@ from cacheapp.state.clusters import ClusterId
 from cacheapp.state.listing import Listed, Page
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
+from esassistant.http.connections import ConnectionsReport
 from esassistant.http.statistics import HttpReport
+from esassistant.log_handler import LogReport
 from esassistant.registry import registry
 from healthapp.monitor import HealthReport
 from healthapp.performance import PerformanceReport
@@ -43,6 +45,8 @@ PARTIAL = "InstanceStatistics"
 """Of instances that may be of another version: any member may be missing."""
 REPORTS: Mapping[str, Any] = {
     "http": HttpReport,
+    "connections": ConnectionsReport,
+    "log": LogReport,
     "access_log": AccessLogReport | None,
     "elasticsearch": POOLS,
     "elasticsearch_cache": POOLS,

@@ -124,6 +124,7 @@ class Config:
     cors_origins: tuple[str, ...]
     drain_seconds: float
     max_in_flight: int
+    max_connections: int
     hot_path: bool
     access_log: bool
     search_scripts: bool

@@ -356,6 +356,7 @@ def _read_config(reader: Reader, note: RunNote | None, *, debug: bool) -> Config
         hot_path=reader.boolean("ESASSISTANT_HOT_PATH", default=True),
         access_log=reader.boolean("ESASSISTANT_ACCESS_LOG", default=False),
         max_in_flight=reader.integer("ESASSISTANT_MAX_IN_FLIGHT", 2000, minimum=1, maximum=1_000_000),
+        max_connections=reader.integer("ESASSISTANT_MAX_CONNECTIONS", 4000, minimum=1, maximum=1_000_000),
         drain_seconds=reader.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
     )
     if config.health.timeout > config.health.ttl:

@@ -7,10 +7,11 @@ without this wrapper everything works, only slower.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -22,13 +23,14 @@ from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
 from esassistant.http.auth import Caller, bearer_token, is_api_token, sees_details
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
+from esassistant.http.refusal import encoded
 from esassistant.http.security_headers import security_headers
 
 logger = logging.getLogger(__name__)
 
 AnswerSource = Callable[[str, bool], Answer | None]
-"""Called with the name in the address (empty where it has none), and whether the caller may see details. It must not
-wait; None: the view has to answer.
+"""Called with the name in the address (empty where it has none), and whether the caller may see details; of a probe,
+whether its conditions are asked for (`?verbose`). It must not wait; None: the view has to answer.
 """
 
 MAX_HOSTS: Final = 256
@@ -37,8 +39,14 @@ MAX_HOSTS: Final = 256
 HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH = b"host", b"cookie", b"authorization", b"if-none-match"
 DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, REQUEST_ID})
 """What such a header says decides how the request is answered."""
-GOES_ON: Final = frozenset({b"content-length", b"transfer-encoding", b"origin"})
+BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
+GOES_ON: Final = BODY | {b"origin"}
 """A request with one of these has a body, which Django's side reads and bounds, or is CORS, which has a middleware."""
+
+
+CLOSES: Final = (b"connection", b"close")
+"""Nobody reads the body of a probe."""
+MAX_PROBE_QUERY: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,10 @@ class HotRoute:
     template: str
     source: AnswerSource
     probe: bool
+
+
+Found = tuple[HotRoute, Answer, dict[bytes, bytes], Headers]
+"""The route, its answer, the headers of the request that matter, and those that all answers have."""
 
 
 class HotRoutes:
@@ -109,7 +121,7 @@ class HotPath:
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
         vary = ((b"vary", b"origin"),) if settings.ESASSISTANT.cors_origins else ()
-        self._common = {secure: _encoded(security_headers(secure=secure)) for secure in (False, True)}
+        self._common = {secure: encoded(security_headers(secure=secure)) for secure in (False, True)}
         self._common_api = {secure: common + vary for secure, common in self._common.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,15 +144,17 @@ class HotPath:
         await send({"type": "http.response.body", "body": body})
         self._app.count(scope, request_id, route.template, Door.HOT, status, len(body), started_at)
 
-    def _find(self, scope: Scope) -> tuple[HotRoute, Answer, dict[bytes, bytes], Headers] | None:
-        """The answer with its route, the headers of the request that matter, and those that all answers have; None:
-        Django's.
-        """
-        if scope["query_string"] or scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
+    def _find(self, scope: Scope) -> Found | None:
+        """What answers a request; None: Django does."""
+        if scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
             return None
         if (found := self._routes.find(scope["path"])) is None:
             return None
         route, name = found
+        if route.probe:
+            return self._probe(scope, route)
+        if scope["query_string"]:
+            return None
         given: dict[bytes, bytes] = {}
         for key, value in scope["headers"]:
             if key in DECIDES:
@@ -153,17 +167,30 @@ class HotPath:
         if COOKIE in given and self._session_cookie in given[COOKIE]:
             return None
         secure = scope.get("scheme") == "https"
-        if route.probe:
-            answer = _ask(route, name, details=False)
-            common = self._common[secure]
-        elif (secure or not self._redirects) and self._accepts(given.get(HOST)):
-            if (caller := _caller(given.get(AUTHORIZATION))) is None:
-                return None
-            answer = _ask(route, name, details=sees_details(self._details, caller))
-            common = self._common_api[secure]
-        else:
+        if not ((secure or not self._redirects) and self._accepts(given.get(HOST))):
             return None
-        return None if answer is None else (route, answer, given, common)
+        if (caller := _caller(given.get(AUTHORIZATION))) is None:
+            return None
+        answer = _ask(route, name, details=sees_details(self._details, caller))
+        return None if answer is None else (route, answer, given, self._common_api[secure])
+
+    def _probe(self, scope: Scope, route: HotRoute) -> Found | None:
+        """A probe is answered whatever comes with it, lest strangers who take all places elsewhere be in its way."""
+        query = scope["query_string"]
+        if len(query) > MAX_PROBE_QUERY or not query.isascii():
+            return None
+        given: dict[bytes, bytes] = {}
+        has_body = False
+        for key, value in scope["headers"]:
+            if key == REQUEST_ID:
+                given[key] = b"" if key in given else value  # of several, none
+            elif key == IF_NONE_MATCH:
+                given[key] = b"%b,%b" % (given[key], value) if key in given else value
+            elif key in BODY:
+                has_body = has_body or value != b"0"
+        answer = _ask(route, "", details=bool(query) and "verbose" in parse_qs(query.decode("ascii"), True))
+        common = self._common[scope.get("scheme") == "https"]
+        return None if answer is None else (route, answer, given, (*common, CLOSES) if has_body else common)
 
     def _accepts(self, host: bytes | None) -> bool:
         """Whether Django accepts this Host header."""
@@ -199,10 +226,6 @@ def _caller(authorization: bytes | None) -> Caller | None:
         return Caller.ANONYMOUS
     token = bearer_token(authorization.decode("latin-1"))
     return Caller.TOKEN if token is not None and is_api_token(token) else None
-
-
-def _encoded(headers: Mapping[str, str]) -> Headers:
-    return tuple((name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers.items())
 
 
 hot_routes = HotRoutes()

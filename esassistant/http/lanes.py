@@ -9,9 +9,10 @@ them in the request's own task, with the same checks and the same errors. It sta
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
@@ -24,14 +25,24 @@ from django.utils.log import log_response
 
 from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.errors import BadRequest
-from esassistant.http.auth import bearer_token
+from esassistant.http.auth import bearer_token, is_api_token
 from esassistant.http.counters import Door, note_of
+from esassistant.http.gate import Gate
+from esassistant.http.limits import READING, overloaded
 from esassistant.http.problems import ProblemMiddleware, already_logged, problem_of
+from esassistant.http.refusal import Refusal
 from esassistant.http.security_headers import SecurityHeadersMiddleware, add_security_headers
 
 API = "/api/"
 NAMED_GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)")
 CONVERTER = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
+
+STOCK_AT_ONCE: Final = 16
+"""Each takes a thread and, where it has a session, a connection to the database."""
+STOCK_WAITING: Final = 64
+LOGINS_AT_ONCE: Final = 2
+LOGINS_WAITING: Final = 16
+FAST_AT_ONCE: Final = 64
 
 
 def mark_api_view(view: Callable[..., Any]) -> None:
@@ -44,19 +55,74 @@ def is_api_view(view: object) -> bool:
     return getattr(view, "is_api_view", False)
 
 
-class Lanes:
-    """ASGI application that gives each request to the lane it belongs to. Lives as long as the process."""
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """How much of each lane strangers may take at once. Who has a token isn't held up in the fast lane; a session is
+    looked at by Django, in the stock lane, so all are alike there.
+    """
 
-    def __init__(self, stock: "StockLane", fast: "FastLane") -> None:
+    stock: Gate
+    login: Gate
+    fast: Gate
+
+    @classmethod
+    def usual(cls, fast: int, most_waiting: int) -> "Gates":
+        """`fast`: how many callers without a token may be in the fast lane; as many wait as may be under way at all."""
+        return cls(Gate(STOCK_AT_ONCE, STOCK_WAITING), Gate(LOGINS_AT_ONCE, LOGINS_WAITING), Gate(fast, most_waiting))
+
+
+class Lanes:
+    """ASGI application that gives each request to the lane it belongs to, once the gate of its kind has a place. Lives
+    as long as the process.
+    """
+
+    def __init__(
+        self, stock: "StockLane", fast: "FastLane", gates: Gates, is_probe: Callable[[str], bool], login_path: str
+    ) -> None:
+        """
+        Args:
+            is_probe: of a path; probes wait at no gate.
+            login_path: where passwords are posted to. Checking one takes a fraction of a second of a processor.
+        """
         self._stock = stock
         self._fast = fast
+        self._gates = gates
+        self._is_probe = is_probe
+        self._login_path = login_path
+        self._overloaded = Refusal(overloaded())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = fast_match(scope) if scope["type"] == "http" else None
-        if match is None:
-            await self._stock(cast("dict[str, Any]", scope), receive, cast("Any", send))
-        else:
-            await self._fast.answer(scope, receive, send, match)
+        gate = self._gate(scope, fast=match is not None)
+        if gate is not None and not await gate.enter():
+            await self._overloaded.answer(scope, send)
+            return
+        try:
+            if match is None:
+                await self._stock(cast("dict[str, Any]", scope), receive, cast("Any", send))
+            else:
+                await self._fast.answer(scope, receive, send, match)
+        finally:
+            if gate is not None:
+                gate.leave()
+
+    def _gate(self, scope: Scope, *, fast: bool) -> Gate | None:
+        """Where a request has to wait for a place; None: nowhere."""
+        if scope["type"] != "http":
+            return None
+        if fast:
+            return None if has_api_token(scope) else self._gates.fast
+        path, reads = scope["path"], scope["method"] in READING
+        if reads and self._is_probe(path):
+            return None
+        return self._gates.login if path == self._login_path and not reads else self._gates.stock
+
+
+def has_api_token(scope: Scope) -> bool:
+    """Whether a request has a bearer token that is one of ours."""
+    given = b",".join(value for name, value in scope["headers"] if name == b"authorization")
+    token = bearer_token(given.decode("latin-1"))
+    return token is not None and is_api_token(token)
 
 
 def fast_match(scope: Scope) -> ResolverMatch | None:

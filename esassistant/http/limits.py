@@ -8,16 +8,12 @@ it nor the server has one, and what is refused as unknown is logged. Nobody but 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Final
-
-from django.core.handlers.asgi import ASGIRequest
 
 from esassistant.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from esassistant.errors import EsassistantError
 from esassistant.http.counters import Door, note_of
-from esassistant.http.problems import problem_of
-from esassistant.http.security_headers import add_security_headers
+from esassistant.http.refusal import Refusal
 from esassistant.units import as_seconds
 
 
@@ -104,6 +100,13 @@ class RequestLimits:
         self._in_flight = in_flight
         self._is_probe = is_probe
         self._body_seconds = body_seconds
+        too_long = AddressTooLong(f"Send at most {MAX_ADDRESS_BYTES} bytes of path and query.")
+        too_slow = BodyTooSlow(f"Send the body within {as_seconds(body_seconds)}.")
+        self._too_long = {closes: Refusal(too_long, closes=closes) for closes in (False, True)}
+        self._too_large = Refusal(BodyTooLarge(f"Send at most {max_body_bytes} bytes."), closes=True)
+        self._too_slow = Refusal(too_slow, closes=True)
+        self._unread = Refusal(overloaded(), closes=True)
+        self._overloaded = Refusal(overloaded())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -111,23 +114,23 @@ class RequestLimits:
             return
         declared = _declared_bytes(scope)
         has_body = declared != 0
-        try:
-            _check_address(scope)
-            body = await self._body(declared, receive) if has_body else b""
-        except EsassistantError as refusal:
-            await _refuse(refusal, scope, send, closes=has_body)
+        if _is_too_long(scope):
+            await self._too_long[has_body].answer(scope, send)
             return
-        if body is None:
-            note_of(scope).answered_by(Door.REFUSED, None)
-            return  # the client has left
-        await self._admit(scope, _replayed(body, receive) if has_body else receive, send)
+        body = await self._body(declared, receive) if has_body else b""
+        if isinstance(body, Refusal):
+            await body.answer(scope, send)
+        elif body is None:
+            note_of(scope).answered_by(Door.REFUSED, None)  # the client has left
+        else:
+            await self._admit(scope, _replayed(body, receive) if has_body else receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         in_flight, is_other = self._in_flight, scope["method"] not in READING
         if not is_other and self._is_probe(scope["path"]):
             await self._app(scope, receive, send)
         elif in_flight.total >= in_flight.max_total or (is_other and in_flight.others >= in_flight.max_others):
-            await _refuse(_overloaded(), scope, send, closes=False)
+            await self._overloaded.answer(scope, send)
         else:
             in_flight.total += 1
             in_flight.others += is_other
@@ -137,13 +140,12 @@ class RequestLimits:
                 in_flight.total -= 1
                 in_flight.others -= is_other
 
-    async def _body(self, declared: int | None, receive: Receive) -> bytes | None:
-        """The whole body; None when the client leaves before. Raises `BodyTooLarge`, `BodyTooSlow` or `Overloaded`."""
+    async def _body(self, declared: int | None, receive: Receive) -> bytes | Refusal | None:
+        """The whole body, or why it is not read; None when the client leaves before."""
         if self._in_flight.reading >= self._in_flight.max_total:
-            raise _overloaded()
-        too_large = BodyTooLarge(f"Send at most {self._max_body_bytes} bytes.")
+            return self._unread
         if (declared or 0) > self._max_body_bytes:
-            raise too_large
+            return self._too_large
         body = bytearray()
         self._in_flight.reading += 1
         try:
@@ -155,22 +157,22 @@ class RequestLimits:
                         return None
                     body += message.get("body", b"")
                     if len(body) > self._max_body_bytes:
-                        raise too_large
+                        return self._too_large
                     more_body = message.get("more_body", False)
         except TimeoutError:
-            raise BodyTooSlow(f"Send the body within {as_seconds(self._body_seconds)}.") from None
+            return self._too_slow
         finally:
             self._in_flight.reading -= 1
         return bytes(body)
 
 
-def _overloaded() -> Overloaded:
+def overloaded() -> Overloaded:
+    """What whoever finds no place is told."""
     return Overloaded("Too many requests are under way in this process. Ask again.", retry_after_seconds=1)
 
 
-def _check_address(scope: Scope) -> None:
-    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
-        raise AddressTooLong(f"Send at most {MAX_ADDRESS_BYTES} bytes of path and query.")
+def _is_too_long(scope: Scope) -> bool:
+    return len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES
 
 
 def _declared_bytes(scope: Scope) -> int | None:
@@ -193,18 +195,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return first
 
     return replaying
-
-
-async def _refuse(error: EsassistantError, scope: Scope, send: Send, *, closes: bool) -> None:
-    """`closes`: a body may still come, and nobody would read it."""
-    note_of(scope).answered_by(Door.REFUSED, None)
-    request = ASGIRequest(
-        {**scope, "query_string": b""}, BytesIO()
-    )  # of which Django may not be able to read the query
-    response = problem_of(request, error)
-    add_security_headers(request, response)
-    if closes:
-        response["Connection"] = "close"
-    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": response.content})

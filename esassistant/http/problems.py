@@ -2,7 +2,6 @@
 
 import http.client
 import math
-from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -35,44 +34,47 @@ def request_id_of(request: HttpRequest) -> str:
     return note_of(getattr(request, "scope", request.META)).request_id.decode("ascii")
 
 
-def problem(
-    request: HttpRequest,
-    status: int,
-    detail: str,
-    *,
-    title: str | None = None,
-    retry_after_seconds: float | None = None,
-    **members: Any,
-) -> HttpResponse:
-    """A problem+json answer; `members` are further members of the object. `Retry-After` is rounded up to whole
-    seconds.
+def problem_body(status: int, detail: str, request_id: str, *, title: str | None = None) -> bytes:
+    """The object of a problem."""
+    return msgspec.json.encode(
+        {
+            "type": "about:blank",
+            "title": title or _phrase(status),
+            "status": status,
+            "detail": detail,
+            "request_id": request_id,
+        }
+    )
+
+
+def headers_of(error: EsassistantError) -> dict[str, str]:
+    """The headers of the answer that one of our own errors stands for, its length aside. `Retry-After` is rounded up to
+    whole seconds.
     """
-    body = {
-        "type": "about:blank",
-        "title": title or _phrase(status),
-        "status": status,
-        "detail": detail,
-        "request_id": request_id_of(request),
-        **members,
-    }
-    response = HttpResponse(msgspec.json.encode(body), status=status, content_type=CONTENT_TYPE)
-    response["Cache-Control"] = "no-store"
-    response["Content-Length"] = str(len(response.content))
-    if retry_after_seconds is not None:
-        response["Retry-After"] = str(max(1, math.ceil(retry_after_seconds)))
-    return response
+    headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    return headers
+
+
+def problem(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+    """A problem+json answer of which no more than its status is known."""
+    headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
+    return _response(status, problem_body(status, detail, request_id_of(request)), headers)
 
 
 def problem_of(request: HttpRequest, error: EsassistantError) -> HttpResponse:
     """The answer that one of our own errors stands for."""
-    response = problem(
-        request, error.status, error.detail, title=error.title, retry_after_seconds=error.retry_after_seconds
-    )
-    if error.status == 401:
-        response["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, MethodNotAllowed):
-        response["Allow"] = ", ".join(error.allowed)
-    return response
+    body = problem_body(error.status, error.detail, request_id_of(request), title=error.title)
+    return _response(error.status, body, headers_of(error))
+
+
+def _response(status: int, body: bytes, headers: dict[str, str]) -> HttpResponse:
+    return HttpResponse(body, status=status, headers={**headers, "Content-Length": str(len(body))})
 
 
 def already_logged(response: HttpResponse) -> HttpResponse:

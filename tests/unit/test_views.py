@@ -25,7 +25,9 @@ from esassistant.clock import monotonic
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.client import CLIENTS
 from esassistant.elasticsearch.pools import Pools
+from esassistant.http.connections import Connections
 from esassistant.http.statistics import HttpStatistics
+from esassistant.log_handler import QueuedHandler
 from esassistant.registry import Registry
 from esassistant.resource import Health, PingResult
 from healthapp.checks import Check
@@ -69,6 +71,8 @@ class World:
         self.declare("instances", instances, Instances.report)
         self.declare("health", self.monitor, HealthMonitor.last)
         self.declare("http", HttpStatistics(), HttpStatistics.report)
+        self.declare("connections", Connections(10), Connections.report)
+        self.declare("log", QueuedHandler(), QueuedHandler.report)
         self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)
         self.declare("access_log", None, lambda _: None)
         self.declare("timeline", Timeline(lambda: self.registry.reports(SOURCES), clock=self.clock), Timeline.report)

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from django.conf import settings
@@ -16,7 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from esassistant.elasticsearch.client import check_there_is_a_node
-from esassistant.http.uvicorn_protocol import HttpProtocol
+from esassistant.http.uvicorn_protocol import BoundedProtocol
 
 GRACE_SECONDS = 10
 """How long requests under way may go on after draining."""
@@ -61,7 +61,8 @@ class Command(BaseCommand):
             port=listener.getsockname()[1],
             workers=workers,
             lifespan="on",
-            http=HttpProtocol,
+            http=cast("Any", BoundedProtocol),  # uvicorn's type knows only protocols of the other kind
+            ws="none",
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_worker_healthcheck=WORKER_HEALTHCHECK_SECONDS,
             access_log=False,

@@ -181,3 +181,59 @@ def test_what_is_a_probe() -> None:
     ):
         assert [routes.is_probe(path) for path in ("/livez", "/a", "/b")] == [True, False, False]
     assert not routes.is_probe("/livez")
+
+
+@pytest.mark.parametrize(
+    ("more", "verbose"),
+    [
+        ({"query": b"x=1"}, False),
+        ({"query": b"verbose"}, True),
+        ({"query": b"a=b&verbose=1"}, True),
+        ({"headers": ((b"cookie", b"sessionid=x"), (b"origin", b"https://x.example"))}, False),
+        ({"headers": ((b"authorization", b"Basic x"),)}, False),
+    ],
+)
+async def test_a_probe_is_answered_whatever_comes_with_it(spine: Spine, more: dict[str, Any], verbose: bool) -> None:
+    """Strangers who take all places elsewhere are not in its way; its source hears whether conditions are asked for."""
+    asked: list[bool] = []
+
+    def source(_name: str, details: bool) -> Answer:
+        asked.append(details)
+        return answer()
+
+    with spine.routes.answering("/livez", source, probe=True):
+        got = await spine.get("/livez", **more)
+    assert (got.status, asked, got.header("connection")) == (200, [verbose], None)
+
+
+@pytest.mark.parametrize("query", [b"x" * 1001, b"\xff"])
+async def test_odd_queries_of_probes_go_on(spine: Spine, query: bytes) -> None:
+    """What is too long, or no text, is refused by Django's side."""
+    with spine.routes.answering("/livez", lambda _name, _details: answer(), probe=True):
+        assert (await spine.get("/livez", query=query)).status == 418
+
+
+@pytest.mark.parametrize(
+    ("headers", "closes"),
+    [
+        (((b"content-length", b"0"),), None),
+        (((b"content-length", b"5"),), "close"),
+        (((b"transfer-encoding", b"chunked"),), "close"),
+    ],
+)
+async def test_nobody_reads_the_body_of_a_probe(
+    spine: Spine, headers: tuple[tuple[bytes, bytes], ...], closes: str | None
+) -> None:
+    """It is answered at once, and its connection is closed."""
+    with spine.routes.answering("/livez", lambda _name, _details: answer(), probe=True):
+        got = await spine.get("/livez", headers=headers)
+    assert (got.status, got.header("connection")) == (200, closes)
+
+
+async def test_headers_of_a_probe_that_come_twice(spine: Spine) -> None:
+    """Of two request ids none is believed; two lists of ETags are one."""
+    with spine.routes.answering("/livez", lambda _name, _details: answer(etag='"e"'), probe=True):
+        ids = await spine.get("/livez", headers=((b"x-request-id", b"a"), (b"x-request-id", b"b")))
+        etags = await spine.get("/livez", headers=((b"if-none-match", b'"x"'), (b"if-none-match", b'"e"')))
+    assert ids.header("x-request-id") not in ("a", "b", "")
+    assert etags.status == 304

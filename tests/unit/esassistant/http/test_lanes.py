@@ -4,6 +4,7 @@ is held by tests/integration/test_doors.py.
 
 import asyncio
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from django.urls import path
 from esassistant.api import api_view
 from esassistant.asgi_types import Message
 from esassistant.http.counters import note_of
-from esassistant.http.lanes import FastLane, Lanes, StockLane, fast_match, template_of
-from tests.support.asgi import Asked, ask
+from esassistant.http.gate import Gate
+from esassistant.http.lanes import FastLane, Gates, Lanes, StockLane, fast_match, template_of
+from tests.support.asgi import Asked, ask, never
 
 HOST = (b"host", b"testserver")
 SESSION = (b"cookie", b"a=b; sessionid=x")
 TOKEN = (b"authorization", b"Bearer x")
+OURS = (b"authorization", b"Bearer ours-0123456789-01")
 
 events: list[str] = []
 began = asyncio.Event()
@@ -72,7 +75,7 @@ def lanes(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Lanes:
     monkeypatch.setitem(globals(), "began", asyncio.Event())
     monkeypatch.setitem(globals(), "waiting", asyncio.Event())
     events.clear()
-    return Lanes(StockLane(), FastLane())
+    return Lanes(StockLane(), FastLane(), Gates.usual(2, 2), lambda path: path == "/livez", "/login")
 
 
 @pytest.mark.parametrize(
@@ -247,3 +250,60 @@ def test_what_django_keeps_of_the_middleware() -> None:
     source += inspect.getsource(handler.process_exception_by_middleware)
     for name in ("_view_middleware", "_template_response_middleware", "_exception_middleware"):
         assert f"self.{name}" in source
+
+
+@pytest.mark.parametrize(
+    ("asked", "gate"),
+    [
+        (Asked("/api/echo"), "fast"),
+        (Asked("/api/echo", headers=(HOST, TOKEN)), "fast"),
+        (Asked("/api/echo", headers=(HOST, OURS)), None),
+        (Asked("/api/echo", headers=(HOST, SESSION, OURS)), None),
+        (Asked("/api/echo", headers=(HOST, SESSION)), "stock"),
+        (Asked("/api/unknown", headers=(HOST, OURS)), "stock"),
+        (Asked("/page"), "stock"),
+        (Asked("/login"), "stock"),
+        (Asked("/login", "POST"), "login"),
+        (Asked("/livez"), None),
+        (Asked("/livez", "POST"), "stock"),
+        (Asked("/page", more={"type": "lifespan"}), None),
+    ],
+)
+async def test_which_gate(settings: Any, asked: Asked, gate: str | None) -> None:
+    """With no place anywhere: who waits at which gate is refused, and who waits at none is let through."""
+    settings.ROOT_URLCONF = __name__
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, api_tokens=("ours-0123456789-01",))
+    reached: list[str] = []
+
+    class Reached(StockLane, FastLane):
+        async def __call__(self, *_: Any) -> None:
+            reached.append("stock")
+
+        async def answer(self, *_: Any) -> None:
+            reached.append("fast")
+
+    for closed in ("stock", "login", "fast"):
+        gates = Gates(**{name: Gate(name != closed, 0) for name in ("stock", "login", "fast")})
+        lanes = Lanes(Reached(), Reached(), gates, lambda path: path == "/livez", "/login")
+        reached.clear()
+        sent: list[Message] = []
+
+        async def send(message: Message, sent: list[Message] = sent) -> None:
+            sent.append(message)
+
+        await lanes(asked.scope(), never, send)  # type: ignore[arg-type]
+        assert bool(reached) == (closed != gate)
+        if not reached:
+            assert (sent[0]["status"], dict(sent[0]["headers"])[b"retry-after"]) == (503, b"1")
+
+
+async def test_a_place_is_given_back(lanes: Lanes) -> None:
+    """Also by who leaves amid its request, and by a view that fails."""
+    for address in ("/api/echo", "/api/crash", "/page", "/nothing") * 2:
+        assert (await ask(lanes, Asked(address))).status != 503
+    task = asyncio.create_task(ask(lanes, Asked("/api/slow")))
+    await began.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for _ in range(3):
+        assert (await ask(lanes, Asked("/api/echo"))).status == 200
