@@ -217,7 +217,7 @@ class Refresher:
                 current.error = store_error
             else:
                 current.published = await self._sharing.publish(lease)
-                current.error = None if current.published else self._sharing.store_error
+                current.error = None if current.published else self._sharing.publish_error
         except EsassistantError as error:
             current.outcome = PassOutcome.FAILED
             current.error = error.detail

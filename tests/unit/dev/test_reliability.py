@@ -54,7 +54,8 @@ def test_every_case_has_a_test_that_records_a_figure() -> None:
         assert recorded == {int(named[1])}, f"{module}: {name}"
         found |= recorded
     assert found == {case.number for case in CASES}
-    assert [case.number for case in CASES] == list(range(1, len(CASES) + 1))
+    numbers = [case.number for case in CASES]
+    assert numbers == sorted(set(numbers))
 
 
 def test_a_figure_is_two_properties(request: pytest.FixtureRequest) -> None:
