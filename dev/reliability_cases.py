@@ -132,6 +132,10 @@ _CASES = (
     ),
 )
 _LATER_CASES = {
+    43: (
+        "OpenSearch, http at a TLS port and the reverse, unknown host, refused port, # in a password, a wrong path",
+        "Each has its own message with the remedy; host and port are for operators alone, a secret is for nobody",
+    ),
     51: (
         "The store is readable, not writable: Redis READONLY, OOM, MISCONF; SQLite full, read-only; PostgreSQL standby",
         "Health, advice, metric and log say so with the cause, until a write succeeds; mappings are answered",

@@ -103,11 +103,14 @@ def _cause_of_one(error: BaseException) -> Cause | None:
     if isinstance(error, socket.gaierror):
         return Cause.NAME
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_cause(error.verify_code)
+        return _certificate_cause(getattr(error, "verify_code", None))
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return Cause.CLOSED
     if isinstance(error, ssl.SSLError):
-        return Cause.PLAIN_PORT if error.reason in _PLAIN_REASONS else Cause.TLS
+        reason = getattr(error, "reason", None)
+        if reason is None:
+            return None  # another library's error in the place of OpenSSL's, which is in the chain
+        return Cause.PLAIN_PORT if reason in _PLAIN_REASONS else Cause.TLS
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ECONNREFUSED:
@@ -117,7 +120,9 @@ def _cause_of_one(error: BaseException) -> Cause | None:
     return Cause.CLOSED if error.errno in _CLOSED or isinstance(error, ConnectionResetError) else None
 
 
-def _certificate_cause(verify_code: int) -> Cause:
+def _certificate_cause(verify_code: int | None) -> Cause | None:
+    if verify_code is None:
+        return None
     if verify_code in _UNTRUSTED_CODES:
         return Cause.UNTRUSTED
     if verify_code in _EXPIRED_CODES:

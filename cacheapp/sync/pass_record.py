@@ -33,6 +33,8 @@ class Pass:
     """Indices that may have changed, but were read so recently that they have to wait."""
     published: bool = False
     error: str | None = None
+    operator_error: str | None = None
+    """The same with host and port where these are known, for the log."""
     errors: dict[str, str] = field(default_factory=dict)
 
     def count_request(self) -> None:
