@@ -1,8 +1,10 @@
 """Why a server could not be reached; tests/faults/test_causes.py has the same on real ports."""
 
 import errno
+import re
 import socket
 import ssl
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -84,6 +86,12 @@ def test_sentences(cause: Cause) -> None:
     assert callers.count(". ") == 1
     assert "{" not in callers
     assert len({sentence(one, *words) for one in Cause}) == len(Cause)
+
+
+def test_each_cause_has_its_row() -> None:
+    """docs/operations.md has an anchor for each, and none for what is gone."""
+    document = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    assert sorted(re.findall(r'<a id="(cause-[a-z-]+)">', document)) == sorted(cause.value for cause in Cause)
 
 
 def test_no_cause() -> None:
