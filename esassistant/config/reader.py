@@ -258,7 +258,7 @@ def parse_database_url(url: str) -> dict[str, Any]:
     if url.startswith("sqlite:") and not url.startswith(("sqlite:///", "sqlite://:memory:")):
         # Whatever else it has would be ignored, with a warning that shows it: a password too.
         raise ValueError("a SQLite URL is a path and nothing else: sqlite:////var/lib/db.sqlite3")
-    if "#" in url and not url.startswith("sqlite:"):
+    if "#" in url:
         raise ValueError(HASH_HINT)
     if url.partition(":")[0] not in environ.Env.DB_SCHEMES:  # of which environ would only warn, with the password
         raise ValueError(DATABASE_HINT)
