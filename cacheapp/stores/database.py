@@ -37,8 +37,7 @@ class DatabaseStore:
 
     async def load(self, known_hashes: Collection[str]) -> Loaded | None:
         known = frozenset(known_hashes)
-        # Without a transaction, which SQLite would begin as a writer: a read-only file can be read.
-        return await self._thread.run(lambda: _load(known), atomic=False)
+        return await self._thread.run(lambda: _load(known))
 
     async def publish(self, state: StoredState, lease: Lease) -> int:
         asked_at = monotonic()
@@ -85,7 +84,7 @@ def _generation() -> int:
 
 
 def _load(known_hashes: frozenset[str]) -> Loaded | None:
-    # Several queries: another process may publish between two of them. Then the state would be mixed.
+    # Several queries: outside SQLite another process may publish between two of them. Then the state would be mixed.
     loaded = _load_once(known_hashes)
     while loaded is not None and loaded.generation != _generation():
         loaded = _load_once(known_hashes)
