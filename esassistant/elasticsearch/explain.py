@@ -110,7 +110,8 @@ class Explainer:
 
 async def _within(seconds_left: float | None, look: Callable[[], Awaitable[None]]) -> None:
     """Look for a short while. Where that fails, nothing more is known."""
-    seconds = LOOK_SECONDS if seconds_left is None else min(LOOK_SECONDS, seconds_left)
+    # Half of the time that is left: whoever waits for the call must hear of its failure before giving it up.
+    seconds = LOOK_SECONDS if seconds_left is None else min(LOOK_SECONDS, seconds_left / 2)
     with suppress(aiohttp.ClientError, OSError, TimeoutError, EOFError):
         async with asyncio.timeout(seconds):
             await look()
