@@ -178,7 +178,17 @@ def history_rules(history: "HistoryReport") -> Iterable[Advice]:
 
 
 def store_rules(store: StoreReport) -> Iterable[Advice]:
-    """The rule for the store: in Redis, only this deployment should write where it keeps its state."""
+    """The rules for the store: it takes writes, and in Redis only this deployment writes where it keeps its state."""
+    if not store.writable:
+        yield Recommendation(
+            "store.write_error",
+            1,
+            0,
+            store.refused_writes_total,
+            "refused writes",
+            f"{store.write_error} Until a write succeeds, what one process learns stays unknown to the others.",
+            None,
+        )
     if store.poisoned_total:
         yield Recommendation(
             "store.poisoned_total",

@@ -33,6 +33,7 @@ from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
 from cacheapp.stores.protocol import STORE, Store
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
+from cacheapp.stores.writes import RecordingStore
 from cacheapp.sync.parameter_changes import ParameterChanges
 from cacheapp.sync.pass_runner import PassRunner
 from cacheapp.sync.refresher import REFRESHER, Refresher
@@ -69,6 +70,8 @@ def declare(registry: Registry) -> None:
 
     async def ping_store(store: Store) -> PingResult:
         facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
+        if (refused := _recorded(store).refused) is not None:
+            return PingResult(Health.DEGRADED, refused.operator_detail, facts)
         foreign = registry.get(SHARING).foreign
         return PingResult(Health.HEALTHY if foreign is None else Health.DEGRADED, foreign and foreign.value, facts)
 
@@ -119,16 +122,19 @@ def declare(registry: Registry) -> None:
 
 
 @asynccontextmanager
-async def _store(_: Registry) -> AsyncIterator[Store]:
+async def _store(registry: Registry) -> AsyncIterator[Store]:
+    def announce() -> None:
+        registry.announce("store")
+
     if url := settings.ESASSISTANT.redis_url:
         async with open_redis_store(url) as redis_store:
-            yield redis_store
+            yield RecordingStore(redis_store, on_change=announce)
         return
     # Here, not at the top: it needs the models, which Django loads after all AppConfigs.
     from cacheapp.stores.database import open_database_store
 
     async with open_database_store() as database_store:
-        yield database_store
+        yield RecordingStore(database_store, on_change=announce)
 
 
 @asynccontextmanager
@@ -251,9 +257,21 @@ async def _watch(registry: Registry) -> AsyncIterator[Watch]:
 
 
 def _store_report(store: Store) -> StoreReport:
-    if isinstance(store, RedisStore):
-        return StoreReport("redis", store.link.poisoned_total)
-    return StoreReport("database", 0)
+    recorded = _recorded(store)
+    refused, inner = recorded.refused, recorded.store
+    return StoreReport(
+        kind="redis" if isinstance(inner, RedisStore) else "database",
+        poisoned_total=inner.link.poisoned_total if isinstance(inner, RedisStore) else 0,
+        writable=refused is None,
+        write_error=None if refused is None else refused.detail,
+        unwritable_since=None if refused is None else refused.since,
+        refused_writes_total=recorded.refused_total,
+    )
+
+
+def _recorded(store: Store) -> RecordingStore:
+    assert isinstance(store, RecordingStore)  # as `_store` makes it
+    return store
 
 
 def _cache_health(cache: MappingCache, failure: str | None) -> PingResult:

@@ -141,7 +141,7 @@ class History:
             await self._write(noted, changes)
         except StoreUnavailable as error:
             self._lost_total += 1
-            logger.warning("a part of the history is lost: %s", error.detail)
+            logger.warning("a part of the history is lost: %s", error.operator_detail)
 
     def _add(self, noted: RefreshReport | _Comparison) -> None:
         if len(self._waiting) >= self._max_waiting:

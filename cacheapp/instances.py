@@ -136,7 +136,7 @@ class Instances:
                 await self.publish()
                 await self.look()
             except StoreUnavailable as error:
-                logger.debug("%s", error.detail)
+                logger.debug("%s", error.operator_detail)
             try:
                 async with asyncio.timeout(REPORT_SECONDS):
                     await self._wake.wait()

@@ -175,10 +175,17 @@ class InstanceReport:
 class StoreReport:
     """What the processes share mappings through, and how many values in Redis were not written by this service: they
     are ignored, and counted since the start. A database has none.
+
+    `writable`: the last write of this process succeeded, or none was made yet. `write_error` and `unwritable_since` are
+    None then. `refused_writes_total`: writes that the store refused since the start.
     """
 
     kind: Literal["redis", "database"]
     poisoned_total: int
+    writable: bool = True
+    write_error: str | None = None
+    unwritable_since: datetime | None = None
+    refused_writes_total: int = 0
 
 
 CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
@@ -220,6 +227,8 @@ STORE_METRICS = (
     Metric(
         Kind.COUNTER, "store_poisoned_values", "Values in Redis that were not ours, and were ignored.", "poisoned_total"
     ),
+    Metric(Kind.GAUGE, "store_writable", "0 while the store refuses the writes of this process.", "writable"),
+    Metric(Kind.COUNTER, "store_refused_writes", "Writes that the store refused.", "refused_writes_total"),
 )
 WATCH_METRICS = (
     Metric(

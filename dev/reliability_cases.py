@@ -170,6 +170,11 @@ _LATER = (
         "Healthy with status unknown, full passes on schedule; what is missing and what it costs is said once",
     ),
     Case(
+        43,
+        "OpenSearch, http at a TLS port and the reverse, unknown host, refused port, # in a password, a wrong path",
+        "Each has its own message with the remedy; host and port are for operators alone, a secret is for nobody",
+    ),
+    Case(
         44,
         "The cluster sends a body without end, gzip that unpacks to gigabytes, a million fields, an empty or illegal "
         "name, invalid UTF-8, an index twice",
@@ -191,6 +196,11 @@ _LATER = (
         50,
         "The breaker is open, the trouble ends, nobody calls",
         "Half-open by the next ping of the health monitor, which ends the alarm; the next call closes it",
+    ),
+    Case(
+        51,
+        "The store is readable, not writable: Redis READONLY, OOM, MISCONF; SQLite full, read-only; PostgreSQL standby",
+        "Health, advice, metric and log say so with the cause, until a write succeeds; mappings are answered",
     ),
     Case(
         54,

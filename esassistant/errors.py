@@ -11,14 +11,18 @@ class EsassistantError(Exception):
     """Base of the project's own errors.
 
     `status` and `title` are what a problem+json answer shows; `retry_after_seconds` becomes the `Retry-After` header.
+    `detail` is for callers; `operator_detail` says the same with host and port, for logs, health and the status page.
     """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
 
-    def __init__(self, detail: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, detail: str, *, retry_after_seconds: float | None = None, operator_detail: str | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.operator_detail = operator_detail or detail
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -81,6 +85,10 @@ class StoreUnavailable(EsassistantError):
 
     status = 503
     title = "Store unavailable"
+
+
+class StoreRefused(StoreUnavailable):
+    """The store answers, and refuses what was asked of it: it can be read only, is full, or lacks a right."""
 
 
 class StaleToken(EsassistantError):

@@ -61,7 +61,7 @@ async def _process(registry: Registry) -> AsyncIterator[ProcessWatch]:
 async def _monitor(registry: Registry) -> AsyncIterator[HealthMonitor]:
     config = settings.ESASSISTANT.health
     monitor = HealthMonitor(checks_of(registry, config.timeout), config.ttl)
-    registry.listen(lambda name: monitor.check_soon() if name.startswith("elasticsearch") else None)
+    registry.listen(lambda name: monitor.check_soon() if name.startswith(("elasticsearch", "store")) else None)
 
     async def keep_checking() -> None:
         # What opens after this is not unhealthy, but not there yet.

@@ -14,7 +14,7 @@ from esassistant.units import as_seconds
 
 logger = logging.getLogger(__name__)
 
-MAX_ERROR_CHARACTERS = 200
+MAX_ERROR_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
     except TimeoutError:
         result = PingResult(Health.UNHEALTHY, f"no answer within {as_seconds(check.timeout)}")
     except EsassistantError as error:
-        result = PingResult(Health.UNHEALTHY, scrub(error.detail))
+        result = PingResult(Health.UNHEALTHY, scrub(error.operator_detail))
     except Exception as error:
         # A check by a user of this project may raise anything; its text may hold anything, so only its type is shown.
         logger.warning("health check %s failed", check.name, exc_info=True)

@@ -72,7 +72,9 @@ def panels(registry: Registry) -> Iterable[str]:
             yield render_to_string(resource.panel.template, dict(shown))
         except (EsassistantError, DatabaseError) as error:
             reason = (
-                error.detail if isinstance(error, EsassistantError) else f"the database failed ({type(error).__name__})"
+                error.operator_detail
+                if isinstance(error, EsassistantError)
+                else f"the database failed ({type(error).__name__})"
             )
             yield render_to_string("healthapp/unshown_panel.html", {"name": resource.name, "reason": reason})
         except Exception as error:

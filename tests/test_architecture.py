@@ -14,7 +14,10 @@ MAX_FUNCTION_LINES = 70
 
 FLOORS = {
     "esassistant": (
-        ("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
+        (
+            *("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
+            "connection_causes",
+        ),
         ("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
         ("breaker", "log_handler", "templatetags"),
         ("registry", "elasticsearch", "deployment"),

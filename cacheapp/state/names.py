@@ -25,6 +25,10 @@ def check_name(name: str, *, upper_case: bool = False) -> str:
         raise IllegalName("An index can't be named '.' or '..'.")
     if name[0] in "-_+":
         raise IllegalName("An index name can't start with '-', '_' or '+'.")
+    if name[0] == "<" and name[-1] == ">":
+        raise IllegalName("Date math is not resolved here: send the name of the index that it stands for.")
+    if _is_remote(name):
+        raise IllegalName("Remote clusters (cluster:index) are not read here: ask a service of that cluster.")
     if ILLEGAL.search(name):
         raise IllegalName('An index name has no blanks, control characters, or any of " * , / < > ? \\ | # :')
     if not upper_case and name != name.lower():
@@ -32,6 +36,11 @@ def check_name(name: str, *, upper_case: bool = False) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise IllegalName(f"An index name has at most {MAX_NAME_BYTES} bytes.")
     return name
+
+
+def _is_remote(name: str) -> bool:
+    cluster, _, index = name.partition(":")
+    return bool(cluster and index) and not ILLEGAL.search((cluster + index).replace("*", ""))
 
 
 def matches(name: str, pattern: str) -> bool:

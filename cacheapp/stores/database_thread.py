@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext
 from typing import TypeVar
 
-from django.db import Error, close_old_connections, connections, transaction
+from django.db import Error, close_old_connections, connection, connections, transaction
 
-from esassistant.errors import StoreUnavailable
+from cacheapp.stores.database_failures import DatabaseFailure, database_failure
+from esassistant.errors import StoreRefused, StoreUnavailable
 from esassistant.units import as_seconds
 
 logger = logging.getLogger(__name__)
@@ -46,16 +47,19 @@ class DatabaseThread:
             async with asyncio.timeout(self._deadline_seconds):
                 return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except TimeoutError:
-            raise StoreUnavailable(
-                f"The database did not answer within {as_seconds(self._deadline_seconds)}.", retry_after_seconds=5
+            raise _unavailable(
+                DatabaseFailure(f"did not answer within {as_seconds(self._deadline_seconds)}.", is_answer=False)
             ) from None
         except Error as error:
             logger.debug("the database failed", exc_info=True)
-            raise StoreUnavailable(
-                f"The database store failed ({type(error).__name__}); is the database up, and has `manage.py migrate` "
-                "been run?",
-                retry_after_seconds=5,
-            ) from error
+            raise _unavailable(database_failure(error)) from error
+
+
+def _unavailable(failure: DatabaseFailure) -> StoreUnavailable:
+    place = connection.settings_dict
+    at = f" at {place['HOST']}:{place['PORT'] or 5432}" if place.get("HOST") else ""
+    kind = StoreRefused if failure.is_answer else StoreUnavailable
+    return kind(f"The database {failure.why}", retry_after_seconds=5, operator_detail=f"The database{at} {failure.why}")
 
 
 @asynccontextmanager

@@ -37,6 +37,8 @@ class Pass:
     """Of the cluster that answers, where that is known already; None: it is asked."""
     published: bool = False
     error: str | None = None
+    operator_error: str | None = None
+    """The same with host and port where these are known, for the log."""
     errors: dict[str, str] = field(default_factory=dict)
 
     def count_request(self) -> None:

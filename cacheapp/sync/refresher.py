@@ -226,10 +226,10 @@ class Refresher:
                 current.error = store_error
             else:
                 current.published = await self._sharing.publish(lease)
-                current.error = None if current.published else self._sharing.store_error
+                current.error = None if current.published else self._sharing.publish_error
         except EsassistantError as error:
             current.outcome = PassOutcome.FAILED
-            current.error = error.detail
+            current.error, current.operator_error = error.detail, error.operator_detail
         except Exception:
             logger.exception("refresh %s failed in a way that nobody foresaw", current.id)
             current.outcome = PassOutcome.FAILED
@@ -267,7 +267,7 @@ class Refresher:
             current.changed_total,
             current.removed_total,
             len(current.errors),
-            f" ({current.error})" if current.error else "",
+            f" ({current.operator_error or current.error})" if current.error else "",
         )
         if self._history is not None:
             self._history.note_pass(current.report())

@@ -16,7 +16,7 @@ from cacheapp.state.merge import is_ahead, to_publish
 from cacheapp.state.published import StoredState
 from cacheapp.stores.protocol import Lease, Store
 from esassistant.clock import Clock, monotonic
-from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
+from esassistant.errors import ClusterUnavailable, StaleToken, StoreRefused, StoreUnavailable
 from esassistant.resource import Handle
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Sharing:
         self._is_taken = False
         self._foreign: Foreign | None = None
         self._store_error: str | None = None
+        self._publish_error: str | None = None
         self._pass_at: float | None = None
         # Whether this process knows mappings that are newer than what was published last.
         self._is_ahead = False
@@ -110,6 +111,11 @@ class Sharing:
         return self._store_error or self.refusal
 
     @property
+    def publish_error(self) -> str | None:
+        """Why the last attempt to publish failed; None: it succeeded, or there was none yet."""
+        return self._publish_error
+
+    @property
     def pass_at(self) -> float | None:
         """When the newest full pass known here, this process's own or another's, listed the cluster; None: no pass is
         known, and the cache is empty.
@@ -121,9 +127,17 @@ class Sharing:
         self._pass_at = listed_at
 
     def note_store_error(self, error: StoreUnavailable) -> None:
-        """Note that the store is away. Logged once per outage."""
+        """Note that a write failed because the store is away. Logged once per outage.
+
+        A store that refuses writes alone is noted where it is asked (`cacheapp.stores.writes`): the next successful
+        read must not end it.
+        """
+        if not isinstance(error, StoreRefused):
+            self._note_outage(error)
+
+    def _note_outage(self, error: StoreUnavailable) -> None:
         if self._store_error is None:
-            logger.warning("%s Mappings are not shared between processes until it is back.", error.detail)
+            logger.warning("%s Mappings are not shared between processes until it is back.", error.operator_detail)
         self._store_error = error.detail
 
     async def take_over(self) -> None:
@@ -133,7 +147,7 @@ class Sharing:
             await self._note_whose_it_is()
             self._store_error = None
         except StoreUnavailable as error:
-            self.note_store_error(error)
+            self._note_outage(error)
 
     async def _take_over(self) -> None:
         generation = await self._store.generation()
@@ -155,23 +169,25 @@ class Sharing:
         self._generation = loaded.generation
 
     async def publish(self, lease: Lease) -> bool:
-        """Give what this process knows to the others. Return whether that worked; `store_error` says why not."""
+        """Give what this process knows to the others. Return whether that worked; `publish_error` says why not."""
         # What is published replaces everything: what others published since we looked must be in it.
         await self.take_over()
+        self._publish_error = self._store_error
         if self._pass_at is None or self.refusal is not None:
             return False
         state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)
         try:
             self._generation = await self._store.publish(state, lease)
         except StaleToken as error:
-            self._store_error = error.detail
+            self._store_error = self._publish_error = error.detail
             return False
         except StoreUnavailable as error:
             self.note_store_error(error)
+            self._publish_error = error.detail
             return False
         self._stored, self._is_taken = self.cluster, True
         self._note_foreign(None)
-        self._store_error = None
+        self._store_error = self._publish_error = None
         self._is_ahead = False
         return True
 

@@ -138,7 +138,7 @@ class Watch:
             error = _error_of(following) or _error_of(keeping)  # none: the lease is gone
             if isinstance(error, WatchRefused):
                 if self._state is not WatchState.REFUSED:
-                    logger.warning("%s", error.detail)
+                    logger.warning("%s", error.operator_detail)
                 self._state, self._last_error = WatchState.REFUSED, error.detail
                 await self._sleep(self._intervals.refused)
             elif isinstance(error, ClusterUnavailable):

@@ -212,12 +212,17 @@ def _split(raw: str) -> tuple[str, ...]:
 URL_EXAMPLE = "use URLs such as https://es.example.org:9200, separated by commas"
 
 
+HASH_HINT = "a URL has a # in it: write it as %23, in a password too"
+
+
 def parse_node_urls(raw: str) -> NodeUrls:
     """One or several comma-separated http(s) URLs, with or without credentials. Raises `ValueError` that says what to
     write.
     """
     urls: list[str] = []
     credentials: set[tuple[str, str]] = set()
+    if "#" in raw:
+        raise ValueError(HASH_HINT)
     for word in _split(raw):
         try:
             parts = urlsplit(word)
@@ -231,8 +236,8 @@ def parse_node_urls(raw: str) -> NodeUrls:
             port = 0
         if port == 0:
             raise ValueError("a URL has a port that is not a number from 1 to 65535")
-        if parts.query or parts.fragment:
-            raise ValueError("a URL here has no query and no fragment")
+        if parts.query:
+            raise ValueError("a URL here has no query")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         port = port or (443 if parts.scheme == "https" else 9200)
         urls.append(f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}")
@@ -255,6 +260,8 @@ def parse_database_url(url: str) -> dict[str, Any]:
     if url.startswith("sqlite:") and not url.startswith(("sqlite:///", "sqlite://:memory:")):
         # Whatever else it has would be ignored, with a warning that shows it: a password too.
         raise ValueError("a SQLite URL is a path and nothing else: sqlite:////var/lib/db.sqlite3")
+    if "#" in url:
+        raise ValueError(HASH_HINT)
     if url.partition(":")[0] not in environ.Env.DB_SCHEMES:  # of which environ would only warn, with the password
         raise ValueError(DATABASE_HINT)
     try:
@@ -280,6 +287,8 @@ def parse_database_url(url: str) -> dict[str, Any]:
 
 def check_redis_url(url: str) -> str:
     """The URL itself, if it is one of Redis or empty. Raises `ValueError` that says what to write."""
+    if "#" in url:
+        raise ValueError(HASH_HINT)
     try:
         options = parse_redis_url(url) if url else {"host": ""}
     except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad)

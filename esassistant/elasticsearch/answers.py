@@ -22,7 +22,6 @@ PRIVILEGES = re.compile(r"granted by the (cluster|index) privileges? \[([a-z_,]{
 USUAL_PRIVILEGES = {"cluster": ("monitor",), "index": ("view_index_metadata", "read")}
 """What this service needs, docs/operations.md says for what."""
 BLOCK_REASON = re.compile(r"(?:index \[([^\[\]\s]{1,255})\] )?blocked by: \[[A-Z_]+/\d+/([\w (),./-]{1,100})\]")
-VERSION = re.compile(r"\d+\.\d+\.\d+")
 KEY_FAULTS = (
     ("has been invalidated", "the API key has been invalidated"),
     ("is expired", "the API key has expired"),
@@ -154,14 +153,6 @@ def credentials_fault(body: object) -> str | None:
     """Say what a 401 of Elasticsearch says is wrong with our credentials; None: it doesn't say."""
     said = f"{_error_of(body).get('additional_unsuccessful_credentials', '')} {_reason_of(body)}"
     return next((ours for theirs, ours in KEY_FAULTS if theirs in said), None)
-
-
-def other_product(body: object) -> str | None:
-    """Name the product that an answer to `GET /` is of, with its version, if that is OpenSearch; else None."""
-    match _decoded(body):
-        case {"version": {"distribution": "opensearch", "number": str(number)}} if VERSION.fullmatch(number):
-            return f"OpenSearch {number}"
-    return None
 
 
 def _error_of(body: object) -> Mapping[str, Any]:

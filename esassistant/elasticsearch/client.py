@@ -12,17 +12,32 @@ from typing import Any, cast
 import elasticsearch
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
-from elastic_transport import JsonSerializer, Serializer, SerializerCollection, Urllib3HttpNode
+from elastic_transport import JsonSerializer, NodeConfig, Serializer, SerializerCollection, Urllib3HttpNode
 from elastic_transport.client_utils import url_to_node_config
-from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, SerializationError, TransportError
+from elasticsearch import (
+    ApiError,
+    AsyncElasticsearch,
+    Elasticsearch,
+    SerializationError,
+    TransportError,
+    UnsupportedProductError,
+)
 
 from esassistant.config.model import ElasticsearchConfig
+from esassistant.connection_causes import Cause
 from esassistant.elasticsearch.answers import (
     AnswerKind,
     block_reason,
     credentials_fault,
     failure_kind,
     missing_privilege,
+)
+from esassistant.elasticsearch.causes import (
+    PATH_TOO_MANY,
+    NodeFailure,
+    has_path_too_many,
+    not_elasticsearch,
+    unreachable,
 )
 from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
@@ -211,24 +226,19 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
         return ClusterUnavailable(error.detail, retry_after_seconds=error.retry_after_seconds)
     if isinstance(error, ApiError) and (refusal := _refusal(error)) is not None:
         return refusal
-    if isinstance(error, elasticsearch.ConnectionTimeout):
-        return ClusterUnavailable(f"Elasticsearch did not answer in time: {error.message}.", retry_after_seconds=5)
-    if isinstance(error, elasticsearch.SSLError):
-        return ClusterUnavailable(
-            "TLS with Elasticsearch failed: check ELASTICSEARCH_CA_CERTS, and that ELASTICSEARCH_URL names a host in "
-            "its certificate.",
-            retry_after_seconds=30,
-        )
-    if isinstance(error, elasticsearch.UnsupportedProductError):
-        return ClusterUnavailable(
-            f"What answers at ELASTICSEARCH_URL is not Elasticsearch (status {error.status_code}): a gateway, or a "
-            "wrong path in the URL?",
-            retry_after_seconds=30,
-        )
+    if isinstance(error, UnsupportedProductError | elasticsearch.ConnectionTimeout | elasticsearch.ConnectionError):
+        return _unreachable(error)
     if isinstance(error, SerializationError):
         return ClusterUnavailable("Elasticsearch gave an answer that can't be read.", retry_after_seconds=5)
     if isinstance(error, TransportError):
         return ClusterUnavailable("Elasticsearch could not be reached.", retry_after_seconds=5)
+    if has_path_too_many(error.status_code, error.body):
+        at = _at(error.meta.node)
+        return ClusterUnavailable(
+            PATH_TOO_MANY.format(where="Elasticsearch"),
+            retry_after_seconds=30,
+            operator_detail=PATH_TOO_MANY.format(where=f"Elasticsearch at {at}"),
+        )
     return ClusterUnavailable(f"Elasticsearch answered with status {error.status_code}.", retry_after_seconds=5)
 
 
@@ -252,3 +262,35 @@ def _refusal(error: ApiError) -> ClusterUnavailable | None:
     if isinstance(error, elasticsearch.AuthorizationException):
         return ClusterUnavailable("Elasticsearch refused the call (403).", retry_after_seconds=30)
     return None
+
+
+LASTING = frozenset(Cause) - {Cause.REFUSED, Cause.NO_ROUTE, Cause.CLOSED, Cause.CUT}
+"""Causes that somebody must mend: asking again soon is in vain."""
+
+
+def _unreachable(error: ApiError | TransportError) -> ClusterUnavailable:
+    """Say why no answer of Elasticsearch came: to callers the cause alone, to operators with host and port."""
+    failure = error.__cause__ if isinstance(error.__cause__, NodeFailure) else None
+    cause = None if failure is None else failure.cause
+
+    def say(at: str) -> str:
+        if isinstance(error, elasticsearch.ConnectionTimeout):
+            return f"Elasticsearch{f' at {at}' if at else ''} did not answer in time: {error.message}."
+        if isinstance(error, UnsupportedProductError) and cause is None:
+            product = None if failure is None else failure.product
+            has_path = failure is not None and failure.has_path
+            return not_elasticsearch(error.status_code, product, has_path=has_path, at=at)
+        if isinstance(error, elasticsearch.SSLError) and cause is None:
+            return unreachable(Cause.TLS, at)
+        return unreachable(cause, at)
+
+    is_lasting = isinstance(error, UnsupportedProductError | elasticsearch.SSLError) or cause in LASTING
+    return ClusterUnavailable(
+        say(""),
+        retry_after_seconds=30 if is_lasting else 5,
+        operator_detail=None if failure is None else say(failure.at),
+    )
+
+
+def _at(node: NodeConfig) -> str:
+    return f"{node.host}:{node.port}"

@@ -22,7 +22,7 @@ class CallRefused(TransportError, EsassistantError):
 
     def __init__(self, detail: str, *, retry_after_seconds: float) -> None:
         TransportError.__init__(self, detail)
-        self.detail = detail
+        self.detail = self.operator_detail = detail
         self.retry_after_seconds = retry_after_seconds
 
 

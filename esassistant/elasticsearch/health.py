@@ -4,10 +4,10 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 
-from elasticsearch import ApiError, AsyncElasticsearch, TransportError, UnsupportedProductError
+from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_privilege, other_product
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_privilege
 from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
@@ -41,8 +41,6 @@ class ClusterPing:
             try:
                 result = await ping_cluster(self._client)
             except ClusterUnavailable as error:
-                if isinstance(error.__cause__, UnsupportedProductError):
-                    await self._name_product()
                 self._note_refusal(error)
             else:
                 self._missing = None
@@ -52,20 +50,6 @@ class ClusterPing:
         except (ApiError, TransportError) as error:
             raise unavailable(error) from error
         return PingResult(Health.HEALTHY, None, {"status": "unknown", "missing": self._missing})
-
-    async def _name_product(self) -> None:
-        """Raises `ClusterUnavailable` when what answers in Elasticsearch's place says that it is another product."""
-        try:
-            await self._client.perform_request("GET", "/", headers={"accept": "application/json"})
-        except UnsupportedProductError as error:
-            if (product := other_product(error.body)) is not None:
-                raise ClusterUnavailable(
-                    f"What answers at ELASTICSEARCH_URL is {product}, which is not supported: this service needs "
-                    "Elasticsearch.",
-                    retry_after_seconds=30,
-                ) from error
-        except (ApiError, TransportError):
-            pass  # what is known already is all there is to say
 
     def _note_refusal(self, error: ClusterUnavailable) -> None:
         """Say once what is missing, and what it costs. Raises `error` again where it isn't a refusal."""

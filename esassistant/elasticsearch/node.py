@@ -34,6 +34,7 @@ from yarl import URL
 from esassistant.clock import monotonic
 from esassistant.elasticsearch.answers import AnswerKind, answer_kind
 from esassistant.elasticsearch.errors import AnswerTooLarge
+from esassistant.elasticsearch.explain import Explainer
 from esassistant.elasticsearch.stats import PoolCounters
 from esassistant.elasticsearch.unpacking import gunzip
 from esassistant.long_work import in_thread_if_large
@@ -124,6 +125,7 @@ class Node(AiohttpHttpNode):
         self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (meant for such annotations)
         self._request_timeout = config.request_timeout
         self._send_compressed = bool(config.http_compress)
+        self._explainer = Explainer(config)
         # For overflow: its connections are closed after use on our side, whether or not the server keeps them.
         self._closing_session: aiohttp.ClientSession | None = None
 
@@ -199,7 +201,9 @@ class Node(AiohttpHttpNode):
         except (aiohttp.ClientError, OSError) as error:
             failure, raised = self._failure(error, total)
             counters.failed(call.kind, failure)
-            raise raised from error
+            explained = await self._explainer.failure(error, _left(total, started_at))
+            explained.__cause__ = error
+            raise raised from explained
         counters.answered(call.kind, response.status, duration)
         counters.decoded_bytes_total += len(unpacked)
         meta = ApiResponseMeta(
@@ -213,7 +217,9 @@ class Node(AiohttpHttpNode):
         # nothing tells Elasticsearch's from a gateway's then.
         is_untold = method == "HEAD" and meta.status == 403
         if not is_untold and answer_kind(meta.status, meta.headers, unpacked) is AnswerKind.NOT_ELASTICSEARCH:
-            raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked)
+            left = _left(total, started_at)
+            explained = await self._explainer.foreign_answer(meta.status, unpacked, session, request_headers, left)
+            raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked) from explained
         return NodeApiResponse(meta, unpacked)
 
     def _bound(self, status: int) -> int:
@@ -289,6 +295,10 @@ class Node(AiohttpHttpNode):
         # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
         session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
         return session
+
+
+def _left(total: float | None, started_at: float) -> float | None:
+    return None if total is None else max(0.0, started_at + total - monotonic())
 
 
 def _trace_connections() -> aiohttp.TraceConfig:

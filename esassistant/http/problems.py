@@ -5,6 +5,7 @@ import math
 
 import msgspec
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from elastic_transport import TransportError
@@ -23,6 +24,8 @@ EXPLANATIONS = {
     413: "The request is too large.",
     500: "Something failed in this server. The log has the details under the request id.",
 }
+
+OTHER_HOST = "This server doesn't answer to the name in the Host header. Its operator lists names in ALLOWED_HOSTS."
 
 
 def _phrase(status: int) -> str:
@@ -88,6 +91,22 @@ def is_for_people(request: HttpRequest) -> bool:
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
+def _is_allowed_host(request: HttpRequest) -> bool:
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return False
+    return True
+
+
+def _page_of_other_host(response: HttpResponseBase) -> HttpResponseBase:
+    page = HttpResponse(f"<!doctype html><title>Bad Request (400)</title><p>{OTHER_HOST}</p>", status=400)
+    page["Content-Length"] = str(len(page.content))
+    for name, value in response.headers.items():
+        page.headers.setdefault(name, value)
+    return already_logged(page)
+
+
 def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Replace Django's own error pages (404, 405, 500 and so on, under DEBUG too) unless a person in a browser asked.
 
@@ -97,9 +116,13 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     status = response.status_code
     pages = ("text/html", "text/plain") if settings.DEBUG else ("text/html",)
     is_page = response.get("Content-Type", "").startswith(pages)
-    if status < 400 or not is_page or is_for_people(request):
+    if status < 400 or not is_page:
         return response
-    replacement = problem(request, status, EXPLANATIONS.get(status) or f"{_phrase(status)}.")
+    is_other_host = status == 400 and not _is_allowed_host(request)
+    if is_for_people(request):
+        return _page_of_other_host(response) if is_other_host and not settings.DEBUG else response
+    explanation = OTHER_HOST if is_other_host else EXPLANATIONS.get(status) or f"{_phrase(status)}."
+    replacement = problem(request, status, explanation)
     for name, value in response.headers.items():
         replacement.headers.setdefault(name, value)
     replacement.cookies = response.cookies

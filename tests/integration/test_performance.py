@@ -139,7 +139,10 @@ async def test_an_outage_leaves_its_trace(node: Node, cluster: Elasticsearch, op
                 with pytest.raises(ElasticConnectionError):
                     await registry.get("elasticsearch_health").cluster.health()
             back = await until(http, has_status)
-    reason = "Elasticsearch could not be reached."
+    reason = (
+        f"Elasticsearch at {proxy.host}:{proxy.port} could not be reached: it closed the connection without an answer. "
+        "Look at its log, and at what stands before it."
+    )
     assert of_service(away, "elasticsearch")[0] == ("healthy", "unhealthy", reason)
     assert of_service(back, "elasticsearch")[:2] == [
         ("unhealthy", "healthy", None),

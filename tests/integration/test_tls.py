@@ -31,7 +31,7 @@ ACCEPTED = {f"ApiKey {API_KEY}", f"Basic {base64.b64encode(f'reader:{PASSWORD}'.
 KEY = {"api_key": API_KEY}
 BASIC = {"username": "reader", "password": PASSWORD}
 
-UNTRUSTED = "check ELASTICSEARCH_CA_CERTS"
+UNTRUSTED = "its certificate is not trusted. Name the CA that signed it in ELASTICSEARCH_CA_CERTS."
 REFUSED = "Elasticsearch refused our credentials (401)"
 
 STORM_SECONDS = 3.0

@@ -43,7 +43,7 @@ def test_a_connection_closed_before_sending(redis_server: RedisServer) -> None:
     """It is an outage like any other: who calls hears `StoreUnavailable`, and the breaker counts it."""
 
     async def check(link: RedisLink) -> None:
-        with pytest.raises(StoreUnavailable, match="can't be reached"):
+        with pytest.raises(StoreUnavailable, match="could not be reached"):
             await link.call(send_on_closed)
         assert link.breaker.wait_seconds() == pytest.approx(1.0, abs=0.5)
 

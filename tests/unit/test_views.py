@@ -251,7 +251,14 @@ async def test_cache_stats(client: httpx.AsyncClient, world: World) -> None:
     assert response.headers["cache-control"] == "no-store"
     assert response.json()["cache"]["answers"]["hit_ratio"] is None
     assert response.json()["refresh"]["passes_total"] == 0
-    assert response.json()["store"] == {"kind": "redis", "poisoned_total": 3}
+    assert response.json()["store"] == {
+        "kind": "redis",
+        "poisoned_total": 3,
+        "writable": True,
+        "write_error": None,
+        "unwritable_since": None,
+        "refused_writes_total": 0,
+    }
     await client.get("/api/mappings/a")
     assert (await client.get("/api/cache/stats")).json()["cache"]["answers"]["misses_total"] == 1
 

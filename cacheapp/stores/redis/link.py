@@ -17,13 +17,14 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from esassistant.breaker import Breaker, BreakerPolicy, Outcome
 from esassistant.clock import Clock
-from esassistant.errors import StoreUnavailable
+from esassistant.connection_causes import connection_cause, sentence
+from esassistant.errors import StoreRefused, StoreUnavailable
 from esassistant.units import as_seconds
 
 logger = logging.getLogger(__name__)
@@ -55,11 +56,16 @@ BREAKER = BreakerPolicy(
 PREFIX = "esassistant:1:"
 """Before every key. The 1 is the version of the layout: another layout lives beside it."""
 
-# Before each script. A key that holds another type than ours is somebody else's mistake; it must not stop us for good.
+# Before each script, which is the body of a function. A key that holds another type than ours is somebody else's
+# mistake; it must not stop us for good. Which keys those were is told beside the answer.
 COMMON = """
+local foreign = {}
 local function own(key, kind)
   local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then redis.call('UNLINK', key) end
+  if found ~= kind and found ~= 'none' then
+    redis.call('UNLINK', key)
+    foreign[#foreign + 1] = key
+  end
   return key
 end
 local function now()
@@ -67,10 +73,11 @@ local function now()
   return time[1] * 1000000 + time[2]
 end
 local function exact(number) return string.format('%.0f', number) end
+local function answer()
 """
+ANSWER = "\nend\nlocal given = answer()\nreturn {foreign, given}"
 
 OUTAGES = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
-REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
 class RedisLink:
@@ -89,6 +96,8 @@ class RedisLink:
         self.breaker = Breaker(
             f"Redis at {self.address}", BREAKER, self._not_asked, log_level=logging.DEBUG, clock=clock
         )
+        self._last_failure: tuple[str, str] | None = None
+        """What the last outage was: for callers, and for operators."""
         self._subscription: PubSub | None = None
         # After an outage a subscription may be dead without our hearing of it.
         self._doubtful = False
@@ -116,10 +125,16 @@ class RedisLink:
                 async with asyncio.timeout(self._timeouts.call):
                     result = await function(self._client)
         except (RedisError, *OUTAGES) as error:
-            self._doubtful = self._doubtful or isinstance(error, OUTAGES)
             logger.debug("a call to Redis failed: %s", type(error).__name__)
-            raise StoreUnavailable(
-                self._describe(error), retry_after_seconds=self.breaker.wait_seconds() or BREAKER.open_seconds
+            detail, operator_detail = (self._describe(error, at) for at in ("", self.address))
+            if is_outage := isinstance(error, OUTAGES):
+                self._doubtful = True
+                self._last_failure = detail, operator_detail
+            kind = StoreUnavailable if is_outage else StoreRefused
+            raise kind(
+                detail,
+                retry_after_seconds=self.breaker.wait_seconds() or BREAKER.open_seconds,
+                operator_detail=operator_detail,
             ) from None
         # Python 3.11's wait_for, in which redis-py writes, forgets a cancellation that comes as the write ends.
         if task is not None and task.cancelling() > cancelled:
@@ -130,9 +145,12 @@ class RedisLink:
         """What a Lua script answers, with `COMMON` before it. Raises as `call` does."""
 
         async def run(client: Redis) -> Any:
-            return await client.register_script(COMMON + script)(keys, arguments)
+            return await client.register_script(COMMON + script + ANSWER)(keys, arguments)
 
-        return await self.call(run)
+        foreign, *given = await self.call(run)  # an array ends before nil
+        for key in foreign:
+            self.note_poison(key.decode(errors="replace"))
+        return given[0] if given else None
 
     def note_poison(self, where: str) -> None:
         """Count a value at `where` that is none of ours. The first one is worth a warning."""
@@ -170,23 +188,52 @@ class RedisLink:
             await _end(subscription)
 
     def _not_asked(self, _: str, wait_seconds: float) -> StoreUnavailable:
+        again = f"It is asked again in {as_seconds(wait_seconds)}."
+        # The breaker opens by an outage, which says more than that it is open.
+        detail, operator_detail = self._last_failure or ("Redis failed.", f"Redis at {self.address} failed.")
         return StoreUnavailable(
-            f"Redis at {self.address} failed a moment ago; it is asked again in {as_seconds(wait_seconds)}.",
-            retry_after_seconds=wait_seconds,
+            f"{detail} {again}", retry_after_seconds=wait_seconds, operator_detail=f"{operator_detail} {again}"
         )
 
-    def _describe(self, error: Exception) -> str:
+    def _describe(self, error: Exception, at: str) -> str:
+        """Say what went wrong and what helps; with the address for operators."""
+        redis = f"Redis at {at}" if at else "Redis"
         match error:
             case TimeoutError() | RedisTimeoutError():
-                return f"Redis at {self.address} did not answer within {as_seconds(self._timeouts.call)}."
-            case RedisError() if isinstance(error, REFUSALS):
-                return f"Redis at {self.address} refused the credentials of REDIS_URL, or they lack a permission."
+                return f"{redis} did not answer within {as_seconds(self._timeouts.call)}."
+            case AuthenticationError() | AuthorizationError():
+                return f"{redis} refused the credentials of REDIS_URL. Correct its user and password."
             case RedisConnectionError() | OSError():
-                return f"Redis at {self.address} can't be reached."
+                schemes = ("redis://", "rediss://")
+                cause = connection_cause(error)
+                return sentence(cause, "Redis", "REDIS_URL", "REDIS_URL (ssl_ca_certs=)", schemes, at)
             case _:
-                # The code that the server puts first, such as OOM, is no secret; the rest might be.
-                code = re.match(r"[A-Z]{3,}(?= )", str(error))
-                return f"Redis at {self.address} failed ({code[0] if code else type(error).__name__})."
+                return f"{redis} {refusal(error)}"
+
+
+REFUSALS = {
+    "READONLY": "takes no writes: it is a read-only replica (READONLY). Name the primary in REDIS_URL.",
+    "OOM": "takes no writes: its memory is full (OOM). Raise its maxmemory, or remove what else it keeps.",
+    "MISCONF": "takes no writes: it can't save its data to disk (MISCONF). Its log says why, such as a full disk.",
+    "NOREPLICAS": "takes no writes: too few of its replicas are connected (NOREPLICAS). Start them.",
+    "NOPERM": (
+        "doesn't permit what the store needs (NOPERM). Grant the user of REDIS_URL ~esassistant:* &esassistant:* +@all "
+        "-@admin."
+    ),
+}
+"""By the code that Redis puts first."""
+
+
+def refusal(error: Exception) -> str:
+    """Say why Redis, which answers, doesn't do what it was asked for."""
+    # redis-py takes some codes off the text. Within a script, Redis 6 puts them amid it.
+    text = f"{getattr(error, 'status_code', None) or ''} {error}"
+    for code, why in REFUSALS.items():
+        if re.search(rf"\b{code}\b", text):
+            return why
+    # The code is no secret; the rest might be.
+    first = re.match(r" ?([A-Z]{3,})(?= )", text)
+    return f"failed ({first[1] if first else type(error).__name__})."
 
 
 @contextmanager

@@ -255,3 +255,13 @@ def test_values_of_others_in_redis() -> None:
     assert list(store_rules(StoreReport("redis", 0))) == []
     advice = only(store_rules(StoreReport("redis", 2)), "store.poisoned_total")
     assert (advice.value, advice.threshold, advice.sample_size, advice.setting) == (2, 0, 2, None)
+
+
+def test_a_store_that_takes_no_writes() -> None:
+    """The cause, which has the next step, is told as long as it lasts, with what it costs; no setting helps."""
+    why = "Redis takes no writes: its memory is full (OOM)."
+    refused = StoreReport("redis", 0, writable=False, write_error=why, refused_writes_total=3)
+    advice = only(store_rules(refused), "store.write_error")
+    assert (advice.value, advice.sample_size, advice.setting) == (1, 3, None)
+    assert advice.why.startswith(why)
+    assert list(store_rules(StoreReport("redis", 0, refused_writes_total=3))) == []

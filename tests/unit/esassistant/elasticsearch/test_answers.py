@@ -17,7 +17,6 @@ from esassistant.elasticsearch.answers import (
     is_index_failure,
     missing_index,
     missing_privilege,
-    other_product,
 )
 from tests.support.fakes import index_not_found
 
@@ -234,18 +233,3 @@ def test_failures() -> None:
     error = ApiError("x", meta, index_not_found("a").encode())
     assert (failure_kind(error, "a"), failure_kind(error)) == (AnswerKind.ABSENT, AnswerKind.REFUSED)
     assert failure_kind(ConnectionTimeout("x")) is failure_kind(None) is None
-
-
-@pytest.mark.parametrize(
-    ("version", "product"),
-    [
-        ({"distribution": "opensearch", "number": "2.19.1"}, "OpenSearch 2.19.1"),
-        ({"distribution": "opensearch", "number": "<b>"}, None),
-        ({"distribution": "opensearch"}, None),
-        ({"number": "8.19.21"}, None),
-        ("2.19.1", None),
-    ],
-)
-def test_other_products(version: object, product: str | None) -> None:
-    """OpenSearch says what it is where Elasticsearch says its version."""
-    assert other_product(json.dumps({"version": version}).encode()) == product

@@ -101,25 +101,3 @@ async def test_what_is_no_refusal(stub: FaultProxy, client: AsyncElasticsearch, 
     with pytest.raises(ClusterUnavailable):
         await ClusterPing(client)()
     assert stub.count(NAMES) == 0
-
-
-OPENSEARCH = ProxyResponse('{"version":{"distribution":"opensearch","number":"2.19.1"}}', 200, WITHOUT_HEADER)
-NAMELESS = "What answers at ELASTICSEARCH_URL is not Elasticsearch"
-
-
-@pytest.mark.parametrize(
-    ("root", "said"),
-    [
-        (OPENSEARCH, "is OpenSearch 2.19.1, which is not supported"),
-        (ProxyResponse("{}", 200, WITHOUT_HEADER), NAMELESS),
-        (ProxyResponse("{}", 503), NAMELESS),
-        (GREEN, NAMELESS),
-    ],
-    ids=["OpenSearch", "something else", "failure", "Elasticsearch"],
-)
-async def test_another_product(stub: FaultProxy, client: AsyncElasticsearch, root: ProxyResponse, said: str) -> None:
-    """OpenSearch is told by name and version; what doesn't say what it is is not Elasticsearch."""
-    stub.respond(HEALTH, lambda _: ProxyResponse('{"status":"green"}', 200, WITHOUT_HEADER))
-    stub.respond("^/$", lambda _: root)
-    with pytest.raises(ClusterUnavailable, match=said):
-        await ClusterPing(client)()

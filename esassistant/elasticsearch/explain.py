@@ -1,0 +1,153 @@
+"""Looks at a server that fails, where its failure alone doesn't say why: does its port speak TLS, what product is it?
+
+A look sends no credentials to a port that didn't get them anyway, is short, comes out of the time of the call that
+failed, and is made once a minute and node: what it found is told until then.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+import aiohttp
+from elastic_transport import NodeConfig
+from yarl import URL
+
+from esassistant.clock import Clock, monotonic
+from esassistant.connection_causes import Cause
+from esassistant.elasticsearch.causes import NodeFailure, Product, cause_of, product_of
+from esassistant.elasticsearch.stats import PoolCounters
+
+LOOK_SECONDS = 1.0
+KEPT_SECONDS = 60.0
+MAX_ROOT_BYTES = 64 * 1024
+MAX_PAGE_BYTES = 4096
+_NAMES_TLS = re.compile(rb"https|ssl|tls", re.IGNORECASE)
+_UNCLEAR = frozenset({Cause.CLOSED, Cause.NOT_HTTP})
+"""What a port that expects the other scheme does, too."""
+
+
+class Explainer:
+    """Explains the failures of one node. Belongs to its loop."""
+
+    def __init__(self, config: NodeConfig, clock: Clock = monotonic) -> None:
+        self._config = config
+        self._clock = clock
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        self.at = f"{host}:{config.port}"
+        self._looking = asyncio.Lock()
+        self._scheme_looked_at: float | None = None
+        self._other_scheme = False
+        self._root_looked_at: float | None = None
+        self._product: Product | None = None
+
+    async def failure(self, error: Exception, seconds_left: float | None) -> NodeFailure:
+        """Explain a request that got no answer."""
+        cause = cause_of(error)
+        if cause in _UNCLEAR:
+            cause = await self._by_scheme(seconds_left) or cause
+        return NodeFailure(self.at, cause)
+
+    async def foreign_answer(
+        self,
+        status: int,
+        body: bytes,
+        session: aiohttp.ClientSession,
+        headers: Mapping[str, str],
+        seconds_left: float | None,
+    ) -> NodeFailure:
+        """Explain an answer that is not Elasticsearch's: ask the server, as the call did, what it is."""
+        if self._is_page_of_tls(status, body) and (cause := await self._by_scheme(seconds_left)) is not None:
+            return NodeFailure(self.at, cause)
+        # OpenSearch and an older Elasticsearch answer in JSON; a gateway's page needs no look.
+        if body[:1] == b"{":
+            await _within(seconds_left, lambda: self._look_at_root(session, headers))
+        return NodeFailure(self.at, product=self._product, has_path=bool(self._config.path_prefix))
+
+    def _is_page_of_tls(self, status: int, body: bytes) -> bool:
+        """Whether this may be a server that answers plain http at its TLS port by a page."""
+        is_page = status == 400 and _NAMES_TLS.search(body, 0, MAX_PAGE_BYTES) is not None
+        return is_page and self._config.scheme == "http"
+
+    async def _by_scheme(self, seconds_left: float | None) -> Cause | None:
+        """Return that the port speaks the other scheme, if it does."""
+        await _within(seconds_left, self._look_at_scheme)
+        if not self._other_scheme:
+            return None
+        return Cause.TLS_PORT if self._config.scheme == "http" else Cause.PLAIN_PORT
+
+    async def _look_at_scheme(self) -> None:
+        async with self._looking:  # calls that fail together share one look
+            if self._is_due(self._scheme_looked_at):
+                self._scheme_looked_at = self._clock()
+                self._other_scheme = False
+                look = speaks_tls if self._config.scheme == "http" else speaks_http
+                self._other_scheme = await look(self._config.host, self._config.port)
+
+    async def _look_at_root(self, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> None:
+        async with self._looking:
+            if self._is_due(self._root_looked_at):
+                self._root_looked_at = self._clock()
+                self._product = None
+                self._product = await self._root(session, headers)
+
+    def _is_due(self, looked_at: float | None) -> bool:
+        return looked_at is None or self._clock() - looked_at >= KEPT_SECONDS
+
+    async def _root(self, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> Product | None:
+        async with session.get(
+            URL(f"{self._config.scheme}://{self.at}{self._config.path_prefix}/", encoded=True),
+            headers={**headers, "accept": "application/json", "accept-encoding": "identity"},
+            allow_redirects=False,
+            trace_request_ctx=PoolCounters(),  # nobody's: the look is no call
+        ) as response:
+            body = await response.content.read(MAX_ROOT_BYTES)
+            while len(body) < MAX_ROOT_BYTES and (more := await response.content.read(MAX_ROOT_BYTES - len(body))):
+                body += more
+        return product_of(body)
+
+
+async def _within(seconds_left: float | None, look: Callable[[], Awaitable[None]]) -> None:
+    """Look for a short while. Where that fails, nothing more is known."""
+    # Half of the time that is left: whoever waits for the call must hear of its failure before giving it up.
+    seconds = LOOK_SECONDS if seconds_left is None else min(LOOK_SECONDS, seconds_left / 2)
+    with suppress(aiohttp.ClientError, OSError, TimeoutError, EOFError):
+        async with asyncio.timeout(seconds):
+            await look()
+
+
+async def speaks_tls(host: str, port: int) -> bool:
+    """Whether a port answers the beginning of TLS by TLS, be it with an alert."""
+    first = await _first_bytes(host, port, _client_hello(), 2)
+    return first[0] in _TLS_RECORDS and first[1] == _TLS_MAJOR
+
+
+async def speaks_http(host: str, port: int) -> bool:
+    """Whether a port answers a plain request by HTTP."""
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    return await _first_bytes(host, port, request, 5) == b"HTTP/"
+
+
+_TLS_RECORDS = (0x15, 0x16)
+"""An alert, or the handshake going on."""
+_TLS_MAJOR = 0x03
+
+
+def _client_hello() -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # it ends before there is anything to verify
+    outgoing = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    return outgoing.read()
+
+
+async def _first_bytes(host: str, port: int, sent: bytes, count: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(sent)
+        return await reader.readexactly(count)
+    finally:
+        writer.transport.abort()
