@@ -163,12 +163,7 @@ class Node(AiohttpHttpNode):
         call = current_call.get()
         session = self._session_for(call)
         counters = call.counters
-        request_headers = self._headers.copy()
-        if headers:
-            request_headers.update(headers)
-        if body and self._send_compressed and len(body) >= COMPRESS_FROM_BYTES:
-            body = gzip.compress(body, compresslevel=3)
-            request_headers["content-encoding"] = "gzip"
+        body, request_headers = self._prepared(body, headers)
         total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         counters.sent(call.kind, len(body or b""))
         started_at = monotonic()
@@ -213,14 +208,22 @@ class Node(AiohttpHttpNode):
             status=response.status,
             headers=HttpHeaders(response.headers),
         )
-        # Here, before anybody decodes the body: it may be HTML. A 403 has no header, and in answer to HEAD no body:
-        # nothing tells Elasticsearch's from a gateway's then.
-        is_untold = method == "HEAD" and meta.status == 403
-        if not is_untold and answer_kind(meta.status, meta.headers, unpacked) is AnswerKind.NOT_ELASTICSEARCH:
+        # Here, before anybody decodes the body: it may be HTML.
+        if is_foreign(method, meta, unpacked):
             left = _left(total, started_at)
             explained = await self._explainer.foreign_answer(meta.status, unpacked, session, request_headers, left)
             raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked) from explained
         return NodeApiResponse(meta, unpacked)
+
+    def _prepared(self, body: bytes | None, headers: HttpHeaders | None) -> tuple[bytes | None, HttpHeaders]:
+        """The body as it is sent, and all headers."""
+        request_headers = self._headers.copy()
+        if headers:
+            request_headers.update(headers)
+        if body and self._send_compressed and len(body) >= COMPRESS_FROM_BYTES:
+            body = gzip.compress(body, compresslevel=3)
+            request_headers["content-encoding"] = "gzip"
+        return body, request_headers
 
     def _bound(self, status: int) -> int:
         max_bytes = min(self._extras.max_answer_bytes, _at_most.get() or self._extras.max_answer_bytes)
@@ -312,3 +315,12 @@ def _trace_connections() -> aiohttp.TraceConfig:
     trace.on_connection_create_end.append(created)
     trace.on_connection_reuseconn.append(reused)
     return trace
+
+
+def is_foreign(method: str, meta: ApiResponseMeta, body: bytes) -> bool:
+    """Whether something else answered in Elasticsearch's place. A 403 has no header, and in answer to HEAD no body:
+    nothing tells Elasticsearch's from a gateway's then.
+    """
+    if method == "HEAD" and meta.status == 403:
+        return False
+    return answer_kind(meta.status, meta.headers, body) is AnswerKind.NOT_ELASTICSEARCH

@@ -138,7 +138,7 @@ async def test_advice_on_pools_is_by_the_settings(declared: Registry, settings: 
 @pytest.mark.django_db(transaction=True)
 async def test_facts_of_our_checks(declared: Registry) -> None:
     """Each check of ours says in a few facts what it found, healthy or not."""
-    async with declared.open(only=["mapping_cache", "store", "database", "pools", "process"]):
+    async with declared.open(only=["mapping_cache", "store", "sharing", "database", "pools", "process"]):
         checks = [check for check in checks_of(declared, 5.0) if check.name != "elasticsearch"]
         cold = await run_checks(checks)
         cache: MappingCache = declared.get("mapping_cache")
