@@ -169,6 +169,12 @@ async def test_case_51_a_read_only_sqlite_file_is_read(monkeypatch: pytest.Monke
 
 
 @pytest.mark.django_db(transaction=True)
+async def fill(store: RecordingStore) -> None:
+    """Write more than other tests may have left room for."""
+    for number in range(500):
+        await store.report(f"{number}", b"x" * 200_000, LONG)
+
+
 async def test_case_51_sqlite_is_full(monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     """A file that may not grow is full to SQLite, as a disk is; a small write ends it once there is room."""
     options = connection.settings_dict["OPTIONS"]
@@ -177,8 +183,7 @@ async def test_case_51_sqlite_is_full(monkeypatch: pytest.MonkeyPatch, figure: F
         with monkeypatch.context() as patched:
             patched.setitem(options, "init_command", f"{options['init_command']} PRAGMA max_page_count=1;")
             with pytest.raises(StoreRefused, match="its disk is full"):
-                for number in range(500):  # more than other tests may have left room for
-                    await store.report(f"{number}", b"x" * 200_000, LONG)
+                await fill(store)
             assert await store.generation() == 0
         assert store.refused is not None
         await store.report("one", b"x", LONG)
