@@ -168,13 +168,13 @@ async def test_case_51_a_read_only_sqlite_file_is_read(monkeypatch: pytest.Monke
     figure(51, "SQLite read-only: what was published is read")
 
 
-@pytest.mark.django_db(transaction=True)
 async def fill(store: RecordingStore) -> None:
     """Write more than other tests may have left room for."""
     for number in range(500):
         await store.report(f"{number}", b"x" * 200_000, LONG)
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_case_51_sqlite_is_full(monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     """A file that may not grow is full to SQLite, as a disk is; a small write ends it once there is room."""
     options = connection.settings_dict["OPTIONS"]
