@@ -376,7 +376,7 @@ class Breaker:
         if calls >= policy.minimum_calls and failures > 0 and 100 * failures >= policy.failure_percent * calls:
             return f"{failures} of {calls} calls failed within {as_seconds(policy.window_seconds)}"
         if self._row_is_long() and newest is not None and newest.sent_at >= self._row_began_at:
-            return f"{self._row} calls in a row failed, and a ping did"
+            return f"{self._row} calls in a row failed, and so did a ping"
         is_of_now = just_failed is not None and just_failed.generation == self._generation
         if (
             just_failed is not None

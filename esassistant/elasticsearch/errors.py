@@ -43,6 +43,13 @@ class BreakerOpen(CallRefused):
 
     title = "Elasticsearch unavailable"
 
+    def add_cause(self, sentence: str) -> None:
+        """Say too why the last call failed: of those that are refused, none finds out by itself."""
+        self.detail = f"{self.detail} The last failure: {sentence}"
+        self.operator_detail = self.detail
+        self.message = self.detail
+        self.args = (self.detail, *self.args[1:])
+
 
 class AnswerTooLarge(TransportError, EsassistantError):
     """An answer has more bytes than its client reads: it was dropped, and its connection closed.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from esassistant.breaker import Breaker, BreakerPolicy, OnTransition
 from esassistant.clock import Clock, monotonic
 from esassistant.config.pools import PoolRule
+from esassistant.connection_causes import Cause
 from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.retry import RetryBudget
 from esassistant.elasticsearch.routing import pool_of
@@ -52,6 +53,8 @@ class Pool:
         self.breaker = Breaker(f"pool {name}", policy, _refusal, clock=clock, on_transition=on_transition)
         self.budget = RetryBudget()
         self.counters = PoolCounters()
+        # Why the last call that failed had no connection, as far as that is known.
+        self.last_cause: Cause | None = None
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.maxsize)
         self._in_use = 0

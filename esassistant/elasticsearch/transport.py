@@ -22,6 +22,7 @@ from elasticsearch import UnsupportedProductError
 from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
 from esassistant.elasticsearch.answers import is_index_failure
+from esassistant.elasticsearch.causes import NodeFailure, unreachable
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
 from esassistant.elasticsearch.node import Call, Node, current_call
 from esassistant.elasticsearch.node_pool import NodePool, first_seconds, is_fixed, only_at
@@ -216,21 +217,25 @@ class _Attempts:
                 token = current_call.set(call)
                 try:
                     response = await self._transport.attempt(method, target, seconds, kwargs)
-                except (ElasticConnectionError, ConnectionTimeout):  # TLS among them
+                except (ElasticConnectionError, ConnectionTimeout) as error:  # TLS among them
                     outcome = Outcome.FAILURE
+                    self._pool.last_cause = error.__cause__.cause if isinstance(error.__cause__, NodeFailure) else None
                     raise
                 except (SerializationError, UnsupportedProductError, AnswerTooLarge):
                     outcome = Outcome.ANSWER
                     raise
                 else:
+                    self._pool.last_cause = None
                     outcome = outcome_of(response.meta.status, response.body)
                     return response
                 finally:
                     current_call.reset(token)
                     self._tried = () if call.url is None else (call.url,)
                     breaker.leave(permit, outcome)
-        except BreakerOpen:
+        except BreakerOpen as error:
             self._pool.counters.rejected["breaker_open"] += 1
+            if self._pool.last_cause is not None:
+                error.add_cause(unreachable(self._pool.last_cause))
             raise
 
     def _waited(self, seconds: float) -> None:

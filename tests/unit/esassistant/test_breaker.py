@@ -326,7 +326,7 @@ def test_failures_in_a_row(
     ping(breaker, answered=answered)
     assert state_of(breaker) is state
     if state is BreakerState.OPEN:
-        assert report_of(breaker).reason == "5 calls in a row failed, and a ping did"
+        assert report_of(breaker).reason == "5 calls in a row failed, and so did a ping"
 
 
 def test_the_ping_may_come_between_the_failures(new_breaker: NewBreaker, fake_clock: FakeClock) -> None:

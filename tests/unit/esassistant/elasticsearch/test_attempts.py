@@ -282,6 +282,21 @@ async def test_opening_while_a_call_waits(stub: FaultProxy, new_path: NewPath) -
     assert path.state() is BreakerState.OPEN
 
 
+async def test_an_open_breaker_says_why_the_last_call_failed(stub: FaultProxy, new_path: NewPath) -> None:
+    """Whoever is refused hears the cause and its remedy; of a cluster that answers 503 there is none to tell."""
+    path = new_path(policy=BreakerPolicy(minimum_calls=1))
+    with stub.fault(cut=True), pytest.raises(ElasticConnectionError):
+        await path.get()
+    with pytest.raises(BreakerOpen) as caught:
+        await path.get()
+    assert "failed within 10 s. The last failure: Elasticsearch could not be reached: " in caught.value.detail
+    assert str(stub.port) not in caught.value.detail
+    path.pool.last_cause = None
+    with pytest.raises(BreakerOpen) as caught:
+        await path.get()
+    assert caught.value.detail.endswith("failed within 10 s.")
+
+
 async def test_a_call_that_trips_the_breaker(stub: FaultProxy, new_path: NewPath) -> None:
     """Retries stop when the breaker opens between two attempts, and only those that were sent are counted."""
     path = new_path(max_retries=9, policy=BreakerPolicy(minimum_calls=3))
