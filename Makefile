@@ -13,9 +13,10 @@ run: ## serve on http://127.0.0.1:8000 with an embedded Elasticsearch and sample
 	@dev/setup.sh requirements.txt
 	@$(BIN)/python -m dev.run
 
+# Three at once on two processors: most of what takes long is waited for.
 test: ## run all tests, on an Elasticsearch of their own
 	@dev/setup.sh requirements-dev.txt
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/python -m dev.coverage_floor
 
 test-compat: ## test with other versions of Python, Django, Elasticsearch and its client, as far as they are installed

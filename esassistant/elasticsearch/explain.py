@@ -19,7 +19,7 @@ from esassistant.connection_causes import Cause
 from esassistant.elasticsearch.causes import NodeFailure, Product, cause_of, product_of
 from esassistant.elasticsearch.stats import PoolCounters
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.25
 KEPT_SECONDS = 60.0
 MAX_ROOT_BYTES = 64 * 1024
 MAX_PAGE_BYTES = 4096

@@ -77,7 +77,9 @@ def livez_seconds(url: str) -> float:
     return time.monotonic() - started_at
 
 
-@pytest.mark.parametrize(("connections", "most_seconds"), [(500, 0.25), (2000, 1.0)])
+@pytest.mark.parametrize(
+    ("connections", "most_seconds"), [(500, 0.25), pytest.param(2000, 1.0, marks=pytest.mark.minutes)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_case_54_a_flood(server: Server, kind: str, connections: int, most_seconds: float, figure: Figure) -> None:
     """Whatever so many strangers ask for at once, each is answered, and so is a probe all the while; hardly anything is

@@ -166,7 +166,7 @@ def test_callers_make_no_series(server: Server) -> None:
     }
     assert not [labels for _, labels in scraped if re.search("made-up|absent|METHOD", str(labels))]
     assert {dict(labels)["kind"] for name, labels in scraped if name == "elasticsearch_requests_total"} <= {
-        *("cluster", "mapping", "nodes", "resolve", "search", "settings")
+        *("cluster", "mapping", "nodes", "other", "resolve", "search", "settings")
     }
 
 
