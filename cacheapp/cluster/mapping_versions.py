@@ -8,7 +8,7 @@ import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from cacheapp.errors import VersionsRefused
-from esassistant.elasticsearch.answers import AnswerKind, failure_kind
+from esassistant.elasticsearch.answers import failure_kind
 from esassistant.elasticsearch.client import unavailable
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import in_thread_if_large
@@ -59,7 +59,8 @@ class MappingVersions:
         try:
             response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
-            if isinstance(error, ApiError) and failure_kind(error) is AnswerKind.REFUSED:
+            kind = failure_kind(error)
+            if isinstance(error, ApiError) and kind is not None and kind.is_refusal:
                 raise VersionsRefused(
                     f"Elasticsearch doesn't tell the versions of mappings ({error.status_code}): changes of parameters "
                     "alone are found by full passes."

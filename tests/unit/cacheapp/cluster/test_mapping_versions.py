@@ -59,6 +59,14 @@ async def test_refused(stub: FaultProxy, versions: MappingVersions, status: int)
         await versions.read(1)
 
 
+async def test_denied(stub: FaultProxy, versions: MappingVersions) -> None:
+    """As Elasticsearch's security words it, with the error at the root of it."""
+    error = {"type": "security_exception", "reason": "action [cluster:monitor/state] is unauthorized"}
+    answer(stub, {"error": {**error, "root_cause": [error]}, "status": 403}, 403)
+    with pytest.raises(VersionsRefused, match=r"\(403\).*full passes"):
+        await versions.read(1)
+
+
 @pytest.mark.parametrize("status", [401, 429, 503])
 async def test_unavailable(stub: FaultProxy, versions: MappingVersions, status: int) -> None:
     """What may be over soon is no refusal."""
