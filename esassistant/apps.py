@@ -184,7 +184,6 @@ async def _watch_client(_: Registry, *, marks: NodeMarks) -> AsyncIterator[Async
         one_pool("watch", PoolLimits(WATCH_CONNECTIONS), NEVER_TRIPS),
         request_timeout=WATCH_TIMEOUT_SECONDS,
         max_retries=0,
-        max_answer_bytes=MAX_SMALL_ANSWER_BYTES,
         raw=True,
         marks=marks,
         backs_up=True,

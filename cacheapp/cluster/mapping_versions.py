@@ -7,9 +7,11 @@ answer is small, but not cheap.
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
+from cacheapp.cluster.reader import MAX_LISTING_BYTES
 from cacheapp.errors import VersionsRefused
 from esassistant.elasticsearch.answers import failure_kind
 from esassistant.elasticsearch.client import unavailable
+from esassistant.elasticsearch.node import reading_at_most
 from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import in_thread_if_large
 
@@ -57,7 +59,8 @@ class MappingVersions:
         self.requests_total += 1
         target = TARGET.format(version=metadata_version)
         try:
-            response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
+            with reading_at_most(MAX_LISTING_BYTES):
+                response = await self._client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
             kind = failure_kind(error)
             if isinstance(error, ApiError) and kind is not None and kind.is_refusal:

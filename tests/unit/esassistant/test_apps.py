@@ -92,7 +92,7 @@ async def test_limits_as_set(own_registry: Registry) -> None:
     [
         ("elasticsearch", 5_000_000),
         ("elasticsearch_cache", 64_000_000),
-        ("elasticsearch_watch", 1_000_000),
+        ("elasticsearch_watch", 64_000_000),
         ("elasticsearch_health", 1_000_000),
     ],
 )

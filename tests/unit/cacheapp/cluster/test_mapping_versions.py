@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from cacheapp.cluster.mapping_versions import MappingVersions
+from cacheapp.cluster.reader import MAX_LISTING_BYTES
 from cacheapp.errors import VersionsRefused
 from dev.faults.proxy import FaultProxy, ProxyResponse
-from esassistant.elasticsearch.client import new_client
+from esassistant.apps import declare
+from esassistant.elasticsearch.client import ELASTICSEARCH_WATCH, new_client
 from esassistant.errors import ClusterUnavailable
+from esassistant.registry import Registry
 from tests.support.clients import elasticsearch_config, pools
 
 STATE = "^/_cluster/state/metadata[?]"
@@ -36,6 +41,24 @@ async def test_what_is_told(stub: FaultProxy, versions: MappingVersions) -> None
         assert await versions.read(42) == told
     assert versions.requests_total == len(stub.requests) == 2
     assert "&wait_for_metadata_version=42&wait_for_timeout=500ms" in stub.requests[0].target
+
+
+async def test_room_for_many_indices(own_registry: Registry, stub: FaultProxy, settings: Any) -> None:
+    """The client that the watch has reads the versions of as many indices as a listing may have."""
+    elasticsearch = elasticsearch_config(stub.url)
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, elasticsearch=elasticsearch)
+    declare(own_registry)
+    indices = {f".ds-logs-nginx.access-2026.11.29-{number:06}": {"mapping_version": 1} for number in range(20_000)}
+    answer(stub, {"wait_for_timed_out": False, "metadata": {"indices": indices}})
+    async with own_registry.open():
+        assert len(await MappingVersions(own_registry.get(ELASTICSEARCH_WATCH)).read(1)) == 20_000
+
+
+async def test_an_answer_without_end(stub: FaultProxy, versions: MappingVersions) -> None:
+    """No more is read than of a listing."""
+    stub.respond(STATE, lambda _: ProxyResponse(b" " * (MAX_LISTING_BYTES + 1)))
+    with pytest.raises(ClusterUnavailable, match="more than 24 MB"):
+        await versions.read(1)
 
 
 async def test_no_indices(stub: FaultProxy, versions: MappingVersions) -> None:
