@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from elastic_transport import SerializationError, TransportError
-from elasticsearch import ApiError, UnsupportedProductError
+from elasticsearch import ApiError
 
 from esassistant.breaker import Breaker, Outcome, SentPing
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.errors import CallRefused
+from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.transport import outcome_of
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle, PingResult
@@ -115,7 +115,7 @@ def is_answer(error: ClusterUnavailable) -> bool | None:
         case ApiError(status_code=status, body=body):
             return outcome_of(status, body) is not Outcome.FAILURE
         case TransportError() as cause:
-            return isinstance(cause, SerializationError | UnsupportedProductError)
+            return isinstance(cause, SerializationError | AnswerTooLarge)
         case _:
             return True
 

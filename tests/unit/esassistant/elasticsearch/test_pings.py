@@ -18,7 +18,7 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elasticsearch import ApiError, UnsupportedProductError
 
 from esassistant.breaker import Breaker, BreakerPolicy, BreakerState, Outcome
-from esassistant.elasticsearch.errors import PoolTimeout
+from esassistant.elasticsearch.errors import AnswerTooLarge, PoolTimeout
 from esassistant.elasticsearch.pings import PAUSE_SECONDS, PING_SECONDS, Pings, is_answer, pause_until
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.resource import Health, PingResult
@@ -59,6 +59,7 @@ def unavailable(cause: Exception | None) -> ClusterUnavailable:
         (ApiError("x", meta(500), {}), True),
         (UnsupportedProductError("x", meta(200), {}), True),
         (SerializationError("x"), True),
+        (AnswerTooLarge(1_000_000), True),
         (None, True),
         (PoolTimeout("x", retry_after_seconds=1.0), None),
     ],
