@@ -6,6 +6,8 @@ from elasticsearch import ApiError
 
 from cacheapp.cluster.batches import Batches
 from cacheapp.cluster.reader import ClusterReader
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind
+from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.single_flight import Spawn, let_go
 
 GATHER_SECONDS = 0.001
@@ -49,8 +51,8 @@ class TogetherReader:
             try:
                 read = await self._reader.mappings(names)
             except Exception as error:  # noqa: BLE001  (it belongs to those who wait)
-                if isinstance(error.__cause__, ApiError) and error.__cause__.status_code == 500:
-                    # One mapping that the cluster can't render must not fail who happened to ask at the same time.
+                if _may_be_of_one(error):
+                    # It must not fail who happened to ask at the same time.
                     middle = len(names) // 2
                     await self._read(names[:middle], waiting)
                     await self._read(names[middle:], waiting)
@@ -73,6 +75,16 @@ class TogetherReader:
             future.set_result(await self._reader.mapping(name))
         except Exception as error:  # noqa: BLE001
             _settle(future, error)
+
+
+def _may_be_of_one(error: Exception) -> bool:
+    """Whether a request for several may have failed for one of them: a mapping that the cluster can't render, an index
+    with a block, mappings that are too large together.
+    """
+    cause = error.__cause__
+    if isinstance(cause, AnswerTooLarge) or failure_kind(cause) is AnswerKind.BLOCKED:
+        return True
+    return isinstance(cause, ApiError) and cause.status_code == 500
 
 
 def _settle(future: "asyncio.Future[dict[str, bytes]]", error: Exception) -> None:

@@ -5,11 +5,18 @@ import gc
 import weakref
 
 import pytest
+from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
+from elasticsearch import ApiError
 
 from cacheapp.cluster.loader import MAX_TOGETHER, TogetherReader
 from cacheapp.errors import MappingNotFound
+from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.errors import ClusterUnavailable
 from tests.support.fakes import A_MAPPING, B_MAPPING, FakeReader, no_answer, settle, spawn
+
+
+def meta(status: int) -> ApiResponseMeta:
+    return ApiResponseMeta(status, "1.1", HttpHeaders(), 0.0, NodeConfig("http", "es", 9200))
 
 
 @pytest.fixture
@@ -67,6 +74,27 @@ async def test_many_are_several_requests() -> None:
     await asyncio.gather(*map(together.mapping, names))
     assert [len(asked) for asked in cluster.asked if isinstance(asked, tuple)] == [MAX_TOGETHER]
     assert cluster.asked[-1] == names[-1]
+
+
+ROOT = {"type": "cluster_block_exception", "reason": "index [b] blocked by: [FORBIDDEN/9/index metadata (api)];"}
+BLOCKED = {"error": {**ROOT, "root_cause": [ROOT]}, "status": 403}
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ApiError("x", meta(500), {}),
+        ApiError("x", meta(403), BLOCKED),
+        AnswerTooLarge(64_000_000),
+    ],
+)
+async def test_one_bad_name_fails_alone(cluster: FakeReader, cause: Exception) -> None:
+    """A mapping that can't be rendered, an index with a block, mappings too large together: others get theirs."""
+    cluster.broken["b"] = ClusterUnavailable("x")
+    cluster.broken["b"].__cause__ = cause
+    together = TogetherReader(cluster, spawn)
+    assert (await asyncio.gather(together.mapping("a"), together.mapping("b")))[0] == {"a": A_MAPPING}
+    assert cluster.asked == [("a", "b"), "a", "b"]
 
 
 async def test_nobody_is_left_waiting(cluster: FakeReader) -> None:
