@@ -54,13 +54,14 @@ MAX_ERROR_BYTES = 1_000_000
 @dataclass(slots=True)
 class Call:
     """The attempt that a request belongs to: whose counters, of which kind, and whether its connection is closed after
-    use; which nodes the call has tried before, and which one this attempt asks.
+    use; which nodes the call has tried before, and which one this attempt asks. `probing`: for a half-open breaker.
     """
 
     counters: PoolCounters
     kind: str
     close_connection: bool = False
     tried: Collection[str] = ()
+    probing: bool = False
     url: str | None = None
 
 

@@ -178,7 +178,8 @@ class NodePool(elastic_transport.NodePool):
                 self.marks,
                 tried=call.tried,
                 pinned=None if pin is None else pin.url,
-                tries_out=self._tries_out,
+                # Not by a probe: that the node is still away would keep all calls from those that answer.
+                tries_out=self._tries_out and not call.probing,
                 turn=self._turn,
             )
             if pin is not None:

@@ -213,7 +213,7 @@ class _Attempts:
                 self._pool.counters.retries_total += self.number > 1
                 seconds = breaker.time_for(permit, self._seconds_left())
                 outcome = Outcome.NOTHING
-                call = Call(self._pool.counters, self._kind, close_connection, self._tried)
+                call = Call(self._pool.counters, self._kind, close_connection, self._tried, permit.probing)
                 token = current_call.set(call)
                 try:
                     response = await self._transport.attempt(method, target, seconds, kwargs)

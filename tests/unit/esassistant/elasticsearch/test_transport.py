@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,12 +12,16 @@ from elastic_transport import ConnectionTimeout, SerializationError
 from elastic_transport.client_utils import url_to_node_config
 
 from dev.faults.proxy import FaultProxy, ProxyResponse
-from esassistant.elasticsearch.client import MAX_ANSWER_BYTES
+from esassistant.breaker import BreakerPolicy, Outcome
+from esassistant.elasticsearch.client import MAX_ANSWER_BYTES, new_client
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.node_pool import NodeMarks
+from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
-from tests.support.clients import node_pool, pools
+from tests.support.clients import elasticsearch_config, node_pool, pools
+from tests.support.fakes import FakeClock
 
 NewTransport = Callable[..., Transport]
 
@@ -140,3 +145,32 @@ async def test_a_backoff_holds_nothing(stub: FaultProxy, new_transport: NewTrans
         with pytest.raises(asyncio.CancelledError):
             await call
     assert stub.count() == 1
+
+
+async def test_a_probe_goes_to_a_node_that_answers(stub: FaultProxy, fake_clock: FakeClock) -> None:
+    """What a half-open breaker lets through is not spent on finding out whether a node is back that failed: its failure
+    would keep all calls from the node that answers.
+    """
+    stub.respond("", lambda _: ProxyResponse())
+    config = elasticsearch_config(stub.url)
+    gone = "http://127.0.0.1:1"
+    marks = NodeMarks(fake_clock)
+    pool = Pool("cache", PoolLimits(5), BreakerPolicy(jitter=0.0), clock=fake_clock)
+    client = new_client(
+        replace(config, urls=(gone, stub.url)),
+        Pools({"cache": pool}),
+        request_timeout=2.0,
+        max_retries=0,
+        marks=marks,
+        backs_up=True,
+    )
+    async with client:
+        marks.failed(gone, fake_clock())
+        for _ in range(20):
+            pool.breaker.leave(pool.breaker.enter(), Outcome.FAILURE)
+        fake_clock.advance(10.0)
+        await client.perform_request("GET", "/")
+        assert (stub.count(), marks.is_marked(gone)) == (1, True)
+        assert repr(pool.breaker) == "<Breaker pool cache: closed>"
+        await client.perform_request("GET", "/")  # the next call does find out, and a second node answers it
+        assert marks.rest_of(gone) > 0
