@@ -111,12 +111,11 @@ class MetadataClock:
         3. A failure: the other node decides. If both fail, the failure of the last is raised.
         """
         urls = two_nodes(self._client)
-        waiting = {
+        asked = {
             asyncio.create_task(self._reached_at(url, known.number + 1, within_seconds), name=f"wait at {url}")
             for url in urls
         }
-        failure: Exception | None = None
-        is_quiet = False
+        waiting, failure, is_quiet = asked, None, False
         try:
             while waiting:
                 done, waiting = await asyncio.wait(
@@ -136,7 +135,8 @@ class MetadataClock:
         finally:
             for task in waiting:
                 task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            # Of all of them: two may have ended in the same turn, and the error of the second belongs to nobody else.
+            await asyncio.gather(*asked, return_exceptions=True)
         if failure is not None and not is_quiet:
             raise failure
         return None
