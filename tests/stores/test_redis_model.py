@@ -57,13 +57,13 @@ OPERATIONS = st.lists(
 
 
 def comparable(state: StoredState) -> tuple[object, ...]:
-    """All of a state but its ages, of those whether there are any."""
+    """All of a state but its bodies and its ages, of those whether there are any."""
     indices = {
         name: (stored.uuid, stored.mapping_hash, stored.age_seconds is None, stored.field_count)
         for name, stored in state.indices.items()
     }
     return (
-        *(indices, dict(state.aliases), dict(state.bodies), state.data_streams, state.unread),
+        *(indices, dict(state.aliases), state.data_streams, state.unread),
         *(state.cluster_uuid, state.cluster_urls),
     )
 
@@ -119,6 +119,8 @@ class Both:
             assert real is modelled
             return
         assert comparable(real.state) == comparable(modelled.state)
+        # More than these, where a publication that was refused had written them before: they are known by their hash.
+        assert modelled.state.bodies.items() <= real.state.bodies.items()
         assert real.state.age_seconds == pytest.approx(modelled.state.age_seconds, abs=JITTER)
         for name, stored in real.state.indices.items():
             assert stored.age_seconds == pytest.approx(modelled.state.indices[name].age_seconds, abs=JITTER)
