@@ -28,13 +28,8 @@ class SecuredNode(Node):
     secured = True
 
     def __init__(
-        self,
-        data: Path,
-        port: int = 0,
-        version: str = DEFAULT_VERSION,
-        heap: str = "512m",
-        settings: Mapping[str, str] | None = None,
+        self, data: Path, *, version: str = DEFAULT_VERSION, settings: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(data, port, version, heap, {**SETTINGS, **(settings or {})})
+        super().__init__(data, version=version, settings={**SETTINGS, **(settings or {})})
         pair = base64.b64encode(f"{SUPERUSER}:{PASSWORD}".encode()).decode("ascii")
         self.headers["Authorization"] = f"Basic {pair}"

@@ -35,6 +35,7 @@ FAILURE_STATUSES = frozenset({502, 503, 504})
 """Statuses by which a cluster, or what stands before it, says that it can't serve. 500 may be one query's fault."""
 
 PING_SECONDS = 2.0
+"""Within this a node answers that is there, after a call of others has timed out at it."""
 
 
 class Transport(AsyncTransport):

@@ -1,10 +1,14 @@
-"""What fault tests change of the application: a breaker with short times, a health monitor without rechecks."""
+"""What fault tests change of the application: a breaker with short times, a health monitor without rechecks; and what
+its processes share.
+"""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
+from dev.servers.redis import RedisServer
 from esassistant.breaker import BreakerPolicy
 from healthapp.monitor import HealthMonitor
 from tests.support.fixtures import UseBreaker
@@ -16,6 +20,16 @@ BRIEF: dict[str, Any] = {
     "jitter": 0.0,
     "probe_seconds": 0.5,
 }
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """The kind of store, and `REDIS_URL`."""
+    if request.param == "sqlite":
+        yield "sqlite", ""
+        return
+    with RedisServer() as redis:
+        yield "redis", redis.url
 
 
 @pytest.fixture

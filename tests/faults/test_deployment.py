@@ -40,16 +40,6 @@ ASKED = (
 """The version of the metadata, mappings, and what lists of indices are made of."""
 
 
-@pytest.fixture(params=["redis", "sqlite"])
-def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """The kind of store, and `REDIS_URL`."""
-    if request.param == "sqlite":
-        yield "sqlite", ""
-        return
-    with RedisServer() as redis:
-        yield "redis", redis.url
-
-
 @pytest.fixture
 def proxy(node: Node, cluster: Elasticsearch) -> Iterator[FaultProxy]:
     with FaultProxy(node.url) as proxy:

@@ -10,7 +10,6 @@ from elasticsearch import Elasticsearch
 from cacheapp.sync.sharing import Foreign
 from dev.elasticsearch.node import Node
 from dev.servers.process import wait_until
-from dev.servers.redis import RedisServer
 from dev.servers.service import Server, manage
 from tests.support.fixtures import Figure
 from tests.support.other_cluster import OtherCluster, other_cluster
@@ -25,16 +24,6 @@ SETTINGS: dict[str, Any] = {
     "HEALTH_CACHE_TTL": 1,
     "HEALTH_TIMEOUT": 1,
 }
-
-
-@pytest.fixture(params=["redis", "sqlite"])
-def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """The kind of store, and `REDIS_URL`."""
-    if request.param == "sqlite":
-        yield "sqlite", ""
-        return
-    with RedisServer() as redis:
-        yield "redis", redis.url
 
 
 @pytest.fixture
