@@ -111,6 +111,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
             f"{reason}; ask again in {as_duration(seconds)}.", retry_after_seconds=answer.retry_after_seconds
         )
     if wait:
+        note_of(request.scope).is_long_poll = True
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)
     await instances.try_publish()  # if that fails, it is found where it runs, alone

@@ -39,6 +39,11 @@ INDEX_FAILURES = frozenset(
 away.
 """
 
+HEAD_BYTES = 400
+"""In these an answer to a search has `took`, `timed_out` and the numbers of `_shards`."""
+TIMED_OUT = re.compile(rb'^\{[^{]*"timed_out"\s*:\s*true')
+FAILED_SHARDS = re.compile(rb'^\{[^{]*"_shards"\s*:\s*\{[^{}]*"failed"\s*:\s*[1-9]')
+
 
 class AnswerKind(enum.Enum):
     """What an answer means for whoever asked."""
@@ -125,6 +130,19 @@ def is_index_failure(status: int, body: object) -> bool:
     if status != 503:
         return False
     return _error_of(body).get("type") in INDEX_FAILURES
+
+
+def is_partial(body: object) -> bool:
+    """Say whether the answer to a search, decoded or as bytes, says itself that it is not whole: its time ran out, or
+    shards failed. Of bytes the beginning is looked at, where Elasticsearch writes both.
+    """
+    if isinstance(body, bytes):
+        head = body[:HEAD_BYTES]
+        return TIMED_OUT.search(head) is not None or FAILED_SHARDS.search(head) is not None
+    if not isinstance(body, Mapping):
+        return False
+    shards = body.get("_shards")
+    return body.get("timed_out") is True or (isinstance(shards, Mapping) and shards.get("failed") not in (0, None))
 
 
 def missing_privilege(body: object) -> str:

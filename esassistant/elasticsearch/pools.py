@@ -14,6 +14,7 @@ from esassistant.elasticsearch.retry import RetryBudget
 from esassistant.elasticsearch.routing import pool_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
 from esassistant.units import as_seconds
+from esassistant.windows import WindowReport
 
 MAX_WAITING = 10_000
 POOL_RETRY_AFTER_SECONDS = 1.0
@@ -149,6 +150,10 @@ class Pools:
 
     def report(self, open_connections: int | None) -> dict[str, PoolReport]:
         return {name: pool.report(open_connections) for name, pool in self._pools.items()}
+
+    def windows(self) -> dict[str, dict[str, WindowReport]]:
+        """What callers got of late, by pool, of searches and of other calls."""
+        return {name: pool.counters.windows() for name, pool in self._pools.items()}
 
 
 def one_pool(

@@ -21,18 +21,22 @@ from elasticsearch import UnsupportedProductError
 
 from esassistant.breaker import Outcome
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.answers import is_index_failure
+from esassistant.elasticsearch.answers import is_index_failure, is_partial
 from esassistant.elasticsearch.causes import NodeFailure, unreachable
-from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, CallRefused
 from esassistant.elasticsearch.node import Call, Node, current_call
 from esassistant.elasticsearch.node_pool import NodePool, first_seconds, is_fixed, only_at
 from esassistant.elasticsearch.pools import Pool, Pools
 from esassistant.elasticsearch.retry import IDEMPOTENT_METHODS, RetryPolicy
 from esassistant.elasticsearch.routing import READS, kind_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
+from esassistant.windows import Got, WindowReport
 
 FAILURE_STATUSES = frozenset({502, 503, 504})
 """Statuses by which a cluster, or what stands before it, says that it can't serve. 500 may be one query's fault."""
+
+BAD_STATUSES = frozenset({401, 429})
+"""Statuses below 500 that are no caller's fault: our credentials are refused, or the cluster has too much to do."""
 
 PING_SECONDS = 2.0
 """Within this a node answers that is there, after a call of others has timed out at it."""
@@ -77,6 +81,10 @@ class Transport(AsyncTransport):
         nodes = cast("list[Node]", self.node_pool.all())
         return self._pools.report(sum(node.open_connections for node in nodes))
 
+    def windows(self) -> dict[str, dict[str, WindowReport]]:
+        """What callers got of late, by pool, of searches and of other calls."""
+        return self._pools.windows()
+
     async def perform_request(  # type: ignore[override]
         self, method: str, target: str, *, request_timeout: float | DefaultType | None = DEFAULT, **kwargs: Any
     ) -> TransportApiResponse:
@@ -91,6 +99,28 @@ class Transport(AsyncTransport):
         kwargs.update(max_retries=0, retry_on_status=(), retry_on_timeout=False)
         pool = self._pools.pool_for(target)
         kind = kind_of(target)
+        began_at = self._clock()
+        got: Got | None = Got.FAILURE
+        try:
+            response = await self._call(method, target, pool, kind, allowed, kwargs)
+            got = got_by(kind, response.meta.status, response.body)
+            return response
+        except asyncio.CancelledError:
+            got = None  # its caller has left
+            raise
+        except AnswerTooLarge:
+            got = Got.ANSWER  # whoever asks for so much is to blame
+            raise
+        except CallRefused:
+            got = Got.REFUSAL
+            raise
+        finally:
+            if got is not None:
+                pool.counters.call_ended(kind, got, self._clock() - began_at)
+
+    async def _call(
+        self, method: str, target: str, pool: Pool, kind: str, allowed: float | None, kwargs: dict[str, Any]
+    ) -> TransportApiResponse:
         attempts = _Attempts(self, pool, kind, allowed, self._clock)
         idempotent = method in IDEMPOTENT_METHODS or kind in READS
         pool.budget.note_call()
@@ -252,6 +282,15 @@ class _Attempts:
             self._ends_at = self._clock() + self._allowed
             return first_seconds(self._allowed) if self._transport.backs_up else self._allowed
         return max(0.001, self._ends_at - self._clock())
+
+
+def got_by(kind: str, status: int, body: object) -> Got:
+    """What the caller of a call of this kind got, by its status and body, decoded or as bytes. Errors that are the
+    caller's own are answers.
+    """
+    if status >= 500 or status in BAD_STATUSES:
+        return Got.FAILURE
+    return Got.PART if kind == "search" and is_partial(body) else Got.ANSWER
 
 
 def outcome_of(status: int, body: object) -> Outcome:
