@@ -41,6 +41,7 @@ from cacheapp.sync.schedule import Schedule
 from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
+from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.http.hot_path import hot_routes
 from esassistant.instance import instance_name, server_name
@@ -61,8 +62,8 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `search`, `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`, `watch` and
-    `instances`.
+    `search`, `database_work` (a thread for the health app), `history`, `sharing` (publishing and taking over),
+    `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -93,6 +94,7 @@ def declare(registry: Registry) -> None:
     )
     registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
+    registry.register(DATABASE_WORK, _database_work)
     registry.register(HISTORY, _history, stats=History.report, rules=(history_rules,), panel=HISTORY_PANEL)
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
@@ -167,6 +169,12 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
     template = "/api/mappings/{name}/schema"
     with hot_routes.answering(template, lambda name, details: ready_schema(views, name) if details else None):
         yield views
+
+
+@asynccontextmanager
+async def _database_work(_: Registry) -> AsyncIterator[DatabaseWork]:
+    async with open_database_thread("health") as thread:
+        yield thread
 
 
 @asynccontextmanager

@@ -26,8 +26,8 @@ TOTALS_EVERY: Final = STEPS_PER_DECADE // 2
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Quantiles over `window_seconds`, the last ones or a whole minute: never less than the truth, and at most 5 % more. None without
-    samples.
+    """Quantiles over `window_seconds`, the last ones or a whole minute: never less than the truth, and at most 5 %
+    more. None without samples.
     """
 
     window_seconds: float

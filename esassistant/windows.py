@@ -7,7 +7,7 @@ import itertools
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from esassistant.durations import BOUNDS
@@ -18,6 +18,8 @@ RECENT_SLICES: Final = 3
 KEPT_LAST: Final = 5
 LONGEST_KEPT_SECONDS: Final = 900.0
 """Older calls say nothing of now."""
+LONG_SECONDS: Final = 0.5
+"""No call that takes less is called slow, whatever is usual."""
 
 
 class Got(enum.Enum):
@@ -56,8 +58,8 @@ class WindowReport:
 
     `recent` and `minute` count the answered calls of the last 15 and 60 s by how long they took (the place in
     `durations.BOUNDS`); `recent_bad` those of the last 15 s that were not answered. `first_bad_seconds`,
-    `first_part_seconds`: how long ago the first such call of the minute began. `slowest_seconds` is of all calls of the
-    minute. None: there was none.
+    `first_part_seconds`, `first_long_seconds` (one that took `LONG_SECONDS`): how long ago the first such call of the
+    minute began. `slowest_seconds` is of all calls of the minute. None: there was none.
     """
 
     calls: int = 0
@@ -67,6 +69,7 @@ class WindowReport:
     recent_bad: int = 0
     first_bad_seconds: float | None = None
     first_part_seconds: float | None = None
+    first_long_seconds: float | None = None
     slowest_seconds: float | None = None
     recent: Mapping[int, int] = field(default_factory=dict)
     minute: Mapping[int, int] = field(default_factory=dict)
@@ -79,23 +82,24 @@ class WindowReport:
 
     def older_by(self, seconds: float) -> "WindowReport":
         """The same report, heard of so many seconds after it was made."""
-        return WindowReport(
-            self.calls,
-            self.failures,
-            self.refusals,
-            self.parts,
-            self.recent_bad,
-            None if self.first_bad_seconds is None else self.first_bad_seconds + seconds,
-            None if self.first_part_seconds is None else self.first_part_seconds + seconds,
-            self.slowest_seconds,
-            self.recent,
-            self.minute,
-            tuple(EndedCall(call.age_seconds + seconds, call.seconds, call.got) for call in self.last),
+
+        def older(age: float | None) -> float | None:
+            return None if age is None else age + seconds
+
+        return replace(
+            self,
+            first_bad_seconds=older(self.first_bad_seconds),
+            first_part_seconds=older(self.first_part_seconds),
+            first_long_seconds=older(self.first_long_seconds),
+            last=tuple(EndedCall(call.age_seconds + seconds, call.seconds, call.got) for call in self.last),
         )
 
 
 class _Slice:
-    __slots__ = ("calls", "counts", "failures", "first_bad_at", "first_part_at", "number", "parts", "refusals", "slowest")
+    __slots__ = (
+        *("calls", "counts", "failures", "first_bad_at", "first_long_at", "first_part_at", "number", "parts"),
+        *("refusals", "slowest"),
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -103,6 +107,7 @@ class _Slice:
         self.calls = self.failures = self.refusals = self.parts = 0
         self.first_bad_at: float | None = None
         self.first_part_at: float | None = None
+        self.first_long_at: float | None = None
         self.slowest = 0.0
 
 
@@ -126,6 +131,8 @@ class Window:
         latest.calls += 1
         if seconds > latest.slowest:
             latest.slowest = seconds
+            if seconds >= LONG_SECONDS and latest.first_long_at is None:
+                latest.first_long_at = ended_at - seconds
         self._last.append((ended_at, seconds, got))
         if got is Got.ANSWER or got is Got.PART:
             bucket = bisect_left(BOUNDS, seconds)
@@ -162,6 +169,7 @@ class Window:
             recent_bad=sum(part.failures + part.refusals for part in recent),
             first_bad_seconds=_age(now, (part.first_bad_at for part in minute)),
             first_part_seconds=_age(now, (part.first_part_at for part in minute)),
+            first_long_seconds=_age(now, (part.first_long_at for part in minute)),
             slowest_seconds=max((part.slowest for part in minute), default=None),
             recent=_added(part.counts for part in recent),
             minute=_added(part.counts for part in minute),
@@ -195,6 +203,7 @@ def added(reports: Iterable[WindowReport]) -> WindowReport:
         recent_bad=sum(part.recent_bad for part in parts),
         first_bad_seconds=_longest(part.first_bad_seconds for part in parts),
         first_part_seconds=_longest(part.first_part_seconds for part in parts),
+        first_long_seconds=_longest(part.first_long_seconds for part in parts),
         slowest_seconds=_longest(part.slowest_seconds for part in parts),
         recent=_added(part.recent for part in parts),
         minute=_added(part.minute for part in parts),

@@ -29,6 +29,7 @@ from esassistant.log_handler import LOG_REPORT, LogReport
 from esassistant.registry import Registry
 from esassistant.resource import ReportHandle
 from esassistant.tasks import TaskReport
+from healthapp.judge import BASIS_REPORT, VERDICT_REPORT, Basis, VerdictReport
 from healthapp.monitor import HEALTH_REPORT, HealthReport
 from healthapp.process import PROCESS_REPORT, ProcessReport
 
@@ -38,6 +39,7 @@ SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
     *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
+    *(VERDICT_REPORT, BASIS_REPORT),
 )
 
 
@@ -61,6 +63,8 @@ class PerformanceReport:
     history: HistoryReport
     store: StoreReport
     health: HealthReport | None
+    verdict: VerdictReport
+    verdict_basis: Basis
     background_tasks: tuple[TaskReport, ...]
     instances: dict[str, InstanceReport]
 
@@ -88,6 +92,8 @@ def performance_report(registry: Registry) -> PerformanceReport:
         history=reports.typed(HISTORY_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),
+        verdict=reports.typed(VERDICT_REPORT),
+        verdict_basis=reports.typed(BASIS_REPORT),
         background_tasks=registry.tasks(),
         instances=reports.typed(INSTANCES_REPORT),
     )

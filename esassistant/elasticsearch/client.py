@@ -23,6 +23,7 @@ from elasticsearch import (
     UnsupportedProductError,
 )
 
+from esassistant.breaker import BreakerReport
 from esassistant.config.model import ElasticsearchConfig
 from esassistant.connection_causes import Cause
 from esassistant.elasticsearch.answers import (
@@ -178,6 +179,11 @@ def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:
 def windows(client: AsyncElasticsearch) -> dict[str, dict[str, WindowReport]]:
     """What callers of one of our clients got of late, by pool, of searches and of other calls."""
     return cast("Transport", client.transport).windows()
+
+
+def breaker_reports(client: AsyncElasticsearch) -> dict[str, BreakerReport]:
+    """The breakers of one of our clients, by pool."""
+    return cast("Transport", client.transport).breaker_reports()
 
 
 def two_nodes(client: AsyncElasticsearch) -> tuple[str, ...]:

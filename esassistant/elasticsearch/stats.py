@@ -217,7 +217,9 @@ POOL_METRICS = (
     _of_pools(Kind.COUNTER, "retries_refused", "Retries that budget or deadline refused.", "retries_refused_total"),
     _of_pools(Kind.COUNTER, "sent_bytes", "Bytes of bodies sent, as on the wire.", "sent_bytes_total"),
     _of_pools(Kind.COUNTER, "received_bytes", "Bytes of bodies received, as on the wire.", "received_bytes_total"),
-    _of_pools(Kind.HISTOGRAM, "request_duration_seconds", "Time of attempts that were answered and did not fail.", "durations"),
+    _of_pools(
+        Kind.HISTOGRAM, "request_duration_seconds", "Time of attempts that were answered and did not fail.", "durations"
+    ),
     _of_pools(Kind.STATE, "breaker_state", "State of the pool's breaker.", "breaker.state"),
     _of_pools(Kind.GAUGE, "breaker_probing", "Calls under way that probe for a half-open breaker.", "breaker.probing"),
     _of_pools(Kind.COUNTER, "breaker_trips", "How often the breaker opened.", "breaker.trips_total"),

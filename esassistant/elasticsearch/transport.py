@@ -19,7 +19,7 @@ from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import UnsupportedProductError
 
-from esassistant.breaker import Outcome
+from esassistant.breaker import BreakerReport, Outcome
 from esassistant.clock import Clock, monotonic
 from esassistant.elasticsearch.answers import is_index_failure, is_partial
 from esassistant.elasticsearch.causes import NodeFailure, unreachable
@@ -85,6 +85,10 @@ class Transport(AsyncTransport):
         """What callers got of late, by pool, of searches and of other calls."""
         return self._pools.windows()
 
+    def breaker_reports(self) -> dict[str, BreakerReport]:
+        """The breakers by pool."""
+        return self._pools.breaker_reports()
+
     async def perform_request(  # type: ignore[override]
         self, method: str, target: str, *, request_timeout: float | DefaultType | None = DEFAULT, **kwargs: Any
     ) -> TransportApiResponse:
@@ -104,7 +108,6 @@ class Transport(AsyncTransport):
         try:
             response = await self._call(method, target, pool, kind, allowed, kwargs)
             got = got_by(kind, response.meta.status, response.body)
-            return response
         except asyncio.CancelledError:
             got = None  # its caller has left
             raise
@@ -114,6 +117,8 @@ class Transport(AsyncTransport):
         except CallRefused:
             got = Got.REFUSAL
             raise
+        else:
+            return response
         finally:
             if got is not None:
                 pool.counters.call_ended(kind, got, self._clock() - began_at)

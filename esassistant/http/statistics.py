@@ -137,9 +137,7 @@ def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
         sent_bytes_total=sum(part.sent_bytes_total for part in parts),
         latency=report_of((part.durations for part in parts), clock),
         durations=totals_of(part.durations for part in parts),
-        failed_latency=report_of(
-            (part.failed_durations for part in parts if part.failed_durations is not None), clock
-        ),
+        failed_latency=report_of((part.failed_durations for part in parts if part.failed_durations is not None), clock),
     )
 
 

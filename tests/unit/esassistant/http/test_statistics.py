@@ -22,6 +22,7 @@ NOTHING = RouteReport(
     sent_bytes_total=0,
     latency=LatencyReport(WINDOW_SECONDS, 0),
     durations=totals_of(()),
+    failed_latency=LatencyReport(WINDOW_SECONDS, 0),
 )
 
 
@@ -72,6 +73,7 @@ def test_one_request() -> None:
         sent_bytes_total=7,
         latency=LatencyReport(WINDOW_SECONDS, 1, 0.5, 0.5, 0.5, 0.5),
         durations=totals_of([durations]),
+        failed_latency=LatencyReport(WINDOW_SECONDS, 0),
     )
     assert report.routes == {"/a": report.together}
 
@@ -196,8 +198,12 @@ def test_counts_add_up(requests: list[Ended]) -> None:
         assert found.statuses == Counter(f"{str(each.status)[0]}xx" for each in answered)
         assert found.doors == Counter(each.door for each in expected)
         assert found.sent_bytes_total == sum(each.sent_bytes for each in expected)
-        assert found.latency.samples == len(answered)
-        assert found.latency.max_seconds == max((each.seconds for each in answered), default=None)
+        for latency, some in (
+            (found.latency, [each for each in answered if (each.status or 0) < 500]),
+            (found.failed_latency, [each for each in answered if (each.status or 0) >= 500]),
+        ):
+            assert latency.samples == len(some)
+            assert latency.max_seconds == max((each.seconds for each in some), default=None)
         hot = sum(each.door == "hot" for each in expected)
         assert found.hot_percent == (pytest.approx(100 * hot / len(expected)) if expected else None)
 
