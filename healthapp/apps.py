@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -18,6 +19,7 @@ from esassistant.http.statistics import HTTP
 from esassistant.instance import instance_name
 from esassistant.registry import Registry, State, registry
 from healthapp.advice import process_rules
+from healthapp.advice_watch import ADVICE, AdviceWatch, advice
 from healthapp.checks import checks_of
 from healthapp.evidence import OpenBreaker, ServedMappings, Told, Unwritable, kinds_of
 from healthapp.judge import BASIS_REPORT, VERDICT, VERDICT_METRICS, Judge, Sources
@@ -39,7 +41,8 @@ class HealthAppConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `process`: what it takes of its machine; `health`: the monitor of everything that can be checked;
-    `verdict`: how things are for callers, `verdict_basis`: what that rests on; and `timeline`: the last hour.
+    `verdict`: how things are for callers, `verdict_basis`: what that rests on; `advice`: what to change; and
+    `timeline`: the last hour.
     """
     registry.register(
         PROCESS,
@@ -68,6 +71,7 @@ def declare(registry: Registry) -> None:
         metrics=VERDICT_METRICS,
     )
     registry.register(BASIS_REPORT.name, _basis, needs=(VERDICT,), stats=Judge.basis)
+    registry.register(ADVICE, _advice, needs=(VERDICT,), stats=AdviceWatch.report)
     registry.register(TIMELINE, _timeline, needs=SOURCES, stats=Timeline.report)
 
 
@@ -128,6 +132,18 @@ def _open(report: BreakerReport) -> OpenBreaker:
 @asynccontextmanager
 async def _basis(registry: Registry) -> AsyncIterator[Judge]:
     yield registry.get(VERDICT)
+
+
+@asynccontextmanager
+async def _advice(registry: Registry) -> AsyncIterator[AdviceWatch]:
+    with_rules = [resource.name for resource in registry.declared() if resource.rules]
+    watch = AdviceWatch(
+        lambda: registry.reports(with_rules),
+        partial(advice, registry),
+        registry.get(VERDICT).effects,
+    )
+    registry.spawn(watch.keep_watching, name="keep-watching", owner="advice")
+    yield watch
 
 
 @asynccontextmanager

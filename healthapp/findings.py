@@ -28,26 +28,31 @@ CHANGE_TOLD_SECONDS = 3_600.0
 
 
 class Trouble(enum.Enum):
-    """What a sentence of the verdict is about. The value is its section in docs/operations.md."""
+    """What a sentence of the verdict is about."""
 
-    CALLS_FAIL = "verdict-calls-fail"
-    CALLS_REFUSED = "verdict-calls-refused"
-    BREAKER_OPEN = "verdict-breaker-open"
-    CLUSTER_AWAY = "verdict-cluster-away"
-    CLUSTER_RED = "verdict-cluster-red"
-    CLUSTER_SLOW = "verdict-cluster-slow"
-    PARTIAL_ANSWERS = "verdict-partial-answers"
-    NO_MAPPINGS = "verdict-no-mappings"
-    MAPPINGS_STALE = "verdict-mappings-stale"
-    STORE_UNWRITABLE = "verdict-store-unwritable"
-    STORE_AWAY = "verdict-store-away"
-    DATABASE_AWAY = "verdict-database-away"
-    CLUSTER_YELLOW = "verdict-cluster-yellow"
-    POOL_FULL = "verdict-pool-full"
-    LOOP_LATE = "verdict-loop-late"
-    OTHER_CHECK = "verdict-other-check"
-    HEAVY_CALLS = "verdict-heavy-calls"
-    NEW_USUAL = "verdict-new-usual"
+    CALLS_FAIL = "calls-fail"
+    CALLS_REFUSED = "calls-refused"
+    BREAKER_OPEN = "breaker-open"
+    CLUSTER_AWAY = "cluster-away"
+    CLUSTER_RED = "cluster-red"
+    CLUSTER_SLOW = "cluster-slow"
+    PARTIAL_ANSWERS = "partial-answers"
+    NO_MAPPINGS = "no-mappings"
+    MAPPINGS_STALE = "mappings-stale"
+    STORE_UNWRITABLE = "store-unwritable"
+    STORE_AWAY = "store-away"
+    DATABASE_AWAY = "database-away"
+    CLUSTER_YELLOW = "cluster-yellow"
+    POOL_FULL = "pool-full"
+    LOOP_LATE = "loop-late"
+    OTHER_CHECK = "other-check"
+    HEAVY_CALLS = "heavy-calls"
+    NEW_USUAL = "new-usual"
+
+    @property
+    def section(self) -> str:
+        """Its section in docs/operations.md."""
+        return f"verdict-{self.value}"
 
 
 ORDER = {trouble: place for place, trouble in enumerate(Trouble)}

@@ -187,6 +187,10 @@ class Judge:
             self._told,
         )
 
+    def effects(self) -> tuple[Effect, ...]:
+        """Those of the present verdict."""
+        return self._verdict.effects
+
     def basis(self) -> Basis:
         return self._basis
 

@@ -35,8 +35,7 @@ SERVICES = {
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one sort of callers feels, or what causes it, for programs. `trouble`: the section of docs/operations.md.
-    `calls`, `bad`: of the last minute. None: it is not about that. `is_own`: only the process that answers knows of it.
+    """What one sort of callers feels, or what causes it, for programs. `calls`, `bad`: of the last minute. None: it is not about that. `is_own`: only the process that answers knows of it.
     """
 
     trouble: Trouble
@@ -91,7 +90,7 @@ def judge(
         _sentence(findings, evidence.mappings, now, public=True),
         min((finding.since for finding in troubles if finding.since is not None), default=None),
         tuple(map(_effect, findings)),
-        f"{OPERATIONS}#{findings[0].trouble.value}" if findings else None,
+        f"{OPERATIONS}#{findings[0].trouble.section}" if findings else None,
     )
     lasted = {
         finding.name: max(0.0, (now - finding.since).total_seconds())

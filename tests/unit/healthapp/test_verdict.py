@@ -174,7 +174,7 @@ def test_sentences(name: str) -> None:
     changes, expected, sentence = SENTENCES[name]
     verdict, _ = judge(evidence(**changes), NOW)
     assert (verdict.sentence, verdict.level) == (sentence, expected)
-    assert verdict.next_step == f"docs/operations.md#{verdict.effects[0].trouble.value}"
+    assert verdict.next_step == f"docs/operations.md#{verdict.effects[0].trouble.section}"
     assert (verdict.since is None) == (expected is Health.HEALTHY)
 
 
@@ -331,7 +331,7 @@ def test_trouble_without_a_beginning() -> None:
     verdict, _ = judge(evidence(services=unknown), NOW)
     assert verdict.since is None
     assert verdict.sentence.startswith("The store can't be used: ")
-    assert judge(evidence(services=unknown), NOW, {"verdict-store-away store": 60.0})[0].since == NOW - timedelta(
+    assert judge(evidence(services=unknown), NOW, {"store-away store": 60.0})[0].since == NOW - timedelta(
         minutes=1
     )
 
