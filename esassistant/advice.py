@@ -1,8 +1,9 @@
 """Advice: what a resource's report says of the settings. Rules are pure functions from reports, declared with the
 resource.
 
-A rule gets a report of the last ten minutes: what counts since the start counts since then. It is silent when all is well, says so when it can't tell yet, and otherwise names the number, what it rests on, and
-the lines to put into the environment.
+A rule gets a report of the last ten minutes: what counts since the start counts since then. It is silent when all is
+well, says so when it can't tell yet, and otherwise names the number, what it rests on, and the lines to put into the
+environment.
 """
 
 import math

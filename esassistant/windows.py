@@ -4,6 +4,7 @@ the others took. In constant memory; what several processes counted can be added
 
 import enum
 import itertools
+import math
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +60,8 @@ class WindowReport:
     `recent` and `minute` count the answered calls of the last 15 and 60 s by how long they took (the place in
     `durations.BOUNDS`); `recent_bad` those of the last 15 s that were not answered. `first_bad_seconds`,
     `first_part_seconds`, `first_long_seconds` (one that took `LONG_SECONDS`): how long ago the first such call of the
-    minute began. `slowest_seconds` is of all calls of the minute. None: there was none.
+    minute began. `slowest_seconds` is of all calls of the minute. None: there was none. `newest_bad_seconds`: how long
+    ago the newest call that was not answered ended, and `good_in_a_row` how many were answered since.
     """
 
     calls: int = 0
@@ -71,6 +73,8 @@ class WindowReport:
     first_part_seconds: float | None = None
     first_long_seconds: float | None = None
     slowest_seconds: float | None = None
+    newest_bad_seconds: float | None = None
+    good_in_a_row: int = 0
     recent: Mapping[int, int] = field(default_factory=dict)
     minute: Mapping[int, int] = field(default_factory=dict)
     last: tuple[EndedCall, ...] = ()
@@ -91,6 +95,7 @@ class WindowReport:
             first_bad_seconds=older(self.first_bad_seconds),
             first_part_seconds=older(self.first_part_seconds),
             first_long_seconds=older(self.first_long_seconds),
+            newest_bad_seconds=older(self.newest_bad_seconds),
             last=tuple(EndedCall(call.age_seconds + seconds, call.seconds, call.got) for call in self.last),
         )
 
@@ -114,12 +119,14 @@ class _Slice:
 class Window:
     """Counts one kind of call in slices of five seconds. Written on one loop."""
 
-    __slots__ = ("_last", "_latest", "_slices")
+    __slots__ = ("_good_in_a_row", "_last", "_latest", "_newest_bad_at", "_slices")
 
     def __init__(self) -> None:
         self._latest = _Slice(-1)
         self._slices: deque[_Slice] = deque(maxlen=SLICES_OF_MINUTE)
         self._last: deque[tuple[float, float, Got]] = deque(maxlen=KEPT_LAST)
+        self._newest_bad_at: float | None = None
+        self._good_in_a_row = 0
 
     def ended(self, got: Got, seconds: float, ended_at: float) -> None:
         """Count a call that took `seconds` and ended at `ended_at` of the monotonic clock: now."""
@@ -135,6 +142,7 @@ class Window:
                 latest.first_long_at = ended_at - seconds
         self._last.append((ended_at, seconds, got))
         if got is Got.ANSWER or got is Got.PART:
+            self._good_in_a_row += 1
             bucket = bisect_left(BOUNDS, seconds)
             latest.counts[bucket] = latest.counts.get(bucket, 0) + 1
             if got is Got.PART:
@@ -142,6 +150,8 @@ class Window:
                 if latest.first_part_at is None:
                     latest.first_part_at = ended_at - seconds
             return
+        self._newest_bad_at = ended_at
+        self._good_in_a_row = 0
         if got is Got.FAILURE:
             latest.failures += 1
         else:
@@ -171,6 +181,8 @@ class Window:
             first_part_seconds=_age(now, (part.first_part_at for part in minute)),
             first_long_seconds=_age(now, (part.first_long_at for part in minute)),
             slowest_seconds=max((part.slowest for part in minute), default=None),
+            newest_bad_seconds=_age(now, (self._newest_bad_at,)),
+            good_in_a_row=self._good_in_a_row,
             recent=_added(part.counts for part in recent),
             minute=_added(part.counts for part in minute),
             last=last,
@@ -194,6 +206,8 @@ def added(reports: Iterable[WindowReport]) -> WindowReport:
     parts = tuple(reports)
     if len(parts) == 1:
         return parts[0]
+    # Who saw the newest bad call knows how many were answered since; what others count may be older.
+    newest = min(parts, key=lambda part: math.inf if (age := part.newest_bad_seconds) is None else age, default=None)
     last = sorted((call for part in parts for call in part.last), key=lambda call: call.age_seconds)
     return WindowReport(
         calls=sum(part.calls for part in parts),
@@ -205,6 +219,8 @@ def added(reports: Iterable[WindowReport]) -> WindowReport:
         first_part_seconds=_longest(part.first_part_seconds for part in parts),
         first_long_seconds=_longest(part.first_long_seconds for part in parts),
         slowest_seconds=_longest(part.slowest_seconds for part in parts),
+        newest_bad_seconds=None if newest is None else newest.newest_bad_seconds,
+        good_in_a_row=0 if newest is None else newest.good_in_a_row,
         recent=_added(part.recent for part in parts),
         minute=_added(part.minute for part in parts),
         last=tuple(last[:KEPT_LAST]),

@@ -35,7 +35,8 @@ SERVICES = {
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one sort of callers feels, or what causes it, for programs. `calls`, `bad`: of the last minute. None: it is not about that. `is_own`: only the process that answers knows of it.
+    """What one sort of callers feels, or what causes it, for programs. `calls`, `bad`: of the last minute. None: it is
+    not about that. `is_own`: only the process that answers knows of it.
     """
 
     trouble: Trouble

@@ -103,6 +103,11 @@ class HttpStatistics:
             counted.durations.record(seconds, ended_at)
             counted.window.ended(Got.ANSWER, seconds, ended_at)
 
+    def forget_recent(self) -> None:
+        """Tell nothing of what callers got before now: it was another service that they called, or its start."""
+        for counted in self._routes.values():
+            counted.window = Window()
+
     def windows(self) -> dict[str, WindowReport]:
         """What callers got of late, by route. What a limit refused isn't counted: its caller is one of too many."""
         now = self._clock()

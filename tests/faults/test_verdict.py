@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -78,8 +79,8 @@ def says(trouble: str) -> Callable[[dict[str, Any]], bool]:
 async def test_case_46_a_slow_cluster(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cluster that is 3 s slower, pings included: degraded, with numbers and the time, on the page, at the address and
-    in the log; no larger pool is advised.
+    """A cluster that is 3 s slower, pings included: degraded, with numbers and the time, on the page, at the address
+    and in the log; no larger pool is advised.
     """
     make_index(cluster)
     with FaultProxy(node.url) as proxy:
@@ -133,7 +134,9 @@ async def test_case_46_a_few_searches_fail(
     figure(46, "three failing searches: degraded")
 
 
-async def test_case_47_a_third_is_refused(node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure) -> None:
+async def test_case_47_a_third_is_refused(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure
+) -> None:
     """A pool that is too small for its callers: refusals are counted, and a larger pool is advised."""
     make_index(cluster)
     with FaultProxy(node.url) as proxy:
@@ -185,18 +188,13 @@ async def test_case_51_the_verdict_of_an_unwritable_store(
     """Redis that refuses writes: health, advice and the verdict say so with the cause, until a write succeeds."""
     make_index(cluster)
     with RedisServer() as redis:
-        settings.ESASSISTANT = settings.ESASSISTANT.__class__(
-            **{
-                **{name: getattr(settings.ESASSISTANT, name) for name in settings.ESASSISTANT.__slots__},
-                "redis_url": redis.url,
-            }
-        )
+        settings.ESASSISTANT = replace(settings.ESASSISTANT, redis_url=redis.url)
         async with open_app(node.url) as http:
             await until(http, healthy, 20)
-            redis.client.config_set("maxmemory", "1")
+            redis.command("CONFIG", "SET", "maxmemory", "1")
             found = await until(http, says("store-unwritable"), TOLD_WITHIN_SECONDS)
             advice = performance_report(registry).recommendations
-            redis.client.config_set("maxmemory", "0")
+            redis.command("CONFIG", "SET", "maxmemory", "0")
             over = await until(http, healthy, TOLD_WITHIN_SECONDS)
             was = performance_report(registry).was
     assert found["status"] == "degraded"

@@ -30,8 +30,8 @@ _opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({
 
 class Command(BaseCommand):
     help = (
-        "Ask a running server for its verdict and print it. Exits 0: healthy, 1: degraded, 2: unhealthy, 3: it can't be "
-        "told, as no server answers."
+        "Ask a running server for its verdict and print it. Exits 0: healthy, 1: degraded, 2: unhealthy, 3: it can't "
+        "be told, as no server answers."
     )
     # It tells of the server, not of the settings.
     requires_system_checks = []

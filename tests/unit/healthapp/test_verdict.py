@@ -331,9 +331,7 @@ def test_trouble_without_a_beginning() -> None:
     verdict, _ = judge(evidence(services=unknown), NOW)
     assert verdict.since is None
     assert verdict.sentence.startswith("The store can't be used: ")
-    assert judge(evidence(services=unknown), NOW, {"store-away store": 60.0})[0].since == NOW - timedelta(
-        minutes=1
-    )
+    assert judge(evidence(services=unknown), NOW, {"store-away store": 60.0})[0].since == NOW - timedelta(minutes=1)
 
 
 def test_clock_times() -> None:
