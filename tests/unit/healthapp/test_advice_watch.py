@@ -15,6 +15,7 @@ from healthapp.findings import Trouble
 from healthapp.recent import counted_between
 from healthapp.verdict import Effect
 from tests.support.fakes import FakeClock
+from tests.support.fixtures import Figure
 from tests.support.verdicts import NOW
 
 
@@ -171,3 +172,15 @@ def test_counted_between() -> None:
     assert counted_between(None, now) == now
     assert counted_between("another", now) == now
     assert counted_between(None, {"is": True, "name": "x"}) == {"is": True, "name": "x"}
+
+
+def test_case_52_eight_minutes_after_trouble(world: World, figure: Figure) -> None:
+    """By clocks that are injected: advice of trouble that is over for eight minutes is gone, and was, with its end."""
+    assert metrics(world.minutes(5, refused=200).recommendations) == ["p.refused_percent"]
+    found = world.minutes(8)
+    assert found.recommendations == ()
+    [over] = found.was
+    assert over.ended_at is not None
+    ago = (NOW + timedelta(minutes=13) - over.ended_at).total_seconds()
+    assert 6 * 60 <= ago <= 8 * 60
+    figure(52, f"gone; under what was with its end, {ago / 60:.0f} min ago")
