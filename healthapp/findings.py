@@ -209,7 +209,9 @@ def _of_kind(
         )
     usual = evidence.usual.get(kind)
     typical = typical_seconds(window)
-    if typical is not None and typical >= slow_from(usual):
+    # Five slow calls beside quick pings may be chance: said of many only.
+    is_told = cluster_is_slow or sum(window.recent.values()) + window.recent_bad >= ENOUGH_RECENT
+    if is_told and typical is not None and typical >= slow_from(usual):
         seconds = (window.slowest_seconds or 0.0) if math.isinf(typical) else typical
         if cluster_is_slow:
             trouble, level, why = Trouble.CLUSTER_SLOW, Health.DEGRADED, "pings are slow too"
