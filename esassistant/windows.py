@@ -30,9 +30,9 @@ class Got(enum.Enum):
     PART = "part"
     """An answer that says itself that it is not whole."""
     FAILURE = "failure"
-    """A 5xx, or nothing in time."""
+    """A 5xx, or nothing in time, or nothing at all as calls before had failed."""
     REFUSAL = "refusal"
-    """Nothing was even tried: no connection was free, or the breaker is open."""
+    """Nothing was even tried: no connection was free."""
 
     @property
     def is_bad(self) -> bool:

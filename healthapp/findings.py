@@ -34,11 +34,11 @@ class Trouble(enum.Enum):
     """What a sentence of the verdict is about."""
 
     CALLS_FAIL = "calls-fail"
-    CALLS_REFUSED = "calls-refused"
     BREAKER_OPEN = "breaker-open"
     CLUSTER_AWAY = "cluster-away"
     CLUSTER_RED = "cluster-red"
     CLUSTER_SLOW = "cluster-slow"
+    CALLS_REFUSED = "calls-refused"
     PARTIAL_ANSWERS = "partial-answers"
     NO_MAPPINGS = "no-mappings"
     MAPPINGS_STALE = "mappings-stale"
@@ -176,12 +176,20 @@ def _ago(now: datetime, *seconds: float | None) -> datetime | None:
 
 
 def _of_calls(evidence: Evidence, now: datetime) -> Iterable[Finding]:
-    """The strongest finding of each trouble for each sort of callers: a search is counted by its route and its pool."""
+    """The strongest finding of each trouble for each sort of callers."""
     strongest: dict[str, Finding] = {}
     cluster_is_slow = ping_is_slow(evidence)
+    bad_at_pools: dict[str, int] = {}
     for kind, window in evidence.kinds.items():
+        callers = callers_of(kind)
+        if kind.startswith("pool "):
+            bad_at_pools[callers] = bad_at_pools.get(callers, 0) + window.bad
         for finding in _of_kind(kind, window, evidence, now, cluster_is_slow=cluster_is_slow):
             known = strongest.get(finding.name)
+            # A call by a route is counted by its pool too, which knows more of why.
+            is_known = not kind.startswith("pool ") and 2 * bad_at_pools.get(callers, 0) >= (finding.bad or math.inf)
+            if is_known and any(one.callers == callers and one.bad for one in strongest.values()):
+                continue
             if known is None or (finding.bad or 0, finding.seconds or 0) > (known.bad or 0, known.seconds or 0):
                 strongest[finding.name] = finding
     troubled = {finding.callers for finding in strongest.values() if finding.level is not Health.HEALTHY}
@@ -195,7 +203,7 @@ def _of_kind(
     callers = callers_of(kind)
     if is_failing(window, evidence.ping):
         row = list(calls_in_a_row(window.last))
-        trouble = Trouble.CALLS_REFUSED if _is_refused(kind, window, evidence) else Trouble.CALLS_FAIL
+        trouble = Trouble.CALLS_REFUSED if 2 * window.refusals > window.bad else Trouble.CALLS_FAIL
         why, public_why = _why_failing(kind, trouble, evidence)
         bad, calls = (window.bad, window.calls) if window.bad else (len(row), len(row))
         since = _ago(now, window.first_bad_seconds, row[-1].began_seconds_ago if row else None)
@@ -211,8 +219,8 @@ def _of_kind(
     typical = typical_seconds(window)
     # Five slow calls beside quick pings may be chance: said of many only.
     is_told = cluster_is_slow or sum(window.recent.values()) + window.recent_bad >= ENOUGH_RECENT
-    if is_told and typical is not None and typical >= slow_from(usual):
-        seconds = (window.slowest_seconds or 0.0) if math.isinf(typical) else typical
+    # Endless: most calls fail, which was said.
+    if is_told and typical is not None and slow_from(usual) <= typical < math.inf:
         if cluster_is_slow:
             trouble, level, why = Trouble.CLUSTER_SLOW, Health.DEGRADED, "pings are slow too"
         else:
@@ -220,17 +228,11 @@ def _of_kind(
         since = _ago(
             now, window.first_long_seconds, *(call.began_seconds_ago for call in window.last if _is_long(call))
         )
-        yield Finding(trouble, callers, level, since, why, why, window.calls, seconds=seconds, usual_seconds=usual)
+        yield Finding(trouble, callers, level, since, why, why, window.calls, seconds=typical, usual_seconds=usual)
 
 
 def _is_long(call: EndedCall) -> bool:
     return call.seconds >= LEAST_SLOW_PING_SECONDS * 2 and call.age_seconds <= MINUTE_SECONDS
-
-
-def _is_refused(kind: str, window: WindowReport, evidence: Evidence) -> bool:
-    """Whether most of what was not answered was refused, and no breaker does it."""
-    pool = kind.split(" ")[1]
-    return 2 * window.refusals > window.bad and pool not in evidence.breakers
 
 
 def _why_failing(kind: str, trouble: Trouble, evidence: Evidence) -> tuple[str, str]:

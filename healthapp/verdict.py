@@ -132,7 +132,7 @@ def _sentence(findings: list[Finding], mappings: ServedMappings, now: datetime, 
     said = [f"{_clause(finding, now, public=public)}." for finding in findings if finding.trouble in SAID_ONLY]
     if not troubles:
         return " ".join([f"{_served(mappings)}.", *said])
-    first, rest = troubles[0], _beside(troubles, public=public)
+    first, rest = troubles[0], _beside(troubles)
     also = [_clause(finding, now, public=public, is_first=False) for finding in rest[:MAX_ALSO]]
     if len(rest) > MAX_ALSO:
         also.append(f"{len(rest) - MAX_ALSO} more")
@@ -142,7 +142,7 @@ def _sentence(findings: list[Finding], mappings: ServedMappings, now: datetime, 
     return " ".join([*parts, *said, _works(mappings)])
 
 
-def _beside(troubles: list[Finding], *, public: bool) -> list[Finding]:
+def _beside(troubles: list[Finding]) -> list[Finding]:
     """What is said beside the first: not what was its reason."""
     first = troubles[0]
     reasons = {Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED, Trouble.BREAKER_OPEN}
@@ -150,7 +150,7 @@ def _beside(troubles: list[Finding], *, public: bool) -> list[Finding]:
     return [
         one
         for one in troubles[1:]
-        if not (is_caused and one.trouble in reasons and (public or one.why in first.why))
+        if not (is_caused and one.trouble in reasons)
         and not (first.trouble is Trouble.CALLS_REFUSED and one.trouble is Trouble.POOL_FULL)
         and not (first.trouble is Trouble.CLUSTER_AWAY and one.trouble is Trouble.BREAKER_OPEN)
     ]

@@ -23,7 +23,7 @@ from esassistant.breaker import BreakerReport, Outcome
 from esassistant.clock import Clock, monotonic
 from esassistant.elasticsearch.answers import is_index_failure, is_partial
 from esassistant.elasticsearch.causes import NodeFailure, unreachable
-from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, CallRefused
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.node import Call, Node, current_call
 from esassistant.elasticsearch.node_pool import NodePool, first_seconds, is_fixed, only_at
 from esassistant.elasticsearch.pools import Pool, Pools
@@ -114,8 +114,8 @@ class Transport(AsyncTransport):
         except AnswerTooLarge:
             got = Got.ANSWER  # whoever asks for so much is to blame
             raise
-        except CallRefused:
-            got = Got.REFUSAL
+        except (PoolTimeout, PoolExhausted):
+            got = Got.REFUSAL  # not by the breaker: it refuses since calls failed
             raise
         else:
             return response

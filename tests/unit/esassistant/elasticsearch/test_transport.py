@@ -1,8 +1,8 @@
 """The transport tries again exactly as often as its policy says, counted where the requests arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from elastic_transport.client_utils import url_to_node_config
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.breaker import BreakerPolicy, Outcome
 from esassistant.elasticsearch.client import MAX_ANSWER_BYTES, new_client
-from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras, reading_at_most
 from esassistant.elasticsearch.node_pool import NodeMarks
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
@@ -203,8 +203,8 @@ async def test_what_callers_got(stub: FaultProxy, new_transport: NewTransport, g
 
 
 async def test_what_callers_got_without_an_answer(stub: FaultProxy, new_transport: NewTransport) -> None:
-    """A timeout is a failure, a full pool a refusal, an answer that is too large the caller's own fault, and a caller
-    who leaves gets nothing.
+    """A timeout is a failure, and so is what an open breaker says; a full pool is a refusal, an answer too large is
+    the caller's own fault, and a caller who leaves gets nothing.
     """
     transport = new_transport(request_timeout=0.2)
     with stub.fault(blackhole=True):
@@ -219,15 +219,26 @@ async def test_what_callers_got_without_an_answer(stub: FaultProxy, new_transpor
     stub.respond("large", lambda _: ProxyResponse(b" " * 20))
     with reading_at_most(10), pytest.raises(AnswerTooLarge):
         await transport.perform_request("GET", "/large/_search")
-    transport._pools.pool_for("/").breaker.check = refuse  # type: ignore[method-assign]
-    with pytest.raises(BreakerOpen):
-        await transport.perform_request("GET", "/a/_search")
-    assert reported(transport).got["search"] == {"answer": 1, "part": 0, "failure": 1, "refusal": 1}
+    for error in (BreakerOpen("no", retry_after_seconds=1), PoolExhausted("no", retry_after_seconds=1)):
+        with refusing(transport, error), pytest.raises(type(error)):
+            await transport.perform_request("GET", "/a/_search")
+    assert reported(transport).got["search"] == {"answer": 1, "part": 0, "failure": 2, "refusal": 1}
     assert transport.breaker_reports() == {}  # of a breaker that never trips
 
 
-def refuse() -> None:
-    raise BreakerOpen("no", retry_after_seconds=1)
+@contextmanager
+def refusing(transport: Transport, error: Exception) -> Iterator[None]:
+    """Have each call refused with this error, for the length of the block."""
+
+    def refuse() -> None:
+        raise error
+
+    breaker = transport._pools.pool_for("/").breaker
+    breaker.check = refuse  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del breaker.check
 
 
 async def test_a_long_poll_has_no_latency(stub: FaultProxy, new_transport: NewTransport) -> None:
