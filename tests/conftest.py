@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from elasticsearch import Elasticsearch
+from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from dev.elasticsearch.node import Node
@@ -20,6 +21,12 @@ from esassistant.asgi import new_application
 from esassistant.registry import registry
 from tests.support.fixtures import Figure, OpenApp
 from tests.support.nodes import NODE_VERSION
+
+# The same examples each time, so that a failure is the change's; however long each takes on a machine with other work.
+hypothesis_settings.register_profile("same", deadline=None, derandomize=True)
+# Other examples each time: pytest --hypothesis-profile=other
+hypothesis_settings.register_profile("other", deadline=None)
+hypothesis_settings.load_profile("same")
 
 WARM_UP_SECONDS = 5
 QUIET = {"refresh_interval": 0.0, "watch": False}

@@ -128,18 +128,18 @@ class Transport(AsyncTransport):
         try:
             response = await super().perform_request(method, target, request_timeout=timeout, **kwargs)
         except ConnectionTimeout:
-            if self._backs_up or call.url is None:
-                self._failed(call.url, asked_at)
+            if self._backs_up:
+                self.nodes.marks.failed(call.url, asked_at)
             else:
                 self._ping(call.url, asked_at)  # one heavy query takes long at a good node, too
             raise
         except ElasticConnectionError:
-            self._failed(call.url, asked_at)
+            self.nodes.marks.failed(call.url, asked_at)
             raise
         except (SerializationError, UnsupportedProductError, AnswerTooLarge):
-            self._answered(call.url)
+            self.nodes.marks.answered(call.url)
             raise
-        self._answered(call.url)
+        self.nodes.marks.answered(call.url)
         return response
 
     async def close(self) -> None:  # type: ignore[override]
@@ -149,14 +149,6 @@ class Transport(AsyncTransport):
             ping.cancel()
         await asyncio.gather(*pings, return_exceptions=True)
         await super().close()
-
-    def _failed(self, url: str | None, asked_at: float) -> None:
-        if url is not None:
-            self.nodes.marks.failed(url, asked_at)
-
-    def _answered(self, url: str | None) -> None:
-        if url is not None:
-            self.nodes.marks.answered(url)
 
     def _ping(self, url: str, asked_at: float) -> None:
         """Find out whether a node is there, one ping at a time, if there are others to ask instead."""
@@ -231,7 +223,7 @@ class _Attempts:
                     return response
                 finally:
                     current_call.reset(token)
-                    self._tried = () if call.url is None else (call.url,)
+                    self._tried = (call.url,)
                     breaker.leave(permit, outcome)
         except BreakerOpen as error:
             self._pool.counters.rejected["breaker_open"] += 1

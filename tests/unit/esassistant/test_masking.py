@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from esassistant import masking
@@ -72,7 +71,6 @@ def test_plain_texts_stay(text: str) -> None:
     assert mask_text(text) == text
 
 
-@hypothesis_settings(deadline=None)
 @given(
     st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=4, max_size=40),
     st.text(max_size=20),

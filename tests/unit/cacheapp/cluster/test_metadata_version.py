@@ -18,9 +18,7 @@ from esassistant.errors import ClusterUnavailable
 from tests.support.clients import elasticsearch_config, pools
 from tests.support.fakes import denied
 
-QUIET = settings(
-    deadline=None, max_examples=40, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUIET = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Cluster:

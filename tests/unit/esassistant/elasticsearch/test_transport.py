@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from elastic_transport import ConnectionError as ElasticConnectionError
@@ -15,7 +15,7 @@ from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.breaker import BreakerPolicy, Outcome
 from esassistant.elasticsearch.client import MAX_ANSWER_BYTES, new_client
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
-from esassistant.elasticsearch.node_pool import NodeMarks
+from esassistant.elasticsearch.node_pool import NodeMarks, only_at
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
@@ -174,3 +174,44 @@ async def test_a_probe_goes_to_a_node_that_answers(stub: FaultProxy, fake_clock:
         assert repr(pool.breaker) == "<Breaker pool cache: closed>"
         await client.perform_request("GET", "/")  # the next call does find out, and a second node answers it
         assert marks.rest_of(gone) > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "rests"),
+    [
+        ({"cut": True}, True),
+        ({"status": 200, "body": "{}", "headers": {"X-Elastic-Product": "Elasticsearch"}}, False),
+        ({"status": 404, "body": "<html>"}, False),
+    ],
+)
+async def test_after_a_timeout_a_ping_decides_whether_a_node_rests(
+    stub: FaultProxy, fake_clock: FakeClock, answer: dict[str, Any], rests: bool
+) -> None:
+    """A call of others that takes too long may be heavy: its node rests only where a ping finds nothing there."""
+    marks = NodeMarks(fake_clock)
+    config = replace(elasticsearch_config(stub.url), urls=(stub.url, "http://127.0.0.1:1"))
+    client = new_client(config, pools(), request_timeout=0.2, max_retries=0, marks=marks, backs_up=False)
+    async with client:
+        with stub.fault(method="GET", blackhole=True), stub.fault(method="HEAD", **answer):
+            with only_at(stub.url), pytest.raises(ConnectionTimeout):
+                await client.perform_request("GET", "/")
+            await stub.arrived(method="HEAD")
+            async with asyncio.timeout(5):
+                while cast("Transport", client.transport)._pings:  # noqa: ASYNC110  (the ping's task is the transport's own)
+                    await asyncio.sleep(0.01)
+        assert marks.is_marked(stub.url) is rests
+
+
+async def test_pings_end_with_their_transport(stub: FaultProxy, fake_clock: FakeClock) -> None:
+    """A ping under way is cancelled when the client is closed."""
+    config = replace(elasticsearch_config(stub.url), urls=(stub.url, "http://127.0.0.1:1"))
+    client = new_client(
+        config, pools(), request_timeout=0.2, max_retries=0, marks=NodeMarks(fake_clock), backs_up=False
+    )
+    with stub.fault(blackhole=True):
+        async with client:
+            with only_at(stub.url), pytest.raises(ConnectionTimeout):
+                await client.perform_request("GET", "/")
+            await stub.arrived(method="HEAD")
+            [ping] = cast("Transport", client.transport)._pings.values()
+        assert ping.cancelled()
