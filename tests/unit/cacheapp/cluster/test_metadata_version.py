@@ -116,6 +116,22 @@ async def test_what_changes_meanwhile_is_never_missed(
     assert version <= found.number <= cluster.version
 
 
+async def test_two_clusters_behind_one_url(cluster: Cluster, clock: MetadataClock, stub: FaultProxy) -> None:
+    """Answers of two clusters in turn are no version: that is said, after a few requests."""
+    seen = iter(range(100))
+
+    def alternate(request: ProxyRequest) -> ProxyResponse:
+        cluster.uuid = ("one", "other")[next(seen) % 2]
+        return cluster._answer(request)
+
+    stub.stop_responding()
+    stub.respond("^/_cluster/state/", alternate)
+    cluster.version = 10**6
+    with pytest.raises(ClusterUnavailable, match="several clusters"):
+        await clock.now()
+    assert cluster.requests <= 10
+
+
 async def test_a_version_that_fell(cluster: Cluster, clock: MetadataClock) -> None:
     """After a full restart the version is lower, in another era: it is searched for from the start."""
     cluster.version, cluster.term = 7, 4
