@@ -189,7 +189,7 @@ class MetadataClock:
                 return found
             at_least = FIRST
         raise ClusterUnavailable(
-            "The cluster changes while its version is read: one URL may lead to several clusters, or its master changes.",
+            "The cluster changes while its version is read: its master changes, or one URL leads to several clusters.",
             retry_after_seconds=5,
         )
 
@@ -216,6 +216,8 @@ class MetadataClock:
             middle = (low + high) // 2
             if (higher := await self.reached(middle)) is None:
                 high = middle
+            elif higher.era != seen.era:
+                return None
             else:
                 low, seen = middle, higher
         return MetadataVersion(seen.era, low, seen.state_uuid)

@@ -178,9 +178,9 @@ def test_hostile_texts_take_linear_time(piece: str) -> None:
 
     def seconds(length: int) -> float:
         text = piece * (length // len(piece))
-        started_at = time.perf_counter()
+        started_at = time.process_time()
         mask_text(text)
-        return time.perf_counter() - started_at
+        return time.process_time() - started_at
 
     short = min(seconds(6_000) for _ in range(3))
     long = min(seconds(60_000) for _ in range(3))

@@ -52,7 +52,7 @@ async def client(stub: FaultProxy) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
 
         async def make(**limits: Any) -> AsyncElasticsearch:
-            config = elasticsearch_config(stub.url)
+            config = elasticsearch_config(stub.url, connect_timeout=30.0)
             made = new_client(config, pools(**limits), request_timeout=60, max_retries=0)
             return await stack.enter_async_context(made)
 

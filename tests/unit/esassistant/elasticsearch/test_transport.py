@@ -181,7 +181,7 @@ async def test_a_probe_goes_to_a_node_that_answers(stub: FaultProxy, fake_clock:
     [
         ({"cut": True}, True),
         ({"status": 200, "body": "{}", "headers": {"X-Elastic-Product": "Elasticsearch"}}, False),
-        ({"status": 404, "body": "<html>"}, False),
+        ({"status": 404, "body": "<html>", "headers": {"X-Elastic-Product": ""}}, False),
     ],
 )
 async def test_after_a_timeout_a_ping_decides_whether_a_node_rests(
