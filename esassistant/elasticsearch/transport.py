@@ -178,6 +178,7 @@ class _Attempts:
         self._clock = clock
         self._ends_at: float | None = None
         self._tried: tuple[str, ...] = ()
+        self._refused_after = 0
         self.number = 0
 
     def may_go_on(self, delay: float) -> bool:
@@ -185,7 +186,9 @@ class _Attempts:
         in_time = self._ends_at is None or self._clock() + delay < self._ends_at
         if in_time and self._pool.budget.spend():
             return True
-        self._pool.counters.retries_refused_total += 1
+        # Once an attempt: it may have been asked for a second node, and then for a retry.
+        self._pool.counters.retries_refused_total += self._refused_after != self.number
+        self._refused_after = self.number
         return False
 
     def may_ask_second(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, SerializationError
 from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import ApiError
 
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.breaker import BreakerPolicy, Outcome
@@ -215,3 +216,15 @@ async def test_pings_end_with_their_transport(stub: FaultProxy, fake_clock: Fake
             await stub.arrived(method="HEAD")
             [ping] = cast("Transport", client.transport)._pings.values()
         assert ping.cancelled()
+
+
+async def test_a_refused_attempt_is_counted_once(stub: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a budget neither a second node nor a retry is asked, which is one refusal."""
+    config = replace(elasticsearch_config(stub.url), urls=(stub.url, stub.url.replace("127.0.0.1", "localhost")))
+    pool = Pool("default", PoolLimits(5), BreakerPolicy(jitter=0.0))
+    monkeypatch.setattr(pool.budget, "spend", lambda: False)
+    client = new_client(config, Pools({"default": pool}), request_timeout=5.0, max_retries=2, backs_up=True)
+    async with client:
+        with stub.fault(status=503), pytest.raises(ApiError):
+            await client.info()
+        assert (stub.count(), reported(cast("Transport", client.transport)).retries_refused_total) == (1, 1)
