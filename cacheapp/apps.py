@@ -43,6 +43,7 @@ from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.http.hot_path import hot_routes
+from esassistant.http.logins import LOGINS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
@@ -80,7 +81,15 @@ def declare(registry: Registry) -> None:
         last = None if refresher is None else refresher.last
         return _cache_health(cache, last.error if last is not None and last.outcome is PassOutcome.FAILED else None)
 
-    registry.register(STORE, _store, ping=ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
+    registry.register(
+        STORE,
+        _store,
+        needs=(LOGINS,),
+        ping=ping_store,
+        stats=_store_report,
+        metrics=STORE_METRICS,
+        rules=(store_rules,),
+    )
     registry.register(
         MAPPING_CACHE,
         _mapping_cache,
@@ -128,13 +137,15 @@ async def _store(registry: Registry) -> AsyncIterator[Store]:
 
     if url := settings.ESASSISTANT.redis_url:
         async with open_redis_store(url) as redis_store:
-            yield RecordingStore(redis_store, on_change=announce)
+            with registry.get(LOGINS).shared_by(store := RecordingStore(redis_store, on_change=announce)):
+                yield store
         return
     # Here, not at the top: it needs the models, which Django loads after all AppConfigs.
     from cacheapp.stores.database import open_database_store
 
     async with open_database_store() as database_store:
-        yield RecordingStore(database_store, on_change=announce)
+        with registry.get(LOGINS).shared_by(store := RecordingStore(database_store, on_change=announce)):
+            yield store
 
 
 @asynccontextmanager

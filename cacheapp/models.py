@@ -79,6 +79,16 @@ class Attempt(models.Model):
         return self.name
 
 
+class SharedValue(models.Model):
+    """A small value that processes change one after the other; empty: there is none. There are few, by fixed names."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    value = models.BinaryField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class InstanceReport(models.Model):
     """What one process of the deployment last said of itself, and until when that counts."""
 

@@ -18,7 +18,10 @@ FLOORS = {
             *("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
             "connection_causes",
         ),
-        ("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
+        (
+            *("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
+            "shared_values",
+        ),
         ("breaker", "log_handler", "templatetags"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),

@@ -4,21 +4,24 @@ Times are the database's (`Now()`), so that the machines of a deployment need no
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models
 from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
-from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published
+from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published, SharedValue
 from cacheapp.state.published import Loaded, StoredIndex, StoredState
 from cacheapp.stores.database_thread import DEADLINE_SECONDS, DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import MAX_INSTANCES, Lease, StoredReport, check_report
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken
+from esassistant.shared_values import MAX_VALUE_BYTES, Values
+
+T = TypeVar("T")
 
 ROWS_AT_ONCE = 500
 PUBLISHED_ROW = 1
@@ -59,6 +62,14 @@ class DatabaseStore:
 
     async def reports(self) -> dict[str, StoredReport]:
         return await self._thread.run(_reports, atomic=False)
+
+    async def change(
+        self,
+        names: Collection[str],
+        function: Callable[[Values, int], tuple[Values, T]],
+        kept_seconds: float,  # noqa: ARG002  (there are few rows)
+    ) -> T:
+        return await self._thread.run(lambda: _change(sorted(names), function))
 
     async def wait_for_change(self, longest_seconds: float) -> None:
         await asyncio.sleep(longest_seconds)  # a database tells nobody: the generation is asked for instead
@@ -252,6 +263,17 @@ def _attempt(name: str, interval_seconds: float) -> float:
     row.at = now
     row.save()
     return 0.0
+
+
+def _change(names: list[str], function: Callable[[Values, int], tuple[Values, T]]) -> T:
+    # First the rows, then the locks on them, in the same order everywhere, then the time.
+    SharedValue.objects.bulk_create([SharedValue(name=name, value=b"") for name in names], ignore_conflicts=True)
+    rows = {row.name: row for row in SharedValue.objects.select_for_update().filter(pk__in=names).order_by("pk")}
+    there = {name: bytes(row.value) for name, row in rows.items() if 0 < len(row.value) <= MAX_VALUE_BYTES}
+    replaced, result = function(there, int(_now().timestamp() * 1000))
+    for name, value in replaced.items():
+        SharedValue.objects.filter(pk=name).update(value=value)
+    return result
 
 
 def _report(instance: str, report: bytes, ttl_seconds: float) -> None:

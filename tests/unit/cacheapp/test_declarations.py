@@ -56,6 +56,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "keep-checking",
                 "keep-sampling",
                 "report-instance",
+                "say-failed-logins",
                 "write-history",
             }
             assert all(task.running for task in declared.tasks())
