@@ -128,7 +128,8 @@ def begun(values: Values, attempt: Attempt, now: int) -> tuple[Values, Verdict]:
     if not is_refused:
         for key, bound in attempt.bounds():
             bucket = buckets[bucket_of(key)]
-            bucket[key] = [*bucket.pop(key, []), now][-bound:]
+            # Twice as many as count, so that enough are left when some of those under way are taken back.
+            bucket[key] = [*bucket.pop(key, []), now][-2 * bound :]
         for bucket in buckets.values():
             _shorten(bucket)
     verdict = Verdict(

@@ -34,7 +34,9 @@ TEMPLATE: Final = "esassistant/login_refused.html"
 class LoginLane:
     """ASGI application for what is posted to the login. Lives as long as the process."""
 
-    def __init__(self, stock: Callable[..., Awaitable[None]], gate: Gate, logins: Logins, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self, stock: Callable[..., Awaitable[None]], gate: Gate, logins: Logins, sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._stock = stock
         self._gate = gate
         self._logins = logins

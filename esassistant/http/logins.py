@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -59,15 +59,15 @@ class TooManyFailedLogins(EsassistantError):
 @dataclass(frozen=True, slots=True)
 class LoginsReport:
     """Logins since the start of this process. `refused_total`: no password was checked, as too many had failed before;
-    `slowed_total`: it was checked after a wait. `shared`: failures are counted together with other processes.
-    `proxy`: an address that logins come from in the name of other clients, and that isn't believed; None: there is
-    none.
+    `slowed_total`: it was checked after a wait. `unshared_total`: counted for this process alone, as the store could
+    not be asked. `proxy`: an address that logins come from in the name of other clients, and that isn't believed; None:
+    there is none.
     """
 
     failed_total: int
     refused_total: int
     slowed_total: int
-    shared: bool
+    unshared_total: int
     proxy: str | None
 
 
@@ -80,6 +80,12 @@ LOGIN_METRICS = (
         "refused_total",
     ),
     Metric(Kind.COUNTER, "slowed_logins", "Logins made to wait, as too many of that name failed.", "slowed_total"),
+    Metric(
+        Kind.COUNTER,
+        "unshared_logins",
+        "Logins counted by one process alone, as the store could not be asked.",
+        "unshared_total",
+    ),
 )
 
 
@@ -127,7 +133,7 @@ class Logins:
         self._sleep = sleep
         self._own = MemoryValues(clock)
         self._store: SharedValues | None = None
-        self._shared = False
+        self._unshared_total = 0
         self._failed_total = 0
         self._refused_total = 0
         self._slowed_total = 0
@@ -138,16 +144,18 @@ class Logins:
         self._unsaid = 0
 
     def report(self) -> LoginsReport:
-        return LoginsReport(self._failed_total, self._refused_total, self._slowed_total, self._shared, self._proxy)
+        return LoginsReport(
+            self._failed_total, self._refused_total, self._slowed_total, self._unshared_total, self._proxy
+        )
 
     @contextmanager
     def shared_by(self, store: SharedValues) -> Iterator[None]:
         """For the length of the block, count in `store`."""
-        self._store, self._shared = store, True
+        self._store = store
         try:
             yield
         finally:
-            self._store, self._shared = None, False
+            self._store = None
 
     def attempt(self, scope: Scope, name: str) -> tuple[Attempt, str]:
         """The attempt that a request makes, and its address as the log shows it."""
@@ -194,17 +202,17 @@ class Logins:
         values, verdict = await self._changed(attempt.buckets(), lambda values, now: begun(values, attempt, now))
         if verdict.refused_seconds is not None:
             self._refused_total += 1
-            self._remember(attempt, verdict)
+            self.remember(attempt, verdict, verdict.refused_seconds)
         elif verdict.is_slowed:
             self._slowed_total += 1
         return Begun(attempt, verdict, shown_address, values)
 
-    def _remember(self, attempt: Attempt, verdict: Verdict) -> None:
-        assert verdict.refused_seconds is not None
+    def remember(self, attempt: Attempt, verdict: Verdict, seconds: float) -> None:
+        """Refuse an attempt for so long, without asking the store for the first of it."""
         is_full = verdict.address_failures >= PER_ADDRESS
         now = self._clock()
         self._refused[attempt.address if is_full else attempt.pair] = (
-            now + verdict.refused_seconds,
+            now + seconds,
             now + REMEMBERED_SECONDS,
         )
         while len(self._refused) > MAX_REMEMBERED:
@@ -228,13 +236,9 @@ class Logins:
         """What `function` returns, and where its values are."""
         store = self._store
         if store is not None:
-            try:
-                result = await store.change(names, function, WINDOW_SECONDS)
-            except StoreUnavailable:
-                self._shared = False
-            else:
-                self._shared = True
-                return store, result
+            with suppress(StoreUnavailable):
+                return store, await store.change(names, function, WINDOW_SECONDS)
+        self._unshared_total += 1
         return self._own, await self._own.change(names, function, WINDOW_SECONDS)
 
     async def _change_in(
@@ -243,7 +247,7 @@ class Logins:
         try:
             await values.change(names, function, WINDOW_SECONDS)
         except StoreUnavailable:
-            self._shared = False  # it stays counted for 15 minutes, as one that failed
+            self._unshared_total += 1  # there it stays counted for 15 minutes, as one that failed
 
     def _say_failed(self, begun: Begun) -> None:
         if self._lines >= LINES_AT_ONCE:

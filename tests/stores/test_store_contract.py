@@ -1,6 +1,7 @@
 """What every backend of `cacheapp.stores.protocol.Store` holds, each on its real server: SQLite, Redis, PostgreSQL."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from cacheapp.state.published import StoredIndex
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, Lease, Store
 from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.shared_values import Values
 from tests.support.states import A_MAPPING, B_MAPPING, C_MAPPING, FIRST, JITTER, LONG, A, B, C, load, state, take
 from tests.support.stores import Backend
 
