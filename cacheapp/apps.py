@@ -61,9 +61,9 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `search`, `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`, `watch` and
-    `instances`.
+    """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
+    (answers), `mapping_views` (what is derived from them), `search`, `history`, `sharing` (publishing and taking over),
+    `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -81,15 +81,8 @@ def declare(registry: Registry) -> None:
         last = None if refresher is None else refresher.last
         return _cache_health(cache, last.error if last is not None and last.outcome is PassOutcome.FAILED else None)
 
-    registry.register(
-        STORE,
-        _store,
-        needs=(LOGINS,),
-        ping=ping_store,
-        stats=_store_report,
-        metrics=STORE_METRICS,
-        rules=(store_rules,),
-    )
+    registry.register(STORE, _store, ping=ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
+    registry.register("shared_logins", _shared_logins, needs=(LOGINS, STORE))
     registry.register(
         MAPPING_CACHE,
         _mapping_cache,
@@ -137,15 +130,19 @@ async def _store(registry: Registry) -> AsyncIterator[Store]:
 
     if url := settings.ESASSISTANT.redis_url:
         async with open_redis_store(url) as redis_store:
-            with registry.get(LOGINS).shared_by(store := RecordingStore(redis_store, on_change=announce)):
-                yield store
+            yield RecordingStore(redis_store, on_change=announce)
         return
     # Here, not at the top: it needs the models, which Django loads after all AppConfigs.
     from cacheapp.stores.database import open_database_store
 
     async with open_database_store() as database_store:
-        with registry.get(LOGINS).shared_by(store := RecordingStore(database_store, on_change=announce)):
-            yield store
+        yield RecordingStore(database_store, on_change=announce)
+
+
+@asynccontextmanager
+async def _shared_logins(registry: Registry) -> AsyncIterator[None]:
+    with registry.get(LOGINS).shared_by(registry.get(STORE)):
+        yield
 
 
 @asynccontextmanager

@@ -209,6 +209,13 @@ _LATER = (
         "Each is answered, with 503 where too many are under way; the p99 of /livez is at most 0.25 s and 1 s",
     ),
     Case(
+        55,
+        "150 wrong passwords: for one name from one address, for many names from one, for one name from many, over "
+        "several workers and servers, by a proxy that isn't believed",
+        "5 for a name and address and 20 for an address are checked, then 429 with the seconds; a name is slowed; "
+        "logged and counted; the operator gets in from elsewhere",
+    ),
+    Case(
         56,
         "60 connections send 20,000 requests each and read no answer",
         "At most 20 MiB of memory, /livez within 0.25 s",

@@ -274,7 +274,7 @@ FIELDS = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
         ((FORM,), b"", None),
         ((), body(), None),
         ((FORM,), b"&".join(b"a%d=" % number for number in range(1100)), None),
-        (((b"content-type", b"application/x-www-form-urlencoded; charset=nothing"),), body(), None),
+        (((b"content-type", b"application/x-www-form-urlencoded; charset=nothing"),), body(), "operator"),
         ((MULTIPART,), FIELDS % (b"username", b"operator") + FIELDS % (b"password", b"x") + b"--x--\r\n", "operator"),
         ((MULTIPART,), b"nonsense", None),
         (((b"content-type", b"multipart/form-data"),), b"nonsense", None),
