@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 NOTE: Final = "esassistant.login"
 SAID_EVERY_SECONDS: Final = 60.0
-LINES_AT_ONCE: Final = 10
+LINES_AT_ONCE: Final = 5
 """So many failed logins have a line of their own within a minute; how many more there were is one line."""
 REMEMBERED_SECONDS: Final = 10.0
 """A refusal is repeated for so long without asking the store."""
@@ -254,16 +254,17 @@ class Logins:
             self._unsaid += 1
             return
         self._lines += 1
-        verdict, attempt = begun.verdict, begun.attempt
         # Not the name: it may be a password that was typed into the wrong field.
+        if begun.attempt.is_nobodys:
+            logger.warning("failed login from %s", begun.shown_address)
+            return
         logger.warning(
-            "failed login from %s: %d of %d for this name and address, %d of %d for this address, in 15 minutes%s",
+            "failed login from %s: %d of %d for this name and address, %d of %d for this address, in 15 minutes",
             begun.shown_address,
-            verdict.pair_failures,
+            begun.verdict.pair_failures,
             PER_NAME_AND_ADDRESS,
-            verdict.address_failures,
+            begun.verdict.address_failures,
             PER_ADDRESS,
-            "; slowed" if verdict.is_slowed or attempt.is_nobodys else "",
         )
 
     async def keep_saying(self) -> None:

@@ -136,8 +136,7 @@ async def test_a_line_for_each_while_they_are_few(logins: Logins, caplog: pytest
     logins.say_unsaid()
     assert len(caplog.messages) == LINES_AT_ONCE + 1
     await fail(logins, "secret-in-the-wrong-field", None)
-    assert caplog.messages[-1].startswith("failed login from an unknown address: ")
-    assert caplog.messages[-1].endswith("; slowed")
+    assert caplog.messages[-1] == "failed login from an unknown address"
     assert "secret" not in caplog.text
 
 
@@ -160,7 +159,7 @@ async def test_it_is_said_every_minute(caplog: pytest.LogCaptureFixture) -> None
     task.cancel()
     assert slept == [60, 60, 60]
     assert [message for message in caplog.messages if "more failed logins" in message] == [
-        f"1 more failed logins in the last minute; {LINES_AT_ONCE + 1} since the start, 0 refused, 6 slowed"
+        f"1 more failed logins in the last minute; {LINES_AT_ONCE + 1} since the start, 0 refused, 1 slowed"
     ]
 
 
