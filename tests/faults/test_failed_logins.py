@@ -47,7 +47,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(autouse=True)
 def operator() -> None:
-    password = make_password(PASSWORD, hasher=MD5PasswordHasher())  # type: ignore[arg-type]
+    password = make_password(PASSWORD, hasher=MD5PasswordHasher())
     User.objects.create(username="operator", password=password, is_staff=True)
 
 
