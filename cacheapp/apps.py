@@ -176,6 +176,7 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
     async with open_database_thread("history") as thread:
         history = History(thread, instance_name())
         registry.spawn(history.keep_writing, name="write-history", owner="history")
+        registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
 

@@ -7,13 +7,13 @@ for a row, and a database that is away costs rows, counted, and nothing else.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
 import msgspec
-from django.db import connection
 
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange, PassRecord
@@ -23,6 +23,8 @@ from cacheapp.state.snapshot import Snapshot
 from cacheapp.stores.database_thread import DatabaseThread
 from esassistant.clock import now_utc
 from esassistant.errors import StoreUnavailable
+from esassistant.http.sessions import is_in_trouble
+from esassistant.http.sessions import probe as probe_sessions
 from esassistant.resource import Handle
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ ROWS_AT_ONCE = 500
 COMPARED_AT_ONCE = 20
 MAX_WAITING = 100
 SHOWN_CHANGES = 100
+PROBE_PAUSE_SECONDS = 2.0
 MAX_INDICES = 500
 """Of an alias: databases bound how many values a query may have."""
 
@@ -76,6 +79,7 @@ class History:
         kept_passes: int = KEPT_PASSES,
         kept_changes: int = KEPT_CHANGES,
         max_waiting: int = MAX_WAITING,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`kept_passes`, `kept_changes`: rows of each kind. `max_waiting`: passes and snapshots not written yet."""
         self._thread = thread
@@ -83,6 +87,7 @@ class History:
         self._kept_changes = kept_changes
         self._max_waiting = max_waiting
         self._instance = instance
+        self._sleep = sleep
         # The snapshot up to which all changes are noted, by this process or by the one that published it.
         self._known: Snapshot | None = None
         self._waiting: deque[RefreshReport | _Comparison] = deque()
@@ -94,9 +99,16 @@ class History:
         return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting))
 
     async def ping(self) -> None:
-        """Connect to the database, and ask it for nothing. Raises `StoreUnavailable`."""
-        # Looked up in the thread: `connection` is another one in each.
-        await self._thread.run(lambda: connection.ensure_connection(), atomic=False)
+        """Connect to the database, and look up a session, which everybody's pages need. Raises `StoreUnavailable`."""
+        await self._thread.run(probe_sessions, atomic=False, probes=True)
+
+    async def keep_probing(self) -> None:
+        """Background task: while the database is in trouble, find out whether it is well again. Nobody else tries."""
+        while True:
+            await self._sleep(PROBE_PAUSE_SECONDS)
+            if is_in_trouble():
+                with suppress(StoreUnavailable):
+                    await self.ping()
 
     def note_pass(self, report: RefreshReport) -> None:
         """A pass ended, with this report."""

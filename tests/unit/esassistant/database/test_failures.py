@@ -7,7 +7,7 @@ import pytest
 from django.db import DataError, Error, InterfaceError, OperationalError, ProgrammingError
 from psycopg import errors
 
-from cacheapp.stores.database_failures import database_failure
+from esassistant.database.failures import database_failure
 
 SECRET = "password=1234"
 
@@ -31,8 +31,8 @@ def caused(driver: Exception, error: type[Error] = OperationalError) -> Error:
         (from_sqlite(sqlite3.SQLITE_READONLY_DBMOVED), "takes no writes: its file is read-only", True),
         (from_sqlite(sqlite3.SQLITE_PERM), "takes no writes: its file is read-only", True),
         (from_sqlite(sqlite3.SQLITE_FULL), "takes no writes: its disk is full", True),
-        (from_sqlite(sqlite3.SQLITE_BUSY), "takes no writes: another process keeps it locked", True),
-        (from_sqlite(sqlite3.SQLITE_LOCKED), "takes no writes: another process keeps it locked", True),
+        (from_sqlite(sqlite3.SQLITE_BUSY), "is kept locked by another process", True),
+        (from_sqlite(sqlite3.SQLITE_LOCKED), "is kept locked by another process", True),
         (from_sqlite(sqlite3.SQLITE_IOERR_WRITE), "takes no writes: its disk fails", True),
         (from_sqlite(sqlite3.SQLITE_CORRUPT), "is damaged", True),
         (from_sqlite(sqlite3.SQLITE_NOTADB), "is damaged", True),
@@ -46,7 +46,7 @@ def caused(driver: Exception, error: type[Error] = OperationalError) -> Error:
         (caused(errors.InsufficientPrivilege(SECRET)), "doesn't permit this", True),
         (caused(errors.UndefinedTable(SECRET)), "lacks a table or a column", True),
         (caused(errors.UndefinedColumn(SECRET)), "lacks a table or a column", True),
-        (caused(errors.LockNotAvailable(SECRET)), "takes no writes: another process keeps it locked", True),
+        (caused(errors.LockNotAvailable(SECRET)), "is kept locked by another process", True),
         (caused(errors.AdminShutdown(SECRET)), "could not be reached", False),
         (caused(errors.ConnectionFailure(SECRET)), "could not be reached", False),
         (caused(psycopg.OperationalError(SECRET)), "could not be reached", False),
