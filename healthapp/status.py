@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 
 from esassistant.clock import monotonic, now_utc
 from esassistant.config.shown import shown_settings
+from esassistant.database.failures import database_failure
 from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
@@ -74,7 +75,7 @@ def panels(registry: Registry) -> Iterable[str]:
             reason = (
                 error.operator_detail
                 if isinstance(error, EsassistantError)
-                else f"the database failed ({type(error).__name__})"
+                else f"the database {database_failure(error).why}"
             )
             yield render_to_string("healthapp/unshown_panel.html", {"name": resource.name, "reason": reason})
         except Exception as error:

@@ -19,7 +19,7 @@ FLOORS = {
             "connection_causes",
         ),
         ("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
-        ("breaker", "log_handler", "templatetags"),
+        ("breaker", "log_handler", "templatetags", "database"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
         ("api",),

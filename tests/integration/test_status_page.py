@@ -31,7 +31,7 @@ async def test_it_shows_services_cache_and_pools(
         await http.post("/api/cache/refresh?wait=true", headers=BEARER)
         await http.get("/api/health")
         page = (await staff.get("/admin/status/")).content.decode()
-        live = await staff.get("/admin/status/live")
+        live = await staff.get("/admin/status/live", headers={"HX-Request": "true"})
     parts = (
         "Serving fresh mappings.",
         "completed",
