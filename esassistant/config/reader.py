@@ -256,9 +256,7 @@ POSTGRESQL_OPTIONS = {"connect_timeout": 2, "options": "-c lock_timeout=10s -c s
 """Two seconds are the least that its library knows. A publication of ten thousand indices holds its locks for a few
 seconds.
 """
-REMEMBERING = {
-    f"django.db.backends.{name}": f"esassistant.database.{name}" for name in ("postgresql", "sqlite3")
-}
+REMEMBERING = {f"django.db.backends.{name}": f"esassistant.database.{name}" for name in ("postgresql", "sqlite3")}
 DATABASE_HINT = "use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3"
 
 
