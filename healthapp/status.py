@@ -92,12 +92,18 @@ def shown_instances(report: PerformanceReport) -> Iterable[ShownInstance]:
             name=name,
             is_this=name == instance_name(),
             age_seconds=instance.age_seconds,
-            indices=_at(told, "mapping_cache", "indices"),
-            stale_indices=_at(told, "mapping_cache", "stale_indices"),
-            watch=_at(told, "watch", "state"),
-            requests_total=_at(told, "http", "together", "requests_total"),
-            resident_bytes=_at(told, "process", "resident_bytes"),
+            indices=_number(told, "mapping_cache", "indices"),
+            stale_indices=_number(told, "mapping_cache", "stale_indices"),
+            watch=str(state) if isinstance(state := _at(told, "watch", "state"), str) else None,
+            requests_total=_number(told, "http", "together", "requests_total"),
+            resident_bytes=_number(told, "process", "resident_bytes"),
         )
+
+
+def _number(found: Any, *path: str) -> int | None:
+    """A number in a report; None: there is none, or something else."""
+    number = _at(found, *path)
+    return number if isinstance(number, int) else None
 
 
 def _at(found: Any, *path: str) -> Any:

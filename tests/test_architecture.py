@@ -26,7 +26,8 @@ FLOORS = {
         ("views", "settings", "apps", "asgi", "urls", "management"),
     ),
     "cacheapp": (
-        ("errors", "reports", "models"),
+        ("errors", "reports", "rows"),
+        ("models",),
         ("mapping",),
         ("state",),
         ("cluster", "stores"),

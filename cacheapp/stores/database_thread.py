@@ -48,20 +48,21 @@ class DatabaseThread:
 
         # Before it waits for the thread, which may just be trying.
         if not probes and (failure := outage_of(connection.settings_dict).failure()) is not None:
-            raise _unavailable(failure)
+            raise database_unavailable(failure)
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except TimeoutError:
-            raise _unavailable(
+            raise database_unavailable(
                 DatabaseFailure(f"did not answer within {as_seconds(self._deadline_seconds)}.", is_answer=False)
             ) from None
         except Error as error:
             logger.debug("the database failed", exc_info=True)
-            raise _unavailable(database_failure(error)) from error
+            raise database_unavailable(database_failure(error)) from error
 
 
-def _unavailable(failure: DatabaseFailure) -> StoreUnavailable:
+def database_unavailable(failure: DatabaseFailure) -> StoreUnavailable:
+    """A failure of the database, for callers and for operators."""
     place = connection.settings_dict
     at = place_of(place)
     kind = StoreRefused if failure.is_answer else StoreUnavailable

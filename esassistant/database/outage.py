@@ -41,7 +41,7 @@ class Outage:
 
     1. A failure is remembered for a while. Whoever asks meanwhile is told of it, and doesn't try.
     2. Who probes tries at any time. A server has a task that does, every few seconds.
-    3. Where nobody has tried for so long (a command, `runserver`), one who asks tries, and the others don't wait for it.
+    3. Where nobody has tried for so long (a command, `runserver`), one who asks tries. The others don't wait for it.
     4. The first success ends it.
     """
 

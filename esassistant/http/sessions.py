@@ -158,9 +158,9 @@ def session_unavailable(failure: DatabaseFailure) -> DatabaseUnavailable:
     return DatabaseUnavailable(detail, retry_after_seconds=5)
 
 
-def is_in_trouble() -> bool:
-    """Whether sessions can't be looked up now, as far as is known."""
-    return (_connecting().failure() or session_outage.failure()) is not None
+def known_failure() -> DatabaseFailure | None:
+    """Why sessions can't be looked up now; None: as far as is known they can."""
+    return _connecting().failure() or session_outage.failure()
 
 
 def probe() -> None:

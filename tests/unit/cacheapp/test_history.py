@@ -15,6 +15,7 @@ from cacheapp.models import MappingChange
 from cacheapp.state.changes import ChangeKind, IndexChange
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.stores.database_thread import DatabaseThread, open_database_thread
+from esassistant.database.connecting import forget_outages
 from esassistant.errors import StoreUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +51,7 @@ async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(owner, "connect", refuse)
         with pytest.raises(StoreUnavailable):
             await history.ping()
+        forget_outages()
 
 
 def with_a_comparison(thread: DatabaseThread, **limits: int) -> History:
