@@ -27,6 +27,11 @@ class IgnoredRows:
         with self._lock:
             self._by_model[model if isinstance(model, str) else model.__name__] += rows
 
+    def clear(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._by_model.clear()
+
     def total(self, names: Sequence[str]) -> int:
         """Those of the models of these names."""
         with self._lock:
@@ -59,12 +64,12 @@ class ReadableRows(models.QuerySet[Any]):
     def _fetch_all(self) -> None:
         if self._result_cache is None:
             try:
-                self._result_cache = list(self._iterable_class(self))  # type: ignore[attr-defined]
+                self._result_cache = list(self._iterable_class(self))  # type: ignore[call-overload]
             except Exception as error:
                 if not is_unreadable(error):
                     raise
                 self._result_cache = self._readable()
-        super()._fetch_all()  # type: ignore[misc]
+        super()._fetch_all()
 
     def _readable(self) -> list[Any]:
         # Not by this class: where the keys themselves can't be read, that is an error.

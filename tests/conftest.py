@@ -15,6 +15,7 @@ from elasticsearch import Elasticsearch
 from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
+from cacheapp.rows import ignored_rows
 from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
@@ -55,6 +56,7 @@ def _no_outage_is_remembered() -> None:
     forget_outages()
     session_outage.note_success()
     known_staff.forget_all()
+    ignored_rows.clear()
 
 
 @pytest.fixture(scope="session")

@@ -98,8 +98,8 @@ def _now() -> datetime:
 
 
 def _generation() -> int:
-    generation = Published.objects.filter(pk=PUBLISHED_ROW).values_list("generation", flat=True).first()
-    return generation if is_count(generation, 1) else 0
+    generation: Any = Published.objects.filter(pk=PUBLISHED_ROW).values_list("generation", flat=True).first()
+    return int(generation) if is_count(generation, 1) else 0
 
 
 def _load(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:

@@ -48,7 +48,7 @@ class AuthenticationMiddleware(middleware.AuthenticationMiddleware):
     def process_request(self, request: HttpRequest) -> None:
         super().process_request(request)
         request.user = SimpleLazyObject(partial(user_of, request))  # type: ignore[assignment]
-        request.auser = sync_to_async(partial(user_of, request))  # type: ignore[method-assign]
+        request.auser = sync_to_async(partial(user_of, request))
 
 
 def user_of(request: HttpRequest) -> Any:

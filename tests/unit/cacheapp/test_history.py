@@ -54,7 +54,7 @@ async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None
         forget_outages()
 
 
-def with_a_comparison(thread: DatabaseThread, **limits: int) -> History:
+def with_a_comparison(thread: DatabaseThread, **limits: Any) -> History:
     """A history in which one change of the snapshot waits to be compared."""
     history = History(thread, "test", **limits)
     history.note_snapshot(Snapshot())
