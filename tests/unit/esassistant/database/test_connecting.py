@@ -15,6 +15,8 @@ from esassistant.database.outage import probing
 from esassistant.database.postgresql.base import DatabaseWrapper as OwnPostgresqlWrapper
 from esassistant.database.sqlite3.base import DatabaseWrapper as OwnSqliteWrapper
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
