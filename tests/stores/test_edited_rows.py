@@ -61,6 +61,8 @@ POSTGRESQL = [
 async def execute(store: Any, *statements: str) -> None:
     def run() -> None:
         with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":  # as in a file of before Django had these constraints
+                cursor.execute("PRAGMA ignore_check_constraints = ON")
             for statement in statements:
                 cursor.execute(statement)
 
