@@ -215,14 +215,14 @@ _LATER = (
     ),
     Case(
         57,
-        "400 requests at once with junk session cookies, PostgreSQL with 60 connections; also while others hold all but "
-        "four of them",
+        "400 requests at once with junk session cookies, PostgreSQL with 60 connections; also while others hold all "
+        "but four of them",
         "Strangers' answers and refusals, no 500, at most 16 connections",
     ),
     Case(
         58,
-        "The database is stopped, hangs, is locked, not migrated, or its disk is full: pages with a session, with a junk "
-        "cookie, with a token",
+        "The database is stopped, hangs, is locked, not migrated, or its disk is full: pages with a session, with a "
+        "junk cookie, with a token",
         "Known staff and tokens are answered from memory, the others 503 with the cause, at once after the first; no "
         "session is lost",
     ),

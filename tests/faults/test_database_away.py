@@ -14,22 +14,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.test import Client
+from django.db import OperationalError, connection
+from django.test import AsyncClient, Client
 from elasticsearch import Elasticsearch
 from pytest_django import DjangoDbBlocker
 
 from dev.elasticsearch.node import Node
 from dev.servers.process import wait_until
-from dev.servers.service import TOKEN, Server
+from dev.servers.service import TOKEN, Server, manage
+from esassistant.clock import now_utc
+from esassistant.errors import StoreRefused
+from esassistant.registry import registry
 from tests.support.calls import make_index
-from tests.support.fixtures import Figure
+from tests.support.fixtures import Figure, OpenApp
 
 if TYPE_CHECKING:
     from dev.servers.postgresql import Postgresql, PostgresqlServer
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 60
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 HTML = {"Accept": "text/html"}
+PASSWORD = "a long enough password"
 SETTINGS = {
     "ESASSISTANT_DETAILS": "authorized",
     "HEALTH_CACHE_TTL": 1,
@@ -87,7 +95,7 @@ def database(django_db_blocker: DjangoDbBlocker, django_db_setup: None) -> Itera
     def prepare() -> None:
         call_command("migrate", verbosity=0)
         client = Client()
-        client.force_login(get_user_model().objects.create_superuser("ada", "ada@example.org", "a long password"))
+        client.force_login(get_user_model().objects.create_superuser("ada", "ada@example.org", PASSWORD))
         keys.append(client.cookies[django_settings.SESSION_COOKIE_NAME].value)
 
     with PostgresqlServer(found, max_connections=MAX_CONNECTIONS) as server:
@@ -281,3 +289,71 @@ def test_case_58_the_database_is_in_trouble(database: Database, serving: Server,
         f"PostgreSQL {kind}: {len(took)} answers, the slowest after {max(took):.2f} s (the first {first:.1f} s); "
         f"over {recovered:.1f} s after its end",
     )
+
+
+async def fill(store: Any) -> None:
+    """Write more than other tests may have left room for."""
+    for number in range(500):
+        await store.report(f"{number}", b"x" * 200_000, 60.0)
+
+
+@sync_to_async
+def fill_sessions() -> None:
+    """Leave no room in the table of sessions either."""
+    refused = 0
+    while refused < 50:
+        key = "".join(random.choices(string.ascii_lowercase, k=32))
+        try:
+            Session.objects.create(session_key=key, session_data="", expire_date=now_utc() + timedelta(days=14))
+            refused = 0
+        except OperationalError:
+            refused += 1
+
+
+async def log_in(client: AsyncClient) -> int:
+    form = {"username": "ada", "password": PASSWORD}
+    answer = await client.post("/admin/login/?next=/", form, headers=HTML)
+    if answer.status_code == 503:
+        assert b"its disk is full" in answer.content
+    return int(answer.status_code)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_case_58_the_disk_is_full(
+    node: Node, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, figure: Figure, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite, in a file that may not grow, as where the disk is full: who is logged in reads on, a login is 503 with
+    the cause, which health says too; with room again everything works.
+    """
+    user = await get_user_model().objects.acreate_superuser("ada", "ada@example.org", PASSWORD)
+    browser, other = AsyncClient(), AsyncClient()
+    await browser.aforce_login(user)
+    options = connection.settings_dict["OPTIONS"]
+    async with open_app(node.url, health={"ttl": 0.5}) as http:
+        with monkeypatch.context() as patched:
+            patched.setitem(options, "init_command", f"{options['init_command']} PRAGMA max_page_count=1;")
+            with pytest.raises(StoreRefused, match="its disk is full"):
+                await fill(registry.get("store"))
+            await fill_sessions()
+            answers = [
+                (await browser.get(path, headers=HTML)).status_code for path in FROM_MEMORY[:2] + FROM_MEMORY[3:]
+            ]
+            refused = await log_in(other)
+            health = (await http.get("/api/health", headers=BEARER)).json()["services"]["store"]
+            told = f"{health['error']}"
+        accepted = await log_in(other)
+    assert set(answers) == {200}
+    assert (refused, accepted) == (503, 302)
+    assert "its disk is full" in told
+    assert "Traceback" not in caplog.text
+    figure(58, "SQLite, disk full: pages go on, a login is 503 with the cause")
+
+
+def test_a_database_without_its_tables_keeps_serve_from_starting(database: Database) -> None:
+    """Where it is none of the server's own: the exit code and the remedy say what to do."""
+    database.execute("CREATE DATABASE empty")
+    url = database.server.url.replace("/postgres", "/empty")
+    ended = manage("serve", "--port", "0", elasticsearch_url="http://127.0.0.1:9", DATABASE_URL=url)
+    assert ended.returncode == 78
+    assert "are due. Run `manage.py migrate`, then start again." in ended.stderr
+    assert f"127.0.0.1:{database.server.port}" in ended.stderr
