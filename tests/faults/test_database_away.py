@@ -291,10 +291,10 @@ def test_case_58_the_database_is_in_trouble(database: Database, serving: Server,
     )
 
 
-async def fill(store: Any) -> None:
+async def fill(store: Any, len_bytes: int) -> None:
     """Write more than other tests may have left room for."""
     for number in range(500):
-        await store.report(f"{number}", b"x" * 200_000, 60.0)
+        await store.report(f"{len_bytes}-{number}", b"x" * len_bytes, 60.0)
 
 
 @sync_to_async
@@ -332,8 +332,9 @@ async def test_case_58_the_disk_is_full(
     async with open_app(node.url, health={"ttl": 0.5}) as http:
         with monkeypatch.context() as patched:
             patched.setitem(options, "init_command", f"{options['init_command']} PRAGMA max_page_count=1;")
-            with pytest.raises(StoreRefused, match="its disk is full"):
-                await fill(registry.get("store"))
+            for len_bytes in (200_000, 3_000):
+                with pytest.raises(StoreRefused, match="its disk is full"):
+                    await fill(registry.get("store"), len_bytes)
             await fill_sessions()
             answers = [
                 (await browser.get(path, headers=HTML)).status_code for path in FROM_MEMORY[:2] + FROM_MEMORY[3:]
