@@ -152,7 +152,7 @@ def rename(table: str, to: str) -> None:
 
 async def test_what_could_not_be_written_is_said_until_a_write_succeeds(caplog: pytest.LogCaptureFixture) -> None:
     """By the report, and once in the log."""
-    counts = {name: 0 for name in ("read_total", "changed_total", "removed_total", "failed_total", "requests_total")}
+    counts = dict.fromkeys(("read_total", "changed_total", "removed_total", "failed_total", "requests_total"), 0)
     report = RefreshReport(
         id="x",
         outcome=PassOutcome.COMPLETED,

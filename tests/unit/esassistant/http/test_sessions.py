@@ -146,19 +146,20 @@ async def test_what_is_not_known_is_not_replaced() -> None:
         assert not await store.aexists(KEY)
     await store.acreate()
     assert store.failure is None
-    assert await store.aexists(store.session_key)
+    key = str(store.session_key)
+    assert await store.aexists(key)
     store["x"] = 1
     await store.asave()
     assert await SessionStore(store.session_key).aget("x") == 1
-    known_staff.remember(store.session_key, staff())
+    known_staff.remember(key, staff())
     await store.adelete()
-    assert known_staff.user(store.session_key) is None
+    assert known_staff.user(key) is None
     await SessionStore(None).adelete()
 
 
 def test_made_anew_and_deleted() -> None:
     """As at a login and a logout."""
-    store = SessionStore(KEY)
+    store: Any = SessionStore(KEY)
     store.failure = AWAY
     store.create()
     key = store.session_key
@@ -282,7 +283,7 @@ def test_a_session_that_can_not_be_saved(ada: Client, monkeypatch: pytest.Monkey
         return HttpResponse()
 
     try:
-        answer = SessionMiddleware(view)(request)
+        answer: Any = SessionMiddleware(view)(request)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO django_session")
