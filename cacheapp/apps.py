@@ -20,6 +20,7 @@ from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
+    HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
     STORE_METRICS,
@@ -28,6 +29,7 @@ from cacheapp.reports import (
     RefresherReport,
     StoreReport,
 )
+from cacheapp.rows import STORE_MODELS, ignored_rows
 from cacheapp.search import SEARCH, Searches
 from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
@@ -95,7 +97,9 @@ def declare(registry: Registry) -> None:
     )
     registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
-    registry.register(HISTORY, _history, stats=History.report, rules=(history_rules,), panel=HISTORY_PANEL)
+    registry.register(
+        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
+    )
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
@@ -117,8 +121,10 @@ def declare(registry: Registry) -> None:
     )
 
     async def ping_database() -> PingResult:
-        await registry.get(HISTORY).ping()
-        return PingResult(Health.HEALTHY)
+        history = registry.get(HISTORY)
+        await history.ping()
+        refusal = history.report().write_error
+        return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
 
@@ -184,6 +190,7 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
     async with open_database_thread("history") as thread:
         history = History(thread, instance_name())
         registry.spawn(history.keep_writing, name="write-history", owner="history")
+        registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
 
@@ -269,7 +276,8 @@ def _store_report(store: Store) -> StoreReport:
     refused, inner = recorded.refused, recorded.store
     return StoreReport(
         kind="redis" if isinstance(inner, RedisStore) else "database",
-        poisoned_total=inner.link.poisoned_total if isinstance(inner, RedisStore) else 0,
+        poisoned_total=ignored_rows.total(STORE_MODELS)
+        + (inner.link.poisoned_total if isinstance(inner, RedisStore) else 0),
         writable=refused is None,
         write_error=None if refused is None else refused.detail,
         unwritable_since=None if refused is None else refused.since,

@@ -15,9 +15,12 @@ from elasticsearch import Elasticsearch
 from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
+from cacheapp.rows import ignored_rows
 from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
+from esassistant.database.connecting import forget_outages
+from esassistant.http.sessions import known_staff, session_outage
 from esassistant.registry import registry
 from tests.support.fixtures import Figure, OpenApp
 from tests.support.nodes import NODE_VERSION
@@ -45,6 +48,15 @@ def figure(request: pytest.FixtureRequest) -> Figure:
         request.node.user_properties += [("case", case), ("figure", text)]
 
     return record
+
+
+@pytest.fixture(autouse=True)
+def _no_outage_is_remembered() -> None:
+    """What a test did to the database is not the next one's trouble."""
+    forget_outages()
+    session_outage.note_success()
+    known_staff.forget_all()
+    ignored_rows.clear()
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ REPORTS: Mapping[str, Any] = {
     "mapping_cache": CacheReport,
     "refresher": RefresherReport,
     "watch": WatchReport,
+    "history": HistoryReport,
     "process": ProcessReport,
     "health": HealthReport | None,
 }
