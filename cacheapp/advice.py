@@ -197,6 +197,9 @@ def store_rules(store: StoreReport) -> Iterable[Advice]:
             store.poisoned_total,
             "values",
             "Something else writes to the place in Redis that this deployment keeps its state in; what it wrote was "
-            "ignored. Give each deployment a database number or a password of its own in REDIS_URL.",
+            "ignored. Give each deployment a database number or a password of its own in REDIS_URL."
+            if store.kind == "redis"
+            else "Rows in the database are not what this service writes: somebody edited them, or the database was "
+            "damaged. They are ignored; the next pass that publishes replaces them.",
             None,
         )

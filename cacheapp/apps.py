@@ -20,6 +20,7 @@ from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
+    HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
     STORE_METRICS,
@@ -28,6 +29,7 @@ from cacheapp.reports import (
     RefresherReport,
     StoreReport,
 )
+from cacheapp.rows import STORE_MODELS, ignored_rows
 from cacheapp.search import SEARCH, Searches
 from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
@@ -44,6 +46,7 @@ from esassistant.advice import percent
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.http.hot_path import hot_routes
+from esassistant.http.logins import LOGINS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
@@ -61,8 +64,9 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `search`, `database_work` (a thread for the health app), `history`, `sharing` (publishing and taking over),
+    """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
+    (answers), `mapping_views` (what is derived from them), `search`, `database_work` (a thread for the health app),
+    `history`, `sharing` (publishing and taking over),
     `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
@@ -82,6 +86,7 @@ def declare(registry: Registry) -> None:
         return _cache_health(cache, last.error if last is not None and last.outcome is PassOutcome.FAILED else None)
 
     registry.register(STORE, _store, ping=ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
+    registry.register("shared_logins", _shared_logins, needs=(LOGINS, STORE))
     registry.register(
         MAPPING_CACHE,
         _mapping_cache,
@@ -95,7 +100,9 @@ def declare(registry: Registry) -> None:
     registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
     registry.register(DATABASE_WORK, _database_work)
-    registry.register(HISTORY, _history, stats=History.report, rules=(history_rules,), panel=HISTORY_PANEL)
+    registry.register(
+        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
+    )
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
@@ -117,8 +124,10 @@ def declare(registry: Registry) -> None:
     )
 
     async def ping_database() -> PingResult:
-        await registry.get(HISTORY).ping()
-        return PingResult(Health.HEALTHY)
+        history = registry.get(HISTORY)
+        await history.ping()
+        refusal = history.report().write_error
+        return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
 
@@ -137,6 +146,12 @@ async def _store(registry: Registry) -> AsyncIterator[Store]:
 
     async with open_database_store() as database_store:
         yield RecordingStore(database_store, on_change=announce)
+
+
+@asynccontextmanager
+async def _shared_logins(registry: Registry) -> AsyncIterator[None]:
+    with registry.get(LOGINS).shared_by(registry.get(STORE)):
+        yield
 
 
 @asynccontextmanager
@@ -184,6 +199,7 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
     async with open_database_thread("history") as thread:
         history = History(thread, instance_name())
         registry.spawn(history.keep_writing, name="write-history", owner="history")
+        registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
 
@@ -269,7 +285,8 @@ def _store_report(store: Store) -> StoreReport:
     refused, inner = recorded.refused, recorded.store
     return StoreReport(
         kind="redis" if isinstance(inner, RedisStore) else "database",
-        poisoned_total=inner.link.poisoned_total if isinstance(inner, RedisStore) else 0,
+        poisoned_total=ignored_rows.total(STORE_MODELS)
+        + (inner.link.poisoned_total if isinstance(inner, RedisStore) else 0),
         writable=refused is None,
         write_error=None if refused is None else refused.detail,
         unwritable_since=None if refused is None else refused.since,

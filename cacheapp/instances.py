@@ -11,6 +11,7 @@ import msgspec
 
 from cacheapp.errors import RefreshNotFound
 from cacheapp.reports import InstanceReport
+from cacheapp.rows import ignored_rows
 from cacheapp.stores.protocol import MAX_REPORT_BYTES, Store, StoredReport
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
@@ -163,5 +164,6 @@ def _decoded(named: tuple[str, StoredReport]) -> tuple[str, InstanceReport | Non
     try:
         report = msgspec.json.decode(stored.report, type=dict[str, Any])
     except msgspec.MsgspecError:
-        return name, None  # of another version, or damaged: as if it had said nothing
+        ignored_rows.note("InstanceReport")
+        return name, None  # damaged: as if it had said nothing
     return name, InstanceReport(stored.age_seconds, report)

@@ -157,11 +157,17 @@ class WatchReport:
 
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
-    """Rows that this process wrote; things that it noted but could not write."""
+    """Rows that this process wrote; things that it noted but could not write.
+
+    `ignored_rows_total`: rows that somebody edited to what can't be shown, left out since the start; one that is read
+    again counts again. `write_error`: why the last write failed; None: it succeeded, or none was made yet.
+    """
 
     rows_written_total: int
     lost_total: int
     waiting: int
+    ignored_rows_total: int = 0
+    write_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +180,8 @@ class InstanceReport:
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What the processes share mappings through, and how many values in Redis were not written by this service: they
-    are ignored, and counted since the start. A database has none.
+    """What the processes share mappings through, and how many values in Redis, or rows in the database, were not what
+    this service writes: they are ignored, and counted since the start.
 
     `writable`: the last write of this process succeeded, or none was made yet. `write_error` and `unwritable_since` are
     None then. `refused_writes_total`: writes that the store refused since the start.
@@ -226,10 +232,17 @@ REFRESH_METRICS = (
 )
 STORE_METRICS = (
     Metric(
-        Kind.COUNTER, "store_poisoned_values", "Values in Redis that were not ours, and were ignored.", "poisoned_total"
+        Kind.COUNTER,
+        "store_poisoned_values",
+        "Values in Redis, or rows in the database, that were not ours, and were ignored.",
+        "poisoned_total",
     ),
     Metric(Kind.GAUGE, "store_writable", "0 while the store refuses the writes of this process.", "writable"),
     Metric(Kind.COUNTER, "store_refused_writes", "Writes that the store refused.", "refused_writes_total"),
+)
+HISTORY_METRICS = (
+    Metric(Kind.COUNTER, "history_lost", "Parts of the history that could not be written.", "lost_total"),
+    Metric(Kind.COUNTER, "history_ignored_rows", "Edited rows of the history, ignored.", "ignored_rows_total"),
 )
 WATCH_METRICS = (
     Metric(

@@ -230,9 +230,29 @@ _LATER = (
         "Each is answered, with 503 where too many are under way; the p99 of /livez is at most 0.25 s and 1 s",
     ),
     Case(
+        55,
+        "150 wrong passwords: for one name from one address, for many names from one, for one name from many, over "
+        "several workers and servers, by a proxy that isn't believed",
+        "5 for a name and address and 20 for an address are checked, then 429 with the seconds; a name is slowed; "
+        "logged and counted; the operator gets in from elsewhere",
+    ),
+    Case(
         56,
         "60 connections send 20,000 requests each and read no answer",
         "At most 20 MiB of memory, /livez within 0.25 s",
+    ),
+    Case(
+        57,
+        "400 requests at once with junk session cookies, PostgreSQL with 60 connections; also while others hold all "
+        "but four of them",
+        "Strangers' answers and refusals, no 500, at most 16 connections",
+    ),
+    Case(
+        58,
+        "The database is stopped, hangs, is locked, not migrated, or its disk is full: pages with a session, with a "
+        "junk cookie, with a token",
+        "Known staff and tokens are answered from memory, the others 503 with the cause, at once after the first; no "
+        "session is lost",
     ),
     Case(
         59,
@@ -243,6 +263,16 @@ _LATER = (
         60,
         "10,000 requests that are no HTTP, or are answered 4xx",
         "They are counted; the log grows by at most 10 kB, and has no traceback",
+    ),
+    Case(
+        62,
+        "A session ends while its status page is open",
+        "The page says so; the login leads back to the page, never to a part of it",
+    ),
+    Case(
+        63,
+        "Rows in the database are edited: blobs, dates that are none, JSON of another shape, hostile values",
+        "Each is ignored and counted, the others are read; no 500 on any page; the next publication replaces them",
     ),
     Case(
         70,

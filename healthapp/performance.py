@@ -22,6 +22,7 @@ from esassistant.elasticsearch.client import POOLS_REPORTS
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import ACCESS_LOG_REPORT, AccessLogReport
 from esassistant.http.connections import CONNECTIONS_REPORT, ConnectionsReport
+from esassistant.http.logins import LOGINS_REPORT, LoginsReport
 from esassistant.http.statistics import HTTP_REPORT, HttpReport
 from esassistant.log_handler import LOG_REPORT, LogReport
 from esassistant.registry import Registry
@@ -35,7 +36,7 @@ from healthapp.process import PROCESS_REPORT, ProcessReport
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
-    *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
+    *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
     *(VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
 
@@ -53,6 +54,7 @@ class PerformanceReport:
     process: ProcessReport
     http: HttpReport
     connections: ConnectionsReport
+    logins: LoginsReport
     log: LogReport
     access_log: AccessLogReport | None
     pools: dict[str, PoolReport]
@@ -82,6 +84,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         process=reports.typed(PROCESS_REPORT),
         http=reports.typed(HTTP_REPORT),
         connections=reports.typed(CONNECTIONS_REPORT),
+        logins=reports.typed(LOGINS_REPORT),
         log=reports.typed(LOG_REPORT),
         access_log=reports.typed(ACCESS_LOG_REPORT),
         pools={name: pool for client in POOLS_REPORTS for name, pool in reports.typed(client).items()},

@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 
 from esassistant.clock import now_utc
 from esassistant.config.shown import shown_settings
+from esassistant.database.failures import database_failure
 from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
@@ -71,7 +72,7 @@ def panels(registry: Registry) -> Iterable[str]:
             reason = (
                 error.operator_detail
                 if isinstance(error, EsassistantError)
-                else f"the database failed ({type(error).__name__})"
+                else f"the database {database_failure(error).why}"
             )
             yield render_to_string("healthapp/unshown_panel.html", {"name": resource.name, "reason": reason})
         except Exception as error:
@@ -88,12 +89,18 @@ def shown_instances(report: PerformanceReport) -> Iterable[ShownInstance]:
             name=name,
             is_this=name == instance_name(),
             age_seconds=instance.age_seconds,
-            indices=_at(told, "mapping_cache", "indices"),
-            stale_indices=_at(told, "mapping_cache", "stale_indices"),
-            watch=_at(told, "watch", "state"),
-            requests_total=_at(told, "http", "together", "requests_total"),
-            resident_bytes=_at(told, "process", "resident_bytes"),
+            indices=_number(told, "mapping_cache", "indices"),
+            stale_indices=_number(told, "mapping_cache", "stale_indices"),
+            watch=str(state) if isinstance(state := _at(told, "watch", "state"), str) else None,
+            requests_total=_number(told, "http", "together", "requests_total"),
+            resident_bytes=_number(told, "process", "resident_bytes"),
         )
+
+
+def _number(found: Any, *path: str) -> int | None:
+    """A number in a report; None: there is none, or something else."""
+    number = _at(found, *path)
+    return number if isinstance(number, int) else None
 
 
 def _at(found: Any, *path: str) -> Any:

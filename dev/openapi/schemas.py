@@ -30,6 +30,7 @@ from cacheapp.state.listing import Listed, Page
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
 from esassistant.http.connections import ConnectionsReport
+from esassistant.http.logins import LoginsReport
 from esassistant.http.statistics import HttpReport
 from esassistant.log_handler import LogReport
 from esassistant.registry import registry
@@ -47,6 +48,7 @@ PARTIAL = "InstanceStatistics"
 REPORTS: Mapping[str, Any] = {
     "http": HttpReport,
     "connections": ConnectionsReport,
+    "logins": LoginsReport,
     "log": LogReport,
     "access_log": AccessLogReport | None,
     "elasticsearch": POOLS,
@@ -57,6 +59,7 @@ REPORTS: Mapping[str, Any] = {
     "mapping_cache": CacheReport,
     "refresher": RefresherReport,
     "watch": WatchReport,
+    "history": HistoryReport,
     "process": ProcessReport,
     "health": HealthReport | None,
     "verdict": VerdictReport,

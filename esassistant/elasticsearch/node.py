@@ -54,7 +54,8 @@ MAX_ERROR_BYTES = 1_000_000
 @dataclass(slots=True)
 class Call:
     """The attempt that a request belongs to: whose counters, of which kind, and whether its connection is closed after
-    use; which nodes the call has tried before, and which one this attempt asks. `probing`: for a half-open breaker.
+    use; which nodes the call has tried before, and which one this attempt asks (empty until one is
+    chosen). `probing`: for a half-open breaker.
     """
 
     counters: PoolCounters
@@ -62,7 +63,7 @@ class Call:
     close_connection: bool = False
     tried: Collection[str] = ()
     probing: bool = False
-    url: str | None = None
+    url: str = ""
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -163,18 +163,18 @@ class Transport(AsyncTransport):
         try:
             response = await super().perform_request(method, target, request_timeout=timeout, **kwargs)
         except ConnectionTimeout:
-            if self._backs_up or call.url is None:
-                self._failed(call.url, asked_at)
+            if self._backs_up:
+                self.nodes.marks.failed(call.url, asked_at)
             else:
                 self._ping(call.url, asked_at)  # one heavy query takes long at a good node, too
             raise
         except ElasticConnectionError:
-            self._failed(call.url, asked_at)
+            self.nodes.marks.failed(call.url, asked_at)
             raise
         except (SerializationError, UnsupportedProductError, AnswerTooLarge):
-            self._answered(call.url)
+            self.nodes.marks.answered(call.url)
             raise
-        self._answered(call.url)
+        self.nodes.marks.answered(call.url)
         return response
 
     async def close(self) -> None:  # type: ignore[override]
@@ -184,14 +184,6 @@ class Transport(AsyncTransport):
             ping.cancel()
         await asyncio.gather(*pings, return_exceptions=True)
         await super().close()
-
-    def _failed(self, url: str | None, asked_at: float) -> None:
-        if url is not None:
-            self.nodes.marks.failed(url, asked_at)
-
-    def _answered(self, url: str | None) -> None:
-        if url is not None:
-            self.nodes.marks.answered(url)
 
     def _ping(self, url: str, asked_at: float) -> None:
         """Find out whether a node is there, one ping at a time, if there are others to ask instead."""
@@ -221,6 +213,7 @@ class _Attempts:
         self._clock = clock
         self._ends_at: float | None = None
         self._tried: tuple[str, ...] = ()
+        self._refused_after = 0
         self.number = 0
 
     def may_go_on(self, delay: float) -> bool:
@@ -228,7 +221,9 @@ class _Attempts:
         in_time = self._ends_at is None or self._clock() + delay < self._ends_at
         if in_time and self._pool.budget.spend():
             return True
-        self._pool.counters.retries_refused_total += 1
+        # Once an attempt: it may have been asked for a second node, and then for a retry.
+        self._pool.counters.retries_refused_total += self._refused_after != self.number
+        self._refused_after = self.number
         return False
 
     def may_ask_second(self) -> bool:
@@ -266,7 +261,7 @@ class _Attempts:
                     return response
                 finally:
                     current_call.reset(token)
-                    self._tried = () if call.url is None else (call.url,)
+                    self._tried = (call.url,)
                     breaker.leave(permit, outcome)
         except BreakerOpen as error:
             self._pool.counters.rejected["breaker_open"] += 1

@@ -23,7 +23,7 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 
-from esassistant.asgi_types import Receive, Scope, Send
+from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest
 from esassistant.http.auth import bearer_token, is_api_token
 from esassistant.http.counters import Door, note_of
@@ -77,15 +77,23 @@ class Lanes:
     """
 
     def __init__(
-        self, stock: "StockLane", fast: "FastLane", gates: Gates, is_probe: Callable[[str], bool], login_path: str
+        self,
+        stock: "StockLane",
+        fast: "FastLane",
+        login: ASGIApp,
+        gates: Gates,
+        is_probe: Callable[[str], bool],
+        login_path: str,
     ) -> None:
         """
         Args:
+            login: answers what is posted to `login_path`, and waits at its gate itself.
             is_probe: of a path; probes wait at no gate.
             login_path: where passwords are posted to. Checking one takes a fraction of a second of a processor.
         """
         self._stock = stock
         self._fast = fast
+        self._login = login
         self._gates = gates
         self._is_probe = is_probe
         self._login_path = login_path
@@ -93,6 +101,9 @@ class Lanes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = fast_match(scope) if scope["type"] == "http" else None
+        if scope["type"] == "http" and scope["path"] == self._login_path and scope["method"] not in READING:
+            await self._login(scope, receive, send)
+            return
         gate = self._gate(scope, fast=match is not None)
         if gate is not None and not await gate.enter():
             await self._overloaded.answer(scope, send)
@@ -112,10 +123,8 @@ class Lanes:
             return None
         if fast:
             return None if has_api_token(scope) else self._gates.fast
-        path, reads = scope["path"], scope["method"] in READING
-        if reads and self._is_probe(path):
-            return None
-        return self._gates.login if path == self._login_path and not reads else self._gates.stock
+        is_probe = scope["method"] in READING and self._is_probe(scope["path"])
+        return None if is_probe else self._gates.stock
 
 
 def has_api_token(scope: Scope) -> bool:

@@ -203,7 +203,6 @@ def comparable(asked: Asked, got: Got) -> tuple[int, list[tuple[bytes, bytes]], 
 @given(asked=requests())
 @settings(
     max_examples=120,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 async def test_the_doors_give_one_answer(doors: Doors, asked: Asked) -> None:

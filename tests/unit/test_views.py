@@ -26,6 +26,7 @@ from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.client import CLIENTS
 from esassistant.elasticsearch.pools import Pools
 from esassistant.http.connections import Connections
+from esassistant.http.logins import Logins
 from esassistant.http.statistics import HttpStatistics
 from esassistant.log_handler import QueuedHandler
 from esassistant.registry import Registry
@@ -72,6 +73,7 @@ class World:
         self.declare("health", self.monitor, HealthMonitor.last)
         self.declare("http", HttpStatistics(), HttpStatistics.report)
         self.declare("connections", Connections(10), Connections.report)
+        self.declare("logins", Logins(), Logins.report)
         self.declare("log", QueuedHandler(), QueuedHandler.report)
         self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)
         self.declare("access_log", None, lambda _: None)

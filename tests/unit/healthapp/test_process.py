@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.advice import NotEnoughData
@@ -112,7 +112,6 @@ def test_processor_time(clock: FakeClock, processor: Processor) -> None:
     assert watch.report().cpu_seconds_total == processor.seconds
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.0, 200.0), st.floats(0.0, 4.0)), max_size=300))
 def test_any_pauses(pauses: list[tuple[float, float]]) -> None:
     """However irregularly it wakes: the share lies between the least and the most there was, it is of no more than a

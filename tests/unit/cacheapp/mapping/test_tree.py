@@ -117,7 +117,7 @@ def test_strange_mappings_have_no_nodes(mapping: bytes) -> None:
     assert list(nodes(parse(mapping))) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(strange_mappings)
 def test_any_mapping_can_be_walked(mapping: dict[str, Any]) -> None:
     """Whatever the mapping: the mapped fields are those found the plain way, and in the same order."""
@@ -128,7 +128,7 @@ def test_any_mapping_can_be_walked(mapping: dict[str, Any]) -> None:
         assert node.multi_field_of is None or node.path.startswith(f"{node.multi_field_of}.")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(strange_mappings)
 def test_list_count_and_comparison_agree(mapping: dict[str, Any]) -> None:
     """The list has the paths of the walk, objects that other names imply, and short names; the comparison has them

@@ -275,7 +275,6 @@ def test_used_longest_ago_goes_first() -> None:
     assert (list(names._kept), names.kept_bytes) == (["a"], size)
 
 
-@settings(deadline=None)
 @given(
     st.lists(SNAPSHOTS, min_size=1, max_size=3),
     st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from((*NAMES, "x", "y", "?"))), max_size=40),

@@ -303,7 +303,8 @@ async def test_an_endless_answer(counters: PoolCounters, new_node: NewNode, head
     with HostileProxy() as proxy:
         proxy.poured["/endless"] = endless(piece=piece, headers=headers)
         proxy.respond("", lambda _: ProxyResponse())
-        node = new_node(proxy.url, max_answer_bytes=MAX_BYTES if piece == BLANKS else 20_000)
+        most = MAX_BYTES if piece == BLANKS else 20_000
+        node = new_node(proxy.url, max_answer_bytes=most, request_timeout=60)
         with pytest.raises(AnswerTooLarge):
             await node.perform_request("GET", "/endless")
         assert node.open_connections == 0

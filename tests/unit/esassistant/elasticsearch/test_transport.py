@@ -4,19 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, SerializationError
 from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import ApiError
 
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.breaker import BreakerPolicy, Outcome
 from esassistant.elasticsearch.client import MAX_ANSWER_BYTES, new_client
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted
 from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras, reading_at_most
-from esassistant.elasticsearch.node_pool import NodeMarks
+from esassistant.elasticsearch.node_pool import NodeMarks, only_at
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
@@ -266,3 +267,56 @@ def test_who_is_to_blame(kind: str, status: int, got: Got) -> None:
     """What a caller is to blame for is an answer; that our credentials are refused, or the cluster is busy, is not."""
     assert got_by(kind, status, b"{}") is got
     assert got_by("count", 200, {"timed_out": True}) is Got.ANSWER
+
+
+@pytest.mark.parametrize(
+    ("answer", "rests"),
+    [
+        ({"cut": True}, True),
+        ({"status": 200, "body": "{}", "headers": {"X-Elastic-Product": "Elasticsearch"}}, False),
+        ({"status": 404, "body": "<html>", "headers": {"X-Elastic-Product": ""}}, False),
+    ],
+)
+async def test_after_a_timeout_a_ping_decides_whether_a_node_rests(
+    stub: FaultProxy, fake_clock: FakeClock, answer: dict[str, Any], rests: bool
+) -> None:
+    """A call of others that takes too long may be heavy: its node rests only where a ping finds nothing there."""
+    marks = NodeMarks(fake_clock)
+    config = replace(elasticsearch_config(stub.url), urls=(stub.url, "http://127.0.0.1:1"))
+    client = new_client(config, pools(), request_timeout=0.2, max_retries=0, marks=marks, backs_up=False)
+    async with client:
+        with stub.fault(method="GET", blackhole=True), stub.fault(method="HEAD", **answer):
+            with only_at(stub.url), pytest.raises(ConnectionTimeout):
+                await client.perform_request("GET", "/")
+            await stub.arrived(method="HEAD")
+            async with asyncio.timeout(5):
+                while cast("Transport", client.transport)._pings:  # noqa: ASYNC110  (the ping's task is the transport's own)
+                    await asyncio.sleep(0.01)
+        assert marks.is_marked(stub.url) is rests
+
+
+async def test_pings_end_with_their_transport(stub: FaultProxy, fake_clock: FakeClock) -> None:
+    """A ping under way is cancelled when the client is closed."""
+    config = replace(elasticsearch_config(stub.url), urls=(stub.url, "http://127.0.0.1:1"))
+    client = new_client(
+        config, pools(), request_timeout=0.2, max_retries=0, marks=NodeMarks(fake_clock), backs_up=False
+    )
+    with stub.fault(blackhole=True):
+        async with client:
+            with only_at(stub.url), pytest.raises(ConnectionTimeout):
+                await client.perform_request("GET", "/")
+            await stub.arrived(method="HEAD")
+            [ping] = cast("Transport", client.transport)._pings.values()
+        assert ping.cancelled()
+
+
+async def test_a_refused_attempt_is_counted_once(stub: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a budget neither a second node nor a retry is asked, which is one refusal."""
+    config = replace(elasticsearch_config(stub.url), urls=(stub.url, stub.url.replace("127.0.0.1", "localhost")))
+    pool = Pool("default", PoolLimits(5), BreakerPolicy(jitter=0.0))
+    monkeypatch.setattr(pool.budget, "spend", lambda: False)
+    client = new_client(config, Pools({"default": pool}), request_timeout=5.0, max_retries=2, backs_up=True)
+    async with client:
+        with stub.fault(status=503), pytest.raises(ApiError):
+            await client.info()
+        assert (stub.count(), reported(cast("Transport", client.transport)).retries_refused_total) == (1, 1)

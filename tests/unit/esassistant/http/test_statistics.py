@@ -185,7 +185,7 @@ REQUESTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(REQUESTS)
 def test_counts_add_up(requests: list[Ended]) -> None:
     """All together, and each route, report what counting by hand gives."""
