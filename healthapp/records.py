@@ -14,8 +14,14 @@ KEPT_ROWS = 1_000
 
 
 def load_transitions(now: float, now_at: datetime) -> list[Transition]:
-    """The latest transitions, newest first. `now`: this moment on the monotonic clock of the process."""
+    """The latest transitions, newest first; none, if somebody has edited a date so that it is none. `now`: this moment
+    on the monotonic clock of the process.
+    """
     known = {health.value: health for health in Health}
+    try:
+        rows = list(HealthTransition.objects.filter(after__in=known).order_by("-pk")[:KEPT_TRANSITIONS])
+    except (ValueError, TypeError, OverflowError):
+        return []
     return [
         Transition(
             now - (now_at - row.at).total_seconds(),
@@ -25,7 +31,8 @@ def load_transitions(now: float, now_at: datetime) -> list[Transition]:
             known[row.after],
             row.reason or None,
         )
-        for row in HealthTransition.objects.filter(after__in=known).order_by("-pk")[:KEPT_TRANSITIONS]
+        for row in rows
+        if isinstance(row.at, datetime)
     ]
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from esassistant.resource import Health
 from healthapp.models import HealthTransition, KeptUsual
@@ -35,6 +36,15 @@ def test_they_are_bounded() -> None:
     assert HealthTransition.objects.count() == KEPT_TRANSITIONS + 5
     assert len(load_transitions(0.0, NOW)) == KEPT_TRANSITIONS
     HealthTransition.objects.update(after="nonsense", before="nonsense")
+    assert load_transitions(0.0, NOW) == []
+
+
+@pytest.mark.parametrize("date", ["nonsense", 7, b"x"])
+def test_an_edited_date(date: object) -> None:
+    """A date that is none takes no process down: what was kept is as if it weren't there."""
+    write_transitions([transition(0)], "a:1")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE healthapp_healthtransition SET at = %s", [date])
     assert load_transitions(0.0, NOW) == []
 
 
