@@ -214,7 +214,9 @@ class HealthMonitor:
     def _tell(self, report: HealthReport) -> HealthReport:
         verdict = self._verdict
         found = overall(report.services.values())
-        report = replace(report, status=found, transitions=tuple(self._transitions))
+        # A round of checks that began before a verdict may end after it.
+        transitions = tuple(sorted(self._transitions, key=lambda one: one.made_at, reverse=True))
+        report = replace(report, status=found, transitions=transitions)
         if verdict is not None and verdict.level is not None:
             report = replace(
                 report,

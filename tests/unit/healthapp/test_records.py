@@ -40,7 +40,7 @@ def test_they_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("date", ["nonsense", 7, b"x"])
-def test_an_edited_date(date: object) -> None:
+def test_an_edited_date(date: str | int | bytes) -> None:
     """A date that is none takes no process down: what was kept is as if it weren't there."""
     write_transitions([transition(0)], "a:1")
     with connection.cursor() as cursor:
