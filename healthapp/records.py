@@ -24,7 +24,7 @@ def load_transitions(now: float, now_at: datetime) -> list[Transition]:
         return []
     return [
         Transition(
-            now - (now_at - row.at).total_seconds(),
+            min(now, now - (now_at - row.at).total_seconds()),  # a clock may have been set back
             row.at,
             row.service,
             known.get(row.before or ""),
