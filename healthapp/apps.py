@@ -120,6 +120,7 @@ async def _judge(registry: Registry) -> AsyncIterator[Judge]:
     registry.spawn(judge.keep_judging, name="keep-judging", owner="verdict")
     registry.spawn(judge.keep_writing, name="keep-writing", owner="verdict")
     yield judge
+    registry.get(HEALTH).on_report = lambda: None  # what it judges by closes soon
     await judge.write(with_usual=True)
 
 
