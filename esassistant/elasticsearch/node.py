@@ -9,11 +9,11 @@ import gzip
 import io
 import ssl
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -162,11 +162,32 @@ class Node(AiohttpHttpNode):
         for an error, which is known by its status: its body is empty then; and `UnsupportedProductError` for every
         answer that is not Elasticsearch's: elasticsearch-py looks at that only once per client, and on 2xx.
         """
+        body, request_headers = self._prepared(body, headers)
+        total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
+        status, given, duration, unpacked = await self._exchange(method, target, body, request_headers, total)
+        meta = ApiResponseMeta(
+            node=self.config, duration=duration, http_version="1.1", status=status, headers=HttpHeaders(given)
+        )
+        return NodeApiResponse(meta, unpacked)
+
+    async def pass_on(
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str], total: float | None
+    ) -> NodeApiResponse:
+        """One attempt whose body is sent as it is, with these headers beside those of all requests. `total`: seconds it
+        may take. Raises as `perform_request` does.
+        """
+        status, given, duration, unpacked = await self._exchange(method, target, body, headers, total)
+        # As aiohttp has the headers: to copy them, as above, takes longer than all else here.
+        meta = ApiResponseMeta(status, "1.1", cast("HttpHeaders", given), duration, self.config)
+        return NodeApiResponse(meta, unpacked)
+
+    async def _exchange(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], total: float | None
+    ) -> tuple[int, Mapping[str, str], float, bytes]:
+        """Status, headers, seconds and unpacked body of an answer that is Elasticsearch's."""
         call = current_call.get()
         session = self._session_for(call)
         counters = call.counters
-        body, request_headers = self._prepared(body, headers)
-        total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         counters.sent(call.kind, len(body or b""))
         started_at = monotonic()
         try:
@@ -176,7 +197,7 @@ class Node(AiohttpHttpNode):
                     method,
                     URL(f"{self.base_url}{target}", encoded=True),
                     data=body,
-                    headers=request_headers,
+                    headers=headers,
                     timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._extras.connect_timeout),
                     allow_redirects=False,
                     trace_request_ctx=counters,
@@ -203,19 +224,19 @@ class Node(AiohttpHttpNode):
             raise raised from explained
         counters.answered(call.kind, response.status, duration)
         counters.decoded_bytes_total += len(unpacked)
-        meta = ApiResponseMeta(
-            node=self.config,
-            duration=duration,
-            http_version="1.1",
-            status=response.status,
-            headers=HttpHeaders(response.headers),
-        )
         # Here, before anybody decodes the body: it may be HTML.
-        if is_foreign(method, meta, unpacked):
+        if is_foreign(method, response.status, response.headers, unpacked):
             left = _left(total, started_at)
-            explained = await self._explainer.foreign_answer(meta.status, unpacked, session, request_headers, left)
+            explained = await self._explainer.foreign_answer(response.status, unpacked, session, headers, left)
+            meta = ApiResponseMeta(
+                node=self.config,
+                duration=duration,
+                http_version="1.1",
+                status=response.status,
+                headers=HttpHeaders(response.headers),
+            )
             raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked) from explained
-        return NodeApiResponse(meta, unpacked)
+        return response.status, response.headers, duration, unpacked
 
     def _prepared(self, body: bytes | None, headers: HttpHeaders | None) -> tuple[bytes | None, HttpHeaders]:
         """The body as it is sent, and all headers."""
@@ -319,10 +340,10 @@ def _trace_connections() -> aiohttp.TraceConfig:
     return trace
 
 
-def is_foreign(method: str, meta: ApiResponseMeta, body: bytes) -> bool:
+def is_foreign(method: str, status: int, headers: Mapping[str, str], body: bytes) -> bool:
     """Whether something else answered in Elasticsearch's place. A 403 has no header, and in answer to HEAD no body:
     nothing tells Elasticsearch's from a gateway's then.
     """
-    if method == "HEAD" and meta.status == 403:
+    if method == "HEAD" and status == 403:
         return False
-    return answer_kind(meta.status, meta.headers, body) is AnswerKind.NOT_ELASTICSEARCH
+    return answer_kind(status, headers, body) is AnswerKind.NOT_ELASTICSEARCH
