@@ -44,6 +44,7 @@ from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
+from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import hot_routes
 from esassistant.http.logins import LOGINS
 from esassistant.instance import instance_name, server_name
@@ -171,7 +172,15 @@ def _selection() -> Selection:
 @asynccontextmanager
 async def _search(registry: Registry) -> AsyncIterator[Searches]:
     timeout = settings.ESASSISTANT.elasticsearch.request_timeout
-    yield Searches(registry.get(ELASTICSEARCH), registry.get(MAPPING_CACHE), _selection(), timeout)
+    searches = Searches(
+        registry.get(ELASTICSEARCH),
+        registry.get(MAPPING_CACHE),
+        _selection(),
+        timeout,
+        scripts=settings.ESASSISTANT.search_scripts,
+    )
+    with direct_routes.answering("/api/indices/{name}/search", searches.answer):
+        yield searches
 
 
 @asynccontextmanager

@@ -16,9 +16,11 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, NotCovered, no_such_name
 from cacheapp.state.names import Selection, encode_name
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
-from esassistant.elasticsearch.client import unavailable, undecoded
+from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.errors import AnswerTooLarge
+from esassistant.elasticsearch.passing import PassingCalls
 from esassistant.errors import EsassistantError
+from esassistant.http.answer import Answer
 from esassistant.resource import Handle
 
 MAX_BODY_BYTES = 64 * 1024
@@ -36,7 +38,7 @@ KEYS = frozenset(
 )
 """What a search may be made of."""
 SCRIPTED = frozenset({"script", "scripted_metric", "runtime_mappings", "bucket_selector", "moving_fn"})
-HEADERS = {"accept": "application/json", "content-type": "application/json"}
+EMPTY = b"{}"
 
 
 def parse_search(raw: bytes, *, scripts: bool) -> dict[str, Any]:
@@ -80,38 +82,47 @@ def _script_in(search: dict[str, Any]) -> str | None:
 class Searches:
     """Searches by way of the public client. One per process; belongs to its loop."""
 
-    def __init__(self, client: AsyncElasticsearch, cache: MappingCache, selection: Selection, timeout: float) -> None:
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        cache: MappingCache,
+        selection: Selection,
+        timeout: float,
+        *,
+        scripts: bool = False,
+    ) -> None:
+        """`timeout`: of the client's calls. `scripts`: whether searches may have any."""
         seconds = min(LONGEST_SECONDS, timeout)
-        # Derived once: each derivation costs more than the call itself.
-        self._client = client.options(request_timeout=seconds)
+        self._calls = PassingCalls(client, seconds)
         # A little less, so that what was found by then still arrives.
         self._target = "/{}/_search?timeout=" + f"{int(900 * seconds)}ms"
         self._cache = cache
         self._selection = selection
+        self._scripts = scripts
 
-    async def search(self, name: str, search: dict[str, Any]) -> msgspec.Raw:
-        """Elasticsearch's own answer to a search that `parse_search` gave, of one index, alias or data stream, as it
-        came.
+    async def answer(self, name: str, raw: bytes) -> Answer:
+        """Elasticsearch's own answer to the search in a request's body, of one index, alias or data stream. The body is
+        sent as it came, once it is checked, and the answer is given as it comes.
 
         Raises `IllegalName`, `MappingNotFound`, `BadSearch` with Elasticsearch's reason, or `ClusterUnavailable`; and
         what the client raises when nothing may be sent.
         """
+        parse_search(raw, scripts=self._scripts)
         self._cache.check_name(name)
         if not self._selection.covers(name) and name not in self._cache.snapshot.aliases:
             raise no_such_name(name)
+        encoded = encode_name(name)
         try:
-            with undecoded():
-                answer = await self._client.perform_request(
-                    "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
-                )
+            body = await self._calls.post(
+                self._target.format(encoded), raw or EMPTY, endpoint="search", path_parts={"index": encoded}
+            )
         except (ApiError, TransportError) as error:
             raise self._failure(error, name) from error
-        body: bytes = answer.body
         # Whether the rest is JSON isn't looked at: what Elasticsearch answers is, and what isn't Elasticsearch's was
         # refused.
         if not (body.startswith(b"{") and body.endswith(b"}")):
             raise unavailable(SerializationError("the answer is no JSON object"))
-        return msgspec.Raw(body)
+        return Answer(body, "application/json")
 
     def _failure(self, error: ApiError | TransportError, name: str) -> EsassistantError:
         """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
