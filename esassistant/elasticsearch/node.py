@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import aiohttp
@@ -116,6 +117,21 @@ class Response(aiohttp.ClientResponse):
             del protocol.read
 
 
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's own, which counts for the call under way. Its traces would too, by a dozen awaits for each request."""
+
+    async def _create_connection(self, *args: Any) -> Any:
+        made = await super()._create_connection(*args)
+        current_call.get().counters.connections_created_total += 1
+        return made
+
+    async def _get(self, *args: Any) -> Connection | None:
+        kept = await super()._get(*args)
+        if kept is not None:
+            current_call.get().counters.connections_reused_total += 1
+        return kept
+
+
 class Node(AiohttpHttpNode):
     """A node whose connections live until `close()`; belongs to the loop of its first request.
 
@@ -127,6 +143,7 @@ class Node(AiohttpHttpNode):
         self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (meant for such annotations)
         self._request_timeout = config.request_timeout
         self._send_compressed = bool(config.http_compress)
+        self._url = self.base_url  # which is put together each time it is asked for
         self._explainer = Explainer(config)
         # For overflow: its connections are closed after use on our side, whether or not the server keeps them.
         self._closing_session: aiohttp.ClientSession | None = None
@@ -195,12 +212,11 @@ class Node(AiohttpHttpNode):
             with io.BytesIO() as answer:
                 async with session.request(
                     method,
-                    URL(f"{self.base_url}{target}", encoded=True),
+                    URL(self._url + target, encoded=True),
                     data=body,
                     headers=headers,
-                    timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._extras.connect_timeout),
+                    timeout=_timeouts(total, self._extras.connect_timeout),
                     allow_redirects=False,
-                    trace_request_ctx=counters,
                 ) as response:
                     max_bytes = self._bound(response.status)
                     try:
@@ -310,34 +326,25 @@ class Node(AiohttpHttpNode):
             skip_auto_headers=("accept", "accept-encoding", "user-agent"),
             cookie_jar=aiohttp.DummyCookieJar(),
             response_class=Response,
-            connector=aiohttp.TCPConnector(
+            connector=Connector(
                 limit=0,  # pools are the limit: aiohttp's would count the wait as part of the request
                 ssl=self._ssl_context or False,
                 **connections,
             ),
             auto_decompress=False,  # to know what went over the wire
-            trace_configs=[_trace_connections()],
         )
         # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
         session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
         return session
 
 
+@lru_cache(maxsize=64)
+def _timeouts(total: float | None, connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total, sock_connect=connect)
+
+
 def _left(total: float | None, started_at: float) -> float | None:
     return None if total is None else max(0.0, started_at + total - monotonic())
-
-
-def _trace_connections() -> aiohttp.TraceConfig:
-    async def created(_: Any, context: Any, __: Any) -> None:
-        context.trace_request_ctx.connections_created_total += 1
-
-    async def reused(_: Any, context: Any, __: Any) -> None:
-        context.trace_request_ctx.connections_reused_total += 1
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(created)
-    trace.on_connection_reuseconn.append(reused)
-    return trace
 
 
 def is_foreign(method: str, status: int, headers: Mapping[str, str], body: bytes) -> bool:

@@ -6,6 +6,9 @@ from typing import Any, TypeVar
 
 from esassistant.asgi_types import Receive
 
+WATCHED_AFTER_SECONDS = 0.05
+"""A client that leaves sooner is noticed then."""
+
 T = TypeVar("T")
 
 
@@ -28,15 +31,36 @@ async def unless_left(work: Coroutine[Any, Any, T], receive: Receive) -> T | Non
     """What `work` gives, or None when the client leaves first: then it is cancelled.
 
     Args:
-        work: it is run to its end, whatever happens.
+        work: awaited here, in the task of the request.
         receive: of a request whose body has been received; what comes next is that its client has left.
     """
-    answering = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(receive())
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    cancelled_before = task.cancelling()
+    watching: asyncio.Task[None] | None = None
+    has_left = False
+
+    async def watch() -> None:
+        nonlocal has_left
+        await receive()
+        has_left = True
+        task.cancel()
+
+    def begin() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
+    # A task for each request costs as much as the rest of the spine; most are answered before it would begin.
+    timer = loop.call_later(WATCHED_AFTER_SECONDS, begin)
     try:
-        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return await answering if answering.done() else None
+        return await work
+    except asyncio.CancelledError:
+        # As `asyncio.timeout` does it: who else cancelled this task is obeyed.
+        if has_left and task.uncancel() <= cancelled_before:
+            return None
+        raise
     finally:
-        answering.cancel()
-        leaving.cancel()
-        await asyncio.gather(answering, leaving, return_exceptions=True)
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
