@@ -246,8 +246,10 @@ def main() -> int:
         processors=os.cpu_count(),
         answer_bytes=sizes,
         lines=lines,
-        details={str(case): {name: [asdict(each) for each in some] for name, some in by.items()}
-                 for case, by in found.items()},
+        details={
+            str(case): {name: [asdict(each) for each in some] for name, some in by.items()}
+            for case, by in found.items()
+        },
     )
     return 0
 

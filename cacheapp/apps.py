@@ -23,6 +23,7 @@ from cacheapp.reports import (
     HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
+    SEARCH_METRICS,
     STORE_METRICS,
     WATCH_METRICS,
     PassOutcome,
@@ -96,7 +97,9 @@ def declare(registry: Registry) -> None:
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
+    registry.register(
+        SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE), stats=Searches.report, metrics=SEARCH_METRICS
+    )
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
