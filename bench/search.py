@@ -185,10 +185,9 @@ def lines_of(found: Found) -> list[Line]:
         judged = (case.kind.name, case.connections) == JUDGED
         ours, plain, limit = by_server[OURS], by_server[PLAIN], by_server[LIMIT]
         label = f"{case}: ours ÷ starlette"
-        cpu, throughput = [_cpu(each) for each in (ours, plain)], [_rates(each) for each in (ours, plain)]
         lines += [
-            ratio(f"{label}, processor time", *cpu, asked, CPU_GOAL if judged else None),
-            ratio(f"{label}, throughput", *throughput, asked, THROUGHPUT_GOAL if judged else None),
+            ratio(f"{label}, processor time", _cpu(ours), _cpu(plain), asked, CPU_GOAL if judged else None),
+            ratio(f"{label}, throughput", _rates(ours), _rates(plain), asked, THROUGHPUT_GOAL if judged else None),
             ratio("  ours ÷ aiohttp, throughput", _rates(ours), _rates(limit), asked),
         ]
     return lines
