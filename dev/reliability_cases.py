@@ -245,10 +245,10 @@ _LATER = (
     ),
     Case(
         61,
-        "A field named `script`, an aggregation `script_hits`; scripts, stored ones, `collate`, `wrapper`; a terms lookup "
-        "and others into another index, one that isn't selected, one that is missing",
-        "Searched; refused; read where it is selected, else 400; Elasticsearch's reason, not that the searched index is "
-        "missing",
+        "A field named `script`, an aggregation `script_hits`; scripts, stored ones, `collate`, `wrapper`; a terms "
+        "lookup and others into another index, one that isn't selected, one that is missing",
+        "Searched; refused; read where it is selected, else 400; Elasticsearch's reason, not that the searched index "
+        "is missing",
     ),
     Case(
         62,

@@ -83,7 +83,7 @@ HARMLESS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("search", SCRIPTED, ids=json.dumps)
-def test_case_61_scripts_by_their_place(search: dict[str, Any]) -> None:
+def test_scripts_by_their_place(search: dict[str, Any]) -> None:
     """A script is found wherever it can stand, and passes only when scripts are permitted."""
     with pytest.raises(BadSearch, match="ESASSISTANT_SEARCH_SCRIPTS"):
         references_in(search, scripts=False)
@@ -91,7 +91,7 @@ def test_case_61_scripts_by_their_place(search: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("search", HARMLESS, ids=json.dumps)
-def test_case_61_names_are_no_scripts(search: dict[str, Any]) -> None:
+def test_names_are_no_scripts(search: dict[str, Any]) -> None:
     """Fields, aggregations, filters and so on may be called what they like; so may members of documents."""
     assert references_in(search, scripts=False) == []
 
@@ -106,7 +106,7 @@ def test_case_61_names_are_no_scripts(search: dict[str, Any]) -> None:
         {"suggest": {"a": {"text": "x", "phrase": {"field": "b", "collate": {"query": STORED}}}}},
     ],
 )
-def test_case_61_what_hides_a_query(search: dict[str, Any], scripts: bool) -> None:
+def test_what_hides_a_query(search: dict[str, Any], scripts: bool) -> None:
     """A query in base64 or in a template can't be looked at, so it is refused, scripts permitted or not."""
     with pytest.raises(BadSearch, match="hides what it asks for"):
         references_in(search, scripts=scripts)
@@ -134,7 +134,7 @@ NAMING: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("search", "where"), NAMING, ids=lambda value: value if isinstance(value, str) else None)
-def test_case_61_names_of_other_indices(search: dict[str, Any], where: str) -> None:
+def test_names_of_other_indices(search: dict[str, Any], where: str) -> None:
     """Wherever a search reads from another index, its name and place are found."""
     assert references_in(search, scripts=False) == [Reference(where, "other")]
 
