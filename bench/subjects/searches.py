@@ -32,6 +32,7 @@ from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 
 HOST = "127.0.0.1"
 CONNECTIONS = 50
+CHUNK_BYTES = 16_384
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 PATH = re.compile(r"/api/indices/([^/]+)/search")
 STARLETTE_MISSING = "This compares with Starlette, which is not installed: pip install -r requirements-bench.txt"
@@ -126,10 +127,13 @@ class Replay:
     def answer(self, target: str) -> bytes:
         """The whole answer to a request, as it goes over the wire."""
         body = self._answers.get(target.partition("?")[0], b"{}")
-        return (
-            b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        head = b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
+        if target.partition("?")[0].endswith("/_search"):
+            # As Elasticsearch sends it.
+            chunks = (body[begin : begin + CHUNK_BYTES] for begin in range(0, len(body), CHUNK_BYTES))
+            parts = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+            return b"%btransfer-encoding: chunked\r\n\r\n%b0\r\n\r\n" % (head, parts)
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 class Connection(asyncio.Protocol):
