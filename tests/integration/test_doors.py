@@ -268,7 +268,6 @@ async def test_the_doors_give_one_answer(doors: Doors, asked: Asked) -> None:
 @given(asked=searches())
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 async def test_the_doors_search_alike(doors: Doors, asked: Asked) -> None:
