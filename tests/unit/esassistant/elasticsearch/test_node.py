@@ -594,8 +594,7 @@ async def test_connections_closed_after_use(counters: PoolCounters, new_node: Ne
         await node.perform_request("GET", "/")
         assert server.connections_total == 4
         assert (counters.connections_created_total, counters.connections_reused_total) == (4, 1)
-        await node.close()
-        await node.close()
+        await asyncio.gather(node.close(), node.close())
         async with asyncio.timeout(5):
             while server.connections_open:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
