@@ -572,9 +572,7 @@ async def test_open_connections(stub: FaultProxy, new_node: NewNode) -> None:
 
 
 def test_aiohttp_sends_nothing_twice() -> None:
-    """aiohttp's own retry is turned off by a name that it keeps private: `ClientSession._retry_connection`. When this
-    fails after an update of aiohttp, look for what it is called now, or retries are more than anybody asked for.
-    """
+    """aiohttp's own retry is turned off by a private name. When an update changes it, look for what it is called now."""
     assert "_retry_connection" in aiohttp.ClientSession.ATTRS
 
 
@@ -594,7 +592,8 @@ async def test_connections_closed_after_use(counters: PoolCounters, new_node: Ne
         await node.perform_request("GET", "/")
         assert server.connections_total == 4
         assert (counters.connections_created_total, counters.connections_reused_total) == (4, 1)
-        await asyncio.gather(node.close(), node.close())
+        await node.close()
+        await node.close()
         async with asyncio.timeout(5):
             while server.connections_open:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
