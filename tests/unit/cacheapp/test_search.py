@@ -199,6 +199,15 @@ async def test_other_indices_are_named_where_the_selection_covers_them(
     assert stub.count() == (text is None)
 
 
+async def test_a_name_that_is_not_selected(stub: FaultProxy) -> None:
+    """It is not there for a search, and nothing is sent."""
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        with pytest.raises(MappingNotFound, match="named 'secret-1'"):
+            await Searches(client, cache, Selection(exclude=("secret-*",)), 2.0).answer("secret-1", b"")
+    assert stub.count() == 0
+
+
 @pytest.mark.parametrize(("include", "passes"), [(("*",), True), (("u*", "x"), True), (("users",), False)])
 async def test_patterns_are_taken_where_all_is_covered(
     stub: FaultProxy, include: tuple[str, ...], passes: bool
