@@ -43,7 +43,7 @@ from dev.servers.service import TOKEN
 ROUNDS = 5
 SECONDS = 2.0
 WARM_UP_SECONDS = 1.0
-WARM_UP_SEARCHES = 300
+WARM_UP_SEARCHES = 40
 """A young node compiles its code while it answers."""
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 OURS, PLAIN, LIMIT = "ours", "starlette", "aiohttp"
