@@ -23,6 +23,7 @@ from cacheapp.reports import (
     HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
+    SEARCH_METRICS,
     STORE_METRICS,
     WATCH_METRICS,
     PassOutcome,
@@ -44,6 +45,7 @@ from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
+from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import hot_routes
 from esassistant.http.logins import LOGINS
 from esassistant.instance import instance_name, server_name
@@ -95,7 +97,9 @@ def declare(registry: Registry) -> None:
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
+    registry.register(
+        SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE), stats=Searches.report, metrics=SEARCH_METRICS
+    )
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
@@ -171,7 +175,15 @@ def _selection() -> Selection:
 @asynccontextmanager
 async def _search(registry: Registry) -> AsyncIterator[Searches]:
     timeout = settings.ESASSISTANT.elasticsearch.request_timeout
-    yield Searches(registry.get(ELASTICSEARCH), registry.get(MAPPING_CACHE), _selection(), timeout)
+    searches = Searches(
+        registry.get(ELASTICSEARCH),
+        registry.get(MAPPING_CACHE),
+        _selection(),
+        timeout,
+        scripts=settings.ESASSISTANT.search_scripts,
+    )
+    with direct_routes.answering("/api/indices/{name}/search", searches.answer):
+        yield searches
 
 
 @asynccontextmanager
