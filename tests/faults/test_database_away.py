@@ -343,7 +343,7 @@ async def test_case_58_the_disk_is_full(
             refused = await log_in(other)
             health = (await http.get("/api/health", headers=BEARER)).json()["services"]["store"]
             told = f"{health['error']}"
-        await sync_to_async(connection.close)()
+        await sync_to_async(lambda: connection.close())()  # that of the thread
         accepted = await log_in(other)
     assert set(answers) == {200}
     assert (refused, accepted) == (503, 302)
