@@ -573,7 +573,7 @@ async def test_open_connections(stub: FaultProxy, new_node: NewNode) -> None:
 
 
 def test_aiohttp_sends_nothing_twice() -> None:
-    """aiohttp's own retry is turned off by a private name. When an update changes it, look for what it is called now."""
+    """aiohttp's own retry is turned off by a private name: if an update changes it, look for what it is called now."""
     assert "_retry_connection" in aiohttp.ClientSession.ATTRS
 
 

@@ -179,7 +179,7 @@ async def test_a_probe_goes_to_a_node_that_answers(stub: FaultProxy, fake_clock:
         assert marks.rest_of(gone) > 0
 
 
-GOT = {
+GOT: dict[str, dict[str, Any]] = {
     "answer": {"body": b'{"took":1,"timed_out":false,"_shards":{"total":1,"failed":0}}'},
     "part": {"body": b'{"took":1,"timed_out":true,"_shards":{"total":1,"failed":0}}'},
     "failure": {"status": 500},
@@ -190,7 +190,7 @@ GOT = {
 async def test_what_callers_got(stub: FaultProxy, new_transport: NewTransport, got: str) -> None:
     """A whole call is counted once, by what its caller got, of searches and of other calls apart."""
     transport = new_transport()
-    wanted: dict[str, Any] = GOT[got]
+    wanted = GOT[got]
     stub.stop_responding()
     stub.respond("_search", lambda _: ProxyResponse(wanted.get("body", b"{}"), wanted.get("status", 200)))
     stub.respond("", lambda _: ProxyResponse())
