@@ -44,6 +44,7 @@ from cacheapp.sync.schedule import Schedule
 from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
+from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import hot_routes
@@ -66,7 +67,8 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `mapping_views` (what is derived from them), `search`, `history`, `sharing` (publishing and taking over),
+    (answers), `mapping_views` (what is derived from them), `search`, `database_work` (a thread for the health app),
+    `history`, `sharing` (publishing and taking over),
     `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
@@ -101,6 +103,7 @@ def declare(registry: Registry) -> None:
         SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE), stats=Searches.report, metrics=SEARCH_METRICS
     )
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
+    registry.register(DATABASE_WORK, _database_work)
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
     )
@@ -193,6 +196,12 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
     template = "/api/mappings/{name}/schema"
     with hot_routes.answering(template, lambda name, details: ready_schema(views, name) if details else None):
         yield views
+
+
+@asynccontextmanager
+async def _database_work(_: Registry) -> AsyncIterator[DatabaseWork]:
+    async with open_database_thread("health") as thread:
+        yield thread
 
 
 @asynccontextmanager

@@ -52,13 +52,16 @@ class Instances:
 
     def report(self) -> dict[str, InstanceReport]:
         """Report all instances, this one as it is now, the others as they were a few seconds ago. Asks nobody."""
+        return {self._name: InstanceReport(0.0, self._collect()), **self.others()}
+
+    def others(self) -> dict[str, InstanceReport]:
+        """The other instances, as they were a few seconds ago. Asks nobody."""
         passed = self._clock() - self._seen_at
-        others = {
+        return {
             name: InstanceReport(seen.age_seconds + passed, seen.report)
             for name, seen in self._seen.items()
             if name != self._name and seen.age_seconds + passed <= FORGOTTEN_AFTER_SECONDS
         }
-        return {self._name: InstanceReport(0.0, self._collect()), **others}
 
     async def look(self) -> dict[str, InstanceReport]:
         """Report all instances, the others as the store knows them now. Raises `StoreUnavailable`."""

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import ReportHandle
@@ -39,12 +39,13 @@ class FailedIndex:
 
 @dataclass(frozen=True, slots=True)
 class RefreshReport:
-    """One pass, full or not, under way or ended.
+    """One pass, full or not, under way or ended. Its numbers are those of the pass.
 
     `indices_total` is None until the listing has arrived; `errors` are bounded, `failed_total` counts all. `error` says
     why the pass failed, or why it was not published. `published`: whether other processes can take it over.
     """
 
+    counts_since_start: ClassVar[bool] = False
     id: str
     outcome: PassOutcome
     trigger: str

@@ -19,6 +19,7 @@ from cacheapp.sync.refresher import REFRESHER
 from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.http.auth import may_see_details, require_change, require_details
+from esassistant.http.counters import note_of
 from esassistant.registry import registry
 from esassistant.units import as_duration
 
@@ -109,6 +110,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
             f"{reason}; ask again in {as_duration(seconds)}.", retry_after_seconds=answer.retry_after_seconds
         )
     if wait:
+        note_of(getattr(request, "scope", request.META)).is_long_poll = True
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)
     await instances.try_publish()  # if that fails, it is found where it runs, alone

@@ -187,6 +187,17 @@ _LATER = (
         "Each is named as what it is; after 401 the watch asks again every 5 s",
     ),
     Case(
+        46,
+        "The cluster is 3 s slower under three searches a second; beside it: heavy queries while pings are quick; "
+        "a few searches that fail",
+        "Degraded within 20 s, with numbers and the time, no larger pool is advised; said but not degraded; degraded",
+    ),
+    Case(
+        47,
+        "The pool is full: a third of the searches is refused",
+        "Degraded within 20 s, the refusals are counted, a larger pool is advised",
+    ),
+    Case(
         48,
         "The node is stopped (SIGSTOP) under one search a second; beside it: five timeouts of one heavy query",
         "The breaker is open within 10 s, after at most 10 slow failures, then 503 at once; it stays closed",
@@ -201,6 +212,16 @@ _LATER = (
         51,
         "The store is readable, not writable: Redis READONLY, OOM, MISCONF; SQLite full, read-only; PostgreSQL standby",
         "Health, advice, metric and log say so with the cause, until a write succeeds; mappings are answered",
+    ),
+    Case(
+        52,
+        "Trouble has been over for eight minutes",
+        "The verdict is healthy and says nothing of it; its advice is gone, and stands under what was, with its end",
+    ),
+    Case(
+        53,
+        "An outage of five minutes under load, two workers",
+        "The log has its begin, a line a minute and its end, each with the process: at most 7 lines a process",
     ),
     Case(
         54,

@@ -106,6 +106,7 @@ def declare(registry: Registry) -> None:
 
 @asynccontextmanager
 async def _http(_: Registry) -> AsyncIterator[HttpStatistics]:
+    http_statistics.forget_recent()
     yield http_statistics
 
 

@@ -95,7 +95,7 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "esassistant.masking.MaskingFormatter",
-            "format": "{asctime} {levelname} {name}: {message}",
+            "format": "{asctime} {levelname} [{process}] {name}: {message}",
             "style": "{",
         }
     },

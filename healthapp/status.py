@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.template.loader import render_to_string
 
-from esassistant.clock import monotonic, now_utc
+from esassistant.clock import now_utc
 from esassistant.config.shown import shown_settings
 from esassistant.database.failures import database_failure
 from esassistant.errors import EsassistantError
@@ -19,7 +19,6 @@ from esassistant.units import as_bytes, as_count, as_percent, as_rate, as_second
 from healthapp.charts import Chart, chart
 from healthapp.performance import PerformanceReport, performance_report
 from healthapp.timeline import TIMELINE_REPORT, TimelineReport
-from healthapp.verdict import ServedMappings, verdict
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +43,8 @@ def status_context(registry: Registry) -> dict[str, Any]:
     """Everything on the page. Raises `RegistryNotOpen` where there is nothing to show."""
     report = performance_report(registry)
     timeline = registry.read(TIMELINE_REPORT)
-    cache = report.mapping_cache
-    mappings = ServedMappings(cache.warm, cache.indices, cache.stale_indices, cache.oldest_age_seconds)
     return {
-        "verdict": verdict(report.health, mappings, monotonic()),
+        "verdict": report.verdict,
         "now": now_utc(),
         "this_process": instance_name(),
         "performance": report,

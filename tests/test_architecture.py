@@ -22,7 +22,7 @@ FLOORS = {
             *("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
             "shared_values",
         ),
-        ("breaker", "log_handler", "templatetags", "database"),
+        ("breaker", "log_handler", "templatetags", "database", "windows"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
         ("api",),

@@ -35,6 +35,7 @@ from esassistant.http.logins import LoginsReport
 from esassistant.http.statistics import HttpReport
 from esassistant.log_handler import LogReport
 from esassistant.registry import registry
+from healthapp.judge import VerdictReport
 from healthapp.monitor import HealthReport
 from healthapp.performance import PerformanceReport
 from healthapp.process import ProcessReport
@@ -63,6 +64,7 @@ REPORTS: Mapping[str, Any] = {
     "search": SearchReport,
     "process": ProcessReport,
     "health": HealthReport | None,
+    "verdict": VerdictReport,
 }
 """What each resource reports that other instances are told of."""
 
@@ -92,13 +94,16 @@ def response_types() -> dict[str, Any]:
     instances = GenericAlias(dict, (str, typed(InstanceReport, report=told_by_instances())))
     listed = typed(Listed, kind=Literal["index", "alias", "data_stream"])
     change = typed(ShownChange, kind=ChangeKind, retyped=list[Retyped])
-    shown = ("status", "checked_at", "duration_ms", "ttl_seconds")
+    shown = (
+        *("status", "verdict", "since", "effects", "next_step"),
+        *("checked_at", "duration_ms", "ttl_seconds"),
+    )
     cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
     passes = part_of(RefresherReport, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
     return {
-        "HealthTotals": part_of(HealthReport, "HealthTotals", "The status, for anybody.", *shown),
+        "HealthTotals": part_of(HealthReport, "HealthTotals", "The status and the verdict, for anybody.", *shown),
         "HealthDetails": part_of(
-            HealthReport, "HealthDetails", "The status, and what each check found.", *shown, "services"
+            HealthReport, "HealthDetails", "The status, the verdict, and what each check found.", *shown, "services"
         ),
         "StatisticsTotals": msgspec.defstruct("StatisticsTotals", [("cache", cache), ("refresh", passes)]),
         "StatisticsDetails": msgspec.defstruct(

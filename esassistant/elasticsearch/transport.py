@@ -22,20 +22,24 @@ from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import UnsupportedProductError
 
-from esassistant.breaker import Outcome
+from esassistant.breaker import BreakerReport, Outcome
 from esassistant.clock import Clock, monotonic
-from esassistant.elasticsearch.answers import is_index_failure
+from esassistant.elasticsearch.answers import is_index_failure, is_partial
 from esassistant.elasticsearch.causes import NodeFailure, unreachable
-from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.node import Call, Node, current_call
 from esassistant.elasticsearch.node_pool import NodePool, first_seconds, is_fixed, only_at
 from esassistant.elasticsearch.pools import Pool, Pools
 from esassistant.elasticsearch.retry import IDEMPOTENT_METHODS, RetryPolicy
 from esassistant.elasticsearch.routing import READS, kind_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
+from esassistant.windows import Got, WindowReport
 
 FAILURE_STATUSES = frozenset({502, 503, 504})
 """Statuses by which a cluster, or what stands before it, says that it can't serve. 500 may be one query's fault."""
+
+BAD_STATUSES = frozenset({401, 429})
+"""Statuses below 500 that are no caller's fault: our credentials are refused, or the cluster has too much to do."""
 
 AnswerT = TypeVar("AnswerT", TransportApiResponse, NodeApiResponse)
 """Its body is decoded, or bytes."""
@@ -85,6 +89,14 @@ class Transport(AsyncTransport):
         nodes = cast("list[Node]", self.node_pool.all())
         return self._pools.report(sum(node.open_connections for node in nodes))
 
+    def windows(self) -> dict[str, dict[str, WindowReport]]:
+        """What callers got of late, by pool, of searches and of other calls."""
+        return self._pools.windows()
+
+    def breaker_reports(self) -> dict[str, BreakerReport]:
+        """The breakers by pool."""
+        return self._pools.breaker_reports()
+
     async def perform_request(  # type: ignore[override]
         self, method: str, target: str, *, request_timeout: float | DefaultType | None = DEFAULT, **kwargs: Any
     ) -> TransportApiResponse:
@@ -125,11 +137,35 @@ class Transport(AsyncTransport):
         return await self._call(method, target, request_timeout, send)
 
     async def _call(self, method: str, target: str, allowed: float | None, send: SendOnce[AnswerT]) -> AnswerT:
-        """Attempts by way of `send`, until one is answered or they are to end."""
+        """One call with its retries, by way of `send`. Counts what its caller got."""
         pool = self._pools.pool_for(target)
         kind = kind_of(target)
-        attempts = _Attempts(self, pool, kind, allowed, self._clock)
-        idempotent = method in IDEMPOTENT_METHODS or kind in READS
+        began_at = self._clock()
+        got: Got | None = Got.FAILURE
+        try:
+            idempotent = method in IDEMPOTENT_METHODS or kind in READS
+            attempts = _Attempts(self, pool, kind, allowed, self._clock)
+            response = await self._attempted(attempts, pool, send, idempotent=idempotent)
+            got = got_by(kind, response.meta.status, response.body)
+        except asyncio.CancelledError:
+            got = None  # its caller has left
+            raise
+        except AnswerTooLarge:
+            got = Got.ANSWER  # whoever asks for so much is to blame
+            raise
+        except (PoolTimeout, PoolExhausted):
+            got = Got.REFUSAL  # not by the breaker: it refuses since calls failed
+            raise
+        else:
+            return response
+        finally:
+            if got is not None:
+                pool.counters.call_ended(kind, got, self._clock() - began_at)
+
+    async def _attempted(
+        self, attempts: "_Attempts", pool: Pool, send: SendOnce[AnswerT], *, idempotent: bool
+    ) -> AnswerT:
+        """Attempts, until one is answered or they are to end."""
         pool.budget.note_call()
         while True:
             try:
@@ -280,6 +316,15 @@ class _Attempts:
             self._ends_at = self._clock() + self._allowed
             return first_seconds(self._allowed) if self._transport.backs_up else self._allowed
         return max(0.001, self._ends_at - self._clock())
+
+
+def got_by(kind: str, status: int, body: object) -> Got:
+    """What the caller of a call of this kind got, by its status and body, decoded or as bytes. Errors that are the
+    caller's own are answers.
+    """
+    if status >= 500 or status in BAD_STATUSES:
+        return Got.FAILURE
+    return Got.PART if kind == "search" and is_partial(body) else Got.ANSWER
 
 
 def outcome_of(status: int, body: object) -> Outcome:

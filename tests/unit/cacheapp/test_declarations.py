@@ -54,6 +54,8 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "follow-store",
                 "keep-watching",
                 "keep-checking",
+                "keep-judging",
+                "keep-writing",
                 "keep-sampling",
                 "report-instance",
                 "say-failed-logins",

@@ -201,6 +201,7 @@ def process_report(**changes: Any) -> ProcessReport:
         descriptors_open=100,
         descriptors_limit=1000,
         loop_lag=LatencyReport(WINDOW_SECONDS, 1200, 0.001, 0.002, 0.003, 0.2),
+        loop_lag_last_minute=LatencyReport(60.0, 240, 0.001, 0.002, 0.003, 0.2),
         loop_lags=DurationTotals(1.0, {"+Inf": 1200}),
     )
     return replace(well, **changes)

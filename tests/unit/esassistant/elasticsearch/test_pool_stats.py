@@ -74,6 +74,7 @@ def test_report_of_answers(answers: list[tuple[str, int | str, float]]) -> None:
     assert report["sent_bytes_total"] == 3 * len(answers)
     for name, total in (("requests_total", len(answers)), ("failures_total", len(answers) - good)):
         assert report[name] == sum(getattr(calls, name) for calls in report["calls"].values()) == total
-    assert report["latency"].samples == sum(isinstance(status, int) for _, status, _ in answers)
+    assert report["latency"].samples == good
+    assert report["failed_latency"].samples == sum(status == 503 for _, status, _ in answers)
     for kind, calls in report["calls"].items():
         assert calls.requests_total == sum(kind == other for other, _, _ in answers)

@@ -1,6 +1,7 @@
 """Connection pools: exactly as many calls at once as there are connections, and what becomes of one more."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -268,6 +269,7 @@ def test_pools_of_rules(caplog: pytest.LogCaptureFixture) -> None:
         "default",
         "default",
     ]
+    caplog.set_level(logging.DEBUG, "esassistant.breaker")
     breaker = made.pool_for("/logs-1").breaker
     for _ in range(20):
         breaker.leave(breaker.enter(), Outcome.FAILURE)

@@ -1,8 +1,8 @@
 """The transport tries again exactly as often as its policy says, counted where the requests arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -15,12 +15,14 @@ from elasticsearch import ApiError
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant.breaker import BreakerPolicy, Outcome
 from esassistant.elasticsearch.client import MAX_ANSWER_BYTES, new_client
-from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras
+from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolExhausted
+from esassistant.elasticsearch.node import EXTRAS, Node, NodeExtras, reading_at_most
 from esassistant.elasticsearch.node_pool import NodeMarks, only_at
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools
 from esassistant.elasticsearch.retry import RetryPolicy
 from esassistant.elasticsearch.stats import PoolReport
-from esassistant.elasticsearch.transport import Transport
+from esassistant.elasticsearch.transport import Transport, got_by
+from esassistant.windows import Got
 from tests.support.clients import elasticsearch_config, node_pool, pools
 from tests.support.fakes import FakeClock
 
@@ -175,6 +177,96 @@ async def test_a_probe_goes_to_a_node_that_answers(stub: FaultProxy, fake_clock:
         assert repr(pool.breaker) == "<Breaker pool cache: closed>"
         await client.perform_request("GET", "/")  # the next call does find out, and a second node answers it
         assert marks.rest_of(gone) > 0
+
+
+GOT: dict[str, dict[str, Any]] = {
+    "answer": {"body": b'{"took":1,"timed_out":false,"_shards":{"total":1,"failed":0}}'},
+    "part": {"body": b'{"took":1,"timed_out":true,"_shards":{"total":1,"failed":0}}'},
+    "failure": {"status": 500},
+}
+
+
+@pytest.mark.parametrize("got", GOT)
+async def test_what_callers_got(stub: FaultProxy, new_transport: NewTransport, got: str) -> None:
+    """A whole call is counted once, by what its caller got, of searches and of other calls apart."""
+    transport = new_transport()
+    wanted = GOT[got]
+    stub.stop_responding()
+    stub.respond("_search", lambda _: ProxyResponse(wanted.get("body", b"{}"), wanted.get("status", 200)))
+    stub.respond("", lambda _: ProxyResponse())
+    await transport.perform_request("GET", "/a/_search")
+    await transport.perform_request("GET", "/")
+    report = reported(transport)
+    assert {name for name, count in report.got["search"].items() if count} == {got}
+    assert report.got["other"]["answer"] == 1
+    windows = transport.windows()["default"]
+    assert (windows["search"].calls, windows["search"].last[0].got.value, windows["other"].calls) == (1, got, 1)
+
+
+async def test_what_callers_got_without_an_answer(stub: FaultProxy, new_transport: NewTransport) -> None:
+    """A timeout is a failure, and so is what an open breaker says; a full pool is a refusal, an answer too large is
+    the caller's own fault, and a caller who leaves gets nothing.
+    """
+    transport = new_transport(request_timeout=0.2)
+    with stub.fault(blackhole=True):
+        with pytest.raises(ConnectionTimeout):
+            await transport.perform_request("GET", "/a/_search")
+        leaves = asyncio.create_task(transport.perform_request("GET", "/a/_search", request_timeout=9))
+        await stub.arrived("/a/_search", 2)
+        leaves.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaves
+    stub.stop_responding()
+    stub.respond("large", lambda _: ProxyResponse(b" " * 20))
+    with reading_at_most(10), pytest.raises(AnswerTooLarge):
+        await transport.perform_request("GET", "/large/_search")
+    for error in (BreakerOpen("no", retry_after_seconds=1), PoolExhausted("no", retry_after_seconds=1)):
+        with refusing(transport, error), pytest.raises(type(error)):
+            await transport.perform_request("GET", "/a/_search")
+    assert reported(transport).got["search"] == {"answer": 1, "part": 0, "failure": 2, "refusal": 1}
+    assert transport.breaker_reports() == {}  # of a breaker that never trips
+
+
+@contextmanager
+def refusing(transport: Transport, error: Exception) -> Iterator[None]:
+    """Have each call refused with this error, for the length of the block."""
+
+    def refuse() -> None:
+        raise error
+
+    breaker = transport._pools.pool_for("/").breaker
+    breaker.check = refuse  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del breaker.check
+
+
+async def test_a_long_poll_has_no_latency(stub: FaultProxy, new_transport: NewTransport) -> None:
+    """A call that waits on purpose is counted, and how long it took is not."""
+    transport = new_transport()
+    await transport.perform_request("GET", "/_cluster/state?wait_for_metadata_version=7")
+    report = reported(transport)
+    assert (report.requests_total, report.calls["long_poll"].requests_total) == (1, 1)
+    assert (report.latency.samples, report.calls["long_poll"].latency.samples) == (0, 0)
+    assert transport.windows() == {"default": {}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "got"),
+    [
+        ("search", 200, Got.ANSWER),
+        ("search", 400, Got.ANSWER),
+        ("search", 404, Got.ANSWER),
+        ("search", 401, Got.FAILURE),
+        ("search", 429, Got.FAILURE),
+        ("search", 503, Got.FAILURE),
+    ],
+)
+def test_who_is_to_blame(kind: str, status: int, got: Got) -> None:
+    """What a caller is to blame for is an answer; that our credentials are refused, or the cluster is busy, is not."""
+    assert got_by(kind, status, b"{}") is got
+    assert got_by("count", 200, {"timed_out": True}) is Got.ANSWER
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ async def test_requests_are_counted(method: str, sent_bytes: int) -> None:
         await ask(app, Asked("/api/x", method))
     found = report(statistics)
     assert (found.requests_total, found.statuses, found.doors) == (3, {"5xx": 3}, {"fast": 3})
-    assert (found.sent_bytes_total, found.latency.samples) == (3 * sent_bytes, 3)
+    assert (found.sent_bytes_total, found.failed_latency.samples) == (3 * sent_bytes, 3)
 
 
 async def test_what_is_under_way() -> None:
