@@ -92,7 +92,7 @@ async def test_all_of_it_is_there(node: Node, cluster: Elasticsearch, open_app: 
     assert services["mapping_cache"]["facts"]["coverage_percent"] == 100.0
     assert {each["service"] for each in report["health"]["transitions"]} == {*services, "verdict"}
     assert (report["verdict"]["level"], report["verdict"]["sentence"]) == ("healthy", "Serving fresh mappings.")
-    assert report["verdict_basis"]["kinds"]["pool default other"]["calls"] == 1
+    assert report["verdict_basis"]["processes"] == 1
     tasks = {(task["owner"], task["name"]): task["crashes_total"] for task in report["background_tasks"]}
     assert tasks[("process", "keep-watching")] == sum(tasks.values()) == 0
     instance = report["instances"][instance_name()]["report"]
