@@ -23,6 +23,7 @@ from cacheapp.reports import (
     HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
+    SEARCH_METRICS,
     STORE_METRICS,
     WATCH_METRICS,
     PassOutcome,
@@ -45,6 +46,7 @@ from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
+from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import hot_routes
 from esassistant.http.logins import LOGINS
 from esassistant.instance import instance_name, server_name
@@ -97,7 +99,9 @@ def declare(registry: Registry) -> None:
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
+    registry.register(
+        SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE), stats=Searches.report, metrics=SEARCH_METRICS
+    )
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
     registry.register(DATABASE_WORK, _database_work)
     registry.register(
@@ -174,7 +178,15 @@ def _selection() -> Selection:
 @asynccontextmanager
 async def _search(registry: Registry) -> AsyncIterator[Searches]:
     timeout = settings.ESASSISTANT.elasticsearch.request_timeout
-    yield Searches(registry.get(ELASTICSEARCH), registry.get(MAPPING_CACHE), _selection(), timeout)
+    searches = Searches(
+        registry.get(ELASTICSEARCH),
+        registry.get(MAPPING_CACHE),
+        _selection(),
+        timeout,
+        scripts=settings.ESASSISTANT.search_scripts,
+    )
+    with direct_routes.answering("/api/indices/{name}/search", searches.answer):
+        yield searches
 
 
 @asynccontextmanager

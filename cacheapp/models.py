@@ -106,8 +106,10 @@ class SharedValue(models.Model):
     name = models.CharField(max_length=64, primary_key=True)
     value = models.BinaryField()
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class InstanceReport(models.Model):

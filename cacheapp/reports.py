@@ -195,11 +195,25 @@ class StoreReport:
     refused_writes_total: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SearchReport:
+    """Searches through this service that were answered, since the start, and what the answers say of themselves: time
+    ran out, shards failed, nothing was found. `untold_total`: those that don't say it where Elasticsearch does.
+    """
+
+    answered_total: int = 0
+    timed_out_total: int = 0
+    failed_shards_total: int = 0
+    empty_total: int = 0
+    untold_total: int = 0
+
+
 CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
 WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
 HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
 STORE_REPORT: ReportHandle[StoreReport] = ReportHandle("store")
+SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
@@ -243,6 +257,12 @@ STORE_METRICS = (
 HISTORY_METRICS = (
     Metric(Kind.COUNTER, "history_lost", "Parts of the history that could not be written.", "lost_total"),
     Metric(Kind.COUNTER, "history_ignored_rows", "Edited rows of the history, ignored.", "ignored_rows_total"),
+)
+SEARCH_METRICS = (
+    Metric(Kind.COUNTER, "searches_answered", "Searches that were answered.", "answered_total"),
+    Metric(Kind.COUNTER, "searches_timed_out", "Answers that say that time ran out.", "timed_out_total"),
+    Metric(Kind.COUNTER, "searches_failed_shards", "Answers that say that shards failed.", "failed_shards_total"),
+    Metric(Kind.COUNTER, "searches_empty", "Answers that say that nothing was found.", "empty_total"),
 )
 WATCH_METRICS = (
     Metric(

@@ -41,7 +41,9 @@ class IgnoredRows:
 ignored_rows = IgnoredRows()
 """Of this process."""
 
-STORE_MODELS: Final = ("MappingBody", "IndexMapping", "Alias", "Published", "LeaseRow", "Attempt", "InstanceReport")
+STORE_MODELS: Final = (
+    *("MappingBody", "IndexMapping", "Alias", "Published", "LeaseRow", "Attempt", "SharedValue", "InstanceReport"),
+)
 HISTORY_MODELS: Final = ("PassRecord", "MappingChange")
 
 

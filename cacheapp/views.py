@@ -2,7 +2,6 @@
 
 import math
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -14,7 +13,7 @@ from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
 from cacheapp.reports import PassOutcome, RefreshReport
-from cacheapp.search import SEARCH, parse_search
+from cacheapp.search import SEARCH
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT
 from cacheapp.sync.refresher import REFRESHER
 from esassistant.api import api_view, json_response, parameter
@@ -50,9 +49,8 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
 async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
     await require_change(request)
-    body = parse_search(request.body, scripts=settings.ESASSISTANT.search_scripts)
     searches = registry.get(SEARCH)
-    return json_response(await searches.search(name, body))
+    return (await searches.answer(name, request.body)).response(request)
 
 
 @api_view("GET")

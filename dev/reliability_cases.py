@@ -265,6 +265,13 @@ _LATER = (
         "They are counted; the log grows by at most 10 kB, and has no traceback",
     ),
     Case(
+        61,
+        "A field named `script`, an aggregation `script_hits`; scripts, stored ones, `collate`, `wrapper`; a terms "
+        "lookup and others into another index, one that isn't selected, one that is missing",
+        "Searched; refused; read where it is selected, else 400; Elasticsearch's reason, not that the searched index "
+        "is missing",
+    ),
+    Case(
         62,
         "A session ends while its status page is open",
         "The page says so; the login leads back to the page, never to a part of it",

@@ -8,12 +8,14 @@ from cacheapp.reports import (
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
+    SEARCH_REPORT,
     STORE_REPORT,
     WATCH_REPORT,
     CacheReport,
     HistoryReport,
     InstanceReport,
     RefresherReport,
+    SearchReport,
     StoreReport,
     WatchReport,
 )
@@ -36,6 +38,7 @@ from healthapp.process import PROCESS_REPORT, ProcessReport
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
+    SEARCH_REPORT,
     *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
     *(VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
@@ -61,6 +64,7 @@ class PerformanceReport:
     mapping_cache: CacheReport
     refresh: RefresherReport
     watch: WatchReport
+    search: SearchReport
     history: HistoryReport
     store: StoreReport
     health: HealthReport | None
@@ -91,6 +95,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         mapping_cache=reports.typed(CACHE_REPORT),
         refresh=reports.typed(REFRESHER_REPORT),
         watch=reports.typed(WATCH_REPORT),
+        search=reports.typed(SEARCH_REPORT),
         history=reports.typed(HISTORY_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),

@@ -31,6 +31,7 @@ FLOORS = {
     "cacheapp": (
         ("errors", "reports", "rows"),
         ("models",),
+        ("search_rules",),
         ("mapping",),
         ("state",),
         ("cluster", "stores"),

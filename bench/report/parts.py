@@ -168,6 +168,15 @@ PARTS = (
         "waiting is not refused: each connection gets its answer in turn.",
     ),
     Part(
+        "search",
+        "Searches",
+        "python -m bench.search",
+        "The same searches through this project, through Starlette with a plain AsyncElasticsearch of as many "
+        "connections, and through nothing but uvicorn and aiohttp, which is the limit; to a cluster that is *replayed* "
+        "from recorded answers, so that the processors are the services', and to the *real* node that gave them, which "
+        "shares them. Processor time is that of the whole process, as the kernel counts it.",
+    ),
+    Part(
         "strangers",
         "Strangers",
         "python -m bench.strangers",

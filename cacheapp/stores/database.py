@@ -26,13 +26,14 @@ from cacheapp.stores.database_rows import (
     is_lease,
     is_published,
     is_report,
+    is_value,
     unread_names,
 )
 from cacheapp.stores.database_thread import DEADLINE_SECONDS, DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import MAX_INSTANCES, Lease, StoredReport, check_report
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
-from esassistant.shared_values import MAX_VALUE_BYTES, Values
+from esassistant.shared_values import Values
 
 T = TypeVar("T")
 
@@ -338,7 +339,12 @@ def _change(names: list[str], function: Callable[[Values, int], tuple[Values, T]
     # First the rows, then the locks on them, in the same order everywhere, then the time.
     SharedValue.objects.bulk_create([SharedValue(name=name, value=b"") for name in names], ignore_conflicts=True)
     rows = {row.name: row for row in SharedValue.objects.select_for_update().filter(pk__in=names).order_by("pk")}
-    there = {name: bytes(row.value) for name, row in rows.items() if 0 < len(row.value) <= MAX_VALUE_BYTES}
+    there: dict[str, bytes] = {}
+    for name, row in rows.items():
+        if not is_value(row.value):
+            ignored_rows.note(SharedValue)
+        elif row.value:
+            there[name] = bytes(row.value)
     replaced, result = function(there, int(_now().timestamp() * 1000))
     for name, value in replaced.items():
         SharedValue.objects.filter(pk=name).update(value=value)

@@ -8,6 +8,7 @@ from cacheapp.errors import IllegalName
 from cacheapp.state.names import check_name
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import MAX_REPORT_BYTES
+from esassistant.shared_values import MAX_VALUE_BYTES
 
 MAX_EXACT: Final = 2**53
 MAX_TEXT: Final = 64
@@ -109,6 +110,11 @@ def is_lease(row: Any) -> bool:
         and math.isfinite(row.ttl_seconds)
         and 0 <= row.ttl_seconds <= MAX_LEASE_SECONDS
     )
+
+
+def is_value(value: object) -> bool:
+    """Of a row of `SharedValue`. What is in the value is its readers' matter."""
+    return isinstance(value, bytes | memoryview) and len(value) <= MAX_VALUE_BYTES
 
 
 def is_report(name: object, at: object, report: object, now: datetime) -> bool:

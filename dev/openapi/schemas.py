@@ -21,6 +21,7 @@ from cacheapp.reports import (
     InstanceReport,
     RefresherReport,
     RefreshReport,
+    SearchReport,
     StoreReport,
     WatchReport,
 )
@@ -60,6 +61,7 @@ REPORTS: Mapping[str, Any] = {
     "refresher": RefresherReport,
     "watch": WatchReport,
     "history": HistoryReport,
+    "search": SearchReport,
     "process": ProcessReport,
     "health": HealthReport | None,
     "verdict": VerdictReport,

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from elasticsearch import ApiError
 
+from esassistant.elasticsearch.search_head import read_head
+
 PRODUCT = ("x-elastic-product", "Elasticsearch")
 """The header that is on every answer of Elasticsearch's REST layer, also on errors and on answers to HEAD; but never on
 401 and 403, with security or without.
@@ -38,11 +40,6 @@ INDEX_FAILURES = frozenset(
 """Errors by which Elasticsearch says, with 503, that an index has no shards to ask: the index is red, not the cluster
 away.
 """
-
-HEAD_BYTES = 400
-"""In these an answer to a search has `took`, `timed_out` and the numbers of `_shards`."""
-TIMED_OUT = re.compile(rb'^\{[^{]*"timed_out"\s*:\s*true')
-FAILED_SHARDS = re.compile(rb'^\{[^{]*"_shards"\s*:\s*\{[^{}]*"failed"\s*:\s*[1-9]')
 
 
 class AnswerKind(enum.Enum):
@@ -134,11 +131,11 @@ def is_index_failure(status: int, body: object) -> bool:
 
 def is_partial(body: object) -> bool:
     """Say whether the answer to a search, decoded or as bytes, says itself that it is not whole: its time ran out, or
-    shards failed. Of bytes the beginning is looked at, where Elasticsearch writes both.
+    shards failed. Of bytes the head is read.
     """
     if isinstance(body, bytes):
-        head = body[:HEAD_BYTES]
-        return TIMED_OUT.search(head) is not None or FAILED_SHARDS.search(head) is not None
+        head = read_head(body)
+        return head is not None and (head.timed_out or head.failed_shards > 0)
     if not isinstance(body, Mapping):
         return False
     shards = body.get("_shards")

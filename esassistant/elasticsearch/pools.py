@@ -116,7 +116,10 @@ class Pool:
         self.counters.overflow_total += 1
 
     async def _wait_for_slot(self) -> None:
-        if self._slots.locked() and self._waiting >= self._limits.max_waiting:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once
+            return
+        if self._waiting >= self._limits.max_waiting:
             self.counters.rejected["pool_exhausted"] += 1
             raise PoolExhausted(
                 f"{self._limits.max_waiting} calls wait already for a connection of pool {self.name}.",

@@ -184,7 +184,10 @@ class PoolCounters:
         self._of(kind).failures_total += 1
 
     def _of(self, kind: str) -> _KindCounters:
-        return self._kinds.setdefault(kind, _KindCounters())
+        counters = self._kinds.get(kind)
+        if counters is None:  # to make one each time costs as much as a search's headers
+            counters = self._kinds[kind] = _KindCounters()
+        return counters
 
 
 def _of_pools(kind: Kind, name: str, help_: str, path: str, *labels: str) -> Metric:

@@ -5,17 +5,20 @@ elastic-transport's own retries are off (`max_retries=0` on each attempt): it sl
 """
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, TypeVar, cast
 
 from elastic_transport import (
     AsyncTransport,
     ConnectionTimeout,
     NodeConfig,
+    OpenTelemetrySpan,
     SerializationError,
     TransportApiResponse,
     TransportError,
 )
 from elastic_transport import ConnectionError as ElasticConnectionError
+from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import UnsupportedProductError
 
@@ -37,6 +40,11 @@ FAILURE_STATUSES = frozenset({502, 503, 504})
 
 BAD_STATUSES = frozenset({401, 429})
 """Statuses below 500 that are no caller's fault: our credentials are refused, or the cluster has too much to do."""
+
+AnswerT = TypeVar("AnswerT", TransportApiResponse, NodeApiResponse)
+"""Its body is decoded, or bytes."""
+SendOnce: TypeAlias = Callable[[float | None], Awaitable[AnswerT]]
+"""Chooses a node and asks it once, for at most so many seconds."""
 
 PING_SECONDS = 2.0
 """Within this a node answers that is there, after a call of others has timed out at it."""
@@ -101,12 +109,43 @@ class Transport(AsyncTransport):
         """
         allowed = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         kwargs.update(max_retries=0, retry_on_status=(), retry_on_timeout=False)
+
+        async def send(timeout: float | None) -> TransportApiResponse:
+            # What elastic-transport does of itself: choose a node, ask it once, decode the answer.
+            return await super(Transport, self).perform_request(method, target, request_timeout=timeout, **kwargs)
+
+        return await self._call(method, target, allowed, send)
+
+    async def pass_on(
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        request_timeout: float,
+        span: OpenTelemetrySpan,
+    ) -> NodeApiResponse:
+        """One call with its retries, like `perform_request`, whose body and answer stay the bytes that they are, and
+        whose headers are these and those of the nodes.
+        """
+
+        async def send(timeout: float | None) -> NodeApiResponse:
+            node = self.nodes.get()
+            span.set_node_metadata(node.host, node.port, node.base_url, target)
+            return await node.pass_on(method, target, body, headers, timeout)
+
+        return await self._call(method, target, request_timeout, send)
+
+    async def _call(self, method: str, target: str, allowed: float | None, send: SendOnce[AnswerT]) -> AnswerT:
+        """One call with its retries, by way of `send`. Counts what its caller got."""
         pool = self._pools.pool_for(target)
         kind = kind_of(target)
         began_at = self._clock()
         got: Got | None = Got.FAILURE
         try:
-            response = await self._call(method, target, pool, kind, allowed, kwargs)
+            idempotent = method in IDEMPOTENT_METHODS or kind in READS
+            attempts = _Attempts(self, pool, kind, allowed, self._clock)
+            response = await self._attempted(attempts, pool, send, idempotent=idempotent)
             got = got_by(kind, response.meta.status, response.body)
         except asyncio.CancelledError:
             got = None  # its caller has left
@@ -123,15 +162,14 @@ class Transport(AsyncTransport):
             if got is not None:
                 pool.counters.call_ended(kind, got, self._clock() - began_at)
 
-    async def _call(
-        self, method: str, target: str, pool: Pool, kind: str, allowed: float | None, kwargs: dict[str, Any]
-    ) -> TransportApiResponse:
-        attempts = _Attempts(self, pool, kind, allowed, self._clock)
-        idempotent = method in IDEMPOTENT_METHODS or kind in READS
+    async def _attempted(
+        self, attempts: "_Attempts", pool: Pool, send: SendOnce[AnswerT], *, idempotent: bool
+    ) -> AnswerT:
+        """Attempts, until one is answered or they are to end."""
         pool.budget.note_call()
         while True:
             try:
-                response = await attempts.next(method, target, kwargs)
+                response = await attempts.next(send)
             except TransportError as error:
                 if isinstance(error, ElasticConnectionError | ConnectionTimeout) and attempts.may_ask_second():
                     continue
@@ -153,15 +191,11 @@ class Transport(AsyncTransport):
                     return response
             await asyncio.sleep(delay)
 
-    async def attempt(
-        self, method: str, target: str, timeout: float | None, kwargs: dict[str, Any]
-    ) -> TransportApiResponse:
-        """What elastic-transport does of itself: choose a node, ask it once, decode the answer. The node's marks tell
-        what became of it.
-        """
+    async def attempt(self, send: SendOnce[AnswerT], timeout: float | None) -> AnswerT:
+        """Send once. The node's marks tell what became of it."""
         call, asked_at = current_call.get(), self._clock()
         try:
-            response = await super().perform_request(method, target, request_timeout=timeout, **kwargs)
+            response = await send(timeout)
         except ConnectionTimeout:
             if self._backs_up:
                 self.nodes.marks.failed(call.url, asked_at)
@@ -230,7 +264,7 @@ class _Attempts:
         """Whether a second node may be asked at once, after the first attempt; takes it out of the budget."""
         return self.number == 1 and self._transport.backs_up and self.may_go_on(0.0)
 
-    async def next(self, method: str, target: str, kwargs: dict[str, Any]) -> TransportApiResponse:
+    async def next(self, send: SendOnce[AnswerT]) -> AnswerT:
         """One attempt, by way of breaker and pool."""
         self.number += 1
         breaker = self._pool.breaker
@@ -247,7 +281,7 @@ class _Attempts:
                 call = Call(self._pool.counters, self._kind, close_connection, self._tried, permit.probing)
                 token = current_call.set(call)
                 try:
-                    response = await self._transport.attempt(method, target, seconds, kwargs)
+                    response = await self._transport.attempt(send, seconds)
                 except (ElasticConnectionError, ConnectionTimeout) as error:  # TLS among them
                     outcome = Outcome.FAILURE
                     self._pool.last_cause = error.__cause__.cause if isinstance(error.__cause__, NodeFailure) else None

@@ -45,6 +45,16 @@ def bearer_token(authorization: str) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+def caller_by_token(authorization: bytes | None) -> Caller | None:
+    """Who asks, by the only `Authorization` header of a request; None where that takes more than a look at a bearer
+    token.
+    """
+    if authorization is None:
+        return Caller.ANONYMOUS
+    token = bearer_token(authorization.decode("latin-1"))
+    return Caller.TOKEN if token is not None and is_api_token(token) else None
+
+
 async def caller_of(request: HttpRequest) -> Caller:
     """Who asks. Raises `Unauthorized` for a bearer token that isn't ours: better than to answer less without a word."""
     token = bearer_token(request.headers.get("Authorization", ""))

@@ -23,6 +23,7 @@ class Door(enum.StrEnum):
     """Which part of the spine answered a request; `REFUSED`: a limit did, before the lanes."""
 
     HOT = "hot"
+    DIRECT = "direct"
     FAST = "fast"
     DJANGO = "django"
     REFUSED = REFUSED

@@ -14,15 +14,14 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest
 
 from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.clock import monotonic
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
-from esassistant.http.auth import Caller, bearer_token, is_api_token, sees_details
+from esassistant.http.auth import caller_by_token, sees_details
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
+from esassistant.http.hosts import AcceptedHosts
 from esassistant.http.refusal import encoded
 from esassistant.http.security_headers import security_headers
 
@@ -32,9 +31,6 @@ AnswerSource = Callable[[str, bool], Answer | None]
 """Called with the name in the address (empty where it has none), and whether the caller may see details; of a probe,
 whether its conditions are asked for (`?verbose`). It must not wait; None: the view has to answer.
 """
-
-MAX_HOSTS: Final = 256
-"""So many accepted hosts are remembered."""
 
 HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH = b"host", b"cookie", b"authorization", b"if-none-match"
 DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, REQUEST_ID})
@@ -116,7 +112,7 @@ class HotPath:
     def __init__(self, app: Counters, routes: HotRoutes) -> None:
         self._app = app
         self._routes = routes
-        self._hosts: set[bytes] = set()
+        self._hosts = AcceptedHosts()
         self._details = settings.ESASSISTANT.details
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
@@ -167,9 +163,9 @@ class HotPath:
         if COOKIE in given and self._session_cookie in given[COOKIE]:
             return None
         secure = scope.get("scheme") == "https"
-        if not ((secure or not self._redirects) and self._accepts(given.get(HOST))):
+        if not ((secure or not self._redirects) and self._hosts.accepts(given.get(HOST))):
             return None
-        if (caller := _caller(given.get(AUTHORIZATION))) is None:
+        if (caller := caller_by_token(given.get(AUTHORIZATION))) is None:
             return None
         answer = _ask(route, name, details=sees_details(self._details, caller))
         return None if answer is None else (route, answer, given, self._common_api[secure])
@@ -192,23 +188,6 @@ class HotPath:
         common = self._common[scope.get("scheme") == "https"]
         return None if answer is None else (route, answer, given, (*common, CLOSES) if has_body else common)
 
-    def _accepts(self, host: bytes | None) -> bool:
-        """Whether Django accepts this Host header."""
-        if host in self._hosts:
-            return True
-        if host is None:
-            return False
-        request = HttpRequest()
-        request.META["HTTP_HOST"] = host.decode("latin-1")
-        try:
-            request.get_host()
-        except DisallowedHost:
-            return False
-        if len(self._hosts) >= MAX_HOSTS:
-            self._hosts.clear()
-        self._hosts.add(host)
-        return True
-
 
 def _ask(route: HotRoute, name: str, *, details: bool) -> Answer | None:
     try:
@@ -218,14 +197,6 @@ def _ask(route: HotRoute, name: str, *, details: bool) -> Answer | None:
     except Exception:
         logger.exception("the hot path's source of %s failed; Django answers", route.template)
         return None
-
-
-def _caller(authorization: bytes | None) -> Caller | None:
-    """Who asks; None where that takes more than a look at a bearer token."""
-    if authorization is None:
-        return Caller.ANONYMOUS
-    token = bearer_token(authorization.decode("latin-1"))
-    return Caller.TOKEN if token is not None and is_api_token(token) else None
 
 
 hot_routes = HotRoutes()

@@ -6,7 +6,6 @@ them in the request's own task, with the same checks and the same errors. It sta
 `ASGIHandler`; tests/unit/esassistant/http/test_lanes.py names them, and compares the lanes.
 """
 
-import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest
 from esassistant.http.auth import bearer_token, is_api_token
 from esassistant.http.counters import Door, note_of
+from esassistant.http.disconnects import unless_left, whole_body
 from esassistant.http.gate import Gate
 from esassistant.http.limits import READING, overloaded
 from esassistant.http.problems import ProblemMiddleware, already_logged, problem_of
@@ -204,22 +204,15 @@ class FastLane(Lane):
     async def answer(self, scope: Scope, receive: Receive, send: Send, match: ResolverMatch) -> None:
         """Answer one request from the view that `match` names."""
         note_of(scope).answered_by(Door.FAST, template_of(match.route))
-        body = BytesIO()
-        more_body = True
-        while more_body:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body.write(message.get("body", b""))
-            more_body = message.get("more_body", False)
-        body.seek(0)
-        request, response = self.create_request(scope, body)
+        if (body := await whole_body(receive)) is None:
+            return
+        request, response = self.create_request(scope, BytesIO(body))
         if request is not None:
             request.resolver_match = match
             if request.method in ("GET", "HEAD"):
                 response = await self.get_response_async(request)
             else:
-                response = await self._unless_disconnected(request, receive)
+                response = await unless_left(self.get_response_async(request), receive)
         if response is not None:
             await self.send_response(response, cast("Any", send))
 
@@ -241,20 +234,6 @@ class FastLane(Lane):
         request.get_host()  # raises DisallowedHost, as CommonMiddleware has it do
         inner: Any = self  # Django's stubs don't have it
         return await inner._get_response_async(request)  # noqa: SLF001
-
-    async def _unless_disconnected(self, request: HttpRequest, receive: Receive) -> HttpResponse | None:
-        """The response, or None when the client left first: what it asked for may take long, and nobody waits for
-        it.
-        """
-        answering = asyncio.ensure_future(self.get_response_async(request))
-        leaving = asyncio.ensure_future(receive())
-        try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-            return await answering if answering.done() else None
-        finally:
-            answering.cancel()
-            leaving.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
 @lru_cache(maxsize=256)

@@ -101,6 +101,13 @@ def _again(request: HttpRequest) -> str:
     return request.get_full_path() if request.method in ("GET", "HEAD") else request.path
 
 
+def as_own_error(error: Exception) -> EsassistantError | None:
+    """The error of ours that stands for what was raised; None: it is a fault of this server."""
+    if isinstance(error, TransportError) and not isinstance(error, EsassistantError):
+        return unavailable(error)
+    return error if isinstance(error, EsassistantError) else None
+
+
 def _response(status: int, body: bytes, headers: dict[str, str]) -> HttpResponse:
     return HttpResponse(body, status=status, headers={**headers, "Content-Length": str(len(body))})
 
@@ -174,8 +181,5 @@ class ProblemMiddleware(AnswerMiddleware):
             if _unsaid.take(failure.why):
                 logger.warning("A page could not be made: the database %s", failure.why)
             return answer_of_error(request, database_unavailable(failure))
-        if isinstance(exception, TransportError) and not isinstance(exception, EsassistantError):
-            exception = unavailable(exception)
-        if not isinstance(exception, EsassistantError):
-            return None
-        return already_logged(problem_of(request, exception))
+        error = as_own_error(exception)
+        return None if error is None else already_logged(problem_of(request, error))

@@ -70,6 +70,24 @@ OTHERS = (
 PROBES = ("/livez", "/readyz")
 MOVING = ("/api/cache/stats", "/api/indices")
 """Their numbers and ages go on between two doors."""
+SEARCH = "/api/indices/shop/search"
+SEARCHES = (SEARCH,) * 8 + (
+    "/api/indices/both/search",
+    "/api/indices/absent/search",
+    "/api/indices/a,b/search",
+    "/api/indices/a/b/search",
+    "/api/indices//search",
+    "/api/indices/shop\n/search",
+    "/api/indices/UPPER/search",
+    "/api/indices/shöp/search",
+    "/api/indices/shop/search/",
+)
+BODIES = (
+    *(b'{"query":{"match_all":{}},"size":1}',) * 4,
+    *(b"", b"{}", b"[]", b"{", b'{"size":-1}', b'{"scroll":"1m"}', b"\xff", b'{"query":{"no_such":{}}}'),
+    *(b'{"query":{"script":{"script":"1"}}}', b'{"query":{"terms":{"name":{"index":"gone","id":"1","path":"a"}}}}'),
+    *(b'{"size":1,"size":1}', b" " * 70_000),
+)
 
 
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -109,6 +127,24 @@ def requests(draw: st.DrawFn) -> Asked:
     )
 
 
+@st.composite
+def searches(draw: st.DrawFn) -> Asked:
+    """Searches, most of them with a token, such that they take the direct path but for one or two things."""
+    added = draw(st.lists(st.sampled_from(HEADERS), max_size=2))
+    body = draw(st.sampled_from(BODIES))
+    headers = {name: (name, value) for name, value in (HOST, BEARER, *added)}
+    headers[b"content-length"] = (b"content-length", b"%d" % len(body))
+    doubled = [BEARER] if draw(st.integers(0, 9)) == 0 else []
+    return Asked(
+        path=draw(st.sampled_from(SEARCHES)),
+        method=draw(st.sampled_from(("POST",) * 8 + ("GET", "OPTIONS"))),
+        query=draw(st.sampled_from((b"",) * 8 + (b"a=1", b"\xff"))),
+        headers=tuple(draw(st.permutations([*headers.values(), *doubled]))),
+        scheme=draw(st.sampled_from(("http", "https"))),
+        body=body,
+    )
+
+
 @dataclass(frozen=True)
 class Doors:
     """One open registry behind three applications: with everything, without the hot path, and Django as it comes."""
@@ -133,6 +169,11 @@ class Doors:
 def hot_total() -> int:
     """How many requests the hot path has answered."""
     return http_statistics.report().together.doors.get("hot", 0)
+
+
+def direct_total() -> int:
+    """How many requests the direct path has answered."""
+    return http_statistics.report().together.doors.get("direct", 0)
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -194,6 +235,9 @@ def comparable(asked: Asked, got: Got) -> tuple[int, list[tuple[bytes, bytes]], 
         assert got.status == 304 or int(got.header("content-length") or -1) == len(got.body)
     if isinstance(body, dict) and "request_id" in body:
         assert body.pop("request_id") == request_id
+    if isinstance(body, dict) and "took" in body:
+        del body["took"]
+        headers = [pair for pair in headers if pair[0] != b"content-length"]
     if asked.path in MOVING and got.status == 200:
         body = sorted(body) if isinstance(body, dict) else body
         headers = [pair for pair in headers if pair[0] != b"content-length"]
@@ -219,6 +263,45 @@ async def test_the_doors_give_one_answer(doors: Doors, asked: Asked) -> None:
     assert comparable(asked, hot) == expected
     if stock.status >= 300 and stock.status != 304:
         assert hot_total() == before
+
+
+@given(asked=searches())
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+async def test_the_doors_search_alike(doors: Doors, asked: Asked) -> None:
+    """Status, headers and body of a search are the same through every door, refusals and Elasticsearch's included; who
+    has no token never takes the direct path.
+    """
+    before = direct_total()
+    hot, fast, stock = await doors.answers(asked)
+    expected = comparable(asked, stock)
+    assert comparable(asked, fast) == expected
+    assert comparable(asked, hot) == expected
+    if stock.status in (401, 403, 405):
+        assert direct_total() == before
+
+
+@pytest.mark.parametrize("doors", ["details for all"], indirect=True)
+async def test_searches_take_the_direct_path(doors: Doors) -> None:
+    """With a token, whatever harmless cookie or length there is; not with a query, a session or another origin, and not
+    where the hot path is off.
+    """
+    plain = (HOST, BEARER, (b"cookie", b"theme=dark"))
+
+    async def is_direct(app: ASGIApp, asked: Asked) -> bool:
+        before = direct_total()
+        assert (await ask(app, asked)).status == 200
+        return direct_total() > before
+
+    asked = Asked(SEARCH, "POST", headers=plain)
+    assert await is_direct(doors.hot, asked)
+    assert await is_direct(doors.hot, replace(asked, headers=(*plain, (b"content-length", b"2")), body=b"{}"))
+    assert not await is_direct(doors.hot, replace(asked, query=b"a=1"))
+    assert not await is_direct(doors.hot, replace(asked, headers=(HOST, BEARER, (b"cookie", b"sessionid=x"))))
+    assert not await is_direct(doors.hot, replace(asked, headers=(*plain, (b"origin", b"https://x.example"))))
+    assert not await is_direct(doors.fast, asked)
 
 
 @pytest.mark.parametrize("doors", ["details for all"], indirect=True)

@@ -11,6 +11,7 @@ from cacheapp.rows import STORE_MODELS, ignored_rows
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.database import open_database_store
 from cacheapp.stores.protocol import Lease, Store
+from esassistant.shared_values import Values
 from tests.support.fakes import A_MAPPING
 from tests.support.fixtures import Figure
 from tests.support.states import FIRST, LONG, load, take
@@ -197,3 +198,21 @@ async def test_case_63_a_mapping_that_can_not_be_removed(figure: Figure, monkeyp
                 assert edited not in (await load(store)).state.bodies
         assert edited not in (await load(store)).state.bodies
     figure(63, "an edited mapping in a read-only file: ignored")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("value", ["'text'", "7", "zeroblob(1000000)"])
+async def test_case_63_a_shared_value(value: str, figure: Figure) -> None:
+    """What nobody of ours wrote counts as none, is counted, and is replaced by the next change."""
+
+    def change(values: Values, _now: int) -> tuple[Values, Values]:
+        return {"a": b"new"}, values
+
+    async with open_database_store() as store:
+        assert await store.change(["a"], change, 60.0) == {}
+        await execute(store, f"UPDATE cacheapp_sharedvalue SET value = {value}")  # noqa: S608  (a test's own)
+        before = ignored()
+        assert await store.change(["a"], change, 60.0) == {}
+        assert ignored() == before + 1
+        assert await store.change(["a"], change, 60.0) == {"a": b"new"}
+    figure(63, f"a shared value edited to {value}: ignored, counted, replaced")

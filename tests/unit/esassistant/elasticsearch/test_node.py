@@ -573,9 +573,7 @@ async def test_open_connections(stub: FaultProxy, new_node: NewNode) -> None:
 
 
 def test_aiohttp_sends_nothing_twice() -> None:
-    """aiohttp's own retry is turned off by a name that it keeps private: `ClientSession._retry_connection`. When this
-    fails after an update of aiohttp, look for what it is called now, or retries are more than anybody asked for.
-    """
+    """aiohttp's own retry is turned off by a private name: if an update changes it, look for what it is called now."""
     assert "_retry_connection" in aiohttp.ClientSession.ATTRS
 
 

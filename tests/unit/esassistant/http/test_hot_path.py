@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import pytest
-from django.core.exceptions import DisallowedHost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,7 @@ from esassistant.clock import monotonic
 from esassistant.errors import ClusterUnavailable
 from esassistant.http.answer import Answer
 from esassistant.http.counters import Counters
-from esassistant.http.hot_path import MAX_HOSTS, HotPath, HotRoutes
+from esassistant.http.hot_path import HotPath, HotRoutes
 from esassistant.http.statistics import HttpStatistics
 from tests.support.asgi import Asked, Got, ask
 
@@ -133,29 +132,6 @@ async def test_what_is_not_its_business(spine: Spine, more: dict[str, Any]) -> N
     with spine.routes.answering("/a", lambda _name, _details: answer()):
         await spine.app({**Asked("/a").scope(), **more}, nothing, send)
     assert spine.types == [more.get("type", "http")]
-
-
-async def test_hosts_are_remembered_within_bounds(spine: Spine, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that Django accepts is checked once; of very many only some are kept, and refused ones never."""
-    settings.ALLOWED_HOSTS = [".example.org"]
-    checked: list[str] = []
-
-    def get_host(request: Any) -> str:
-        host: str = request.META["HTTP_HOST"]
-        checked.append(host)
-        if not host.endswith(".example.org"):
-            raise DisallowedHost
-        return host
-
-    monkeypatch.setattr("django.http.HttpRequest.get_host", get_host)
-    with spine.routes.answering("/a", lambda _name, _details: answer()):
-        for host in ("a.example.org", "a.example.org", "evil", "evil"):
-            await spine.get("/a", headers=((b"host", host.encode()),))
-        assert checked == ["a.example.org", "evil", "evil"]
-        for number in range(2 * MAX_HOSTS):
-            assert (await spine.get("/a", headers=((b"host", b"%d.example.org" % number),))).status == 200
-        assert len(spine.app._hosts) <= MAX_HOSTS
-        assert (await spine.get("/a", headers=())).status == 418
 
 
 async def test_probes_answer_anybody(spine: Spine, settings: Any) -> None:
