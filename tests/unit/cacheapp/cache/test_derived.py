@@ -18,7 +18,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS, Field, fields, size_of
 from cacheapp.mapping.schema import json_schema
 from cacheapp.mapping.tree import Indices
-from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.answer import LARGE_OUTLINE_INDICES, MappingAnswer
 from esassistant.errors import BadRequest
 from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
 from tests.support.states import reading
@@ -358,3 +358,29 @@ async def test_a_text_without_a_title_is_shared() -> None:
     views = MappingViews(cache, spawn)
     own: Text[tuple[Field, ...]] = Text("count", FIELDS, lambda _, found, __: b"%d" % len(found), "text/plain")
     assert (await views.text(own, "a"))[1] is (await views.text(own, "b"))[1]
+
+
+async def test_who_hears_of_a_change(made: Made) -> None:
+    """Whoever wants to is told when something may have changed, and not when all ages are renewed at once."""
+    heard: list[int] = []
+    await made.read_all()
+    made.cache.on_change(lambda: heard.append(len(made.cache.snapshot.indices)))
+    made.cache.confirm_all(made.clock.now)
+    made.cache.note_cluster("cluster")
+    assert heard == []
+    made.reader.indices["c"] = C_MAPPING
+    await made.cache.reread("c")
+    assert heard == [3]
+
+
+async def test_many_indices_are_outlined_elsewhere(made: Made) -> None:
+    """An alias of thousands of indices isn't ready before its outline was made in a thread; then it is."""
+    made.reader.indices = {f"i{number:04}": A_MAPPING for number in range(LARGE_OUTLINE_INDICES + 1)}
+    made.reader.cluster_aliases = {"all": tuple(made.reader.indices)}
+    await made.cache.apply(reading(made.clock(), made.reader.indices, made.reader.cluster_aliases), ())
+    assert made.views.ready(FIELD_LIST, "all") is None
+    answer, content = await made.views.text(FIELD_LIST, "all")
+    assert (answer.body, json.loads(content.body)["fields"][0]["indices_total"]) == (b"", LARGE_OUTLINE_INDICES + 1)
+    found = made.views.ready(FIELD_LIST, "all")
+    assert found is not None
+    assert found[1] is content

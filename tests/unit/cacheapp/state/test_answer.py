@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheapp.state import answer as module
-from cacheapp.state.answer import LARGE_INDICES, MAX_KEPT_BYTES, Rendered, RenderedNames, render
+from cacheapp.state.answer import (
+    LARGE_INDICES,
+    LARGE_OUTLINE_INDICES,
+    MAX_KEPT_BYTES,
+    MEMBER_BYTES,
+    OUTLINE_BYTES,
+    Rendered,
+    RenderedNames,
+    render,
+)
 from cacheapp.state.distinct import Distinct
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING
@@ -350,3 +359,20 @@ def test_large_names_cost_the_loop_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "render", None)
     assert names.find(known, "all") is None
     assert names.find(known, "few") is few
+
+
+def test_outlines() -> None:
+    """All but the bytes is what rendering gives; what is kept is counted by the number of indices, and more of these
+    are found on the spot.
+    """
+    known = wide(LARGE_OUTLINE_INDICES)
+    names = RenderedNames(outlines=True)
+    found, rendered = names.find(known, "all"), rendered_of(known, "all")
+    assert found is not None
+    assert found == replace(rendered, body=b"")
+    assert names.kept_bytes == OUTLINE_BYTES + MEMBER_BYTES * LARGE_OUTLINE_INDICES
+    assert names.find(replace(known, confirmed_at=500.0), "all") == replace(found, confirmed_at=500.0)
+    larger = wide(LARGE_OUTLINE_INDICES + 1)
+    assert names.is_large(larger, "all")
+    assert names.find(larger, "all") is None
+    assert names.render(larger, "all") == replace(rendered_of(larger, "all"), body=b"")

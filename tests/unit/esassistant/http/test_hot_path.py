@@ -284,3 +284,23 @@ async def test_a_probe_with_several_codings(spine: Spine) -> None:
     ):
         assert (await spine.get("/probe", headers=(HOST, *twice))).header("content-encoding") == "gzip"
         assert (await spine.get("/a", headers=(HOST, *twice))).status == 418
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"query": b"x=1"},
+        {"headers": (HOST, (b"content-length", b"0"))},
+        {"headers": (HOST, (b"origin", b"https://x.example"))},
+        {"headers": (HOST, (b"cookie", b"a=b; sessionid=x"))},
+        {"headers": (HOST, (b"authorization", b"Bearer wrong"))},
+        {"headers": (HOST, (b"authorization", b"Basic eDp5"))},
+    ],
+)
+async def test_what_django_has_to_look_at(spine: Spine, more: dict[str, Any]) -> None:
+    """A query, a body, an origin, a session and credentials that aren't a token of ours are never answered from
+    memory; a request without them is.
+    """
+    with spine.routes.answering("/a", lambda _name, _details: answer()):
+        assert (await spine.get("/a", **more)).status == 418
+        assert (await spine.get("/a", headers=(HOST, (b"cookie", b"theme=dark")))).status == 200
