@@ -96,7 +96,7 @@ class MappingViews:
 
     def ready(self, text: Text[Any], name: str) -> tuple[MappingAnswer, Content] | None:
         """What `text` answers without waiting, counted as it is there; None where it has to wait, or raises."""
-        if (known := self._cache.peek_outline(name)) is None:
+        if (known := self._cache.peek(name)) is None:
             return None
         key: Hashable = known.derived.get(text)
         if key is None:

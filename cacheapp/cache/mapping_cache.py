@@ -154,17 +154,11 @@ class MappingCache:
         return self._hit(name, self._rendered.find(self.snapshot, name))
 
     def peek(self, name: str) -> MappingAnswer | None:
-        """The answer if it is in memory, rendered if it is large, and young enough; counts nothing and starts
-        nothing.
-        """
-        return self._young(self._rendered.find(self.snapshot, name))
-
-    def peek_outline(self, name: str) -> MappingAnswer | None:
         """What `outline` answers, if it is in memory and young enough; counts nothing and starts nothing."""
         return self._young(self._outlines.find(self.snapshot, name))
 
     def note_hit(self, name: str, answer: MappingAnswer) -> None:
-        """Count an answer that `peek_outline` gave, and that was passed on."""
+        """Count an answer that `peek` gave, and that was passed on."""
         self._hits_total += 1
         if answer.freshness is Freshness.STALE:
             self._stale_served_total += 1

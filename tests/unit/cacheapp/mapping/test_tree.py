@@ -1,5 +1,6 @@
 """The walk over a mapping, on which the list of fields, their number and the comparison rest."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,9 +169,14 @@ def test_a_large_mapping_is_parsed_in_pieces(mapping: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"[" + b"1," * PIECE_BYTES + b"1]", b'{"a":' + b" " * PIECE_BYTES, b'{"a":"\xff' + b"x" * PIECE_BYTES + b'"}'],
+    "text",
+    [
+        b"[" + b"1," * PIECE_BYTES + b"1]",
+        b'{"a":' + b" " * PIECE_BYTES,
+        b'{"a":"\xff' + b"x" * PIECE_BYTES + b'"}',
+    ],
+    ids=["list", "cut", "bytes"],
 )
-def test_what_is_large_and_no_mapping(body: bytes) -> None:
+def test_what_is_large_and_no_mapping(text: bytes) -> None:
     """Counts as an empty one, as what is small does."""
-    assert parse(body) == {}
+    assert parse(text) == {}
