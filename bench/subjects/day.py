@@ -8,11 +8,11 @@ by day than by night, most of them for few names; each family gets a new field e
 import asyncio
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from bench.subjects.cluster import FAMILIES, rendered
+from bench.subjects.cluster import FAMILIES, Family, rendered
 from bench.subjects.names_in_memory import Names, families
 from cacheapp.cache.derived import FIELD_LIST, SCHEMA_TEXT, Kind
 from cacheapp.cache.refresh_ahead import RefreshAhead, Room
@@ -46,12 +46,13 @@ class Waits:
 class Day:
     """One replay. `ahead` False: nothing is made anew before it is asked for, for comparison."""
 
-    def __init__(self, requests: int, seed: int, *, ahead: bool = True) -> None:
+    def __init__(self, requests: int, seed: int, *, ahead: bool = True, among: Sequence[Family] = FAMILIES) -> None:
         self.now = 0.0
         self.waits = Waits()
         self._requests = requests
+        self._families = among
         self._random = random.Random(seed)
-        self._names: Names = families(lambda: self.now)
+        self._names: Names = families(lambda: self.now, among)
         self._ahead = RefreshAhead(
             self._names.views.asked_for, self._rebuild, clock=lambda: self.now, sleep=self._sleep
         )
@@ -70,7 +71,7 @@ class Day:
             await self._work_until(at)
             self.now = max(self.now, at)
             if is_change:
-                await self._change(round(at / DAY_SECONDS * CHANGES * len(FAMILIES)))
+                await self._change(round(at / DAY_SECONDS * CHANGES * len(self._families)))
             else:
                 await self._ask(at)
         await self._work_until(DAY_SECONDS)
@@ -91,16 +92,16 @@ class Day:
 
     def _changes(self) -> Iterator[tuple[float, bool]]:
         """Every two hours for each family, one after the other."""
-        count = len(FAMILIES) * CHANGES
+        count = len(self._families) * CHANGES
         return ((number * DAY_SECONDS / count, True) for number in range(1, count))
 
     async def _change(self, number: int) -> None:
         """A new field in the last index of a family; once a day a new index with the mapping of the last."""
-        family = FAMILIES[number % len(FAMILIES)]
+        family = self._families[number % len(self._families)]
         alias = f"all-{family.name}"
         members = self._names.aliases[alias]
         self.waits.changes += 1
-        if number // len(FAMILIES) == CHANGES // 2:
+        if number // len(self._families) == CHANGES // 2:
             name = f"{family.name}-next"
             self._names.aliases[alias] = (*members, name)
             await self._names.read({name: self._names.bodies[members[-1]]})

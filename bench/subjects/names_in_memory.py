@@ -1,13 +1,13 @@
 """A mapping cache that a reading is put into: no cluster, no HTTP, a clock of the bench."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from django.conf import settings
 
-from bench.subjects.cluster import FAMILIES, names, rendered
+from bench.subjects.cluster import FAMILIES, Family, names, rendered
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.state.readings import Listing, Mappings, Reading
@@ -47,9 +47,9 @@ class Names:
         await self.cache.apply(Reading(listing, mappings, self.clock(), left_alone), ())
 
 
-def families(clock: Clock = monotonic) -> Names:
-    """The 1 000 indices of bench/subjects/cluster.py, of nine mappings, with an alias for each family."""
+def families(clock: Clock = monotonic, among: Sequence[Family] = FAMILIES) -> Names:
+    """The indices of families, with an alias for each: the 1 000 of bench/subjects/cluster.py, of nine mappings."""
     bodies: dict[str, bytes] = {}
-    for family in FAMILIES:
+    for family in among:
         bodies |= dict.fromkeys(names(family), rendered(family))
-    return Names(bodies, {f"all-{family.name}": tuple(names(family)) for family in FAMILIES}, clock)
+    return Names(bodies, {f"all-{family.name}": tuple(names(family)) for family in among}, clock)
