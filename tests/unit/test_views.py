@@ -15,6 +15,7 @@ from django.test import RequestFactory
 import cacheapp.cache.http_answers
 import cacheapp.views
 import healthapp.views
+from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
 from cacheapp.reports import StoreReport
@@ -36,7 +37,7 @@ from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
 from tests.support.clients import pools
-from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
+from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer, spawn
 
 TOKEN = {"Authorization": "Bearer test-token-0123456789"}
 
@@ -62,6 +63,8 @@ class World:
         self.pools = {client.name: pools(client.name.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.report)
+        views = MappingViews(self.instance.cache, spawn, clock=self.clock)
+        self.declare("mapping_views", views, MappingViews.report)
         self.declare("refresher", self.instance.refresher, Refresher.report)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
