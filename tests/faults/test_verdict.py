@@ -232,11 +232,19 @@ def test_case_53_the_log_of_an_outage(node: Node, cluster: Elasticsearch, figure
         if pid is not None
     }
     assert len(by_process) == 2
+    most = 0
     for found in by_process.values():
-        assert any("What to do" in line for line in found)
-        assert any("healthy again after 5 min" in line for line in found)
-        assert len(found) <= 7, "\n".join(found)
-    figure(53, f"{max(map(len, by_process.values()))} lines a process")
+        told = list(itertools.takewhile(lambda line: not _is_over(line), found))
+        assert any("What to do" in line for line in told), "\n".join(found)
+        assert len(told) < len(found), "\n".join(found)
+        most = max(most, len(told) + 1)
+    assert most <= 7
+    figure(53, f"two workers: {most} lines a process")
+
+
+def _is_over(line: str) -> bool:
+    """Whether a line tells the end; on a busy machine the process is late for some minutes more."""
+    return "healthy again after" in line or "no call failed in the last minute. This process is late" in line
 
 
 def _process(line: str) -> str:

@@ -6,6 +6,7 @@ from esassistant.resource import Health
 from esassistant.windows import Got, WindowReport
 from healthapp.story import Story, summary
 from healthapp.verdict import NOTHING_KNOWN, Verdict
+from tests.support.fixtures import Figure
 from tests.support.verdicts import SEARCHES, window
 
 WELL = Verdict(Health.HEALTHY, "Serving fresh mappings.", "x", None, (), None)
@@ -25,8 +26,8 @@ def told(*verdicts: tuple[float, Verdict]) -> list[tuple[float, str, bool]]:
     return lines
 
 
-def test_an_outage() -> None:
-    """Five minutes: begin with what to do, a line a minute with counts, the end with how long: seven lines at most."""
+def test_case_53_an_outage_of_five_minutes(figure: Figure) -> None:
+    """By an injected clock: begin with what to do, a line a minute with counts, the end with how long."""
     lines = told((0, NOTHING_KNOWN), (10, WELL), (20, BAD), (320, WELL))
     assert [at for at, _, _ in lines] == [24, 84, 144, 204, 264, 330]
     assert lines[0][1:] == ("degraded: Searches fail. What to do: docs/operations.md#verdict-calls-fail", True)
@@ -34,6 +35,7 @@ def test_an_outage() -> None:
         "degraded for 1 min 4 s: in the last minute 1 of 2 searches failed (slowest 10 s). Searches fail."
     )
     assert lines[-1][1:] == ("healthy again after 5 min: Serving fresh mappings.", False)
+    figure(53, f"{len(lines)} lines in five minutes of an injected clock")
 
 
 def test_a_moment_is_no_story() -> None:

@@ -143,6 +143,11 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
             "before 12 ms."
         ),
     ),
+    "a check of one's own": (
+        {"services": {**WELL, "orders": service(Health.DEGRADED, "there are no orders")}},
+        Health.DEGRADED,
+        ("The check orders fails since 10:40:00 UTC: there are no orders. Mappings are answered from memory."),
+    ),
     "several": (
         {
             "services": {
@@ -239,6 +244,22 @@ def test_a_call_that_succeeds_ends_a_row() -> None:
     """Of few calls the newest decides."""
     found = evidence(kinds={SEARCHES: window((1, 0.1, ANSWER), *((age, 0.1, FAILURE) for age in (70, 80, 90)))})
     assert level(found) is Health.HEALTHY
+
+
+def test_a_hundred_answers_end_it() -> None:
+    """A hundred answers since the last failure, which is some seconds ago, end it; fewer, or at once, don't."""
+    outage = tuple((10 + i * 0.1, 0.1, FAILURE) for i in range(30))
+    for answers, newest, fails in ((100, 1, False), (99, 1, True), (0, 1, True)):
+        calls = (*outage, *((newest + i * 0.05, 0.01, ANSWER) for i in range(answers)))
+        assert (Trouble.CALLS_FAIL in troubles(evidence(kinds={SEARCHES: window(*calls)}))) == fails
+    just = (*((1 + i * 0.01, 0.1, FAILURE) for i in range(5)), *((i * 0.005, 0.01, ANSWER) for i in range(150)))
+    assert Trouble.CALLS_FAIL in troubles(evidence(kinds={SEARCHES: window(*just)}))
+
+
+def test_an_old_change_is_not_said() -> None:
+    """What became usual more than an hour ago is no news, nor is that of pings."""
+    changed = {SEARCHES: (NOW - timedelta(hours=2), 0.01), "ping": (NOW, 0.01)}
+    assert troubles(evidence(changed=changed)) == []
 
 
 def test_bad_luck_is_no_trouble() -> None:
