@@ -64,11 +64,6 @@ def is_date(text: str, date_format: str | None) -> bool:
     return pattern is None or pattern.fullmatch(date) is not None
 
 
-def takes_epoch_millis(date_format: str | None) -> bool:
-    """Tell whether milliseconds since 1970 are among the formats, so that a JSON number means what it seems to."""
-    return "epoch_millis" in (date_format or DEFAULT_FORMAT).split("||")
-
-
 @lru_cache(maxsize=512)
 def _pattern(date_format: str) -> re.Pattern[str] | None:
     """Return what all texts of a format match; None where that isn't sure."""

@@ -6,7 +6,7 @@ types add by themselves, and the fields of passthrough objects by their short na
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -139,9 +139,6 @@ class MappingFields:
         if field.nested_path == nested or field.is_runtime:
             return True
         return field.nested_path is not None and nested in self._copies[field.nested_path]
-
-    def nested_paths(self) -> Iterator[str]:
-        return iter(self._copies)
 
     def _add(self, node: FieldNode) -> None:
         kind = node.type

@@ -406,7 +406,7 @@ def also_multi_match(walk: Walk, value: Any, path: str, scope: Scope) -> None:
     below = pointer(path, "fields")
     for number, one in enumerate(listed if isinstance(listed, list) else ()):
         name = one.rpartition("^")[0] or one if isinstance(one, str) else ""
-        if "*" not in name or place is places.MULTI_MATCH:
+        if "*" not in name or place is places.MULTI_MATCH or not walk.finds(name):
             continue
         # A pattern reaches fields that the query doesn't take, and the node refuses them.
         for field in walk.known.matching(name)[:MAX_REACHED]:

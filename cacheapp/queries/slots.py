@@ -97,8 +97,3 @@ def one(clause: Clause) -> Slot:
 def some(clause: Clause) -> Slot:
     """A list of objects, or one of them."""
     return Slot("objects", clause=clause)
-
-
-def named(clause: Clause) -> Slot:
-    """Objects by names that the caller chooses."""
-    return Slot("named", clause=clause)

@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-from cacheapp.mapping.tree import is_set
-from cacheapp.queries.dates import is_date, takes_epoch_millis
+from cacheapp.queries.dates import is_date
 from cacheapp.queries.findings import Code, shortened
 from cacheapp.queries.known_fields import KnownField
 from cacheapp.queries.places import DATES, DECIMALS, NUMBER_RANGES, NUMBERS, TEXTS, WHOLE_NUMBERS
@@ -235,6 +234,3 @@ def _no_address(value: Any) -> Complaint:
 def looks_analyzed_away(field: KnownField, value: str) -> bool:
     """Tell whether a prefix or pattern can't match a token of the text."""
     return field.type in TEXTS and _token(field, value, case_insensitive=False) is not None
-
-
-__all__ = ["Complaint", "check_analyzed", "check_bounds", "check_date", "check_term", "is_set", "takes_epoch_millis"]

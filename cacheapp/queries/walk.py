@@ -16,9 +16,9 @@ MAX_DEPTH = 60
 MAX_READINGS = 20_000
 """How many parts of a search are read: more is not checked. It bounds the time."""
 MAX_NOT_CHECKED = 20
-MAX_PATTERNS = 50
-"""How many names with `*` are compared with all fields."""
-TRUTHS = (True, False, "true", "false")
+MAX_PATTERNS = 20
+MAX_STARS = 5
+"""How many names with `*` are compared with all fields, and how many a name may have for that."""
 
 Reader = Callable[["Walk", Any, str, Scope, Slot], None]
 Also = Callable[["Walk", Any, str, Scope], None]
@@ -174,7 +174,10 @@ class Walk:
 
     def finds(self, name: str) -> bool:
         """Tell whether a name or pattern is that of any field."""
-        return self.known.has_any(name) if "*" in name else self.is_known(name)
+        if "*" not in name:
+            return self.is_known(name)
+        self._patterns += 1
+        return self._patterns <= MAX_PATTERNS and name.count("*") <= MAX_STARS and self.known.has_any(name)
 
     def variants(self, name: str) -> list[Variant]:
         """Return what a field is in each distinct mapping that has it."""
@@ -219,7 +222,10 @@ class Walk:
 
     def _pattern(self, name: str, place: Place, path: str, scope: Scope) -> None:
         self._patterns += 1
-        if not place.takes_patterns or self._patterns > MAX_PATTERNS:
+        if not place.takes_patterns:
+            return
+        if self._patterns > MAX_PATTERNS or name.count("*") > MAX_STARS:
+            self.skip(path)
             return
         if self.known.has_any(name):
             return
@@ -333,15 +339,6 @@ def read_objects(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) ->
         walk.clause(slot.clause, one, pointer(path, number), scope)
 
 
-def read_named(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    assert slot.clause is not None
-    if not isinstance(value, dict):
-        walk.wrong_shape(path, "An object belongs here.")
-        return
-    for name, one in value.items():
-        walk.clause(slot.clause, one, pointer(path, name), scope)
-
-
 def read_field(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
     assert slot.place is not None
     walk.field(value, slot.place, path, scope)
@@ -369,7 +366,6 @@ READERS: dict[str, Reader] = {
     "not_checked": read_not_checked,
     "object": read_object,
     "objects": read_objects,
-    "named": read_named,
     "field": read_field,
     "fields": read_fields,
 }
