@@ -293,7 +293,8 @@ def test_bounds() -> None:
     """Each type's bounds are its own; what is no plain value is left alone."""
     for kind, bound in (("ip", "x"), ("long", "x"), ("boolean", "x"), ("date_range", "x")):
         assert check_bounds(KnownField("a", kind, {}), {"gte": bound}, None) is not None
-    for kind, bound in (("ip", "::1"), ("long", []), ("keyword", "x"), ("date", 1788000000000)):
+    right: list[tuple[str, Any]] = [("ip", "::1"), ("long", []), ("keyword", "x"), ("date", 1788000000000)]
+    for kind, bound in right:
         assert check_bounds(KnownField("a", kind, {}), {"gte": bound}, None) is None
     assert check_term(KnownField("a", "keyword", {"ignore_above": "x"}), "long") is None
     assert check_term(KnownField("a", "text", {"analyzer": "mine"}), "A b") is None
