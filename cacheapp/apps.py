@@ -101,22 +101,7 @@ def declare(registry: Registry) -> None:
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register(
-        SEARCH,
-        _search,
-        needs=(ELASTICSEARCH, MAPPING_CACHE, VALIDATION),
-        stats=Searches.report,
-        metrics=SEARCH_METRICS,
-    )
-    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
-    registry.register(
-        VALIDATION,
-        _validation,
-        needs=(MAPPING_CACHE,),
-        stats=Validations.report,
-        metrics=VALIDATION_METRICS,
-        panel=VALIDATION_PANEL,
-    )
+    _declare_answers(registry)
     registry.register(DATABASE_WORK, _database_work)
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
@@ -148,6 +133,26 @@ def declare(registry: Registry) -> None:
         return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
+
+
+def _declare_answers(registry: Registry) -> None:
+    """Declare what is made of the cache's mappings for callers: `search`, `mapping_views` and `validation`."""
+    registry.register(
+        SEARCH,
+        _search,
+        needs=(ELASTICSEARCH, MAPPING_CACHE, VALIDATION),
+        stats=Searches.report,
+        metrics=SEARCH_METRICS,
+    )
+    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
+    registry.register(
+        VALIDATION,
+        _validation,
+        needs=(MAPPING_CACHE,),
+        stats=Validations.report,
+        metrics=VALIDATION_METRICS,
+        panel=VALIDATION_PANEL,
+    )
 
 
 @asynccontextmanager
