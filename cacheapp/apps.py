@@ -18,7 +18,7 @@ from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.instances import INSTANCES, Instances
-from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
+from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
     HISTORY_METRICS,
@@ -26,6 +26,7 @@ from cacheapp.reports import (
     REFRESHER_REPORT,
     SEARCH_METRICS,
     STORE_METRICS,
+    VALIDATION_METRICS,
     WATCH_METRICS,
     PassOutcome,
     RefresherReport,
@@ -44,6 +45,7 @@ from cacheapp.sync.refresher import REFRESHER, Refresher
 from cacheapp.sync.schedule import Schedule
 from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
+from cacheapp.validation import VALIDATION, Validations
 from esassistant.advice import percent
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
@@ -68,9 +70,9 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `mapping_views` (what is derived from them), `search`, `database_work` (a thread for the health app),
-    `history`, `sharing` (publishing and taking over),
-    `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
+    (answers), `mapping_views` (what is derived from them), `search`, `validation` (of searches), `database_work` (a
+    thread for the health app), `history`, `sharing` (publishing and taking over), `refresher` (passes),
+    `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -100,10 +102,7 @@ def declare(registry: Registry) -> None:
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register(
-        SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE), stats=Searches.report, metrics=SEARCH_METRICS
-    )
-    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,), stats=MappingViews.report)
+    _declare_answers(registry)
     registry.register(DATABASE_WORK, _database_work)
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
@@ -135,6 +134,26 @@ def declare(registry: Registry) -> None:
         return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
+
+
+def _declare_answers(registry: Registry) -> None:
+    """Declare what is made of the cache's mappings for callers: `search`, `mapping_views` and `validation`."""
+    registry.register(
+        SEARCH,
+        _search,
+        needs=(ELASTICSEARCH, MAPPING_CACHE, VALIDATION),
+        stats=Searches.report,
+        metrics=SEARCH_METRICS,
+    )
+    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,), stats=MappingViews.report)
+    registry.register(
+        VALIDATION,
+        _validation,
+        needs=(MAPPING_CACHE,),
+        stats=Validations.report,
+        metrics=VALIDATION_METRICS,
+        panel=VALIDATION_PANEL,
+    )
 
 
 @asynccontextmanager
@@ -181,6 +200,7 @@ async def _search(registry: Registry) -> AsyncIterator[Searches]:
         _selection(),
         timeout,
         scripts=settings.ESASSISTANT.search_scripts,
+        validations=registry.get(VALIDATION),
     )
     with direct_routes.answering("/api/indices/{name}/search", searches.answer):
         yield searches
@@ -209,6 +229,12 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
 async def _database_work(_: Registry) -> AsyncIterator[DatabaseWork]:
     async with open_database_thread("health") as thread:
         yield thread
+
+
+@asynccontextmanager
+async def _validation(registry: Registry) -> AsyncIterator[Validations]:
+    spawn = partial(registry.flight, name="prepare", owner="validation")
+    yield Validations(registry.get(MAPPING_CACHE), spawn)
 
 
 @asynccontextmanager

@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cacheapp.reports import REFRESHER_REPORT, STORE_REPORT, WATCH_REPORT, CacheReport, HistoryReport
+from cacheapp.reports import (
+    REFRESHER_REPORT,
+    STORE_REPORT,
+    WATCH_REPORT,
+    CacheReport,
+    HistoryReport,
+    ValidationReport,
+)
 from esassistant.registry import registry
 from esassistant.resource import Panel
 
@@ -26,5 +33,15 @@ def _history(report: HistoryReport) -> Mapping[str, Any]:
     return {"history": report, "passes": recent_passes(SHOWN_ROWS), "changes": recent_changes(SHOWN_ROWS)}
 
 
+def _validation(report: ValidationReport) -> Mapping[str, Any]:
+    codes = sorted(((count, code) for code, count in report.codes.items() if count), reverse=True)
+    return {
+        "validation": report,
+        "codes": [(code.replace("_", " "), count) for count, code in codes[:SHOWN_ROWS]],
+        "families": list(report.families.items())[:SHOWN_ROWS],
+    }
+
+
 CACHE_PANEL = Panel("cacheapp/cache_panel.html", _cache)
 HISTORY_PANEL = Panel("cacheapp/history_panel.html", _history)
+VALIDATION_PANEL = Panel("cacheapp/validation_panel.html", _validation)

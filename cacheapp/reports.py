@@ -185,6 +185,20 @@ class HistoryReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """Searches validated since the start. `wrong_total`: those with a finding; `codes`: in how many searches each kind
+    of finding was; `families`: how many wrong searches there were of each, the most first: of the first 50 families,
+    and of all others together under `other`. `kept_fields`: of the mappings that are kept looked up.
+    """
+
+    validated_total: int
+    wrong_total: int
+    codes: Mapping[str, int]
+    families: Mapping[str, int]
+    kept_fields: int
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceReport:
     """What one instance said of itself `age_seconds` ago: its statistics by resource."""
 
@@ -229,6 +243,7 @@ WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
 HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
 STORE_REPORT: ReportHandle[StoreReport] = ReportHandle("store")
 SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
+VALIDATION_REPORT: ReportHandle[ValidationReport] = ReportHandle("validation")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
@@ -289,4 +304,17 @@ WATCH_METRICS = (
     ),
     Metric(Kind.COUNTER, "watch_wakes", "Changes of the cluster's metadata that the watch was told of.", "wakes_total"),
     Metric(Kind.COUNTER, "watch_changes", "Mappings that were found changed by the watch.", "changes_total"),
+)
+VALIDATION_METRICS = (
+    Metric(Kind.COUNTER, "validated_searches", "Searches validated from memory.", "validated_total"),
+    Metric(Kind.COUNTER, "wrong_searches", "Searches of which a validation found something wrong.", "wrong_total"),
+    Metric(Kind.COUNTER, "wrong_searches_by_code", "Searches with a finding, by its code.", "codes.*", ("code",)),
+    Metric(
+        Kind.COUNTER,
+        "wrong_searches_by_family",
+        "Wrong searches by family: the first 50, and all others under `other`.",
+        "families.*",
+        ("family",),
+    ),
+    Metric(Kind.GAUGE, "validation_kept_fields", "Fields of mappings that are kept looked up.", "kept_fields"),
 )

@@ -18,6 +18,7 @@ from cacheapp.errors import BadSearch, IllegalName, NotCovered, no_such_name
 from cacheapp.reports import SearchReport
 from cacheapp.search_rules import Reference, references_in
 from cacheapp.state.names import Selection, check_name, encode_name
+from cacheapp.validation import Validate, Validations, told
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.errors import AnswerTooLarge
@@ -78,8 +79,11 @@ class Searches:
         timeout: float,
         *,
         scripts: bool = False,
+        validations: Validations | None = None,
     ) -> None:
-        """`timeout`: of the client's calls. `scripts`: whether searches may have any."""
+        """`timeout`: of the client's calls. `scripts`: whether searches may have any. `validations`: what they are
+        validated by, if they are.
+        """
         seconds = min(LONGEST_SECONDS, timeout)
         self._calls = PassingCalls(client, seconds)
         # A little less, so that what was found by then still arrives.
@@ -87,11 +91,13 @@ class Searches:
         self._cache = cache
         self._selection = selection
         self._scripts = scripts
+        self._validations = validations
         self._counts: Counter[str] = Counter()
 
-    async def answer(self, name: str, raw: bytes) -> Answer:
+    async def answer(self, name: str, raw: bytes, validate: Validate = Validate.WARN) -> Answer:
         """Elasticsearch's own answer to the search in a request's body, of one index, alias or data stream. The body is
-        sent as it came, once it is checked, and the answer is given as it comes.
+        sent as it came, once it is checked, and the answer is given as it comes. `validate`: what happens where
+        something is wrong with the search.
 
         Raises `IllegalName`, `MappingNotFound`, `BadSearch` with Elasticsearch's reason, or `ClusterUnavailable`; and
         what the client raises when nothing may be sent.
@@ -103,6 +109,7 @@ class Searches:
             raise no_such_name(name)
         for reference in references:
             self._check_reference(reference)
+        findings = await self._validations.findings(name, raw, validate) if self._validations is not None else ()
         encoded = encode_name(name)
         try:
             body = await self._calls.post(
@@ -115,7 +122,7 @@ class Searches:
         if not (body.startswith(b"{") and body.endswith(b"}")):
             raise unavailable(SerializationError("the answer is no JSON object"))
         self._count(read_head(body))
-        return Answer(body, "application/json")
+        return told(Answer(body, "application/json"), findings)
 
     def report(self) -> SearchReport:
         return SearchReport(**self._counts)

@@ -16,6 +16,7 @@ from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.search import SEARCH
 from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
 from cacheapp.sync.refresher import REFRESHER
+from cacheapp.validation import VALIDATION, Validate
 from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.http.auth import may_see_details, require_change, require_details
@@ -52,7 +53,18 @@ async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
     await require_change(request)
     searches = registry.get(SEARCH)
-    return (await searches.answer(name, request.body)).response(request)
+    try:
+        how = Validate(parameter(request, "validate", Validate.WARN.value))
+    except ValueError:
+        raise BadRequest("Use validate=off, warn or refuse.") from None
+    return (await searches.answer(name, request.body, how)).response(request)
+
+
+@api_view("POST")
+async def validate(request: HttpRequest, name: str) -> HttpResponse:
+    """`POST /api/mappings/{name}/validate`: what is wrong with a search body, from memory; the cluster isn't asked."""
+    await require_details(request)
+    return json_response(await registry.get(VALIDATION).validate(name, request.body))
 
 
 @api_view("GET")

@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,15 +18,17 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
 
 from cacheapp.browse.about import describe, raw_links
 from cacheapp.browse.fields import Search, show_fields
 from cacheapp.browse.names import Groups, NameFilter, Names, NameState, Times, list_groups, list_names
 from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
-from cacheapp.errors import IllegalName, MappingNotFound, NotWarm
+from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import HISTORY, ShownChange
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
+from cacheapp.validation import VALIDATION
 from esassistant.clock import monotonic
 from esassistant.config.model import Details
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, StoreUnavailable
@@ -50,8 +53,8 @@ class HtmlPage:
 PageView = Callable[..., Awaitable[HtmlPage]]
 
 
-def page_view(view: PageView) -> Any:
-    """Decorate an `async def` view of a page.
+def page_view(view: PageView, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> Any:
+    """Decorate an `async def` view of a page, which answers `methods`.
 
     Only those who may see details get the page, others are sent to the login. An `EsassistantError` becomes a page too,
     or a problem where no person asked.
@@ -60,8 +63,8 @@ def page_view(view: PageView) -> Any:
     @functools.wraps(view)
     async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            if request.method not in ("GET", "HEAD"):
-                raise MethodNotAllowed(("GET", "HEAD"))
+            if request.method not in methods:
+                raise MethodNotAllowed(methods)
             if await may_see_details(request):
                 response = await _rendered(request, await view(request, *args, **kwargs))
             else:
@@ -105,9 +108,12 @@ async def names(request: HttpRequest) -> HtmlPage:
     return HtmlPage("cacheapp/browse.html", context)
 
 
-@page_view
+@csrf_exempt  # it changes nothing, and a token would give everybody who looks at a page a cookie
+@partial(page_view, methods=("GET", "HEAD", "POST"))
 async def one_name(request: HttpRequest, name: str) -> HtmlPage:
-    """`GET /browse/{name}?q=&type=`: show what a name stands for, its fields, and how they changed."""
+    """`GET /browse/{name}?q=&type=`: show what a name stands for, its fields, and how they changed. With `POST` and a
+    `search`, what is wrong with that search too.
+    """
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
     wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
@@ -122,12 +128,24 @@ async def one_name(request: HttpRequest, name: str) -> HtmlPage:
         "about": described,
         "shown": shown,
         **_history(changes),
+        **await _validated(request, name),
         "raw": raw_links(name, wanted.q, request.build_absolute_uri, public=is_public),
         "same_url": _address({"mapping": described.mapping_hash}),
         "members_url": _address({"of": name}),
         "groups_url": _address({"of": name, "group": "mapping"}),
     }
     return HtmlPage("cacheapp/browse_name.html", context)
+
+
+async def _validated(request: HttpRequest, name: str) -> dict[str, Any]:
+    """What is wrong with the search that was sent with the page's form, if one was."""
+    text = request.POST.get("search") if request.method == "POST" else None
+    if text is None:
+        return {}
+    try:
+        return {"search": text, "validated": await registry.get(VALIDATION).validate(name, text.encode())}
+    except BadSearch as error:
+        return {"search": text, "unreadable": error.detail}
 
 
 def _address(query: dict[str, str]) -> str:

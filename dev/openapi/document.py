@@ -51,6 +51,10 @@ HEADERS: dict[str, tuple[str, Object]] = {
     "Age": ("How many seconds ago the oldest part of the answer was confirmed.", {"type": "integer", "minimum": 0}),
     "X-Cache-State": ("Whether that is within the TTL.", {"enum": ["fresh", "stale"]}),
     "X-Cache-Source": ("Where the answer is from.", {"enum": ["memory", "store", "elasticsearch"]}),
+    "X-Search-Findings": (
+        "What is wrong with the search, as JSON: `total` and the first `findings`.",
+        {"type": "string"},
+    ),
     "Location": ("Where progress and result are found.", {"type": "string"}),
     "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 1}),
     "WWW-Authenticate": ("How.", {"const": "Bearer"}),

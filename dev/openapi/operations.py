@@ -268,8 +268,17 @@ OPERATIONS = (
         "search",
         "Search an index",
         Access.CHANGE,
-        {200: Answer("Elasticsearch's own answer.", (SEARCH_RESULT,))},
-        (NAME,),
+        {200: Answer("Elasticsearch's own answer.", (SEARCH_RESULT,), sometimes=("X-Search-Findings",))},
+        (
+            NAME,
+            Parameter(
+                "validate",
+                "query",
+                "`warn`: what is wrong with the search comes in a header, and in `_esassistant` of the answer when"
+                " nothing was found. `refuse`: a search with an error is 400, and isn't made. `off`: neither.",
+                {"enum": ["off", "warn", "refuse"], "default": "warn"},
+            ),
+        ),
         (404, 503),
         "400: the body has something that isn't permitted here, or Elasticsearch refused it; `detail` has its reason.",
         body=SEARCH,
@@ -318,6 +327,20 @@ OPERATIONS = (
         {200: Answer("All, or those that `q` finds, best first.", ("Fields",), headers=("ETag", "Age", *STATE))},
         (NAME, Parameter("q", "query", "What to look for in their names.", SEARCHED), UNCHANGED),
         (304, 404, 503),
+    ),
+    Operation(
+        "/api/mappings/{name}/validate",
+        "post",
+        "validate",
+        "What is wrong with a search, from memory",
+        Access.DETAILS,
+        {200: Answer("What was found; `valid`: no error among it.", ("Validated",))},
+        (NAME,),
+        (404, 503),
+        "The cluster isn't asked, and may be down. 400: the body is no JSON, or too large. 503: the mappings aren't in"
+        " memory.",
+        body={"description": "A search body of Elasticsearch, whole; what is wrong with it is the answer."},
+        body_examples=SEARCH_EXAMPLES,
     ),
     Operation(
         "/api/mappings/{name}/history",

@@ -23,12 +23,14 @@ from cacheapp.reports import (
     RefreshReport,
     SearchReport,
     StoreReport,
+    ValidationReport,
     ViewsReport,
     WatchReport,
 )
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.clusters import ClusterId
 from cacheapp.state.listing import Listed, Page
+from cacheapp.validation import Validated
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
 from esassistant.http.connections import ConnectionsReport
@@ -63,6 +65,7 @@ REPORTS: Mapping[str, Any] = {
     "watch": WatchReport,
     "history": HistoryReport,
     "search": SearchReport,
+    "validation": ValidationReport,
     "process": ProcessReport,
     "health": HealthReport | None,
     "verdict": VerdictReport,
@@ -124,6 +127,7 @@ def response_types() -> dict[str, Any]:
             instances=instances,
         ),
         "RefreshReport": RefreshReport,
+        "Validated": Validated,
         "Page": typed(Page, names=GenericAlias(tuple, (listed, ...))),
         "Fields": msgspec.defstruct("Fields", [("total", int), ("fields", tuple[Field, ...])]),
         "Changes": msgspec.defstruct("Changes", [("changes", GenericAlias(list, (change,)))]),

@@ -35,6 +35,8 @@ BOUNDED_LABELS = {
     "reason": "fixed lists",
     "outcome": "four",
     "service": "declared checks",
+    "code": "of findings: a fixed list",
+    "family": "of names that the cluster has: the first 50, and `other`",
 }
 """Every label that a metric has, and why it has few values. Names that callers choose must never be among them."""
 

@@ -1,0 +1,96 @@
+"""What a validation says: findings, each about one clause of a search."""
+
+import enum
+
+import msgspec
+
+MAX_FINDINGS = 50
+"""How many findings are given; a search that is wrong throughout says the same many times."""
+MAX_SUGGESTIONS = 3
+MAX_NAME_CHARACTERS = 200
+"""Names come from callers: longer ones are cut in texts."""
+
+
+class Severity(enum.Enum):
+    """How sure a finding is.
+
+    An error speaks of one clause: the node answers 400 to it, or it matches nothing under a mapping that can't grow
+    there. A warning is all else that is probably not meant.
+    """
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Code(enum.Enum):
+    """What is wrong. The values are labels of a metric: there are no others."""
+
+    UNKNOWN_FIELD = "unknown_field"
+    OBJECT_AS_FIELD = "object_as_field"
+    DISABLED_OBJECT = "disabled_object"
+    NOT_SEARCHABLE = "not_searchable"
+    NO_DOC_VALUES = "no_doc_values"
+    TEXT_NEEDS_KEYWORD = "text_needs_keyword"
+    TERM_ON_TEXT = "term_on_text"
+    TYPE_MISFIT = "type_misfit"
+    FLATTENED_MISUSE = "flattened_misuse"
+    NESTED_MISSING = "nested_missing"
+    NESTED_WRONG = "nested_wrong"
+    NOT_NESTED = "not_nested"
+    TYPE_CONFLICT = "type_conflict"
+    BAD_VALUE = "bad_value"
+    OUT_OF_RANGE = "out_of_range"
+    NUMBER_ON_DATE = "number_on_date"
+    RANGE_ON_KEYWORD = "range_on_keyword"
+    OVER_IGNORE_ABOVE = "over_ignore_above"
+    UNKNOWN_CLAUSE = "unknown_clause"
+    UNKNOWN_KEY = "unknown_key"
+    WRONG_SHAPE = "wrong_shape"
+    EMPTY_CLAUSE = "empty_clause"
+    BAD_COMBINATION = "bad_combination"
+    BAD_PATH = "bad_path"
+    QUERY_STRING_SYNTAX = "query_string_syntax"
+    TOO_LARGE = "too_large"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong in a search.
+
+    Args:
+        path: Where, as a JSON Pointer into the body.
+        code: What is wrong.
+        severity: How sure that is.
+        field: The field's name as the body has it; None where no field is meant.
+        did_you_mean: What was probably meant, the likeliest first.
+        detail: One sentence for people.
+    """
+
+    path: str
+    code: Code
+    severity: Severity
+    field: str | None
+    did_you_mean: tuple[str, ...]
+    detail: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a validation gives. `valid`: without an error; `not_checked`: paths of what the tables don't know."""
+
+    valid: bool
+    findings: tuple[Finding, ...]
+    not_checked: tuple[str, ...]
+
+
+def shortened(name: object) -> str:
+    """Return a caller's name or value as a text that is safe to quote."""
+    text = name if isinstance(name, str) else str(name)
+    return text if len(text) <= MAX_NAME_CHARACTERS else f"{text[:MAX_NAME_CHARACTERS]}…"
+
+
+def pointer(path: str, step: str | int) -> str:
+    """Return the JSON Pointer one step below `path`."""
+    if isinstance(step, int):
+        return f"{path}/{step}"
+    if "~" in step or "/" in step:
+        step = step.replace("~", "~0").replace("/", "~1")
+    return f"{path}/{shortened(step)}"

@@ -1,0 +1,371 @@
+"""Walk through a search along the tables. Here: the walk itself, and how what all parts have is read."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cacheapp.queries.field_checks import Outcome, Scope, Suggester, is_forked, judge
+from cacheapp.queries.findings import MAX_FINDINGS, Code, Finding, Severity, pointer, shortened
+from cacheapp.queries.known_fields import METADATA, KnownField, KnownFields, Variant, runtime_fields
+from cacheapp.queries.places import Place
+from cacheapp.queries.slots import Clause, Slot
+from cacheapp.queries.suggestions import Names, nearest
+from cacheapp.queries.values import Complaint
+
+MAX_DEPTH = 60
+"""How many clauses within each other are read; Elasticsearch's own limit is 30 of queries."""
+MAX_READINGS = 20_000
+"""How many parts of a search are read: more is not checked. It bounds the time."""
+MAX_NOT_CHECKED = 20
+MAX_PATTERNS = 20
+MAX_STARS = 5
+"""How many names with `*` are compared with all fields, and how many a name may have for that."""
+
+Reader = Callable[["Walk", Any, str, Scope, Slot], None]
+Also = Callable[["Walk", Any, str, Scope], None]
+Check = Callable[["Walk", Clause, dict[str, Any], str, str, Scope], None]
+
+
+class Walk:
+    """One validation. `knows_version`: whether the tables are of the cluster's version, so that what isn't in them is
+    unknown for sure.
+    """
+
+    def __init__(
+        self,
+        known: KnownFields,
+        names: Callable[[], Names],
+        readers: Mapping[str, Reader],
+        also: Mapping[str, Also],
+        checks: Mapping[str, Check],
+        *,
+        knows_version: bool = True,
+    ) -> None:
+        self._all_known, self._all_names = known, names
+        self._readers, self._also, self._checks = readers, also, checks
+        self._knows_version = knows_version
+        self.findings: list[Finding] = []
+        self.not_checked: list[str] = []
+        self._readings = 0
+        self._patterns = 0
+        self._depth = 0
+        self.misplaced: list[set[str | None]] = []
+        """Of each nested query around: where the fields in it are, if not where it looks."""
+        self.inner_hits: set[str] = set()
+        self.define({})
+
+    def define(self, mappings: Any) -> None:
+        """Take up the fields that the search defines itself; they hide mapped ones."""
+        self.runtime = runtime_fields(mappings)
+        self.known = self._all_known.with_runtime(self.runtime) if self.runtime else self._all_known
+        self.suggester = Suggester(self.known, self._all_names, self.runtime)
+
+    # -- what is said
+
+    def say(
+        self,
+        code: Code,
+        path: str,
+        detail: str,
+        severity: Severity = Severity.ERROR,
+        field: str | None = None,
+        did_you_mean: Iterable[str] = (),
+    ) -> None:
+        if len(self.findings) < MAX_FINDINGS:
+            name = None if field is None else shortened(field)
+            self.findings.append(Finding(path, code, severity, name, tuple(did_you_mean), detail))
+
+    def skip(self, path: str) -> None:
+        """Note that something isn't checked."""
+        if len(self.not_checked) < MAX_NOT_CHECKED:
+            self.not_checked.append(path)
+
+    def unknown_key(self, key: str, clause: Clause, path: str) -> None:
+        meant = nearest(key, clause.keys, clause.synonyms)
+        self.say(
+            Code.UNKNOWN_KEY,
+            pointer(path, key),
+            f"[{shortened(key)}] isn't known here.",
+            self._severity_of(meant),
+            key if not clause.keyed else None,
+            meant,
+        )
+
+    def unknown_clause(self, name: str, kind: str, path: str, meant: tuple[str, ...], hint: str = "") -> None:
+        detail = f"There is no {kind} named [{shortened(name)}].{hint}"
+        self.say(Code.UNKNOWN_CLAUSE, path, detail, self._severity_of(meant), name, meant)
+
+    def _severity_of(self, meant: tuple[str, ...]) -> Severity:
+        """Of what isn't in the tables: an error if it is like what is in them; else a later version may have it."""
+        return Severity.ERROR if meant and self._knows_version else Severity.WARNING
+
+    def wrong_shape(self, path: str, detail: str, field: str | None = None) -> None:
+        self.say(Code.WRONG_SHAPE, path, detail, Severity.ERROR, field)
+
+    # -- reading
+
+    def read(self, slot: Slot, value: Any, path: str, scope: Scope) -> None:
+        """Read what stands under a key."""
+        self._readings += 1
+        if self._readings > MAX_READINGS or self._depth >= MAX_DEPTH:
+            self.skip(path)
+            return
+        self._depth += 1
+        self._readers[slot.reader](self, value, path, scope, slot)
+        self._depth -= 1
+
+    def clause(self, clause: Clause, value: Any, path: str, scope: Scope) -> None:
+        """Read an object: its keys, and that what it needs is there."""
+        if not isinstance(value, dict):
+            self.wrong_shape(path, "An object belongs here.")
+            return
+        if clause.keyed is not None:
+            self._keyed(clause, value, path, scope)
+            return
+        before = len(self.findings)
+        self.keys(clause, value, path, scope)
+        is_complete = all(value.get(name) is not None for name in clause.required)
+        if not is_complete and len(self.findings) == before:
+            missing = [name for name in clause.required if value.get(name) is None]
+            code = Code.WRONG_SHAPE if value else Code.EMPTY_CLAUSE
+            self.say(code, path, f"{', '.join(missing)} has to be given.")
+        if clause.also is not None and is_complete:
+            self._also[clause.also](self, value, path, scope)
+
+    def keys(self, clause: Clause, value: dict[str, Any], path: str, scope: Scope) -> None:
+        """Read the keys of an object by their slots."""
+        for key, part in value.items():
+            slot = clause.keys.get(key)
+            if slot is not None:
+                if slot.reader != "any":
+                    self.read(slot, part, pointer(path, key), scope)
+            elif not clause.is_open:
+                self.unknown_key(key, clause, path)
+
+    def _keyed(self, clause: Clause, value: dict[str, Any], path: str, scope: Scope) -> None:
+        """Read an object whose key is a field's name, its options beside it if it has any."""
+        keyed = clause.keyed
+        assert keyed is not None
+        named = [key for key in value if key not in clause.keys]
+        self.keys(clause, {key: part for key, part in value.items() if key in clause.keys}, path, scope)
+        if len(named) > 1 and clause.keys and self._tell_options_apart(clause, named, path):
+            named = [key for key in named if self.is_known(key)]
+        if not named:
+            self.say(Code.EMPTY_CLAUSE, path, "The name of a field belongs here.")
+        elif len(named) > 1:
+            self.wrong_shape(path, f"One field belongs here, not {len(named)}: {{field: …}}. Combine several by bool.")
+        else:
+            self._checks[keyed.check](self, clause, value, named[0], path, scope)
+
+    def _tell_options_apart(self, clause: Clause, named: list[str], path: str) -> bool:
+        """Of several names one may be a field's: the others are options that aren't known."""
+        known = [key for key in named if self.is_known(key)]
+        if len(known) != 1:
+            return False
+        for key in named:
+            if key not in known:
+                self.unknown_key(key, clause, path)
+        return True
+
+    # -- fields
+
+    def is_known(self, name: str) -> bool:
+        """Tell whether a name is that of a field in any of the indices."""
+        return any(variant.field is not None for variant in self.known.find(name))
+
+    def finds(self, name: str) -> bool:
+        """Tell whether a name or pattern is that of any field."""
+        if "*" not in name:
+            return self.is_known(name)
+        self._patterns += 1
+        return self._patterns <= MAX_PATTERNS and name.count("*") <= MAX_STARS and self.known.has_any(name)
+
+    def variants(self, name: str) -> list[Variant]:
+        """Return what a field is in each distinct mapping that has it."""
+        return [variant for variant in self.known.find(name) if variant.field is not None]
+
+    def field(
+        self,
+        name: Any,
+        place: Place,
+        path: str,
+        scope: Scope,
+        *,
+        is_forgiven: bool = False,
+        accepts: Callable[[KnownField], bool] | None = None,
+    ) -> bool:
+        """Check a field's name. Returns whether the field can be looked at further."""
+        if not isinstance(name, str):
+            self.wrong_shape(path, "The name of a field belongs here.")
+            return False
+        if name in METADATA or not self.known.groups:
+            return False
+        if "*" in name:
+            self._pattern(name, place, path, scope)
+            return False
+        outcome = judge(self.known, place, name, scope, is_forgiven=is_forgiven)
+        if outcome is None:
+            return self.is_known(name)
+        if self._is_misplaced(outcome, name, scope):
+            return False
+        meant: tuple[str, ...] = ()
+        if outcome.code not in (Code.NESTED_MISSING, Code.TYPE_CONFLICT):
+            meant = self.suggester.suggest(name, place, scope, accepts)
+        self.say(outcome.code, path, outcome.detail, outcome.severity, name, meant)
+        return False
+
+    def _is_misplaced(self, outcome: Outcome, name: str, scope: Scope) -> bool:
+        """Note a field that isn't in the nested object looked at: the query around says so if all fields are so."""
+        if outcome.code is not Code.NESTED_WRONG or not self.misplaced or scope.nested is None:
+            return False
+        self.misplaced[-1] |= {variant.field.nested_path for variant in self.variants(name) if variant.field}
+        return True
+
+    def _pattern(self, name: str, place: Place, path: str, scope: Scope) -> None:
+        self._patterns += 1
+        if not place.takes_patterns:
+            return
+        if self._patterns > MAX_PATTERNS or name.count("*") > MAX_STARS:
+            self.skip(path)
+            return
+        if self.known.has_any(name):
+            return
+        meant = (
+            [f"{one}.*" for one in self.suggester.suggest(name.rstrip(".*"), _OBJECTS, scope)]
+            if name.endswith(".*")
+            else []
+        )
+        outcome = judge(self.known, place, name, scope)
+        if outcome is not None:
+            self.say(Code.UNKNOWN_FIELD, path, f"No field matches [{shortened(name)}].", Severity.WARNING, name, meant)
+
+    def value(
+        self,
+        name: str,
+        path: str,
+        scope: Scope,
+        check: Callable[[KnownField], Complaint | None],
+        *,
+        is_quiet: bool = False,
+    ) -> bool:
+        """Check a value against what the field is in each index. `is_quiet`: the node swallows what it can't read.
+
+        Returns:
+            Whether there is nothing to complain about.
+        """
+        found = [(variant, check(variant.field)) for variant in self.variants(name) if variant.field is not None]
+        wrong = [complaint for _, complaint in found if complaint is not None]
+        if not wrong:
+            return True
+        first = wrong[0]
+        total = sum(variant.indices_total for variant, _ in found)
+        is_everywhere = len(wrong) == len(found) and total == self.known.indices_total
+        is_sure = first.code in (Code.BAD_VALUE, Code.OUT_OF_RANGE) and is_everywhere and not is_quiet
+        is_error = is_sure and (first.is_refused or not scope.is_weak)
+        meant: tuple[str, ...] = ()
+        if first.code is Code.TERM_ON_TEXT:
+            field = found[0][0].field
+            assert field is not None
+            meant = self._keyword_beside(field)
+        self.say(first.code, path, first.detail, Severity.ERROR if is_error else Severity.WARNING, name, meant)
+        return False
+
+    def _keyword_beside(self, field: KnownField) -> tuple[str, ...]:
+        fields = self.known.all_fields
+        root = field.multi_field_of or field.target or field.path
+        beside = [one.path for one in fields.values() if one.multi_field_of == root and one.type == "keyword"]
+        if (base := fields.get(root)) is not None and base.type == "keyword":
+            beside.insert(0, root)
+        return tuple(beside[:3])
+
+    def conflict(self, name: str, path: str) -> None:
+        """Warn of a field whose kinds of values differ among the indices."""
+        if (shares := is_forked(self.known, name)) is not None:
+            self.say(
+                Code.TYPE_CONFLICT,
+                path,
+                f"[{shortened(name)}] is {shares}: it is compared as what it is in each.",
+                Severity.WARNING,
+                name,
+            )
+
+
+_OBJECTS = Place("object", takes_objects=True, takes_patterns=True)
+
+
+# -- readers of what all parts have
+
+
+def read_any(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    """Look at nothing."""
+
+
+def read_flag(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    if value is not None and not isinstance(value, bool) and value not in ("true", "false", ""):
+        walk.wrong_shape(path, "true or false belongs here.")
+
+
+def read_number(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            walk.wrong_shape(path, "A number belongs here.")
+    elif isinstance(value, bool | dict | list):
+        walk.wrong_shape(path, "A number belongs here.")
+
+
+def read_text(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    if isinstance(value, dict | list):
+        walk.wrong_shape(path, "A text belongs here.")
+
+
+def read_not_checked(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    if value not in ({}, None):
+        walk.skip(path)
+
+
+def read_object(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    assert slot.clause is not None
+    walk.clause(slot.clause, value, path, scope)
+
+
+def read_objects(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    """A list of objects, or one; a text stands for one with only a field."""
+    assert slot.clause is not None
+    if not isinstance(value, list):
+        read_object(walk, value, path, scope, slot)
+        return
+    for number, one in enumerate(value):
+        walk.clause(slot.clause, one, pointer(path, number), scope)
+
+
+def read_field(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    assert slot.place is not None
+    walk.field(value, slot.place, path, scope)
+
+
+def read_fields(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
+    """Names of fields, with boosts: `["title^2", "body"]`. Several are alternatives."""
+    assert slot.place is not None
+    listed = value if isinstance(value, list) else [value]
+    inner = scope.weak() if len(listed) > 1 else scope
+    names = [one.rpartition("^")[0] or one if isinstance(one, str) and "^" in one else one for one in listed]
+    finds_some = any(isinstance(name, str) and walk.finds(name) for name in names)
+    for number, name in enumerate(names):
+        if finds_some and isinstance(name, str) and "*" in name:
+            continue  # of several patterns one may match nothing
+        walk.field(name, slot.place, pointer(path, number) if isinstance(value, list) else path, inner)
+
+
+READERS: dict[str, Reader] = {
+    "any": read_any,
+    "flag": read_flag,
+    "number": read_number,
+    "whole": read_number,
+    "text": read_text,
+    "not_checked": read_not_checked,
+    "object": read_object,
+    "objects": read_objects,
+    "field": read_field,
+    "fields": read_fields,
+}

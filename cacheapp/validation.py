@@ -1,0 +1,312 @@
+"""Validate searches against the mappings that are in memory: what is made of them is kept, and what callers get wrong
+is counted. The cluster is never asked.
+"""
+
+import asyncio
+import enum
+import json
+import logging
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.errors import BadSearch, NotWarm, no_such_name
+from cacheapp.mapping.tree import parse
+from cacheapp.queries.findings import Code, Finding, Severity, Verdict
+from cacheapp.queries.known_fields import KnownFields, MappingFields
+from cacheapp.queries.validation import Prepared, validate
+from cacheapp.reports import ValidationReport
+from cacheapp.state.snapshot import Snapshot
+from esassistant.clock import Clock, monotonic
+from esassistant.errors import EsassistantError
+from esassistant.http.answer import Answer
+from esassistant.resource import Handle
+from esassistant.single_flight import SingleFlight, Spawn
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 262_144
+"""Of a search to be validated."""
+MAX_KEPT_FIELDS = 200_000
+"""So many fields are kept looked up, over all mappings: about 1 KB each."""
+SMALL_BODY_BYTES = 2_048
+SMALL_FIELDS = 1_000
+"""A small search against few fields is validated in less time than a thread costs."""
+MAX_FAMILIES = 50
+OTHER_FAMILIES = "other"
+"""Counts of what isn't among the first families are kept under this name: labels are bounded."""
+MAX_HEADER_CHARACTERS = 2_000
+
+_SERIES = re.compile(r"^(?P<head>.*?[^-_.\d])[-_.]*(\d[\d.\-_]*)?$")
+
+Key = tuple[tuple[str, int], ...]
+"""The distinct mappings of a name by hash, each with the number of indices that have it."""
+
+
+class Validate(enum.Enum):
+    """What happens to a search in which something is wrong.
+
+    1. `off`: it is made, and that is all.
+    2. `warn`: it is made, and findings come with the answer.
+    3. `refuse`: so too, but a search with an error isn't made. Warnings refuse nothing.
+    """
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+class Validated(msgspec.Struct, frozen=True):
+    """What a validation answers.
+
+    Args:
+        valid: Whether there is no error among the findings; warnings don't count.
+        findings: What is wrong, at most 50.
+        not_checked: JSON Pointers of what isn't looked into, as scripts are.
+        age_seconds: How long ago the cluster confirmed the mappings.
+    """
+
+    valid: bool
+    findings: tuple[Finding, ...]
+    not_checked: tuple[str, ...]
+    age_seconds: float
+
+
+class Validations:
+    """One per process, owned by the registry; belongs to its loop."""
+
+    def __init__(
+        self,
+        cache: MappingCache,
+        spawn: Spawn,
+        *,
+        clock: Clock = monotonic,
+        max_kept_fields: int = MAX_KEPT_FIELDS,
+    ) -> None:
+        self._cache = cache
+        self._clock = clock
+        self._kept = _Kept(max_kept_fields)
+        self._flights: SingleFlight[Key, Prepared] = SingleFlight(spawn, clock=clock)
+        self._validated_total = 0
+        self._wrong_total = 0
+        self._codes: Counter[str] = Counter()
+        self._families: Counter[str] = Counter()
+
+    async def validate(self, name: str, raw: bytes) -> Validated:
+        """Validate a search of one index, alias or data stream.
+
+        Raises:
+            IllegalName, MappingNotFound: No such name is known.
+            NotWarm: Its mappings aren't in memory.
+            BadSearch: The body is no JSON, or too large.
+        """
+        if len(raw) > MAX_BODY_BYTES:
+            raise BadSearch(f"Send at most {MAX_BODY_BYTES} bytes.")
+        prepared, confirmed_at = await self._prepared(name)
+        if len(raw) <= SMALL_BODY_BYTES and prepared.known.fields_total <= SMALL_FIELDS:
+            verdict = _parsed_and_validated(prepared, raw)
+        else:
+            verdict = await asyncio.to_thread(_parsed_and_validated, prepared, raw)
+        self._count(name, verdict)
+        age_seconds = max(0.0, self._clock() - confirmed_at)
+        return Validated(verdict.valid, verdict.findings, verdict.not_checked, age_seconds)
+
+    async def findings(self, name: str, raw: bytes, how: Validate) -> tuple[Finding, ...]:
+        """Validate a search that is about to be made. Empty where that isn't possible now: the search is made anyway.
+
+        Raises:
+            BadSearch: It has an error, and such searches are to be refused.
+        """
+        if how is Validate.OFF:
+            return ()
+        try:
+            findings = (await self.validate(name, raw)).findings
+        except EsassistantError:
+            return ()
+        except Exception:
+            logger.exception("a search could not be validated")
+            return ()
+        if how is Validate.REFUSE and (error := refusal(findings)) is not None:
+            raise error
+        return findings
+
+    def report(self) -> ValidationReport:
+        return ValidationReport(
+            validated_total=self._validated_total,
+            wrong_total=self._wrong_total,
+            codes={code.value: self._codes[code.value] for code in Code},
+            families=dict(self._families.most_common()),
+            kept_fields=self._kept.fields_total,
+        )
+
+    async def _prepared(self, name: str) -> tuple[Prepared, float]:
+        """The fields of a name, and the moment for which the cluster confirmed them."""
+        self._cache.check_name(name)
+        snapshot = self._cache.snapshot
+        if not self._cache.is_known(name):
+            if not self._cache.warm:
+                raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
+            raise no_such_name(name)
+        key = _key_of(snapshot, name)
+        if key is None:
+            raise NotWarm(f"Not all mappings of {name!r} are in memory now; GET them once.", retry_after_seconds=1)
+        prepared = self._kept.find(key)
+        if prepared is None:
+            known = self._kept.known(key)
+            bodies = {hashed: snapshot.bodies[hashed] for hashed, _ in key}
+            prepared = await self._flights.do(key, lambda: asyncio.to_thread(_prepare, key, bodies, known))
+            self._kept.keep(key, prepared)
+        return prepared, snapshot.confirmed_of(name)
+
+    def _count(self, name: str, verdict: Verdict) -> None:
+        self._validated_total += 1
+        if not verdict.findings:
+            return
+        self._wrong_total += 1
+        self._codes.update(dict.fromkeys((finding.code.value for finding in verdict.findings), 1))
+        family = family_of(name, self._cache.snapshot)
+        is_counted = family in self._families or len(self._families) < MAX_FAMILIES
+        self._families[family if is_counted else OTHER_FAMILIES] += 1
+
+
+VALIDATION: Handle[Validations] = Handle("validation")
+
+
+class _Kept:
+    """What was prepared last, within a number of fields."""
+
+    def __init__(self, max_fields: int) -> None:
+        self._max_fields = max_fields
+        self._prepared: OrderedDict[Key, Prepared] = OrderedDict()
+        self.fields_total = 0
+
+    def find(self, key: Key) -> Prepared | None:
+        if key not in self._prepared:
+            return None
+        self._prepared.move_to_end(key)
+        return self._prepared[key]
+
+    def known(self, key: Key) -> Mapping[str, MappingFields]:
+        """The mappings among these that are looked up already, for another name or state."""
+        wanted = {hashed for hashed, _ in key}
+        return {
+            hashed: fields
+            for kept, prepared in self._prepared.items()
+            for (hashed, _), (fields, _) in zip(kept, prepared.known.groups, strict=True)
+            if hashed in wanted
+        }
+
+    def keep(self, key: Key, prepared: Prepared) -> None:
+        if key in self._prepared:
+            return
+        self._prepared[key] = prepared
+        self.fields_total += prepared.known.fields_total
+        while self.fields_total > self._max_fields and len(self._prepared) > 1:
+            _, dropped = self._prepared.popitem(last=False)
+            self.fields_total -= dropped.known.fields_total
+
+
+def family_of(name: str, snapshot: Snapshot) -> str:
+    """The data stream or alias itself, or the name of an index without a trailing date or number."""
+    if name in snapshot.aliases:
+        return name
+    found = _SERIES.match(name)
+    return found["head"] if found is not None else name
+
+
+def findings_header(findings: tuple[Finding, ...]) -> str:
+    """Findings as JSON in ASCII, as far as a header has room: `{"total": 3, "findings": [...]}`."""
+    given: list[dict[str, Any]] = []
+    text = ""
+    for finding in findings:
+        brief: dict[str, Any] = {
+            "path": finding.path,
+            "code": finding.code.value,
+            "severity": finding.severity.value,
+            "field": finding.field,
+            "did_you_mean": list(finding.did_you_mean),
+        }
+        longer = json.dumps({"total": len(findings), "findings": [*given, brief]}, separators=(",", ":"))
+        if len(longer) > MAX_HEADER_CHARACTERS:
+            break
+        given.append(brief)
+        text = longer
+    return text or json.dumps({"total": len(findings), "findings": []}, separators=(",", ":"))
+
+
+def with_findings(body: bytes, findings: tuple[Finding, ...]) -> bytes:
+    """Elasticsearch's answer with the findings in a member `_esassistant`, if nothing was found; else as it is. The
+    rest stays byte for byte.
+    """
+    if not findings or not body.endswith(b"}"):
+        return body
+    try:
+        hits = msgspec.json.decode(body, type=_Answer).hits
+    except (ValueError, RecursionError):  # msgspec's own error is a ValueError
+        return body
+    found = hits.hits if hits.total is None else hits.total.value
+    if found:
+        return body
+    return b'%b,"_esassistant":%b}' % (body[:-1], msgspec.json.encode({"findings": findings}))
+
+
+class _Total(msgspec.Struct):
+    value: int
+
+
+class _Hits(msgspec.Struct):
+    total: _Total | None = None
+    hits: list[msgspec.Raw] = []
+
+
+class _Answer(msgspec.Struct):
+    hits: _Hits
+
+
+def told(answer: Answer, findings: tuple[Finding, ...]) -> Answer:
+    """Elasticsearch's answer with what is wrong with the search, in a header and where nothing was found in it too."""
+    if not findings:
+        return answer
+    header = ("X-Search-Findings", findings_header(findings))
+    return replace(answer, body=with_findings(answer.body, findings), headers=(*answer.headers, header))
+
+
+def refusal(findings: tuple[Finding, ...]) -> BadSearch | None:
+    """The error of a search that is refused for its first error; None where it has only warnings."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if not errors:
+        return None
+    first = errors[0]
+    meant = f" Did you mean {first.did_you_mean[0]!r}?" if first.did_you_mean else ""
+    more = f" ({len(errors)} errors; this is the first.)" if len(errors) > 1 else ""
+    return BadSearch(f"{first.path or '/'}: {first.detail}{meant}{more}")
+
+
+def _key_of(snapshot: Snapshot, name: str) -> Key | None:
+    """The distinct mappings of a name that is known; None where one of them isn't in memory."""
+    members = snapshot.resolve(name)
+    if members is None:
+        return None
+    counts = Counter(snapshot.indices[index].mapping_hash for index in members)
+    return tuple(sorted(counts.items()))
+
+
+def _prepare(key: Key, bodies: Mapping[str, bytes], known: Mapping[str, MappingFields]) -> Prepared:
+    groups = [(known.get(hashed) or MappingFields(parse(bodies[hashed])), count) for hashed, count in key]
+    prepared = Prepared(KnownFields(groups))
+    prepared.names()
+    return prepared
+
+
+def _parsed_and_validated(prepared: Prepared, raw: bytes) -> Verdict:
+    """Raises `BadSearch` where the body is no JSON."""
+    try:
+        body = msgspec.json.decode(raw or b"{}")
+    except (ValueError, RecursionError) as error:  # msgspec's own error is a ValueError
+        raise BadSearch(f"The search is no JSON: {error}.") from None
+    return validate(prepared, body)

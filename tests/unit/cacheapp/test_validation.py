@@ -1,0 +1,188 @@
+"""Validations: nothing is asked, little is kept, and what callers get wrong is counted."""
+
+import json
+
+import msgspec
+import pytest
+
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
+from cacheapp.queries.findings import Code, Finding, Severity
+from cacheapp.state.snapshot import Snapshot
+from cacheapp.validation import (
+    MAX_BODY_BYTES,
+    MAX_FAMILIES,
+    MAX_HEADER_CHARACTERS,
+    OTHER_FAMILIES,
+    SMALL_BODY_BYTES,
+    Validate,
+    Validations,
+    family_of,
+    findings_header,
+    refusal,
+    told,
+    with_findings,
+)
+from esassistant.http.answer import Answer
+from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
+
+RIGHT = b'{"query":{"term":{"a":1}}}'
+WRONG = b'{"query":{"term":{"aa":1}}}'
+ERROR = Finding("/query/term/aa", Code.UNKNOWN_FIELD, Severity.ERROR, "aa", ("a",), "No field is named [aa].")
+WARNING = Finding("", Code.TYPE_CONFLICT, Severity.WARNING, "ä", (), "It differs.")
+NOTHING = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"hits":[]}}'
+
+
+async def made(
+    names: int = 2, max_kept_fields: int = 10_000
+) -> tuple[Validations, FakeReader, MappingCache, FakeClock]:
+    """Validations over a cluster in memory, each of whose names was read."""
+    mappings = {f"{'ab'[number % 2]}-{number}": (A_MAPPING, B_MAPPING)[number % 2] for number in range(names)}
+    reader, clock = FakeReader(mappings), FakeClock()
+    reader.cluster_aliases["both"] = tuple(mappings)
+    cache = MappingCache(reader, cache_config(), spawn, clock=clock)
+    for name in (*mappings, "both"):
+        await cache.get(name)
+    cache.warm = True
+    return Validations(cache, spawn, clock=clock, max_kept_fields=max_kept_fields), reader, cache, clock
+
+
+async def test_nothing_is_asked() -> None:
+    """A validation makes no call, however old the mappings are, and says how old."""
+    validations, reader, _, clock = await made()
+    before = reader.requests_total
+    clock.now += 1_000_000
+    found = await validations.validate("both", RIGHT)
+    assert found.valid
+    assert found.age_seconds == pytest.approx(1_000_000)
+    assert reader.requests_total == before
+
+
+async def test_what_can_not_be_validated() -> None:
+    """Illegal and unknown names, bodies that are no JSON or too large, mappings that aren't in memory."""
+    validations, _, cache, _ = await made()
+    for name, body, error in (
+        ("A B", RIGHT, IllegalName),
+        ("absent", RIGHT, MappingNotFound),
+        ("both", b"{", BadSearch),
+        ("both", b" " * (MAX_BODY_BYTES + 1), BadSearch),
+    ):
+        with pytest.raises(error):
+            await validations.validate(name, body)
+        assert await validations.findings(name, body, Validate.REFUSE) == ()
+    cache.snapshot = cache.snapshot.without_bodies(cache.snapshot.bodies)
+    with pytest.raises(NotWarm, match="GET them once"):
+        await validations.validate("both", RIGHT)
+    cache.warm = False
+    with pytest.raises(NotWarm, match="first pass"):
+        await validations.validate("absent", RIGHT)
+
+
+async def test_large_bodies_are_looked_at_in_a_thread() -> None:
+    """The answer is the same."""
+    validations, _, _, _ = await made()
+    small, large = (
+        await validations.validate("both", WRONG),
+        await validations.validate("both", WRONG + b" " * SMALL_BODY_BYTES),
+    )
+    assert small.findings == large.findings != ()
+
+
+async def test_what_is_kept_is_bounded() -> None:
+    """Of many names those that were asked for last are kept, and what they share once; at least one is."""
+    validations, _, cache, _ = await made(6, max_kept_fields=3)
+    for name in (*cache.snapshot.indices, "both", "both"):
+        assert (await validations.validate(name, b"{}")).valid
+    assert 0 < validations.report().kept_fields <= 3
+
+
+async def test_counts() -> None:
+    """Searches, wrong ones, each code once a search, and families, of which the later are counted together."""
+    validations, _, _, _ = await made(2 * MAX_FAMILIES + 4)
+    assert validations.report().validated_total == 0
+    await validations.validate("a-0", RIGHT)
+    await validations.validate("a-0", b'{"query":{"bool":{"filter":[{"term":{"aa":1}},{"term":{"bb":1}}]}}}')
+    await validations.validate("both", WRONG)
+    report = validations.report()
+    assert (report.validated_total, report.wrong_total) == (3, 2)
+    assert report.codes["unknown_field"] == 2
+    assert set(report.codes) == {code.value for code in Code}
+    assert report.families == {"a": 1, "both": 1}
+
+
+async def test_families_are_bounded() -> None:
+    """After the first names all others are counted under one."""
+    reader = FakeReader({f"x{'y' * number}": A_MAPPING for number in range(MAX_FAMILIES + 3)})
+    cache = MappingCache(reader, cache_config(), spawn)
+    validations = Validations(cache, spawn)
+    for name in list(reader.indices):
+        await cache.get(name)
+        await validations.validate(name, WRONG)
+    families = validations.report().families
+    assert len(families) == MAX_FAMILIES + 1
+    assert families[OTHER_FAMILIES] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("logs-2026.11.29", "logs"), ("logs-web-000001", "logs-web"), ("orders", "orders"), ("2026", "2026"), ("v2", "v")],
+)
+def test_families(name: str, family: str) -> None:
+    """A name without its trailing date or number."""
+    assert family_of(name, Snapshot()) == family
+
+
+def test_the_header_is_bounded() -> None:
+    """It is JSON in ASCII, says how many findings there are, and has as many as fit."""
+    told = json.loads(findings_header((ERROR, WARNING)))
+    assert (told["total"], told["findings"][1]["field"]) == (2, "ä")
+    many = findings_header((ERROR,) * 500)
+    assert many.isascii()
+    assert len(many) <= MAX_HEADER_CHARACTERS
+    assert json.loads(many)["total"] == 500
+    huge = msgspec.structs.replace(ERROR, path="/" + "x" * 5_000)
+    assert json.loads(findings_header((huge,))) == {"total": 1, "findings": []}
+
+
+def test_answers_without_hits_say_why() -> None:
+    """Only an answer that has nothing gets a member, and nothing else in it changes."""
+    told = with_findings(NOTHING, (ERROR,))
+    assert told.startswith(NOTHING[:-1])
+    assert json.loads(told)["_esassistant"]["findings"][0]["field"] == "aa"
+    some = NOTHING.replace(b'"value":0', b'"value":1')
+    assert with_findings(some, (ERROR,)) == some
+    assert with_findings(NOTHING, ()) == NOTHING
+    uncounted = b'{"hits":{"hits":[{}]}}'
+    for other in (uncounted, b'{"took":1}', b"[]", b"{"):
+        assert with_findings(other, (ERROR,)) == other
+    assert b"_esassistant" in with_findings(b'{"hits":{"hits":[]}}', (ERROR,))
+
+
+def test_refusals() -> None:
+    """Only errors refuse; the first is told, and how many there are."""
+    assert refusal((WARNING,)) is None
+    one, two = refusal((WARNING, ERROR)), refusal((ERROR, ERROR))
+    assert one is not None
+    assert one.detail == "/query/term/aa: No field is named [aa]. Did you mean 'a'?"
+    assert two is not None
+    assert "2 errors" in two.detail
+
+
+async def test_what_happens_to_wrong_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`off` isn't validated, `warn` has findings, `refuse` an error; a fault of validation itself stops no search."""
+    validations, _, _, _ = await made()
+    assert await validations.findings("both", WRONG, Validate.OFF) == ()
+    assert validations.report().validated_total == 0
+    # Under a mapping that can grow an unknown field is a warning.
+    assert len(await validations.findings("both", WRONG, Validate.REFUSE)) == 1
+    with pytest.raises(BadSearch, match="There is no query"):
+        await validations.findings("both", b'{"query":{"trem":{}}}', Validate.REFUSE)
+    monkeypatch.setattr("cacheapp.validation.validate", None)
+    assert await validations.findings("both", WRONG, Validate.WARN) == ()
+
+
+def test_answers_are_told() -> None:
+    """Without findings an answer is the very same; with some it has the header."""
+    answer = Answer(NOTHING, "application/json")
+    assert told(answer, ()) is answer
+    assert dict(told(answer, (ERROR,)).head)[b"x-search-findings"].startswith(b'{"total":1')
