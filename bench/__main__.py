@@ -59,6 +59,7 @@ STEPS = (
         ["--rounds", "3", "--seconds", "1", "--only", "16 connections"],
         ["--rounds", "1", "--seconds", "1", "--only", "10 hits", "16 connections"],
     ),
+    Step("views", ["--rounds", "3", "--seconds", "1"], ["--rounds", "1", "--seconds", "0.5", "--requests", "1000"]),
     Step("strangers", ["--seconds", "3"], ["--seconds", "1", "--only", "static", "missing"]),
     Step("loop", ["--passes", "3"], ["--passes", "1"]),
 )

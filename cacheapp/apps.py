@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,10 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
-from cacheapp.cache.derived import MAPPING_VIEWS, MappingViews
-from cacheapp.cache.http_answers import cache_stats, ready_mapping, ready_schema
+from cacheapp.cache.derived import FIELD_LIST, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
+from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
+from cacheapp.cache.refresh_ahead import RefreshAhead
 from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
@@ -47,7 +48,7 @@ from esassistant.advice import percent
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.http.direct_path import direct_routes
-from esassistant.http.hot_path import hot_routes
+from esassistant.http.hot_path import AnswerSource, hot_routes
 from esassistant.http.logins import LOGINS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
@@ -102,7 +103,7 @@ def declare(registry: Registry) -> None:
     registry.register(
         SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE), stats=Searches.report, metrics=SEARCH_METRICS
     )
-    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
+    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,), stats=MappingViews.report)
     registry.register(DATABASE_WORK, _database_work)
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
@@ -163,11 +164,7 @@ async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
     spawn = partial(registry.flight, name="read", owner="mapping_cache")
     reader = ClusterReader(registry.get(ELASTICSEARCH_CACHE), _selection(), indices_timeout=config.indices_timeout)
-    cache = MappingCache(reader, config, spawn)
-    with hot_routes.answering(
-        "/api/mappings/{name}", lambda name, details: ready_mapping(cache, name) if details else None
-    ):
-        yield cache
+    yield MappingCache(reader, config, spawn)
 
 
 def _selection() -> Selection:
@@ -191,10 +188,20 @@ async def _search(registry: Registry) -> AsyncIterator[Searches]:
 
 @asynccontextmanager
 async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
-    spawn = partial(registry.flight, name="derive", owner="mapping_views")
-    views = MappingViews(registry.get(MAPPING_CACHE), spawn)
-    template = "/api/mappings/{name}/schema"
-    with hot_routes.answering(template, lambda name, details: ready_schema(views, name) if details else None):
+    cache = registry.get(MAPPING_CACHE)
+    views = MappingViews(cache, partial(registry.flight, name="derive", owner="mapping_views"))
+    ahead = RefreshAhead(views.asked_for, views.rebuild)
+    cache.on_change(ahead.note_change)
+    registry.spawn(ahead.run, name="refresh-ahead", owner="mapping_views")
+    sources: dict[str, AnswerSource] = {
+        "/api/indices": lambda _, details: first_page(cache) if details else None,
+        "/api/mappings/{name}": lambda name, details: ready_mapping(views, name) if details else None,
+        "/api/mappings/{name}/fields": lambda name, details: ready_text(views, FIELD_LIST, name) if details else None,
+        "/api/mappings/{name}/schema": lambda name, details: ready_text(views, SCHEMA_TEXT, name) if details else None,
+    }
+    with ExitStack() as stack:
+        for template, source in sources.items():
+            stack.enter_context(hot_routes.answering(template, source))
         yield views
 
 

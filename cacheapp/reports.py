@@ -109,6 +109,20 @@ class CacheReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewsReport:
+    """What is derived from mappings. How often since the start a mapping was taken apart for a view, a set of them
+    merged, a text written, and something dropped as there was no room; and the estimated bytes of what is kept now.
+    """
+
+    derived_total: int
+    merged_total: int
+    written_total: int
+    dropped_total: int
+    kept_bytes: int
+    max_kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RefresherReport:
     """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one
     may be asked for again, as far as this process knows. `outcomes`: how many passes ended how. `illegal_names_total`:
@@ -209,6 +223,7 @@ class SearchReport:
 
 
 CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
+VIEWS_REPORT: ReportHandle[ViewsReport] = ReportHandle("mapping_views")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
 WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
 HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")

@@ -42,6 +42,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "esassistant.http.session_middleware.SessionMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if ESASSISTANT.cors_origins else []),
+    # Outside of what sets a length, inside of what adds to Vary: so both lanes and the hot path name the same in order.
+    "esassistant.http.compression.CompressionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "esassistant.http.session_middleware.AuthenticationMiddleware",

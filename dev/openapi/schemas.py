@@ -23,6 +23,7 @@ from cacheapp.reports import (
     RefreshReport,
     SearchReport,
     StoreReport,
+    ViewsReport,
     WatchReport,
 )
 from cacheapp.state.changes import ChangeKind
@@ -110,6 +111,7 @@ def response_types() -> dict[str, Any]:
             "StatisticsDetails",
             [
                 ("cache", CacheReport),
+                ("views", ViewsReport),
                 ("refresh", RefresherReport),
                 ("watch", WatchReport),
                 ("history", HistoryReport),

@@ -20,6 +20,7 @@ from esassistant.clock import monotonic
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
 from esassistant.http.auth import caller_by_token, sees_details
+from esassistant.http.compression import accepts_gzip
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
 from esassistant.http.hosts import AcceptedHosts
 from esassistant.http.refusal import encoded
@@ -33,7 +34,8 @@ whether its conditions are asked for (`?verbose`). It must not wait; None: the v
 """
 
 HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH = b"host", b"cookie", b"authorization", b"if-none-match"
-DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, REQUEST_ID})
+ACCEPT_ENCODING = b"accept-encoding"
+DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, ACCEPT_ENCODING, REQUEST_ID})
 """What such a header says decides how the request is answered."""
 BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 GOES_ON: Final = BODY | {b"origin"}
@@ -116,9 +118,13 @@ class HotPath:
         self._details = settings.ESASSISTANT.details
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
-        vary = ((b"vary", b"origin"),) if settings.ESASSISTANT.cors_origins else ()
         self._common = {secure: encoded(security_headers(secure=secure)) for secure in (False, True)}
-        self._common_api = {secure: common + vary for secure, common in self._common.items()}
+        has_origins = bool(settings.ESASSISTANT.cors_origins)
+        self._vary = {
+            (varies, is_probe): _vary(varies=varies, has_origins=has_origins and not is_probe)
+            for varies in (False, True)
+            for is_probe in (False, True)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_at = monotonic()
@@ -127,13 +133,14 @@ class HotPath:
             await self._app(scope, receive, send)
             return
         route, answer, given, common = found
-        status, head, body = answer.status, answer.head, answer.body
-        if IF_NONE_MATCH in given and answer.is_unchanged(given[IF_NONE_MATCH].decode("latin-1")):
-            status, head, body = 304, answer.unchanged_head, b""
-        elif scope["method"] == "HEAD":
+        if (coded := _coded(answer, given)) is None:
+            await self._app(scope, receive, send)
+            return
+        status, head, body = coded
+        if scope["method"] == "HEAD":
             body = b""
         request_id = request_id_of(given.get(REQUEST_ID))
-        headers = [*head, *common, (REQUEST_ID, request_id)]
+        headers = [*head, *common, *self._vary[answer.varies, route.probe], (REQUEST_ID, request_id)]
         if (age := answer.age(started_at)) is not None:
             headers.append((b"age", b"%d" % age))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -168,7 +175,7 @@ class HotPath:
         if (caller := caller_by_token(given.get(AUTHORIZATION))) is None:
             return None
         answer = _ask(route, name, details=sees_details(self._details, caller))
-        return None if answer is None else (route, answer, given, self._common_api[secure])
+        return None if answer is None else (route, answer, given, self._common[secure])
 
     def _probe(self, scope: Scope, route: HotRoute) -> Found | None:
         """A probe is answered whatever comes with it, lest strangers who take all places elsewhere be in its way."""
@@ -180,13 +187,29 @@ class HotPath:
         for key, value in scope["headers"]:
             if key == REQUEST_ID:
                 given[key] = b"" if key in given else value  # of several, none
-            elif key == IF_NONE_MATCH:
+            elif key in (IF_NONE_MATCH, ACCEPT_ENCODING):
                 given[key] = b"%b,%b" % (given[key], value) if key in given else value
             elif key in BODY:
                 has_body = has_body or value != b"0"
         answer = _ask(route, "", details=bool(query) and "verbose" in parse_qs(query.decode("ascii"), True))
         common = self._common[scope.get("scheme") == "https"]
         return None if answer is None else (route, answer, given, (*common, CLOSES) if has_body else common)
+
+
+def _coded(answer: Answer, given: dict[bytes, bytes]) -> tuple[int, Headers, bytes] | None:
+    """Status, headers and body of an answer as this client prefers it; None: it has to be compressed elsewhere."""
+    gzipped = answer.varies and ACCEPT_ENCODING in given and accepts_gzip(given[ACCEPT_ENCODING])
+    if IF_NONE_MATCH in given and answer.is_unchanged(given[IF_NONE_MATCH].decode("latin-1"), gzipped=gzipped):
+        return 304, answer.unchanged_gzip_head if gzipped else answer.unchanged_head, b""
+    if not gzipped:
+        return answer.status, answer.head, answer.body
+    small = answer.gzipped()
+    return None if small is None else (answer.status, *small)
+
+
+def _vary(*, varies: bool, has_origins: bool) -> Headers:
+    on = [name for name, is_on in ((b"Accept-Encoding", varies), (b"origin", has_origins)) if is_on]
+    return ((b"vary", b", ".join(on)),) if on else ()
 
 
 def _ask(route: HotRoute, name: str, *, details: bool) -> Answer | None:

@@ -25,6 +25,7 @@ from django.utils.log import log_response
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest
 from esassistant.http.auth import bearer_token, is_api_token
+from esassistant.http.compression import CompressionMiddleware
 from esassistant.http.counters import Door, note_of
 from esassistant.http.disconnects import unless_left, whole_body
 from esassistant.http.gate import Gate
@@ -195,7 +196,8 @@ class FastLane(Lane):
     """Django's handler without signals, threads and the middlewares that need them."""
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002  (Django's signature)
-        problems = ProblemMiddleware(convert_exception_to_response(self._checked))
+        compressing = CompressionMiddleware(convert_exception_to_response(self._checked))
+        problems = ProblemMiddleware(convert_exception_to_response(compressing))
         self._view_middleware: list[object] = []
         self._template_response_middleware: list[object] = []
         self._exception_middleware = [problems.process_exception]

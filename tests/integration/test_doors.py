@@ -1,8 +1,10 @@
 """The doors to one answer: whether the hot path, the fast lane or stock Django answers, the answer is the same."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -30,6 +32,8 @@ from tests.support.settings import allow_origins
 
 ETAG = b"{etag}"
 """Stands for the ETag that the address has at the time."""
+GZIP_ETAG = b"{gzip-etag}"
+"""Stands for the ETag of the same, compressed."""
 SESSION = b"sessionid={session}"
 """A cookie; stands for that of somebody from the staff who is logged in."""
 HOST = (b"host", b"testserver")
@@ -42,6 +46,12 @@ HOT = (
     "/api/mappings/shop",
     "/api/mappings/both",
     "/api/mappings/shop/schema",
+    "/api/mappings/shop/fields",
+    "/api/mappings/wide",
+    "/api/mappings/wide/schema",
+    "/api/mappings/wide/fields",
+    "/api/mappings/all/fields",
+    "/api/indices",
 )
 OTHERS = (
     "/api/mappings/absent",
@@ -56,9 +66,9 @@ OTHERS = (
     "/api/mappings/_all/schema",
     "/api/mappings/shop\n",
     "/api/mappings/shöp",
-    "/api/mappings/shop/fields",
+    "/api/mappings/absent/fields",
     "/api/mappings/shop/nothing",
-    "/api/indices",
+    "/api/openapi.json",
     "/api/cache/refresh",
     "/api/cache/refresh/unknown",
     "/api/health/",
@@ -102,6 +112,8 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-length", b"0"),
     (b"x-forwarded-proto", b"https"),
     *((b"accept", value) for value in (b"*/*", b"text/html", b"application/json")),
+    *((b"accept-encoding", value) for value in (b"gzip, br", b"gzip;q=0", b"gzip;q=0.5, identity;q=0.8", b"*")),
+    (b"if-none-match", GZIP_ETAG),
 )
 """What a client, a proxy or an attacker may add to a request."""
 
@@ -155,12 +167,16 @@ class Doors:
     session: bytes
 
     async def answers(self, asked: Asked) -> tuple[Got, Got, Got]:
-        etag = b"none"
-        if any(ETAG in value for _, value in asked.headers):
-            known = await ask(self.stock, Asked(asked.path, headers=(HOST, BEARER), scheme="https"))
-            etag = (known.header("etag") or "none").encode()
+        etags = {ETAG: b"none", GZIP_ETAG: b"none"}
+        for placeholder, accepted in ((ETAG, b"identity"), (GZIP_ETAG, b"gzip")):
+            if any(placeholder in value for _, value in asked.headers):
+                plain = (HOST, BEARER, (b"accept-encoding", accepted))
+                known = await ask(self.stock, Asked(asked.path, headers=plain, scheme="https"))
+                etags[placeholder] = (known.header("etag") or "none").encode()
+        values = {**etags, b"{session}": self.session}
         headers = (
-            (name, value.replace(ETAG, etag).replace(b"{session}", self.session)) for name, value in asked.headers
+            (name, reduce(lambda text, pair: text.replace(*pair), values.items(), value))
+            for name, value in asked.headers
         )
         asked = replace(asked, headers=tuple(headers))
         return await ask(self.hot, asked), await ask(self.fast, asked), await ask(self.stock, asked)
@@ -198,12 +214,19 @@ async def doors(
         allow_origins(settings, *origins)
     cluster.indices.create(index="shop", mappings={"properties": {"name": {"type": "text"}}}, aliases={"both": {}})
     cluster.indices.create(index="orders", mappings={"properties": {"at": {"type": "date"}}}, aliases={"both": {}})
+    wide = {"properties": {f"field_{number}": {"type": "keyword"} for number in range(60)}}
+    cluster.indices.create(index="wide", mappings=wide, aliases={"all": {}})
+    for number in range(5):
+        cluster.indices.create(index=f"rolled-{number}", mappings=wide, aliases={"all": {}})
     if way.pop("https", False):
         settings.SECURE_SSL_REDIRECT = True
         settings.SECURE_HSTS_SECONDS = 3600
     settings.ESASSISTANT = replace(settings.ESASSISTANT, **way)
     async with open_app(node.url) as http:
-        await http.get("https://testserver/api/mappings/shop/schema", headers={"Authorization": f"Bearer {TOKEN}"})
+        for name in ("shop", "wide", "all"):
+            for view in ("schema", "fields"):
+                address = f"https://testserver/api/mappings/{name}/{view}"
+                await http.get(address, headers={"Authorization": f"Bearer {TOKEN}"})
         hot = new_application()
         settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)
         fast = new_application()
@@ -231,7 +254,8 @@ def comparable(asked: Asked, got: Got) -> tuple[int, list[tuple[bytes, bytes]], 
     if asked.method == "HEAD":
         body = None  # no server sends one, whatever the application does
     elif got.header("content-type") in ("application/problem+json", "application/json") and got.body:
-        body = json.loads(got.body)
+        coded = got.header("content-encoding") == "gzip"
+        body = json.loads(gzip.decompress(got.body) if coded else got.body)
         assert got.status == 304 or int(got.header("content-length") or -1) == len(got.body)
     if isinstance(body, dict) and "request_id" in body:
         assert body.pop("request_id") == request_id
@@ -350,3 +374,66 @@ async def test_details_are_for_token_holders(doors: Doors) -> None:
     assert "services" in json.loads((await ask(doors.hot, Asked("/api/health", headers=staff))).body)
     assert (await ask(doors.hot, Asked("/api/mappings/shop", headers=staff))).status == 200
     assert hot_total() == before + 3
+
+
+COMPRESSED = ("/api/mappings/wide", "/api/mappings/wide/fields", "/api/mappings/wide/schema", "/api/indices")
+
+
+@pytest.mark.parametrize("doors", ["details for all", "other origins"], indirect=True)
+@pytest.mark.parametrize("path", COMPRESSED)
+async def test_each_door_compresses_the_same(doors: Doors, path: str) -> None:
+    """Who prefers gzip gets the same bytes through every door, which unpack to what others get; with an ETag of its
+    own, which is unchanged only for who prefers gzip. The hot path compresses what is small itself.
+    """
+    gzipped = (HOST, (b"accept-encoding", b"gzip, deflate"))
+    before = hot_total()
+    hot, fast, stock = await doors.answers(Asked(path, headers=gzipped))
+    plain = await ask(doors.hot, Asked(path, headers=(HOST,)))
+    assert hot_total() == before + 2
+    for got in (hot, fast, stock):
+        assert (got.status, got.header("content-encoding")) == (200, "gzip")
+        assert (got.header("vary") or "").startswith("Accept-Encoding")
+        assert got.header("content-length") == str(len(got.body))
+        assert len(got.body) < len(plain.body) / 3
+    assert plain.header("vary") == hot.header("vary")
+    if path in MOVING:
+        assert json.loads(gzip.decompress(hot.body)).keys() == json.loads(plain.body).keys()
+        return
+    assert {hot.body, fast.body, stock.body} == {hot.body}
+    assert gzip.decompress(hot.body) == plain.body
+    etag, plain_etag = (got.header("etag") or "" for got in (hot, plain))
+    assert etag == f'{plain_etag[:-1]}-gzip"'
+    for held, statuses in ((etag, (304, 200)), (plain_etag, (200, 304))):
+        condition = (b"if-none-match", held.encode())
+        for headers, status in zip(((*gzipped, condition), (HOST, condition)), statuses, strict=True):
+            got_all = await doors.answers(Asked(path, headers=headers))
+            assert [got.status for got in got_all] == [status] * 3
+
+
+@pytest.mark.parametrize("doors", ["details for all"], indirect=True)
+async def test_pages_with_a_token_are_not_compressed(doors: Doors) -> None:
+    """The login has a CSRF token: who can make a browser send words of his own must not learn it from the length. A
+    page without one is compressed.
+    """
+    gzipped = (HOST, (b"accept-encoding", b"gzip"), (b"accept", b"text/html"))
+    login = await ask(doors.hot, Asked("/admin/login/", headers=gzipped))
+    assert (login.status, login.header("content-encoding")) == (200, None)
+    assert b"csrfmiddlewaretoken" in login.body
+    page = await ask(doors.hot, Asked("/browse/", headers=gzipped))
+    assert (page.status, page.header("content-encoding")) == (200, "gzip")
+    assert b"csrf" not in gzip.decompress(page.body)
+
+
+@pytest.mark.parametrize("doors", ["details for all"], indirect=True)
+async def test_equal_mappings_are_sent_once(doors: Doors) -> None:
+    """With `group=mapping` an alias of six equal indices has their mapping once, with all their names."""
+    fast, stock = [
+        await ask(door, Asked("/api/mappings/all", query=b"group=mapping")) for door in (doors.hot, doors.stock)
+    ]
+    plain = json.loads((await ask(doors.hot, Asked("/api/mappings/all"))).body)
+    assert (fast.status, fast.body) == (200, stock.body)
+    [group] = json.loads(fast.body)["groups"]
+    assert {index: {"mappings": group["mappings"]} for index in group["indices"]} == plain
+    assert len(plain) == 6
+    refused = await ask(doors.hot, Asked("/api/mappings/all", query=b"group=x"))
+    assert refused.status == 400

@@ -4,7 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -15,9 +16,10 @@ from django.test import RequestFactory
 import cacheapp.cache.http_answers
 import cacheapp.views
 import healthapp.views
+from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
-from cacheapp.reports import StoreReport
+from cacheapp.reports import SearchReport, StoreReport
 from cacheapp.sync.refresher import Refresher
 from esassistant.advice import Rule
 from esassistant.asgi import application
@@ -25,19 +27,24 @@ from esassistant.clock import monotonic
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.client import CLIENTS
 from esassistant.elasticsearch.pools import Pools
+from esassistant.errors import StoreUnavailable
 from esassistant.http.connections import Connections
 from esassistant.http.logins import Logins
 from esassistant.http.statistics import HttpStatistics
 from esassistant.log_handler import QueuedHandler
 from esassistant.registry import Registry
 from esassistant.resource import Health, PingResult
+from healthapp.advice_watch import AdviceWatch, advice
 from healthapp.checks import Check
+from healthapp.evidence import ServedMappings, Told
+from healthapp.judge import Judge, Sources
 from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
 from tests.support.clients import pools
-from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
+from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer, spawn
 
+T = TypeVar("T")
 TOKEN = {"Authorization": "Bearer test-token-0123456789"}
 
 
@@ -46,6 +53,13 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
+
+
+class AwayDatabase:
+    """Nothing is kept over restarts."""
+
+    async def run(self, function: Callable[[], T], *, atomic: bool = True) -> T:
+        raise StoreUnavailable("The database is away.", retry_after_seconds=1)
 
 
 class World:
@@ -62,6 +76,8 @@ class World:
         self.pools = {client.name: pools(client.name.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.report)
+        views = MappingViews(self.instance.cache, spawn, clock=self.clock)
+        self.declare("mapping_views", views, MappingViews.report)
         self.declare("refresher", self.instance.refresher, Refresher.report)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
@@ -78,8 +94,21 @@ class World:
         self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)
         self.declare("access_log", None, lambda _: None)
         self.declare("timeline", Timeline(lambda: self.registry.reports(SOURCES), clock=self.clock), Timeline.report)
+        self.declare("search", None, lambda _: SearchReport())
+        judge = self.judge()
+        self.declare("verdict", judge, Judge.report)
+        self.declare("verdict_basis", judge, Judge.basis)
         for client, its_pools in self.pools.items():
             self.declare(client, its_pools, lambda found: Pools.report(found, None), pool_rules(()))
+        with_rules = list(self.pools)
+        watch = AdviceWatch(
+            lambda: self.registry.reports(with_rules), partial(advice, self.registry), judge.effects, clock=self.clock
+        )
+        self.declare("advice", watch, AdviceWatch.report)
+
+    def judge(self) -> Judge:
+        sources = Sources(Told, dict, lambda: ServedMappings(False, 0, 0, None), lambda: None)
+        return Judge(sources, self.monitor, AwayDatabase(), "one", clock=self.clock)
 
     def declare(self, name: str, value: Any, stats: Callable[[Any], object], *rules: Rule) -> None:
         @asynccontextmanager
@@ -270,7 +299,9 @@ async def test_health(client: httpx.AsyncClient, world: World) -> None:
     made_at = world.clock.now = monotonic() - 5.9
     healthy = await client.get("/api/health")
     assert (healthy.status_code, healthy.json()["status"]) == (200, "healthy")
-    assert set(healthy.json()) == {"status", "checked_at", "duration_ms", "ttl_seconds", "services"}
+    assert set(healthy.json()) == {"status", "checked_at", "duration_ms", "ttl_seconds", "services"} | {
+        *("verdict", "since", "effects", "next_step"),
+    }
     assert healthy.json()["services"]["elasticsearch"]["critical"] is True
     world.clock.advance(5.9)
     again = await client.get("/api/health")

@@ -57,6 +57,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "keep-judging",
                 "keep-writing",
                 "keep-sampling",
+                "refresh-ahead",
                 "report-instance",
                 "say-failed-logins",
                 "probe-database",
