@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from cacheapp.describe.entries import Entry, written
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS, FieldIndex
@@ -21,9 +20,10 @@ MAX_REST_TOKENS = 200
 ABOUT_SHARE = 0.1
 NOTED = 20
 """So many of the fields that are ranked first are shown with what is said of them."""
-MIN_ENTRY_TOKENS = 2
-MAX_TRIES = 8
-GOOD_FILLING = 0.97
+ENTRY_TOKENS = (4, 2)
+"""What a field takes, mostly and at least."""
+MAX_TRIES = 6
+GOOD_FILLING = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,18 @@ def describe(
         used: How often searches ask for fields, as `FieldIndex.ranked` takes it.
     """
     head = _head(name, index, budget_tokens)
-    for text in (index.whole, index.bare):
-        if text is not None and count_tokens(head + text) <= budget_tokens:
+    left = budget_tokens - tokens_of([head])
+    for text, tokens in index.wholes:
+        if tokens <= left and count_tokens(head + text) <= budget_tokens:
             return _described(name, index, budget_tokens, head + text, index.entries)
-    total = len(index.entries)
     reserved = min(REST_SHARE * budget_tokens, MAX_REST_TOKENS)
-    room = budget_tokens - tokens_of([head]) - max(reserved, tokens_of([_rest_head(total)])) - 1
-    ranked = list(islice(index.ranked(question, used or {}), max(0, int(room / MIN_ENTRY_TOKENS))))
-    shown, body = _filled(ranked, room)
+    room = left - max(reserved, tokens_of([_rest_head(len(index.entries))])) - 1
+    shown: Sequence[Entry] = ()
+    for entry_tokens in ENTRY_TOKENS:
+        ranked = index.ranked(question, used or {}, max(0, int(room / entry_tokens)))
+        shown, body = _filled(ranked, room)
+        if len(shown) < len(ranked):
+            break
     while True:
         text = head + body
         text += _rest(index, shown, budget_tokens - tokens_of([text]))
@@ -140,8 +144,7 @@ def _written(shown: Sequence[Entry]) -> str:
 
 def _not_shown(index: FieldIndex, shown: Iterable[Entry]) -> list[tuple[str, int]]:
     """Count the entries that are not shown by their beginnings, the largest first."""
-    left = Counter(index.objects.values())
-    left.subtract(index.objects[entry.path] for entry in shown)
+    left = index.totals - Counter(index.objects[entry.path] for entry in shown)
     return sorted(((name, number) for name, number in left.items() if number), key=lambda item: (-item[1], item[0]))
 
 

@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
 from cacheapp.mapping.fields import Field
+from cacheapp.mapping.tree import parse
 
 _PLAIN = re.compile(r"[^\s\"';:,()\[\]{}<>=|`\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
@@ -56,6 +58,7 @@ def entries(fields: Sequence[Field], indices_total: int) -> tuple[Entry, ...]:
     )
 
 
+@lru_cache(maxsize=50_000)
 def written(name: str) -> str:
     """Return a name as it is written: in quotes where it has signs in it that mean something here."""
     return name if _PLAIN.fullmatch(name) else json.dumps(name)
@@ -100,3 +103,19 @@ def _note(field: Field, indices_total: int) -> str:
 def meta_words(meta: Mapping[str, str]) -> list[str]:
     """Return what `meta` says; a description without its key."""
     return [value if key == "description" else f"{key} {value}" for key, value in meta.items() if value.strip()]
+
+
+def about_of(mappings: Iterable[bytes]) -> str:
+    """Return what mappings, given as JSON, say of themselves in `_meta`, on one line: the description, or else what
+    there is of single words and numbers. Of several mappings, the first that says anything.
+    """
+    for mapping in mappings:
+        meta = parse(mapping).get("_meta")
+        if isinstance(meta, dict):
+            description = meta.get("description")
+            if isinstance(description, str) and description.strip():
+                return prose(description)
+            plain = {key: value for key, value in meta.items() if isinstance(value, str | int) and key != "managed"}
+            if plain:
+                return prose(", ".join(f"{key} {value}" for key, value in plain.items()))
+    return ""

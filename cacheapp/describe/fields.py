@@ -1,12 +1,12 @@
 """The fields of a name, ready to be described for any question and any budget. Pure; made in a thread."""
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from heapq import merge
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from cacheapp.describe.entries import Entry, entries
 from cacheapp.describe.ranking import WordIndex, words_of
-from cacheapp.describe.tokens import count_tokens
 from cacheapp.describe.well_known import BEST_KNOWN, TELLING, WELL_KNOWN
 from cacheapp.describe.words import joined, stem, tokens
 from cacheapp.describe.writing import lines_of, tokens_of
@@ -50,49 +50,54 @@ class FieldIndex:
         self.entries = entries(fields, indices_total)
         self._words = WordIndex([_words(entry) for entry in self.entries])
         times = _times(self.entries)
-        self._priors = [_prior(entry, entry.path in times) for entry in self.entries]
+        self._priors = [prior_of(entry, is_time=entry.path in times) for entry in self.entries]
         self._by_prior = sorted(range(len(self.entries)), key=lambda number: (-self._priors[number], number))
         self._telling: dict[str, list[int]] = {}
         for number, entry in enumerate(self.entries):
             around, _, last = entry.path.rpartition(".")
             if around and _tells(last):
                 self._telling.setdefault(around, []).append(number)
-        self.whole = _whole(self.entries, notes=True)
-        self.bare = self.whole if self.whole is None else _whole(self.entries, notes=False)
+        self._arounds = [entry.path.rpartition(".")[0] for entry in self.entries]
+        self._numbers = {entry.path: number for number, entry in enumerate(self.entries)}
+        self.wholes = _wholes(self.entries)
         self.objects = _counted(self.entries)
+        self.totals = Counter(self.objects.values())
 
     @property
     def size_bytes(self) -> int:
         """Estimate what it takes in memory."""
-        return 600 * len(self.entries) + 100 * self._words.postings_total + len(self.whole or "")
+        return 600 * len(self.entries) + 100 * self._words.postings_total + sum(len(text) for text, _ in self.wholes)
 
-    def ranked(self, question: str, used: Mapping[str, float]) -> Iterator[Entry]:
-        """Yield the entries, those first that a question is about, or that have to do with any.
+    def ranked(self, question: str, used: Mapping[str, float], limit: int) -> list[Entry]:
+        """Return the first `limit` entries, those first that a question is about, or that have to do with any.
 
         Args:
             question: May be empty.
             used: How often searches ask for fields, as a share of what is asked for most, by path.
+            limit: How many.
         """
         scores = self._words.scores(question)
         best = max(scores.values(), default=1.0)
         raised = {number: score / best for number, score in scores.items()}
         for number, share in self._shared(raised).items():
             raised[number] = raised.get(number, 0.0) + share
-        if used:
-            for number, entry in enumerate(self.entries):
-                if entry.path in used:
-                    raised[number] = raised.get(number, 0.0) + USED * used[entry.path]
+        for path, share in used.items():
+            if (number := self._numbers.get(path)) is not None:
+                raised[number] = raised.get(number, 0.0) + USED * share
         priors = self._priors
-        asked = sorted((-priors[number] - score, number) for number, score in raised.items())
-        others = ((-priors[number], number) for number in self._by_prior if number not in raised)
-        for _, number in merge(asked, others):
-            yield self.entries[number]
+        others = self._by_prior[:limit]
+        least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # so many have more without a question
+        asked = ((priors[number] + score, number) for number, score in raised.items())
+        found = [(-score, number) for score, number in asked if score >= least]
+        found += ((-priors[number], number) for number in others if number not in raised)
+        found.sort()
+        return [self.entries[number] for _, number in found[:limit]]
 
     def _shared(self, scores: Mapping[int, float]) -> dict[int, float]:
         """Return what telling fields get from the fields beside them, by number."""
         beside: dict[str, float] = {}
         for number, score in scores.items():
-            around = self.entries[number].path.rpartition(".")[0]
+            around = self._arounds[number]
             if score > beside.get(around, 0.0):
                 beside[around] = score
         shares = {around: BESIDE * score for around, score in beside.items()}
@@ -131,20 +136,24 @@ def _tells(last: str) -> bool:
     return re.split(r"[_\W]|(?<=[a-z])(?=[A-Z])", last)[-1].lower() in TELLING
 
 
-def _prior(entry: Entry, is_time: bool) -> float:
+def prior_of(entry: Entry, *, is_time: bool = False) -> float:
+    """Return what counts for a field without any question."""
     depth = entry.path.count(".")
     known = BEST if entry.path in BEST_KNOWN else KNOWN if entry.path in WELL_KNOWN else 0.0
     telling = TELLS if _tells(entry.path.rpartition(".")[2]) else 0.0
     return ALWAYS * is_time + known + telling + (AT_TOP if depth == 0 else 0.0) + DEEPER * depth
 
 
-def _whole(found: Sequence[Entry], *, notes: bool) -> str | None:
-    """Write all entries; None where no budget is large enough."""
+def _wholes(found: Sequence[Entry]) -> list[tuple[str, float]]:
+    """Write all entries, with all notes and without any; each text with its tokens, where a budget may be so large."""
     if len(found) > MAX_BUDGET_TOKENS:
-        return None
-    noted = None if notes else frozenset[str]()
-    text = "".join(piece for line in lines_of(found) for piece in line.pieces(noted))
-    return text if count_tokens(text) <= MAX_BUDGET_TOKENS or not notes else None
+        return []
+    texts = []
+    for noted in (None, frozenset[str]()):
+        pieces = [piece for line in lines_of(found) for piece in line.pieces(noted)]
+        if (tokens := tokens_of(pieces)) <= MAX_BUDGET_TOKENS:
+            texts.append(("".join(pieces), tokens))
+    return texts
 
 
 def _counted(found: Sequence[Entry]) -> dict[str, str]:

@@ -4,7 +4,9 @@ A document is a mapping from words to weights: of a field, the words of its path
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from cacheapp.describe.thesaurus import meant_by
 from cacheapp.describe.words import MAX_WORD_CHARACTERS, STOP_WORDS, joined, pieces, stem, tokens
@@ -16,8 +18,10 @@ LIKE = 0.6
 MEANT = 0.8
 """What a word counts that means the same, at most."""
 MIN_LIKENESS = 0.5
-MIN_SHARED_GRAMS = 4
+MIN_SHARED_GRAMS = 3
 MIN_CONTAINED = 0.75
+COMMON_SHARE, MIN_COMMON = 0.12, 60
+"""A word in more documents than this tells too little of them to stand for another."""
 MAX_QUESTION_WORDS = 40
 
 Words = Mapping[str, float]
@@ -50,6 +54,7 @@ class WordIndex:
                 postings.setdefault(word, []).append((number, weight * (K1 + 1) / (weight + norm)))
         total = len(documents)
         self._postings = postings
+        self._common = max(MIN_COMMON, COMMON_SHARE * total)
         self._rarity = {
             word: math.log(1 + (total - len(found) + 0.5) / (len(found) + 0.5)) for word, found in postings.items()
         }
@@ -74,11 +79,17 @@ class WordIndex:
         for meant in self._asked(question):
             best: dict[int, float] = {}
             for word, weight in meant.items():
+                if weight < 1.0 and len(self._postings[word]) > self._common:
+                    continue
                 factor = weight * self._rarity[word]
-                for number, value in self._postings[word]:
-                    score = factor * value
-                    if score > best.get(number, 0.0):
-                        best[number] = score
+                postings = self._postings[word]
+                if best:
+                    for number, value in postings:
+                        score = factor * value
+                        if score > best.get(number, 0.0):
+                            best[number] = score
+                else:
+                    best = {number: factor * value for number, value in postings}
             for number, score in best.items():
                 scores[number] = scores.get(number, 0.0) + score
         return scores
@@ -115,15 +126,14 @@ class WordIndex:
         if len(word) < 3:
             return {}
         grams = _grams(word)
-        shared: dict[str, int] = {}
-        for gram in grams:
-            for other in self._by_gram.get(gram, ()):
-                shared[other] = shared.get(other, 0) + 1
+        shared = Counter(chain.from_iterable(self._by_gram.get(gram, ()) for gram in grams))
         found = {}
         for other, number in shared.items():
+            if number < MIN_SHARED_GRAMS:
+                continue
             total = self._grams_total[other]
             likeness = 2 * number / (len(grams) + total)
-            if number >= MIN_SHARED_GRAMS and number / min(len(grams), total) >= MIN_CONTAINED:
+            if number / min(len(grams), total) >= MIN_CONTAINED:
                 likeness = max(likeness, MIN_LIKENESS)
             if likeness >= MIN_LIKENESS:
                 found[other] = LIKE * likeness

@@ -8,7 +8,28 @@ _TOKEN = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*|[0-9]+|[^\W_a-zA-Z0-9]+")
 _ENDINGS = (
     *("ations", "ation", "ically", "ments", "ment", "ingly", "ings", "ing", "ities", "ity", "ness"),
-    *("ures", "ure", "ies", "ied", "ers", "ors", "er", "or", "est", "eds", "ed", "ely", "ly", "es", "en", "em", "s", "e", "n", "y"),
+    *(
+        "ures",
+        "ure",
+        "ies",
+        "ied",
+        "ers",
+        "ors",
+        "er",
+        "or",
+        "est",
+        "eds",
+        "ed",
+        "ely",
+        "ly",
+        "es",
+        "en",
+        "em",
+        "s",
+        "e",
+        "n",
+        "y",
+    ),
 )
 MIN_STEM = 3
 MAX_WORD_CHARACTERS = 64

@@ -1,8 +1,8 @@
 """Write entries as lines: fields with a common beginning on one line, grouped by type. Pure.
 
-    keyword status customer; date placed_at            at the top level
-    shipping.: keyword carrier; date sent delivered    shipping.carrier, shipping.sent, shipping.delivered
-      sent — when the parcel left the house
+keyword status customer; date placed_at            at the top level
+shipping.: keyword carrier; date sent delivered    shipping.carrier, shipping.sent, shipping.delivered
+  sent — when the parcel left the house
 """
 
 from collections.abc import Iterable, Iterator, Sequence
