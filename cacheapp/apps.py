@@ -11,6 +11,7 @@ from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
 from cacheapp.cache.derived import MAPPING_VIEWS, MappingViews
+from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
 from cacheapp.cache.http_answers import cache_stats, ready_mapping, ready_schema
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
 from cacheapp.cluster.mapping_versions import MappingVersions
@@ -61,8 +62,8 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `search`, `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`, `watch` and
-    `instances`.
+    `descriptions`, `search`, `history`, `sharing` (publishing and taking over), `refresher` (passes),
+    `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -93,6 +94,7 @@ def declare(registry: Registry) -> None:
     )
     registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
+    registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS))
     registry.register(HISTORY, _history, stats=History.report, rules=(history_rules,), panel=HISTORY_PANEL)
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
@@ -167,6 +169,12 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
     template = "/api/mappings/{name}/schema"
     with hot_routes.answering(template, lambda name, details: ready_schema(views, name) if details else None):
         yield views
+
+
+@asynccontextmanager
+async def _descriptions(registry: Registry) -> AsyncIterator[Descriptions]:
+    spawn = partial(registry.flight, name="describe", owner="descriptions")
+    yield Descriptions(registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS), spawn)
 
 
 @asynccontextmanager

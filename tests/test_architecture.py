@@ -29,7 +29,7 @@ FLOORS = {
         ("errors", "reports", "models"),
         ("mapping",),
         ("state",),
-        ("cluster", "stores"),
+        ("cluster", "stores", "describe"),
         ("cache", "history", "instances"),
         ("sync", "search", "browse"),
         ("views", "advice", "panels", "management", "templatetags"),

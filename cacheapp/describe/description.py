@@ -1,11 +1,11 @@
-"""Describe a name: all its fields if they fit the budget, else those that a question is about, the rest counted. Pure."""
+"""Describe a name: all its fields if they fit the budget, else those that a question is about, the rest is counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cacheapp.describe.entries import Entry, written
-from cacheapp.describe.fields import MAX_BUDGET_TOKENS, FieldIndex
+from cacheapp.describe.fields import FieldIndex
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.describe.writing import lines_of, tokens_of
 from esassistant.errors import BadRequest
@@ -48,9 +48,7 @@ def check_question(question: str) -> None:
         raise BadRequest(f"A question has at most {MAX_QUESTION_CHARACTERS} characters.")
 
 
-def describe(
-    name: str, index: FieldIndex, budget_tokens: int, question: str = "", used: Mapping[str, float] | None = None
-) -> Description:
+def describe(name: str, index: FieldIndex, budget_tokens: int, question: str = "") -> Description:
     """Describe what is known of `name`.
 
     Args:
@@ -58,7 +56,6 @@ def describe(
         index: Its fields.
         budget_tokens: What the text has at most, from `MIN_BUDGET_TOKENS` to `MAX_BUDGET_TOKENS`.
         question: What the reader wants to know, in words; may be empty.
-        used: How often searches ask for fields, as `FieldIndex.ranked` takes it.
     """
     head = _head(name, index, budget_tokens)
     left = budget_tokens - tokens_of([head])
@@ -69,7 +66,7 @@ def describe(
     room = left - max(reserved, tokens_of([_rest_head(len(index.entries))])) - 1
     shown: Sequence[Entry] = ()
     for entry_tokens in ENTRY_TOKENS:
-        ranked = index.ranked(question, used or {}, max(0, int(room / entry_tokens)))
+        ranked = index.ranked(question, max(0, int(room / entry_tokens)))
         shown, body = _filled(ranked, room)
         if len(shown) < len(ranked):
             break

@@ -1,4 +1,4 @@
-"""What a description says of each field: one entry per field that can be asked for, its multi-fields within it. Pure."""
+"""What a description says of each field: one entry per field that can be asked for, its multi-fields within it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Families of indices, and the whole cluster in one text: a line per family, those first that a question is about. Pure.
+"""Families of indices, and the whole cluster in one text: a line per family, those first that a question is about.
 
 A family is a data stream; or else the indices of an alias; or else those whose names differ only by a trailing date or
 number.
@@ -27,6 +27,8 @@ MAX_MAPPINGS = 3
 NAME_WEIGHT, FIELD_WEIGHT = 3.0, 1.0
 LENGTH_SHARE = 0.6
 REST_TOKENS = 12
+INDICES = "indices"
+"""The kind of a family that is neither a data stream nor an alias."""
 FIRST_SHARE = 1.5
 """The families that are ranked first get so much more than an even share."""
 
@@ -61,17 +63,15 @@ class Summary:
 def families_of(snapshot: Snapshot) -> tuple[Family, ...]:
     """List the families of a cluster by name; without those whose names begin with a dot."""
     names: dict[str, list[str]] = {}
-    for alias, indices in snapshot.aliases.items():
-        for index in indices:
+    for alias, aliased in snapshot.aliases.items():
+        for index in aliased:
             names.setdefault(index, []).append(alias)
     members: dict[tuple[str, str], list[str]] = {}
     for index in snapshot.indices:
         members.setdefault(_family_of(index, names.get(index, ()), snapshot), []).append(index)
     found = []
-    for (kind, name), indices in members.items():
-        if kind == "indices":
-            name = indices[0] if len(indices) == 1 else f"{name}*"
-            kind = "index" if len(indices) == 1 else kind
+    for (kind, beginning), indices in members.items():
+        name = beginning if kind != INDICES else indices[0] if len(indices) == 1 else f"{beginning}*"
         if not name.startswith("."):
             counted = Counter(snapshot.indices[index].mapping_hash for index in indices)
             hashes = tuple(mapping_hash for mapping_hash, _ in counted.most_common(MAX_MAPPINGS))
@@ -85,7 +85,7 @@ def _family_of(index: str, names: Sequence[str], snapshot: Snapshot) -> tuple[st
         return "data stream", min(streams)
     if names:  # of several aliases, the one of most indices
         return "alias", min(names, key=lambda name: (-len(snapshot.aliases[name]), name))
-    return "indices", _TRAILING.sub("", index) or index
+    return INDICES, _TRAILING.sub("", index) or index
 
 
 def summary_of(mapping: bytes) -> Summary:
@@ -210,5 +210,5 @@ def _detail(index: FamilyIndex, number: int) -> list[str]:
 def _samples(index: FamilyIndex, number: int) -> list[str]:
     """Return what the mapping says of itself, and the names of some fields, in pieces."""
     summary = index.summaries[number]
-    said = () if summary is None else ((summary.about,) if summary.about else ()) + summary.samples
+    said = [] if summary is None else [*filter(None, [summary.about]), *summary.samples]
     return [f"{', ' if place else ' — '}{one}" for place, one in enumerate(said)]

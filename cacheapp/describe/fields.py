@@ -27,8 +27,6 @@ BESIDE, AROUND = 0.2, 0.15
 """The share that a field whose last word tells something has in what the best field beside it, or in an object beside
 it, has: whose question is about queues asks for the queue's name too.
 """
-USED = 0.35
-"""What a field has that is asked for most in searches; others have their share."""
 
 TIME_TYPES = ("date", "date_nanos")
 MAX_TIMES = 3
@@ -58,7 +56,6 @@ class FieldIndex:
             if around and _tells(last):
                 self._telling.setdefault(around, []).append(number)
         self._arounds = [entry.path.rpartition(".")[0] for entry in self.entries]
-        self._numbers = {entry.path: number for number, entry in enumerate(self.entries)}
         self.wholes = _wholes(self.entries)
         self.objects = _counted(self.entries)
         self.totals = Counter(self.objects.values())
@@ -68,22 +65,18 @@ class FieldIndex:
         """Estimate what it takes in memory."""
         return 600 * len(self.entries) + 100 * self._words.postings_total + sum(len(text) for text, _ in self.wholes)
 
-    def ranked(self, question: str, used: Mapping[str, float], limit: int) -> list[Entry]:
+    def ranked(self, question: str, limit: int) -> list[Entry]:
         """Return the first `limit` entries, those first that a question is about, or that have to do with any.
 
         Args:
             question: May be empty.
-            used: How often searches ask for fields, as a share of what is asked for most, by path.
             limit: How many.
         """
         scores = self._words.scores(question)
         best = max(scores.values(), default=1.0)
         raised = {number: score / best for number, score in scores.items()}
-        for number, share in self._shared(raised).items():
-            raised[number] = raised.get(number, 0.0) + share
-        for path, share in used.items():
-            if (number := self._numbers.get(path)) is not None:
-                raised[number] = raised.get(number, 0.0) + USED * share
+        for near, share in self._shared(raised).items():
+            raised[near] = raised.get(near, 0.0) + share
         priors = self._priors
         others = self._by_prior[:limit]
         least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # so many have more without a question
