@@ -23,8 +23,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     Args:
         path: The full name of the field.
         types: Its type; of a field whose types differ, all of them with `+` between.
-        marks: What stands behind its name: the multi-fields, what it stands for, that a script computes it.
-        note: What `meta` says of it, where its types differ, and that not all indices have it; may be empty.
+        marks: What stands behind its name: the multi-fields, what it stands for, that a script computes it, how many
+            indices have it where not all do.
+        note: Which indices have which type where these differ, and what `meta` says of it; may be empty.
         nested_path: The nested object around it.
     """
 
@@ -49,8 +50,8 @@ def entries(fields: Sequence[Field], indices_total: int) -> tuple[Entry, ...]:
         Entry(
             field.name,
             "+".join(field.types),
-            _marks(field, multi_fields.get(field.name, ())),
-            _note(field, indices_total),
+            _marks(field, multi_fields.get(field.name, ()), indices_total),
+            _note(field),
             field.nested_path,
         )
         for field in fields
@@ -74,7 +75,7 @@ def _is_object(field: Field) -> bool:
     return set(field.types) <= {"object", "nested", "passthrough"}
 
 
-def _marks(field: Field, multi_fields: Iterable[Field]) -> str:
+def _marks(field: Field, multi_fields: Iterable[Field], indices_total: int) -> str:
     marks = []
     for multi in multi_fields:
         name = multi.name.rpartition(".")[2]
@@ -84,23 +85,21 @@ def _marks(field: Field, multi_fields: Iterable[Field]) -> str:
         marks.append(f"= {written(field.alias_of)}")
     if field.runtime:
         marks.append("runtime")
+    if field.indices_total < indices_total:
+        marks.append(f"in {field.indices_total}")
     return f"({', '.join(marks)})" if marks else ""
 
 
-def _note(field: Field, indices_total: int) -> str:
-    said = []
-    for one in field.conflict:
-        shown = ", ".join(one.indices[:2]) + (", …" if one.indices_total > 2 else "")
-        said.append(f"{one.type} in {one.indices_total:,} ({shown})")
-    if said:
-        said = [f"conflict: {', '.join(said)}"]
-    elif field.indices_total < indices_total:
-        said.append(f"in {field.indices_total:,} of {indices_total:,} indices")
-    said += meta_words(field.meta)
-    return prose("; ".join(said))
+def _note(field: Field) -> str:
+    said = [
+        f"{one.type} in {one.indices_total:,} ({', '.join(one.indices[:2])}{', …' if one.indices_total > 2 else ''})"
+        for one in field.conflict
+    ]
+    conflict = [f"conflict: {', '.join(said)}"] if said else []
+    return prose("; ".join(conflict + _meta_words(field.meta)))
 
 
-def meta_words(meta: Mapping[str, str]) -> list[str]:
+def _meta_words(meta: Mapping[str, str]) -> list[str]:
     """Return what `meta` says; a description without its key."""
     return [value if key == "description" else f"{key} {value}" for key, value in meta.items() if value.strip()]
 

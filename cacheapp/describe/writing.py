@@ -68,8 +68,7 @@ def lines_of(entries: Iterable[Entry]) -> list[Line]:
     left = _choose(root, chosen)
     if left:
         chosen.append(Line("", False, left))
-    chosen.reverse()
-    return chosen
+    return sorted(chosen, key=lambda line: line.prefix)
 
 
 def _object(objects: dict[str, _Object], prefix: str) -> _Object:

@@ -4,6 +4,7 @@ from elasticsearch import Elasticsearch
 
 from cacheapp.describe.tokens import count_tokens
 from dev.elasticsearch.node import Node
+from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN
 from tests.support.fixtures import OpenApp
 
@@ -32,15 +33,11 @@ async def test_an_alias_is_described(node: Node, cluster: Elasticsearch, open_ap
     assert answer.text == (
         "parcels: 2 indices, 6 fields\n"
         "# Parcels on their way\n"
-        "text note(.keyword); date sent; keyword+long state\n"
-        "  note — in 1 of 2 indices\n"
-        "  sent — in 1 of 2 indices\n"
+        "text note(.keyword, in 1); date sent(in 1); keyword+long state\n"
         "  state — conflict: keyword in 1 (parcels-1), long in 1 (parcels-2)\n"
-        "lines. (nested): keyword sku\n"
-        "  sku — in 1 of 2 indices\n"
-        "carrier.: keyword name; float weight\n"
-        "  name — in 1 of 2 indices\n"
-        "  weight — in 1 of 2 indices; unit kg"
+        "carrier.: keyword name(in 1); float weight(in 1)\n"
+        "  weight — unit kg\n"
+        "lines. (nested): keyword sku(in 1)"
     )
     said = as_json.json()
     assert (said["text"], said["shown_total"], said["not_shown"]) == (answer.text, 6, {})
@@ -95,22 +92,22 @@ async def test_what_is_wrong_is_said(node: Node, cluster: Elasticsearch, open_ap
             assert (answer.status_code, detail in answer.json()["detail"]) == (status, True), address
 
 
-async def test_the_cluster_is_described_while_it_is_down(
-    private_node: Node, private_cluster: Elasticsearch, open_app: OpenApp
-) -> None:
+async def test_the_cluster_is_described_while_it_is_down(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
     """Families and fields come from memory when nothing answers any more; the family of a question comes first."""
-    private_cluster.indices.create(index="parcels-2026.01", mappings=MAPPINGS)
-    private_cluster.indices.create(index="parcels-2026.02", mappings=MAPPINGS)
+    cluster.indices.create(index="parcels-2026.01", mappings=MAPPINGS)
+    cluster.indices.create(index="parcels-2026.02", mappings=MAPPINGS)
     salaries = {"properties": {"employee": {"type": "keyword"}, "salary": {"type": "double"}}}
-    private_cluster.indices.create(index="payroll", mappings=salaries)
-    async with open_app(private_node.url) as http:
-        await http.post("/api/cache/refresh?wait=true", headers=BEARER)
-        private_node.stop()
-        families = await http.get("/api/describe?q=What do our staff earn?")
-        fields = await http.get("/api/mappings/payroll/describe?tokens=50&q=earnings")
+    cluster.indices.create(index="payroll", mappings=salaries)
+    with FaultProxy(node.url) as proxy:
+        async with open_app(proxy.url) as http:
+            await http.post("/api/cache/refresh?wait=true", headers=BEARER)
+            with proxy.fault(status=503):
+                families = await http.get("/api/describe?q=What do our staff earn?")
+                fields = await http.get("/api/mappings/payroll/describe?tokens=50&q=earnings")
     assert families.text.splitlines()[:3] == [
         "2 families of indices",
         "payroll: 2 fields — employee, salary",
-        "parcels*: 2 indices, 6 fields — Parcels on their way, state, note, sent, carrier.name, carrier.weight, lines.sku",
+        "parcels*: 2 indices, 6 fields — Parcels on their way, state, note, sent, "
+        "carrier.name, carrier.weight, lines.sku",
     ]
     assert fields.text == "payroll: 2 fields\nkeyword employee; double salary"
