@@ -22,7 +22,7 @@ def test_equal_types_share_their_name() -> None:
 def test_small_objects_stand_in_the_line_around_them() -> None:
     """An object with few fields pays for no line of its own; one with many does."""
     small = text_of(Entry("a.b.c.d", "long"), Entry("a.b.e", "long"))
-    assert small == "\na.: long b.c.d b.e"
+    assert small == "\na.: long b.e b.c.d"
     many = text_of(Entry("a.x", "long"), *(Entry(f"a.object.name{n}", "long") for n in range(9)))
     assert many == f"\na.: long x\na.object.: long {' '.join(f'name{n}' for n in range(9))}"
 
