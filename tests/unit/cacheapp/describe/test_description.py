@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cacheapp.describe import description as module
 from cacheapp.describe.description import MAX_QUESTION_CHARACTERS, MIN_BUDGET_TOKENS, check_question, describe
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS, FieldIndex
 from cacheapp.describe.tokens import count_tokens
@@ -83,7 +84,7 @@ def test_the_rest_is_counted_by_objects() -> None:
 
 def test_a_long_name_leaves_room() -> None:
     """A name that takes half of the budget isn't repeated to who asked for it."""
-    assert describe("注" * 85, index_of({"a": {"type": "long"}}, 7), 50).text == "7 indices, 1 field\nlong a"
+    assert describe("注" * 85, index_of({"a": {"type": "long"}}, 7), 50).text == "7 indices, 1 field\nlong a(in 1)"
 
 
 def test_nothing_is_a_description_too() -> None:
@@ -104,3 +105,13 @@ def test_a_question_has_a_length() -> None:
     check_question("a" * MAX_QUESTION_CHARACTERS)
     with pytest.raises(BadRequest, match="1000 characters"):
         check_question("a" * (MAX_QUESTION_CHARACTERS + 1))
+
+
+def test_a_whole_that_costs_more_than_its_parts_loses_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a text ever count more than the sum of its pieces, fewer fields are shown: the budget is never exceeded."""
+    index = index_of({f"name{n}": {"type": "long"} for n in range(500)})
+    plain = describe("x", index, 300)
+    monkeypatch.setattr(module, "count_tokens", lambda text: count_tokens(text) * 11 // 10)
+    said = describe("x", index, 300)
+    assert said.tokens <= 300
+    assert 0 < said.shown_total < plain.shown_total
