@@ -8,7 +8,8 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from cacheapp.describe.description import describe
 from cacheapp.describe.families import FamilyIndex, describe_families, families_of, summary_of
@@ -71,25 +72,21 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     found = fields({"index": mapping(FIELDS)})
     made: list[FieldIndex] = []
-    print(
-        f"{len(found):,} fields: made ready in {processor_ms(lambda: made.append(FieldIndex(found, 1))):.0f} ms, once, in a thread"
-    )
+    made_ms = processor_ms(lambda: made.append(FieldIndex(found, 1)))
+    print(f"{len(found):,} fields: made ready in {made_ms:.0f} ms, once, in a thread")
     for budget_tokens in BUDGETS:
-        times = [
-            processor_ms(
-                lambda budget_tokens=budget_tokens, question=question: describe("x", made[0], budget_tokens, question)
-            )  # type: ignore[misc]
-            for _ in range(ROUNDS)
-            for question in QUESTIONS
-        ]
-        print(f"{budget_tokens:>6,} tokens: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
+        _show(f"{budget_tokens:>6,} tokens", [partial(describe, "x", made[0], budget_tokens, q) for q in QUESTIONS])
     names = {f"{PRODUCTS[n % len(PRODUCTS)]}-{OBJECTS[n // 10]}": f"{n}" for n in range(FAMILIES)}
     snapshot = Snapshot(
         indices={name: IndexEntry(None, mapping_hash, 0.0, Source.MEMORY) for name, mapping_hash in names.items()}
     )
     index = FamilyIndex(families_of(snapshot), {f"{n}": summary_of(mapping(20 + n)) for n in range(FAMILIES)})
-    times = [processor_ms(lambda q=q: describe_families(index, 2_000, q)) for _ in range(ROUNDS) for q in QUESTIONS]  # type: ignore[misc]
-    print(f"{len(index.families)} families: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
+    _show(f"{len(index.families)} families", [partial(describe_families, index, 2_000, q) for q in QUESTIONS])
+
+
+def _show(what: str, calls: Sequence[Callable[[], object]]) -> None:
+    times = [processor_ms(call) for _ in range(ROUNDS) for call in calls]
+    print(f"{what}: median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ MAX_REST_TOKENS = 200
 ABOUT_SHARE = 0.1
 NOTED = 20
 """So many of the fields that are ranked first are shown with what is said of them."""
-ENTRY_TOKENS = (4, 2)
-"""What a field takes, mostly and at least."""
+MIN_ENTRY_TOKENS, USUAL_ENTRY_TOKENS = 2, 4.5
 MAX_TRIES = 6
 GOOD_FILLING = 0.95
 
@@ -64,12 +63,7 @@ def describe(name: str, index: FieldIndex, budget_tokens: int, question: str = "
             return _described(name, index, budget_tokens, head + text, index.entries)
     reserved = min(REST_SHARE * budget_tokens, MAX_REST_TOKENS)
     room = left - max(reserved, tokens_of([_rest_head(len(index.entries))])) - 1
-    shown: Sequence[Entry] = ()
-    for entry_tokens in ENTRY_TOKENS:
-        ranked = index.ranked(question, max(0, int(room / entry_tokens)))
-        shown, body = _filled(ranked, room)
-        if len(shown) < len(ranked):
-            break
+    shown, body = _filled(index.ranked(question, max(0, int(room / MIN_ENTRY_TOKENS))), room)
     while True:
         text = head + body
         text += _rest(index, shown, budget_tokens - tokens_of([text]))
@@ -112,7 +106,7 @@ def _filled(ranked: Sequence[Entry], room: float) -> tuple[Sequence[Entry], str]
     """
     fits, body = 0, ""
     least, most = 0, len(ranked)
-    tried = min(most, int(room / 5))
+    tried = min(most, int(room / USUAL_ENTRY_TOKENS))
     for _ in range(MAX_TRIES):
         pieces = _pieces(ranked[:tried])
         tokens = tokens_of(pieces)

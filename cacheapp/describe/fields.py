@@ -28,6 +28,11 @@ BESIDE, AROUND = 0.2, 0.15
 it, has: whose question is about queues asks for the queue's name too.
 """
 
+BARELY = 0.08
+"""Fields that have less of the score of the best have hardly to do with the question."""
+MAINLY = 0.4
+"""Fields that have more raise those beside them."""
+
 TIME_TYPES = ("date", "date_nanos")
 MAX_TIMES = 3
 ONE_OBJECT_SHARE = 0.6
@@ -74,7 +79,7 @@ class FieldIndex:
         """
         scores = self._words.scores(question)
         best = max(scores.values(), default=1.0)
-        raised = {number: score / best for number, score in scores.items()}
+        raised = {number: score / best for number, score in scores.items() if score >= BARELY * best}
         for near, share in self._shared(raised).items():
             raised[near] = raised.get(near, 0.0) + share
         priors = self._priors
@@ -90,8 +95,7 @@ class FieldIndex:
         """Return what telling fields get from the fields beside them, by number."""
         beside: dict[str, float] = {}
         for number, score in scores.items():
-            around = self._arounds[number]
-            if score > beside.get(around, 0.0):
+            if score >= MAINLY and score > beside.get(around := self._arounds[number], 0.0):
                 beside[around] = score
         shares = {around: BESIDE * score for around, score in beside.items()}
         for around, score in beside.items():

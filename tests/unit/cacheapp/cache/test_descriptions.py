@@ -11,8 +11,9 @@ from cacheapp.cache import descriptions as module
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.descriptions import SMALL_BUDGET_TOKENS, Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.describe.description import MAX_QUESTION_CHARACTERS
+from cacheapp.describe.description import MAX_QUESTION_CHARACTERS, describe
 from cacheapp.describe.families import Summary, summary_of
+from cacheapp.describe.fields import FieldIndex
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import Field
 from esassistant.errors import BadRequest, ClusterUnavailable
@@ -42,7 +43,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The threads in which indices for the ranking were made."""
     threads: list[int] = []
 
-    class Counted(module.FieldIndex):
+    class Counted(FieldIndex):
         def __init__(self, fields: tuple[Field, ...], indices_total: int, about: str = "") -> None:
             threads.append(threading.get_ident())
             super().__init__(fields, indices_total, about)
@@ -104,7 +105,7 @@ async def test_they_are_kept_by_bytes(counted: list[int]) -> None:
 async def test_a_large_budget_is_written_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small description is made right here: a thread would cost more."""
     made, threads = Made(), list[int]()
-    original: Callable[..., object] = module.describe
+    original: Callable[..., object] = describe
 
     def described(*arguments: object) -> object:
         threads.append(threading.get_ident())

@@ -1,12 +1,13 @@
 """Entries say what a field is in a few words, and nothing from the cluster breaks a line."""
 
 import json
+from collections.abc import Mapping
 
 from cacheapp.describe.entries import MAX_NOTE_CHARACTERS, Entry, about_of, entries, prose, written
 from cacheapp.mapping.fields import fields
 
 
-def entries_of(*properties: dict[str, object], **other: object) -> dict[str, Entry]:
+def entries_of(*properties: Mapping[str, object], **other: object) -> dict[str, Entry]:
     mappings = {f"i{n}": json.dumps({"properties": one, **other}).encode() for n, one in enumerate(properties)}
     return {entry.path: entry for entry in entries(fields(mappings), len(mappings))}
 
