@@ -38,7 +38,7 @@ def some_fields(draw: st.DrawFn) -> tuple[Field, ...]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(some_fields(), st.data())
-def test_case_66_no_budget_is_exceeded(found: tuple[Field, ...], data: st.DataObject) -> None:
+def test_no_budget_is_exceeded(found: tuple[Field, ...], data: st.DataObject) -> None:
     """1 to 20 000 fields, any names, any budget, any question: never above it, and what isn't shown is counted."""
     index = FieldIndex(
         found, data.draw(st.sampled_from([1, 220])), data.draw(st.sampled_from(["", "what it is about"]))
