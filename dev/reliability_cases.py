@@ -224,6 +224,11 @@ _LATER = (
         "They are counted; the log grows by at most 10 kB, and has no traceback",
     ),
     Case(
+        66,
+        "A description is asked for at any budget, of 1 to 20,000 fields with any names",
+        "It is never above the budget, ends in time, and counts what it leaves out",
+    ),
+    Case(
         70,
         "Ports 8000 and 9200 are taken, the embedded node dies; another cluster's mappings are in the store, or the "
         "cluster is built anew",
