@@ -145,11 +145,8 @@ def _rest_head(number: int) -> str:
 
 def _rest(index: FieldIndex, shown: Sequence[Entry], room: float) -> str:
     """The last line: how many fields there are beside those shown, and where most of them are."""
-    left = len(index.entries) - len(shown)
-    text = _rest_head(left)
+    text = _rest_head(len(index.entries) - len(shown))
     room -= tokens_of([text])
-    if not left or room < 0:
-        return ""
     separator = ": "
     for name, number in _not_shown(index, shown):
         part = f"{separator}{written(name) + '.' if name else 'at the top'} {number:,}"

@@ -64,11 +64,8 @@ class FieldIndex:
         self.wholes = _wholes(self.entries)
         self.objects = _counted(self.entries)
         self.totals = Counter(self.objects.values())
-
-    @property
-    def size_bytes(self) -> int:
-        """Estimate what it takes in memory."""
-        return 600 * len(self.entries) + 100 * self._words.postings_total + sum(len(text) for text, _ in self.wholes)
+        texts_bytes = sum(len(text) for text, _ in self.wholes)
+        self.size_bytes = 600 * len(self.entries) + 100 * self._words.postings_total + texts_bytes  # an estimate
 
     def ranked(self, question: str, limit: int) -> list[Entry]:
         """Return the first `limit` entries, those first that a question is about, or that have to do with any.

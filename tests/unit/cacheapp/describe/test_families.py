@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cacheapp.describe import families as module
 from cacheapp.describe.families import FamilyIndex, describe_families, families_of, summary_of
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
@@ -120,3 +122,13 @@ def test_no_budget_is_exceeded(found: list[str], budget_tokens: int, question: s
     said = describe_families(index, budget_tokens, question)
     assert said.tokens == count_tokens(said.text) <= budget_tokens
     assert len(said.shown) <= said.families_total
+
+
+def test_a_whole_that_costs_more_than_its_parts_loses_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a text count more than the sum of its pieces, fewer families are shown: no budget is exceeded."""
+    plain = describe_families(two_families(), 60)
+    monkeypatch.setattr(module, "count_tokens", lambda text: count_tokens(text) + 40)
+    said = describe_families(two_families(), 60)
+    assert said.tokens <= 60
+    assert len(said.shown) < len(plain.shown) == 3
+    assert said.text.endswith(f"# {3 - len(said.shown)} more")

@@ -27,6 +27,14 @@ def test_small_objects_stand_in_the_line_around_them() -> None:
     assert many == f"\na.: long x\na.object.: long {' '.join(f'name{n}' for n in range(9))}"
 
 
+def test_an_object_of_objects_has_no_line() -> None:
+    """Where all that is in it stands elsewhere, it isn't written."""
+    assert (
+        text_of(*(Entry(f"a.b.name{n}", "long") for n in range(9)))
+        == f"\na.b.: long {' '.join(f'name{n}' for n in range(9))}"
+    )
+
+
 def test_a_nested_object_has_its_own_line() -> None:
     """Whatever it costs: queries have to name it."""
     text = text_of(Entry("a.n.x", "ip", nested_path="a.n"), Entry("a.y", "ip"))
