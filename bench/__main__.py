@@ -54,6 +54,12 @@ STEPS = (
         ["--only", "throughput", "livez", "--rounds", "1", "--seconds", "1", "--livez-seconds", "2"],
     ),
     Step("edge", ["--seconds", "3"], ["--seconds", "1", "--only", "names", "search"]),
+    Step(
+        "search",
+        ["--rounds", "3", "--seconds", "1", "--only", "16 connections"],
+        ["--rounds", "1", "--seconds", "1", "--only", "10 hits", "16 connections"],
+    ),
+    Step("views", ["--rounds", "3", "--seconds", "1"], ["--rounds", "1", "--seconds", "0.5", "--requests", "1000"]),
     Step("strangers", ["--seconds", "3"], ["--seconds", "1", "--only", "static", "missing"]),
     Step("loop", ["--passes", "3"], ["--passes", "1"]),
 )

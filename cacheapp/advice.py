@@ -51,8 +51,8 @@ def cache_rules(config: MappingCacheConfig) -> Rule:
             answered,
             ENOUGH_ANSWERS,
             "answers",
-            "Many answers are older than the TTL. Either passes fail (see refresh.last), or the TTL is too short for "
-            "them.",
+            "Many answers are older than the TTL. Either passes fail (`refresh.last` of /api/cache/stats says why), or "
+            "the TTL is too short for them.",
             raised(
                 "MAPPING_CACHE_TTL", 1.5 * max(config.ttl, 1.25 * config.refresh_interval), config.ttl, LONGEST_SECONDS
             ),
@@ -94,7 +94,7 @@ def refresh_rules(config: MappingCacheConfig) -> Rule:
                     0,
                     1,
                     "passes",
-                    "The last pass failed, and mappings grow stale: `refresh.last.error` says why.",
+                    "The last pass failed, and mappings grow stale: `refresh.last.error` of /api/cache/stats says why.",
                     None,
                 )
         if refresh.store_error is not None:
@@ -121,7 +121,7 @@ def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice
             last.indices_total or last.failed_total,
             "indices",
             "In the last pass of this process some mappings could not be read, and stay as they were: "
-            "`refresh.last.errors` names them, and says why.",
+            "`refresh.last.errors` of /api/cache/stats names them, and says why.",
             None,
         )
     if last.outcome in (PassOutcome.COMPLETED, PassOutcome.PARTIAL) and config.refresh_interval:
@@ -197,6 +197,9 @@ def store_rules(store: StoreReport) -> Iterable[Advice]:
             store.poisoned_total,
             "values",
             "Something else writes to the place in Redis that this deployment keeps its state in; what it wrote was "
-            "ignored. Give each deployment a database number or a password of its own in REDIS_URL.",
+            "ignored. Give each deployment a database number or a password of its own in REDIS_URL."
+            if store.kind == "redis"
+            else "Rows in the database are not what this service writes: somebody edited them, or the database was "
+            "damaged. They are ignored; the next pass that publishes replaces them.",
             None,
         )

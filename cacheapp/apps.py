@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,11 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
-from cacheapp.cache.derived import MAPPING_VIEWS, MappingViews
+from cacheapp.cache.derived import FIELD_LIST, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
-from cacheapp.cache.http_answers import cache_stats, ready_mapping, ready_schema
+from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
+from cacheapp.cache.refresh_ahead import RefreshAhead
 from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
@@ -21,14 +22,17 @@ from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
+    HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
+    SEARCH_METRICS,
     STORE_METRICS,
     WATCH_METRICS,
     PassOutcome,
     RefresherReport,
     StoreReport,
 )
+from cacheapp.rows import STORE_MODELS, ignored_rows
 from cacheapp.search import SEARCH, Searches
 from cacheapp.state.names import Selection
 from cacheapp.stores.database_thread import open_database_thread
@@ -42,8 +46,11 @@ from cacheapp.sync.schedule import Schedule
 from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from esassistant.advice import percent
+from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
-from esassistant.http.hot_path import hot_routes
+from esassistant.http.direct_path import direct_routes
+from esassistant.http.hot_path import AnswerSource, hot_routes
+from esassistant.http.logins import LOGINS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
@@ -61,9 +68,10 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` (what processes share), `mapping_cache` (answers), `mapping_views` (what is derived from them),
-    `descriptions`, `search`, `history`, `sharing` (publishing and taking over), `refresher` (passes),
-    `refresh_schedule`, `watch` and `instances`.
+    """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
+    (answers), `mapping_views` (what is derived from them), `descriptions`, `search`, `database_work` (a thread for the
+    health app), `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`, `watch`
+    and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -82,6 +90,7 @@ def declare(registry: Registry) -> None:
         return _cache_health(cache, last.error if last is not None and last.outcome is PassOutcome.FAILED else None)
 
     registry.register(STORE, _store, ping=ping_store, stats=_store_report, metrics=STORE_METRICS, rules=(store_rules,))
+    registry.register("shared_logins", _shared_logins, needs=(LOGINS, STORE))
     registry.register(
         MAPPING_CACHE,
         _mapping_cache,
@@ -92,10 +101,15 @@ def declare(registry: Registry) -> None:
         panel=CACHE_PANEL,
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
-    registry.register(SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE))
-    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,))
+    registry.register(
+        SEARCH, _search, needs=(ELASTICSEARCH, MAPPING_CACHE), stats=Searches.report, metrics=SEARCH_METRICS
+    )
+    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,), stats=MappingViews.report)
     registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS))
-    registry.register(HISTORY, _history, stats=History.report, rules=(history_rules,), panel=HISTORY_PANEL)
+    registry.register(DATABASE_WORK, _database_work)
+    registry.register(
+        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
+    )
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
@@ -117,8 +131,10 @@ def declare(registry: Registry) -> None:
     )
 
     async def ping_database() -> PingResult:
-        await registry.get(HISTORY).ping()
-        return PingResult(Health.HEALTHY)
+        history = registry.get(HISTORY)
+        await history.ping()
+        refusal = history.report().write_error
+        return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
 
@@ -140,15 +156,17 @@ async def _store(registry: Registry) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
+async def _shared_logins(registry: Registry) -> AsyncIterator[None]:
+    with registry.get(LOGINS).shared_by(registry.get(STORE)):
+        yield
+
+
+@asynccontextmanager
 async def _mapping_cache(registry: Registry) -> AsyncIterator[MappingCache]:
     config = settings.ESASSISTANT.mapping_cache
     spawn = partial(registry.flight, name="read", owner="mapping_cache")
     reader = ClusterReader(registry.get(ELASTICSEARCH_CACHE), _selection(), indices_timeout=config.indices_timeout)
-    cache = MappingCache(reader, config, spawn)
-    with hot_routes.answering(
-        "/api/mappings/{name}", lambda name, details: ready_mapping(cache, name) if details else None
-    ):
-        yield cache
+    yield MappingCache(reader, config, spawn)
 
 
 def _selection() -> Selection:
@@ -159,15 +177,33 @@ def _selection() -> Selection:
 @asynccontextmanager
 async def _search(registry: Registry) -> AsyncIterator[Searches]:
     timeout = settings.ESASSISTANT.elasticsearch.request_timeout
-    yield Searches(registry.get(ELASTICSEARCH), registry.get(MAPPING_CACHE), _selection(), timeout)
+    searches = Searches(
+        registry.get(ELASTICSEARCH),
+        registry.get(MAPPING_CACHE),
+        _selection(),
+        timeout,
+        scripts=settings.ESASSISTANT.search_scripts,
+    )
+    with direct_routes.answering("/api/indices/{name}/search", searches.answer):
+        yield searches
 
 
 @asynccontextmanager
 async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
-    spawn = partial(registry.flight, name="derive", owner="mapping_views")
-    views = MappingViews(registry.get(MAPPING_CACHE), spawn)
-    template = "/api/mappings/{name}/schema"
-    with hot_routes.answering(template, lambda name, details: ready_schema(views, name) if details else None):
+    cache = registry.get(MAPPING_CACHE)
+    views = MappingViews(cache, partial(registry.flight, name="derive", owner="mapping_views"))
+    ahead = RefreshAhead(views.asked_for, views.rebuild)
+    cache.on_change(ahead.note_change)
+    registry.spawn(ahead.run, name="refresh-ahead", owner="mapping_views")
+    sources: dict[str, AnswerSource] = {
+        "/api/indices": lambda _, details: first_page(cache) if details else None,
+        "/api/mappings/{name}": lambda name, details: ready_mapping(views, name) if details else None,
+        "/api/mappings/{name}/fields": lambda name, details: ready_text(views, FIELD_LIST, name) if details else None,
+        "/api/mappings/{name}/schema": lambda name, details: ready_text(views, SCHEMA_TEXT, name) if details else None,
+    }
+    with ExitStack() as stack:
+        for template, source in sources.items():
+            stack.enter_context(hot_routes.answering(template, source))
         yield views
 
 
@@ -178,12 +214,19 @@ async def _descriptions(registry: Registry) -> AsyncIterator[Descriptions]:
 
 
 @asynccontextmanager
+async def _database_work(_: Registry) -> AsyncIterator[DatabaseWork]:
+    async with open_database_thread("health") as thread:
+        yield thread
+
+
+@asynccontextmanager
 async def _history(registry: Registry) -> AsyncIterator["History"]:
     from cacheapp.history import History  # here, as above
 
     async with open_database_thread("history") as thread:
         history = History(thread, instance_name())
         registry.spawn(history.keep_writing, name="write-history", owner="history")
+        registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
 
@@ -269,7 +312,8 @@ def _store_report(store: Store) -> StoreReport:
     refused, inner = recorded.refused, recorded.store
     return StoreReport(
         kind="redis" if isinstance(inner, RedisStore) else "database",
-        poisoned_total=inner.link.poisoned_total if isinstance(inner, RedisStore) else 0,
+        poisoned_total=ignored_rows.total(STORE_MODELS)
+        + (inner.link.poisoned_total if isinstance(inner, RedisStore) else 0),
         writable=refused is None,
         write_error=None if refused is None else refused.detail,
         unwritable_since=None if refused is None else refused.since,

@@ -6,23 +6,27 @@ for a row, and a database that is away costs rows, counted, and nothing else.
 
 import asyncio
 import logging
+import math
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
 import msgspec
-from django.db import connection
 
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange, PassRecord
 from cacheapp.reports import HistoryReport, RefreshReport
+from cacheapp.rows import HISTORY_MODELS, ignored_rows
 from cacheapp.state.changes import IndexChange, index_changes
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.stores.database_thread import DatabaseThread
+from cacheapp.stores.database_thread import DatabaseThread, database_unavailable
 from esassistant.clock import now_utc
 from esassistant.errors import StoreUnavailable
+from esassistant.http.sessions import known_failure
+from esassistant.http.sessions import probe as probe_sessions
 from esassistant.resource import Handle
 
 logger = logging.getLogger(__name__)
@@ -33,6 +37,7 @@ ROWS_AT_ONCE = 500
 COMPARED_AT_ONCE = 20
 MAX_WAITING = 100
 SHOWN_CHANGES = 100
+PROBE_PAUSE_SECONDS = 2.0
 MAX_INDICES = 500
 """Of an alias: databases bound how many values a query may have."""
 
@@ -57,6 +62,10 @@ class ShownChange:
     altered_total: int
     seen_by: str
 
+    @property
+    def totals(self) -> tuple[int, int, int, int]:
+        return self.added_total, self.removed_total, self.retyped_total, self.altered_total
+
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
@@ -76,6 +85,7 @@ class History:
         kept_passes: int = KEPT_PASSES,
         kept_changes: int = KEPT_CHANGES,
         max_waiting: int = MAX_WAITING,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`kept_passes`, `kept_changes`: rows of each kind. `max_waiting`: passes and snapshots not written yet."""
         self._thread = thread
@@ -83,20 +93,38 @@ class History:
         self._kept_changes = kept_changes
         self._max_waiting = max_waiting
         self._instance = instance
+        self._sleep = sleep
         # The snapshot up to which all changes are noted, by this process or by the one that published it.
         self._known: Snapshot | None = None
         self._waiting: deque[RefreshReport | _Comparison] = deque()
         self._wake = asyncio.Event()
         self._rows_written_total = 0
         self._lost_total = 0
+        self._refusal: str | None = None
 
     def report(self) -> HistoryReport:
-        return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting))
+        ignored = ignored_rows.total(HISTORY_MODELS)
+        return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting), ignored, self._refusal)
 
     async def ping(self) -> None:
-        """Connect to the database, and ask it for nothing. Raises `StoreUnavailable`."""
-        # Looked up in the thread: `connection` is another one in each.
-        await self._thread.run(lambda: connection.ensure_connection(), atomic=False)
+        """Say whether the database can be connected to, and sessions be looked up, which everybody's pages need. Raises
+        `StoreUnavailable`: at once where that is known to fail, as `keep_probing` tries then.
+        """
+        if (failure := known_failure()) is not None:
+            raise database_unavailable(failure)
+        await self.probe()
+
+    async def probe(self) -> None:
+        """Connect, and look up a session, whatever has failed before. Raises `StoreUnavailable`."""
+        await self._thread.run(probe_sessions, atomic=False, probes=True)
+
+    async def keep_probing(self) -> None:
+        """Background task: while the database is in trouble, find out whether it is well again. Nobody else tries."""
+        while True:
+            await self._sleep(PROBE_PAUSE_SECONDS)
+            if known_failure() is not None:
+                with suppress(StoreUnavailable):
+                    await self.probe()
 
     def note_pass(self, report: RefreshReport) -> None:
         """A pass ended, with this report."""
@@ -141,7 +169,12 @@ class History:
             await self._write(noted, changes)
         except StoreUnavailable as error:
             self._lost_total += 1
-            logger.warning("a part of the history is lost: %s", error.operator_detail)
+            # Once per outage: health and the number of what is lost tell the rest.
+            log = logger.debug if self._refusal else logger.warning
+            log("a part of the history is lost: %s", error.operator_detail)
+            self._refusal = error.detail
+        else:
+            self._refusal = None
 
     def _add(self, noted: RefreshReport | _Comparison) -> None:
         if len(self._waiting) >= self._max_waiting:
@@ -219,10 +252,44 @@ def _drop_old(rows: type[PassRecord | MappingChange], kept: int) -> None:
 
 def _changes_of(indices: list[str]) -> list[ShownChange]:
     rows = MappingChange.objects.filter(index__in=indices).order_by("-pk")[:SHOWN_CHANGES]
-    return [
-        ShownChange(
-            *(row.index, row.at, row.kind, row.compared, row.added, row.removed, row.retyped, row.altered),
-            *(row.added_total, row.removed_total, row.retyped_total, row.altered_total, row.instance),
-        )
-        for row in rows
-    ]
+    return [change for change in map(_shown_change, rows) if change is not None]
+
+
+def _shown_change(row: MappingChange) -> ShownChange | None:
+    """None: somebody edited it to what no change is."""
+    columns = {name: getattr(row, name) for name in ShownChange.__dataclass_fields__ if name != "seen_by"}
+    try:
+        change = msgspec.convert({**columns, "seen_by": row.instance}, ShownChange)
+    except (msgspec.ValidationError, TypeError):
+        change = None
+    if change is None or not change.index or not isinstance(row.at, datetime) or min(change.totals) < 0:
+        ignored_rows.note(MappingChange)
+        return None
+    return change
+
+
+def recent_changes(most: int) -> list[ShownChange]:
+    """The latest changes of all indices. Reads the database."""
+    rows = MappingChange.objects.order_by("-pk")[:most]
+    return [change for change in map(_shown_change, rows) if change is not None]
+
+
+def recent_passes(most: int) -> list[PassRecord]:
+    """The latest passes. Reads the database."""
+    rows = list(PassRecord.objects.order_by("-pk")[:most])
+    passes = [row for row in rows if _is_pass(row)]
+    ignored_rows.note(PassRecord, len(rows) - len(passes))
+    return passes
+
+
+def _is_pass(row: PassRecord) -> bool:
+    counts = (row.read_total, row.changed_total, row.failed_total)
+    seconds = row.duration_seconds
+    return (
+        isinstance(row.started_at, datetime)
+        and isinstance(seconds, int | float)
+        and 0 <= seconds < math.inf
+        and all(isinstance(count, int) for count in counts)
+        and isinstance(row.outcome, str)
+        and isinstance(row.trigger, str)
+    )

@@ -11,6 +11,7 @@ import msgspec
 
 from cacheapp.errors import RefreshNotFound
 from cacheapp.reports import InstanceReport
+from cacheapp.rows import ignored_rows
 from cacheapp.stores.protocol import MAX_REPORT_BYTES, Store, StoredReport
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
@@ -51,13 +52,16 @@ class Instances:
 
     def report(self) -> dict[str, InstanceReport]:
         """Report all instances, this one as it is now, the others as they were a few seconds ago. Asks nobody."""
+        return {self._name: InstanceReport(0.0, self._collect()), **self.others()}
+
+    def others(self) -> dict[str, InstanceReport]:
+        """The other instances, as they were a few seconds ago. Asks nobody."""
         passed = self._clock() - self._seen_at
-        others = {
+        return {
             name: InstanceReport(seen.age_seconds + passed, seen.report)
             for name, seen in self._seen.items()
             if name != self._name and seen.age_seconds + passed <= FORGOTTEN_AFTER_SECONDS
         }
-        return {self._name: InstanceReport(0.0, self._collect()), **others}
 
     async def look(self) -> dict[str, InstanceReport]:
         """Report all instances, the others as the store knows them now. Raises `StoreUnavailable`."""
@@ -160,5 +164,6 @@ def _decoded(named: tuple[str, StoredReport]) -> tuple[str, InstanceReport | Non
     try:
         report = msgspec.json.decode(stored.report, type=dict[str, Any])
     except msgspec.MsgspecError:
-        return name, None  # of another version, or damaged: as if it had said nothing
+        ignored_rows.note("InstanceReport")
+        return name, None  # damaged: as if it had said nothing
     return name, InstanceReport(stored.age_seconds, report)

@@ -1,6 +1,15 @@
 """The tables of the database store, written by stores/database.py alone, and those of the history, by history.py."""
 
+from datetime import datetime
+
 from django.db import models
+
+from cacheapp.rows import ReadableRows
+
+
+def _moment(at: datetime | None) -> str:
+    """None: what is there is no time."""
+    return "?" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 class MappingBody(models.Model):
@@ -9,8 +18,10 @@ class MappingBody(models.Model):
     mapping_hash = models.CharField(max_length=32, primary_key=True)
     body = models.BinaryField()
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
-        return self.mapping_hash
+        return str(self.mapping_hash)
 
 
 class IndexMapping(models.Model):
@@ -22,8 +33,10 @@ class IndexMapping(models.Model):
     confirmed_at = models.DateTimeField(null=True)
     field_count = models.IntegerField(null=True)
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class Alias(models.Model):
@@ -33,8 +46,10 @@ class Alias(models.Model):
     indices = models.JSONField()
     is_data_stream = models.BooleanField(default=False)
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class Published(models.Model):
@@ -52,6 +67,8 @@ class Published(models.Model):
     cluster_urls = models.CharField(max_length=64)
     unread = models.JSONField(null=True)
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
         return str(self.generation)
 
@@ -65,8 +82,10 @@ class LeaseRow(models.Model):
     ttl_seconds = models.FloatField()
     expires_at = models.DateTimeField()
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class Attempt(models.Model):
@@ -75,8 +94,22 @@ class Attempt(models.Model):
     name = models.CharField(max_length=64, primary_key=True)
     at = models.DateTimeField()
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
+
+
+class SharedValue(models.Model):
+    """A small value that processes change one after the other; empty: there is none. There are few, by fixed names."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    value = models.BinaryField()
+
+    objects = ReadableRows.as_manager()
+
+    def __str__(self) -> str:
+        return str(self.name)
 
 
 class InstanceReport(models.Model):
@@ -87,8 +120,10 @@ class InstanceReport(models.Model):
     expires_at = models.DateTimeField()
     report = models.BinaryField()
 
+    objects = ReadableRows.as_manager()
+
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class PassRecord(models.Model):
@@ -108,12 +143,14 @@ class PassRecord(models.Model):
     error = models.CharField(max_length=500)
     instance = models.CharField(max_length=200)
 
+    objects = ReadableRows.as_manager()
+
     class Meta:
         verbose_name = "pass"
         verbose_name_plural = "passes"
 
     def __str__(self) -> str:
-        return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
+        return f"{_moment(self.started_at)} {self.outcome}"
 
 
 class MappingChange(models.Model):
@@ -135,8 +172,10 @@ class MappingChange(models.Model):
     altered_total = models.IntegerField()
     instance = models.CharField(max_length=200)
 
+    objects = ReadableRows.as_manager()
+
     class Meta:
         verbose_name = "mapping change"
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.index} {self.kind}"
+        return f"{_moment(self.at)} {self.index} {self.kind}"

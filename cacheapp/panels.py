@@ -21,13 +21,9 @@ def _cache(report: CacheReport) -> Mapping[str, Any]:
 
 
 def _history(report: HistoryReport) -> Mapping[str, Any]:
-    from cacheapp.models import MappingChange, PassRecord  # here, as Django loads models after all AppConfigs
+    from cacheapp.history import recent_changes, recent_passes  # here, as Django loads models after all AppConfigs
 
-    return {
-        "history": report,
-        "passes": list(PassRecord.objects.order_by("-id")[:SHOWN_ROWS]),
-        "changes": list(MappingChange.objects.order_by("-id")[:SHOWN_ROWS]),
-    }
+    return {"history": report, "passes": recent_passes(SHOWN_ROWS), "changes": recent_changes(SHOWN_ROWS)}
 
 
 CACHE_PANEL = Panel("cacheapp/cache_panel.html", _cache)

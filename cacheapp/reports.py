@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import ReportHandle
@@ -39,12 +39,13 @@ class FailedIndex:
 
 @dataclass(frozen=True, slots=True)
 class RefreshReport:
-    """One pass, full or not, under way or ended.
+    """One pass, full or not, under way or ended. Its numbers are those of the pass.
 
     `indices_total` is None until the listing has arrived; `errors` are bounded, `failed_total` counts all. `error` says
     why the pass failed, or why it was not published. `published`: whether other processes can take it over.
     """
 
+    counts_since_start: ClassVar[bool] = False
     id: str
     outcome: PassOutcome
     trigger: str
@@ -108,6 +109,20 @@ class CacheReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewsReport:
+    """What is derived from mappings. How often since the start a mapping was taken apart for a view, a set of them
+    merged, a text written, and something dropped as there was no room; and the estimated bytes of what is kept now.
+    """
+
+    derived_total: int
+    merged_total: int
+    written_total: int
+    dropped_total: int
+    kept_bytes: int
+    max_kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RefresherReport:
     """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one
     may be asked for again, as far as this process knows. `outcomes`: how many passes ended how. `illegal_names_total`:
@@ -156,11 +171,17 @@ class WatchReport:
 
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
-    """Rows that this process wrote; things that it noted but could not write."""
+    """Rows that this process wrote; things that it noted but could not write.
+
+    `ignored_rows_total`: rows that somebody edited to what can't be shown, left out since the start; one that is read
+    again counts again. `write_error`: why the last write failed; None: it succeeded, or none was made yet.
+    """
 
     rows_written_total: int
     lost_total: int
     waiting: int
+    ignored_rows_total: int = 0
+    write_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +194,8 @@ class InstanceReport:
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What the processes share mappings through, and how many values in Redis were not written by this service: they
-    are ignored, and counted since the start. A database has none.
+    """What the processes share mappings through, and how many values in Redis, or rows in the database, were not what
+    this service writes: they are ignored, and counted since the start.
 
     `writable`: the last write of this process succeeded, or none was made yet. `write_error` and `unwritable_since` are
     None then. `refused_writes_total`: writes that the store refused since the start.
@@ -188,11 +209,26 @@ class StoreReport:
     refused_writes_total: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SearchReport:
+    """Searches through this service that were answered, since the start, and what the answers say of themselves: time
+    ran out, shards failed, nothing was found. `untold_total`: those that don't say it where Elasticsearch does.
+    """
+
+    answered_total: int = 0
+    timed_out_total: int = 0
+    failed_shards_total: int = 0
+    empty_total: int = 0
+    untold_total: int = 0
+
+
 CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
+VIEWS_REPORT: ReportHandle[ViewsReport] = ReportHandle("mapping_views")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
 WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
 HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
 STORE_REPORT: ReportHandle[StoreReport] = ReportHandle("store")
+SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
@@ -225,10 +261,23 @@ REFRESH_METRICS = (
 )
 STORE_METRICS = (
     Metric(
-        Kind.COUNTER, "store_poisoned_values", "Values in Redis that were not ours, and were ignored.", "poisoned_total"
+        Kind.COUNTER,
+        "store_poisoned_values",
+        "Values in Redis, or rows in the database, that were not ours, and were ignored.",
+        "poisoned_total",
     ),
     Metric(Kind.GAUGE, "store_writable", "0 while the store refuses the writes of this process.", "writable"),
     Metric(Kind.COUNTER, "store_refused_writes", "Writes that the store refused.", "refused_writes_total"),
+)
+HISTORY_METRICS = (
+    Metric(Kind.COUNTER, "history_lost", "Parts of the history that could not be written.", "lost_total"),
+    Metric(Kind.COUNTER, "history_ignored_rows", "Edited rows of the history, ignored.", "ignored_rows_total"),
+)
+SEARCH_METRICS = (
+    Metric(Kind.COUNTER, "searches_answered", "Searches that were answered.", "answered_total"),
+    Metric(Kind.COUNTER, "searches_timed_out", "Answers that say that time ran out.", "timed_out_total"),
+    Metric(Kind.COUNTER, "searches_failed_shards", "Answers that say that shards failed.", "failed_shards_total"),
+    Metric(Kind.COUNTER, "searches_empty", "Answers that say that nothing was found.", "empty_total"),
 )
 WATCH_METRICS = (
     Metric(

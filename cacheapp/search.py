@@ -1,5 +1,6 @@
 """Searching an index through the protected client: reads only, bounded in size and time."""
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -13,12 +14,17 @@ from elasticsearch import (
 )
 
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.errors import BadSearch, NotCovered, no_such_name
-from cacheapp.state.names import Selection, encode_name
+from cacheapp.errors import BadSearch, IllegalName, NotCovered, no_such_name
+from cacheapp.reports import SearchReport
+from cacheapp.search_rules import Reference, references_in
+from cacheapp.state.names import Selection, check_name, encode_name
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
-from esassistant.elasticsearch.client import unavailable, undecoded
+from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.errors import AnswerTooLarge
+from esassistant.elasticsearch.passing import PassingCalls
+from esassistant.elasticsearch.search_head import SearchHead, read_head
 from esassistant.errors import EsassistantError
+from esassistant.http.answer import Answer
 from esassistant.resource import Handle
 
 MAX_BODY_BYTES = 64 * 1024
@@ -35,14 +41,17 @@ KEYS = frozenset(
     }
 )
 """What a search may be made of."""
-SCRIPTED = frozenset({"script", "scripted_metric", "runtime_mappings", "bucket_selector", "moving_fn"})
-HEADERS = {"accept": "application/json", "content-type": "application/json"}
+EMPTY = b"{}"
 
 
-def parse_search(raw: bytes, *, scripts: bool) -> dict[str, Any]:
-    """The search in a request's body; an empty body finds everything. `scripts`: whether it may have any.
+def parse_search(raw: bytes) -> dict[str, Any]:
+    """The search in a request's body; an empty body finds everything.
 
-    Raises `BadSearch` that says what to send instead.
+    It is decoded to be looked at, and sent as it came. No two parsers read it in two ways: this one takes neither
+    comments nor other encodings than UTF-8, and Elasticsearch no key twice.
+
+    Raises:
+        BadSearch: it isn't one, or has other members than it may have; it says what to send instead.
     """
     if len(raw) > MAX_BODY_BYTES:
         raise BadSearch(f"Send at most {MAX_BODY_BYTES} bytes.")
@@ -52,66 +61,95 @@ def parse_search(raw: bytes, *, scripts: bool) -> dict[str, Any]:
         raise BadSearch('Send a JSON object such as {"query":{"match":{"message":"error"}},"size":10}.') from None
     if unknown := sorted(search.keys() - KEYS):
         raise BadSearch(f"{unknown[0][:80]!r} can't be used here; use some of {', '.join(sorted(KEYS))}.")
-    size = search.setdefault("size", DEFAULT_SIZE)
+    size = search.get("size", DEFAULT_SIZE)
     if type(size) is not int or not 0 <= size <= MAX_SIZE:
         raise BadSearch(f"Use size with a whole number from 0 to {MAX_SIZE}.")
-    if not scripts and (key := _script_in(search)) is not None:
-        raise BadSearch(
-            f"Scripts are not permitted ({key[:80]!r}); the operator permits them by ESASSISTANT_SEARCH_SCRIPTS."
-        )
     return search
-
-
-def _script_in(search: dict[str, Any]) -> str | None:
-    """A key that brings a script with it, at any depth, if there is one; `wrapper` could hide it."""
-    waiting: list[Any] = [search]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            for key in map(str, value):
-                if key in SCRIPTED or key.endswith("_script") or key.startswith("script_") or key == "wrapper":
-                    return key
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return None
 
 
 class Searches:
     """Searches by way of the public client. One per process; belongs to its loop."""
 
-    def __init__(self, client: AsyncElasticsearch, cache: MappingCache, selection: Selection, timeout: float) -> None:
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        cache: MappingCache,
+        selection: Selection,
+        timeout: float,
+        *,
+        scripts: bool = False,
+    ) -> None:
+        """`timeout`: of the client's calls. `scripts`: whether searches may have any."""
         seconds = min(LONGEST_SECONDS, timeout)
-        # Derived once: each derivation costs more than the call itself.
-        self._client = client.options(request_timeout=seconds)
+        self._calls = PassingCalls(client, seconds)
         # A little less, so that what was found by then still arrives.
         self._target = "/{}/_search?timeout=" + f"{int(900 * seconds)}ms"
         self._cache = cache
         self._selection = selection
+        self._scripts = scripts
+        self._counts: Counter[str] = Counter()
 
-    async def search(self, name: str, search: dict[str, Any]) -> msgspec.Raw:
-        """Elasticsearch's own answer to a search that `parse_search` gave, of one index, alias or data stream, as it
-        came.
+    async def answer(self, name: str, raw: bytes) -> Answer:
+        """Elasticsearch's own answer to the search in a request's body, of one index, alias or data stream. The body is
+        sent as it came, once it is checked, and the answer is given as it comes.
 
         Raises `IllegalName`, `MappingNotFound`, `BadSearch` with Elasticsearch's reason, or `ClusterUnavailable`; and
         what the client raises when nothing may be sent.
         """
+        search = parse_search(raw)
+        references = references_in(search, scripts=self._scripts)
         self._cache.check_name(name)
-        if not self._selection.covers(name) and name not in self._cache.snapshot.aliases:
+        if not self.may_read(name):
             raise no_such_name(name)
+        for reference in references:
+            self._check_reference(reference)
+        encoded = encode_name(name)
         try:
-            with undecoded():
-                answer = await self._client.perform_request(
-                    "POST", self._target.format(encode_name(name)), headers=HEADERS, body=msgspec.json.encode(search)
-                )
+            body = await self._calls.post(
+                self._target.format(encoded), raw or EMPTY, endpoint="search", path_parts={"index": encoded}
+            )
         except (ApiError, TransportError) as error:
             raise self._failure(error, name) from error
-        body: bytes = answer.body
         # Whether the rest is JSON isn't looked at: what Elasticsearch answers is, and what isn't Elasticsearch's was
         # refused.
         if not (body.startswith(b"{") and body.endswith(b"}")):
             raise unavailable(SerializationError("the answer is no JSON object"))
-        return msgspec.Raw(body)
+        self._count(read_head(body))
+        return Answer(body, "application/json")
+
+    def report(self) -> SearchReport:
+        return SearchReport(**self._counts)
+
+    def _count(self, head: SearchHead | None) -> None:
+        counts = self._counts
+        counts["answered_total"] += 1
+        if head is None:
+            counts["untold_total"] += 1
+            return
+        counts["timed_out_total"] += head.timed_out
+        counts["failed_shards_total"] += head.failed_shards > 0
+        counts["empty_total"] += head.hits == 0
+
+    def may_read(self, name: str, *, pattern: bool = False) -> bool:
+        """Whether a search may read what has this name: one place decides, for its own name and for those in it.
+
+        Args:
+            name: legal, of an index, alias or data stream.
+            pattern: it is a pattern; all that it stands for has to be covered.
+        """
+        if pattern and self._selection.exclude:
+            return False
+        return self._selection.covers(name) or name in self._cache.snapshot.aliases
+
+    def _check_reference(self, reference: Reference) -> None:
+        """Raises `BadSearch` unless the search may name that index."""
+        name, is_pattern = reference.name, reference.may_be_pattern and "*" in reference.name
+        try:
+            check_name(name.replace("*", "x") if is_pattern else name, upper_case=True)
+        except IllegalName as error:
+            raise BadSearch(f"{reference.where}: {error.detail}") from None
+        if not self.may_read(name, pattern=is_pattern):
+            raise BadSearch(f"{reference.where}: there is no index, alias or data stream named {name!r} to search.")
 
     def _failure(self, error: ApiError | TransportError, name: str) -> EsassistantError:
         """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""

@@ -2,15 +2,14 @@
 
 import math
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
 from cacheapp.cache import http_answers
-from cacheapp.cache.derived import MAPPING_VIEWS
+from cacheapp.cache.derived import FIELD_LIST, JSON, MAPPING_VIEWS, SCHEMA_TEXT
 from cacheapp.cache.descriptions import DESCRIPTIONS
-from cacheapp.cache.http_answers import JSON, JSON_SCHEMA, TEXT, answer_of, cluster_answer, description_answer
+from cacheapp.cache.http_answers import TEXT, answer_of, cluster_answer, description_answer, first_page, text_answer
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
@@ -18,13 +17,14 @@ from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
 from cacheapp.reports import PassOutcome, RefreshReport
-from cacheapp.search import SEARCH, parse_search
-from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT
+from cacheapp.search import SEARCH
+from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
 from cacheapp.sync.refresher import REFRESHER
 from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.http.answer import Answer
 from esassistant.http.auth import may_see_details, require_change, require_details
+from esassistant.http.counters import note_of
 from esassistant.registry import registry
 from esassistant.units import as_duration
 
@@ -34,29 +34,30 @@ async def indices(request: HttpRequest) -> HttpResponse:
     """`GET /api/indices?pattern=&limit=&cursor=`: the names that can be asked for, in alphabetical order."""
     await require_details(request)
     cache = registry.get(MAPPING_CACHE)
-    page = cache.page(
-        pattern=parameter(request, "pattern", "*"),
-        limit=_integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
-        cursor=parameter(request, "cursor", None),
-    )
-    return json_response(page)
+    pattern, cursor = parameter(request, "pattern", EVERYTHING), parameter(request, "cursor", None)
+    limit = _integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
+    if (pattern, limit, cursor) == (EVERYTHING, DEFAULT_LIMIT, None):
+        return first_page(cache).response(request)
+    return json_response(cache.page(pattern=pattern, limit=limit, cursor=cursor))
 
 
 @api_view("GET")
 async def mapping(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /api/mappings/{name}`: the mappings of an index, alias or data stream, as Elasticsearch renders them."""
+    """`GET /api/mappings/{name}?group=`: the mappings of an index, alias or data stream, as Elasticsearch renders them;
+    with `group=mapping` each distinct one once.
+    """
     await require_details(request)
-    cache = registry.get(MAPPING_CACHE)
-    return answer_of(await cache.get(name)).response(request)
+    views = registry.get(MAPPING_VIEWS)
+    found = await (views.grouped(name) if _is_grouped(request) else views.mapping(name))
+    return answer_of(found).response(request)
 
 
 @api_view("POST")
 async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
     await require_change(request)
-    body = parse_search(request.body, scripts=settings.ESASSISTANT.search_scripts)
     searches = registry.get(SEARCH)
-    return json_response(await searches.search(name, body))
+    return (await searches.answer(name, request.body)).response(request)
 
 
 @api_view("GET")
@@ -64,7 +65,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
     await require_details(request)
     views = registry.get(MAPPING_VIEWS)
-    return answer_of(await views.schema(name), JSON_SCHEMA).response(request)
+    return (await text_answer(views, SCHEMA_TEXT, name)).response(request)
 
 
 @api_view("GET")
@@ -72,7 +73,9 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
     await require_details(request)
     views = registry.get(MAPPING_VIEWS)
-    return answer_of(await views.fields(name, parameter(request, "q", ""))).response(request)
+    if query := parameter(request, "q", ""):
+        return answer_of(await views.search_fields(name, query)).response(request)
+    return (await text_answer(views, FIELD_LIST, name)).response(request)
 
 
 @api_view("GET")
@@ -154,6 +157,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
             f"{reason}; ask again in {as_duration(seconds)}.", retry_after_seconds=answer.retry_after_seconds
         )
     if wait:
+        note_of(getattr(request, "scope", request.META)).is_long_poll = True
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)
     await instances.try_publish()  # if that fails, it is found where it runs, alone
@@ -186,6 +190,13 @@ def _boolean(request: HttpRequest, name: str) -> bool:
     if given not in ("true", "false"):
         raise BadRequest(f"Use {name}=true or {name}=false.")
     return given == "true"
+
+
+def _is_grouped(request: HttpRequest) -> bool:
+    given = parameter(request, "group", "")
+    if given not in ("", "mapping"):
+        raise BadRequest("Use group=mapping, or leave it out.")
+    return given == "mapping"
 
 
 def _integer(request: HttpRequest, name: str, default: int, maximum: int, minimum: int = 1) -> int:

@@ -187,6 +187,17 @@ _LATER = (
         "Each is named as what it is; after 401 the watch asks again every 5 s",
     ),
     Case(
+        46,
+        "The cluster is 3 s slower under three searches a second; beside it: heavy queries while pings are quick; "
+        "a few searches that fail",
+        "Degraded within 20 s, with numbers and the time, no larger pool is advised; said but not degraded; degraded",
+    ),
+    Case(
+        47,
+        "The pool is full: a third of the searches is refused",
+        "Degraded within 20 s, the refusals are counted, a larger pool is advised",
+    ),
+    Case(
         48,
         "The node is stopped (SIGSTOP) under one search a second; beside it: five timeouts of one heavy query",
         "The breaker is open within 10 s, after at most 10 slow failures, then 503 at once; it stays closed",
@@ -203,15 +214,45 @@ _LATER = (
         "Health, advice, metric and log say so with the cause, until a write succeeds; mappings are answered",
     ),
     Case(
+        52,
+        "Trouble has been over for eight minutes",
+        "The verdict is healthy and says nothing of it; its advice is gone, and stands under what was, with its end",
+    ),
+    Case(
+        53,
+        "An outage of five minutes under load, two workers",
+        "The log has its begin, a line a minute and its end, each with the process: at most 7 lines a process",
+    ),
+    Case(
         54,
         "500 and 2,000 strangers at once ask for a missing page, a static file, the login, /browse/, /api/health?x=1; "
         "all connections are taken",
         "Each is answered, with 503 where too many are under way; the p99 of /livez is at most 0.25 s and 1 s",
     ),
     Case(
+        55,
+        "150 wrong passwords: for one name from one address, for many names from one, for one name from many, over "
+        "several workers and servers, by a proxy that isn't believed",
+        "5 for a name and address and 20 for an address are checked, then 429 with the seconds; a name is slowed; "
+        "logged and counted; the operator gets in from elsewhere",
+    ),
+    Case(
         56,
         "60 connections send 20,000 requests each and read no answer",
         "At most 20 MiB of memory, /livez within 0.25 s",
+    ),
+    Case(
+        57,
+        "400 requests at once with junk session cookies, PostgreSQL with 60 connections; also while others hold all "
+        "but four of them",
+        "Strangers' answers and refusals, no 500, at most 16 connections",
+    ),
+    Case(
+        58,
+        "The database is stopped, hangs, is locked, not migrated, or its disk is full: pages with a session, with a "
+        "junk cookie, with a token",
+        "Known staff and tokens are answered from memory, the others 503 with the cause, at once after the first; no "
+        "session is lost",
     ),
     Case(
         59,
@@ -222,6 +263,23 @@ _LATER = (
         60,
         "10,000 requests that are no HTTP, or are answered 4xx",
         "They are counted; the log grows by at most 10 kB, and has no traceback",
+    ),
+    Case(
+        61,
+        "A field named `script`, an aggregation `script_hits`; scripts, stored ones, `collate`, `wrapper`; a terms "
+        "lookup and others into another index, one that isn't selected, one that is missing",
+        "Searched; refused; read where it is selected, else 400; Elasticsearch's reason, not that the searched index "
+        "is missing",
+    ),
+    Case(
+        62,
+        "A session ends while its status page is open",
+        "The page says so; the login leads back to the page, never to a part of it",
+    ),
+    Case(
+        63,
+        "Rows in the database are edited: blobs, dates that are none, JSON of another shape, hostile values",
+        "Each is ignored and counted, the others are read; no 500 on any page; the next publication replaces them",
     ),
     Case(
         66,

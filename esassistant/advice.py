@@ -1,8 +1,9 @@
 """Advice: what a resource's report says of the settings. Rules are pure functions from reports, declared with the
 resource.
 
-A rule is silent when all is well, says so when it can't tell yet, and otherwise names the number, what it rests on, and
-the lines to put into the environment.
+A rule gets a report of the last ten minutes: what counts since the start counts since then. It is silent when all is
+well, says so when it can't tell yet, and otherwise names the number, what it rests on, and the lines to put into the
+environment.
 """
 
 import math
@@ -17,7 +18,8 @@ class Recommendation:
     what `samples` names.
 
     `setting` is the exact line for the environment, or lines where one alone would do harm; None where no setting
-    helps, and `why` says what does.
+    helps, and `why` says what does. `if_slow`: of one that asks more of the cluster at once, what is said instead of
+    `why` and `setting` while the cluster is slower than usual.
     """
 
     metric: str
@@ -27,6 +29,7 @@ class Recommendation:
     samples: str
     why: str
     setting: str | None
+    if_slow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,14 @@ def judge(
     samples: str,
     why: str,
     setting: str | None,
+    if_slow: str | None = None,
 ) -> Iterable[Advice]:
     """Advice of the commonest form: speak when `value` is above `threshold`, given enough samples."""
     if sample_size < needed or value is None:
         return (NotEnoughData(metric, sample_size, needed, samples),)
     if value <= threshold:
         return ()
-    return (Recommendation(metric, value, threshold, sample_size, samples, why, setting),)
+    return (Recommendation(metric, value, threshold, sample_size, samples, why, setting, if_slow),)
 
 
 def percent(part: float, whole: float) -> float | None:

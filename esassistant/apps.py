@@ -32,6 +32,7 @@ from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
 from esassistant.http.connections import CONNECTION_METRICS, CONNECTIONS, Connections, connections
+from esassistant.http.logins import LOGIN_METRICS, LOGINS, Logins, login_rules, logins
 from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http_statistics
 from esassistant.log_handler import LOG, LOG_METRICS, QueuedHandler, log_handler, log_rules
 from esassistant.registry import Registry, registry
@@ -54,7 +55,7 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `http`, `connections`, `log` and `access_log`, which tell of what is served and logged; the
+    """Declare `http`, `connections`, `logins`, `log` and `access_log`, which tell of what is served and logged; the
     Elasticsearch clients (`elasticsearch` is public, for anybody's views; the others are our own), their pings, and a
     check of their pools.
 
@@ -72,6 +73,7 @@ def declare(registry: Registry) -> None:
 
     registry.register(HTTP, _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
     registry.register(CONNECTIONS, _connections, stats=Connections.report, metrics=CONNECTION_METRICS)
+    registry.register(LOGINS, _logins, stats=Logins.report, metrics=LOGIN_METRICS, rules=(login_rules,))
     registry.register(LOG, _log, stats=QueuedHandler.report, metrics=LOG_METRICS, rules=(log_rules,))
     registry.register(
         ACCESS_LOG,
@@ -104,12 +106,20 @@ def declare(registry: Registry) -> None:
 
 @asynccontextmanager
 async def _http(_: Registry) -> AsyncIterator[HttpStatistics]:
+    http_statistics.forget_recent()
     yield http_statistics
 
 
 @asynccontextmanager
 async def _connections(_: Registry) -> AsyncIterator[Connections]:
     yield connections()
+
+
+@asynccontextmanager
+async def _logins(registry: Registry) -> AsyncIterator[Logins]:
+    registry.spawn(logins().keep_saying, name="say-failed-logins", owner="logins")
+    yield logins()
+    logins().say_unsaid()
 
 
 @asynccontextmanager

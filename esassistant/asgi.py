@@ -1,4 +1,6 @@
-"""The ASGI application: lifespan( static files( hot path( counters( limits( lanes( django, fast ) ) ) ) ) )."""
+"""The ASGI application:
+lifespan( static files( hot path( counters( limits( direct path( lanes( django, fast ) ) ) ) ) ) ).
+"""
 
 import os
 
@@ -14,9 +16,12 @@ from esassistant.asgi_types import ASGIApp  # noqa: E402
 from esassistant.config.model import Details  # noqa: E402
 from esassistant.http.access_log import access_log  # noqa: E402
 from esassistant.http.counters import Counters  # noqa: E402
+from esassistant.http.direct_path import DirectPath, direct_routes  # noqa: E402
 from esassistant.http.hot_path import HotPath, hot_routes  # noqa: E402
 from esassistant.http.lanes import FAST_AT_ONCE, FastLane, Gates, Lanes, StockLane  # noqa: E402
 from esassistant.http.limits import InFlight, RequestLimits  # noqa: E402
+from esassistant.http.login_lane import LoginLane  # noqa: E402
+from esassistant.http.logins import logins  # noqa: E402
 from esassistant.http.static_files import StaticFiles  # noqa: E402
 from esassistant.http.statistics import http_statistics  # noqa: E402
 from esassistant.lifespan import Lifespan  # noqa: E402
@@ -30,8 +35,11 @@ def new_application() -> Lifespan:
     # Where nobody needs a token, callers without one are no strangers.
     fast = FAST_AT_ONCE if config.details is Details.AUTHORIZED else in_flight.max_others
     gates = Gates.usual(fast, config.max_in_flight)
-    lanes = Lanes(StockLane(), FastLane(), gates, hot_routes.is_probe, reverse("admin:login"))
-    bounded = RequestLimits(lanes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight, hot_routes.is_probe)
+    stock = StockLane()
+    login = LoginLane(stock, gates.login, logins())
+    lanes = Lanes(stock, FastLane(), login, gates, hot_routes.is_probe, reverse("admin:login"))
+    direct: ASGIApp = DirectPath(lanes, direct_routes) if config.hot_path else lanes
+    bounded = RequestLimits(direct, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight, hot_routes.is_probe)
     counted = Counters(bounded, http_statistics, access_log if config.access_log else None)
     app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
     return Lifespan(StaticFiles(app, counted), registry, config.drain_seconds)

@@ -1,10 +1,12 @@
-"""What the status page and the metrics ask of the deployment, whichever app does it: protocols of two resources."""
+"""What health, the status page and the metrics ask of the deployment, whichever app does it: protocols of resources."""
 
 import enum
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from esassistant.resource import Handle
+
+T = TypeVar("T")
 
 
 class AskedRefresh(Protocol):
@@ -38,6 +40,17 @@ class InstanceReports(Protocol):
     async def reports(self) -> Mapping[str, ToldReport]:
         """All instances by name, as they told the store; only this one while the store is away."""
 
+    def others(self) -> Mapping[str, ToldReport]:
+        """The other instances by name, as they told the store some seconds ago. Asks nobody."""
+
+
+class DatabaseWork(Protocol):
+    """Does work with Django's database beside the event loop."""
+
+    async def run(self, function: Callable[[], T], *, atomic: bool = True) -> T:
+        """Call `function` in a thread, in one transaction if `atomic`. Raises `StoreUnavailable`."""
+
 
 REFRESHES: Handle[Refreshes] = Handle("refresher")
 INSTANCE_REPORTS: Handle[InstanceReports] = Handle("instances")
+DATABASE_WORK: Handle[DatabaseWork] = Handle("database_work")

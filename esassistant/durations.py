@@ -26,8 +26,8 @@ TOTALS_EVERY: Final = STEPS_PER_DECADE // 2
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Quantiles over the last `window_seconds`: never less than the truth, and at most 5 % more. None without
-    samples.
+    """Quantiles over `window_seconds`, the last ones or a whole minute: never less than the truth, and at most 5 %
+    more. None without samples.
     """
 
     window_seconds: float
@@ -103,14 +103,26 @@ def totals_of(together: Iterable[Durations]) -> DurationTotals:
 def report_of(together: Iterable[Durations], clock: Clock = monotonic) -> LatencyReport:
     """Quantiles over the last five minutes of several together."""
     now = clock()
-    recent = [part for durations in together for part in durations.recent(now)]
-    counts = [sum(column) for column in zip(*(part.counts for part in recent), strict=True)]
+    return _report(WINDOW_SECONDS, [part for durations in together for part in durations.recent(now)])
+
+
+def last_minute_of(together: Iterable[Durations], clock: Clock = monotonic) -> LatencyReport:
+    """Quantiles over the last whole minute of several together."""
+    now = clock()
+    wanted = int(now / SLICE_SECONDS) - 1
+    return _report(
+        SLICE_SECONDS, [part for durations in together for part in durations.recent(now) if part.number == wanted]
+    )
+
+
+def _report(window_seconds: float, slices: list[_Slice]) -> LatencyReport:
+    counts = [sum(column) for column in zip(*(part.counts for part in slices), strict=True)]
     samples = sum(counts)
     if not samples:
-        return LatencyReport(WINDOW_SECONDS, 0)
-    longest = max(part.longest for part in recent)
+        return LatencyReport(window_seconds, 0)
+    longest = max(part.longest for part in slices)
     p50, p95, p99 = (_quantile(counts, samples * percent / 100, longest) for percent in (50, 95, 99))
-    return LatencyReport(WINDOW_SECONDS, samples, p50, p95, p99, longest)
+    return LatencyReport(window_seconds, samples, p50, p95, p99, longest)
 
 
 def _quantile(counts: list[int], rank: float, longest: float) -> float:

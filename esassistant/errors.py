@@ -91,5 +91,12 @@ class StoreRefused(StoreUnavailable):
     """The store answers, and refuses what was asked of it: it can be read only, is full, or lacks a right."""
 
 
+class DatabaseUnavailable(EsassistantError):
+    """Django's database could not be asked; the detail has the cause and the remedy."""
+
+    status = 503
+    title = "Database unavailable"
+
+
 class StaleToken(EsassistantError):
     """A write came with a fencing token that a newer lease has overtaken; the write was refused."""

@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from esassistant.config import read
+from esassistant.config.reader import remembering_outages
 from esassistant.config.secrets import secrets_of
 from esassistant.masking import remember_secrets
 
@@ -17,7 +18,7 @@ DEBUG = _values["DEBUG"]
 # Without one, which DEBUG alone permits, sessions end with the process: good enough to try things out.
 SECRET_KEY = _values["SECRET_KEY"] or secrets.token_urlsafe(50)
 ALLOWED_HOSTS = list(_values["ALLOWED_HOSTS"])
-DATABASES = {"default": _values["DATABASE_URL"] | {"CONN_MAX_AGE": 0}}
+DATABASES = {"default": remembering_outages(_values["DATABASE_URL"]) | {"CONN_MAX_AGE": 0}}
 remember_secrets({SECRET_KEY, *secrets_of(ESASSISTANT_SETTINGS.values())})
 
 INSTALLED_APPS = [
@@ -39,14 +40,18 @@ MIDDLEWARE = [
     "healthapp.probes.ProbeMiddleware",
     "esassistant.http.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "esassistant.http.session_middleware.SessionMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if ESASSISTANT.cors_origins else []),
+    # Outside of what sets a length, inside of what adds to Vary: so both lanes and the hot path name the same in order.
+    "esassistant.http.compression.CompressionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "esassistant.http.session_middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+SESSION_ENGINE = "esassistant.http.sessions"
 
 CORS_ALLOWED_ORIGINS = list(ESASSISTANT.cors_origins)
 CORS_URLS_REGEX = r"^/api/"
@@ -92,7 +97,7 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "esassistant.masking.MaskingFormatter",
-            "format": "{asctime} {levelname} {name}: {message}",
+            "format": "{asctime} {levelname} [{process}] {name}: {message}",
             "style": "{",
         }
     },

@@ -3,14 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from django.apps import AppConfig
 from django.conf import settings
 
+from cacheapp.reports import CACHE_REPORT, STORE_REPORT
+from esassistant.breaker import BreakerReport, BreakerState
+from esassistant.clock import now_utc
+from esassistant.deployment import DATABASE_WORK, INSTANCE_REPORTS
+from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, breaker_reports, windows
+from esassistant.elasticsearch.pings import PINGS
 from esassistant.http.hot_path import hot_routes
+from esassistant.http.statistics import HTTP
+from esassistant.instance import instance_name
 from esassistant.registry import Registry, State, registry
 from healthapp.advice import process_rules
+from healthapp.advice_watch import ADVICE, AdviceWatch, advice
 from healthapp.checks import checks_of
+from healthapp.evidence import OpenBreaker, ServedMappings, Told, Unwritable, kinds_of
+from healthapp.judge import BASIS_REPORT, VERDICT, VERDICT_METRICS, Judge, Sources
 from healthapp.monitor import HEALTH, HEALTH_METRICS, HealthMonitor
 from healthapp.probes import ALIVE, readyz_answer
 from healthapp.process import PROCESS, PROCESS_METRICS, ProcessWatch, ping_loop
@@ -28,7 +40,8 @@ class HealthAppConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `process`: what it takes of its machine; `health`: the monitor of everything that can be checked; and
+    """Declare `process`: what it takes of its machine; `health`: the monitor of everything that can be checked;
+    `verdict`: how things are for callers, `verdict_basis`: what that rests on; `advice`: what to change; and
     `timeline`: the last hour.
     """
     registry.register(
@@ -40,6 +53,25 @@ def declare(registry: Registry) -> None:
         rules=(process_rules,),
     )
     registry.register(HEALTH, _monitor, stats=HealthMonitor.last, metrics=HEALTH_METRICS)
+    registry.register(
+        VERDICT,
+        _judge,
+        needs=(
+            HEALTH,
+            HTTP,
+            ELASTICSEARCH,
+            ELASTICSEARCH_CACHE,
+            PINGS,
+            CACHE_REPORT,
+            STORE_REPORT,
+            INSTANCE_REPORTS,
+            DATABASE_WORK,
+        ),
+        stats=Judge.report,
+        metrics=VERDICT_METRICS,
+    )
+    registry.register(BASIS_REPORT.name, _basis, needs=(VERDICT,), stats=Judge.basis)
+    registry.register(ADVICE, _advice, needs=(VERDICT,), stats=AdviceWatch.report)
     registry.register(TIMELINE, _timeline, needs=SOURCES, stats=Timeline.report)
 
 
@@ -55,6 +87,64 @@ async def _process(registry: Registry) -> AsyncIterator[ProcessWatch]:
     process = ProcessWatch()
     registry.spawn(process.keep_watching, name="keep-watching", owner="process")
     yield process
+
+
+@asynccontextmanager
+async def _judge(registry: Registry) -> AsyncIterator[Judge]:
+    clients = (registry.get(ELASTICSEARCH), registry.get(ELASTICSEARCH_CACHE))
+
+    def tell() -> Told:
+        breakers = {pool: report for client in clients for pool, report in breaker_reports(client).items()}
+        return Told(
+            kinds_of(registry.get(HTTP).windows(), windows(clients[0])),
+            registry.get(PINGS).window(),
+            {pool: _open(report) for pool, report in breakers.items() if report.refuses},
+        )
+
+    def mappings() -> ServedMappings:
+        cache = registry.read(CACHE_REPORT)
+        return ServedMappings(cache.warm, cache.indices, cache.stale_indices, cache.oldest_age_seconds)
+
+    def unwritable() -> Unwritable | None:
+        store = registry.read(STORE_REPORT)
+        if store.writable or store.write_error is None or store.unwritable_since is None:
+            return None
+        return Unwritable(store.write_error, store.unwritable_since)
+
+    judge = Judge(
+        Sources(tell, registry.get(INSTANCE_REPORTS).others, mappings, unwritable),
+        registry.get(HEALTH),
+        registry.get(DATABASE_WORK),
+        instance_name(),
+    )
+    registry.spawn(judge.keep_judging, name="keep-judging", owner="verdict")
+    registry.spawn(judge.keep_writing, name="keep-writing", owner="verdict")
+    yield judge
+    registry.get(HEALTH).on_report = lambda: None  # what it judges by closes soon
+    await judge.write(with_usual=True)
+
+
+def _open(report: BreakerReport) -> OpenBreaker:
+    """A breaker that refuses calls, since it was last closed."""
+    opened = next((one for one in report.transitions if one.before is BreakerState.CLOSED), report.transitions[-1])
+    return OpenBreaker(report.reason or "", (now_utc() - opened.at).total_seconds())
+
+
+@asynccontextmanager
+async def _basis(registry: Registry) -> AsyncIterator[Judge]:
+    yield registry.get(VERDICT)
+
+
+@asynccontextmanager
+async def _advice(registry: Registry) -> AsyncIterator[AdviceWatch]:
+    with_rules = [resource.name for resource in registry.declared() if resource.rules]
+    watch = AdviceWatch(
+        lambda: registry.reports(with_rules),
+        partial(advice, registry),
+        registry.get(VERDICT).effects,
+    )
+    registry.spawn(watch.keep_watching, name="keep-watching", owner="advice")
+    yield watch
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ counter that this worker shows newer than the next one would seem to fall.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -68,7 +69,9 @@ class _Workers(Collector):
             family = _family(metric)
             for pid, resource_name in product(self._workers, names):
                 for labels, value in samples(metric, self._workers[pid].reports.get(resource_name)):
-                    _add(family, metric, (pid, *labels), value)
+                    # What another process told may be of another version, or edited: then it has no sample.
+                    with suppress(TypeError, ValueError, LookupError, AttributeError):
+                        _add(family, metric, (pid, *labels), value)
             yield family
 
 

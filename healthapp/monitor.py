@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -15,11 +15,15 @@ from esassistant.http.answer import Answer, etag_of
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, Health, ReportHandle
 from healthapp.checks import Check, ServiceReport, overall, run_checks
+from healthapp.findings import OF_CALLS
+from healthapp.verdict import Effect, Verdict, worst
 
 logger = logging.getLogger(__name__)
 
 FIRST_RECHECK_SECONDS = 1.0
 KEPT_TRANSITIONS = 50
+VERDICT_SERVICE = "verdict"
+"""Stands for the service in transitions of the verdict."""
 
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 """Waits for so many seconds, or until the event is set."""
@@ -41,9 +45,11 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The outcome of one round of checks. `made_at` is on the monotonic clock of this process, `checked_at` for people.
+    """The outcome of one round of checks, and the verdict of the deployment, which is younger. `made_at` is on the
+    monotonic clock of this process, `checked_at` for people.
 
-    `transitions`: the latest of this process, newest first.
+    `status`: the worst of both. `verdict`: in words, for operators; None, as `since`, before it is known or while there
+    is no trouble. `transitions`: the latest, newest first, those of earlier processes included.
     """
 
     status: Health
@@ -53,6 +59,10 @@ class HealthReport:
     services: dict[str, ServiceReport]
     made_at: float
     transitions: tuple[Transition, ...]
+    verdict: str | None = None
+    since: datetime | None = None
+    effects: tuple[Effect, ...] = ()
+    next_step: str | None = None
 
 
 HEALTH_METRICS = (
@@ -107,6 +117,10 @@ class HealthMonitor:
         self._report: HealthReport | None = None
         self._answers: dict[bool, Answer] = {}
         self._transitions: deque[Transition] = deque(maxlen=KEPT_TRANSITIONS)
+        self._unwritten: deque[Transition] = deque(maxlen=KEPT_TRANSITIONS)
+        self._verdict: Verdict | None = None
+        self.on_report: Callable[[], object] = lambda: None
+        """Is called after each round of checks; set by whoever judges."""
         self._round = asyncio.Lock()
         self._asked = asyncio.Event()
 
@@ -123,8 +137,9 @@ class HealthMonitor:
             self._asked.clear()
             async with self._round:
                 report = await self._check()
-            interval = min(self._ttl, self._first_recheck_seconds if report.status is not status else 2 * interval)
-            status = report.status
+            found = overall(report.services.values())
+            interval = min(self._ttl, self._first_recheck_seconds if found is not status else 2 * interval)
+            status = found
             await self._pause(self._asked, max(0.0, started_at + interval - self._clock()))
 
     def check_soon(self) -> None:
@@ -162,38 +177,71 @@ class HealthMonitor:
         for name, service in services.items():
             before = known[name].status if name in known else None
             if service.status is not before:
-                transition = Transition(made_at, checked_at, name, before, service.status, service.error)
-                self._transitions.appendleft(transition)
-                _log(transition)
-        self._report = HealthReport(
-            status=overall(services.values()),
-            checked_at=checked_at,
-            duration_ms=round((self._clock() - made_at) * 1000, 3),
-            ttl_seconds=self._ttl,
-            services=services,
-            made_at=made_at,
-            transitions=tuple(self._transitions),
-        )
-        self._answers = {details: _answer(self._report, details=details) for details in (False, True)}
-        return self._report
+                self._note(Transition(made_at, checked_at, name, before, service.status, service.error))
+        duration_ms = round((self._clock() - made_at) * 1000, 3)
+        report = HealthReport(overall(services.values()), checked_at, duration_ms, self._ttl, services, made_at, ())
+        report = self._tell(report)
+        self.on_report()
+        return self._report or report  # which a verdict may have changed
+
+    def note_verdict(self, verdict: Verdict) -> None:
+        """Tell this verdict from now on, beside what the checks found."""
+        before = None if self._verdict is None else self._verdict.level
+        if verdict.level is not None and verdict.level is not before:
+            self._note(Transition(self._clock(), now_utc(), VERDICT_SERVICE, before, verdict.level, verdict.sentence))
+        if verdict != self._verdict:
+            self._verdict = verdict
+            if self._report is not None:
+                self._tell(self._report)
+
+    def restore(self, transitions: Sequence[Transition]) -> None:
+        """Show these transitions of earlier processes, newest first, after one's own."""
+        self._transitions.extend(transitions[: KEPT_TRANSITIONS - len(self._transitions)])
+
+    def unwritten(self) -> list[Transition]:
+        """The transitions that nobody has taken yet, oldest first, and no longer afterwards."""
+        taken = list(self._unwritten)
+        self._unwritten.clear()
+        return taken
+
+    def _note(self, transition: Transition) -> None:
+        self._transitions.appendleft(transition)
+        # A first status that is healthy is no news.
+        if transition.before is not None or transition.after is not Health.HEALTHY:
+            self._unwritten.append(transition)
+            logger.debug("health of %s: %s: %s", transition.service, transition.after.value, transition.reason)
+
+    def _tell(self, report: HealthReport) -> HealthReport:
+        verdict = self._verdict
+        found = overall(report.services.values())
+        # A round of checks that began before a verdict may end after it.
+        transitions = tuple(sorted(self._transitions, key=lambda one: one.made_at, reverse=True))
+        report = replace(report, status=found, transitions=transitions)
+        if verdict is not None and verdict.level is not None:
+            report = replace(
+                report,
+                status=worst((found, verdict.level)),
+                verdict=verdict.sentence,
+                since=verdict.since,
+                effects=verdict.effects,
+                next_step=verdict.next_step,
+            )
+        self._report = report
+        self._answers = {details: _answer(report, verdict, details=details) for details in (False, True)}
+        return report
 
 
 HEALTH: Handle[HealthMonitor] = Handle("health")
 HEALTH_REPORT: ReportHandle[HealthReport | None] = ReportHandle("health")
 
 
-def _log(transition: Transition) -> None:
-    """A first status that is healthy is no news."""
-    if transition.before is None and transition.after is Health.HEALTHY:
-        return
-    level = logging.WARNING if transition.after is Health.UNHEALTHY else logging.INFO
-    reason = f": {transition.reason}" if transition.reason else ""
-    logger.log(level, "health of %s: %s%s", transition.service, transition.after.value, reason)
-
-
-def _answer(report: HealthReport, *, details: bool) -> Answer:
+def _answer(report: HealthReport, verdict: Verdict | None, *, details: bool) -> Answer:
     shown: dict[str, object] = {
         "status": report.status,
+        "verdict": report.verdict if details or verdict is None else verdict.public_sentence,
+        "since": report.since,
+        "effects": [effect for effect in report.effects if details or effect.trouble in OF_CALLS],
+        "next_step": report.next_step,
         "checked_at": report.checked_at,
         "duration_ms": report.duration_ms,
         "ttl_seconds": report.ttl_seconds,

@@ -1,7 +1,5 @@
 """The performance report: the numbers that people tune by, from all resources that report."""
 
-import logging
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,96 +8,99 @@ from cacheapp.reports import (
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
+    SEARCH_REPORT,
     STORE_REPORT,
     WATCH_REPORT,
     CacheReport,
     HistoryReport,
     InstanceReport,
     RefresherReport,
+    SearchReport,
     StoreReport,
     WatchReport,
 )
-from esassistant.advice import Advice, NotEnoughData, Recommendation
+from esassistant.advice import NotEnoughData
 from esassistant.elasticsearch.client import POOLS_REPORTS
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import ACCESS_LOG_REPORT, AccessLogReport
 from esassistant.http.connections import CONNECTIONS_REPORT, ConnectionsReport
+from esassistant.http.logins import LOGINS_REPORT, LoginsReport
 from esassistant.http.statistics import HTTP_REPORT, HttpReport
 from esassistant.log_handler import LOG_REPORT, LogReport
 from esassistant.registry import Registry
 from esassistant.resource import ReportHandle
 from esassistant.tasks import TaskReport
+from healthapp.advice_watch import ADVICE_REPORT, RecentAdvice
+from healthapp.judge import BASIS_REPORT, VERDICT_REPORT, Basis, VerdictReport
 from healthapp.monitor import HEALTH_REPORT, HealthReport
 from healthapp.process import PROCESS_REPORT, ProcessReport
-
-logger = logging.getLogger(__name__)
 
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
-    *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
+    SEARCH_REPORT,
+    *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
+    *(VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PerformanceReport:
     """Everything since this process opened its registry. `health` is None while there is no report that is young
-    enough, `access_log` while there is none. `not_enough_data`: what can't be judged yet.
+    enough, `access_log` while there is none. `recommendations` are about the last ten minutes, `was` are those that are
+    over; `not_enough_data`: what can't be judged yet.
     """
 
-    recommendations: tuple[Recommendation, ...]
+    recommendations: tuple[RecentAdvice, ...]
+    was: tuple[RecentAdvice, ...]
     not_enough_data: tuple[NotEnoughData, ...]
     process: ProcessReport
     http: HttpReport
     connections: ConnectionsReport
+    logins: LoginsReport
     log: LogReport
     access_log: AccessLogReport | None
     pools: dict[str, PoolReport]
     mapping_cache: CacheReport
     refresh: RefresherReport
     watch: WatchReport
+    search: SearchReport
     history: HistoryReport
     store: StoreReport
     health: HealthReport | None
+    verdict: VerdictReport
+    verdict_basis: Basis
     background_tasks: tuple[TaskReport, ...]
     instances: dict[str, InstanceReport]
 
 
 def performance_report(registry: Registry) -> PerformanceReport:
     """Put the report together from memory; asks no other service. Raises `RegistryNotOpen`."""
-    with_rules = [resource.name for resource in registry.declared() if resource.rules]
-    reports = registry.reports((*SHOWN, *with_rules))
+    reports = registry.reports(SHOWN)
     for handle in SHOWN:
         if handle.name not in reports:
             reports[handle.name] = registry.read(handle)  # which raises what is wrong
-    found = tuple(advice(registry, reports))
+    advice = reports.typed(ADVICE_REPORT)
     return PerformanceReport(
-        recommendations=tuple(one for one in found if isinstance(one, Recommendation)),
-        not_enough_data=tuple(one for one in found if isinstance(one, NotEnoughData)),
+        recommendations=advice.recommendations,
+        was=advice.was,
+        not_enough_data=advice.not_enough_data,
         process=reports.typed(PROCESS_REPORT),
         http=reports.typed(HTTP_REPORT),
         connections=reports.typed(CONNECTIONS_REPORT),
+        logins=reports.typed(LOGINS_REPORT),
         log=reports.typed(LOG_REPORT),
         access_log=reports.typed(ACCESS_LOG_REPORT),
         pools={name: pool for client in POOLS_REPORTS for name, pool in reports.typed(client).items()},
         mapping_cache=reports.typed(CACHE_REPORT),
         refresh=reports.typed(REFRESHER_REPORT),
         watch=reports.typed(WATCH_REPORT),
+        search=reports.typed(SEARCH_REPORT),
         history=reports.typed(HISTORY_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),
+        verdict=reports.typed(VERDICT_REPORT),
+        verdict_basis=reports.typed(BASIS_REPORT),
         background_tasks=registry.tasks(),
         instances=reports.typed(INSTANCES_REPORT),
     )
-
-
-def advice(registry: Registry, reports: Mapping[str, Any]) -> Iterable[Advice]:
-    """What the rules of all resources say of their reports, as far as those are among `reports`."""
-    for resource in registry.declared():
-        for rule in resource.rules:
-            if (report := reports.get(resource.name)) is None:
-                continue
-            try:
-                yield from rule(report)
-            except Exception:
-                logger.exception("a rule of %s failed", resource.name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esassistant.clock import Clock, Sleep, monotonic
-from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
+from esassistant.durations import Durations, DurationTotals, LatencyReport, last_minute_of, report_of, totals_of
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, Health, PingResult, ReportHandle
 from esassistant.units import as_duration
@@ -29,7 +29,7 @@ class ProcessReport:
     """`resident_bytes` and `descriptors_open` are None where the system doesn't tell (only Linux does). `cpu_percent`
     is of one processor, over the last minute, None in the first seconds. `tasks`: those of the event loop that have not
     ended, None outside of it. `loop_lag`: how much later than asked for the event loop woke a task that had slept,
-    which is what every request waits for.
+    which is what every request waits for; `loop_lag_last_minute` in the last whole minute.
     """
 
     pid: int
@@ -43,6 +43,7 @@ class ProcessReport:
     descriptors_open: int | None
     descriptors_limit: int | None
     loop_lag: LatencyReport
+    loop_lag_last_minute: LatencyReport
     loop_lags: DurationTotals
 
 
@@ -98,6 +99,7 @@ class ProcessWatch:
             descriptors_open=_descriptors_open(self._proc),
             descriptors_limit=None if limit == resource.RLIM_INFINITY else limit,
             loop_lag=report_of((self._lags,), self._clock),
+            loop_lag_last_minute=last_minute_of((self._lags,), self._clock),
             loop_lags=totals_of((self._lags,)),
         )
 

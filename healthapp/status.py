@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.template.loader import render_to_string
 
-from esassistant.clock import monotonic, now_utc
+from esassistant.clock import now_utc
 from esassistant.config.shown import shown_settings
+from esassistant.database.failures import database_failure
 from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
@@ -18,7 +19,6 @@ from esassistant.units import as_bytes, as_count, as_percent, as_rate, as_second
 from healthapp.charts import Chart, chart
 from healthapp.performance import PerformanceReport, performance_report
 from healthapp.timeline import TIMELINE_REPORT, TimelineReport
-from healthapp.verdict import ServedMappings, verdict
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,8 @@ def status_context(registry: Registry) -> dict[str, Any]:
     """Everything on the page. Raises `RegistryNotOpen` where there is nothing to show."""
     report = performance_report(registry)
     timeline = registry.read(TIMELINE_REPORT)
-    cache = report.mapping_cache
-    mappings = ServedMappings(cache.warm, cache.indices, cache.stale_indices, cache.oldest_age_seconds)
     return {
-        "verdict": verdict(report.health, mappings, monotonic()),
+        "verdict": report.verdict,
         "now": now_utc(),
         "this_process": instance_name(),
         "performance": report,
@@ -74,7 +72,7 @@ def panels(registry: Registry) -> Iterable[str]:
             reason = (
                 error.operator_detail
                 if isinstance(error, EsassistantError)
-                else f"the database failed ({type(error).__name__})"
+                else f"the database {database_failure(error).why}"
             )
             yield render_to_string("healthapp/unshown_panel.html", {"name": resource.name, "reason": reason})
         except Exception as error:
@@ -91,12 +89,18 @@ def shown_instances(report: PerformanceReport) -> Iterable[ShownInstance]:
             name=name,
             is_this=name == instance_name(),
             age_seconds=instance.age_seconds,
-            indices=_at(told, "mapping_cache", "indices"),
-            stale_indices=_at(told, "mapping_cache", "stale_indices"),
-            watch=_at(told, "watch", "state"),
-            requests_total=_at(told, "http", "together", "requests_total"),
-            resident_bytes=_at(told, "process", "resident_bytes"),
+            indices=_number(told, "mapping_cache", "indices"),
+            stale_indices=_number(told, "mapping_cache", "stale_indices"),
+            watch=str(state) if isinstance(state := _at(told, "watch", "state"), str) else None,
+            requests_total=_number(told, "http", "together", "requests_total"),
+            resident_bytes=_number(told, "process", "resident_bytes"),
         )
+
+
+def _number(found: Any, *path: str) -> int | None:
+    """A number in a report; None: there is none, or something else."""
+    number = _at(found, *path)
+    return number if isinstance(number, int) else None
 
 
 def _at(found: Any, *path: str) -> Any:

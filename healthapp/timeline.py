@@ -16,7 +16,9 @@ from healthapp.process import PROCESS_REPORT
 
 EVERY_SECONDS: Final = 10.0
 KEPT: Final = 361
-"""An hour, and the point at which it began."""
+"""An hour, and the sample at which it began."""
+MINUTE: Final = 60.0
+KEPT_POINTS: Final = 61
 FIVE_MINUTES: Final = 300.0
 ELASTICSEARCH_POOLS: Final = POOLS_REPORTS[0]
 SOURCES: tuple[ReportHandle[Any], ...] = (HTTP_REPORT, CACHE_REPORT, PROCESS_REPORT, ELASTICSEARCH_POOLS)
@@ -24,7 +26,7 @@ SOURCES: tuple[ReportHandle[Any], ...] = (HTTP_REPORT, CACHE_REPORT, PROCESS_REP
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One moment. Rates are of the time since the point before, quantiles of the last five minutes; None: no data."""
+    """One minute that ended at `at`: rates of it, quantiles of the last whole minute of the clock; None: no data."""
 
     at: datetime
     requests_per_second: float | None
@@ -74,7 +76,9 @@ class Timeline:
         self._reports = reports
         self._clock = clock
         self._samples: deque[_Sample] = deque(maxlen=KEPT)
-        self._points: deque[Point] = deque(maxlen=KEPT)
+        self._points: deque[Point] = deque(maxlen=KEPT_POINTS)
+        # That of the newest point.
+        self._pointed: _Sample | None = None
 
     async def keep_sampling(self) -> None:
         """Background task."""
@@ -83,13 +87,9 @@ class Timeline:
             await asyncio.sleep(EVERY_SECONDS)
 
     def sample(self) -> None:
-        """Note how things are now."""
+        """Note how things are now; after each minute, how it was."""
         reports = self._reports()
-        together, cache, process = (
-            reports.typed(HTTP_REPORT).together,
-            reports.typed(CACHE_REPORT),
-            reports.typed(PROCESS_REPORT),
-        )
+        together, cache = reports.typed(HTTP_REPORT).together, reports.typed(CACHE_REPORT)
         now = _Sample(
             taken_at=self._clock(),
             requests=together.requests_total,
@@ -97,23 +97,27 @@ class Timeline:
             hits=cache.answers.hits_total,
             misses=cache.answers.misses_total,
         )
-        before = self._samples[-1] if self._samples else now
-        seconds = now.taken_at - before.taken_at
         self._samples.append(now)
+        before = now if self._pointed is None else self._pointed
+        seconds = now.taken_at - before.taken_at
+        if self._pointed is not None and seconds < MINUTE:
+            return
+        self._pointed = now
+        latency, process = reports.typed(HTTP_REPORT).last_minute, reports.typed(PROCESS_REPORT)
         self._points.append(
             Point(
                 at=now_utc(),
                 requests_per_second=(now.requests - before.requests) / seconds if seconds else None,
                 errors_per_second=(now.errors - before.errors) / seconds if seconds else None,
                 hit_percent=_hits(before, now).percent,
-                p50_seconds=together.latency.p50_seconds,
-                p95_seconds=together.latency.p95_seconds,
-                p99_seconds=together.latency.p99_seconds,
+                p50_seconds=latency.p50_seconds,
+                p95_seconds=latency.p95_seconds,
+                p99_seconds=latency.p99_seconds,
                 connections_in_use=sum(
                     pool.in_use + pool.overflow_in_use for pool in reports.typed(ELASTICSEARCH_POOLS).values()
                 ),
                 resident_bytes=process.resident_bytes,
-                loop_lag_p99_seconds=process.loop_lag.p99_seconds,
+                loop_lag_p99_seconds=process.loop_lag_last_minute.p99_seconds,
             )
         )
 
@@ -122,7 +126,7 @@ class Timeline:
         last = self._samples[-1] if self._samples else nothing
         first = self._samples[0] if self._samples else nothing
         recent = next((sample for sample in self._samples if last.taken_at - sample.taken_at <= FIVE_MINUTES), nothing)
-        return TimelineReport(EVERY_SECONDS, tuple(self._points), _hits(recent, last), _hits(first, last))
+        return TimelineReport(MINUTE, tuple(self._points), _hits(recent, last), _hits(first, last))
 
 
 TIMELINE: Handle[Timeline] = Handle("timeline")

@@ -14,6 +14,6 @@ urlpatterns = [
     path("api/performance", views.performance, name="performance"),
     path("metrics", views.metrics, name="metrics"),
     path("admin/status/", admin.site.admin_view(views.status), name="status"),
-    path("admin/status/live", admin.site.admin_view(views.status_live), name="status-live"),
+    path("admin/status/live", views.status_live, name="status-live"),
     path("admin/status/refresh", views.status_refresh, name="status-refresh"),
 ]

@@ -1,48 +1,206 @@
-"""How things are, in one sentence: for the first line of a status page. Pure."""
+"""The verdict: how things are for callers, in one sentence. Pure.
 
+It says what is wrong, with numbers and what is usual; since which clock time; what still works; and where
+docs/operations.md says what to do.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from esassistant.resource import Health
 from esassistant.units import as_duration
-from healthapp.monitor import HealthReport
+from healthapp.evidence import Evidence, ServedMappings
+from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 
-NAMES = {
-    "elasticsearch": "Elasticsearch",
-    "mapping_cache": "the mapping cache",
-    "process": "the event loop",
-    "pools": "the connection pools",
+OPERATIONS = "docs/operations.md"
+STARTING = "verdict-starting"
+MAX_ALSO = 3
+"""So many findings beside the first are named; the others are counted."""
+LEVELS = tuple(Health)
+
+SERVICES = {
+    Trouble.CLUSTER_AWAY: "Elasticsearch can't be asked",
+    Trouble.CLUSTER_RED: "Elasticsearch says that it is red",
+    Trouble.CLUSTER_YELLOW: "Elasticsearch is not quite well",
+    Trouble.NO_MAPPINGS: "there are no mappings",
+    Trouble.MAPPINGS_STALE: "mappings are stale",
+    Trouble.STORE_AWAY: "the store can't be used",
+    Trouble.DATABASE_AWAY: "the database can't be used",
+    Trouble.POOL_FULL: "the connection pools are busy",
+    Trouble.LOOP_LATE: "this process is late",
 }
+"""What a check's trouble is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one sort of callers feels, or what causes it, for programs. `calls`, `bad`: of the last minute. None: it is
+    not about that. `is_own`: only the process that answers knows of it.
+    """
+
+    trouble: Trouble
+    callers: str
+    level: Health
+    since: datetime | None
+    calls: int | None
+    bad: int | None
+    seconds: float | None
+    usual_seconds: float | None
+    is_own: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`level` None: it can't be told yet."""
+    """`level` None: it can't be told yet. `since`: of the first thing that makes it less than healthy.
+    `public_sentence`: what strangers get. `next_step`: where to read on, None where there is nothing to do.
+    """
 
     level: Health | None
     sentence: str
+    public_sentence: str
+    since: datetime | None
+    effects: tuple[Effect, ...]
+    next_step: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ServedMappings:
-    """What of the mapping cache the verdict looks at."""
+NOTHING_KNOWN = Verdict(
+    None,
+    "Starting: the first health checks are still running.",
+    "Starting: the first health checks are still running.",
+    None,
+    (),
+    f"{OPERATIONS}#{STARTING}",
+)
 
-    warm: bool
-    indices: int
-    stale_indices: int
-    oldest_age_seconds: float | None
 
-
-def verdict(health: HealthReport | None, mappings: ServedMappings, now: float) -> Verdict:
-    """What is served, then what is wrong and for how long. `now` is on the clock that `health` was made by."""
-    if health is None:
-        return Verdict(None, "Starting: the first health checks are still running.")
-    wrong = "; ".join(
-        f"{NAMES.get(name, name)}: {(service.error or service.status.value).rstrip('.')}{_since(health, name, now)}"
-        for name, service in health.services.items()
-        if service.status is not Health.HEALTHY and not (name == "mapping_cache" and mappings.warm)
+def judge(
+    evidence: Evidence, now: datetime, lasting: Mapping[str, float] | None = None
+) -> tuple[Verdict, dict[str, float]]:
+    """The verdict, and for how long each of its troubles has lasted. `lasting`: the same of the last verdict, of this
+    process or another, by now: a trouble that goes on began when it did.
+    """
+    if evidence.services is None:
+        return NOTHING_KNOWN, {}
+    findings = [_lasting(finding, lasting or {}, now) for finding in find(evidence, now)]
+    troubles = [finding for finding in findings if finding.level is not Health.HEALTHY]
+    level = max((finding.level for finding in troubles), key=LEVELS.index, default=Health.HEALTHY)
+    verdict = Verdict(
+        level,
+        _sentence(findings, evidence.mappings, now, public=False),
+        _sentence(findings, evidence.mappings, now, public=True),
+        min((finding.since for finding in troubles if finding.since is not None), default=None),
+        tuple(map(_effect, findings)),
+        f"{OPERATIONS}#{findings[0].trouble.section}" if findings else None,
     )
-    served = _served(mappings)
-    return Verdict(health.status, f"{served}: {wrong}." if wrong else f"{served}.")
+    lasted = {
+        finding.name: max(0.0, (now - finding.since).total_seconds())
+        for finding in findings
+        if finding.since is not None and not finding.is_own
+    }
+    return verdict, lasted
+
+
+def _lasting(finding: Finding, lasting: Mapping[str, float], now: datetime) -> Finding:
+    seconds = lasting.get(finding.name)
+    if seconds is None:
+        return finding
+    began = now - timedelta(seconds=seconds)
+    since = began if finding.since is None else min(finding.since, began)
+    return _with_since(finding, since)
+
+
+def _with_since(finding: Finding, since: datetime) -> Finding:
+    return Finding(
+        *(finding.trouble, finding.callers, finding.level, since, finding.why, finding.public_why),
+        *(finding.calls, finding.bad, finding.seconds, finding.usual_seconds, finding.is_own),
+    )
+
+
+def _effect(finding: Finding) -> Effect:
+    return Effect(
+        *(finding.trouble, finding.callers, finding.level, finding.since, finding.calls, finding.bad),
+        *(finding.seconds, finding.usual_seconds, finding.is_own),
+    )
+
+
+# Words
+
+
+def _sentence(findings: list[Finding], mappings: ServedMappings, now: datetime, *, public: bool) -> str:
+    troubles = [finding for finding in findings if finding.trouble not in SAID_ONLY]
+    said = [f"{_clause(finding, now, public=public)}." for finding in findings if finding.trouble in SAID_ONLY]
+    if not troubles:
+        return " ".join([f"{_served(mappings)}.", *said])
+    first, rest = troubles[0], _beside(troubles)
+    also = [_clause(finding, now, public=public, is_first=False) for finding in rest[:MAX_ALSO]]
+    if len(rest) > MAX_ALSO:
+        also.append(f"{len(rest) - MAX_ALSO} more")
+    parts = [f"{_clause(first, now, public=public)}."]
+    if also:
+        parts.append(f"Also: {'; '.join(also)}.")
+    return " ".join([*parts, *said, _works(mappings)])
+
+
+def _beside(troubles: list[Finding]) -> list[Finding]:
+    """What is said beside the first: not what was its reason."""
+    first = troubles[0]
+    reasons = {Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED, Trouble.BREAKER_OPEN}
+    is_caused = first.trouble is Trouble.CALLS_FAIL
+    return [
+        one
+        for one in troubles[1:]
+        if not (is_caused and one.trouble in reasons)
+        and not (first.trouble is Trouble.CALLS_REFUSED and one.trouble is Trouble.POOL_FULL)
+        and not (first.trouble is Trouble.CLUSTER_AWAY and one.trouble is Trouble.BREAKER_OPEN)
+    ]
+
+
+def _clause(finding: Finding, now: datetime, *, public: bool, is_first: bool = True) -> str:
+    """One finding in words. Where it is the first it says why; of others that is shorter."""
+    since = f" since {clock_time(finding.since, now)}" if finding.since is not None else ""
+    why = finding.public_why if public else finding.why
+    text = _what(finding, since, why, public=public)
+    return text[0].upper() + text[1:] if is_first else text
+
+
+def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
+    callers, counts = finding.callers, f"{finding.bad} of {finding.calls} in the last minute"
+    match finding.trouble:
+        case Trouble.CALLS_FAIL:
+            return f"{callers} fail{since} ({counts}): {why}"
+        case Trouble.CALLS_REFUSED:
+            return f"{callers} are refused{since} ({counts}): {why}"
+        case Trouble.PARTIAL_ANSWERS:
+            return f"{callers} get answers that are not whole{since} ({counts}): {why}"
+        case Trouble.CLUSTER_SLOW:
+            return f"{callers} are slow{since}: Elasticsearch answers in {_speed(finding)}, and {why}"
+        case Trouble.HEAVY_CALLS:
+            return f"{callers} take long{since} ({_speed(finding)}), but {why}: these calls are heavy"
+        case Trouble.NEW_USUAL:
+            return f"{callers} were slow for an hour, so that{since} {why}"
+        case Trouble.BREAKER_OPEN:
+            return f"calls get 503 at once{since}, as the breaker is open: {why}"
+        case Trouble.STORE_UNWRITABLE:
+            return f"what one process learns is not shared{since}: {why}"
+        case Trouble.OTHER_CHECK:
+            return f"a check fails{since}" if public else f"the check {callers} fails{since}: {why}"
+        case trouble:
+            return f"{SERVICES[trouble]}{since}: {why}"
+
+
+def _speed(finding: Finding) -> str:
+    usual = (
+        "what is usual is not known yet"
+        if finding.usual_seconds is None
+        else f"usually {as_duration(finding.usual_seconds)}"
+    )
+    return f"{as_duration(finding.seconds or 0.0)}, {usual}"
+
+
+def clock_time(at: datetime, now: datetime) -> str:
+    """A moment as people say it: the time of today, else with the day."""
+    return f"{at:%H:%M:%S} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _served(mappings: ServedMappings) -> str:
@@ -57,9 +215,17 @@ def _served(mappings: ServedMappings) -> str:
     return "Serving fresh mappings"
 
 
-def _since(health: HealthReport, service: str, now: float) -> str:
-    """For how long a service has been as it is, where its last transition is still known."""
-    for transition in health.transitions:
-        if transition.service == service:
-            return f" (for {as_duration(now - transition.made_at)})"
-    return ""
+def _works(mappings: ServedMappings) -> str:
+    """What still works while something else doesn't."""
+    if not mappings.warm:
+        return "No mappings can be answered yet."
+    if not mappings.indices:
+        return "The cluster has no indices."
+    if mappings.stale_indices:
+        return f"Mappings up to {as_duration(mappings.oldest_age_seconds or 0)} old are answered from memory."
+    return "Mappings are answered from memory."
+
+
+def worst(levels: Iterable[Health]) -> Health:
+    """The worst of several; healthy for none."""
+    return max(levels, key=LEVELS.index, default=Health.HEALTHY)

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -9,14 +10,15 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.cache import never_cache
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from esassistant.api import api_view, json_response
 from esassistant.clock import now_utc
 from esassistant.deployment import REFRESHES
 from esassistant.errors import EsassistantError
-from esassistant.http.auth import Caller, caller_of, may_see_details, require_details
-from esassistant.http.problems import already_logged
+from esassistant.http.auth import Caller, caller_of, may_see_details, refusal_of, require_details
+from esassistant.http.problems import already_logged, problem_of
 from esassistant.registry import registry
 from esassistant.units import as_duration
 from healthapp.metrics import exposition, workers_of
@@ -66,17 +68,30 @@ def status(request: HttpRequest) -> HttpResponse:
     is.
     """
     context = {
-        **admin.site.each_context(request),
+        # Of what the admin gives its pages, all but the list of apps, which the database would be asked for.
+        "site_title": admin.site.site_title,
+        "site_header": admin.site.site_header,
+        "site_url": admin.site.site_url,
+        "has_permission": True,
+        "is_popup": False,
         **_status(),
         "title": "Status",
         "paused": "paused" in request.GET,
+        "login_url": f"{reverse('admin:login')}?{urlencode({'next': reverse('status')})}",
         "is_nav_sidebar_enabled": False,
     }
     return render(request, "healthapp/status.html", context)
 
 
+@never_cache
 def status_live(request: HttpRequest) -> HttpResponse:
-    """`GET /admin/status/live`: the part of the page that changes."""
+    """`GET /admin/status/live`: the part of the page that changes, for the page alone: who comes here otherwise, such
+    as after a login, is sent to the page. 401 when the session has ended.
+    """
+    if "HX-Request" not in request.headers:
+        return redirect("status")
+    if not admin.site.has_permission(request):
+        return already_logged(problem_of(request, refusal_of(request)))
     return render(request, "healthapp/status_live.html", _status())
 
 

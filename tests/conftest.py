@@ -12,14 +12,24 @@ from typing import Any
 import httpx
 import pytest
 from elasticsearch import Elasticsearch
+from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
+from cacheapp.rows import ignored_rows
 from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
+from esassistant.database.connecting import forget_outages
+from esassistant.http.sessions import known_staff, session_outage
 from esassistant.registry import registry
 from tests.support.fixtures import Figure, OpenApp
 from tests.support.nodes import NODE_VERSION
+
+# The same examples each time, so that a failure is the change's; however long each takes on a machine with other work.
+hypothesis_settings.register_profile("same", deadline=None, derandomize=True)
+# Other examples each time: pytest --hypothesis-profile=other
+hypothesis_settings.register_profile("other", deadline=None)
+hypothesis_settings.load_profile("same")
 
 WARM_UP_SECONDS = 5
 QUIET = {"refresh_interval": 0.0, "watch": False}
@@ -38,6 +48,15 @@ def figure(request: pytest.FixtureRequest) -> Figure:
         request.node.user_properties += [("case", case), ("figure", text)]
 
     return record
+
+
+@pytest.fixture(autouse=True)
+def _no_outage_is_remembered() -> None:
+    """What a test did to the database is not the next one's trouble."""
+    forget_outages()
+    session_outage.note_success()
+    known_staff.forget_all()
+    ignored_rows.clear()
 
 
 @pytest.fixture(scope="session")

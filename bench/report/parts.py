@@ -168,6 +168,27 @@ PARTS = (
         "waiting is not refused: each connection gets its answer in turn.",
     ),
     Part(
+        "search",
+        "Searches",
+        "python -m bench.search",
+        "The same searches through this project, through Starlette with a plain AsyncElasticsearch of as many "
+        "connections, and through nothing but uvicorn and aiohttp, which is the limit; to a cluster that is *replayed* "
+        "from recorded answers, so that the processors are the services', and to the *real* node that gave them, which "
+        "shares them. Processor time is that of the whole process, as the kernel counts it.",
+    ),
+    Part(
+        "views",
+        "Views",
+        "python -m bench.views",
+        "What is derived from mappings. *Derivations* are counted for 1 000 names of nine mappings, asked for "
+        "twice. How long the *loop* is *held* is how long a task that sleeps for a millisecond again and again "
+        "waits for its turn, at most, in processor time, while a mapping of 20 000 fields is worked on in a "
+        "thread. The day is replayed by a clock of its own: requests for 1 000 names and nine aliases, new fields "
+        "and rollovers; a *wait* is a request for what was asked for before and isn't ready. *bare* is an ASGI "
+        "function that sends the same bytes "
+        "and headers, on {connections} connections.",
+    ),
+    Part(
         "strangers",
         "Strangers",
         "python -m bench.strangers",

@@ -60,7 +60,7 @@ def bare(folder: Path) -> ASGIApp:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    return _with_lifespan(answer)
+    return with_lifespan(answer)
 
 
 def fastapi(folder: Path) -> ASGIApp:
@@ -108,10 +108,12 @@ def uncached(_folder: Path) -> ASGIApp:
         services = await run_checks(checks)
         await _send(send, msgspec.json.encode({"status": overall(services.values()), "services": services}))
 
-    return _with_lifespan(answer, registry.open)
+    return with_lifespan(answer, registry.open)
 
 
-def _with_lifespan(app: ASGIApp, opened: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext) -> ASGIApp:
+def with_lifespan(app: ASGIApp, opened: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext) -> ASGIApp:
+    """`app`, with what is opened while it serves."""
+
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await app(scope, receive, send)
@@ -145,7 +147,11 @@ KINDS: dict[str, Callable[[Path], ASGIApp]] = {
 
 def main() -> None:
     """Until standard input ends."""
-    application = KINDS[sys.argv[1]](Path(sys.argv[2]))
+    serve(KINDS[sys.argv[1]](Path(sys.argv[2])))
+
+
+def serve(application: ASGIApp) -> None:
+    """Serve it on a free port, which is printed, until standard input ends."""
     listener = socket.create_server((HOST, 0), backlog=BACKLOG)
     config = uvicorn.Config(
         application,

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from elasticsearch import AsyncElasticsearch
@@ -28,6 +28,9 @@ from esassistant.breaker import NEVER_TRIPS, BreakerPolicy
 from esassistant.config.model import Config
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
+from esassistant.shared_values import MemoryValues, Values
+
+T = TypeVar("T")
 
 _running: set[asyncio.Task[Any]] = set()
 
@@ -65,6 +68,11 @@ class NoStore:
 
     async def attempt(self, name: str, interval_seconds: float) -> float:  # noqa: ARG002
         return 0.0
+
+    async def change(
+        self, names: Collection[str], function: Callable[[Values, int], tuple[Values, T]], kept_seconds: float
+    ) -> T:
+        return await MemoryValues().change(names, function, kept_seconds)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from django.urls import reverse
 from cacheapp.browse.about import describe, raw_links
 from cacheapp.browse.fields import Search, show_fields
 from cacheapp.browse.names import Groups, NameFilter, Names, NameState, Times, list_groups, list_names
-from cacheapp.cache.derived import MAPPING_VIEWS
+from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import HISTORY, ShownChange
@@ -111,7 +111,7 @@ async def one_name(request: HttpRequest, name: str) -> HtmlPage:
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
     wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
-    answer, fields = await views.field_list(name)
+    answer, fields = await views.get(FIELDS, name)
     changes = await _changes(answer.indices)
     is_public = settings.ESASSISTANT.details is Details.ALWAYS
     shown = await asyncio.to_thread(show_fields, fields, wanted, len(answer.indices))

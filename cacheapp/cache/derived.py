@@ -1,37 +1,66 @@
-"""What is derived from mappings: the JSON Schema and the list of fields. Made once for each state of a mapping, and
-kept for a while.
-"""
+"""What is derived from mappings and answered: the list of fields, and the JSON Schema."""
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
+from cacheapp.cache.derivations import (
+    MAX_KEPT_BYTES,
+    Content,
+    Derivations,
+    Text,
+    View,
+    content_key,
+)
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.mapping.fields import Field, FieldCounts, check_query, fields, search
-from cacheapp.mapping.schema import json_schema
+from cacheapp.cache.refresh_ahead import AskedFor, Room, Shelf
+from cacheapp.mapping.fields import (
+    Field,
+    FieldCounts,
+    check_query,
+    field_list,
+    fields_of,
+    merged_fields,
+    search,
+    size_of,
+)
+from cacheapp.mapping.schema import WrittenSchema, schema_text, written_schema
+from cacheapp.mapping.tree import parse
+from cacheapp.reports import ViewsReport
 from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.distinct import Distinct, grouped
+from esassistant.clock import Clock, monotonic
 from esassistant.http.answer import etag_of
-from esassistant.long_work import in_thread_if_large
 from esassistant.resource import Handle
-from esassistant.single_flight import SingleFlight, Spawn
+from esassistant.single_flight import Spawn
 
-T = TypeVar("T")
+JSON = "application/json"
+JSON_SCHEMA = "application/schema+json"
 
-KEPT = 64
-"""Of each kind. A schema of a thousand fields is about 100 KB."""
+Whole = TypeVar("Whole")
 
-Key = tuple[str, str]
-"""A name, and the ETag of its mappings: another state of the mappings is another key."""
+MANY_FIELDS = 500
+"""So many are searched in less than a millisecond; more in a thread."""
 
+FIELDS: View[tuple[Field, ...], tuple[Field, ...]] = View("fields", fields_of, merged_fields, size_of, size_of)
+"""The fields of a name, sorted by name."""
 
-class _Index(msgspec.Struct):
-    mappings: msgspec.Raw
+SCHEMA: View[bytes, WrittenSchema] = View(
+    "schema",
+    lambda body: body,  # merging takes the mappings themselves: two schemas can't be made one
+    lambda bodies, _: written_schema([parse(body) for body in bodies]),
+    len,
+    lambda written: len(written.members) + 200 * len(written.conflicts),
+    counts_indices=False,
+)
+"""The JSON Schema of the documents that a name accepts."""
 
+FIELD_LIST: Text[tuple[Field, ...]] = Text("field list", FIELDS, lambda _, fields, __: field_list(fields), JSON)
+SCHEMA_TEXT: Text[WrittenSchema] = Text("schema", SCHEMA, schema_text, JSON_SCHEMA, has_title=True)
 
-_decoder = msgspec.json.Decoder(dict[str, _Index])
+Kind = View[Any, Any] | Text[Any] | None
+"""What of a name was asked for; None: its mappings."""
 
 
 class MappingViews:
@@ -41,82 +70,101 @@ class MappingViews:
     who wait.
     """
 
-    def __init__(self, cache: MappingCache, spawn: Spawn) -> None:
+    def __init__(
+        self, cache: MappingCache, spawn: Spawn, *, clock: Clock = monotonic, max_bytes: int = MAX_KEPT_BYTES
+    ) -> None:
         self._cache = cache
-        self._schemas: _Kept[tuple[bytes, str]] = _Kept(spawn)
-        self._fields: _Kept[tuple[Field, ...]] = _Kept(spawn)
+        self._derivations = Derivations(spawn, max_bytes=max_bytes)
+        self.asked_for: AskedFor[Kind] = AskedFor(clock)
         self.field_counts = FieldCounts()
 
-    async def schema(self, name: str) -> MappingAnswer:
-        """The JSON Schema of the documents that `name` accepts, as JSON. Raises what `MappingCache.get` raises."""
+    async def get(self, view: View[Any, Whole], name: str) -> tuple[MappingAnswer, Whole]:
+        """An outline of `name`, and what `view` makes of its mappings. Raises what `MappingCache.get` raises."""
+        answer = await self._cache.outline(name)
+        self.asked_for.note(view, name)
+        return answer, await self.of(view, answer.distinct)
+
+    async def of(self, view: View[Any, Whole], distinct: Sequence[Distinct]) -> Whole:
+        """What `view` makes of distinct mappings, whichever name stands for them."""
+        return await self._derivations.whole(view, distinct)
+
+    async def text(self, text: Text[Any], name: str) -> tuple[MappingAnswer, Content]:
+        """An outline of `name`, and the text about its mappings. Raises what `MappingCache.get` raises."""
+        answer = await self._cache.outline(name)
+        self.asked_for.note(text, name)
+        return answer, await self._derivations.content(text, name, answer.distinct)
+
+    def ready(self, text: Text[Any], name: str) -> tuple[MappingAnswer, Content] | None:
+        """What `text` answers without waiting, counted as it is there; None where it has to wait, or raises."""
+        if (known := self._cache.peek(name)) is None:
+            return None
+        key: Hashable = known.derived.get(text)
+        if key is None:
+            key = known.derived[text] = content_key(text, name, known.distinct)
+        if (content := self._derivations.ready(key)) is None:
+            return None
+        self._cache.note_hit(name, known)
+        self.asked_for.note(text, name)
+        return known, content
+
+    async def mapping(self, name: str) -> MappingAnswer:
+        """The mappings themselves. Raises what `MappingCache.get` raises."""
         answer = await self._cache.get(name)
-        body, etag = await self._schemas.get((name, answer.etag), lambda: _schema(name, answer))
+        self.asked_for.note(None, name)
+        return answer
+
+    def ready_mapping(self, name: str) -> MappingAnswer | None:
+        """What `mapping` answers without waiting, counted as it is there; None where it has to wait, or raises."""
+        if (answer := self._cache.ready(name)) is not None:
+            self.asked_for.note(None, name)
+        return answer
+
+    async def grouped(self, name: str) -> MappingAnswer:
+        """`{"groups": […]}`: each distinct mapping once, with its indices. Raises what `MappingCache.get` raises."""
+        answer = await self._cache.outline(name)
+        body, etag = await self._derivations.in_turn(_grouped, answer.distinct)
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
-    def ready_schema(self, name: str) -> MappingAnswer | None:
-        """What `schema` answers without waiting, counted as it is there; None where it has to wait, or raises."""
-        known = self._cache.peek(name)
-        if known is None or (kept := self._schemas.kept((name, known.etag))) is None:
-            return None
-        if (answer := self._cache.ready(name)) is None:
-            return None
-        body, etag = kept
-        return msgspec.structs.replace(answer, body=body, etag=etag)
-
-    async def fields(self, name: str, query: str) -> MappingAnswer:
-        """`{"total": …, "fields": […]}`, all fields of `name` or those that `query` finds, as JSON. Raises as `schema`
-        and `search` do.
+    async def search_fields(self, name: str, query: str) -> MappingAnswer:
+        """`{"total": …, "fields": […]}`, those fields of `name` that `query` finds, as JSON. Raises what
+        `MappingCache.get` and `search` raise.
         """
         check_query(query)
-        answer, among = await self.field_list(name)
-        body, etag = await in_thread_if_large(len(answer.body), _found, among, query)
+        answer, among = await self.get(FIELDS, name)
+        if len(among) > MANY_FIELDS:
+            body, etag = await self._derivations.in_turn(_found, among, query)
+        else:
+            body, etag = _found(among, query)
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
-    async def field_list(self, name: str) -> tuple[MappingAnswer, tuple[Field, ...]]:
-        """The mappings of `name`, and all their fields, sorted by name. Raises as `schema` does."""
-        answer = await self._cache.get(name)
-        return answer, await self._fields.get((name, answer.etag), lambda: fields(_mappings_of(answer)))
+    async def rebuild(self, kind: Kind, name: str, room: Room) -> None:
+        """Have ready what was asked for, if its mappings are in memory and there is room for it; asks nobody else."""
+        if not room.has(Shelf.MAPPINGS if kind is None else Shelf.TEXTS):
+            return
+        rendered = await self._cache.render(name, outline=kind is not None)
+        if rendered is None:
+            return
+        if kind is None:
+            room.take(Shelf.MAPPINGS, name, len(rendered.body))
+        elif isinstance(kind, Text):
+            content = await self._derivations.content(kind, name, rendered.distinct)
+            room.take(Shelf.TEXTS, content.etag, len(content.body))
+        else:
+            await self._derivations.whole(kind, rendered.distinct)
+
+    def report(self) -> ViewsReport:
+        return self._derivations.report()
 
 
 MAPPING_VIEWS: Handle[MappingViews] = Handle("mapping_views")
 
 
-class _Kept(Generic[T]):
-    """The views of one kind that were asked for last."""
-
-    def __init__(self, spawn: Spawn) -> None:
-        self._flights: SingleFlight[Key, T] = SingleFlight(spawn)
-        self._kept: OrderedDict[Key, T] = OrderedDict()
-
-    def kept(self, key: Key) -> T | None:
-        if key not in self._kept:
-            return None
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
-    async def get(self, key: Key, make: Callable[[], T]) -> T:
-        if (kept := self.kept(key)) is not None:
-            return kept
-        made = await self._flights.do(key, lambda: asyncio.to_thread(make))
-        self._kept[key] = made
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return made
-
-
-def _mappings_of(answer: MappingAnswer) -> dict[str, bytes]:
-    """The mappings in an answer: the cache itself may know newer ones by now, or not have kept them."""
-    return {index: bytes(found.mappings) for index, found in _decoder.decode(answer.body).items()}
+def _grouped(distinct: Sequence[Distinct]) -> tuple[bytes, str]:
+    body = grouped(distinct)
+    return body, etag_of(body)
 
 
 def _found(among: tuple[Field, ...], query: str) -> tuple[bytes, str]:
     """The fields that `query` finds as JSON, and its validator."""
-    found = search(among, query)
-    body = msgspec.json.encode({"total": len(found), "fields": found})
-    return body, etag_of(body)
-
-
-def _schema(name: str, answer: MappingAnswer) -> tuple[bytes, str]:
-    """The JSON Schema as JSON, and its validator."""
-    body = msgspec.json.encode(json_schema(name, _mappings_of(answer)))
+    body = field_list(search(among, query))
     return body, etag_of(body)

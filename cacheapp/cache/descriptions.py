@@ -5,7 +5,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from contextlib import suppress
 
-from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.derived import FIELDS, MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.description import Description, check_question, describe
 from cacheapp.describe.entries import about_of
@@ -123,7 +123,7 @@ class Descriptions:
         return await self._flights.do(key, lambda: self._make(key, name, answer.etag, tuple(hashes)))
 
     async def _make(self, key: Hashable, name: str, etag: str, hashes: tuple[str, ...]) -> FieldIndex:
-        answer, fields = await self._views.field_list(name)
+        answer, fields = await self._views.get(FIELDS, name)
         bodies = [body for body in map(self._cache.snapshot.bodies.get, hashes) if body is not None]
         async with self._making:
             index = await asyncio.to_thread(_field_index, fields, len(answer.indices), bodies)

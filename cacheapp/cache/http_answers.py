@@ -1,10 +1,13 @@
 """The mapping cache's answers to GETs: for the views, and as sources of the hot path."""
 
 import math
+from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.derivations import Content, Text
+from cacheapp.cache.derived import JSON, MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
@@ -14,6 +17,7 @@ from cacheapp.reports import (
     INSTANCES_REPORT,
     REFRESHER_REPORT,
     STORE_REPORT,
+    VIEWS_REPORT,
     WATCH_REPORT,
 )
 from cacheapp.state.answer import MappingAnswer
@@ -21,8 +25,6 @@ from cacheapp.state.snapshot import Snapshot
 from esassistant.http.answer import Answer, etag_of
 from esassistant.registry import registry
 
-JSON = "application/json"
-JSON_SCHEMA = "application/schema+json"
 TEXT = "text/plain"
 
 _encoder = msgspec.json.Encoder()
@@ -40,25 +42,43 @@ def answer_of(found: MappingAnswer, content_type: str = JSON) -> Answer:
     )
 
 
-def ready_mapping(cache: MappingCache, name: str) -> Answer | None:
-    """`GET /api/mappings/{name}`, on a hit."""
-    found = cache.ready(name)
-    return None if found is None else _kept_answer(found, JSON)
-
-
-def ready_schema(views: MappingViews, name: str) -> Answer | None:
-    """`GET /api/mappings/{name}/schema`, when it has been made for the present mappings."""
-    found = views.ready_schema(name)
-    return None if found is None else _kept_answer(found, JSON_SCHEMA)
-
-
-def _kept_answer(found: MappingAnswer, content_type: str) -> Answer:
-    """`answer_of`, made once for as long as the mappings stay as they are."""
-    key = content_type, found.freshness
-    answer = found.derived.get(key)
-    if answer is None:
-        answer = found.derived[key] = answer_of(found, content_type)
+def content_answer(found: MappingAnswer, content: Content, content_type: str) -> Answer:
+    """A text about mappings. Made once for as long as these are confirmed for the same moment."""
+    depends_on = found.confirmed_at, found.freshness, found.source
+    if content.answer is not None and content.answer[0] == depends_on:
+        return content.answer[1]
+    answer = answer_of(structs.replace(found, body=content.body, etag=content.etag), content_type)
+    content.answer = depends_on, answer
     return answer
+
+
+def ready_mapping(views: MappingViews, name: str) -> Answer | None:
+    """`GET /api/mappings/{name}`, on a hit."""
+    if (found := views.ready_mapping(name)) is None:
+        return None
+    answer: Answer | None = found.derived.get(found.freshness)
+    if answer is None:
+        answer = found.derived[found.freshness] = answer_of(found)
+    return answer
+
+
+def ready_text(views: MappingViews, text: Text[Any], name: str) -> Answer | None:
+    """The answer that a text about `name` is, when it has been made for the present mappings."""
+    found = views.ready(text, name)
+    return None if found is None else content_answer(*found, text.content_type)
+
+
+async def text_answer(views: MappingViews, text: Text[Any], name: str) -> Answer:
+    """The same, made now where it isn't ready. Raises what `MappingCache.get` raises."""
+    return content_answer(*await views.text(text, name), text.content_type)
+
+
+def first_page(cache: MappingCache) -> Answer:
+    """`GET /api/indices` without a filter: the first page of names, as it was made a moment ago. Raises what
+    `MappingCache.page` raises.
+    """
+    page = cache.first_page()
+    return Answer(page.body, JSON, compressed_as=page.etag)
 
 
 def description_answer(found: MappingAnswer, description: Description, *, as_json: bool) -> Answer:
@@ -87,6 +107,7 @@ def cache_stats(*, details: bool) -> Answer:
     if details:
         body = {
             "cache": cache,
+            "views": registry.read(VIEWS_REPORT),
             "refresh": refresher,
             "watch": registry.read(WATCH_REPORT),
             "history": registry.read(HISTORY_REPORT),

@@ -17,8 +17,16 @@ from cacheapp.cluster.loader import TogetherReader
 from cacheapp.cluster.reader import ClusterReader
 from cacheapp.errors import MappingNotFound, NotCovered, no_such_name
 from cacheapp.reports import CacheCounts, CacheReport
-from cacheapp.state.answer import Freshness, MappingAnswer, Rendered, RenderedNames, answer_at, is_large, render
-from cacheapp.state.listing import NamePages, Page
+from cacheapp.state.answer import (
+    MAX_OUTLINE_BYTES,
+    Freshness,
+    MappingAnswer,
+    Rendered,
+    RenderedNames,
+    answer_at,
+    render,
+)
+from cacheapp.state.listing import FirstPage, NamePages, Page
 from cacheapp.state.merge import (
     MAX_ABSENT,
     PassChanges,
@@ -73,11 +81,13 @@ class MappingCache:
         self._read_names = ReadNames(clock, max_names=max_absent)
         self._flights: SingleFlight[str, MappingAnswer] = SingleFlight(spawn, clock=clock)
         self._rendered = RenderedNames()
+        self._outlines = RenderedNames(MAX_OUTLINE_BYTES, outlines=True)
         self._ages = Ages()
         self._slow_reads = SlowReads()
-        self._renderings: SingleFlight[tuple[str, int], Rendered | None] = SingleFlight(spawn, clock=clock)
+        self._renderings: SingleFlight[tuple[str, int, int], Rendered | None] = SingleFlight(spawn, clock=clock)
         self._pages = NamePages()
         self._snapshot = Snapshot()
+        self._on_change: list[Callable[[], None]] = []
         # When each body was last part of an answer; until when each absent name needn't be asked for again, and what
         # is said of it.
         self._used_at: dict[str, float] = {}
@@ -105,7 +115,15 @@ class MappingCache:
             self._evictions_total += len(evicted)
             snapshot = snapshot.without_bodies(evicted)
         self._used_at = {hashed: at for hashed, at in self._used_at.items() if hashed in snapshot.bodies}
+        is_changed = snapshot.indices is not self._snapshot.indices or snapshot.aliases is not self._snapshot.aliases
         self._snapshot = snapshot
+        if is_changed:
+            for on_change in self._on_change:
+                on_change()
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """From now on, call `changed` when anything but all ages at once may have changed."""
+        self._on_change.append(changed)
 
     async def get(self, name: str) -> MappingAnswer:
         """The mappings of an index, alias or data stream.
@@ -113,10 +131,15 @@ class MappingCache:
         Raises `IllegalName`, `MappingNotFound`, or `ClusterUnavailable` when nothing is known that is young enough to
         answer.
         """
+        return await self._get(name, self._rendered)
+
+    async def outline(self, name: str) -> MappingAnswer:
+        """What `get` answers, perhaps with an empty body: for what is derived from mappings. Raises what it raises."""
+        return await self._get(name, self._outlines)
+
+    async def _get(self, name: str, kept: RenderedNames) -> MappingAnswer:
         self.check_name(name)
-        rendered = self._rendered.find(self.snapshot, name)
-        if rendered is None and is_large(self.snapshot, name):
-            rendered = await self._render_large(name)
+        rendered = await self._render(name, kept)
         if (answer := self._hit(name, rendered)) is not None:
             return answer
         # What is known exists, though it may have to be read again.
@@ -131,16 +154,35 @@ class MappingCache:
         return self._hit(name, self._rendered.find(self.snapshot, name))
 
     def peek(self, name: str) -> MappingAnswer | None:
-        """The answer if it is in memory, rendered if it is large, and young enough; counts nothing and starts
-        nothing.
+        """What `outline` answers, if it is in memory and young enough; counts nothing and starts nothing."""
+        return self._young(self._outlines.find(self.snapshot, name))
+
+    def note_hit(self, name: str, answer: MappingAnswer) -> None:
+        """Count an answer that `peek` gave, and that was passed on."""
+        self._hits_total += 1
+        if answer.freshness is Freshness.STALE:
+            self._stale_served_total += 1
+            self._revalidate(name)
+
+    async def render(self, name: str, *, outline: bool) -> Rendered | None:
+        """What `name` stands for, rendered and kept, whatever its age; None where that isn't in memory. Counts nothing
+        and asks nobody.
         """
-        return self._young(self._rendered.find(self.snapshot, name))
+        return await self._render(name, self._outlines if outline else self._rendered)
 
     def page(self, *, pattern: str, limit: int, cursor: str | None) -> Page:
         """A page of the names that are known. Raises `BadRequest`, or `ClusterUnavailable` before the first pass."""
+        self._require_warm()
+        return self._pages.page(self.snapshot, self._clock(), pattern=pattern, limit=limit, cursor=cursor)
+
+    def first_page(self) -> FirstPage:
+        """The first page of all names, as it was made a moment ago. Raises `ClusterUnavailable` as `page` does."""
+        self._require_warm()
+        return self._pages.first(self.snapshot, self._clock())
+
+    def _require_warm(self) -> None:
         if not self.warm:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
-        return self._pages.page(self.snapshot, self._clock(), pattern=pattern, limit=limit, cursor=cursor)
 
     async def reread(self, name: str) -> MappingAnswer:
         """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
@@ -241,12 +283,8 @@ class MappingCache:
         return name in self.snapshot.indices or name in self.snapshot.aliases
 
     def _hit(self, name: str, rendered: Rendered | None) -> MappingAnswer | None:
-        if (answer := self._young(rendered)) is None:
-            return None
-        self._hits_total += 1
-        if answer.freshness is Freshness.STALE:
-            self._stale_served_total += 1
-            self._revalidate(name)
+        if (answer := self._young(rendered)) is not None:
+            self.note_hit(name, answer)
         return answer
 
     def _young(self, rendered: Rendered | None) -> MappingAnswer | None:
@@ -257,17 +295,24 @@ class MappingCache:
 
     def _answer(self, rendered: Rendered, source: Source) -> MappingAnswer:
         now = self._clock()
-        for hashed in rendered.hashes:
-            self._used_at[hashed] = now
+        for one in rendered.distinct:
+            self._used_at[one.mapping_hash] = now
         return answer_at(rendered, now, self._config.ttl, source)
 
-    async def _render_large(self, name: str) -> Rendered | None:
-        """Have a name of many indices rendered in a thread, once for all who wait, and kept."""
+    async def _render(self, name: str, kept: RenderedNames) -> Rendered | None:
+        """Find what is kept; have a name of many indices rendered in a thread, once for all who wait, and kept."""
         snapshot = self.snapshot
-        rendered = await self._renderings.do((name, id(snapshot)), lambda: asyncio.to_thread(render, snapshot, name))
-        if rendered is not None:
-            self._rendered.keep(snapshot, name, rendered)
+        rendered = kept.find(snapshot, name)
+        if rendered is None and kept.is_large(snapshot, name):
+            key = (name, id(kept), id(snapshot))
+            rendered = await self._renderings.do(key, lambda: asyncio.to_thread(kept.render, snapshot, name))
+            if rendered is not None:
+                kept.keep(snapshot, name, rendered)
         return rendered
+
+    async def _rendered_now(self, snapshot: Snapshot, name: str) -> Rendered | None:
+        is_large = self._rendered.is_large(snapshot, name)
+        return await asyncio.to_thread(render, snapshot, name) if is_large else render(snapshot, name)
 
     def _revalidate(self, name: str) -> None:
         if self._flights.is_in_flight(name):
@@ -306,10 +351,10 @@ class MappingCache:
         self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
         self._read_names.note_read(self.snapshot, after, {name, *mappings}, asked_at)
         self.snapshot = after
-        rendered = await _rendered(after, name)
+        rendered = await self._rendered_now(after, name)
         if rendered is None:
             # It is gone since, or known newer but not kept: what was read is as old as the answer says.
-            rendered = await _rendered(at_once(merged(Snapshot(), said)), name)
+            rendered = await self._rendered_now(at_once(merged(Snapshot(), said)), name)
         if rendered is None:
             raise no_such_name(name)
         return self._answer(rendered, Source.ELASTICSEARCH)
@@ -355,7 +400,7 @@ class MappingCache:
 
     async def _answer_of_denied(self, name: str, error: MappingNotFound) -> MappingAnswer:
         """Return what is known of a name that is listed, although a read denied it."""
-        if (answer := self._young(await _rendered(self.snapshot, name))) is not None:
+        if (answer := self._young(await self._rendered_now(self.snapshot, name))) is not None:
             return answer
         self._failures_total += 1
         if isinstance(error, NotCovered):
@@ -376,7 +421,3 @@ MAPPING_CACHE: Handle[MappingCache] = Handle("mapping_cache")
 def _merged(before: Snapshot, said: Statement) -> Generator[None, None, tuple[Snapshot, PassChanges]]:
     after = yield from merged(before, said)
     return after, (yield from pass_changes(before, after))
-
-
-async def _rendered(snapshot: Snapshot, name: str) -> Rendered | None:
-    return await asyncio.to_thread(render, snapshot, name) if is_large(snapshot, name) else render(snapshot, name)

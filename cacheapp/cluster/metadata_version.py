@@ -9,7 +9,7 @@ answer is about 200 bytes.
 import asyncio
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
@@ -87,6 +87,10 @@ class MetadataVersion:
     era: Era
     number: int
     state_uuid: str
+
+
+MAX_ERAS: Final = 3
+"""So many eras may be met before there is a version."""
 
 
 class MetadataClock:
@@ -177,8 +181,20 @@ class MetadataClock:
         return Seen(era, answer.state_uuid, answer.version)
 
     async def now(self, at_least: int = FIRST) -> MetadataVersion:
-        """The version at this moment, found by galloping from `at_least`: doubling steps up, then halving. About 2·log₂
-        requests of how far it is.
+        """Find the version at this moment, by galloping from `at_least`: doubling steps up, then halving. About 2·log₂
+        requests of how far it is. Raises `ClusterUnavailable` where one era follows another too quickly.
+        """
+        for _ in range(MAX_ERAS):
+            if (found := await self._galloped(at_least)) is not None:
+                return found
+            at_least = FIRST
+        raise ClusterUnavailable(
+            "The cluster changes while its version is read: its master changes, or one URL leads to several clusters.",
+            retry_after_seconds=5,
+        )
+
+    async def _galloped(self, at_least: int) -> MetadataVersion | None:
+        """Return the version, or None where the era is another one amid it.
 
         Where nothing is known, the first step is the version of the whole cluster state: that changes at least as
         often, so that only the halving is left.
@@ -187,11 +203,11 @@ class MetadataClock:
         if seen is None:
             if at_least == FIRST:
                 raise ClusterUnavailable("Elasticsearch has not recovered its metadata yet.", retry_after_seconds=5)
-            return await self.now()  # it fell: another era
+            return None  # it fell
         low, step = at_least, max(1, seen.state_version) if at_least == FIRST else 1
         while (higher := await self.reached(low + step)) is not None:
             if higher.era != seen.era:
-                return await self.now()
+                return None
             seen = higher
             low += step
             step *= 2
@@ -200,6 +216,8 @@ class MetadataClock:
             middle = (low + high) // 2
             if (higher := await self.reached(middle)) is None:
                 high = middle
+            elif higher.era != seen.era:
+                return None
             else:
                 low, seen = middle, higher
         return MetadataVersion(seen.era, low, seen.state_uuid)

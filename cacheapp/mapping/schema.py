@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from cacheapp.mapping.tree import (
     MAX_DEPTH,
     OBJECT_TYPES,
@@ -53,31 +55,108 @@ def json_schema(name: str, mappings: Mapping[str, bytes]) -> dict[str, Any]:
 
     Never raises: what cannot be read as a mapping counts as an empty one.
     """
-    parts = [
-        _Part(body.mapping, body.indices, body.mapping.get("dynamic"), definitions(body.mapping, "runtime"))
-        for body in bodies(mappings)
-    ]
+    distinct = bodies(mappings)
     writer = _Writer()
-    document = writer.document(parts)
+    document = writer.document(_parts([body.mapping for body in distinct]))
+    indices = [body.indices for body in distinct]
     return {
         "$schema": DRAFT,
         "title": name,
         **document,
         "$defs": writer.shared,
-        EXTENSION: {
-            "indices": _totals(part.indices for part in parts),
-            "conflicts": dict(sorted(writer.conflicts.items())[:MAX_CONFLICTS]),
-            "conflicts_total": len(writer.conflicts),
-        },
+        EXTENSION: _extension(writer.conflicts, indices),
     }
+
+
+Conflicts = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""Of each field whose type differs: which mappings, by their place among the distinct ones, have which type."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSchema:
+    """What distinct mappings have in common with all schemas made of them, whichever indices have these mappings.
+
+    Args:
+        members: Of the schema's JSON, all that doesn't depend on the indices and the title.
+        conflicts: The first of them by path; `conflicts_total` counts all.
+    """
+
+    members: bytes
+    conflicts: Conflicts
+    conflicts_total: int
+
+
+def written_schema(mappings: Sequence[Definition]) -> WrittenSchema:
+    """Write the schema of distinct mappings, ordered by the first index that has each."""
+    writer = _Writer()
+    document = writer.document(_parts(mappings))
+    members = _encoded({**document, "$defs": writer.shared})[1:-1]
+    return WrittenSchema(members, dict(sorted(writer.conflicts.items())[:MAX_CONFLICTS]), len(writer.conflicts))
+
+
+def schema_text(name: str, written: WrittenSchema, indices: Sequence[Indices]) -> bytes:
+    """Write the JSON of the schema titled `name`; `indices` has each of the distinct mappings.
+
+    It says what `json_schema` says.
+    """
+    extension = _extension(written.conflicts, indices, written.conflicts_total)
+    head = msgspec.json.encode({"$schema": DRAFT, "title": name})[:-1]
+    return b"%b,%b,%b:%b}" % (
+        head,
+        written.members,
+        msgspec.json.encode(EXTENSION),
+        msgspec.json.encode(extension),
+    )
+
+
+def _extension(conflicts: Conflicts, indices: Sequence[Indices], conflicts_total: int | None = None) -> Schema:
+    shown = sorted(conflicts.items())[:MAX_CONFLICTS]
+    return {
+        "indices": _totals(indices),
+        "conflicts": {
+            path: {kind: _totals(indices[place] for place in places) for kind, places in by_type.items()}
+            for path, by_type in shown
+        },
+        "conflicts_total": len(conflicts) if conflicts_total is None else conflicts_total,
+    }
+
+
+def _encoded(schema: Schema) -> bytes:
+    """Encode a schema member by member: others would have to wait for one call that encodes thousands of fields."""
+    members = (
+        b"%b:%b" % (msgspec.json.encode(keyword), _properties(value) if keyword == "properties" else _whole(value))
+        for keyword, value in schema.items()
+    )
+    return b"{%b}" % b",".join(members)
+
+
+def _properties(properties: Schema) -> bytes:
+    fields = (
+        b"%b:%b" % (msgspec.json.encode(name), _encoded(field) if "properties" in field else _whole(field))
+        for name, field in properties.items()
+    )
+    return b"{%b}" % b",".join(fields)
+
+
+_whole = msgspec.json.Encoder().encode
+
+
+def _parts(mappings: Sequence[Definition]) -> list["_Part"]:
+    return [
+        _Part(mapping, place, mapping.get("dynamic"), definitions(mapping, "runtime"))
+        for place, mapping in enumerate(mappings)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One field as some indices define it. `runtime` has the runtime fields below it, by the rest of their names."""
+    """One field as some indices define it: those that have the mapping of that `place` among the distinct ones.
+
+    `runtime` has the runtime fields below it, by the rest of their names.
+    """
 
     definition: Definition
-    indices: Indices
+    place: int
     dynamic: object
     runtime: Mapping[str, Definition]
     is_runtime: bool = False
@@ -103,10 +182,10 @@ class _Part:
             if dot and name in own and type_of(own[name]) in OBJECT_TYPES:
                 below.setdefault(name, {})[rest] = runtime
             elif runtime_name not in own:
-                yield runtime_name, _Part(runtime, self.indices, None, {}, is_runtime=True)
+                yield runtime_name, _Part(runtime, self.place, None, {}, is_runtime=True)
         for name, definition in own.items():
             dynamic = definition.get("dynamic", self.dynamic)
-            yield name, _Part(definition, self.indices, dynamic, below.get(name, {}))
+            yield name, _Part(definition, self.place, dynamic, below.get(name, {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +194,7 @@ class _Option:
 
     schema: Schema
     type: str
-    indices: list[Indices]
+    places: list[int]
     takes_objects: bool
 
 
@@ -124,7 +203,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.shared: dict[str, Schema] = {}
-        self.conflicts: dict[str, Any] = {}
+        self.conflicts: dict[str, dict[str, tuple[int, ...]]] = {}
         self._names: dict[tuple[str, str], str] = {}
         self._of_type: Counter[str] = Counter()
         self._passthrough = False
@@ -182,11 +261,11 @@ class _Writer:
         for kind, same in objects.items():
             own_pointer = f"{pointer}/anyOf/{len(options)}" if several else pointer
             options.append(self._object(kind, same, path, own_pointer, depth))
-        by_type: dict[str, list[Indices]] = {}
+        by_type: dict[str, list[int]] = {}
         for option in options:
-            by_type.setdefault(option.type, []).extend(option.indices)
+            by_type.setdefault(option.type, []).extend(option.places)
         if len(by_type) > 1:
-            self.conflicts[path] = {kind: _totals(indices) for kind, indices in sorted(by_type.items())}
+            self.conflicts[path] = {kind: tuple(places) for kind, places in sorted(by_type.items())}
         return options
 
     def _value(self, kind: str, shared: str | None, parts: Sequence[_Part]) -> _Option:
@@ -195,7 +274,7 @@ class _Writer:
             schema["readOnly"] = True
         schema[EXTENSION] = _annotation(kind, parts)
         takes_objects = shared is None or "object" in self.shared[shared]["type"]
-        return _Option(schema, kind, [part.indices for part in parts], takes_objects)
+        return _Option(schema, kind, [part.place for part in parts], takes_objects)
 
     def _object(self, kind: str, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> _Option:
         self._passthrough |= kind == "passthrough"
@@ -205,7 +284,7 @@ class _Writer:
             schema["items"] = {"$ref": pointer}
             schema |= self._members(parts, f"{path}.", pointer, depth)
         schema[EXTENSION] = _annotation(kind, parts)
-        return _Option(schema, kind, [part.indices for part in parts], takes_objects=True)
+        return _Option(schema, kind, [part.place for part in parts], takes_objects=True)
 
     def _shared_name(self, kind: str, part: _Part) -> str | None:
         """Put the schema of a field's values into `$defs`, once.

@@ -2,7 +2,8 @@
 mapping: what does not have the shape of a mapping counts as absent.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
@@ -40,8 +41,9 @@ class Body:
     indices: Indices
 
 
-class FieldNode(msgspec.Struct, frozen=True):
-    """One field of a mapping, with its place. (A Struct: thousands are made at once, and it is the quickest to make.)
+class FieldNode(msgspec.Struct, frozen=True, gc=False):
+    """One field of a mapping, with its place. (A Struct: thousands are made at once, and it is the quickest to make.
+    It never is part of a circle, so that the garbage collector need not visit it.)
 
     Args:
         path: The full dotted name.
@@ -106,18 +108,37 @@ def bodies(mappings: Mapping[str, bytes]) -> list[Body]:
     names: dict[bytes, list[str]] = {}
     for name in sorted(mappings):
         names.setdefault(mappings[name], []).append(name)
-    return [
-        Body(parse(body), Indices(len(indices), tuple(indices[:MAX_NAMED_INDICES]))) for body, indices in names.items()
-    ]
+    return [Body(parse(body), counted(indices)) for body, indices in names.items()]
+
+
+def counted(names: Sequence[str]) -> Indices:
+    """Count indices, given in order."""
+    return Indices(len(names), tuple(names[:MAX_NAMED_INDICES]))
+
+
+PIECE_BYTES = 65_536
+"""So much is parsed in one call, which others have to wait for, in about a millisecond."""
+PIECED_DEPTH = 8
+"""Further in, a piece is parsed at once whatever its size: each level is read once more."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def parse(body: bytes) -> Definition:
     """Parse one mapping. What is not a JSON object counts as an empty mapping."""
     try:
-        mapping = msgspec.json.decode(body)
+        mapping = _parsed(body, PIECED_DEPTH)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return mapping if isinstance(mapping, dict) else {}
+
+
+def _parsed(value: bytes | msgspec.Raw, depth: int) -> Any:
+    """Parse a value, a large object member by member."""
+    if depth and len(memoryview(value)) > PIECE_BYTES:
+        with suppress(msgspec.ValidationError):  # no object
+            return {name: _parsed(member, depth - 1) for name, member in _members.decode(value).items()}
+    return msgspec.json.decode(value)
 
 
 def united(indices: Iterable[Indices]) -> Indices:

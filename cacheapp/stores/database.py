@@ -4,21 +4,38 @@ Times are the database's (`Now()`), so that the machines of a deployment need no
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.db import models
 from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
-from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published
+from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published, SharedValue
+from cacheapp.rows import ignored_rows
 from cacheapp.state.published import Loaded, StoredIndex, StoredState
+from cacheapp.stores.database_rows import (
+    AHEAD,
+    NEVER,
+    is_alias,
+    is_body,
+    is_count,
+    is_index,
+    is_lease,
+    is_published,
+    is_report,
+    is_value,
+    unread_names,
+)
 from cacheapp.stores.database_thread import DEADLINE_SECONDS, DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import MAX_INSTANCES, Lease, StoredReport, check_report
 from esassistant.clock import monotonic
-from esassistant.errors import StaleToken
+from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.shared_values import Values
+
+T = TypeVar("T")
 
 ROWS_AT_ONCE = 500
 PUBLISHED_ROW = 1
@@ -37,7 +54,12 @@ class DatabaseStore:
 
     async def load(self, known_hashes: Collection[str]) -> Loaded | None:
         known = frozenset(known_hashes)
-        return await self._thread.run(lambda: _load(known))
+        loaded, edited = await self._thread.run(lambda: _load(known))
+        if edited:
+            # So that whoever publishes next writes them anew. A database that is read alone keeps them.
+            with suppress(StoreUnavailable):
+                await self._thread.run(lambda: _delete(MappingBody.objects, edited))
+        return loaded
 
     async def publish(self, state: StoredState, lease: Lease) -> int:
         asked_at = monotonic()
@@ -60,6 +82,14 @@ class DatabaseStore:
     async def reports(self) -> dict[str, StoredReport]:
         return await self._thread.run(_reports, atomic=False)
 
+    async def change(
+        self,
+        names: Collection[str],
+        function: Callable[[Values, int], tuple[Values, T]],
+        kept_seconds: float,  # noqa: ARG002  (there are few rows)
+    ) -> T:
+        return await self._thread.run(lambda: _change(sorted(names), function))
+
     async def wait_for_change(self, longest_seconds: float) -> None:
         await asyncio.sleep(longest_seconds)  # a database tells nobody: the generation is asked for instead
 
@@ -80,40 +110,43 @@ def _now() -> datetime:
 
 
 def _generation() -> int:
-    return Published.objects.filter(pk=PUBLISHED_ROW).values_list("generation", flat=True).first() or 0
+    generation: Any = Published.objects.filter(pk=PUBLISHED_ROW).values_list("generation", flat=True).first()
+    return int(generation) if is_count(generation, 1) else 0
 
 
-def _load(known_hashes: frozenset[str]) -> Loaded | None:
+def _load(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
+    """The state, and the hashes of mappings that somebody edited."""
     # Several queries: outside SQLite another process may publish between two of them. Then the state would be mixed.
-    loaded = _load_once(known_hashes)
+    loaded, edited = _load_once(known_hashes)
     while loaded is not None and loaded.generation != _generation():
-        loaded = _load_once(known_hashes)
-    return loaded
+        loaded, edited = _load_once(known_hashes)
+    return loaded, edited
 
 
-def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
+def _load_once(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
     published = Published.objects.filter(pk=PUBLISHED_ROW).annotate(now=Now()).first()
     if published is None:
-        return None
+        return None, []
     now: datetime = published.now
+    if not is_published(published, now):
+        ignored_rows.note(Published)
+        return None, []
     indices = {
         name: StoredIndex(
             uuid, mapping_hash, None if confirmed_at is None else _seconds(now - confirmed_at), field_count
         )
-        for name, uuid, mapping_hash, confirmed_at, field_count in IndexMapping.objects.values_list(*INDEX_COLUMNS)
+        for name, uuid, mapping_hash, confirmed_at, field_count in _index_rows(now)
     }
     aliases: dict[str, tuple[str, ...]] = {}
     data_streams: set[str] = set()
-    for name, members, is_data_stream in Alias.objects.values_list("name", "indices", "is_data_stream"):
-        aliases[name] = tuple(members)
+    for name, members, is_data_stream in _alias_rows():
+        aliases[name] = members
         if is_data_stream:
             data_streams.add(name)
-    lacking = [known for known in MappingBody.objects.values_list("pk", flat=True) if known not in known_hashes]
-    bodies = {
-        row.mapping_hash: bytes(row.body)
-        for start in range(0, len(lacking), ROWS_AT_ONCE)
-        for row in MappingBody.objects.filter(pk__in=lacking[start : start + ROWS_AT_ONCE])
-    }
+    bodies, edited = _bodies(known_hashes)
+    unread = unread_names(published)
+    if unread is None:
+        ignored_rows.note(Published)
     state = StoredState(
         _seconds(now - published.confirmed_at),
         indices,
@@ -123,15 +156,41 @@ def _load_once(known_hashes: frozenset[str]) -> Loaded | None:
         published.cluster_uuid,
         published.cluster_urls,
         None if published.listed_at is None else _seconds(now - published.listed_at),
-        _unread(published),
+        unread or frozenset(),
     )
-    return Loaded(published.generation, state)
+    return Loaded(published.generation, state), edited
 
 
-def _unread(published: Published) -> frozenset[str]:
-    if published.unread is None or published.unread["generation"] != published.generation:
-        return frozenset()
-    return frozenset(published.unread["names"])
+def _index_rows(now: datetime) -> Iterator[tuple[Any, ...]]:
+    is_undated = models.ExpressionWrapper(models.Q(confirmed_at__isnull=True), models.BooleanField())
+    for *row, undated in IndexMapping.objects.values_list(*INDEX_COLUMNS, is_undated):
+        if is_index(tuple(row), undated, now):
+            yield tuple(row)
+        else:
+            ignored_rows.note(IndexMapping)
+
+
+def _alias_rows() -> Iterator[tuple[str, tuple[str, ...], bool]]:
+    for name, members, is_data_stream in Alias.objects.values_list("name", "indices", "is_data_stream"):
+        if is_alias(name, members, is_data_stream):
+            yield name, tuple(members), is_data_stream
+        else:
+            ignored_rows.note(Alias)
+
+
+def _bodies(known_hashes: frozenset[str]) -> tuple[dict[str, bytes], list[str]]:
+    """The mappings that aren't known, by their hashes; and those hashes that are none of their rows' mappings."""
+    lacking = [known for known in MappingBody.objects.values_list("pk", flat=True) if known not in known_hashes]
+    bodies: dict[str, bytes] = {}
+    edited: list[str] = []
+    for start in range(0, len(lacking), ROWS_AT_ONCE):
+        for row in MappingBody.objects.filter(pk__in=lacking[start : start + ROWS_AT_ONCE]):
+            if is_body(row.mapping_hash, row.body):
+                bodies[row.mapping_hash] = bytes(row.body)
+            else:
+                ignored_rows.note(MappingBody)
+                edited.append(row.mapping_hash)
+    return bodies, edited
 
 
 def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
@@ -144,24 +203,32 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
     _write_aliases(state)
     _write_bodies(state)
     generation = _generation() + 1
-    Published.objects.update_or_create(
-        pk=PUBLISHED_ROW,
-        defaults={
-            "generation": generation,
-            "confirmed_at": asked - timedelta(seconds=state.age_seconds),
-            "listed_at": (
-                None if state.listed_age_seconds is None else asked - timedelta(seconds=state.listed_age_seconds)
-            ),
-            "cluster_uuid": state.cluster_uuid,
-            "cluster_urls": state.cluster_urls,
-            "unread": {"generation": generation, "names": sorted(state.unread)} if state.unread else None,
-        },
+    listed_age = state.listed_age_seconds
+    # Without reading what is there, which somebody may have edited.
+    _replace(
+        Published(
+            pk=PUBLISHED_ROW,
+            generation=generation,
+            confirmed_at=asked - timedelta(seconds=state.age_seconds),
+            listed_at=None if listed_age is None else asked - timedelta(seconds=listed_age),
+            cluster_uuid=state.cluster_uuid,
+            cluster_urls=state.cluster_urls,
+            unread={"generation": generation, "names": sorted(state.unread)} if state.unread else None,
+        )
     )
     return generation
 
 
+def _replace(row: models.Model) -> None:
+    """Write a row, whether there is one of its key or not."""
+    key, *others = [field.name for field in row._meta.concrete_fields]  # noqa: SLF001  (Django's name for it is public)
+    type(row)._default_manager.bulk_create(  # noqa: SLF001
+        [row], update_conflicts=True, unique_fields=[key], update_fields=others
+    )
+
+
 def _write_indices(state: StoredState, now: datetime) -> None:
-    present = {row[0]: row[1:] for row in IndexMapping.objects.values_list(*INDEX_COLUMNS)}
+    present = {row[0]: row[1:] for row in _index_rows(now)}
     changed = [
         IndexMapping(
             name=name,
@@ -181,14 +248,11 @@ def _write_indices(state: StoredState, now: datetime) -> None:
         unique_fields=["name"],
         update_fields=list(INDEX_COLUMNS[1:]),
     )
-    _delete(IndexMapping.objects, [name for name in present if name not in state.indices])
+    _delete(IndexMapping.objects, [name for name in _keys(IndexMapping) if name not in state.indices])
 
 
 def _write_aliases(state: StoredState) -> None:
-    present = {
-        name: (tuple(members), is_data_stream)
-        for name, members, is_data_stream in Alias.objects.values_list("name", "indices", "is_data_stream")
-    }
+    present = {name: (members, is_data_stream) for name, members, is_data_stream in _alias_rows()}
     Alias.objects.bulk_create(
         [
             Alias(name=name, indices=list(members), is_data_stream=name in state.data_streams)
@@ -200,17 +264,22 @@ def _write_aliases(state: StoredState) -> None:
         unique_fields=["name"],
         update_fields=["indices", "is_data_stream"],
     )
-    _delete(Alias.objects, [name for name in present if name not in state.aliases])
+    _delete(Alias.objects, [name for name in _keys(Alias) if name not in state.aliases])
 
 
 def _write_bodies(state: StoredState) -> None:
-    present = set(MappingBody.objects.values_list("pk", flat=True))
+    present = set(_keys(MappingBody))
     MappingBody.objects.bulk_create(
         [MappingBody(mapping_hash=known, body=body) for known, body in state.bodies.items() if known not in present],
         batch_size=ROWS_AT_ONCE,
     )
     used = {stored.mapping_hash for stored in state.indices.values()}
     _delete(MappingBody.objects, [known for known in present if known not in used])
+
+
+def _keys(model: type[Any]) -> Iterable[Any]:
+    """Of all rows, whatever else they have."""
+    return cast("Iterable[Any]", model.objects.values_list("pk", flat=True))
 
 
 def _delete(rows: models.Manager[Any], keys: list[str]) -> None:
@@ -220,11 +289,13 @@ def _delete(rows: models.Manager[Any], keys: list[str]) -> None:
 
 def _lease(name: str, holder: str, ttl_seconds: float) -> Lease | float:
     # First the row, then the lock on it, then the time: two that come first at once both find the one row.
-    LeaseRow.objects.get_or_create(
-        name=name, defaults={"token": 0, "holder": "", "expires_at": _now(), "ttl_seconds": ttl_seconds}
-    )
-    row = LeaseRow.objects.select_for_update().get(name=name)
+    _ensure(LeaseRow(name=name, token=0, holder="", expires_at=NEVER, ttl_seconds=ttl_seconds))
+    row = LeaseRow.objects.select_for_update().filter(name=name).first()
     now = _now()
+    if row is None or not is_lease(row):
+        ignored_rows.note(LeaseRow, row is not None)
+        # Larger than any that was counted up to.
+        row = LeaseRow(name=name, token=int(now.timestamp() * 1000), holder="", expires_at=NEVER, ttl_seconds=0.0)
     if row.holder != holder:
         # Further away than the lease is long: the clock was set back, and the row is of another time.
         if now < row.expires_at <= now + timedelta(seconds=row.ttl_seconds):
@@ -237,15 +308,25 @@ def _lease(name: str, holder: str, ttl_seconds: float) -> Lease | float:
     return Lease(name, row.token, ttl_seconds)
 
 
+def _ensure(row: LeaseRow | Attempt) -> None:
+    """Write a row unless there is one of its key."""
+    rows: Any = type(row).objects
+    if not rows.filter(pk=row.pk).exists():
+        rows.bulk_create([row], ignore_conflicts=True)
+
+
 def _release(lease: Lease) -> None:
     LeaseRow.objects.filter(name=lease.name, token=lease.token).update(expires_at=Now(), holder="")
 
 
 def _attempt(name: str, interval_seconds: float) -> float:
-    _, is_first = Attempt.objects.get_or_create(name=name, defaults={"at": _now()})
-    row = Attempt.objects.select_for_update().get(name=name)
+    _ensure(Attempt(name=name, at=NEVER))
+    row = Attempt.objects.select_for_update().filter(name=name).first()
     now = _now()
-    if not is_first and row.at <= now:
+    if row is None or not isinstance(row.at, datetime):
+        ignored_rows.note(Attempt, row is not None)
+        row = Attempt(name=name, at=NEVER)
+    if row.at <= now:
         wait = interval_seconds - _seconds(now - row.at)
         if wait > 0:
             return wait
@@ -254,17 +335,38 @@ def _attempt(name: str, interval_seconds: float) -> float:
     return 0.0
 
 
+def _change(names: list[str], function: Callable[[Values, int], tuple[Values, T]]) -> T:
+    # First the rows, then the locks on them, in the same order everywhere, then the time.
+    SharedValue.objects.bulk_create([SharedValue(name=name, value=b"") for name in names], ignore_conflicts=True)
+    rows = {row.name: row for row in SharedValue.objects.select_for_update().filter(pk__in=names).order_by("pk")}
+    there: dict[str, bytes] = {}
+    for name, row in rows.items():
+        if not is_value(row.value):
+            ignored_rows.note(SharedValue)
+        elif row.value:
+            there[name] = bytes(row.value)
+    replaced, result = function(there, int(_now().timestamp() * 1000))
+    for name, value in replaced.items():
+        SharedValue.objects.filter(pk=name).update(value=value)
+    return result
+
+
 def _report(instance: str, report: bytes, ttl_seconds: float) -> None:
     now = _now()
-    InstanceReport.objects.update_or_create(
-        name=instance, defaults={"at": now, "expires_at": now + timedelta(seconds=ttl_seconds), "report": report}
-    )
-    InstanceReport.objects.filter(expires_at__lt=now).delete()
+    _replace(InstanceReport(name=instance, at=now, expires_at=now + timedelta(seconds=ttl_seconds), report=report))
+    over = models.Q(expires_at__lt=now) | models.Q(expires_at__gt=now + AHEAD)  # which nobody says of itself
+    InstanceReport.objects.filter(over).delete()
 
 
 def _reports() -> dict[str, StoredReport]:
     rows = InstanceReport.objects.filter(expires_at__gte=Now()).annotate(now=Now()).order_by("name")[:MAX_INSTANCES]
-    return {row.name: StoredReport(_seconds(row.now - row.at), bytes(row.report)) for row in rows}
+    found: dict[str, StoredReport] = {}
+    for row in rows:
+        if is_report(row.name, row.at, row.report, row.now):
+            found[row.name] = StoredReport(_seconds(row.now - row.at), bytes(row.report))
+        else:
+            ignored_rows.note(InstanceReport)
+    return found
 
 
 def _seconds(delta: timedelta) -> float:

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from django.db import Error, close_old_connections, connection, connections, transaction
 
-from cacheapp.stores.database_failures import DatabaseFailure, database_failure
+from esassistant.database.connecting import outage_of, place_of
+from esassistant.database.failures import DatabaseFailure, database_failure
 from esassistant.errors import StoreRefused, StoreUnavailable
 from esassistant.units import as_seconds
 
@@ -32,8 +33,10 @@ class DatabaseThread:
         self._executor = executor
         self._deadline_seconds = deadline_seconds
 
-    async def run(self, function: Callable[[], T], *, atomic: bool = True) -> T:
-        """Call `function` in the thread, in one transaction if `atomic`. Raises `StoreUnavailable`."""
+    async def run(self, function: Callable[[], T], *, atomic: bool = True, probes: bool = False) -> T:
+        """Call `function` in the thread, in one transaction if `atomic`. Raises `StoreUnavailable`: at once while the
+        database is known to be away, unless it `probes`.
+        """
 
         def call() -> T:
             close_old_connections()
@@ -43,21 +46,25 @@ class DatabaseThread:
             finally:
                 close_old_connections()
 
+        # Before it waits for the thread, which may just be trying.
+        if not probes and (failure := outage_of(connection.settings_dict).failure()) is not None:
+            raise database_unavailable(failure)
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except TimeoutError:
-            raise _unavailable(
+            raise database_unavailable(
                 DatabaseFailure(f"did not answer within {as_seconds(self._deadline_seconds)}.", is_answer=False)
             ) from None
         except Error as error:
             logger.debug("the database failed", exc_info=True)
-            raise _unavailable(database_failure(error)) from error
+            raise database_unavailable(database_failure(error)) from error
 
 
-def _unavailable(failure: DatabaseFailure) -> StoreUnavailable:
+def database_unavailable(failure: DatabaseFailure) -> StoreUnavailable:
+    """A failure of the database, for callers and for operators."""
     place = connection.settings_dict
-    at = f" at {place['HOST']}:{place['PORT'] or 5432}" if place.get("HOST") else ""
+    at = place_of(place)
     kind = StoreRefused if failure.is_answer else StoreUnavailable
     return kind(f"The database {failure.why}", retry_after_seconds=5, operator_detail=f"The database{at} {failure.why}")
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cacheapp.state.published import Loaded, StoredState
 from esassistant.resource import Handle
+from esassistant.shared_values import SharedValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def check_report(report: bytes) -> None:
         raise ValueError(f"a report has at most {MAX_REPORT_BYTES} bytes, not {len(report)}")
 
 
-class Store(Protocol):
+class Store(SharedValues, Protocol):
     """Every method raises `StoreUnavailable` when the store can't be reached in time."""
 
     async def generation(self) -> int:

@@ -4,14 +4,18 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.stores.protocol import Lease, Store, StoredReport
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.errors import StoreRefused
+from esassistant.shared_values import Values
 from esassistant.units import as_duration
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,17 @@ class RecordingStore:
         if wait == 0:
             self._note_success()
         return wait
+
+    async def change(
+        self, names: Collection[str], function: Callable[[Values, int], tuple[Values, T]], kept_seconds: float
+    ) -> T:
+        try:
+            result = await self.store.change(names, function, kept_seconds)
+        except StoreRefused as error:
+            self._note_refusal(error)
+            raise
+        # What `function` replaced nothing of was no write, so this says nothing.
+        return result
 
     def _note_refusal(self, error: StoreRefused) -> None:
         self.refused_total += 1

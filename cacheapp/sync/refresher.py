@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SCHEDULE = "schedule"
+"""The trigger of passes that nobody asked for."""
+
 LEASE = "refresh"
 LEASE_TTL_SECONDS = 30.0
 KEPT_REFRESHES = 32
@@ -256,8 +259,8 @@ class Refresher:
         current.ended = self._clock()
         self._outcomes[current.outcome] += 1
         self._running = None
-        log = logger.warning if current.outcome is PassOutcome.FAILED else logger.info
-        log(
+        logger.log(
+            _log_level(current),
             "refresh %s (%s) %s in %.2f s: %d read, %d changed, %d removed, %d failed%s",
             current.id,
             current.trigger,
@@ -306,3 +309,11 @@ class Refresher:
 
 
 REFRESHER: Handle[Refresher] = Handle("refresher")
+
+
+def _log_level(ended: Pass) -> int:
+    """One that the schedule began and that found nothing, or failed, is no news: an outage is told by the verdict."""
+    is_failed = ended.outcome is PassOutcome.FAILED
+    if ended.trigger == SCHEDULE and (is_failed or ended.outcome is PassOutcome.UNCHANGED):
+        return logging.DEBUG
+    return logging.WARNING if is_failed else logging.INFO

@@ -3,7 +3,7 @@
 import asyncio
 
 from cacheapp.stores.protocol import Store
-from cacheapp.sync.refresher import Refresher
+from cacheapp.sync.refresher import SCHEDULE, Refresher
 from cacheapp.sync.sharing import Sharing
 from esassistant.clock import Clock, Sleep, monotonic
 
@@ -65,7 +65,7 @@ class Schedule:
             if due_in > 0:
                 await self._sleep(due_in)
                 continue
-            trigger = "warm-up" if self._sharing.pass_at is None else "schedule"
+            trigger = "warm-up" if self._sharing.pass_at is None else SCHEDULE
             answer = await self._refresher.ask(trigger, limited=False)
             if answer.id is not None:
                 await self._refresher.wait(answer.id)

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from dev.openapi.operations import (
+    GROUPED,
     JSON,
     MAPPED,
     NAME_SCHEMA,
@@ -35,6 +36,8 @@ Mappings, health and performance of an Elasticsearch cluster, answered from memo
 Times are in seconds unless a name says otherwise (`_ms`). A number is `null` before there is data for it. Errors are
 `application/problem+json` (RFC 9457); `X-Request-ID` is in every answer, and repeats the request's own where that is of
 letters, digits, `.`, `_` and `-`.
+
+Answers to GET of 1 kB and more are compressed for who prefers gzip (`Accept-Encoding`), with an ETag of their own.
 
 HEAD is answered like GET. Other methods than those described get 405, and `Allow` names those that there are. A
 parameter of the query comes once. An address has at most {MAX_ADDRESS_BYTES} bytes, path and query together.
@@ -121,6 +124,7 @@ def document() -> Object:
             "responses": {name: _problem(status) for status, (name, _, _) in PROBLEMS.items()},
             "schemas": {
                 **schemas(),
+                "MappingGroups": GROUPED,
                 "Mappings": MAPPED,
                 "Name": NAME_SCHEMA,
                 "Problem": PROBLEM_SCHEMA,

@@ -24,6 +24,29 @@ MAPPED = {
         "required": ["mappings"],
     },
 }
+GROUPED = {
+    "description": "Each distinct mapping once, ordered by the first index that has it.",
+    "type": "object",
+    "properties": {
+        "groups": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "mapping_hash": {"type": "string"},
+                    "indices": {
+                        "description": "All indices that have this mapping, sorted by name.",
+                        "type": "array",
+                        "items": {"type": "string"},
+                    },
+                    "mappings": {"type": "object", "additionalProperties": True},
+                },
+                "required": ["mapping_hash", "indices", "mappings"],
+            },
+        }
+    },
+    "required": ["groups"],
+}
 STARTED = {
     "type": "object",
     "properties": {
@@ -278,8 +301,18 @@ OPERATIONS = (
         "mapping",
         "The mappings of an index, alias or data stream",
         Access.DETAILS,
-        {200: Answer("By index.", ("Mappings",), headers=("ETag", "Age", *STATE))},
-        (NAME, UNCHANGED),
+        {
+            200: Answer(
+                "By index; with `group`, each distinct mapping once.",
+                ("Mappings", "MappingGroups"),
+                headers=("ETag", "Age", *STATE),
+            )
+        },
+        (
+            NAME,
+            Parameter("group", "query", "What to send once: equal mappings.", {"type": "string", "enum": ["mapping"]}),
+            UNCHANGED,
+        ),
         (304, 404, 503),
     ),
     Operation(

@@ -23,7 +23,9 @@ from cacheapp.reports import (
     InstanceReport,
     RefresherReport,
     RefreshReport,
+    SearchReport,
     StoreReport,
+    ViewsReport,
     WatchReport,
 )
 from cacheapp.state.changes import ChangeKind
@@ -32,9 +34,11 @@ from cacheapp.state.listing import Listed, Page
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
 from esassistant.http.connections import ConnectionsReport
+from esassistant.http.logins import LoginsReport
 from esassistant.http.statistics import HttpReport
 from esassistant.log_handler import LogReport
 from esassistant.registry import registry
+from healthapp.judge import VerdictReport
 from healthapp.monitor import HealthReport
 from healthapp.performance import PerformanceReport
 from healthapp.process import ProcessReport
@@ -48,6 +52,7 @@ PARTIAL = "InstanceStatistics"
 REPORTS: Mapping[str, Any] = {
     "http": HttpReport,
     "connections": ConnectionsReport,
+    "logins": LoginsReport,
     "log": LogReport,
     "access_log": AccessLogReport | None,
     "elasticsearch": POOLS,
@@ -58,8 +63,11 @@ REPORTS: Mapping[str, Any] = {
     "mapping_cache": CacheReport,
     "refresher": RefresherReport,
     "watch": WatchReport,
+    "history": HistoryReport,
+    "search": SearchReport,
     "process": ProcessReport,
     "health": HealthReport | None,
+    "verdict": VerdictReport,
 }
 """What each resource reports that other instances are told of."""
 
@@ -89,19 +97,23 @@ def response_types() -> dict[str, Any]:
     instances = GenericAlias(dict, (str, typed(InstanceReport, report=told_by_instances())))
     listed = typed(Listed, kind=Literal["index", "alias", "data_stream"])
     change = typed(ShownChange, kind=ChangeKind, retyped=list[Retyped])
-    shown = ("status", "checked_at", "duration_ms", "ttl_seconds")
+    shown = (
+        *("status", "verdict", "since", "effects", "next_step"),
+        *("checked_at", "duration_ms", "ttl_seconds"),
+    )
     cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
     passes = part_of(RefresherReport, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
     return {
-        "HealthTotals": part_of(HealthReport, "HealthTotals", "The status, for anybody.", *shown),
+        "HealthTotals": part_of(HealthReport, "HealthTotals", "The status and the verdict, for anybody.", *shown),
         "HealthDetails": part_of(
-            HealthReport, "HealthDetails", "The status, and what each check found.", *shown, "services"
+            HealthReport, "HealthDetails", "The status, the verdict, and what each check found.", *shown, "services"
         ),
         "StatisticsTotals": msgspec.defstruct("StatisticsTotals", [("cache", cache), ("refresh", passes)]),
         "StatisticsDetails": msgspec.defstruct(
             "StatisticsDetails",
             [
                 ("cache", CacheReport),
+                ("views", ViewsReport),
                 ("refresh", RefresherReport),
                 ("watch", WatchReport),
                 ("history", HistoryReport),

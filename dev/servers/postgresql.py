@@ -18,7 +18,7 @@ from dev.ports import HOST, free_port
 from dev.servers.process import Process
 
 USER = "esassistant"
-QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=16MB", "max_connections=40")
+QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=16MB")
 
 
 def programs() -> Path | None:
@@ -36,7 +36,7 @@ class PostgresqlServer(Process):
     stop_seconds = 10
     stop_signal = signal.SIGINT  # ends its connections too
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, *, max_connections: int = 40) -> None:
         options: dict[str, Any] = {}
         # PostgreSQL refuses to run as root.
         if not os.geteuid():
@@ -44,6 +44,7 @@ class PostgresqlServer(Process):
             options = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         super().__init__("postgresql", **options)
         self._programs = programs
+        self._settings = (*QUICK, f"max_connections={max_connections}")
         self.port = free_port()
         if options:
             os.chown(self.folder, options["user"], options["group"])
@@ -69,7 +70,7 @@ class PostgresqlServer(Process):
 
     def command_line(self) -> Sequence[str | Path]:
         sockets = ("-k", self.folder, "-h", HOST, "-p", str(self.port))
-        settings = [word for setting in QUICK for word in ("-c", setting)]
+        settings = [word for setting in self._settings for word in ("-c", setting)]
         return [self._programs / "postgres", "-D", self.folder / "data", *sockets, *settings]
 
     def answers(self) -> bool:
@@ -78,6 +79,11 @@ class PostgresqlServer(Process):
         except psycopg.OperationalError:
             return False
         return True
+
+    @property
+    def url(self) -> str:
+        """As `DATABASE_URL` has it."""
+        return f"postgres://{USER}@{HOST}:{self.port}/postgres"
 
     def database(self) -> dict[str, Any]:
         """Django's settings for it."""

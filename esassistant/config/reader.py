@@ -252,6 +252,11 @@ def parse_node_urls(raw: str) -> NodeUrls:
     return NodeUrls(tuple(urls), username, password)
 
 
+POSTGRESQL_OPTIONS = {"connect_timeout": 2, "options": "-c lock_timeout=10s -c statement_timeout=30s"}
+"""Two seconds are the least that its library knows. A publication of ten thousand indices holds its locks for a few
+seconds.
+"""
+REMEMBERING = {f"django.db.backends.{name}": f"esassistant.database.{name}" for name in ("postgresql", "sqlite3")}
 DATABASE_HINT = "use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3"
 
 
@@ -273,7 +278,7 @@ def parse_database_url(url: str) -> dict[str, Any]:
     if database["ENGINE"].endswith("postgresql"):
         if importlib.util.find_spec("psycopg") is None:
             raise ValueError("PostgreSQL needs its driver: pip install 'psycopg[binary]'")
-        database["OPTIONS"] = {"connect_timeout": 5, **database.get("OPTIONS", {})}
+        database["OPTIONS"] = {**POSTGRESQL_OPTIONS, **database.get("OPTIONS", {})}
     if database["ENGINE"].endswith("sqlite3"):
         # Writers queue for the lock at BEGIN instead of failing at the first write of a transaction that began by
         # reading.
@@ -283,6 +288,11 @@ def parse_database_url(url: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
     return database
+
+
+def remembering_outages(database: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the same database, by way of the class that remembers when connecting to it fails."""
+    return {**database, "ENGINE": REMEMBERING.get(database["ENGINE"], database["ENGINE"])}
 
 
 def check_redis_url(url: str) -> str:

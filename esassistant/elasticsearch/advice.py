@@ -12,6 +12,7 @@ TIMEOUTS_PERCENT = 5.0
 OVERFLOW_PERCENT = 10.0
 NEW_CONNECTIONS_PERCENT = 50.0
 OVERLOADED_PERCENT = 1.0
+TOO_SLOW = "The cluster answers too slowly for so many calls at once."
 
 
 def pool_rules(listed: tuple[PoolRule, ...]) -> Rule:
@@ -44,9 +45,9 @@ def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterab
         attempts + refused,
         ENOUGH_REQUESTS,
         "calls",
-        "Calls found their pool full and were refused. "
-        + ("It needs more connections." if more else "The cluster answers too slowly for so many calls at once."),
+        "Calls found their pool full and were refused. " + ("It needs more connections." if more else TOO_SLOW),
         more,
+        f"Calls found their pool full and were refused. {TOO_SLOW}",
     )
     yield from judge(
         f"pools.{name}.overflow_percent",
@@ -56,8 +57,9 @@ def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterab
         ENOUGH_REQUESTS,
         "attempts",
         "Many calls got a connection beyond the pool's size, which is made and closed for each. "
-        + ("A larger pool keeps it." if more else "The cluster answers too slowly for so many calls at once."),
+        + ("A larger pool keeps it." if more else TOO_SLOW),
         more,
+        f"Many calls got a connection beyond the pool's size, which is made and closed for each. {TOO_SLOW}",
     )
     yield from judge(
         f"pools.{name}.timeouts_percent",

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from elasticsearch import ApiError
 
+from esassistant.elasticsearch.search_head import read_head
+
 PRODUCT = ("x-elastic-product", "Elasticsearch")
 """The header that is on every answer of Elasticsearch's REST layer, also on errors and on answers to HEAD; but never on
 401 and 403, with security or without.
@@ -125,6 +127,19 @@ def is_index_failure(status: int, body: object) -> bool:
     if status != 503:
         return False
     return _error_of(body).get("type") in INDEX_FAILURES
+
+
+def is_partial(body: object) -> bool:
+    """Say whether the answer to a search, decoded or as bytes, says itself that it is not whole: its time ran out, or
+    shards failed. Of bytes the head is read.
+    """
+    if isinstance(body, bytes):
+        head = read_head(body)
+        return head is not None and (head.timed_out or head.failed_shards > 0)
+    if not isinstance(body, Mapping):
+        return False
+    shards = body.get("_shards")
+    return body.get("timed_out") is True or (isinstance(shards, Mapping) and shards.get("failed") not in (0, None))
 
 
 def missing_privilege(body: object) -> str:

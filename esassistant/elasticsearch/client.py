@@ -23,6 +23,7 @@ from elasticsearch import (
     UnsupportedProductError,
 )
 
+from esassistant.breaker import BreakerReport
 from esassistant.config.model import ElasticsearchConfig
 from esassistant.connection_causes import Cause
 from esassistant.elasticsearch.answers import (
@@ -48,6 +49,7 @@ from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle, ReportHandle
+from esassistant.windows import WindowReport
 
 ELASTICSEARCH: Handle[AsyncElasticsearch] = Handle("elasticsearch")
 """The public client, for anybody's views. The others are this project's own."""
@@ -172,6 +174,16 @@ def new_client(
 def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:
     """What the pools of one of our clients counted so far, by name."""
     return cast("Transport", client.transport).report()
+
+
+def windows(client: AsyncElasticsearch) -> dict[str, dict[str, WindowReport]]:
+    """What callers of one of our clients got of late, by pool, of searches and of other calls."""
+    return cast("Transport", client.transport).windows()
+
+
+def breaker_reports(client: AsyncElasticsearch) -> dict[str, BreakerReport]:
+    """The breakers of one of our clients, by pool."""
+    return cast("Transport", client.transport).breaker_reports()
 
 
 def two_nodes(client: AsyncElasticsearch) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from typing import Generic, TypeVar
 
 import aiohttp
 from elastic_transport import NodeConfig
@@ -23,6 +24,7 @@ LOOK_SECONDS = 0.25
 KEPT_SECONDS = 60.0
 MAX_ROOT_BYTES = 64 * 1024
 MAX_PAGE_BYTES = 4096
+T = TypeVar("T")
 _NAMES_TLS = re.compile(rb"https|ssl|tls", re.IGNORECASE)
 _UNCLEAR = frozenset({Cause.CLOSED, Cause.NOT_HTTP})
 """What a port that expects the other scheme does, too."""
@@ -33,14 +35,10 @@ class Explainer:
 
     def __init__(self, config: NodeConfig, clock: Clock = monotonic) -> None:
         self._config = config
-        self._clock = clock
         host = f"[{config.host}]" if ":" in config.host else config.host
         self.at = f"{host}:{config.port}"
-        self._looking = asyncio.Lock()
-        self._scheme_looked_at: float | None = None
-        self._other_scheme = False
-        self._root_looked_at: float | None = None
-        self._product: Product | None = None
+        self._other_scheme = _Look(False, clock)
+        self._product: _Look[Product | None] = _Look(None, clock)
 
     async def failure(self, error: Exception, seconds_left: float | None) -> NodeFailure:
         """Explain a request that got no answer."""
@@ -62,8 +60,8 @@ class Explainer:
             return NodeFailure(self.at, cause)
         # OpenSearch and an older Elasticsearch answer in JSON; a gateway's page needs no look.
         if body[:1] == b"{":
-            await _within(seconds_left, lambda: self._look_at_root(session, headers))
-        return NodeFailure(self.at, product=self._product, has_path=bool(self._config.path_prefix))
+            await _within(seconds_left, self._product.found(lambda: self._root(session, headers)))
+        return NodeFailure(self.at, product=self._product.last, has_path=bool(self._config.path_prefix))
 
     def _is_page_of_tls(self, status: int, body: bytes) -> bool:
         """Whether this may be a server that answers plain http at its TLS port by a page."""
@@ -72,28 +70,11 @@ class Explainer:
 
     async def _by_scheme(self, seconds_left: float | None) -> Cause | None:
         """Return that the port speaks the other scheme, if it does."""
-        await _within(seconds_left, self._look_at_scheme)
-        if not self._other_scheme:
+        look = speaks_tls if self._config.scheme == "http" else speaks_http
+        await _within(seconds_left, self._other_scheme.found(lambda: look(self._config.host, self._config.port)))
+        if not self._other_scheme.last:
             return None
         return Cause.TLS_PORT if self._config.scheme == "http" else Cause.PLAIN_PORT
-
-    async def _look_at_scheme(self) -> None:
-        async with self._looking:  # calls that fail together share one look
-            if self._is_due(self._scheme_looked_at):
-                self._scheme_looked_at = self._clock()
-                self._other_scheme = False
-                look = speaks_tls if self._config.scheme == "http" else speaks_http
-                self._other_scheme = await look(self._config.host, self._config.port)
-
-    async def _look_at_root(self, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> None:
-        async with self._looking:
-            if self._is_due(self._root_looked_at):
-                self._root_looked_at = self._clock()
-                self._product = None
-                self._product = await self._root(session, headers)
-
-    def _is_due(self, looked_at: float | None) -> bool:
-        return looked_at is None or self._clock() - looked_at >= KEPT_SECONDS
 
     async def _root(self, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> Product | None:
         async with session.get(
@@ -108,13 +89,33 @@ class Explainer:
         return product_of(body)
 
 
-async def _within(seconds_left: float | None, look: Callable[[], Awaitable[None]]) -> None:
+class _Look(Generic[T]):
+    """What one kind of look found, kept for a minute; calls that fail together share one. A look that fails, or is cut
+    short, found `nothing`.
+    """
+
+    def __init__(self, nothing: T, clock: Clock) -> None:
+        self.last = self._nothing = nothing
+        self._clock = clock
+        self._looked_at: float | None = None
+        self._looking = asyncio.Lock()
+
+    async def found(self, look: Callable[[], Awaitable[T]]) -> None:
+        """Look, unless somebody did within the last minute."""
+        async with self._looking:
+            if self._looked_at is not None and self._clock() - self._looked_at < KEPT_SECONDS:
+                return
+            self._looked_at, self.last = self._clock(), self._nothing
+            self.last = await look()
+
+
+async def _within(seconds_left: float | None, look: Awaitable[None]) -> None:
     """Look for a short while. Where that fails, nothing more is known."""
     # Half of the time that is left: whoever waits for the call must hear of its failure before giving it up.
     seconds = LOOK_SECONDS if seconds_left is None else min(LOOK_SECONDS, seconds_left / 2)
     with suppress(aiohttp.ClientError, OSError, TimeoutError, EOFError):
         async with asyncio.timeout(seconds):
-            await look()
+            await look
 
 
 async def speaks_tls(host: str, port: int) -> bool:

@@ -9,11 +9,12 @@ import gzip
 import io
 import ssl
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -54,7 +55,8 @@ MAX_ERROR_BYTES = 1_000_000
 @dataclass(slots=True)
 class Call:
     """The attempt that a request belongs to: whose counters, of which kind, and whether its connection is closed after
-    use; which nodes the call has tried before, and which one this attempt asks. `probing`: for a half-open breaker.
+    use; which nodes the call has tried before, and which one this attempt asks (empty until one is
+    chosen). `probing`: for a half-open breaker.
     """
 
     counters: PoolCounters
@@ -62,7 +64,7 @@ class Call:
     close_connection: bool = False
     tried: Collection[str] = ()
     probing: bool = False
-    url: str | None = None
+    url: str = ""
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")
@@ -115,6 +117,21 @@ class Response(aiohttp.ClientResponse):
             del protocol.read
 
 
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's own, which counts for the call under way. Its traces would too, by a dozen awaits for each request."""
+
+    async def _create_connection(self, *args: Any) -> Any:
+        made = await super()._create_connection(*args)
+        current_call.get().counters.connections_created_total += 1
+        return made
+
+    async def _get(self, *args: Any) -> Connection | None:
+        kept = await super()._get(*args)
+        if kept is not None:
+            current_call.get().counters.connections_reused_total += 1
+        return kept
+
+
 class Node(AiohttpHttpNode):
     """A node whose connections live until `close()`; belongs to the loop of its first request.
 
@@ -126,6 +143,7 @@ class Node(AiohttpHttpNode):
         self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (meant for such annotations)
         self._request_timeout = config.request_timeout
         self._send_compressed = bool(config.http_compress)
+        self._url = self.base_url  # which is put together each time it is asked for
         self._explainer = Explainer(config)
         # For overflow: its connections are closed after use on our side, whether or not the server keeps them.
         self._closing_session: aiohttp.ClientSession | None = None
@@ -161,11 +179,32 @@ class Node(AiohttpHttpNode):
         for an error, which is known by its status: its body is empty then; and `UnsupportedProductError` for every
         answer that is not Elasticsearch's: elasticsearch-py looks at that only once per client, and on 2xx.
         """
+        body, request_headers = self._prepared(body, headers)
+        total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
+        status, given, duration, unpacked = await self._exchange(method, target, body, request_headers, total)
+        meta = ApiResponseMeta(
+            node=self.config, duration=duration, http_version="1.1", status=status, headers=HttpHeaders(given)
+        )
+        return NodeApiResponse(meta, unpacked)
+
+    async def pass_on(
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str], total: float | None
+    ) -> NodeApiResponse:
+        """One attempt whose body is sent as it is, with these headers beside those of all requests. `total`: seconds it
+        may take. Raises as `perform_request` does.
+        """
+        status, given, duration, unpacked = await self._exchange(method, target, body, headers, total)
+        # As aiohttp has the headers: to copy them, as above, takes longer than all else here.
+        meta = ApiResponseMeta(status, "1.1", cast("HttpHeaders", given), duration, self.config)
+        return NodeApiResponse(meta, unpacked)
+
+    async def _exchange(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], total: float | None
+    ) -> tuple[int, Mapping[str, str], float, bytes]:
+        """Status, headers, seconds and unpacked body of an answer that is Elasticsearch's."""
         call = current_call.get()
         session = self._session_for(call)
         counters = call.counters
-        body, request_headers = self._prepared(body, headers)
-        total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         counters.sent(call.kind, len(body or b""))
         started_at = monotonic()
         try:
@@ -173,12 +212,11 @@ class Node(AiohttpHttpNode):
             with io.BytesIO() as answer:
                 async with session.request(
                     method,
-                    URL(f"{self.base_url}{target}", encoded=True),
+                    URL(self._url + target, encoded=True),
                     data=body,
-                    headers=request_headers,
-                    timeout=aiohttp.ClientTimeout(total=total, sock_connect=self._extras.connect_timeout),
+                    headers=headers,
+                    timeout=_timeouts(total, self._extras.connect_timeout),
                     allow_redirects=False,
-                    trace_request_ctx=counters,
                 ) as response:
                     max_bytes = self._bound(response.status)
                     try:
@@ -202,19 +240,19 @@ class Node(AiohttpHttpNode):
             raise raised from explained
         counters.answered(call.kind, response.status, duration)
         counters.decoded_bytes_total += len(unpacked)
-        meta = ApiResponseMeta(
-            node=self.config,
-            duration=duration,
-            http_version="1.1",
-            status=response.status,
-            headers=HttpHeaders(response.headers),
-        )
         # Here, before anybody decodes the body: it may be HTML.
-        if is_foreign(method, meta, unpacked):
+        if is_foreign(method, response.status, response.headers, unpacked):
             left = _left(total, started_at)
-            explained = await self._explainer.foreign_answer(meta.status, unpacked, session, request_headers, left)
+            explained = await self._explainer.foreign_answer(response.status, unpacked, session, headers, left)
+            meta = ApiResponseMeta(
+                node=self.config,
+                duration=duration,
+                http_version="1.1",
+                status=response.status,
+                headers=HttpHeaders(response.headers),
+            )
             raise UnsupportedProductError("the answer is not Elasticsearch's", meta, unpacked) from explained
-        return NodeApiResponse(meta, unpacked)
+        return response.status, response.headers, duration, unpacked
 
     def _prepared(self, body: bytes | None, headers: HttpHeaders | None) -> tuple[bytes | None, HttpHeaders]:
         """The body as it is sent, and all headers."""
@@ -288,40 +326,31 @@ class Node(AiohttpHttpNode):
             skip_auto_headers=("accept", "accept-encoding", "user-agent"),
             cookie_jar=aiohttp.DummyCookieJar(),
             response_class=Response,
-            connector=aiohttp.TCPConnector(
+            connector=Connector(
                 limit=0,  # pools are the limit: aiohttp's would count the wait as part of the request
                 ssl=self._ssl_context or False,
                 **connections,
             ),
             auto_decompress=False,  # to know what went over the wire
-            trace_configs=[_trace_connections()],
         )
         # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
         session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
         return session
 
 
+@lru_cache(maxsize=64)
+def _timeouts(total: float | None, connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total, sock_connect=connect)
+
+
 def _left(total: float | None, started_at: float) -> float | None:
     return None if total is None else max(0.0, started_at + total - monotonic())
 
 
-def _trace_connections() -> aiohttp.TraceConfig:
-    async def created(_: Any, context: Any, __: Any) -> None:
-        context.trace_request_ctx.connections_created_total += 1
-
-    async def reused(_: Any, context: Any, __: Any) -> None:
-        context.trace_request_ctx.connections_reused_total += 1
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(created)
-    trace.on_connection_reuseconn.append(reused)
-    return trace
-
-
-def is_foreign(method: str, meta: ApiResponseMeta, body: bytes) -> bool:
+def is_foreign(method: str, status: int, headers: Mapping[str, str], body: bytes) -> bool:
     """Whether something else answered in Elasticsearch's place. A 403 has no header, and in answer to HEAD no body:
     nothing tells Elasticsearch's from a gateway's then.
     """
-    if method == "HEAD" and meta.status == 403:
+    if method == "HEAD" and status == 403:
         return False
-    return answer_kind(meta.status, meta.headers, body) is AnswerKind.NOT_ELASTICSEARCH
+    return answer_kind(status, headers, body) is AnswerKind.NOT_ELASTICSEARCH

@@ -16,6 +16,7 @@ from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.transport import outcome_of
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle, PingResult
+from esassistant.windows import Got, Window, WindowReport
 
 PING_SECONDS = 3.0
 """A ping without an answer by then has failed, for the breakers."""
@@ -56,6 +57,7 @@ class Pings:
         self._stirred = asyncio.Event()
         self._wakes_at = FOREVER
         self._sent_at = -FOREVER
+        self._window = Window()
 
     def attach(self, breakers: Iterable[Breaker]) -> None:
         """Have these breakers told of every ping, and ping when they want it."""
@@ -65,20 +67,34 @@ class Pings:
 
     async def ping(self) -> PingResult:
         """Ask the cluster for its health, and tell the breakers whether it answered. Raises `ClusterUnavailable`."""
-        self._sent_at = self._clock()
+        sent_at = self._sent_at = self._clock()
         sent = [(breaker, breaker.ping_sent()) for breaker in self._breakers]
         overdue = asyncio.get_running_loop().call_later(self._failed_after, _tell, sent, False)
         try:
             result = await self._ask()
         except ClusterUnavailable as error:
             if (answered := is_answer(error)) is not None:
+                self._note(sent_at, answered=answered)
                 _tell(sent, answered)
             raise
+        except asyncio.CancelledError:
+            if self._clock() - sent_at >= self._failed_after:
+                self._note(sent_at, answered=False)
+            raise
         else:
+            self._note(sent_at, answered=True)
             _tell(sent, True)
             return result
         finally:
             overdue.cancel()
+
+    def window(self) -> WindowReport | None:
+        """How the pings of late went: those that got no answer failed."""
+        return self._window.report(self._clock())
+
+    def _note(self, sent_at: float, *, answered: bool) -> None:
+        now = self._clock()
+        self._window.ended(Got.ANSWER if answered else Got.FAILURE, now - sent_at, now)
 
     async def keep_pinging(self) -> None:
         """Background task: ping whenever a breaker wants it."""

@@ -1,11 +1,12 @@
 """Connection pools: how many calls of one kind of index may be under way, and what happens to one more."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from esassistant.breaker import Breaker, BreakerPolicy, OnTransition
+from esassistant.breaker import Breaker, BreakerPolicy, BreakerReport, OnTransition
 from esassistant.clock import Clock, monotonic
 from esassistant.config.pools import PoolRule
 from esassistant.connection_causes import Cause
@@ -14,6 +15,7 @@ from esassistant.elasticsearch.retry import RetryBudget
 from esassistant.elasticsearch.routing import pool_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
 from esassistant.units import as_seconds
+from esassistant.windows import WindowReport
 
 MAX_WAITING = 10_000
 POOL_RETRY_AFTER_SECONDS = 1.0
@@ -50,7 +52,10 @@ class Pool:
     ) -> None:
         """`policy`, `on_transition`: of its breaker."""
         self.name = name
-        self.breaker = Breaker(f"pool {name}", policy, _refusal, clock=clock, on_transition=on_transition)
+        # The verdict tells of an outage, once: a line for each probe that failed would drown it.
+        self.breaker = Breaker(
+            f"pool {name}", policy, _refusal, log_level=logging.DEBUG, clock=clock, on_transition=on_transition
+        )
         self.budget = RetryBudget()
         self.counters = PoolCounters()
         # Why the last call that failed had no connection, as far as that is known.
@@ -111,7 +116,10 @@ class Pool:
         self.counters.overflow_total += 1
 
     async def _wait_for_slot(self) -> None:
-        if self._slots.locked() and self._waiting >= self._limits.max_waiting:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once
+            return
+        if self._waiting >= self._limits.max_waiting:
             self.counters.rejected["pool_exhausted"] += 1
             raise PoolExhausted(
                 f"{self._limits.max_waiting} calls wait already for a connection of pool {self.name}.",
@@ -149,6 +157,15 @@ class Pools:
 
     def report(self, open_connections: int | None) -> dict[str, PoolReport]:
         return {name: pool.report(open_connections) for name, pool in self._pools.items()}
+
+    def breaker_reports(self) -> dict[str, BreakerReport]:
+        """The breakers by pool, without those that never trip."""
+        found = {name: pool.breaker.report() for name, pool in self._pools.items()}
+        return {name: report for name, report in found.items() if report is not None}
+
+    def windows(self) -> dict[str, dict[str, WindowReport]]:
+        """What callers got of late, by pool, of searches and of other calls."""
+        return {name: pool.counters.windows() for name, pool in self._pools.items()}
 
 
 def one_pool(

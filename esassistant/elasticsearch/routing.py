@@ -12,9 +12,15 @@ KINDS = frozenset(
         *("settings", "source", "stats", "tasks", "termvectors", "update", "update_by_query", "validate"),
     }
 )
-"""Kinds of calls that are told apart: the first path segment that begins with `_`. All else is `index` or `other`."""
+"""Kinds of calls that are told apart: the first path segment that begins with `_`. All else is `index` or `other`, or
+`LONG_POLL`.
+"""
 READS = frozenset({"count", "explain", "field_caps", "mget", "msearch", "search", "termvectors", "validate"})
 """Kinds that change nothing, though they may be sent by POST."""
+
+LONG_POLL = "long_poll"
+"""The kind of calls that wait on purpose, for a change: how long they take is no latency."""
+WAITS = "wait_for_metadata_version="
 
 
 def pool_of(target: str, rules: Sequence[PoolRule]) -> str:
@@ -41,7 +47,10 @@ def _indices(target: str) -> list[str]:
 
 def kind_of(target: str) -> str:
     """The kind of call, one of a bounded set."""
-    segments = target.partition("?")[0].strip("/").split("/")
+    path, _, query = target.partition("?")
+    if WAITS in query:
+        return LONG_POLL
+    segments = path.strip("/").split("/")
     if segments[:2] == ["_search", "scroll"]:
         return "scroll"  # not a search: asking again would skip a page
     for segment in segments:

@@ -8,22 +8,30 @@ from typing import Any
 from esassistant.breaker import BreakerReport, BreakerState
 from esassistant.clock import monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
+from esassistant.elasticsearch.routing import LONG_POLL
 from esassistant.metrics import Kind, Metric
+from esassistant.windows import Got, Window, WindowReport
 
 FAILURE_KINDS = (
     *("connect_timeout", "request_timeout", "connection", "tls", "too_large"),
     *("status_429", "status_4xx", "status_5xx"),
 )
 REJECTIONS = ("pool_timeout", "pool_exhausted", "breaker_open")
+SEARCHES = frozenset({"search", "msearch"})
+"""Kinds of calls that are searches; the time of all others is nothing to compare theirs with."""
+SORTS = ("search", "other")
 
 
 @dataclass(frozen=True, slots=True)
 class KindReport:
-    """Attempts of one kind of call, and how long those took that were answered."""
+    """Attempts of one kind of call, and how long those took that were answered: well, and with an error. That of long
+    polls is none.
+    """
 
     requests_total: int
     failures_total: int
     latency: LatencyReport
+    failed_latency: LatencyReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,8 @@ class PoolReport:
 
     `requests_total` counts attempts, each retry included; `failures_total` those without a 2xx or 404 answer, and
     `failures` says of which kind. `rejected` counts calls that were refused before anything was sent.
+    `latency` is of attempts that were answered and didn't fail, `failed_latency` of those that were answered with an
+    error. `got`: what callers got for whole calls, retries included, of searches and of other calls.
     `retries_refused_total`: retries that the budget or the deadline didn't allow. `connections_open` is of the whole
     client, None when it made none yet. Bytes are of bodies: `sent` and `received` as they went over the wire,
     `decoded` after decompression.
@@ -59,8 +69,10 @@ class PoolReport:
     received_bytes_total: int
     decoded_bytes_total: int
     latency: LatencyReport
+    failed_latency: LatencyReport
     durations: DurationTotals
     calls: Mapping[str, KindReport]
+    got: Mapping[str, Mapping[str, int]]
     breaker: BreakerReport | None
 
 
@@ -69,9 +81,15 @@ class _KindCounters:
         self.requests_total = 0
         self.failures_total = 0
         self.durations = Durations()
+        self.failed_durations = Durations()
 
     def report(self) -> KindReport:
-        return KindReport(self.requests_total, self.failures_total, report_of((self.durations,)))
+        return KindReport(
+            self.requests_total,
+            self.failures_total,
+            report_of((self.durations,)),
+            report_of((self.failed_durations,)),
+        )
 
 
 class PoolCounters:
@@ -92,7 +110,10 @@ class PoolCounters:
         self.rejected: Counter[str] = Counter(dict.fromkeys(REJECTIONS, 0))
         self._failures: Counter[str] = Counter(dict.fromkeys(FAILURE_KINDS, 0))
         self._durations = Durations()
+        self._failed_durations = Durations()
         self._kinds: dict[str, _KindCounters] = {}
+        self._got = {sort: dict.fromkeys((got.value for got in Got), 0) for sort in SORTS}
+        self._windows = {sort: Window() for sort in SORTS}
 
     def sent(self, kind: str, body_bytes: int) -> None:
         """An attempt is about to be sent."""
@@ -104,15 +125,32 @@ class PoolCounters:
         """An attempt got an answer after `seconds`. 404 is an answer to a question, not a failure."""
         self.ended_total += 1
         now = monotonic()
-        self._durations.record(seconds, now)
-        self._of(kind).durations.record(seconds, now)
         if not (200 <= status < 300 or status == 404):
+            self._failed_durations.record(seconds, now)
+            self._of(kind).failed_durations.record(seconds, now)
             self._failed(kind, "status_429" if status == 429 else "status_5xx" if status >= 500 else "status_4xx")
+        elif kind != LONG_POLL:
+            self._durations.record(seconds, now)
+            self._of(kind).durations.record(seconds, now)
 
     def failed(self, kind: str, failure: str) -> None:
         """An attempt ended without an answer; `failure` is one of `FAILURE_KINDS`."""
         self.ended_total += 1
         self._failed(kind, failure)
+
+    def call_ended(self, kind: str, got: Got, seconds: float) -> None:
+        """A whole call, with its retries and its wait for a connection, ended: what its caller got."""
+        if kind == LONG_POLL:
+            return
+        sort = "search" if kind in SEARCHES else "other"
+        self._got[sort][got.value] += 1
+        self._windows[sort].ended(got, seconds, monotonic())
+
+    def windows(self) -> dict[str, WindowReport]:
+        """What callers got of late, of searches and of other calls."""
+        now = monotonic()
+        found = ((sort, window.report(now)) for sort, window in self._windows.items())
+        return {sort: report for sort, report in found if report is not None}
 
     def report(self) -> dict[str, Any]:
         """What the counters know of a `PoolReport`."""
@@ -135,8 +173,10 @@ class PoolCounters:
             "received_bytes_total": self.received_bytes_total,
             "decoded_bytes_total": self.decoded_bytes_total,
             "latency": report_of((self._durations,)),
+            "failed_latency": report_of((self._failed_durations,)),
             "durations": totals_of((self._durations,)),
             "calls": {kind: counters.report() for kind, counters in sorted(self._kinds.items())},
+            "got": {sort: dict(counts) for sort, counts in self._got.items()},
         }
 
     def _failed(self, kind: str, failure: str) -> None:
@@ -144,7 +184,10 @@ class PoolCounters:
         self._of(kind).failures_total += 1
 
     def _of(self, kind: str) -> _KindCounters:
-        return self._kinds.setdefault(kind, _KindCounters())
+        counters = self._kinds.get(kind)
+        if counters is None:  # to make one each time costs as much as a search's headers
+            counters = self._kinds[kind] = _KindCounters()
+        return counters
 
 
 def _of_pools(kind: Kind, name: str, help_: str, path: str, *labels: str) -> Metric:
@@ -165,11 +208,21 @@ POOL_METRICS = (
     _of_pools(Kind.COUNTER, "requests", "Attempts, by kind of call.", "calls.*.requests_total", "kind"),
     _of_pools(Kind.COUNTER, "failures", "Attempts without a 2xx or 404 answer, by reason.", "failures.*", "reason"),
     _of_pools(Kind.COUNTER, "rejected", "Calls refused before anything was sent, by reason.", "rejected.*", "reason"),
+    _of_pools(
+        Kind.COUNTER,
+        "calls",
+        "Calls that ended, by what their callers got: answer, part (of an answer), failure, refusal.",
+        "got.*.*",
+        "sort",
+        "got",
+    ),
     _of_pools(Kind.COUNTER, "retries", "Attempts after the first of a call.", "retries_total"),
     _of_pools(Kind.COUNTER, "retries_refused", "Retries that budget or deadline refused.", "retries_refused_total"),
     _of_pools(Kind.COUNTER, "sent_bytes", "Bytes of bodies sent, as on the wire.", "sent_bytes_total"),
     _of_pools(Kind.COUNTER, "received_bytes", "Bytes of bodies received, as on the wire.", "received_bytes_total"),
-    _of_pools(Kind.HISTOGRAM, "request_duration_seconds", "Time of attempts that were answered.", "durations"),
+    _of_pools(
+        Kind.HISTOGRAM, "request_duration_seconds", "Time of attempts that were answered and did not fail.", "durations"
+    ),
     _of_pools(Kind.STATE, "breaker_state", "State of the pool's breaker.", "breaker.state"),
     _of_pools(Kind.GAUGE, "breaker_probing", "Calls under way that probe for a half-open breaker.", "breaker.probing"),
     _of_pools(Kind.COUNTER, "breaker_trips", "How often the breaker opened.", "breaker.trips_total"),

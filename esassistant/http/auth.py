@@ -13,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
 from esassistant.config.model import Details
-from esassistant.errors import Forbidden, Unauthorized
+from esassistant.errors import EsassistantError, Forbidden, Unauthorized
+from esassistant.http.sessions import session_failure, session_unavailable
 
 HOW = "Send `Authorization: Bearer` with one of the tokens in ESASSISTANT_API_TOKENS, or log in as staff."
 
@@ -44,6 +45,16 @@ def bearer_token(authorization: str) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+def caller_by_token(authorization: bytes | None) -> Caller | None:
+    """Who asks, by the only `Authorization` header of a request; None where that takes more than a look at a bearer
+    token.
+    """
+    if authorization is None:
+        return Caller.ANONYMOUS
+    token = bearer_token(authorization.decode("latin-1"))
+    return Caller.TOKEN if token is not None and is_api_token(token) else None
+
+
 async def caller_of(request: HttpRequest) -> Caller:
     """Who asks. Raises `Unauthorized` for a bearer token that isn't ours: better than to answer less without a word."""
     token = bearer_token(request.headers.get("Authorization", ""))
@@ -63,17 +74,23 @@ async def may_see_details(request: HttpRequest) -> bool:
     return sees_details(settings.ESASSISTANT.details, await caller_of(request))
 
 
+def refusal_of(request: HttpRequest) -> EsassistantError:
+    """Why a stranger may not: nobody is told to log in who has, while the database can't say so."""
+    failure = session_failure(request)
+    return Unauthorized(HOW) if failure is None else session_unavailable(failure)
+
+
 async def require_details(request: HttpRequest) -> None:
-    """Raises `Unauthorized` when this caller may not read details."""
+    """Raises `Unauthorized` when this caller may not read details, `DatabaseUnavailable` when that can't be told."""
     if not await may_see_details(request):
-        raise Unauthorized(HOW)
+        raise refusal_of(request)
 
 
 async def require_change(request: HttpRequest) -> None:
-    """Raises `Unauthorized` or `Forbidden` unless this caller may change something."""
+    """Raises `Unauthorized`, `Forbidden` or `DatabaseUnavailable` unless this caller may change something."""
     caller = await caller_of(request)
     if caller is Caller.ANONYMOUS:
-        raise Unauthorized(HOW)
+        raise refusal_of(request)
     if caller is Caller.STAFF and (reason := _csrf_failure(request)) is not None:
         raise Forbidden(f"The CSRF check failed ({reason}). Send the token of the page in the X-CSRFToken header.")
 

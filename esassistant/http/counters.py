@@ -23,6 +23,7 @@ class Door(enum.StrEnum):
     """Which part of the spine answered a request; `REFUSED`: a limit did, before the lanes."""
 
     HOT = "hot"
+    DIRECT = "direct"
     FAST = "fast"
     DJANGO = "django"
     REFUSED = REFUSED
@@ -31,7 +32,7 @@ class Door(enum.StrEnum):
 @dataclass(slots=True)
 class RequestNote:
     """What is known of the request under way. `route` is the template of its address, None where it has none; `status`
-    is None before the answer begins.
+    is None before the answer begins. `is_long_poll`: it waits on purpose, so that its time is no latency.
     """
 
     request_id: bytes
@@ -39,6 +40,7 @@ class RequestNote:
     door: Door = Door.DJANGO
     status: int | None = None
     sent_bytes: int = 0
+    is_long_poll: bool = False
 
     def answered_by(self, door: Door, route: str | None) -> None:
         self.door = door
@@ -98,7 +100,16 @@ class Counters:
             raise
         finally:
             self._statistics.in_flight -= 1
-            self.count(scope, note.request_id, note.route, note.door, note.status, note.sent_bytes, started_at)
+            self.count(
+                scope,
+                note.request_id,
+                note.route,
+                note.door,
+                note.status,
+                note.sent_bytes,
+                started_at,
+                is_long_poll=note.is_long_poll,
+            )
 
     def count(
         self,
@@ -109,10 +120,14 @@ class Counters:
         status: int | None,
         sent_bytes: int,
         started_at: float,
+        *,
+        is_long_poll: bool = False,
     ) -> None:
         """A request ended just now; `status` None: without an answer."""
         ended_at = monotonic()
-        self._statistics.ended(route, door, status, sent_bytes, ended_at - started_at, ended_at)
+        self._statistics.ended(
+            route, door, status, sent_bytes, ended_at - started_at, ended_at, is_long_poll=is_long_poll
+        )
         if self._access_log is not None:
             client = scope.get("client")
             self._access_log.write(

@@ -14,15 +14,15 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest
 
 from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.clock import monotonic
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
-from esassistant.http.auth import Caller, bearer_token, is_api_token, sees_details
+from esassistant.http.auth import caller_by_token, sees_details
+from esassistant.http.compression import accepts_gzip
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
+from esassistant.http.hosts import AcceptedHosts
 from esassistant.http.refusal import encoded
 from esassistant.http.security_headers import security_headers
 
@@ -33,11 +33,9 @@ AnswerSource = Callable[[str, bool], Answer | None]
 whether its conditions are asked for (`?verbose`). It must not wait; None: the view has to answer.
 """
 
-MAX_HOSTS: Final = 256
-"""So many accepted hosts are remembered."""
-
 HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH = b"host", b"cookie", b"authorization", b"if-none-match"
-DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, REQUEST_ID})
+ACCEPT_ENCODING = b"accept-encoding"
+DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, ACCEPT_ENCODING, REQUEST_ID})
 """What such a header says decides how the request is answered."""
 BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 GOES_ON: Final = BODY | {b"origin"}
@@ -116,13 +114,17 @@ class HotPath:
     def __init__(self, app: Counters, routes: HotRoutes) -> None:
         self._app = app
         self._routes = routes
-        self._hosts: set[bytes] = set()
+        self._hosts = AcceptedHosts()
         self._details = settings.ESASSISTANT.details
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
-        vary = ((b"vary", b"origin"),) if settings.ESASSISTANT.cors_origins else ()
         self._common = {secure: encoded(security_headers(secure=secure)) for secure in (False, True)}
-        self._common_api = {secure: common + vary for secure, common in self._common.items()}
+        has_origins = bool(settings.ESASSISTANT.cors_origins)
+        self._vary = {
+            (varies, is_probe): _vary(varies=varies, has_origins=has_origins and not is_probe)
+            for varies in (False, True)
+            for is_probe in (False, True)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_at = monotonic()
@@ -131,13 +133,14 @@ class HotPath:
             await self._app(scope, receive, send)
             return
         route, answer, given, common = found
-        status, head, body = answer.status, answer.head, answer.body
-        if IF_NONE_MATCH in given and answer.is_unchanged(given[IF_NONE_MATCH].decode("latin-1")):
-            status, head, body = 304, answer.unchanged_head, b""
-        elif scope["method"] == "HEAD":
+        if (coded := _coded(answer, given)) is None:
+            await self._app(scope, receive, send)
+            return
+        status, head, body = coded
+        if scope["method"] == "HEAD":
             body = b""
         request_id = request_id_of(given.get(REQUEST_ID))
-        headers = [*head, *common, (REQUEST_ID, request_id)]
+        headers = [*head, *common, *self._vary[answer.varies, route.probe], (REQUEST_ID, request_id)]
         if (age := answer.age(started_at)) is not None:
             headers.append((b"age", b"%d" % age))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -167,12 +170,12 @@ class HotPath:
         if COOKIE in given and self._session_cookie in given[COOKIE]:
             return None
         secure = scope.get("scheme") == "https"
-        if not ((secure or not self._redirects) and self._accepts(given.get(HOST))):
+        if not ((secure or not self._redirects) and self._hosts.accepts(given.get(HOST))):
             return None
-        if (caller := _caller(given.get(AUTHORIZATION))) is None:
+        if (caller := caller_by_token(given.get(AUTHORIZATION))) is None:
             return None
         answer = _ask(route, name, details=sees_details(self._details, caller))
-        return None if answer is None else (route, answer, given, self._common_api[secure])
+        return None if answer is None else (route, answer, given, self._common[secure])
 
     def _probe(self, scope: Scope, route: HotRoute) -> Found | None:
         """A probe is answered whatever comes with it, lest strangers who take all places elsewhere be in its way."""
@@ -184,7 +187,7 @@ class HotPath:
         for key, value in scope["headers"]:
             if key == REQUEST_ID:
                 given[key] = b"" if key in given else value  # of several, none
-            elif key == IF_NONE_MATCH:
+            elif key in (IF_NONE_MATCH, ACCEPT_ENCODING):
                 given[key] = b"%b,%b" % (given[key], value) if key in given else value
             elif key in BODY:
                 has_body = has_body or value != b"0"
@@ -192,22 +195,21 @@ class HotPath:
         common = self._common[scope.get("scheme") == "https"]
         return None if answer is None else (route, answer, given, (*common, CLOSES) if has_body else common)
 
-    def _accepts(self, host: bytes | None) -> bool:
-        """Whether Django accepts this Host header."""
-        if host in self._hosts:
-            return True
-        if host is None:
-            return False
-        request = HttpRequest()
-        request.META["HTTP_HOST"] = host.decode("latin-1")
-        try:
-            request.get_host()
-        except DisallowedHost:
-            return False
-        if len(self._hosts) >= MAX_HOSTS:
-            self._hosts.clear()
-        self._hosts.add(host)
-        return True
+
+def _coded(answer: Answer, given: dict[bytes, bytes]) -> tuple[int, Headers, bytes] | None:
+    """Status, headers and body of an answer as this client prefers it; None: it has to be compressed elsewhere."""
+    gzipped = answer.varies and ACCEPT_ENCODING in given and accepts_gzip(given[ACCEPT_ENCODING])
+    if IF_NONE_MATCH in given and answer.is_unchanged(given[IF_NONE_MATCH].decode("latin-1"), gzipped=gzipped):
+        return 304, answer.unchanged_gzip_head if gzipped else answer.unchanged_head, b""
+    if not gzipped:
+        return answer.status, answer.head, answer.body
+    small = answer.gzipped()
+    return None if small is None else (answer.status, *small)
+
+
+def _vary(*, varies: bool, has_origins: bool) -> Headers:
+    on = [name for name, is_on in ((b"Accept-Encoding", varies), (b"origin", has_origins)) if is_on]
+    return ((b"vary", b", ".join(on)),) if on else ()
 
 
 def _ask(route: HotRoute, name: str, *, details: bool) -> Answer | None:
@@ -218,14 +220,6 @@ def _ask(route: HotRoute, name: str, *, details: bool) -> Answer | None:
     except Exception:
         logger.exception("the hot path's source of %s failed; Django answers", route.template)
         return None
-
-
-def _caller(authorization: bytes | None) -> Caller | None:
-    """Who asks; None where that takes more than a look at a bearer token."""
-    if authorization is None:
-        return Caller.ANONYMOUS
-    token = bearer_token(authorization.decode("latin-1"))
-    return Caller.TOKEN if token is not None and is_api_token(token) else None
 
 
 hot_routes = HotRoutes()

@@ -6,7 +6,6 @@ them in the request's own task, with the same checks and the same errors. It sta
 `ASGIHandler`; tests/unit/esassistant/http/test_lanes.py names them, and compares the lanes.
 """
 
-import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +22,12 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 
-from esassistant.asgi_types import Receive, Scope, Send
+from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest
 from esassistant.http.auth import bearer_token, is_api_token
+from esassistant.http.compression import CompressionMiddleware
 from esassistant.http.counters import Door, note_of
+from esassistant.http.disconnects import unless_left, whole_body
 from esassistant.http.gate import Gate
 from esassistant.http.limits import READING, overloaded
 from esassistant.http.problems import ProblemMiddleware, already_logged, problem_of
@@ -77,15 +78,23 @@ class Lanes:
     """
 
     def __init__(
-        self, stock: "StockLane", fast: "FastLane", gates: Gates, is_probe: Callable[[str], bool], login_path: str
+        self,
+        stock: "StockLane",
+        fast: "FastLane",
+        login: ASGIApp,
+        gates: Gates,
+        is_probe: Callable[[str], bool],
+        login_path: str,
     ) -> None:
         """
         Args:
+            login: answers what is posted to `login_path`, and waits at its gate itself.
             is_probe: of a path; probes wait at no gate.
             login_path: where passwords are posted to. Checking one takes a fraction of a second of a processor.
         """
         self._stock = stock
         self._fast = fast
+        self._login = login
         self._gates = gates
         self._is_probe = is_probe
         self._login_path = login_path
@@ -93,6 +102,9 @@ class Lanes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = fast_match(scope) if scope["type"] == "http" else None
+        if scope["type"] == "http" and scope["path"] == self._login_path and scope["method"] not in READING:
+            await self._login(scope, receive, send)
+            return
         gate = self._gate(scope, fast=match is not None)
         if gate is not None and not await gate.enter():
             await self._overloaded.answer(scope, send)
@@ -112,10 +124,8 @@ class Lanes:
             return None
         if fast:
             return None if has_api_token(scope) else self._gates.fast
-        path, reads = scope["path"], scope["method"] in READING
-        if reads and self._is_probe(path):
-            return None
-        return self._gates.login if path == self._login_path and not reads else self._gates.stock
+        is_probe = scope["method"] in READING and self._is_probe(scope["path"])
+        return None if is_probe else self._gates.stock
 
 
 def has_api_token(scope: Scope) -> bool:
@@ -186,7 +196,8 @@ class FastLane(Lane):
     """Django's handler without signals, threads and the middlewares that need them."""
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002  (Django's signature)
-        problems = ProblemMiddleware(convert_exception_to_response(self._checked))
+        compressing = CompressionMiddleware(convert_exception_to_response(self._checked))
+        problems = ProblemMiddleware(convert_exception_to_response(compressing))
         self._view_middleware: list[object] = []
         self._template_response_middleware: list[object] = []
         self._exception_middleware = [problems.process_exception]
@@ -195,22 +206,15 @@ class FastLane(Lane):
     async def answer(self, scope: Scope, receive: Receive, send: Send, match: ResolverMatch) -> None:
         """Answer one request from the view that `match` names."""
         note_of(scope).answered_by(Door.FAST, template_of(match.route))
-        body = BytesIO()
-        more_body = True
-        while more_body:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body.write(message.get("body", b""))
-            more_body = message.get("more_body", False)
-        body.seek(0)
-        request, response = self.create_request(scope, body)
+        if (body := await whole_body(receive)) is None:
+            return
+        request, response = self.create_request(scope, BytesIO(body))
         if request is not None:
             request.resolver_match = match
             if request.method in ("GET", "HEAD"):
                 response = await self.get_response_async(request)
             else:
-                response = await self._unless_disconnected(request, receive)
+                response = await unless_left(self.get_response_async(request), receive)
         if response is not None:
             await self.send_response(response, cast("Any", send))
 
@@ -232,20 +236,6 @@ class FastLane(Lane):
         request.get_host()  # raises DisallowedHost, as CommonMiddleware has it do
         inner: Any = self  # Django's stubs don't have it
         return await inner._get_response_async(request)  # noqa: SLF001
-
-    async def _unless_disconnected(self, request: HttpRequest, receive: Receive) -> HttpResponse | None:
-        """The response, or None when the client left first: what it asked for may take long, and nobody waits for
-        it.
-        """
-        answering = asyncio.ensure_future(self.get_response_async(request))
-        leaving = asyncio.ensure_future(receive())
-        try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-            return await answering if answering.done() else None
-        finally:
-            answering.cancel()
-            leaving.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
 @lru_cache(maxsize=256)

@@ -123,7 +123,7 @@ class RequestLimits:
         elif body is None:
             note_of(scope).answered_by(Door.REFUSED, None)  # the client has left
         else:
-            await self._admit(scope, _replayed(body, receive) if has_body else receive, send)
+            await self._admit(scope, replayed(body, receive) if has_body else receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         in_flight, is_other = self._in_flight, scope["method"] not in READING
@@ -183,7 +183,7 @@ def _declared_bytes(scope: Scope) -> int | None:
     return None if values or any(name == b"transfer-encoding" for name, _ in scope["headers"]) else 0
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """Gives a body that was read already, then what comes after it."""
     message: Message | None = {"type": "http.request", "body": body, "more_body": False}
 

@@ -1,19 +1,26 @@
 """Errors as `application/problem+json` (RFC 9457), for every address that isn't a page for people."""
 
 import http.client
+import logging
 import math
 
 import msgspec
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 from elastic_transport import TransportError
 
+from esassistant.database.failures import DatabaseFailure, database_trouble
+from esassistant.database.outage import Unsaid
 from esassistant.elasticsearch.client import unavailable
-from esassistant.errors import EsassistantError, MethodNotAllowed
+from esassistant.errors import DatabaseUnavailable, EsassistantError, MethodNotAllowed
 from esassistant.http.counters import note_of
 from esassistant.http.security_headers import AnswerMiddleware
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 EXPLANATIONS = {
@@ -24,6 +31,8 @@ EXPLANATIONS = {
     413: "The request is too large.",
     500: "Something failed in this server. The log has the details under the request id.",
 }
+
+_unsaid = Unsaid()
 
 OTHER_HOST = "This server doesn't answer to the name in the Host header. Its operator lists names in ALLOWED_HOSTS."
 
@@ -74,6 +83,29 @@ def problem_of(request: HttpRequest, error: EsassistantError) -> HttpResponse:
     """The answer that one of our own errors stands for."""
     body = problem_body(error.status, error.detail, request_id_of(request), title=error.title)
     return _response(error.status, body, headers_of(error))
+
+
+def answer_of_error(request: HttpRequest, error: EsassistantError) -> HttpResponse:
+    """The same, as a page where a person in a browser asked. It is expected, and not logged."""
+    found = problem_of(request, error)
+    if is_for_people(request):
+        context = {"error": error, "request_id": request_id_of(request), "again": _again(request)}
+        page = render_to_string("esassistant/error.html", context)
+        page_headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(page.encode()))}
+        found = HttpResponse(page, status=error.status, headers={**found.headers, **page_headers})
+    return already_logged(found)
+
+
+def _again(request: HttpRequest) -> str:
+    """Where to try again: what was posted isn't posted anew by a link."""
+    return request.get_full_path() if request.method in ("GET", "HEAD") else request.path
+
+
+def as_own_error(error: Exception) -> EsassistantError | None:
+    """The error of ours that stands for what was raised; None: it is a fault of this server."""
+    if isinstance(error, TransportError) and not isinstance(error, EsassistantError):
+        return unavailable(error)
+    return error if isinstance(error, EsassistantError) else None
 
 
 def _response(status: int, body: bytes, headers: dict[str, str]) -> HttpResponse:
@@ -130,6 +162,11 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     return already_logged(replacement) if getattr(response, "_has_been_logged", False) else replacement
 
 
+def database_unavailable(failure: DatabaseFailure) -> DatabaseUnavailable:
+    """What a caller is told who can't be served without the database."""
+    return DatabaseUnavailable(f"The database {failure.why}", retry_after_seconds=5)
+
+
 class ProblemMiddleware(AnswerMiddleware):
     """Turns error pages into problems."""
 
@@ -137,9 +174,12 @@ class ProblemMiddleware(AnswerMiddleware):
         return _as_problem(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """What a view of anybody's lets pass: our own errors, and Elasticsearch's when it can't be asked."""
-        if isinstance(exception, TransportError) and not isinstance(exception, EsassistantError):
-            exception = unavailable(exception)
-        if not isinstance(exception, EsassistantError):
-            return None
-        return already_logged(problem_of(request, exception))
+        """What a view of anybody's lets pass: our own errors, Elasticsearch's when it can't be asked, and the
+        database's when that is in trouble.
+        """
+        if isinstance(exception, Error) and (failure := database_trouble(exception)) is not None:
+            if _unsaid.take(failure.why):
+                logger.warning("A page could not be made: the database %s", failure.why)
+            return answer_of_error(request, database_unavailable(failure))
+        error = as_own_error(exception)
+        return None if error is None else already_logged(problem_of(request, error))

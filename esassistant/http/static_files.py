@@ -22,6 +22,7 @@ from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.clock import monotonic
 from esassistant.errors import EsassistantError, MethodNotAllowed
 from esassistant.http.answer import Answer, Headers, etag_of
+from esassistant.http.compression import accepts_gzip
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
 from esassistant.http.refusal import Refusal, encoded
 from esassistant.http.security_headers import security_headers
@@ -87,19 +88,6 @@ def read_static_file(name: str) -> StaticFile | None:
     except (SuspiciousFileOperation, ValueError):  # outside of all folders, or no path
         return None
     return static_file(name, Path(path).read_bytes()) if path and Path(path).is_file() else None
-
-
-def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether an Accept-Encoding header takes gzip (RFC 9110, 12.5.3)."""
-    qualities: dict[bytes, bool] = {}
-    for entry in accept_encoding.lower().split(b","):
-        coding, _, weight = entry.partition(b";")
-        name, _, value = weight.partition(b"=")
-        try:
-            qualities[coding.strip()] = name.strip() != b"q" or float(value) > 0
-        except ValueError:
-            qualities[coding.strip()] = False
-    return qualities.get(b"gzip", qualities.get(b"*", False))
 
 
 class StaticFiles:

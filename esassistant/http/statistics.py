@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from esassistant.clock import Clock, monotonic
-from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
+from esassistant.durations import Durations, DurationTotals, LatencyReport, last_minute_of, report_of, totals_of
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, ReportHandle
+from esassistant.windows import Got, Window, WindowReport
 
 UNMATCHED = "unmatched"
 """Stands for the route of what has none."""
@@ -21,7 +22,8 @@ class RouteReport:
     """Requests that ended since the start. `statuses`: how many had which status, by its first digit (`2xx`).
     `aborted_total`: the client left before there was an answer. `doors`: what answered; `hot_percent` of
     `requests_total` never entered Django. `latency` is of the last minutes, and like
-    `durations` of requests that no limit refused.
+    `durations` of requests that no limit refused, that didn't fail (5xx) and that waited for nothing on purpose;
+    `failed_latency` of those that failed.
     """
 
     requests_total: int
@@ -32,13 +34,17 @@ class RouteReport:
     sent_bytes_total: int
     latency: LatencyReport
     durations: DurationTotals
+    failed_latency: LatencyReport
 
 
 @dataclass(frozen=True, slots=True)
 class HttpReport:
-    """All requests of this process, together and by route, and those under way."""
+    """All requests of this process, together and by route, and those under way. `last_minute`: how long those took that
+    ended in the last whole minute and didn't fail.
+    """
 
     in_flight: int
+    last_minute: LatencyReport
     together: RouteReport
     routes: Mapping[str, RouteReport]
 
@@ -46,13 +52,15 @@ class HttpReport:
 class _Counted:
     """Counts of one route, or of all."""
 
-    __slots__ = ("doors", "durations", "sent_bytes_total", "statuses")
+    __slots__ = ("doors", "durations", "failed_durations", "sent_bytes_total", "statuses", "window")
 
     def __init__(self) -> None:
         self.statuses: defaultdict[int | None, int] = defaultdict(int)
         self.doors: defaultdict[str, int] = defaultdict(int)
         self.sent_bytes_total = 0
         self.durations = Durations()
+        self.failed_durations: Durations | None = None
+        self.window = Window()
 
 
 class HttpStatistics:
@@ -64,9 +72,19 @@ class HttpStatistics:
         self.in_flight = 0
 
     def ended(
-        self, route: str | None, door: str, status: int | None, sent_bytes: int, seconds: float, ended_at: float
+        self,
+        route: str | None,
+        door: str,
+        status: int | None,
+        sent_bytes: int,
+        seconds: float,
+        ended_at: float,
+        *,
+        is_long_poll: bool = False,
     ) -> None:
-        """A request ended; `status` None: without an answer, as the client had left."""
+        """A request ended; `status` None: without an answer, as the client had left. How long a long poll took, which
+        waits on purpose, is no latency.
+        """
         counted = self._routes.get(route or UNMATCHED)
         if counted is None:
             name = route if route is not None and len(self._routes) < MAX_ROUTES else UNMATCHED
@@ -74,12 +92,33 @@ class HttpStatistics:
         counted.doors[door] += 1
         counted.sent_bytes_total += sent_bytes
         counted.statuses[status] += 1
-        if status is not None and door != REFUSED:
+        if status is None or door == REFUSED:
+            return
+        if status >= 500:
+            if counted.failed_durations is None:
+                counted.failed_durations = Durations()
+            counted.failed_durations.record(seconds, ended_at)
+            counted.window.ended(Got.FAILURE, seconds, ended_at)
+        elif not is_long_poll:
             counted.durations.record(seconds, ended_at)
+            counted.window.ended(Got.ANSWER, seconds, ended_at)
+
+    def forget_recent(self) -> None:
+        """Tell nothing of what callers got before now: it was another service that they called, or its start."""
+        for counted in self._routes.values():
+            counted.window = Window()
+
+    def windows(self) -> dict[str, WindowReport]:
+        """What callers got of late, by route. What a limit refused isn't counted: its caller is one of too many."""
+        now = self._clock()
+        found = ((name, counted.window.report(now)) for name, counted in sorted(self._routes.items()))
+        return {name: report for name, report in found if report is not None}
 
     def report(self) -> HttpReport:
         routes = {name: _report((counted,), self._clock) for name, counted in sorted(self._routes.items())}
-        return HttpReport(self.in_flight, _report(tuple(self._routes.values()), self._clock), routes)
+        together = _report(tuple(self._routes.values()), self._clock)
+        last_minute = last_minute_of((counted.durations for counted in self._routes.values()), self._clock)
+        return HttpReport(self.in_flight, last_minute, together, routes)
 
 
 def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
@@ -103,6 +142,7 @@ def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
         sent_bytes_total=sum(part.sent_bytes_total for part in parts),
         latency=report_of((part.durations for part in parts), clock),
         durations=totals_of(part.durations for part in parts),
+        failed_latency=report_of((part.failed_durations for part in parts if part.failed_durations is not None), clock),
     )
 
 
@@ -133,7 +173,7 @@ HTTP_METRICS = (
     Metric(
         Kind.HISTOGRAM,
         "http_request_duration_seconds",
-        "Time to the end of the answer, of requests that no limit refused.",
+        "Time to the end of the answer, of requests that no limit refused and that did not fail.",
         "routes.*.durations",
         ("route",),
     ),

@@ -92,7 +92,7 @@ def states(node: Node, proxy: FaultProxy, redis: RedisServer, folder: Path, sett
             server.get("/api/mappings/orders")
         with Elasticsearch(node.url) as cluster:
             cluster.indices.put_mapping(index="orders", properties={"gift_note": {"type": "text"}})
-        time.sleep(25)  # for a few points in the charts
+        time.sleep(190)  # for a few points in the charts
         camera.picture("status-healthy", "/admin/status/", "Serving fresh mappings.")
         camera.picture("status-dark", "/admin/status/", "Serving fresh mappings.", scheme="dark")
         camera.picture("status-narrow", "/admin/status/", "Serving fresh mappings.", NARROW)
@@ -105,7 +105,7 @@ def states(node: Node, proxy: FaultProxy, redis: RedisServer, folder: Path, sett
             camera.picture("status-degraded", "/admin/status/", "cluster status yellow")
             cluster.indices.delete(index="lonely")
         redis.kill()
-        camera.picture("status-store-down", "/admin/status/", "store:")
+        camera.picture("status-store-down", "/admin/status/", "can't be used")
         redis.start()
         wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 30)
         proxy.refuse()

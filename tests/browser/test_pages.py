@@ -62,7 +62,7 @@ def test_an_outage_and_its_end(node: Node, shop: Elasticsearch, open_browser: Op
         proxy.refuse()
         browser.wait_for_text("Unhealthy", ".verdict")
         browser.wait_for_text("could not be reached", ".verdict")
-        assert "(for" in browser.text(".verdict")
+        assert " since " in browser.text(".verdict")
         browser.wait_for_text("unhealthy", "#transitions + div")
         proxy.accept()
         browser.wait_for_text("Healthy", ".verdict", seconds=40)

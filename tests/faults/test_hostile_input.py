@@ -32,7 +32,7 @@ def hostile_names() -> list[str]:
     """What hypothesis makes of the strategy, once: the application is opened only once."""
     names: list[str] = []
 
-    @hypothesis_settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(max_examples=300, suppress_health_check=list(HealthCheck))
     @given(HOSTILE)
     @example(" ")
     def collect(name: str) -> None:

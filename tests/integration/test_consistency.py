@@ -155,8 +155,6 @@ def programs(total: int) -> list[tuple[list[tuple[str, str, str]], list[tuple[st
 
     @hypothesis_settings(
         max_examples=total,
-        deadline=None,
-        database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

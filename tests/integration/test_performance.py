@@ -90,7 +90,9 @@ async def test_all_of_it_is_there(node: Node, cluster: Elasticsearch, open_app: 
     assert services["elasticsearch"]["facts"]["status"] == "green"
     assert services["elasticsearch"]["facts"]["nodes"] == 1
     assert services["mapping_cache"]["facts"]["coverage_percent"] == 100.0
-    assert {each["service"] for each in report["health"]["transitions"]} == set(services)
+    assert {each["service"] for each in report["health"]["transitions"]} == {*services, "verdict"}
+    assert (report["verdict"]["level"], report["verdict"]["sentence"]) == ("healthy", "Serving fresh mappings.")
+    assert report["verdict_basis"]["processes"] == 1
     tasks = {(task["owner"], task["name"]): task["crashes_total"] for task in report["background_tasks"]}
     assert tasks[("process", "keep-watching")] == sum(tasks.values()) == 0
     instance = report["instances"][instance_name()]["report"]
@@ -116,6 +118,7 @@ async def test_a_pool_that_is_too_small(node: Node, cluster: Elasticsearch, open
     assert refused > 100
     [advice] = report["recommendations"]
     assert advice.pop("why").startswith("Calls found their pool full")
+    assert advice.pop("from_at") < advice.pop("to_at")
     assert advice == {
         "metric": "pools.default.refused_percent",
         "value": 100 * refused / 150,
@@ -123,6 +126,8 @@ async def test_a_pool_that_is_too_small(node: Node, cluster: Elasticsearch, open
         "sample_size": 150,
         "samples": "calls",
         "setting": "ELASTICSEARCH_POOL_MAXSIZE=4",
+        "figures": f"{100 * refused / 150:.3g} % of 150 calls; more than 1 % is too much",
+        "ended_at": None,
     }
 
 

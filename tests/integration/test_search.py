@@ -1,5 +1,6 @@
 """Searching through the service, on a real node."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +8,14 @@ import httpx
 import pytest
 from elasticsearch import Elasticsearch
 
+from cacheapp.reports import SEARCH_REPORT, SearchReport
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.service import TOKEN
+from esassistant.asgi import new_application
+from esassistant.asgi_types import Message
+from esassistant.registry import registry
+from tests.support.asgi import Asked
 from tests.support.fixtures import OpenApp
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -59,7 +65,10 @@ async def test_refusals(node: Node, open_app: OpenApp) -> None:
         bad = await search(http, "orders", {"query": {"no_such_query": {}}})
         assert (bad.status_code, bad.headers["content-type"]) == (400, "application/problem+json")
         assert "unknown query [no_such_query]" in bad.json()["detail"]
-        assert "scripts" in (await search(http, "orders", {"script_fields": {}})).json()["detail"].lower()
+        assert (
+            "scripts"
+            in (await search(http, "orders", {"script_fields": {"a": {"script": "1"}}})).json()["detail"].lower()
+        )
         assert [(await search(http, name)).status_code for name in ("a%2Cb", "_all", "*", "absent", "secret-1")] == [
             *(400, 400, 400, 404, 404)
         ]
@@ -75,3 +84,57 @@ async def test_a_cluster_that_cannot_serve(proxy: FaultProxy, open_app: OpenApp)
         with proxy.fault(path="/orders/_search", cut=True):
             refused = await search(http, "orders")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+
+
+async def test_what_is_counted(node: Node, open_app: OpenApp) -> None:
+    """Searches that were answered, those that found nothing and those whose shards failed, by what Elasticsearch says;
+    each is one attempt of the pool.
+    """
+    broken = {"query": {"range": {"n": {"gte": "no number"}}}}
+    async with open_app(node.url) as http:
+        for body in ({}, {"query": {"term": {"n": 100}}}):
+            assert (await search(http, "orders", body)).status_code == 200
+        assert (await search(http, "orders", broken)).status_code == 400
+        report = registry.read(SEARCH_REPORT)
+        (pool,) = registry.reports(["elasticsearch"])["elasticsearch"].values()
+    assert report == SearchReport(answered_total=2, empty_total=1)
+    assert (pool.calls["search"].requests_total, pool.failures["status_4xx"]) == (3, 1)
+
+
+async def test_failed_shards_are_counted(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """An answer of some shards alone is given as it is, and counted."""
+    cluster.indices.create(index="words", mappings={"properties": {"n": {"type": "text"}}}, aliases={"both": {}})
+    cluster.indices.update_aliases(actions=[{"add": {"index": "orders", "alias": "both"}}])
+    async with open_app(node.url) as http:
+        found = (await search(http, "both", {"sort": ["n"]})).json()
+        report = registry.read(SEARCH_REPORT)
+    assert (found["_shards"]["failed"], found["timed_out"]) == (1, False)
+    assert (report.answered_total, report.failed_shards_total, report.empty_total) == (1, 1, 0)
+
+
+async def test_whose_caller_leaves(proxy: FaultProxy, open_app: OpenApp) -> None:
+    """A search is cancelled when its caller leaves: its connection to Elasticsearch is given up."""
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    messages.put_nowait({"type": "http.request", "body": b"{}"})
+    headers = (
+        (b"host", b"testserver"),
+        (b"authorization", BEARER["Authorization"].encode()),
+        (b"content-length", b"2"),
+    )
+    scope = Asked("/api/indices/orders/search", "POST", headers=headers).scope()
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with open_app(proxy.url):
+        proxy.reset()
+        with proxy.fault(path="/orders/_search", delay_seconds=20):
+            asked = asyncio.create_task(new_application()(scope, messages.get, send))
+            async with asyncio.timeout(10):
+                while not proxy.count(path="/orders/_search"):  # noqa: ASYNC110  (the proxy has no event)
+                    await asyncio.sleep(0.01)
+                messages.put_nowait({"type": "http.disconnect"})
+                await asked
+            pool = registry.reports(["elasticsearch"])["elasticsearch"]["default"]
+    assert (sent, pool.cancelled_total, pool.in_use) == ([], 1, 0)

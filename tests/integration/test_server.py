@@ -186,9 +186,18 @@ def test_a_port_that_is_none_is_refused(port: str) -> None:
     assert "--port must be from 0 to 65535" in ended.stderr
 
 
-def test_due_migrations_are_said(tmp_path: Path) -> None:
-    """Without `manage.py migrate` the server serves, and says what to run."""
-    with Server("http://127.0.0.1:9", DATABASE_URL=f"sqlite:///{tmp_path / 'empty.sqlite3'}") as server:
+def test_sqlite_is_migrated(tmp_path: Path) -> None:
+    """The server makes and migrates its SQLite file, once, and says so."""
+    url = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    for migrates in (True, False):
+        with Server("http://127.0.0.1:9", DATABASE_URL=url) as server:
+            assert server.get("/livez").status_code == 200
+        assert ("The SQLite database was migrated" in server.output()) == migrates
+
+
+def test_a_database_that_can_not_be_read_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    """The server serves without it, and says why."""
+    with Server("http://127.0.0.1:9", DATABASE_URL=f"sqlite:///{tmp_path / 'nowhere' / 'x.sqlite3'}") as server:
         assert server.get("/livez").status_code == 200
-        server.end()
-    assert "run `manage.py migrate`" in server.output()
+    assert "The database could not be opened: its folder is missing" in server.output()
+    assert "Serving without it." in server.output()

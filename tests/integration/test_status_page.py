@@ -31,7 +31,7 @@ async def test_it_shows_services_cache_and_pools(
         await http.post("/api/cache/refresh?wait=true", headers=BEARER)
         await http.get("/api/health")
         page = (await staff.get("/admin/status/")).content.decode()
-        live = await staff.get("/admin/status/live")
+        live = await staff.get("/admin/status/live", headers={"HX-Request": "true"})
     parts = (
         "Serving fresh mappings.",
         "completed",
@@ -58,6 +58,17 @@ async def test_it_is_for_staff(transactional_db: None, async_client: AsyncClient
     answer = await async_client.get("/admin/status/")
     assert answer.status_code == 302
     assert "/admin/login/" in answer["Location"]
+
+
+async def test_the_part_that_is_renewed(staff: AsyncClient) -> None:
+    """It is for the page alone: who comes there otherwise is sent to the page; without a session it is 401, never a
+    login, which would be shown in its place.
+    """
+    led_to = await staff.get("/admin/status/live")
+    assert (led_to.status_code, led_to["Location"]) == (302, "/admin/status/")
+    refused = await AsyncClient().get("/admin/status/live", headers={"HX-Request": "true"})
+    assert (refused.status_code, refused["Content-Type"]) == (401, "application/problem+json")
+    assert b"/admin/login/?next=/admin/status/" in (await staff.get("/admin/status/")).content.replace(b"%2F", b"/")
 
 
 async def test_the_admin_leads_there(staff: AsyncClient) -> None:

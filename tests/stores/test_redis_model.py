@@ -127,7 +127,7 @@ class Both:
 
 
 @given(operations=OPERATIONS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_like_a_store_in_memory(redis_session: RedisServer, operations: list[tuple[Any, ...]]) -> None:
     """Leases, tokens, generations, attempts and states come out the same, whatever came before."""
     redis_session.empty()

@@ -19,6 +19,7 @@ from dev.ports import HOST
 from dev.servers.redis import RedisServer
 from esassistant.clock import monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.shared_values import MAX_VALUE_BYTES
 from tests.support.fixtures import Figure
 from tests.support.states import A_MAPPING, B_MAPPING, FIRST, LONG, A, B, load, state, take
 from tests.support.stores import PATIENT
@@ -354,3 +355,32 @@ async def test_endless_publishers(monkeypatch: pytest.MonkeyPatch, redis_server:
         with pytest.raises(StoreUnavailable, match="Other instances"):
             await store.publish(FIRST, lease)
         assert await store.generation() == published
+
+
+async def test_a_value_that_others_change_all_the_time(redis_store: RedisStore, redis_server: RedisServer) -> None:
+    """A change gives up in the end, and has changed nothing."""
+    calls = 0
+
+    def change(_: Mapping[str, bytes], __: int) -> tuple[dict[str, bytes], None]:
+        nonlocal calls
+        calls += 1
+        redis_server.command("SET", f"{PREFIX}value:one", f"theirs {calls}")
+        return {"one": b"ours"}, None
+
+    with pytest.raises(StoreUnavailable, match="all the time"):
+        await redis_store.change(["one"], change, LONG)
+    assert redis_server.command("GET", f"{PREFIX}value:one") == f"theirs {calls}".encode()
+
+
+async def test_a_value_is_forgotten(redis_store: RedisStore, redis_server: RedisServer) -> None:
+    """Redis has no more of it so long after the last change; what is too long for a value is as good as none."""
+    await redis_store.change(["one"], lambda *_: ({"one": b"1"}, None), 60.0)
+    assert 1000 < redis_server.command("PTTL", f"{PREFIX}value:one") <= 60_000
+    redis_server.command("SET", f"{PREFIX}value:one", b"x" * (MAX_VALUE_BYTES + 1))
+    redis_server.command("RPUSH", f"{PREFIX}value:two", b"another type")
+    assert await redis_store.change(["one", "two"], lambda there, _: ({}, dict(there)), 60.0) == {}
+    await redis_store.change(["one", "two"], lambda *_: ({"one": b"1", "two": b"2"}, None), 60.0)
+    assert await redis_store.change(["one", "two"], lambda there, _: ({}, dict(there)), 60.0) == {
+        "one": b"1",
+        "two": b"2",
+    }

@@ -1,6 +1,7 @@
 """What every backend of `cacheapp.stores.protocol.Store` holds, each on its real server: SQLite, Redis, PostgreSQL."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from cacheapp.state.published import StoredIndex
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, Lease, Store
 from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.shared_values import Values
 from tests.support.states import A_MAPPING, B_MAPPING, C_MAPPING, FIRST, JITTER, LONG, A, B, C, load, state, take
 from tests.support.stores import Backend
 
@@ -372,3 +374,44 @@ async def test_stopped_server(backend: Backend) -> None:
             await asyncio.to_thread(backend.start)
         await asyncio.sleep(1.1)
         assert await store.publish(FIRST, await take(store)) > 0
+
+
+def appended(letter: bytes) -> Callable[[Values, int], tuple[Values, bytes]]:
+    """A change that appends a letter to both values, and gives the first as it was."""
+
+    def change(values: Values, now: int) -> tuple[Values, bytes]:
+        assert now > 0
+        return {name: values.get(name, b"") + letter for name in ("one", "two")}, values.get("one", b"")
+
+    return change
+
+
+async def test_values_change_one_after_the_other(store: Store, other_store: Store) -> None:
+    """However many change values at once, no change is lost, and each sees both values of one moment."""
+    letters = [bytes([letter]) for letter in b"abcdefgh"]
+    stores = (store, other_store)
+    seen = await asyncio.gather(
+        *(stores[i % 2].change({"one", "two"}, appended(letter), LONG) for i, letter in enumerate(letters))
+    )
+    final: dict[str, bytes] = await store.change({"one", "two"}, lambda values, _: ({}, dict(values)), LONG)
+    assert final["one"] == final["two"]
+    assert sorted(final["one"]) == sorted(b"".join(letters))
+    assert sorted(map(len, seen)) == list(range(8))
+
+
+async def test_values_that_are_not_there(store: Store) -> None:
+    """A value that nobody has written isn't among those that are given, and a change of nothing writes nothing."""
+    for _ in range(2):
+        assert await store.change({"none"}, lambda values, _: ({}, dict(values)), LONG) == {}
+
+
+async def test_a_failed_change_changes_nothing(store: Store) -> None:
+    """When the function fails, its error comes through and the values stay."""
+
+    def fail(values: Values, now: int) -> tuple[Values, None]:
+        raise LookupError(f"{len(values)} at {now}")
+
+    await store.change({"one"}, lambda *_: ({"one": b"kept"}, None), LONG)
+    with pytest.raises(LookupError):
+        await store.change({"one"}, fail, LONG)
+    assert await store.change({"one"}, lambda values, _: ({}, dict(values)), LONG) == {"one": b"kept"}

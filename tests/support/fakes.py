@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -25,6 +25,9 @@ from cacheapp.sync.sharing import Sharing
 from esassistant.clock import Clock, Sleep
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
+from esassistant.shared_values import MemoryValues, Values
+
+T = TypeVar("T")
 
 A_MAPPING = b'{"properties":{"a":{"type":"keyword"}}}'
 B_MAPPING = b'{"properties":{"b":{"type":"long"}}}'
@@ -185,6 +188,7 @@ class MemoryStore:
         self.published: tuple[int, float, StoredState] | None = None
         self.leases: dict[str, tuple[int, str, float]] = {}
         self.attempts: dict[str, float] = {}
+        self.values = MemoryValues(clock)
         self.loads: list[frozenset[str]] = []
         self.instances: dict[str, tuple[float, float, bytes]] = {}
 
@@ -264,6 +268,12 @@ class MemoryStore:
             return wait
         self.attempts[name] = now
         return 0.0
+
+    async def change(
+        self, names: Collection[str], function: Callable[[Values, int], tuple[Values, T]], kept_seconds: float
+    ) -> T:
+        self._check()
+        return await self.values.change(names, function, kept_seconds)
 
     def is_free(self, name: str) -> bool:
         """Whether anybody could take the lease now."""

@@ -60,6 +60,6 @@ def allow_origins(settings: Settings, *origins: str) -> None:
     """What ESASSISTANT_CORS_ORIGINS does at the start."""
     settings.ESASSISTANT = replace(settings.ESASSISTANT, cors_origins=origins)
     settings.CORS_ALLOWED_ORIGINS = list(origins)
-    at = settings.MIDDLEWARE.index("django.middleware.common.CommonMiddleware")
+    at = settings.MIDDLEWARE.index("esassistant.http.compression.CompressionMiddleware")
     cors = "corsheaders.middleware.CorsMiddleware"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE[:at], cors, *settings.MIDDLEWARE[at:]]

@@ -15,6 +15,7 @@ from django.test import RequestFactory
 import cacheapp.cache.http_answers
 import cacheapp.views
 import healthapp.views
+from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
 from cacheapp.reports import StoreReport
@@ -26,6 +27,7 @@ from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.client import CLIENTS
 from esassistant.elasticsearch.pools import Pools
 from esassistant.http.connections import Connections
+from esassistant.http.logins import Logins
 from esassistant.http.statistics import HttpStatistics
 from esassistant.log_handler import QueuedHandler
 from esassistant.registry import Registry
@@ -35,7 +37,7 @@ from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
 from tests.support.clients import pools
-from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer
+from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer, spawn
 
 TOKEN = {"Authorization": "Bearer test-token-0123456789"}
 
@@ -61,6 +63,8 @@ class World:
         self.pools = {client.name: pools(client.name.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.report)
+        views = MappingViews(self.instance.cache, spawn, clock=self.clock)
+        self.declare("mapping_views", views, MappingViews.report)
         self.declare("refresher", self.instance.refresher, Refresher.report)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
@@ -72,6 +76,7 @@ class World:
         self.declare("health", self.monitor, HealthMonitor.last)
         self.declare("http", HttpStatistics(), HttpStatistics.report)
         self.declare("connections", Connections(10), Connections.report)
+        self.declare("logins", Logins(), Logins.report)
         self.declare("log", QueuedHandler(), QueuedHandler.report)
         self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)
         self.declare("access_log", None, lambda _: None)

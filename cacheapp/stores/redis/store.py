@@ -1,14 +1,14 @@
 """The Redis store: mappings shared by way of one Redis, for instances on several machines.
 
 Under `esassistant:1:` are `pieces` (a hash: immutable pieces of states, by the hashes of their content), `published` (a
-string: which pieces are the state now), and a row per lease and attempt; beside them what instances report
-(reports.py). What changes, changes in Lua, so in one step; times are Redis' own.
+string: which pieces are the state now), and a row per lease, attempt and shared value; beside them what instances
+report (reports.py). What changes, changes in Lua, so in one step; times are Redis' own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from cacheapp.state.published import Loaded, StoredState
 from cacheapp.state.snapshot import mapping_hash
@@ -30,7 +30,10 @@ from cacheapp.stores.redis.state import (
 )
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StaleToken, StoreUnavailable
+from esassistant.shared_values import MAX_VALUE_BYTES, Values
 from esassistant.units import as_seconds
+
+T = TypeVar("T")
 
 PUBLISHED = f"{PREFIX}published"
 PIECES = f"{PREFIX}pieces"
@@ -117,6 +120,23 @@ redis.call('SET', key, exact(at))
 return 0
 """
 
+# KEYS: shared values. ARGV: their longest length.
+READ_VALUES = """
+local found = {}
+for i = 1, #KEYS do found[i] = redis.call('GETRANGE', own(KEYS[i], 'string'), 0, ARGV[1]) end
+return {found, now()}
+"""
+
+# KEYS: shared values. ARGV: their longest length, milliseconds until they are forgotten, each as it was and as it
+# becomes. All or none: another process may have changed one of them since it was read.
+CHANGE_VALUES = """
+for i = 1, #KEYS do
+  if redis.call('GETRANGE', own(KEYS[i], 'string'), 0, ARGV[1]) ~= ARGV[2 * i + 1] then return 0 end
+end
+for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[2 * i + 2], 'PX', ARGV[2]) end
+return 1
+"""
+
 
 class RedisStore:
     """Implements `cacheapp.stores.protocol.Store`. Lives from `open_redis_store()` to the end of its block."""
@@ -186,6 +206,22 @@ class RedisStore:
     async def attempt(self, name: str, interval_seconds: float) -> float:
         wait = await self.link.run(ATTEMPT, [f"{PREFIX}attempt:{name}"], [to_microseconds(interval_seconds)])
         return to_seconds(wait)
+
+    async def change(
+        self, names: Collection[str], function: Callable[[Values, int], tuple[Values, T]], kept_seconds: float
+    ) -> T:
+        wanted = sorted(names)
+        for _ in range(self._tries):
+            found, now = await self.link.run(READ_VALUES, [_value_key(name) for name in wanted], [MAX_VALUE_BYTES])
+            before = dict(zip(wanted, found, strict=True))
+            there = {name: value for name, value in before.items() if 0 < len(value) <= MAX_VALUE_BYTES}
+            replaced, result = function(there, now // 1000)
+            pairs = [value for name in sorted(replaced) for value in (before[name], replaced[name])]
+            keys = [_value_key(name) for name in sorted(replaced)]
+            kept_ms = max(1, int(kept_seconds * 1000))
+            if not keys or await self.link.run(CHANGE_VALUES, keys, [MAX_VALUE_BYTES, kept_ms, *pairs]):
+                return result
+        raise StoreUnavailable("Other instances change these values all the time.", retry_after_seconds=1)
 
     async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
         await keep_report(self.link, instance, report, ttl_seconds)
@@ -325,3 +361,7 @@ async def open_redis_store(
 
 def _lease_key(name: str) -> str:
     return f"{PREFIX}lease:{name}"
+
+
+def _value_key(name: str) -> str:
+    return f"{PREFIX}value:{name}"

@@ -9,18 +9,23 @@ from typing import Any, cast
 
 import uvicorn
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from esassistant.database.connecting import place_of
+from esassistant.database.failures import database_failure
 from esassistant.elasticsearch.client import check_there_is_a_node
 from esassistant.http.uvicorn_protocol import BoundedProtocol
 
 GRACE_SECONDS = 10
 """How long requests under way may go on after draining."""
 WORKER_HEALTHCHECK_SECONDS = 30
+DUE_MIGRATIONS = os.EX_CONFIG
+"""The exit code when an operator has to migrate first."""
 
 EXAMPLES = """examples:
   manage.py serve
@@ -53,7 +58,7 @@ class Command(BaseCommand):
         if not 0 <= port <= 65535:
             raise CommandError("--port must be from 0 to 65535; 0 takes a free one.")
         check_there_is_a_node(settings.ESASSISTANT.elasticsearch)
-        self._say_if_migrations_are_due()
+        self._prepare_database()
         listener = _listen(host, port)
         config = uvicorn.Config(
             "esassistant.asgi:application",
@@ -95,19 +100,27 @@ class Command(BaseCommand):
         if failed:
             sys.exit(STARTUP_FAILURE)
 
-    def _say_if_migrations_are_due(self) -> None:
+    def _prepare_database(self) -> None:
+        """1. A database that can't be read: the service goes on without it. 2. SQLite with due migrations, a file of
+        this service's own: it is migrated. 3. Any other with due migrations, which others may use: no start.
+        """
+        place = place_of(connection.settings_dict)
         try:
             executor = MigrationExecutor(connection)
             due = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            if due and connection.vendor == "sqlite":
+                call_command("migrate", interactive=False, verbosity=0)
+                self.stderr.write(f"The SQLite database was migrated ({len(due)} migrations).")
         except DatabaseError as error:
-            self.stderr.write(f"The database can't be read ({type(error).__name__}); serving without it.")
-        else:
-            if due:
-                self.stderr.write(
-                    f"{len(due)} migrations are due: run `manage.py migrate`. Until then nothing is shared or kept."
-                )
+            self.stderr.write(f"The database{place} {database_failure(error).why} Serving without it.")
+            return
         finally:
             connection.close()
+        if due and connection.vendor != "sqlite":
+            raise CommandError(
+                f"{len(due)} migrations of the database{place} are due. Run `manage.py migrate`, then start again.",
+                returncode=DUE_MIGRATIONS,
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -20,8 +20,24 @@ const show = (root) => root.querySelectorAll("button[data-copies][hidden]").forE
 document.addEventListener("DOMContentLoaded", () => show(document));
 document.addEventListener("htmx:afterSwap", (event) => show(event.target));
 
-// A page that can't be renewed says so, instead of looking alive.
-const lost = (isLost) => document.querySelectorAll("[data-lost]").forEach((note) => { note.hidden = !isLost; });
-document.addEventListener("htmx:sendError", () => lost(true));
-document.addEventListener("htmx:responseError", () => lost(true));
-document.addEventListener("htmx:afterSwap", () => lost(false));
+// A page that can't be renewed says so, and why, instead of looking alive.
+const tell = (selector, isSo) => document.querySelectorAll(selector).forEach((note) => { note.hidden = !isSo; });
+const explain = (text) => document.querySelectorAll("[data-why]").forEach((note) => {
+  const said = text || note.dataset.why;
+  if (note.textContent !== said) note.textContent = said;
+});
+const detailOf = (xhr) => {
+  try {
+    return JSON.parse(xhr.responseText).detail;
+  } catch {
+    return "";
+  }
+};
+const lost = (isEnded, why) => { explain(why); tell("[data-lost]", !isEnded); tell("[data-ended]", isEnded); };
+document.addEventListener("htmx:sendError", () => lost(false, ""));
+document.addEventListener("htmx:timeout", () => lost(false, ""));
+document.addEventListener("htmx:responseError", (event) => {
+  const xhr = event.detail.xhr;
+  lost(xhr.status === 401, detailOf(xhr));
+});
+document.addEventListener("htmx:afterSwap", () => { tell("[data-lost]", false); tell("[data-ended]", false); });

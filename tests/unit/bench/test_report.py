@@ -138,8 +138,9 @@ def test_what_was_not_measured_is_said() -> None:
     )
     for written in (document(broken), readme_block(broken), *images(broken).values()):
         assert not re.search(r"\b(nan|inf|none|null)\b", written, re.IGNORECASE)
-    assert "Not measured: Several instances; Connection pools; HTTP; At the edge; Strangers; The loop." in document(
-        broken
+    assert (
+        "Not measured: Several instances; Connection pools; HTTP; At the edge; Searches; Views; Strangers; The loop."
+        in document(broken)
     )
     assert f"| mappings fresh | {NOT_MEASURED} | {NOT_MEASURED} | {NOT_MEASURED} |" in document(broken)
     assert images(broken) == {}

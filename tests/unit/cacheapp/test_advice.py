@@ -191,7 +191,7 @@ def test_a_ttl_that_lasts_is_left_alone() -> None:
     assert advice.setting == "MAPPING_CACHE_REFRESH_INTERVAL=482"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.floats(1.0, 604_800.0), st.floats(1.0, 604_800.0), st.floats(0.51, 50.0))
 def test_any_long_pass(load_settings: LoadSettings, ttl: float, interval: float, share: float) -> None:
     """Whatever the settings and however long passes take: the lines are accepted, make passes fewer, and leave the TTL

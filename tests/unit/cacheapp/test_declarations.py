@@ -54,8 +54,13 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "follow-store",
                 "keep-watching",
                 "keep-checking",
+                "keep-judging",
+                "keep-writing",
                 "keep-sampling",
+                "refresh-ahead",
                 "report-instance",
+                "say-failed-logins",
+                "probe-database",
                 "write-history",
             }
             assert all(task.running for task in declared.tasks())
@@ -66,7 +71,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
 async def test_commands_open_no_schedule(declared: Registry) -> None:
     """The refresher opens without the tasks that would run passes by themselves; a pass then fails and says why."""
     async with declared.open(only=["refresher"]):
-        assert {task.name for task in declared.tasks()} == {"keep-pinging", "write-history"}
+        assert {task.name for task in declared.tasks()} == {"keep-pinging", "probe-database", "write-history"}
         refresher: Refresher = declared.get("refresher")
         answer = await refresher.ask("test", limited=False)
         assert answer.id is not None

@@ -1,4 +1,4 @@
-"""What a search may be made of: bounded, and without scripts unless they are permitted."""
+"""What a search may be made of, how it is sent, and what becomes of the answer."""
 
 import json
 from typing import Any
@@ -6,42 +6,28 @@ from typing import Any
 import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import BadRequestError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, MappingNotFound
-from cacheapp.search import DEFAULT_SIZE, MAX_BODY_BYTES, MAX_SIZE, Searches, _reason, parse_search
+from cacheapp.reports import SearchReport
+from cacheapp.search import MAX_BODY_BYTES, MAX_SIZE, Searches, _reason, parse_search
 from cacheapp.state.names import Selection
-from dev.faults.proxy import FaultProxy, ProxyResponse
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from tests.support.clients import elasticsearch_config, pools
 from tests.support.fakes import A_MAPPING, FakeReader, cache_config, denied, index_not_found, spawn
 
-SCRIPT = {"source": "while (true) {}"}
-SCRIPTED: list[dict[str, Any]] = [
-    {"query": {"script": {"script": SCRIPT}}},
-    {"query": {"bool": {"filter": [{"script": {"script": SCRIPT}}]}}},
-    {"query": {"function_score": {"script_score": {"script": SCRIPT}}}},
-    {"query": {"terms_set": {"a": {"terms": ["x"], "minimum_should_match_script": SCRIPT}}}},
-    {"query": {"wrapper": {"query": "eyJzY3JpcHQiOnt9fQ=="}}},
-    {"sort": [{"_script": {"type": "number", "script": SCRIPT}}]},
-    {"script_fields": {"x": {"script": SCRIPT}}},
-    {"runtime_mappings": {"x": {"type": "long", "script": SCRIPT}}},
-    {"aggs": {"x": {"scripted_metric": {"map_script": SCRIPT}}}},
-    {"aggs": {"x": {"terms": {"script": SCRIPT}}}},
-    {"aggs": {"x": {"terms": {"field": "a"}, "aggs": {"y": {"bucket_selector": {"script": "1"}}}}}},
-]
+NAME = "shop"
 
 
-def parsed(search: object, *, scripts: bool = False) -> dict[str, Any]:
-    return parse_search(json.dumps(search).encode(), scripts=scripts)
+def parsed(search: object) -> dict[str, Any]:
+    return parse_search(json.dumps(search).encode())
 
 
 def test_an_empty_body_finds_everything() -> None:
     """No body, or an empty object: the first hits of everything."""
-    assert parse_search(b"", scripts=False) == parsed({}) == {"size": DEFAULT_SIZE}
+    assert parse_search(b"") == parsed({}) == {}
 
 
 @pytest.mark.parametrize("size", [0, 1, MAX_SIZE])
@@ -61,13 +47,13 @@ def test_bad_sizes(size: object) -> None:
 def test_what_is_no_search(raw: bytes) -> None:
     """A body that isn't a JSON object is refused with an example."""
     with pytest.raises(BadSearch, match="Send a JSON object such as"):
-        parse_search(raw, scripts=False)
+        parse_search(raw)
 
 
 def test_too_long() -> None:
     """A body above the limit isn't even read."""
     with pytest.raises(BadSearch, match="at most 65536 bytes"):
-        parse_search(b" " * (MAX_BODY_BYTES + 1), scripts=False)
+        parse_search(b" " * (MAX_BODY_BYTES + 1))
 
 
 @pytest.mark.parametrize("key", ["scroll", "pit", "timeout", "terminate_after", "profile", "x" * 1000])
@@ -76,27 +62,6 @@ def test_unknown_members(key: str) -> None:
     with pytest.raises(BadSearch, match="can't be used here") as caught:
         parsed({key: 1})
     assert len(caught.value.detail) < 600
-
-
-@pytest.mark.parametrize("search", SCRIPTED)
-def test_scripts(search: dict[str, Any]) -> None:
-    """A script is found wherever it hides, and passes only when scripts are permitted."""
-    with pytest.raises(BadSearch, match="ESASSISTANT_SEARCH_SCRIPTS"):
-        parsed(search)
-    assert parsed(search, scripts=True) == {**search, "size": DEFAULT_SIZE}
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc_", max_size=8), inner, max_size=4),
-    max_leaves=20,
-)
-
-
-@given(JSON)
-def test_harmless_searches_pass_unchanged(query: object) -> None:
-    """What has no script in it goes on as it came."""
-    assert parsed({"query": query}) == {"query": query, "size": DEFAULT_SIZE}
 
 
 GATEWAY = {"X-Elastic-Product": ""}
@@ -130,8 +95,10 @@ async def test_what_fails(
     stub.respond("", lambda _: ProxyResponse(body, status, headers))
     cache = MappingCache(FakeReader(), cache_config(), spawn)
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        searches = Searches(client, cache, Selection(), 2.0)
         with pytest.raises(error, match=text):
-            await Searches(client, cache, Selection(), 2.0).search("shop", {})
+            await searches.answer(NAME, b"")
+        assert searches.report() == SearchReport()
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/x-ndjson", "x/y"])
@@ -141,10 +108,121 @@ async def test_answers_are_not_decoded(stub: FaultProxy, kind: str) -> None:
     stub.respond("", lambda _: ProxyResponse(body, headers={"Content-Type": kind}))
     cache = MappingCache(FakeReader(), cache_config(), spawn)
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
-        assert bytes(await Searches(client, cache, Selection(), 2.0).search("shop", {})) == body.encode()
+        assert (await Searches(client, cache, Selection(), 2.0).answer(NAME, b"")).body == body.encode()
         stub.stop_responding()
         stub.respond("", lambda _: ProxyResponse())
         assert (await client.info()).body == {}  # other calls of the same client are decoded
+
+
+@pytest.mark.parametrize(("raw", "sent"), [(b"", b"{}"), (b'{ "size" : 3 }', b'{ "size" : 3 }')])
+async def test_a_body_is_sent_as_it_came(stub: FaultProxy, raw: bytes, sent: bytes) -> None:
+    """Byte for byte and uncompressed, with the deadline in the address; an empty one as an object."""
+    seen: list[ProxyRequest] = []
+
+    def answer(request: ProxyRequest) -> ProxyResponse:
+        seen.append(request)
+        return ProxyResponse()
+
+    stub.respond("", answer)
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=30.0, max_retries=0) as client:
+        await Searches(client, cache, Selection(), 30.0).answer(NAME, raw)
+    (request,) = seen
+    assert (request.method, request.target, request.body) == ("POST", "/shop/_search?timeout=9000ms", sent)
+    assert {name: request.headers[name] for name in ("accept-encoding", "content-type")} == {
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+    }
+
+
+HEAD = '{"took":1,"timed_out":%s,"_shards":{"total":2,"successful":1,"skipped":0,"failed":%d},"hits":{"total":'
+TOTAL = '{"value":%d,"relation":"eq"},"hits":[]}}'
+
+
+async def test_answers_are_counted_by_what_they_say(stub: FaultProxy) -> None:
+    """Timed out, failed shards, nothing found, and those that don't say it."""
+    heads = [("false", 0, 3), ("true", 0, 3), ("false", 1, 3), ("true", 2, 0)]
+    bodies = [(HEAD + TOTAL) % each for each in heads] + ["{}"]
+    stub.respond("", lambda _: ProxyResponse(bodies.pop(0)))
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        searches = Searches(client, cache, Selection(), 2.0)
+        for _ in range(5):
+            await searches.answer(NAME, b"")
+    assert searches.report() == SearchReport(
+        answered_total=5, timed_out_total=2, failed_shards_total=2, empty_total=1, untold_total=1
+    )
+
+
+def lookup(index: object) -> bytes:
+    return json.dumps({"query": {"terms": {"user": {"index": index, "id": "1", "path": "ids"}}}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (lookup("users"), None),
+        (lookup("all-users"), None),
+        (lookup("secret-1"), "/query/terms/user/index: there is no index, alias or data stream named 'secret-1'"),
+        (lookup("<secret-{now/d}>"), "Date math is not resolved"),
+        (lookup("other:users"), "Remote clusters"),
+        (lookup("*"), "no blanks, control characters"),
+        (lookup("_all"), "can't start with '-'"),
+        (lookup(["users", "secret-1"]), "named 'secret-1'"),
+        (lookup("x" * 60_000), "at most 255 bytes"),
+        (b'{"indices_boost":[{"users":2},{"secret-1":1}]}', "/indices_boost/1/secret-1: there is no index"),
+        (b'{"indices_boost":{"u*":2}}', "named 'u\\*' to search"),
+        (b'{"query":{"geo_shape":{"where":{"indexed_shape":{"id":"1"}}}}}', "named 'shapes' to search"),
+    ],
+)
+async def test_other_indices_are_named_where_the_selection_covers_them(
+    stub: FaultProxy, body: bytes, text: str | None
+) -> None:
+    """A search reads from another index only if that could be searched itself; else nothing is sent. Where names are
+    excluded no pattern is taken.
+    """
+    stub.respond("", lambda _: ProxyResponse())
+    reader = FakeReader({"users": A_MAPPING})
+    reader.cluster_aliases["all-users"] = ("users",)
+    cache = MappingCache(reader, cache_config(), spawn)
+    await cache.get("all-users")
+    selection = Selection(exclude=("secret-*", "all-*", "shapes"))
+    stub.reset()
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        searches = Searches(client, cache, selection, 2.0)
+        if text is None:
+            await searches.answer("users", body)
+        else:
+            with pytest.raises(BadSearch, match=text) as caught:
+                await searches.answer("users", body)
+            assert len(caught.value.detail) < 500
+    assert stub.count() == (text is None)
+
+
+async def test_a_name_that_is_not_selected(stub: FaultProxy) -> None:
+    """It is not there for a search, and nothing is sent."""
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        with pytest.raises(MappingNotFound, match="named 'secret-1'"):
+            await Searches(client, cache, Selection(exclude=("secret-*",)), 2.0).answer("secret-1", b"")
+    assert stub.count() == 0
+
+
+@pytest.mark.parametrize(("include", "passes"), [(("*",), True), (("u*", "x"), True), (("users",), False)])
+async def test_patterns_are_taken_where_all_is_covered(
+    stub: FaultProxy, include: tuple[str, ...], passes: bool
+) -> None:
+    """A pattern of `indices_boost` may be used when whatever it stands for is selected."""
+    stub.respond("", lambda _: ProxyResponse())
+    cache = MappingCache(FakeReader({"users": A_MAPPING}), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        searches = Searches(client, cache, Selection(include), 2.0)
+        asked = searches.answer("users", b'{"indices_boost":[{"us*":2}]}')
+        if passes:
+            assert (await asked).body == b"{}"
+        else:
+            with pytest.raises(BadSearch, match="named 'us"):
+                await asked
 
 
 async def test_too_large_an_answer(stub: FaultProxy) -> None:
@@ -154,7 +232,7 @@ async def test_too_large_an_answer(stub: FaultProxy) -> None:
     limits: dict[str, Any] = {"request_timeout": 2.0, "max_retries": 0, "max_answer_bytes": 1000}
     async with new_client(elasticsearch_config(stub.url), pools(), **limits) as client:
         with pytest.raises(BadSearch, match=r"answers with more than 1 kB\. Ask for less: a smaller size"):
-            await Searches(client, cache, Selection(), 2.0).search("shop", {})
+            await Searches(client, cache, Selection(), 2.0).answer(NAME, b"")
 
 
 async def test_what_is_denied(stub: FaultProxy) -> None:
@@ -167,13 +245,13 @@ async def test_what_is_denied(stub: FaultProxy) -> None:
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
         searches = Searches(client, cache, Selection(), 2.0)
         with pytest.raises(ClusterUnavailable, match="lacks the index privilege read"):
-            await searches.search("other", {})
+            await searches.answer("other", b"")
         cache.warm = True
         with pytest.raises(MappingNotFound, match="named 'other', or this service's role"):
-            await searches.search("other", {})
+            await searches.answer("other", b"")
         await cache.get("shop")
         with pytest.raises(ClusterUnavailable, match="lacks the index privilege read"):
-            await searches.search("shop", {})
+            await searches.answer(NAME, b"")
 
 
 NO_REASON = [b"", b"\xff", b"[" * 5_000, b'"x"', b"{}", b'{"error":"x"}', b'{"error":{"root_cause":[]}}']

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.advice import NotEnoughData, Recommendation, judge, percent, raised
@@ -213,7 +213,6 @@ def test_as_many_pools_as_may_be(load_settings: LoadSettings) -> None:
 SIZES = st.integers(1, LARGEST_POOL)
 
 
-@settings(deadline=None)
 @given(st.lists(SIZES, min_size=1, max_size=16), st.data())
 def test_any_pools(sizes: list[int], data: st.DataObject) -> None:
     """Whatever the pools and whichever is advised on: the line is one that is accepted, and changes that one alone, in

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.breaker import (
@@ -227,7 +227,6 @@ def test_open_time_doubles(new_breaker: NewBreaker, fake_clock: FakeClock) -> No
     assert report_of(breaker).next_probe_in_seconds == pytest.approx(5.0)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 0.9), st.floats(0, 1), st.floats(0.1, 100))
 def test_jitter(jitter: float, position: float, open_seconds: float) -> None:
     """The open time is moved by at most `jitter` of itself, either way, by what the source of jitter gives."""

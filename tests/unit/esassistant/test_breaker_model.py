@@ -288,5 +288,5 @@ class BreakerModel(RuleBasedStateMachine):
         assert not self.heard or self.heard[-1] is self.state
 
 
-BreakerModel.TestCase.settings = settings(deadline=None, max_examples=100, stateful_step_count=40)
+BreakerModel.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestBreakerModel = BreakerModel.TestCase

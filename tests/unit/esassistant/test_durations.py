@@ -54,7 +54,6 @@ def test_nothing_is_claimed_before_the_first_sample() -> None:
     assert report_of([]) == nothing
 
 
-@settings(deadline=None)
 @given(st.lists(WITHIN_RANGE, min_size=1, max_size=250))
 def test_quantiles(durations: list[float]) -> None:
     """Each quantile is the one of the sorted list or up to 5 % more, and never less, whatever the order and the spread;
@@ -132,7 +131,6 @@ TIMES = st.lists(st.tuples(WITHIN_RANGE, PAUSES), max_size=60)
 """Durations, and how long after the one before each ended."""
 
 
-@settings(deadline=None)
 @given(TIMES)
 def test_which_samples_count(times: list[tuple[float, float]]) -> None:
     """The report is of all samples of the last four minutes, of none older than five, and of the last ones in
@@ -152,7 +150,6 @@ def test_which_samples_count(times: list[tuple[float, float]]) -> None:
     assert report.max_seconds == max(counted, default=None)
 
 
-@settings(deadline=None)
 @given(TIMES)
 def test_since_the_start(times: list[tuple[float, float]]) -> None:
     """`counts` and `total_seconds` are of everything since the start, each in the bucket whose bound it doesn't
@@ -175,7 +172,6 @@ def test_rest_is_counted() -> None:
     assert (durations.counts[0], durations.counts[-1], sum(durations.counts)) == (1, 2, 3)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), WITHIN_RANGE, PAUSES), max_size=60))
 def test_several_together(times: list[tuple[int, float, float]]) -> None:
     """Several report together what one would that had recorded everything, also when some of them rested."""
@@ -187,7 +183,6 @@ def test_several_together(times: list[tuple[int, float, float]]) -> None:
     assert report_of(parts, clock) == report_of([whole], clock)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(WITHIN_RANGE | st.floats(0.0, 200.0), max_size=30), max_size=4))
 def test_totals(parts: list[list[float]]) -> None:
     """Totals of several count, for each bound, how many were not longer, since the start and however long ago; all are
@@ -215,7 +210,7 @@ def size_of(durations: Durations) -> int:
     return sum(sys.getsizeof(each) + sum(sys.getsizeof(count) for count in each if count > 256) for each in lists)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(TIMES)
 def test_memory_is_constant(times: list[tuple[float, float]]) -> None:
     """However much it records, and for however long: never more slices than it reports, and 20 kB."""

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from esassistant import masking
@@ -72,7 +71,6 @@ def test_plain_texts_stay(text: str) -> None:
     assert mask_text(text) == text
 
 
-@hypothesis_settings(deadline=None)
 @given(
     st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=4, max_size=40),
     st.text(max_size=20),
@@ -180,9 +178,9 @@ def test_hostile_texts_take_linear_time(piece: str) -> None:
 
     def seconds(length: int) -> float:
         text = piece * (length // len(piece))
-        started_at = time.perf_counter()
+        started_at = time.process_time()
         mask_text(text)
-        return time.perf_counter() - started_at
+        return time.process_time() - started_at
 
     short = min(seconds(6_000) for _ in range(3))
     long = min(seconds(60_000) for _ in range(3))

@@ -201,7 +201,7 @@ class Body:
     """Something large that a failing call works on."""
 
 
-async def test_a_remembered_failure_keeps_nothing_alive(tasks: Tasks) -> None:
+async def test_a_remembered_failure_keeps_nothing_alive(tasks: Tasks, fake_clock: FakeClock) -> None:
     """What was under way where a known error was raised, or what it was raised from, is let go with the call."""
     bodies: list[weakref.ref[Body]] = []
 
@@ -213,7 +213,8 @@ async def test_a_remembered_failure_keeps_nothing_alive(tasks: Tasks) -> None:
         except ValueError as error:
             raise ClusterUnavailable("no answer") from error
 
-    flights: SingleFlight[str, None] = SingleFlight(partial(tasks.flight, name="flight", owner="test"))
+    spawn = partial(tasks.flight, name="flight", owner="test")
+    flights: SingleFlight[str, None] = SingleFlight(spawn, clock=fake_clock)
     for _ in range(2):
         with pytest.raises(ClusterUnavailable) as caught:
             await flights.do("a", fail)

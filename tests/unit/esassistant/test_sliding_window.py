@@ -1,7 +1,7 @@
 """The sliding window against a plain list of everything that was ever added."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.sliding_window import SLICES, SlidingWindow
@@ -16,7 +16,6 @@ def test_nothing_yet() -> None:
     assert SlidingWindow(SECONDS, FakeClock()).counts() == (0, 0)
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_counts_the_last_seconds(steps: list[tuple[float, int, int]]) -> None:
     """All of the last `seconds` count, and nothing that is older than that and a tenth."""
@@ -33,7 +32,6 @@ def test_counts_the_last_seconds(steps: list[tuple[float, int, int]]) -> None:
             assert least <= counted <= most
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_memory_is_constant(steps: list[tuple[float, int, int]]) -> None:
     """However much is added: never more than one slice beyond the ten."""

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.errors import ClusterUnavailable
@@ -211,7 +211,6 @@ def test_scrub(text: str | None, shown: str | None) -> None:
     assert scrub(text) == shown
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("abcXYZ019.-_~%!$&'()*+,;=:@"), min_size=1), st.text("ab /:\n@", max_size=300))
 def test_scrub_shows_no_password(password: str, around: str) -> None:
     """Whatever the password and the text around it, nothing between `//` and the last `@` of a URL is shown."""
@@ -220,7 +219,6 @@ def test_scrub_shows_no_password(password: str, around: str) -> None:
     assert not {"<", ">"} & set(shown)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=600))
 def test_scrub_is_short(text: str) -> None:
     """What is shown is one line of bounded length; a cut is marked."""

@@ -265,20 +265,22 @@ async def test_transitions_of_several(clock: FakeClock) -> None:
     )
 
 
-async def test_transitions_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Each with its reason, an outage as a warning; a start that is well says nothing."""
+async def test_transitions_are_for_those_who_look_closely(caplog: pytest.LogCaptureFixture) -> None:
+    """Each is logged with its reason at the level of debugging alone, as the verdict tells of an outage; a start that
+    is well says nothing.
+    """
     clock = FakeClock()
     moving = Service(clock)
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "healthapp")
     health = HealthMonitor([Check("moving", 5.0, True, moving.run)], TTL, clock=clock)
     await round_of(health, clock)
     for status in (Health.UNHEALTHY, Health.DEGRADED, Health.HEALTHY):
         moving.health = status
         await round_of(health, clock)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "health of moving: unhealthy: why"),
-        ("INFO", "health of moving: degraded: why"),
-        ("INFO", "health of moving: healthy"),
+        ("DEBUG", "health of moving: unhealthy: why"),
+        ("DEBUG", "health of moving: degraded: why"),
+        ("DEBUG", "health of moving: healthy: None"),
     ]
 
 

@@ -20,9 +20,10 @@ from esassistant.clock import monotonic
 from esassistant.config.pools import parse_pools
 from esassistant.registry import Registry
 from esassistant.resource import Health, PingResult
+from healthapp.advice_watch import advice
 from healthapp.checks import checks_of, run_checks
 from healthapp.monitor import HealthMonitor
-from healthapp.performance import advice, performance_report
+from healthapp.performance import performance_report
 from tests.support.advising import recommendations
 from tests.support.fakes import A_MAPPING, B_MAPPING
 

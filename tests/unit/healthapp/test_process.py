@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.advice import NotEnoughData
@@ -112,7 +112,6 @@ def test_processor_time(clock: FakeClock, processor: Processor) -> None:
     assert watch.report().cpu_seconds_total == processor.seconds
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.0, 200.0), st.floats(0.0, 4.0)), max_size=300))
 def test_any_pauses(pauses: list[tuple[float, float]]) -> None:
     """However irregularly it wakes: the share lies between the least and the most there was, it is of no more than a
@@ -202,6 +201,7 @@ def process_report(**changes: Any) -> ProcessReport:
         descriptors_open=100,
         descriptors_limit=1000,
         loop_lag=LatencyReport(WINDOW_SECONDS, 1200, 0.001, 0.002, 0.003, 0.2),
+        loop_lag_last_minute=LatencyReport(60.0, 240, 0.001, 0.002, 0.003, 0.2),
         loop_lags=DurationTotals(1.0, {"+Inf": 1200}),
     )
     return replace(well, **changes)

@@ -7,7 +7,7 @@ import pytest
 
 from esassistant.durations import WINDOW_SECONDS, LatencyReport
 from esassistant.resource import Reports
-from healthapp.timeline import EVERY_SECONDS, KEPT, HitRatio, Timeline
+from healthapp.timeline import EVERY_SECONDS, KEPT, KEPT_POINTS, HitRatio, Timeline
 from tests.support.fakes import FakeClock
 
 
@@ -19,14 +19,14 @@ class Numbers:
 
     def __call__(self) -> Reports:
         latency = LatencyReport(WINDOW_SECONDS, 0)
-        together = SimpleNamespace(requests_total=self.requests, statuses={"5xx": self.errors}, latency=latency)
+        together = SimpleNamespace(requests_total=self.requests, statuses={"5xx": self.errors})
         return Reports(
             {
-                "http": SimpleNamespace(together=together),
+                "http": SimpleNamespace(together=together, last_minute=latency),
                 "mapping_cache": SimpleNamespace(
                     answers=SimpleNamespace(hits_total=self.hits, misses_total=self.misses)
                 ),
-                "process": SimpleNamespace(resident_bytes=7, loop_lag=latency),
+                "process": SimpleNamespace(resident_bytes=7, loop_lag_last_minute=latency),
                 "elasticsearch": {
                     "a": SimpleNamespace(in_use=2, overflow_in_use=1),
                     "b": SimpleNamespace(in_use=1, overflow_in_use=0),
@@ -53,11 +53,14 @@ def test_nothing_yet(timeline: Timeline) -> None:
 
 
 def test_rates_are_of_the_time_between(timeline: Timeline, numbers: Numbers, fake_clock: FakeClock) -> None:
-    """A point has the rates since the one before, the ratio of the answers in between, and what is so at the moment."""
+    """A point has the rates of its minute, the ratio of the answers in it, and what is so at its end; there is one a
+    minute.
+    """
     timeline.sample()
-    fake_clock.now += EVERY_SECONDS
-    numbers.requests, numbers.errors, numbers.hits, numbers.misses = 50, 5, 3, 1
-    timeline.sample()
+    for number in range(1, 7):
+        fake_clock.now += EVERY_SECONDS
+        numbers.requests, numbers.errors, numbers.hits, numbers.misses = 50 * number, 5 * number, 3, 1
+        timeline.sample()
     first, second = timeline.report().points
     assert (first.requests_per_second, first.errors_per_second, first.hit_percent) == (None, None, None)
     assert (second.requests_per_second, second.errors_per_second, second.hit_percent) == (5.0, 0.5, 75.0)
@@ -87,7 +90,7 @@ def test_an_hour_and_no_more(timeline: Timeline, fake_clock: FakeClock) -> None:
         timeline.sample()
         fake_clock.now += EVERY_SECONDS
     report = timeline.report()
-    assert len(report.points) == KEPT
+    assert len(report.points) == KEPT_POINTS
     assert report.hits_hour.seconds == 3600.0
 
 

@@ -9,7 +9,7 @@ from django.test import RequestFactory
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
 from elasticsearch import ApiError
 
-from cacheapp.cache.derived import MappingViews
+from cacheapp.cache.derived import FIELD_LIST, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.cluster.loader import TogetherReader
 from cacheapp.cluster.reader import ClusterReader, Sent, uncounted
@@ -254,8 +254,8 @@ async def test_the_schema_of_a_mapping_that_is_not_kept() -> None:
     reader = FakeReader({"a": A_MAPPING})
     cache = MappingCache(reader, cache_config(max_bytes=len(A_MAPPING) - 1), spawn)
     views = MappingViews(cache, spawn)
-    assert json.loads((await views.schema("a")).body)["properties"]
-    assert json.loads((await views.fields("a", "")).body)["total"] == 1
+    assert json.loads((await views.text(SCHEMA_TEXT, "a"))[1].body)["properties"]
+    assert json.loads((await views.text(FIELD_LIST, "a"))[1].body)["total"] == 1
 
 
 # 9. misses together: the innocent

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheapp.cluster.batches import MAX_BATCH_SIZE, MAX_BODY_BYTES, MAX_TARGET_BYTES, SLOW_SECONDS, Batches, BatchSize
@@ -24,7 +24,6 @@ def target_bytes(batch: list[str]) -> int:
     return len(",".join(map(encode_name, batch)))
 
 
-@settings(deadline=None)
 @given(NAMES, st.integers(1, 20), st.integers(1, 400))
 def test_nothing_lost_within_limits(names: list[str], size: int, max_bytes: int) -> None:
     """Batches put together are the names; none is empty; only a batch of one name may be larger than allowed."""
@@ -35,7 +34,6 @@ def test_nothing_lost_within_limits(names: list[str], size: int, max_bytes: int)
         assert len(batch) == 1 or target_bytes(batch) <= max_bytes
 
 
-@settings(deadline=None)
 @given(NAMES, st.integers(1, 20), st.integers(1, 400))
 def test_no_batch_needlessly_small(names: list[str], size: int, max_bytes: int) -> None:
     """A batch ends only where the first name of the next would break a limit."""

@@ -18,9 +18,7 @@ from esassistant.errors import ClusterUnavailable
 from tests.support.clients import elasticsearch_config, pools
 from tests.support.fakes import denied
 
-QUIET = settings(
-    deadline=None, max_examples=40, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUIET = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Cluster:
@@ -116,6 +114,22 @@ async def test_what_changes_meanwhile_is_never_missed(
         cluster.changes[request] = grown
     found = await clock.now()
     assert version <= found.number <= cluster.version
+
+
+async def test_two_clusters_behind_one_url(cluster: Cluster, clock: MetadataClock, stub: FaultProxy) -> None:
+    """Answers of two clusters in turn are no version: that is said, after a few requests."""
+    seen = iter(range(100))
+
+    def alternate(request: ProxyRequest) -> ProxyResponse:
+        cluster.uuid = ("one", "other")[next(seen) % 2]
+        return cluster._answer(request)
+
+    stub.stop_responding()
+    stub.respond("^/_cluster/state/", alternate)
+    cluster.version = 10**6
+    with pytest.raises(ClusterUnavailable, match="several clusters"):
+        await clock.now()
+    assert cluster.requests <= 12
 
 
 async def test_a_version_that_fell(cluster: Cluster, clock: MetadataClock) -> None:

@@ -231,7 +231,7 @@ def test_strange_mappings_have_no_fields(mapping: bytes) -> None:
     assert fields({"a": mapping}) == ()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(strange_mappings, max_size=3))
 def test_any_mapping_has_a_list(mappings: list[dict[str, Any]]) -> None:
     """Whatever the mappings, the list is sorted, names are unique, and it can be sent."""
@@ -260,7 +260,6 @@ def test_search_needs_every_word() -> None:
     assert search(among, "nothing") == ()
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("ab.", max_size=6)), st.text("ab. ", max_size=5))
 def test_search_finds_what_contains_the_words(names: list[str], q: str) -> None:
     """The result is exactly what contains each word, each as often as it was given."""

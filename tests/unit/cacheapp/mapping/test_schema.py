@@ -267,7 +267,7 @@ def test_strange_mappings_count_as_empty(mapping: bytes) -> None:
     assert valid(schema, {"anything": 1})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(strange_mappings, max_size=3))
 def test_always_a_valid_schema(mappings: list[dict[str, Any]]) -> None:
     """Whatever the mappings, the schema is a valid one, it can be used, and it can be sent."""
@@ -276,7 +276,7 @@ def test_always_a_valid_schema(mappings: list[dict[str, Any]]) -> None:
     Draft202012Validator(schema).is_valid({"a": [{"b": 1, "a": [None]}], "a.b": {"c": "x"}})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(strange_mappings, strange_mappings, st.dictionaries(names, values, max_size=3))
 def test_a_union_takes_what_its_indices_share(
     one: dict[str, Any], two: dict[str, Any], document: dict[str, Any]
@@ -286,7 +286,7 @@ def test_a_union_takes_what_its_indices_share(
         assert valid(schema_of(one, two), document)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(strange_mappings, max_size=3))
 def test_nothing_is_shared_with_the_caller(mappings: list[dict[str, Any]]) -> None:
     """Two calls give equal schemas that have no part in common: changing one changes no other."""

@@ -1,5 +1,6 @@
 """The walk over a mapping, on which the list of fields, their number and the comparison rest."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 
 from cacheapp.mapping.diff import field_changes
 from cacheapp.mapping.fields import field_count, fields
-from cacheapp.mapping.tree import COMPOSITE, MAX_DEPTH, OBJECT_TYPES, FieldNode, nodes, parse
+from cacheapp.mapping.tree import COMPOSITE, MAX_DEPTH, OBJECT_TYPES, PIECE_BYTES, FieldNode, nodes, parse
 from tests.support.mappings import STRANGE, body, deep, strange_mappings
 
 LONG = {"type": "long"}
@@ -117,7 +118,7 @@ def test_strange_mappings_have_no_nodes(mapping: bytes) -> None:
     assert list(nodes(parse(mapping))) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(strange_mappings)
 def test_any_mapping_can_be_walked(mapping: dict[str, Any]) -> None:
     """Whatever the mapping: the mapped fields are those found the plain way, and in the same order."""
@@ -128,7 +129,7 @@ def test_any_mapping_can_be_walked(mapping: dict[str, Any]) -> None:
         assert node.multi_field_of is None or node.path.startswith(f"{node.multi_field_of}.")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(strange_mappings)
 def test_list_count_and_comparison_agree(mapping: dict[str, Any]) -> None:
     """The list has the paths of the walk, objects that other names imply, and short names; the comparison has them
@@ -143,3 +144,39 @@ def test_list_count_and_comparison_agree(mapping: dict[str, Any]) -> None:
         assert listed[name].alias_of in paths or (listed[name].types == ("object",) and has_fields)
     assert field_count(body(mapping)) == len(listed)
     assert field_changes(b"{}", body(mapping)).added_total == len({node.path for node in found})
+
+
+def deep_and_large(depth: int) -> dict[str, Any]:
+    """Objects in objects around something large."""
+    return {"in": deep_and_large(depth - 1)} if depth else {"x": "y" * PIECE_BYTES}
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {f"field_{number}": {"type": "keyword"} for number in range(PIECE_BYTES // 20)},
+        {"a": {"b": ["x" * PIECE_BYTES]}, "c": 1},
+        {"a": {"b": {"c": {f"f{number}": {} for number in range(PIECE_BYTES // 6)}}}},
+        {"deep": deep_and_large(12)},
+    ],
+    ids=["wide", "list", "nested", "deep"],
+)
+def test_a_large_mapping_is_parsed_in_pieces(mapping: dict[str, Any]) -> None:
+    """As if it were parsed at once, whatever is large in it."""
+    body = json.dumps(mapping).encode()
+    assert len(body) > PIECE_BYTES
+    assert parse(body) == mapping
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b"1," * PIECE_BYTES + b"1]",
+        b'{"a":' + b" " * PIECE_BYTES,
+        b'{"a":"\xff' + b"x" * PIECE_BYTES + b'"}',
+    ],
+    ids=["list", "cut", "bytes"],
+)
+def test_what_is_large_and_no_mapping(text: bytes) -> None:
+    """Counts as an empty one, as what is small does."""
+    assert parse(text) == {}

@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheapp.state import answer as module
-from cacheapp.state.answer import LARGE_INDICES, MAX_KEPT_BYTES, Rendered, RenderedNames, is_large, render
+from cacheapp.state.answer import (
+    LARGE_INDICES,
+    LARGE_OUTLINE_INDICES,
+    MAX_KEPT_BYTES,
+    MEMBER_BYTES,
+    OUTLINE_BYTES,
+    Rendered,
+    RenderedNames,
+    render,
+)
+from cacheapp.state.distinct import Distinct
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 from tests.support.snapshots import changed
@@ -39,7 +49,8 @@ def test_an_index() -> None:
     rendered = render(snapshot(a=entry(A, 50.0)), "a")
     assert rendered is not None
     assert rendered.body == b'{"a":{"mappings":%b}}' % A_MAPPING
-    assert (rendered.indices, rendered.hashes, rendered.confirmed_at) == (("a",), frozenset({A}), 50.0)
+    assert (rendered.indices, rendered.mapping_hashes, rendered.confirmed_at) == (("a",), (A,), 50.0)
+    assert rendered.distinct == (Distinct(A, A_MAPPING, ("a",)),)
     assert rendered.source is Source.MEMORY
     assert rendered.derived == {}
 
@@ -53,7 +64,8 @@ def test_an_alias() -> None:
         A_MAPPING,
         B_MAPPING,
     )
-    assert (rendered.indices, rendered.hashes, rendered.confirmed_at) == (("c", "a", "b"), frozenset({A, B}), 80.0)
+    assert (rendered.indices, rendered.mapping_hashes, rendered.confirmed_at) == (("c", "a", "b"), (A, A, B), 80.0)
+    assert rendered.distinct == (Distinct(A, A_MAPPING, ("a", "c")), Distinct(B, B_MAPPING, ("b",)))
 
 
 @pytest.mark.parametrize("name", ['quo"te', "back\\slash", "percent%b", "ümläut", "new\nline"])
@@ -132,7 +144,7 @@ def test_as_by_hand(known: Snapshot) -> None:
         entries = [known.indices[index] for index in expected]
         assert json.loads(rendered.body) == expected
         assert rendered.indices == tuple(json.loads(rendered.body)) == tuple(expected)
-        assert rendered.hashes == {each.mapping_hash for each in entries}
+        assert rendered.mapping_hashes == tuple(each.mapping_hash for each in entries)
         oldest = min([each.confirmed_at for each in entries] + ([] if name in known.indices else [90.0]))
         assert rendered.confirmed_at == max(known.confirmed_at, oldest)
         assert (rendered.source is Source.STORE) == any(each.source is Source.STORE for each in entries)
@@ -157,15 +169,16 @@ def test_validators(several: list[Snapshot]) -> None:
 def test_is_large(count: int, large: bool) -> None:
     """An alias over more than so many indices is large; no index is, nor what isn't known."""
     known = wide(count)
-    assert is_large(known, "all") is large
-    assert not any(is_large(known, name) for name in ("few", "i0", "unknown"))
+    names = RenderedNames()
+    assert names.is_large(known, "all") is large
+    assert not any(names.is_large(known, name) for name in ("few", "i0", "unknown"))
 
 
 def test_an_index_with_the_name_of_an_alias_is_not_large() -> None:
     """A name that an index has stands for that index alone, whatever alias was called so."""
     names = tuple(f"i{number}" for number in range(LARGE_INDICES + 1))
     known = snapshot({"all": names}, all=entry(A), **dict.fromkeys(names, entry(A)))
-    assert not is_large(known, "all")
+    assert not RenderedNames().is_large(known, "all")
     found = RenderedNames().find(known, "all")
     assert found is not None
     assert found.indices == ("all",)
@@ -189,22 +202,62 @@ def test_what_is_not_known_is_not_kept() -> None:
     assert (names.kept_bytes, len(names._kept)) == (0, 0)
 
 
-def test_dropped_with_the_snapshot() -> None:
-    """Nothing outlives its snapshot: not what changed, not what became unknown, and not what stayed equal."""
-    before = snapshot(a=entry(A), b=entry(B), c=entry(C))
-    after = changed(before, {"a": entry(C)}, BODIES, removed=["b"])
+def test_a_snapshot_with_other_ages_empties_nothing() -> None:
+    """Where only ages or sources changed, bytes and validators stay the very same, with the new age; what was derived
+    from the age goes.
+    """
+    before = snapshot({"all": ("a", "b")}, a=entry(A, 50.0), b=entry(B, 60.0))
     names = RenderedNames()
-    old = {name: names.find(before, name) for name in "abc"}
+    old = {name: names.find(before, name) for name in ("a", "all")}
+    for after, confirmed_at, source in (
+        (replace(before, confirmed_at=200.0), 200.0, Source.MEMORY),
+        (changed(before, {"a": entry(A, 300.0, Source.STORE)}, BODIES), 300.0, Source.STORE),
+    ):
+        found = names.find(after, "a")
+        assert found is not None
+        assert old["a"] is not None
+        assert found.body is old["a"].body
+        assert (found.etag, found.confirmed_at, found.source) == (old["a"].etag, confirmed_at, source)
+        assert names.find(after, "a") is found
+        found.derived["made of"] = "this age"
+    again = names.find(replace(before, confirmed_at=400.0), "all")
+    assert again is not None
+    assert old["all"] is not None
+    assert again.body is old["all"].body
+    assert (again.confirmed_at, again.derived) == (400.0, {})
     assert names.kept_bytes == sum(len(each.body) for each in old.values() if each is not None)
-    new = names.find(after, "a")
-    assert new is not None
-    assert new.hashes == {C}
-    assert names.kept_bytes == len(new.body)
-    assert names.find(after, "b") is None
-    assert names.find(after, "c") is not old["c"]
-    again = names.find(before, "a")
-    assert again == old["a"]
-    assert again is not old["a"]
+
+
+def test_what_changed_is_rendered_anew() -> None:
+    """Another mapping, other members, or an index in the place of an alias is another answer; what is gone is dropped
+    when it is asked for.
+    """
+    before = snapshot({"all": ("a", "b"), "was": ("a",)}, a=entry(A), b=entry(B), c=entry(C))
+    after = changed(
+        before, {"a": entry(C), "was": entry(A)}, BODIES, removed=["b"], aliases={"all": ("a", "c")}, aliases_at=90.0
+    )
+    names = RenderedNames()
+    for name in ("a", "b", "all", "was"):
+        assert names.find(before, name) is not None
+    assert [names.find(after, name) for name in ("a", "b", "all", "was")] == [
+        render(after, "a"),
+        None,
+        render(after, "all"),
+        render(after, "was"),
+    ]
+    assert names.kept_bytes == sum(len(found.body) for name in ("a", "all", "was") if (found := render(after, name)))
+
+
+def test_what_was_rendered_elsewhere_replaces_an_older_one() -> None:
+    """Of a name that is kept from an earlier snapshot, and was not looked at since, what is rendered now is kept."""
+    before = snapshot(a=entry(A), b=entry(B))
+    after = changed(before, {"a": entry(C)}, BODIES)
+    names = RenderedNames()
+    names.find(before, "a")
+    names.find(after, "b")
+    new = rendered_of(after, "a")
+    names.keep(after, "a", new)
+    assert names.find(after, "a") is new
 
 
 def test_large_names_are_rendered_elsewhere() -> None:
@@ -275,7 +328,6 @@ def test_used_longest_ago_goes_first() -> None:
     assert (list(names._kept), names.kept_bytes) == (["a"], size)
 
 
-@settings(deadline=None)
 @given(
     st.lists(SNAPSHOTS, min_size=1, max_size=3),
     st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from((*NAMES, "x", "y", "?"))), max_size=40),
@@ -295,7 +347,7 @@ def test_never_out_of_date_nor_over_the_bound(
             names.keep(known, name, expected)
         else:
             assert names.find(known, name) == expected
-        assert names.kept_bytes == sum(len(kept.body) for kept in names._kept.values())
+        assert names.kept_bytes == sum(len(kept.body) for _, kept in names._kept.values())
         assert names.kept_bytes <= max_bytes or len(names._kept) == 1
 
 
@@ -307,3 +359,20 @@ def test_large_names_cost_the_loop_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "render", None)
     assert names.find(known, "all") is None
     assert names.find(known, "few") is few
+
+
+def test_outlines() -> None:
+    """All but the bytes is what rendering gives; what is kept is counted by the number of indices, and more of these
+    are found on the spot.
+    """
+    known = wide(LARGE_OUTLINE_INDICES)
+    names = RenderedNames(outlines=True)
+    found, rendered = names.find(known, "all"), rendered_of(known, "all")
+    assert found is not None
+    assert found == replace(rendered, body=b"")
+    assert names.kept_bytes == OUTLINE_BYTES + MEMBER_BYTES * LARGE_OUTLINE_INDICES
+    assert names.find(replace(known, confirmed_at=500.0), "all") == replace(found, confirmed_at=500.0)
+    larger = wide(LARGE_OUTLINE_INDICES + 1)
+    assert names.is_large(larger, "all")
+    assert names.find(larger, "all") is None
+    assert names.render(larger, "all") == replace(rendered_of(larger, "all"), body=b"")

@@ -1,6 +1,8 @@
 """Pages of names: complete, in order, filtered, and stable between pages."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -94,3 +96,36 @@ def test_selection() -> None:
     selection = Selection(("logs-*", "shop"), ("*-old",))
     assert [name for name in ("logs-1", "logs-old", "shop", "other") if selection.covers(name)] == ["logs-1", "shop"]
     assert Selection().covers("anything")
+
+
+def test_the_first_page_is_made_once_a_second() -> None:
+    """It is given as it is for a second, with ages that are never understated, and made anew then, or with another
+    snapshot.
+    """
+    listing, known = NamePages(), snapshot("a", "b")
+    first = listing.first(known, 100.0)
+    assert [(name["name"], name["age_seconds"]) for name in json.loads(first.body)["names"]] == [
+        ("a", 11.0),
+        ("b", 11.0),
+    ]
+    assert listing.first(known, 100.999) is first
+    later = listing.first(known, 101.0)
+    assert later.etag != first.etag
+    renewed = replace(known, confirmed_at=101.0)
+    assert [name["age_seconds"] for name in json.loads(listing.first(renewed, 101.5).body)["names"]] == [1.5, 1.5]
+
+
+def test_names_are_sorted_once() -> None:
+    """As long as the names are the same, whatever their ages and mappings; with a new one, or one less, anew."""
+    listing, known = NamePages(), snapshot("b", "a")
+    sorted_names = []
+    for each in (known, replace(known, confirmed_at=100.0), snapshot("b", "a"), snapshot("a", "b", "c"), snapshot("a")):
+        page = listing.page(each, 100.0, pattern="*", limit=10, cursor=None)
+        assert [listed.name for listed in page.names] == sorted(each.indices)
+        sorted_names.append(listing._names)
+    assert [names is sorted_names[0] for names in sorted_names] == [True, True, True, False, False]
+    aliased = changed(snapshot("a"), {}, {}, aliases={"x": ("a",)}, aliases_at=95.0)
+    assert [listed.name for listed in listing.page(aliased, 100.0, pattern="*", limit=9, cursor=None).names] == [
+        "a",
+        "x",
+    ]

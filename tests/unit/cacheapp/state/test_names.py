@@ -4,7 +4,7 @@ import unicodedata
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cacheapp.errors import IllegalName
@@ -27,7 +27,6 @@ def accepts(name: str) -> bool:
     return True
 
 
-@settings(deadline=None)
 @given(NAMES)
 def test_accepted_names_are_legal(name: str) -> None:
     """Whatever is accepted holds to each rule of Elasticsearch, written down here a second time."""
@@ -41,7 +40,6 @@ def test_accepted_names_are_legal(name: str) -> None:
     assert len(name.encode("utf-8")) <= MAX_NAME_BYTES
 
 
-@settings(deadline=None)
 @given(st.text("abcxyz0123456789.-_+%~é漢", max_size=80))
 def test_legal_names_are_accepted(rest: str) -> None:
     """A name that breaks no rule is never refused."""
@@ -60,7 +58,6 @@ def test_upper_case_is_the_only_exception(name: str) -> None:
         assert accepts(name.lower())
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=300))
 def test_encoding_round_trip(name: str) -> None:
     """An encoded name is one path segment of harmless ASCII, and decodes to the name."""

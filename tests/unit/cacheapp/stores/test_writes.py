@@ -44,6 +44,7 @@ UNPROVEN: dict[str, tuple[Callable[[RecordingStore], Awaitable[object]], object]
     "lease of another": (WRITES["lease"][0], 12.0),
     "attempt too early": (WRITES["attempt"][0], 12.0),
     "release": (lambda store: store.release(LEASE), None),
+    "change": (lambda store: store.change(["one"], lambda *_: ({}, None), 60.0), None),
     "read": (lambda store: store.generation(), 1),
     "load": (lambda store: store.load(()), None),
     "reports": (lambda store: store.reports(), {}),
@@ -72,7 +73,7 @@ async def refuse(store: RecordingStore, inner: OneAnswer, error: Exception = REF
         await store.report("one", b"{}", 15.0)
 
 
-@pytest.mark.parametrize("write", [*WRITES, "release"])
+@pytest.mark.parametrize("write", [*WRITES, "release", "change"])
 async def test_a_refused_write_begins_it(store: RecordingStore, inner: OneAnswer, write: str) -> None:
     """Whatever was to be written: the cause is kept, and goes on to the caller."""
     inner.answer = REFUSED

@@ -23,7 +23,7 @@ from tests.support.fakes import FakeClock
 BAD = ChangesRead(0, frozenset({"bad"}))
 NAMES = st.sampled_from("abcdef")
 VERSIONS = st.dictionaries(NAMES, st.integers(1, 4))
-many = settings(deadline=None, database=None, max_examples=200)
+many = settings(max_examples=200)
 
 
 class Policy:

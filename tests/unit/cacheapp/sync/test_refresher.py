@@ -1,6 +1,7 @@
 """Full passes: who may start one, what it reads and shares, and what is left when a part of it fails."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -237,6 +238,24 @@ async def test_unforeseen_error(make: Make, caplog: pytest.LogCaptureFixture) ->
     assert (report.outcome, report.error) == (PassOutcome.FAILED, "An error in this server; its log has the details.")
     assert "sensitive text" in caplog.text
     assert (await one.refresher.ask("api", limited=False)).outcome is PassOutcome.STARTED
+
+
+@pytest.mark.parametrize(
+    ("trigger", "fails", "level"),
+    [("schedule", True, "DEBUG"), ("schedule", False, "INFO"), ("api", True, "WARNING"), ("api", False, "INFO")],
+)
+async def test_how_loud_a_pass_is(
+    make: Make, caplog: pytest.LogCaptureFixture, trigger: str, fails: bool, level: str
+) -> None:
+    """What the schedule tries in vain, again and again in an outage, has no line each: the verdict tells."""
+    caplog.set_level(logging.DEBUG, "cacheapp.sync.refresher")
+    one = make()
+    if fails:
+        one.reader.failure = ClusterUnavailable("away")
+    answer = await one.refresher.ask(trigger, limited=False)
+    assert answer.id is not None
+    await one.refresher.wait(answer.id)
+    assert [record.levelname for record in caplog.records if f"({trigger})" in record.getMessage()] == [level]
 
 
 async def test_ended_with_server(make: Make) -> None:

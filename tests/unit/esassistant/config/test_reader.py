@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esassistant.config import read
 from esassistant.config.model import NodeUrls, Origin, Setting
-from esassistant.config.reader import BadSettings, Reader, bad_lines, parse_node_urls
+from esassistant.config.reader import POSTGRESQL_OPTIONS, BadSettings, Reader, bad_lines, parse_node_urls
 from tests.support.clients import elasticsearch_config
 
 SECRET = "hunter2-hunter2"
@@ -305,7 +305,7 @@ def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Where the driver is missing, the refusal says how to install it; with it, connecting has a deadline."""
     url = "postgres://user:secret@h:5432/name"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
-    assert read({**GOOD, "DATABASE_URL": url}, tmp_path)[1]["DATABASE_URL"].value["OPTIONS"] == {"connect_timeout": 5}
+    assert read({**GOOD, "DATABASE_URL": url}, tmp_path)[1]["DATABASE_URL"].value["OPTIONS"] == POSTGRESQL_OPTIONS
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "pip install 'psycopg[binary]'" in refused(tmp_path, DATABASE_URL=url)
 

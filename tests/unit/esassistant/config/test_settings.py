@@ -60,8 +60,8 @@ def test_debug_makes_up_a_secret_key() -> None:
 @pytest.mark.parametrize(
     ("url", "engine", "name"),
     [
-        ("sqlite:////tmp/some.sqlite3", "django.db.backends.sqlite3", "/tmp/some.sqlite3"),  # noqa: S108
-        ("postgres://user:password@db:5432/assistant", "django.db.backends.postgresql", "assistant"),
+        ("sqlite:////tmp/some.sqlite3", "esassistant.database.sqlite3", "/tmp/some.sqlite3"),  # noqa: S108
+        ("postgres://user:password@db:5432/assistant", "esassistant.database.postgresql", "assistant"),
     ],
 )
 def test_database(url: str, engine: str, name: str) -> None:

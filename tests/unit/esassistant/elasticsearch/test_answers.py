@@ -15,6 +15,7 @@ from esassistant.elasticsearch.answers import (
     credentials_fault,
     failure_kind,
     is_index_failure,
+    is_partial,
     missing_index,
     missing_privilege,
 )
@@ -233,3 +234,21 @@ def test_failures() -> None:
     error = ApiError("x", meta, index_not_found("a").encode())
     assert (failure_kind(error, "a"), failure_kind(error)) == (AnswerKind.ABSENT, AnswerKind.REFUSED)
     assert failure_kind(ConnectionTimeout("x")) is failure_kind(None) is None
+
+
+WHOLE = {"took": 1, "timed_out": False, "_shards": {"total": 2, "successful": 2, "failed": 0}, "hits": {"hits": []}}
+IN_PART: list[dict[str, Any]] = [{**WHOLE, "timed_out": True}, {**WHOLE, "_shards": {"total": 2, "failed": 1}}]
+
+
+@pytest.mark.parametrize("body", IN_PART)
+def test_answers_in_part(body: dict[str, Any]) -> None:
+    """A search whose time ran out, or whose shards failed, says so, decoded or as bytes; a field of that name in a hit
+    doesn't.
+    """
+    assert is_partial(body)
+    assert is_partial(json.dumps(body).encode())
+    nested = {**WHOLE, "hits": {"hits": [{"_source": body}]}}
+    for whole in (WHOLE, nested, {"took": 1}, {"hits": {"_source": body}}):
+        assert not is_partial(whole)
+        assert not is_partial(json.dumps(whole).encode())
+    assert not is_partial(None)

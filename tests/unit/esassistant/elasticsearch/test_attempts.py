@@ -96,9 +96,9 @@ async def new_path(stub: FaultProxy, fake_clock: FakeClock, marks: NodeMarks) ->
             path = Path(transport, pool, fake_clock)
             attempt = transport.attempt
 
-            async def spy(method: str, target: str, timeout: float | None, kwargs: dict[str, Any]) -> Any:
+            async def spy(send: Any, timeout: float | None) -> Any:
                 path.timeouts.append(timeout)
-                return await attempt(method, target, timeout, kwargs)
+                return await attempt(send, timeout)
 
             transport.attempt = spy  # type: ignore[method-assign]
             return path

@@ -177,6 +177,7 @@ def meta(status: int) -> ApiResponseMeta:
 
 REVOKED = {"error": {"additional_unsuccessful_credentials": "API key: api key [secret] has been invalidated"}}
 DENIED = json.loads(denied("on indices [secret]", "index privileges [read,all]"))
+PATH_TOO_MUCH = {"error": "no handler found for uri [/es/_mapping] and method [GET]"}
 BLOCKED = {
     "error": {
         "root_cause": [],
@@ -205,6 +206,8 @@ BLOCKED = {
         (elasticsearch.SerializationError("secret"), "can't be read", 5),
         (ApiError("secret", meta(503), {}), "answered with status 503", 5),
         (elasticsearch.UnsupportedProductError("secret", meta(200), {}), "not Elasticsearch", 30),
+        (TransportError("secret"), "could not be reached", 5),
+        (ApiError("secret", meta(400), PATH_TOO_MUCH), "a path too many", 30),
         (AnswerTooLarge(64_000_000), "answers with more than 64 MB.", 30),
         (PoolTimeout("None became free.", retry_after_seconds=1), "None became free.", 1),
         (BreakerOpen("It is not asked.", retry_after_seconds=3.5), "It is not asked.", 3.5),

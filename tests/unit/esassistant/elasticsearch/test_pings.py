@@ -22,6 +22,7 @@ from esassistant.elasticsearch.errors import AnswerTooLarge, PoolTimeout
 from esassistant.elasticsearch.pings import PAUSE_SECONDS, PING_SECONDS, Pings, is_answer, pause_until
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.resource import Health, PingResult
+from esassistant.windows import Got
 from tests.support.fakes import FakeClock
 
 WELL = PingResult(Health.HEALTHY)
@@ -139,6 +140,37 @@ async def test_a_cancelled_ping_says_nothing(fake_clock: FakeClock) -> None:
         await ping
     await asyncio.sleep(0.06)
     assert state_of(breaker) is BreakerState.CLOSED
+
+
+async def test_pings_are_remembered(fake_clock: FakeClock) -> None:
+    """How long each took and whether it was answered; also of one that is cancelled when it was overdue."""
+    causes: list[Exception | None] = [None, ConnectionTimeout("x"), PoolTimeout("x", retry_after_seconds=1)]
+
+    async def ask() -> PingResult:
+        fake_clock.advance(1.0)
+        if (cause := causes.pop(0)) is not None:
+            raise unavailable(cause)
+        return WELL
+
+    pings = Pings(ask, 5.0, clock=fake_clock)
+    assert pings.window() is None
+    for _ in range(3):
+        with suppress(ClusterUnavailable):
+            await pings.ping()
+    window = pings.window()
+    assert window is not None
+    assert [(call.seconds, call.got) for call in window.last] == [(1.0, Got.FAILURE), (1.0, Got.ANSWER)]
+
+    async def hang() -> PingResult:
+        fake_clock.advance(9.0)
+        raise asyncio.CancelledError
+
+    hanging = Pings(hang, 5.0, clock=fake_clock)
+    with pytest.raises(asyncio.CancelledError):
+        await hanging.ping()
+    window = hanging.window()
+    assert window is not None
+    assert [(call.seconds, call.got) for call in window.last] == [(9.0, Got.FAILURE)]
 
 
 class Background:

@@ -1,13 +1,14 @@
 """Connection pools: exactly as many calls at once as there are connections, and what becomes of one more."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from elasticsearch import AsyncElasticsearch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dev.faults.proxy import FaultProxy, ProxyResponse
@@ -52,7 +53,7 @@ async def client(stub: FaultProxy) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
 
         async def make(**limits: Any) -> AsyncElasticsearch:
-            config = elasticsearch_config(stub.url)
+            config = elasticsearch_config(stub.url, connect_timeout=30.0)
             made = new_client(config, pools(**limits), request_timeout=60, max_retries=0)
             return await stack.enter_async_context(made)
 
@@ -218,7 +219,6 @@ async def test_cancelled_when_its_turn_comes() -> None:
 EVENTS = st.lists(st.tuples(st.sampled_from(["call", "end", "cancel", "turn"]), st.integers(0, 30)), max_size=60)
 
 
-@settings(deadline=None)
 @given(EVENTS, st.integers(1, 3), st.booleans(), st.integers(0, 2))
 def test_nothing_leaks(events: list[tuple[str, int]], maxsize: int, block: bool, overflow: int) -> None:
     """Whenever calls come, end and are given up: never more than allowed are under way, and in the end nothing is."""
@@ -269,6 +269,7 @@ def test_pools_of_rules(caplog: pytest.LogCaptureFixture) -> None:
         "default",
         "default",
     ]
+    caplog.set_level(logging.DEBUG, "esassistant.breaker")
     breaker = made.pool_for("/logs-1").breaker
     for _ in range(20):
         breaker.leave(breaker.enter(), Outcome.FAILURE)

@@ -3,7 +3,7 @@
 import pytest
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout, SerializationError, TlsError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted, PoolTimeout
@@ -26,7 +26,6 @@ def shortest(low: float, high: float) -> float:
     return low
 
 
-@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(1, 30), st.booleans(), st.integers(100, 599))
 def test_retries_after_a_status(max_retries: int, attempt: int, idempotent: bool, status: int) -> None:
     """Only the statuses of a passing trouble, only idempotent calls, and only `max_retries` times."""
@@ -34,7 +33,6 @@ def test_retries_after_a_status(max_retries: int, attempt: int, idempotent: bool
     assert (delay is not None) == (status in RETRIED_STATUSES and idempotent and attempt <= max_retries)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10_000), st.floats(0.001, 10), st.floats(0.001, 100))
 def test_bounds_of_delays(attempt: int, base: float, cap: float) -> None:
     """The delay before retry n lies between 0 and min(cap, base · 2ⁿ⁻¹), whatever the source of jitter gives."""
@@ -56,7 +54,6 @@ def test_jitter_spreads() -> None:
     assert len(delays) > 90
 
 
-@settings(deadline=None)
 @given(st.integers(0, 100), st.integers(1, 5), st.sampled_from([shortest, longest]))
 def test_retry_after_is_the_least_delay(asked: int, attempt: int, uniform: object) -> None:
     """The server's wish is the least delay; one beyond the cap ends the retries."""
@@ -68,7 +65,6 @@ def test_retry_after_is_the_least_delay(asked: int, attempt: int, uniform: objec
     assert delay == (None if asked > policy.cap_seconds else max(asked, own))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=8) | st.sampled_from(["²", "٣", "-1", "1.5", "Fri, 31 Dec 1999 23:59:59 GMT", "9" * 400]))
 def test_no_retry_after_breaks_the_retry(header: str) -> None:
     """Whatever a server or a proxy writes there, a delay comes out: a wish that isn't understood is ignored."""
@@ -107,7 +103,6 @@ def spent(budget: RetryBudget, wanted: int) -> int:
     return sum(budget.spend() for _ in range(wanted))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 500))
 def test_budget(calls: int) -> None:
     """A tenth of the calls, and ten more: exactly so many retries, and none when asked again."""

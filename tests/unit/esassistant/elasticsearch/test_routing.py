@@ -76,7 +76,6 @@ def test_bad_rules(raw: str, message: str) -> None:
         parse_pools(raw)
 
 
-@settings(deadline=None)
 @given(st.text("ab=*,:;1 ", max_size=30))
 @example("a" * 100_000)
 def test_parse_takes_anything(raw: str) -> None:
@@ -109,7 +108,7 @@ def stands_for(pattern: str, name: str) -> bool:
 PATTERNS = st.text("ab*", max_size=5)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(PATTERNS, PATTERNS)
 @example("a*b", "*a*b*")
 @example("**", "*")
@@ -123,7 +122,6 @@ def test_covering_is_exact(pattern: str, other: str) -> None:
     assert pattern_covers(other, pattern) == all(stands_for(pattern, name) for name in names if stands_for(other, name))
 
 
-@settings(deadline=None)
 @given(st.text("ab[]?!-*", max_size=6), st.text("ab[]?!-", max_size=6))
 def test_only_the_star_is_special(pattern: str, name: str) -> None:
     """Every character of a pattern but `*` stands for itself."""
@@ -197,7 +195,6 @@ def test_kind_of(target: str, kind: str) -> None:
     assert kind_of(target) == kind
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40) | st.text("/_?abcserch", max_size=20))
 def test_kinds_are_bounded(target: str) -> None:
     """Whatever is asked, there are only so many kinds to count."""

@@ -190,7 +190,7 @@ STEPS = st.lists(
 """So many lines before writing, so many while that is under way, and whether the reader reads then."""
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(STEPS, st.integers(1, 40))
 def test_every_line_is_accounted_for(steps: list[tuple[int, int, bool]], max_waiting: int) -> None:
     """However lines, writes and reads fall together: each line is written once, lost or waits, never two of these; what
@@ -414,7 +414,7 @@ def test_long_paths_are_cut(length: int) -> None:
     assert path[:MAX_PATH_CHARACTERS].replace("ä", "\\xe4") in on_terminal(a_line(path))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(st.characters() | st.sampled_from('\n\r\t\x1b\x9b\x7f\u2028\u202e\ud800"\\%€'), max_size=80))
 def test_no_path_breaks_a_line_or_a_terminal(path: str) -> None:
     """Whatever a path is made of, it makes one line, with nothing in it that would steer the terminal that shows it;

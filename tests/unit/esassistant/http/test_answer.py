@@ -1,6 +1,8 @@
 """Ready answers: when 304 is enough, how old they are, and that a view gives what the hot path gives."""
 
+import gzip
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
@@ -178,3 +180,51 @@ def test_every_byte_counts() -> None:
     body = bytes(10_000)
     changed = {etag_of(body[:at] + b"x" + body[at + 1 :]) for at in (0, 1, 5_000, 9_999)}
     assert len(changed | {etag_of(body), etag_of(body[:-1])}) == 6
+
+
+LONG = b"0123456789" * 200
+
+
+@pytest.mark.parametrize(("changes", "varies"), [({}, True), ({"body": LONG[:1023]}, False), ({"status": 503}, False)])
+def test_which_answers_vary(changes: dict[str, Any], varies: bool) -> None:
+    """Those of 1 kB and more that aren't errors."""
+    assert an_answer(**{"body": LONG, **changes}).varies == varies
+
+
+def test_the_compressed_form() -> None:
+    """It has the headers of the answer but for length and validator; by what it is kept needn't be a validator."""
+    answer = an_answer(body=LONG, headers=(("X-Name", "x"),))
+    found = answer.gzipped()
+    assert found is not None
+    head, small = found
+    assert gzip.decompress(small) == LONG
+    assert head == (
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(small)),
+        (b"content-encoding", b"gzip"),
+        (b"cache-control", b"no-store"),
+        (b"x-name", b"x"),
+        (b"etag", f'{ETAG[:-1]}-gzip"'.encode()),
+    )
+    unnamed = an_answer(body=LONG, etag=None, compressed_as="kept by this")
+    first, second = unnamed.gzipped(), unnamed.gzipped()
+    assert first is not None
+    assert second is not None
+    assert first[1] is second[1]
+    assert not any(name == b"etag" for name, _ in first[0])
+    assert an_answer(body=LONG * 50, etag='"not compressed yet"').gzipped() is None
+
+
+def test_views_say_what_is_unchanged_compressed() -> None:
+    """Who prefers gzip is told 304 by the validator of that form, and that it depends on what is accepted; who doesn't
+    by the other.
+    """
+    answer, coded = an_answer(body=LONG), f'{ETAG[:-1]}-gzip"'
+    for held, accepted, status in ((coded, "gzip", 304), (ETAG, "gzip", 200), (coded, "", 200), (ETAG, "", 304)):
+        request = RequestFactory().get("/", headers={"If-None-Match": held, "Accept-Encoding": accepted})
+        response = answer.response(request)
+        assert response.status_code == status
+        if status == 304:
+            assert (response["ETag"], response["Vary"]) == (held, "Accept-Encoding")
+        else:
+            assert response.content == LONG

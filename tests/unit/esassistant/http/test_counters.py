@@ -64,7 +64,7 @@ async def test_requests_are_counted(method: str, sent_bytes: int) -> None:
         await ask(app, Asked("/api/x", method))
     found = report(statistics)
     assert (found.requests_total, found.statuses, found.doors) == (3, {"5xx": 3}, {"fast": 3})
-    assert (found.sent_bytes_total, found.latency.samples) == (3 * sent_bytes, 3)
+    assert (found.sent_bytes_total, found.failed_latency.samples) == (3 * sent_bytes, 3)
 
 
 async def test_what_is_under_way() -> None:
@@ -145,3 +145,17 @@ def test_without_counters() -> None:
     scope: dict[str, Any] = {}
     assert note_of(scope) is note_of(scope)
     assert HARMLESS_ID.fullmatch(note_of(scope).request_id)
+
+
+async def test_a_long_poll_has_no_latency() -> None:
+    """A request that waits on purpose says so in its note: it is counted, and its time is not."""
+    statistics = HttpStatistics()
+    inner = answering(200, b"ok")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        note_of(scope).is_long_poll = True
+        await inner(scope, receive, send)
+
+    await ask(Counters(app, statistics, None), Asked("/api/x"))
+    found = report(statistics)
+    assert (found.requests_total, found.latency.samples, found.failed_latency.samples) == (1, 0, 0)

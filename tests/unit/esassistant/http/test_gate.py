@@ -95,3 +95,39 @@ async def test_what_never_waits_is_let_through_in_turns(at_once: int) -> None:
         most = max(most, ran - before)
     await asyncio.gather(*tasks)
     assert most <= PER_TURN
+
+
+async def test_who_is_cancelled_before_its_turn_is_passed_over() -> None:
+    """More entered in one turn of the loop than one turn lets go on; one of the rest leaves before its own turn."""
+    gate = Gate(PER_TURN + 2, 0)
+    tasks = [asyncio.create_task(gate.enter()) for _ in range(PER_TURN + 2)]
+    await asyncio.sleep(0)
+    tasks[-1].cancel()
+    tasks[0].cancel()
+    await settle()
+    assert [task.cancelled() for task in tasks] == [True, *[False] * PER_TURN, True]
+    assert all(task.result() for task in tasks[1:-1])
+    assert results(await entered(gate, 3)) == [True, True, False]
+
+
+async def test_a_wait_that_ends_as_its_place_comes() -> None:
+    """The place came first in the same turn of the loop as the end of the wait: it is taken, and lost to nobody."""
+    gate = Gate(1, 1, seconds=0.0)
+    tasks = [asyncio.create_task(gate.enter()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the timer is due in this turn, after what runs here
+    gate.leave()
+    await settle()
+    assert results(tasks) == [True, True]
+    gate.leave()
+    assert results(await entered(gate, 1)) == [True]
+
+
+async def test_a_place_goes_past_who_has_just_left() -> None:
+    """Who is cancelled in the turn in which a place becomes free is passed over."""
+    gate = Gate(1, 2)
+    tasks = await entered(gate, 3)
+    tasks[1].cancel()
+    gate.leave()
+    await settle()
+    assert (tasks[1].cancelled(), tasks[2].done() and tasks[2].result()) == (True, True)

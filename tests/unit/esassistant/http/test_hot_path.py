@@ -2,11 +2,12 @@
 tests/integration/test_doors.py.
 """
 
+import gzip
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.core.exceptions import DisallowedHost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,9 @@ from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.clock import monotonic
 from esassistant.errors import ClusterUnavailable
 from esassistant.http.answer import Answer
+from esassistant.http.compression import compressed
 from esassistant.http.counters import Counters
-from esassistant.http.hot_path import MAX_HOSTS, HotPath, HotRoutes
+from esassistant.http.hot_path import HotPath, HotRoutes
 from esassistant.http.statistics import HttpStatistics
 from tests.support.asgi import Asked, Got, ask
 
@@ -135,29 +137,6 @@ async def test_what_is_not_its_business(spine: Spine, more: dict[str, Any]) -> N
     assert spine.types == [more.get("type", "http")]
 
 
-async def test_hosts_are_remembered_within_bounds(spine: Spine, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that Django accepts is checked once; of very many only some are kept, and refused ones never."""
-    settings.ALLOWED_HOSTS = [".example.org"]
-    checked: list[str] = []
-
-    def get_host(request: Any) -> str:
-        host: str = request.META["HTTP_HOST"]
-        checked.append(host)
-        if not host.endswith(".example.org"):
-            raise DisallowedHost
-        return host
-
-    monkeypatch.setattr("django.http.HttpRequest.get_host", get_host)
-    with spine.routes.answering("/a", lambda _name, _details: answer()):
-        for host in ("a.example.org", "a.example.org", "evil", "evil"):
-            await spine.get("/a", headers=((b"host", host.encode()),))
-        assert checked == ["a.example.org", "evil", "evil"]
-        for number in range(2 * MAX_HOSTS):
-            assert (await spine.get("/a", headers=((b"host", b"%d.example.org" % number),))).status == 200
-        assert len(spine.app._hosts) <= MAX_HOSTS
-        assert (await spine.get("/a", headers=())).status == 418
-
-
 async def test_probes_answer_anybody(spine: Spine, settings: Any) -> None:
     """A probe is answered under any Host or none, with any token, and over plain HTTP while that is redirected."""
     settings.SECURE_SSL_REDIRECT = True
@@ -237,3 +216,91 @@ async def test_headers_of_a_probe_that_come_twice(spine: Spine) -> None:
         etags = await spine.get("/livez", headers=((b"if-none-match", b'"x"'), (b"if-none-match", b'"e"')))
     assert ids.header("x-request-id") not in ("a", "b", "")
     assert etags.status == 304
+
+
+LONG = b'{"a":"0123456789"}' * 100
+GZIP = (b"accept-encoding", b"gzip")
+
+
+async def test_compressed(spine: Spine) -> None:
+    """Who prefers gzip gets it with its length, coding and own ETag, 304 by that ETag alone; everybody is told that it
+    depends on what is accepted. What is sent is counted.
+    """
+    with spine.routes.answering("/a", lambda _name, _details: answer(LONG, etag='"e"')):
+        small = await spine.get("/a", headers=(HOST, GZIP))
+        plain = await spine.get("/a", headers=(HOST, (b"accept-encoding", b"gzip;q=0.5, identity")))
+        head = await spine.get("/a", method="HEAD", headers=(HOST, GZIP))
+        statuses = [
+            (await spine.get("/a", headers=(HOST, *more, (b"if-none-match", etag)))).status
+            for more, etag in (((GZIP,), b'"e-gzip"'), ((GZIP,), b'"e"'), ((), b'"e-gzip"'), ((), b'"e"'))
+        ]
+    assert gzip.decompress(small.body) == plain.body == LONG
+    assert (small.header("content-encoding"), small.header("etag")) == ("gzip", '"e-gzip"')
+    assert small.header("content-length") == head.header("content-length") == str(len(small.body))
+    assert (plain.header("content-encoding"), plain.header("etag")) == (None, '"e"')
+    assert small.header("vary") == plain.header("vary") == "Accept-Encoding"
+    assert head.body == b""
+    assert statuses == [304, 200, 200, 304]
+    assert spine.statistics.report().routes["/a"].sent_bytes_total == 2 * len(small.body) + 2 * len(LONG)
+
+
+async def test_a_small_answer_does_not_vary(spine: Spine) -> None:
+    """Whatever is accepted, it comes as it is."""
+    with spine.routes.answering("/a", lambda _name, _details: answer(etag='"e"')):
+        got = await spine.get("/a", headers=(HOST, GZIP))
+    assert (got.body, got.header("vary"), got.header("etag")) == (b"ready", None, '"e"')
+
+
+async def test_a_large_answer_is_compressed_elsewhere(spine: Spine) -> None:
+    """The first who wants it compressed goes on to Django; 304 needs no compressing; once it was made, it is hot."""
+    large = b"0123456789abcdef" * 10_000
+    with spine.routes.answering("/a", lambda _name, _details: answer(large, etag='"large"')):
+        assert (await spine.get("/a", headers=(HOST, GZIP))).status == 418
+        assert (await spine.get("/a", headers=(HOST, GZIP, (b"if-none-match", b'"large-gzip"')))).status == 304
+        await compressed.get(large, '"large"')
+        got = await spine.get("/a", headers=(HOST, GZIP))
+    assert (got.status, gzip.decompress(got.body)) == (200, large)
+
+
+async def test_origins_and_codings_are_one_header(spine: Spine, settings: Any) -> None:
+    """With other origins allowed, all but probes depend on the origin too."""
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, cors_origins=("https://ui.example",))
+    spine.app = HotPath(Counters(spine._beyond, spine.statistics, None), spine.routes)
+    with (
+        spine.routes.answering("/long", lambda _name, _details: answer(LONG)),
+        spine.routes.answering("/short", lambda _name, _details: answer()),
+        spine.routes.answering("/probe", lambda _name, _details: answer(LONG), probe=True),
+    ):
+        found = [(await spine.get(path)).header("vary") for path in ("/long", "/short", "/probe")]
+    assert found == ["Accept-Encoding, origin", "origin", "Accept-Encoding"]
+
+
+async def test_a_probe_with_several_codings(spine: Spine) -> None:
+    """Of a probe all headers count; of anything else that comes twice Django says what it means."""
+    twice = ((b"accept-encoding", b"br"), GZIP)
+    with (
+        spine.routes.answering("/probe", lambda _name, _details: answer(LONG), probe=True),
+        spine.routes.answering("/a", lambda _name, _details: answer(LONG)),
+    ):
+        assert (await spine.get("/probe", headers=(HOST, *twice))).header("content-encoding") == "gzip"
+        assert (await spine.get("/a", headers=(HOST, *twice))).status == 418
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"query": b"x=1"},
+        {"headers": (HOST, (b"content-length", b"0"))},
+        {"headers": (HOST, (b"origin", b"https://x.example"))},
+        {"headers": (HOST, (b"cookie", b"a=b; sessionid=x"))},
+        {"headers": (HOST, (b"authorization", b"Bearer wrong"))},
+        {"headers": (HOST, (b"authorization", b"Basic eDp5"))},
+    ],
+)
+async def test_what_django_has_to_look_at(spine: Spine, more: dict[str, Any]) -> None:
+    """A query, a body, an origin, a session and credentials that aren't a token of ours are never answered from
+    memory; a request without them is.
+    """
+    with spine.routes.answering("/a", lambda _name, _details: answer()):
+        assert (await spine.get("/a", **more)).status == 418
+        assert (await spine.get("/a", headers=(HOST, (b"cookie", b"theme=dark")))).status == 200

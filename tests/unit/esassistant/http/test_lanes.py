@@ -18,7 +18,9 @@ from esassistant.asgi_types import Message
 from esassistant.http.counters import note_of
 from esassistant.http.gate import Gate
 from esassistant.http.lanes import FastLane, Gates, Lanes, StockLane, fast_match, template_of
-from tests.support.asgi import Asked, ask, never
+from esassistant.http.login_lane import LoginLane
+from esassistant.http.logins import Logins
+from tests.support.asgi import Asked, ask
 
 HOST = (b"host", b"testserver")
 SESSION = (b"cookie", b"a=b; sessionid=x")
@@ -75,7 +77,9 @@ def lanes(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Lanes:
     monkeypatch.setitem(globals(), "began", asyncio.Event())
     monkeypatch.setitem(globals(), "waiting", asyncio.Event())
     events.clear()
-    return Lanes(StockLane(), FastLane(), Gates.usual(2, 2), lambda path: path == "/livez", "/login")
+    gates = Gates.usual(2, 2)
+    login = LoginLane(StockLane(), gates.login, Logins())
+    return Lanes(StockLane(), FastLane(), login, gates, lambda path: path == "/livez", "/login")
 
 
 @pytest.mark.parametrize(
@@ -284,14 +288,18 @@ async def test_which_gate(settings: Any, asked: Asked, gate: str | None) -> None
 
     for closed in ("stock", "login", "fast"):
         gates = Gates(**{name: Gate(name != closed, 0) for name in ("stock", "login", "fast")})
-        lanes = Lanes(Reached(), Reached(), gates, lambda path: path == "/livez", "/login")
+        login = LoginLane(Reached(), gates.login, Logins())
+        lanes = Lanes(Reached(), Reached(), login, gates, lambda path: path == "/livez", "/login")
         reached.clear()
         sent: list[Message] = []
 
         async def send(message: Message, sent: list[Message] = sent) -> None:
             sent.append(message)
 
-        await lanes(asked.scope(), never, send)  # type: ignore[arg-type]
+        async def receive(body: bytes = asked.body) -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await lanes(asked.scope(), receive, send)
         assert bool(reached) == (closed != gate)
         if not reached:
             assert (sent[0]["status"], dict(sent[0]["headers"])[b"retry-after"]) == (503, b"1")

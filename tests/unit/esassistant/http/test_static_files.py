@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles import finders
 from pytest_django import Settings
 
 from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.http.counters import Counters
-from esassistant.http.static_files import StaticFiles, accepts_gzip, all_static_files, static_file
+from esassistant.http.static_files import StaticFiles, all_static_files, static_file
 from esassistant.http.statistics import HttpStatistics
 from tests.support.asgi import Asked, Got, ask
 
@@ -137,21 +138,17 @@ def test_types(name: str, content_type: str) -> None:
     assert static_file(name, b"a").gzipped is None
 
 
-@pytest.mark.parametrize(
-    ("header", "accepted"),
-    [
-        (b"", False),
-        (b"gzip", True),
-        (b"br, GZip;q=0.5", True),
-        (b"gzip;q=0", False),
-        (b"gzip; q=0.000", False),
-        (b"*", True),
-        (b"*;q=0", False),
-        (b"*, gzip;q=0", False),
-        (b"gzip;q=x", False),
-        (b"xgzip", False),
-    ],
-)
-def test_who_accepts_gzip(header: bytes, accepted: bool) -> None:
-    """As RFC 9110 has it."""
-    assert accepts_gzip(header) == accepted
+def test_of_two_files_with_one_name_the_first_counts(tmp_path: Path, settings: Settings) -> None:
+    """As Django's finders find them: a project's folder before those of apps."""
+    get_finder: Any = finders.get_finder
+    ours = tmp_path / "admin" / "css" / "base.css"
+    ours.parent.mkdir(parents=True)
+    ours.write_text("/* ours */")
+    settings.STATICFILES_DIRS = [tmp_path]
+    get_finder.cache_clear()
+    all_static_files.cache_clear()
+    try:
+        assert all_static_files()["admin/css/base.css"].plain.body == b"/* ours */"
+    finally:
+        get_finder.cache_clear()
+        all_static_files.cache_clear()

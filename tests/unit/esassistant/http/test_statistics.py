@@ -22,6 +22,7 @@ NOTHING = RouteReport(
     sent_bytes_total=0,
     latency=LatencyReport(WINDOW_SECONDS, 0),
     durations=totals_of(()),
+    failed_latency=LatencyReport(WINDOW_SECONDS, 0),
 )
 
 
@@ -72,6 +73,7 @@ def test_one_request() -> None:
         sent_bytes_total=7,
         latency=LatencyReport(WINDOW_SECONDS, 1, 0.5, 0.5, 0.5, 0.5),
         durations=totals_of([durations]),
+        failed_latency=LatencyReport(WINDOW_SECONDS, 0),
     )
     assert report.routes == {"/a": report.together}
 
@@ -183,7 +185,7 @@ REQUESTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(REQUESTS)
 def test_counts_add_up(requests: list[Ended]) -> None:
     """All together, and each route, report what counting by hand gives."""
@@ -196,8 +198,12 @@ def test_counts_add_up(requests: list[Ended]) -> None:
         assert found.statuses == Counter(f"{str(each.status)[0]}xx" for each in answered)
         assert found.doors == Counter(each.door for each in expected)
         assert found.sent_bytes_total == sum(each.sent_bytes for each in expected)
-        assert found.latency.samples == len(answered)
-        assert found.latency.max_seconds == max((each.seconds for each in answered), default=None)
+        for latency, some in (
+            (found.latency, [each for each in answered if (each.status or 0) < 500]),
+            (found.failed_latency, [each for each in answered if (each.status or 0) >= 500]),
+        ):
+            assert latency.samples == len(some)
+            assert latency.max_seconds == max((each.seconds for each in some), default=None)
         hot = sum(each.door == "hot" for each in expected)
         assert found.hot_percent == (pytest.approx(100 * hot / len(expected)) if expected else None)
 
@@ -207,3 +213,32 @@ def test_what_a_limit_refused_has_no_latency() -> None:
     report = counted(Ended(None, "refused", 408, 7, 5.0), Ended("/a", "hot", 200, 7, 0.5)).report().together
     assert (report.requests_total, report.doors, report.statuses) == (2, {"hot": 1, "refused": 1}, {"2xx": 1, "4xx": 1})
     assert (report.latency.samples, report.durations.buckets["+Inf"]) == (1, 1)
+
+
+def test_windows() -> None:
+    """What callers got of late is told by route: answers, failures, no long polls but those that fail, and nothing of
+    what a limit refused or whose client left; and nothing of before the registry opened.
+    """
+    statistics = counted(
+        Ended("/a"), Ended("/a", status=503), Ended("/a", "refused", 503), Ended("/a", status=None), Ended("/b")
+    )
+    statistics.ended("/wait", "fast", 200, 0, 60.0, 1000.0, is_long_poll=True)
+    statistics.ended("/wait", "fast", 503, 0, 60.0, 1000.0, is_long_poll=True)
+    found = {route: (window.calls, window.bad) for route, window in statistics.windows().items()}
+    assert found == {"/a": (2, 1), "/b": (1, 0), "/wait": (1, 1)}
+    assert statistics.report().routes["/wait"].latency.samples == 0
+    statistics.forget_recent()
+    assert statistics.windows() == {}
+    assert statistics.report().routes["/a"].requests_total == 4
+
+
+def test_the_last_minute() -> None:
+    """The last whole minute is told apart from the five."""
+    clock = FakeClock()
+    clock.now = 6000.0
+    statistics = HttpStatistics(clock)
+    statistics.ended("/a", "fast", 200, 0, 0.5, 6000.0)
+    assert statistics.report().last_minute.samples == 0
+    clock.now = 6060.0
+    statistics.ended("/a", "fast", 200, 0, 9.0, 6060.0)
+    assert statistics.report().last_minute == LatencyReport(60.0, 1, 0.5, 0.5, 0.5, 0.5)

@@ -12,7 +12,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from esassistant.asgi_types import Receive, Scope, Send
-from esassistant.http.connections import connections
+from esassistant.http.connections import BEYOND, connections
+from esassistant.http.hot_path import hot_routes
 from esassistant.http.uvicorn_protocol import PARSED_BYTES, READ_BYTES, WRITE_LOOKS, BoundedProtocol, HttpProtocol
 
 LOOK_SECONDS = 0.05
@@ -37,7 +38,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def serving(look_seconds: float = LOOK_SECONDS) -> AsyncIterator[Callable[[], "asyncio.Future[Client]"]]:
-    config = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False)
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
@@ -225,3 +226,72 @@ async def test_open_connections_are_counted() -> None:
         async with asyncio.timeout(5):
             while connections().open != before:  # noqa: ASYNC110  (a counter is read, nothing is signalled)
                 await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_closes_amid_what_was_read() -> None:
+    """What was sent after a request that is answered with `Connection: close` is not parsed."""
+    closed = "Connection: close\r\n"
+    async with serving() as connect:
+        client = await connect()
+        await client.send(b"nonsense\r\n\r\n" + b"more" * PARSED_BYTES + request(1, more=closed))
+        text = b""
+        while piece := await client.receive():
+            text += piece
+    assert text.count(b"HTTP/1.1 ") == text.count(b"HTTP/1.1 400 ") == 1
+
+
+async def test_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection too many gets probes answered, anything else refused, and is closed after its answer; so many more,
+    and they are closed at once.
+    """
+    probe = "/tests/uvicorn_protocol/probe"
+    with hot_routes.answering(probe, lambda _name, _details: None, probe=True):
+        await _beyond_the_limit(probe, monkeypatch)
+
+
+async def _beyond_the_limit(probe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = connections()
+    async with serving() as connect:
+        monkeypatch.setattr(counted, "limit", counted.open + 1)
+        first = await connect()
+        await first.send(request(1))
+        assert await first.received(1) == b"1:0;"
+        second = await connect()
+        await second.send(b"GET " + probe.encode() + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await second.received(1) == b":0;"
+        assert await second.receive() == b""
+        third, refused = await connect(), counted.report().refused_total
+        await third.send(request(3))
+        assert (await third.receive()).startswith(b"HTTP/1.1 503 ")
+        assert await third.receive() == b""
+        assert counted.report().refused_total == refused + 1
+        monkeypatch.setattr(counted, "limit", counted.open - BEYOND)
+        fourth = await connect()
+        assert await fourth.receive() == b""
+
+
+async def test_an_upgrade_is_no_matter() -> None:
+    """There is nothing to upgrade to: the request is served as it is."""
+    async with serving() as connect:
+        client = await connect()
+        await client.send(b"GET /?5 HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert await client.received(1) == b"5:0;"
+
+
+async def test_who_leaves_is_noticed_by_what_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although another request of the connection waits behind it."""
+    left = asyncio.Event()
+
+    async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    monkeypatch.setitem(globals(), "app", watching)
+    async with serving(look_seconds=60) as connect:
+        client = await connect()
+        await client.send(request(1) + request(2))
+        await asyncio.sleep(0.05)
+        client.socket.close()
+        async with asyncio.timeout(5):
+            await left.wait()

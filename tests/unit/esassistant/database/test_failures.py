@@ -4,10 +4,11 @@ import sqlite3
 
 import psycopg
 import pytest
-from django.db import DataError, Error, InterfaceError, OperationalError, ProgrammingError
+from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from psycopg import errors
 
-from cacheapp.stores.database_failures import database_failure
+from esassistant.database.connecting import RememberedOutage
+from esassistant.database.failures import DatabaseFailure, database_failure, database_trouble
 
 SECRET = "password=1234"
 
@@ -31,8 +32,8 @@ def caused(driver: Exception, error: type[Error] = OperationalError) -> Error:
         (from_sqlite(sqlite3.SQLITE_READONLY_DBMOVED), "takes no writes: its file is read-only", True),
         (from_sqlite(sqlite3.SQLITE_PERM), "takes no writes: its file is read-only", True),
         (from_sqlite(sqlite3.SQLITE_FULL), "takes no writes: its disk is full", True),
-        (from_sqlite(sqlite3.SQLITE_BUSY), "takes no writes: another process keeps it locked", True),
-        (from_sqlite(sqlite3.SQLITE_LOCKED), "takes no writes: another process keeps it locked", True),
+        (from_sqlite(sqlite3.SQLITE_BUSY), "is kept locked by another process", True),
+        (from_sqlite(sqlite3.SQLITE_LOCKED), "is kept locked by another process", True),
         (from_sqlite(sqlite3.SQLITE_IOERR_WRITE), "takes no writes: its disk fails", True),
         (from_sqlite(sqlite3.SQLITE_CORRUPT), "is damaged", True),
         (from_sqlite(sqlite3.SQLITE_NOTADB), "is damaged", True),
@@ -46,7 +47,14 @@ def caused(driver: Exception, error: type[Error] = OperationalError) -> Error:
         (caused(errors.InsufficientPrivilege(SECRET)), "doesn't permit this", True),
         (caused(errors.UndefinedTable(SECRET)), "lacks a table or a column", True),
         (caused(errors.UndefinedColumn(SECRET)), "lacks a table or a column", True),
-        (caused(errors.LockNotAvailable(SECRET)), "takes no writes: another process keeps it locked", True),
+        (caused(errors.LockNotAvailable(SECRET)), "is kept locked by another process", True),
+        (caused(errors.QueryCanceled(SECRET)), "takes too long for one statement", False),
+        (caused(errors.TooManyConnections(SECRET)), "has no connection left", False),
+        (caused(errors.InvalidPassword(SECRET)), "refused the credentials", False),
+        (caused(errors.InvalidCatalogName(SECRET)), "server has no database of that name", False),
+        (caused(psycopg.OperationalError("FATAL: sorry, too many clients already")), "has no connection left", False),
+        (caused(psycopg.OperationalError("FATAL: password authentication failed")), "refused the credentials", False),
+        (RememberedOutage(DatabaseFailure("was away.", is_answer=False)), "was away.", False),
         (caused(errors.AdminShutdown(SECRET)), "could not be reached", False),
         (caused(errors.ConnectionFailure(SECRET)), "could not be reached", False),
         (caused(psycopg.OperationalError(SECRET)), "could not be reached", False),
@@ -62,3 +70,18 @@ def test_causes(error: Error, why: str, is_answer: bool) -> None:
     assert found.why.startswith(why)
     assert found.is_answer is is_answer
     assert SECRET not in found.why
+
+
+@pytest.mark.parametrize(
+    ("error", "is_trouble"),
+    [
+        (from_sqlite(sqlite3.SQLITE_FULL), True),
+        (OperationalError(SECRET), True),
+        (IntegrityError(SECRET), False),
+        (caused(errors.DivisionByZero(SECRET), DataError), False),
+        (from_sqlite(sqlite3.SQLITE_CONSTRAINT), True),
+    ],
+)
+def test_bugs(error: Error, is_trouble: bool) -> None:
+    """What a well database refuses, as it was asked for what can't be done, is none of its troubles."""
+    assert (database_trouble(error) is not None) is is_trouble

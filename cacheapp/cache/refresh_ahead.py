@@ -1,0 +1,166 @@
+"""Refresh ahead: after a change, what was asked for lately is made anew before it is asked for again.
+
+A rule, and no model: what was asked for in the last 24 hours, the newest first, with at most 2 % of a processor. What
+is asked for before its turn comes is made at once, as ever.
+"""
+
+import asyncio
+import enum
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from esassistant.clock import Clock, Sleep, monotonic
+
+LATELY_SECONDS = 86_400.0
+MAX_ASKED_FOR = 10_000
+"""So many names and kinds are remembered."""
+SHARE = 0.02
+SAVED_SECONDS = 60.0
+"""The share of so long may be spent at once: most changes are then worked off in one go."""
+AHEAD_MAPPINGS_BYTES, AHEAD_TEXTS_BYTES = 14_680_064, 16_777_216
+"""Of what is made anew after one change: less than is kept of either, so that none of it drives out another."""
+TURN_JOBS = 50
+"""So many that turn out to be ready are looked at in less than a millisecond."""
+
+K = TypeVar("K")
+
+
+class AskedFor(Generic[K]):
+    """What was asked for, of which names, and when last. Bounded: of too many the oldest are forgotten."""
+
+    def __init__(
+        self, clock: Clock = monotonic, *, lately_seconds: float = LATELY_SECONDS, max_kept: int = MAX_ASKED_FOR
+    ) -> None:
+        self._clock = clock
+        self._lately_seconds = lately_seconds
+        self._max_kept = max_kept
+        self._asked_at: OrderedDict[tuple[K, str], float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._asked_at)
+
+    def note(self, kind: K, name: str) -> None:
+        """`kind` of `name` is asked for now."""
+        key = kind, name
+        self._asked_at[key] = self._clock()
+        self._asked_at.move_to_end(key)
+        if len(self._asked_at) > self._max_kept:
+            self._asked_at.popitem(last=False)
+
+    def lately(self) -> list[tuple[K, str]]:
+        """What was asked for lately, the newest first; the rest is forgotten."""
+        since = self._clock() - self._lately_seconds
+        while self._asked_at and next(iter(self._asked_at.values())) < since:
+            self._asked_at.popitem(last=False)
+        return list(reversed(self._asked_at))
+
+
+class ProcessorShare:
+    """A share of one processor that may be spent, and saved up for a while."""
+
+    def __init__(self, now: float, *, share: float = SHARE, saved_seconds: float = SAVED_SECONDS) -> None:
+        self._share = share
+        self._most = share * saved_seconds
+        self._left = self._most
+        self._looked_at = now
+
+    def wait_seconds(self, now: float) -> float:
+        """How long until some of it is left; 0: now."""
+        self._left = min(self._most, self._left + (now - self._looked_at) * self._share)
+        self._looked_at = now
+        return max(0.0, -self._left / self._share)
+
+    def spend(self, seconds: float) -> None:
+        self._left -= seconds
+
+
+class Shelf(enum.Enum):
+    """Where something is kept: each has a bound of its own."""
+
+    MAPPINGS = "mappings"
+    TEXTS = "texts"
+
+
+class Room:
+    """How many bytes may be made anew after one change, of mappings and of texts about them: what would not be kept
+    until it is asked for isn't made.
+    """
+
+    def __init__(self, mappings_bytes: int = AHEAD_MAPPINGS_BYTES, texts_bytes: int = AHEAD_TEXTS_BYTES) -> None:
+        self._left = {Shelf.MAPPINGS: mappings_bytes, Shelf.TEXTS: texts_bytes}
+        self._there: set[Hashable] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return not any(map(self.has, Shelf))
+
+    def has(self, shelf: Shelf) -> bool:
+        """Whether there is any room on a shelf."""
+        return self._left[shelf] > 0
+
+    def take(self, shelf: Shelf, key: Hashable, size_bytes: int) -> None:
+        """Put something on a shelf, the last one whatever its size. What is there takes no more room."""
+        if key not in self._there:
+            self._there.add(key)
+            self._left[shelf] -= size_bytes
+
+
+Rebuild = Callable[[K, str, Room], Awaitable[None]]
+
+
+class RefreshAhead(Generic[K]):
+    """Makes anew what `rebuild` makes, each time that something changed. One per process, a task of its owner."""
+
+    def __init__(
+        self,
+        asked_for: AskedFor[K],
+        rebuild: Rebuild[K],
+        *,
+        new_room: Callable[[], Room] = Room,
+        clock: Clock = monotonic,
+        sleep: Sleep = asyncio.sleep,
+        share: float = SHARE,
+    ) -> None:
+        self._asked_for = asked_for
+        self._rebuild = rebuild
+        self._new_room = new_room
+        self._clock = clock
+        self._sleep = sleep
+        self._budget = ProcessorShare(clock(), share=share)
+        self._changed = asyncio.Event()
+        self.rebuilt_seconds_total = 0.0
+
+    def note_change(self) -> None:
+        """Something has changed."""
+        self._changed.set()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether something has changed since `catch_up` began last."""
+        return self._changed.is_set()
+
+    async def run(self) -> None:
+        """Forever: wait for a change, and work it off."""
+        while True:
+            await self._changed.wait()
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Make anew what was asked for lately, until all is, there is no room, or something changes again: then what
+        was asked for last comes first again.
+        """
+        self._changed.clear()
+        room = self._new_room()
+        for number, (kind, name) in enumerate(self._asked_for.lately()):
+            wait_seconds = self._budget.wait_seconds(self._clock())
+            if wait_seconds or number % TURN_JOBS == 0:
+                await self._sleep(wait_seconds)
+            if self.has_changed or room.is_full:
+                return
+            began_at = self._clock()
+            await self._rebuild(kind, name, room)
+            # Waiting for others counts as well: at most that much was spent.
+            spent_seconds = self._clock() - began_at
+            self._budget.spend(spent_seconds)
+            self.rebuilt_seconds_total += spent_seconds

@@ -1,0 +1,98 @@
+"""Rows that somebody edited: what can't be read of a table is ignored and counted, the rest is read.
+
+Django fails to read all rows of a query where one has a date that is none, or JSON of another kind than its column.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.db import DataError, OperationalError, models
+
+KEYS_AT_ONCE: Final = 500
+
+
+class IgnoredRows:
+    """How many rows were ignored since the start, by their model. Of one process, for many threads; a row that is read
+    again counts again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_model: Counter[str] = Counter()
+
+    def note(self, model: type[models.Model] | str, rows: int = 1) -> None:
+        """`model`: it, or its name."""
+        with self._lock:
+            self._by_model[model if isinstance(model, str) else model.__name__] += rows
+
+    def clear(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._by_model.clear()
+
+    def total(self, names: Sequence[str]) -> int:
+        """Those of the models of these names."""
+        with self._lock:
+            return sum(self._by_model[name] for name in names)
+
+
+ignored_rows = IgnoredRows()
+"""Of this process."""
+
+STORE_MODELS: Final = (
+    *("MappingBody", "IndexMapping", "Alias", "Published", "LeaseRow", "Attempt", "SharedValue", "InstanceReport"),
+)
+HISTORY_MODELS: Final = ("PassRecord", "MappingChange")
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Whether an error says that a row has a value which can't be read; else it is about the query or the database."""
+    if isinstance(error, OperationalError):
+        return "could not decode to utf-8" in str(error).lower()  # SQLite's driver has no code of its own for it
+    return isinstance(error, ValueError | TypeError | OverflowError | DataError)
+
+
+class ReadableRows(models.QuerySet[Any]):
+    """A query whose unreadable rows are left out, and counted in `ignored_rows`.
+
+    1. All rows are read at once, as ever. 2. Where that fails the keys are read, and the rows by their keys: half of
+    them, and half of that half, until those are found that can't be read.
+
+    It stands on an inner part of Django, which tests/unit/cacheapp/test_rows.py names.
+    """
+
+    def _fetch_all(self) -> None:
+        if self._result_cache is None:
+            try:
+                self._result_cache = list(self._iterable_class(self))  # type: ignore[call-overload]
+            except Exception as error:
+                if not is_unreadable(error):
+                    raise
+                self._result_cache = self._readable()
+        super()._fetch_all()
+
+    def _readable(self) -> list[Any]:
+        # Not by this class: where the keys themselves can't be read, that is an error.
+        keys = list(self._chain().values_list("pk", flat=True).iterator())  # type: ignore[attr-defined]
+        return [
+            row
+            for start in range(0, len(keys), KEYS_AT_ONCE)
+            for row in self._rows_of(keys[start : start + KEYS_AT_ONCE])
+        ]
+
+    def _rows_of(self, keys: list[Any]) -> list[Any]:
+        rows = self._chain()  # type: ignore[attr-defined]
+        rows.query.clear_limits()
+        rows = rows.filter(pk__in=keys)
+        try:
+            return list(rows._iterable_class(rows))  # noqa: SLF001  (of its own class)
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+        if len(keys) == 1:
+            ignored_rows.note(self.model)
+            return []
+        half = len(keys) // 2
+        return self._rows_of(keys[:half]) + self._rows_of(keys[half:])

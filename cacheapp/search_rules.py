@@ -1,0 +1,274 @@
+"""What a search brings with it that the rules of searching are about: scripts, templates, and names of other indices.
+Pure.
+
+They are found by their place in the search, since a field, an aggregation or a filter may be called `script` or
+`index`. The tables say where keys are names that somebody chose, and where a search has queries, sorts and so on
+inside. In any other place a key that looks like a script's or an index's is taken for one: what the tables don't know
+is rather refused than let through.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from cacheapp.errors import BadSearch
+
+DEFAULT_SHAPE_INDEX = "shapes"
+"""Where Elasticsearch looks up an `indexed_shape` that names no index."""
+SCRIPTED = frozenset({"script", "scripted_metric", "bucket_selector", "moving_fn"})
+"""What needs a script; and all that begins with `script_` or ends with `_script`."""
+HIDING = frozenset({"wrapper", "collate"})
+"""A query in base64, and a template of one: what they ask for can't be looked at."""
+INDEX_KEYS = frozenset({"index", "_index", "target_index"})
+SHOWN_CHARACTERS = 120
+
+
+class Place(Enum):
+    """What stands somewhere in a search."""
+
+    ANY = auto()
+    """Whatever the tables don't know."""
+    LITERAL = auto()
+    """Values and documents: nothing in them means anything to Elasticsearch but itself."""
+    SEARCH = auto()
+    INNER_HITS = auto()
+    QUERY = auto()
+    QUERIES_BY_NAME = auto()
+    FIELDS = auto()
+    BOOL = auto()
+    FUNCTION_SCORE = auto()
+    SCRIPT_SCORE = auto()
+    JOIN = auto()
+    LIKE = auto()
+    MORE_LIKE_THIS = auto()
+    PERCOLATE = auto()
+    KNN = auto()
+    AGGS = auto()
+    AGG = auto()
+    AGG_BODY = auto()
+    FILTERS = auto()
+    SOURCES = auto()
+    SORT = auto()
+    SORT_FIELD = auto()
+    GEO_SORT = auto()
+    NESTED_SORT = auto()
+    HIGHLIGHT = auto()
+    HIGHLIGHT_FIELDS = auto()
+    SUGGEST = auto()
+    SUGGESTION = auto()
+    COMPLETION = auto()
+    RUNTIME_FIELDS = auto()
+    RUNTIME_FIELD = auto()
+    SCRIPT = auto()
+    INDICES = auto()
+
+
+P = Place
+_FIELD_QUERIES = (
+    *("match", "match_phrase", "match_phrase_prefix", "match_bool_prefix", "term", "terms", "terms_set", "range"),
+    *("prefix", "wildcard", "regexp", "fuzzy", "intervals", "span_term", "geo_distance", "geo_bounding_box"),
+    *("geo_polygon", "geo_shape", "geo_grid", "shape", "text_expansion", "weighted_tokens"),
+)
+_OF_QUERIES = (
+    *("dis_max", "constant_score", "boosting", "pinned", "rule", "span_near", "span_or", "span_not", "span_first"),
+    *("span_containing", "span_within", "span_multi", "span_field_masking", "field_masking_span"),
+)
+_HITS = {
+    "sort": P.SORT,
+    "highlight": P.HIGHLIGHT,
+    "collapse": P.INNER_HITS,
+    "inner_hits": P.INNER_HITS,
+    "script_fields": P.RUNTIME_FIELDS,
+}
+_AGGS = {"aggs": P.AGGS, "aggregations": P.AGGS}
+
+MEMBERS: Mapping[Place, Mapping[str, Place]] = {
+    P.SEARCH: {
+        **_HITS,
+        **_AGGS,
+        "query": P.QUERY,
+        "post_filter": P.QUERY,
+        "suggest": P.SUGGEST,
+        "knn": P.KNN,
+        "runtime_mappings": P.RUNTIME_FIELDS,
+        "indices_boost": P.INDICES,
+    },
+    P.INNER_HITS: _HITS,
+    P.QUERY: {
+        **dict.fromkeys(_FIELD_QUERIES, P.FIELDS),
+        **dict.fromkeys(_OF_QUERIES, P.BOOL),
+        **dict.fromkeys(("nested", "has_child", "has_parent"), P.JOIN),
+        "bool": P.BOOL,
+        "function_score": P.FUNCTION_SCORE,
+        "script_score": P.SCRIPT_SCORE,
+        "more_like_this": P.MORE_LIKE_THIS,
+        "percolate": P.PERCOLATE,
+        "knn": P.KNN,
+    },
+    P.BOOL: {
+        **dict.fromkeys(("must", "filter", "should", "must_not", "queries", "positive", "negative"), P.QUERY),
+        **dict.fromkeys(("organic", "clauses", "include", "exclude", "match", "big", "little", "query"), P.QUERY),
+        "match_criteria": P.LITERAL,
+    },
+    P.FUNCTION_SCORE: {
+        **dict.fromkeys(("query", "filter"), P.QUERY),
+        **dict.fromkeys(("gauss", "exp", "linear"), P.FIELDS),
+        "functions": P.FUNCTION_SCORE,
+        "script_score": P.SCRIPT_SCORE,
+    },
+    P.SCRIPT_SCORE: {"query": P.QUERY, "script": P.SCRIPT},
+    P.JOIN: {"query": P.QUERY, "inner_hits": P.INNER_HITS},
+    P.MORE_LIKE_THIS: {"like": P.LIKE, "unlike": P.LIKE},
+    P.LIKE: {"doc": P.LITERAL, "per_field_analyzer": P.LITERAL},
+    P.PERCOLATE: {"document": P.LITERAL, "documents": P.LITERAL},
+    P.KNN: {"filter": P.QUERY, "inner_hits": P.INNER_HITS},
+    P.AGG: {
+        **_AGGS,
+        "meta": P.LITERAL,
+        "filter": P.QUERY,
+        "filters": P.FILTERS,
+        "adjacency_matrix": P.FILTERS,
+        "top_hits": P.INNER_HITS,
+    },
+    P.AGG_BODY: {
+        **dict.fromkeys(("order", "buckets_path", "after"), P.LITERAL),
+        **dict.fromkeys(("filter", "background_filter"), P.QUERY),
+        **dict.fromkeys(("a", "b"), P.AGG_BODY),
+        "sources": P.SOURCES,
+        "sort": P.SORT,
+    },
+    P.FILTERS: {"filters": P.QUERIES_BY_NAME},
+    P.SORT: {"_script": P.SORT_FIELD, "_geo_distance": P.GEO_SORT},
+    P.SORT_FIELD: {"nested": P.NESTED_SORT},
+    P.GEO_SORT: {"nested": P.NESTED_SORT},
+    P.NESTED_SORT: {"filter": P.QUERY, "nested": P.NESTED_SORT},
+    P.HIGHLIGHT: {"fields": P.HIGHLIGHT_FIELDS, "highlight_query": P.QUERY, "options": P.LITERAL},
+    P.SUGGESTION: {"completion": P.COMPLETION},
+    P.COMPLETION: {"contexts": P.LITERAL},
+    P.RUNTIME_FIELD: {"fields": P.RUNTIME_FIELDS},
+    P.SCRIPT: {"params": P.LITERAL},
+}
+"""What a member of an object is, by the place of the object."""
+
+OTHERS: Mapping[Place, Place] = {P.AGG: P.AGG_BODY}
+"""What its other members are; where it isn't here, `ANY`."""
+
+NAMED: Mapping[Place, Place] = {
+    P.QUERIES_BY_NAME: P.QUERY,
+    P.FIELDS: P.ANY,
+    P.AGGS: P.AGG,
+    P.SOURCES: P.AGG,
+    P.SORT: P.SORT_FIELD,
+    P.GEO_SORT: P.ANY,
+    P.HIGHLIGHT_FIELDS: P.HIGHLIGHT,
+    P.SUGGEST: P.SUGGESTION,
+    P.RUNTIME_FIELDS: P.RUNTIME_FIELD,
+}
+"""Objects whose other keys are names that somebody chose, and what their values are."""
+
+IN_LISTS: Mapping[Place, Place] = {P.QUERIES_BY_NAME: P.QUERY}
+"""What the elements of a list are where they aren't what the list is."""
+
+NONE: Mapping[str, Place] = {}
+
+
+Path = tuple[Any, object]
+"""The path of what something is in, and its key or number there; the outermost is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The name of another index, and where it stands. `may_be_pattern`: Elasticsearch takes patterns there."""
+
+    where: str
+    name: str
+    may_be_pattern: bool = False
+
+
+def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference]:
+    """The names of other indices in a decoded search, from which it would read.
+
+    Args:
+        search: the whole body; its own keys have been checked.
+        scripts: whether it may have any.
+
+    Raises:
+        BadSearch: it has a script and may not, or something that hides what it asks for.
+    """
+    found: list[Reference] = []
+    waiting: list[tuple[object, Place, Path | tuple[()]]] = [(search, Place.SEARCH, ())]
+    while waiting:
+        value, place, path = waiting.pop()
+        if isinstance(value, list):
+            inner = IN_LISTS.get(place, place)
+            waiting += [(each, inner, (path, number)) for number, each in enumerate(value) if _is_container(each)]
+        elif place is Place.INDICES:
+            assert isinstance(value, dict)
+            found += [Reference(shown((path, name)), name, may_be_pattern=True) for name in value]
+        else:
+            assert isinstance(value, dict)
+            known, named = MEMBERS.get(place, NONE), NAMED.get(place)
+            for key, member in value.items():
+                # What a member is, the first that applies:
+                #   1. A name that somebody chose: whatever it is called, it is no script and no index.
+                #   2. A script, or what hides one: refused, wherever it stands.
+                #   3. The name of an index, also the one that Elasticsearch takes where none is given.
+                #   4. What the tables say, else anything.
+                here = (path, key)
+                if named is not None and key not in known:
+                    inner = named
+                else:
+                    _check_key(key, here, scripts=scripts)
+                    found += _named_by(key, member, here)
+                    inner = known.get(key) or _place_of(key, place)
+                if inner is not Place.LITERAL and _is_container(member):
+                    waiting.append((member, inner, here))
+    return found
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, dict | list)
+
+
+def _check_key(key: str, path: Path, *, scripts: bool) -> None:
+    if key in HIDING:
+        raise BadSearch(f"{shown(path)} can't be used here, as it hides what it asks for. Send that query itself.")
+    if not scripts and is_script(key):
+        raise BadSearch(
+            f"Scripts are not permitted ({shown(path)}); the operator permits them by ESASSISTANT_SEARCH_SCRIPTS."
+        )
+
+
+def is_script(key: str) -> bool:
+    """Whether a key, where it is no name that somebody chose, brings a script with it."""
+    if key == "script_fields":
+        return False  # each of them has a `script`
+    return key in SCRIPTED or key.endswith("_script") or key.startswith("script_")
+
+
+def _place_of(key: str, place: Place) -> Place:
+    return Place.SCRIPT if is_script(key) else OTHERS.get(place, Place.ANY)
+
+
+def _named_by(key: str, value: object, path: Path) -> list[Reference]:
+    """The indices that a member names."""
+    if key in INDEX_KEYS:
+        names = value if isinstance(value, list) else [value]
+        return [Reference(shown(path), name) for name in names if isinstance(name, str)]
+    if key == "indexed_shape" and isinstance(value, dict) and "index" not in value:
+        return [Reference(shown(path), DEFAULT_SHAPE_INDEX)]
+    return []
+
+
+def shown(path: Path | tuple[()]) -> str:
+    """A path for people, such as `/query/terms/user`, shortened in the middle."""
+    parts: list[str] = []
+    left: Any = path
+    while left:
+        left, key = left
+        parts.append(f"/{str(key)[:SHOWN_CHARACTERS]}")
+    text = "".join(reversed(parts))
+    return (
+        text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS // 2]}…{text[-SHOWN_CHARACTERS // 2 :]}"
+    )

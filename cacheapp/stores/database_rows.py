@@ -1,0 +1,127 @@
+"""What a row of the store has to be, to be one that this service wrote. Pure."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cacheapp.errors import IllegalName
+from cacheapp.state.names import check_name
+from cacheapp.state.snapshot import mapping_hash
+from cacheapp.stores.protocol import MAX_REPORT_BYTES
+from esassistant.shared_values import MAX_VALUE_BYTES
+
+MAX_EXACT: Final = 2**53
+MAX_TEXT: Final = 64
+MAX_INSTANCE_TEXT: Final = 200
+HASH_CHARACTERS: Final = 32
+MAX_LEASE_SECONDS: Final = 3600.0
+AHEAD: Final = timedelta(days=1)
+"""So far the clock of a database may be set back."""
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def is_moment(at: object, now: datetime) -> bool:
+    """Whether it is a time, and one that may have been."""
+    return isinstance(at, datetime) and at.tzinfo is not None and at <= now + AHEAD
+
+
+def is_count(number: object, least: int = 0) -> bool:
+    """Whether it is a whole number that can be counted on with."""
+    return isinstance(number, int) and not isinstance(number, bool) and least <= number <= MAX_EXACT
+
+
+def is_name(name: object, *, upper_case: bool = False) -> bool:
+    """Whether it is the name of an index, or with `upper_case` of an alias."""
+    if not isinstance(name, str):
+        return False
+    try:
+        check_name(name, upper_case=upper_case)
+    except IllegalName:
+        return False
+    return True
+
+
+def _is_text(text: object, most: int = MAX_TEXT) -> bool:
+    return isinstance(text, str) and len(text) <= most
+
+
+def is_hash(text: object) -> bool:
+    return isinstance(text, str) and len(text) == HASH_CHARACTERS
+
+
+def is_published(published: Any, now: datetime) -> bool:
+    """Of the one row that says what is published."""
+    return (
+        is_count(published.generation, 1)
+        and is_moment(published.confirmed_at, now)
+        and (published.listed_at is None or is_moment(published.listed_at, now))
+        and _is_text(published.cluster_uuid)
+        and _is_text(published.cluster_urls)
+    )
+
+
+def unread_names(published: Any) -> frozenset[str] | None:
+    """The names that could not be read, of the published generation; None: the column has another shape."""
+    unread = published.unread
+    if unread is None:
+        return frozenset()
+    if not isinstance(unread, dict) or not isinstance(unread.get("names"), list) or "generation" not in unread:
+        return None
+    if unread["generation"] != published.generation:
+        return frozenset()
+    names = unread["names"]
+    return frozenset(names) if all(map(is_name, names)) else None
+
+
+def is_index(row: tuple[Any, ...], is_undated: object, now: datetime) -> bool:
+    """Of a row of `IndexMapping`; `is_undated`: the database has no time in it, not even one that can't be read."""
+    name, uuid, its_hash, confirmed_at, field_count = row
+    return (
+        is_name(name)
+        and (uuid is None or _is_text(uuid))
+        and is_hash(its_hash)
+        and (bool(is_undated) if confirmed_at is None else is_moment(confirmed_at, now))
+        and (field_count is None or is_count(field_count))
+    )
+
+
+def is_alias(name: object, indices: object, is_data_stream: object) -> bool:
+    """Of a row of `Alias`."""
+    return (
+        is_name(name, upper_case=True)
+        and isinstance(indices, list)
+        and all(map(is_name, indices))
+        and isinstance(is_data_stream, bool)
+    )
+
+
+def is_body(its_hash: object, body: object) -> bool:
+    """Of a row of `MappingBody`: what somebody edited doesn't have the hash that it is kept under."""
+    return isinstance(body, bytes | memoryview) and mapping_hash(bytes(body)) == its_hash
+
+
+def is_lease(row: Any) -> bool:
+    """Of a row of `LeaseRow`."""
+    return (
+        is_count(row.token)
+        and isinstance(row.holder, str)
+        and isinstance(row.expires_at, datetime)
+        and isinstance(row.ttl_seconds, int | float)
+        and math.isfinite(row.ttl_seconds)
+        and 0 <= row.ttl_seconds <= MAX_LEASE_SECONDS
+    )
+
+
+def is_value(value: object) -> bool:
+    """Of a row of `SharedValue`. What is in the value is its readers' matter."""
+    return isinstance(value, bytes | memoryview) and len(value) <= MAX_VALUE_BYTES
+
+
+def is_report(name: object, at: object, report: object, now: datetime) -> bool:
+    """Of a row of `InstanceReport`. What is in the report is its readers' matter."""
+    return (
+        _is_text(name, MAX_INSTANCE_TEXT)
+        and is_moment(at, now)
+        and isinstance(report, bytes | memoryview)
+        and len(report) <= MAX_REPORT_BYTES
+    )

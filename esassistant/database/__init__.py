@@ -1,0 +1,1 @@
+"""Django's database: what its failures mean, and how long they are remembered."""

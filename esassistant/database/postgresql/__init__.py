@@ -1,0 +1,1 @@
+"""PostgreSQL, as Django knows it, but that its outages are remembered."""

@@ -1,0 +1,1 @@
+"""SQLite, as Django knows it, but that its outages are remembered."""

@@ -1,0 +1,49 @@
+"""Small values that processes change one after the other. A store keeps them for the deployment; `MemoryValues` does so
+for one process.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Protocol, TypeVar
+
+from esassistant.clock import Clock, monotonic
+
+T = TypeVar("T")
+Values = Mapping[str, bytes]
+
+MAX_VALUE_BYTES: Final = 256 * 1024
+
+
+class SharedValues(Protocol):
+    """Raises `StoreUnavailable` when it can't be reached in time."""
+
+    async def change(
+        self, names: Collection[str], function: Callable[[Values, int], tuple[Values, T]], kept_seconds: float
+    ) -> T:
+        """Replace values in one step, and return what `function` returns beside them.
+
+        Args:
+            names: of the values that `function` may read and replace.
+            function: is given the values that are there and the time of the store in milliseconds, and returns those
+                that it replaces (at most `MAX_VALUE_BYTES` each) and a result. It is pure, and may be called again.
+            kept_seconds: a value may be forgotten so long after it was last replaced.
+        """
+        ...
+
+
+class MemoryValues:
+    """Implements `SharedValues` for one process."""
+
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._clock = clock
+        self._values: dict[str, bytes] = {}
+
+    async def change(
+        self,
+        names: Collection[str],
+        function: Callable[[Values, int], tuple[Values, T]],
+        kept_seconds: float,  # noqa: ARG002  (there are few names; what is old is dropped by `function`)
+    ) -> T:
+        there = {name: self._values[name] for name in names if name in self._values}
+        replaced, result = function(there, int(self._clock() * 1000))
+        self._values.update(replaced)
+        return result

@@ -1,0 +1,255 @@
+"""What callers got of late, of one kind of call: how many calls failed, were refused or answered in part, and how long
+the others took. In constant memory; what several processes counted can be added up.
+"""
+
+import enum
+import itertools
+import math
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from esassistant.durations import BOUNDS
+
+SLICE_SECONDS: Final = 5.0
+SLICES_OF_MINUTE: Final = 12
+RECENT_SLICES: Final = 3
+KEPT_LAST: Final = 5
+LONGEST_KEPT_SECONDS: Final = 900.0
+"""Older calls say nothing of now."""
+LONG_SECONDS: Final = 0.5
+"""No call that takes less is called slow, whatever is usual."""
+
+
+class Got(enum.Enum):
+    """What a caller got."""
+
+    ANSWER = "answer"
+    PART = "part"
+    """An answer that says itself that it is not whole."""
+    FAILURE = "failure"
+    """A 5xx, or nothing in time, or nothing at all as calls before had failed."""
+    REFUSAL = "refusal"
+    """Nothing was even tried: no connection was free."""
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the caller has no answer, and is not to blame."""
+        return self in (Got.FAILURE, Got.REFUSAL)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """One call: how long ago it ended, how long it took, and what its caller got."""
+
+    age_seconds: float
+    seconds: float
+    got: Got
+
+    @property
+    def began_seconds_ago(self) -> float:
+        return self.age_seconds + self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReport:
+    """The last minute of one kind of call, and its last calls of a quarter of an hour, newest first.
+
+    `recent` and `minute` count the answered calls of the last 15 and 60 s by how long they took (the place in
+    `durations.BOUNDS`); `recent_bad` those of the last 15 s that were not answered. `first_bad_seconds`,
+    `first_part_seconds`, `first_long_seconds` (one that took `LONG_SECONDS`): how long ago the first such call of the
+    minute began. `slowest_seconds` is of all calls of the minute. None: there was none. `newest_bad_seconds`: how long
+    ago the newest call that was not answered ended, and `good_in_a_row` how many were answered since.
+    """
+
+    calls: int = 0
+    failures: int = 0
+    refusals: int = 0
+    parts: int = 0
+    recent_bad: int = 0
+    first_bad_seconds: float | None = None
+    first_part_seconds: float | None = None
+    first_long_seconds: float | None = None
+    slowest_seconds: float | None = None
+    newest_bad_seconds: float | None = None
+    good_in_a_row: int = 0
+    recent: Mapping[int, int] = field(default_factory=dict)
+    minute: Mapping[int, int] = field(default_factory=dict)
+    last: tuple[EndedCall, ...] = ()
+
+    @property
+    def bad(self) -> int:
+        """The calls of the minute that were not answered."""
+        return self.failures + self.refusals
+
+    def older_by(self, seconds: float) -> "WindowReport":
+        """The same report, heard of so many seconds after it was made."""
+
+        def older(age: float | None) -> float | None:
+            return None if age is None else age + seconds
+
+        return replace(
+            self,
+            first_bad_seconds=older(self.first_bad_seconds),
+            first_part_seconds=older(self.first_part_seconds),
+            first_long_seconds=older(self.first_long_seconds),
+            newest_bad_seconds=older(self.newest_bad_seconds),
+            last=tuple(EndedCall(call.age_seconds + seconds, call.seconds, call.got) for call in self.last),
+        )
+
+
+class _Slice:
+    __slots__ = (
+        *("calls", "counts", "failures", "first_bad_at", "first_long_at", "first_part_at", "number", "parts"),
+        *("refusals", "slowest"),
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.counts: dict[int, int] = {}
+        self.calls = self.failures = self.refusals = self.parts = 0
+        self.first_bad_at: float | None = None
+        self.first_part_at: float | None = None
+        self.first_long_at: float | None = None
+        self.slowest = 0.0
+
+
+class Window:
+    """Counts one kind of call in slices of five seconds. Written on one loop."""
+
+    __slots__ = ("_good_in_a_row", "_last", "_latest", "_newest_bad_at", "_slices")
+
+    def __init__(self) -> None:
+        self._latest = _Slice(-1)
+        self._slices: deque[_Slice] = deque(maxlen=SLICES_OF_MINUTE)
+        self._last: deque[tuple[float, float, Got]] = deque(maxlen=KEPT_LAST)
+        self._newest_bad_at: float | None = None
+        self._good_in_a_row = 0
+
+    def ended(self, got: Got, seconds: float, ended_at: float) -> None:
+        """Count a call that took `seconds` and ended at `ended_at` of the monotonic clock: now."""
+        number = int(ended_at / SLICE_SECONDS)
+        latest = self._latest
+        if latest.number != number:
+            latest = self._latest = _Slice(number)
+            self._slices.append(latest)
+        latest.calls += 1
+        if seconds > latest.slowest:
+            latest.slowest = seconds
+            if seconds >= LONG_SECONDS and latest.first_long_at is None:
+                latest.first_long_at = ended_at - seconds
+        self._last.append((ended_at, seconds, got))
+        if got is Got.ANSWER or got is Got.PART:
+            self._good_in_a_row += 1
+            bucket = bisect_left(BOUNDS, seconds)
+            latest.counts[bucket] = latest.counts.get(bucket, 0) + 1
+            if got is Got.PART:
+                latest.parts += 1
+                if latest.first_part_at is None:
+                    latest.first_part_at = ended_at - seconds
+            return
+        self._newest_bad_at = ended_at
+        self._good_in_a_row = 0
+        if got is Got.FAILURE:
+            latest.failures += 1
+        else:
+            latest.refusals += 1
+        if latest.first_bad_at is None:
+            latest.first_bad_at = ended_at - seconds
+
+    def report(self, now: float) -> WindowReport | None:
+        """None: there was no call for a quarter of an hour."""
+        last = tuple(
+            EndedCall(now - ended_at, seconds, got)
+            for ended_at, seconds, got in reversed(self._last)
+            if now - ended_at <= LONGEST_KEPT_SECONDS
+        )
+        if not last:
+            return None
+        number = int(now / SLICE_SECONDS)
+        minute = [part for part in self._slices if part.number > number - SLICES_OF_MINUTE]
+        recent = [part for part in minute if part.number > number - RECENT_SLICES]
+        return WindowReport(
+            calls=sum(part.calls for part in minute),
+            failures=sum(part.failures for part in minute),
+            refusals=sum(part.refusals for part in minute),
+            parts=sum(part.parts for part in minute),
+            recent_bad=sum(part.failures + part.refusals for part in recent),
+            first_bad_seconds=_age(now, (part.first_bad_at for part in minute)),
+            first_part_seconds=_age(now, (part.first_part_at for part in minute)),
+            first_long_seconds=_age(now, (part.first_long_at for part in minute)),
+            slowest_seconds=max((part.slowest for part in minute), default=None),
+            newest_bad_seconds=_age(now, (self._newest_bad_at,)),
+            good_in_a_row=self._good_in_a_row,
+            recent=_added(part.counts for part in recent),
+            minute=_added(part.counts for part in minute),
+            last=last,
+        )
+
+
+def _age(now: float, moments: Iterable[float | None]) -> float | None:
+    known = [at for at in moments if at is not None]
+    return now - min(known) if known else None
+
+
+def _added(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    together: Counter[int] = Counter()
+    for some in counts:
+        together.update(some)
+    return dict(sorted(together.items()))
+
+
+def added(reports: Iterable[WindowReport]) -> WindowReport:
+    """What several processes counted of one kind of call, together."""
+    parts = tuple(reports)
+    if len(parts) == 1:
+        return parts[0]
+    # Who saw the newest bad call knows how many were answered since; what others count may be older.
+    newest = min(parts, key=lambda part: math.inf if (age := part.newest_bad_seconds) is None else age, default=None)
+    last = sorted((call for part in parts for call in part.last), key=lambda call: call.age_seconds)
+    return WindowReport(
+        calls=sum(part.calls for part in parts),
+        failures=sum(part.failures for part in parts),
+        refusals=sum(part.refusals for part in parts),
+        parts=sum(part.parts for part in parts),
+        recent_bad=sum(part.recent_bad for part in parts),
+        first_bad_seconds=_longest(part.first_bad_seconds for part in parts),
+        first_part_seconds=_longest(part.first_part_seconds for part in parts),
+        first_long_seconds=_longest(part.first_long_seconds for part in parts),
+        slowest_seconds=_longest(part.slowest_seconds for part in parts),
+        newest_bad_seconds=None if newest is None else newest.newest_bad_seconds,
+        good_in_a_row=0 if newest is None else newest.good_in_a_row,
+        recent=_added(part.recent for part in parts),
+        minute=_added(part.minute for part in parts),
+        last=tuple(last[:KEPT_LAST]),
+    )
+
+
+def _longest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def median_seconds(counts: Mapping[int, int]) -> float | None:
+    """The median of answered calls counted by how long they took: never less than the truth, at most 5 % more."""
+    total = sum(counts.values())
+    return None if not total else BOUNDS[_median_place(counts, total)]
+
+
+def median_place(counts: Mapping[int, int]) -> int | None:
+    """The place of the same in `durations.BOUNDS`."""
+    total = sum(counts.values())
+    return None if not total else _median_place(counts, total)
+
+
+def _median_place(counts: Mapping[int, int], total: int) -> int:
+    places = sorted(counts)
+    running = itertools.accumulate(counts[place] for place in places)
+    found = next(place for place, seen in zip(places, running, strict=True) if 2 * seen >= total)
+    return min(found, len(BOUNDS) - 1)
+
+
+def calls_in_a_row(last: Iterable[EndedCall]) -> Iterator[EndedCall]:
+    """The newest calls that were not answered, up to the newest that was."""
+    return itertools.takewhile(lambda call: call.got.is_bad, last)

@@ -1,0 +1,350 @@
+"""What is wrong for callers: findings, from what callers got, how the cluster answers pings, and the checks. Pure."""
+
+import enum
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from esassistant.durations import BOUNDS
+from esassistant.resource import Health
+from esassistant.units import as_duration
+from esassistant.windows import EndedCall, Got, WindowReport, calls_in_a_row
+from healthapp.evidence import PING, Evidence, Service, callers_of
+from healthapp.usual import slow_from
+
+LEAST_BAD = 3
+LEAST_SHARE = 0.01
+"""So many calls of the last minute, and such a share of them, are trouble; fewer are bad luck."""
+SETTLED_SECONDS = 3.0
+OVER_SECONDS = 35.0
+"""Two failures a minute are trouble that goes on: they come half a minute apart."""
+ENOUGH_RECENT = 10
+"""With so many calls in the last 15 s these are judged, else the last five."""
+FEW_CALLS = 5
+MINUTE_SECONDS = 60.0
+JUDGED_PINGS = 3
+LEAST_SLOW_PING_SECONDS = 0.25
+"""A ping below says nothing of the cluster, whatever is usual."""
+CHANGE_TOLD_SECONDS = 3_600.0
+
+
+class Trouble(enum.Enum):
+    """What a sentence of the verdict is about."""
+
+    CALLS_FAIL = "calls-fail"
+    BREAKER_OPEN = "breaker-open"
+    CLUSTER_AWAY = "cluster-away"
+    CLUSTER_RED = "cluster-red"
+    CLUSTER_SLOW = "cluster-slow"
+    CALLS_REFUSED = "calls-refused"
+    PARTIAL_ANSWERS = "partial-answers"
+    NO_MAPPINGS = "no-mappings"
+    MAPPINGS_STALE = "mappings-stale"
+    STORE_UNWRITABLE = "store-unwritable"
+    STORE_AWAY = "store-away"
+    DATABASE_AWAY = "database-away"
+    CLUSTER_YELLOW = "cluster-yellow"
+    POOL_FULL = "pool-full"
+    LOOP_LATE = "loop-late"
+    OTHER_CHECK = "other-check"
+    HEAVY_CALLS = "heavy-calls"
+    NEW_USUAL = "new-usual"
+
+    @property
+    def section(self) -> str:
+        """Its section in docs/operations.md."""
+        return f"verdict-{self.value}"
+
+
+ORDER = {trouble: place for place, trouble in enumerate(Trouble)}
+"""What callers get comes first, then what causes it, last what is only worth saying."""
+SAID_ONLY = frozenset({Trouble.HEAVY_CALLS, Trouble.NEW_USUAL})
+OF_CALLS = SAID_ONLY | {
+    *(Trouble.CALLS_FAIL, Trouble.CALLS_REFUSED, Trouble.CLUSTER_SLOW, Trouble.PARTIAL_ANSWERS),
+}
+"""What callers feel themselves: no secret from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or worth saying.
+
+    Attributes:
+        callers: whose calls, or what it is of; with the trouble it is its name.
+        level: what it makes of the verdict; healthy: it is only said.
+        since: when it began: of calls, when the first bad one did.
+        calls, bad: of the last minute, of trouble with calls. seconds, usual_seconds: of slowness.
+        why: for operators; `public_why`: without what callers have no business to know.
+        is_own: only this process knows.
+    """
+
+    trouble: Trouble
+    callers: str
+    level: Health
+    since: datetime | None
+    why: str
+    public_why: str
+    calls: int | None = None
+    bad: int | None = None
+    seconds: float | None = None
+    usual_seconds: float | None = None
+    is_own: bool = False
+
+    @property
+    def name(self) -> str:
+        """Told to other processes, and kept while it lasts."""
+        return f"{self.trouble.value} {self.callers}"
+
+
+def find(evidence: Evidence, now: datetime) -> list[Finding]:
+    """All findings, the first what callers feel most."""
+    found = [
+        *_of_calls(evidence, now),
+        *_of_breakers(evidence, now),
+        *_of_services(evidence, now),
+        *_of_store(evidence),
+        *_of_usual(evidence, now),
+    ]
+    return sorted(found, key=lambda finding: (ORDER[finding.trouble], -(finding.bad or 0), finding.callers))
+
+
+# What callers got
+
+
+def is_failing(window: WindowReport, ping: WindowReport) -> bool:
+    """Whether calls of a kind fail, the first that applies:
+
+    1. Neither enough of the last minute did, nor the last three, however slowly they came: no.
+    2. Since the newest of them so many were answered that it was one of a hundred at most: no.
+    3. It is some time ago, and a ping has been answered since: no, who calls next is likely to be answered.
+    4. Anything else: yes, for the quarter of an hour for which calls are remembered.
+    """
+    is_row = len(list(itertools.islice(calls_in_a_row(window.last), LEAST_BAD))) == LEAST_BAD
+    if not is_row and (window.bad < LEAST_BAD or window.bad < LEAST_SHARE * window.calls):
+        return False
+    ago = window.newest_bad_seconds or 0.0
+    if window.good_in_a_row >= 1 / LEAST_SHARE and ago >= SETTLED_SECONDS:
+        return False
+    return not (ago >= OVER_SECONDS and any(call.got is Got.ANSWER and call.age_seconds < ago for call in ping.last))
+
+
+def is_partial(window: WindowReport) -> bool:
+    """Whether calls of a kind get answers in part: enough of the last minute, or the last three of a minute. Those that
+    got none at all count with them.
+    """
+    newest = window.last[:LEAST_BAD]
+    not_whole = window.parts + window.bad
+    is_row = len(newest) == LEAST_BAD and all(call.got is not Got.ANSWER for call in newest)
+    return (window.parts > 0 and not_whole >= LEAST_BAD and not_whole >= LEAST_SHARE * window.calls) or (
+        is_row and any(call.got is Got.PART for call in newest) and newest[0].age_seconds <= MINUTE_SECONDS
+    )
+
+
+def typical_seconds(window: WindowReport) -> float | None:
+    """How long most calls of a kind take now: the median of the last 15 s, or of the last five calls of a minute. Calls
+    that failed took longer than any. None: there are too few.
+    """
+    answered = sum(window.recent.values())
+    calls = answered + window.recent_bad
+    if calls >= ENOUGH_RECENT:
+        seen = 0
+        for place in sorted(window.recent):
+            seen += window.recent[place]
+            if 2 * seen >= calls:
+                return BOUNDS[min(place, len(BOUNDS) - 1)]
+        return math.inf
+    last = [call for call in window.last if call.age_seconds <= MINUTE_SECONDS]
+    return _median(last) if len(last) >= FEW_CALLS else None
+
+
+def ping_is_slow(evidence: Evidence) -> bool:
+    """Whether the cluster answers pings much more slowly than usual, or not at all: most of the last three."""
+    last = [call for call in evidence.ping.last[:JUDGED_PINGS] if call.age_seconds <= MINUTE_SECONDS]
+    return bool(last) and _median(last) >= slow_from(evidence.usual.get(PING), LEAST_SLOW_PING_SECONDS)
+
+
+def _median(calls: list[EndedCall]) -> float:
+    """The lower one of an even number."""
+    return sorted(math.inf if call.got.is_bad else call.seconds for call in calls)[(len(calls) - 1) // 2]
+
+
+def _ago(now: datetime, *seconds: float | None) -> datetime | None:
+    known = [each for each in seconds if each is not None]
+    return now - timedelta(seconds=max(known)) if known else None
+
+
+def _of_calls(evidence: Evidence, now: datetime) -> Iterable[Finding]:
+    """The strongest finding of each trouble for each sort of callers."""
+    strongest: dict[str, Finding] = {}
+    cluster_is_slow = ping_is_slow(evidence)
+    bad_at_pools: dict[str, int] = {}
+    for kind, window in evidence.kinds.items():
+        callers = callers_of(kind)
+        if kind.startswith("pool "):
+            bad_at_pools[callers] = bad_at_pools.get(callers, 0) + window.bad
+        for finding in _of_kind(kind, window, evidence, now, cluster_is_slow=cluster_is_slow):
+            known = strongest.get(finding.name)
+            # A call by a route is counted by its pool too, which knows more of why.
+            is_known = not kind.startswith("pool ") and 2 * bad_at_pools.get(callers, 0) >= (finding.bad or math.inf)
+            if is_known and any(one.callers == callers and one.bad for one in strongest.values()):
+                continue
+            if known is None or (finding.bad or 0, finding.seconds or 0) > (known.bad or 0, known.seconds or 0):
+                strongest[finding.name] = finding
+    troubled = {finding.callers for finding in strongest.values() if finding.level is not Health.HEALTHY}
+    # Heavy queries are no news where the same callers have worse trouble.
+    return [one for one in strongest.values() if one.level is not Health.HEALTHY or one.callers not in troubled]
+
+
+def _of_kind(
+    kind: str, window: WindowReport, evidence: Evidence, now: datetime, *, cluster_is_slow: bool
+) -> Iterable[Finding]:
+    callers = callers_of(kind)
+    if is_failing(window, evidence.ping):
+        row = list(calls_in_a_row(window.last))
+        trouble = Trouble.CALLS_REFUSED if 2 * window.refusals > window.bad else Trouble.CALLS_FAIL
+        why, public_why = _why_failing(kind, trouble, evidence)
+        bad, calls = (window.bad, window.calls) if window.bad else (len(row), len(row))
+        since = _ago(now, window.first_bad_seconds, row[-1].began_seconds_ago if row else None)
+        yield Finding(trouble, callers, Health.DEGRADED, since, why, public_why, calls, bad)
+    if is_partial(window):
+        why = "shards failed, or the time of a search ran out"
+        since = _ago(now, window.first_part_seconds)
+        parts = window.parts or sum(call.got is Got.PART for call in window.last)
+        yield Finding(
+            Trouble.PARTIAL_ANSWERS, callers, Health.DEGRADED, since, why, why, max(window.calls, parts), parts
+        )
+    usual = evidence.usual.get(kind)
+    typical = typical_seconds(window)
+    # Five slow calls beside quick pings may be chance: said of many only.
+    is_told = cluster_is_slow or sum(window.recent.values()) + window.recent_bad >= ENOUGH_RECENT
+    # Endless: most calls fail, which was said.
+    if is_told and typical is not None and slow_from(usual) <= typical < math.inf:
+        if cluster_is_slow:
+            trouble, level, why = Trouble.CLUSTER_SLOW, Health.DEGRADED, "pings are slow too"
+        else:
+            trouble, level, why = Trouble.HEAVY_CALLS, Health.HEALTHY, "pings are answered as quickly as usual"
+        since = _ago(
+            now, window.first_long_seconds, *(call.began_seconds_ago for call in window.last if _is_long(call))
+        )
+        yield Finding(trouble, callers, level, since, why, why, window.calls, seconds=typical, usual_seconds=usual)
+
+
+def _is_long(call: EndedCall) -> bool:
+    return call.seconds >= LEAST_SLOW_PING_SECONDS * 2 and call.age_seconds <= MINUTE_SECONDS
+
+
+def _why_failing(kind: str, trouble: Trouble, evidence: Evidence) -> tuple[str, str]:
+    """Why calls of a kind fail, the first that applies."""
+    source, pool, *_ = kind.split(" ")
+    if trouble is Trouble.CALLS_REFUSED:
+        return f"all connections of pool {pool} are in use", "all connections to Elasticsearch are in use"
+    cluster = (evidence.services or {}).get("elasticsearch")
+    if cluster is not None and cluster.report.status is Health.UNHEALTHY:
+        return _plain(cluster.report.error), _public_why(cluster)
+    if evidence.breakers:
+        _, breaker = next(iter(sorted(evidence.breakers.items())))
+        return f"Elasticsearch is not asked: {breaker.reason}", "Elasticsearch is not asked, as calls failed"
+    if source == "pool":
+        why = "Elasticsearch answers with errors, or not in time, though it answers pings"
+        return why, why
+    return "this service answers with errors (5xx); the log has them", "this service answers with errors"
+
+
+# What the checks say
+
+
+def _of_breakers(evidence: Evidence, now: datetime) -> Iterable[Finding]:
+    for pool, breaker in sorted(evidence.breakers.items()):
+        yield Finding(
+            Trouble.BREAKER_OPEN,
+            f"pool {pool}",
+            Health.DEGRADED,
+            _ago(now, breaker.seconds),
+            breaker.reason,
+            "calls to Elasticsearch failed",
+        )
+
+
+def _of_services(evidence: Evidence, now: datetime) -> Iterable[Finding]:
+    """What is less than healthy, but for what is said better elsewhere: open breakers, a store that takes no writes."""
+    for name, service in (evidence.services or {}).items():
+        report = service.report
+        if report.status is Health.HEALTHY:
+            continue
+        if (name == "pools" and evidence.breakers) or (name == "store" and evidence.unwritable is not None):
+            continue
+        level = Health.UNHEALTHY if report.critical and report.status is Health.UNHEALTHY else Health.DEGRADED
+        trouble = _trouble_of(name, service, evidence)
+        since = service.since
+        if trouble is Trouble.CLUSTER_AWAY:
+            since = min(filter(None, (since, _first_unanswered(evidence, now))), default=None)
+        yield Finding(
+            trouble,
+            name,
+            level,
+            since,
+            _plain(report.error) or report.status.value,
+            _public_why(service),
+            is_own=trouble is Trouble.LOOP_LATE,
+        )
+
+
+def _trouble_of(name: str, service: Service, evidence: Evidence) -> Trouble:
+    if name == "elasticsearch":
+        status = service.report.facts.get("status")
+        if service.report.status is Health.DEGRADED:
+            return Trouble.CLUSTER_YELLOW
+        return Trouble.CLUSTER_RED if status == "red" else Trouble.CLUSTER_AWAY
+    if name == "mapping_cache":
+        return Trouble.MAPPINGS_STALE if evidence.mappings.warm else Trouble.NO_MAPPINGS
+    named: Mapping[str, Trouble] = {
+        "store": Trouble.STORE_AWAY,
+        "database": Trouble.DATABASE_AWAY,
+        "pools": Trouble.POOL_FULL,
+        "process": Trouble.LOOP_LATE,
+    }
+    return named.get(name, Trouble.OTHER_CHECK)
+
+
+PUBLIC = {
+    Health.UNHEALTHY: "it can't be asked, or says that it can't serve",
+    Health.DEGRADED: "it says that something is wrong",
+}
+"""What strangers get of a check: what it found stands in details."""
+
+
+def _public_why(service: Service) -> str:
+    return PUBLIC[service.report.status]
+
+
+def _plain(text: str | None) -> str:
+    return (text or "").rstrip(".")
+
+
+def _first_unanswered(evidence: Evidence, now: datetime) -> datetime | None:
+    """When the first of the calls and pings began that were not answered, up to now."""
+    rows = [list(calls_in_a_row(window.last)) for window in (evidence.ping, *evidence.kinds.values())]
+    return _ago(now, *(row[-1].began_seconds_ago for row in rows if row))
+
+
+def _of_store(evidence: Evidence) -> Iterable[Finding]:
+    if evidence.unwritable is not None:
+        why = _plain(evidence.unwritable.error)
+        yield Finding(
+            Trouble.STORE_UNWRITABLE, "store", Health.DEGRADED, evidence.unwritable.since, why, "it takes no writes"
+        )
+
+
+def _of_usual(evidence: Evidence, now: datetime) -> Iterable[Finding]:
+    for kind, (at, before) in sorted(evidence.changed.items()):
+        seconds = evidence.usual.get(kind)
+        if kind != PING and seconds is not None and (now - at).total_seconds() <= CHANGE_TOLD_SECONDS:
+            was = "" if before is None else f", before {as_duration(before)}"
+            why = f"{as_duration(seconds)} counts as usual{was}"
+            yield Finding(
+                *(Trouble.NEW_USUAL, callers_of(kind), Health.HEALTHY, at, why, why),
+                seconds=seconds,
+                usual_seconds=before,
+            )

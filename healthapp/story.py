@@ -1,0 +1,89 @@
+"""What the log says of trouble: its begin, a line a minute while it lasts, its end. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from esassistant.resource import Health
+from esassistant.units import as_duration
+from esassistant.windows import WindowReport
+from healthapp.evidence import callers_of
+from healthapp.verdict import Verdict
+
+BEGINS_AFTER_SECONDS = 4.0
+"""Trouble that is over by then is told by the page and the metrics, not by the log."""
+ENDS_AFTER_SECONDS = 10.0
+"""And it is over when it has not come back for so long."""
+EVERY_SECONDS = 60.0
+MAX_KINDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the log; `is_bad`: a warning."""
+
+    text: str
+    is_bad: bool
+
+
+class Story:
+    """Decides from each verdict whether there is a line to log. One per process."""
+
+    def __init__(self) -> None:
+        self._bad_since: float | None = None
+        self._good_since: float | None = None
+        self._told_at: float | None = None
+
+    def next_line(self, verdict: Verdict, kinds: Mapping[str, WindowReport], now: float) -> Line | None:
+        """The line for this moment, on the monotonic clock, the first that applies:
+
+        1. Nothing is known yet: none.
+        2. It is healthy and no trouble was told: none; what was about to be told is forgotten.
+        3. It has been healthy for long enough after trouble that was told: its end.
+        4. It isn't healthy, and has not been for long enough: its begin.
+        5. A minute has passed since the last line of trouble that lasts: how it goes.
+        """
+        if verdict.level is None:
+            return None
+        if verdict.level is Health.HEALTHY:
+            return self._healthy(verdict, now)
+        self._good_since = None
+        if self._bad_since is None:
+            self._bad_since = now
+        if self._told_at is None:
+            if now - self._bad_since < BEGINS_AFTER_SECONDS:
+                return None
+            self._told_at = now
+            return Line(f"{verdict.level.value}: {verdict.sentence} What to do: {verdict.next_step}", is_bad=True)
+        if now - self._told_at < EVERY_SECONDS:
+            return None
+        self._told_at = now
+        lasted = as_duration(now - self._bad_since)
+        return Line(f"{verdict.level.value} for {lasted}: {summary(kinds)} {verdict.sentence}", is_bad=True)
+
+    def _healthy(self, verdict: Verdict, now: float) -> Line | None:
+        if self._told_at is None or self._bad_since is None:
+            self._bad_since = None
+            return None
+        if self._good_since is None:
+            self._good_since = now
+        if now - self._good_since < ENDS_AFTER_SECONDS:
+            return None
+        lasted = as_duration(self._good_since - self._bad_since)
+        self._bad_since = self._good_since = self._told_at = None
+        return Line(f"healthy again after {lasted}: {verdict.sentence}", is_bad=False)
+
+
+def summary(kinds: Mapping[str, WindowReport]) -> str:
+    """How many calls of which kinds got no answer in the last minute, and how long the slowest took."""
+    parts: dict[str, str] = {}
+    bad = sorted(((kind, window) for kind, window in kinds.items() if window.bad), key=lambda item: -item[1].bad)
+    for kind, window in bad:
+        text = f"{window.bad} of {window.calls} {callers_of(kind)} failed"
+        if window.slowest_seconds is not None:
+            text += f" (slowest {as_duration(window.slowest_seconds)})"
+        parts.setdefault(callers_of(kind), text)
+    if not parts:
+        return "no call failed in the last minute."
+    more = len(parts) - MAX_KINDS
+    listed = [*list(parts.values())[:MAX_KINDS], *([f"{more} more"] if more > 0 else [])]
+    return f"in the last minute {', '.join(listed)}."

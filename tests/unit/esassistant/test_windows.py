@@ -1,0 +1,105 @@
+"""Windows of calls: what of the last minute and quarter of an hour is told, bounded, and added up over processes."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esassistant.durations import BOUNDS
+from esassistant.windows import (
+    KEPT_LAST,
+    EndedCall,
+    Got,
+    Window,
+    WindowReport,
+    added,
+    calls_in_a_row,
+    median_place,
+    median_seconds,
+)
+
+AT = 6_000.0
+
+
+def counted(*calls: tuple[float, float, Got]) -> WindowReport | None:
+    """Of calls by how long ago they ended, oldest first, how long they took and what was got."""
+    window = Window()
+    for age, seconds, got in calls:
+        window.ended(got, seconds, AT - age)
+    return window.report(AT)
+
+
+def test_nothing() -> None:
+    """A kind that nobody called for a quarter of an hour has no report."""
+    assert Window().report(AT) is None
+    assert counted((901, 0.1, Got.ANSWER)) is None
+
+
+def test_a_minute() -> None:
+    """Calls are counted by what their callers got; the first bad, partial and long ones by when they began."""
+    report = counted(
+        (70, 9.0, Got.FAILURE),
+        (40, 2.0, Got.FAILURE),
+        (30, 0.01, Got.REFUSAL),
+        (29, 0.7, Got.PART),
+        (20, 0.1, Got.PART),
+        (1, 0.01, Got.ANSWER),
+    )
+    assert report is not None
+    assert (report.calls, report.failures, report.refusals, report.parts, report.bad) == (5, 1, 1, 2, 2)
+    began = (report.first_bad_seconds, report.first_part_seconds, report.first_long_seconds)
+    assert began == pytest.approx((42.0, 29.7, 42.0))
+    assert (report.slowest_seconds, report.recent_bad) == (2.0, 0)
+    assert (sum(report.recent.values()), sum(report.minute.values())) == (1, 3)
+    assert [call.age_seconds for call in report.last] == [1, 20, 29, 30, 40]
+
+
+def test_a_quiet_minute() -> None:
+    """Calls of a quarter of an hour are known by the last five alone; of the minute there is nothing."""
+    report = counted((300, 0.1, Got.FAILURE))
+    last = (EndedCall(300.0, 0.1, Got.FAILURE),)
+    assert report == WindowReport(newest_bad_seconds=300.0, last=last)
+
+
+def test_older_by() -> None:
+    """What was told some seconds ago is that much older."""
+    report = counted((10, 0.5, Got.FAILURE), (5, 0.1, Got.ANSWER))
+    assert report is not None
+    older = report.older_by(3.0)
+    assert (older.first_bad_seconds, older.first_part_seconds) == (13.5, None)
+    assert [call.age_seconds for call in older.last] == [8.0, 13.0]
+    assert older.last[1].began_seconds_ago == 13.5
+
+
+def test_rows() -> None:
+    """A row of bad calls ends at the newest that was answered."""
+    report = counted((4, 0.1, Got.FAILURE), (3, 0.1, Got.ANSWER), (2, 0.1, Got.FAILURE), (1, 0.1, Got.REFUSAL))
+    assert report is not None
+    assert [call.age_seconds for call in calls_in_a_row(report.last)] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "place"), [({}, None), ({7: 1}, 7), ({7: 1, 9: 1}, 7), ({7: 1, 9: 2}, 9), ({999: 1}, len(BOUNDS) - 1)]
+)
+def test_medians(counts: dict[int, int], place: int | None) -> None:
+    """The median is a place of the bounds; of nothing there is none, and beyond the last bound it is that."""
+    assert median_place(counts) == place
+    assert median_seconds(counts) == (None if place is None else BOUNDS[place])
+
+
+CALLS = st.lists(st.tuples(st.floats(0, 1000), st.floats(0, 20), st.sampled_from(list(Got))), max_size=30)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(CALLS, max_size=4))
+def test_adding_up(processes: list[list[tuple[float, float, Got]]]) -> None:
+    """Several processes' counts add up to those of one that saw all calls, and survive the way by JSON."""
+    ordered = [sorted(calls, key=lambda call: -call[0]) for calls in processes]
+    reports = [report for calls in ordered if (report := counted(*calls)) is not None]
+    together = added(msgspec.json.decode(msgspec.json.encode(report), type=WindowReport) for report in reports)
+    alone = counted(*sorted((call for calls in processes for call in calls), key=lambda call: -call[0]))
+    alone = alone or WindowReport()
+    for name in ("calls", "failures", "refusals", "parts", "recent_bad", "recent", "minute", "slowest_seconds"):
+        assert getattr(together, name) == getattr(alone, name), name
+    assert len(together.last) <= KEPT_LAST
+    assert [call.age_seconds for call in together.last] == [call.age_seconds for call in alone.last]

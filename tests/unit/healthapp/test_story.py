@@ -1,0 +1,58 @@
+"""The log of trouble: begin, one line a minute, end, and nothing for what is over at once."""
+
+from dataclasses import replace
+
+from esassistant.resource import Health
+from esassistant.windows import Got, WindowReport
+from healthapp.story import Story, summary
+from healthapp.verdict import NOTHING_KNOWN, Verdict
+from tests.support.verdicts import SEARCHES, window
+
+WELL = Verdict(Health.HEALTHY, "Serving fresh mappings.", "x", None, (), None)
+BAD = Verdict(Health.DEGRADED, "Searches fail.", "x", None, (), "docs/operations.md#verdict-calls-fail")
+KINDS = {SEARCHES: window((1, 10.0, Got.FAILURE), (2, 1.0, Got.ANSWER))}
+
+
+def told(*verdicts: tuple[float, Verdict]) -> list[tuple[float, str, bool]]:
+    """The lines, each with its moment, of these verdicts, each holding until the next, looked at every two seconds."""
+    story, lines = Story(), []
+    for (begins, verdict), (ends, _) in zip(verdicts, (*verdicts[1:], (verdicts[-1][0] + 30, WELL)), strict=True):
+        now = begins
+        while now < ends:
+            if (line := story.next_line(verdict, KINDS, now)) is not None:
+                lines.append((now, line.text, line.is_bad))
+            now += 2
+    return lines
+
+
+def test_an_outage() -> None:
+    """Five minutes: begin with what to do, a line a minute with counts, the end with how long: seven lines at most."""
+    lines = told((0, NOTHING_KNOWN), (10, WELL), (20, BAD), (320, WELL))
+    assert [at for at, _, _ in lines] == [24, 84, 144, 204, 264, 330]
+    assert lines[0][1:] == ("degraded: Searches fail. What to do: docs/operations.md#verdict-calls-fail", True)
+    assert lines[1][1] == (
+        "degraded for 1 min 4 s: in the last minute 1 of 2 searches failed (slowest 10 s). Searches fail."
+    )
+    assert lines[-1][1:] == ("healthy again after 5 min: Serving fresh mappings.", False)
+
+
+def test_a_moment_is_no_story() -> None:
+    """What is over within four seconds is not told, and a pause of less than ten is none."""
+    assert told((0, BAD), (2, WELL), (10, WELL)) == []
+    assert [at for at, _, _ in told((0, BAD), (20, WELL), (26, BAD), (40, WELL))] == [4, 50]
+
+
+def test_a_start_that_is_well() -> None:
+    """Nothing is told while nothing is known, or all is well."""
+    assert told((0, NOTHING_KNOWN), (10, WELL)) == []
+
+
+def test_summaries() -> None:
+    """The kinds that failed most come first, and of very many the rest is counted; a search is counted once."""
+    bad = window((1, 0.1, Got.FAILURE))
+    many = {SEARCHES: bad, "route /api/indices/{name}/search": bad, **{f"route /{i}": bad for i in range(6)}}
+    text = summary(many)
+    assert text.startswith("in the last minute 1 of 1 searches failed (slowest 0.1 s), 1 of 1 requests to /0 failed")
+    assert text.endswith(", 2 more.")
+    assert summary({SEARCHES: WindowReport(calls=3)}) == "no call failed in the last minute."
+    assert "slowest" not in summary({SEARCHES: replace(bad, slowest_seconds=None)})
