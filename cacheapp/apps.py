@@ -11,6 +11,7 @@ from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
 from cacheapp.cache.derived import FIELD_LIST, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
+from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
 from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
 from cacheapp.cache.refresh_ahead import RefreshAhead
@@ -70,9 +71,9 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `mapping_views` (what is derived from them), `search`, `validation` (of searches), `database_work` (a
-    thread for the health app), `history`, `sharing` (publishing and taking over), `refresher` (passes),
-    `refresh_schedule`, `watch` and `instances`.
+    (answers), `mapping_views` (what is derived from them), `descriptions`, `search`, `validation` (of searches),
+    `database_work` (a thread for the health app), `history`, `sharing` (publishing and taking over), `refresher`
+    (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -137,7 +138,7 @@ def declare(registry: Registry) -> None:
 
 
 def _declare_answers(registry: Registry) -> None:
-    """Declare what is made of the cache's mappings for callers: `search`, `mapping_views` and `validation`."""
+    """Declare what is made of the cache's mappings for callers."""
     registry.register(
         SEARCH,
         _search,
@@ -146,6 +147,7 @@ def _declare_answers(registry: Registry) -> None:
         metrics=SEARCH_METRICS,
     )
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,), stats=MappingViews.report)
+    registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS))
     registry.register(
         VALIDATION,
         _validation,
@@ -223,6 +225,12 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
         for template, source in sources.items():
             stack.enter_context(hot_routes.answering(template, source))
         yield views
+
+
+@asynccontextmanager
+async def _descriptions(registry: Registry) -> AsyncIterator[Descriptions]:
+    spawn = partial(registry.flight, name="describe", owner="descriptions")
+    yield Descriptions(registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS), spawn)
 
 
 @asynccontextmanager

@@ -4,11 +4,15 @@ import math
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 
 from cacheapp.cache import http_answers
-from cacheapp.cache.derived import FIELD_LIST, MAPPING_VIEWS, SCHEMA_TEXT
-from cacheapp.cache.http_answers import answer_of, first_page, text_answer
+from cacheapp.cache.derived import FIELD_LIST, JSON, MAPPING_VIEWS, SCHEMA_TEXT
+from cacheapp.cache.descriptions import DESCRIPTIONS
+from cacheapp.cache.http_answers import TEXT, answer_of, cluster_answer, description_answer, first_page, text_answer
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MIN_BUDGET_TOKENS
+from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
@@ -19,6 +23,7 @@ from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
 from esassistant.api import api_view, json_response, parameter
 from esassistant.errors import BadRequest, ClusterUnavailable
+from esassistant.http.answer import Answer
 from esassistant.http.auth import may_see_details, require_change, require_details
 from esassistant.http.counters import note_of
 from esassistant.registry import registry
@@ -83,6 +88,44 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
     if query := parameter(request, "q", ""):
         return answer_of(await views.search_fields(name, query)).response(request)
     return (await text_answer(views, FIELD_LIST, name)).response(request)
+
+
+@api_view("GET")
+async def describe(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
+    await require_details(request)
+    budget_tokens, question = _budget_and_question(request)
+    found, description = await registry.get(DESCRIPTIONS).describe(name, budget_tokens, question)
+    return _chosen(request, description_answer(found, description, as_json=_wants_json(request)))
+
+
+@api_view("GET")
+async def describe_cluster(request: HttpRequest) -> HttpResponse:
+    """`GET /api/describe?tokens=&q=`: the families of the cluster in a text that fits a prompt."""
+    await require_details(request)
+    budget_tokens, question = _budget_and_question(request)
+    snapshot, description = await registry.get(DESCRIPTIONS).describe_cluster(budget_tokens, question)
+    return _chosen(request, cluster_answer(snapshot, description, as_json=_wants_json(request)))
+
+
+def _budget_and_question(request: HttpRequest) -> tuple[int, str]:
+    """Read what both descriptions are asked with. Raises `BadRequest`."""
+    known = ("tokens", "q")
+    if unknown := sorted(set(request.GET) - set(known)):
+        raise BadRequest(f"There is no parameter {unknown[0][:100]!r} here: use {' and '.join(known)}.")
+    budget_tokens = _integer(request, "tokens", DEFAULT_BUDGET_TOKENS, MAX_BUDGET_TOKENS, MIN_BUDGET_TOKENS)
+    return budget_tokens, parameter(request, "q", "")
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type([TEXT, JSON]) == JSON
+
+
+def _chosen(request: HttpRequest, answer: Answer) -> HttpResponse:
+    """The response of an address that answers as text or JSON, as the caller accepts."""
+    response = answer.response(request)
+    patch_vary_headers(response, ("Accept",))
+    return response
 
 
 @api_view("GET")
@@ -168,9 +211,9 @@ def _is_grouped(request: HttpRequest) -> bool:
     return given == "mapping"
 
 
-def _integer(request: HttpRequest, name: str, default: int, maximum: int) -> int:
+def _integer(request: HttpRequest, name: str, default: int, maximum: int, minimum: int = 1) -> int:
     given = parameter(request, name, str(default))
     # `int` refuses thousands of digits with an error of its own.
-    if not given.isascii() or not given.isdigit() or len(given) > 9 or not 1 <= int(given) <= maximum:
-        raise BadRequest(f"Use {name}= with a whole number from 1 to {maximum}.")
+    if not given.isascii() or not given.isdigit() or len(given) > 9 or not minimum <= int(given) <= maximum:
+        raise BadRequest(f"Use {name}= with a whole number from {minimum} to {maximum}.")
     return int(given)

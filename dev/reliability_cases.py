@@ -282,6 +282,11 @@ _LATER = (
         "Each is ignored and counted, the others are read; no 500 on any page; the next publication replaces them",
     ),
     Case(
+        66,
+        "A description is asked for at any budget, of 1 to 20,000 fields with any names",
+        "It is never above the budget, ends in time, and counts what it leaves out",
+    ),
+    Case(
         70,
         "Ports 8000 and 9200 are taken, the embedded node dies; another cluster's mappings are in the store, or the "
         "cluster is built anew",

@@ -34,7 +34,7 @@ FLOORS = {
         ("search_rules",),
         ("mapping",),
         ("state", "queries"),
-        ("cluster", "stores"),
+        ("cluster", "stores", "describe"),
         ("cache", "history", "instances"),
         ("validation",),
         ("sync", "search", "browse"),

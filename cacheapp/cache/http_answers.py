@@ -1,5 +1,6 @@
 """The mapping cache's answers to GETs: for the views, and as sources of the hot path."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ from msgspec import structs
 from cacheapp.cache.derivations import Content, Text
 from cacheapp.cache.derived import JSON, MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.describe.description import Description
+from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
     CACHE_REPORT,
     HISTORY_REPORT,
@@ -18,8 +21,11 @@ from cacheapp.reports import (
     WATCH_REPORT,
 )
 from cacheapp.state.answer import MappingAnswer
-from esassistant.http.answer import Answer
+from cacheapp.state.snapshot import Snapshot
+from esassistant.http.answer import Answer, etag_of
 from esassistant.registry import registry
+
+TEXT = "text/plain"
 
 _encoder = msgspec.json.Encoder()
 
@@ -73,6 +79,26 @@ def first_page(cache: MappingCache) -> Answer:
     """
     page = cache.first_page()
     return Answer(page.body, JSON, compressed_as=page.etag)
+
+
+def description_answer(found: MappingAnswer, description: Description, *, as_json: bool) -> Answer:
+    """What is said of a name: the text alone, or as JSON with what was counted; with the headers of its mappings."""
+    body = _encoder.encode(description) if as_json else description.text.encode("utf-8", "replace")
+    found = msgspec.structs.replace(found, body=body, etag=etag_of(body))
+    return answer_of(found, JSON if as_json else f"{TEXT}; charset=utf-8")
+
+
+def cluster_answer(snapshot: Snapshot, description: ClusterDescription, *, as_json: bool) -> Answer:
+    """What is said of the cluster, as old as the last listing."""
+    body = _encoder.encode(description) if as_json else description.text.encode("utf-8", "replace")
+    made_at = max(snapshot.confirmed_at, snapshot.listed_at)
+    return Answer(
+        body,
+        JSON if as_json else f"{TEXT}; charset=utf-8",
+        etag=etag_of(body),
+        made_at=made_at if math.isfinite(made_at) else None,
+        cache_control="no-cache",
+    )
 
 
 def cache_stats(*, details: bool) -> Answer:

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,7 @@ def _response(operation: Operation, status: int) -> Object:
         name, _, _ = PROBLEMS[status]
         return {"$ref": f"#/components/responses/{name}"}
     content: Object = {answer.content_type: {"schema": _any_of(answer)}}
+    content |= {other: {"schema": _schema(schema)} for other, schema in answer.other.items()}
     if not is_problem:
         headers = _headers(answer.headers, answer.sometimes)
         return {"description": answer.description, "headers": headers, "content": content}
@@ -226,8 +227,9 @@ def _header_components() -> Object:
 
 
 def _any_of(answer: Answer) -> Object:
-    choices = [
-        {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else dict(schema)
-        for schema in answer.schemas
-    ]
+    choices = [_schema(schema) for schema in answer.schemas]
     return choices[0] if len(choices) == 1 else {"anyOf": choices}
+
+
+def _schema(schema: Mapping[str, Any] | str) -> Object:
+    return {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else dict(schema)

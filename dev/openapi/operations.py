@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MAX_QUESTION_CHARACTERS, MIN_BUDGET_TOKENS
+from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
 from cacheapp.state.names import MAX_NAME_BYTES
@@ -81,7 +83,7 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an operation answers when all goes well. `schemas`: one of them fits; `headers`: always there, `sometimes`:
-    under the condition that the description says.
+    under the condition that the description says. `other`: in which form it comes to who accepts that.
     """
 
     description: str
@@ -89,6 +91,7 @@ class Answer:
     content_type: str = JSON
     headers: tuple[str, ...] = ()
     sometimes: tuple[str, ...] = ()
+    other: Mapping[str, Mapping[str, Any] | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,23 @@ NAME_SCHEMA = {
 }
 REFRESH_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
 SEARCHED = {"type": "string", "maxLength": MAX_QUERY_CHARACTERS}
+TOKENS = Parameter(
+    "tokens",
+    "query",
+    "How many tokens the text has at most.",
+    {
+        "type": "integer",
+        "minimum": MIN_BUDGET_TOKENS,
+        "maximum": MAX_BUDGET_TOKENS,
+        "default": DEFAULT_BUDGET_TOKENS,
+    },
+)
+QUESTION = Parameter(
+    "q",
+    "query",
+    "What the reader wants to know: what has to do with it comes first.",
+    {"type": "string", "maxLength": MAX_QUESTION_CHARACTERS},
+)
 UNCHANGED = Parameter(
     "If-None-Match",
     "header",
@@ -341,6 +361,45 @@ OPERATIONS = (
         " memory.",
         body={"description": "A search body of Elasticsearch, whole; what is wrong with it is the answer."},
         body_examples=SEARCH_EXAMPLES,
+    ),
+    Operation(
+        "/api/mappings/{name}/describe",
+        "get",
+        "describe",
+        "The fields of a name in a text that fits a prompt",
+        Access.DETAILS,
+        {
+            200: Answer(
+                "All fields, or those that `q` is about; the others are counted.",
+                ({"type": "string"},),
+                TEXT,
+                ("ETag", "Age", *STATE),
+                other={JSON: "Description"},
+            )
+        },
+        (NAME, TOKENS, QUESTION, UNCHANGED),
+        (304, 404, 503),
+        "JSON where `Accept` asks for it.",
+    ),
+    Operation(
+        "/api/describe",
+        "get",
+        "describeCluster",
+        "The families of the cluster in a text that fits a prompt",
+        Access.DETAILS,
+        {
+            200: Answer(
+                "A line per family, those first that `q` is about.",
+                ({"type": "string"},),
+                TEXT,
+                ("ETag",),
+                ("Age",),
+                {JSON: "ClusterDescription"},
+            )
+        },
+        (TOKENS, QUESTION, UNCHANGED),
+        (304, 503),
+        "JSON where `Accept` asks for it.",
     ),
     Operation(
         "/api/mappings/{name}/history",

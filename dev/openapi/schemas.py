@@ -12,6 +12,8 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
+from cacheapp.describe.description import Description
+from cacheapp.describe.families import ClusterDescription
 from cacheapp.history import ShownChange
 from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
@@ -130,6 +132,8 @@ def response_types() -> dict[str, Any]:
         "Validated": Validated,
         "Page": typed(Page, names=GenericAlias(tuple, (listed, ...))),
         "Fields": msgspec.defstruct("Fields", [("total", int), ("fields", tuple[Field, ...])]),
+        "Description": Description,
+        "ClusterDescription": ClusterDescription,
         "Changes": msgspec.defstruct("Changes", [("changes", GenericAlias(list, (change,)))]),
     }
 

@@ -1,0 +1,171 @@
+"""Descriptions of names and of the cluster: what their ranking needs is made in a thread, and kept by bytes."""
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+from contextlib import suppress
+
+from cacheapp.cache.derived import FIELDS, MappingViews
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.describe.description import Description, check_question, describe
+from cacheapp.describe.entries import about_of
+from cacheapp.describe.families import (
+    ClusterDescription,
+    FamilyIndex,
+    Summary,
+    describe_families,
+    families_of,
+    summary_of,
+)
+from cacheapp.describe.fields import FieldIndex
+from cacheapp.mapping.fields import Field
+from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.snapshot import Snapshot
+from esassistant.errors import ClusterUnavailable
+from esassistant.resource import Handle
+from esassistant.single_flight import SingleFlight, Spawn
+
+MAX_KEPT_BYTES = 67_108_864
+"""Of all indices for the ranking together, by their own estimates; a mapping of 6 500 fields takes about 10 MB."""
+MAX_SUMMARIES_BYTES = 33_554_432
+SUMMARY_SECONDS = 3.0
+"""Who asks for the cluster waits so long for mappings that nobody has looked at yet; without them it is described all
+the same, and they are looked at meanwhile.
+"""
+SMALL_ENTRIES = 300
+SMALL_BUDGET_TOKENS = 2_000
+"""So few fields are described within so few tokens in a millisecond, which needs no thread."""
+
+
+class Descriptions:
+    """One per process, owned by the registry; belongs to its loop."""
+
+    def __init__(
+        self,
+        cache: MappingCache,
+        views: MappingViews,
+        spawn: Spawn,
+        *,
+        max_kept_bytes: int = MAX_KEPT_BYTES,
+        max_summaries_bytes: int = MAX_SUMMARIES_BYTES,
+        summary_seconds: float = SUMMARY_SECONDS,
+    ) -> None:
+        self._cache = cache
+        self._views = views
+        self._max_kept_bytes = max_kept_bytes
+        self._max_summaries_bytes = max_summaries_bytes
+        self._summary_seconds = summary_seconds
+        self._flights: SingleFlight[Hashable, FieldIndex] = SingleFlight(spawn)
+        self._summing: SingleFlight[str, None] = SingleFlight(spawn)
+        self._kept: OrderedDict[Hashable, FieldIndex] = OrderedDict()
+        self._summaries: dict[str, Summary] = {}
+        self._summaries_total = 0
+        self._families: tuple[Snapshot, int, FamilyIndex] | None = None
+        # Indices are made one after the other: several threads would take turns with the loop, each some milliseconds.
+        self._making = asyncio.Lock()
+
+    async def describe(self, name: str, budget_tokens: int, question: str) -> tuple[MappingAnswer, Description]:
+        """Describe an index, alias or data stream, given what its mappings are.
+
+        Raises:
+            BadRequest: The question is too long.
+            EsassistantError: What `MappingCache.get` raises.
+        """
+        check_question(question)
+        answer = await self._cache.get(name)
+        index = await self._index(name, answer)
+        if len(index.entries) <= SMALL_ENTRIES and budget_tokens <= SMALL_BUDGET_TOKENS:
+            return answer, describe(name, index, budget_tokens, question)
+        return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question)
+
+    async def describe_cluster(self, budget_tokens: int, question: str) -> tuple[Snapshot, ClusterDescription]:
+        """Describe all families of the cluster, from memory alone.
+
+        Raises:
+            BadRequest: The question is too long.
+            ClusterUnavailable: No pass has ended yet.
+        """
+        check_question(question)
+        if not self._cache.warm:
+            raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._summary_seconds):
+                await self._summing.do("summaries", self._sum_up)
+        snapshot = self._cache.snapshot
+        index = await self._family_index(snapshot)
+        return snapshot, await asyncio.to_thread(describe_families, index, budget_tokens, question)
+
+    async def _family_index(self, snapshot: Snapshot) -> FamilyIndex:
+        """Return what ranks the families of a snapshot; kept while there are the same names with the same mappings,
+        and nothing more is known of these.
+        """
+        total = self._summaries_total
+        if self._families is not None:
+            before, total_before, kept = self._families
+            if total == total_before and _has_same_names(before, snapshot):
+                return kept
+        index = await asyncio.to_thread(_family_index, snapshot, dict(self._summaries))
+        self._families = snapshot, total, index
+        return index
+
+    async def _index(self, name: str, answer: MappingAnswer) -> FieldIndex:
+        """Return what ranks the fields of a name: kept by its mapping and the number of indices that have it, so that
+        rolled-over indices share it; where there are several mappings, by all of them with their indices.
+        """
+        hashes = Counter(
+            entry.mapping_hash for entry in map(self._cache.snapshot.indices.get, answer.indices) if entry is not None
+        )
+        is_one = len(hashes) == 1 and hashes.total() == len(answer.indices)
+        key: Hashable = (*hashes, len(answer.indices)) if is_one else answer.etag
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return kept
+        return await self._flights.do(key, lambda: self._make(key, name, answer.etag, tuple(hashes)))
+
+    async def _make(self, key: Hashable, name: str, etag: str, hashes: tuple[str, ...]) -> FieldIndex:
+        answer, fields = await self._views.get(FIELDS, name)
+        bodies = [body for body in map(self._cache.snapshot.bodies.get, hashes) if body is not None]
+        async with self._making:
+            index = await asyncio.to_thread(_field_index, fields, len(answer.indices), bodies)
+        if answer.etag != etag:
+            return index  # the mappings changed meanwhile: this is not what the key says
+        self._kept[key] = index
+        while len(self._kept) > 1 and sum(one.size_bytes for one in self._kept.values()) > self._max_kept_bytes:
+            self._kept.popitem(last=False)
+        return index
+
+    async def _sum_up(self) -> None:
+        """Summarise the mappings that families are known by, as far as that isn't done and there is room."""
+        snapshot = self._cache.snapshot
+        families = await asyncio.to_thread(families_of, snapshot)
+        wanted = dict.fromkeys(mapping_hash for family in families for mapping_hash in family.hashes)
+        self._summaries = {hashed: known for hashed, known in self._summaries.items() if hashed in wanted}
+        kept_bytes = sum(known.size_bytes for known in self._summaries.values())
+        for mapping_hash in wanted:
+            body = snapshot.bodies.get(mapping_hash)
+            if body is None or mapping_hash in self._summaries or kept_bytes > self._max_summaries_bytes:
+                continue
+            async with self._making:
+                summary = self._summaries[mapping_hash] = await asyncio.to_thread(summary_of, body)
+            kept_bytes += summary.size_bytes
+            self._summaries_total += 1
+
+
+DESCRIPTIONS: Handle[Descriptions] = Handle("descriptions")
+
+
+def _field_index(fields: tuple[Field, ...], indices_total: int, bodies: list[bytes]) -> FieldIndex:
+    return FieldIndex(fields, indices_total, about_of(bodies))
+
+
+def _family_index(snapshot: Snapshot, summaries: dict[str, Summary]) -> FamilyIndex:
+    return FamilyIndex(families_of(snapshot), summaries)
+
+
+def _has_same_names(before: Snapshot, after: Snapshot) -> bool:
+    """Whether two snapshots have the same names with the same mappings: then they share what says so."""
+    return (
+        before.indices is after.indices
+        and before.aliases is after.aliases
+        and before.data_streams == after.data_streams
+    )

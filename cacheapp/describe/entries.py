@@ -1,0 +1,120 @@
+"""What a description says of each field: one entry per field that can be asked for, its multi-fields within it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+import msgspec
+
+from cacheapp.mapping.fields import Field
+from cacheapp.mapping.tree import parse
+
+_PLAIN = re.compile(r"[^\s\"';:,()\[\]{}<>=|`\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
+MAX_NOTE_CHARACTERS = 300
+_PLAIN_TYPES = {"raw": ("keyword",), "keyword": ("constant_keyword", "wildcard")}
+"""What multi-fields are where their name doesn't say it, and everybody knows."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One field as it is written.
+
+    Args:
+        path: The full name of the field.
+        types: Its type; of a field whose types differ, all of them with `+` between.
+        marks: What stands behind its name: the multi-fields, what it stands for, that a script computes it, how many
+            indices have it where not all do.
+        note: Which indices have which type where these differ, and what `meta` says of it; may be empty.
+        nested_path: The nested object around it.
+    """
+
+    path: str
+    types: str
+    marks: str = ""
+    note: str = ""
+    nested_path: str | None = None
+
+
+def entries(fields: Sequence[Field], indices_total: int) -> tuple[Entry, ...]:
+    """Make the entries of the fields of a name that stands for `indices_total` indices, sorted by path.
+
+    An object has one only where nothing is known to be in it; nested objects are told by the fields in them.
+    """
+    parents = {field.name.rpartition(".")[0] for field in fields if field.multi_field_of is None}
+    multi_fields: dict[str, list[Field]] = {}
+    for field in fields:
+        if field.multi_field_of is not None:
+            multi_fields.setdefault(field.multi_field_of, []).append(field)
+    return tuple(
+        Entry(
+            field.name,
+            "+".join(field.types),
+            _marks(field, multi_fields.get(field.name, ()), indices_total),
+            _note(field),
+            field.nested_path,
+        )
+        for field in fields
+        if field.multi_field_of is None and not (field.name in parents and _is_object(field))
+    )
+
+
+@lru_cache(maxsize=50_000)
+def written(name: str) -> str:
+    """Return a name as it is written: in quotes where it has signs in it that mean something here."""
+    return name if _PLAIN.fullmatch(name) else json.dumps(name)
+
+
+def prose(text: str) -> str:
+    """Return a text from the cluster on one line, cut where it is long."""
+    flat = _BLANKS.sub(" ", text).strip()
+    return flat if len(flat) <= MAX_NOTE_CHARACTERS else flat[: MAX_NOTE_CHARACTERS - 1] + "…"
+
+
+def _is_object(field: Field) -> bool:
+    return set(field.types) <= {"object", "nested", "passthrough"}
+
+
+def _marks(field: Field, multi_fields: Iterable[Field], indices_total: int) -> str:
+    marks = []
+    for multi in multi_fields:
+        name = multi.name.rpartition(".")[2]
+        is_plain = any(name in kind or kind in _PLAIN_TYPES.get(name, ()) for kind in multi.types)
+        marks.append(written(f".{name}") + ("" if is_plain else f" {'+'.join(multi.types)}"))
+    if field.alias_of is not None:
+        marks.append(f"= {written(field.alias_of)}")
+    if field.runtime:
+        marks.append("runtime")
+    if field.indices_total < indices_total:
+        marks.append(f"in {field.indices_total}")
+    return f"({', '.join(marks)})" if marks else ""
+
+
+def _note(field: Field) -> str:
+    said = [
+        f"{one.type} in {one.indices_total:,} ({', '.join(one.indices[:2])}{', …' if one.indices_total > 2 else ''})"
+        for one in field.conflict
+    ]
+    conflict = [f"conflict: {', '.join(said)}"] if said else []
+    return prose("; ".join(conflict + _meta_words(field.meta)))
+
+
+def _meta_words(meta: Mapping[str, str]) -> list[str]:
+    """Return what `meta` says; a description without its key."""
+    return [value if key == "description" else f"{key} {value}" for key, value in meta.items() if value.strip()]
+
+
+def about_of(mappings: Iterable[bytes]) -> str:
+    """Return what mappings, given as JSON, say of themselves in `_meta`, on one line: the description, or else what
+    there is of single words and numbers. Of several mappings, the first that says anything.
+    """
+    for mapping in mappings:
+        meta = parse(mapping).get("_meta")
+        if isinstance(meta, dict):
+            description = meta.get("description")
+            if isinstance(description, str) and description.strip():
+                return prose(description)
+            plain = {key: value for key, value in meta.items() if isinstance(value, str | int) and key != "managed"}
+            if plain:
+                return prose(", ".join(f"{key} {value}" for key, value in plain.items()))
+    return ""

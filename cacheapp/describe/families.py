@@ -1,0 +1,214 @@
+"""Families of indices, and the whole cluster in one text: a line per family, those first that a question is about.
+
+A family is a data stream; or else the indices of an alias; or else those whose names differ only by a trailing date or
+number.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cacheapp.describe.entries import about_of, entries, written
+from cacheapp.describe.fields import prior_of
+from cacheapp.describe.ranking import WordIndex, words_of
+from cacheapp.describe.tokens import count_tokens
+from cacheapp.describe.words import tokens
+from cacheapp.describe.writing import tokens_of
+from cacheapp.mapping.fields import fields
+from cacheapp.state.snapshot import Snapshot
+
+_TRAILING = re.compile(r"(?:[-_.][wq]?[0-9]+|[0-9]{4,})+$")
+MAX_WORDS = 300
+MAX_SAMPLES = 12
+MAX_MAPPINGS = 3
+"""A family is judged by so many of its distinct mappings, those of the most indices."""
+NAME_WEIGHT, FIELD_WEIGHT = 3.0, 1.0
+LENGTH_SHARE = 0.6
+REST_TOKENS = 12
+INDICES = "indices"
+"""The kind of a family that is neither a data stream nor an alias."""
+FIRST_SHARE = 1.5
+"""The families that are ranked first get so much more than an even share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Indices that belong together; `hashes` are those of their mappings, that of the most indices first."""
+
+    name: str
+    kind: str
+    indices_total: int
+    hashes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a family is known by, of one mapping: the words of its fields, how many fields there are, some of their
+    names, and what the mapping says of itself.
+    """
+
+    words: Mapping[str, float]
+    fields_total: int
+    samples: tuple[str, ...]
+    about: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimate what it takes in memory."""
+        return 1_000 + 100 * len(self.words) + 100 * len(self.samples) + 4 * len(self.about)
+
+
+def families_of(snapshot: Snapshot) -> tuple[Family, ...]:
+    """List the families of a cluster by name; without those whose names begin with a dot."""
+    names: dict[str, list[str]] = {}
+    for alias, aliased in snapshot.aliases.items():
+        for index in aliased:
+            names.setdefault(index, []).append(alias)
+    members: dict[tuple[str, str], list[str]] = {}
+    for index in snapshot.indices:
+        members.setdefault(_family_of(index, names.get(index, ()), snapshot), []).append(index)
+    found = []
+    for (kind, beginning), indices in members.items():
+        name = beginning if kind != INDICES else indices[0] if len(indices) == 1 else f"{beginning}*"
+        if not name.startswith("."):
+            counted = Counter(snapshot.indices[index].mapping_hash for index in indices)
+            hashes = tuple(mapping_hash for mapping_hash, _ in counted.most_common(MAX_MAPPINGS))
+            found.append(Family(name, kind, len(indices), hashes))
+    return tuple(sorted(found, key=lambda family: family.name))
+
+
+def _family_of(index: str, names: Sequence[str], snapshot: Snapshot) -> tuple[str, str]:
+    streams = [name for name in names if name in snapshot.data_streams]
+    if streams:
+        return "data stream", min(streams)
+    if names:  # of several aliases, the one of most indices
+        return "alias", min(names, key=lambda name: (-len(snapshot.aliases[name]), name))
+    return INDICES, _TRAILING.sub("", index) or index
+
+
+def summary_of(mapping: bytes) -> Summary:
+    """Summarise a mapping."""
+    found = entries(fields({"": mapping}), 1)
+    counted: Counter[str] = Counter()
+    for entry in found:
+        words = set()
+        for token in (*tokens(entry.path.replace(".", " ")), *tokens(entry.note)):
+            stems, whole = words_of(token)
+            words.update(stems)
+            if whole is not None:
+                words.add(whole)
+        counted.update(words)
+    about = about_of([mapping])
+    for token in tokens(about):
+        counted.update(words_of(token)[0])
+    first = sorted(found, key=lambda entry: (-prior_of(entry), entry.path))[:MAX_SAMPLES]
+    return Summary(
+        words={word: FIELD_WEIGHT * (1 + math.log(number)) for word, number in counted.most_common(MAX_WORDS)},
+        fields_total=len(found),
+        samples=tuple(written(entry.path) for entry in first),
+        about=about,
+    )
+
+
+class FamilyIndex:
+    """The families of a cluster, ready to be ranked. `summaries` may lack those of mappings that are not in memory."""
+
+    def __init__(self, families: Sequence[Family], summaries: Mapping[str, Summary]) -> None:
+        self.families = families
+        self.summaries = [
+            next((summaries[mapping_hash] for mapping_hash in family.hashes if mapping_hash in summaries), None)
+            for family in families
+        ]
+        self._words = WordIndex([_words(family, summaries) for family in families], LENGTH_SHARE)
+
+    def ranked(self, question: str) -> list[int]:
+        """Return the numbers of the families, those first that a question is about, then those of most indices."""
+        scores = self._words.scores(question)
+        order = range(len(self.families))
+        return sorted(
+            order, key=lambda n: (-scores.get(n, 0.0), -self.families[n].indices_total, self.families[n].name)
+        )
+
+
+def _words(family: Family, summaries: Mapping[str, Summary]) -> dict[str, float]:
+    words: dict[str, float] = {}
+    for mapping_hash in family.hashes:
+        if mapping_hash in summaries:
+            words |= summaries[mapping_hash].words
+    for token in tokens(family.name):
+        stems, whole = words_of(token)
+        for word in stems if whole is None else [*stems, whole]:
+            words[word] = words.get(word, 0.0) + NAME_WEIGHT
+    return words
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDescription:
+    """A text of at most `budget_tokens`, which has `tokens` at most itself; and the families it shows, of how many."""
+
+    families_total: int
+    shown: tuple[Family, ...]
+    budget_tokens: int
+    tokens: int
+    text: str
+
+
+def describe_families(index: FamilyIndex, budget_tokens: int, question: str = "") -> ClusterDescription:
+    """Describe a cluster: every family is named if the budget is large enough for all names; then, in the order of
+    their ranks, it is said of families how many indices they have, how many fields, and the names of some.
+    """
+    order = index.ranked(question)
+    head = f"{len(order):,} families of indices" if len(order) != 1 else "1 family of indices"
+    room = budget_tokens - tokens_of([head]) - 1
+    names = [f"\n{written(index.families[number].name)}" for number in order]
+    if tokens_of(names) > room:
+        room -= REST_TOKENS
+    shown = _how_many(names, room)
+    room -= tokens_of(names[:shown])
+    lines = []
+    for place, number in enumerate(order[:shown]):
+        detail = _detail(index, number)
+        # Each gets its share of the room that is left; what is shorter leaves more to the next.
+        said, room = _with_room(detail, room, room)
+        samples, room = (
+            _with_room(_samples(index, number), room, room / (shown - place) * FIRST_SHARE) if said else ("", room)
+        )
+        lines.append(names[place] + said + samples)
+    rest = f"\n# {len(order) - shown:,} more" if shown < len(order) else ""
+    text = head + "".join(lines) + rest
+    while count_tokens(text) > budget_tokens and lines:
+        lines.pop()
+        text = head + "".join(lines) + f"\n# {len(order) - len(lines):,} more"
+    chosen = tuple(index.families[number] for number in order[: len(lines)])
+    return ClusterDescription(len(order), chosen, budget_tokens, count_tokens(text), text)
+
+
+def _how_many(pieces: Sequence[str], room: float) -> int:
+    """Return how many of the pieces have room."""
+    for number, piece in enumerate(pieces):
+        room -= tokens_of([piece])
+        if room < 0:
+            return number
+    return len(pieces)
+
+
+def _with_room(pieces: Sequence[str], room: float, share: float) -> tuple[str, float]:
+    """Return the first pieces that have room within a share of it, as one text, and the room that is left."""
+    taken = pieces[: _how_many(pieces, share)]
+    return "".join(taken), room - tokens_of(taken)
+
+
+def _detail(index: FamilyIndex, number: int) -> list[str]:
+    family, summary = index.families[number], index.summaries[number]
+    counts = [f"{family.indices_total:,} indices"] if family.indices_total != 1 else []
+    counts += [] if summary is None else [f"{summary.fields_total:,} fields"]
+    return [f": {', '.join(counts)}"] if counts else []
+
+
+def _samples(index: FamilyIndex, number: int) -> list[str]:
+    """Return what the mapping says of itself, and the names of some fields, in pieces."""
+    summary = index.summaries[number]
+    said = [] if summary is None else [*filter(None, [summary.about]), *summary.samples]
+    return [f"{', ' if place else ' — '}{one}" for place, one in enumerate(said)]

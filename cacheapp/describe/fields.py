@@ -1,0 +1,172 @@
+"""The fields of a name, ready to be described for any question and any budget. Pure; made in a thread."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from cacheapp.describe.entries import Entry, entries
+from cacheapp.describe.ranking import WordIndex, words_of
+from cacheapp.describe.well_known import BEST_KNOWN, TELLING, WELL_KNOWN
+from cacheapp.describe.words import joined, stem, tokens
+from cacheapp.describe.writing import lines_of, tokens_of
+from cacheapp.mapping.fields import Field
+
+MAX_BUDGET_TOKENS = 50_000
+
+LAST_PART, OTHER_PART, TOGETHER, SAID = 1.3, 1.0, 0.3, 0.5
+"""What words of a field weigh: those of the last part of its path, of the others, of the last two as one word, and
+those of its type and description.
+"""
+ALWAYS, BEST, KNOWN, TELLS, AT_TOP, DEEPER = 3.0, 0.4, 0.1, 0.15, 0.25, -0.04
+"""What counts for a field without any question, where 1 is what the field that fits a question best has: that it is the
+time of all, among the best known or known names, its last word tells something, it is at the top, for each object
+around it.
+"""
+BESIDE, AROUND = 0.2, 0.15
+"""The share that a field whose last word tells something has in what the best field beside it, or in an object beside
+it, has: whose question is about queues asks for the queue's name too.
+"""
+
+BARELY = 0.08
+"""Fields that have less of the score of the best have hardly to do with the question."""
+MAINLY = 0.4
+"""Fields that have more raise those beside them."""
+
+TIME_TYPES = ("date", "date_nanos")
+MAX_TIMES = 3
+ONE_OBJECT_SHARE = 0.6
+
+
+class FieldIndex:
+    """All fields of a name, with what their ranking needs.
+
+    Args:
+        fields: Sorted by name.
+        indices_total: How many indices the name stands for.
+        about: What the mappings say of themselves, on one line; may be empty.
+    """
+
+    def __init__(self, fields: Sequence[Field], indices_total: int, about: str = "") -> None:
+        self.indices_total = indices_total
+        self.about = about
+        self.entries = entries(fields, indices_total)
+        self._words = WordIndex([_words(entry) for entry in self.entries])
+        times = _times(self.entries)
+        self._priors = [prior_of(entry, is_time=entry.path in times) for entry in self.entries]
+        self._by_prior = sorted(range(len(self.entries)), key=lambda number: (-self._priors[number], number))
+        self._telling: dict[str, list[int]] = {}
+        for number, entry in enumerate(self.entries):
+            around, _, last = entry.path.rpartition(".")
+            if around and _tells(last):
+                self._telling.setdefault(around, []).append(number)
+        self._arounds = [entry.path.rpartition(".")[0] for entry in self.entries]
+        self.wholes = _wholes(self.entries)
+        self.objects = _counted(self.entries)
+        self.totals = Counter(self.objects.values())
+        texts_bytes = sum(len(text) for text, _ in self.wholes)
+        self.size_bytes = 600 * len(self.entries) + 100 * self._words.postings_total + texts_bytes  # an estimate
+
+    def ranked(self, question: str, limit: int) -> list[Entry]:
+        """Return the first `limit` entries, those first that a question is about, or that have to do with any.
+
+        Args:
+            question: May be empty.
+            limit: How many.
+        """
+        scores = self._words.scores(question)
+        best = max(scores.values(), default=1.0)
+        raised = {number: score / best for number, score in scores.items() if score >= BARELY * best}
+        for near, share in self._shared(raised).items():
+            raised[near] = raised.get(near, 0.0) + share
+        priors = self._priors
+        others = self._by_prior[:limit]
+        least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # so many have more without a question
+        asked = ((priors[number] + score, number) for number, score in raised.items())
+        found = [(-score, number) for score, number in asked if score >= least]
+        found += ((-priors[number], number) for number in others if number not in raised)
+        found.sort()
+        return [self.entries[number] for _, number in found[:limit]]
+
+    def _shared(self, scores: Mapping[int, float]) -> dict[int, float]:
+        """Return what telling fields get from the fields beside them, by number."""
+        beside: dict[str, float] = {}
+        for number, score in scores.items():
+            if score >= MAINLY and score > beside.get(around := self._arounds[number], 0.0):
+                beside[around] = score
+        shares = {around: BESIDE * score for around, score in beside.items()}
+        for around, score in beside.items():
+            outer = around.rpartition(".")[0]
+            shares[outer] = max(shares.get(outer, 0.0), AROUND * score)
+        return {number: share for around, share in shares.items() for number in self._telling.get(around, ())}
+
+
+def _words(entry: Entry) -> dict[str, float]:
+    words: dict[str, float] = {}
+    parts = entry.path.split(".")
+    for said in (entry.types, entry.note):
+        for token in tokens(said):
+            words.update(dict.fromkeys(words_of(token)[0], SAID))
+    for place, part in enumerate(parts):
+        weight = LAST_PART if place == len(parts) - 1 else OTHER_PART
+        for token in tokens(part):
+            stems, whole = words_of(token)
+            for word in stems if whole is None else [*stems, whole]:
+                words[word] = max(words.get(word, 0.0), weight)
+    if len(parts) > 1:
+        words.setdefault(stem(joined("".join(parts[-2:]))), TOGETHER)
+    return words
+
+
+def _times(found: Sequence[Entry]) -> frozenset[str]:
+    """Return the paths of the times of a document: `@timestamp`, or else those nearest to the top."""
+    times = sorted((entry.path.count("."), len(entry.path), entry.path) for entry in found if entry.types in TIME_TYPES)
+    paths = [path for _, _, path in times]
+    return frozenset(["@timestamp"] if "@timestamp" in paths else paths[:MAX_TIMES])
+
+
+def _tells(last: str) -> bool:
+    """Whether the last part of a path ends in a word that tells something."""
+    return re.split(r"[_\W]|(?<=[a-z])(?=[A-Z])", last)[-1].lower() in TELLING
+
+
+def prior_of(entry: Entry, *, is_time: bool = False) -> float:
+    """Return what counts for a field without any question."""
+    depth = entry.path.count(".")
+    known = BEST if entry.path in BEST_KNOWN else KNOWN if entry.path in WELL_KNOWN else 0.0
+    telling = TELLS if _tells(entry.path.rpartition(".")[2]) else 0.0
+    return ALWAYS * is_time + known + telling + (AT_TOP if depth == 0 else 0.0) + DEEPER * depth
+
+
+def _wholes(found: Sequence[Entry]) -> list[tuple[str, float]]:
+    """Write all entries, with all notes and without any; each text with its tokens, where a budget may be so large."""
+    if len(found) > MAX_BUDGET_TOKENS:
+        return []
+    texts = []
+    for noted in (None, frozenset[str]()):
+        pieces = [piece for line in lines_of(found) for piece in line.pieces(noted)]
+        if (tokens := tokens_of(pieces)) <= MAX_BUDGET_TOKENS:
+            texts.append(("".join(pieces), tokens))
+    return texts
+
+
+def _counted(found: Sequence[Entry]) -> dict[str, str]:
+    """Return the object by which each path is counted where it isn't shown: the first part of the path; or where nearly
+    all are in one object, the first two, and so on.
+    """
+    if not found:
+        return {}
+    depth, limit = 1, max(entry.path.count(".") for entry in found) + 1
+    while True:
+        objects = {entry.path: _beginning(entry.path, depth) for entry in found}
+        totals: dict[str, int] = {}
+        for name in objects.values():
+            totals[name] = totals.get(name, 0) + 1
+        if depth >= min(limit, 4) or max(totals.values()) <= ONE_OBJECT_SHARE * len(found):
+            return objects
+        depth += 1
+
+
+def _beginning(path: str, depth: int) -> str:
+    parts = path.split(".")
+    return ".".join(parts[: min(depth, len(parts) - 1)])

@@ -1,0 +1,140 @@
+"""Rank documents by a question: BM25 over words, those that are spelled alike and those that mean the same. Pure.
+
+A document is a mapping from words to weights: of a field, the words of its path; of a family, those of all its fields.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+
+from cacheapp.describe.thesaurus import meant_by
+from cacheapp.describe.words import MAX_WORD_CHARACTERS, STOP_WORDS, joined, pieces, stem, tokens
+
+K1 = 0.9
+B = 0.35
+LIKE = 0.6
+"""What a word counts that is spelled alike, at most."""
+MEANT = 0.8
+"""What a word counts that means the same, at most."""
+MIN_LIKENESS = 0.5
+MIN_SHARED_GRAMS = 3
+MIN_CONTAINED = 0.75
+COMMON_SHARE, MIN_COMMON = 0.12, 60
+"""A word in more documents than this tells too little of them to stand for another."""
+MAX_QUESTION_WORDS = 40
+
+Words = Mapping[str, float]
+
+
+def words_of(token: str) -> tuple[list[str], str | None]:
+    """Return the stems of the pieces of one token; and the token as one word, where it has several pieces."""
+    if len(token) > MAX_WORD_CHARACTERS:
+        return [], None
+    stems = [stem(piece) for piece in pieces(token)]
+    return stems, stem(joined(token)) if len(stems) > 1 else None
+
+
+def _grams(word: str) -> set[str]:
+    """Return the runs of three and of four letters in a word with its borders."""
+    bordered = f"^{word}$"
+    return {bordered[start : start + size] for size in (3, 4) for start in range(len(bordered) - size + 1)}
+
+
+class WordIndex:
+    """Finds documents by words. `length_share` says how much a long document counts less."""
+
+    def __init__(self, documents: Sequence[Words], length_share: float = B) -> None:
+        lengths = [sum(words.values()) for words in documents]
+        mean = sum(lengths) / len(lengths) if any(lengths) else 1.0
+        postings: dict[str, list[tuple[int, float]]] = {}
+        for number, words in enumerate(documents):
+            norm = K1 * (1 - length_share + length_share * lengths[number] / mean)
+            for word, weight in words.items():
+                postings.setdefault(word, []).append((number, weight * (K1 + 1) / (weight + norm)))
+        total = len(documents)
+        self._postings = postings
+        self._common = max(MIN_COMMON, COMMON_SHARE * total)
+        self._rarity = {
+            word: math.log(1 + (total - len(found) + 0.5) / (len(found) + 0.5)) for word, found in postings.items()
+        }
+        self._by_gram: dict[str, list[str]] = {}
+        self._grams_total: dict[str, int] = {}
+        for word in postings:
+            grams = _grams(word)
+            self._grams_total[word] = len(grams)
+            for gram in grams:
+                self._by_gram.setdefault(gram, []).append(word)
+
+    @property
+    def postings_total(self) -> int:
+        return sum(map(len, self._postings.values()))
+
+    def scores(self, question: str) -> dict[int, float]:
+        """Return the scores of the documents that have anything to do with a question, by their number.
+
+        Of all that a word of the question may stand for, what fits a document best counts alone.
+        """
+        scores: dict[int, float] = {}
+        for meant in self._asked(question):
+            best: dict[int, float] = {}
+            for word, weight in meant.items():
+                if weight < 1.0 and len(self._postings[word]) > self._common:
+                    continue
+                factor = weight * self._rarity[word]
+                postings = self._postings[word]
+                if best:
+                    for number, value in postings:
+                        score = factor * value
+                        if score > best.get(number, 0.0):
+                            best[number] = score
+                else:
+                    best = {number: factor * value for number, value in postings}
+            for number, score in best.items():
+                scores[number] = scores.get(number, 0.0) + score
+        return scores
+
+    def _asked(self, question: str) -> Iterator[dict[str, float]]:
+        """Yield for each word of the question the words of documents that it may stand for, with weights."""
+        seen: set[str] = set()
+        before = ""
+        for token in tokens(question):
+            stems, whole = words_of(token)
+            whole_before = stem(before + joined(token)) if before else None
+            before = joined(token)
+            for one_word in (whole, whole_before):  # "key space" is "keyspace"
+                if one_word in self._postings and one_word not in seen:
+                    seen.add(one_word)
+                    yield {one_word: 1.0}
+            for word, piece in zip(stems, pieces(token), strict=True) if stems else ():
+                if word not in seen and len(seen) < MAX_QUESTION_WORDS:
+                    seen.add(word)
+                    yield self._meant(word, says_nothing=piece in STOP_WORDS)
+
+    def _meant(self, word: str, *, says_nothing: bool) -> dict[str, float]:
+        """Return what a word may stand for. What says nothing itself ("who") may mean something all the same."""
+        found = {} if says_nothing else self._alike(word)
+        for term, weight in meant_by(word).items():
+            if term in self._postings:
+                found[term] = max(found.get(term, 0.0), MEANT * weight)
+        if not says_nothing and word in self._postings:
+            found[word] = 1.0
+        return found
+
+    def _alike(self, word: str) -> dict[str, float]:
+        """Return words that share most of their runs of letters with this one, or have it in them."""
+        if len(word) < 3:
+            return {}
+        grams = _grams(word)
+        shared = Counter(chain.from_iterable(self._by_gram.get(gram, ()) for gram in grams))
+        found = {}
+        for other, number in shared.items():
+            if number < MIN_SHARED_GRAMS:
+                continue
+            total = self._grams_total[other]
+            likeness = 2 * number / (len(grams) + total)
+            if number / min(len(grams), total) >= MIN_CONTAINED:
+                likeness = max(likeness, MIN_LIKENESS)
+            if likeness >= MIN_LIKENESS:
+                found[other] = LIKE * likeness
+        return found

@@ -1,0 +1,122 @@
+"""Write entries as lines: fields with a common beginning on one line, grouped by type. Pure.
+
+keyword status customer; date placed_at            at the top level
+shipping.: keyword carrier; date sent delivered    shipping.carrier, shipping.sent, shipping.delivered
+  sent — when the parcel left the house
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from cacheapp.describe.entries import Entry, written
+from cacheapp.describe.tokens import BYTES_PER_TOKEN, cost
+
+
+class Line:
+    """The entries of one line: all begin with `prefix`, which is empty at the top level."""
+
+    __slots__ = ("entries", "is_nested", "prefix")
+
+    def __init__(self, prefix: str, is_nested: bool, entries: Sequence[Entry]) -> None:
+        self.prefix = prefix
+        self.is_nested = is_nested
+        self.entries = entries
+
+    def pieces(self, noted: frozenset[str] | None) -> Iterator[str]:
+        """Yield the text in pieces; with the notes of the paths in `noted`, None: all notes."""
+        start = len(self.prefix) + 1 if self.prefix else 0
+        by_types: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            by_types.setdefault(entry.types, []).append(entry)
+        separator = "\n"
+        if self.prefix:
+            separator = f"\n{written(self.prefix)}.{' (nested)' if self.is_nested else ''}: "
+        for types, entries in by_types.items():
+            yield separator + types
+            separator = "; "
+            for entry in entries:
+                yield f" {written(entry.path[start:])}{entry.marks}"
+        for entry in self.entries:
+            if entry.note and (noted is None or entry.path in noted):
+                yield f"\n  {written(entry.path[start:])} — {entry.note}"
+
+
+class _Object:
+    """An object while lines are chosen: its own entries, and the objects in it by name."""
+
+    __slots__ = ("around", "below", "entries", "is_nested", "prefix")
+
+    def __init__(self, prefix: str, around: "_Object | None" = None) -> None:
+        self.prefix = prefix
+        self.around = around
+        self.is_nested = False
+        self.below: dict[str, _Object] = {}
+        self.entries: list[Entry] = []
+
+
+def lines_of(entries: Iterable[Entry]) -> list[Line]:
+    """Put entries into lines, so that the text gets short: an object has its own line where that is shorter than to
+    write its name before each of its fields. A nested object always has one.
+    """
+    root = _Object("")
+    objects = {"": root}
+    for entry in entries:
+        _object(objects, entry.path.rpartition(".")[0]).entries.append(entry)
+        if entry.nested_path is not None:
+            _object(objects, entry.nested_path).is_nested = True
+    chosen: list[Line] = []
+    left = _choose(root, chosen)
+    if left:
+        chosen.append(Line("", False, left))
+    return sorted(chosen, key=lambda line: line.prefix)
+
+
+def _object(objects: dict[str, _Object], prefix: str) -> _Object:
+    """Return the object of that path, made with those around it where it isn't there yet."""
+    missing = []
+    while prefix not in objects:
+        missing.append(prefix)
+        prefix = prefix.rpartition(".")[0]
+    found = objects[prefix]
+    for path in reversed(missing):
+        around, found = found, _Object(path, found)
+        around.below[path] = objects[path] = found
+    return found
+
+
+def _choose(root: _Object, chosen: list[Line]) -> list[Entry]:
+    """Give lines to the objects below `root` that deserve one; return the entries that are left to its own.
+
+    Without recursion: names may have any number of dots. Those within come before those around them.
+    """
+    ordered = [root]
+    for found in ordered:  # which grows meanwhile
+        ordered += found.below.values()
+    for found in reversed(ordered[1:]):
+        if not found.entries:
+            continue
+        around = found.around
+        assert around is not None  # only the root has none
+        saved_bytes = (len(found.prefix) - len(around.prefix)) * len(found.entries)
+        paid_bytes = len(found.prefix) + 3 + sum(len(types) + 2 for types in {entry.types for entry in found.entries})
+        if found.is_nested or around is root or saved_bytes > paid_bytes:
+            chosen.append(Line(found.prefix, found.is_nested, found.entries))
+        else:
+            around.entries += found.entries
+    return root.entries
+
+
+@lru_cache(maxsize=50_000)
+def piece_size(piece: str) -> tuple[int, float]:
+    """Return the bytes of a piece of text and the cost of its runs."""
+    return len(piece.encode("utf-8", "surrogatepass")), cost(piece)
+
+
+def tokens_of(pieces: Iterable[str]) -> float:
+    """Return how many tokens pieces of a text have together at most."""
+    size_bytes, runs = 0, 0.0
+    for piece in pieces:
+        piece_bytes, piece_runs = piece_size(piece)
+        size_bytes += piece_bytes
+        runs += piece_runs
+    return max(size_bytes / BYTES_PER_TOKEN, runs)

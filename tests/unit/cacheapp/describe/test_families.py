@@ -1,0 +1,134 @@
+"""Indices are put into families, and the cluster is described by a line for each, within its budget."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cacheapp.describe import families as module
+from cacheapp.describe.families import FamilyIndex, describe_families, families_of, summary_of
+from cacheapp.describe.tokens import count_tokens
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
+
+
+def snapshot(indices: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]], *streams: str) -> Snapshot:
+    """Indices with the hashes of their mappings."""
+    entries = {name: IndexEntry(None, mapping_hash, 0.0, Source.MEMORY) for name, mapping_hash in indices.items()}
+    return Snapshot(indices=entries, aliases=aliases, data_streams=frozenset(streams))
+
+
+def names(found: Snapshot) -> dict[str, tuple[str, int]]:
+    return {family.name: (family.kind, family.indices_total) for family in families_of(found)}
+
+
+def test_a_data_stream_comes_before_an_alias() -> None:
+    """And an alias before the name; of several aliases that of most indices."""
+    indices = {".ds-logs-1": "l", ".ds-logs-2": "l", "web-1": "w", "web-2": "w", "shop-1": "s", "shop-2": "s"}
+    aliases = {
+        "logs": (".ds-logs-1", ".ds-logs-2"),
+        "all-logs": (".ds-logs-1", ".ds-logs-2"),
+        "web": ("web-1", "web-2"),
+        "web-write": ("web-2",),
+    }
+    assert names(snapshot(indices, aliases, "logs")) == {
+        "logs": ("data stream", 2),
+        "web": ("alias", 2),
+        "shop*": ("indices", 2),
+    }
+
+
+def test_trailing_dates_and_numbers_make_a_family() -> None:
+    """Days, weeks, rollovers; one index alone keeps its name; a name that is a number too; hidden ones are left out."""
+    days = [
+        "logs-2026.01.01",
+        "logs-2026.01.02-000007",
+        "logs-2026-w03",
+        "logs20260101",
+        "metrics-v2",
+        "2026",
+        ".tasks-1",
+    ]
+    assert names(snapshot(dict.fromkeys(days, "h"), {})) == {
+        "logs*": ("indices", 4),
+        "metrics-v2": ("indices", 1),
+        "2026": ("indices", 1),
+    }
+
+
+def mapping(**fields: str) -> bytes:
+    return json.dumps({"properties": {name: {"type": kind} for name, kind in fields.items()}}).encode()
+
+
+ORDERS = mapping(order_id="keyword", customer="keyword", total="double")
+SENSORS = mapping(sensor="keyword", temp_c="double", humidity="double")
+
+
+def two_families() -> FamilyIndex:
+    found = snapshot({"a-1": "orders", "a-2": "orders", "b": "sensors", "cars": "unread"}, {})
+    return FamilyIndex(families_of(found), {"orders": summary_of(ORDERS), "sensors": summary_of(SENSORS)})
+
+
+def test_a_question_ranks_families() -> None:
+    """By the fields of their mappings, and by their names; others by the number of indices."""
+    index = two_families()
+    order = [
+        [index.families[n].name for n in index.ranked(q)] for q in ("How warm was it?", "best buyers", "any cars?", "")
+    ]
+    assert order == [["b", "a*", "cars"], ["a*", "b", "cars"], ["cars", "a*", "b"], ["a*", "b", "cars"]]
+
+
+def test_each_family_has_a_line() -> None:
+    """What is known of it: indices, fields and some of their names; of a mapping that isn't in memory, nothing."""
+    said = describe_families(two_families(), 1_000, "temperature")
+    assert said.text.splitlines() == [
+        "3 families of indices",
+        "b: 3 fields — humidity, sensor, temp_c",
+        "a*: 2 indices, 3 fields — total, order_id, customer",
+        "cars",
+    ]
+    assert [family.name for family in said.shown] == ["b", "a*", "cars"]
+
+
+def test_a_summary_says_what_the_mapping_is_about() -> None:
+    """`_meta` is shown, and its words are found."""
+    body = b'{"_meta":{"description":"Parcels on their way"},"properties":{"x":{"type":"long"}}}'
+    summary = summary_of(body)
+    assert (summary.about, summary.samples, summary.fields_total) == ("Parcels on their way", ("x",), 1)
+    assert "parcel" in summary.words
+    assert summary.size_bytes > 1_000
+
+
+def test_names_come_before_all_else() -> None:
+    """Where the budget is small, every family is named before anything is said of one; what has no room is counted."""
+    indices = {f"family-{chr(97 + n // 26)}{chr(97 + n % 26)}": "orders" for n in range(100)}
+    index = FamilyIndex(families_of(snapshot(indices, {})), {"orders": summary_of(ORDERS)})
+    assert len(describe_families(index, 600).shown) == 100
+    few = describe_families(index, 100)
+    assert 5 < len(few.shown) < 100
+    assert few.text.endswith(f"# {100 - len(few.shown)} more")
+    assert describe_families(FamilyIndex((), {}), 50).text == "0 families of indices"
+
+
+NAMES = st.lists(st.text(min_size=1, max_size=40), max_size=60, unique=True)
+
+
+@settings(deadline=None)
+@given(NAMES, st.integers(50, 5_000), st.text(max_size=40))
+def test_no_budget_is_exceeded(found: list[str], budget_tokens: int, question: str) -> None:
+    """Whatever the names."""
+    index = FamilyIndex(families_of(snapshot(dict.fromkeys(found, "s"), {})), {"s": summary_of(SENSORS)})
+    said = describe_families(index, budget_tokens, question)
+    assert said.tokens == count_tokens(said.text) <= budget_tokens
+    assert len(said.shown) <= said.families_total
+
+
+def test_a_whole_that_costs_more_than_its_parts_loses_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a text count more than the sum of its pieces, fewer families are shown: no budget is exceeded."""
+    plain = describe_families(two_families(), 60)
+    monkeypatch.setattr(module, "count_tokens", lambda text: count_tokens(text) + 40)
+    said = describe_families(two_families(), 60)
+    assert said.tokens <= 60
+    assert len(said.shown) < len(plain.shown) == 3
+    assert said.text.endswith(f"# {3 - len(said.shown)} more")
