@@ -60,7 +60,9 @@ async def test_anonymous_callers_get_totals(
         known = {path: await http.get(path, headers=BEARER) for path in (*DETAILED, *TOTALS)}
     assert {path: anonymous[path].status_code for path in DETAILED} == dict.fromkeys(DETAILED, 401)
     assert {path: known[path].status_code for path in known} == dict.fromkeys(known, 200)
-    assert set(anonymous["/api/health"].json()) == {"status", "checked_at", "duration_ms", "ttl_seconds"}
+    assert set(anonymous["/api/health"].json()) == {
+        *("status", "verdict", "since", "effects", "next_step", "checked_at", "duration_ms", "ttl_seconds"),
+    }
     assert "services" in known["/api/health"].json()
     assert set(anonymous["/api/cache/stats"].json()["cache"]) == {"warm", "indices", "answers"}
     assert "body_bytes" in known["/api/cache/stats"].json()["cache"]

@@ -94,7 +94,10 @@ async def test_health_has_its_parts(node: Node, cluster: Elasticsearch, open_app
         answer = await http.get("/api/health")
         report = answer.json()
     assert answer.status_code == 200
-    assert set(report) == {"status", "checked_at", "duration_ms", "ttl_seconds", "services"}
+    assert set(report) == {
+        *("status", "verdict", "since", "effects", "next_step", "checked_at", "duration_ms", "ttl_seconds", "services"),
+    }
+    assert (report["verdict"], report["since"], report["effects"]) == ("Serving fresh mappings.", None, [])
     services = {"elasticsearch", "pools", "store", "mapping_cache", "database", "process"}
     assert set(report["services"]) == services
     assert report["services"]["elasticsearch"]["critical"] is True
