@@ -117,6 +117,13 @@ async def _judge(registry: Registry) -> AsyncIterator[Judge]:
         registry.get(DATABASE_WORK),
         instance_name(),
     )
+    loop = asyncio.get_running_loop()
+
+    def look_soon(name: str) -> None:
+        if name == "refresher":  # a pass has ended: what is served may have changed
+            loop.call_soon(judge.look)
+
+    registry.listen(look_soon)
     registry.spawn(judge.keep_judging, name="keep-judging", owner="verdict")
     registry.spawn(judge.keep_writing, name="keep-writing", owner="verdict")
     yield judge

@@ -275,6 +275,8 @@ def _of_services(evidence: Evidence, now: datetime) -> Iterable[Finding]:
             continue
         if (name == "pools" and evidence.breakers) or (name == "store" and evidence.unwritable is not None):
             continue
+        if name == "mapping_cache" and evidence.mappings.warm and not evidence.mappings.stale_indices:
+            continue  # since the check all has been read
         level = Health.UNHEALTHY if report.critical and report.status is Health.UNHEALTHY else Health.DEGRADED
         trouble = _trouble_of(name, service, evidence)
         since = service.since

@@ -161,13 +161,14 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
                 "orders": service(Health.DEGRADED, "there are no orders"),
                 "pools": service(Health.DEGRADED, "pool default is full"),
             },
+            "mappings": ServedMappings(True, 9, 2, 400.0),
         },
         Health.DEGRADED,
         (
             "Mappings are stale since 10:40:00 UTC: 2 of 9 mappings are stale. Also: the store can't be used since "
             "10:40:00 UTC: The store is down; the database can't be used since 10:40:00 UTC: The database is down; "
             "Elasticsearch is not quite well since 10:40:00 UTC: cluster status yellow, 3 shards unassigned; 3 more. "
-            "Mappings are answered from memory."
+            "Mappings up to 6 min 40 s old are answered from memory."
         ),
     ),
 }
@@ -314,6 +315,13 @@ def test_a_partial_row() -> None:
     three = window((20, 0.1, PART), (40, 0.1, PART), (59, 0.1, PART))
     assert troubles(evidence(kinds={SEARCHES: three})) == [Trouble.PARTIAL_ANSWERS]
     assert troubles(evidence(kinds={SEARCHES: window((61, 0.1, PART), (62, 0.1, PART), (63, 0.1, PART))})) == []
+
+
+def test_mappings_that_were_read_since_the_check() -> None:
+    """What the check of the cache found is over once all is warm and fresh."""
+    old = {"mapping_cache": service(Health.DEGRADED, "no mappings yet: the first pass has not ended")}
+    assert troubles(evidence(services=old)) == []
+    assert troubles(evidence(services=old, mappings=ServedMappings(True, 9, 1, 400.0))) == [Trouble.MAPPINGS_STALE]
 
 
 def test_the_cluster_is_red() -> None:
