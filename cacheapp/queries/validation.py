@@ -54,15 +54,14 @@ class Prepared:
         return self._names
 
 
-def validate(prepared: Prepared, body: Any, *, knows_version: bool = True) -> Verdict:
+def validate(prepared: Prepared, body: Any) -> Verdict:
     """Validate a search body.
 
     Args:
         prepared: The fields of the name to be searched.
         body: The body, parsed.
-        knows_version: Whether the tables are of the cluster's version.
     """
-    own = Walk(prepared.known, prepared.names, _READERS, _ALSO, query_walk.CHECKS, knows_version=knows_version)
+    own = Walk(prepared.known, prepared.names, _READERS, _ALSO, query_walk.CHECKS)
     if not isinstance(body, dict):
         own.wrong_shape("", "A search is a JSON object.")
         return _verdict(own)

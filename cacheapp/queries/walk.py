@@ -26,9 +26,7 @@ Check = Callable[["Walk", Clause, dict[str, Any], str, str, Scope], None]
 
 
 class Walk:
-    """One validation. `knows_version`: whether the tables are of the cluster's version, so that what isn't in them is
-    unknown for sure.
-    """
+    """One validation."""
 
     def __init__(
         self,
@@ -37,12 +35,9 @@ class Walk:
         readers: Mapping[str, Reader],
         also: Mapping[str, Also],
         checks: Mapping[str, Check],
-        *,
-        knows_version: bool = True,
     ) -> None:
         self._all_known, self._all_names = known, names
         self._readers, self._also, self._checks = readers, also, checks
-        self._knows_version = knows_version
         self.findings: list[Finding] = []
         self.not_checked: list[str] = []
         self._readings = 0
@@ -96,7 +91,7 @@ class Walk:
 
     def _severity_of(self, meant: tuple[str, ...]) -> Severity:
         """Of what isn't in the tables: an error if it is like what is in them; else a later version may have it."""
-        return Severity.ERROR if meant and self._knows_version else Severity.WARNING
+        return Severity.ERROR if meant else Severity.WARNING
 
     def wrong_shape(self, path: str, detail: str, field: str | None = None) -> None:
         self.say(Code.WRONG_SHAPE, path, detail, Severity.ERROR, field)

@@ -419,11 +419,13 @@ def test_scripts_are_not_checked() -> None:
     assert validate(PREPARED, body).not_checked == ("/query/script/script", "/script_fields")
 
 
-def test_another_version_may_know_more() -> None:
-    """Where the cluster's version isn't the tables', what they don't know is a warning."""
+def test_a_later_version_may_know_more() -> None:
+    """A clause that is like none of the tables' is a warning: a later version may have it."""
     assert VERSIONS == ("8.19", "9.1")
-    (finding,) = validate(PREPARED, {"query": {"trem": {"status": "a"}}}, knows_version=False).findings
+    (finding,) = validate(PREPARED, {"query": {"quantum_rank": {"status": "a"}}}).findings
     assert finding.severity is Severity.WARNING
+    (finding,) = validate(PREPARED, {"query": {"trem": {"status": "a"}}}).findings
+    assert finding.severity is Severity.ERROR
 
 
 def clauses() -> list[Clause]:
