@@ -42,7 +42,7 @@ SHAPES = {
     "long tail": Shape(lambda _: 0.3, lambda _, chance: min(20.0, chance.lognormvariate(math.log(0.08), 1.2))),
     "slow by nature": Shape(lambda _: 0.3, lambda _, chance: chance.uniform(1.0, 1.9)),
     "now and then one fails": Shape(lambda _: 0.3, lambda *_: 0.02, failing=0.0005),
-    "nightly batch": Shape(lambda at: 0.8 if at < HOUR else 0.2, lambda at, _: 3.0 if at < HOUR / 2 else 0.02),
+    "nightly batch": Shape(lambda at: 1.5 if at < HOUR else 0.2, lambda at, _: 3.0 if at < HOUR / 2 else 0.02),
     "slow pings, quick calls": Shape(lambda _: 0.3, lambda *_: 0.02, lambda _, chance: chance.uniform(0.0, 0.4)),
 }
 
