@@ -22,12 +22,15 @@ READ_BYTES: Final = 16_384
 """So much is read at once, and kept while it can't be parsed."""
 PARSED_BYTES: Final = 512
 """So much is parsed at once. The shortest request takes 18 bytes, and some 4 kB once it is parsed."""
+MAX_HEAD_BYTES: Final = 65_536
+"""So much a head may have, and as much may follow a body."""
 LOOK_SECONDS: Final = 5.0
 HEAD_LOOKS: Final = 3
 """A head that so many looks found unfinished has taken more than 10 s."""
 WRITE_LOOKS: Final = 7
 """A client that has taken nothing between so many looks is more than 30 s behind."""
 MALFORMED: Final = "Invalid HTTP request received."
+TOO_LARGE: Final = "The head of the request is too large."
 
 _read = bytearray(READ_BYTES)
 _read_view = memoryview(_read)
@@ -73,6 +76,8 @@ class HttpProtocol(HttpToolsProtocol):
     Time: a head has to come within 15 s, and a client has to take something of its answer every 35 s. One timer of the
     connection looks at both: a timer for each request would cost each request.
 
+    Size: of a head, and of what follows a body, no more than `MAX_HEAD_BYTES` is kept.
+
     Trailer fields stay out of the headers (RFC 9110, 6.5.1): behind a proxy that sets or takes out `Authorization`, a
     client could send its own after the body. And a client that leaves is noticed by the request that is being served,
     not only by the last that came: one with another in its pipe would go on searching for nobody.
@@ -90,6 +95,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._look_timer: asyncio.TimerHandle | None = None
         self._unparsed = bytearray()
         self._heads = 0
+        self._head_bytes = 0
         self._in_head = False
         self._head_looks, self._write_looks = Looks(), Looks()
         self._is_beyond = False
@@ -137,13 +143,19 @@ class HttpProtocol(HttpToolsProtocol):
             if self.pipeline:
                 self._unparsed += data[begin:]
                 return
+            piece = data[begin : begin + PARSED_BYTES]
+            self._head_bytes += len(piece)
             try:
-                self.parser.feed_data(data[begin : begin + PARSED_BYTES])
+                self.parser.feed_data(piece)
             except httptools.HttpParserUpgrade:
                 pass  # to nothing that is spoken here: the request is served as it is
             except httptools.HttpParserError:
                 self._all.malformed_total += 1
                 self.send_400_response(MALFORMED)
+            # The parser keeps a head, and what follows a body, until it is whole.
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._all.malformed_total += 1
+                self.send_400_response(TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -152,11 +164,20 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._head_bytes = 0
         super().on_headers_complete()
         # What comes later is added to the list that it was.
         self.scope["headers"] = self.headers.copy()
         if self._is_beyond:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._served = cycle

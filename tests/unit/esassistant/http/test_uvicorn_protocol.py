@@ -5,7 +5,7 @@ is tested on real servers, in tests/integration/test_http_protocol.py.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvicorn
@@ -14,7 +14,14 @@ from uvicorn.server import ServerState
 from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.http.connections import BEYOND, connections
 from esassistant.http.hot_path import hot_routes
-from esassistant.http.uvicorn_protocol import PARSED_BYTES, READ_BYTES, WRITE_LOOKS, BoundedProtocol, HttpProtocol
+from esassistant.http.uvicorn_protocol import (
+    MAX_HEAD_BYTES,
+    PARSED_BYTES,
+    READ_BYTES,
+    WRITE_LOOKS,
+    BoundedProtocol,
+    HttpProtocol,
+)
 
 LOOK_SECONDS = 0.05
 LARGE = b"x" * 2**23
@@ -295,3 +302,40 @@ async def test_who_leaves_is_noticed_by_what_is_served(monkeypatch: pytest.Monke
         client.socket.close()
         async with asyncio.timeout(5):
             await left.wait()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ", CHUNKED + b"0\r\nX-Trailer: ", CHUNKED + b"1;extension="],
+    ids=["path", "header", "trailer", "chunk extension"],
+)
+async def test_a_head_without_an_end(begin: bytes) -> None:
+    """It is answered 400 once it is larger than its bound, counted, and its connection is closed."""
+    async with serving() as connect:
+        malformed = connections().malformed_total
+        client = await connect()
+        with suppress(ConnectionError):
+            await client.send(begin)
+            for _ in range(2 * MAX_HEAD_BYTES // 1024):
+                await client.send(b"x" * 1024)
+                await asyncio.sleep(0)
+        text = b""
+        while piece := await client.receive():
+            text += piece
+        assert text.startswith(b"HTTP/1.1 400 ") or not text  # which a reset connection loses
+        assert connections().malformed_total == malformed + 1
+
+
+@pytest.mark.parametrize("length", [100, 32_000, 60_000])
+async def test_a_long_head(length: int) -> None:
+    """A head within the bound is served, also several in a row on one connection, and chunks of one byte are."""
+    async with serving() as connect:
+        client = await connect()
+        for number in range(3):
+            await client.send(request(number, more=f"X-Long: {'x' * length}\r\n"))
+            assert await client.received(1) == b"%d:0;" % number
+        await client.send(CHUNKED + b"1\r\na\r\n" * 30_000 + b"0\r\n\r\n")
+        assert await client.received(1) == b":30001;"
