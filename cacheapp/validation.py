@@ -113,7 +113,7 @@ class Validations:
         else:
             verdict = await asyncio.to_thread(_parsed_and_validated, prepared, raw)
         self._count(name, verdict)
-        age_seconds = max(0.0, self._clock() - confirmed_at)
+        age_seconds = round(max(0.0, self._clock() - confirmed_at), 3)
         return Validated(verdict.valid, verdict.findings, verdict.not_checked, age_seconds)
 
     async def findings(self, name: str, raw: bytes, how: Validate) -> tuple[Finding, ...]:

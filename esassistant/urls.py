@@ -5,6 +5,10 @@ from django.urls import include, path
 
 from esassistant import views
 
+handler400 = views.bad_request
+handler403 = views.forbidden
+handler404 = views.not_found
+handler500 = views.failed
 urlpatterns = [
     path("api/openapi.json", views.openapi, name="openapi"),
     path("", include("cacheapp.urls")),

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
+from esassistant.http.statistics import UNMATCHED
 from esassistant.windows import WindowReport, added
 from healthapp.checks import ServiceReport
 
 PING = "ping"
 SEARCH_ROUTE = "/api/indices/{name}/search"
-NOT_CALLERS = frozenset({"/livez", "/readyz", "/api/health"})
-"""Routes whose 503 says how the service is, and is what was asked for."""
+NOT_CALLERS = frozenset({"/livez", "/readyz", "/api/health", UNMATCHED})
+"""Routes whose 503 says how the service is, and is what was asked for; and strangers, who find no route."""
 YOUNG_SECONDS = 15.0
 """What another process told longer ago counts no more."""
 

@@ -34,9 +34,9 @@ class Trouble(enum.Enum):
     """What a sentence of the verdict is about."""
 
     CALLS_FAIL = "calls-fail"
-    BREAKER_OPEN = "breaker-open"
     CLUSTER_AWAY = "cluster-away"
     CLUSTER_RED = "cluster-red"
+    BREAKER_OPEN = "breaker-open"
     CLUSTER_SLOW = "cluster-slow"
     CALLS_REFUSED = "calls-refused"
     PARTIAL_ANSWERS = "partial-answers"
@@ -127,7 +127,13 @@ def is_failing(window: WindowReport, ping: WindowReport) -> bool:
     ago = window.newest_bad_seconds or 0.0
     if window.good_in_a_row >= 1 / LEAST_SHARE and ago >= SETTLED_SECONDS:
         return False
-    return not (ago >= OVER_SECONDS and any(call.got is Got.ANSWER and call.age_seconds < ago for call in ping.last))
+    return not (ago >= OVER_SECONDS and _is_answered_since(window, ping))
+
+
+def _is_answered_since(window: WindowReport, ping: WindowReport) -> bool:
+    """Whether a ping has been answered since the newest call failed."""
+    ago = window.newest_bad_seconds or 0.0
+    return any(call.got is Got.ANSWER and call.age_seconds < ago for call in ping.last)
 
 
 def is_partial(window: WindowReport) -> bool:
@@ -204,7 +210,7 @@ def _of_kind(
     if is_failing(window, evidence.ping):
         row = list(calls_in_a_row(window.last))
         trouble = Trouble.CALLS_REFUSED if 2 * window.refusals > window.bad else Trouble.CALLS_FAIL
-        why, public_why = _why_failing(kind, trouble, evidence)
+        why, public_why = _why_failing(kind, trouble, window, evidence)
         bad, calls = (window.bad, window.calls) if window.bad else (len(row), len(row))
         since = _ago(now, window.first_bad_seconds, row[-1].began_seconds_ago if row else None)
         yield Finding(trouble, callers, Health.DEGRADED, since, why, public_why, calls, bad)
@@ -235,17 +241,20 @@ def _is_long(call: EndedCall) -> bool:
     return call.seconds >= LEAST_SLOW_PING_SECONDS * 2 and call.age_seconds <= MINUTE_SECONDS
 
 
-def _why_failing(kind: str, trouble: Trouble, evidence: Evidence) -> tuple[str, str]:
+def _why_failing(kind: str, trouble: Trouble, window: WindowReport, evidence: Evidence) -> tuple[str, str]:
     """Why calls of a kind fail, the first that applies."""
     source, pool, *_ = kind.split(" ")
     if trouble is Trouble.CALLS_REFUSED:
         return f"all connections of pool {pool} are in use", "all connections to Elasticsearch are in use"
     cluster = (evidence.services or {}).get("elasticsearch")
     if cluster is not None and cluster.report.status is Health.UNHEALTHY:
-        return _plain(cluster.report.error), _public_why(cluster)
+        return _plain(cluster.report.error), "Elasticsearch can't be asked, or says that it can't serve"
     if evidence.breakers:
         _, breaker = next(iter(sorted(evidence.breakers.items())))
         return f"Elasticsearch is not asked: {breaker.reason}", "Elasticsearch is not asked, as calls failed"
+    if source == "pool" and _is_answered_since(window, evidence.ping):
+        why = f"none for {as_duration(window.newest_bad_seconds or 0.0)} now, and Elasticsearch answers pings"
+        return why, why
     if source == "pool":
         why = "Elasticsearch answers with errors, or not in time, though it answers pings"
         return why, why
@@ -273,7 +282,9 @@ def _of_services(evidence: Evidence, now: datetime) -> Iterable[Finding]:
         report = service.report
         if report.status is Health.HEALTHY:
             continue
-        if (name == "pools" and evidence.breakers) or (name == "store" and evidence.unwritable is not None):
+        if name == "pools" and (evidence.breakers or report.facts.get("open_breakers")):
+            continue  # a breaker that the check saw open may be half-open by now
+        if name == "store" and evidence.unwritable is not None:
             continue
         if name == "mapping_cache" and evidence.mappings.warm and not evidence.mappings.stale_indices:
             continue  # since the check all has been read

@@ -7,7 +7,7 @@ from esassistant.resource import Health
 from esassistant.units import as_duration
 from esassistant.windows import WindowReport
 from healthapp.evidence import callers_of
-from healthapp.verdict import Verdict
+from healthapp.verdict import Verdict, worst
 
 BEGINS_AFTER_SECONDS = 4.0
 """Trouble that is over by then is told by the page and the metrics, not by the log."""
@@ -32,6 +32,7 @@ class Story:
         self._bad_since: float | None = None
         self._good_since: float | None = None
         self._told_at: float | None = None
+        self._told_level = Health.HEALTHY
 
     def next_line(self, verdict: Verdict, kinds: Mapping[str, WindowReport], now: float) -> Line | None:
         """The line for this moment, on the monotonic clock, the first that applies:
@@ -40,7 +41,8 @@ class Story:
         2. It is healthy and no trouble was told: none; what was about to be told is forgotten.
         3. It has been healthy for long enough after trouble that was told: its end.
         4. It isn't healthy, and has not been for long enough: its begin.
-        5. A minute has passed since the last line of trouble that lasts: how it goes.
+        5. It has become worse than was told: that.
+        6. A minute has passed since the last line of trouble that lasts: how it goes.
         """
         if verdict.level is None:
             return None
@@ -52,13 +54,20 @@ class Story:
         if self._told_at is None:
             if now - self._bad_since < BEGINS_AFTER_SECONDS:
                 return None
-            self._told_at = now
-            return Line(f"{verdict.level.value}: {verdict.sentence} What to do: {verdict.next_step}", is_bad=True)
+            return self._begin(verdict, verdict.level, now)
+        if worst((verdict.level, self._told_level)) is not self._told_level:
+            return self._begin(verdict, verdict.level, now)
         if now - self._told_at < EVERY_SECONDS:
             return None
         self._told_at = now
         lasted = as_duration(now - self._bad_since)
-        return Line(f"{verdict.level.value} for {lasted}: {summary(kinds)} {verdict.sentence}", is_bad=True)
+        return Line(
+            f"trouble for {lasted}, {verdict.level.value} now: {summary(kinds)} {verdict.sentence}", is_bad=True
+        )
+
+    def _begin(self, verdict: Verdict, level: Health, now: float) -> Line:
+        self._told_at, self._told_level = now, level
+        return Line(f"{level.value}: {verdict.sentence} What to do: {verdict.next_step}", is_bad=True)
 
     def _healthy(self, verdict: Verdict, now: float) -> Line | None:
         if self._told_at is None or self._bad_since is None:
@@ -70,6 +79,7 @@ class Story:
             return None
         lasted = as_duration(self._good_since - self._bad_since)
         self._bad_since = self._good_since = self._told_at = None
+        self._told_level = Health.HEALTHY
         return Line(f"healthy again after {lasted}: {verdict.sentence}", is_bad=False)
 
 

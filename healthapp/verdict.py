@@ -103,11 +103,15 @@ def judge(
 
 def _lasting(finding: Finding, lasting: Mapping[str, float], now: datetime) -> Finding:
     seconds = lasting.get(finding.name)
-    if seconds is None:
-        return finding
-    began = now - timedelta(seconds=seconds)
-    since = began if finding.since is None else min(finding.since, began)
-    return _with_since(finding, since)
+    known = [] if finding.since is None else [finding.since]
+    if seconds is not None:
+        known.append(now - timedelta(seconds=seconds))
+    # In whole seconds: what began once is told as the same moment each time.
+    return _with_since(finding, _whole_second(min(known))) if known else finding
+
+
+def _whole_second(at: datetime) -> datetime:
+    return (at + timedelta(seconds=0.5)).replace(microsecond=0)
 
 
 def _with_since(finding: Finding, since: datetime) -> Finding:
@@ -152,7 +156,7 @@ def _beside(troubles: list[Finding]) -> list[Finding]:
         for one in troubles[1:]
         if not (is_caused and one.trouble in reasons)
         and not (first.trouble is Trouble.CALLS_REFUSED and one.trouble is Trouble.POOL_FULL)
-        and not (first.trouble is Trouble.CLUSTER_AWAY and one.trouble is Trouble.BREAKER_OPEN)
+        and not (first.trouble in (Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED) and one.trouble is Trouble.BREAKER_OPEN)
     ]
 
 

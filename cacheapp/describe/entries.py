@@ -10,8 +10,10 @@ import msgspec
 from cacheapp.mapping.fields import Field
 from cacheapp.mapping.tree import parse
 
-_PLAIN = re.compile(r"[^\s\"';:,()\[\]{}<>=|`\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
-_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
+_UNSEEN = r"\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f"
+"""Blanks, and signs that nobody sees or that turn the direction: what is read would not be what stands there."""
+_PLAIN = re.compile(rf"[^{_UNSEEN}\"';:,()\[\]{{}}<>=|`]+")
+_BLANKS = re.compile(rf"[{_UNSEEN}]+")
 MAX_NOTE_CHARACTERS = 300
 _PLAIN_TYPES = {"raw": ("keyword",), "keyword": ("constant_keyword", "wildcard")}
 """What multi-fields are where their name doesn't say it, and everybody knows."""

@@ -6,7 +6,7 @@ types add by themselves, and the fields of passthrough objects by their short na
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -92,6 +92,7 @@ class MappingFields:
             self._add_short_names(node)
         self._resolve_aliases()
         self.objects = frozenset(self._implied())
+        self._deepest = max((path.count(".") for path in self.fields), default=0)
         self.opaque = frozenset(
             path for path, field in self.fields.items() if field.type in OPAQUE or field.type == "flattened"
         )
@@ -115,18 +116,19 @@ class MappingFields:
         """Tell whether documents may have values of that name although it isn't mapped."""
         if self._dynamic_at(path) == "false" or self.is_disabled(path):
             return True
-        around = path.rpartition(".")[0]
-        while around:
+        for around in self._arounds(path):
             if (field := self.fields.get(around)) is not None and not field.is_object:
                 return field.type not in _PLAIN
-            around = around.rpartition(".")[0]
         return False
 
     def _dynamic_at(self, path: str) -> str:
-        parent = path.rpartition(".")[0]
-        while parent and parent not in self._dynamic:
-            parent = parent.rpartition(".")[0]
-        return self._dynamic[parent]
+        return next((self._dynamic[one] for one in self._arounds(path) if one in self._dynamic), self._dynamic[""])
+
+    def _arounds(self, path: str) -> Iterator[str]:
+        """Yield the objects that a name lies in, the nearest first; none is deeper than the deepest field."""
+        parts = path.split(".", self._deepest + 1)
+        for count in range(len(parts) - 1, 0, -1):
+            yield ".".join(parts[:count])
 
     def is_disabled(self, path: str) -> bool:
         """Tell whether the name lies in an object that Elasticsearch doesn't look into."""

@@ -87,24 +87,27 @@ def database_trouble(error: Error) -> DatabaseFailure | None:
     if (remembered := getattr(error, "failure", None)) is not None:
         found: DatabaseFailure = remembered
         return found
+    is_unable = isinstance(error, OperationalError | InterfaceError)
     driver = error.__cause__
     code = getattr(driver, "sqlite_errorcode", None)
     if code is not None and (failure := _sqlite_failure(code & 0xFF, str(driver))) is not None:
         return failure
-    if driver is not None and hasattr(driver, "sqlstate") and (failure := _server_failure(driver)) is not None:
+    if hasattr(driver, "sqlstate") and (failure := _server_failure(driver, is_unable=is_unable)) is not None:
         return failure
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_unable:
         return DatabaseFailure(_failed(error), is_answer=False)
     return None
 
 
-def _server_failure(driver: Any) -> DatabaseFailure | None:
+def _server_failure(driver: Any, *, is_unable: bool) -> DatabaseFailure | None:
     state: str | None = driver.sqlstate
     if state in _BY_SQLSTATE:
         return DatabaseFailure(_BY_SQLSTATE[state], is_answer=True)
     if state in _UNABLE_BY_SQLSTATE:
         return DatabaseFailure(_UNABLE_BY_SQLSTATE[state], is_answer=False)
-    if state is None:
+    if state is None:  # the driver's own error: of a connection, or of a value that it can't send
+        if not is_unable:
+            return None
         text = str(driver)
         why = next((why for part, why in _UNABLE_BY_TEXT.items() if part in text), _AWAY)
         return DatabaseFailure(why, is_answer=False)

@@ -7,7 +7,7 @@ import math
 import msgspec
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.db import Error
+from django.db import DataError, Error
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -16,7 +16,7 @@ from elastic_transport import TransportError
 from esassistant.database.failures import DatabaseFailure, database_trouble
 from esassistant.database.outage import Unsaid
 from esassistant.elasticsearch.client import unavailable
-from esassistant.errors import DatabaseUnavailable, EsassistantError, MethodNotAllowed
+from esassistant.errors import BadRequest, DatabaseUnavailable, EsassistantError, MethodNotAllowed
 from esassistant.http.counters import note_of
 from esassistant.http.security_headers import AnswerMiddleware
 
@@ -94,6 +94,17 @@ def answer_of_error(request: HttpRequest, error: EsassistantError) -> HttpRespon
         page_headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(page.encode()))}
         found = HttpResponse(page, status=error.status, headers={**found.headers, **page_headers})
     return already_logged(found)
+
+
+def error_page(request: HttpRequest, status: int) -> HttpResponse:
+    """The page of an error of which no more than its status is known. Looks at nothing that a client may have sent in
+    a bad form.
+    """
+    context = {
+        "error": {"title": _phrase(status), "detail": EXPLANATIONS[status], "status": status},
+        "request_id": request_id_of(request),
+    }
+    return HttpResponse(render_to_string("esassistant/error.html", context), status=status)
 
 
 def _again(request: HttpRequest) -> str:
@@ -181,5 +192,7 @@ class ProblemMiddleware(AnswerMiddleware):
             if _unsaid.take(failure.why):
                 logger.warning("A page could not be made: the database %s", failure.why)
             return answer_of_error(request, database_unavailable(failure))
+        if isinstance(exception, DataError):
+            exception = BadRequest("A value that was sent can't be looked for in the database.")
         error = as_own_error(exception)
         return None if error is None else already_logged(problem_of(request, error))

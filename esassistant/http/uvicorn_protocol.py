@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.http.connections import BEYOND, Looks, connections
-from esassistant.http.hot_path import hot_routes
+from esassistant.http.hot_path import BODY, hot_routes
 from esassistant.http.limits import Overloaded
 from esassistant.http.refusal import Refusal
 
@@ -31,6 +31,7 @@ WRITE_LOOKS: Final = 7
 """A client that has taken nothing between so many looks is more than 30 s behind."""
 MALFORMED: Final = "Invalid HTTP request received."
 TOO_LARGE: Final = "The head of the request is too large."
+UPGRADE_WITH_BODY: Final = "A request that asks for an upgrade can't have a body."
 
 _read = bytearray(READ_BYTES)
 _read_view = memoryview(_read)
@@ -96,6 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unparsed = bytearray()
         self._heads = 0
         self._head_bytes = 0
+        self._is_last = False
         self._in_head = False
         self._head_looks, self._write_looks = Looks(), Looks()
         self._is_beyond = False
@@ -138,7 +140,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse up to the first request that has to wait for another."""
         self._unset_keepalive_if_required()
         for begin in range(0, len(data), PARSED_BYTES):
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self._is_last:
                 return
             if self.pipeline:
                 self._unparsed += data[begin:]
@@ -148,7 +150,11 @@ class HttpProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(piece)
             except httptools.HttpParserUpgrade:
-                pass  # to nothing that is spoken here: the request is served as it is
+                # There is nothing to upgrade to: the request is served as it is, and nothing after it. What the parser
+                # takes for the other protocol would be read from its middle.
+                self._is_last = True
+                self.cycle.keep_alive = False
+                return
             except httptools.HttpParserError:
                 self._all.malformed_total += 1
                 self.send_400_response(MALFORMED)
@@ -165,6 +171,10 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
+        if self.parser.should_upgrade() and any(key in BODY for key, _ in self.headers):
+            self._all.malformed_total += 1
+            self.send_400_response(UPGRADE_WITH_BODY)
+            return
         super().on_headers_complete()
         # What comes later is added to the list that it was.
         self.scope["headers"] = self.headers.copy()

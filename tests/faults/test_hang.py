@@ -150,7 +150,6 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
                 await asyncio.sleep(1.5)
                 ended_at = time.monotonic()
             await asyncio.sleep(0.3)
-            # The verdict speaks of the last minute, unless a hundred calls were answered since.
             wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 70)
             pool = await pool_of(http)
             connections = connections_to(port, pid)
@@ -159,7 +158,7 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
             answered = sum(status == 200 for _, _, status in answers.found)
 
     opened_at = next(at for at, report in reports if report["breaker"]["state"] == "open")
-    # At the latest when as many calls have timed out as were answered within the window before.
+    # At the latest when as many have timed out as were answered within the window before.
     answered_before = CALLERS + answers.statuses(0.0, suspended_at)[200]
     rounds = 2 + answered_before / POOL_SIZE
     assert opened_at - suspended_at < 1.5 * rounds * REQUEST_TIMEOUT_SECONDS + 2

@@ -169,6 +169,35 @@ async def test_methods(client: httpx.AsyncClient, method: str, path: str, allow:
     assert (response.status_code, response.headers["allow"]) == (405, allow)
 
 
+CSRF_COOKIE = f"csrftoken={'c' * 32}"
+BAD_FORMS = ["application/x-www-form-urlencoded; charset=utf-16", "multipart/form-data; boundary="]
+
+
+@pytest.mark.parametrize("path", ["/", "/admin/login/", "/browse/", "/nothing", "/api/nothing"])
+@pytest.mark.parametrize("content_type", BAD_FORMS)
+@pytest.mark.parametrize("accept", ["text/html", "*/*"])
+async def test_bad_forms(
+    client: httpx.AsyncClient, path: str, content_type: str, accept: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A form that can't be read is the fault of who sent it: no 5xx, nothing in the log, whoever made up the cookie."""
+    headers = {"Content-Type": content_type, "Cookie": CSRF_COOKIE, "Accept": accept}
+    response = await client.post(path, content=b"a=b", headers=headers)
+    assert response.status_code in (400, 403, 404, 405)
+    assert response.headers["X-Request-ID"]
+    assert response.headers["content-type"].startswith(
+        "text/html" if accept == "text/html" and not path.startswith("/api/") else "application/problem+json"
+    )
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+async def test_pages_of_errors(client: httpx.AsyncClient) -> None:
+    """Who asks for a page that isn't there gets one in the layout of all pages, with the id of the request."""
+    response = await client.get("/nothing", headers={"Accept": "text/html", "X-Request-ID": "page-1"})
+    assert response.status_code == 404
+    assert "There is nothing at this address." in response.text
+    assert "request page-1" in response.text
+
+
 async def test_mapping(client: httpx.AsyncClient, world: World) -> None:
     """A mapping comes in Elasticsearch's own shape, with its age, state and source beside it."""
     # Views tell ages by the clock of the process: the world's begins so far behind that both meet.

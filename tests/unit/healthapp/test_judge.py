@@ -131,7 +131,7 @@ async def test_health_says_it(world: World) -> None:
     assert answer is not None
     shown = msgspec.json.decode(answer.body)
     assert shown["status"] == "degraded"
-    assert shown["verdict"].startswith("Searches fail since 10:39:55 UTC (5 of 5 in the last minute)")
+    assert shown["verdict"].startswith("Searches fail since 10:39:56 UTC (5 of 5 in the last minute)")
     assert [effect["trouble"] for effect in shown["effects"]] == ["calls-fail"]
     assert "services" not in shown
     assert [each.service for each in report.transitions][:1] == ["verdict"]

@@ -32,10 +32,19 @@ def test_case_53_an_outage_of_five_minutes(figure: Figure) -> None:
     assert [at for at, _, _ in lines] == [24, 84, 144, 204, 264, 330]
     assert lines[0][1:] == ("degraded: Searches fail. What to do: docs/operations.md#verdict-calls-fail", True)
     assert lines[1][1] == (
-        "degraded for 1 min 4 s: in the last minute 1 of 2 searches failed (slowest 10 s). Searches fail."
+        "trouble for 1 min 4 s, degraded now: in the last minute 1 of 2 searches failed (slowest 10 s). Searches fail."
     )
     assert lines[-1][1:] == ("healthy again after 5 min: Serving fresh mappings.", False)
     figure(53, f"{len(lines)} lines in five minutes of an injected clock")
+
+
+def test_worse_is_told_at_once() -> None:
+    """What becomes unhealthy after it was told as degraded has a line of its own; what gets better has none."""
+    worse = replace(BAD, level=Health.UNHEALTHY)
+    lines = told((0, BAD), (20, worse), (40, BAD), (50, worse), (70, WELL))
+    assert [(at, text.partition(":")[0]) for at, text, _ in lines] == [
+        *((4, "degraded"), (20, "unhealthy"), (80, "healthy again after 1 min 10 s")),
+    ]
 
 
 def test_a_moment_is_no_story() -> None:

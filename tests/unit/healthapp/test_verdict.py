@@ -57,7 +57,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
         {"kinds": {SEARCHES: steady(3.0, over=30)}, "ping": SLOW_PINGS},
         Health.DEGRADED,
         (
-            "Searches are slow since 10:39:27 UTC: Elasticsearch answers in 3.01 s, usually 12 ms, and pings "
+            "Searches are slow since 10:39:28 UTC: Elasticsearch answers in 3.01 s, usually 12 ms, and pings "
             "are slow too. Mappings are answered from memory."
         ),
     ),
@@ -65,7 +65,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
         {"kinds": {SEARCHES: steady(3.0, over=30)}, "ping": SLOW_PINGS, "usual": {}},
         Health.DEGRADED,
         (
-            "Searches are slow since 10:39:27 UTC: Elasticsearch answers in 3.01 s, what is usual is not known "
+            "Searches are slow since 10:39:28 UTC: Elasticsearch answers in 3.01 s, what is usual is not known "
             "yet, and pings are slow too. Mappings are answered from memory."
         ),
     ),
@@ -73,7 +73,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
         {"kinds": {SEARCHES: steady(3.0, over=30)}},
         Health.HEALTHY,
         (
-            "Serving fresh mappings. Searches take long since 10:39:27 UTC (3.01 s, usually 12 ms), but pings "
+            "Serving fresh mappings. Searches take long since 10:39:28 UTC (3.01 s, usually 12 ms), but pings "
             "are answered as quickly as usual: these calls are heavy."
         ),
     ),
@@ -112,7 +112,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
         {"kinds": {SEARCHES: window(*((i, 0.1, REFUSAL if i % 3 == 0 else ANSWER) for i in range(30)))}},
         Health.DEGRADED,
         (
-            "Searches are refused since 10:39:32 UTC (10 of 30 in the last minute): all connections of pool "
+            "Searches are refused since 10:39:33 UTC (10 of 30 in the last minute): all connections of pool "
             "default are in use. Mappings are answered from memory."
         ),
     ),
@@ -120,7 +120,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
         {"kinds": {SEARCHES: window(*((i, 0.1, PART if i < 3 else ANSWER) for i in range(30)))}},
         Health.DEGRADED,
         (
-            "Searches get answers that are not whole since 10:39:57 UTC (3 of 30 in the last minute): shards "
+            "Searches get answers that are not whole since 10:39:58 UTC (3 of 30 in the last minute): shards "
             "failed, or the time of a search ran out. Mappings are answered from memory."
         ),
     ),
@@ -203,7 +203,7 @@ def test_failing_calls_of_other_routes() -> None:
     }
     breakers = {"logs": OpenBreaker("a probe failed", 3.0)}
     sentence = judge(evidence(kinds=kinds, breakers=breakers), NOW)[0].sentence
-    assert sentence.startswith("Other calls to Elasticsearch fail since 10:39:51 UTC (9 of 9 in the last minute): ")
+    assert sentence.startswith("Other calls to Elasticsearch fail since 10:39:52 UTC (9 of 9 in the last minute): ")
     assert "requests to /orders fail" in sentence
     assert "Elasticsearch is not asked: a probe failed" in sentence
     calm = judge(evidence(kinds={"pool a other": kinds["pool default other"]}), NOW)[0].sentence

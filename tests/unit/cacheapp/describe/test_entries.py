@@ -61,6 +61,9 @@ def test_names_and_texts_stay_on_one_line() -> None:
     assert written('a b\n"c') == '"a b\\n\\"c"'
     assert written("a;b") == '"a;b"'
     assert prose("a\u2028b\t\x00 c") == "a b c"
+    assert written("a\u202eb") == '"a\\u202eb"'
+    assert written("\U000e0041\u200b").isascii()
+    assert prose("a\u200b\U000e0041\u202eb") == "a b"
     assert len(prose("long " * 100)) == MAX_NOTE_CHARACTERS
 
 

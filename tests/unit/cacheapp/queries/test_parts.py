@@ -326,12 +326,14 @@ def test_hostile_bodies_end() -> None:
         fields, {"query": {"bool": {"should": [{"term": {f"fild_{n}_of_mayn": 1}} for n in range(30_000)]}}}
     )
     stars = validate(fields, {"query": {"multi_match": {"query": "a", "fields": [f"{n}*" * 50 for n in range(500)]}}})
+    dots = validate(fields, {"query": {"bool": {"should": [{"term": {f"{'a.' * 30_000}{n}": 1}} for n in range(50)]}}})
     words = validate(fields, {"query": {"query_string": {"query": "x:" * 20_000 + "(" * 20_000}}})
     assert deep.not_checked
     assert len(wide.findings) == MAX_FINDINGS
     assert wide.not_checked
     assert len(stars.findings) <= MAX_FINDINGS
     assert words is not None
+    assert len(dots.findings) == MAX_FINDINGS
     assert time.thread_time() - started_at < HOSTILE_SECONDS
 
 

@@ -79,6 +79,7 @@ def test_causes(error: Error, why: str, is_answer: bool) -> None:
         (OperationalError(SECRET), True),
         (IntegrityError(SECRET), False),
         (caused(errors.DivisionByZero(SECRET), DataError), False),
+        (caused(psycopg.DataError("PostgreSQL text fields cannot contain NUL"), DataError), False),
         (from_sqlite(sqlite3.SQLITE_CONSTRAINT), True),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
@@ -225,6 +226,7 @@ def test_a_crash_under_debug_is_a_problem_too(logged: list[logging.LogRecord], s
     ("error", "status"),
     [
         (BadRequest("x"), 400),
+        (DataError("a NUL"), 400),
         (PoolExhausted("full", retry_after_seconds=1), 503),
         (BreakerOpen("open", retry_after_seconds=4.2), 503),
         (ConnectionTimeout("no answer"), 503),

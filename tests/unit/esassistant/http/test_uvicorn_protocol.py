@@ -339,3 +339,32 @@ async def test_a_long_head(length: int) -> None:
             assert await client.received(1) == b"%d:0;" % number
         await client.send(CHUNKED + b"1\r\na\r\n" * 30_000 + b"0\r\n\r\n")
         assert await client.received(1) == b":30001;"
+
+
+UPGRADE = "Connection: Upgrade\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.parametrize("padding", [0, 1, 300, PARSED_BYTES, 2 * PARSED_BYTES])
+async def test_nothing_is_read_after_an_upgrade(padding: int) -> None:
+    """What follows a request that asks for an upgrade is no request, wherever it is cut; the connection is closed."""
+    async with serving() as connect:
+        client = await connect()
+        head = f"GET /?1 HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n".encode()
+        await client.send(head + b"x" * padding + request(2) * 40)
+        text = b""
+        while piece := await client.receive():
+            text += piece
+        assert text.count(b"HTTP/1.1 ") == 1
+        assert text.endswith(b"1:0;")
+
+
+async def test_an_upgrade_with_a_body() -> None:
+    """It is refused: the parser would take the body for the other protocol."""
+    async with serving() as connect:
+        client = await connect()
+        await client.send(request(1, request(2), more=UPGRADE))
+        text = b""
+        while piece := await client.receive():
+            text += piece
+        assert text.startswith(b"HTTP/1.1 400 ")
+        assert text.count(b"HTTP/1.1 ") == 1
