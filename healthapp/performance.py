@@ -10,6 +10,7 @@ from cacheapp.reports import (
     REFRESHER_REPORT,
     SEARCH_REPORT,
     STORE_REPORT,
+    VALIDATION_REPORT,
     WATCH_REPORT,
     CacheReport,
     HistoryReport,
@@ -17,6 +18,7 @@ from cacheapp.reports import (
     RefresherReport,
     SearchReport,
     StoreReport,
+    ValidationReport,
     WatchReport,
 )
 from esassistant.advice import NotEnoughData
@@ -38,7 +40,7 @@ from healthapp.process import PROCESS_REPORT, ProcessReport
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
-    SEARCH_REPORT,
+    *(SEARCH_REPORT, VALIDATION_REPORT),
     *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
     *(VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
@@ -65,6 +67,7 @@ class PerformanceReport:
     refresh: RefresherReport
     watch: WatchReport
     search: SearchReport
+    validation: ValidationReport
     history: HistoryReport
     store: StoreReport
     health: HealthReport | None
@@ -96,6 +99,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         refresh=reports.typed(REFRESHER_REPORT),
         watch=reports.typed(WATCH_REPORT),
         search=reports.typed(SEARCH_REPORT),
+        validation=reports.typed(VALIDATION_REPORT),
         history=reports.typed(HISTORY_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),

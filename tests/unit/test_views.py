@@ -19,7 +19,7 @@ import healthapp.views
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
-from cacheapp.reports import SearchReport, StoreReport
+from cacheapp.reports import SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
 from esassistant.advice import Rule
 from esassistant.asgi import application
@@ -95,6 +95,7 @@ class World:
         self.declare("access_log", None, lambda _: None)
         self.declare("timeline", Timeline(lambda: self.registry.reports(SOURCES), clock=self.clock), Timeline.report)
         self.declare("search", None, lambda _: SearchReport())
+        self.declare("validation", None, lambda _: ValidationReport(0, 0, {}, {}, 0))
         judge = self.judge()
         self.declare("verdict", judge, Judge.report)
         self.declare("verdict_basis", judge, Judge.basis)
