@@ -47,7 +47,10 @@ too. A browser's session needs its CSRF token to change something."""
 
 HEADERS: dict[str, tuple[str, Object]] = {
     "X-Request-ID": ("Of this request.", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
-    "ETag": ("A strong validator.", {"type": "string", "pattern": '^"[0-9a-f]{32}"$'}),
+    "ETag": (
+        "A strong validator, another one of what is compressed.",
+        {"type": "string", "pattern": '^"[0-9a-f]{32}(-gzip)?"$'},
+    ),
     "Age": ("How many seconds ago the oldest part of the answer was confirmed.", {"type": "integer", "minimum": 0}),
     "X-Cache-State": ("Whether that is within the TTL.", {"enum": ["fresh", "stale"]}),
     "X-Cache-Source": ("Where the answer is from.", {"enum": ["memory", "store", "elasticsearch"]}),

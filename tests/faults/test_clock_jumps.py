@@ -30,7 +30,11 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     real_datetime, real_time = datetime_module.datetime, time.time
     offset = 0.0
 
-    class MovedDatetime(datetime_module.datetime):
+    class AnyDatetime(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, real_datetime)  # made before the clock moved, or by a driver
+
+    class MovedDatetime(datetime_module.datetime, metaclass=AnyDatetime):
         @classmethod
         def now(cls, tz: datetime_module.tzinfo | None = None) -> Any:
             return real_datetime.now(tz) + datetime_module.timedelta(seconds=offset)

@@ -279,7 +279,7 @@ def test_case_58_the_database_is_in_trouble(database: Database, serving: Server,
     recovered = wait_until(lambda: serving.get("/admin/", headers=database.session).status_code == 200, 30)
     output = serving.output()[before:]
     assert "Traceback" not in output
-    said = sum(cause in line and "WARNING esassistant.database" in line for line in output.splitlines())
+    said = sum(cause in line and "WARNING" in line and "esassistant.database" in line for line in output.splitlines())
     # Once; not at all where the same was said within the last minute.
     assert said == 1 or (said == 0 and kind == "suspended")
     # A machine that does much else answers later, but not half of the requests: each would wait two seconds or more.
