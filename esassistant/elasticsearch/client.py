@@ -2,9 +2,7 @@
 
 import base64
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -71,23 +69,6 @@ def within(seconds: float) -> float:
     return 0.9 * seconds
 
 
-_leaves_bytes: ContextVar[bool] = ContextVar("_leaves_bytes", default=False)
-
-
-@contextmanager
-def undecoded() -> Iterator[None]:
-    """Leave the answers to the calls of a block as bytes, those of errors too, whatever they say they are.
-
-    Decoding holds the loop for 25 ms a megabyte and takes several times the memory. In a thread it holds it as long:
-    msgspec keeps the interpreter to itself.
-    """
-    token = _leaves_bytes.set(True)
-    try:
-        yield
-    finally:
-        _leaves_bytes.reset(token)
-
-
 class Serializers(SerializerCollection):
     """Those of a client. `raw`: each of its answers stays as the bytes it came in, and it sends no bodies."""
 
@@ -96,7 +77,7 @@ class Serializers(SerializerCollection):
         self._raw = raw
 
     def loads(self, data: bytes, mimetype: str | None = None) -> Any:
-        return data if self._raw or _leaves_bytes.get() else super().loads(data, mimetype)
+        return data if self._raw else super().loads(data, mimetype)
 
     def dumps(self, data: Any, mimetype: str | None = None) -> bytes:
         if self._raw:

@@ -254,6 +254,8 @@ def test_case_58_the_database_is_in_trouble(database: Database, serving: Server,
     """
     trouble, cause = TROUBLES[kind]
     wait_until(lambda: serving.get("/admin/", headers=database.session).status_code == 200, 30)
+    # The trouble before this one is remembered for some seconds.
+    wait_until(lambda: serving.get("/browse/", headers=junk() | HTML).status_code != 503, 30)
     before = len(serving.output())
     with trouble(database):
         _, first = timed(serving, "/admin/status/", database.session)

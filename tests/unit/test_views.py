@@ -15,6 +15,7 @@ from django.test import RequestFactory
 
 import cacheapp.cache.http_answers
 import cacheapp.views
+import esassistant.views
 import healthapp.views
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
@@ -197,6 +198,15 @@ async def test_pages_of_errors(client: httpx.AsyncClient) -> None:
     assert response.status_code == 404
     assert "There is nothing at this address." in response.text
     assert "request page-1" in response.text
+
+
+@pytest.mark.parametrize("view", [esassistant.views.forbidden, esassistant.views.failed])
+def test_pages_of_other_errors(view: Callable[..., HttpResponse]) -> None:
+    """They say what happened, and look at nothing of the request."""
+    request = RequestFactory().post("/", b"a=b", content_type="multipart/form-data; boundary=")
+    response = view(request) if view is esassistant.views.failed else view(request, Exception())
+    assert response.status_code in (403, 500)
+    assert response["Content-Type"].startswith("text/html")
 
 
 async def test_mapping(client: httpx.AsyncClient, world: World) -> None:
