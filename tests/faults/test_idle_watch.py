@@ -28,6 +28,7 @@ def make_uncounted(cluster: Elasticsearch) -> None:
     cluster.indices.create(index="red", settings=settings, wait_for_active_shards=0)
 
 
+@pytest.mark.minutes
 @pytest.mark.parametrize("refuses_counts", [False, True], ids=["uncounted", "refused"])
 async def test_case_40_an_idle_watch(
     node: Node, cluster: Elasticsearch, open_app: OpenApp, figure: Figure, refuses_counts: bool

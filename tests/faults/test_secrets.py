@@ -134,7 +134,7 @@ def everything_answered(server: Server) -> Iterator[str]:
     yield f"{refreshed.headers} {refreshed.text}"
 
 
-@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("debug", [pytest.param(False, marks=pytest.mark.minutes), True])
 @pytest.mark.parametrize("kind", CREDENTIALS)
 @pytest.mark.usefixtures("transactional_db")
 def test_case_27_a_server_tells_no_secret(

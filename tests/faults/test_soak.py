@@ -18,6 +18,7 @@ SEED = 1
 """Of a plan that has every kind of fault once."""
 
 
+@pytest.mark.minutes
 def test_case_29_soak(node: Node, cluster: Elasticsearch, tmp_path: Path, figure: Figure) -> None:
     """Case 29: while the cluster changes, users ask for everything and all kinds of faults come and go, no instance
     says anything that was not true at its stated age, nothing is logged that shouldn't be, memory, descriptors and

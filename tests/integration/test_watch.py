@@ -272,6 +272,7 @@ async def test_a_broken_connection_misses_nothing(
     assert await fields(http, "meanwhile") == {"a"}
 
 
+@pytest.mark.minutes
 async def test_case_31_a_restarted_cluster(open_app: OpenApp, tmp_path: Path, figure: Figure) -> None:
     """After a full restart the watch anchors anew, misses nothing of what follows, and there is no storm of requests
     while 1 000 indices, which the restarted cluster has yet to allocate, are recovered.
