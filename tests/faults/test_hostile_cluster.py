@@ -36,7 +36,6 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 LIVEZ_SECONDS = 0.25
 NOISE = 8.0
 """Others use the processors too; what holds the loop for the whole of such an answer takes seconds."""
-"""Of a machine that does other things meanwhile."""
 SHORT = {"ELASTICSEARCH_REQUEST_TIMEOUT": 2, "ELASTICSEARCH_INDICES_TIMEOUT": 2, "MAPPING_CACHE_FETCH_TIMEOUT": 2}
 MAPPING, LISTING, SEARCH, HEALTH = "/_mapping", "^/_settings/", "/_search", "^/_cluster/health"
 
