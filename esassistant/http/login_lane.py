@@ -99,16 +99,19 @@ class LoginLane:
         4. Any other answer (no CSRF token, another Host, no database): it was not checked.
         """
         note = scope[NOTE] = LoginNote()
-        status: int | None = None
+        is_ended = False
 
         async def noted_send(message: Message) -> None:
-            nonlocal status
+            nonlocal is_ended
             if message["type"] == "http.response.start":
-                status = message["status"]
+                # Before the answer: who has it may log in again at once, elsewhere.
+                is_ended = True
+                await self._logins.end(begun, succeeded=note.succeeded, failed=message["status"] == 200)
             await send(message)
 
         await self._stock(scope, receive, noted_send)
-        await self._logins.end(begun, succeeded=note.succeeded, failed=status in (200, None))
+        if not is_ended:
+            await self._logins.end(begun, succeeded=note.succeeded, failed=True)
 
     async def _refuse(self, scope: Scope, send: Send, seconds: float) -> None:
         """Answer 429: a page for a browser, else a problem."""

@@ -145,15 +145,18 @@ def test_case_20_two_commands_at_once(
             *("refresh_cache", "--force", "--format", "json", *arguments),
             elasticsearch_url=proxy.url,
             REDIS_URL=redis_url,
+            ELASTICSEARCH_INDICES_TIMEOUT=120,
+            MAPPING_CACHE_FETCH_TIMEOUT=120,
         )
 
-    with proxy.fault(path="/shop/_mapping", delay_seconds=8.0, times=1):
+    with proxy.fault(path="/shop/_mapping", blackhole=True, times=1) as held:
         first = threading.Thread(target=run, args=("first",))
         first.start()
         proxy.wait_for(path="/shop/_mapping", timeout_seconds=30)
         second = threading.Thread(target=run, args=("patient", "--wait-for-lease", "60"))
         second.start()
         run("second")
+        proxy.remove(held)
         first.join()
         second.join()
     assert {name: done.returncode for name, done in ended.items()} == {"first": 0, "second": 75, "patient": 0}
