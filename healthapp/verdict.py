@@ -5,7 +5,7 @@ docs/operations.md says what to do.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from esassistant.resource import Health
@@ -84,7 +84,7 @@ def judge(
         return NOTHING_KNOWN, {}
     findings = [_lasting(finding, lasting or {}, now) for finding in find(evidence, now)]
     troubles = [finding for finding in findings if finding.level is not Health.HEALTHY]
-    level = max((finding.level for finding in troubles), key=LEVELS.index, default=Health.HEALTHY)
+    level = worst(finding.level for finding in troubles)
     verdict = Verdict(
         level,
         _sentence(findings, evidence.mappings, now, public=False),
@@ -107,18 +107,11 @@ def _lasting(finding: Finding, lasting: Mapping[str, float], now: datetime) -> F
     if seconds is not None:
         known.append(now - timedelta(seconds=seconds))
     # In whole seconds: what began once is told as the same moment each time.
-    return _with_since(finding, _whole_second(min(known))) if known else finding
+    return replace(finding, since=_whole_second(min(known))) if known else finding
 
 
 def _whole_second(at: datetime) -> datetime:
     return (at + timedelta(seconds=0.5)).replace(microsecond=0)
-
-
-def _with_since(finding: Finding, since: datetime) -> Finding:
-    return Finding(
-        *(finding.trouble, finding.callers, finding.level, since, finding.why, finding.public_why),
-        *(finding.calls, finding.bad, finding.seconds, finding.usual_seconds, finding.is_own),
-    )
 
 
 def _effect(finding: Finding) -> Effect:
