@@ -1,0 +1,34 @@
+"""Which names a caller may see: what an API token's scope says. Pure."""
+
+from dataclasses import dataclass
+
+from cacheapp.state.names import matches
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """The names of indices, aliases and data streams that a caller may see, by patterns of Elasticsearch's kind.
+
+    An alias or data stream is visible by its own name, with all that it stands for. What isn't visible doesn't exist
+    for the caller: it is told apart neither from what isn't there nor from what can't be asked for now.
+
+    >>> Visible(("logs-*",)).covers("logs-2026")
+    True
+    >>> Visible(("logs-*",)).covers("orders")
+    False
+    """
+
+    patterns: tuple[str, ...] = ("*",)
+
+    @property
+    def everything(self) -> bool:
+        """Whether all names are visible."""
+        return "*" in self.patterns
+
+    def covers(self, name: str) -> bool:
+        """Whether `name` is visible."""
+        return self.everything or any(matches(name, pattern) for pattern in self.patterns)
+
+
+ALL_VISIBLE = Visible()
+"""What callers see whom no scope narrows."""
