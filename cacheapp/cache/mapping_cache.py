@@ -31,11 +31,11 @@ from cacheapp.state.merge import (
     MAX_ABSENT,
     PassChanges,
     Statement,
+    after_read,
     merged,
     pass_changes,
     pass_statement,
     published_statement,
-    read_statement,
 )
 from cacheapp.state.names import check_name
 from cacheapp.state.published import StoredState
@@ -44,7 +44,7 @@ from cacheapp.state.snapshot import Snapshot, Source, inherited_uses, least_used
 from esassistant.clock import Clock, Sleep, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
-from esassistant.long_work import at_once, in_turns
+from esassistant.long_work import at_once, in_thread_if_large, in_turns
 from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.units import as_seconds
@@ -310,10 +310,6 @@ class MappingCache:
                 kept.keep(snapshot, name, rendered)
         return rendered
 
-    async def _rendered_now(self, snapshot: Snapshot, name: str) -> Rendered | None:
-        is_large = self._rendered.is_large(snapshot, name)
-        return await asyncio.to_thread(render, snapshot, name) if is_large else render(snapshot, name)
-
     def _revalidate(self, name: str) -> None:
         if self._flights.is_in_flight(name):
             return
@@ -323,53 +319,44 @@ class MappingCache:
             self._flights.start(name, lambda: self._read(name))
 
     async def _read(self, name: str) -> MappingAnswer:
-        """Read what `name` stands for and put it into the snapshot.
-
-        The answer is made of what was read, not of what is kept: it may be larger than all that may be kept.
-        """
+        """Read what `name` stands for, put it into the snapshot, and answer."""
         asked_at = self._clock()
         try:
             mappings = await self._ask(name)
-        except ClusterUnavailable:
-            self._failures_total += 1
-            self._slow_reads.note(name, self._clock() - asked_at)
-            raise
         except MappingNotFound as error:
-            if isinstance(error, NotCovered) and not self.warm:
-                raise error.denial from error  # our role may cover nothing at all: only a listing tells
-            if self.is_known(name):
-                await self._listed_since(asked_at)
-            if self.is_known(name):
-                return await self._answer_of_denied(name, error)
-            self.snapshot = at_once(merged(self.snapshot, read_statement(name, {}, asked_at)))
-            self._note_absent(name, error)
-            raise
-        self._slow_reads.note(name, self._clock() - asked_at)
-        said = read_statement(name, mappings, asked_at)
-        after = at_once(merged(self.snapshot, said))
+            return await self._answer_of_denied(name, error, asked_at)
+        after = after_read(self.snapshot, name, mappings, asked_at)
         used = [after.indices[index].mapping_hash for index in mappings if index in after.indices]
         self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
         self._read_names.note_read(self.snapshot, after, {name, *mappings}, asked_at)
         self.snapshot = after
-        rendered = await self._rendered_now(after, name)
+        rendered = await self._render(name, self._rendered)
         if rendered is None:
-            # It is gone since, or known newer but not kept: what was read is as old as the answer says.
-            rendered = await self._rendered_now(at_once(merged(Snapshot(), said)), name)
+            # It is gone since, or known newer but not kept, or larger than all that may be kept: what was read is as
+            # old as the answer says.
+            alone, size_bytes = after_read(Snapshot(), name, mappings, asked_at), sum(map(len, mappings.values()))
+            rendered = await in_thread_if_large(size_bytes, render, alone, name)
         if rendered is None:
             raise no_such_name(name)
         return self._answer(rendered, Source.ELASTICSEARCH)
 
     async def _ask(self, name: str) -> Mapping[str, bytes]:
         """Return the mappings that the cluster says `name` stands for, by index."""
+        asked_at = self._clock()
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
                 mappings = await self._together.mapping(name)
-        except TimeoutError:
+        except (TimeoutError, ClusterUnavailable) as error:
+            self._failures_total += 1
+            self._slow_reads.note(name, self._clock() - asked_at)
+            if isinstance(error, ClusterUnavailable):
+                raise
             raise ClusterUnavailable(
                 f"Elasticsearch did not answer within {as_seconds(self._config.fetch_timeout)}.", retry_after_seconds=5
             ) from None
         if not mappings:  # an alias without any index that we may show
             raise no_such_name(name)
+        self._slow_reads.note(name, self._clock() - asked_at)
         return mappings
 
     async def _listed_since(self, asked_at: float) -> None:
@@ -398,9 +385,23 @@ class MappingCache:
         self._listing_read_at = self._clock()
         await self._read_listing()
 
-    async def _answer_of_denied(self, name: str, error: MappingNotFound) -> MappingAnswer:
-        """Return what is known of a name that is listed, although a read denied it."""
-        if (answer := self._young(await self._rendered_now(self.snapshot, name))) is not None:
+    async def _answer_of_denied(self, name: str, error: MappingNotFound, asked_at: float) -> MappingAnswer:
+        """Return, or raise, what is to be said of a name that a read denied.
+
+        1. Nothing was listed yet, and our role may cover nothing at all: that can't be told from a name that isn't
+           there.
+        2. The cluster lists it: what is known of it, if that is young enough.
+        3. Neither: it isn't there, and needn't be asked for again for a while.
+        """
+        if isinstance(error, NotCovered) and not self.warm:
+            raise error.denial from error
+        if self.is_known(name):
+            await self._listed_since(asked_at)
+        if not self.is_known(name):
+            self.snapshot = after_read(self.snapshot, name, {}, asked_at)
+            self._note_absent(name, error)
+            raise error
+        if (answer := self._young(await self._render(name, self._rendered))) is not None:
             return answer
         self._failures_total += 1
         if isinstance(error, NotCovered):

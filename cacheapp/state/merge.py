@@ -14,7 +14,7 @@ from msgspec import structs
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from esassistant.long_work import TURN, batched
+from esassistant.long_work import TURN, at_once, batched
 
 MAX_ABSENT = 10_000
 """So many absent names are remembered at most: strangers may ask for any."""
@@ -153,6 +153,11 @@ def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]
         said.listed if is_latest and said.listed is not None else before.listed,
         MappingProxyType(_merged_absences(before, said)),
     )
+
+
+def after_read(before: Snapshot, name: str, mappings: Mapping[str, bytes], at: float) -> Snapshot:
+    """The snapshot after one name was read at `at`: it stands for the indices of `mappings`, or for nothing."""
+    return at_once(merged(before, read_statement(name, mappings, at)))
 
 
 def _with_uuid(entry: IndexEntry, known: IndexEntry) -> IndexEntry:
