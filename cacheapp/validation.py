@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from cacheapp.queries.findings import Code, Finding, Severity, Verdict
 from cacheapp.queries.known_fields import KnownFields, MappingFields
 from cacheapp.queries.validation import Prepared, validate
 from cacheapp.reports import ValidationReport
+from cacheapp.state.answer import Rendered
+from cacheapp.state.distinct import Distinct
 from cacheapp.state.snapshot import Snapshot
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import EsassistantError
@@ -35,6 +37,8 @@ MAX_BODY_BYTES = 262_144
 MAX_KEPT_FIELDS = 200_000
 """So many fields are kept looked up, over all mappings: about 1 KB each."""
 SMALL_BODY_BYTES = 2_048
+MAX_KEPT_VERDICTS = 256
+"""On small searches: some 4 MB at most."""
 SMALL_FIELDS = 1_000
 """A small search against few fields is validated in less time than a thread costs."""
 MAX_FAMILIES = 50
@@ -92,6 +96,7 @@ class Validations:
         self._clock = clock
         self._kept = _Kept(max_kept_fields)
         self._flights: SingleFlight[Key, Prepared] = SingleFlight(spawn, clock=clock)
+        self._verdicts: OrderedDict[tuple[Key, bytes], Verdict] = OrderedDict()
         self._validated_total = 0
         self._wrong_total = 0
         self._codes: Counter[str] = Counter()
@@ -107,13 +112,17 @@ class Validations:
         """
         if len(raw) > MAX_BODY_BYTES:
             raise BadSearch(f"Send at most {MAX_BODY_BYTES} bytes.")
-        prepared, confirmed_at = await self._prepared(name)
-        if len(raw) <= SMALL_BODY_BYTES and prepared.known.fields_total <= SMALL_FIELDS:
-            verdict = _parsed_and_validated(prepared, raw)
-        else:
-            verdict = await asyncio.to_thread(_parsed_and_validated, prepared, raw)
+        self._cache.check_name(name)
+        if not self._cache.is_known(name):
+            if not self._cache.warm:
+                raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
+            raise no_such_name(name)
+        rendered = await self._cache.render(name, outline=True)
+        if rendered is None:
+            raise NotWarm(f"Not all mappings of {name!r} are in memory now; GET them once.", retry_after_seconds=1)
+        verdict = await self._verdict(rendered, raw)
         self._count(name, verdict)
-        age_seconds = round(max(0.0, self._clock() - confirmed_at), 3)
+        age_seconds = round(max(0.0, self._clock() - rendered.confirmed_at), 3)
         return Validated(verdict.valid, verdict.findings, verdict.not_checked, age_seconds)
 
     async def findings(self, name: str, raw: bytes, how: Validate) -> tuple[Finding, ...]:
@@ -144,24 +153,34 @@ class Validations:
             kept_fields=self._kept.fields_total,
         )
 
-    async def _prepared(self, name: str) -> tuple[Prepared, float]:
-        """The fields of a name, and the moment for which the cluster confirmed them."""
-        self._cache.check_name(name)
-        snapshot = self._cache.snapshot
-        if not self._cache.is_known(name):
-            if not self._cache.warm:
-                raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
-            raise no_such_name(name)
-        key = _key_of(snapshot, name)
-        if key is None:
-            raise NotWarm(f"Not all mappings of {name!r} are in memory now; GET them once.", retry_after_seconds=1)
+    async def _verdict(self, rendered: Rendered, raw: bytes) -> Verdict:
+        """What is wrong with a search of these mappings. Searches are repeated, by screens above all: verdicts on the
+        last small ones are kept, since the same mappings and body give the same verdict.
+        """
+        key = tuple((one.mapping_hash, len(one.indices)) for one in rendered.distinct)
+        if (kept := self._verdicts.get((key, raw))) is not None:
+            self._verdicts.move_to_end((key, raw))
+            return kept
+        prepared = await self._prepared(key, rendered.distinct)
+        is_small = len(raw) <= SMALL_BODY_BYTES
+        if is_small and prepared.known.fields_total <= SMALL_FIELDS:
+            verdict = _parsed_and_validated(prepared, raw)
+        else:
+            verdict = await asyncio.to_thread(_parsed_and_validated, prepared, raw)
+        if is_small:
+            self._verdicts[key, raw] = verdict
+            if len(self._verdicts) > MAX_KEPT_VERDICTS:
+                self._verdicts.popitem(last=False)
+        return verdict
+
+    async def _prepared(self, key: Key, distinct: Sequence[Distinct]) -> Prepared:
+        """The fields of distinct mappings, looked up once for all who wait."""
         prepared = self._kept.find(key)
         if prepared is None:
             known = self._kept.known(key)
-            bodies = {hashed: snapshot.bodies[hashed] for hashed, _ in key}
-            prepared = await self._flights.do(key, lambda: asyncio.to_thread(_prepare, key, bodies, known))
+            prepared = await self._flights.do(key, lambda: asyncio.to_thread(_prepare, distinct, known))
             self._kept.keep(key, prepared)
-        return prepared, snapshot.confirmed_of(name)
+        return prepared
 
     def _count(self, name: str, verdict: Verdict) -> None:
         self._validated_total += 1
@@ -287,17 +306,8 @@ def refusal(findings: tuple[Finding, ...]) -> BadSearch | None:
     return BadSearch(f"{first.path or '/'}: {first.detail}{meant}{more}")
 
 
-def _key_of(snapshot: Snapshot, name: str) -> Key | None:
-    """The distinct mappings of a name that is known; None where one of them isn't in memory."""
-    members = snapshot.resolve(name)
-    if members is None:
-        return None
-    counts = Counter(snapshot.indices[index].mapping_hash for index in members)
-    return tuple(sorted(counts.items()))
-
-
-def _prepare(key: Key, bodies: Mapping[str, bytes], known: Mapping[str, MappingFields]) -> Prepared:
-    groups = [(known.get(hashed) or MappingFields(parse(bodies[hashed])), count) for hashed, count in key]
+def _prepare(distinct: Sequence[Distinct], known: Mapping[str, MappingFields]) -> Prepared:
+    groups = [(known.get(one.mapping_hash) or MappingFields(parse(one.body)), len(one.indices)) for one in distinct]
     prepared = Prepared(KnownFields(groups))
     prepared.names()
     return prepared

@@ -1,10 +1,12 @@
 """Validations: nothing is asked, little is kept, and what callers get wrong is counted."""
 
 import json
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
+import cacheapp.validation
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.queries.findings import Code, Finding, Severity
@@ -13,6 +15,7 @@ from cacheapp.validation import (
     MAX_BODY_BYTES,
     MAX_FAMILIES,
     MAX_HEADER_CHARACTERS,
+    MAX_KEPT_VERDICTS,
     OTHER_FAMILIES,
     SMALL_BODY_BYTES,
     Validate,
@@ -86,6 +89,27 @@ async def test_large_bodies_are_looked_at_in_a_thread() -> None:
         await validations.validate("both", WRONG + b" " * SMALL_BODY_BYTES),
     )
     assert small.findings == large.findings != ()
+
+
+async def test_a_verdict_is_kept_until_the_mappings_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same search isn't looked at again, but counted; one of other mappings is; the last few are kept."""
+    validations, reader, cache, _ = await made()
+    looked = Mock(wraps=cacheapp.validation.validate)
+    monkeypatch.setattr("cacheapp.validation.validate", looked)
+    for _ in range(3):
+        assert len((await validations.validate("a-0", WRONG)).findings) == 1
+    assert (looked.call_count, validations.report().wrong_total) == (1, 3)
+    reader.indices["a-0"] = b'{"properties":{"aa":{"type":"long"}}}'
+    await cache.reread("a-0")
+    assert (await validations.validate("a-0", WRONG)).findings == ()
+    for number in range(MAX_KEPT_VERDICTS):
+        await validations.validate("a-0", WRONG + b" " * number)
+    assert looked.call_count == 1 + MAX_KEPT_VERDICTS
+    for number in (MAX_KEPT_VERDICTS - 1, MAX_KEPT_VERDICTS):  # the last one that is kept, and one that never was
+        await validations.validate("a-0", WRONG + b" " * number)
+    assert looked.call_count == 2 + MAX_KEPT_VERDICTS
+    await validations.validate("a-0", WRONG)  # the oldest made room for it
+    assert looked.call_count == 3 + MAX_KEPT_VERDICTS
 
 
 async def test_what_is_kept_is_bounded() -> None:
@@ -178,7 +202,7 @@ async def test_what_happens_to_wrong_searches(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(BadSearch, match="There is no query"):
         await validations.findings("both", b'{"query":{"trem":{}}}', Validate.REFUSE)
     monkeypatch.setattr("cacheapp.validation.validate", None)
-    assert await validations.findings("both", WRONG, Validate.WARN) == ()
+    assert await validations.findings("both", WRONG + b" ", Validate.WARN) == ()
 
 
 def test_answers_are_told() -> None:
