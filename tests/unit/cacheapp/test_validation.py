@@ -6,10 +6,10 @@ from unittest.mock import Mock
 import msgspec
 import pytest
 
-import cacheapp.validation
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.queries.findings import Code, Finding, Severity
+from cacheapp.queries.validation import validate
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.validation import (
     MAX_BODY_BYTES,
@@ -94,7 +94,7 @@ async def test_large_bodies_are_looked_at_in_a_thread() -> None:
 async def test_a_verdict_is_kept_until_the_mappings_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same search isn't looked at again, but counted; one of other mappings is; the last few are kept."""
     validations, reader, cache, _ = await made()
-    looked = Mock(wraps=cacheapp.validation.validate)
+    looked = Mock(wraps=validate)
     monkeypatch.setattr("cacheapp.validation.validate", looked)
     for _ in range(3):
         assert len((await validations.validate("a-0", WRONG)).findings) == 1
