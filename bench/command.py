@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,16 @@ class Started:
     def facts(self) -> dict[str, Any]:
         """For `save`: when it began, and how long it has taken."""
         return {"started_at": self.at, "seconds": round(monotonic() - self.moment, 1)}
+
+
+def exit_code_of(run: Callable[[], None]) -> int:
+    """Run a bench; SIGTERM ends it as Ctrl-C does, once its servers have ended. Returns what the process exits with."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run()
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def save(path: Path, **results: Any) -> None:

@@ -15,7 +15,6 @@ import os
 import platform
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -31,7 +30,7 @@ import httpx
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from bench.command import Started, parser, save
+from bench.command import Started, exit_code_of, parser, save
 from bench.load.client import Load, Target, doubts, paced, requests, run
 from bench.load.delay import delayed
 from bench.report.lines import Goal, Line, milliseconds, print_lines, ratio
@@ -324,12 +323,7 @@ def main() -> int:
     if "throughput" in options.only and not has_fastapi():
         print(FASTAPI_MISSING, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        _run(options)
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_code_of(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> None:

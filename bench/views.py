@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import os
 import random
-import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -25,7 +24,7 @@ import httpx
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
-from bench.command import Started, parser, save
+from bench.command import Started, exit_code_of, parser, save
 from bench.load.client import Load, doubts, requests, run
 from bench.report.lines import Goal, Line, milliseconds, print_lines, ratio
 from bench.subjects.cluster import FAMILIES, Family, names, rendered
@@ -242,12 +241,7 @@ def main() -> int:
     arguments.add_argument("--requests", type=int, default=DAY_REQUESTS, help="of the day (default: %(default)s)")
     arguments.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
     options = arguments.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        _run(options)
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_code_of(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> None:
