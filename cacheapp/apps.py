@@ -1,10 +1,10 @@
 """The mapping cache as a Django app: declares its resources, from the store to the watch."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -12,7 +12,7 @@ from django.conf import settings
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
 from cacheapp.cache.derived import FIELD_LIST, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
-from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text
+from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text, visible_to_reader
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
 from cacheapp.cache.refresh_ahead import RefreshAhead
 from cacheapp.cluster.mapping_versions import MappingVersions
@@ -36,6 +36,7 @@ from cacheapp.reports import (
 from cacheapp.rows import STORE_MODELS, ignored_rows
 from cacheapp.search import SEARCH, Searches
 from cacheapp.state.names import Selection
+from cacheapp.state.visible import Visible
 from cacheapp.stores.database_thread import open_database_thread
 from cacheapp.stores.protocol import STORE, Store
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
@@ -48,8 +49,11 @@ from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from cacheapp.validation import VALIDATION, Validations
 from esassistant.advice import percent
+from esassistant.config.tokens import Right
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
+from esassistant.http.answer import Answer
+from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import AnswerSource, hot_routes
 from esassistant.http.logins import LOGINS
@@ -204,7 +208,11 @@ async def _search(registry: Registry) -> AsyncIterator[Searches]:
         scripts=settings.ESASSISTANT.search_scripts,
         validations=registry.get(VALIDATION),
     )
-    with direct_routes.answering("/api/indices/{name}/search", searches.answer):
+
+    def search(name: str, body: bytes, caller: Caller) -> Coroutine[Any, Any, Answer]:
+        return searches.answer(name, body, visible=Visible(caller.patterns))
+
+    with direct_routes.answering("/api/indices/{name}/search", search, Right.SEARCH):
         yield searches
 
 
@@ -216,10 +224,10 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
     cache.on_change(ahead.note_change)
     registry.spawn(ahead.run, name="refresh-ahead", owner="mapping_views")
     sources: dict[str, AnswerSource] = {
-        "/api/indices": lambda _, details: first_page(cache) if details else None,
-        "/api/mappings/{name}": lambda name, details: ready_mapping(views, name) if details else None,
-        "/api/mappings/{name}/fields": lambda name, details: ready_text(views, FIELD_LIST, name) if details else None,
-        "/api/mappings/{name}/schema": lambda name, details: ready_text(views, SCHEMA_TEXT, name) if details else None,
+        "/api/indices": lambda _, caller: first_page(cache) if caller.reads_all else None,
+        "/api/mappings/{name}": visible_to_reader(partial(ready_mapping, views)),
+        "/api/mappings/{name}/fields": visible_to_reader(partial(ready_text, views, FIELD_LIST)),
+        "/api/mappings/{name}/schema": visible_to_reader(partial(ready_text, views, SCHEMA_TEXT)),
     }
     with ExitStack() as stack:
         for template, source in sources.items():
@@ -308,7 +316,7 @@ async def _instances(registry: Registry) -> AsyncIterator[Instances]:
     instances = Instances(registry.get(STORE), instance_name(), collect)
     registry.listen(lambda name: instances.publish_soon() if name == "refresher" else None)
     registry.spawn(instances.keep_publishing, name="report-instance", owner="instances")
-    with hot_routes.answering("/api/cache/stats", lambda _, details: cache_stats(details=details)):
+    with hot_routes.answering("/api/cache/stats", lambda _, caller: cache_stats(details=caller.reads_all)):
         yield instances
 
 

@@ -18,6 +18,7 @@ from cacheapp.errors import BadSearch, IllegalName, NotCovered, no_such_name
 from cacheapp.reports import SearchReport
 from cacheapp.search_rules import Reference, references_in
 from cacheapp.state.names import Selection, check_name, encode_name
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from cacheapp.validation import Validate, Validations, told
 from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable
@@ -94,21 +95,25 @@ class Searches:
         self._validations = validations
         self._counts: Counter[str] = Counter()
 
-    async def answer(self, name: str, raw: bytes, validate: Validate = Validate.WARN) -> Answer:
+    async def answer(
+        self, name: str, raw: bytes, validate: Validate = Validate.WARN, *, visible: Visible = ALL_VISIBLE
+    ) -> Answer:
         """Elasticsearch's own answer to the search in a request's body, of one index, alias or data stream. The body is
         sent as it came, once it is checked, and the answer is given as it comes. `validate`: what happens where
-        something is wrong with the search.
+        something is wrong with the search. `visible`: the names that exist for the caller; those inside the search have
+        to be among them too.
 
         Raises `IllegalName`, `MappingNotFound`, `BadSearch` with Elasticsearch's reason, or `ClusterUnavailable`; and
         what the client raises when nothing may be sent.
         """
         search = parse_search(raw)
         references = references_in(search, scripts=self._scripts)
+        visible.check(name)
         self._cache.check_name(name)
-        if not self.may_read(name):
+        if not self.may_read(name, visible):
             raise no_such_name(name)
         for reference in references:
-            self._check_reference(reference)
+            self._check_reference(reference, visible)
         findings = await self._validations.findings(name, raw, validate) if self._validations is not None else ()
         encoded = encode_name(name)
         try:
@@ -137,25 +142,27 @@ class Searches:
         counts["failed_shards_total"] += head.failed_shards > 0
         counts["empty_total"] += head.hits == 0
 
-    def may_read(self, name: str, *, pattern: bool = False) -> bool:
+    def may_read(self, name: str, visible: Visible, *, pattern: bool = False) -> bool:
         """Whether a search may read what has this name: one place decides, for its own name and for those in it.
 
         Args:
             name: legal, of an index, alias or data stream.
+            visible: what exists for the caller.
             pattern: it is a pattern; all that it stands for has to be covered.
         """
-        if pattern and self._selection.exclude:
+        # A pattern that is itself covered by another stands for nothing that the other doesn't stand for.
+        if not visible.covers(name) or (pattern and self._selection.exclude):
             return False
         return self._selection.covers(name) or name in self._cache.snapshot.aliases
 
-    def _check_reference(self, reference: Reference) -> None:
+    def _check_reference(self, reference: Reference, visible: Visible) -> None:
         """Raises `BadSearch` unless the search may name that index."""
         name, is_pattern = reference.name, reference.may_be_pattern and "*" in reference.name
         try:
             check_name(name.replace("*", "x") if is_pattern else name, upper_case=True)
         except IllegalName as error:
             raise BadSearch(f"{reference.where}: {error.detail}") from None
-        if not self.may_read(name, pattern=is_pattern):
+        if not self.may_read(name, visible, pattern=is_pattern):
             raise BadSearch(f"{reference.where}: there is no index, alias or data stream named {name!r} to search.")
 
     def _failure(self, error: ApiError | TransportError, name: str) -> EsassistantError:

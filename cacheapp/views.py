@@ -19,12 +19,14 @@ from cacheapp.instances import INSTANCES
 from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.search import SEARCH
 from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
+from cacheapp.state.visible import Visible
 from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
 from esassistant.api import api_view, json_response, parameter
+from esassistant.config.tokens import Right
 from esassistant.errors import BadRequest, ClusterUnavailable
 from esassistant.http.answer import Answer
-from esassistant.http.auth import may_see_details, require_change, require_details
+from esassistant.http.auth import check_rights, reads_all, require
 from esassistant.http.counters import note_of
 from esassistant.registry import registry
 from esassistant.units import as_duration
@@ -33,13 +35,13 @@ from esassistant.units import as_duration
 @api_view("GET")
 async def indices(request: HttpRequest) -> HttpResponse:
     """`GET /api/indices?pattern=&limit=&cursor=`: the names that can be asked for, in alphabetical order."""
-    await require_details(request)
+    visible = await _visible(request)
     cache = registry.get(MAPPING_CACHE)
     pattern, cursor = parameter(request, "pattern", EVERYTHING), parameter(request, "cursor", None)
     limit = _integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
-    if (pattern, limit, cursor) == (EVERYTHING, DEFAULT_LIMIT, None):
+    if visible.everything and (pattern, limit, cursor) == (EVERYTHING, DEFAULT_LIMIT, None):
         return first_page(cache).response(request)
-    return json_response(cache.page(pattern=pattern, limit=limit, cursor=cursor))
+    return json_response(cache.page(pattern=pattern, limit=limit, cursor=cursor, visible=visible))
 
 
 @api_view("GET")
@@ -47,7 +49,7 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}?group=`: the mappings of an index, alias or data stream, as Elasticsearch renders them;
     with `group=mapping` each distinct one once.
     """
-    await require_details(request)
+    (await _visible(request)).check(name)
     views = registry.get(MAPPING_VIEWS)
     found = await (views.grouped(name) if _is_grouped(request) else views.mapping(name))
     return answer_of(found).response(request)
@@ -56,26 +58,26 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("POST")
 async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
-    await require_change(request)
+    visible = await _visible(request, Right.SEARCH)
     searches = registry.get(SEARCH)
     try:
         how = Validate(parameter(request, "validate", Validate.WARN.value))
     except ValueError:
         raise BadRequest("Use validate=off, warn or refuse.") from None
-    return (await searches.answer(name, request.body, how)).response(request)
+    return (await searches.answer(name, request.body, how, visible=visible)).response(request)
 
 
 @api_view("POST")
 async def validate(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/mappings/{name}/validate`: what is wrong with a search body, from memory; the cluster isn't asked."""
-    await require_details(request)
+    (await _visible(request)).check(name)
     return json_response(await registry.get(VALIDATION).validate(name, request.body))
 
 
 @api_view("GET")
 async def schema(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
-    await require_details(request)
+    (await _visible(request)).check(name)
     views = registry.get(MAPPING_VIEWS)
     return (await text_answer(views, SCHEMA_TEXT, name)).response(request)
 
@@ -83,7 +85,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("GET")
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
-    await require_details(request)
+    (await _visible(request)).check(name)
     views = registry.get(MAPPING_VIEWS)
     if query := parameter(request, "q", ""):
         return answer_of(await views.search_fields(name, query)).response(request)
@@ -93,7 +95,7 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("GET")
 async def describe(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
-    await require_details(request)
+    (await _visible(request)).check(name)
     budget_tokens, question = _budget_and_question(request)
     found, description = await registry.get(DESCRIPTIONS).describe(name, budget_tokens, question)
     return _chosen(request, description_answer(found, description, as_json=_wants_json(request)))
@@ -102,10 +104,15 @@ async def describe(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("GET")
 async def describe_cluster(request: HttpRequest) -> HttpResponse:
     """`GET /api/describe?tokens=&q=`: the families of the cluster in a text that fits a prompt."""
-    await require_details(request)
+    visible = await _visible(request)
     budget_tokens, question = _budget_and_question(request)
-    snapshot, description = await registry.get(DESCRIPTIONS).describe_cluster(budget_tokens, question)
+    snapshot, description = await registry.get(DESCRIPTIONS).describe_cluster(budget_tokens, question, visible)
     return _chosen(request, cluster_answer(snapshot, description, as_json=_wants_json(request)))
+
+
+async def _visible(request: HttpRequest, right: Right = Right.READ) -> Visible:
+    """Return which names exist for this caller. Raises what `require` raises unless he has that right."""
+    return Visible((await require(request, right)).patterns)
 
 
 def _budget_and_question(request: HttpRequest) -> tuple[int, str]:
@@ -131,7 +138,7 @@ def _chosen(request: HttpRequest, answer: Answer) -> HttpResponse:
 @api_view("GET")
 async def history(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first."""
-    await require_details(request)
+    (await _visible(request)).check(name)
     cache = registry.get(MAPPING_CACHE)
     cache.check_name(name)
     changes = await registry.get(HISTORY).latest_changes(cache.snapshot.resolve(name) or (name,))
@@ -143,7 +150,7 @@ async def cache_stats(request: HttpRequest) -> HttpResponse:
     """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass. Totals for
     anybody.
     """
-    return http_answers.cache_stats(details=await may_see_details(request)).response(request)
+    return http_answers.cache_stats(details=await reads_all(request)).response(request)
 
 
 @api_view("POST")
@@ -151,11 +158,14 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     """`POST /api/cache/refresh`: start a full pass or join the one under way; `?wait=true` waits for it; `?index=`
     reads one name.
     """
-    await require_change(request)
+    caller = await require(request, Right.REFRESH)
     wait = _boolean(request, "wait")
     if (index := parameter(request, "index", None)) is not None:
+        check_rights(caller, Right.READ)  # which the answer is
+        Visible(caller.patterns).check(index)
         cache = registry.get(MAPPING_CACHE)
         return answer_of(await cache.reread(index)).response(request)
+    check_rights(caller, Right.REFRESH, everything=True)
     refresher = registry.get(REFRESHER)
     answer = await refresher.ask("api")
     if answer.id is None:
@@ -182,7 +192,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
 @api_view("GET")
 async def refresh_report(request: HttpRequest, refresh_id: str) -> HttpResponse:
     """`GET /api/cache/refresh/{id}`: progress and result of a refresh."""
-    await require_details(request)
+    await require(request, Right.READ, Right.REFRESH, everything=True)
     refresher = registry.get(REFRESHER)
     try:
         return json_response(refresher.refresh_report(refresh_id))

@@ -168,8 +168,8 @@ async def _monitor(registry: Registry) -> AsyncIterator[HealthMonitor]:
 
     registry.spawn(keep_checking, name="keep-checking", owner="health")
     with (
-        hot_routes.answering("/livez", lambda _name, _details: ALIVE, probe=True),
-        hot_routes.answering("/readyz", lambda _, verbose: readyz_answer(verbose=verbose), probe=True),
-        hot_routes.answering("/api/health", lambda _, details: monitor.ready(details=details)),
+        hot_routes.probing("/livez", lambda _verbose: ALIVE),
+        hot_routes.probing("/readyz", lambda verbose: readyz_answer(verbose=verbose)),
+        hot_routes.answering("/api/health", lambda _, caller: monitor.ready(details=caller.reads_all)),
     ):
         yield monitor

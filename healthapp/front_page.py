@@ -6,7 +6,7 @@ from django.shortcuts import render
 
 from cacheapp.reports import CACHE_REPORT
 from esassistant.errors import RegistryNotOpen
-from esassistant.http.auth import may_see_details
+from esassistant.http.auth import reads_all
 from esassistant.registry import registry
 from healthapp.monitor import HEALTH_REPORT
 
@@ -24,8 +24,8 @@ ADDRESSES = (
 
 
 async def front(request: HttpRequest) -> HttpResponse:
-    """`GET /`. Who may not see details gets status and totals. Raises `Unauthorized` for a wrong token."""
-    details = await may_see_details(request)
+    """`GET /`. Who may not read everything gets status and totals. Raises `Unauthorized` for a wrong token."""
+    details = await reads_all(request)
     context = {"page": "front", "addresses": ADDRESSES, "debug": settings.DEBUG, "details": details}
     try:
         context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}

@@ -15,9 +15,11 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from esassistant.api import api_view, json_response
 from esassistant.clock import now_utc
+from esassistant.config.tokens import Right
 from esassistant.deployment import REFRESHES
 from esassistant.errors import EsassistantError
-from esassistant.http.auth import Caller, caller_of, may_see_details, refusal_of, require_details
+from esassistant.http.auth import caller_of, reads_all, refusal_of, require
+from esassistant.http.callers import CallerKind
 from esassistant.http.problems import already_logged, problem_of
 from esassistant.registry import registry
 from esassistant.units import as_duration
@@ -38,9 +40,9 @@ REFRESH_MESSAGES = {
 async def health(request: HttpRequest) -> HttpResponse:
     """`GET /api/health`: the last report of the monitor; 503 only when unhealthy. The Age header says how old it is.
 
-    Who may not see details gets the status without the services.
+    Who may not read everything gets the status without the services.
     """
-    details = await may_see_details(request)
+    details = await reads_all(request)
     answer = await registry.get(HEALTH).answer(details=details)
     return already_logged(answer.response(request))
 
@@ -48,14 +50,14 @@ async def health(request: HttpRequest) -> HttpResponse:
 @api_view("GET")
 async def performance(request: HttpRequest) -> HttpResponse:
     """`GET /api/performance`: pools, cache, passes, background tasks and what to tune."""
-    await require_details(request)
+    await require(request, Right.READ, everything=True)
     return json_response(performance_report(registry))
 
 
 @api_view("GET")
 async def metrics(request: HttpRequest) -> HttpResponse:
     """`GET /metrics`: all numbers of all workers of this server, for Prometheus."""
-    await require_details(request)
+    await require(request, Right.READ, everything=True)
     workers = await workers_of(registry)
     body = await asyncio.to_thread(exposition, registry, workers)
     response = HttpResponse(body, content_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -104,7 +106,7 @@ def _status() -> dict[str, Any]:
 
 async def status_refresh(request: HttpRequest) -> HttpResponse:
     """`/admin/status/refresh`: asks whether to refresh all mappings (GET), and does (POST, with the CSRF token)."""
-    if await caller_of(request) is not Caller.STAFF:
+    if (await caller_of(request)).kind is not CallerKind.STAFF:
         return redirect_to_login(request.path, reverse("admin:login"))
     if request.method == "POST":
         asked = await registry.get(REFRESHES).ask("admin")

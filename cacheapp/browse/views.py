@@ -31,8 +31,10 @@ from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.validation import VALIDATION
 from esassistant.clock import monotonic
 from esassistant.config.model import Details
+from esassistant.config.tokens import Right
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, StoreUnavailable
-from esassistant.http.auth import may_see_details
+from esassistant.http.auth import caller_of, check_rights
+from esassistant.http.callers import CallerKind
 from esassistant.http.problems import already_logged, is_for_people, problem_of, request_id_of
 from esassistant.registry import registry
 
@@ -56,8 +58,8 @@ PageView = Callable[..., Awaitable[HtmlPage]]
 def page_view(view: PageView, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> Any:
     """Decorate an `async def` view of a page, which answers `methods`.
 
-    Only those who may see details get the page, others are sent to the login. An `EsassistantError` becomes a page too,
-    or a problem where no person asked.
+    Only those who may read everything get the page: pages are full views. Others are sent to the login, or refused
+    where they have a token. An `EsassistantError` becomes a page too, or a problem where no person asked.
     """
 
     @functools.wraps(view)
@@ -65,7 +67,10 @@ def page_view(view: PageView, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> 
         try:
             if request.method not in methods:
                 raise MethodNotAllowed(methods)
-            if await may_see_details(request):
+            caller = await caller_of(request)
+            if caller.kind is CallerKind.TOKEN:
+                check_rights(caller, Right.READ, everything=True)
+            if caller.reads_all:
                 response = await _rendered(request, await view(request, *args, **kwargs))
             else:
                 response = redirect_to_login(request.get_full_path(), reverse("admin:login"))

@@ -21,6 +21,7 @@ from cacheapp.describe.fields import FieldIndex
 from cacheapp.mapping.fields import Field
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
@@ -78,8 +79,10 @@ class Descriptions:
             return answer, describe(name, index, budget_tokens, question)
         return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question)
 
-    async def describe_cluster(self, budget_tokens: int, question: str) -> tuple[Snapshot, ClusterDescription]:
-        """Describe all families of the cluster, from memory alone.
+    async def describe_cluster(
+        self, budget_tokens: int, question: str, visible: Visible = ALL_VISIBLE
+    ) -> tuple[Snapshot, ClusterDescription]:
+        """Describe all families of the cluster that are visible, from memory alone.
 
         Raises:
             BadRequest: The question is too long.
@@ -92,19 +95,21 @@ class Descriptions:
             async with asyncio.timeout(self._summary_seconds):
                 await self._summing.do("summaries", self._sum_up)
         snapshot = self._cache.snapshot
-        index = await self._family_index(snapshot)
+        index = await self._family_index(snapshot, visible)
         return snapshot, await asyncio.to_thread(describe_families, index, budget_tokens, question)
 
-    async def _family_index(self, snapshot: Snapshot) -> FamilyIndex:
-        """Return what ranks the families of a snapshot; kept while there are the same names with the same mappings,
-        and nothing more is known of these.
+    async def _family_index(self, snapshot: Snapshot, visible: Visible) -> FamilyIndex:
+        """Return what ranks the families of a snapshot; that of all is kept while there are the same names with the
+        same mappings, and nothing more is known of these.
         """
+        if not visible.everything:
+            return await asyncio.to_thread(_family_index, snapshot, dict(self._summaries), visible)
         total = self._summaries_total
         if self._families is not None:
             before, total_before, kept = self._families
             if total == total_before and _has_same_names(before, snapshot):
                 return kept
-        index = await asyncio.to_thread(_family_index, snapshot, dict(self._summaries))
+        index = await asyncio.to_thread(_family_index, snapshot, dict(self._summaries), visible)
         self._families = snapshot, total, index
         return index
 
@@ -158,8 +163,8 @@ def _field_index(fields: tuple[Field, ...], indices_total: int, bodies: list[byt
     return FieldIndex(fields, indices_total, about_of(bodies))
 
 
-def _family_index(snapshot: Snapshot, summaries: dict[str, Summary]) -> FamilyIndex:
-    return FamilyIndex(families_of(snapshot), summaries)
+def _family_index(snapshot: Snapshot, summaries: dict[str, Summary], visible: Visible) -> FamilyIndex:
+    return FamilyIndex(families_of(snapshot, visible), summaries)
 
 
 def _has_same_names(before: Snapshot, after: Snapshot) -> bool:

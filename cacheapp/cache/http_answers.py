@@ -1,6 +1,7 @@
 """The mapping cache's answers to GETs: for the views, and as sources of the hot path."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,7 +23,10 @@ from cacheapp.reports import (
 )
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import Visible
+from esassistant.config.tokens import Right
 from esassistant.http.answer import Answer, etag_of
+from esassistant.http.callers import Caller
 from esassistant.registry import registry
 
 TEXT = "text/plain"
@@ -66,6 +70,17 @@ def ready_text(views: MappingViews, text: Text[Any], name: str) -> Answer | None
     """The answer that a text about `name` is, when it has been made for the present mappings."""
     found = views.ready(text, name)
     return None if found is None else content_answer(*found, text.content_type)
+
+
+def visible_to_reader(ready: Callable[[str], Answer | None]) -> Callable[[str, Caller], Answer | None]:
+    """A source of the hot path that gives what is `ready` for a name to who may read it; all else is the view's."""
+
+    def source(name: str, caller: Caller) -> Answer | None:
+        if not caller.may(Right.READ) or not (caller.sees_all or Visible(caller.patterns).covers(name)):
+            return None
+        return ready(name)
+
+    return source
 
 
 async def text_answer(views: MappingViews, text: Text[Any], name: str) -> Answer:

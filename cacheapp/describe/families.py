@@ -18,6 +18,7 @@ from cacheapp.describe.words import tokens
 from cacheapp.describe.writing import tokens_of
 from cacheapp.mapping.fields import fields
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 _TRAILING = re.compile(r"(?:[-_.][wq]?[0-9]+|[0-9]{4,})+$")
 MAX_WORDS = 300
@@ -60,14 +61,19 @@ class Summary:
         return 1_000 + 100 * len(self.words) + 100 * len(self.samples) + 4 * len(self.about)
 
 
-def families_of(snapshot: Snapshot) -> tuple[Family, ...]:
-    """List the families of a cluster by name; without those whose names begin with a dot."""
+def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Family, ...]:
+    """List the families of a cluster by name; without those whose names begin with a dot. Of what isn't visible
+    nothing is told but what a visible alias or data stream stands for.
+    """
     names: dict[str, list[str]] = {}
     for alias, aliased in snapshot.aliases.items():
-        for index in aliased:
-            names.setdefault(index, []).append(alias)
+        if visible.covers(alias):
+            for index in aliased:
+                names.setdefault(index, []).append(alias)
     members: dict[tuple[str, str], list[str]] = {}
     for index in snapshot.indices:
+        if index not in names and not visible.covers(index):
+            continue
         members.setdefault(_family_of(index, names.get(index, ()), snapshot), []).append(index)
     found = []
     for (kind, beginning), indices in members.items():

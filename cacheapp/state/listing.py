@@ -9,6 +9,7 @@ import msgspec
 
 from cacheapp.state.names import matches
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from esassistant.errors import BadRequest
 from esassistant.http.answer import etag_of
 
@@ -73,9 +74,18 @@ class NamePages:
             first = self._first = FirstPage(snapshot, until, body, etag_of(body))
         return first
 
-    def page(self, snapshot: Snapshot, now: float, *, pattern: str, limit: int, cursor: str | None) -> Page:
-        """The names after `cursor` that match `pattern`, at most `limit`. Raises `BadRequest` for a cursor that isn't
-        ours.
+    def page(
+        self,
+        snapshot: Snapshot,
+        now: float,
+        *,
+        pattern: str,
+        limit: int,
+        cursor: str | None,
+        visible: Visible = ALL_VISIBLE,
+    ) -> Page:
+        """The visible names after `cursor` that match `pattern`, at most `limit`. Raises `BadRequest` for a cursor that
+        isn't ours.
         """
         self._sort(snapshot)
         if len(pattern) > MAX_PATTERN_CHARACTERS:
@@ -83,7 +93,7 @@ class NamePages:
         start = 0 if cursor is None else bisect_right(self._names, _decode_cursor(cursor))
         found: list[Listed] = []
         for name in self._names[start:]:
-            if matches(name, pattern):
+            if matches(name, pattern) and visible.covers(name):
                 if len(found) == limit:
                     return Page(tuple(found), _encode_cursor(found[-1].name))
                 found.append(_listed(snapshot, name, now))

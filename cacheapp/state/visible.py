@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from cacheapp.state.names import matches
+from cacheapp.errors import no_such_name
+from cacheapp.state.names import check_name, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class Visible:
     def covers(self, name: str) -> bool:
         """Whether `name` is visible."""
         return self.everything or any(matches(name, pattern) for pattern in self.patterns)
+
+    def check(self, name: str) -> None:
+        """Raises, of a name that isn't visible, what is said of one that can't be a name or isn't there."""
+        if not self.covers(name):
+            check_name(name)
+            raise no_such_name(name)
 
 
 ALL_VISIBLE = Visible()

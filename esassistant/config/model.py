@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from esassistant.config.pools import PoolRule
+from esassistant.config.tokens import ScopedToken
 
 LONGEST_SECONDS = 7 * 86_400
 LONGEST_NEGATIVE_TTL_SECONDS = 3600
@@ -120,6 +121,10 @@ class Config:
     mapping_cache: MappingCacheConfig
     health: HealthConfig
     api_tokens: tuple[str, ...] = field(repr=False)
+    tokens_file: str
+    """An absolute path; empty: there is none."""
+    scoped_tokens: tuple[ScopedToken, ...]
+    """What the file said at the start."""
     details: Details
     cors_origins: tuple[str, ...]
     drain_seconds: float

@@ -39,6 +39,7 @@ from esassistant.config.model import (
 )
 from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
 from esassistant.config.run_note import RunNote, read_note
+from esassistant.config.tokens import BadTokens, ScopedToken, load_tokens
 
 # It logs a line of a file that it can't read as it stands, secrets included; such lines are refused below instead.
 logging.getLogger("environ.environ").setLevel(logging.ERROR)
@@ -323,7 +324,7 @@ def read(environment: Mapping[str, str], base_dir: Path) -> tuple[Config, dict[s
     note = read_note(base_dir)
     _add_files(reader, base_dir, note)
     _read_django(reader, base_dir)
-    config = _read_config(reader, note, debug=reader.settings["DEBUG"].value)
+    config = _read_config(reader, note, base_dir, debug=reader.settings["DEBUG"].value)
     reader.finish()
     return config, reader.settings
 
@@ -356,7 +357,9 @@ def _read_django(reader: Reader, base_dir: Path) -> None:
     reader.integer("ESASSISTANT_MAX_BODY_BYTES", 65_536, minimum=1024, maximum=16_777_216)
 
 
-def _read_config(reader: Reader, note: RunNote | None, *, debug: bool) -> Config:
+def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, debug: bool) -> Config:
+    api_tokens = reader.words("ESASSISTANT_API_TOKENS", secret=True)
+    tokens_file, scoped_tokens = _read_tokens_file(reader, base_dir, api_tokens)
     config = Config(
         elasticsearch=_read_elasticsearch(reader, note),
         mapping_cache=_read_mapping_cache(reader),
@@ -364,7 +367,9 @@ def _read_config(reader: Reader, note: RunNote | None, *, debug: bool) -> Config
             ttl=reader.seconds("HEALTH_CACHE_TTL", 30, minimum=0.1, maximum=3600),
             timeout=reader.seconds("HEALTH_TIMEOUT", 5, minimum=0.1, maximum=300),
         ),
-        api_tokens=reader.words("ESASSISTANT_API_TOKENS", secret=True),
+        api_tokens=api_tokens,
+        tokens_file=tokens_file,
+        scoped_tokens=scoped_tokens,
         details=reader.choice("ESASSISTANT_DETAILS", Details.ALWAYS if debug else Details.AUTHORIZED),
         cors_origins=reader.words("ESASSISTANT_CORS_ORIGINS"),
         redis_url=reader.parsed("REDIS_URL", "", check_redis_url, secret=True),
@@ -388,6 +393,20 @@ def _read_config(reader: Reader, note: RunNote | None, *, debug: bool) -> Config
             "has a token that is not plain ASCII of at least 16 characters; make one by `openssl rand -hex 32`",
         )
     return config
+
+
+def _read_tokens_file(
+    reader: Reader, base_dir: Path, api_tokens: tuple[str, ...]
+) -> tuple[str, tuple[ScopedToken, ...]]:
+    name = reader.text("ESASSISTANT_TOKENS_FILE")
+    if not name:
+        return "", ()
+    path = base_dir / name
+    try:
+        return str(path), load_tokens(path, api_tokens)
+    except BadTokens as error:
+        reader.refuse("ESASSISTANT_TOKENS_FILE", f"{path} {error}")
+        return str(path), ()
 
 
 def _read_elasticsearch(reader: Reader, note: RunNote | None) -> ElasticsearchConfig:

@@ -4,74 +4,50 @@ A caller is known by a bearer token, or by the session of a staff user of the ad
 either; a session needs its CSRF token too, as a browser sends its cookie along with any site's request.
 """
 
-import enum
-import hmac
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
-from esassistant.config.model import Details
+from esassistant.config.tokens import EVERYTHING, Right
 from esassistant.errors import EsassistantError, Forbidden, Unauthorized
+from esassistant.http.callers import STAFF, Caller, CallerKind, anonymous, bearer_token, tokens
 from esassistant.http.sessions import session_failure, session_unavailable
 
-HOW = "Send `Authorization: Bearer` with one of the tokens in ESASSISTANT_API_TOKENS, or log in as staff."
-
-
-class Caller(enum.Enum):
-    """How a caller is known."""
-
-    ANONYMOUS = "anonymous"
-    TOKEN = "token"  # noqa: S105  (a kind of caller)
-    STAFF = "staff"
-
-
-def sees_details(details: Details, caller: Caller) -> bool:
-    """Whether `caller` may read mappings, names and errors; anybody may read status and totals."""
-    return details is Details.ALWAYS or caller is not Caller.ANONYMOUS
-
-
-def is_api_token(token: str) -> bool:
-    """Whether `token` is one of ours; compares with each in constant time, so that timing tells nothing about any."""
-    given = token.encode("utf-8", "surrogateescape")
-    matches = [hmac.compare_digest(given, ours.encode()) for ours in settings.ESASSISTANT.api_tokens]
-    return any(matches)
-
-
-def bearer_token(authorization: str) -> str | None:
-    """The token of an `Authorization` header; None for other schemes, which are not ours to judge."""
-    scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
-def caller_by_token(authorization: bytes | None) -> Caller | None:
-    """Who asks, by the only `Authorization` header of a request; None where that takes more than a look at a bearer
-    token.
-    """
-    if authorization is None:
-        return Caller.ANONYMOUS
-    token = bearer_token(authorization.decode("latin-1"))
-    return Caller.TOKEN if token is not None and is_api_token(token) else None
+HOW = (
+    "Send `Authorization: Bearer` with one of the tokens in ESASSISTANT_API_TOKENS or ESASSISTANT_TOKENS_FILE, or log "
+    "in as staff."
+)
+UNKNOWN = "This token is not one of those in ESASSISTANT_API_TOKENS or ESASSISTANT_TOKENS_FILE."
 
 
 async def caller_of(request: HttpRequest) -> Caller:
-    """Who asks. Raises `Unauthorized` for a bearer token that isn't ours: better than to answer less without a word."""
+    """Who asks. Raises `Unauthorized` for a bearer token that isn't ours, or has expired: better than to answer less
+    without a word.
+    """
     token = bearer_token(request.headers.get("Authorization", ""))
     if token is not None:
-        if not is_api_token(token):
-            raise Unauthorized("This token is not one of those in ESASSISTANT_API_TOKENS.")
-        return Caller.TOKEN
+        return _caller_with(token)
     if settings.SESSION_COOKIE_NAME in request.COOKIES:
         user = await request.auser()
         if user.is_active and user.is_staff:
-            return Caller.STAFF
-    return Caller.ANONYMOUS
+            return STAFF
+    return anonymous(settings.ESASSISTANT.details)
 
 
-async def may_see_details(request: HttpRequest) -> bool:
-    """Whether this caller may read details."""
-    return sees_details(settings.ESASSISTANT.details, await caller_of(request))
+def _caller_with(token: str) -> Caller:
+    caller = tokens().find(token)
+    if caller is None:
+        raise Unauthorized(UNKNOWN)
+    if tokens().has_expired(caller):
+        raise Unauthorized(f"This token ({caller.token}) has expired. Ask the operator of this service for a new one.")
+    return caller
+
+
+async def reads_all(request: HttpRequest) -> bool:
+    """Whether this caller may read what is said of the cluster and of this service as a whole."""
+    return (await caller_of(request)).reads_all
 
 
 def refusal_of(request: HttpRequest) -> EsassistantError:
@@ -80,19 +56,36 @@ def refusal_of(request: HttpRequest) -> EsassistantError:
     return Unauthorized(HOW) if failure is None else session_unavailable(failure)
 
 
-async def require_details(request: HttpRequest) -> None:
-    """Raises `Unauthorized` when this caller may not read details, `DatabaseUnavailable` when that can't be told."""
-    if not await may_see_details(request):
-        raise refusal_of(request)
+async def require(request: HttpRequest, *rights: Right, everything: bool = False) -> Caller:
+    """Return who asks, given one of `rights`.
 
+    A session needs its CSRF token for anything but reading. `everything`: it is about the cluster or this service as a
+    whole, and nothing for who sees some of the names.
 
-async def require_change(request: HttpRequest) -> None:
-    """Raises `Unauthorized`, `Forbidden` or `DatabaseUnavailable` unless this caller may change something."""
+    Raises:
+        Unauthorized: A stranger asks, or the token is unknown or has expired.
+        Forbidden: The token's rights or names don't suffice, or the CSRF token is missing.
+        DatabaseUnavailable: It can't be told whose session it is.
+    """
     caller = await caller_of(request)
-    if caller is Caller.ANONYMOUS:
+    if caller.kind is CallerKind.ANONYMOUS and not any(map(caller.may, rights)):
         raise refusal_of(request)
-    if caller is Caller.STAFF and (reason := _csrf_failure(request)) is not None:
+    check_rights(caller, *rights, everything=everything)
+    if caller.kind is CallerKind.STAFF and Right.READ not in rights and (reason := _csrf_failure(request)) is not None:
         raise Forbidden(f"The CSRF check failed ({reason}). Send the token of the page in the X-CSRFToken header.")
+    return caller
+
+
+def check_rights(caller: Caller, *rights: Right, everything: bool = False) -> None:
+    """Raises `Forbidden` unless `caller` has one of `rights`, and sees all names where `everything` is needed."""
+    if not any(map(caller.may, rights)):
+        wanted = " or ".join(f'"{right.value}"' for right in rights)
+        raise Forbidden(f"This needs a token with {wanted} in its `may`; {caller.token} has it not.")
+    if everything and not caller.sees_all:
+        raise Forbidden(
+            f'This is about the cluster or the service as a whole, and needs a token with indices = ["{EVERYTHING}"]; '
+            f"{caller.token} has {', '.join(caller.patterns)}."
+        )
 
 
 class _CsrfCheck(CsrfViewMiddleware):

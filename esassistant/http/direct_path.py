@@ -15,9 +15,10 @@ from typing import Any, Final
 from django.conf import settings
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
+from esassistant.config.tokens import Right
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
-from esassistant.http.auth import Caller, caller_by_token
+from esassistant.http.callers import Caller, live_caller
 from esassistant.http.counters import Door, note_of
 from esassistant.http.disconnects import unless_left, whole_body
 from esassistant.http.hosts import AcceptedHosts
@@ -27,9 +28,9 @@ from esassistant.http.security_headers import security_headers
 
 logger = logging.getLogger(__name__)
 
-DirectSource = Callable[[str, bytes], Coroutine[Any, Any, Answer]]
-"""Called with the name in the address and the body, for callers who may change something. What it raises becomes the
-problem that the view's would. It is cancelled when its client leaves.
+DirectSource = Callable[[str, bytes, Caller], Coroutine[Any, Any, Answer]]
+"""Called with the name in the address, the body, and who asks: somebody whose token has the right that the address
+needs. What it raises becomes the problem that the view's would. It is cancelled when its client leaves.
 """
 
 HOST, COOKIE, AUTHORIZATION = b"host", b"cookie", b"authorization"
@@ -45,6 +46,7 @@ class DirectRoute:
 
     template: str
     source: DirectSource
+    right: Right
     before: str
     behind: str
 
@@ -56,10 +58,12 @@ class DirectRoutes:
         self._routes: list[DirectRoute] = []
 
     @contextmanager
-    def answering(self, template: str, source: DirectSource) -> Iterator[None]:
-        """Answer POSTs to `template` from `source` for the length of a block; `{name}` in it stands for one segment."""
+    def answering(self, template: str, source: DirectSource, right: Right) -> Iterator[None]:
+        """Answer POSTs to `template` from `source` for the length of a block, for who has `right`; `{name}` in it
+        stands for one segment.
+        """
         before, _, behind = template.partition("{name}")
-        route = DirectRoute(template, source, before, behind)
+        route = DirectRoute(template, source, right, before, behind)
         self._routes.append(route)
         try:
             yield
@@ -95,12 +99,12 @@ class DirectPath:
         if found is None:
             await self._app(scope, receive, send)
             return
-        route, name = found
+        route, name, caller = found
         note = note_of(scope)
         note.answered_by(Door.DIRECT, route.template)
         if (body := await whole_body(receive)) is None:
             return
-        answered = _answered(route, route.source(name, body), note.request_id)
+        answered = _answered(route, route.source(name, body, caller), note.request_id)
         if (answer := await unless_left(answered, receive)) is None:
             return
         status, head, content = answer
@@ -108,7 +112,7 @@ class DirectPath:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    def _find(self, scope: Scope) -> tuple[DirectRoute, str] | None:
+    def _find(self, scope: Scope) -> tuple[DirectRoute, str, Caller] | None:
         """What answers a request; None: the lanes do."""
         if scope["method"] != "POST" or scope["query_string"] or scope.get("root_path"):
             return None
@@ -127,9 +131,10 @@ class DirectPath:
         # Wherever the name occurs in it: how cookies are told apart is Django's to say.
         if COOKIE in given and self._session_cookie in given[COOKIE]:
             return None
-        if caller_by_token(given.get(AUTHORIZATION)) is not Caller.TOKEN or not self._hosts.accepts(given.get(HOST)):
+        caller = live_caller(given[AUTHORIZATION].decode("latin-1")) if AUTHORIZATION in given else None
+        if caller is None or not caller.may(found[0].right) or not self._hosts.accepts(given.get(HOST)):
             return None
-        return found
+        return (*found, caller)
 
 
 async def _answered(route: DirectRoute, asked: Awaitable[Answer], request_id: bytes) -> tuple[int, Headers, bytes]:

@@ -8,8 +8,9 @@ without this wrapper everything works, only slower.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -19,7 +20,7 @@ from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.clock import monotonic
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
-from esassistant.http.auth import caller_by_token, sees_details
+from esassistant.http.callers import Caller, anonymous, live_caller
 from esassistant.http.compression import accepts_gzip
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
 from esassistant.http.hosts import AcceptedHosts
@@ -28,10 +29,12 @@ from esassistant.http.security_headers import security_headers
 
 logger = logging.getLogger(__name__)
 
-AnswerSource = Callable[[str, bool], Answer | None]
-"""Called with the name in the address (empty where it has none), and whether the caller may see details; of a probe,
-whether its conditions are asked for (`?verbose`). It must not wait; None: the view has to answer.
+AnswerSource = Callable[[str, Caller], Answer | None]
+"""Called with the name in the address (empty where it has none), and who asks. It must not wait; None: the view has to
+answer, which is so for all that this caller may not have.
 """
+ProbeSource = Callable[[bool], Answer | None]
+"""Called with whether the probe's conditions are asked for (`?verbose`). It must not wait."""
 
 HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH = b"host", b"cookie", b"authorization", b"if-none-match"
 ACCEPT_ENCODING = b"accept-encoding"
@@ -49,13 +52,13 @@ MAX_PROBE_QUERY: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class HotRoute:
-    """One registered address: `template` such as `/api/mappings/{name}/schema`. `probe`: answered under any Host, to
-    anybody, and over plain HTTP.
+    """One registered address: `template` such as `/api/mappings/{name}/schema`. Has a `source` or is a `probe`, which
+    is answered under any Host, to anybody, and over plain HTTP.
     """
 
     template: str
-    source: AnswerSource
-    probe: bool
+    source: AnswerSource | None = None
+    probe: ProbeSource | None = None
 
 
 Found = tuple[HotRoute, Answer, dict[bytes, bytes], Headers]
@@ -69,10 +72,17 @@ class HotRoutes:
         self._exact: dict[str, HotRoute] = {}
         self._named: list[tuple[str, str, HotRoute]] = []
 
-    @contextmanager
-    def answering(self, template: str, source: AnswerSource, *, probe: bool = False) -> Iterator[None]:
+    def answering(self, template: str, source: AnswerSource) -> AbstractContextManager[None]:
         """Answer `template` from `source` for the length of a block; `{name}` in it stands for one segment."""
-        route = HotRoute(template, source, probe)
+        return self._with(HotRoute(template, source=source))
+
+    def probing(self, path: str, probe: ProbeSource) -> AbstractContextManager[None]:
+        """Answer `path` from `probe` for the length of a block."""
+        return self._with(HotRoute(path, probe=probe))
+
+    @contextmanager
+    def _with(self, route: HotRoute) -> Iterator[None]:
+        template = route.template
         prefix, placeholder, suffix = template.partition("{name}")
         named = (prefix, suffix, route)
         if placeholder:
@@ -91,7 +101,7 @@ class HotRoutes:
     def is_probe(self, path: str) -> bool:
         """Whether a path is that of a probe."""
         route = self._exact.get(path)
-        return route is not None and route.probe
+        return route is not None and route.probe is not None
 
     def find(self, path: str) -> tuple[HotRoute, str] | None:
         """The route of a decoded path, and the name in it."""
@@ -115,7 +125,7 @@ class HotPath:
         self._app = app
         self._routes = routes
         self._hosts = AcceptedHosts()
-        self._details = settings.ESASSISTANT.details
+        self._stranger = anonymous(settings.ESASSISTANT.details)
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
         self._common = {secure: encoded(security_headers(secure=secure)) for secure in (False, True)}
@@ -140,7 +150,7 @@ class HotPath:
         if scope["method"] == "HEAD":
             body = b""
         request_id = request_id_of(given.get(REQUEST_ID))
-        headers = [*head, *common, *self._vary[answer.varies, route.probe], (REQUEST_ID, request_id)]
+        headers = [*head, *common, *self._vary[answer.varies, route.probe is not None], (REQUEST_ID, request_id)]
         if (age := answer.age(started_at)) is not None:
             headers.append((b"age", b"%d" % age))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -154,7 +164,7 @@ class HotPath:
         if (found := self._routes.find(scope["path"])) is None:
             return None
         route, name = found
-        if route.probe:
+        if route.source is None:
             return self._probe(scope, route)
         if scope["query_string"]:
             return None
@@ -172,9 +182,10 @@ class HotPath:
         secure = scope.get("scheme") == "https"
         if not ((secure or not self._redirects) and self._hosts.accepts(given.get(HOST))):
             return None
-        if (caller := caller_by_token(given.get(AUTHORIZATION))) is None:
+        caller = live_caller(given[AUTHORIZATION].decode("latin-1")) if AUTHORIZATION in given else self._stranger
+        if caller is None:
             return None
-        answer = _ask(route, name, details=sees_details(self._details, caller))
+        answer = _ask(route, partial(route.source, name, caller))
         return None if answer is None else (route, answer, given, self._common[secure])
 
     def _probe(self, scope: Scope, route: HotRoute) -> Found | None:
@@ -191,7 +202,9 @@ class HotPath:
                 given[key] = b"%b,%b" % (given[key], value) if key in given else value
             elif key in BODY:
                 has_body = has_body or value != b"0"
-        answer = _ask(route, "", details=bool(query) and "verbose" in parse_qs(query.decode("ascii"), True))
+        assert route.probe is not None
+        verbose = bool(query) and "verbose" in parse_qs(query.decode("ascii"), True)
+        answer = _ask(route, partial(route.probe, verbose))
         common = self._common[scope.get("scheme") == "https"]
         return None if answer is None else (route, answer, given, (*common, CLOSES) if has_body else common)
 
@@ -212,9 +225,9 @@ def _vary(*, varies: bool, has_origins: bool) -> Headers:
     return ((b"vary", b", ".join(on)),) if on else ()
 
 
-def _ask(route: HotRoute, name: str, *, details: bool) -> Answer | None:
+def _ask(route: HotRoute, source: Callable[[], Answer | None]) -> Answer | None:
     try:
-        return route.source(name, details)
+        return source()
     except EsassistantError:
         return None  # which the view says too, as a problem
     except Exception:

@@ -24,7 +24,7 @@ from django.utils.log import log_response
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest
-from esassistant.http.auth import bearer_token, is_api_token
+from esassistant.http.callers import authorization_of, bearer_token, live_caller
 from esassistant.http.compression import CompressionMiddleware
 from esassistant.http.counters import Door, note_of
 from esassistant.http.disconnects import unless_left, whole_body
@@ -130,9 +130,7 @@ class Lanes:
 
 def has_api_token(scope: Scope) -> bool:
     """Whether a request has a bearer token that is one of ours."""
-    given = b",".join(value for name, value in scope["headers"] if name == b"authorization")
-    token = bearer_token(given.decode("latin-1"))
-    return token is not None and is_api_token(token)
+    return live_caller(authorization_of(scope)) is not None
 
 
 def fast_match(scope: Scope) -> ResolverMatch | None:

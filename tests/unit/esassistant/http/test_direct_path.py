@@ -12,8 +12,10 @@ import elasticsearch
 import pytest
 
 from esassistant.asgi_types import Message, Receive, Scope, Send
+from esassistant.config.tokens import Right
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError
 from esassistant.http.answer import Answer
+from esassistant.http.callers import Caller
 from esassistant.http.counters import Counters
 from esassistant.http.direct_path import DirectPath, DirectRoutes
 from esassistant.http.statistics import HttpStatistics
@@ -51,13 +53,13 @@ def spine(settings: Any) -> Spine:
     return Spine()
 
 
-async def echo(name: str, body: bytes) -> Answer:
+async def echo(name: str, body: bytes, _caller: Caller) -> Answer:
     return Answer(b"%b of %b" % (body, name.encode()), "text/plain")
 
 
 async def test_an_answer(spine: Spine) -> None:
     """A source gets name and body; its answer is given with the headers that all have, and counted."""
-    with spine.routes.answering(TEMPLATE, echo):
+    with spine.routes.answering(TEMPLATE, echo, Right.SEARCH):
         got = await spine.post()
     assert (got.status, got.body, got.header("content-length")) == (200, b"body of x", "9")
     assert got.header("x-content-type-options") == "nosniff"
@@ -93,14 +95,17 @@ async def test_an_answer(spine: Spine) -> None:
 )
 async def test_what_goes_on_to_the_lanes(spine: Spine, asked: dict[str, Any]) -> None:
     """All that isn't plainly a POST with a token of ours; no source is asked."""
-    with spine.routes.answering(TEMPLATE, echo):
+    with spine.routes.answering(TEMPLATE, echo, Right.SEARCH):
         assert (await spine.post(**asked)).status == 418
     assert "direct" not in spine.statistics.report().together.doors
 
 
 async def test_a_route_is_there_as_long_as_its_owner(spine: Spine) -> None:
     """At the end of the owner's block its address is the lanes' again."""
-    with spine.routes.answering(TEMPLATE, echo), spine.routes.answering("/undo/{name}", echo):
+    with (
+        spine.routes.answering(TEMPLATE, echo, Right.SEARCH),
+        spine.routes.answering("/undo/{name}", echo, Right.SEARCH),
+    ):
         assert (await spine.post("/undo/a")).body == b"body of a"
     assert (await spine.post()).status == 418
 
@@ -111,7 +116,7 @@ async def test_other_protocols_go_on(spine: Spine) -> None:
     async def nothing(*_: Any) -> Any:
         raise AssertionError
 
-    with spine.routes.answering(TEMPLATE, echo):
+    with spine.routes.answering(TEMPLATE, echo, Right.SEARCH):
         await spine.app({"type": "lifespan"}, nothing, nothing)
     assert spine.types == ["lifespan"]
 
@@ -122,7 +127,7 @@ async def test_redirects_are_djangos(settings: Any, spine: Spine, scheme: str, s
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_HSTS_SECONDS = 60
     spine.app = Counters(DirectPath(spine._beyond, spine.routes), spine.statistics, None)
-    with spine.routes.answering(TEMPLATE, echo):
+    with spine.routes.answering(TEMPLATE, echo, Right.SEARCH):
         got = await spine.post(scheme=scheme)
     assert got.status == status
     assert got.header("strict-transport-security") == (None if status == 418 else "max-age=60")
@@ -132,7 +137,7 @@ async def test_other_origins_vary(settings: Any) -> None:
     """Where origins are configured, caches are told that an answer depends on them."""
     settings.ESASSISTANT = replace(settings.ESASSISTANT, api_tokens=(TOKEN,), cors_origins=("https://ui.example",))
     spine = Spine()
-    with spine.routes.answering(TEMPLATE, echo):
+    with spine.routes.answering(TEMPLATE, echo, Right.SEARCH):
         assert (await spine.post()).header("vary") == "origin"
 
 
@@ -156,10 +161,10 @@ async def test_problems(
 ) -> None:
     """An error of ours is its problem, Elasticsearch's is 503, and a bug is a 500 that is logged and says nothing."""
 
-    async def source(_name: str, _body: bytes) -> Answer:
+    async def source(_name: str, _body: bytes, _caller: Caller) -> Answer:
         raise error
 
-    with spine.routes.answering(TEMPLATE, source), caplog.at_level(logging.ERROR):
+    with spine.routes.answering(TEMPLATE, source, Right.SEARCH), caplog.at_level(logging.ERROR):
         got = await spine.post(headers=(*PLAIN, (b"x-request-id", b"mine")))
     problem = json.loads(got.body)
     assert (got.status, got.header("content-type"), got.header("retry-after")) == (
@@ -182,7 +187,7 @@ async def test_a_client_that_leaves(spine: Spine) -> None:
     events: list[str] = []
     began = asyncio.Event()
 
-    async def slow(_name: str, _body: bytes) -> Answer:
+    async def slow(_name: str, _body: bytes, _caller: Caller) -> Answer:
         began.set()
         try:
             await asyncio.Event().wait()
@@ -196,7 +201,7 @@ async def test_a_client_that_leaves(spine: Spine) -> None:
     messages: asyncio.Queue[Message] = asyncio.Queue()
     messages.put_nowait({"type": "http.disconnect"})
     scope = Asked("/do/x/it", "POST", headers=PLAIN)
-    with spine.routes.answering(TEMPLATE, slow):
+    with spine.routes.answering(TEMPLATE, slow, Right.SEARCH):
         await spine.app(scope.scope(), messages.get, send)
         assert events == []
         messages.put_nowait({"type": "http.request", "body": b""})

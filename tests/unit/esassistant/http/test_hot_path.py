@@ -15,6 +15,7 @@ from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.clock import monotonic
 from esassistant.errors import ClusterUnavailable
 from esassistant.http.answer import Answer
+from esassistant.http.callers import ANYBODY, Caller
 from esassistant.http.compression import compressed
 from esassistant.http.counters import Counters
 from esassistant.http.hot_path import HotPath, HotRoutes
@@ -60,8 +61,8 @@ def test_names_are_one_segment(name: str, suffix: str) -> None:
     """A template's placeholder stands for one segment that is not empty; the longer template wins."""
     routes = HotRoutes()
     with (
-        routes.answering("/m/{name}", lambda _name, _details: None),
-        routes.answering("/m/{name}/schema", lambda _name, _details: None),
+        routes.answering("/m/{name}", lambda _name, _caller: None),
+        routes.answering("/m/{name}/schema", lambda _name, _caller: None),
     ):
         found = routes.find(f"/m/{name}{suffix}")
     if name and "/" not in name:
@@ -75,7 +76,7 @@ def test_names_are_one_segment(name: str, suffix: str) -> None:
 def test_a_route_is_there_as_long_as_its_owner() -> None:
     """At the end of the owner's block nothing answers its address any more."""
     routes = HotRoutes()
-    with routes.answering("/a", lambda _name, _details: None), routes.answering("/b/{name}", lambda *_: None):
+    with routes.answering("/a", lambda _name, _caller: None), routes.answering("/b/{name}", lambda *_: None):
         assert routes.find("/a")
         assert routes.find("/b/x")
     assert routes.find("/a") is None
@@ -83,18 +84,18 @@ def test_a_route_is_there_as_long_as_its_owner() -> None:
 
 
 async def test_a_hit(spine: Spine) -> None:
-    """A source gets the name and whether details may be seen; its answer is given and counted under its template."""
-    asked: list[tuple[str, bool]] = []
+    """A source gets the name and who asks; its answer is given and counted under its template."""
+    asked: list[tuple[str, Caller]] = []
 
-    def source(name: str, details: bool) -> Answer:
-        asked.append((name, details))
+    def source(name: str, caller: Caller) -> Answer:
+        asked.append((name, caller))
         return answer(etag='"e"', made_at=monotonic() - 3.5)
 
     with spine.routes.answering("/m/{name}", source):
         got = await spine.get("/m/shop")
         unchanged = await spine.get("/m/shop", headers=(HOST, (b"if-none-match", b'W/"e"')))
         head = await spine.get("/m/shop", method="HEAD")
-    assert asked == [("shop", True)] * 3
+    assert asked == [("shop", ANYBODY)] * 3
     assert (got.status, got.body, got.header("age"), got.header("content-length")) == (200, b"ready", "3", "5")
     assert got.header("x-content-type-options") == "nosniff"
     assert (unchanged.status, unchanged.body, unchanged.header("content-length")) == (304, b"", None)
@@ -105,7 +106,7 @@ async def test_a_hit(spine: Spine) -> None:
 
 async def test_without_an_answer_it_goes_on(spine: Spine) -> None:
     """A source that has nothing ready leaves the request to Django."""
-    with spine.routes.answering("/a", lambda _name, _details: None):
+    with spine.routes.answering("/a", lambda _name, _caller: None):
         assert (await spine.get("/a")).status == 418
         assert (await spine.get("/other")).status == 418
 
@@ -116,7 +117,7 @@ async def test_a_source_that_fails(
 ) -> None:
     """An error of ours is the view's to tell; any other is logged, and the request goes on all the same."""
 
-    def source(_name: str, _details: bool) -> Answer:
+    def source(_name: str, _caller: Caller) -> Answer:
         raise error
 
     with caplog.at_level(logging.ERROR), spine.routes.answering("/a", source):
@@ -132,7 +133,7 @@ async def test_what_is_not_its_business(spine: Spine, more: dict[str, Any]) -> N
     async def send(_: Any) -> None:
         pass
 
-    with spine.routes.answering("/a", lambda _name, _details: answer()):
+    with spine.routes.answering("/a", lambda _name, _caller: answer()):
         await spine.app({**Asked("/a").scope(), **more}, nothing, send)
     assert spine.types == [more.get("type", "http")]
 
@@ -142,8 +143,8 @@ async def test_probes_answer_anybody(spine: Spine, settings: Any) -> None:
     settings.SECURE_SSL_REDIRECT = True
     spine.app = HotPath(Counters(spine._beyond, spine.statistics, None), spine.routes)
     with (
-        spine.routes.answering("/probe", lambda _name, _details: answer(), probe=True),
-        spine.routes.answering("/a", lambda _name, _details: answer()),
+        spine.routes.probing("/probe", lambda _verbose: answer()),
+        spine.routes.answering("/a", lambda _name, _caller: answer()),
     ):
         for headers in ((), ((b"host", b"evil"),), (HOST, (b"authorization", b"Bearer wrong"))):
             assert (await spine.get("/probe", headers=headers)).status == 200
@@ -155,8 +156,8 @@ def test_what_is_a_probe() -> None:
     """A path is a probe's while one is registered there as such."""
     routes = HotRoutes()
     with (
-        routes.answering("/livez", lambda _name, _details: None, probe=True),
-        routes.answering("/a", lambda _name, _details: None),
+        routes.probing("/livez", lambda _verbose: None),
+        routes.answering("/a", lambda _name, _caller: None),
     ):
         assert [routes.is_probe(path) for path in ("/livez", "/a", "/b")] == [True, False, False]
     assert not routes.is_probe("/livez")
@@ -176,11 +177,11 @@ async def test_a_probe_is_answered_whatever_comes_with_it(spine: Spine, more: di
     """Strangers who take all places elsewhere are not in its way; its source hears whether conditions are asked for."""
     asked: list[bool] = []
 
-    def source(_name: str, details: bool) -> Answer:
-        asked.append(details)
+    def source(verbose: bool) -> Answer:
+        asked.append(verbose)
         return answer()
 
-    with spine.routes.answering("/livez", source, probe=True):
+    with spine.routes.probing("/livez", source):
         got = await spine.get("/livez", **more)
     assert (got.status, asked, got.header("connection")) == (200, [verbose], None)
 
@@ -188,7 +189,7 @@ async def test_a_probe_is_answered_whatever_comes_with_it(spine: Spine, more: di
 @pytest.mark.parametrize("query", [b"x" * 1001, b"\xff"])
 async def test_odd_queries_of_probes_go_on(spine: Spine, query: bytes) -> None:
     """What is too long, or no text, is refused by Django's side."""
-    with spine.routes.answering("/livez", lambda _name, _details: answer(), probe=True):
+    with spine.routes.probing("/livez", lambda _verbose: answer()):
         assert (await spine.get("/livez", query=query)).status == 418
 
 
@@ -204,14 +205,14 @@ async def test_nobody_reads_the_body_of_a_probe(
     spine: Spine, headers: tuple[tuple[bytes, bytes], ...], closes: str | None
 ) -> None:
     """It is answered at once, and its connection is closed."""
-    with spine.routes.answering("/livez", lambda _name, _details: answer(), probe=True):
+    with spine.routes.probing("/livez", lambda _verbose: answer()):
         got = await spine.get("/livez", headers=headers)
     assert (got.status, got.header("connection")) == (200, closes)
 
 
 async def test_headers_of_a_probe_that_come_twice(spine: Spine) -> None:
     """Of two request ids none is believed; two lists of ETags are one."""
-    with spine.routes.answering("/livez", lambda _name, _details: answer(etag='"e"'), probe=True):
+    with spine.routes.probing("/livez", lambda _verbose: answer(etag='"e"')):
         ids = await spine.get("/livez", headers=((b"x-request-id", b"a"), (b"x-request-id", b"b")))
         etags = await spine.get("/livez", headers=((b"if-none-match", b'"x"'), (b"if-none-match", b'"e"')))
     assert ids.header("x-request-id") not in ("a", "b", "")
@@ -226,7 +227,7 @@ async def test_compressed(spine: Spine) -> None:
     """Who prefers gzip gets it with its length, coding and own ETag, 304 by that ETag alone; everybody is told that it
     depends on what is accepted. What is sent is counted.
     """
-    with spine.routes.answering("/a", lambda _name, _details: answer(LONG, etag='"e"')):
+    with spine.routes.answering("/a", lambda _name, _caller: answer(LONG, etag='"e"')):
         small = await spine.get("/a", headers=(HOST, GZIP))
         plain = await spine.get("/a", headers=(HOST, (b"accept-encoding", b"gzip;q=0.5, identity")))
         head = await spine.get("/a", method="HEAD", headers=(HOST, GZIP))
@@ -246,7 +247,7 @@ async def test_compressed(spine: Spine) -> None:
 
 async def test_a_small_answer_does_not_vary(spine: Spine) -> None:
     """Whatever is accepted, it comes as it is."""
-    with spine.routes.answering("/a", lambda _name, _details: answer(etag='"e"')):
+    with spine.routes.answering("/a", lambda _name, _caller: answer(etag='"e"')):
         got = await spine.get("/a", headers=(HOST, GZIP))
     assert (got.body, got.header("vary"), got.header("etag")) == (b"ready", None, '"e"')
 
@@ -254,7 +255,7 @@ async def test_a_small_answer_does_not_vary(spine: Spine) -> None:
 async def test_a_large_answer_is_compressed_elsewhere(spine: Spine) -> None:
     """The first who wants it compressed goes on to Django; 304 needs no compressing; once it was made, it is hot."""
     large = b"0123456789abcdef" * 10_000
-    with spine.routes.answering("/a", lambda _name, _details: answer(large, etag='"large"')):
+    with spine.routes.answering("/a", lambda _name, _caller: answer(large, etag='"large"')):
         assert (await spine.get("/a", headers=(HOST, GZIP))).status == 418
         assert (await spine.get("/a", headers=(HOST, GZIP, (b"if-none-match", b'"large-gzip"')))).status == 304
         await compressed.get(large, '"large"')
@@ -267,9 +268,9 @@ async def test_origins_and_codings_are_one_header(spine: Spine, settings: Any) -
     settings.ESASSISTANT = replace(settings.ESASSISTANT, cors_origins=("https://ui.example",))
     spine.app = HotPath(Counters(spine._beyond, spine.statistics, None), spine.routes)
     with (
-        spine.routes.answering("/long", lambda _name, _details: answer(LONG)),
-        spine.routes.answering("/short", lambda _name, _details: answer()),
-        spine.routes.answering("/probe", lambda _name, _details: answer(LONG), probe=True),
+        spine.routes.answering("/long", lambda _name, _caller: answer(LONG)),
+        spine.routes.answering("/short", lambda _name, _caller: answer()),
+        spine.routes.probing("/probe", lambda _verbose: answer(LONG)),
     ):
         found = [(await spine.get(path)).header("vary") for path in ("/long", "/short", "/probe")]
     assert found == ["Accept-Encoding, origin", "origin", "Accept-Encoding"]
@@ -279,8 +280,8 @@ async def test_a_probe_with_several_codings(spine: Spine) -> None:
     """Of a probe all headers count; of anything else that comes twice Django says what it means."""
     twice = ((b"accept-encoding", b"br"), GZIP)
     with (
-        spine.routes.answering("/probe", lambda _name, _details: answer(LONG), probe=True),
-        spine.routes.answering("/a", lambda _name, _details: answer(LONG)),
+        spine.routes.probing("/probe", lambda _verbose: answer(LONG)),
+        spine.routes.answering("/a", lambda _name, _caller: answer(LONG)),
     ):
         assert (await spine.get("/probe", headers=(HOST, *twice))).header("content-encoding") == "gzip"
         assert (await spine.get("/a", headers=(HOST, *twice))).status == 418
@@ -301,6 +302,6 @@ async def test_what_django_has_to_look_at(spine: Spine, more: dict[str, Any]) ->
     """A query, a body, an origin, a session and credentials that aren't a token of ours are never answered from
     memory; a request without them is.
     """
-    with spine.routes.answering("/a", lambda _name, _details: answer()):
+    with spine.routes.answering("/a", lambda _name, _caller: answer()):
         assert (await spine.get("/a", **more)).status == 418
         assert (await spine.get("/a", headers=(HOST, (b"cookie", b"theme=dark")))).status == 200

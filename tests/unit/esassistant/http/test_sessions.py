@@ -17,10 +17,12 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
 from esassistant.config.model import Details
+from esassistant.config.tokens import Right
 from esassistant.database.connecting import outage_of
 from esassistant.database.failures import DatabaseFailure
 from esassistant.errors import DatabaseUnavailable
-from esassistant.http.auth import Caller, caller_of, require_change, require_details
+from esassistant.http.auth import caller_of, require
+from esassistant.http.callers import ANYBODY, STAFF
 from esassistant.http.session_middleware import AuthenticationMiddleware, SessionMiddleware
 from esassistant.http.sessions import (
     KnownStaff,
@@ -313,13 +315,13 @@ async def test_both_ways_to_the_user() -> None:
     request = request_with(client.cookies[NAME].value)
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
     AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
-    assert await caller_of(request) is Caller.STAFF
+    assert await caller_of(request) is STAFF
     assert (await request.auser()).pk == request.user.pk == user.pk
     stranger = request_with()
     SessionMiddleware(lambda _: HttpResponse()).process_request(stranger)
     AuthenticationMiddleware(lambda _: HttpResponse()).process_request(stranger)
     assert stranger.user.is_anonymous
-    assert await caller_of(stranger) is Caller.ANONYMOUS
+    assert await caller_of(stranger) is ANYBODY
 
 
 async def test_what_is_refused(settings: Any) -> None:
@@ -329,9 +331,9 @@ async def test_what_is_refused(settings: Any) -> None:
     session_outage.note_failure(AWAY)
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
     AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
-    for requires in (require_details, require_change):
+    for right in Right:
         with pytest.raises(DatabaseUnavailable, match=r"could not be reached\. A bearer token works without it"):
-            await requires(request)
+            await require(request, right)
     assert session_failure(request) == AWAY
     assert session_failure(RequestFactory().get("/")) is None
 

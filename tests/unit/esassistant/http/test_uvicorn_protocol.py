@@ -252,7 +252,7 @@ async def test_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     and they are closed at once.
     """
     probe = "/tests/uvicorn_protocol/probe"
-    with hot_routes.answering(probe, lambda _name, _details: None, probe=True):
+    with hot_routes.probing(probe, lambda _verbose: None):
         await _beyond_the_limit(probe, monkeypatch)
 
 

@@ -1,0 +1,138 @@
+"""Who asks, as a value: what a caller is known by, may do and may see. And the tokens that are in force."""
+
+import enum
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from typing import Final
+
+from django.conf import settings
+
+from esassistant.asgi_types import Scope
+from esassistant.config.model import Details
+from esassistant.config.tokens import API, EVERYTHING, Right, ScopedToken
+
+
+class CallerKind(enum.Enum):
+    """How a caller is known."""
+
+    ANONYMOUS = "anonymous"
+    TOKEN = "token"  # noqa: S105  (a kind of caller)
+    STAFF = "staff"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Args:
+        token: The name of the token, for logs and metrics.
+        patterns: Of the names of indices, aliases and data streams that exist for this caller.
+        expires_at: When the token ends, in seconds of the wall clock.
+        max_in_flight: Requests of this token at once in this process; None: no bound of its own.
+    """
+
+    kind: CallerKind
+    rights: frozenset[Right] = frozenset()
+    patterns: tuple[str, ...] = ()
+    token: str | None = None
+    expires_at: float | None = None
+    max_in_flight: int | None = None
+    sees_all: bool = field(init=False)
+    """Whether every name exists for this caller, also what can't be told by names: totals and operations."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sees_all", EVERYTHING in self.patterns)
+
+    def may(self, right: Right) -> bool:
+        """Whether the caller has that right, for the names that it may see."""
+        return right in self.rights
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the caller may read what is said of the cluster and of this service as a whole."""
+        return self.sees_all and Right.READ in self.rights
+
+
+EVERY_RIGHT: Final = frozenset(Right)
+NOBODY: Final = Caller(CallerKind.ANONYMOUS)
+ANYBODY: Final = Caller(CallerKind.ANONYMOUS, frozenset({Right.READ}), (EVERYTHING,))
+"""Who has no token where details are for everybody."""
+STAFF: Final = Caller(CallerKind.STAFF, EVERY_RIGHT, (EVERYTHING,))
+API_CALLER: Final = Caller(CallerKind.TOKEN, EVERY_RIGHT, (EVERYTHING,), token=API)
+
+
+def anonymous(details: Details) -> Caller:
+    """Who has neither token nor session."""
+    return ANYBODY if details is Details.ALWAYS else NOBODY
+
+
+def caller_with(token: ScopedToken) -> Caller:
+    """Who has that token."""
+    return Caller(
+        CallerKind.TOKEN,
+        token.may,
+        token.indices,
+        token=token.name,
+        expires_at=None if token.expires is None else token.expires.timestamp(),
+        max_in_flight=token.max_in_flight,
+    )
+
+
+def bearer_token(authorization: str) -> str | None:
+    """The token of an `Authorization` header; None for other schemes, which are not ours to judge."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+class Tokens:
+    """The tokens in force in this process: those of `ESASSISTANT_API_TOKENS`, and those of the file.
+
+    Callers are looked up by the digest of what they sent. How long that takes tells nothing of any token: digests of
+    guesses have nothing in common with those of tokens, however much the guesses have.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._api: tuple[str, ...] | None = None
+        self._started_with: tuple[ScopedToken, ...] | None = None
+        self._callers: dict[bytes, Caller] = {}
+
+    def find(self, token: str) -> Caller | None:
+        """Who has `token`, even if it has expired; None: nobody."""
+        config = settings.ESASSISTANT
+        if config.api_tokens is not self._api or config.scoped_tokens is not self._started_with:
+            self.put_in_force(config.scoped_tokens)  # it is the first look, or a test has other settings
+        return self._callers.get(sha256(token.encode("utf-8", "surrogateescape")).digest())
+
+    def has_expired(self, caller: Caller) -> bool:
+        """Whether the token of `caller` has ended."""
+        return caller.expires_at is not None and self._now() >= caller.expires_at
+
+    def put_in_force(self, scoped: Iterable[ScopedToken]) -> None:
+        """From now on these are the tokens with a scope, and no others."""
+        config = settings.ESASSISTANT
+        self._api, self._started_with = config.api_tokens, config.scoped_tokens
+        callers = {bytes.fromhex(token.sha256): caller_with(token) for token in scoped}
+        callers |= {sha256(token.encode()).digest(): API_CALLER for token in config.api_tokens}
+        self._callers = callers
+
+
+@cache
+def tokens() -> Tokens:
+    """Of this process."""
+    return Tokens()
+
+
+def authorization_of(scope: Scope) -> str:
+    """The `Authorization` header of a request; several are joined as Django joins them."""
+    return b",".join(value for name, value in scope["headers"] if name == b"authorization").decode("latin-1")
+
+
+def live_caller(authorization: str) -> Caller | None:
+    """Who sent that `Authorization` header, if it has a bearer token that is one of ours and in force."""
+    token = bearer_token(authorization)
+    caller = None if token is None else tokens().find(token)
+    return None if caller is None or tokens().has_expired(caller) else caller
