@@ -22,15 +22,16 @@ from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
 from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
 from esassistant.api import api_view, json_response, parameter
-from esassistant.errors import BadRequest, ClusterUnavailable
+from esassistant.errors import BadRequest, ClusterUnavailable, UnknownAddress
 from esassistant.http.answer import Answer
 from esassistant.http.auth import may_see_details, require_change, require_details
 from esassistant.http.counters import note_of
+from esassistant.http.problems import EXPLANATIONS, slash_hint
 from esassistant.registry import registry
 from esassistant.units import as_duration
 
 
-@api_view("GET")
+@api_view("GET", parameters=("pattern", "limit", "cursor"))
 async def indices(request: HttpRequest) -> HttpResponse:
     """`GET /api/indices?pattern=&limit=&cursor=`: the names that can be asked for, in alphabetical order."""
     await require_details(request)
@@ -42,18 +43,25 @@ async def indices(request: HttpRequest) -> HttpResponse:
     return json_response(cache.page(pattern=pattern, limit=limit, cursor=cursor))
 
 
-@api_view("GET")
+async def no_name(request: HttpRequest) -> HttpResponse:  # noqa: ARG001  (Django's signature)
+    """`/api/mappings`: 404 that says where names and mappings are. All mappings at once are nobody's need."""
+    raise UnknownAddress("Add a name: /api/mappings/{name}. /api/indices lists the names.")
+
+
+@api_view("GET", parameters=("group",))
 async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}?group=`: the mappings of an index, alias or data stream, as Elasticsearch renders them;
     with `group=mapping` each distinct one once.
     """
     await require_details(request)
+    if name.endswith("/"):  # as at addresses with a pattern of their own
+        raise UnknownAddress(f"{EXPLANATIONS[404]}{slash_hint(request.path)}")
     views = registry.get(MAPPING_VIEWS)
     found = await (views.grouped(name) if _is_grouped(request) else views.mapping(name))
     return answer_of(found).response(request)
 
 
-@api_view("POST")
+@api_view("POST", parameters=("validate",))
 async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
     await require_change(request)
@@ -80,7 +88,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
     return (await text_answer(views, SCHEMA_TEXT, name)).response(request)
 
 
-@api_view("GET")
+@api_view("GET", parameters=("q",))
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
     await require_details(request)
@@ -90,7 +98,7 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
     return (await text_answer(views, FIELD_LIST, name)).response(request)
 
 
-@api_view("GET")
+@api_view("GET", parameters=("tokens", "q"))
 async def describe(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
     await require_details(request)
@@ -99,7 +107,7 @@ async def describe(request: HttpRequest, name: str) -> HttpResponse:
     return _chosen(request, description_answer(found, description, as_json=_wants_json(request)))
 
 
-@api_view("GET")
+@api_view("GET", parameters=("tokens", "q"))
 async def describe_cluster(request: HttpRequest) -> HttpResponse:
     """`GET /api/describe?tokens=&q=`: the families of the cluster in a text that fits a prompt."""
     await require_details(request)
@@ -110,9 +118,6 @@ async def describe_cluster(request: HttpRequest) -> HttpResponse:
 
 def _budget_and_question(request: HttpRequest) -> tuple[int, str]:
     """Read what both descriptions are asked with. Raises `BadRequest`."""
-    known = ("tokens", "q")
-    if unknown := sorted(set(request.GET) - set(known)):
-        raise BadRequest(f"There is no parameter {unknown[0][:100]!r} here: use {' and '.join(known)}.")
     budget_tokens = _integer(request, "tokens", DEFAULT_BUDGET_TOKENS, MAX_BUDGET_TOKENS, MIN_BUDGET_TOKENS)
     return budget_tokens, parameter(request, "q", "")
 
@@ -146,7 +151,7 @@ async def cache_stats(request: HttpRequest) -> HttpResponse:
     return http_answers.cache_stats(details=await may_see_details(request)).response(request)
 
 
-@api_view("POST")
+@api_view("POST", parameters=("wait", "index"))
 async def refresh(request: HttpRequest) -> HttpResponse:
     """`POST /api/cache/refresh`: start a full pass or join the one under way; `?wait=true` waits for it; `?index=`
     reads one name.

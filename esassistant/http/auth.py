@@ -55,12 +55,19 @@ def caller_by_token(authorization: bytes | None) -> Caller | None:
     return Caller.TOKEN if token is not None and is_api_token(token) else None
 
 
-async def caller_of(request: HttpRequest) -> Caller:
-    """Who asks. Raises `Unauthorized` for a bearer token that isn't ours: better than to answer less without a word."""
+def has_token(request: HttpRequest) -> bool:
+    """Whether a request comes with a bearer token of ours. Raises `Unauthorized` for one that isn't: better than to
+    answer less without a word.
+    """
     token = bearer_token(request.headers.get("Authorization", ""))
-    if token is not None:
-        if not is_api_token(token):
-            raise Unauthorized("This token is not one of those in ESASSISTANT_API_TOKENS.")
+    if token is not None and not is_api_token(token):
+        raise Unauthorized("This token is not one of those in ESASSISTANT_API_TOKENS.")
+    return token is not None
+
+
+async def caller_of(request: HttpRequest) -> Caller:
+    """Who asks. Raises `Unauthorized` for a bearer token that isn't ours."""
+    if has_token(request):
         return Caller.TOKEN
     if settings.SESSION_COOKIE_NAME in request.COOKIES:
         user = await request.auser()
