@@ -62,7 +62,7 @@ class BadSearch(BadRequest):
     problem_type = ProblemType(
         "bad-search",
         "The search has something that isn't permitted here, or Elasticsearch refused it.",
-        "`detail` says which part, and why. `POST /api/mappings/{name}/validate` finds what is wrong without searching.",
+        "`detail` says which part, and why. `POST /api/mappings/{name}/validate` finds mistakes without searching.",
     )
 
 

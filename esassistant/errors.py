@@ -94,7 +94,7 @@ class UnknownParameter(BadRequest):
     title = "Unknown parameter"
     problem_type = ProblemType(
         "unknown-parameter",
-        "The query has a parameter that this address doesn't know. It would have no effect, so it is probably misspelt, "
+        "The query has a parameter that this address doesn't know. It would have no effect: it is probably misspelt, "
         "or meant for another address.",
         "`detail` names the parameters that the address knows. Leave the other one out, or correct it.",
     )
@@ -121,7 +121,7 @@ class Forbidden(EsassistantError):
         "refused",
         "The caller is known, but may not make this request this way. A change from a browser's session needs the CSRF "
         "token of its page.",
-        "Send the token in the header `X-CSRFToken`, or use an API token instead of the session. `detail` has the reason.",
+        "Send the token in the header `X-CSRFToken`, or use an API token instead. `detail` has the reason.",
     )
 
 
@@ -180,8 +180,8 @@ class ClusterUnavailable(EsassistantError):
     title = "Elasticsearch unavailable"
     problem_type = ProblemType(
         "elasticsearch-unavailable",
-        "The answer isn't in memory, and Elasticsearch could not be asked: it can't be reached, doesn't answer in time, "
-        "or refuses this service's credentials.",
+        "The answer isn't in memory, and Elasticsearch could not be asked: it can't be reached, doesn't answer in "
+        "time, or refuses this service's credentials.",
         "Ask again after the seconds in `Retry-After`. `/api/health` says what is wrong, and since when.",
     )
 

@@ -9,6 +9,7 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from esassistant.api import api_view
@@ -31,6 +32,7 @@ async def openapi(request: HttpRequest) -> HttpResponse:
 TEXT, HTML = "text/plain", "text/html"
 
 
+@csrf_exempt
 @require_safe
 def problems(request: HttpRequest) -> HttpResponse:
     """`GET /problems/`: what each type of problem means, and what to do; a page, or text."""
@@ -38,6 +40,7 @@ def problems(request: HttpRequest) -> HttpResponse:
     return _explained(request, "Problems", shown)
 
 
+@csrf_exempt
 @require_safe
 def problem(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /problems/{name}`: the same of one type, to which the `type` of its problems leads."""
@@ -48,7 +51,9 @@ def problem(request: HttpRequest, name: str) -> HttpResponse:
 
 def _explained(request: HttpRequest, title: str, shown: Sequence[type[EsassistantError]]) -> HttpResponse:
     if request.get_preferred_type([TEXT, HTML]) == HTML:
-        response = render(request, "esassistant/problems.html", {"title": title, "errors": shown})
+        # Templates call what is callable, classes too.
+        of = [{"status": error.status, "title": error.title, "type": error.problem_type} for error in shown]
+        response = render(request, "esassistant/problems.html", {"title": title, "problems": of})
     else:
         text = "\n\n".join(_in_words(error) for error in shown) + "\n"
         response = HttpResponse(text, content_type=f"{TEXT}; charset=utf-8")

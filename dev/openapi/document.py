@@ -40,7 +40,8 @@ letters, digits, `.`, `_` and `-`.
 Answers to GET of 1 kB and more are compressed for who prefers gzip (`Accept-Encoding`), with an ETag of their own.
 
 HEAD is answered like GET. Other methods than those described get 405, and `Allow` names those that there are. A
-parameter of the query that an address doesn't know, or that comes twice, is 400. An address has at most {MAX_ADDRESS_BYTES} bytes, path and query together.
+parameter of the query that an address doesn't know, or that comes twice, is 400 (probes ignore them). An address has at
+most {MAX_ADDRESS_BYTES} bytes, path and query together.
 
 With `ESASSISTANT_DETAILS=always` whatever only reads needs no credentials. Credentials that aren't right get 401 then,
 too. A browser's session needs its CSRF token to change something."""
@@ -78,8 +79,8 @@ PROBLEM_SCHEMA: Object = {
     "type": "object",
     "properties": {
         "type": {
-            "description": "Of which type it is: the address, on this server, of a page that says what it means and what "
-            "to do. It stays the same over versions. /problems/ lists all.",
+            "description": "The address, on this server, of a page that says what a problem of this type means, and "
+            "what to do. It stays the same over versions. /problems/ lists all.",
             "type": "string",
             "format": "uri-reference",
             "examples": ["/problems/bad-request"],
