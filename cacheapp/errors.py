@@ -1,12 +1,17 @@
 """What can go wrong with mappings, as callers see it."""
 
-from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError
+from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, ProblemType
 
 
 class IllegalName(BadRequest):
     """The name can't be one of an index, alias or data stream; it is never sent to the cluster."""
 
     title = "Illegal name"
+    problem_type = ProblemType(
+        "illegal-name",
+        "No index, alias or data stream can have this name, so Elasticsearch isn't asked for it.",
+        "`detail` says what is wrong with the name.",
+    )
 
 
 class MappingNotFound(EsassistantError):
@@ -14,6 +19,11 @@ class MappingNotFound(EsassistantError):
 
     status = 404
     title = "No such index"
+    problem_type = ProblemType(
+        "no-such-index",
+        "No index, alias or data stream has this name, or this service doesn't cover it.",
+        "`/api/indices` lists the names. One that was created a moment ago is known within seconds.",
+    )
 
 
 def no_such_name(name: str) -> MappingNotFound:
@@ -38,12 +48,22 @@ class NotWarm(ClusterUnavailable):
     """The cluster has not been read yet, and no other instance published what it read."""
 
     title = "No mappings yet"
+    problem_type = ProblemType(
+        "no-mappings-yet",
+        "This service has not read the cluster since it was started, and nobody else has for it.",
+        "Ask again after the seconds in `Retry-After`. While it lasts, `/api/health` says why.",
+    )
 
 
 class BadSearch(BadRequest):
     """The search is not one that may be made here, or Elasticsearch refused it; the detail says why."""
 
     title = "Bad search"
+    problem_type = ProblemType(
+        "bad-search",
+        "The search has something that isn't permitted here, or Elasticsearch refused it.",
+        "`detail` says which part, and why. `POST /api/mappings/{name}/validate` finds mistakes without searching.",
+    )
 
 
 class WatchRefused(EsassistantError):
@@ -59,6 +79,11 @@ class RefreshNotFound(EsassistantError):
 
     status = 404
     title = "No such refresh"
+    problem_type = ProblemType(
+        "no-such-refresh",
+        "No refresh has this id, or it is forgotten: only the latest are kept.",
+        "`refresh.last` of `/api/cache/stats` has what came of the last one.",
+    )
 
 
 class RateLimited(EsassistantError):
@@ -66,3 +91,9 @@ class RateLimited(EsassistantError):
 
     status = 429
     title = "Refreshed a moment ago"
+    problem_type = ProblemType(
+        "refreshed-a-moment-ago",
+        "All mappings were read a moment ago, or another process reads them now. Between two such passes there are at "
+        "least the seconds of `MIN_REFRESH_INTERVAL`.",
+        "Ask again after the seconds in `Retry-After`. `?index=` reads one name at any time.",
+    )

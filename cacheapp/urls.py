@@ -19,7 +19,8 @@ urlpatterns = [
     path("api/mappings/<str:name>/history", views.history, name="mapping-history"),
     # `path`, not `str`: a name with a slash in it is an illegal name, not an unknown address.
     path("api/mappings/<path:name>", views.mapping, name="mapping"),
-    path("api/mappings/", views.mapping, {"name": ""}),
+    path("api/mappings", views.no_name),
+    path("api/mappings/", views.no_name),
     path("browse/", browse.names, name="browse"),
     path("browse/<path:name>", browse.one_name, name="browse-name"),
 ]

@@ -5,6 +5,7 @@ import math
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.csrf import csrf_exempt
 
 from cacheapp.cache import http_answers
 from cacheapp.cache.derived import FIELD_LIST, JSON, MAPPING_VIEWS, SCHEMA_TEXT
@@ -24,15 +25,16 @@ from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
 from esassistant.api import api_view, json_response, parameter
 from esassistant.config.tokens import Right
-from esassistant.errors import BadRequest, ClusterUnavailable
+from esassistant.errors import BadRequest, ClusterUnavailable, UnknownAddress
 from esassistant.http.answer import Answer
 from esassistant.http.auth import check_rights, reads_all, require
 from esassistant.http.counters import note_of
+from esassistant.http.problems import EXPLANATIONS, slash_hint
 from esassistant.registry import registry
 from esassistant.units import as_duration
 
 
-@api_view("GET")
+@api_view("GET", parameters=("pattern", "limit", "cursor"))
 async def indices(request: HttpRequest) -> HttpResponse:
     """`GET /api/indices?pattern=&limit=&cursor=`: the names that can be asked for, in alphabetical order."""
     visible = await _visible(request)
@@ -44,18 +46,26 @@ async def indices(request: HttpRequest) -> HttpResponse:
     return json_response(cache.page(pattern=pattern, limit=limit, cursor=cursor, visible=visible))
 
 
-@api_view("GET")
+@csrf_exempt
+async def no_name(request: HttpRequest) -> HttpResponse:  # noqa: ARG001  (Django's signature)
+    """`/api/mappings`: 404 that says where names and mappings are. All mappings at once are nobody's need."""
+    raise UnknownAddress("Add a name: /api/mappings/{name}. /api/indices lists the names.")
+
+
+@api_view("GET", parameters=("group",))
 async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}?group=`: the mappings of an index, alias or data stream, as Elasticsearch renders them;
     with `group=mapping` each distinct one once.
     """
     (await _visible(request)).check(name)
+    if name.endswith("/"):  # as at addresses with a pattern of their own
+        raise UnknownAddress(f"{EXPLANATIONS[404]}{slash_hint(request.path)}")
     views = registry.get(MAPPING_VIEWS)
     found = await (views.grouped(name) if _is_grouped(request) else views.mapping(name))
     return answer_of(found).response(request)
 
 
-@api_view("POST")
+@api_view("POST", parameters=("validate",))
 async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
     visible = await _visible(request, Right.SEARCH)
@@ -82,7 +92,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
     return (await text_answer(views, SCHEMA_TEXT, name)).response(request)
 
 
-@api_view("GET")
+@api_view("GET", parameters=("q",))
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
     (await _visible(request)).check(name)
@@ -92,7 +102,7 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
     return (await text_answer(views, FIELD_LIST, name)).response(request)
 
 
-@api_view("GET")
+@api_view("GET", parameters=("tokens", "q"))
 async def describe(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
     (await _visible(request)).check(name)
@@ -101,7 +111,7 @@ async def describe(request: HttpRequest, name: str) -> HttpResponse:
     return _chosen(request, description_answer(found, description, as_json=_wants_json(request)))
 
 
-@api_view("GET")
+@api_view("GET", parameters=("tokens", "q"))
 async def describe_cluster(request: HttpRequest) -> HttpResponse:
     """`GET /api/describe?tokens=&q=`: the families of the cluster in a text that fits a prompt."""
     visible = await _visible(request)
@@ -117,9 +127,6 @@ async def _visible(request: HttpRequest, right: Right = Right.READ) -> Visible:
 
 def _budget_and_question(request: HttpRequest) -> tuple[int, str]:
     """Read what both descriptions are asked with. Raises `BadRequest`."""
-    known = ("tokens", "q")
-    if unknown := sorted(set(request.GET) - set(known)):
-        raise BadRequest(f"There is no parameter {unknown[0][:100]!r} here: use {' and '.join(known)}.")
     budget_tokens = _integer(request, "tokens", DEFAULT_BUDGET_TOKENS, MAX_BUDGET_TOKENS, MIN_BUDGET_TOKENS)
     return budget_tokens, parameter(request, "q", "")
 
@@ -153,7 +160,7 @@ async def cache_stats(request: HttpRequest) -> HttpResponse:
     return http_answers.cache_stats(details=await reads_all(request)).response(request)
 
 
-@api_view("POST")
+@api_view("POST", parameters=("wait", "index"))
 async def refresh(request: HttpRequest) -> HttpResponse:
     """`POST /api/cache/refresh`: start a full pass or join the one under way; `?wait=true` waits for it; `?index=`
     reads one name.

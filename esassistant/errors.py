@@ -4,18 +4,59 @@ it.
 A message never contains a secret or the raw text of another exception: those go to the log, scrubbed.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+UNTYPED = "about:blank"
+"""The type of a problem of which no more is known than its status (RFC 9457, 4.2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """What the `type` of a problem says, for people: the page `/problems/{name}` shows it. A name is never changed, and
+    never given to something else.
+    """
+
+    name: str
+    meaning: str
+    remedy: str
+
+    @property
+    def uri(self) -> str:
+        """The `type`, relative to the address that was asked."""
+        return f"/problems/{self.name}"
 
 
 class EsassistantError(Exception):
     """Base of the project's own errors.
 
-    `status` and `title` are what a problem+json answer shows; `retry_after_seconds` becomes the `Retry-After` header.
-    `detail` is for callers; `operator_detail` says the same with host and port, for logs, health and the status page.
+    `status` and `title` are what a problem+json answer shows, `problem_type` explains them; `retry_after_seconds`
+    becomes the `Retry-After` header. `detail` is for callers; `operator_detail` says the same with host and port, for
+    logs, health and the status page.
+
+    A class has the type of its base class unless it declares one; where its status is another than that of the class
+    that declares the type, it has none.
     """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+    problem_type: ClassVar[ProblemType] = ProblemType(
+        "internal-error",
+        "Something failed in this server that its authors did not foresee.",
+        "Ask its operator to look in the log for the request id of the answer. Asking again may help.",
+    )
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "problem_type" in vars(cls):
+            _declared_by.setdefault(cls.problem_type.name, cls)
+
+    @property
+    def type_uri(self) -> str:
+        """The `type` of the problem that stands for this error."""
+        declared = _declared_by[self.problem_type.name]
+        return self.problem_type.uri if declared.status == self.status else UNTYPED
 
     def __init__(
         self, detail: str, *, retry_after_seconds: float | None = None, operator_detail: str | None = None
@@ -26,11 +67,37 @@ class EsassistantError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+_declared_by: dict[str, type[EsassistantError]] = {EsassistantError.problem_type.name: EsassistantError}
+"""The class that declares each type, by its name."""
+
+
+def problem_types() -> Mapping[str, type[EsassistantError]]:
+    """The types of all problems, by name, each with the class that declares it, which has its status and title."""
+    return _declared_by
+
+
 class BadRequest(EsassistantError):
     """The request can't be understood; the detail says what to send instead."""
 
     status = 400
     title = "Bad request"
+    problem_type = ProblemType(
+        "bad-request",
+        "The request can't be understood, or asks for more than an answer may hold.",
+        "`detail` says what to send instead. The same request will be refused again.",
+    )
+
+
+class UnknownParameter(BadRequest):
+    """The query has a parameter that the address doesn't know."""
+
+    title = "Unknown parameter"
+    problem_type = ProblemType(
+        "unknown-parameter",
+        "The query has a parameter that this address doesn't know. It would have no effect: it is probably misspelt, "
+        "or meant for another address.",
+        "`detail` names the parameters that the address knows. Leave the other one out, or correct it.",
+    )
 
 
 class Unauthorized(EsassistantError):
@@ -38,6 +105,11 @@ class Unauthorized(EsassistantError):
 
     status = 401
     title = "Credentials needed"
+    problem_type = ProblemType(
+        "credentials-needed",
+        "The address is for known callers, and the request came without credentials, or with some that aren't right.",
+        "Send `Authorization: Bearer` with a token that this service's operator gave you, or log in as staff.",
+    )
 
 
 class Forbidden(EsassistantError):
@@ -45,6 +117,24 @@ class Forbidden(EsassistantError):
 
     status = 403
     title = "Refused"
+    problem_type = ProblemType(
+        "refused",
+        "The caller is known, but may not make this request this way. A change from a browser's session needs the CSRF "
+        "token of its page.",
+        "Send the token in the header `X-CSRFToken`, or use an API token instead. `detail` has the reason.",
+    )
+
+
+class UnknownAddress(EsassistantError):
+    """There is nothing at the address."""
+
+    status = 404
+    title = "Not Found"
+    problem_type = ProblemType(
+        "not-found",
+        "There is nothing at this address.",
+        "Look for slashes and misspelt words. `/api/openapi.json` has all addresses of the API.",
+    )
 
 
 class MethodNotAllowed(EsassistantError):
@@ -52,6 +142,11 @@ class MethodNotAllowed(EsassistantError):
 
     status = 405
     title = "Method not allowed"
+    problem_type = ProblemType(
+        "method-not-allowed",
+        "The address exists, but doesn't answer this method.",
+        "Use one of the methods in the header `Allow`.",
+    )
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         super().__init__(f"This address answers {', '.join(allowed)}.")
@@ -63,6 +158,11 @@ class RegistryNotOpen(EsassistantError):
 
     status = 503
     title = "Not serving"
+    problem_type = ProblemType(
+        "not-serving",
+        "This process starts or ends, or runs under a server that doesn't tell it when it starts.",
+        "Ask again, which may reach another process. Operators: run `manage.py serve`.",
+    )
 
 
 class WrongLoop(EsassistantError):
@@ -78,6 +178,12 @@ class ClusterUnavailable(EsassistantError):
 
     status = 503
     title = "Elasticsearch unavailable"
+    problem_type = ProblemType(
+        "elasticsearch-unavailable",
+        "The answer isn't in memory, and Elasticsearch could not be asked: it can't be reached, doesn't answer in "
+        "time, or refuses this service's credentials.",
+        "Ask again after the seconds in `Retry-After`. `/api/health` says what is wrong, and since when.",
+    )
 
 
 class StoreUnavailable(EsassistantError):
@@ -85,6 +191,11 @@ class StoreUnavailable(EsassistantError):
 
     status = 503
     title = "Store unavailable"
+    problem_type = ProblemType(
+        "store-unavailable",
+        "What the processes of this service share, in Redis or its database, could not be read or written.",
+        "Ask again after the seconds in `Retry-After`. Operators: the check `store` of `/api/health` has the cause.",
+    )
 
 
 class StoreRefused(StoreUnavailable):
@@ -96,6 +207,11 @@ class DatabaseUnavailable(EsassistantError):
 
     status = 503
     title = "Database unavailable"
+    problem_type = ProblemType(
+        "database-unavailable",
+        "This service's own database could not be asked. Sessions, pages of staff and the history need it.",
+        "Ask again in a moment; a token works without it. `detail` has the cause and what its operator can do.",
+    )
 
 
 class StaleToken(EsassistantError):

@@ -45,6 +45,7 @@ MIDDLEWARE = [
     # Outside of what sets a length, inside of what adds to Vary: so both lanes and the hot path name the same in order.
     "esassistant.http.compression.CompressionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "esassistant.http.token_middleware.TokenMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "esassistant.http.session_middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

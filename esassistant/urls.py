@@ -11,6 +11,8 @@ handler404 = views.not_found
 handler500 = views.failed
 urlpatterns = [
     path("api/openapi.json", views.openapi, name="openapi"),
+    path("problems/", views.problems, name="problems"),
+    path("problems/<slug:name>", views.problem, name="problem"),
     path("", include("cacheapp.urls")),
     path("", include("healthapp.urls")),
     path("admin/", admin.site.urls),

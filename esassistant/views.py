@@ -1,11 +1,19 @@
-"""What the kernel itself answers over HTTP: the description of the API, and errors that no view answers."""
+"""What the kernel itself answers over HTTP: the description of the API, what its problems mean, and errors that no view
+answers.
+"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 from esassistant.api import api_view
+from esassistant.errors import EsassistantError, UnknownAddress, problem_types
 from esassistant.http.answer import Answer, etag_of
 from esassistant.http.auth import caller_of
 from esassistant.http.problems import error_page
@@ -19,6 +27,44 @@ async def openapi(request: HttpRequest) -> HttpResponse:
     """`GET /api/openapi.json`: this API in OpenAPI 3.1, for anybody. `python -m dev.openapi` makes it."""
     await caller_of(request)  # a wrong token is refused everywhere
     return DESCRIPTION.response(request)
+
+
+TEXT, HTML = "text/plain", "text/html"
+
+
+@csrf_exempt
+@require_safe
+def problems(request: HttpRequest) -> HttpResponse:
+    """`GET /problems/`: what each type of problem means, and what to do; a page, or text."""
+    shown = sorted(problem_types().values(), key=lambda error: (error.status, error.problem_type.name))
+    return _explained(request, "Problems", shown)
+
+
+@csrf_exempt
+@require_safe
+def problem(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /problems/{name}`: the same of one type, to which the `type` of its problems leads."""
+    if (error := problem_types().get(name)) is None:
+        raise UnknownAddress("There is no problem of this name. /problems/ lists all.")
+    return _explained(request, error.title, [error])
+
+
+def _explained(request: HttpRequest, title: str, shown: Sequence[type[EsassistantError]]) -> HttpResponse:
+    if request.get_preferred_type([TEXT, HTML]) == HTML:
+        # Templates call what is callable, classes too.
+        of = [{"status": error.status, "title": error.title, "type": error.problem_type} for error in shown]
+        response = render(request, "esassistant/problems.html", {"title": title, "problems": of})
+    else:
+        text = "\n\n".join(_in_words(error) for error in shown) + "\n"
+        response = HttpResponse(text, content_type=f"{TEXT}; charset=utf-8")
+    response["Cache-Control"] = "max-age=3600, public"
+    patch_vary_headers(response, ("Accept",))
+    return response
+
+
+def _in_words(error: type[EsassistantError]) -> str:
+    of = error.problem_type
+    return f"{of.uri}: {error.title} ({error.status})\n{of.meaning}\nWhat to do: {of.remedy}"
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001  (Django's signature)

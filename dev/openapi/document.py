@@ -40,7 +40,8 @@ letters, digits, `.`, `_` and `-`.
 Answers to GET of 1 kB and more are compressed for who prefers gzip (`Accept-Encoding`), with an ETag of their own.
 
 HEAD is answered like GET. Other methods than those described get 405, and `Allow` names those that there are. A
-parameter of the query comes once. An address has at most {MAX_ADDRESS_BYTES} bytes, path and query together.
+parameter of the query that an address doesn't know, or that comes twice, is 400 (probes ignore them). An address has at
+most {MAX_ADDRESS_BYTES} bytes, path and query together.
 
 With `ESASSISTANT_DETAILS=always` whatever only reads needs no credentials. Credentials that aren't right get 401 then,
 too. A browser's session needs its CSRF token to change something."""
@@ -77,7 +78,13 @@ PROBLEM_SCHEMA: Object = {
     "description": "A problem of RFC 9457.",
     "type": "object",
     "properties": {
-        "type": {"const": "about:blank"},
+        "type": {
+            "description": "The address, on this server, of a page that says what a problem of this type means, and "
+            "what to do. It stays the same over versions. /problems/ lists all.",
+            "type": "string",
+            "format": "uri-reference",
+            "examples": ["/problems/bad-request"],
+        },
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"description": "What is wrong, or what to do.", "type": "string"},

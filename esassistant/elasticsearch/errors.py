@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from elastic_transport import TransportError
 
-from esassistant.errors import EsassistantError
+from esassistant.errors import ClusterUnavailable, EsassistantError, ProblemType
 from esassistant.units import as_bytes
 
 TOO_LARGE_RETRY_AFTER_SECONDS = 30.0
@@ -19,6 +19,11 @@ class CallRefused(TransportError, EsassistantError):
 
     status: ClassVar[int] = 503
     title: ClassVar[str] = "Elasticsearch call refused"
+    problem_type: ClassVar[ProblemType] = ProblemType(
+        "call-refused",
+        "This service did not send a call to Elasticsearch, as it could not be answered now.",
+        "Ask again after the seconds in `Retry-After`.",
+    )
 
     def __init__(self, detail: str, *, retry_after_seconds: float) -> None:
         TransportError.__init__(self, detail)
@@ -30,18 +35,26 @@ class PoolTimeout(CallRefused):
     """No connection became free in time (`ELASTICSEARCH_POOL_BLOCK=true`)."""
 
     title = "Connection pool full"
+    problem_type = ProblemType(
+        "connection-pool-full",
+        "All connections of this process to Elasticsearch are in use.",
+        "Ask again after the seconds in `Retry-After`, with fewer requests at once. Operators: `/api/performance` says "
+        "whether a larger pool helps.",
+    )
 
 
 class PoolExhausted(CallRefused):
     """All connections and all overflow connections are in use, or too many calls wait already."""
 
-    title = "Connection pool full"
+    title = PoolTimeout.title
+    problem_type = PoolTimeout.problem_type
 
 
 class BreakerOpen(CallRefused):
     """The breaker is open, or half-open with all its probes under way."""
 
-    title = "Elasticsearch unavailable"
+    title = ClusterUnavailable.title
+    problem_type = ClusterUnavailable.problem_type
 
     def add_cause(self, sentence: str) -> None:
         """Say too why the last call failed: of those that are refused, none finds out by itself."""
@@ -60,6 +73,11 @@ class AnswerTooLarge(TransportError, EsassistantError):
 
     status: ClassVar[int] = 503
     title: ClassVar[str] = "Elasticsearch's answer too large"
+    problem_type: ClassVar[ProblemType] = ProblemType(
+        "answer-too-large",
+        "Elasticsearch's answer has more bytes than this service reads.",
+        "Ask for less: fewer names, fewer hits, fewer fields of each.",
+    )
 
     def __init__(self, max_bytes: int) -> None:
         self.detail = f"Elasticsearch answers with more than {as_bytes(max_bytes)}."

@@ -22,27 +22,30 @@ HOW = (
 UNKNOWN = "This token is not one of those in ESASSISTANT_API_TOKENS or ESASSISTANT_TOKENS_FILE."
 
 
-async def caller_of(request: HttpRequest) -> Caller:
-    """Who asks. Raises `Unauthorized` for a bearer token that isn't ours, or has expired: better than to answer less
-    without a word.
+def token_caller(request: HttpRequest) -> Caller | None:
+    """Who asks with a bearer token; None: nobody does. Raises `Unauthorized` for a token that isn't ours, or has
+    expired: better than to answer less without a word.
     """
     token = bearer_token(request.headers.get("Authorization", ""))
-    if token is not None:
-        return _caller_with(token)
-    if settings.SESSION_COOKIE_NAME in request.COOKIES:
-        user = await request.auser()
-        if user.is_active and user.is_staff:
-            return STAFF
-    return anonymous(settings.ESASSISTANT.details)
-
-
-def _caller_with(token: str) -> Caller:
+    if token is None:
+        return None
     caller = tokens().find(token)
     if caller is None:
         raise Unauthorized(UNKNOWN)
     if tokens().has_expired(caller):
         raise Unauthorized(f"This token ({caller.token}) has expired. Ask the operator of this service for a new one.")
     return caller
+
+
+async def caller_of(request: HttpRequest) -> Caller:
+    """Who asks. Raises `Unauthorized` as `token_caller` does."""
+    if (caller := token_caller(request)) is not None:
+        return caller
+    if settings.SESSION_COOKIE_NAME in request.COOKIES:
+        user = await request.auser()
+        if user.is_active and user.is_staff:
+            return STAFF
+    return anonymous(settings.ESASSISTANT.details)
 
 
 async def reads_all(request: HttpRequest) -> bool:

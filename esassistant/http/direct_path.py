@@ -150,12 +150,9 @@ def _problem(route: DirectRoute, error: Exception, request_id: str) -> tuple[int
     own = as_own_error(error)
     if own is None:
         logger.error("%s failed", route.template, exc_info=error)
-        status, body = 500, problem_body(500, EXPLANATIONS[500], request_id)
-        head = encoded(headers_of(EsassistantError("")))
-    else:
-        status, body = own.status, problem_body(own.status, own.detail, request_id, title=own.title)
-        head = encoded(headers_of(own))
-    return status, (*head, (b"content-length", b"%d" % len(body))), body
+        own = EsassistantError(EXPLANATIONS[500])
+    body = problem_body(own, request_id)
+    return own.status, (*encoded(headers_of(own)), (b"content-length", b"%d" % len(body))), body
 
 
 direct_routes = DirectRoutes()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from esassistant.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from esassistant.errors import EsassistantError
+from esassistant.errors import EsassistantError, ProblemType
 from esassistant.http.counters import Door, note_of
 from esassistant.http.refusal import Refusal
 from esassistant.units import as_seconds
@@ -22,6 +22,11 @@ class BodyTooLarge(EsassistantError):
 
     status = 413
     title = "Body too large"
+    problem_type = ProblemType(
+        "body-too-large",
+        "The body of the request has more bytes than this service reads.",
+        "Send a smaller one; `detail` says how many bytes it may have. Operators: `ESASSISTANT_MAX_BODY_BYTES`.",
+    )
 
 
 class AddressTooLong(EsassistantError):
@@ -29,6 +34,11 @@ class AddressTooLong(EsassistantError):
 
     status = 414
     title = "Address too long"
+    problem_type = ProblemType(
+        "address-too-long",
+        "Path and query together have more bytes than any address of this service needs.",
+        "Ask for less at once; `detail` says how many bytes there may be.",
+    )
 
 
 class BodyTooSlow(EsassistantError):
@@ -36,6 +46,11 @@ class BodyTooSlow(EsassistantError):
 
     status = 408
     title = "Body too slow"
+    problem_type = ProblemType(
+        "body-too-slow",
+        "The body of the request did not arrive in time.",
+        "Send it again, over a better connection or in one piece; `detail` says how long it may take.",
+    )
 
 
 class Overloaded(EsassistantError):
@@ -43,6 +58,11 @@ class Overloaded(EsassistantError):
 
     status = 503
     title = "Overloaded"
+    problem_type = ProblemType(
+        "overloaded",
+        "So many requests are under way in this process that one more would only wait behind them.",
+        "Ask again after the seconds in `Retry-After`. Callers with a token have more places than those without.",
+    )
 
 
 MAX_ADDRESS_BYTES: Final = 8192

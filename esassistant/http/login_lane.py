@@ -125,7 +125,7 @@ class LoginLane:
             body = self._page.replace(PLACEHOLDER.encode(), b"%d" % whole_seconds(seconds))
             headers |= {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": CONTENT_SECURITY_POLICY}
         else:
-            body = problem_body(error.status, error.detail, note.request_id.decode("ascii"), title=error.title)
+            body = problem_body(error, note.request_id.decode("ascii"))
         headers["Content-Length"] = str(len(body))
         await send({"type": "http.response.start", "status": error.status, "headers": encoded(headers)})
         await send({"type": "http.response.body", "body": body})

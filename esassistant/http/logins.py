@@ -18,7 +18,7 @@ from django.contrib.auth.signals import user_logged_in
 from esassistant.advice import Advice, Recommendation
 from esassistant.asgi_types import Scope
 from esassistant.clock import Clock, Sleep, monotonic
-from esassistant.errors import EsassistantError, StoreUnavailable
+from esassistant.errors import EsassistantError, ProblemType, StoreUnavailable
 from esassistant.http.failed_logins import (
     PER_ADDRESS,
     PER_NAME_AND_ADDRESS,
@@ -54,6 +54,11 @@ class TooManyFailedLogins(EsassistantError):
 
     status = 429
     title = "Too many failed logins"
+    problem_type = ProblemType(
+        "too-many-failed-logins",
+        "So many logins of a name or from an address have failed that no password is checked for a while.",
+        "Try again after the seconds in `Retry-After`, or from another address. API tokens work meanwhile.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

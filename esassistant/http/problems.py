@@ -11,12 +11,20 @@ from django.db import DataError, Error
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 from elastic_transport import TransportError
 
 from esassistant.database.failures import DatabaseFailure, database_trouble
 from esassistant.database.outage import Unsaid
 from esassistant.elasticsearch.client import unavailable
-from esassistant.errors import BadRequest, DatabaseUnavailable, EsassistantError, MethodNotAllowed
+from esassistant.errors import (
+    UNTYPED,
+    BadRequest,
+    DatabaseUnavailable,
+    EsassistantError,
+    MethodNotAllowed,
+    problem_types,
+)
 from esassistant.http.counters import note_of
 from esassistant.http.security_headers import AnswerMiddleware
 
@@ -32,6 +40,16 @@ EXPLANATIONS = {
     500: "Something failed in this server. The log has the details under the request id.",
 }
 
+TYPES = {
+    400: "bad-request",
+    403: "refused",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "body-too-large",
+    500: "internal-error",
+}
+"""The type of a problem of which no more than its status is known."""
+
 _unsaid = Unsaid()
 
 OTHER_HOST = "This server doesn't answer to the name in the Host header. Its operator lists names in ALLOWED_HOSTS."
@@ -46,17 +64,14 @@ def request_id_of(request: HttpRequest) -> str:
     return note_of(getattr(request, "scope", request.META)).request_id.decode("ascii")
 
 
-def problem_body(status: int, detail: str, request_id: str, *, title: str | None = None) -> bytes:
-    """The object of a problem."""
-    return msgspec.json.encode(
-        {
-            "type": "about:blank",
-            "title": title or _phrase(status),
-            "status": status,
-            "detail": detail,
-            "request_id": request_id,
-        }
-    )
+def problem_body(error: EsassistantError, request_id: str) -> bytes:
+    """The object of the problem that stands for an error."""
+    return _object(error.type_uri, error.title, error.status, error.detail, request_id)
+
+
+def _object(type_uri: str, title: str, status: int, detail: str, request_id: str) -> bytes:
+    members = {"type": type_uri, "title": title, "status": status, "detail": detail, "request_id": request_id}
+    return msgspec.json.encode(members)
 
 
 def headers_of(error: EsassistantError) -> dict[str, str]:
@@ -76,13 +91,14 @@ def headers_of(error: EsassistantError) -> dict[str, str]:
 def problem(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     """A problem+json answer of which no more than its status is known."""
     headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
-    return _response(status, problem_body(status, detail, request_id_of(request)), headers)
+    known = problem_types().get(TYPES.get(status, ""))
+    type_uri, title = (UNTYPED, _phrase(status)) if known is None else (known.problem_type.uri, known.title)
+    return _response(status, _object(type_uri, title, status, detail, request_id_of(request)), headers)
 
 
 def problem_of(request: HttpRequest, error: EsassistantError) -> HttpResponse:
     """The answer that one of our own errors stands for."""
-    body = problem_body(error.status, error.detail, request_id_of(request), title=error.title)
-    return _response(error.status, body, headers_of(error))
+    return _response(error.status, problem_body(error, request_id_of(request)), headers_of(error))
 
 
 def answer_of_error(request: HttpRequest, error: EsassistantError) -> HttpResponse:
@@ -134,6 +150,18 @@ def is_for_people(request: HttpRequest) -> bool:
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
+def slash_hint(path: str) -> str:
+    """What to say besides of an unknown address that is known without the slash at its end; else nothing."""
+    without = path.rstrip("/")
+    if without == path:
+        return ""
+    try:
+        resolve(without)
+    except Resolver404:
+        return ""
+    return f" Leave out the slash at its end: {without}"
+
+
 def _is_allowed_host(request: HttpRequest) -> bool:
     try:
         request.get_host()
@@ -165,6 +193,8 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     if is_for_people(request):
         return _page_of_other_host(response) if is_other_host and not settings.DEBUG else response
     explanation = OTHER_HOST if is_other_host else EXPLANATIONS.get(status) or f"{_phrase(status)}."
+    if status == 404:
+        explanation += slash_hint(request.path)
     replacement = problem(request, status, explanation)
     for name, value in response.headers.items():
         replacement.headers.setdefault(name, value)

@@ -26,7 +26,7 @@ class Refusal:
     def __init__(self, error: EsassistantError, *, closes: bool = False) -> None:
         """`closes`: a body may still come, and nobody would read it."""
         self.status = error.status
-        whole = problem_body(error.status, error.detail, ID, title=error.title)
+        whole = problem_body(error, ID)
         before, _, after = whole.partition(ID.encode())
         self._before, self._after = before, after
         own = headers_of(error) | ({"Connection": "close"} if closes else {})

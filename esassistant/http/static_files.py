@@ -20,7 +20,7 @@ from django.core.exceptions import SuspiciousFileOperation
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.clock import monotonic
-from esassistant.errors import EsassistantError, MethodNotAllowed
+from esassistant.errors import MethodNotAllowed, UnknownAddress
 from esassistant.http.answer import Answer, Headers, etag_of
 from esassistant.http.compression import accepts_gzip
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
@@ -38,13 +38,6 @@ for _suffix, _type in ((".js", "text/javascript"), (".md", "text/markdown"), (".
 TEXTS: Final = ("text/", "image/svg", "application/json")
 WORTH: Final = 0.9
 """What gets no smaller than this is not compressed."""
-
-
-class NoSuchFile(EsassistantError):
-    """There is no static file of that name."""
-
-    status = 404
-    title = "Not Found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +98,7 @@ class StaticFiles:
         self._files = {} if self._rereads else all_static_files()
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._common = {secure: encoded(security_headers(secure=secure)) for secure in (False, True)}
-        self._unknown = Refusal(NoSuchFile("There is nothing at this address."))
+        self._unknown = Refusal(UnknownAddress("There is nothing at this address."))
         self._only_read = Refusal(MethodNotAllowed(("GET", "HEAD")), closes=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -55,14 +55,24 @@ def test_it_is_openapi() -> None:
 
 async def test_it_describes_every_address(client: httpx.AsyncClient) -> None:
     """It has the paths and methods that the URLconf and the probes answer, and no others."""
-    # Without a name it is refused like any other illegal name.
-    answered = {address for address in addresses(get_resolver()) if address != "/api/mappings/"} | set(PROBES)
+    answered = set(addresses(get_resolver())) | set(PROBES)
     methods: dict[str, set[str]] = {}
     for address in answered:
         refusal = await client.request("OPTIONS", re.sub(r"{\w+}", "x", address))
         assert refusal.status_code == 405
         methods[address] = set(refusal.headers["Allow"].lower().split(", ")) - {"head"}
     assert {path: set(described) for path, described in document()["paths"].items()} == methods
+
+
+def test_it_has_the_parameters_that_views_know() -> None:
+    """The parameters of the query that are described are those that a view doesn't refuse."""
+    described = {
+        path: {one["name"] for one in next(iter(methods.values())).get("parameters", ()) if one["in"] == "query"}
+        for path, methods in document()["paths"].items()
+    }
+    for path in described.keys() - PROBES:
+        view: Any = resolve(re.sub(r"{\w+}", "x", path)).func
+        assert described[path] == set(view.parameters), path
 
 
 def test_every_member_of_a_report_has_a_type() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
@@ -83,7 +84,36 @@ def test_a_parameter(query: str, value: str) -> None:
     assert parameter(RequestFactory().get(f"/api/x?{query}"), "a", "none") == value
 
 
-def test_a_parameter_comes_once() -> None:
-    """A parameter that is sent several times is refused, and the refusal names it."""
-    with pytest.raises(BadRequest, match="Send limit= once"):
-        parameter(RequestFactory().get("/api/x?limit=1&limit=2"), "limit", None)
+@api_view("GET", parameters=("limit", "cursor", "q"))
+async def listing(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(parameter(request, "limit", "none"))
+
+
+@pytest.mark.parametrize(
+    ("view", "query", "name", "detail"),
+    [
+        (listing, "limit=1&limit=2", "bad-request", "Send limit= once."),
+        (listing, "limit=1&limt=2", "unknown-parameter", "There is no parameter 'limt' here: use limit, cursor or q."),
+        (listing, "=1", "unknown-parameter", "There is no parameter '' here: use limit, cursor or q."),
+        (listing, "Q=1", "unknown-parameter", "There is no parameter 'Q' here: use limit, cursor or q."),
+        (readable, "x", "unknown-parameter", "There is no parameter 'x' here: this address has none."),
+        (listing, "&".join(["q=1"] * 1001), "bad-request", "The query has too many parameters."),
+    ],
+)
+async def test_parameters_that_would_have_no_effect(view: Any, query: str, name: str, detail: str) -> None:
+    """A parameter that an address doesn't know is refused, as is one that comes twice; the refusal says what to do."""
+    response = await view(RequestFactory().get(f"/api/x?{query}"))
+    body = json.loads(response.content)
+    assert (response.status_code, body["type"], body["detail"]) == (400, f"/problems/{name}", detail)
+
+
+async def test_what_is_not_known_is_repeated_in_part() -> None:
+    """The refusal repeats no more than the beginning of what was sent."""
+    response = await listing(RequestFactory().get(f"/api/x?{'x' * 5000}=1"))
+    assert len(response.content) < 500
+
+
+@pytest.mark.parametrize("query", ["", "limit=", "limit=1&cursor=2&q=3"])
+async def test_known_parameters(query: str) -> None:
+    """Those that it knows, each once, in any order, are for the view to read."""
+    assert (await listing(RequestFactory().get(f"/api/x?{query}"))).status_code == 200

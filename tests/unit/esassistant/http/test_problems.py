@@ -18,7 +18,7 @@ from elastic_transport import ConnectionTimeout
 from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, MethodNotAllowed, Unauthorized
 from esassistant.http.counters import NOTE, RequestNote
-from esassistant.http.problems import ProblemMiddleware, already_logged, problem, problem_of, request_id_of
+from esassistant.http.problems import TYPES, ProblemMiddleware, already_logged, problem, problem_of, request_id_of
 
 HTML = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 
@@ -48,7 +48,7 @@ def test_a_problem_has_all_its_members() -> None:
     request = a_request()
     response = problem(request, 404, "No such index.")
     assert json.loads(response.content) == {
-        "type": "about:blank",
+        "type": "/problems/not-found",
         "title": "Not Found",
         "status": 404,
         "detail": "No such index.",
@@ -68,19 +68,25 @@ def test_retry_after_is_rounded_up(seconds: float, header: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "title", "headers"),
+    ("error", "status", "name", "title", "headers"),
     [
-        (BadRequest("Send a name."), 400, "Bad request", {}),
-        (Unauthorized("Send a token."), 401, "Credentials needed", {"WWW-Authenticate": "Bearer"}),
-        (MethodNotAllowed(("GET", "HEAD")), 405, "Method not allowed", {"Allow": "GET, HEAD"}),
-        (ClusterUnavailable("x", retry_after_seconds=5), 503, "Elasticsearch unavailable", {"Retry-After": "5"}),
+        (BadRequest("Send a name."), 400, "bad-request", "Bad request", {}),
+        (Unauthorized("x"), 401, "credentials-needed", "Credentials needed", {"WWW-Authenticate": "Bearer"}),
+        (MethodNotAllowed(("GET",)), 405, "method-not-allowed", "Method not allowed", {"Allow": "GET"}),
+        (
+            ClusterUnavailable("x", retry_after_seconds=5),
+            *(503, "elasticsearch-unavailable", "Elasticsearch unavailable", {"Retry-After": "5"}),
+        ),
     ],
 )
-def test_our_errors_as_problems(error: EsassistantError, status: int, title: str, headers: dict[str, str]) -> None:
-    """Each error shows the status, title and headers of its kind and its own detail."""
+def test_our_errors_as_problems(
+    error: EsassistantError, status: int, name: str, title: str, headers: dict[str, str]
+) -> None:
+    """Each error shows the type, status, title and headers of its kind and its own detail."""
     response = problem_of(a_request(), error)
     body = json.loads(response.content)
-    assert (response.status_code, body["status"], body["title"], body["detail"]) == (status, status, title, str(error))
+    assert (body["type"], body["title"], body["detail"]) == (f"/problems/{name}", title, str(error))
+    assert (response.status_code, body["status"]) == (status, status)
     common = {"Content-Type", "Cache-Control", "Content-Length"}
     assert {name: value for name, value in response.items() if name not in common} == headers
 
@@ -128,6 +134,8 @@ def test_every_error_status_is_explained(status: int) -> None:
     """Any status from 400 on becomes a problem with a title and a detail, also one that HTTP doesn't name."""
     body = json.loads(through_middleware(a_request(), HttpResponse(status=status)).content)
     assert body["status"] == status
+    known = TYPES.get(status)
+    assert body["type"] == ("about:blank" if known is None else f"/problems/{known}")
     assert body["title"]
     assert body["detail"]
 
