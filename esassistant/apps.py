@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -31,12 +32,14 @@ from esassistant.elasticsearch.pings import PINGS, Pings
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
 from esassistant.elasticsearch.stats import POOL_METRICS, PoolReport
 from esassistant.http.access_log import ACCESS_LOG, ACCESS_LOG_METRICS, AccessLog, access_log, access_log_rules
+from esassistant.http.callers import tokens
 from esassistant.http.connections import CONNECTION_METRICS, CONNECTIONS, Connections, connections
 from esassistant.http.logins import LOGIN_METRICS, LOGINS, Logins, login_rules, logins
 from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http_statistics
+from esassistant.http.tokens_file import NO_FILE, TOKENS_FILE, TOKENS_FILE_METRICS, TokensFile, tokens_file_rules
 from esassistant.log_handler import LOG, LOG_METRICS, QueuedHandler, log_handler, log_rules
 from esassistant.registry import Registry, registry
-from esassistant.resource import PingResult
+from esassistant.resource import Health, PingResult
 
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
@@ -55,9 +58,9 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `http`, `connections`, `logins`, `log` and `access_log`, which tell of what is served and logged; the
-    Elasticsearch clients (`elasticsearch` is public, for anybody's views; the others are our own), their pings, and a
-    check of their pools.
+    """Declare `http`, `connections`, `logins`, `log` and `access_log`, which tell of what is served and logged;
+    `tokens_file`, which follows the file of tokens; the Elasticsearch clients (`elasticsearch` is public, for anybody's
+    views; the others are our own), their pings, and a check of their pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
@@ -81,6 +84,14 @@ def declare(registry: Registry) -> None:
         stats=lambda log: log and log.report(),
         metrics=ACCESS_LOG_METRICS,
         rules=(access_log_rules,),
+    )
+    registry.register(
+        TOKENS_FILE,
+        _tokens_file,
+        ping=_ping_tokens_file if settings.ESASSISTANT.tokens_file else None,
+        stats=lambda file: NO_FILE if file is None else file.report(),
+        metrics=TOKENS_FILE_METRICS,
+        rules=(tokens_file_rules,),
     )
     marks = NodeMarks()
     registry.register(PINGS, _pings, needs=(ELASTICSEARCH_HEALTH,))
@@ -138,6 +149,21 @@ async def _access_log(registry: Registry) -> AsyncIterator[AccessLog | None]:
     registry.spawn(access_log.keep_writing, name="write-access-log", owner="access_log")
     yield access_log
     await access_log.write_waiting()
+
+
+@asynccontextmanager
+async def _tokens_file(registry: Registry) -> AsyncIterator[TokensFile | None]:
+    config = settings.ESASSISTANT
+    if not config.tokens_file:
+        yield None
+        return
+    file = TokensFile(Path(config.tokens_file), config.scoped_tokens, tokens())
+    registry.spawn(file.keep_following, name="follow-tokens", owner="tokens_file")
+    yield file
+
+
+async def _ping_tokens_file(file: TokensFile | None) -> PingResult:
+    return PingResult(Health.HEALTHY) if file is None else await file.ping()
 
 
 @asynccontextmanager

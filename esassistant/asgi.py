@@ -1,5 +1,5 @@
 """The ASGI application:
-lifespan( static files( hot path( counters( limits( direct path( lanes( django, fast ) ) ) ) ) ) ).
+lifespan( static files( hot path( counters( token limits( limits( direct path( lanes( django, fast ) ) ) ) ) ) ) ).
 """
 
 import os
@@ -24,6 +24,7 @@ from esassistant.http.login_lane import LoginLane  # noqa: E402
 from esassistant.http.logins import logins  # noqa: E402
 from esassistant.http.static_files import StaticFiles  # noqa: E402
 from esassistant.http.statistics import http_statistics  # noqa: E402
+from esassistant.http.token_limits import TokenLimits  # noqa: E402
 from esassistant.lifespan import Lifespan  # noqa: E402
 from esassistant.registry import registry  # noqa: E402
 
@@ -40,7 +41,7 @@ def new_application() -> Lifespan:
     lanes = Lanes(stock, FastLane(), login, gates, hot_routes.is_probe, reverse("admin:login"))
     direct: ASGIApp = DirectPath(lanes, direct_routes) if config.hot_path else lanes
     bounded = RequestLimits(direct, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight, hot_routes.is_probe)
-    counted = Counters(bounded, http_statistics, access_log if config.access_log else None)
+    counted = Counters(TokenLimits(bounded), http_statistics, access_log if config.access_log else None)
     app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
     return Lifespan(StaticFiles(app, counted), registry, config.drain_seconds)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from esassistant.config.model import NO_PROFILE, Config, Origin, Setting
+from esassistant.config.model import NO_PROFILE, Config, Details, Origin, Setting
 from esassistant.config.pools import DEFAULT_POOL
 from esassistant.units import as_seconds
 
@@ -266,10 +266,12 @@ def _drains_long(facts: Facts) -> str | None:
 @_rule(
     "W011",
     "ESASSISTANT_API_TOKENS",
-    hint="Set ESASSISTANT_API_TOKENS to the output of `openssl rand -hex 32`.",
+    "ESASSISTANT_TOKENS_FILE",
+    hint="Set ESASSISTANT_API_TOKENS to the output of `openssl rand -hex 32`, or make tokens with a scope by "
+    "`manage.py make_token`.",
 )
 def _no_tokens(facts: Facts) -> str | None:
-    if facts.config.api_tokens:
+    if facts.config.api_tokens or facts.config.tokens_file:
         return None
     return "There are no API tokens: no program can do over HTTP what needs one, such as a refresh."
 
@@ -333,6 +335,21 @@ def _size_of_no_pool(facts: Facts) -> str | None:
     if not facts.given("ELASTICSEARCH_POOL_MAXSIZE") or not given:
         return None
     return "ELASTICSEARCH_POOL_MAXSIZE has no effect: ELASTICSEARCH_POOLS gives the pool default a size of its own."
+
+
+@_rule(
+    "W017",
+    "ESASSISTANT_TOKENS_FILE",
+    "ESASSISTANT_DETAILS",
+    hint="Set ESASSISTANT_DETAILS=authorized.",
+)
+def _scopes_without_effect(facts: Facts) -> str | None:
+    if not facts.config.tokens_file or facts.config.details is not Details.ALWAYS:
+        return None
+    return (
+        "The tokens of ESASSISTANT_TOKENS_FILE hide nothing: with ESASSISTANT_DETAILS=always everybody reads all names "
+        "and mappings without a token."
+    )
 
 
 def _uses_tls(facts: Facts) -> bool:

@@ -1,7 +1,10 @@
 """Django's system checks of this project: `manage.py check`, and every command before it starts."""
 
 import inspect
+import os
+import stat
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -19,6 +22,27 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[ch
     """The findings of the audit of the settings in force."""
     findings = audit(settings.ESASSISTANT, settings.ESASSISTANT_SETTINGS, settings.DEBUG, settings.ALLOWED_HOSTS)
     return [MESSAGES[found.level](found.message, hint=found.hint, id=found.id) for found in findings]
+
+
+@checks.register(checks.Tags.security)
+def check_tokens_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
+    """Nobody else can write the file of tokens, which would be to make tokens, nor need read it."""
+    path = settings.ESASSISTANT.tokens_file
+    try:
+        found = Path(path).stat() if path else None
+    except OSError:
+        return []  # which the settings tell
+    if found is None:
+        return []
+    hint = f"chmod 600 {path}, owned by the user that this service runs as."
+    if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
+        whose = "everybody" if found.st_mode & stat.S_IWOTH else "another user"
+        message = f"The file of tokens can be written by {whose}, who can give himself any right."
+        return [checks.Error(message, hint=hint, id="esassistant.E003")]
+    if found.st_mode & (stat.S_IWGRP | stat.S_IROTH):
+        message = "The file of tokens can be written by its group, or read by everybody."
+        return [checks.Warning(message, hint=hint, id="esassistant.W018")]
+    return []
 
 
 @checks.register(checks.Tags.urls)

@@ -66,7 +66,7 @@ def access_log_rules(log: AccessLogReport) -> Iterable[Advice]:
 
 class LogLine(msgspec.Struct, gc=False):
     """One request. No query string: it may hold anything, secrets too. `status` None: the client left before an
-    answer.
+    answer. `token`: the name of the caller's token, `api` for those of `ESASSISTANT_API_TOKENS`.
     """
 
     time: datetime
@@ -79,6 +79,7 @@ class LogLine(msgspec.Struct, gc=False):
     status: int | None
     duration_ms: float
     bytes: int
+    token: str | None
 
 
 class AccessLog:

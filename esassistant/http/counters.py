@@ -32,7 +32,8 @@ class Door(enum.StrEnum):
 @dataclass(slots=True)
 class RequestNote:
     """What is known of the request under way. `route` is the template of its address, None where it has none; `status`
-    is None before the answer begins. `is_long_poll`: it waits on purpose, so that its time is no latency.
+    is None before the answer begins. `is_long_poll`: it waits on purpose, so that its time is no latency. `token`: the
+    name of the caller's token.
     """
 
     request_id: bytes
@@ -41,6 +42,7 @@ class RequestNote:
     status: int | None = None
     sent_bytes: int = 0
     is_long_poll: bool = False
+    token: str | None = None
 
     def answered_by(self, door: Door, route: str | None) -> None:
         self.door = door
@@ -109,6 +111,7 @@ class Counters:
                 note.sent_bytes,
                 started_at,
                 is_long_poll=note.is_long_poll,
+                token=note.token,
             )
 
     def count(
@@ -122,12 +125,15 @@ class Counters:
         started_at: float,
         *,
         is_long_poll: bool = False,
+        token: str | None = None,
     ) -> None:
         """A request ended just now; `status` None: without an answer."""
         ended_at = monotonic()
         self._statistics.ended(
             route, door, status, sent_bytes, ended_at - started_at, ended_at, is_long_poll=is_long_poll
         )
+        if token is not None:
+            self._statistics.ended_of(token, door, status)
         if self._access_log is not None:
             client = scope.get("client")
             self._access_log.write(
@@ -142,5 +148,6 @@ class Counters:
                     status=status,
                     duration_ms=round((ended_at - started_at) * 1000, 3),
                     bytes=sent_bytes,
+                    token=token,
                 )
             )

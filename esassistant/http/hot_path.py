@@ -61,8 +61,10 @@ class HotRoute:
     probe: ProbeSource | None = None
 
 
-Found = tuple[HotRoute, Answer, dict[bytes, bytes], Headers]
-"""The route, its answer, the headers of the request that matter, and those that all answers have."""
+Found = tuple[HotRoute, Answer, dict[bytes, bytes], Headers, str | None]
+"""The route, its answer, the headers of the request that matter, those that all answers have, and the name of the
+caller's token.
+"""
 
 
 class HotRoutes:
@@ -142,7 +144,7 @@ class HotPath:
         if found is None:
             await self._app(scope, receive, send)
             return
-        route, answer, given, common = found
+        route, answer, given, common, token = found
         if (coded := _coded(answer, given)) is None:
             await self._app(scope, receive, send)
             return
@@ -155,7 +157,7 @@ class HotPath:
             headers.append((b"age", b"%d" % age))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._app.count(scope, request_id, route.template, Door.HOT, status, len(body), started_at)
+        self._app.count(scope, request_id, route.template, Door.HOT, status, len(body), started_at, token=token)
 
     def _find(self, scope: Scope) -> Found | None:
         """What answers a request; None: Django does."""
@@ -186,7 +188,7 @@ class HotPath:
         if caller is None:
             return None
         answer = _ask(route, partial(route.source, name, caller))
-        return None if answer is None else (route, answer, given, self._common[secure])
+        return None if answer is None else (route, answer, given, self._common[secure], caller.token)
 
     def _probe(self, scope: Scope, route: HotRoute) -> Found | None:
         """A probe is answered whatever comes with it, lest strangers who take all places elsewhere be in its way."""
@@ -206,7 +208,7 @@ class HotPath:
         verbose = bool(query) and "verbose" in parse_qs(query.decode("ascii"), True)
         answer = _ask(route, partial(route.probe, verbose))
         common = self._common[scope.get("scheme") == "https"]
-        return None if answer is None else (route, answer, given, (*common, CLOSES) if has_body else common)
+        return None if answer is None else (route, answer, given, (*common, CLOSES) if has_body else common, None)
 
 
 def _coded(answer: Answer, given: dict[bytes, bytes]) -> tuple[int, Headers, bytes] | None:

@@ -132,7 +132,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = _declared_bytes(scope)
+        declared = declared_bytes(scope)
         has_body = declared != 0
         if _is_too_long(scope):
             await self._too_long[has_body].answer(scope, send)
@@ -195,7 +195,7 @@ def _is_too_long(scope: Scope) -> bool:
     return len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES
 
 
-def _declared_bytes(scope: Scope) -> int | None:
+def declared_bytes(scope: Scope) -> int | None:
     """How long the body is by the headers' word; None: they don't say."""
     values = [value for name, value in scope["headers"] if name == b"content-length"]
     if len(values) == 1 and values[0].isdigit() and len(values[0]) < 20:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from esassistant.clock import Clock, monotonic
+from esassistant.config.tokens import OTHER
 from esassistant.durations import Durations, DurationTotals, LatencyReport, last_minute_of, report_of, totals_of
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, ReportHandle
@@ -15,6 +16,9 @@ UNMATCHED = "unmatched"
 REFUSED = "refused"
 """The door of what was refused before anything looked at it: how long that took says nothing of the service."""
 MAX_ROUTES = 200
+TOO_MANY = 429
+MAX_TOKENS = 100
+"""So many are counted each by its name, the others together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,28 @@ class RouteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenReport:
+    """Requests of one token that ended since the start, and how many had which status, by its first digit (`2xx`).
+    `refused_total` of them were refused as `max_in_flight` was reached.
+    """
+
+    requests_total: int
+    statuses: Mapping[str, int]
+    refused_total: int
+
+
+@dataclass(frozen=True, slots=True)
 class HttpReport:
     """All requests of this process, together and by route, and those under way. `last_minute`: how long those took that
-    ended in the last whole minute and didn't fail.
+    ended in the last whole minute and didn't fail. `tokens`: by the name of the caller's token, `api` for those of
+    `ESASSISTANT_API_TOKENS`.
     """
 
     in_flight: int
     last_minute: LatencyReport
     together: RouteReport
     routes: Mapping[str, RouteReport]
+    tokens: Mapping[str, TokenReport]
 
 
 class _Counted:
@@ -63,12 +80,26 @@ class _Counted:
         self.window = Window()
 
 
+class _TokenCounted:
+    """Counts of one token."""
+
+    __slots__ = ("refused_total", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: defaultdict[int | None, int] = defaultdict(int)
+        self.refused_total = 0
+
+    def report(self) -> TokenReport:
+        return TokenReport(sum(self.statuses.values()), _by_class(self.statuses), self.refused_total)
+
+
 class HttpStatistics:
     """One per process, written on the loop that serves. Bounded: routes are templates, of which there are few."""
 
     def __init__(self, clock: Clock = monotonic) -> None:
         self._clock = clock
         self._routes: dict[str, _Counted] = {}
+        self._tokens: dict[str, _TokenCounted] = {}
         self.in_flight = 0
 
     def ended(
@@ -103,6 +134,15 @@ class HttpStatistics:
             counted.durations.record(seconds, ended_at)
             counted.window.ended(Got.ANSWER, seconds, ended_at)
 
+    def ended_of(self, token: str, door: str, status: int | None) -> None:
+        """The same request was one of a caller with that token."""
+        counted = self._tokens.get(token)
+        if counted is None:
+            name = token if len(self._tokens) < MAX_TOKENS else OTHER
+            counted = self._tokens.setdefault(name, _TokenCounted())
+        counted.statuses[status] += 1
+        counted.refused_total += door == REFUSED and status == TOO_MANY
+
     def forget_recent(self) -> None:
         """Tell nothing of what callers got before now: it was another service that they called, or its start."""
         for counted in self._routes.values():
@@ -118,7 +158,8 @@ class HttpStatistics:
         routes = {name: _report((counted,), self._clock) for name, counted in sorted(self._routes.items())}
         together = _report(tuple(self._routes.values()), self._clock)
         last_minute = last_minute_of((counted.durations for counted in self._routes.values()), self._clock)
-        return HttpReport(self.in_flight, last_minute, together, routes)
+        tokens = {name: counted.report() for name, counted in sorted(self._tokens.items())}
+        return HttpReport(self.in_flight, last_minute, together, routes, tokens)
 
 
 def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
@@ -128,14 +169,10 @@ def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
     for part in parts:
         by_status.update(part.statuses)
         doors.update(part.doors)
-    statuses: Counter[str] = Counter()
-    for status, count in by_status.items():
-        if status is not None:
-            statuses[f"{status // 100}xx"] += count
     requests_total = by_status.total()
     return RouteReport(
         requests_total=requests_total,
-        statuses=dict(sorted(statuses.items())),
+        statuses=_by_class(by_status),
         aborted_total=by_status[None],
         doors=dict(sorted(doors.items())),
         hot_percent=100.0 * doors["hot"] / requests_total if requests_total else None,
@@ -144,6 +181,15 @@ def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
         durations=totals_of(part.durations for part in parts),
         failed_latency=report_of((part.failed_durations for part in parts if part.failed_durations is not None), clock),
     )
+
+
+def _by_class(by_status: Mapping[int | None, int]) -> dict[str, int]:
+    """How many answers had which status, by its first digit."""
+    statuses: Counter[str] = Counter()
+    for status, count in by_status.items():
+        if status is not None:
+            statuses[f"{status // 100}xx"] += count
+    return dict(sorted(statuses.items()))
 
 
 HTTP_METRICS = (
@@ -176,6 +222,20 @@ HTTP_METRICS = (
         "Time to the end of the answer, of requests that no limit refused and that did not fail.",
         "routes.*.durations",
         ("route",),
+    ),
+    Metric(
+        Kind.COUNTER,
+        "http_token_responses",
+        "Requests answered, by the name of the caller's token and the first digit of the status.",
+        "tokens.*.statuses.*",
+        ("token", "status"),
+    ),
+    Metric(
+        Kind.COUNTER,
+        "http_token_refused",
+        "Requests refused as the token had max_in_flight under way.",
+        "tokens.*.refused_total",
+        ("token",),
     ),
 )
 

@@ -27,6 +27,7 @@ def a_line(path: str = "/api/mappings", **changes: Any) -> LogLine:
         "status": 200,
         "duration_ms": 0.123,
         "bytes": 17,
+        "token": None,
         **changes,
     }
     return LogLine(**fields)

@@ -4,6 +4,7 @@ own.
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
 from esassistant.elasticsearch.node import EXTRAS
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLog, LogLine
+from esassistant.http.tokens_file import NO_FILE, TOKENS_FILE, TOKENS_FILE_REPORT
 from esassistant.registry import Registry
 from esassistant.registry import registry as process_registry
 from esassistant.resource import Health
@@ -50,7 +52,7 @@ async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     """The clients open without I/O, are reported apart, and one's calls take none of another's connections."""
     declare(own_registry)
     assert tuple(resource.name for resource in own_registry.declared()) == (
-        *("http", "connections", "logins", "log", "access_log", "elasticsearch_pings"),
+        *("http", "connections", "logins", "log", "access_log", "tokens_file", "elasticsearch_pings"),
         *(*CLIENTS, "pools"),
     )
     async with own_registry.open():
@@ -180,7 +182,7 @@ async def test_the_access_log_is_written_while_open(
         assert own_registry.get("access_log") is None
         assert own_registry.read("access_log") is None
     settings.ESASSISTANT = replace(settings.ESASSISTANT, access_log=True)
-    line = LogLine(now_utc(), "id", None, "GET", "/x", None, "hot", 200, 0.1, 2)
+    line = LogLine(now_utc(), "id", None, "GET", "/x", None, "hot", 200, 0.1, 2, None)
     async with own_registry.open(only=["access_log"]):
         assert [task.owner for task in own_registry.tasks()] == ["access_log"]
         log.write(line)
@@ -188,6 +190,29 @@ async def test_the_access_log_is_written_while_open(
     assert log.report().written_lines_total == 1
     os.close(reading)
     os.close(writing)
+
+
+async def test_the_file_of_tokens_is_followed_while_open(own_registry: Registry, settings: Any, tmp_path: Path) -> None:
+    """Where there is one, a task of its own looks at it, and health says whether it can be used; else nothing is said
+    of it.
+    """
+    declare(own_registry)
+    async with own_registry.open(only=["tokens_file"]):
+        assert own_registry.get(TOKENS_FILE) is None
+        assert own_registry.read(TOKENS_FILE_REPORT) == NO_FILE
+    assert "tokens_file" not in {resource.name for resource in own_registry.declared() if resource.ping}
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, tokens_file=str(tmp_path / "tokens.toml"))
+    with_file = Registry()
+    declare(with_file)
+    async with with_file.open(only=["tokens_file"]):
+        assert [task.owner for task in with_file.tasks()] == ["tokens_file"]
+        file = with_file.get(TOKENS_FILE)
+        assert file is not None
+        await file.look()
+        assert not with_file.read(TOKENS_FILE_REPORT).readable
+    [ping] = [resource.ping for resource in with_file.declared() if resource.name == "tokens_file"]
+    assert ping is not None
+    assert [(await ping(one)).health for one in (None, file)] == [Health.HEALTHY, Health.DEGRADED]
 
 
 def test_the_process_has_them() -> None:

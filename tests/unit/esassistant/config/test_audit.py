@@ -10,7 +10,7 @@ from django.core import checks
 
 from esassistant.config.audit import RULES, Finding, Level, audit
 from esassistant.config.checks import check_settings
-from esassistant.config.model import Config, Origin, Setting
+from esassistant.config.model import Config, Details, Origin, Setting
 from esassistant.config.pools import PoolRule
 from tests.support.settings import GOOD, run
 
@@ -111,6 +111,9 @@ CASES = [
     Case("", service={"drain_seconds": 60.0}),
     Case("W010", service={"drain_seconds": 60.1}),
     Case("W011", service={"api_tokens": ()}),
+    Case("", service={"api_tokens": (), "tokens_file": "/t", "details": Details.AUTHORIZED}),
+    Case("W017", service={"tokens_file": "/t", "details": Details.ALWAYS}),
+    Case("", service={"tokens_file": "/t", "details": Details.AUTHORIZED}),
     Case("W012", hosts=()),
     Case("", settings=profile("none")),
     Case("W013", settings=profile("high-traffic")),

@@ -1,5 +1,8 @@
-"""The system checks about views; those about settings are in test_audit.py."""
+"""The system checks about views and files; those about settings are in test_audit.py."""
 
+import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from esassistant.api import api_view
-from esassistant.config.checks import check_api_views
+from esassistant.config.checks import check_api_views, check_tokens_file
 
 
 def sync_view(_: HttpRequest) -> HttpResponse:
@@ -48,3 +51,42 @@ def test_what_runs_in_the_fast_lane(view: Any) -> None:
     """Only what `api_view` decorates is marked for the fast lane."""
     assert not getattr(view, "is_api_view", False)
     assert getattr(api_view("GET")(view), "is_api_view", False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"),
+    [
+        (0o600, []),
+        (0o640, []),
+        (0o660, ["esassistant.W018"]),
+        (0o644, ["esassistant.W018"]),
+        (0o602, ["esassistant.E003"]),
+        (0o666, ["esassistant.E003"]),
+    ],
+)
+def test_who_may_write_tokens(settings: Any, tmp_path: Path, mode: int, found: list[str]) -> None:
+    """Whoever can write the file of tokens has any right, and is an error; who can read it without need is told."""
+    path = tmp_path / "tokens.toml"
+    path.touch()
+    path.chmod(mode)
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, tokens_file=str(path))
+    messages = check_tokens_file(None)
+    assert [message.id for message in messages] == found
+    assert all(f"chmod 600 {path}" in (message.hint or "") for message in messages)
+
+
+def test_whose_file_it_is(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of another user, who can change its mode, is an error; of root's it is none. What isn't there is told by
+    the settings.
+    """
+    path = tmp_path / "tokens.toml"
+    assert check_tokens_file(None) == []
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, tokens_file=str(path))
+    assert check_tokens_file(None) == []
+    path.touch(0o600)
+    owner = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    messages = check_tokens_file(None)
+    assert [message.msg for message in messages] == (
+        [] if owner == 0 else ["The file of tokens can be written by another user, who can give himself any right."]
+    )

@@ -321,7 +321,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_lines_for_programs() -> None:
     """Where no terminal is, each request is one line of JSON with all that is known of it."""
-    lines = on_pipe(a_line(), a_line("/x", status=None, client=None, route=None, door="django")).splitlines()
+    lines = on_pipe(
+        a_line(), a_line("/x", status=None, client=None, route=None, door="django", token="logs")
+    ).splitlines()
     assert list(map(json.loads, lines)) == [
         {
             "time": "2026-03-04T05:06:07.891000Z",
@@ -334,6 +336,7 @@ def test_lines_for_programs() -> None:
             "status": 200,
             "duration_ms": 0.123,
             "bytes": 17,
+            "token": None,
         },
         {
             "time": "2026-03-04T05:06:07.891000Z",
@@ -346,6 +349,7 @@ def test_lines_for_programs() -> None:
             "status": None,
             "duration_ms": 0.123,
             "bytes": 17,
+            "token": "logs",
         },
     ]
 
@@ -373,7 +377,7 @@ def test_standard_output() -> None:
     """The log of the process is what it writes to standard output, and to nothing else."""
     code = (
         "import asyncio; from datetime import datetime; from esassistant.http.access_log import *;"
-        "access_log.write(LogLine(datetime.min, 'r', None, 'GET', '/a', None, 'hot', 200, 1.0, 0));"
+        "access_log.write(LogLine(datetime.min, 'r', None, 'GET', '/a', None, 'hot', 200, 1.0, 0, None));"
         "asyncio.run(access_log.write_waiting())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=20)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esassistant.durations import WINDOW_SECONDS, Durations, LatencyReport, totals_of
-from esassistant.http.statistics import MAX_ROUTES, UNMATCHED, HttpStatistics, RouteReport
+from esassistant.http.statistics import MAX_ROUTES, MAX_TOKENS, UNMATCHED, HttpStatistics, RouteReport, TokenReport
 from tests.support.fakes import FakeClock
 
 NOTHING = RouteReport(
@@ -242,3 +242,28 @@ def test_the_last_minute() -> None:
     clock.now = 6060.0
     statistics.ended("/a", "fast", 200, 0, 9.0, 6060.0)
     assert statistics.report().last_minute == LatencyReport(60.0, 1, 0.5, 0.5, 0.5, 0.5)
+
+
+def test_requests_by_token() -> None:
+    """They are counted by status under the name of their token; refusals by its bound apart from other 429."""
+    statistics = HttpStatistics()
+    for door, status in (
+        ("hot", 200),
+        ("fast", 404),
+        ("fast", 429),
+        ("refused", 429),
+        ("refused", 413),
+        ("fast", None),
+    ):
+        statistics.ended_of("logs", door, status)
+    assert statistics.report().tokens == {"logs": TokenReport(6, {"2xx": 1, "4xx": 4}, 1)}
+
+
+def test_names_of_tokens_are_bounded() -> None:
+    """Whoever writes new names into the file all the time doesn't fill memory and metrics: the rest is together."""
+    statistics = HttpStatistics()
+    for number in range(MAX_TOKENS + 50):
+        statistics.ended_of(f"token-{number}", "hot", 200)
+    found = statistics.report().tokens
+    assert len(found) == MAX_TOKENS + 1
+    assert found["other"].requests_total == 50
