@@ -57,9 +57,10 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}?group=`: the mappings of an index, alias or data stream, as Elasticsearch renders them;
     with `group=mapping` each distinct one once.
     """
-    (await _visible(request)).check(name)
+    visible = await _visible(request)
     if name.endswith("/"):  # as at addresses with a pattern of their own
         raise UnknownAddress(f"{EXPLANATIONS[404]}{slash_hint(request.path)}")
+    visible.check(name)
     views = registry.get(MAPPING_VIEWS)
     found = await (views.grouped(name) if _is_grouped(request) else views.mapping(name))
     return answer_of(found).response(request)

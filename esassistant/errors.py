@@ -119,9 +119,9 @@ class Forbidden(EsassistantError):
     title = "Refused"
     problem_type = ProblemType(
         "refused",
-        "The caller is known, but may not make this request this way. A change from a browser's session needs the CSRF "
-        "token of its page.",
-        "Send the token in the header `X-CSRFToken`, or use an API token instead. `detail` has the reason.",
+        "The caller is known, but may not make this request this way: its token lacks the right or the scope, or it is "
+        "a change from a browser's session without the CSRF token of its page.",
+        "`detail` has the reason. Use a token with what it names, or send the page's in the header `X-CSRFToken`.",
     )
 
 

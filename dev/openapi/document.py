@@ -44,7 +44,11 @@ parameter of the query that an address doesn't know, or that comes twice, is 400
 most {MAX_ADDRESS_BYTES} bytes, path and query together.
 
 With `ESASSISTANT_DETAILS=always` whatever only reads needs no credentials. Credentials that aren't right get 401 then,
-too. A browser's session needs its CSRF token to change something."""
+too. A browser's session needs its CSRF token to change something.
+
+A token may have a scope: some of the rights `read`, `search` and `refresh`, and patterns of names. Another name doesn't
+exist for it: the answer is 404, as for one that isn't there. What is about the whole cluster or service is 403 for it.
+"""
 
 HEADERS: dict[str, tuple[str, Object]] = {
     "X-Request-ID": ("Of this request.", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
@@ -66,12 +70,16 @@ HEADERS: dict[str, tuple[str, Object]] = {
 PROBLEMS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     400: ("BadRequest", "The request can't be understood; `detail` says what to send.", ()),
     401: ("Unauthorized", "Credentials are needed, or those that came aren't right.", ("WWW-Authenticate",)),
-    403: ("Forbidden", "The CSRF token of the session is missing or wrong.", ()),
+    403: (
+        "Forbidden",
+        "The token lacks the right or the scope, or the session its CSRF token; `detail` says which.",
+        (),
+    ),
     404: ("NotFound", "There is none of that name or id.", ()),
     408: ("TooSlow", f"The body did not come within {BODY_SECONDS:g} seconds.", ()),
     413: ("TooLarge", "The body is larger than ESASSISTANT_MAX_BODY_BYTES.", ()),
     414: ("TooLong", f"Path and query have more than {MAX_ADDRESS_BYTES} bytes.", ()),
-    429: ("TooSoon", "Not yet; `Retry-After` says when.", ("Retry-After",)),
+    429: ("TooSoon", "Not yet, or not so many at once; `Retry-After` says when.", ("Retry-After",)),
     503: ("Unavailable", "The cluster, the store or this process can't serve now; often with `Retry-After`.", ()),
 }
 PROBLEM_SCHEMA: Object = {
@@ -120,7 +128,12 @@ def document() -> Object:
         "paths": paths,
         "components": {
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "One of ESASSISTANT_API_TOKENS."},
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "One of ESASSISTANT_API_TOKENS, which may do everything, or of "
+                    "ESASSISTANT_TOKENS_FILE, which may do what its entry says with the names that it may see.",
+                },
                 "session": {
                     "type": "apiKey",
                     "in": "cookie",
@@ -175,8 +188,10 @@ def _problems_of(operation: Operation) -> Iterable[int]:
     yield from (400, 414)
     if operation.access is not Access.OPEN:
         yield 401
-    if operation.access is Access.CHANGE:
+    if operation.access in (Access.DETAILS, Access.CHANGE):
         yield 403
+    if operation.access is not Access.OPEN:
+        yield 429  # the token's max_in_flight
     if operation.method == "post":
         yield from (408, 413)
     yield from (status for status in operation.problems if status >= 400)

@@ -38,6 +38,7 @@ from esassistant.http.access_log import AccessLogReport
 from esassistant.http.connections import ConnectionsReport
 from esassistant.http.logins import LoginsReport
 from esassistant.http.statistics import HttpReport
+from esassistant.http.tokens_file import TokensFileReport
 from esassistant.log_handler import LogReport
 from esassistant.registry import registry
 from healthapp.judge import VerdictReport
@@ -57,6 +58,7 @@ REPORTS: Mapping[str, Any] = {
     "logins": LoginsReport,
     "log": LogReport,
     "access_log": AccessLogReport | None,
+    "tokens_file": TokensFileReport,
     "elasticsearch": POOLS,
     "elasticsearch_cache": POOLS,
     "elasticsearch_watch": POOLS,

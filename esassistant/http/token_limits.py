@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Final
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
-from esassistant.errors import EsassistantError
+from esassistant.errors import EsassistantError, ProblemType
 from esassistant.http.callers import Caller, authorization_of, bearer_token, tokens
 from esassistant.http.counters import note_of
 from esassistant.http.limits import declared_bytes
@@ -18,6 +18,11 @@ class TokenBusy(EsassistantError):
 
     status = 429
     title = "Too many requests of this token"
+    problem_type = ProblemType(
+        "token-busy",
+        "The token has as many requests under way in this process as its entry permits (`max_in_flight`).",
+        "Ask again when one of them has ended, and ask less at once.",
+    )
 
 
 class TokenLimits:
