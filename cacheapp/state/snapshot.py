@@ -64,6 +64,14 @@ class Snapshot:
     listed: frozenset[str] = frozenset()
     # When names that are not there were found absent by a read, as far as that was after the last listing.
     absent_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # Which of the listed indices are closed, and which are hidden by their settings, as far as the last listing told.
+    closed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The indices that are listed, but whose mappings aren't known, as they could not be read."""
+        return frozenset(name for name in self.listed if name not in self.indices and name not in self.absent_at)
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't
