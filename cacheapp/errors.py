@@ -1,6 +1,11 @@
 """What can go wrong with mappings, as callers see it."""
 
+from collections.abc import Sequence
+
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, ProblemType
+
+SHOWN_NAMES = 5
+SHOWN_CHARACTERS = 200
 
 
 class IllegalName(BadRequest):
@@ -29,6 +34,23 @@ class MappingNotFound(EsassistantError):
 def no_such_name(name: str) -> MappingNotFound:
     """For a name that the cluster doesn't know."""
     return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+
+
+def nothing_matches(expression: str, closed: Sequence[str]) -> MappingNotFound:
+    """For a list or pattern that stands for nothing; `closed`: what it would stand for, were it open."""
+    shown = ", ".join(closed[:SHOWN_NAMES]) + (" …" if len(closed) > SHOWN_NAMES else "")
+    hint = (
+        f"What matches is closed ({shown}): ask for it by its exact name."
+        if closed
+        else "Hidden names need a pattern that begins with a dot, or their exact name; GET /api/indices lists what there is."
+    )
+    return MappingNotFound(f"No index, alias or data stream matches {expression[:SHOWN_CHARACTERS]!r}. {hint}")
+
+
+class TooMuch(BadRequest):
+    """A list or pattern stands for more than is answered, asked for or sent at once; the detail says what narrows it."""
+
+    title = "Too much at once"
 
 
 class NotCovered(MappingNotFound):

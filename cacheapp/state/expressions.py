@@ -35,7 +35,27 @@ MAX_EXPRESSION_BYTES = 8_000
 MAX_PATTERNS = 50
 """Each is held against all names there are."""
 ALL = "_all"
-SHOWN_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A list or a pattern, and what exists for who asks: together they decide what it stands for."""
+
+    text: str
+    visible: Visible = ALL_VISIBLE
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Asked = str | Expression
+"""What mappings are asked for by: one name of an index, alias or data stream, or an expression."""
+
+
+def asked(text: str, visible: Visible = ALL_VISIBLE) -> Asked:
+    """What stands for a name in an address, asked for by who may see these names."""
+    is_expression = "," in text or "*" in text or text == ALL
+    return Expression(text, visible) if is_expression else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,7 @@ class Resolved:
         closed: Indices that match a pattern, and are left out because they are closed.
         partial: Aliases and data streams among the names of which some indices were taken away, while others are given
             by nothing else: no list of names stands for that.
+        has_patterns: Whether anything was asked for by a pattern.
     """
 
     names: tuple[str, ...]
@@ -68,15 +89,14 @@ class Resolved:
     closed: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
 
-    @property
-    def has_patterns_only(self) -> bool:
-        """Whether nothing was given by its exact name."""
-        return not self.exact and not self.missing
+    has_patterns: bool = False
 
-
-def is_expression(name: str) -> bool:
-    """Whether what stands for a name is a list or a pattern."""
-    return "," in name or "*" in name or name == ALL
+    def confirmed_in(self, snapshot: Snapshot) -> float:
+        """For which moment the cluster confirmed all of it; what a pattern gives, by a listing."""
+        moments = [snapshot.confirmed_of(name) for name in self.names if snapshot.knows(name)]
+        if self.has_patterns:
+            moments.append(snapshot.listed_at)
+        return max(snapshot.confirmed_at, min(moments, default=snapshot.listed_at))
 
 
 def parse(expression: str) -> tuple[Part, ...]:
@@ -117,13 +137,13 @@ def _part(text: str) -> Part:
     return Part(name, is_pattern, is_excluded)
 
 
-def resolve(snapshot: Snapshot, expression: str, visible: Visible = ALL_VISIBLE) -> Resolved:
-    """What an expression stands for to who may see these names. Raises `IllegalName`.
+def resolve(snapshot: Snapshot, expression: Expression) -> Resolved:
+    """What an expression stands for. Raises `IllegalName`.
 
     It takes a look at every name for each pattern: 20 000 names take some milliseconds.
     """
-    resolution = _Resolution(snapshot, visible)
-    for part in parse(expression):
+    resolution = _Resolution(snapshot, expression.visible)
+    for part in parse(expression.text):
         if part.is_pattern:
             found = resolution.matching(part.text)
             if part.is_excluded:
@@ -148,6 +168,7 @@ class _Resolution:
     matched: set[str] = field(default_factory=set)
     given: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
+    has_patterns: bool = False
     unread: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -168,6 +189,7 @@ class _Resolution:
 
     def include_matching(self, names: Iterable[str]) -> None:
         closed = self.snapshot.closed
+        self.has_patterns = True
         for name in names:
             if name in closed:
                 self.closed.add(name)
@@ -213,11 +235,11 @@ class _Resolution:
             tuple(self.missing),
             tuple(sorted(self.closed - self.exact.keys())),
             tuple(sorted(partial_names)),
+            self.has_patterns,
         )
 
     def _is_known(self, name: str) -> bool:
-        snapshot = self.snapshot
-        return name in snapshot.indices or name in snapshot.aliases or name in self.unread
+        return self.snapshot.knows(name) or name in self.unread
 
     def _stands_for(self, name: str) -> tuple[str, ...]:
         return self.snapshot.aliases.get(name, (name,))

@@ -82,6 +82,20 @@ class Snapshot:
             return None
         return members
 
+    def knows(self, name: str) -> bool:
+        """Whether an index, alias or data stream of that name was there when it was last read or listed."""
+        return name in self.indices or name in self.aliases
+
+    def has_same_names(self, other: "Snapshot") -> bool:
+        """Whether two snapshots have the same names with the same mappings: then they share what says so."""
+        return (
+            self.indices is other.indices
+            and self.aliases is other.aliases
+            and self.data_streams == other.data_streams
+            and self.closed == other.closed
+            and self.hidden == other.hidden
+        )
+
     def is_whole(self, index: str) -> bool:
         """Whether an index is known with its mapping."""
         entry = self.indices.get(index)
