@@ -80,7 +80,7 @@ class MappingViews:
         self.field_counts = FieldCounts()
 
     async def get(self, view: View[Any, Whole], asked: Asked) -> tuple[MappingAnswer, Whole]:
-        """An outline of what was asked for, and what `view` makes of its mappings. Raises what `MappingCache.get` raises."""
+        """An outline of what was asked for, and what `view` makes of it. Raises what `MappingCache.get` raises."""
         answer = await self._cache.outline(asked)
         self._note(view, asked)
         return answer, await self.of(view, answer.distinct)

@@ -188,7 +188,7 @@ class MappingCache:
             expression.visible.check(name)
         if len(resolved.missing) > MAX_LACKING:
             raise TooMuch(
-                f"{len(resolved.missing)} of these names are not known, {resolved.missing[0]!r} among them, and at most "
+                f"{len(resolved.missing)} of these names are not known ({resolved.missing[0]!r} is one), and at most "
                 f"{MAX_LACKING} are looked up at once: leave out what isn't there, or use patterns."
             )
         snapshot, oldest_at = self.snapshot, self._clock() - self._config.ttl - self._config.max_stale
@@ -376,7 +376,7 @@ class MappingCache:
         return answer_at(rendered, now, self._config.ttl, source)
 
     async def _render(self, asked: Asked, kept: RenderedNames) -> Rendered | None:
-        """Find what is kept; have what stands for many indices rendered in a thread, once for all who wait, and kept."""
+        """Find what is kept; have what is large rendered in a thread, once for all who wait, and kept."""
         snapshot = self.snapshot
         rendered = kept.find(snapshot, asked)
         if rendered is None and kept.is_large(snapshot, asked):

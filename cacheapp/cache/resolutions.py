@@ -1,4 +1,4 @@
-"""What expressions of names stand for, kept while the names are the same: a search by a pattern asks for it each time."""
+"""What expressions of names stand for, kept while the names are the same: each search by a pattern asks for it."""
 
 import asyncio
 

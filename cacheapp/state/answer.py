@@ -24,19 +24,21 @@ LARGE_OUTLINE_INDICES = 1_000
 OUTLINE_BYTES, MEMBER_BYTES = 1_000, 100
 """What an outline takes in memory, and each index in it."""
 MAX_BODY_BYTES = 33_554_432
-"""Of the mappings that a list or pattern stands for, each as often as an index has it: they are answered as they are."""
+"""Of the mappings that a list or pattern stands for, each as often as an index has it, where they are answered."""
 MAX_DISTINCT_BYTES = 16_777_216
 """Of the distinct mappings that a list or pattern stands for, where something is derived from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The mappings that a name, or an expression, stands for: `{"<index>": {"mappings": {…}}, …}`, with a strong validator in quotes.
+    """The mappings that a name, or an expression, stands for: `{"<index>": {"mappings": {…}}, …}`, with a strong
+    validator in quotes.
 
     `mapping_hashes` has that of each index; `distinct` has the mappings in it, each once; `confirmed_at` is of the
     oldest thing in it; `source` says whether any of it was taken over from the store. What follows from all this, and
-    is small, may be kept in `derived`. `resolved`: what an expression stands for. An *outline* is all this with an empty `body`: what is derived from mappings
-    needs no more, and the body of an alias repeats each mapping as often as an index has it.
+    is small, may be kept in `derived`. `resolved`: what an expression stands for. An *outline* is all this with an
+    empty `body`: what is derived from mappings needs no more, and the body of an alias repeats each mapping as often as
+    an index has it.
     """
 
     body: bytes
@@ -74,15 +76,13 @@ def _check_size(snapshot: Snapshot, indices: Iterable[str], *, outline: bool) ->
     size = sum(len(snapshot.bodies[hashed]) for hashed in (set(hashes) if outline else hashes))
     if size > most:
         raise TooMuch(
-            f"This stands for {as_bytes(size)} of {what}, and at most {as_bytes(most)} are answered at once: ask for fewer "
-            "names, by a longer pattern or by taking some away (logs-*,-logs-old-*)"
+            f"This stands for {as_bytes(size)} of {what}, and at most {as_bytes(most)} are answered at once: ask for "
+            "fewer names, by a longer pattern or by taking some away (logs-*,-logs-old-*)"
             + ("." if outline else "; or for ?group=mapping, which has each distinct mapping once.")
         )
 
 
-def _rendered(
-    snapshot: Snapshot, indices: tuple[str, ...], confirmed_at: float, *, outline: bool
-) -> Rendered | None:
+def _rendered(snapshot: Snapshot, indices: tuple[str, ...], confirmed_at: float, *, outline: bool) -> Rendered | None:
     if not indices:
         return None
     entries = [snapshot.indices[index] for index in indices]
@@ -138,7 +138,8 @@ class _Kept(NamedTuple):
 
 
 class RenderedNames:
-    """The names and expressions rendered last, at most `max_bytes` of bodies; or their outlines, of as many bytes by estimate.
+    """The names and expressions rendered last, at most `max_bytes` of bodies; or their outlines, of as many bytes by
+    estimate.
 
     What was rendered from an earlier snapshot is looked at again when it is asked for: mostly only ages have changed.
     """

@@ -22,13 +22,14 @@ name is gone, unless something else gives its indices (to `_resolve/index` it is
 ignore that); and an alias with a dot is hidden even if it isn't so by `is_hidden`, which no listing tells.
 """
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cacheapp.errors import IllegalName
 from cacheapp.state.names import check_name, matches
-from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 MAX_EXPRESSION_BYTES = 8_000
@@ -53,9 +54,14 @@ Asked = str | Expression
 
 
 def asked(text: str, visible: Visible = ALL_VISIBLE) -> Asked:
-    """What stands for a name in an address, asked for by who may see these names."""
-    is_expression = "," in text or "*" in text or text == ALL
-    return Expression(text, visible) if is_expression else text
+    """What stands for a name in an address, asked for by who may see these names.
+
+    Raises `IllegalName` or `MappingNotFound` of a single name that isn't visible. An expression isn't looked into yet.
+    """
+    if "," in text or "*" in text or text == ALL:
+        return Expression(text, visible)
+    visible.check(text)
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,14 @@ def resolve(snapshot: Snapshot, expression: Expression) -> Resolved:
         else:
             resolution.include(part.text)
     return resolution.resolved()
+
+
+def with_recorded(snapshot: Snapshot, recorded: Iterable[str]) -> Snapshot:
+    """A snapshot to resolve expressions in that are about what was recorded: with indices that may be gone, and without
+    a difference between open and closed.
+    """
+    gone = dict.fromkeys(recorded, IndexEntry(None, "", -math.inf, Source.STORE))
+    return replace(snapshot, indices={**gone, **snapshot.indices}, closed=frozenset())
 
 
 @dataclass(slots=True)

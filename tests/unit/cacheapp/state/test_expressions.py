@@ -1,14 +1,24 @@
 """Expressions of names: what a list with patterns stands for, in the cases of Elasticsearch's and in general."""
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cacheapp.errors import IllegalName
-from cacheapp.state.expressions import MAX_EXPRESSION_BYTES, MAX_PATTERNS, is_expression, parse, resolve
+from cacheapp.errors import IllegalName, MappingNotFound
+from cacheapp.state.expressions import (
+    MAX_EXPRESSION_BYTES,
+    MAX_PATTERNS,
+    Expression,
+    Resolved,
+    asked,
+    parse,
+    with_recorded,
+)
+from cacheapp.state.expressions import resolve as resolve_expression
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
@@ -35,6 +45,10 @@ def snapshot(indices: tuple[str, ...] = INDICES, aliases: dict[str, tuple[str, .
         closed=frozenset({"logs-closed"}),
         hidden=frozenset({"secret"}),
     )
+
+
+def resolve(known: Snapshot, expression: str, visible: Visible = ALL_VISIBLE) -> Resolved:
+    return resolve_expression(known, Expression(expression, visible))
 
 
 def indices_of(expression: str, visible: Visible = ALL_VISIBLE) -> list[str]:
@@ -155,9 +169,34 @@ def test_too_much_is_refused() -> None:
         parse(",".join(["abcd"] * (MAX_EXPRESSION_BYTES // 5 + 1)))
 
 
-def test_what_is_an_expression() -> None:
-    """Names aren't, legal or not."""
-    assert [name for name in ("a", "a,b", "a*", "_all", "-a", "", ".") if is_expression(name)] == ["a,b", "a*", "_all"]
+def test_what_is_asked_for() -> None:
+    """A name, or a list or pattern for who may see some names; a name that he may not see isn't there."""
+    visible = Visible(("a*",))
+    assert [asked(text, visible) for text in ("a", "a,b", "b*", "_all")] == [
+        *("a", Expression("a,b", visible), Expression("b*", visible), Expression("_all", visible)),
+    ]
+    with pytest.raises(MappingNotFound):
+        asked("b", visible)
+    with pytest.raises(IllegalName):
+        asked("-b", visible)
+
+
+def test_what_was_recorded_may_be_gone_or_closed() -> None:
+    """For the history an index that was deleted is matched as if it were there, and closed ones are as others."""
+    known = with_recorded(snapshot(), ["logs-0", ".gone", "logs-1"])
+    assert resolve(known, "logs-*,-*all").indices == ("logs-0", "logs-closed", "plain")
+    assert resolve(known, "logs-0,logs-2").indices == ("logs-0", "logs-2")
+    assert ".gone" not in resolve(known, "*").indices
+
+
+def test_the_age_of_all_is_that_of_the_oldest() -> None:
+    """What a pattern gives was listed; a newer confirmation of everything renews all."""
+    entries = {name: IndexEntry(None, "a" * 32, at, Source.ELASTICSEARCH) for name, at in (("a", 5.0), ("b", 9.0))}
+    known = Snapshot(indices=entries, listed_at=7.0, listed=frozenset({"unread"}))
+    moments = {text: resolve(known, text).confirmed_in(known) for text in ("a,b", "b,c*", "b,none", "unr*", "a*")}
+    assert moments == {"a,b": 5.0, "b,c*": 7.0, "b,none": 9.0, "unr*": 7.0, "a*": 5.0}
+    later = replace(known, confirmed_at=8.0)
+    assert resolve(later, "a,b").confirmed_in(later) == 8.0
 
 
 NAMES = ["a", "ab", "abc", "b", "ba", "bab", "c", ".a", ".ab", ".ba"]
