@@ -1,6 +1,11 @@
 """What can go wrong with mappings, as callers see it."""
 
+from collections.abc import Sequence
+
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, ProblemType
+
+SHOWN_NAMES = 5
+SHOWN_CHARACTERS = 200
 
 
 class IllegalName(BadRequest):
@@ -29,6 +34,28 @@ class MappingNotFound(EsassistantError):
 def no_such_name(name: str) -> MappingNotFound:
     """For a name that the cluster doesn't know."""
     return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+
+
+def nothing_matches(expression: str, closed: Sequence[str] = ()) -> MappingNotFound:
+    """For a list or pattern that stands for nothing; `closed`: what it would stand for, were it open."""
+    shown = ", ".join(closed[:SHOWN_NAMES]) + (" …" if len(closed) > SHOWN_NAMES else "")
+    hint = (
+        f"What matches is closed ({shown}): ask for it by its exact name."
+        if closed
+        else "Hidden names need a pattern with a dot at its beginning, or their exact name; GET /api/indices lists all."
+    )
+    return MappingNotFound(f"No index, alias or data stream matches {expression[:SHOWN_CHARACTERS]!r}. {hint}")
+
+
+class TooMuch(BadRequest):
+    """A list or pattern stands for more than is answered or sent at once; the detail says what narrows it."""
+
+    title = "Too much at once"
+    problem_type = ProblemType(
+        "too-much-at-once",
+        "The list of names, or the pattern, stands for more than one answer may hold, or than one search is sent to.",
+        "`detail` says how much it stands for, and what narrows it: a longer pattern, or `-x` after it.",
+    )
 
 
 class NotCovered(MappingNotFound):

@@ -16,12 +16,15 @@ from itertools import islice
 
 import msgspec
 
+from cacheapp.errors import nothing_matches
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange, PassRecord
 from cacheapp.reports import HistoryReport, RefreshReport
 from cacheapp.rows import HISTORY_MODELS, ignored_rows
 from cacheapp.state.changes import IndexChange, index_changes
+from cacheapp.state.expressions import Expression, resolve, with_recorded
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.stores.database_rows import is_name
 from cacheapp.stores.database_thread import DatabaseThread, database_unavailable
 from esassistant.clock import now_utc
 from esassistant.errors import StoreUnavailable
@@ -158,6 +161,17 @@ class History:
         names = list(islice(indices, MAX_INDICES))
         return await self._thread.run(lambda: _changes_of(names), atomic=False)
 
+    async def changes_matching(self, snapshot: Snapshot, expression: Expression) -> list[ShownChange]:
+        """The latest changes of the indices that an expression stands for, newest first: of those that there are, and
+        of those that are recorded, deleted ones too.
+
+        Raises `IllegalName`, `MappingNotFound` where it stands for nothing, or `StoreUnavailable`.
+        """
+        changes = await self._thread.run(lambda: _changes_matching(snapshot, expression), atomic=False)
+        if changes is None:
+            raise nothing_matches(expression.text)
+        return changes
+
     async def _write_next(self) -> None:
         noted = self._waiting[0]
         changes = await _changes(noted, self._kept_changes) if isinstance(noted, _Comparison) else deque()
@@ -252,6 +266,19 @@ def _drop_old(rows: type[PassRecord | MappingChange], kept: int) -> None:
 
 def _changes_of(indices: list[str]) -> list[ShownChange]:
     rows = MappingChange.objects.filter(index__in=indices).order_by("-pk")[:SHOWN_CHANGES]
+    return [change for change in map(_shown_change, rows) if change is not None]
+
+
+def _changes_matching(snapshot: Snapshot, expression: Expression) -> list[ShownChange] | None:
+    """None: it stands for nothing."""
+    # As many rows as are kept, and few columns: their names are few, and the patterns are held against these.
+    recorded = [row for row in MappingChange.objects.order_by("-pk").values_list("pk", "index") if is_name(row[1])]
+    resolved = resolve(with_recorded(snapshot, {index for _, index in recorded}), expression)
+    names = {*resolved.indices, *resolved.missing}
+    if not names:
+        return None
+    keys = [key for key, index in recorded if index in names][:SHOWN_CHANGES]
+    rows = MappingChange.objects.filter(pk__in=keys).order_by("-pk")
     return [change for change in map(_shown_change, rows) if change is not None]
 
 

@@ -57,7 +57,8 @@ class Published(models.Model):
     when a change pass listed it since, null: none did.
 
     `unread`: a generation, and the indices that were listed then but could not be read; null: there were none. Of
-    another generation it means nothing: version 1.0, which doesn't know this column, leaves it as it is.
+    another generation it means nothing: version 1.0, which doesn't know this column, leaves it as it is. `marked`:
+    likewise, which indices are closed and which are hidden.
     """
 
     generation = models.BigIntegerField()
@@ -66,6 +67,7 @@ class Published(models.Model):
     cluster_uuid = models.CharField(max_length=64)
     cluster_urls = models.CharField(max_length=64)
     unread = models.JSONField(null=True)
+    marked = models.JSONField(null=True)
 
     objects = ReadableRows.as_manager()
 

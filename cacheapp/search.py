@@ -17,10 +17,12 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, IllegalName, NotCovered, no_such_name
 from cacheapp.reports import SearchReport
 from cacheapp.search_rules import Reference, references_in
-from cacheapp.state.names import Selection, check_name, encode_name
+from cacheapp.search_target import Target, one_name, target_of
+from cacheapp.state.expressions import Asked, Expression, asked
+from cacheapp.state.names import Selection, check_name
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 from cacheapp.validation import Validate, Validations, told
-from esassistant.elasticsearch.answers import AnswerKind, failure_kind, missing_index
+from esassistant.elasticsearch.answers import AnswerKind, closed_index, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable
 from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.elasticsearch.passing import PassingCalls
@@ -98,36 +100,61 @@ class Searches:
     async def answer(
         self, name: str, raw: bytes, validate: Validate = Validate.WARN, *, visible: Visible = ALL_VISIBLE
     ) -> Answer:
-        """Elasticsearch's own answer to the search in a request's body, of one index, alias or data stream. The body is
-        sent as it came, once it is checked, and the answer is given as it comes. `validate`: what happens where
-        something is wrong with the search. `visible`: the names that exist for the caller; those inside the search have
-        to be among them too.
+        """Elasticsearch's own answer to the search in a request's body, of an index, alias or data stream, or of what a
+        list or pattern stands for. The body is sent as it came, once it is checked, and the answer is given as it
+        comes. `validate`: what happens where something is wrong with the search. `visible`: the names that exist for
+        the caller; those inside the search have to be among them too.
 
-        Raises `IllegalName`, `MappingNotFound`, `BadSearch` with Elasticsearch's reason, or `ClusterUnavailable`; and
-        what the client raises when nothing may be sent.
+        Raises `IllegalName`, `MappingNotFound`, `TooMuch`, `BadSearch` with Elasticsearch's reason, or
+        `ClusterUnavailable`; and what the client raises when nothing may be sent.
         """
         search = parse_search(raw)
         references = references_in(search, scripts=self._scripts)
-        visible.check(name)
-        self._cache.check_name(name)
-        if not self.may_read(name, visible):
-            raise no_such_name(name)
+        wanted = asked(name, visible)
+        target = await self._target_of(wanted, visible)
         for reference in references:
             self._check_reference(reference, visible)
-        findings = await self._validations.findings(name, raw, validate) if self._validations is not None else ()
-        encoded = encode_name(name)
+        findings = await self._validations.findings(wanted, raw, validate) if self._validations is not None else ()
         try:
-            body = await self._calls.post(
-                self._target.format(encoded), raw or EMPTY, endpoint="search", path_parts={"index": encoded}
-            )
+            body = await self._send(target, raw or EMPTY, passes_over=target.passes_over)
         except (ApiError, TransportError) as error:
-            raise self._failure(error, name) from error
+            if target.passes_over or not _is_about_another(error, target, self._cache):
+                raise self._failure(error, target) from error
+            body = await self._sent_again(target, raw or EMPTY)
         # Whether the rest is JSON isn't looked at: what Elasticsearch answers is, and what isn't Elasticsearch's was
         # refused.
         if not (body.startswith(b"{") and body.endswith(b"}")):
             raise unavailable(SerializationError("the answer is no JSON object"))
         self._count(read_head(body))
         return told(Answer(body, "application/json"), findings)
+
+    async def _target_of(self, wanted: Asked, visible: Visible) -> Target:
+        """What the search is sent to. Raises as `answer` does."""
+        if not isinstance(wanted, Expression):
+            self._check_exact(wanted, visible)
+            return one_name(wanted)
+        resolved = await self._cache.resolve(wanted)
+        for name in resolved.missing:
+            visible.check(name)
+        for name in (*resolved.exact, *resolved.missing):
+            self._check_exact(name, visible)
+        return target_of(resolved)
+
+    def _check_exact(self, name: str, visible: Visible) -> None:
+        self._cache.check_name(name)
+        if not self.may_read(name, visible):
+            raise no_such_name(name)
+
+    async def _send(self, target: Target, raw: bytes, *, passes_over: bool) -> bytes:
+        address = self._target.format(target.names) + ("&ignore_unavailable=true" if passes_over else "")
+        return await self._calls.post(address, raw, endpoint="search", path_parts={"index": target.names})
+
+    async def _sent_again(self, target: Target, raw: bytes) -> bytes:
+        """Search all that is still there, as what isn't was given by a pattern."""
+        try:
+            return await self._send(target, raw, passes_over=True)
+        except (ApiError, TransportError) as error:
+            raise self._failure(error, target) from error
 
     def report(self) -> SearchReport:
         return SearchReport(**self._counts)
@@ -165,15 +192,17 @@ class Searches:
         if not self.may_read(name, visible, pattern=is_pattern):
             raise BadSearch(f"{reference.where}: there is no index, alias or data stream named {name!r} to search.")
 
-    def _failure(self, error: ApiError | TransportError, name: str) -> EsassistantError:
-        """What to tell who searched `name`: there is none, it is the search's fault, or the cluster can't be asked."""
+    def _failure(self, error: ApiError | TransportError, target: Target) -> EsassistantError:
+        """What to tell who searched: a name isn't there, it is the search's fault, or the cluster can't be asked."""
         if isinstance(error, AnswerTooLarge):
             return BadSearch(f"{error.detail} Ask for less: a smaller size, fewer fields by _source, fewer buckets.")
-        kind = failure_kind(error, name)
-        if kind is AnswerKind.ABSENT:
+        name = _index_of(error)
+        kind = failure_kind(error, name if name in target.exact else None)
+        if kind is AnswerKind.ABSENT and name is not None:
             return no_such_name(name)
-        if kind is AnswerKind.DENIED and self._cache.warm and not self._cache.is_known(name):
-            return NotCovered(name, unavailable(error))
+        unknown = sorted(name for name in target.exact if not self._cache.is_known(name))
+        if kind is AnswerKind.DENIED and self._cache.warm and unknown:
+            return NotCovered(unknown[0], unavailable(error))
         # A search may name other indices too, in a terms lookup for instance.
         is_of_another = isinstance(error, NotFoundError) and missing_index(error.body) is not None
         if isinstance(error, ApiError) and (is_of_another or isinstance(error, BadRequestError)):
@@ -182,6 +211,20 @@ class Searches:
 
 
 SEARCH: Handle[Searches] = Handle("search")
+
+
+def _index_of(error: ApiError | TransportError) -> str | None:
+    """The index of which an error says that it is missing, or closed; None: it says neither."""
+    body = error.body if isinstance(error, ApiError) else None
+    return missing_index(body) or closed_index(body)
+
+
+def _is_about_another(error: ApiError | TransportError, target: Target, cache: MappingCache) -> bool:
+    """Whether a search failed for an index, missing or closed, that none of the exact names stands for."""
+    if not target.has_others or (index := _index_of(error)) is None:
+        return False
+    aliases = cache.snapshot.aliases
+    return index not in target.exact and not any(index in aliases.get(name, ()) for name in target.exact)
 
 
 def _reason(error: ApiError) -> str:

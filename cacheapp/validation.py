@@ -23,6 +23,7 @@ from cacheapp.queries.validation import Prepared, validate
 from cacheapp.reports import ValidationReport
 from cacheapp.state.answer import Rendered
 from cacheapp.state.distinct import Distinct
+from cacheapp.state.expressions import Asked, Expression
 from cacheapp.state.snapshot import Snapshot
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import EsassistantError
@@ -44,6 +45,9 @@ SMALL_FIELDS = 1_000
 MAX_FAMILIES = 50
 OTHER_FAMILIES = "other"
 """Counts of what isn't among the first families are kept under this name: labels are bounded."""
+MAX_COUNTED_FAMILIES = 5
+"""A wrong search of more families, by a list or pattern, counts for none of them but among the others."""
+MAX_COUNTED_NAMES = 100
 MAX_HEADER_CHARACTERS = 2_000
 
 _SERIES = re.compile(r"^(?P<head>.*?[^-_.\d])[-_.]*(\d[\d.\-_]*)?$")
@@ -102,30 +106,42 @@ class Validations:
         self._codes: Counter[str] = Counter()
         self._families: Counter[str] = Counter()
 
-    async def validate(self, name: str, raw: bytes) -> Validated:
-        """Validate a search of one index, alias or data stream.
+    async def validate(self, wanted: Asked, raw: bytes) -> Validated:
+        """Validate a search of an index, alias or data stream, or of all that an expression stands for.
 
         Raises:
-            IllegalName, MappingNotFound: No such name is known.
+            IllegalName, MappingNotFound: No such name is known, or nothing matches.
+            TooMuch: It stands for more mappings than are validated against.
             NotWarm: Its mappings aren't in memory.
             BadSearch: The body is no JSON, or too large.
         """
         if len(raw) > MAX_BODY_BYTES:
             raise BadSearch(f"Send at most {MAX_BODY_BYTES} bytes.")
-        self._cache.check_name(name)
-        if not self._cache.is_known(name):
-            if not self._cache.warm:
-                raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
-            raise no_such_name(name)
-        rendered = await self._cache.render(name, outline=True)
+        rendered = await self._cache.render(wanted, outline=True) if isinstance(wanted, Expression) else None
         if rendered is None:
-            raise NotWarm(f"Not all mappings of {name!r} are in memory now; GET them once.", retry_after_seconds=1)
+            await self._check_known(wanted)
+            rendered = await self._cache.render(wanted, outline=True)
+        if rendered is None:
+            raise NotWarm(
+                f"Not all mappings of {str(wanted)!r} are in memory now; GET them once.", retry_after_seconds=1
+            )
         verdict = await self._verdict(rendered, raw)
-        self._count(name, verdict)
+        self._count((str(wanted),) if rendered.resolved is None else rendered.resolved.names, verdict)
         age_seconds = round(max(0.0, self._clock() - rendered.confirmed_at), 3)
         return Validated(verdict.valid, verdict.findings, verdict.not_checked, age_seconds)
 
-    async def findings(self, name: str, raw: bytes, how: Validate) -> tuple[Finding, ...]:
+    async def _check_known(self, wanted: Asked) -> None:
+        if isinstance(wanted, Expression):
+            unknown = (await self._cache.resolve(wanted)).missing
+        else:
+            self._cache.check_name(wanted)
+            unknown = () if self._cache.is_known(wanted) else (wanted,)
+        if unknown and not self._cache.warm:
+            raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
+        if unknown:
+            raise no_such_name(unknown[0])
+
+    async def findings(self, wanted: Asked, raw: bytes, how: Validate) -> tuple[Finding, ...]:
         """Validate a search that is about to be made. Empty where that isn't possible now: the search is made anyway.
 
         Raises:
@@ -134,7 +150,7 @@ class Validations:
         if how is Validate.OFF:
             return ()
         try:
-            findings = (await self.validate(name, raw)).findings
+            findings = (await self.validate(wanted, raw)).findings
         except EsassistantError:
             return ()
         except Exception:
@@ -182,15 +198,18 @@ class Validations:
             self._kept.keep(key, prepared)
         return prepared
 
-    def _count(self, name: str, verdict: Verdict) -> None:
+    def _count(self, names: Sequence[str], verdict: Verdict) -> None:
         self._validated_total += 1
         if not verdict.findings:
             return
         self._wrong_total += 1
         self._codes.update(dict.fromkeys((finding.code.value for finding in verdict.findings), 1))
-        family = family_of(name, self._cache.snapshot)
-        is_counted = family in self._families or len(self._families) < MAX_FAMILIES
-        self._families[family if is_counted else OTHER_FAMILIES] += 1
+        families = {family_of(name, self._cache.snapshot) for name in names[:MAX_COUNTED_NAMES]}
+        if len(families) > MAX_COUNTED_FAMILIES:
+            families = {OTHER_FAMILIES}
+        for family in sorted(families):
+            is_counted = family in self._families or len(self._families) < MAX_FAMILIES
+            self._families[family if is_counted else OTHER_FAMILIES] += 1
 
 
 VALIDATION: Handle[Validations] = Handle("validation")

@@ -19,6 +19,7 @@ from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
 from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.search import SEARCH
+from cacheapp.state.expressions import Asked, Expression, asked
 from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
 from cacheapp.state.visible import Visible
 from cacheapp.sync.refresher import REFRESHER
@@ -60,9 +61,9 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     visible = await _visible(request)
     if name.endswith("/"):  # as at addresses with a pattern of their own
         raise UnknownAddress(f"{EXPLANATIONS[404]}{slash_hint(request.path)}")
-    visible.check(name)
+    wanted = asked(name, visible)
     views = registry.get(MAPPING_VIEWS)
-    found = await (views.grouped(name) if _is_grouped(request) else views.mapping(name))
+    found = await (views.grouped(wanted) if _is_grouped(request) else views.mapping(wanted))
     return answer_of(found).response(request)
 
 
@@ -81,34 +82,34 @@ async def search(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("POST")
 async def validate(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/mappings/{name}/validate`: what is wrong with a search body, from memory; the cluster isn't asked."""
-    (await _visible(request)).check(name)
-    return json_response(await registry.get(VALIDATION).validate(name, request.body))
+    wanted = await _asked(request, name)
+    return json_response(await registry.get(VALIDATION).validate(wanted, request.body))
 
 
 @api_view("GET")
 async def schema(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
-    (await _visible(request)).check(name)
+    wanted = await _asked(request, name)
     views = registry.get(MAPPING_VIEWS)
-    return (await text_answer(views, SCHEMA_TEXT, name)).response(request)
+    return (await text_answer(views, SCHEMA_TEXT, wanted)).response(request)
 
 
 @api_view("GET", parameters=("q",))
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
-    (await _visible(request)).check(name)
+    wanted = await _asked(request, name)
     views = registry.get(MAPPING_VIEWS)
     if query := parameter(request, "q", ""):
-        return answer_of(await views.search_fields(name, query)).response(request)
-    return (await text_answer(views, FIELD_LIST, name)).response(request)
+        return answer_of(await views.search_fields(wanted, query)).response(request)
+    return (await text_answer(views, FIELD_LIST, wanted)).response(request)
 
 
 @api_view("GET", parameters=("tokens", "q"))
 async def describe(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
-    (await _visible(request)).check(name)
+    wanted = await _asked(request, name)
     budget_tokens, question = _budget_and_question(request)
-    found, description = await registry.get(DESCRIPTIONS).describe(name, budget_tokens, question)
+    found, description = await registry.get(DESCRIPTIONS).describe(wanted, budget_tokens, question)
     return _chosen(request, description_answer(found, description, as_json=_wants_json(request)))
 
 
@@ -119,6 +120,13 @@ async def describe_cluster(request: HttpRequest) -> HttpResponse:
     budget_tokens, question = _budget_and_question(request)
     snapshot, description = await registry.get(DESCRIPTIONS).describe_cluster(budget_tokens, question, visible)
     return _chosen(request, cluster_answer(snapshot, description, as_json=_wants_json(request)))
+
+
+async def _asked(request: HttpRequest, name: str) -> Asked:
+    """Return what this caller asks for by what stands for a name in the address. Raises what `_visible` and `asked`
+    raise.
+    """
+    return asked(name, await _visible(request))
 
 
 async def _visible(request: HttpRequest, right: Right = Right.READ) -> Visible:
@@ -145,11 +153,16 @@ def _chosen(request: HttpRequest, answer: Answer) -> HttpResponse:
 
 @api_view("GET")
 async def history(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first."""
-    (await _visible(request)).check(name)
-    cache = registry.get(MAPPING_CACHE)
-    cache.check_name(name)
-    changes = await registry.get(HISTORY).latest_changes(cache.snapshot.resolve(name) or (name,))
+    """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first; a
+    pattern stands for those that are recorded too, though they may be deleted.
+    """
+    wanted = await _asked(request, name)
+    cache, recorded = registry.get(MAPPING_CACHE), registry.get(HISTORY)
+    if isinstance(wanted, Expression):
+        changes = await recorded.changes_matching(cache.snapshot, wanted)
+    else:
+        cache.check_name(wanted)
+        changes = await recorded.latest_changes(cache.snapshot.resolve(wanted) or (wanted,))
     return json_response({"changes": changes})
 
 

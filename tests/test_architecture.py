@@ -37,6 +37,7 @@ FLOORS = {
         ("cluster", "stores", "describe"),
         ("cache", "history", "instances"),
         ("validation",),
+        ("search_target",),
         ("sync", "search", "browse"),
         ("views", "advice", "panels", "management", "templatetags"),
         ("admin", "urls", "apps"),

@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from cacheapp.browse.names import ALIAS, DATA_STREAM, INDEX, SHOWN_NAMES, Group, group_by_mapping
+from cacheapp.browse.names import INDEX, SEVERAL, SHOWN_NAMES, Group, group_by_mapping, kind_of
 from cacheapp.mapping.fields import FieldCounts
+from cacheapp.state.expressions import Resolved
 from cacheapp.state.snapshot import Snapshot
 
 SHOWN_GROUPS = 20
@@ -18,11 +19,11 @@ SHOWN_GROUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """A name and what it is related to.
+    """A name, or a list or pattern, and what it is related to.
 
     An index has `others`, the indices with the same mapping, and `reached_by`, the aliases and data streams that lead
-    to it. An alias or a data stream has `groups`, the distinct mappings of the indices it stands for. Each list is
-    bounded, and its total is given beside.
+    to it. Anything else has `groups`, the distinct mappings of the indices it stands for; a list or pattern `names`, and
+    `closed` ones that it leaves out. Each list is bounded, and its total is given beside.
     """
 
     kind: str
@@ -34,6 +35,10 @@ class About:
     others_total: int
     reached_by: tuple[str, ...]
     reached_by_total: int
+    names: tuple[str, ...] = ()
+    names_total: int = 0
+    closed: tuple[str, ...] = ()
+    closed_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,17 @@ class Raw:
     command: str
 
 
-def describe(snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str, ...]) -> About:
+def describe(
+    snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str, ...], resolved: Resolved | None = None
+) -> About:
     """Describe `name`, which has just been resolved to `indices`; the snapshot may have more or fewer of them by
-    now.
+    now. `resolved`: what it stands for, if it is a list or a pattern.
     """
     cached = [index for index in indices if index in snapshot.indices]
-    if indices != (name,):
+    if resolved is not None or indices != (name,):
+        names, closed = ((), ()) if resolved is None else (resolved.names, resolved.closed)
         return About(
-            kind=DATA_STREAM if name in snapshot.data_streams else ALIAS,
+            kind=kind_of(snapshot, name) if resolved is None else SEVERAL,
             mapping_hash="",
             indices_total=len(indices),
             groups=group_by_mapping(snapshot, counts, cached, 0, SHOWN_GROUPS),
@@ -65,6 +73,10 @@ def describe(snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[
             others_total=0,
             reached_by=(),
             reached_by_total=0,
+            names=names[:SHOWN_NAMES],
+            names_total=len(names),
+            closed=closed[:SHOWN_NAMES],
+            closed_total=len(closed),
         )
     mapping_hash = snapshot.indices[name].mapping_hash if cached else ""
     others = sorted(
@@ -88,7 +100,7 @@ def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool
     """List the addresses of the API about `name`.
 
     Args:
-        name: An index, an alias or a data stream.
+        name: An index, an alias or a data stream, a list or a pattern.
         q: What the page searches the fields for, if anything.
         absolute: Adds to a path the scheme and the host by which the page was requested.
         public: Whether no token is needed.

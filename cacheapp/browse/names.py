@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cacheapp.mapping.fields import FieldCounts
+from cacheapp.state.expressions import Expression, asked, resolve
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.state.names import matches
 from cacheapp.state.snapshot import IndexEntry, Snapshot
@@ -19,7 +20,7 @@ PAGE = 100
 SHOWN_NAMES = 10
 """How many names are shown where there may be thousands; the total is given beside."""
 
-INDEX, ALIAS, DATA_STREAM = "index", "alias", "data stream"
+INDEX, ALIAS, DATA_STREAM, SEVERAL = "index", "alias", "data stream", "several names"
 
 
 class NameState(enum.StrEnum):
@@ -54,14 +55,14 @@ class NameFilter:
         pattern: A part of the name, or what matches all of it where it has a `*`.
         state: The state of the name.
         mapping: The hash of the mapping, which only indices have.
-        alias: The alias or data stream to which the index belongs.
+        of: What stands for the index: an alias or data stream, a list or a pattern.
         cursor: Where the page before ended.
     """
 
     pattern: str = ""
     state: NameState | None = None
     mapping: str = ""
-    alias: str = ""
+    of: str = ""
     cursor: str = ""
 
     @classmethod
@@ -81,12 +82,12 @@ class NameFilter:
     @property
     def narrows(self) -> bool:
         """Whether it can leave out a name."""
-        return bool(self.pattern or self.state or self.mapping or self.alias)
+        return bool(self.pattern or self.state or self.mapping or self.of)
 
     @property
     def filters(self) -> dict[str, str]:
         """The query of an address that selects the same names, from the first page on."""
-        named = {"pattern": self.pattern, "state": self.state or "", "mapping": self.mapping, "of": self.alias}
+        named = {"pattern": self.pattern, "state": self.state or "", "mapping": self.mapping, "of": self.of}
         return {name: value for name, value in named.items() if value}
 
     def matches_name(self, name: str) -> bool:
@@ -154,7 +155,7 @@ class Groups:
 
 
 def list_names(snapshot: Snapshot, counts: FieldCounts, wanted: NameFilter, times: Times) -> Names:
-    """List a page of the names that match, those after `wanted.cursor`, which is a name itself."""
+    """List a page of the names that match, those after `wanted.cursor`, a name itself. Raises `IllegalName`."""
     found = _matching(snapshot, wanted, times)
     start = sum(name <= wanted.cursor for name in found) if wanted.cursor else 0
     shown = found[start : start + PAGE]
@@ -173,7 +174,7 @@ def list_groups(snapshot: Snapshot, counts: FieldCounts, wanted: NameFilter, tim
     """List a page of the distinct mappings of the indices that match.
 
     Raises:
-        BadRequest: `wanted.cursor` is not a number.
+        BadRequest: `wanted.cursor` is not a number, or `wanted.of` is no name or expression.
     """
     cursor = wanted.cursor or "0"
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 9:
@@ -214,8 +215,10 @@ def kind_of(snapshot: Snapshot, name: str) -> str:
 def _matching(snapshot: Snapshot, wanted: NameFilter, times: Times) -> list[str]:
     """The names that match, in alphabetical order."""
     among: Iterable[str] = {*snapshot.indices, *snapshot.aliases}
-    if wanted.alias:
-        among = (name for name in snapshot.aliases.get(wanted.alias, ()) if name in snapshot.indices)
+    if wanted.of:
+        of = asked(wanted.of)
+        members = resolve(snapshot, of).indices if isinstance(of, Expression) else snapshot.aliases.get(of, ())
+        among = (name for name in members if name in snapshot.indices)
     if wanted.mapping:
         entries: Mapping[str, IndexEntry] = snapshot.indices
         among = (name for name in among if name in entries and entries[name].mapping_hash == wanted.mapping)

@@ -27,6 +27,7 @@ from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import HISTORY, ShownChange
+from cacheapp.state.expressions import Expression, asked
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.validation import VALIDATION
 from esassistant.clock import monotonic
@@ -116,17 +117,18 @@ async def names(request: HttpRequest) -> HtmlPage:
 @csrf_exempt  # it changes nothing, and a token would give everybody who looks at a page a cookie
 @partial(page_view, methods=("GET", "HEAD", "POST"))
 async def one_name(request: HttpRequest, name: str) -> HtmlPage:
-    """`GET /browse/{name}?q=&type=`: show what a name stands for, its fields, and how they changed. With `POST` and a
-    `search`, what is wrong with that search too.
+    """`GET /browse/{name}?q=&type=`: show what a name, a list or a pattern stands for, its fields, and how they
+    changed. With `POST` and a `search`, what is wrong with that search too.
     """
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
     wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
-    answer, fields = await views.get(FIELDS, name)
+    answer, fields = await views.get(FIELDS, asked(name))
     changes = await _changes(answer.indices)
     is_public = settings.ESASSISTANT.details is Details.ALWAYS
     shown = await asyncio.to_thread(show_fields, fields, wanted, len(answer.indices))
-    described = await asyncio.to_thread(describe, cache.snapshot, views.field_counts, name, answer.indices)
+    arguments = (cache.snapshot, views.field_counts, name, answer.indices, answer.resolved)
+    described = await asyncio.to_thread(describe, *arguments)
     context = {
         "name": name,
         "answer": answer,
@@ -148,7 +150,7 @@ async def _validated(request: HttpRequest, name: str) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        return {"search": text, "validated": await registry.get(VALIDATION).validate(name, text.encode())}
+        return {"search": text, "validated": await registry.get(VALIDATION).validate(asked(name), text.encode())}
     except BadSearch as error:
         return {"search": text, "unreadable": error.detail}
 
@@ -184,7 +186,8 @@ async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> 
     problem = problem_of(request, error)
     if is_for_people(request):
         context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
-        if isinstance(error, IllegalName | MappingNotFound) and 0 < len(name) <= MAX_PATTERN_CHARACTERS:
+        is_name = 0 < len(name) <= MAX_PATTERN_CHARACTERS and not isinstance(asked(name), Expression)
+        if isinstance(error, IllegalName | MappingNotFound) and is_name:
             context |= {"name": name, "similar_url": _address({"pattern": name})}
         if isinstance(error, MappingNotFound):
             context |= _history(await _changes((name,)))

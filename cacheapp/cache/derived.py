@@ -30,6 +30,7 @@ from cacheapp.mapping.tree import parse
 from cacheapp.reports import ViewsReport
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.distinct import Distinct, grouped
+from cacheapp.state.expressions import Asked
 from esassistant.clock import Clock, monotonic
 from esassistant.http.answer import etag_of
 from esassistant.resource import Handle
@@ -78,64 +79,69 @@ class MappingViews:
         self.asked_for: AskedFor[Kind] = AskedFor(clock)
         self.field_counts = FieldCounts()
 
-    async def get(self, view: View[Any, Whole], name: str) -> tuple[MappingAnswer, Whole]:
-        """An outline of `name`, and what `view` makes of its mappings. Raises what `MappingCache.get` raises."""
-        answer = await self._cache.outline(name)
-        self.asked_for.note(view, name)
+    async def get(self, view: View[Any, Whole], asked: Asked) -> tuple[MappingAnswer, Whole]:
+        """An outline of what was asked for, and what `view` makes of it. Raises what `MappingCache.get` raises."""
+        answer = await self._cache.outline(asked)
+        self._note(view, asked)
         return answer, await self.of(view, answer.distinct)
 
     async def of(self, view: View[Any, Whole], distinct: Sequence[Distinct]) -> Whole:
         """What `view` makes of distinct mappings, whichever name stands for them."""
         return await self._derivations.whole(view, distinct)
 
-    async def text(self, text: Text[Any], name: str) -> tuple[MappingAnswer, Content]:
-        """An outline of `name`, and the text about its mappings. Raises what `MappingCache.get` raises."""
-        answer = await self._cache.outline(name)
-        self.asked_for.note(text, name)
-        return answer, await self._derivations.content(text, name, answer.distinct)
+    async def text(self, text: Text[Any], asked: Asked) -> tuple[MappingAnswer, Content]:
+        """An outline of what was asked for, and the text about its mappings. Raises what `MappingCache.get` raises."""
+        answer = await self._cache.outline(asked)
+        self._note(text, asked)
+        return answer, await self._derivations.content(text, str(asked), answer.distinct)
 
-    def ready(self, text: Text[Any], name: str) -> tuple[MappingAnswer, Content] | None:
+    def ready(self, text: Text[Any], asked: Asked) -> tuple[MappingAnswer, Content] | None:
         """What `text` answers without waiting, counted as it is there; None where it has to wait, or raises."""
-        if (known := self._cache.peek(name)) is None:
+        if (known := self._cache.peek(asked)) is None:
             return None
         key: Hashable = known.derived.get(text)
         if key is None:
-            key = known.derived[text] = content_key(text, name, known.distinct)
+            key = known.derived[text] = content_key(text, str(asked), known.distinct)
         if (content := self._derivations.ready(key)) is None:
             return None
-        self._cache.note_hit(name, known)
-        self.asked_for.note(text, name)
+        self._cache.note_hit(asked, known)
+        self._note(text, asked)
         return known, content
 
-    async def mapping(self, name: str) -> MappingAnswer:
+    async def mapping(self, asked: Asked) -> MappingAnswer:
         """The mappings themselves. Raises what `MappingCache.get` raises."""
-        answer = await self._cache.get(name)
-        self.asked_for.note(None, name)
+        answer = await self._cache.get(asked)
+        self._note(None, asked)
         return answer
 
-    def ready_mapping(self, name: str) -> MappingAnswer | None:
+    def ready_mapping(self, asked: Asked) -> MappingAnswer | None:
         """What `mapping` answers without waiting, counted as it is there; None where it has to wait, or raises."""
-        if (answer := self._cache.ready(name)) is not None:
-            self.asked_for.note(None, name)
+        if (answer := self._cache.ready(asked)) is not None:
+            self._note(None, asked)
         return answer
 
-    async def grouped(self, name: str) -> MappingAnswer:
+    async def grouped(self, asked: Asked) -> MappingAnswer:
         """`{"groups": […]}`: each distinct mapping once, with its indices. Raises what `MappingCache.get` raises."""
-        answer = await self._cache.outline(name)
+        answer = await self._cache.outline(asked)
         body, etag = await self._derivations.in_turn(_grouped, answer.distinct)
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
-    async def search_fields(self, name: str, query: str) -> MappingAnswer:
-        """`{"total": …, "fields": […]}`, those fields of `name` that `query` finds, as JSON. Raises what
+    async def search_fields(self, asked: Asked, query: str) -> MappingAnswer:
+        """`{"total": …, "fields": […]}`, those fields of what was asked for that `query` finds, as JSON. Raises what
         `MappingCache.get` and `search` raise.
         """
         check_query(query)
-        answer, among = await self.get(FIELDS, name)
+        answer, among = await self.get(FIELDS, asked)
         if len(among) > MANY_FIELDS:
             body, etag = await self._derivations.in_turn(_found, among, query)
         else:
             body, etag = _found(among, query)
         return msgspec.structs.replace(answer, body=body, etag=etag)
+
+    def _note(self, kind: Kind, asked: Asked) -> None:
+        """Have it made anew after a change. Not so expressions: there may be any, and each has to be resolved anew."""
+        if isinstance(asked, str):
+            self.asked_for.note(kind, asked)
 
     async def rebuild(self, kind: Kind, name: str, room: Room) -> None:
         """Have ready what was asked for, if its mappings are in memory and there is room for it; asks nobody else."""

@@ -1,10 +1,11 @@
 """Descriptions of names and of the cluster: what their ranking needs is made in a thread, and kept by bytes."""
 
 import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
+from cacheapp.cache.derivations import whole_key
 from cacheapp.cache.derived import FIELDS, MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.description import Description, check_question, describe
@@ -20,6 +21,8 @@ from cacheapp.describe.families import (
 from cacheapp.describe.fields import FieldIndex
 from cacheapp.mapping.fields import Field
 from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.distinct import Distinct
+from cacheapp.state.expressions import Asked
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 from esassistant.errors import ClusterUnavailable
@@ -65,16 +68,16 @@ class Descriptions:
         # Indices are made one after the other: several threads would take turns with the loop, each some milliseconds.
         self._making = asyncio.Lock()
 
-    async def describe(self, name: str, budget_tokens: int, question: str) -> tuple[MappingAnswer, Description]:
-        """Describe an index, alias or data stream, given what its mappings are.
+    async def describe(self, wanted: Asked, budget_tokens: int, question: str) -> tuple[MappingAnswer, Description]:
+        """Describe an index, alias or data stream, or all that an expression stands for, given what the mappings are.
 
         Raises:
             BadRequest: The question is too long.
             EsassistantError: What `MappingCache.get` raises.
         """
         check_question(question)
-        answer = await self._cache.get(name)
-        index = await self._index(name, answer)
+        answer, name = await self._cache.outline(wanted), str(wanted)
+        index = await self._index(answer.distinct)
         if len(index.entries) <= SMALL_ENTRIES and budget_tokens <= SMALL_BUDGET_TOKENS:
             return answer, describe(name, index, budget_tokens, question)
         return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question)
@@ -113,27 +116,21 @@ class Descriptions:
         self._families = snapshot, total, index
         return index
 
-    async def _index(self, name: str, answer: MappingAnswer) -> FieldIndex:
-        """Return what ranks the fields of a name: kept by its mapping and the number of indices that have it, so that
-        rolled-over indices share it; where there are several mappings, by all of them with their indices.
+    async def _index(self, distinct: Sequence[Distinct]) -> FieldIndex:
+        """Return what ranks the fields of distinct mappings, whichever name stands for them: of one mapping whatever
+        the names of its indices, so that rolled-over ones share it.
         """
-        hashes = Counter(
-            entry.mapping_hash for entry in map(self._cache.snapshot.indices.get, answer.indices) if entry is not None
-        )
-        is_one = len(hashes) == 1 and hashes.total() == len(answer.indices)
-        key: Hashable = (*hashes, len(answer.indices)) if is_one else answer.etag
+        key = whole_key(FIELDS, distinct)
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return kept
-        return await self._flights.do(key, lambda: self._make(key, name, answer.etag, tuple(hashes)))
+        return await self._flights.do(key, lambda: self._make(key, distinct))
 
-    async def _make(self, key: Hashable, name: str, etag: str, hashes: tuple[str, ...]) -> FieldIndex:
-        answer, fields = await self._views.get(FIELDS, name)
-        bodies = [body for body in map(self._cache.snapshot.bodies.get, hashes) if body is not None]
+    async def _make(self, key: Hashable, distinct: Sequence[Distinct]) -> FieldIndex:
+        fields = await self._views.of(FIELDS, distinct)
+        indices_total = sum(len(one.indices) for one in distinct)
         async with self._making:
-            index = await asyncio.to_thread(_field_index, fields, len(answer.indices), bodies)
-        if answer.etag != etag:
-            return index  # the mappings changed meanwhile: this is not what the key says
+            index = await asyncio.to_thread(_field_index, fields, indices_total, [one.body for one in distinct])
         self._kept[key] = index
         while len(self._kept) > 1 and sum(one.size_bytes for one in self._kept.values()) > self._max_kept_bytes:
             self._kept.popitem(last=False)

@@ -22,6 +22,7 @@ from cacheapp.reports import (
     WATCH_REPORT,
 )
 from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.expressions import Asked, asked
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from esassistant.config.tokens import Right
@@ -56,9 +57,9 @@ def content_answer(found: MappingAnswer, content: Content, content_type: str) ->
     return answer
 
 
-def ready_mapping(views: MappingViews, name: str) -> Answer | None:
+def ready_mapping(views: MappingViews, wanted: Asked) -> Answer | None:
     """`GET /api/mappings/{name}`, on a hit."""
-    if (found := views.ready_mapping(name)) is None:
+    if (found := views.ready_mapping(wanted)) is None:
         return None
     answer: Answer | None = found.derived.get(found.freshness)
     if answer is None:
@@ -66,26 +67,26 @@ def ready_mapping(views: MappingViews, name: str) -> Answer | None:
     return answer
 
 
-def ready_text(views: MappingViews, text: Text[Any], name: str) -> Answer | None:
-    """The answer that a text about `name` is, when it has been made for the present mappings."""
-    found = views.ready(text, name)
+def ready_text(views: MappingViews, text: Text[Any], wanted: Asked) -> Answer | None:
+    """The answer that a text about mappings is, when it has been made for the present ones."""
+    found = views.ready(text, wanted)
     return None if found is None else content_answer(*found, text.content_type)
 
 
-def visible_to_reader(ready: Callable[[str], Answer | None]) -> Callable[[str, Caller], Answer | None]:
-    """A source of the hot path that gives what is `ready` for a name to who may read it; all else is the view's."""
+def visible_to_reader(ready: Callable[[Asked], Answer | None]) -> Callable[[str, Caller], Answer | None]:
+    """A source of the hot path that gives what is `ready` for a name, or for a list or pattern, to who may read it; all
+    else is the view's.
+    """
 
     def source(name: str, caller: Caller) -> Answer | None:
-        if not caller.may(Right.READ) or not (caller.sees_all or Visible(caller.patterns).covers(name)):
-            return None
-        return ready(name)
+        return ready(asked(name, Visible(caller.patterns))) if caller.may(Right.READ) else None
 
     return source
 
 
-async def text_answer(views: MappingViews, text: Text[Any], name: str) -> Answer:
+async def text_answer(views: MappingViews, text: Text[Any], wanted: Asked) -> Answer:
     """The same, made now where it isn't ready. Raises what `MappingCache.get` raises."""
-    return content_answer(*await views.text(text, name), text.content_type)
+    return content_answer(*await views.text(text, wanted), text.content_type)
 
 
 def first_page(cache: MappingCache) -> Answer:

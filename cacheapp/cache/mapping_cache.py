@@ -13,9 +13,10 @@ from dataclasses import replace
 
 from cacheapp.cache.figures import Ages, SlowReads
 from cacheapp.cache.read_names import ReadNames
+from cacheapp.cache.resolutions import Resolutions
 from cacheapp.cluster.loader import TogetherReader
 from cacheapp.cluster.reader import ClusterReader
-from cacheapp.errors import MappingNotFound, NotCovered, no_such_name
+from cacheapp.errors import MappingNotFound, NotCovered, NotWarm, TooMuch, no_such_name, nothing_matches
 from cacheapp.reports import CacheCounts, CacheReport
 from cacheapp.state.answer import (
     MAX_OUTLINE_BYTES,
@@ -26,6 +27,7 @@ from cacheapp.state.answer import (
     answer_at,
     render,
 )
+from cacheapp.state.expressions import Asked, Expression, Resolved
 from cacheapp.state.listing import FirstPage, NamePages, Page
 from cacheapp.state.merge import (
     MAX_ABSENT,
@@ -51,6 +53,10 @@ from esassistant.single_flight import SingleFlight, Spawn
 from esassistant.units import as_seconds
 
 MERGE_TRIES = 3
+MAX_LACKING = 10
+"""So many names of a list are read from the cluster, for one answer: in one request, and again each alone that is an
+alias or isn't there.
+"""
 LISTING_SECONDS = 2.0
 """Listings that reads ask for are at least so far apart: while a node recovers, it may deny every name there is."""
 
@@ -85,7 +91,8 @@ class MappingCache:
         self._outlines = RenderedNames(MAX_OUTLINE_BYTES, outlines=True)
         self._ages = Ages()
         self._slow_reads = SlowReads()
-        self._renderings: SingleFlight[tuple[str, int, int], Rendered | None] = SingleFlight(spawn, clock=clock)
+        self._renderings: SingleFlight[tuple[Asked, int, int], Rendered | None] = SingleFlight(spawn, clock=clock)
+        self._resolutions = Resolutions(spawn)
         self._pages = NamePages()
         self._snapshot = Snapshot()
         self._on_change: list[Callable[[], None]] = []
@@ -126,19 +133,22 @@ class MappingCache:
         """From now on, call `changed` when anything but all ages at once may have changed."""
         self._on_change.append(changed)
 
-    async def get(self, name: str) -> MappingAnswer:
-        """The mappings of an index, alias or data stream.
+    async def get(self, asked: Asked) -> MappingAnswer:
+        """The mappings of an index, alias or data stream, or of all that an expression stands for.
 
-        Raises `IllegalName`, `MappingNotFound`, or `ClusterUnavailable` when nothing is known that is young enough to
-        answer.
+        Raises `IllegalName`, `MappingNotFound`, `TooMuch`, or `ClusterUnavailable` when nothing is known that is young
+        enough to answer.
         """
-        return await self._get(name, self._rendered)
+        return await self._get(asked, self._rendered)
 
-    async def outline(self, name: str) -> MappingAnswer:
+    async def outline(self, asked: Asked) -> MappingAnswer:
         """What `get` answers, perhaps with an empty body: for what is derived from mappings. Raises what it raises."""
-        return await self._get(name, self._outlines)
+        return await self._get(asked, self._outlines)
 
-    async def _get(self, name: str, kept: RenderedNames) -> MappingAnswer:
+    async def _get(self, asked: Asked, kept: RenderedNames) -> MappingAnswer:
+        if isinstance(asked, Expression):
+            return await self._get_all(asked, kept)
+        name = asked
         self.check_name(name)
         rendered = await self._render(name, kept)
         if (answer := self._hit(name, rendered)) is not None:
@@ -150,26 +160,89 @@ class MappingCache:
         self._misses_total += 1
         return await self._flights.do(name, lambda: self._read(name))
 
-    def ready(self, name: str) -> MappingAnswer | None:
+    async def _get_all(self, expression: Expression, kept: RenderedNames) -> MappingAnswer:
+        """Answer what an expression stands for, of what is in memory. The cluster is asked for a few names at most:
+
+        1. An exact name that isn't known: it may be new. One that the caller may not see isn't asked for.
+        2. A mapping that isn't in memory, as there was no room for it, or that is too old to be answered.
+        """
+        if (answer := self._hit(expression, await self._render(expression, kept))) is not None:
+            return answer
+        if lacking := self._lacking(expression, await self.resolve(expression)):
+            self._misses_total += 1
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for name in lacking:
+                        group.create_task(self.outline(name))
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from errors.exceptions[0].__cause__
+        if (answer := self._young(await self._render(expression, kept))) is not None:
+            return answer
+        raise NotWarm("Not all of these mappings are in memory, or young enough.", retry_after_seconds=5)
+
+    def _lacking(self, expression: Expression, resolved: Resolved) -> list[str]:
+        """The names that have to be read before what an expression stands for can be answered. Raises what is to be
+        said where one isn't there for the caller, or where there are too many.
+        """
+        for name in resolved.missing:
+            expression.visible.check(name)
+        if len(resolved.missing) > MAX_LACKING:
+            raise TooMuch(
+                f"{len(resolved.missing)} of these names are not known ({resolved.missing[0]!r} is one), and at most "
+                f"{MAX_LACKING} are looked up at once: leave out what isn't there, or use patterns."
+            )
+        snapshot, oldest_at = self.snapshot, self._clock() - self._config.ttl - self._config.max_stale
+        lacking = dict.fromkeys([*resolved.missing, *(name for name in resolved.exact if not snapshot.resolve(name))])
+        unkept = {
+            snapshot.indices[index].mapping_hash: index for index in resolved.indices if not snapshot.is_whole(index)
+        }
+        old = [name for name in resolved.names if snapshot.knows(name) and snapshot.confirmed_of(name) < oldest_at]
+        lacking.update(dict.fromkeys([*unkept.values(), *old]))
+        if len(lacking) > MAX_LACKING:
+            raise ClusterUnavailable(
+                f"{len(lacking)} of these mappings are too old to be answered, or not in memory, and at most "
+                f"{MAX_LACKING} are read at once: ask for fewer names, or wait for the next pass.",
+                retry_after_seconds=5,
+            )
+        return list(lacking)
+
+    async def resolve(self, expression: Expression) -> Resolved:
+        """What an expression stands for, as far as that is known; `missing` may be there all the same.
+
+        Raises `IllegalName`; `MappingNotFound` where it stands for nothing; `NotWarm` where it has patterns, and what
+        there is isn't known yet.
+        """
+        resolved = await self._resolutions.resolve(self.snapshot, expression)
+        if resolved.has_patterns and not self.warm:
+            raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
+        if not (resolved.names or resolved.missing):
+            raise nothing_matches(expression.text, resolved.closed)
+        return resolved
+
+    def ready(self, asked: Asked) -> MappingAnswer | None:
         """What `get` answers without waiting, counted as it is there; None where `get` has to wait, or raises."""
-        return self._hit(name, self._rendered.find(self.snapshot, name))
+        return self._hit(asked, self._rendered.find(self.snapshot, asked))
 
-    def peek(self, name: str) -> MappingAnswer | None:
+    def peek(self, asked: Asked) -> MappingAnswer | None:
         """What `outline` answers, if it is in memory and young enough; counts nothing and starts nothing."""
-        return self._young(self._outlines.find(self.snapshot, name))
+        return self._young(self._outlines.find(self.snapshot, asked))
 
-    def note_hit(self, name: str, answer: MappingAnswer) -> None:
-        """Count an answer that `peek` gave, and that was passed on."""
+    def note_hit(self, asked: Asked, answer: MappingAnswer) -> None:
+        """Count an answer that `peek` gave, and that was passed on. What is stale is read again: of an expression, if
+        it stands for few names; the passes renew the others.
+        """
         self._hits_total += 1
         if answer.freshness is Freshness.STALE:
             self._stale_served_total += 1
-            self._revalidate(name)
+            names = (str(asked),) if answer.resolved is None else answer.resolved.names
+            for name in names if len(names) <= MAX_LACKING else ():
+                self._revalidate(name)
 
-    async def render(self, name: str, *, outline: bool) -> Rendered | None:
-        """What `name` stands for, rendered and kept, whatever its age; None where that isn't in memory. Counts nothing
-        and asks nobody.
+    async def render(self, asked: Asked, *, outline: bool) -> Rendered | None:
+        """What was asked for, rendered and kept, whatever its age; None where that isn't in memory. Counts nothing and
+        asks nobody. Raises `IllegalName` and `TooMuch`.
         """
-        return await self._render(name, self._outlines if outline else self._rendered)
+        return await self._render(asked, self._outlines if outline else self._rendered)
 
     def page(self, *, pattern: str, limit: int, cursor: str | None, visible: Visible = ALL_VISIBLE) -> Page:
         """A page of the names that are known. Raises `BadRequest`, or `ClusterUnavailable` before the first pass."""
@@ -283,11 +356,11 @@ class MappingCache:
 
     def is_known(self, name: str) -> bool:
         """Whether an index, alias or data stream of that name was there when it was last read or listed."""
-        return name in self.snapshot.indices or name in self.snapshot.aliases
+        return self.snapshot.knows(name)
 
-    def _hit(self, name: str, rendered: Rendered | None) -> MappingAnswer | None:
+    def _hit(self, asked: Asked, rendered: Rendered | None) -> MappingAnswer | None:
         if (answer := self._young(rendered)) is not None:
-            self.note_hit(name, answer)
+            self.note_hit(asked, answer)
         return answer
 
     def _young(self, rendered: Rendered | None) -> MappingAnswer | None:
@@ -302,15 +375,15 @@ class MappingCache:
             self._used_at[one.mapping_hash] = now
         return answer_at(rendered, now, self._config.ttl, source)
 
-    async def _render(self, name: str, kept: RenderedNames) -> Rendered | None:
-        """Find what is kept; have a name of many indices rendered in a thread, once for all who wait, and kept."""
+    async def _render(self, asked: Asked, kept: RenderedNames) -> Rendered | None:
+        """Find what is kept; have what is large rendered in a thread, once for all who wait, and kept."""
         snapshot = self.snapshot
-        rendered = kept.find(snapshot, name)
-        if rendered is None and kept.is_large(snapshot, name):
-            key = (name, id(kept), id(snapshot))
-            rendered = await self._renderings.do(key, lambda: asyncio.to_thread(kept.render, snapshot, name))
+        rendered = kept.find(snapshot, asked)
+        if rendered is None and kept.is_large(snapshot, asked):
+            key = (asked, id(kept), id(snapshot))
+            rendered = await self._renderings.do(key, lambda: asyncio.to_thread(kept.render, snapshot, asked))
             if rendered is not None:
-                kept.keep(snapshot, name, rendered)
+                kept.keep(snapshot, asked, rendered)
         return rendered
 
     def _revalidate(self, name: str) -> None:

@@ -3,7 +3,7 @@ dict here.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -45,7 +45,13 @@ class _DataStream(msgspec.Struct):
     backing_indices: tuple[str, ...]
 
 
+class _Named(msgspec.Struct, gc=False):
+    name: str
+    attributes: tuple[str, ...] = ()
+
+
 class _Resolved(msgspec.Struct):
+    indices: list[_Named] = []
     aliases: list[_Alias] = []
     data_streams: list[_DataStream] = []
 
@@ -228,6 +234,7 @@ class ClusterReader:
             if is_legal(stream.name):
                 selected[stream.name] = tuple(filter(is_taken, stream.backing_indices))
         await asyncio.sleep(0)
+        closed, hidden = await _marked(names.indices, uuids)
         stats = counting.result()
         return Listing(
             cluster_uuid=identifying.result() if identifying is not None else cluster_uuid or "",
@@ -237,6 +244,8 @@ class ClusterReader:
             field_counts={} if stats is None else await self._field_counts(stats),
             nodes_total=None if stats is None else stats.summary.total,
             is_counted=stats is not None,
+            closed=closed,
+            hidden=hidden,
         )
 
     async def cluster_uuid(self, sent: Sent = uncounted) -> str:
@@ -310,3 +319,19 @@ class ClusterReader:
             return decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ClusterUnavailable("Elasticsearch answered with something that is not what was asked for.") from error
+
+
+async def _marked(indices: list[_Named], among: Mapping[str, str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Which of the indices `among` these are closed, and which are hidden by their settings. Those with a dot hide by
+    it.
+    """
+    closed: set[str] = set()
+    hidden: set[str] = set()
+    for some in batched(indices, TURN):
+        for index in some:
+            if index.name in among and "closed" in index.attributes:
+                closed.add(index.name)
+            if index.name in among and "hidden" in index.attributes and not index.name.startswith("."):
+                hidden.add(index.name)
+        await asyncio.sleep(0)
+    return frozenset(closed), frozenset(hidden)

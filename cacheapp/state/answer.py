@@ -5,12 +5,15 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from cacheapp.errors import TooMuch
 from cacheapp.state.distinct import Distinct, distinct_mappings
+from cacheapp.state.expressions import Asked, Expression, Resolved, resolve
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
+from esassistant.units import as_bytes
 
 MAX_KEPT_BYTES = 16_777_216
 LARGE_INDICES = 200
@@ -20,16 +23,22 @@ LARGE_OUTLINE_INDICES = 1_000
 """So many indices take some milliseconds to find and count."""
 OUTLINE_BYTES, MEMBER_BYTES = 1_000, 100
 """What an outline takes in memory, and each index in it."""
+MAX_BODY_BYTES = 33_554_432
+"""Of the mappings that a list or pattern stands for, each as often as an index has it, where they are answered."""
+MAX_DISTINCT_BYTES = 16_777_216
+"""Of the distinct mappings that a list or pattern stands for, where something is derived from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The mappings that one name stands for: `{"<index>": {"mappings": {…}}, …}`, with a strong validator in quotes.
+    """The mappings that a name, or an expression, stands for: `{"<index>": {"mappings": {…}}, …}`, with a strong
+    validator in quotes.
 
     `mapping_hashes` has that of each index; `distinct` has the mappings in it, each once; `confirmed_at` is of the
     oldest thing in it; `source` says whether any of it was taken over from the store. What follows from all this, and
-    is small, may be kept in `derived`. An *outline* is all this with an empty `body`: what is derived from mappings
-    needs no more, and the body of an alias repeats each mapping as often as an index has it.
+    is small, may be kept in `derived`. `resolved`: what an expression stands for. An *outline* is all this with an
+    empty `body`: what is derived from mappings needs no more, and the body of an alias repeats each mapping as often as
+    an index has it.
     """
 
     body: bytes
@@ -40,11 +49,40 @@ class Rendered:
     confirmed_at: float
     source: Source
     derived: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    resolved: Resolved | None = field(default=None, repr=False)
 
 
-def render(snapshot: Snapshot, name: str, *, outline: bool = False) -> Rendered | None:
-    """What `name` stands for; None where it isn't known, or one of its indices isn't."""
-    indices = snapshot.resolve(name)
+def render(snapshot: Snapshot, asked: Asked, *, outline: bool = False) -> Rendered | None:
+    """What was asked for; None where it isn't known, or one of its indices isn't.
+
+    Raises:
+        IllegalName: The expression is none.
+        TooMuch: It stands for more than is answered at once.
+    """
+    if isinstance(asked, Expression):
+        resolved = resolve(snapshot, asked)
+        if resolved.missing or not all(map(snapshot.is_whole, resolved.indices)):
+            return None
+        _check_size(snapshot, resolved.indices, outline=outline)
+        rendered = _rendered(snapshot, resolved.indices, resolved.confirmed_in(snapshot), outline=outline)
+        return None if rendered is None else replace(rendered, resolved=resolved)
+    indices = snapshot.resolve(asked)
+    return None if indices is None else _rendered(snapshot, indices, snapshot.confirmed_of(asked), outline=outline)
+
+
+def _check_size(snapshot: Snapshot, indices: Iterable[str], *, outline: bool) -> None:
+    hashes: Iterable[str] = (snapshot.indices[index].mapping_hash for index in indices)
+    most, what = (MAX_DISTINCT_BYTES, "different mappings") if outline else (MAX_BODY_BYTES, "mappings")
+    size = sum(len(snapshot.bodies[hashed]) for hashed in (set(hashes) if outline else hashes))
+    if size > most:
+        raise TooMuch(
+            f"This stands for {as_bytes(size)} of {what}, and at most {as_bytes(most)} are answered at once: ask for "
+            "fewer names, by a longer pattern or by taking some away (logs-*,-logs-old-*)"
+            + ("." if outline else "; or for ?group=mapping, which has each distinct mapping once.")
+        )
+
+
+def _rendered(snapshot: Snapshot, indices: tuple[str, ...], confirmed_at: float, *, outline: bool) -> Rendered | None:
     if not indices:
         return None
     entries = [snapshot.indices[index] for index in indices]
@@ -63,28 +101,45 @@ def render(snapshot: Snapshot, name: str, *, outline: bool = False) -> Rendered 
         indices=indices,
         mapping_hashes=tuple(entry.mapping_hash for entry in entries),
         distinct=distinct_mappings(snapshot, indices),
-        confirmed_at=snapshot.confirmed_of(name),
+        confirmed_at=confirmed_at,
         source=_source(entries),
     )
 
 
-def renewed(rendered: Rendered, snapshot: Snapshot, name: str) -> Rendered | None:
-    """The same with the ages of `snapshot`; None where `name` stands for something else there."""
-    indices = snapshot.resolve(name)
-    if indices != rendered.indices:
+def renewed(rendered: Rendered, snapshot: Snapshot, asked: Asked, *, has_same_names: bool) -> Rendered | None:
+    """The same with the ages of `snapshot`; None where what was asked for stands for something else there, or may: of
+    an expression that isn't found out here, unless the snapshot `has_same_names`.
+    """
+    resolved = rendered.resolved
+    if isinstance(asked, Expression):
+        if resolved is None or not has_same_names:
+            return None
+        indices, confirmed_at = rendered.indices, resolved.confirmed_in(snapshot)
+    elif snapshot.resolve(asked) == rendered.indices:
+        indices, confirmed_at = rendered.indices, snapshot.confirmed_of(asked)
+    else:
         return None
     entries = [snapshot.indices[index] for index in indices]
     if tuple(entry.mapping_hash for entry in entries) != rendered.mapping_hashes:
         return None
-    return replace(rendered, confirmed_at=snapshot.confirmed_of(name), source=_source(entries), derived={})
+    return replace(rendered, confirmed_at=confirmed_at, source=_source(entries), derived={})
 
 
 def _source(entries: Iterable[IndexEntry]) -> Source:
     return Source.STORE if any(entry.source is Source.STORE for entry in entries) else Source.MEMORY
 
 
+class _Kept(NamedTuple):
+    """What was rendered, and the numbers of the snapshot and of the names for which it was looked at last."""
+
+    snapshot_number: int
+    names_number: int
+    rendered: Rendered
+
+
 class RenderedNames:
-    """The names rendered last, at most `max_bytes` of bodies; or their outlines, of as many bytes by estimate.
+    """The names and expressions rendered last, at most `max_bytes` of bodies; or their outlines, of as many bytes by
+    estimate.
 
     What was rendered from an earlier snapshot is looked at again when it is asked for: mostly only ages have changed.
     """
@@ -94,60 +149,68 @@ class RenderedNames:
         self._outlines = outlines
         self._large_indices = LARGE_OUTLINE_INDICES if outlines else LARGE_INDICES
         self._snapshot: Snapshot | None = None
-        # Each with the number of the snapshot for which it was looked at last.
-        self._kept: OrderedDict[str, tuple[int, Rendered]] = OrderedDict()
-        self._number = 0
+        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
+        self._snapshot_number = 0
+        self._names_number = 0
         self.kept_bytes = 0
 
-    def find(self, snapshot: Snapshot, name: str) -> Rendered | None:
-        """What `name` stands for in `snapshot`; None where it isn't known, or where it `is_large` and isn't kept."""
+    def find(self, snapshot: Snapshot, asked: Asked) -> Rendered | None:
+        """What was asked for in `snapshot`; None where it isn't known, or where it `is_large` and isn't kept.
+
+        Raises what `render` raises.
+        """
         if snapshot is not self._snapshot:
+            self._names_number += self._snapshot is None or not snapshot.has_same_names(self._snapshot)
             self._snapshot = snapshot
-            self._number += 1
-        kept = self._kept.get(name)
+            self._snapshot_number += 1
+        kept = self._kept.get(asked)
         if kept is not None:
-            number, known = kept
-            if number == self._number:
-                self._kept.move_to_end(name)
-                return known
-            self._drop(name)
-            if (again := renewed(known, snapshot, name)) is not None:
-                self.keep(snapshot, name, again)
+            if kept.snapshot_number == self._snapshot_number:
+                self._kept.move_to_end(asked)
+                return kept.rendered
+            self._drop(asked)
+            has_same_names = kept.names_number == self._names_number
+            if (again := renewed(kept.rendered, snapshot, asked, has_same_names=has_same_names)) is not None:
+                self.keep(snapshot, asked, again)
                 return again
-        if self.is_large(snapshot, name):
+        if self.is_large(snapshot, asked):
             return None
-        rendered = self.render(snapshot, name)
+        rendered = self.render(snapshot, asked)
         if rendered is not None:
-            self.keep(snapshot, name, rendered)
+            self.keep(snapshot, asked, rendered)
         return rendered
 
-    def is_large(self, snapshot: Snapshot, name: str) -> bool:
-        """Whether rendering `name` belongs into a thread."""
-        return name not in snapshot.indices and len(snapshot.aliases.get(name, ())) > self._large_indices
+    def is_large(self, snapshot: Snapshot, asked: Asked) -> bool:
+        """Whether rendering what was asked for belongs into a thread. An expression is held against all names."""
+        if isinstance(asked, Expression):
+            return len(snapshot.indices) + len(snapshot.aliases) > self._large_indices
+        return asked not in snapshot.indices and len(snapshot.aliases.get(asked, ())) > self._large_indices
 
-    def render(self, snapshot: Snapshot, name: str) -> Rendered | None:
+    def render(self, snapshot: Snapshot, asked: Asked) -> Rendered | None:
         """What `find` gives where nothing is kept; may be called in a thread."""
-        return render(snapshot, name, outline=self._outlines)
+        return render(snapshot, asked, outline=self._outlines)
 
-    def keep(self, snapshot: Snapshot, name: str, rendered: Rendered) -> None:
+    def keep(self, snapshot: Snapshot, asked: Asked, rendered: Rendered) -> None:
         """Keep what was rendered elsewhere, unless it is of another snapshot than the last one asked for."""
         if snapshot is not self._snapshot:
             return
-        if name in self._kept:
-            if self._kept[name][0] == self._number:
+        if asked in self._kept:
+            if self._kept[asked].snapshot_number == self._snapshot_number:
                 return
-            self._drop(name)
-        self._kept[name] = self._number, rendered
-        self.kept_bytes += self._size(rendered)
+            self._drop(asked)
+        self._kept[asked] = _Kept(self._snapshot_number, self._names_number, rendered)
+        self.kept_bytes += self._size(asked, rendered)
         while self.kept_bytes > self._max_bytes and len(self._kept) > 1:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, name: str) -> None:
-        _, dropped = self._kept.pop(name)
-        self.kept_bytes -= self._size(dropped)
+    def _drop(self, asked: Asked) -> None:
+        self.kept_bytes -= self._size(asked, self._kept.pop(asked).rendered)
 
-    def _size(self, rendered: Rendered) -> int:
-        return OUTLINE_BYTES + MEMBER_BYTES * len(rendered.indices) if self._outlines else len(rendered.body)
+    def _size(self, asked: Asked, rendered: Rendered) -> int:
+        size = OUTLINE_BYTES + MEMBER_BYTES * len(rendered.indices) if self._outlines else len(rendered.body)
+        if (resolved := rendered.resolved) is None:
+            return size
+        return size + OUTLINE_BYTES + len(str(asked)) + MEMBER_BYTES * (len(resolved.names) + len(resolved.indices))
 
 
 class Freshness(enum.Enum):
@@ -163,6 +226,7 @@ class MappingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     `age_seconds` is that of the oldest index in it, which the cluster confirmed for the moment `confirmed_at` of the
     monotonic clock. `etag` is a strong validator of `body`, in quotes. `distinct` has the mappings, each once. What
     follows from the answer, and is small, may be kept in `derived`: it goes with the mappings and their age.
+    `resolved`: what was asked for by an expression; None: by a name.
     """
 
     body: bytes
@@ -174,6 +238,7 @@ class MappingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     freshness: Freshness
     source: Source
     derived: dict[Any, Any]
+    resolved: Resolved | None = None
 
 
 def answer_at(rendered: Rendered, now: float, ttl: float, source: Source) -> MappingAnswer:
@@ -189,4 +254,5 @@ def answer_at(rendered: Rendered, now: float, ttl: float, source: Source) -> Map
         freshness=Freshness.FRESH if age <= ttl else Freshness.STALE,
         source=source,
         derived=rendered.derived,
+        resolved=rendered.resolved,
     )

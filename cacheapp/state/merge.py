@@ -27,8 +27,8 @@ class Statement:
     `indices` are those whose mappings it tells, each with its own moment (`confirmed_at`), and `bodies` these mappings
     by their hashes. Everything else it says is for the moment `at`: the members of each alias, and what there is not.
     `listed` names all indices that there are: others are not there, nor are aliases that it doesn't have. None: it
-    speaks of the one name `about` alone, which is an index, an alias or nothing. `data_streams` and `cluster_uuid`:
-    empty where it doesn't tell.
+    speaks of the one name `about` alone, which is an index, an alias or nothing. `data_streams`, `cluster_uuid`,
+    `closed` and `hidden`: empty where it doesn't tell.
     """
 
     at: float
@@ -40,6 +40,8 @@ class Statement:
     is_published: bool = False
     data_streams: frozenset[str] = frozenset()
     cluster_uuid: str = ""
+    closed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
 
     def beats(self, at: float, known_at: float) -> bool:
         """Whether what it says for the moment `at` wins over what is known for the moment `known_at`."""
@@ -86,6 +88,8 @@ def pass_statement(reading: Reading, failed: Iterable[str]) -> Generator[None, N
         frozenset(unread | indices.keys()),
         data_streams=listing.data_streams,
         cluster_uuid=listing.cluster_uuid,
+        closed=listing.closed,
+        hidden=listing.hidden,
     )
 
 
@@ -112,6 +116,8 @@ def published_statement(state: StoredState, now: float) -> Generator[None, None,
         is_published=True,
         data_streams=state.data_streams,
         cluster_uuid=state.cluster_uuid,
+        closed=state.closed,
+        hidden=state.hidden,
     )
 
 
@@ -122,7 +128,7 @@ def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]
     2. An index that it denies: dropped unless something newer is known, its mapping or, by a listing, that it is there.
     3. An alias that it tells, or denies: likewise; a newer listing knows all aliases.
     4. A single name that is neither: remembered, until the next listing.
-    5. Which data streams there are, and which indices: the newest listing says it.
+    5. Which data streams there are, which indices, and which of these are closed or hidden: the newest listing says it.
     """
     indices = dict(before.indices)
     for some in batched(said.indices.items(), TURN):
@@ -152,6 +158,8 @@ def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]
         said.at if is_latest else before.listed_at,
         said.listed if is_latest and said.listed is not None else before.listed,
         MappingProxyType(_merged_absences(before, said)),
+        said.closed if is_latest else before.closed,
+        said.hidden if is_latest else before.hidden,
     )
 
 
@@ -226,11 +234,13 @@ def _has_the_same(entry: IndexEntry, now: IndexEntry | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PassChanges:
-    """How many indices and aliases a pass changed."""
+    """How many indices a pass changed, and how many it removed. `names_total`: of aliases that stand for others than
+    before, and of indices that were opened, closed, hidden or shown.
+    """
 
     changed_total: int
     removed_total: int
-    aliases_total: int = 0
+    names_total: int = 0
 
 
 def pass_changes(before: Snapshot, after: Snapshot) -> Generator[None, None, PassChanges]:
@@ -243,9 +253,9 @@ def pass_changes(before: Snapshot, after: Snapshot) -> Generator[None, None, Pas
         yield
     removed_total = sum(name not in after.indices for name in before.indices)
     aliases = before.aliases.keys() | after.aliases.keys()
-    return PassChanges(
-        changed_total, removed_total, sum(before.aliases.get(alias) != after.aliases.get(alias) for alias in aliases)
-    )
+    names_total = sum(before.aliases.get(alias) != after.aliases.get(alias) for alias in aliases)
+    names_total += len(before.closed ^ after.closed) + len(before.hidden ^ after.hidden)
+    return PassChanges(changed_total, removed_total, names_total)
 
 
 def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
@@ -284,4 +294,6 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: 
         cluster_uuid=snapshot.cluster_uuid or "",
         cluster_urls=cluster_urls,
         unread=snapshot.listed.difference(snapshot.indices),
+        closed=snapshot.closed,
+        hidden=snapshot.hidden,
     )

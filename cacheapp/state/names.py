@@ -29,6 +29,8 @@ def check_name(name: str, *, upper_case: bool = False) -> str:
         raise IllegalName("Date math is not resolved here: send the name of the index that it stands for.")
     if _is_remote(name):
         raise IllegalName("Remote clusters (cluster:index) are not read here: ask a service of that cluster.")
+    if "*" in name or "," in name:
+        raise IllegalName("One name is needed here, without * and commas: lists and patterns can't be used.")
     if ILLEGAL.search(name):
         raise IllegalName('An index name has no blanks, control characters, or any of " * , / < > ? \\ | # :')
     if not upper_case and name != name.lower():

@@ -27,6 +27,7 @@ class StoredState:
     `data_streams`: which of the aliases are. `cluster_uuid`, and a hash of its URLs, say of which cluster.
     `listed_age_seconds`: how long ago it was looked up which indices and aliases there are; None: in that pass.
     `unread`: indices that are listed too, but whose mappings the publisher doesn't know, as it could not read them.
+    `closed`, `hidden`: which of the listed indices are.
     """
 
     age_seconds: float
@@ -38,6 +39,8 @@ class StoredState:
     cluster_urls: str = ""
     listed_age_seconds: float | None = None
     unread: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ class Listing:
     each alias; `data_streams`: which of those are. `field_counts`: the number of fields of each index, read before any
     mapping is; an index that is absent there (closed, unassigned, recovering, on a node that doesn't tell) may have
     any. `is_counted`: whether the cluster told any of these numbers; it may not let us, or take too long.
-    `nodes_total`: how many nodes it has; None: unknown.
+    `nodes_total`: how many nodes it has; None: unknown. `closed` indices, and those that are `hidden` by their settings
+    and don't begin with a dot.
     """
 
     cluster_uuid: str
@@ -22,6 +23,8 @@ class Listing:
     field_counts: Mapping[str, int] = field(default_factory=dict)
     is_counted: bool = True
     nodes_total: int | None = None
+    closed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,14 @@ class Snapshot:
     listed: frozenset[str] = frozenset()
     # When names that are not there were found absent by a read, as far as that was after the last listing.
     absent_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # Which of the listed indices are closed, and which are hidden by their settings, as far as the last listing told.
+    closed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The indices that are listed, but whose mappings aren't known, as they could not be read."""
+        return frozenset(name for name in self.listed if name not in self.indices and name not in self.absent_at)
 
     def resolve(self, name: str) -> tuple[str, ...] | None:
         """The indices that `name` stands for: itself, or those of the alias. None where it or one of them isn't
@@ -73,6 +81,20 @@ class Snapshot:
         if members is None or not all(map(self.is_whole, members)):
             return None
         return members
+
+    def knows(self, name: str) -> bool:
+        """Whether an index, alias or data stream of that name was there when it was last read or listed."""
+        return name in self.indices or name in self.aliases
+
+    def has_same_names(self, other: "Snapshot") -> bool:
+        """Whether two snapshots have the same names with the same mappings: then they share what says so."""
+        return (
+            self.indices is other.indices
+            and self.aliases is other.aliases
+            and self.data_streams == other.data_streams
+            and self.closed == other.closed
+            and self.hidden == other.hidden
+        )
 
     def is_whole(self, index: str) -> bool:
         """Whether an index is known with its mapping."""

@@ -27,7 +27,7 @@ from cacheapp.stores.database_rows import (
     is_published,
     is_report,
     is_value,
-    unread_names,
+    listed_names,
 )
 from cacheapp.stores.database_thread import DEADLINE_SECONDS, DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import MAX_INSTANCES, Lease, StoredReport, check_report
@@ -144,8 +144,11 @@ def _load_once(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
         if is_data_stream:
             data_streams.add(name)
     bodies, edited = _bodies(known_hashes)
-    unread = unread_names(published)
-    if unread is None:
+    unread, closed, hidden = (
+        listed_names(column, published.generation, key)
+        for column, key in ((published.unread, "names"), (published.marked, "closed"), (published.marked, "hidden"))
+    )
+    if unread is None or closed is None or hidden is None:
         ignored_rows.note(Published)
     state = StoredState(
         _seconds(now - published.confirmed_at),
@@ -157,6 +160,8 @@ def _load_once(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
         published.cluster_urls,
         None if published.listed_at is None else _seconds(now - published.listed_at),
         unread or frozenset(),
+        closed or frozenset(),
+        hidden or frozenset(),
     )
     return Loaded(published.generation, state), edited
 
@@ -214,6 +219,9 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
             cluster_uuid=state.cluster_uuid,
             cluster_urls=state.cluster_urls,
             unread={"generation": generation, "names": sorted(state.unread)} if state.unread else None,
+            marked={"generation": generation, "closed": sorted(state.closed), "hidden": sorted(state.hidden)}
+            if state.closed or state.hidden
+            else None,
         )
     )
     return generation

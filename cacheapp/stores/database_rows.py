@@ -60,16 +60,15 @@ def is_published(published: Any, now: datetime) -> bool:
     )
 
 
-def unread_names(published: Any) -> frozenset[str] | None:
-    """The names that could not be read, of the published generation; None: the column has another shape."""
-    unread = published.unread
-    if unread is None:
+def listed_names(column: object, generation: int, key: str) -> frozenset[str] | None:
+    """The names that a column has under a key for the published generation; None: it has another shape."""
+    if column is None:
         return frozenset()
-    if not isinstance(unread, dict) or not isinstance(unread.get("names"), list) or "generation" not in unread:
+    if not isinstance(column, dict) or not isinstance(column.get(key), list) or "generation" not in column:
         return None
-    if unread["generation"] != published.generation:
+    if column["generation"] != generation:
         return frozenset()
-    names = unread["names"]
+    names = column[key]
     return frozenset(names) if all(map(is_name, names)) else None
 
 

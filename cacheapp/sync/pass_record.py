@@ -24,7 +24,7 @@ class Pass:
     read_total: int = 0
     changed_total: int = 0
     removed_total: int = 0
-    aliases_total: int = 0
+    names_total: int = 0
     """Aliases and data streams that now stand for other indices."""
     requests_total: int = 0
     may_postpone: bool = False

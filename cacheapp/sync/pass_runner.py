@@ -169,7 +169,7 @@ class PassRunner:
             self._history.note_snapshot(self._cache.snapshot)
         current.changed_total = changes.changed_total
         current.removed_total = changes.removed_total
-        current.aliases_total = changes.aliases_total
+        current.names_total = changes.names_total
         if changes != PassChanges(0, 0):
             self._names_changed = None
         current.outcome = PassOutcome.PARTIAL if current.errors else PassOutcome.COMPLETED

@@ -191,7 +191,7 @@ class Refresher:
         finally:
             self._change_requests_total += current.requests_total
         return ChangesRead(
-            changes_total=current.changed_total + current.removed_total + current.aliases_total,
+            changes_total=current.changed_total + current.removed_total + current.names_total,
             failed=frozenset(current.errors),
             postponed_seconds=None if current.postponed_until is None else current.postponed_until - self._clock(),
         )

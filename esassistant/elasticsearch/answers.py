@@ -120,6 +120,14 @@ def missing_index(body: object) -> str | None:
     return None
 
 
+def closed_index(body: object) -> str | None:
+    """Return the index of which an error of Elasticsearch, decoded or as bytes, says that it is closed."""
+    match _error_of(body):
+        case {"type": "index_closed_exception", "index": str(name)}:
+            return name
+    return None
+
+
 def is_index_failure(status: int, body: object) -> bool:
     """Say whether an answer, its body decoded or as bytes, is about an index that can't be asked: it says nothing
     against the cluster, nor against the node that gave it, and asking again at once doesn't help.

@@ -40,7 +40,10 @@ def states(draw: st.DrawFn) -> StoredState:
     age = draw(st.floats(0, 1e6))
     unread = draw(st.frozensets(NAMES)) - indices.keys()
     uuid = draw(st.text(max_size=20))
-    return StoredState(age, indices, aliases, bodies, data_streams, uuid, "urls", unread=unread)
+    closed, hidden = draw(st.frozensets(NAMES)), draw(st.frozensets(NAMES))
+    return StoredState(
+        *(age, indices, aliases, bodies, data_streams, uuid, "urls"), unread=unread, closed=closed, hidden=hidden
+    )
 
 
 LEASES = st.sampled_from(["refresh", "watch"])
@@ -63,7 +66,7 @@ def comparable(state: StoredState) -> tuple[object, ...]:
         for name, stored in state.indices.items()
     }
     return (
-        *(indices, dict(state.aliases), state.data_streams, state.unread),
+        *(indices, dict(state.aliases), state.data_streams, state.unread, state.closed, state.hidden),
         *(state.cluster_uuid, state.cluster_urls),
     )
 

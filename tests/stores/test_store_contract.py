@@ -49,6 +49,17 @@ async def test_a_listing_of_its_own(store: Store, other_store: Store) -> None:
     assert (await load(other_store)).state.listed_age_seconds is None
 
 
+async def test_closed_and_hidden_indices(store: Store, other_store: Store) -> None:
+    """They come out as they were published, and are open and shown with the next state that says nothing of them."""
+    lease = await take(store)
+    await store.publish(replace(FIRST, closed=frozenset({"a", "ü"}), hidden=frozenset({"b"})), lease)
+    loaded = (await load(other_store)).state
+    assert (loaded.closed, loaded.hidden) == (frozenset({"a", "ü"}), frozenset({"b"}))
+    await store.publish(FIRST, lease)
+    loaded = (await load(other_store)).state
+    assert (loaded.closed, loaded.hidden) == (frozenset(), frozenset())
+
+
 async def test_names_that_were_listed_but_not_read(store: Store, other_store: Store) -> None:
     """They come out as they were published, and are gone with the next state that has none."""
     lease = await take(store)

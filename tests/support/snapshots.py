@@ -19,6 +19,8 @@ def changed(
     cluster_uuid: str | None = None,
     listed_at: float | None = None,
     listed: frozenset[str] | None = None,
+    closed: frozenset[str] | None = None,
+    hidden: frozenset[str] | None = None,
 ) -> Snapshot:
     """The snapshot with entries added or replaced and others gone, whatever their moments are; bodies that nothing
     refers to any more are dropped.
@@ -43,4 +45,6 @@ def changed(
         snapshot.confirmed_at,
         snapshot.listed_at if listed_at is None else listed_at,
         snapshot.listed if listed is None else listed,
+        closed=snapshot.closed if closed is None else closed,
+        hidden=snapshot.hidden if hidden is None else hidden,
     )

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from cacheapp.errors import BadSearch
 from cacheapp.queries.findings import Finding, Severity
 from cacheapp.queries.positions import line_of
+from cacheapp.state.expressions import asked
 from cacheapp.sync.sharing import SHARING
 from cacheapp.validation import VALIDATION, Validated
 from esassistant.errors import EsassistantError
@@ -37,7 +38,9 @@ class Command(BaseCommand):
         return super().create_parser(prog_name, subcommand, epilog=f"{EXITS} Examples: {examples}", **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="an index, alias or data stream")
+        parser.add_argument(
+            "name", help="an index, alias or data stream; or a list of them, with patterns: logs-*,-logs-old-*"
+        )
         parser.add_argument("files", nargs="+", metavar="FILE", help="a search body in JSON; - for stdin")
         parser.add_argument(
             "--format", choices=("text", "json"), default="text", help="how to print the findings (default: text)"
@@ -69,7 +72,7 @@ async def _validated(name: str, sources: list[Source]) -> list[tuple[str, Valida
         found = []
         for source, raw in sources:
             try:
-                found.append((source, await validations.validate(name, raw)))
+                found.append((source, await validations.validate(asked(name), raw)))
             except BadSearch as error:
                 raise BadSearch(f"{source}: {error.detail}") from None
         return found

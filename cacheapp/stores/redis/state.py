@@ -39,14 +39,16 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     """Some of the indices and aliases: those whose names fall to it.
 
-    `unread` is left out where it is empty: then a chunk has the bytes, and so the hash, that version 1.0 gives it.
-    That knows no such field, and ignores it.
+    What version 1.0 doesn't know, and ignores, is left out where it is empty: then a chunk has the bytes, and so the
+    hash, that version 1.0 gives it.
     """
 
     indices: dict[Name, Entry]
     aliases: dict[Name, tuple[Name, ...]]
     data_streams: tuple[Name, ...]
     unread: tuple[Name, ...] = ()
+    closed: tuple[Name, ...] = ()
+    hidden: tuple[Name, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -68,20 +70,21 @@ _chunk = msgspec.json.Decoder(Chunk)
 def encode_chunks(state: StoredState, asked_at: int) -> dict[str, bytes]:
     """The chunks of a state by their hashes. Its ages count from `asked_at`."""
     chunks = [Chunk({}, {}, ()) for _ in range(CHUNKS)]
-    unread: list[list[str]] = [[] for _ in range(CHUNKS)]
+    listed: list[tuple[list[str], list[str], list[str]]] = [([], [], []) for _ in range(CHUNKS)]
     for name, stored in state.indices.items():
         at = None if stored.age_seconds is None else asked_at - to_microseconds(stored.age_seconds)
         entry = Entry(stored.uuid, stored.mapping_hash, at, stored.field_count)
         chunks[_place(name)].indices[name] = entry
     for name, members in state.aliases.items():
         chunks[_place(name)].aliases[name] = members
-    for name in state.unread:
-        unread[_place(name)].append(name)
+    for kind, names in enumerate((state.unread, state.closed, state.hidden)):
+        for name in sorted(names):
+            listed[_place(name)][kind].append(name)
     pieces: dict[str, bytes] = {}
-    for chunk, names in zip(chunks, unread, strict=True):
-        if chunk.indices or chunk.aliases or names:
+    for chunk, kinds in zip(chunks, listed, strict=True):
+        if chunk.indices or chunk.aliases or any(kinds):
             data_streams = tuple(sorted(state.data_streams.intersection(chunk.aliases)))
-            piece = _encode(Chunk(chunk.indices, chunk.aliases, data_streams, tuple(sorted(names))))
+            piece = _encode(Chunk(chunk.indices, chunk.aliases, data_streams, *map(tuple, kinds)))
             pieces[mapping_hash(piece)] = piece
     return pieces
 
@@ -112,6 +115,8 @@ def join(published: Manifest, chunks: Iterable[Chunk], bodies: Mapping[str, byte
     aliases: dict[str, tuple[str, ...]] = {}
     data_streams: set[str] = set()
     unread: set[str] = set()
+    closed: set[str] = set()
+    hidden: set[str] = set()
     for chunk in chunks:
         for name, entry in chunk.indices.items():
             age = None if entry.confirmed_at is None else to_seconds(now - entry.confirmed_at)
@@ -119,6 +124,8 @@ def join(published: Manifest, chunks: Iterable[Chunk], bodies: Mapping[str, byte
         aliases.update(chunk.aliases)
         data_streams.update(chunk.data_streams)
         unread.update(chunk.unread)
+        closed.update(chunk.closed)
+        hidden.update(chunk.hidden)
     return StoredState(
         to_seconds(now - published.confirmed_at),
         indices,
@@ -129,6 +136,8 @@ def join(published: Manifest, chunks: Iterable[Chunk], bodies: Mapping[str, byte
         published.cluster_urls,
         None if published.listed_at is None else to_seconds(now - published.listed_at),
         frozenset(unread),
+        frozenset(closed),
+        frozenset(hidden),
     )
 
 

@@ -166,7 +166,7 @@ def lookup(index: object) -> bytes:
         (lookup("secret-1"), "/query/terms/user/index: there is no index, alias or data stream named 'secret-1'"),
         (lookup("<secret-{now/d}>"), "Date math is not resolved"),
         (lookup("other:users"), "Remote clusters"),
-        (lookup("*"), "no blanks, control characters"),
+        (lookup("*"), "One name is needed here"),
         (lookup("_all"), "can't start with '-'"),
         (lookup(["users", "secret-1"]), "named 'secret-1'"),
         (lookup("x" * 60_000), "at most 255 bytes"),

@@ -70,9 +70,9 @@ def test_what_is_not_in_memory() -> None:
         (NameFilter(state=NameState.STALE), ["orders-2"]),
         (NameFilter(state=NameState.UNREAD), ["all"]),
         (NameFilter(mapping=mapping_hash(B_MAPPING)), ["shop"]),
-        (NameFilter(alias="all"), ["orders-1", "orders-2"]),
-        (NameFilter(alias="all", pattern="1"), ["orders-1"]),
-        (NameFilter(alias="nothing"), []),
+        (NameFilter(of="all"), ["orders-1", "orders-2"]),
+        (NameFilter(of="all", pattern="1"), ["orders-1"]),
+        (NameFilter(of="nothing"), []),
     ],
 )
 def test_filters(wanted: NameFilter, names: list[str]) -> None:

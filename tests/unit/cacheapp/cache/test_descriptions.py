@@ -82,17 +82,6 @@ async def test_a_changed_mapping_is_described_anew(counted: list[int]) -> None:
     assert "bee" in after
 
 
-async def test_a_change_meanwhile_is_not_kept_under_the_old_mapping(counted: list[int]) -> None:
-    """What was made of newer mappings than the key says is given, and made anew for who asks for the old ones."""
-    made = Made()
-    old = await made.cache.get("b")
-    made.reader.indices["b"] = AB_MAPPING
-    await made.cache.reread("b")
-    index = await made.descriptions._make("old", "b", old.etag, ())
-    assert "bee" in {entry.path for entry in index.entries}
-    assert "old" not in made.descriptions._kept
-
-
 async def test_they_are_kept_by_bytes(counted: list[int]) -> None:
     """Without room for two, the one that was asked for last stays."""
     made = Made(max_kept_bytes=1)

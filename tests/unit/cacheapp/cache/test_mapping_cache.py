@@ -427,7 +427,7 @@ async def test_pass_replaces_everything(cache: MappingCache, clock: FakeClock) -
         failed=(),
         listed_at=listed_at,
     )
-    assert changes == PassChanges(changed_total=2, removed_total=1, aliases_total=2)
+    assert changes == PassChanges(changed_total=2, removed_total=1, names_total=2)
     assert set(cache.snapshot.indices) == {"a", "c"}
     assert dict(cache.snapshot.aliases) == {"new": ("a", "c")}
     assert cache.snapshot.indices["a"].uuid == "u"
@@ -436,7 +436,7 @@ async def test_pass_replaces_everything(cache: MappingCache, clock: FakeClock) -
     assert answer.age_seconds == 2.0
     assert await apply_pass(
         cache, {"a": C_MAPPING, "c": C_MAPPING}, listing({}, {}), failed=(), listed_at=clock()
-    ) == PassChanges(0, 0, aliases_total=1)
+    ) == PassChanges(0, 0, names_total=1)
 
 
 async def test_pass_keeps_newer_entries(cache: MappingCache, reader: FakeReader, clock: FakeClock) -> None:

@@ -127,6 +127,15 @@ async def test_listing(cluster: FaultProxy, reader: ClusterReader) -> None:
     ]
 
 
+async def test_what_is_closed_and_hidden(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """A listing tells which indices are; not of those that hide by their dot, nor of what isn't selected or no name."""
+    attributes = {"a": ["open"], "b": ["closed"], "c": ["closed", "hidden"], ".d": ["hidden", "open"], "no": ["closed"]}
+    resolved = {"indices": [{"name": name, "attributes": each} for name, each in attributes.items()]}
+    answer_listing(cluster, {"a": "1", "b": "2", "c": "3", ".d": "4", "untold": "5"}, resolved)
+    listing = await reader.listing()
+    assert (listing.closed, listing.hidden) == (frozenset({"b", "c"}), frozenset({"c"}))
+
+
 async def test_listing_of_a_known_cluster(cluster: FaultProxy, reader: ClusterReader) -> None:
     """The cluster's uuid isn't asked for when it is known."""
     answer_listing(cluster, {"a": "u1"}, {})

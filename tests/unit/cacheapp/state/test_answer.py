@@ -347,7 +347,7 @@ def test_never_out_of_date_nor_over_the_bound(
             names.keep(known, name, expected)
         else:
             assert names.find(known, name) == expected
-        assert names.kept_bytes == sum(len(kept.body) for _, kept in names._kept.values())
+        assert names.kept_bytes == sum(len(kept.rendered.body) for kept in names._kept.values())
         assert names.kept_bytes <= max_bytes or len(names._kept) == 1
 
 

@@ -88,9 +88,9 @@ def test_published(changes: dict[str, Any], good: bool) -> None:
         ([], None),
     ],
 )
-def test_unread(unread: object, names: frozenset[str] | None) -> None:
+def test_listed_names(unread: object, names: frozenset[str] | None) -> None:
     """Names of that generation; None where the column has another shape."""
-    assert rows.unread_names(SimpleNamespace(**{**PUBLISHED, "unread": unread})) == names
+    assert rows.listed_names(unread, 3, "names") == names
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,18 @@ class Chunk10(msgspec.Struct, frozen=True):
 
 
 def test_version_1_0_reads_what_we_publish() -> None:
-    """It ignores which names could not be read, and takes all else."""
-    pieces = encode_chunks(replace(FIRST, unread=frozenset({"unread"})), 0).values()
+    """It ignores which names could not be read, are closed or hidden, and takes all else."""
+    state = replace(FIRST, unread=frozenset({"unread"}), closed=frozenset({"a"}), hidden=frozenset({"b", "ü"}))
+    pieces = encode_chunks(state, 0).values()
     theirs = [msgspec.json.decode(piece, type=Chunk10) for piece in pieces]
     assert {name for chunk in theirs for name in chunk.indices} == FIRST.indices.keys()
     ours = [decode_chunk(piece) for piece in pieces]
     assert {name for chunk in ours if chunk for name in chunk.unread} == {"unread"}
+    assert {name for chunk in ours if chunk for name in chunk.closed} == {"a"}
+    assert {name for chunk in ours if chunk for name in chunk.hidden} == {"b", "ü"}
 
 
-def test_without_unread_names_the_bytes_are_those_of_version_1_0() -> None:
+def test_without_names_that_it_does_not_know_the_bytes_are_those_of_version_1_0() -> None:
     """So instances of both versions find each other's pieces under the same hashes, and don't send them anew."""
     for known, piece in encode_chunks(FIRST, 0).items():
         theirs = msgspec.json.decode(piece, type=Chunk10)

@@ -1,0 +1,42 @@
+"""What expressions of names stand for, kept while the names are the same: each search by a pattern asks for it."""
+
+import asyncio
+
+from cacheapp.cache.kept import KeptByBytes
+from cacheapp.state.expressions import Expression, Resolved, resolve
+from cacheapp.state.snapshot import Snapshot
+from esassistant.single_flight import SingleFlight, Spawn
+
+MAX_KEPT_BYTES = 4_194_304
+NAME_BYTES = 100
+"""What each name takes in memory, and as much again what is around them."""
+LARGE_NAMES = 1_000
+"""To hold a few patterns against so many names takes a millisecond or two: more belong into a thread."""
+
+
+class Resolutions:
+    """One per mapping cache; belongs to its loop."""
+
+    def __init__(self, spawn: Spawn, *, max_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._flights: SingleFlight[tuple[Expression, int], Resolved] = SingleFlight(spawn)
+        self._snapshot = Snapshot()
+        self._kept: KeptByBytes[Expression, Resolved] = KeptByBytes(max_bytes)
+
+    async def resolve(self, snapshot: Snapshot, expression: Expression) -> Resolved:
+        """What an expression stands for. Raises `IllegalName`."""
+        if snapshot is not self._snapshot:
+            if not (snapshot.has_same_names(self._snapshot) and snapshot.listed == self._snapshot.listed):
+                self._kept = KeptByBytes(self._max_bytes)
+            self._snapshot = snapshot
+        kept = self._kept
+        if (known := kept.find(expression)) is not None:
+            return known
+        if len(snapshot.indices) + len(snapshot.aliases) > LARGE_NAMES:
+            key = expression, id(snapshot)
+            resolved = await self._flights.do(key, lambda: asyncio.to_thread(resolve, snapshot, expression))
+        else:
+            resolved = resolve(snapshot, expression)
+        names_total = 10 + len(resolved.names) + len(resolved.indices) + len(resolved.missing) + len(resolved.closed)
+        kept.keep(expression, resolved, NAME_BYTES * names_total + len(expression.text))
+        return resolved
