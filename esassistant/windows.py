@@ -4,10 +4,9 @@ the others took. In constant memory; what several processes counted can be added
 
 import enum
 import itertools
-import math
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,6 +20,7 @@ LONGEST_KEPT_SECONDS: Final = 900.0
 """Older calls say nothing of now."""
 LONG_SECONDS: Final = 0.5
 """No call that takes less is called slow, whatever is usual."""
+LONG_BUCKET: Final = bisect_left(BOUNDS, LONG_SECONDS)
 
 
 class Got(enum.Enum):
@@ -59,9 +59,9 @@ class WindowReport:
 
     `recent` and `minute` count the answered calls of the last 15 and 60 s by how long they took (the place in
     `durations.BOUNDS`); `recent_bad` those of the last 15 s that were not answered. `first_bad_seconds`,
-    `first_part_seconds`, `first_long_seconds` (one that took `LONG_SECONDS`): how long ago the first such call of the
-    minute began. `slowest_seconds` is of all calls of the minute. None: there was none. `newest_bad_seconds`: how long
-    ago the newest call that was not answered ended, and `good_in_a_row` how many were answered since.
+    `first_part_seconds`: how long ago the first such call of the minute began. `first_long_seconds`: the same of the
+    first that took `LONG_SECONDS`, of the last 15 s and of the time before in which most calls did. `slowest_seconds` is of all calls of the minute. None: there was none. `newest_bad_seconds`: how long
+    ago the newest call that was not answered ended.
     """
 
     calls: int = 0
@@ -74,7 +74,6 @@ class WindowReport:
     first_long_seconds: float | None = None
     slowest_seconds: float | None = None
     newest_bad_seconds: float | None = None
-    good_in_a_row: int = 0
     recent: Mapping[int, int] = field(default_factory=dict)
     minute: Mapping[int, int] = field(default_factory=dict)
     last: tuple[EndedCall, ...] = ()
@@ -119,14 +118,13 @@ class _Slice:
 class Window:
     """Counts one kind of call in slices of five seconds. Written on one loop."""
 
-    __slots__ = ("_good_in_a_row", "_last", "_latest", "_newest_bad_at", "_slices")
+    __slots__ = ("_last", "_latest", "_newest_bad_at", "_slices")
 
     def __init__(self) -> None:
         self._latest = _Slice(-1)
         self._slices: deque[_Slice] = deque(maxlen=SLICES_OF_MINUTE)
         self._last: deque[tuple[float, float, Got]] = deque(maxlen=KEPT_LAST)
         self._newest_bad_at: float | None = None
-        self._good_in_a_row = 0
 
     def ended(self, got: Got, seconds: float, ended_at: float) -> None:
         """Count a call that took `seconds` and ended at `ended_at` of the monotonic clock: now."""
@@ -142,7 +140,6 @@ class Window:
                 latest.first_long_at = ended_at - seconds
         self._last.append((ended_at, seconds, got))
         if got is Got.ANSWER or got is Got.PART:
-            self._good_in_a_row += 1
             bucket = bisect_left(BOUNDS, seconds)
             latest.counts[bucket] = latest.counts.get(bucket, 0) + 1
             if got is Got.PART:
@@ -151,7 +148,6 @@ class Window:
                     latest.first_part_at = ended_at - seconds
             return
         self._newest_bad_at = ended_at
-        self._good_in_a_row = 0
         if got is Got.FAILURE:
             latest.failures += 1
         else:
@@ -179,14 +175,26 @@ class Window:
             recent_bad=sum(part.failures + part.refusals for part in recent),
             first_bad_seconds=_age(now, (part.first_bad_at for part in minute)),
             first_part_seconds=_age(now, (part.first_part_at for part in minute)),
-            first_long_seconds=_age(now, (part.first_long_at for part in minute)),
+            first_long_seconds=_age(now, _first_long(minute, len(recent))),
             slowest_seconds=max((part.slowest for part in minute), default=None),
             newest_bad_seconds=_age(now, (self._newest_bad_at,)),
-            good_in_a_row=self._good_in_a_row,
             recent=_added(part.counts for part in recent),
             minute=_added(part.counts for part in minute),
             last=last,
         )
+
+
+def _first_long(minute: Sequence[_Slice], recent: int) -> list[float | None]:
+    """When long calls began: those of the `recent` newest slices, and of earlier ones as far back as half of the
+    answered calls of each were long, and of the slice before, in which it began. A long call among quick ones that came
+    earlier has nothing to do with what is slow now.
+    """
+    moments = [part.first_long_at for part in minute[len(minute) - recent :]]
+    for part in reversed(minute[: len(minute) - recent]):
+        moments.append(part.first_long_at)
+        if 2 * sum(count for bucket, count in part.counts.items() if bucket >= LONG_BUCKET) < sum(part.counts.values()):
+            break
+    return moments
 
 
 def _age(now: float, moments: Iterable[float | None]) -> float | None:
@@ -206,8 +214,6 @@ def added(reports: Iterable[WindowReport]) -> WindowReport:
     parts = tuple(reports)
     if len(parts) == 1:
         return parts[0]
-    # Who saw the newest bad call knows how many were answered since; what others count may be older.
-    newest = min(parts, key=lambda part: math.inf if (age := part.newest_bad_seconds) is None else age, default=None)
     last = sorted((call for part in parts for call in part.last), key=lambda call: call.age_seconds)
     return WindowReport(
         calls=sum(part.calls for part in parts),
@@ -219,8 +225,7 @@ def added(reports: Iterable[WindowReport]) -> WindowReport:
         first_part_seconds=_longest(part.first_part_seconds for part in parts),
         first_long_seconds=_longest(part.first_long_seconds for part in parts),
         slowest_seconds=_longest(part.slowest_seconds for part in parts),
-        newest_bad_seconds=None if newest is None else newest.newest_bad_seconds,
-        good_in_a_row=0 if newest is None else newest.good_in_a_row,
+        newest_bad_seconds=min((age for part in parts if (age := part.newest_bad_seconds) is not None), default=None),
         recent=_added(part.recent for part in parts),
         minute=_added(part.minute for part in parts),
         last=tuple(last[:KEPT_LAST]),

@@ -17,9 +17,8 @@ from healthapp.usual import slow_from
 LEAST_BAD = 3
 LEAST_SHARE = 0.01
 """So many calls of the last minute, and such a share of them, are trouble; fewer are bad luck."""
-SETTLED_SECONDS = 3.0
 OVER_SECONDS = 35.0
-"""Two failures a minute are trouble that goes on: they come half a minute apart."""
+"""Trouble that comes every half a minute goes on meanwhile: it must not begin and end each time."""
 ENOUGH_RECENT = 10
 """With so many calls in the last 15 s these are judged, else the last five."""
 FEW_CALLS = 5
@@ -117,16 +116,14 @@ def is_failing(window: WindowReport, ping: WindowReport) -> bool:
     """Whether calls of a kind fail, the first that applies:
 
     1. Neither enough of the last minute did, nor the last three, however slowly they came: no.
-    2. Since the newest of them so many were answered that it was one of a hundred at most: no.
-    3. It is some time ago, and a ping has been answered since: no, who calls next is likely to be answered.
-    4. Anything else: yes, for the quarter of an hour for which calls are remembered.
+    2. The newest of them is some time ago, and a ping has been answered since: no, who calls next is likely to be
+       answered.
+    3. Anything else: yes, for the quarter of an hour for which calls are remembered.
     """
     is_row = len(list(itertools.islice(calls_in_a_row(window.last), LEAST_BAD))) == LEAST_BAD
     if not is_row and (window.bad < LEAST_BAD or window.bad < LEAST_SHARE * window.calls):
         return False
     ago = window.newest_bad_seconds or 0.0
-    if window.good_in_a_row >= 1 / LEAST_SHARE and ago >= SETTLED_SECONDS:
-        return False
     return not (ago >= OVER_SECONDS and _is_answered_since(window, ping))
 
 

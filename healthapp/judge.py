@@ -167,7 +167,7 @@ class Judge:
         self._told = Told(own.kinds, own.ping, own.breakers, self._lasting)
         self._basis = Basis(evidence.processes, evidence.kinds, evidence.ping, evidence.usual)
         self._monitor.note_verdict(self._verdict)
-        if (line := self._story.next_line(self._verdict, evidence.kinds, now)) is not None:
+        if (line := self._story.next_line(self._verdict, evidence.kinds, now, at)) is not None:
             logger.log(logging.WARNING if line.is_bad else logging.INFO, "%s", line.text)
         self._ask_for_ping(now)
 
@@ -235,9 +235,7 @@ class Judge:
         from healthapp.records import load_transitions, load_usual  # here, as above
 
         try:
-            transitions = await self._database.run(
-                lambda: load_transitions(self._clock(), self._wall_clock()), atomic=False
-            )
+            transitions = await self._database.run(load_transitions, atomic=False)
             usual = await self._database.run(load_usual, atomic=False)
         except StoreUnavailable as error:
             logger.warning("what is usual for calls is learnt anew: %s", error.operator_detail)

@@ -31,11 +31,10 @@ Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A service's change of status, and why; `before` is None for the first one known. `made_at` is on the monotonic
-    clock of this process, `at` for people.
+    """A service's change of status, and why; `before` is None for the first one known. `at`: when the check that found
+    it began.
     """
 
-    made_at: float
     at: datetime
     service: str
     before: Health | None
@@ -177,7 +176,7 @@ class HealthMonitor:
         for name, service in services.items():
             before = known[name].status if name in known else None
             if service.status is not before:
-                self._note(Transition(made_at, checked_at, name, before, service.status, service.error))
+                self._note(Transition(checked_at, name, before, service.status, service.error))
         duration_ms = round((self._clock() - made_at) * 1000, 3)
         report = HealthReport(overall(services.values()), checked_at, duration_ms, self._ttl, services, made_at, ())
         report = self._tell(report)
@@ -188,7 +187,7 @@ class HealthMonitor:
         """Tell this verdict from now on, beside what the checks found."""
         before = None if self._verdict is None else self._verdict.level
         if verdict.level is not None and verdict.level is not before:
-            self._note(Transition(self._clock(), now_utc(), VERDICT_SERVICE, before, verdict.level, verdict.sentence))
+            self._note(Transition(now_utc(), VERDICT_SERVICE, before, verdict.level, verdict.sentence))
         if verdict != self._verdict:
             self._verdict = verdict
             if self._report is not None:
@@ -215,7 +214,7 @@ class HealthMonitor:
         verdict = self._verdict
         found = overall(report.services.values())
         # A round of checks that began before a verdict may end after it.
-        transitions = tuple(sorted(self._transitions, key=lambda one: one.made_at, reverse=True))
+        transitions = tuple(sorted(self._transitions, key=lambda one: one.at, reverse=True))
         report = replace(report, status=found, transitions=transitions)
         if verdict is not None and verdict.level is not None:
             report = replace(

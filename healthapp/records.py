@@ -13,10 +13,8 @@ from healthapp.usual import Usual
 KEPT_ROWS = 1_000
 
 
-def load_transitions(now: float, now_at: datetime) -> list[Transition]:
-    """The latest transitions, newest first; none, if somebody has edited a date so that it is none. `now`: this moment
-    on the monotonic clock of the process.
-    """
+def load_transitions() -> list[Transition]:
+    """The latest transitions, newest first; none, if somebody has edited a date so that it is none."""
     known = {health.value: health for health in Health}
     try:
         rows = list(HealthTransition.objects.filter(after__in=known).order_by("-pk")[:KEPT_TRANSITIONS])
@@ -24,7 +22,6 @@ def load_transitions(now: float, now_at: datetime) -> list[Transition]:
         return []
     return [
         Transition(
-            min(now, now - (now_at - row.at).total_seconds()),  # a clock may have been set back
             row.at,
             row.service,
             known.get(row.before or ""),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from esassistant.resource import Health
 from esassistant.units import as_duration
@@ -30,12 +31,15 @@ class Story:
 
     def __init__(self) -> None:
         self._bad_since: float | None = None
+        """When the first verdict that was less than healthy came."""
+        self._began_at = 0.0
+        """When what that one tells of began, which is earlier: durations count from there."""
         self._good_since: float | None = None
         self._told_at: float | None = None
         self._told_level = Health.HEALTHY
 
-    def next_line(self, verdict: Verdict, kinds: Mapping[str, WindowReport], now: float) -> Line | None:
-        """The line for this moment, on the monotonic clock, the first that applies:
+    def next_line(self, verdict: Verdict, kinds: Mapping[str, WindowReport], now: float, at: datetime) -> Line | None:
+        """The line for this moment, `now` on the monotonic clock and `at` on people's, the first that applies:
 
         1. Nothing is known yet: none.
         2. It is healthy and no trouble was told: none; what was about to be told is forgotten.
@@ -50,7 +54,9 @@ class Story:
             return self._healthy(verdict, now)
         self._good_since = None
         if self._bad_since is None:
-            self._bad_since = now
+            self._bad_since = self._began_at = now
+        if verdict.since is not None:
+            self._began_at = min(self._began_at, now - (at - verdict.since).total_seconds())
         if self._told_at is None:
             if now - self._bad_since < BEGINS_AFTER_SECONDS:
                 return None
@@ -60,7 +66,7 @@ class Story:
         if now - self._told_at < EVERY_SECONDS:
             return None
         self._told_at = now
-        lasted = as_duration(now - self._bad_since)
+        lasted = as_duration(now - self._began_at)
         return Line(
             f"trouble for {lasted}, {verdict.level.value} now: {summary(kinds)} {verdict.sentence}", is_bad=True
         )
@@ -77,7 +83,7 @@ class Story:
             self._good_since = now
         if now - self._good_since < ENDS_AFTER_SECONDS:
             return None
-        lasted = as_duration(self._good_since - self._bad_since)
+        lasted = as_duration(self._good_since - self._began_at)
         self._bad_since = self._good_since = self._told_at = None
         self._told_level = Health.HEALTHY
         return Line(f"healthy again after {lasted}: {verdict.sentence}", is_bad=False)

@@ -1,6 +1,7 @@
 """Pictures of the pages in each state, for docs/: `python -m tests.browser.screenshots [FOLDER]`. Look at them."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
+from dev.packages import require, which
 from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
 from dev.servers.service import ROOT, Server, manage
@@ -25,6 +27,22 @@ LONGEST_PIXELS = {WIDE: 1600, NARROW: 1800}
 QUICK = {"HEALTH_CACHE_TTL": 1, "HEALTH_TIMEOUT": 1, "MAPPING_CACHE_WATCH": "true", "MIN_REFRESH_INTERVAL": 60}
 
 
+def pngquant() -> Path:
+    """Where pngquant is. Installs it if it is missing and this may; else raises `MissingPackage` with the remedy."""
+    return require(lambda: which("pngquant"), "pngquant", "pngquant is missing")
+
+
+def make_staff(elasticsearch_url: str, settings: dict[str, Any]) -> None:
+    """Make the database's tables, and `ada`, who may see everything."""
+    os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    for words in (
+        ("migrate", "--verbosity", "0"),
+        ("createsuperuser", "--noinput", "--username", "ada", "--email", "ada@example.org"),
+    ):
+        ended = manage(*words, elasticsearch_url=elasticsearch_url, **settings)
+        assert ended.returncode == 0, ended.stderr
+
+
 class Photographer:
     """Takes pictures of one server's pages, logged in as staff."""
 
@@ -32,8 +50,16 @@ class Photographer:
         self._folder = folder
         self._browser = browser
 
-    def picture(self, name: str, path: str, wanted: str, width: int = WIDE, scheme: str = "light") -> None:
-        """Of the page once it shows `wanted`."""
+    def picture(
+        self,
+        name: str,
+        path: str,
+        wanted: str,
+        width: int = WIDE,
+        scheme: str = "light",
+        longest: int | None = None,
+    ) -> None:
+        """Of the page once it shows `wanted`, of its first `longest` pixels."""
         self._browser.prefer(scheme)
         self._browser.resize(width)
         self._browser.open(path)
@@ -42,8 +68,11 @@ class Photographer:
             time.sleep(1)
             self._browser.open(path)
         height = self._browser.driver.execute_script("return document.documentElement.scrollHeight")
-        self._browser.resize(width, min(height, LONGEST_PIXELS[width]))
-        self._browser.driver.save_screenshot(str(self._folder / f"{name}.png"))
+        self._browser.resize(width, min(height, longest or LONGEST_PIXELS[width]))
+        file = self._folder / f"{name}.png"
+        self._browser.driver.save_screenshot(str(file))
+        # A palette of 256 colours at most: a third of the size, and nothing of it is seen.
+        subprocess.run([pngquant(), "--strip", "--force", "--ext", ".png", file], check=True)
         shown = "as wanted" if wanted in self._browser.text() else f"WITHOUT {wanted!r}"
         sys.stdout.write(f"{name}.png: {path} at {width} px, {scheme}: {shown}\n")
 
@@ -61,13 +90,7 @@ def main() -> int:
             "DATABASE_URL": f"sqlite:///{data / 'shots.sqlite3'}",
             "REDIS_URL": redis.url,
         }
-        os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
-        for words in (
-            ("migrate", "--verbosity", "0"),
-            ("createsuperuser", "--noinput", "--username", "ada", "--email", "ada@example.org"),
-        ):
-            ended = manage(*words, elasticsearch_url=proxy.url, **settings)
-            assert ended.returncode == 0, ended.stderr
+        make_staff(proxy.url, settings)
         states(node, proxy, redis, folder, settings)
     return 0
 

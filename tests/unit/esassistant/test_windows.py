@@ -35,6 +35,23 @@ def test_nothing() -> None:
     assert counted((901, 0.1, Got.ANSWER)) is None
 
 
+def test_long_calls_began_when_most_were() -> None:
+    """One long call among quick ones, half a minute before the cluster got slow, is not where that began; while
+    nothing is answered nothing ends it.
+    """
+    quick = [(age, 0.01, Got.ANSWER) for age in (55.0, 50.0, 45.0, 42.0, 40.0, 35.0, 31.0, 30.5, 25.0)]
+    outlier = (41.0, 0.6, Got.ANSWER)
+    slow = [(age, 3.0, Got.ANSWER) for age in (20.0, 19.0, 18.0, 8.0, 2.0)]
+    failed = (12.0, 10.0, Got.FAILURE)
+    calls = sorted([*quick, outlier, *slow, failed], key=lambda call: -call[0])
+    report = counted(*calls)
+    assert report is not None
+    assert report.first_long_seconds == 23.0
+    calm = counted(*sorted([*quick, (45.5, 0.6, Got.ANSWER), (1.0, 0.01, Got.ANSWER)], key=lambda call: -call[0]))
+    assert calm is not None
+    assert calm.first_long_seconds is None
+
+
 def test_a_minute() -> None:
     """Calls are counted by what their callers got; the first bad, partial and long ones by when they began."""
     report = counted(
@@ -47,8 +64,8 @@ def test_a_minute() -> None:
     )
     assert report is not None
     assert (report.calls, report.failures, report.refusals, report.parts, report.bad) == (5, 1, 1, 2, 2)
-    began = (report.first_bad_seconds, report.first_part_seconds, report.first_long_seconds)
-    assert began == pytest.approx((42.0, 29.7, 42.0))
+    assert (report.first_bad_seconds, report.first_part_seconds) == pytest.approx((42.0, 29.7))
+    assert report.first_long_seconds is None  # since then some were quick
     assert (report.slowest_seconds, report.recent_bad) == (2.0, 0)
     assert (sum(report.recent.values()), sum(report.minute.values())) == (1, 3)
     assert [call.age_seconds for call in report.last] == [1, 20, 29, 30, 40]

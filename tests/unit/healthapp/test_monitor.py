@@ -260,7 +260,7 @@ async def test_transitions_of_several(clock: FakeClock) -> None:
     moving.health = Health.DEGRADED
     second = await round_of(health, clock)
     assert second.transitions == (
-        Transition(second.made_at, second.checked_at, "moving", Health.HEALTHY, Health.DEGRADED, "why"),
+        Transition(second.checked_at, "moving", Health.HEALTHY, Health.DEGRADED, "why"),
         *first.transitions,
     )
 

@@ -1,13 +1,14 @@
 """The log of trouble: begin, one line a minute, end, and nothing for what is over at once."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from esassistant.resource import Health
 from esassistant.windows import Got, WindowReport
 from healthapp.story import Story, summary
 from healthapp.verdict import NOTHING_KNOWN, Verdict
 from tests.support.fixtures import Figure
-from tests.support.verdicts import SEARCHES, window
+from tests.support.verdicts import NOW, SEARCHES, window
 
 WELL = Verdict(Health.HEALTHY, "Serving fresh mappings.", "x", None, (), None)
 BAD = Verdict(Health.DEGRADED, "Searches fail.", "x", None, (), "docs/operations.md#verdict-calls-fail")
@@ -20,7 +21,7 @@ def told(*verdicts: tuple[float, Verdict]) -> list[tuple[float, str, bool]]:
     for (begins, verdict), (ends, _) in zip(verdicts, (*verdicts[1:], (verdicts[-1][0] + 30, WELL)), strict=True):
         now = begins
         while now < ends:
-            if (line := story.next_line(verdict, KINDS, now)) is not None:
+            if (line := story.next_line(verdict, KINDS, now, NOW + timedelta(seconds=now))) is not None:
                 lines.append((now, line.text, line.is_bad))
             now += 2
     return lines
@@ -36,6 +37,20 @@ def test_case_53_an_outage_of_five_minutes(figure: Figure) -> None:
     )
     assert lines[-1][1:] == ("healthy again after 5 min: Serving fresh mappings.", False)
     figure(53, f"{len(lines)} lines in five minutes of an injected clock")
+
+
+def test_durations_count_from_the_first_bad_call() -> None:
+    """Trouble that was seen five seconds after it had begun has lasted for so much longer, at its end too; what an
+    older trouble beside it began with counts from when that is known.
+    """
+    since = replace(BAD, since=NOW + timedelta(seconds=15))
+    texts = [text for _, text, _ in told((20, since), (90, WELL))]
+    assert texts[1].startswith("trouble for 1 min 9 s, ")
+    assert texts[-1].startswith("healthy again after 1 min 15 s: ")
+    older = replace(BAD, since=NOW + timedelta(seconds=5))
+    assert [text for _, text, _ in told((20, since), (60, older), (90, since), (94, WELL))][-1].startswith(
+        "healthy again after 1 min 29 s: "
+    )
 
 
 def test_worse_is_told_at_once() -> None:

@@ -247,14 +247,16 @@ def test_a_call_that_succeeds_ends_a_row() -> None:
     assert level(found) is Health.HEALTHY
 
 
-def test_a_hundred_answers_end_it() -> None:
-    """A hundred answers since the last failure, which is some seconds ago, end it; fewer, or at once, don't."""
-    outage = tuple((10 + i * 0.1, 0.1, FAILURE) for i in range(30))
-    for answers, newest, fails in ((100, 1, False), (99, 1, True), (0, 1, True)):
-        calls = (*outage, *((newest + i * 0.05, 0.01, ANSWER) for i in range(answers)))
-        assert (Trouble.CALLS_FAIL in troubles(evidence(kinds={SEARCHES: window(*calls)}))) == fails
-    just = (*((1 + i * 0.01, 0.1, FAILURE) for i in range(5)), *((i * 0.005, 0.01, ANSWER) for i in range(150)))
-    assert Trouble.CALLS_FAIL in troubles(evidence(kinds={SEARCHES: window(*just)}))
+@pytest.mark.parametrize("per_second", [2, 50])
+def test_answers_alone_do_not_end_it(per_second: int) -> None:
+    """Twenty calls that fail every 30 s are one trouble, however many are answered between; 35 s after the last it is
+    over.
+    """
+    calls = [(age, 0.1, FAILURE) for burst in (0, 30) for age in (burst + i * 0.01 for i in range(20))]
+    for passed, fails in ((3, True), (20, True), (34, True), (36, False)):
+        answers = ((i / per_second, 0.01, ANSWER) for i in range((passed + 30) * per_second) if i / per_second < passed)
+        kinds = {SEARCHES: window(*answers, *((age + passed, seconds, got) for age, seconds, got in calls))}
+        assert (Trouble.CALLS_FAIL in troubles(evidence(kinds=kinds))) == fails
 
 
 def test_an_old_change_is_not_said() -> None:
