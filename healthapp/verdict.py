@@ -18,6 +18,8 @@ STARTING = "verdict-starting"
 MAX_ALSO = 3
 """So many findings beside the first are named; the others are counted."""
 LEVELS = tuple(Health)
+TIME_ALONE = timedelta(hours=12)
+"""For so long a moment is told by its time: also when midnight was a minute ago."""
 
 SERVICES = {
     Trouble.CLUSTER_AWAY: "Elasticsearch can't be asked",
@@ -196,8 +198,8 @@ def _speed(finding: Finding) -> str:
 
 
 def clock_time(at: datetime, now: datetime) -> str:
-    """A moment as people say it: the time of today, else with the day."""
-    return f"{at:%H:%M:%S} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+    """A moment as people say it: the time alone where it can't be another day's, else with the day."""
+    return f"{at:%H:%M:%S} UTC" if abs(now - at) < TIME_ALONE else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _served(mappings: ServedMappings) -> str:

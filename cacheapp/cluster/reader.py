@@ -3,8 +3,8 @@ dict here.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
@@ -20,6 +20,7 @@ from esassistant.errors import ClusterUnavailable
 from esassistant.long_work import TURN, batched, in_thread_if_large
 from esassistant.units import as_bytes
 
+T = TypeVar("T")
 _Id = Annotated[str, msgspec.Meta(max_length=128)]
 
 
@@ -109,6 +110,24 @@ def uncounted() -> None:
     """What is sent outside of a pass is counted by its pool alone."""
 
 
+async def _outcome(work: Coroutine[Any, Any, T]) -> Callable[[], T]:
+    """What gives the result of `work`, or raises `ClusterUnavailable`, once it is asked.
+
+    Of calls that are made together none is cancelled as another failed: it may be the probe of a half-open breaker,
+    which refuses the others. A probe that is cancelled each time proves nothing, and the breaker would stay half-open.
+    """
+    try:
+        result = await work
+    except ClusterUnavailable as error:
+        failure = error
+
+        def fail() -> T:
+            raise failure
+
+        return fail
+    return lambda: result
+
+
 class ClusterReader:
     """Reads mappings, uuids and aliases of the selected indices, through a client that leaves bodies as bytes.
 
@@ -188,17 +207,15 @@ class ClusterReader:
             return await self._listing(cluster_uuid, sent)
 
     async def _listing(self, cluster_uuid: str | None, sent: Sent) -> Listing:
+        async with asyncio.TaskGroup() as group:
+            listed = group.create_task(_outcome(self._indices(sent)))
+            counting = group.create_task(_outcome(self._counts(sent)))
+            resolving = group.create_task(_outcome(self._get(self._listing_client, RESOLVED, sent)))
+            identifying = group.create_task(_outcome(self._uuid(cluster_uuid, sent)))
         try:
-            async with asyncio.TaskGroup() as group:
-                counting = group.create_task(self._counts(sent))
-                resolving = group.create_task(self._get(self._listing_client, RESOLVED, sent))
-                identifying = group.create_task(self.cluster_uuid(sent)) if cluster_uuid is None else None
-                settings = await self._get(self._listing_client, UUIDS, sent)
-                indices: dict[str, _Settings] = await in_thread_if_large(
-                    len(settings), lambda: once_each(self._decode(_uuids, settings))
-                )
-        except BaseExceptionGroup as errors:
-            error = errors.exceptions[0]
+            indices, stats = listed.result()(), counting.result()()
+            resolved, uuid = resolving.result()(), identifying.result()()
+        except ClusterUnavailable as error:
             cause = error.__cause__
             if isinstance(cause, ApiError) and cause.status_code != 403 and failure_kind(cause) is AnswerKind.REFUSED:
                 raise ClusterUnavailable(
@@ -206,7 +223,7 @@ class ClusterReader:
                     "ELASTICSEARCH_URL that doesn't lead to it?",
                     retry_after_seconds=30,
                 ) from cause
-            raise error from cause
+            raise
         # Of ten thousand indices, each of these steps takes a millisecond or two: others get a turn between them.
         await asyncio.sleep(0)
         uuids: dict[str, str] = {}
@@ -217,7 +234,6 @@ class ClusterReader:
                 if self._names.is_legal(name) and self._selection.covers(name)
             )
             await asyncio.sleep(0)
-        resolved = resolving.result()
         names: _Resolved = await in_thread_if_large(len(resolved), self._decode, _resolved, resolved)
         is_legal = self._names.is_legal
 
@@ -235,9 +251,8 @@ class ClusterReader:
                 selected[stream.name] = tuple(filter(is_taken, stream.backing_indices))
         await asyncio.sleep(0)
         closed, hidden = await _marked(names.indices, uuids)
-        stats = counting.result()
         return Listing(
-            cluster_uuid=identifying.result() if identifying is not None else cluster_uuid or "",
+            cluster_uuid=uuid,
             uuids=uuids,
             aliases={name: indices for name, indices in selected.items() if indices},
             data_streams=frozenset(stream.name for stream in names.data_streams if selected.get(stream.name)),
@@ -247,6 +262,15 @@ class ClusterReader:
             closed=closed,
             hidden=hidden,
         )
+
+    async def _indices(self, sent: Sent) -> dict[str, _Settings]:
+        """The settings of each index there is, by its name."""
+        body = await self._get(self._listing_client, UUIDS, sent)
+        return await in_thread_if_large(len(body), lambda: once_each(self._decode(_uuids, body)))
+
+    async def _uuid(self, known: str | None, sent: Sent) -> str:
+        """The uuid of the cluster, where it isn't known yet."""
+        return known if known is not None else await self.cluster_uuid(sent)
 
     async def cluster_uuid(self, sent: Sent = uncounted) -> str:
         """The uuid of the cluster; empty: it doesn't tell."""

@@ -1,8 +1,12 @@
-"""Filters: numbers with their units, as people read them."""
+"""Filters: numbers with their units, and words, as people read them."""
+
+import re
 
 from django import template
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
 
-from esassistant.units import as_bytes, as_duration
+from esassistant.units import as_bytes, as_duration, as_percent
 
 register = template.Library()
 
@@ -17,3 +21,28 @@ def duration(value: float | None) -> str:
 def bytes_(value: float | None) -> str:
     """`9.1 kB`; nothing known: `no data`."""
     return "no data" if value is None else as_bytes(value)
+
+
+@register.filter
+def milliseconds(value: float) -> str:
+    """A duration that is told in milliseconds: `12 ms`, `1.5 s`."""
+    return as_duration(value / 1000)
+
+
+@register.filter
+def prose(text: str) -> SafeString:
+    """A text in which `backticks` are around what is code."""
+    escaped = conditional_escape(text)
+    return mark_safe(re.sub("`([^`]+)`", r"<code>\1</code>", escaped))  # noqa: S308  # nosec B308, B703  (escaped)
+
+
+@register.simple_tag
+def fact(name: str, value: bool | float | str | None) -> str:
+    """A fact of a check, whose name has its unit: `oldest age 3 min 5 s`, `coverage 100 %`, `nodes 3`."""
+    words, _, unit = name.rpartition("_")
+    if isinstance(value, int | float) and unit in FACT_UNITS:
+        return f"{words.replace('_', ' ')} {FACT_UNITS[unit](value)}"
+    return f"{name.replace('_', ' ')} {'unknown' if value is None else value}"
+
+
+FACT_UNITS = {"seconds": as_duration, "percent": as_percent, "bytes": as_bytes}

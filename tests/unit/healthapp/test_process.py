@@ -184,7 +184,7 @@ async def test_ping(clock: FakeClock, wakes: int, lateness: float, health: Healt
         watch.woke(clock() - lateness)
     found = await ping_loop(watch)
     assert (found.health, found.facts) == (health, {"loop_lag_p99_seconds": lateness})
-    assert found.detail == (None if health is Health.HEALTHY else "the event loop is 0.26 s late (p99 of 5 minutes)")
+    assert found.detail == (None if health is Health.HEALTHY else "the event loop is 0.26 s late (p99)")
 
 
 def process_report(**changes: Any) -> ProcessReport:

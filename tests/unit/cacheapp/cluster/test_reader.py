@@ -1,5 +1,6 @@
 """The reader: what it asks the cluster, byte by byte, and what each kind of answer becomes."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -15,7 +16,9 @@ from cacheapp.errors import MappingNotFound, NotCovered
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing
 from dev.faults.proxy import FaultProxy, ProxyResponse
+from esassistant.breaker import BreakerPolicy
 from esassistant.elasticsearch.client import new_client
+from esassistant.elasticsearch.pools import PoolLimits, one_pool
 from esassistant.errors import ClusterUnavailable
 from tests.support.clients import elasticsearch_config, pools
 from tests.support.fakes import denied, index_not_found
@@ -415,3 +418,21 @@ async def test_selection(client: AsyncElasticsearch, cluster: FaultProxy) -> Non
     answer(cluster, json.dumps({"secret-1": {"mappings": {}}}))
     with pytest.raises(MappingNotFound, match="left out"):
         await reader.mapping("y")
+
+
+async def test_a_listing_closes_a_half_open_breaker(cluster: FaultProxy) -> None:
+    """Of the calls of a listing the first is the probe, and the others are refused: it is answered all the same, so
+    that the next listing succeeds.
+    """
+    answer_listing(cluster, {"a": "u"}, {})
+    policy = BreakerPolicy(failures_in_a_row=1, row_seconds=0.0, minimum_calls=1, open_seconds=0.05, jitter=0.0)
+    limited = one_pool("cache", PoolLimits(maxsize=8), policy)
+    config = elasticsearch_config(cluster.url, connect_timeout=5.0)
+    async with new_client(config, limited, request_timeout=5.0, max_retries=0, raw=True) as client:
+        reader = ClusterReader(client, Selection(), indices_timeout=5.0)
+        with cluster.fault(status=503), pytest.raises(ClusterUnavailable):
+            await reader.listing()
+        await asyncio.sleep(0.06)
+        with cluster.fault(delay_seconds=0.05), pytest.raises(ClusterUnavailable, match="not asked"):
+            await reader.listing()
+        assert (await reader.listing()).uuids == {"a": "u"}
