@@ -60,8 +60,9 @@ class WindowReport:
     `recent` and `minute` count the answered calls of the last 15 and 60 s by how long they took (the place in
     `durations.BOUNDS`); `recent_bad` those of the last 15 s that were not answered. `first_bad_seconds`,
     `first_part_seconds`: how long ago the first such call of the minute began. `first_long_seconds`: the same of the
-    first that took `LONG_SECONDS`, of the last 15 s and of the time before in which most calls did. `slowest_seconds` is of all calls of the minute. None: there was none. `newest_bad_seconds`: how long
-    ago the newest call that was not answered ended.
+    first that took `LONG_SECONDS`, of the last 15 s and of the time before in which most calls did. `slowest_seconds`
+    is of all calls of the minute. None: there was none. `newest_bad_seconds`: how long ago the newest call that was not
+    answered ended.
     """
 
     calls: int = 0

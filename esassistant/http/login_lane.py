@@ -24,10 +24,11 @@ from esassistant.http.logins import NOTE, Begun, LoginNote, Logins, refusal_of
 from esassistant.http.problems import headers_of, problem_body
 from esassistant.http.refusal import Refusal, encoded
 from esassistant.http.security_headers import CONTENT_SECURITY_POLICY, security_headers
+from esassistant.units import as_duration
 
 WAITING_SLOWED: Final = 64
 """So many slowed logins wait at once in a process; more are sent away like all that find no place."""
-PLACEHOLDER: Final = "SECONDS-TO-WAIT"
+PLACEHOLDER: Final = "TIME-TO-WAIT"
 TEMPLATE: Final = "esassistant/login_refused.html"
 
 
@@ -122,7 +123,7 @@ class LoginLane:
         if any(name == b"accept" and b"text/html" in value for name, value in scope["headers"]):
             if self._page is None:
                 self._page = (await asyncio.to_thread(render_to_string, TEMPLATE, PAGE)).encode()
-            body = self._page.replace(PLACEHOLDER.encode(), b"%d" % whole_seconds(seconds))
+            body = self._page.replace(PLACEHOLDER.encode(), as_duration(whole_seconds(seconds)).encode())
             headers |= {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": CONTENT_SECURITY_POLICY}
         else:
             body = problem_body(error, note.request_id.decode("ascii"))
@@ -131,7 +132,7 @@ class LoginLane:
         await send({"type": "http.response.body", "body": body})
 
 
-PAGE: Final = {"title": "Too many failed logins", "seconds": PLACEHOLDER}
+PAGE: Final = {"title": "Too many failed logins", "wait": PLACEHOLDER}
 
 
 def login_name(scope: Scope, body: bytes) -> str | None:

@@ -35,6 +35,7 @@ from esassistant.http.failed_logins import (
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, ReportHandle
 from esassistant.shared_values import MemoryValues, SharedValues, Values
+from esassistant.units import as_duration
 
 logger = logging.getLogger(__name__)
 
@@ -294,7 +295,7 @@ class Logins:
 def refusal_of(seconds: float) -> TooManyFailedLogins:
     """What whoever is refused is told."""
     return TooManyFailedLogins(
-        f"Too many logins failed. Try again in {whole_seconds(seconds)} seconds.", retry_after_seconds=seconds
+        f"Too many logins failed. Try again in {as_duration(whole_seconds(seconds))}.", retry_after_seconds=seconds
     )
 
 

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 
 from dev.servers.redis import RedisServer
 from dev.servers.service import TOKEN, Server
+from esassistant.units import as_duration
 from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,8 +103,8 @@ def totals(server: Server, workers: int = 2) -> Counter[str]:
 
 
 def test_case_55_one_name_from_one_address(server: Server, figure: Figure) -> None:
-    """Of 150 wrong passwords five are checked by all workers together, the others get 429 with the seconds, on a page
-    in the login's look; so does then the right password. From another address the operator gets in.
+    """Of 150 wrong passwords five are checked by all workers together, the others get 429 with the time to wait, on a
+    page in the login's look; so does then the right password. From another address the operator gets in.
     """
     before, said = totals(server), len(server.output())
     counts, answers = statuses(lambda _: log_in(server, "operator", "203.0.113.1"))
@@ -111,7 +112,7 @@ def test_case_55_one_name_from_one_address(server: Server, figure: Figure) -> No
     refused = next(answer for answer in answers if answer.status_code == 429)
     seconds = int(refused.headers["Retry-After"])
     assert 800 < seconds <= 900
-    assert f"Try again in {seconds} seconds" in refused.text
+    assert f"Try again in {as_duration(seconds)}." in refused.text
     assert "admin/css/login" in refused.text
     assert refused.headers["Cache-Control"] == "no-store"
     assert "default-src 'self'" in refused.headers["Content-Security-Policy"]

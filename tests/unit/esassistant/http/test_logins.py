@@ -223,8 +223,8 @@ def test_one_for_the_process() -> None:
     assert module.logins() is module.logins()
 
 
-def test_the_refusal_says_the_seconds() -> None:
+def test_the_refusal_says_how_long() -> None:
     """In its text and for `Retry-After`."""
     error = refusal_of(12.2)
     assert (error.status, error.retry_after_seconds) == (429, 12.2)
-    assert error.detail == "Too many logins failed. Try again in 13 seconds."
+    assert error.detail == "Too many logins failed. Try again in 13 s."
