@@ -278,6 +278,7 @@ async def _sharing(registry: Registry) -> AsyncIterator[Sharing]:
         identify=cache.reader.cluster_uuid,
         instance=instance_name(),
         history=registry.get(HISTORY),
+        on_store_change=lambda: registry.announce("store"),
     )
 
 

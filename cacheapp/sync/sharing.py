@@ -59,12 +59,14 @@ class Sharing:
         history: "History | None" = None,
         clock: Clock = monotonic,
         identify_seconds: float = IDENTIFY_SECONDS,
+        on_store_change: Callable[[], object] = lambda: None,
     ) -> None:
         """
         Args:
             cluster_urls: a hash of the URLs of the cluster: what tells clusters apart while none can be reached.
             identify: asks the cluster for its uuid (empty: it doesn't tell); raises `ClusterUnavailable`.
             instance: the name under which this process tells the others of itself.
+            on_store_change: is called when the store is found away, and when it is back.
         """
         self._cache = cache
         self._store = store
@@ -74,6 +76,7 @@ class Sharing:
         self._history = history
         self._clock = clock
         self._identify_seconds = identify_seconds
+        self._on_store_change = on_store_change
         self._generation: int | None = None
         # Whose the state of that generation is, and whether it was taken over.
         self._stored: ClusterId | None = None
@@ -138,14 +141,20 @@ class Sharing:
     def _note_outage(self, error: StoreUnavailable) -> None:
         if self._store_error is None:
             logger.warning("%s Mappings are not shared between processes until it is back.", error.operator_detail)
-        self._store_error = error.detail
+        self._set_store_error(error.detail)
+
+    def _set_store_error(self, error: str | None) -> None:
+        has_changed = (error is None) != (self._store_error is None)
+        self._store_error = error
+        if has_changed:
+            self._on_store_change()
 
     async def take_over(self) -> None:
         """Take over what other processes published since the last time, if it is of the same cluster."""
         try:
             await self._take_over()
             await self._note_whose_it_is()
-            self._store_error = None
+            self._set_store_error(None)
         except StoreUnavailable as error:
             self._note_outage(error)
 
@@ -179,7 +188,8 @@ class Sharing:
         try:
             self._generation = await self._store.publish(state, lease)
         except StaleToken as error:
-            self._store_error = self._publish_error = error.detail
+            self._publish_error = error.detail
+            self._set_store_error(error.detail)
             return False
         except StoreUnavailable as error:
             self.note_store_error(error)
@@ -187,7 +197,8 @@ class Sharing:
             return False
         self._stored, self._is_taken = self.cluster, True
         self._note_foreign(None)
-        self._store_error = self._publish_error = None
+        self._publish_error = None
+        self._set_store_error(None)
         self._is_ahead = False
         return True
 

@@ -57,7 +57,7 @@ def manage(
 class Server(Process):
     """`manage.py serve` on a free port; ended at the end of the block, whatever state it is in."""
 
-    start_seconds = 40
+    start_seconds = 90
     stop_seconds = 30
 
     def __init__(self, elasticsearch_url: str, *arguments: str, **settings: object) -> None:

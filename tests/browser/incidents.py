@@ -43,7 +43,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NEW_CONNECTION = {"Connection": "close"}
 """Any of the workers may accept it."""
 WORKERS = 2
-START_SECONDS = 150.0
+START_SECONDS = 150
 """With a node, a browser and Prometheus beside it, where others use the processors too."""
 USUAL_WITHIN_SECONDS = 900.0
 """What is usual is known after ten minutes that were not all trouble."""

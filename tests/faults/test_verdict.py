@@ -26,7 +26,8 @@ from tests.support.fixtures import Figure, OpenApp
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SEARCH = "/some/_search"
-TOLD_WITHIN_SECONDS = 20.0
+TOLD_WITHIN_SECONDS = 1.5 * 20.0
+"""With half as much again for noise."""
 
 
 async def search(http: httpx.AsyncClient) -> int:
@@ -89,11 +90,11 @@ async def test_case_46_a_slow_cluster(
             with proxy.fault(delay_seconds=3.0):
                 began = time.monotonic()
                 async with searching(http, 3):
-                    found = await until(http, says("cluster-slow"), TOLD_WITHIN_SECONDS + 3)
+                    found = await until(http, says("cluster-slow"), TOLD_WITHIN_SECONDS)
                     seconds = time.monotonic() - began
                     page = performance_report(registry)
                     while "searches are slow" not in caplog.text.lower():
-                        assert time.monotonic() - began < 2 * TOLD_WITHIN_SECONDS
+                        assert time.monotonic() - began < TOLD_WITHIN_SECONDS
                         await asyncio.sleep(0.2)
     assert found["status"] == "degraded"
     # On a busy machine some fail, too, and that is said first.
@@ -113,7 +114,7 @@ async def test_case_46_heavy_queries(node: Node, cluster: Elasticsearch, open_ap
             await until(http, healthy, 20)
             with proxy.fault(path=SEARCH, delay_seconds=3.0):
                 async with searching(http, 3):
-                    found = await until(http, says("heavy-calls"), TOLD_WITHIN_SECONDS + 3)
+                    found = await until(http, says("heavy-calls"), TOLD_WITHIN_SECONDS)
     assert found["status"] == "healthy"
     assert "Searches take long since" in found["verdict"]
     figure(46, "heavy queries beside a quick ping: said, healthy")
@@ -150,7 +151,7 @@ async def test_case_47_a_third_is_refused(
             began = time.monotonic()
             with proxy.fault(path=SEARCH, delay_seconds=0.3):
                 refused = total = 0
-                said = asyncio.create_task(until(http, says("calls-refused"), 3 * TOLD_WITHIN_SECONDS))
+                said = asyncio.create_task(until(http, says("calls-refused"), TOLD_WITHIN_SECONDS))
                 said.add_done_callback(lambda _: said_at.append(time.monotonic()))
                 for _ in range(12):
                     statuses = await asyncio.gather(*(search(http) for _ in range(3 * size // 2)))
