@@ -40,9 +40,11 @@ def prose(text: str) -> SafeString:
 def fact(name: str, value: bool | float | str | None) -> str:
     """A fact of a check, whose name has its unit: `oldest age 3 min 5 s`, `coverage 100 %`, `nodes 3`."""
     words, _, unit = name.rpartition("_")
-    if isinstance(value, int | float) and unit in FACT_UNITS:
-        return f"{words.replace('_', ' ')} {FACT_UNITS[unit](value)}"
-    return f"{name.replace('_', ' ')} {'unknown' if value is None else value}"
+    if unit not in FACT_UNITS:
+        words = name
+    elif isinstance(value, int | float):
+        value = FACT_UNITS[unit](value)
+    return f"{words.replace('_', ' ')} {'unknown' if value is None else value}"
 
 
 FACT_UNITS = {"seconds": as_duration, "percent": as_percent, "bytes": as_bytes}

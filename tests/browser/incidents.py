@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -474,6 +475,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=[one.name for one in INCIDENTS], help="these incidents")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all processes are ended
     rows, faults = [], []
     with Deployment() as deployment, deployment.proxy.fault(path=REPORT_SEARCH, delay_seconds=REPORT_SECONDS):
         api = deployment.sources["API"]

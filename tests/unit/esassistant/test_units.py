@@ -63,3 +63,35 @@ def test_durations_are_never_overstated(seconds: float) -> None:
 def test_units(text: str, wanted: str) -> None:
     """Each number has its unit; what isn't known says so."""
     assert text == wanted
+
+
+def test_milliseconds() -> None:
+    """What is told in milliseconds reads like any other duration."""
+    assert (shown.milliseconds(12.3456), shown.milliseconds(3096.7)) == ("12.3 ms", "3.1 s")
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("Set `A=<b>` or `C`.", "Set <code>A=&lt;b&gt;</code> or <code>C</code>."),
+        ("<script>`", "&lt;script&gt;`"),
+    ],
+)
+def test_prose(text: str, html: str) -> None:
+    """What stands in backticks is code, and all is escaped."""
+    assert shown.prose(text) == html
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("oldest_age_seconds", 228.549, "oldest age 3 min 48 s"),
+        ("coverage_percent", 100.0, "coverage 100 %"),
+        ("unassigned_shards", 0, "unassigned shards 0"),
+        ("loop_lag_p99_seconds", None, "loop lag p99 unknown"),
+        ("kind", "redis", "kind redis"),
+    ],
+)
+def test_facts(name: str, value: float | str | None, text: str) -> None:
+    """The unit at the end of a fact's name is written with its value."""
+    assert shown.fact(name, value) == text

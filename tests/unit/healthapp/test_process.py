@@ -187,6 +187,24 @@ async def test_ping(clock: FakeClock, wakes: int, lateness: float, health: Healt
     assert found.detail == (None if health is Health.HEALTHY else "the event loop is 0.26 s late (p99)")
 
 
+async def test_a_loop_that_was_late(clock: FakeClock) -> None:
+    """Once a whole minute was better it is no trouble, though that of five minutes is."""
+    watch = ProcessWatch(clock)
+    clock.now = 60.0
+    for _ in range(200):
+        watch.woke(clock() - 1.0)
+    clock.now = 119.0
+    assert (await ping_loop(watch)).health is Health.DEGRADED
+    for moment in (130.0, 170.0):
+        clock.now = moment
+        for _ in range(100):
+            watch.woke(clock())
+    assert (await ping_loop(watch)).health is Health.DEGRADED
+    clock.now = 181.0
+    found = await ping_loop(watch)
+    assert (found.health, found.facts) == (Health.HEALTHY, {"loop_lag_p99_seconds": 1.0})
+
+
 def process_report(**changes: Any) -> ProcessReport:
     """A process that is well, with changes."""
     well = ProcessReport(

@@ -377,8 +377,9 @@ def test_trouble_without_a_beginning() -> None:
 
 
 def test_clock_times() -> None:
-    """Times of another day have their day."""
+    """The time alone for half a day, over midnight too; what is older has its day."""
     assert clock_time(NOW, NOW) == "10:40:00 UTC"
+    assert clock_time(NOW - timedelta(hours=11), NOW) == "23:40:00 UTC"
     assert clock_time(NOW - timedelta(days=1), NOW) == "2026-11-28 10:40 UTC"
 
 

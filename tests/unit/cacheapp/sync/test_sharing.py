@@ -12,7 +12,8 @@ import pytest
 from cacheapp.reports import PassOutcome
 from cacheapp.stores.protocol import Lease
 from cacheapp.sync.pass_record import CHANGES, PassScope
-from cacheapp.sync.sharing import Foreign
+from cacheapp.sync.sharing import Foreign, Sharing
+from esassistant.errors import StoreUnavailable
 from healthapp.checks import MAX_ERROR_CHARACTERS
 from tests.support.fakes import (
     A_MAPPING,
@@ -260,3 +261,21 @@ async def test_a_cluster_that_does_not_tell_its_uuid(make: Make) -> None:
 def test_the_sentences_fit(foreign: Foreign) -> None:
     """Health shows them whole."""
     assert len(foreign.value) <= MAX_ERROR_CHARACTERS
+
+
+async def test_a_store_that_comes_and_goes_is_announced(make: Make) -> None:
+    """Once when it is found away, whoever asks it, and once when it is back."""
+    one = make("one")
+    said: list[str | None] = []
+    sharing = Sharing(one.cache, one.store, cluster_urls="urls", on_store_change=lambda: said.append(sharing.store_error))
+    await sharing.take_over()
+    assert said == []
+    one.store.down = True
+    sharing.note_store_error(StoreUnavailable("The store is away."))
+    await sharing.take_over()
+    await sharing.take_over()
+    assert said == ["The store is away."]
+    one.store.down = False
+    await sharing.take_over()
+    await sharing.take_over()
+    assert said == ["The store is away.", None]
