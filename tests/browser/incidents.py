@@ -136,6 +136,7 @@ class Deployment:
         self.server = Server(self.proxy.url, "--workers", str(WORKERS), **self.settings)
         self.server.start_seconds = START_SECONDS
         enter(self.server)
+        self._cookies = self._logged_in()
         self.prometheus = enter(PrometheusServer(self._prometheus_config()))
         for watch in (self._search, self._search_reports, self._read_mappings, *self._watches()):
             thread = threading.Thread(target=watch, name=watch.__name__, daemon=True)
@@ -200,27 +201,31 @@ class Deployment:
             samples = self.sources[name]
 
             def watch(every: float = every, ask: Callable[[], str] = ask, samples: Samples = samples) -> None:
-                self._every(lambda: every, lambda: samples.add(ask()))
+                def sample() -> None:
+                    try:
+                        samples.add(ask())
+                    except httpx.TransportError as error:
+                        samples.add(f"no answer: {error!r}")
+
+                self._every(lambda: every, sample)
 
             watch.__name__ = name
             yield watch
 
     def _ask_page(self) -> str:
         answer = httpx.get(
-            f"{self.server.url}/admin/status/", cookies=self._session(), headers=NEW_CONNECTION, timeout=30
+            f"{self.server.url}/admin/status/", cookies=self._cookies, headers=NEW_CONNECTION, timeout=30
         )
         found = re.search(r'<p class="sentence">(.*?)</p>', answer.text, re.DOTALL)
         return f"status {answer.status_code}" if found is None else without_lateness(plain(found[1]))
 
-    def _session(self) -> dict[str, str]:
-        if not hasattr(self, "_cookies"):
-            with httpx.Client(base_url=self.server.url) as http:
-                http.get("/admin/login/")
-                token = http.cookies["csrftoken"]
-                form = {"username": "ada", "password": PASSWORD, "csrfmiddlewaretoken": token}
-                assert http.post("/admin/login/?next=/", data=form).status_code == 302
-                self._cookies = dict(http.cookies)
-        return self._cookies
+    def _logged_in(self) -> dict[str, str]:
+        """The cookies of a session of staff."""
+        with httpx.Client(base_url=self.server.url, timeout=60) as http:
+            http.get("/admin/login/")
+            form = {"username": "ada", "password": PASSWORD, "csrfmiddlewaretoken": http.cookies["csrftoken"]}
+            assert http.post("/admin/login/?next=/", data=form).status_code == 302
+            return dict(http.cookies)
 
     def _ask_api(self) -> str:
         found = httpx.get(f"{self.server.url}/api/health", headers={**BEARER, **NEW_CONNECTION}, timeout=30).json()
