@@ -290,6 +290,7 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     history = registry.get(HISTORY)
     metadata = MetadataClock(registry.get(ELASTICSEARCH_CACHE)) if config.watch else None
     cache = registry.get(MAPPING_CACHE)
+    history.ask_hidden_by(cache.reader.hidden_among)
     refresher = Refresher(
         PassRunner(cache, cache.reader, config, metadata, history),
         registry.get(SHARING),

@@ -124,3 +124,31 @@ class RateLimited(EsassistantError):
         "least the seconds of `MIN_REFRESH_INTERVAL`.",
         "Ask again after the seconds in `Retry-After`. `?index=` reads one name at any time.",
     )
+
+
+class ChangesGone(EsassistantError):
+    """The changes after that id are not kept any more, or there is no such id in this history."""
+
+    status = 410
+    title = "Changes gone"
+    problem_type = ProblemType(
+        "changes-gone",
+        "Some of the changes after the id in `since` are not kept any more: the newest 10,000 are. Or there is no such "
+        "id in this history, as the database was set up anew, or is another one.",
+        "Read what there is now, and go on with the `since` that the detail names; `oldest_id` is the oldest that is "
+        "kept.",
+    )
+
+    def __init__(self, since: int, oldest_id: int | None, last_id: int) -> None:
+        first = last_id if oldest_id is None else oldest_id - 1
+        why = (
+            f"This history ends with id {last_id}: id {since} is of another one."
+            if since > last_id
+            else f"Not all changes after id {since} are kept any more: "
+            + ("none is." if oldest_id is None else f"the oldest is {oldest_id}.")
+        )
+        super().__init__(
+            f"{why} Read what there is now (GET /api/mappings/{{name}}, /api/indices), and go on with since={first}, "
+            "or without since for all that is kept."
+        )
+        self.members = {"oldest_id": oldest_id, "last_id": last_id}

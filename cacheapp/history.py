@@ -1,80 +1,91 @@
 """History: each pass and each change of a mapping as a bounded row in Django's database.
 
-Written by the process that reads the cluster (the others take over what it published), in the background: nobody waits
-for a row, and a database that is away costs rows, counted, and nothing else.
+Changes are found by comparing what this process knows with what is recorded (cacheapp/state/changes.py), and recorded
+before what is known is published. A database that is away delays a publication for two seconds, and then not again:
+what was not recorded is compared anew once it is back, and where more was seen meanwhile than can wait, a gap says so.
 """
 
 import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
-import msgspec
-
-from cacheapp.errors import nothing_matches
+from cacheapp import change_log
+from cacheapp.change_log import Entry, Head
+from cacheapp.errors import ChangesGone, nothing_matches
 from cacheapp.mapping.diff import FieldChanges
-from cacheapp.models import MappingChange, PassRecord
+from cacheapp.models import PassRecord
 from cacheapp.reports import HistoryReport, RefreshReport
 from cacheapp.rows import HISTORY_MODELS, ignored_rows
-from cacheapp.state.changes import IndexChange, index_changes
+from cacheapp.shown_changes import ChangesPage, ShownChange, is_chosen, shown_change
+from cacheapp.state.changes import (
+    ChangeKind,
+    IndexChange,
+    Known,
+    Recorded,
+    compare,
+    differing,
+    index_changes,
+    known_after,
+    known_of,
+)
+from cacheapp.state.choice import EVERY_NAME, NameChoice
 from cacheapp.state.expressions import Expression, resolve, with_recorded
+from cacheapp.state.published import HistoryMark, StoredState
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from cacheapp.stores.database_rows import is_name
 from cacheapp.stores.database_thread import DatabaseThread, database_unavailable
-from esassistant.clock import now_utc
+from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.errors import StoreUnavailable
 from esassistant.http.sessions import known_failure
 from esassistant.http.sessions import probe as probe_sessions
+from esassistant.long_work import batched
 from esassistant.resource import Handle
 
 logger = logging.getLogger(__name__)
 
 KEPT_PASSES = 1_000
 KEPT_CHANGES = 10_000
-ROWS_AT_ONCE = 500
 COMPARED_AT_ONCE = 20
 MAX_WAITING = 100
+"""Passes that are not written yet."""
+MAX_SEEN = 16
+"""Snapshots that are not compared yet. Each holds what it differs in from the others."""
 SHOWN_CHANGES = 100
 PROBE_PAUSE_SECONDS = 2.0
+RETRY_SECONDS = 2.0
+MARK_SECONDS = 2.0
+"""So long a publication waits at most for the history."""
+HIDDEN_SECONDS = 1.0
+"""So long the cluster is asked whether what it doesn't list is there."""
+TAKE_IN_SECONDS = 2.0
+"""How often rows of version 1.0 are looked for, while it publishes."""
+BESIDE_SECONDS = 600.0
+"""So long after the last publication of version 1.0."""
 MAX_INDICES = 500
 """Of an alias: databases bound how many values a query may have."""
+OUTLINES_AT_ONCE = 1_000
+"""So many changes are looked through in one turn of the thread, in which others may wait."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShownChange:
-    """One change of an index, as the API shows it. `compared`: both of its mappings were still there to compare; else
-    nothing is known of its fields.
-    """
+class _Seen:
+    """A snapshot to compare with what is recorded. `by_old`: version 1.0 published it, which writes its changes."""
 
-    index: str
     at: datetime
-    kind: str
-    compared: bool
-    added: list[str]
-    removed: list[str]
-    retyped: list[dict[str, str]]
-    altered: list[str]
-    added_total: int
-    removed_total: int
-    retyped_total: int
-    altered_total: int
-    seen_by: str
-
-    @property
-    def totals(self) -> tuple[int, int, int, int]:
-        return self.added_total, self.removed_total, self.retyped_total, self.altered_total
+    snapshot: Snapshot
+    by_old: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    at: datetime
-    before: Snapshot
-    after: Snapshot
+AskHidden = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
+"""Tells which of some names that the cluster doesn't list any more are there, or denied to us."""
 
 
 class History:
@@ -88,26 +99,57 @@ class History:
         kept_passes: int = KEPT_PASSES,
         kept_changes: int = KEPT_CHANGES,
         max_waiting: int = MAX_WAITING,
+        max_seen: int = MAX_SEEN,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock = monotonic,
+        mark_seconds: float = MARK_SECONDS,
     ) -> None:
-        """`kept_passes`, `kept_changes`: rows of each kind. `max_waiting`: passes and snapshots not written yet."""
+        """`kept_passes`, `kept_changes`: rows of each kind. `max_waiting`, `max_seen`: passes and snapshots not written
+        yet. A publication waits at most `mark_seconds`.
+        """
         self._thread = thread
         self._kept_passes = kept_passes
         self._kept_changes = kept_changes
         self._max_waiting = max_waiting
+        self._max_seen = max_seen
         self._instance = instance
         self._sleep = sleep
-        # The snapshot up to which all changes are noted, by this process or by the one that published it.
-        self._known: Snapshot | None = None
-        self._waiting: deque[RefreshReport | _Comparison] = deque()
+        self._clock = clock
+        self._mark_seconds = mark_seconds
+        self._ask_hidden: AskHidden | None = None
+        # What is recorded, as far as this process knows; None: it hasn't looked yet.
+        self._known: Known | None = None
+        self._newest: Snapshot | None = None
+        self._head: Head | None = None
+        self._passes: deque[RefreshReport] = deque()
+        self._seen: deque[_Seen] = deque()
+        self._all_seen = asyncio.Event()
+        self._all_seen.set()
         self._wake = asyncio.Event()
+        # A gap that is to be written: this process lost something; or another may have, and died with it.
+        self._owes_gap = False
+        self._may_owe_gap = False
+        self._old_until = -math.inf
         self._rows_written_total = 0
+        self._gaps_total = 0
         self._lost_total = 0
         self._refusal: str | None = None
 
+    def ask_hidden_by(self, ask_hidden: AskHidden) -> None:
+        """From now on, have that tell which indices are hidden of those that are listed no more."""
+        self._ask_hidden = ask_hidden
+
     def report(self) -> HistoryReport:
-        ignored = ignored_rows.total(HISTORY_MODELS)
-        return HistoryReport(self._rows_written_total, self._lost_total, len(self._waiting), ignored, self._refusal)
+        return HistoryReport(
+            rows_written_total=self._rows_written_total,
+            lost_total=self._lost_total,
+            waiting=len(self._passes) + len(self._seen),
+            ignored_rows_total=ignored_rows.total(HISTORY_MODELS),
+            write_error=self._refusal,
+            gaps_total=self._gaps_total,
+            name=None if self._head is None else self._head.name,
+            last_id=None if self._head is None else self._head.last_id,
+        )
 
     async def ping(self) -> None:
         """Say whether the database can be connected to, and sessions be looked up, which everybody's pages need. Raises
@@ -131,35 +173,177 @@ class History:
 
     def note_pass(self, report: RefreshReport) -> None:
         """A pass ended, with this report."""
-        self._add(report)
+        if len(self._passes) >= self._max_waiting:
+            self._passes.popleft()
+            self._lost_total += 1
+        self._passes.append(report)
+        self._wake.set()
 
     def note_snapshot(self, snapshot: Snapshot) -> None:
-        """This process read the cluster, and knows this now. What the first snapshot has is not news."""
-        before, self._known = self._known, snapshot
-        if before is not None and before.indices is not snapshot.indices:
-            self._add(_Comparison(now_utc(), before, snapshot))
+        """This process read the cluster, and knows this now."""
+        if self._newest is None or self._newest.indices is not snapshot.indices:
+            self._note(_Seen(now_utc(), snapshot))
 
-    def note_published(self, snapshot: Snapshot) -> None:
-        """This is known by way of another process, which notes the changes itself."""
-        self._known = snapshot
+    async def note_published(self, state: StoredState, bodies: Mapping[str, bytes], snapshot: Snapshot) -> None:
+        """This was published by another process, and taken over: `bodies` were known before, and `snapshot` is since.
+        What follows, the first that applies:
+
+        1. Version 1.0 published it: it writes the changes itself, afterwards. They are taken in then.
+        2. All of it is recorded in this database.
+        3. It is not yet: the publisher will, or, if it dies, whoever reads the cluster next.
+        4. It is recorded in another database: here too, then, by this process.
+        """
+        mark = state.history
+        if mark is None:
+            self._old_until = self._clock() + BESIDE_SECONDS
+            self._note(_Seen(now_utc(), snapshot, by_old=True))
+            return
+        own = await self._own_name()
+        if own is not None and mark.name == own and mark.last_id is not None:
+            self._known = known_of(state, bodies, self._known)
+            self._may_owe_gap = False
+        elif own is None or mark.name in ("", own):
+            self._may_owe_gap = self._may_owe_gap or mark.lost
+        else:
+            self.note_snapshot(snapshot)
+
+    async def mark(self, snapshot: Snapshot) -> HistoryMark:
+        """Have a snapshot recorded that is to be published, and say how far that got. Waits a moment, unless the last
+        attempt failed. Never raises `StoreUnavailable`.
+        """
+        self.note_snapshot(snapshot)
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(self._mark_seconds):
+                if self._refusal is None:
+                    await self._all_seen.wait()
+                if not self._seen:
+                    head = await self._thread.run(change_log.head, atomic=False)
+                    return HistoryMark(head.name, head.last_id)
+        return HistoryMark("" if self._head is None else self._head.name, None, self._owes_gap)
 
     async def keep_writing(self) -> None:
-        """Background task: write what was noted, in order."""
+        """Background task: write what was noted, in order; what fails again after a while."""
         while True:
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TAKE_IN_SECONDS if self._clock() < self._old_until else None):
+                    await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                await self._write_next()
+            while not await self.write_rest():
+                await self._sleep(RETRY_SECONDS)
+            if self._clock() < self._old_until:
+                await self._take_in()
 
-    async def write_rest(self) -> None:
-        """Write what is still waiting, at the end."""
-        while self._waiting:
-            await self._write_next()
+    async def write_rest(self) -> bool:
+        """Write what is waiting, once. Return whether nothing is left of it."""
+        try:
+            while self._seen:
+                await self._record(self._seen[0])
+            while self._passes:
+                await self._write_pass()
+        except StoreUnavailable as error:
+            # Once per outage: health and the number of what is lost tell the rest.
+            log = logger.debug if self._refusal else logger.warning
+            log("the history can't be written: %s", error.operator_detail)
+            self._refusal = error.detail
+            return False
+        return True
 
-    async def latest_changes(self, indices: Iterable[str]) -> list[ShownChange]:
-        """The latest changes of some indices, newest first. Raises `StoreUnavailable`."""
+    def _note(self, seen: _Seen) -> None:
+        self._newest = seen.snapshot
+        if len(self._seen) >= self._max_seen:
+            # What it differs in from its successor alone is lost: the rest is found by comparing that.
+            self._seen.popleft()
+            self._lost_total += 1
+            self._owes_gap = True
+        self._seen.append(seen)
+        self._all_seen.clear()
+        self._wake.set()
+
+    async def _write_pass(self) -> None:
+        report = self._passes.popleft()
+        try:
+            await self._thread.run(lambda: _write_pass(report, self._instance, self._kept_passes))
+        except StoreUnavailable:
+            self._lost_total += 1
+            raise
+        self._rows_written_total += 1
+        self._refusal = None
+
+    async def _record(self, seen: _Seen) -> None:
+        """Record what a snapshot says that isn't recorded, and go on to the next. Raises `StoreUnavailable`."""
+        known, owes_gap = self._known, self._owes_gap
+        names = None if known is None else await asyncio.to_thread(differing, known, seen.snapshot)
+        if names is None or names or owes_gap:
+            self._known = await self._record_news(seen, known, names, gap=owes_gap)
+            self._owes_gap = self._owes_gap and not owes_gap
+        else:
+            self._known = seen.snapshot
+        self._refusal = None
+        # It may have been dropped meanwhile.
+        if self._seen and self._seen[0] is seen:
+            self._seen.popleft()
+        if not self._seen:
+            self._all_seen.set()
+
+    async def _record_news(self, seen: _Seen, known: Known | None, names: list[str] | None, *, gap: bool) -> Known:
+        """Record it, unless another process has. Return what is recorded then."""
+        snapshot = seen.snapshot
+        recorded = await self._thread.run(lambda: change_log.recorded(names), atomic=False)
+        found = await asyncio.to_thread(_news, recorded, known, snapshot, names)
+        among = {*snapshot.indices, *recorded} if names is None else names
+        after = known_after(snapshot, recorded, among, found)
+        if known is not None and not (found or gap):
+            return after
+        compared = await _compared(found, known, snapshot)
+        hidden = await self._hidden_of(found)
+
+        def news(now_recorded: Mapping[str, Recorded]) -> list[IndexChange]:
+            return [_completed(one, compared, hidden) for one in _news(now_recorded, known, snapshot, names)]
+
+        may_owe_gap = self._may_owe_gap and bool(found)
+        uuid = snapshot.cluster_uuid or ""
+        await self._write(Entry(seen.at, self._instance, uuid, names, news, gap or may_owe_gap, silently=seen.by_old))
+        return after
+
+    async def _take_in(self) -> None:
+        """Take in what version 1.0 wrote meanwhile."""
+        with suppress(StoreUnavailable):
+            if await self._thread.run(change_log.has_unnumbered, atomic=False):
+                await self._write(Entry(now_utc(), self._instance, "", (), lambda _: ()))
+
+    async def _write(self, entry: Entry) -> None:
+        written = await self._thread.run(lambda: change_log.write(entry, self._kept_changes))
+        self._head = written.head
+        self._rows_written_total += written.changes
+        self._gaps_total += written.gaps
+        if entry.gap:
+            self._may_owe_gap = False
+
+    async def _hidden_of(self, changes: Iterable[IndexChange]) -> frozenset[str]:
+        gone = [change.index for change in changes if change.kind is ChangeKind.DELETED]
+        if not gone or self._ask_hidden is None:
+            return frozenset()
+        try:
+            async with asyncio.timeout(HIDDEN_SECONDS):
+                return await self._ask_hidden(gone)
+        except TimeoutError:
+            return frozenset()
+
+    async def _own_name(self) -> str | None:
+        """The name of this database's history; None: it can't be asked for now."""
+        if self._head is None:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(self._mark_seconds):
+                    self._head = await self._thread.run(change_log.head, atomic=False)
+        return None if self._head is None else self._head.name
+
+    async def latest_changes(self, indices: Iterable[str], visible: Visible = ALL_VISIBLE) -> list[ShownChange]:
+        """The latest changes of some indices, newest first; nothing of what a caller may not see. Raises
+        `StoreUnavailable`.
+        """
         names = list(islice(indices, MAX_INDICES))
-        return await self._thread.run(lambda: _changes_of(names), atomic=False)
+        rows = await self._thread.run(lambda: change_log.latest(names, SHOWN_CHANGES), atomic=False)
+        return [change for change in (shown_change(row, visible) for row in rows) if change is not None]
 
     async def changes_matching(self, snapshot: Snapshot, expression: Expression) -> list[ShownChange]:
         """The latest changes of the indices that an expression stands for, newest first: of those that there are, and
@@ -167,57 +351,105 @@ class History:
 
         Raises `IllegalName`, `MappingNotFound` where it stands for nothing, or `StoreUnavailable`.
         """
-        changes = await self._thread.run(lambda: _changes_matching(snapshot, expression), atomic=False)
-        if changes is None:
+        keys = await self._thread.run(lambda: _keys_matching(snapshot, expression), atomic=False)
+        if keys is None:
             raise nothing_matches(expression.text)
-        return changes
+        rows = await self._thread.run(lambda: change_log.by_keys(keys), atomic=False)
+        shown = (shown_change(row, expression.visible) for row in rows)
+        return [change for change in shown if change is not None]
 
-    async def _write_next(self) -> None:
-        noted = self._waiting[0]
-        changes = await _changes(noted, self._kept_changes) if isinstance(noted, _Comparison) else deque()
-        # Not before: who is cancelled while comparing leaves it to `write_rest`. It may have been dropped meanwhile.
-        if self._waiting[0] is not noted:
-            return
-        self._waiting.popleft()
-        try:
-            await self._write(noted, changes)
-        except StoreUnavailable as error:
-            self._lost_total += 1
-            # Once per outage: health and the number of what is lost tell the rest.
-            log = logger.debug if self._refusal else logger.warning
-            log("a part of the history is lost: %s", error.operator_detail)
-            self._refusal = error.detail
-        else:
-            self._refusal = None
+    async def changes(
+        self,
+        *,
+        since: int | None = None,
+        limit: int,
+        chosen_by: NameChoice = EVERY_NAME,
+        kinds: Collection[ChangeKind] = (),
+        visible: Visible = ALL_VISIBLE,
+    ) -> ChangesPage:
+        """The changes after the one of the id `since`, oldest first; None: all that are kept.
 
-    def _add(self, noted: RefreshReport | _Comparison) -> None:
-        if len(self._waiting) >= self._max_waiting:
-            self._waiting.popleft()
-            self._lost_total += 1
-        self._waiting.append(noted)
-        self._wake.set()
+        Args:
+            chosen_by: those of indices that it chooses, by their own name or that of an alias or data stream of theirs.
+            kinds: of these alone. Gaps are told whatever is asked for.
+            visible: of what the caller may see.
 
-    async def _write(self, noted: RefreshReport | _Comparison, changes: Collection[IndexChange]) -> None:
-        if isinstance(noted, RefreshReport):
-            await self._thread.run(lambda: _write_pass(noted, self._instance, self._kept_passes))
-            self._rows_written_total += 1
-        elif changes:
-            await self._thread.run(lambda: _write_changes(changes, noted.at, self._instance, self._kept_changes))
-            self._rows_written_total += len(changes)
+        Raises:
+            ChangesGone: what came after `since` is not kept any more, or it is an id of another history.
+            StoreUnavailable
+        """
+        head = await self._thread.run(change_log.head, atomic=False)
+        after = since if since is not None else (await self._oldest_id() or head.last_id + 1) - 1
+        if after > head.last_id:
+            raise ChangesGone(after, await self._oldest_id(), head.last_id)
+        wanted = frozenset({*(kind.value for kind in kinds), ChangeKind.GAP.value} if kinds else ())
+        chosen: list[int] = []
+        cursor = after
+        while len(chosen) < limit:
+            some = await self._thread.run(partial(change_log.outlines, cursor, OUTLINES_AT_ONCE, wanted), atomic=False)
+            for outline in some:
+                cursor = outline.id
+                if is_chosen(outline, visible, chosen_by):
+                    chosen.append(outline.id)
+                    if len(chosen) == limit:
+                        break
+            if len(some) < OUTLINES_AT_ONCE:
+                break
+        if len(chosen) < limit:
+            cursor = max(cursor, head.last_id)
+        rows = await self._thread.run(lambda: change_log.numbered(chosen), atomic=False)
+        # Last, as the oldest rows are dropped meanwhile: what was read in spite of that is all there was.
+        oldest_id = await self._oldest_id()
+        if since is not None and since + 1 < (head.last_id + 1 if oldest_id is None else oldest_id):
+            raise ChangesGone(since, oldest_id, head.last_id)
+        shown = [change for change in (shown_change(row, visible) for row in rows) if change is not None]
+        return ChangesPage(shown, cursor, oldest_id, max(head.last_id, cursor), head.name)
+
+    async def _oldest_id(self) -> int | None:
+        return await self._thread.run(change_log.oldest_id, atomic=False)
 
 
 HISTORY: Handle[History] = Handle("history")
 
 
-async def _changes(noted: _Comparison, kept: int) -> deque[IndexChange]:
-    """The last of them that are kept. In a thread, as comparing two mappings of a thousand fields takes ten
+def _news(
+    recorded: Mapping[str, Recorded], known: Known | None, snapshot: Snapshot, names: Collection[str] | None
+) -> list[IndexChange]:
+    among = sorted({*snapshot.indices, *recorded}) if names is None else names
+    return list(index_changes(recorded, known, snapshot, among))
+
+
+async def _compared(
+    changes: Iterable[IndexChange], known: Known | None, snapshot: Snapshot
+) -> dict[tuple[str, str], FieldChanges]:
+    """Compare what there is to compare. In a thread, as comparing two mappings of a thousand fields takes ten
     milliseconds, and a few at a time, as a process that ends waits for its threads.
     """
-    found = index_changes(noted.before, noted.after)
-    changes: deque[IndexChange] = deque(maxlen=kept)
-    while some := await asyncio.to_thread(lambda: list(islice(found, COMPARED_AT_ONCE))):
-        changes.extend(some)
-    return changes
+    pairs = {change.pair for change in changes if change.pair is not None}
+    compared: dict[tuple[str, str], FieldChanges] = {}
+    for some in batched(pairs, COMPARED_AT_ONCE):
+        compared |= await asyncio.to_thread(compare, some, known, snapshot)
+    return compared
+
+
+def _completed(
+    change: IndexChange, compared: Mapping[tuple[str, str], FieldChanges], hidden: Collection[str]
+) -> IndexChange:
+    """The same with its fields, and with what became of it."""
+    if change.pair is not None:
+        return replace(change, fields=compared.get(change.pair))
+    if change.kind is ChangeKind.DELETED and change.index in hidden:
+        return replace(change, kind=ChangeKind.HIDDEN, recorded=replace(change.recorded, gone=ChangeKind.HIDDEN))
+    return change
+
+
+def _keys_matching(snapshot: Snapshot, expression: Expression) -> list[int] | None:
+    """None: it stands for nothing."""
+    # As many rows as are kept, and few columns: their names are few, and the patterns are held against these.
+    rows = [(key, index) for key, index in change_log.names_by_key() if is_name(index)]
+    resolved = resolve(with_recorded(snapshot, {index for _, index in rows}), expression)
+    names = {*resolved.indices, *resolved.missing}
+    return [key for key, index in rows if index in names][:SHOWN_CHANGES] if names else None
 
 
 def _write_pass(report: RefreshReport, instance: str, kept: int) -> None:
@@ -236,69 +468,10 @@ def _write_pass(report: RefreshReport, instance: str, kept: int) -> None:
         error=(report.error or "")[:500],
         instance=instance,
     )
-    _drop_old(PassRecord, kept)
-
-
-def _write_changes(changes: Collection[IndexChange], at: datetime, instance: str, kept: int) -> None:
-    MappingChange.objects.bulk_create(
-        [
-            MappingChange(
-                index=change.index,
-                at=at,
-                kind=change.kind.value,
-                instance=instance,
-                compared=change.fields is not None,
-                **msgspec.to_builtins(change.fields or FieldChanges()),
-            )
-            for change in changes
-        ],
-        batch_size=ROWS_AT_ONCE,
-    )
-    _drop_old(MappingChange, kept)
-
-
-def _drop_old(rows: type[PassRecord | MappingChange], kept: int) -> None:
     # Keys grow, so that the oldest rows have the lowest.
-    first_kept = rows.objects.order_by("-pk").values_list("pk", flat=True)[kept - 1 : kept].first()
+    first_kept = PassRecord.objects.order_by("-pk").values_list("pk", flat=True)[kept - 1 : kept].first()
     if first_kept is not None:
-        rows.objects.filter(pk__lt=first_kept).delete()
-
-
-def _changes_of(indices: list[str]) -> list[ShownChange]:
-    rows = MappingChange.objects.filter(index__in=indices).order_by("-pk")[:SHOWN_CHANGES]
-    return [change for change in map(_shown_change, rows) if change is not None]
-
-
-def _changes_matching(snapshot: Snapshot, expression: Expression) -> list[ShownChange] | None:
-    """None: it stands for nothing."""
-    # As many rows as are kept, and few columns: their names are few, and the patterns are held against these.
-    recorded = [row for row in MappingChange.objects.order_by("-pk").values_list("pk", "index") if is_name(row[1])]
-    resolved = resolve(with_recorded(snapshot, {index for _, index in recorded}), expression)
-    names = {*resolved.indices, *resolved.missing}
-    if not names:
-        return None
-    keys = [key for key, index in recorded if index in names][:SHOWN_CHANGES]
-    rows = MappingChange.objects.filter(pk__in=keys).order_by("-pk")
-    return [change for change in map(_shown_change, rows) if change is not None]
-
-
-def _shown_change(row: MappingChange) -> ShownChange | None:
-    """None: somebody edited it to what no change is."""
-    columns = {name: getattr(row, name) for name in ShownChange.__dataclass_fields__ if name != "seen_by"}
-    try:
-        change = msgspec.convert({**columns, "seen_by": row.instance}, ShownChange)
-    except (msgspec.ValidationError, TypeError):
-        change = None
-    if change is None or not change.index or not isinstance(row.at, datetime) or min(change.totals) < 0:
-        ignored_rows.note(MappingChange)
-        return None
-    return change
-
-
-def recent_changes(most: int) -> list[ShownChange]:
-    """The latest changes of all indices. Reads the database."""
-    rows = MappingChange.objects.order_by("-pk")[:most]
-    return [change for change in map(_shown_change, rows) if change is not None]
+        PassRecord.objects.filter(pk__lt=first_kept).delete()
 
 
 def recent_passes(most: int) -> list[PassRecord]:

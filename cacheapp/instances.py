@@ -63,6 +63,12 @@ class Instances:
             if name != self._name and seen.age_seconds + passed <= FORGOTTEN_AFTER_SECONDS
         }
 
+    def told_by_others(self, report: str) -> list[Any] | None:
+        """One report of each of the other instances that gives it; None: the store doesn't say what they report."""
+        if self._clock() - self._seen_at > FORGOTTEN_AFTER_SECONDS:
+            return None
+        return [seen.report[report] for seen in self.others().values() if report in seen.report]
+
     async def look(self) -> dict[str, InstanceReport]:
         """Report all instances, the others as the store knows them now. Raises `StoreUnavailable`."""
         asked_at = self._clock()

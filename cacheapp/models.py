@@ -1,4 +1,6 @@
-"""The tables of the database store, written by stores/database.py alone, and those of the history, by history.py."""
+"""The tables of the database store, written by stores/database.py alone, and those of the history, by history.py and
+change_log.py.
+"""
 
 from datetime import datetime
 
@@ -56,9 +58,10 @@ class Published(models.Model):
     """One row: the generation of the published state, and when the pass that found it listed the cluster; `listed_at`:
     when a change pass listed it since, null: none did.
 
-    `unread`: a generation, and the indices that were listed then but could not be read; null: there were none. Of
-    another generation it means nothing: version 1.0, which doesn't know this column, leaves it as it is. `marked`:
-    likewise, which indices are closed and which are hidden.
+    `unread`: a generation, and the indices that were listed then but could not be read; null: there were none.
+    `marked`: likewise, which indices are closed and which are hidden. `history`: a generation, and what its publisher
+    says of the history; null: nothing. Of another generation they mean nothing: version 1.0, which doesn't know these
+    columns, leaves them as they are.
     """
 
     generation = models.BigIntegerField()
@@ -68,6 +71,7 @@ class Published(models.Model):
     cluster_urls = models.CharField(max_length=64)
     unread = models.JSONField(null=True)
     marked = models.JSONField(null=True)
+    history = models.JSONField(null=True)
 
     objects = ReadableRows.as_manager()
 
@@ -155,15 +159,59 @@ class PassRecord(models.Model):
         return f"{_moment(self.started_at)} {self.outcome}"
 
 
+class HistoryHead(models.Model):
+    """One row: where the history of this database ends. Whoever writes changes locks it first, so that their numbers
+    have the order of their commits, which those of a sequence need not have.
+
+    `name` is made up once and tells this history from those of other databases. `last_id`: the number of the last
+    change; 0: there is none. `cluster_uuid`: whose changes these are, empty: it doesn't tell; null: no index is
+    recorded yet.
+    """
+
+    name = models.CharField(max_length=32)
+    last_id = models.BigIntegerField()
+    cluster_uuid = models.CharField(max_length=64, null=True)  # noqa: DJ001  (null: unlike any text)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.last_id}"
+
+
+class RecordedIndex(models.Model):
+    """What the history told last of an index; `at`: for which moment the cluster had said so. `gone`: `deleted` or
+    `hidden`; empty: it is there.
+    """
+
+    name = models.CharField(max_length=255, primary_key=True)
+    uuid = models.CharField(max_length=64, null=True)  # noqa: DJ001  (null: not known, unlike any text)
+    mapping_hash = models.CharField(max_length=32)
+    at = models.DateTimeField()
+    gone = models.CharField(max_length=16)
+    family = models.CharField(max_length=256)
+    names = models.TextField()
+
+    objects = ReadableRows.as_manager()
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
 class MappingChange(models.Model):
     """What happened to one index, and when this was seen. The lists have the first hundred names, the totals all; where
     `compared` is false they say nothing.
+
+    `number` is its place in the one order, without holes; null: version 1.0 wrote it, which numbers nothing, and it
+    hasn't been taken in yet. `names`: the aliases and data streams that the index belonged to, each between commas. A
+    gap has the index `*`: version 1.0 takes an empty one for an edited row.
     """
 
+    number = models.BigIntegerField(null=True, unique=True)
     index = models.CharField(max_length=255, db_index=True)
     at = models.DateTimeField()
     kind = models.CharField(max_length=16)
     compared = models.BooleanField(db_default=False)
+    compared_with = models.CharField(max_length=255, db_default="")
+    family = models.CharField(max_length=256, db_default="")
+    names = models.TextField(db_default="")
     added = models.JSONField()
     removed = models.JSONField()
     retyped = models.JSONField()

@@ -28,7 +28,9 @@ def _cache(report: CacheReport) -> Mapping[str, Any]:
 
 
 def _history(report: HistoryReport) -> Mapping[str, Any]:
-    from cacheapp.history import recent_changes, recent_passes  # here, as Django loads models after all AppConfigs
+    # Here, as Django loads models after all AppConfigs.
+    from cacheapp.history import recent_passes
+    from cacheapp.shown_changes import recent_changes
 
     return {"history": report, "passes": recent_passes(SHOWN_ROWS), "changes": recent_changes(SHOWN_ROWS)}
 

@@ -175,6 +175,8 @@ class HistoryReport:
 
     `ignored_rows_total`: rows that somebody edited to what can't be shown, left out since the start; one that is read
     again counts again. `write_error`: why the last write failed; None: it succeeded, or none was made yet.
+    `gaps_total`: how often it had to write that something is missing. `name`: of the database's history, by which
+    instances know whether theirs is the same; `last_id`: of the last change, when this process wrote last.
     """
 
     rows_written_total: int
@@ -182,6 +184,9 @@ class HistoryReport:
     waiting: int
     ignored_rows_total: int = 0
     write_error: str | None = None
+    gaps_total: int = 0
+    name: str | None = None
+    last_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +291,7 @@ STORE_METRICS = (
 )
 HISTORY_METRICS = (
     Metric(Kind.COUNTER, "history_lost", "Parts of the history that could not be written.", "lost_total"),
+    Metric(Kind.COUNTER, "history_gaps", "Gaps in the history: changes before them may be missing.", "gaps_total"),
     Metric(Kind.COUNTER, "history_ignored_rows", "Edited rows of the history, ignored.", "ignored_rows_total"),
 )
 SEARCH_METRICS = (

@@ -15,6 +15,8 @@ urlpatterns = [
     path("api/mappings/<str:name>/fields", views.fields, name="mapping-fields"),
     path("api/mappings/<str:name>/validate", views.validate, name="mapping-validate"),
     path("api/mappings/<str:name>/describe", views.describe, name="mapping-describe"),
+    path("api/changes", views.changes, name="changes"),
+    path("api/compare", views.comparison, name="compare"),
     path("api/describe", views.describe_cluster, name="describe"),
     path("api/mappings/<str:name>/history", views.history, name="mapping-history"),
     # `path`, not `str`: a name with a slash in it is an illegal name, not an unknown address.

@@ -1,6 +1,7 @@
 """The mapping cache over HTTP. Views parse, call once, serialise."""
 
 import math
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -8,6 +9,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from cacheapp.cache import http_answers
+from cacheapp.cache.comparisons import compared
 from cacheapp.cache.derived import FIELD_LIST, JSON, MAPPING_VIEWS, SCHEMA_TEXT
 from cacheapp.cache.descriptions import DESCRIPTIONS
 from cacheapp.cache.http_answers import TEXT, answer_of, cluster_answer, description_answer, first_page, text_answer
@@ -17,22 +19,27 @@ from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.errors import RateLimited, RefreshNotFound
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
-from cacheapp.reports import PassOutcome, RefreshReport
+from cacheapp.reports import HISTORY_REPORT, PassOutcome, RefreshReport
 from cacheapp.search import SEARCH
-from cacheapp.state.expressions import Asked, Expression, asked
+from cacheapp.shown_changes import as_answer
+from cacheapp.state.changes import ChangeKind
+from cacheapp.state.choice import EVERY_NAME, NameChoice
+from cacheapp.state.expressions import Asked, Expression, asked, parse
 from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
 from cacheapp.state.visible import Visible
 from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
 from esassistant.api import api_view, json_response, parameter
 from esassistant.config.tokens import Right
-from esassistant.errors import BadRequest, ClusterUnavailable, UnknownAddress
+from esassistant.errors import BadRequest, ClusterUnavailable, Forbidden, UnknownAddress
 from esassistant.http.answer import Answer
 from esassistant.http.auth import check_rights, reads_all, require
 from esassistant.http.counters import note_of
 from esassistant.http.problems import EXPLANATIONS, slash_hint
 from esassistant.registry import registry
 from esassistant.units import as_duration
+
+MAX_CHANGE_ID = 999_999_999
 
 
 @api_view("GET", parameters=("pattern", "limit", "cursor"))
@@ -156,14 +163,49 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first; a
     pattern stands for those that are recorded too, though they may be deleted.
     """
-    wanted = await _asked(request, name)
+    visible = await _visible(request)
+    wanted = asked(name, visible)
     cache, recorded = registry.get(MAPPING_CACHE), registry.get(HISTORY)
     if isinstance(wanted, Expression):
         changes = await recorded.changes_matching(cache.snapshot, wanted)
     else:
         cache.check_name(wanted)
-        changes = await recorded.latest_changes(cache.snapshot.resolve(wanted) or (wanted,))
+        changes = await recorded.latest_changes(cache.snapshot.resolve(wanted) or (wanted,), visible)
     return json_response({"changes": changes})
+
+
+@api_view("GET", parameters=("since", "pattern", "kind", "limit"))
+async def changes(request: HttpRequest) -> HttpResponse:
+    """`GET /api/changes?since=&pattern=&kind=&limit=`: what happened to all indices, oldest first."""
+    visible = await _visible(request)
+    pattern = parameter(request, "pattern", None)
+    if pattern is None and not visible.everything:
+        raise Forbidden(
+            "Without a pattern this is of all names, and needs a token that sees all: send pattern= with names or "
+            f"patterns of yours, such as pattern={visible.patterns[0]}."
+        )
+    since = None if parameter(request, "since", None) is None else _integer(request, "since", 0, MAX_CHANGE_ID, 0)
+    page = await registry.get(HISTORY).changes(
+        since=since,
+        limit=_integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
+        chosen_by=EVERY_NAME if pattern is None else NameChoice(parse(pattern)),
+        kinds=_kinds(request),
+        visible=visible,
+    )
+    others: list[Any] | None = registry.get(INSTANCES).told_by_others(HISTORY_REPORT.name)
+    return json_response(as_answer(page, others))
+
+
+@api_view("GET", parameters=("a", "b"))
+async def comparison(request: HttpRequest) -> HttpResponse:
+    """`GET /api/compare?a=&b=`: what the fields of one index, alias, data stream or mapping are that of another
+    aren't.
+    """
+    visible = await _visible(request)
+    a, b = parameter(request, "a", ""), parameter(request, "b", "")
+    if not (a and b):
+        raise BadRequest("Use a= and b=, each with the name of an index, alias or data stream, or a mapping_hash.")
+    return answer_of(await compared(registry.get(MAPPING_CACHE), a, b, visible)).response(request)
 
 
 @api_view("GET")
@@ -233,6 +275,14 @@ def _boolean(request: HttpRequest, name: str) -> bool:
     if given not in ("true", "false"):
         raise BadRequest(f"Use {name}=true or {name}=false.")
     return given == "true"
+
+
+def _kinds(request: HttpRequest) -> list[ChangeKind]:
+    given = parameter(request, "kind", None)
+    try:
+        return [] if given is None else [ChangeKind(kind) for kind in given.split(",")]
+    except ValueError:
+        raise BadRequest(f"Use kind= with one or more of {','.join(ChangeKind)}, with commas between.") from None
 
 
 def _is_grouped(request: HttpRequest) -> bool:

@@ -6,6 +6,7 @@ A message never contains a secret or the raw text of another exception: those go
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 UNTYPED = "about:blank"
@@ -33,7 +34,7 @@ class EsassistantError(Exception):
 
     `status` and `title` are what a problem+json answer shows, `problem_type` explains them; `retry_after_seconds`
     becomes the `Retry-After` header. `detail` is for callers; `operator_detail` says the same with host and port, for
-    logs, health and the status page.
+    logs, health and the status page. `members` stand beside these in the answer, for programs.
 
     A class has the type of its base class unless it declares one; where its status is another than that of the class
     that declares the type, it has none.
@@ -41,6 +42,7 @@ class EsassistantError(Exception):
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+    members: Mapping[str, object] = MappingProxyType({})
     problem_type: ClassVar[ProblemType] = ProblemType(
         "internal-error",
         "Something failed in this server that its authors did not foresee.",

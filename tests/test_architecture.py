@@ -35,6 +35,8 @@ FLOORS = {
         ("mapping",),
         ("state", "queries"),
         ("cluster", "stores", "describe"),
+        ("change_log",),
+        ("shown_changes",),
         ("cache", "history", "instances"),
         ("validation",),
         ("search_target",),

@@ -26,7 +26,8 @@ from cacheapp.browse.names import Groups, NameFilter, Names, NameState, Times, l
 from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
-from cacheapp.history import HISTORY, ShownChange
+from cacheapp.history import HISTORY
+from cacheapp.shown_changes import ShownChange
 from cacheapp.state.expressions import Expression, asked
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.validation import VALIDATION

@@ -4,6 +4,7 @@ dict here.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -81,6 +82,14 @@ class _Summary(msgspec.Struct):
     total: int
 
 
+class _Has(msgspec.Struct, gc=False):
+    view_index_metadata: bool
+
+
+class _Granted(msgspec.Struct):
+    index: dict[str, _Has] = {}
+
+
 class _Stats(msgspec.Struct, rename={"summary": "_nodes"}):
     summary: _Summary
     nodes: dict[str, _NodeStats] = {}
@@ -94,6 +103,7 @@ MAX_LISTING_BYTES = 24_000_000
 """Of each answer that a listing is made of: some 200 000 indices. Taken apart, it takes several times as much."""
 COUNTING_SECONDS = 5.0
 """A node that hangs is waited for by the node that is asked, for two seconds, and the listing waits for both."""
+PRIVILEGES = "/_security/user/_has_privileges"
 UUIDS = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
 RESOLVED = "/_resolve/index/*?expand_wildcards=all"
 Sent = Callable[[], None]
@@ -103,6 +113,7 @@ _mappings = msgspec.json.Decoder(dict[Name, _Index], dec_hook=lambda _, text: Na
 _uuids = msgspec.json.Decoder(dict[Name, _Settings], dec_hook=lambda _, text: Name(text))
 _resolved = msgspec.json.Decoder(_Resolved)
 _cluster = msgspec.json.Decoder(_Cluster)
+_granted = msgspec.json.Decoder(_Granted)
 _stats = msgspec.json.Decoder(_Stats)
 
 
@@ -272,6 +283,29 @@ class ClusterReader:
         """The uuid of the cluster, where it isn't known yet."""
         return known if known is not None else await self.cluster_uuid(sent)
 
+    async def hidden_among(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of some names that aren't listed any more which are hidden from us: still listed, but not selected, or
+        not covered by our role. To whom a name is denied, Elasticsearch doesn't say whether it is there. As far as the
+        cluster can't be asked, none.
+        """
+        with reading_at_most(MAX_LISTING_BYTES), suppress(ClusterUnavailable):
+            there = await self._indices(uncounted)
+            return frozenset(name for name in names if name in there) | await self._denied_among(
+                [name for name in names if name not in there]
+            )
+        return frozenset()
+
+    async def _denied_among(self, names: Sequence[str]) -> frozenset[str]:
+        """Those on which our role lacks the privilege to read mappings; none where there is no security."""
+        if not names:
+            return frozenset()
+        asked = msgspec.json.encode({"index": [{"names": list(names), "privileges": ["view_index_metadata"]}]})
+        with suppress(ClusterUnavailable):
+            body = await self._get(self._listing_client, PRIVILEGES, asked=asked)
+            granted: _Granted = self._decode(_granted, body)
+            return frozenset(name for name, has in granted.index.items() if not has.view_index_metadata)
+        return frozenset()
+
     async def cluster_uuid(self, sent: Sent = uncounted) -> str:
         """The uuid of the cluster; empty: it doesn't tell."""
         body = await self._unless_refused("/?filter_path=cluster_uuid", sent)
@@ -309,10 +343,13 @@ class ClusterReader:
                 await asyncio.sleep(0)
         return counts
 
-    async def _get(self, client: AsyncElasticsearch, target: str, sent: Sent = uncounted) -> bytes:
+    async def _get(
+        self, client: AsyncElasticsearch, target: str, sent: Sent = uncounted, *, asked: bytes | None = None
+    ) -> bytes:
         sent()
+        headers = {"accept": "application/json"} | ({} if asked is None else {"content-type": "application/json"})
         try:
-            response = await client.perform_request("GET", target, headers={"accept": "application/json"})
+            response = await client.perform_request("GET", target, headers=headers, body=asked)
         except (ApiError, TransportError) as error:
             raise unavailable(error) from error
         body: bytes = response.body

@@ -56,10 +56,10 @@ def field_changes(before: bytes, after: bytes) -> FieldChanges:
 
 def _fields(body: bytes) -> dict[str, tuple[str, Definition]]:
     """The type and the parameters of each field, by path."""
-    return {node.path: (node.type, _parameters(node)) for node in nodes(parse(body))}
+    return {node.path: (node.type, parameters_of(node)) for node in nodes(parse(body))}
 
 
-def _parameters(node: FieldNode) -> Definition:
+def parameters_of(node: FieldNode) -> Definition:
     """What a definition says besides the fields below it, which `nodes` gives by themselves."""
     below = () if node.multi_field_of else ("fields", "properties") if node.type in OBJECT_TYPES else ("fields",)
     return {parameter: value for parameter, value in node.definition.items() if parameter not in below}

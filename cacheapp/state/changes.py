@@ -1,48 +1,256 @@
-"""What changed from one snapshot to the next: indices created, deleted, or with another mapping. Pure."""
+"""What is news to the history: what it has recorded of each index, compared with a snapshot. Pure.
+
+The history remembers of each index what it told last, and for which moment the cluster had said so. A change is what a
+snapshot says otherwise, and later: whoever compares, however often, finds it once.
+"""
 
 import enum
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from cacheapp.mapping.diff import FieldChanges, field_changes
+from cacheapp.state.families import INDICES, family_of, names_by_index, predecessor, stem_of
+from cacheapp.state.published import StoredState
 from cacheapp.state.snapshot import Snapshot
+
+MAX_NAMES = 100
+"""So many aliases and data streams of an index are recorded with a change of it."""
+
+
+CLOCK_SECONDS = 0.005
+"""Moments that are nearer to each other are the same: SQLite's clock tells milliseconds."""
 
 
 class ChangeKind(enum.StrEnum):
-    """What happened to an index."""
+    """What happened to an index; `GAP`: that something may have, which is not recorded."""
 
     CREATED = "created"
     CHANGED = "changed"
     RECREATED = "recreated"
     DELETED = "deleted"
+    HIDDEN = "hidden"
+    """It left our view, but not the cluster: by another selection, or for want of a privilege."""
+    SHOWN = "shown"
+    """The very index that was hidden, or taken for deleted, is in our view again."""
+    GAP = "gap"
+
+
+GONE = frozenset({ChangeKind.DELETED, ChangeKind.HIDDEN})
+
+
+class Told(Protocol):
+    """What is known of an index wherever that stands."""
+
+    @property
+    def uuid(self) -> str | None: ...
+    @property
+    def mapping_hash(self) -> str: ...
+
+
+class Known(Protocol):
+    """What the history has recorded, as far as a process knows: a snapshot, or a published state."""
+
+    @property
+    def indices(self) -> Mapping[str, Told]: ...
+    @property
+    def aliases(self) -> Mapping[str, tuple[str, ...]]: ...
+    @property
+    def bodies(self) -> Mapping[str, bytes]: ...
+    @property
+    def data_streams(self) -> frozenset[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the history told last of an index. `at`: for which moment, on this process's clock. `gone`: what became of
+    it; None: it is there. `family` and `names` are those that it had then.
+    """
+
+    uuid: str | None
+    mapping_hash: str
+    at: float = -math.inf
+    gone: ChangeKind | None = None
+    family: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class IndexChange:
-    """What happened to one index between two snapshots; `fields` is None unless both had its mapping."""
+    """What happened to one index.
+
+    `fields` is None unless there were two mappings to compare: that of the index before, or of a new member of a family
+    that of the member before it, `compared_with`. `pair` are the hashes of both. `names`: the aliases and data streams
+    it belongs to, or did. `kind` None: nothing did, but more is known of it.
+    """
 
     index: str
-    kind: ChangeKind
+    kind: ChangeKind | None
+    recorded: Recorded
+    pair: tuple[str, str] | None = None
+    compared_with: str | None = None
     fields: FieldChanges | None = None
 
 
-def index_changes(before: Snapshot, after: Snapshot) -> Iterator[IndexChange]:
-    """By name. One at a time: each pair of distinct mappings is compared once, which takes milliseconds."""
-    compared: dict[tuple[str, str], FieldChanges] = {}
-    for name in sorted({*before.indices, *after.indices}):
-        old, new = before.indices.get(name), after.indices.get(name)
-        if old is None:
-            yield IndexChange(name, ChangeKind.CREATED)
-        elif new is None:
-            yield IndexChange(name, ChangeKind.DELETED)
-        elif old.mapping_hash != new.mapping_hash or (old.uuid and new.uuid and old.uuid != new.uuid):
-            pair = (old.mapping_hash, new.mapping_hash)
-            if old.mapping_hash == new.mapping_hash:
-                compared[pair] = FieldChanges()
-            elif pair not in compared and all(
-                hashed in of.bodies for hashed, of in zip(pair, (before, after), strict=True)
-            ):
-                compared[pair] = field_changes(before.bodies[pair[0]], after.bodies[pair[1]])
-            recreated = old.uuid and new.uuid and old.uuid != new.uuid
-            kind = ChangeKind.RECREATED if recreated else ChangeKind.CHANGED
-            yield IndexChange(name, kind, compared.get(pair))
+@dataclass(frozen=True, slots=True)
+class RecordedState:
+    """What is recorded, where that is not just what a snapshot or a published state says."""
+
+    indices: Mapping[str, Told]
+    aliases: Mapping[str, tuple[str, ...]]
+    bodies: Mapping[str, bytes]
+    data_streams: frozenset[str]
+
+
+def known_of(state: StoredState, bodies: Mapping[str, bytes], before: Known | None) -> Known:
+    """What is recorded once all that was published is, with the mappings that are in memory. What the publisher could
+    not read stays as it was.
+    """
+    unread = {} if before is None else {name: before.indices[name] for name in state.unread if name in before.indices}
+    return RecordedState({**unread, **state.indices}, state.aliases, {**bodies, **state.bodies}, state.data_streams)
+
+
+def known_after(
+    snapshot: Snapshot, recorded: Mapping[str, Recorded], names: Iterable[str], changes: Iterable[IndexChange]
+) -> Known:
+    """What is recorded once the changes of some names are: what the snapshot says; but of those of them of which there
+    was nothing to tell, what was recorded before. Where that differs it is looked at again with the next snapshot.
+    """
+    told = {change.index for change in changes}
+    others: dict[str, Recorded | None] = {}
+    for name in names:
+        if name not in told:
+            was, entry = recorded.get(name), snapshot.indices.get(name)
+            was = None if was is None or was.gone is not None else was
+            is_same = was is not None and entry is not None and was.mapping_hash == entry.mapping_hash
+            if not is_same and (was is not None or entry is not None):
+                others[name] = was
+    if not others:
+        return snapshot
+    indices: dict[str, Told] = {name: entry for name, entry in snapshot.indices.items() if name not in others}
+    indices |= {name: was for name, was in others.items() if was is not None}
+    return RecordedState(indices, snapshot.aliases, snapshot.bodies, snapshot.data_streams)
+
+
+def differing(known: Known | None, snapshot: Snapshot) -> list[str]:
+    """Return the names of the indices of which a snapshot says something else, in order. `known` None: of all."""
+    if known is None:
+        return sorted(snapshot.indices)
+    before, after = known.indices, snapshot.indices
+    if before is after:
+        return []
+    names = [name for name in before if name not in after]
+    for name, entry in after.items():
+        was = before.get(name)
+        if was is None or was.mapping_hash != entry.mapping_hash or (entry.uuid and was.uuid != entry.uuid):
+            names.append(name)
+    return sorted(names)
+
+
+def index_changes(
+    recorded: Mapping[str, Recorded], known: Known | None, snapshot: Snapshot, names: Iterable[str]
+) -> Iterator[IndexChange]:
+    """Compare what is recorded of some indices with a snapshot. Of each, the first that applies:
+
+    1. The snapshot lacks it, and so does the record: nothing.
+    2. The snapshot lacks it, and a listing since it was recorded did: deleted. (Whether hidden, only the cluster says.)
+    3. The record is of a later moment than what the snapshot says: nothing.
+    4. It isn't recorded: created, once a listing had it. What a single read alone finds may never be listed.
+    5. It is recorded as gone: shown where it is the same one, else created.
+    6. It has another uuid: recreated. 7. Another mapping: changed. 8. Its uuid wasn't known: that is no news.
+    """
+    members = _Members(known, snapshot)
+    for name in names:
+        was, entry = recorded.get(name), snapshot.indices.get(name)
+        if entry is None:
+            was_listed_since = was is not None and snapshot.listed_at > was.at - CLOCK_SECONDS
+            if was is not None and was.gone is None and was_listed_since and name not in snapshot.listed:
+                gone = replace(members.described(name, was), at=snapshot.listed_at, gone=ChangeKind.DELETED)
+                yield IndexChange(name, ChangeKind.DELETED, gone)
+            continue
+        at = max(entry.confirmed_at, snapshot.confirmed_at)
+        if was is not None and at < was.at - CLOCK_SECONDS:
+            continue
+        now = members.described(name, Recorded(entry.uuid or (was and was.uuid) or None, entry.mapping_hash, at))
+        is_other = bool(was and was.uuid and entry.uuid and was.uuid != entry.uuid)
+        if was is None or (was.gone is not None and (is_other or not (was.uuid and entry.uuid))):
+            if name in snapshot.listed:
+                yield members.created(name, now)
+        elif was.gone is not None:
+            yield IndexChange(name, ChangeKind.SHOWN, now, (was.mapping_hash, now.mapping_hash))
+        elif is_other or was.mapping_hash != entry.mapping_hash:
+            kind = ChangeKind.RECREATED if is_other else ChangeKind.CHANGED
+            yield IndexChange(name, kind, now, (was.mapping_hash, now.mapping_hash))
+        elif was.uuid != now.uuid:
+            yield IndexChange(name, None, now)
+
+
+class _Members:
+    """Families of a snapshot, looked up when one is asked for."""
+
+    def __init__(self, known: Known | None, snapshot: Snapshot) -> None:
+        self._known = known
+        self._snapshot = snapshot
+        self._names: dict[str, list[str]] | None = None
+        self._names_before: dict[str, list[str]] | None = None
+        self._by_stem: dict[str, list[str]] | None = None
+
+    def described(self, index: str, recorded: Recorded) -> Recorded:
+        """Add family and names. Those of an index that is gone are what they were."""
+        of: Known = self._snapshot
+        if index not in of.indices:
+            if self._known is None or index not in self._known.indices:
+                return recorded
+            of = self._known
+            if self._names_before is None:
+                self._names_before = names_by_index(of.aliases)
+            names: Sequence[str] = self._names_before.get(index, ())
+        else:
+            names = self._names_now(index)
+        kind, family = family_of(index, names, of.aliases, of.data_streams)
+        if kind == INDICES and family != index:
+            family += "*"
+        return replace(recorded, family=family, names=tuple(sorted(names)[:MAX_NAMES]))
+
+    def created(self, index: str, recorded: Recorded) -> IndexChange:
+        """A new index, compared with the member of its family before it."""
+        kind, family = family_of(index, self._names_now(index), self._snapshot.aliases, self._snapshot.data_streams)
+        members: Collection[str] = self._alike(family) if kind == INDICES else self._snapshot.aliases[family]
+        before = predecessor(index, [name for name in members if name in self._snapshot.indices])
+        if before is None:
+            return IndexChange(index, ChangeKind.CREATED, recorded)
+        pair = (self._snapshot.indices[before].mapping_hash, recorded.mapping_hash)
+        return IndexChange(index, ChangeKind.CREATED, recorded, pair, before)
+
+    def _names_now(self, index: str) -> Sequence[str]:
+        if self._names is None:
+            self._names = names_by_index(self._snapshot.aliases)
+        return self._names.get(index, ())
+
+    def _alike(self, stem: str) -> Sequence[str]:
+        if self._by_stem is None:
+            self._by_stem = {}
+            for name in self._snapshot.indices:
+                self._by_stem.setdefault(stem_of(name), []).append(name)
+        return self._by_stem.get(stem, ())
+
+
+def compare(
+    pairs: Iterable[tuple[str, str]], known: Known | None, snapshot: Snapshot
+) -> dict[tuple[str, str], FieldChanges]:
+    """Compare pairs of mappings by their hashes, as far as both are in memory. Each takes milliseconds."""
+    found: dict[tuple[str, str], FieldChanges] = {}
+    for pair in pairs:
+        before = _body(pair[0], known, snapshot)
+        after = _body(pair[1], known, snapshot)
+        if pair[0] == pair[1]:
+            found[pair] = FieldChanges()
+        elif before is not None and after is not None:
+            found[pair] = field_changes(before, after)
+    return found
+
+
+def _body(mapping_hash: str, known: Known | None, snapshot: Snapshot) -> bytes | None:
+    body = snapshot.bodies.get(mapping_hash)
+    return body if body is not None or known is None else known.bodies.get(mapping_hash)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from esassistant.long_work import TURN, at_once, batched
@@ -273,8 +273,12 @@ def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
     return any(name not in state.indices for name in snapshot.indices)
 
 
-def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: str) -> StoredState:
-    """The snapshot as others may take it over, after a full pass that listed the cluster at `pass_at`."""
+def to_publish(
+    snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: str, history: HistoryMark | None = None
+) -> StoredState:
+    """The snapshot as others may take it over, after a full pass that listed the cluster at `pass_at`; `history`: how
+    far its changes are recorded.
+    """
     return StoredState(
         age_seconds=now - pass_at,
         listed_age_seconds=now - snapshot.listed_at if snapshot.listed_at > pass_at else None,
@@ -296,4 +300,5 @@ def to_publish(snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: 
         unread=snapshot.listed.difference(snapshot.indices),
         closed=snapshot.closed,
         hidden=snapshot.hidden,
+        history=history,
     )

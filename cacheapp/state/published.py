@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -19,6 +20,17 @@ class StoredIndex(msgspec.Struct, frozen=True, gc=False):
     field_count: int | None = None
 
 
+class HistoryMark(msgspec.Struct, frozen=True):
+    """What a publisher says of the history: the name of its database's, empty where it isn't known; and the number of
+    the last change there, in which all of what is published is recorded. `last_id` None: not all of it is, yet. `lost`:
+    something that was not is lost.
+    """
+
+    name: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    last_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+    lost: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class StoredState:
     """All mappings of a cluster as one full pass found them, `age_seconds` ago. `bodies` may lack what the receiver
@@ -28,6 +40,7 @@ class StoredState:
     `listed_age_seconds`: how long ago it was looked up which indices and aliases there are; None: in that pass.
     `unread`: indices that are listed too, but whose mappings the publisher doesn't know, as it could not read them.
     `closed`, `hidden`: which of the listed indices are.
+    `history` None: version 1.0 published it, which writes the changes of it afterwards.
     """
 
     age_seconds: float
@@ -41,6 +54,7 @@ class StoredState:
     unread: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    history: HistoryMark | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,18 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
+import msgspec
 from django.db import models
 from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
 from cacheapp.models import Alias, Attempt, IndexMapping, InstanceReport, LeaseRow, MappingBody, Published, SharedValue
 from cacheapp.rows import ignored_rows
-from cacheapp.state.published import Loaded, StoredIndex, StoredState
+from cacheapp.state.published import HistoryMark, Loaded, StoredIndex, StoredState
 from cacheapp.stores.database_rows import (
     AHEAD,
     NEVER,
+    history_mark,
     is_alias,
     is_body,
     is_count,
@@ -148,6 +150,11 @@ def _load_once(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
         listed_names(column, published.generation, key)
         for column, key in ((published.unread, "names"), (published.marked, "closed"), (published.marked, "hidden"))
     )
+    try:
+        history = history_mark(published)
+    except ValueError:
+        # As of one that has not written its changes: whoever reads the cluster next compares.
+        unread, history = None, HistoryMark()
     if unread is None or closed is None or hidden is None:
         ignored_rows.note(Published)
     state = StoredState(
@@ -162,6 +169,7 @@ def _load_once(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
         unread or frozenset(),
         closed or frozenset(),
         hidden or frozenset(),
+        history,
     )
     return Loaded(published.generation, state), edited
 
@@ -208,7 +216,7 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
     _write_aliases(state)
     _write_bodies(state)
     generation = _generation() + 1
-    listed_age = state.listed_age_seconds
+    listed_age, mark = state.listed_age_seconds, state.history
     # Without reading what is there, which somebody may have edited.
     _replace(
         Published(
@@ -222,6 +230,7 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
             marked={"generation": generation, "closed": sorted(state.closed), "hidden": sorted(state.hidden)}
             if state.closed or state.hidden
             else None,
+            history=None if mark is None else {"generation": generation, **msgspec.to_builtins(mark)},
         )
     )
     return generation

@@ -4,8 +4,11 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
+
 from cacheapp.errors import IllegalName
 from cacheapp.state.names import check_name
+from cacheapp.state.published import HistoryMark
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import MAX_REPORT_BYTES
 from esassistant.shared_values import MAX_VALUE_BYTES
@@ -70,6 +73,17 @@ def listed_names(column: object, generation: int, key: str) -> frozenset[str] | 
         return frozenset()
     names = column[key]
     return frozenset(names) if all(map(is_name, names)) else None
+
+
+def history_mark(published: Any) -> HistoryMark | None:
+    """What the publisher of the published generation says of the history. Raises `ValueError` for another shape."""
+    history = published.history
+    if history is None or (isinstance(history, dict) and history.get("generation") != published.generation):
+        return None
+    try:
+        return msgspec.convert(history, HistoryMark)
+    except msgspec.ValidationError:
+        raise ValueError("no mark of a history") from None
 
 
 def is_index(row: tuple[Any, ...], is_undated: object, now: datetime) -> bool:

@@ -184,7 +184,9 @@ class Sharing:
         self._publish_error = self._store_error
         if self._pass_at is None or self.refusal is not None:
             return False
-        state = to_publish(self._cache.snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls)
+        snapshot = self._cache.snapshot
+        mark = None if self._history is None else await self._history.mark(snapshot)
+        state = to_publish(snapshot, self._pass_at, self._clock(), cluster_urls=self._cluster_urls, history=mark)
         try:
             self._generation = await self._store.publish(state, lease)
         except StaleToken as error:
@@ -243,9 +245,10 @@ class Sharing:
         self._foreign = foreign
 
     async def _apply(self, state: StoredState, asked_at: float) -> None:
+        bodies = self._cache.snapshot.bodies
         await self._cache.apply_published(state, asked_at)
         if self._history is not None:
-            self._history.note_published(self._cache.snapshot)
+            await self._history.note_published(state, bodies, self._cache.snapshot)
         self._is_ahead = is_ahead(self._cache.snapshot, state, asked_at)
         pass_at = asked_at - state.age_seconds
         self._pass_at = pass_at if self._pass_at is None else max(self._pass_at, pass_at)

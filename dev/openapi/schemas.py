@@ -14,7 +14,6 @@ import msgspec
 
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
-from cacheapp.history import ShownChange
 from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
@@ -29,6 +28,7 @@ from cacheapp.reports import (
     ViewsReport,
     WatchReport,
 )
+from cacheapp.shown_changes import ShownChange
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.clusters import ClusterId
 from cacheapp.state.listing import Listed, Page

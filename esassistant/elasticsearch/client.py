@@ -70,7 +70,7 @@ def within(seconds: float) -> float:
 
 
 class Serializers(SerializerCollection):
-    """Those of a client. `raw`: each of its answers stays as the bytes it came in, and it sends no bodies."""
+    """Those of a client. `raw`: each of its answers stays as the bytes it came in, and so do its bodies."""
 
     def __init__(self, serializers: Mapping[str, Serializer], *, raw: bool) -> None:
         super().__init__(serializers)
@@ -81,7 +81,9 @@ class Serializers(SerializerCollection):
 
     def dumps(self, data: Any, mimetype: str | None = None) -> bytes:
         if self._raw:
-            raise TypeError("this client sends no bodies")
+            if not isinstance(data, bytes):
+                raise TypeError("this client sends bytes")
+            return data
         return super().dumps(data, mimetype)
 
 

@@ -3,6 +3,8 @@
 import http.client
 import logging
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 from django.conf import settings
@@ -30,6 +32,7 @@ from esassistant.http.security_headers import AnswerMiddleware
 
 logger = logging.getLogger(__name__)
 
+NO_MEMBERS: Mapping[str, object] = MappingProxyType({})
 CONTENT_TYPE = "application/problem+json"
 EXPLANATIONS = {
     400: "The request can't be understood as it was sent.",
@@ -66,12 +69,19 @@ def request_id_of(request: HttpRequest) -> str:
 
 def problem_body(error: EsassistantError, request_id: str) -> bytes:
     """The object of the problem that stands for an error."""
-    return _object(error.type_uri, error.title, error.status, error.detail, request_id)
+    return _object(error.type_uri, error.title, error.status, error.detail, request_id, error.members)
 
 
-def _object(type_uri: str, title: str, status: int, detail: str, request_id: str) -> bytes:
-    members = {"type": type_uri, "title": title, "status": status, "detail": detail, "request_id": request_id}
-    return msgspec.json.encode(members)
+def _object(
+    type_uri: str,
+    title: str,
+    status: int,
+    detail: str,
+    request_id: str,
+    members: Mapping[str, object] = MappingProxyType({}),
+) -> bytes:
+    common = {"type": type_uri, "title": title, "status": status, "detail": detail, "request_id": request_id}
+    return msgspec.json.encode({**common, **members})
 
 
 def headers_of(error: EsassistantError) -> dict[str, str]:

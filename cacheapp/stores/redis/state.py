@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from cacheapp.state.published import StoredIndex, StoredState
+from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 
 CHUNKS = 64
@@ -52,7 +52,9 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The one thing that changes. Times in microseconds of Redis' clock; `chunks` are hashes."""
+    """The one thing that changes. Times in microseconds of Redis' clock; `chunks` are hashes. Version 1.0 knows no
+    `history`, and ignores it.
+    """
 
     generation: Annotated[int, msgspec.Meta(ge=1, le=MAX_EXACT)]
     confirmed_at: Microseconds
@@ -60,6 +62,7 @@ class Manifest(msgspec.Struct, frozen=True):
     cluster_urls: Text
     chunks: Annotated[tuple[Hash, ...], msgspec.Meta(max_length=CHUNKS)]
     listed_at: Microseconds | None = None
+    history: HistoryMark | None = None
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -138,6 +141,7 @@ def join(published: Manifest, chunks: Iterable[Chunk], bodies: Mapping[str, byte
         frozenset(unread),
         frozenset(closed),
         frozenset(hidden),
+        published.history,
     )
 
 

@@ -300,6 +300,7 @@ class RedisStore:
             cluster_urls=state.cluster_urls,
             chunks=tuple(chunks),
             listed_at=None if state.listed_age_seconds is None else asked - to_microseconds(state.listed_age_seconds),
+            history=state.history,
         )
         unused = present.difference(used, chunks)
         answer = await self.link.run(

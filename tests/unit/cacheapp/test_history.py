@@ -1,22 +1,29 @@
-"""History's thread: what it writes when the process ends, and the check of the database."""
+"""History: what it records, in which order; what it shows of that; and its thread."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cacheapp import history as module
+from cacheapp.errors import ChangesGone
 from cacheapp.history import History
 from cacheapp.models import MappingChange
 from cacheapp.reports import PassOutcome, RefreshReport
-from cacheapp.state.changes import ChangeKind, IndexChange
-from cacheapp.state.snapshot import Snapshot
-from cacheapp.stores.database_thread import DatabaseThread, open_database_thread
-from esassistant.clock import now_utc
+from cacheapp.state.changes import ChangeKind
+from cacheapp.state.choice import NameChoice
+from cacheapp.state.expressions import parse
+from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.state.visible import Visible
+from cacheapp.stores.database_thread import open_database_thread
+from esassistant.clock import monotonic, now_utc
 from esassistant.database.connecting import forget_outages, outage_of
 from esassistant.database.failures import DatabaseFailure
 from esassistant.errors import StoreUnavailable
@@ -58,61 +65,284 @@ async def test_each_check_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None
         forget_outages()
 
 
-def with_a_comparison(thread: DatabaseThread, **limits: Any) -> History:
-    """A history in which one change of the snapshot waits to be compared."""
-    history = History(thread, "test", **limits)
-    history.note_snapshot(Snapshot())
-    history.note_snapshot(Snapshot(indices={}))
-    return history
+ONE, TWO = (b'{"properties":{"a":{"type":"%s"}}}' % kind for kind in (b"long", b"ip"))
+NO_STATE = StoredState(0.0, {}, {}, {})
 
 
-async def test_what_is_being_compared_at_the_end_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Comparing many mappings takes long: who ends the process waits for a few of them, and the rest is written then,
-    once.
-    """
-    goes_on = threading.Event()
+def snapshot(**indices: bytes) -> Snapshot:
+    """Indices with these mappings, listed and read now."""
+    now = monotonic()
+    return Snapshot(
+        indices={
+            name: IndexEntry(f"u-{name}", mapping_hash(body), now, Source.MEMORY) for name, body in indices.items()
+        },
+        bodies={mapping_hash(body): body for body in indices.values()},
+        listed_at=now,
+        listed=frozenset(indices),
+        cluster_uuid="cluster",
+    )
 
-    def slowly(_before: Snapshot, _after: Snapshot) -> Iterator[IndexChange]:
-        for number in range(3 * module.COMPARED_AT_ONCE):
-            goes_on.wait(5)
-            yield IndexChange(f"i{number}", ChangeKind.CREATED)
 
-    monkeypatch.setattr(module, "index_changes", slowly)
+@asynccontextmanager
+async def writing(**options: Any) -> AsyncIterator[History]:
+    """A history whose task writes."""
     async with open_database_thread("own") as thread:
-        history = with_a_comparison(thread)
-        writing = asyncio.create_task(history.keep_writing())
-        await asyncio.sleep(0.05)
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
-        goes_on.set()
-        assert history.report().waiting == 1
-        await history.write_rest()
-        assert (history.report().waiting, history.report().lost_total) == (0, 0)
-    assert await MappingChange.objects.acount() == 3 * module.COMPARED_AT_ONCE
+        history = History(thread, "test", **options)
+        task = asyncio.create_task(history.keep_writing())
+        try:
+            yield history
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_what_was_dropped_meanwhile_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue that is full drops its oldest, also while that is being compared: it counts as lost, and is not
-    written.
+async def told(history: History, **asked: Any) -> list[tuple[int | None, str, str | None]]:
+    """Number, kind and index of the changes that are kept."""
+    page = await history.changes(limit=1_000, **asked)
+    return [(change.id, change.kind, change.index) for change in page.changes]
+
+
+async def test_what_is_published_is_recorded() -> None:
+    """A publication carries the number of the last change that is in it; what the first snapshot has is no news."""
+    async with writing() as history:
+        first = await history.mark(snapshot(a=ONE))
+        assert (first.last_id, first.lost, len(first.name)) == (0, False, 16)
+        after = snapshot(a=TWO, b=ONE)
+        assert await history.mark(after) == HistoryMark(first.name, 2)
+        assert await history.mark(after) == HistoryMark(first.name, 2)
+        assert await told(history) == [(1, "changed", "a"), (2, "created", "b")]
+        assert (history.report().rows_written_total, history.report().name) == (2, first.name)
+
+
+async def test_who_takes_over_neither_loses_nor_doubles() -> None:
+    """Another process that finds the same records nothing of it; what nobody recorded before its end it does, with the
+    time it was seen, also without having known anything.
     """
-    goes_on = threading.Event()
-    first = [True]
+    async with writing() as history:
+        await history.mark(snapshot(a=ONE))
+        await history.mark(snapshot(a=TWO))
+    for _ in range(2):
+        async with writing() as other:
+            await other.mark(snapshot(a=TWO))
+            assert await told(other) == [(1, "changed", "a")]
+    async with writing() as later:
+        await later.mark(snapshot(b=ONE))
+        assert await told(later) == [(1, "changed", "a"), (2, "deleted", "a"), (3, "created", "b")]
 
-    def slowly(_before: Snapshot, _after: Snapshot) -> Iterator[IndexChange]:
-        if first:
-            first.clear()
-            goes_on.wait(5)
-        yield IndexChange("i", ChangeKind.CREATED)
 
-    monkeypatch.setattr(module, "index_changes", slowly)
-    async with open_database_thread("own") as thread:
-        history = with_a_comparison(thread, max_waiting=1)
-        writing = asyncio.create_task(history.write_rest())
+async def test_what_others_published() -> None:
+    """Recorded in this database: it is known then. Not yet: whoever reads the cluster next records it. In another
+    database: this process records it here too.
+    """
+    a, b, c = ({"a": ONE}, {"a": ONE, "b": ONE}, {"a": ONE, "b": ONE, "c": ONE})
+    async with writing() as history, writing() as other:
+        await history.mark(snapshot(**a))
+        mark = await other.mark(snapshot(**b))
+        await history.note_published(published(mark, **b), {}, snapshot(**b))
+        await history.mark(snapshot(**b))
+        assert await told(history) == [(1, "created", "b")]
+        for name in (mark.name, ""):
+            await history.note_published(published(HistoryMark(name, None), **c), {}, snapshot(**c))
+        assert history.report().waiting == 0
+        await history.mark(snapshot(**c))
+        assert await told(history) == [(1, "created", "b"), (2, "created", "c")]
+        await history.note_published(published(HistoryMark("another", 7), **a), {}, snapshot(**a))
+        await until(lambda: not history.report().waiting)
+        assert [kind for _, kind, _ in await told(history)] == ["created", "created", "deleted", "deleted"]
+
+
+def published(mark: HistoryMark | None, **indices: bytes) -> StoredState:
+    """A state of these indices."""
+    stored = {name: StoredIndex(f"u-{name}", mapping_hash(body)) for name, body in indices.items()}
+    return StoredState(0.0, stored, {}, {}, history=mark)
+
+
+async def test_beside_version_1() -> None:
+    """What it publishes is taken over behind a gap; what it writes is numbered then, behind a gap too."""
+    async with writing() as history:
+        await history.mark(snapshot(a=ONE))
+        await history.note_published(NO_STATE, {}, snapshot(a=TWO))
+        await until(lambda: not history.report().waiting)
+        assert await told(history) == [(1, "gap", None)]
+        await as_version_1("a", "changed")
+        await history.mark(snapshot(a=TWO, b=ONE))
+        await as_version_1("c", "created")
+        await until_async(lambda: MappingChange.objects.filter(number=None).acount())
+        assert await told(history) == [
+            (1, "gap", None),
+            (2, "changed", "a"),
+            (3, "created", "b"),
+            (4, "gap", None),
+            (5, "created", "c"),
+        ]
+        assert history.report().gaps_total == 2
+
+
+async def test_a_database_that_is_away_delays_little() -> None:
+    """A publication waits once, and not again; what was seen meanwhile is written in order once it is back, behind a
+    gap where that was more than can wait.
+    """
+    async with writing(mark_seconds=0.2, max_seen=3, sleep=quickly) as history:
+        name = (await history.mark(snapshot(a=ONE))).name
+        outage = outage_of(connection.settings_dict)
+        outage.note_failure(DatabaseFailure("could not be reached.", is_answer=False))
+        assert await history.mark(snapshot(a=TWO)) == HistoryMark(name, None)
+        assert await history.mark(snapshot(a=TWO, b=ONE)) == HistoryMark(name, None)
+        outage.note_success()
+        await until(lambda: not history.report().waiting)
+        assert await told(history) == [(1, "changed", "a"), (2, "created", "b")]
+        outage.note_failure(DatabaseFailure("could not be reached.", is_answer=False))
         await asyncio.sleep(0.05)
-        history.note_snapshot(Snapshot(indices={}))
-        goes_on.set()
-        await writing
-        assert (history.report().waiting, history.report().lost_total, history.report().rows_written_total) == (0, 1, 1)
+        marks = [await history.mark(snapshot(a=ONE, **{f"i{number}": ONE})) for number in range(5)]
+        assert marks[-1] == HistoryMark(name, None, lost=True)
+        assert history.report().lost_total == 2
+        await asyncio.sleep(0.05)  # until an attempt that began before these is over
+        outage.note_success()
+        await until(lambda: not history.report().waiting)
+        kinds = [kind for _, kind, _ in await told(history)]
+        assert (kinds[2], kinds.count("gap")) == ("gap", 1)
+        assert await history.mark(snapshot(a=ONE, i4=ONE)) == HistoryMark(name, len(kinds))
+    forget_outages()
+
+
+async def test_what_the_publisher_lost_is_said_by_who_goes_on() -> None:
+    """A process that lost something and died: the next that finds news says so, once."""
+    async with writing() as history:
+        name = (await history.mark(snapshot(a=ONE))).name
+        await history.note_published(replace(NO_STATE, history=HistoryMark(name, None, lost=True)), {}, snapshot(a=TWO))
+        await history.mark(snapshot(a=TWO))
+        await history.mark(snapshot(a=ONE))
+        assert [kind for _, kind, _ in await told(history)] == ["gap", "changed", "changed"]
+
+
+async def test_hidden_indices() -> None:
+    """What the cluster still has, or denies, is hidden, not deleted; it is shown again as what it was."""
+
+    async def ask(names: Sequence[str]) -> frozenset[str]:
+        return frozenset({"hidden"}) & frozenset(names)
+
+    async with writing() as history:
+        history.ask_hidden_by(ask)
+        await history.mark(snapshot(hidden=ONE, gone=ONE))
+        await history.mark(snapshot())
+        await history.mark(snapshot(hidden=TWO))
+        page = await history.changes(limit=10)
+        assert [(one.kind, one.index, one.compared) for one in page.changes] == [
+            ("deleted", "gone", False),
+            ("hidden", "hidden", False),
+            ("shown", "hidden", False),
+        ]
+
+
+async def test_another_cluster_is_a_gap() -> None:
+    """That another cluster's indices are others is no news of the indices that were there before."""
+    async with writing() as history:
+        await history.mark(snapshot(a=ONE))
+        await history.mark(replace(snapshot(b=ONE), cluster_uuid="another"))
+        await history.mark(replace(snapshot(b=TWO), cluster_uuid="another"))
+        assert await told(history) == [(1, "gap", None), (2, "changed", "b")]
+
+
+async def test_pages_of_changes() -> None:
+    """All of it, page by page, oldest first; what isn't kept any more, or never was, is said."""
+    async with writing(kept_changes=4) as history:
+        await history.mark(snapshot())
+        for number in range(1, 7):
+            await history.mark(snapshot(**{f"i{n}": ONE for n in range(number)}))
+        page = await history.changes(limit=3)
+        assert ([one.id for one in page.changes], page.next, page.oldest_id, page.last_id) == ([3, 4, 5], 5, 3, 6)
+        page = await history.changes(since=page.next, limit=3)
+        assert ([one.id for one in page.changes], page.next) == ([6], 6)
+        assert (await history.changes(since=6, limit=3)).changes == []
+        assert len((await history.changes(since=2, limit=10)).changes) == 4
+        for since, why in ((1, "the oldest is 3"), (7, "ends with id 6")):
+            with pytest.raises(ChangesGone, match=why) as gone:
+                await history.changes(since=since, limit=3)
+            assert gone.value.members == {"oldest_id": 3, "last_id": 6}
+        await MappingChange.objects.all().adelete()
+        with pytest.raises(ChangesGone, match="none is"):
+            await history.changes(since=5, limit=3)
+        page = await history.changes(limit=3)
+        assert (page.changes, page.next, page.oldest_id) == ([], 6, None)
+
+
+async def test_which_changes() -> None:
+    """By pattern, of deleted names and aliases too; by kind; and what a caller may see: gaps come with all."""
+    async with writing() as history:
+        await history.mark(snapshot())
+        await history.mark(
+            replace(
+                snapshot(**{".ds-1": ONE, "orders": ONE}),
+                aliases={"logs": (".ds-1",), "all": (".ds-1", "orders")},
+            )
+        )
+        await history.mark(snapshot(orders=TWO))
+        await as_version_1("x", "created")
+        await history.mark(snapshot(orders=ONE))
+        everything = [
+            (1, "created", ".ds-1"),
+            (2, "created", "orders"),
+            (3, "deleted", ".ds-1"),
+            (4, "changed", "orders"),
+            (5, "gap", None),
+            (6, "created", "x"),
+            (7, "changed", "orders"),
+        ]
+        assert await told(history) == everything
+        streams = [everything[0], everything[2], everything[4]]
+        assert await told(history, chosen_by=NameChoice(parse("logs*"))) == streams
+        assert await told(history, visible=Visible(("logs",))) == streams
+        assert await told(history, chosen_by=NameChoice(parse("orders,al*,-logs"))) == [
+            one for one in everything if one[2] in ("orders", None)
+        ]
+        assert await told(history, kinds=[ChangeKind.DELETED]) == [everything[2], everything[4]]
+        page = await history.changes(limit=1, visible=Visible(("orders",)))
+        assert (page.changes[0].index, page.changes[0].family, page.next) == ("orders", None, 2)
+
+
+async def test_a_new_member_of_a_family_tells_how_it_differs() -> None:
+    """From the one before it; not to who may not see that."""
+    async with writing() as history:
+        await history.mark(snapshot(**{"logs-1": ONE}))
+        await history.mark(snapshot(**{"logs-1": ONE, "logs-2": TWO}))
+        for visible, compared in ((Visible(), "logs-1"), (Visible(("logs-2",)), None)):
+            [change] = (await history.changes(limit=10, visible=visible)).changes
+            assert (change.kind, change.family, change.compared_with) == ("created", "logs*", compared)
+            assert (change.compared, change.retyped_total) == (compared is not None, int(compared is not None))
+
+
+AS_VERSION_1 = """
+INSERT INTO cacheapp_mappingchange
+    ("index", at, kind, compared, added, removed, retyped, altered,
+     added_total, removed_total, retyped_total, altered_total, instance)
+VALUES (%s, '2026-01-01 00:00:00', %s, %s, '[]', '[]', '[]', '[]', 0, 0, 0, 0, 'old')
+"""
+
+
+async def as_version_1(index: str, kind: str) -> None:
+    """Write a row as version 1.0 does, which knows none of the later columns."""
+
+    def insert() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(AS_VERSION_1, [index, kind, False])
+
+    await sync_to_async(insert)()
+
+
+async def quickly(_: float) -> None:
+    await asyncio.sleep(0.01)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  (reports are read, nothing is signalled)
+            await asyncio.sleep(0.01)
+
+
+async def until_async(count: Callable[[], Awaitable[int]]) -> None:
+    async with asyncio.timeout(10):
+        while await count():  # noqa: ASYNC110  (rows are counted, nothing is signalled)
+            await asyncio.sleep(0.05)
 
 
 async def test_probing_while_the_database_is_in_trouble() -> None:
@@ -179,4 +409,4 @@ async def test_what_could_not_be_written_is_said_until_a_write_succeeds(caplog: 
         history.note_pass(report)
         await history.write_rest()
         assert history.report().write_error is None
-    assert caplog.text.count("a part of the history is lost") == 1
+    assert caplog.text.count("the history can't be written") == 1

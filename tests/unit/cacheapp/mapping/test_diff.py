@@ -1,15 +1,12 @@
-"""What changed between mappings and between snapshots."""
+"""What changed between mappings."""
 
 import json
-from types import MappingProxyType
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheapp.mapping.diff import MAX_NAMED_FIELDS, FieldChanges, Retyped, field_changes
-from cacheapp.state.changes import ChangeKind, index_changes
-from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 
 TYPES = ("long", "keyword", "text")
 
@@ -17,15 +14,6 @@ TYPES = ("long", "keyword", "text")
 def mapping(**fields: Any) -> bytes:
     properties = {name: {"type": field} if isinstance(field, str) else field for name, field in fields.items()}
     return json.dumps({"properties": properties}).encode()
-
-
-def snapshot(**indices: tuple[str | None, bytes]) -> Snapshot:
-    """Indices by name: uuid and mapping."""
-    entries = {
-        name: IndexEntry(uuid, mapping_hash(body), 0.0, Source.ELASTICSEARCH) for name, (uuid, body) in indices.items()
-    }
-    bodies = {mapping_hash(body): body for _, body in indices.values()}
-    return Snapshot(indices=MappingProxyType(entries), bodies=MappingProxyType(bodies))
 
 
 def test_fields_of_all_kinds() -> None:
@@ -88,31 +76,3 @@ def test_each_difference_is_reported_once(before: dict[str, str], after: dict[st
     assert {*there.added, *there.removed, *(one.name for one in there.retyped)} == differing
     assert (there.added, there.removed) == (back.removed, back.added)
     assert there.altered == ()
-
-
-def test_what_happened_to_indices() -> None:
-    """Created, deleted, changed and created again under the same name are told apart; what is the same is left out."""
-    one, two = mapping(a="long"), mapping(a="ip")
-    before = snapshot(same=("u1", one), gone=("u2", one), changed=("u3", one), again=("u4", one), read=(None, one))
-    after = snapshot(same=("u1", one), new=("u5", one), changed=("u3", two), again=("u6", one), read=("u7", one))
-    kinds = {change.index: change.kind for change in index_changes(before, after)}
-    assert kinds == {
-        "again": ChangeKind.RECREATED,
-        "changed": ChangeKind.CHANGED,
-        "gone": ChangeKind.DELETED,
-        "new": ChangeKind.CREATED,
-    }
-
-
-def test_evicted_mappings() -> None:
-    """A change of a mapping whose bytes are no longer in memory is reported without its fields."""
-    before, after = snapshot(a=("u", mapping(a="long"))), snapshot(a=("u", mapping(a="ip")))
-    [change] = index_changes(before.without_bodies(before.bodies), after)
-    assert (change.kind, change.fields) == (ChangeKind.CHANGED, None)
-
-
-def test_created_again_with_the_same_mapping() -> None:
-    """Nothing differs, which is known without the mapping itself."""
-    before, after = snapshot(a=("u1", mapping(a="long"))), snapshot(a=("u2", mapping(a="long")))
-    [change] = index_changes(before.without_bodies(before.bodies), after)
-    assert (change.kind, change.fields) == (ChangeKind.RECREATED, FieldChanges())

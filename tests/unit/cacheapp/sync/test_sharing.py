@@ -267,7 +267,9 @@ async def test_a_store_that_comes_and_goes_is_announced(make: Make) -> None:
     """Once when it is found away, whoever asks it, and once when it is back."""
     one = make("one")
     said: list[str | None] = []
-    sharing = Sharing(one.cache, one.store, cluster_urls="urls", on_store_change=lambda: said.append(sharing.store_error))
+    sharing = Sharing(
+        one.cache, one.store, cluster_urls="urls", on_store_change=lambda: said.append(sharing.store_error)
+    )
     await sharing.take_over()
     assert said == []
     one.store.down = True

@@ -125,12 +125,15 @@ async def test_what_is_no_json(stub: FaultProxy, body: bytes) -> None:
     assert len(str(caught.value)) < 200
 
 
-async def test_a_raw_client_sends_no_bodies(stub: FaultProxy) -> None:
-    """What would send a body fails before it is sent."""
+async def test_a_raw_client_sends_bytes(stub: FaultProxy) -> None:
+    """What would send another body fails before it is sent."""
     async with client_of(stub, raw=True) as client:
-        with pytest.raises((TypeError, SerializationError), match="sends no bodies"):
+        with pytest.raises((TypeError, SerializationError), match="sends bytes"):
             await client.search(index="logs", query={"match_all": {}})
-    assert stub.count() == 0
+        assert stub.count() == 0
+        stub.respond("", lambda _: ProxyResponse(b"{}"))
+        await client.perform_request("GET", "/logs", body=b'{"a":1}', headers={"content-type": "application/json"})
+    assert stub.count() == 1
 
 
 @pytest.fixture

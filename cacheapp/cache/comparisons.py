@@ -1,0 +1,91 @@
+"""Compare what two names stand for, or two mappings by their hashes."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import structs
+
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.errors import MappingNotFound
+from cacheapp.mapping.comparison import Differences, compare
+from cacheapp.state.answer import Freshness, MappingAnswer
+from cacheapp.state.snapshot import Snapshot, Source
+from cacheapp.state.visible import Visible
+from esassistant.http.answer import etag_of
+from esassistant.long_work import in_thread_if_large
+
+_HASH = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: what was asked for, how many indices have it, with which distinct mappings."""
+
+    name: str
+    indices_total: int
+    mapping_hashes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sides, and what `b` has otherwise than `a`."""
+
+    a: Side
+    b: Side
+    differences: Differences
+
+
+async def compared(cache: MappingCache, a: str, b: str, visible: Visible) -> MappingAnswer:
+    """Return a `Comparison` as JSON, as old as the older of its sides.
+
+    Args:
+        a: An index, alias or data stream; or the hash of a mapping of an index that the caller may see.
+        b: Likewise.
+
+    Raises:
+        IllegalName, MappingNotFound, ClusterUnavailable: As `MappingCache.outline` does, of either side.
+    """
+    (side_a, found_a), (side_b, found_b) = await _side(cache, a, visible), await _side(cache, b, visible)
+    bodies_a, bodies_b = ([one.body for one in found.distinct] for found in (found_a, found_b))
+
+    def written() -> bytes:
+        return msgspec.json.encode(Comparison(side_a, side_b, compare(bodies_a, bodies_b)))
+
+    body = await in_thread_if_large(sum(map(len, (*bodies_a, *bodies_b))), written)
+    older = min(found_a, found_b, key=lambda found: found.confirmed_at)
+    both = (found_a, found_b)
+    return structs.replace(
+        older,
+        body=body,
+        etag=etag_of(body),
+        freshness=Freshness.STALE if any(one.freshness is Freshness.STALE for one in both) else Freshness.FRESH,
+        source=Source.STORE if any(one.source is Source.STORE for one in both) else older.source,
+    )
+
+
+async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side, MappingAnswer]:
+    if not _HASH.fullmatch(name) or cache.is_known(name):
+        visible.check(name)
+        found = await cache.outline(name)
+        return Side(name, len(found.indices), tuple(one.mapping_hash for one in found.distinct)), found
+    having = sorted(_having(cache.snapshot, name, visible))
+    if having:
+        found = await cache.outline(having[0])
+        if [one.mapping_hash for one in found.distinct] == [name]:
+            return Side(name, len(having), (name,)), found
+    raise MappingNotFound(f"No index, alias or data stream is named {name!r}, and no index has a mapping of this hash.")
+
+
+def _having(snapshot: Snapshot, mapping_hash: str, visible: Visible) -> Iterator[str]:
+    """The indices that have a mapping, of those that are visible by their names or by those of aliases."""
+    by_alias = {
+        index
+        for alias, members in snapshot.aliases.items()
+        if not visible.everything and visible.covers(alias)
+        for index in members
+    }
+    for index, entry in snapshot.indices.items():
+        if entry.mapping_hash == mapping_hash and (index in by_alias or visible.covers(index)):
+            yield index

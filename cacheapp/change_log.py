@@ -1,0 +1,301 @@
+"""The tables of the history's changes: one order of numbers, given under a lock, and what was recorded last of each
+index. Called in the history's thread.
+"""
+
+import math
+import secrets
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db.models import Max, Min
+from django.db.models.functions import Coalesce, Now
+
+from cacheapp.mapping.diff import FieldChanges
+from cacheapp.models import HistoryHead, MappingChange, RecordedIndex
+from cacheapp.rows import ignored_rows
+from cacheapp.state.changes import ChangeKind, IndexChange, Recorded
+from cacheapp.stores.database_rows import is_hash, is_moment, is_name
+from esassistant.clock import monotonic
+
+ROWS_AT_ONCE = 500
+KEPT_GONE = 10_000
+"""So many indices that are gone are remembered, the latest: one that was hidden is told when it is shown again."""
+HEAD_ROW = 1
+GAP_INDEX = "*"
+
+
+class Head(NamedTuple):
+    """Where a history ends: its name, and the number of its last change. `is_new`: no index is recorded yet."""
+
+    name: str
+    last_id: int
+    cluster_uuid: str | None
+
+    @property
+    def is_new(self) -> bool:
+        return self.cluster_uuid is None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What goes into the history in one step: what of some indices (`names`; None: of all that are recorded) differs
+    from what is recorded of them, as `compare` finds it.
+
+    `gap`: something was lost before it. `silently`: the indices are recorded as they are, and their changes are not
+    told, but a gap where there are any: another tells them.
+    """
+
+    at: datetime
+    instance: str
+    cluster_uuid: str
+    names: Collection[str] | None
+    compare: Callable[[Mapping[str, Recorded]], Sequence[IndexChange]]
+    gap: bool = False
+    silently: bool = False
+
+
+class Written(NamedTuple):
+    """What was written: how many changes, and how many gaps."""
+
+    head: Head
+    changes: int
+    gaps: int
+
+
+def head() -> Head:
+    """Where the history ends. Makes its row, if there is none."""
+    row = HistoryHead.objects.filter(pk=HEAD_ROW).first()
+    if row is None:
+        made = HistoryHead(pk=HEAD_ROW, name=secrets.token_hex(8), last_id=0)
+        HistoryHead.objects.bulk_create([made], ignore_conflicts=True)
+        row = HistoryHead.objects.get(pk=HEAD_ROW)
+    return Head(row.name, row.last_id, row.cluster_uuid)
+
+
+def recorded(names: Collection[str] | None) -> dict[str, Recorded]:
+    """What is recorded of some indices; None: of all."""
+    now, asked = _now(), monotonic()
+    found: dict[str, Recorded] = {}
+    for some in [None] if names is None else _portions(list(names)):
+        rows = RecordedIndex.objects.all() if some is None else RecordedIndex.objects.filter(pk__in=some)
+        for row in rows:
+            if not _is_recorded(row, now):
+                ignored_rows.note(RecordedIndex)
+                continue
+            found[row.name] = Recorded(
+                row.uuid,
+                row.mapping_hash,
+                # Ahead of now: the database's clock was set back, and says nothing of what is newer.
+                -math.inf if row.at > now else asked - (now - row.at).total_seconds(),
+                ChangeKind(row.gone) if row.gone else None,
+                row.family,
+                _split(row.names),
+            )
+    return found
+
+
+def write(entry: Entry, kept: int) -> Written:
+    """Give what is news its numbers, and record it. In one transaction: all of it, or nothing."""
+    before = _lock()
+    changes = entry.compare(recorded(entry.names))  # under the lock: nobody else tells the same meanwhile
+    told = [change for change in changes if change.kind is not None]
+    is_another = bool(before.cluster_uuid and entry.cluster_uuid and before.cluster_uuid != entry.cluster_uuid)
+    gap = entry.gap
+    # The first that applies:
+    #   1. Nothing is recorded yet: what is there is no news.
+    #   2. Another cluster is in the place of the one that was known: that its indices are others is no news of them.
+    #   3. Somebody else tells it.
+    if before.is_new or is_another or entry.silently:
+        gap, told = gap or (bool(told) and not before.is_new), []
+    number, gaps = _take_in_unnumbered(before.last_id, entry)
+    rows: list[MappingChange] = []
+    if gap and not _ends_with_gap(number):
+        rows.append(_gap(number + 1, entry))
+    gaps += len(rows)
+    first = number + 1 + len(rows)
+    rows.extend(_row(change, first + place, entry) for place, change in enumerate(told))
+    MappingChange.objects.bulk_create(rows, batch_size=ROWS_AT_ONCE)
+    _record(changes)
+    number += len(rows)
+    cluster_uuid = entry.cluster_uuid or before.cluster_uuid or ""
+    HistoryHead.objects.filter(pk=HEAD_ROW).update(last_id=number, cluster_uuid=cluster_uuid)
+    if number > before.last_id:
+        MappingChange.objects.filter(number__lte=number - kept).delete()
+    return Written(Head(before.name, number, cluster_uuid), len(told), gaps)
+
+
+def _lock() -> Head:
+    """Keep everybody else from writing changes until the transaction ends."""
+    head()
+    row = HistoryHead.objects.select_for_update().get(pk=HEAD_ROW)
+    return Head(row.name, row.last_id, row.cluster_uuid)
+
+
+def has_unnumbered() -> bool:
+    """Whether there are rows that version 1.0 wrote, and nobody has taken in yet."""
+    return MappingChange.objects.filter(number=None).exists()
+
+
+def _take_in_unnumbered(last_id: int, entry: Entry) -> tuple[int, int]:
+    """Number the rows that version 1.0 wrote, after a gap: it writes afterwards and may lose some. Returns the last
+    number, and how many gaps that made.
+    """
+    keys = list(MappingChange.objects.filter(number=None).order_by("pk").values_list("pk", flat=True))
+    if not keys:
+        return last_id, 0
+    gaps = 0
+    if not _ends_with_gap(last_id):
+        gaps, last_id = 1, last_id + 1
+        _gap(last_id, entry).save()
+    for some in _portions(keys):
+        MappingChange.objects.bulk_update(
+            [MappingChange(pk=key, number=last_id + 1 + place) for place, key in enumerate(some)], ["number"]
+        )
+        last_id += len(some)
+    return last_id, gaps
+
+
+def _ends_with_gap(last_id: int) -> bool:
+    return MappingChange.objects.filter(number=last_id, kind=ChangeKind.GAP.value).exists()
+
+
+def _gap(number: int, entry: Entry) -> MappingChange:
+    fields = msgspec.to_builtins(FieldChanges())
+    return MappingChange(
+        number=number, index=GAP_INDEX, at=entry.at, kind=ChangeKind.GAP.value, instance=entry.instance, **fields
+    )
+
+
+def _row(change: IndexChange, number: int, entry: Entry) -> MappingChange:
+    assert change.kind is not None
+    return MappingChange(
+        number=number,
+        index=change.index,
+        at=entry.at,
+        kind=change.kind.value,
+        instance=entry.instance,
+        compared=change.fields is not None,
+        compared_with=(change.compared_with or "") if change.fields is not None else "",
+        family=change.recorded.family,
+        names=_joined(change.recorded.names),
+        **_storable(msgspec.to_builtins(change.fields or FieldChanges())),
+    )
+
+
+def _record(changes: Iterable[IndexChange]) -> None:
+    now, asked = _now(), monotonic()
+    rows = [
+        RecordedIndex(
+            name=change.index,
+            uuid=change.recorded.uuid,
+            mapping_hash=change.recorded.mapping_hash,
+            at=now - timedelta(seconds=asked - change.recorded.at),
+            gone=change.recorded.gone.value if change.recorded.gone else "",
+            family=change.recorded.family,
+            names=_joined(change.recorded.names),
+        )
+        for change in changes
+    ]
+    RecordedIndex.objects.bulk_create(
+        rows,
+        batch_size=ROWS_AT_ONCE,
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["uuid", "mapping_hash", "at", "gone", "family", "names"],
+    )
+    if any(change.recorded.gone for change in changes):
+        latest = RecordedIndex.objects.exclude(gone="").order_by("-at", "name").values_list("pk", flat=True)
+        for some in _portions(list(latest[KEPT_GONE:])):
+            RecordedIndex.objects.filter(pk__in=some).delete()
+
+
+def oldest_id() -> int | None:
+    """The number of the oldest change that is kept; None: there is none."""
+    found: int | None = MappingChange.objects.aggregate(oldest=Min("number"))["oldest"]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a change is chosen by."""
+
+    id: int
+    index: str
+    kind: str
+    names: tuple[str, ...]
+
+
+def outlines(after: int, most: int, kinds: Collection[str]) -> list[Outline]:
+    """The next changes after a number, in their order. `kinds`: of these alone; empty: of all."""
+    rows = MappingChange.objects.filter(number__gt=after).order_by("number")
+    if kinds:
+        rows = rows.filter(kind__in=kinds)
+    found = rows.values_list("number", "index", "kind", "names")[:most]
+    return [Outline(number or after, index, kind, _split(names)) for number, index, kind, names in found]
+
+
+def numbered(numbers: Collection[int]) -> list[MappingChange]:
+    """The changes of some numbers, in their order."""
+    rows: list[MappingChange] = []
+    for some in _portions(list(numbers)):
+        rows.extend(MappingChange.objects.filter(number__in=some).order_by("number"))
+    return rows
+
+
+def latest(names: Sequence[str], most: int) -> list[MappingChange]:
+    """The latest changes of some indices, newest first."""
+    return list(MappingChange.objects.filter(index__in=names).order_by("-pk")[:most])
+
+
+def names_by_key() -> list[tuple[int, str]]:
+    """Key and index of each change that is kept, newest first."""
+    return list(MappingChange.objects.order_by("-pk").values_list("pk", "index"))
+
+
+def by_keys(keys: Collection[int]) -> list[MappingChange]:
+    """Changes by their keys, newest first."""
+    return list(MappingChange.objects.filter(pk__in=list(keys)).order_by("-pk"))
+
+
+def _is_recorded(row: Any, now: datetime) -> bool:
+    gone = ("", ChangeKind.DELETED.value, ChangeKind.HIDDEN.value)
+    texts = (row.family, row.names)
+    return (
+        is_name(row.name)
+        and is_hash(row.mapping_hash)
+        and is_moment(row.at, now)
+        and row.gone in gone
+        and (row.uuid is None or isinstance(row.uuid, str))
+        and all(isinstance(text, str) for text in texts)
+    )
+
+
+def _joined(names: Sequence[str]) -> str:
+    # No name has a comma, so that `,name,` and `,beginning` can be looked for.
+    return f",{','.join(names)}," if names else ""
+
+
+def _split(names: object) -> tuple[str, ...]:
+    return tuple(filter(None, names.split(","))) if isinstance(names, str) else ()
+
+
+def _storable(value: Any) -> Any:
+    """The same without what PostgreSQL takes in no text: fields may be named by any character."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {key: _storable(one) for key, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _now() -> datetime:
+    # An aggregate, as it gives a row on an empty table too.
+    now: datetime = HistoryHead.objects.aggregate(now=Coalesce(Max(Now()), Now()))["now"]
+    return now
+
+
+def _portions(values: list[Any]) -> Iterable[list[Any]]:
+    return (values[start : start + ROWS_AT_ONCE] for start in range(0, len(values), ROWS_AT_ONCE))

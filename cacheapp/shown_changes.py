@@ -1,0 +1,120 @@
+"""Changes of the history as the API and pages show them: which of them, and what of each, a caller may see."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from cacheapp.change_log import Outline
+from cacheapp.mapping.diff import FieldChanges
+from cacheapp.models import MappingChange
+from cacheapp.rows import ignored_rows
+from cacheapp.state.changes import ChangeKind
+from cacheapp.state.choice import NameChoice
+from cacheapp.state.visible import ALL_VISIBLE, Visible
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChange:
+    """One change of an index, as the API shows it.
+
+    `id`: its number in the one order; None: version 1.0 wrote it a moment ago. `index` None: a gap, which is of none.
+    `compared`: two mappings were there to compare, its own before and after, or that of the member of its family before
+    it (`compared_with`) and its own; else nothing is known of its fields.
+    """
+
+    id: int | None
+    index: str | None
+    at: datetime
+    kind: str
+    family: str | None
+    compared: bool
+    compared_with: str | None
+    added: list[str]
+    removed: list[str]
+    retyped: list[dict[str, str]]
+    altered: list[str]
+    added_total: int
+    removed_total: int
+    retyped_total: int
+    altered_total: int
+    seen_by: str
+
+    @property
+    def totals(self) -> tuple[int, int, int, int]:
+        return self.added_total, self.removed_total, self.retyped_total, self.altered_total
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesPage:
+    """Some changes, oldest first; those after them come with `since=next`. `oldest_id`, `last_id`: of all that are
+    kept; None, 0: none is. `history`: the name of the database's history, of which alone these ids are.
+    """
+
+    changes: list[ShownChange]
+    next: int
+    oldest_id: int | None
+    last_id: int
+    history: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A page as the API gives it. `shared`: whether all instances have this history; false: they use several databases,
+    and each has rows and ids of its own; None: it isn't known which they use.
+    """
+
+    changes: list[ShownChange]
+    next: int
+    oldest_id: int | None
+    last_id: int
+    history: str
+    shared: bool | None
+
+
+def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) -> Changes:
+    """A page, with what the reports of the `others` on their history say of whose it is."""
+    names = None if others is None else {told.get("name") for told in others} - {None}
+    shared = None if names is None else names <= {page.history}
+    return Changes(page.changes, page.next, page.oldest_id, page.last_id, page.history, shared)
+
+
+def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool:
+    """Whether a change is to be told: of an index that the caller sees, by its own name or by that of an alias."""
+    if outline.kind == ChangeKind.GAP.value:
+        return True
+    names = (outline.index, *outline.names)
+    return (visible.everything or any(map(visible.covers, names))) and chosen_by.covers(names)
+
+
+def shown_change(row: MappingChange, visible: Visible = ALL_VISIBLE) -> ShownChange | None:
+    """None: somebody edited it to what no change is."""
+    columns = {name: getattr(row, name) for name in ShownChange.__dataclass_fields__ if name not in ("id", "seen_by")}
+    columns |= {"id": row.number, "seen_by": row.instance}
+    columns |= {name: columns[name] or None for name in ("compared_with", "family")}
+    if row.kind == ChangeKind.GAP.value:
+        columns["index"] = None
+    try:
+        change = msgspec.convert(columns, ShownChange)
+    except (msgspec.ValidationError, TypeError):
+        change = None
+    if change is None or change.index == "" or not isinstance(row.at, datetime) or min(change.totals) < 0:
+        ignored_rows.note(MappingChange)
+        return None
+    return _as_seen(change, visible)
+
+
+def _as_seen(change: ShownChange, visible: Visible) -> ShownChange:
+    """The same without what names, or describes, what a caller may not see."""
+    is_family_seen = change.family is None or change.family.endswith("*") or visible.covers(change.family)
+    if change.compared_with is not None and not visible.covers(change.compared_with):
+        nothing = msgspec.to_builtins(FieldChanges())
+        change = replace(change, compared=False, compared_with=None, **nothing)
+    return change if is_family_seen else replace(change, family=None)
+
+
+def recent_changes(most: int) -> list[ShownChange]:
+    """The latest changes of all indices. Reads the database."""
+    rows = MappingChange.objects.order_by("-pk")[:most]
+    return [change for change in map(shown_change, rows) if change is not None]
