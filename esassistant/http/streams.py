@@ -177,21 +177,18 @@ class StreamRoute:
 
 @dataclass(frozen=True, slots=True)
 class StreamsReport:
-    """Streams of this process, and calls to what serves them: `open` now, of `limit`; of all since the start
-    `opened_total` found a place, `shed_total` did not (503), and `stalled_total` were dropped as their client took
-    nothing.
+    """Streams of this process: `open` now, of `limit`; since the start `shed_total` found no place (503), and
+    `stalled_total` were dropped as their client took nothing.
     """
 
     open: int
     limit: int
-    opened_total: int
     shed_total: int
     stalled_total: int
 
 
 STREAM_METRICS = (
     Metric(Kind.GAUGE, "streams", "Streams that are open.", "open"),
-    Metric(Kind.COUNTER, "streams_opened", "Streams that found a place.", "opened_total"),
     Metric(Kind.COUNTER, "streams_shed", "Streams refused as all places were taken.", "shed_total"),
     Metric(Kind.COUNTER, "streams_stalled", "Streams dropped as their client took nothing.", "stalled_total"),
 )
@@ -215,10 +212,9 @@ class Streams:
         self._ending_seconds = ending_seconds
         self._routes: list[StreamRoute] = []
         self._open: dict[StreamCall, StreamRoute] = {}
-        self._opened_total = 0
 
     def report(self) -> StreamsReport:
-        return StreamsReport(len(self._open), self.limit, self._opened_total, self.shed_total, self.stalled_total)
+        return StreamsReport(len(self._open), self.limit, self.shed_total, self.stalled_total)
 
     @asynccontextmanager
     async def answering(
@@ -270,7 +266,6 @@ class Streams:
     def opened(self, call: StreamCall, route: StreamRoute) -> None:
         """Take a place."""
         self._open[call] = route
-        self._opened_total += 1
 
     def closed(self, call: StreamCall) -> None:
         """Give the place back."""
