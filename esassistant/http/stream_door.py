@@ -9,7 +9,8 @@ from django.conf import settings
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest, EsassistantError, Forbidden, MethodNotAllowed, Unauthorized
-from esassistant.http.auth import Caller, bearer_token, caller_by_token, sees_details
+from esassistant.http.auth import UNKNOWN, check_in_force, check_rights
+from esassistant.http.callers import Caller, anonymous, authorization_of, bearer_token, live_caller, tokens
 from esassistant.http.counters import Door, note_of
 from esassistant.http.direct_path import problem_parts
 from esassistant.http.hosts import AcceptedHosts
@@ -23,7 +24,9 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 5
 ABORT: Final = "esassistant.abort"
 """In the scope of a request where our own protocol serves: drops the connection, and what is still to be sent."""
-HOW: Final = "Send `Authorization: Bearer` with one of the tokens in ESASSISTANT_API_TOKENS."
+LOOK_SECONDS: Final = 5.0
+"""How often the tokens of open streams are looked at: as often as their file is."""
+HOW: Final = "Send `Authorization: Bearer` with one of the tokens in ESASSISTANT_API_TOKENS or ESASSISTANT_TOKENS_FILE."
 OTHER_ORIGIN: Final = "Pages of this origin may not ask here. The operator lists origins in ESASSISTANT_CORS_ORIGINS."
 
 
@@ -41,21 +44,28 @@ class StreamDoor:
     """ASGI wrapper that answers what `streams` has an address for, and hands everything else on. One per process."""
 
     def __init__(
-        self, app: ASGIApp, streams: Streams, reader: RequestReader, *, write_seconds: float = WRITE_SECONDS
+        self,
+        app: ASGIApp,
+        streams: Streams,
+        reader: RequestReader,
+        *,
+        write_seconds: float = WRITE_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._app = app
         self._streams = streams
         self._reader = reader
         self._write_seconds = write_seconds
+        self._look_seconds = look_seconds
         self._hosts = AcceptedHosts()
         self._origins = frozenset(settings.CORS_ALLOWED_ORIGINS)
         self._any_host = "*" in settings.ALLOWED_HOSTS
         self._redirects = settings.SECURE_SSL_REDIRECT
-        self._details = settings.ESASSISTANT.details
+        self._anybody = anonymous(settings.ESASSISTANT.details)
         self._other_host = _Refusals(BadRequest(OTHER_HOST))
         self._other_origin = _Refusals(Forbidden(OTHER_ORIGIN))
         self._stranger = _Refusals(Unauthorized(HOW))
-        self._wrong_token = _Refusals(Unauthorized("This token is not one of those in ESASSISTANT_API_TOKENS."))
+        self._wrong_token = _Refusals(Unauthorized(UNKNOWN))
         full = "All places for streams are taken in this process. Ask again."
         self._full = _Refusals(Overloaded(full, retry_after_seconds=RETRY_SECONDS))
         self._ending = Refusal(Overloaded("This process ends. Ask again.", retry_after_seconds=1), closes=True)
@@ -79,7 +89,8 @@ class StreamDoor:
 
     def _admitted(self, scope: Scope, route: StreamRoute) -> Caller | Refusal:
         """Who asks, or why no stream is opened."""
-        caller = self._caller(scope)
+        refusal = self._other_page(scope)
+        caller = refusal or self._caller(scope, route)
         if isinstance(caller, Refusal):
             return caller
         if scope["method"] not in route.methods:
@@ -91,20 +102,29 @@ class StreamDoor:
             return self._full.of(scope)
         return caller
 
-    def _caller(self, scope: Scope) -> Caller | Refusal:
-        """Who asks, or why the request isn't answered whoever asks."""
+    def _other_page(self, scope: Scope) -> Refusal | None:
+        """Why a request isn't answered, whoever asks: it is meant for another server, or comes from others' pages."""
         given = {key: [value for name, value in scope["headers"] if name == key] for key in (b"host", b"origin")}
         if len(given[b"host"]) != 1 or not self._hosts.accepts(given[b"host"][0]):
             return self._other_host.of(scope)
         if not all(self._accepts(origin, given[b"host"][0]) for origin in given[b"origin"]):
             return self._other_origin.of(scope)
-        # Joined as Django joins several, which may then be no bearer's any more.
-        authorization = b",".join(value for name, value in scope["headers"] if name == b"authorization")
-        has_token = bearer_token(authorization.decode("latin-1")) is not None
-        caller = caller_by_token(authorization) if has_token else Caller.ANONYMOUS
+        return None
+
+    def _caller(self, scope: Scope, route: StreamRoute) -> Caller | Refusal:
+        """Who asks, or why that is nobody who may."""
+        token = bearer_token(authorization_of(scope))
+        caller = self._anybody if token is None else tokens().find(token)
         if caller is None:
             return self._wrong_token.of(scope)
-        return caller if sees_details(self._details, caller) else self._stranger.of(scope)
+        if token is None and not any(map(caller.may, route.rights)):
+            return self._stranger.of(scope)
+        try:
+            check_in_force(caller)
+            check_rights(caller, *route.rights)
+        except EsassistantError as error:
+            return Refusal(error, closes=has_body(scope))
+        return caller
 
     def _accepts(self, origin: bytes, host: bytes) -> bool:
         """Whether pages of an origin may ask: a name that an attacker has lead to this server is none of ours."""
@@ -140,15 +160,16 @@ class StreamDoor:
         """Run the source; give its error, why it was cancelled, or None: it has returned."""
 
         async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await _disconnected(receive)
             call.stop(Stop.LEFT)
 
         source = asyncio.ensure_future(route.source(call))
         watching = asyncio.create_task(watch())
         try:
             ends: set[asyncio.Future[Any]] = {source, call.stopped}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait(ends, timeout=self._look_seconds, return_when=asyncio.FIRST_COMPLETED))[0]:
+                if not _is_in_force(call):
+                    call.end(self._streams.ending_seconds)
             has_returned = source.done() and not source.cancelled()
         finally:
             source.cancel()
@@ -189,5 +210,16 @@ class StreamDoor:
             abort()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._streams.cancel_seconds):
-                    while (await receive())["type"] != "http.disconnect":
-                        pass
+                    await _disconnected(receive)
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Ends when the connection has."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _is_in_force(call: StreamCall) -> bool:
+    """Whether who opened a stream would get the same one now."""
+    authorization = authorization_of(call.scope)
+    return bearer_token(authorization) is None or live_caller(authorization) == call.caller

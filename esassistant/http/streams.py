@@ -18,7 +18,8 @@ from typing import Final
 from django.conf import settings
 
 from esassistant.asgi_types import Message, Receive, Scope, Send
-from esassistant.http.auth import Caller
+from esassistant.config.tokens import Right
+from esassistant.http.callers import Caller
 from esassistant.http.limits import replayed
 from esassistant.http.security_headers import security_headers
 from esassistant.metrics import Kind, Metric
@@ -109,8 +110,8 @@ class StreamCall:
 
 async def _never() -> Message:
     """Ends by cancellation only."""
-    await asyncio.Event().wait()
-    raise AssertionError
+    nothing: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await nothing
 
 
 def _with_common(headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> list[tuple[bytes, bytes]]:
@@ -144,6 +145,7 @@ class StreamRoute:
     """One registered address, such as `/api/follow/{name}`.
 
     Attributes:
+        rights: its caller has one of them.
         methods: those that its source answers.
         media_type: a view has the address too, and this door takes what accepts this type; None: it takes all.
         lasts: how long an answer takes is no latency.
@@ -151,6 +153,7 @@ class StreamRoute:
 
     template: str
     source: StreamSource
+    rights: tuple[Right, ...]
     methods: tuple[str, ...]
     media_type: str | None
     lasts: bool
@@ -209,7 +212,7 @@ class Streams:
         self.is_ending = False
         self.shed_total = 0
         self.stalled_total = 0
-        self._ending_seconds = ending_seconds
+        self.ending_seconds = ending_seconds
         self._routes: list[StreamRoute] = []
         self._open: dict[StreamCall, StreamRoute] = {}
 
@@ -222,14 +225,15 @@ class Streams:
         template: str,
         source: StreamSource,
         *,
+        rights: tuple[Right, ...] = (Right.READ,),
         methods: tuple[str, ...] = ("GET",),
         media_type: str | None = None,
         lasts: bool = True,
     ) -> AsyncIterator[None]:
-        """Answer `template` from `source` for the length of a block; `{name}` in it stands for one segment. At its end
-        the streams that are open are told to end, and cancelled if they don't.
+        """Answer `template` from `source` for the length of a block, for who has one of `rights`; `{name}` in it stands
+        for one segment. At its end the streams that are open are told to end, and cancelled if they don't.
         """
-        route = StreamRoute(template, source, methods, media_type, lasts)
+        route = StreamRoute(template, source, rights, methods, media_type, lasts)
         self._routes.append(route)
         try:
             yield
@@ -237,7 +241,7 @@ class Streams:
             self._routes.remove(route)
             ended = [call for call, its_route in self._open.items() if its_route is route]
             for call in ended:
-                call.end(self._ending_seconds)
+                call.end(self.ending_seconds)
             for call in ended:
                 await call.closed.wait()  # the door closes each, at the latest when its source resists cancellation
 
@@ -249,7 +253,7 @@ class Streams:
         """The server ends: tell all streams to, have those cancelled that go on, and let no more begin."""
         self.is_ending = True
         for call in self._open:
-            call.end(self._ending_seconds)
+            call.end(self.ending_seconds)
 
     def find(self, scope: Scope) -> tuple[StreamRoute, str] | None:
         """The route of a request, and the name in its address."""

@@ -6,14 +6,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from esassistant.asgi_types import Message, Receive, Scope, Send
 from esassistant.config.model import Details
+from esassistant.config.tokens import Right, ScopedToken
 from esassistant.errors import BadRequest
-from esassistant.http.auth import Caller
+from esassistant.http.callers import API_CALLER, Caller
 from esassistant.http.counters import Counters
 from esassistant.http.limits import InFlight, RequestReader
 from esassistant.http.statistics import HttpStatistics
@@ -76,7 +79,7 @@ class Spine:
     def renew(self) -> None:
         """Under the settings in force."""
         reader = RequestReader(MAX_BODY, InFlight(10, 10))
-        door = StreamDoor(self._beyond, self.streams, reader, write_seconds=0.05)
+        door = StreamDoor(self._beyond, self.streams, reader, write_seconds=0.05, look_seconds=0.02)
         self.app = Counters(door, self.statistics, None)
 
     async def _beyond(self, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -147,7 +150,7 @@ async def test_what_does_not_last(spine: Spine) -> None:
     """A source may be an ASGI application, gets name and body, and the time of its answers may be a latency."""
 
     async def echo(call: StreamCall) -> None:
-        assert (call.name, call.caller, call.body) == ("x", Caller.TOKEN, b"body")
+        assert (call.name, call.caller, call.body) == ("x", API_CALLER, b"body")
         message = await call.receive()
         headers = [(b"Content-Type", b"text/plain"), (b"cache-control", b"private")]
         await call.send({"type": "http.response.start", "status": 201, "headers": headers})
@@ -217,6 +220,67 @@ async def test_everybody_where_details_are_for_all(settings: Any, spine: Spine) 
         assert (await spine.ask(headers=(HOST,))).status == 200
         assert (await spine.ask(headers=(HOST, (b"authorization", b"Basic eDp5")))).status == 200
         assert (await spine.ask(headers=(HOST, (b"authorization", b"Bearer wrong")))).status == 401
+
+
+SCOPED = "a-scoped-token-of-the-tests"
+SCOPED_BEARER = (HOST, (b"authorization", f"Bearer {SCOPED}".encode()))
+
+
+def scoped(settings: Any, **options: Any) -> None:
+    """A token with a scope is in force from now on."""
+    token = ScopedToken(
+        **{
+            "name": "agents",
+            "sha256": sha256(SCOPED.encode()).hexdigest(),
+            "may": frozenset({Right.SEARCH}),
+            "indices": ("logs-*",),
+            "expires": None,
+            **options,
+        }
+    )
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, scoped_tokens=(token,))
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        ({}, 200, ""),
+        ({"may": frozenset({Right.READ})}, 403, "agents has it not"),
+        ({"expires": datetime(2020, 1, 1, tzinfo=UTC)}, 401, "(agents) has expired"),
+    ],
+)
+async def test_tokens_with_a_scope(
+    settings: Any, spine: Spine, options: dict[str, Any], status: int, says: str
+) -> None:
+    """One needs a right of the stream's, and to be in force; the source is told who asks."""
+    scoped(settings, **options)
+    callers: list[Caller] = []
+
+    async def source(call: StreamCall) -> None:
+        callers.append(call.caller)
+        await call.begin()
+
+    async with spine.streams.answering("/f", source, rights=(Right.SEARCH, Right.REFRESH)):
+        got = await spine.ask(headers=SCOPED_BEARER)
+    assert got.status == status
+    assert [caller.patterns for caller in callers] == ([("logs-*",)] if status == 200 else [])
+    if says:
+        assert says in json.loads(got.body)["detail"]
+
+
+@pytest.mark.parametrize("change", [{"indices": ("metrics-*",)}, {"sha256": "0" * 64}, {"may": frozenset()}])
+async def test_a_token_that_changes(settings: Any, spine: Spine, change: dict[str, Any]) -> None:
+    """A stream that was opened with it ends: whoever may go on opens another."""
+    scoped(settings)
+    endless, client = Endless(listens=True), Client()
+    async with spine.streams.answering("/f", endless, rights=(Right.SEARCH,)):
+        task = spine.begin(client, headers=list(SCOPED_BEARER))
+        await endless.began.wait()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        scoped(settings, **change)
+        await asyncio.wait_for(task, 2)
+    assert (client.is_whole, endless.cancelled) == (True, False)
 
 
 async def test_pages_of_other_origins(settings: Any, spine: Spine) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from esassistant.asgi_types import Message
-from esassistant.http.auth import Caller
+from esassistant.config.tokens import Right
+from esassistant.http.callers import API_CALLER
 from esassistant.http.streams import EVENT_STREAM, Stop, StreamCall, StreamRoute, Streams
 from tests.support.asgi import Asked
 
@@ -18,7 +19,11 @@ async def nothing(_: StreamCall) -> None:
 
 
 def route(template: str, **options: Any) -> StreamRoute:
-    return StreamRoute(template, nothing, **{"methods": ("GET",), "media_type": None, "lasts": True, **options})
+    return StreamRoute(
+        template,
+        nothing,
+        **{"rights": (Right.READ,), "methods": ("GET",), "media_type": None, "lasts": True, **options},
+    )
 
 
 async def unsent(_: Message) -> None:
@@ -26,7 +31,7 @@ async def unsent(_: Message) -> None:
 
 
 def call(scope: dict[str, Any] | None = None) -> StreamCall:
-    return StreamCall(scope or Asked("/f").scope(), "", Caller.TOKEN, unsent, 1)
+    return StreamCall(scope or Asked("/f").scope(), "", API_CALLER, unsent, 1)
 
 
 @pytest.mark.parametrize(
