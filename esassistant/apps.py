@@ -36,6 +36,7 @@ from esassistant.http.callers import tokens
 from esassistant.http.connections import CONNECTION_METRICS, CONNECTIONS, Connections, connections
 from esassistant.http.logins import LOGIN_METRICS, LOGINS, Logins, login_rules, logins
 from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http_statistics
+from esassistant.http.streams import STREAM_METRICS, STREAMS, Streams, streams
 from esassistant.http.tokens_file import NO_FILE, TOKENS_FILE, TOKENS_FILE_METRICS, TokensFile, tokens_file_rules
 from esassistant.log_handler import LOG, LOG_METRICS, QueuedHandler, log_handler, log_rules
 from esassistant.registry import Registry, registry
@@ -58,9 +59,9 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `http`, `connections`, `logins`, `log` and `access_log`, which tell of what is served and logged;
-    `tokens_file`, which follows the file of tokens; the Elasticsearch clients (`elasticsearch` is public, for anybody's
-    views; the others are our own), their pings, and a check of their pools.
+    """Declare `http`, `connections`, `streams`, `logins`, `log` and `access_log`, which tell of what is served and
+    logged; `tokens_file`, which follows the file of tokens; the Elasticsearch clients (`elasticsearch` is public, for
+    anybody's views; the others are our own), their pings, and a check of their pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
@@ -76,6 +77,7 @@ def declare(registry: Registry) -> None:
 
     registry.register(HTTP, _http, stats=HttpStatistics.report, metrics=HTTP_METRICS)
     registry.register(CONNECTIONS, _connections, stats=Connections.report, metrics=CONNECTION_METRICS)
+    registry.register(STREAMS, _streams, stats=Streams.report, metrics=STREAM_METRICS)
     registry.register(LOGINS, _logins, stats=Logins.report, metrics=LOGIN_METRICS, rules=(login_rules,))
     registry.register(LOG, _log, stats=QueuedHandler.report, metrics=LOG_METRICS, rules=(log_rules,))
     registry.register(
@@ -124,6 +126,12 @@ async def _http(_: Registry) -> AsyncIterator[HttpStatistics]:
 @asynccontextmanager
 async def _connections(_: Registry) -> AsyncIterator[Connections]:
     yield connections()
+
+
+@asynccontextmanager
+async def _streams(_: Registry) -> AsyncIterator[Streams]:
+    streams.begin()
+    yield streams
 
 
 @asynccontextmanager

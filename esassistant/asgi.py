@@ -1,5 +1,5 @@
 """The ASGI application:
-lifespan( static files( hot path( counters( token limits( limits( direct path( lanes( django, fast ) ) ) ) ) ) ) ).
+lifespan( static files( hot path( counters( token limits( streams( limits( direct path( lanes( django, fast ) ) ) ) ) ) ) ) ).
 """
 
 import os
@@ -19,11 +19,13 @@ from esassistant.http.counters import Counters  # noqa: E402
 from esassistant.http.direct_path import DirectPath, direct_routes  # noqa: E402
 from esassistant.http.hot_path import HotPath, hot_routes  # noqa: E402
 from esassistant.http.lanes import FAST_AT_ONCE, FastLane, Gates, Lanes, StockLane  # noqa: E402
-from esassistant.http.limits import InFlight, RequestLimits  # noqa: E402
+from esassistant.http.limits import InFlight, RequestLimits, RequestReader  # noqa: E402
 from esassistant.http.login_lane import LoginLane  # noqa: E402
 from esassistant.http.logins import logins  # noqa: E402
 from esassistant.http.static_files import StaticFiles  # noqa: E402
 from esassistant.http.statistics import http_statistics  # noqa: E402
+from esassistant.http.stream_door import StreamDoor  # noqa: E402
+from esassistant.http.streams import streams  # noqa: E402
 from esassistant.http.token_limits import TokenLimits  # noqa: E402
 from esassistant.lifespan import Lifespan  # noqa: E402
 from esassistant.registry import registry  # noqa: E402
@@ -40,10 +42,11 @@ def new_application() -> Lifespan:
     login = LoginLane(stock, gates.login, logins())
     lanes = Lanes(stock, FastLane(), login, gates, hot_routes.is_probe, reverse("admin:login"))
     direct: ASGIApp = DirectPath(lanes, direct_routes) if config.hot_path else lanes
-    bounded = RequestLimits(direct, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight, hot_routes.is_probe)
+    reader = RequestReader(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight)
+    bounded = StreamDoor(RequestLimits(direct, reader, in_flight, hot_routes.is_probe), streams, reader)
     counted = Counters(TokenLimits(bounded), http_statistics, access_log if config.access_log else None)
     app: ASGIApp = HotPath(counted, hot_routes) if config.hot_path else counted
-    return Lifespan(StaticFiles(app, counted), registry, config.drain_seconds)
+    return Lifespan(StaticFiles(app, counted), registry, config.drain_seconds, before_end=streams.end)
 
 
 application = new_application()

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -35,11 +35,16 @@ class Lifespan:
         registry: Registry,
         drain_seconds: float,
         *,
+        before_end: Callable[[], None] = lambda: None,
         parent_poll_seconds: float = PARENT_POLL_SECONDS,
     ) -> None:
+        """`before_end` is called on the loop when the drain is over: from then on the server waits for what is under
+        way, which it would do in vain for what has no end of its own.
+        """
         self._app = app
         self._registry = registry
         self._drain_seconds = drain_seconds
+        self._before_end = before_end
         self._parent_poll_seconds = parent_poll_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +100,7 @@ class Lifespan:
         def pass_on(number: int, frame: FrameType | None) -> None:
             if held_back is not None:
                 held_back.cancel()
+            self._before_end()
             if callable(server := wrapped[number]):
                 server(number, frame)
 

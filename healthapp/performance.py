@@ -28,6 +28,7 @@ from esassistant.http.access_log import ACCESS_LOG_REPORT, AccessLogReport
 from esassistant.http.connections import CONNECTIONS_REPORT, ConnectionsReport
 from esassistant.http.logins import LOGINS_REPORT, LoginsReport
 from esassistant.http.statistics import HTTP_REPORT, HttpReport
+from esassistant.http.streams import STREAMS_REPORT, StreamsReport
 from esassistant.log_handler import LOG_REPORT, LogReport
 from esassistant.registry import Registry
 from esassistant.resource import ReportHandle
@@ -41,8 +42,8 @@ SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
     *(SEARCH_REPORT, VALIDATION_REPORT),
-    *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT, HEALTH_REPORT),
-    *(VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
+    *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, STREAMS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT),
+    *(HEALTH_REPORT, VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
 
 
@@ -59,6 +60,7 @@ class PerformanceReport:
     process: ProcessReport
     http: HttpReport
     connections: ConnectionsReport
+    streams: StreamsReport
     logins: LoginsReport
     log: LogReport
     access_log: AccessLogReport | None
@@ -91,6 +93,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         process=reports.typed(PROCESS_REPORT),
         http=reports.typed(HTTP_REPORT),
         connections=reports.typed(CONNECTIONS_REPORT),
+        streams=reports.typed(STREAMS_REPORT),
         logins=reports.typed(LOGINS_REPORT),
         log=reports.typed(LOG_REPORT),
         access_log=reports.typed(ACCESS_LOG_REPORT),

@@ -38,6 +38,7 @@ from esassistant.http.access_log import AccessLogReport
 from esassistant.http.connections import ConnectionsReport
 from esassistant.http.logins import LoginsReport
 from esassistant.http.statistics import HttpReport
+from esassistant.http.streams import StreamsReport
 from esassistant.http.tokens_file import TokensFileReport
 from esassistant.log_handler import LogReport
 from esassistant.registry import registry
@@ -55,6 +56,7 @@ PARTIAL = "InstanceStatistics"
 REPORTS: Mapping[str, Any] = {
     "http": HttpReport,
     "connections": ConnectionsReport,
+    "streams": StreamsReport,
     "logins": LoginsReport,
     "log": LogReport,
     "access_log": AccessLogReport | None,

@@ -32,9 +32,14 @@ def token_caller(request: HttpRequest) -> Caller | None:
     caller = tokens().find(token)
     if caller is None:
         raise Unauthorized(UNKNOWN)
+    check_in_force(caller)
+    return caller
+
+
+def check_in_force(caller: Caller) -> None:
+    """Raises `Unauthorized` when the token of `caller` has expired."""
     if tokens().has_expired(caller):
         raise Unauthorized(f"This token ({caller.token}) has expired. Ask the operator of this service for a new one.")
-    return caller
 
 
 async def caller_of(request: HttpRequest) -> Caller:

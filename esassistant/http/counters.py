@@ -24,6 +24,7 @@ class Door(enum.StrEnum):
 
     HOT = "hot"
     DIRECT = "direct"
+    STREAM = "stream"
     FAST = "fast"
     DJANGO = "django"
     REFUSED = REFUSED

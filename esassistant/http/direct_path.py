@@ -142,16 +142,17 @@ async def _answered(route: DirectRoute, asked: Awaitable[Answer], request_id: by
     try:
         answer = await asked
     except Exception as error:  # noqa: BLE001  (as Django does for a view; it is logged, or a problem)
-        return _problem(route, error, request_id.decode("ascii"))
+        return problem_parts(route.template, error, request_id)
     return answer.status, answer.head, answer.body
 
 
-def _problem(route: DirectRoute, error: Exception, request_id: str) -> tuple[int, Headers, bytes]:
+def problem_parts(template: str, error: BaseException, request_id: bytes) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of the problem that an error at an address stands for; what is a bug is logged."""
     own = as_own_error(error)
     if own is None:
-        logger.error("%s failed", route.template, exc_info=error)
+        logger.error("%s failed", template, exc_info=error)
         own = EsassistantError(EXPLANATIONS[500])
-    body = problem_body(own, request_id)
+    body = problem_body(own, request_id.decode("ascii"))
     return own.status, (*encoded(headers_of(own)), (b"content-length", b"%d" % len(body))), body
 
 

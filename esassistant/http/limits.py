@@ -97,28 +97,14 @@ class InFlight:
         return cls(max_total, max(LEAST_OTHERS, CALLS_PER_CONNECTION * connections))
 
 
-class RequestLimits:
-    """ASGI wrapper that lets no request body of more than `max_body_bytes` through, whether its length is declared or
-    not, nor one that takes longer than `body_seconds`, no address of more than `MAX_ADDRESS_BYTES`, and no more
-    requests at once than `InFlight` allows, probes aside.
-
-    A queue without bound answers everybody too late; refused at once, a caller can ask another process.
+class RequestReader:
+    """Reads requests whole, within bounds: an address of at most `MAX_ADDRESS_BYTES`, a body of at most
+    `max_body_bytes`, whether its length is declared or not, within `body_seconds`.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        max_body_bytes: int,
-        in_flight: InFlight,
-        is_probe: Callable[[str], bool],
-        *,
-        body_seconds: float = BODY_SECONDS,
-    ) -> None:
-        """`is_probe`: of a path."""
-        self._app = app
+    def __init__(self, max_body_bytes: int, in_flight: InFlight, *, body_seconds: float = BODY_SECONDS) -> None:
         self._max_body_bytes = max_body_bytes
         self._in_flight = in_flight
-        self._is_probe = is_probe
         self._body_seconds = body_seconds
         too_long = AddressTooLong(f"Send at most {MAX_ADDRESS_BYTES} bytes of path and query.")
         too_slow = BodyTooSlow(f"Send the body within {as_seconds(body_seconds)}.")
@@ -126,42 +112,14 @@ class RequestLimits:
         self._too_large = Refusal(BodyTooLarge(f"Send at most {max_body_bytes} bytes."), closes=True)
         self._too_slow = Refusal(too_slow, closes=True)
         self._unread = Refusal(overloaded(), closes=True)
-        self._overloaded = Refusal(overloaded())
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = declared_bytes(scope)
-        has_body = declared != 0
+    async def body(self, scope: Scope, receive: Receive) -> bytes | Refusal | None:
+        """The whole body, or why the request is refused; None when the client leaves before."""
+        declared = _declared_bytes(scope)
         if _is_too_long(scope):
-            await self._too_long[has_body].answer(scope, send)
-            return
-        body = await self._body(declared, receive) if has_body else b""
-        if isinstance(body, Refusal):
-            await body.answer(scope, send)
-        elif body is None:
-            note_of(scope).answered_by(Door.REFUSED, None)  # the client has left
-        else:
-            await self._admit(scope, replayed(body, receive) if has_body else receive, send)
-
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        in_flight, is_other = self._in_flight, scope["method"] not in READING
-        if not is_other and self._is_probe(scope["path"]):
-            await self._app(scope, receive, send)
-        elif in_flight.total >= in_flight.max_total or (is_other and in_flight.others >= in_flight.max_others):
-            await self._overloaded.answer(scope, send)
-        else:
-            in_flight.total += 1
-            in_flight.others += is_other
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                in_flight.total -= 1
-                in_flight.others -= is_other
-
-    async def _body(self, declared: int | None, receive: Receive) -> bytes | Refusal | None:
-        """The whole body, or why it is not read; None when the client leaves before."""
+            return self._too_long[declared != 0]
+        if declared == 0:
+            return b""
         if self._in_flight.reading >= self._in_flight.max_total:
             return self._unread
         if (declared or 0) > self._max_body_bytes:
@@ -186,6 +144,51 @@ class RequestLimits:
         return bytes(body)
 
 
+class RequestLimits:
+    """ASGI wrapper that lets only requests through that a `RequestReader` could read, and no more at once than
+    `InFlight` allows, probes aside.
+
+    A queue without bound answers everybody too late; refused at once, a caller can ask another process.
+    """
+
+    def __init__(
+        self, app: ASGIApp, reader: RequestReader, in_flight: InFlight, is_probe: Callable[[str], bool]
+    ) -> None:
+        """`is_probe`: of a path."""
+        self._app = app
+        self._reader = reader
+        self._in_flight = in_flight
+        self._is_probe = is_probe
+        self._overloaded = Refusal(overloaded())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = await self._reader.body(scope, receive)
+        if isinstance(body, Refusal):
+            await body.answer(scope, send)
+        elif body is None:
+            note_of(scope).answered_by(Door.REFUSED, None)  # the client has left
+        else:
+            await self._admit(scope, replayed(body, receive) if has_body(scope) else receive, send)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        in_flight, is_other = self._in_flight, scope["method"] not in READING
+        if not is_other and self._is_probe(scope["path"]):
+            await self._app(scope, receive, send)
+        elif in_flight.total >= in_flight.max_total or (is_other and in_flight.others >= in_flight.max_others):
+            await self._overloaded.answer(scope, send)
+        else:
+            in_flight.total += 1
+            in_flight.others += is_other
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                in_flight.total -= 1
+                in_flight.others -= is_other
+
+
 def overloaded() -> Overloaded:
     """What whoever finds no place is told."""
     return Overloaded("Too many requests are under way in this process. Ask again.", retry_after_seconds=1)
@@ -195,7 +198,12 @@ def _is_too_long(scope: Scope) -> bool:
     return len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES
 
 
-def declared_bytes(scope: Scope) -> int | None:
+def has_body(scope: Scope) -> bool:
+    """Whether a body comes with a request, by the headers' word."""
+    return _declared_bytes(scope) != 0
+
+
+def _declared_bytes(scope: Scope) -> int | None:
     """How long the body is by the headers' word; None: they don't say."""
     values = [value for name, value in scope["headers"] if name == b"content-length"]
     if len(values) == 1 and values[0].isdigit() and len(values[0]) < 20:

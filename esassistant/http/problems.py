@@ -138,7 +138,7 @@ def _again(request: HttpRequest) -> str:
     return request.get_full_path() if request.method in ("GET", "HEAD") else request.path
 
 
-def as_own_error(error: Exception) -> EsassistantError | None:
+def as_own_error(error: BaseException) -> EsassistantError | None:
     """The error of ours that stands for what was raised; None: it is a fault of this server."""
     if isinstance(error, TransportError) and not isinstance(error, EsassistantError):
         return unavailable(error)

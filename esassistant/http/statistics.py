@@ -204,7 +204,7 @@ HTTP_METRICS = (
     Metric(
         Kind.COUNTER,
         "http_requests",
-        "Requests that ended, by what answered: hot (from memory, without Django), fast, django; refused by a limit.",
+        "Requests that ended, by what answered: hot, direct, stream (without Django), fast, django; or refused.",
         "routes.*.doors.*",
         ("route", "door"),
     ),

@@ -7,7 +7,7 @@ from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import EsassistantError, ProblemType
 from esassistant.http.callers import Caller, authorization_of, bearer_token, tokens
 from esassistant.http.counters import note_of
-from esassistant.http.limits import declared_bytes
+from esassistant.http.limits import has_body
 from esassistant.http.refusal import Refusal
 
 RETRY_SECONDS: Final = 1
@@ -47,7 +47,7 @@ class TokenLimits:
         name = caller.token
         note_of(scope).token = name
         if caller.max_in_flight is not None and self._in_flight[name] >= caller.max_in_flight:
-            await self._busy[declared_bytes(scope) != 0].answer(scope, send)
+            await self._busy[has_body(scope)].answer(scope, send)
             return
         self._in_flight[name] += 1
         try:

@@ -17,6 +17,7 @@ from esassistant.http.connections import BEYOND, Looks, connections
 from esassistant.http.hot_path import BODY, hot_routes
 from esassistant.http.limits import Overloaded
 from esassistant.http.refusal import Refusal
+from esassistant.http.stream_door import ABORT
 
 READ_BYTES: Final = 16_384
 """So much is read at once, and kept while it can't be parsed."""
@@ -178,6 +179,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # What comes later is added to the list that it was.
         self.scope["headers"] = self.headers.copy()
+        self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         if self._is_beyond:
             self.cycle.keep_alive = False
 

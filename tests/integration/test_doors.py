@@ -24,7 +24,7 @@ from esassistant.config.model import Details
 from esassistant.http.counters import Counters
 from esassistant.http.hot_path import hot_routes
 from esassistant.http.lanes import StockLane
-from esassistant.http.limits import InFlight, RequestLimits
+from esassistant.http.limits import InFlight, RequestLimits, RequestReader
 from esassistant.http.statistics import HttpStatistics, http_statistics
 from tests.support.asgi import Asked, Got, ask
 from tests.support.fixtures import OpenApp
@@ -231,7 +231,7 @@ async def doors(
         settings.ESASSISTANT = replace(settings.ESASSISTANT, hot_path=False)
         fast = new_application()
         largest, in_flight = django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE, InFlight(100, 100)
-        stock = RequestLimits(StockLane(), largest, in_flight, hot_routes.is_probe)  # type: ignore[arg-type]
+        stock = RequestLimits(StockLane(), RequestReader(largest, in_flight), in_flight, hot_routes.is_probe)  # type: ignore[arg-type]
         user = await get_user_model().objects.acreate_user("ada", "ada@example.org", "a long password", is_staff=True)
         browser = AsyncClient()
         await browser.aforce_login(user)

@@ -32,6 +32,7 @@ from esassistant.errors import StoreUnavailable
 from esassistant.http.connections import Connections
 from esassistant.http.logins import Logins
 from esassistant.http.statistics import HttpStatistics
+from esassistant.http.streams import Streams
 from esassistant.log_handler import QueuedHandler
 from esassistant.registry import Registry
 from esassistant.resource import Health, PingResult
@@ -90,6 +91,7 @@ class World:
         self.declare("health", self.monitor, HealthMonitor.last)
         self.declare("http", HttpStatistics(), HttpStatistics.report)
         self.declare("connections", Connections(10), Connections.report)
+        self.declare("streams", Streams(), Streams.report)
         self.declare("logins", Logins(), Logins.report)
         self.declare("log", QueuedHandler(), QueuedHandler.report)
         self.declare("process", ProcessWatch(clock=self.clock), ProcessWatch.report)

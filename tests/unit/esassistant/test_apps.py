@@ -52,7 +52,7 @@ async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     """The clients open without I/O, are reported apart, and one's calls take none of another's connections."""
     declare(own_registry)
     assert tuple(resource.name for resource in own_registry.declared()) == (
-        *("http", "connections", "logins", "log", "access_log", "tokens_file", "elasticsearch_pings"),
+        *("http", "connections", "streams", "logins", "log", "access_log", "tokens_file", "elasticsearch_pings"),
         *(*CLIENTS, "pools"),
     )
     async with own_registry.open():

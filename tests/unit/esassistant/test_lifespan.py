@@ -26,11 +26,11 @@ async def no_app(scope: Scope, receive: Receive, send: Send) -> None:
 class Server:
     """Drives a lifespan as an ASGI server does."""
 
-    def __init__(self, registry: Registry, drain_seconds: float = DRAIN_SECONDS, **times: float) -> None:
+    def __init__(self, registry: Registry, drain_seconds: float = DRAIN_SECONDS, **options: Any) -> None:
         self.sent: list[Message] = []
         self.incoming: asyncio.Queue[Message | Exception] = asyncio.Queue()
         self._progress = asyncio.Event()
-        self._lifespan = Lifespan(no_app, registry, drain_seconds, **times)
+        self._lifespan = Lifespan(no_app, registry, drain_seconds, **options)
 
     async def _receive(self) -> Message:
         message = await self.incoming.get()
@@ -155,6 +155,30 @@ async def test_the_first_signal_waits_for_the_drain(own_registry: Registry, sign
         await asyncio.sleep(0.005)
     assert loop.time() - started_at >= DRAIN_SECONDS
     assert signalled == [number]
+    await server.stop(task)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_what_has_no_end_is_told_before_the_server(
+    own_registry: Registry, signalled: list[int], signals: int
+) -> None:
+    """Streams are told to end when the drain is over, or cut short, and before the server begins to wait for them."""
+    told: list[int] = []
+    reached = asyncio.Event()
+
+    def before_end() -> None:
+        told.append(len(signalled))
+        reached.set()
+
+    server = Server(own_registry, drain_seconds=60 if signals == 2 else DRAIN_SECONDS, before_end=before_end)
+    task = await server.start()
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0.01)
+    assert told == []
+    if signals == 2:
+        signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(reached.wait(), 2)
+    assert (told, signalled) == ([0], [signal.SIGTERM])
     await server.stop(task)
 
 

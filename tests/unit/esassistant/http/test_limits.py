@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.asgi_types import Message, Receive, Scope, Send
-from esassistant.http.limits import InFlight, RequestLimits
+from esassistant.http.limits import BODY_SECONDS, InFlight, RequestLimits, RequestReader
 from tests.support.asgi import Asked, ask
 
 LIMIT = 10
@@ -64,8 +64,15 @@ async def exchange(app: Any, scope: Scope, pieces: list[bytes]) -> tuple[list[Me
     return sent, read
 
 
-def limits_of(app: Any) -> RequestLimits:
-    return RequestLimits(app, LIMIT, InFlight(1, 1), lambda _: False)
+def limits_of(
+    app: Any,
+    in_flight: InFlight | None = None,
+    is_probe: Callable[[str], bool] = lambda _: False,
+    *,
+    body_seconds: float = BODY_SECONDS,
+) -> RequestLimits:
+    in_flight = in_flight or InFlight(1, 1)
+    return RequestLimits(app, RequestReader(LIMIT, in_flight, body_seconds=body_seconds), in_flight, is_probe)
 
 
 async def unsent(message: Message) -> None:
@@ -170,7 +177,7 @@ async def test_a_body_that_does_not_come() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    limits = RequestLimits(app, LIMIT, in_flight, lambda _: False, body_seconds=0.05)
+    limits = limits_of(app, in_flight, body_seconds=0.05)
     await limits(http((b"content-length", b"2")), receive, send)
     assert (sent[0]["status"], (b"connection", b"close") in sent[0]["headers"]) == (408, True)
     assert (app.called, others, in_flight.total) == (False, [0], 0)
@@ -179,7 +186,7 @@ async def test_a_body_that_does_not_come() -> None:
 async def test_probes_have_no_place_but_limits_of_bodies() -> None:
     """A body of a probe would be read by whoever answers it."""
     app = Application()
-    limits = RequestLimits(app, LIMIT, InFlight(1, 1, total=1), lambda path: path == "/livez")
+    limits = limits_of(app, InFlight(1, 1, total=1), lambda path: path == "/livez")
     assert (await ask(limits, Asked("/livez", headers=((b"content-length", b"11"),)))).status == 413
     assert not app.called
     assert (await ask(limits, Asked("/livez"))).status == 200
@@ -189,7 +196,7 @@ async def test_bodies_to_come_are_bounded() -> None:
     """As many at once as requests may be under way; they take none of their places."""
     waiting = asyncio.Event()
     app, in_flight = Application(), InFlight(1, 1)
-    limits = RequestLimits(app, LIMIT, in_flight, lambda _: False)
+    limits = limits_of(app, in_flight)
 
     async def receive() -> Message:
         await waiting.wait()
@@ -245,7 +252,7 @@ async def test_overload_is_refused_at_once() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    limits = RequestLimits(app, LIMIT, InFlight(2, 2), lambda path: path == "/livez")
+    limits = limits_of(app, InFlight(2, 2), lambda path: path == "/livez")
     first = [asyncio.create_task(ask(limits, Asked(path))) for path in ("/a", "/b")]
     await asyncio.sleep(0)
     refused = await ask(limits, Asked("/c"))
@@ -276,7 +283,7 @@ async def test_of_requests_that_make_calls_of_their_own_fewer_may_be_under_way()
         await send({"type": "http.response.body", "body": b""})
 
     in_flight = InFlight(10, 1)
-    limits = RequestLimits(app, LIMIT, in_flight, lambda _: False)
+    limits = limits_of(app, in_flight)
     first = asyncio.create_task(ask(limits, Asked("/a", method="POST")))
     await asyncio.sleep(0)
     statuses = [(await ask(limits, Asked("/b", method=method))).status for method in METHODS]
@@ -308,6 +315,6 @@ async def test_a_connection_is_kept_where_no_body_may_still_come(
 ) -> None:
     """Under overload new connections would be more work still; but what still comes would be taken for a request."""
     app = Application()
-    refused = await ask(RequestLimits(app, LIMIT, InFlight(0, 0), lambda _: False), Asked("/a", headers=tuple(headers)))
+    refused = await ask(limits_of(app, InFlight(0, 0)), Asked("/a", headers=tuple(headers)))
     assert (refused.status, refused.header("connection")) == (503, "close" if closes else None)
     assert not app.called

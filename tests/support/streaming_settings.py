@@ -1,0 +1,6 @@
+"""The settings, and an app that owns a stream."""
+
+from esassistant.settings import *  # noqa: F403
+from esassistant.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.streaming.StreamingConfig"]
