@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, UnknownParameter
+from esassistant.http.auth import token_caller
 from esassistant.http.lanes import mark_api_view
 from esassistant.http.problems import already_logged, problem_of
 
@@ -35,6 +36,7 @@ def api_view(*methods: str, parameters: Collection[str] = ()) -> Callable[[View]
         @functools.wraps(view)
         async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
+                token_caller(request)  # a wrong token is refused before all else, as at addresses that are no API
                 if request.method not in allowed:
                     raise MethodNotAllowed(allowed)
                 check_parameters(request, parameters)

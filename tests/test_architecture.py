@@ -26,7 +26,7 @@ FLOORS = {
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
         ("api",),
-        ("views", "settings", "apps", "asgi", "urls", "management"),
+        ("views", "settings", "apps", "asgi", "urls", "management", "command_line"),
     ),
     "cacheapp": (
         ("errors", "reports", "rows"),

@@ -158,7 +158,13 @@ class PassRunner:
         _check_something_was_read(current, reading)
         await self._apply(current, reading)
         if not (current.read_total or current.errors or current.removed_total):
-            raise MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
+            raise nothing_matches(patterns)
+
+    def check_some_match(self, patterns: tuple[str, ...]) -> None:
+        """Raise `MappingNotFound` when nothing that is known matches one of `patterns`."""
+        known, selected = self._cache.snapshot, Selection(patterns)
+        if not any(map(selected.covers, (*known.indices, *known.aliases))):
+            raise nothing_matches(patterns)
 
     async def _apply(self, current: Pass, reading: Reading) -> bool:
         """Return whether all that was listed could be read, and is known now; if not, the next full pass reads
@@ -394,6 +400,11 @@ def matching_names(listing: Listing, patterns: tuple[str, ...]) -> set[str]:
         if selected.covers(alias):
             names.update(name for name in members if name in listing.uuids)
     return names
+
+
+def nothing_matches(patterns: tuple[str, ...]) -> MappingNotFound:
+    """For patterns that no name of the cluster matches."""
+    return MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
 
 
 def _check_something_was_read(current: Pass, reading: Reading) -> None:

@@ -223,6 +223,7 @@ class Refresher:
 
     async def _run(self, current: Pass, scope: PassScope, lease: Lease | None, store_error: str | None) -> None:
         renewal = None if lease is None else self._flight(lambda: self._renew(lease))
+        reads_all_instead = bool(scope.patterns) and self._sharing.pass_at is None
         try:
             await self._read(current, scope)
             if lease is None:
@@ -230,6 +231,8 @@ class Refresher:
             else:
                 current.published = await self._sharing.publish(lease)
                 current.error = None if current.published else self._sharing.publish_error
+            if reads_all_instead:
+                self._runner.check_some_match(scope.patterns)
         except EsassistantError as error:
             current.outcome = PassOutcome.FAILED
             current.error, current.operator_error = error.detail, error.operator_detail

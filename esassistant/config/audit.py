@@ -15,6 +15,9 @@ from esassistant.config.pools import DEFAULT_POOL
 from esassistant.units import as_seconds
 
 LONGEST_DRAIN_SECONDS = 60.0
+SHORTEST_SECRET_KEY = 50
+FEWEST_DIFFERENT = 5
+"""As Django's check `security.W009` has them."""
 
 
 class Level(enum.Enum):
@@ -64,26 +67,34 @@ class AuditRule:
     settings: tuple[str, ...]
     hint: str
     message: Message
+    deployed: bool
+    """Only `check --deploy` looks for it: it is fine on a machine of one's own."""
 
 
 RULES: list[AuditRule] = []
 
 
-def audit(config: Config, settings: Mapping[str, Setting], debug: bool, hosts: Sequence[str]) -> tuple[Finding, ...]:
-    """All findings in a configuration, `hosts` being `ALLOWED_HOSTS`."""
+def audit(
+    config: Config, settings: Mapping[str, Setting], debug: bool, hosts: Sequence[str], *, deployed: bool = False
+) -> tuple[Finding, ...]:
+    """All findings in a configuration, `hosts` being `ALLOWED_HOSTS`; or those that matter only where it is `deployed`
+    for others.
+    """
     facts = Facts(config, settings, debug, hosts)
     return tuple(
         Finding(rule.id, rule.level, message, rule.hint, rule.settings)
         for rule in RULES
-        if (message := rule.message(facts)) is not None
+        if rule.deployed is deployed and (message := rule.message(facts)) is not None
     )
 
 
-def _rule(number: str, *settings: str, hint: str, level: Level = Level.WARNING) -> Callable[[Message], Message]:
+def _rule(
+    number: str, *settings: str, hint: str, level: Level = Level.WARNING, deployed: bool = False
+) -> Callable[[Message], Message]:
     """Makes a function a rule."""
 
     def add(message: Message) -> Message:
-        RULES.append(AuditRule(f"esassistant.{number}", level, settings, hint, message))
+        RULES.append(AuditRule(f"esassistant.{number}", level, settings, hint, message, deployed))
         return message
 
     return add
@@ -383,3 +394,48 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return None
+
+
+@_rule(
+    "W019",
+    "ESASSISTANT_HTTPS",
+    hint="Set ESASSISTANT_HTTPS=true behind a proxy that ends TLS, and start with `serve --forwarded-allow-ips`.",
+    deployed=True,
+)
+def _plain_http(facts: Facts) -> str | None:
+    if facts.settings["ESASSISTANT_HTTPS"].value:
+        return None
+    return (
+        "ESASSISTANT_HTTPS is false: tokens, passwords and cookies of sessions may travel unencrypted, and HTTP isn't "
+        "redirected."
+    )
+
+
+@_rule(
+    "W020",
+    "ESASSISTANT_HSTS_SECONDS",
+    hint="Set ESASSISTANT_HSTS_SECONDS to 3600, and to 31536000 once HTTPS works for good.",
+    deployed=True,
+)
+def _no_hsts(facts: Facts) -> str | None:
+    if not facts.settings["ESASSISTANT_HTTPS"].value or facts.settings["ESASSISTANT_HSTS_SECONDS"].value:
+        return None
+    return (
+        "ESASSISTANT_HSTS_SECONDS is 0: browsers try plain HTTP first each time, which whoever stands between can use."
+    )
+
+
+@_rule(
+    "W021",
+    "SECRET_KEY",
+    hint='Set SECRET_KEY to what `python -c "import secrets; print(secrets.token_urlsafe(50))"` prints.',
+    deployed=True,
+)
+def _weak_secret_key(facts: Facts) -> str | None:
+    key = str(facts.settings["SECRET_KEY"].value or "")
+    if len(key) >= SHORTEST_SECRET_KEY and len(set(key)) >= FEWEST_DIFFERENT:
+        return None
+    return (
+        f"SECRET_KEY is missing, or has fewer than {SHORTEST_SECRET_KEY} characters or {FEWEST_DIFFERENT} different "
+        "ones: who guesses it can make sessions of staff."
+    )

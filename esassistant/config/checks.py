@@ -20,7 +20,18 @@ MESSAGES = {Level.WARNING: checks.Warning, Level.ERROR: checks.Error}
 @checks.register
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
     """The findings of the audit of the settings in force."""
-    findings = audit(settings.ESASSISTANT, settings.ESASSISTANT_SETTINGS, settings.DEBUG, settings.ALLOWED_HOSTS)
+    return _findings(deployed=False)
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def check_deployed_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
+    """What `check --deploy` says of our settings, in place of what Django says of those that it makes of them."""
+    return _findings(deployed=True)
+
+
+def _findings(*, deployed: bool) -> list[checks.CheckMessage]:
+    given = settings.ESASSISTANT_SETTINGS
+    findings = audit(settings.ESASSISTANT, given, settings.DEBUG, settings.ALLOWED_HOSTS, deployed=deployed)
     return [MESSAGES[found.level](found.message, hint=found.hint, id=found.id) for found in findings]
 
 

@@ -75,7 +75,8 @@ def test_a_part_is_warmed(node: Node, cluster: Elasticsearch) -> None:
         result = json.loads(ended.stdout)
         return ended.returncode, result["outcome"], result["read_total"]
 
-    assert warmed("--index", "shop") == (0, "completed", 3)  # nothing was published yet
+    assert warmed("--index", "nope") == (1, "failed", 3)  # nothing was published yet: so everything is read, first
+    assert warmed("--index", "shop") == (0, "completed", 1)
     assert warmed() == (0, "unchanged", 0)
     cluster.indices.put_mapping(index="shop", properties={"a": {"type": "ip"}})
     assert warmed() == (0, "completed", 1)

@@ -1,5 +1,6 @@
 """The audit finds what contradicts, does nothing or is dangerous, and is silent otherwise."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,12 +30,13 @@ class Case:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     debug: bool = False
     hosts: tuple[str, ...] = ("assistant.example.org",)
+    deployed: bool = False
 
     def audited(self) -> tuple[Finding, ...]:
         settings = {
             name: replace(known, origin=Origin.DEFAULT) for name, known in configured.ESASSISTANT_SETTINGS.items()
         }
-        return audit(self._config(), {**settings, **self.settings}, self.debug, self.hosts)
+        return audit(self._config(), {**settings, **self.settings}, self.debug, self.hosts, deployed=self.deployed)
 
     def _config(self) -> Config:
         config: Config = configured.ESASSISTANT
@@ -54,6 +56,9 @@ class Case:
         )
 
 
+LONG_KEY = "7Jx-only-for-tests-9fQ2mZ4vB8nL1cW6tR3yK5hD0sA_pE-u"
+
+
 def given(name: str, value: Any = None, origin: Origin = Origin.ENVIRONMENT) -> dict[str, Setting]:
     return {name: Setting(name, value, None, origin, secret=False)}
 
@@ -65,6 +70,7 @@ def profile(name: str, origin: Origin = Origin.ENVIRONMENT) -> dict[str, Setting
 LOGS_POOL = (PoolRule("logs", ("logs-*",), 5),)
 DEFAULT_POOL = (PoolRule("default", ("*",), 5),)
 
+HTTPS = given("ESASSISTANT_HTTPS", True)
 CASES = [
     Case(""),
     Case("", debug=True, hosts=()),
@@ -127,6 +133,12 @@ CASES = [
     Case("", settings=given("ELASTICSEARCH_POOLS", DEFAULT_POOL)),
     Case("W016", settings=given("ELASTICSEARCH_POOL_MAXSIZE", 5) | given("ELASTICSEARCH_POOLS", DEFAULT_POOL)),
     Case("", settings=profile("rollback") | given("MAPPING_CACHE_MAX_STALE", 0, Origin.PROFILE)),
+    Case("", deployed=True, settings=HTTPS | given("SECRET_KEY", LONG_KEY)),
+    Case("W019", deployed=True, settings=given("SECRET_KEY", LONG_KEY)),
+    Case("W020", deployed=True, settings=HTTPS | given("SECRET_KEY", LONG_KEY) | given("ESASSISTANT_HSTS_SECONDS", 0)),
+    Case("W021", deployed=True, settings=HTTPS | given("SECRET_KEY", LONG_KEY[:49])),
+    Case("W021", deployed=True, settings=HTTPS | given("SECRET_KEY", "abcd" * 20)),
+    Case("W021", deployed=True, settings=HTTPS | given("SECRET_KEY", None)),
 ]
 
 
@@ -179,6 +191,17 @@ def test_findings_are_system_checks(settings: Any) -> None:
     assert (warning.id, warning.level) == ("esassistant.W011", checks.WARNING)
     assert warning.hint is not None
     assert "openssl" in warning.hint
+
+
+def test_the_deployment_check_speaks_of_our_settings() -> None:
+    """Of what follows from settings of ours `check --deploy` names these, not the settings that Django has for it."""
+    checked = run("manage.py", "check", "--deploy", **GOOD)
+    assert {"esassistant.W019", "esassistant.W021"} <= set(re.findall(r"\((\S+)\)", checked.stderr))
+    for named in ("ESASSISTANT_HTTPS=true", "Set SECRET_KEY"):
+        assert named in checked.stderr
+    for django in ("SECURE_", "_COOKIE_SECURE", "security."):
+        assert django not in checked.stderr
+    assert "esassistant.W019" not in run("manage.py", "check", **GOOD).stderr
 
 
 def test_an_error_stops_commands_and_a_warning_does_not() -> None:

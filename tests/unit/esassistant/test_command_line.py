@@ -1,0 +1,84 @@
+"""Commands end with one line where no bug is to blame: a bad setting, a database that is away, output that can't be
+written.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.settings import GOOD, ROOT, run
+
+AWAY = {**GOOD, "DATABASE_URL": "postgres://somebody:hunter2@127.0.0.1:9/nothing", "ESASSISTANT_API_TOKENS": "x" * 32}
+ADA = ("--noinput", "--username", "ada", "--email", "ada@example.org")
+
+
+@pytest.mark.parametrize("arguments", [("migrate",), ("showmigrations",), ("createsuperuser", *ADA), ("flush",)])
+def test_a_database_that_is_away(arguments: tuple[str, ...]) -> None:
+    """A command that needs the database says in one line where it is, what is wrong and what to do."""
+    ended = run("manage.py", *arguments, "--skip-checks", **AWAY)
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("The database at 127.0.0.1:9 could not be reached. Start it, or correct DATABASE_URL.")
+    assert "hunter2" not in ended.stdout + ended.stderr
+
+
+def test_where_it_failed() -> None:
+    """Who wants the traceback gets it."""
+    ended = run("manage.py", "migrate", "--traceback", **AWAY)
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr
+
+
+def test_a_database_without_tables(tmp_path: object) -> None:
+    """A database that was not migrated is told from one that is away."""
+    empty = {**GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3"}
+    ended = run("manage.py", "createsuperuser", "--skip-checks", *ADA, **empty)
+    assert ended.returncode == 1
+    assert "The database lacks a table or a column. Run `manage.py migrate`." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("config",), ("config", "--format", "json"), ("help",), ("refresh_cache",)])
+def test_output_that_cannot_be_written(arguments: tuple[str, ...]) -> None:
+    """Where the output can't be written, the exit code and one line say so, whatever the command itself says."""
+    environment = {**AWAY, "DATABASE_URL": "sqlite://:memory:", "ELASTICSEARCH_URL": "http://127.0.0.1:9"}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "The output can't be written: No space left on device."
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+def test_a_reader_that_has_enough() -> None:
+    """A pipe that is closed, as `head` does, is not worth a word."""
+    command = f"{sys.executable} manage.py config --format json | true; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=AWAY, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_no_output() -> None:
+    """A command whose output is closed, as in some crontabs, runs to its end."""
+    command = ["bash", "-c", f"{sys.executable} manage.py config >&-"]
+    ended = subprocess.run(command, cwd=ROOT, env=AWAY, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    """A file that can't be read is told by the command, and an unknown command by Django."""
+    unread = run("manage.py", "validate", "orders", "/nowhere/search.json", **AWAY)
+    assert (unread.returncode, unread.stderr) == (2, "CommandError: /nowhere/search.json: No such file or directory\n")
+    assert "Unknown command" in run("manage.py", "nonsense", **AWAY).stderr
