@@ -35,6 +35,7 @@ FLOORS = {
         ("mapping",),
         ("state", "queries"),
         ("cluster", "stores", "describe"),
+        ("values",),
         ("cache", "history", "instances"),
         ("validation",),
         ("search_target",),

@@ -1,11 +1,6 @@
-"""Families of indices, and the whole cluster in one text: a line per family, those first that a question is about.
-
-A family is a data stream; or else the indices of an alias; or else those whose names differ only by a trailing date or
-number.
-"""
+"""The whole cluster in one text: a line per family of indices, those first that a question is about."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +12,10 @@ from cacheapp.describe.tokens import count_tokens
 from cacheapp.describe.words import tokens
 from cacheapp.describe.writing import tokens_of
 from cacheapp.mapping.fields import fields
+from cacheapp.state.families import INDICES, family_of, names_by_index
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
-_TRAILING = re.compile(r"(?:[-_.][wq]?[0-9]+|[0-9]{4,})+$")
 MAX_WORDS = 300
 MAX_SAMPLES = 12
 MAX_MAPPINGS = 3
@@ -28,8 +23,6 @@ MAX_MAPPINGS = 3
 NAME_WEIGHT, FIELD_WEIGHT = 3.0, 1.0
 LENGTH_SHARE = 0.6
 REST_TOKENS = 12
-INDICES = "indices"
-"""The kind of a family that is neither a data stream nor an alias."""
 FIRST_SHARE = 1.5
 """The families that are ranked first get so much more than an even share."""
 
@@ -65,16 +58,13 @@ def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Fam
     """List the families of a cluster by name; without those whose names begin with a dot. Of what isn't visible
     nothing is told but what a visible alias or data stream stands for.
     """
-    names: dict[str, list[str]] = {}
-    for alias, aliased in snapshot.aliases.items():
-        if visible.covers(alias):
-            for index in aliased:
-                names.setdefault(index, []).append(alias)
+    names = names_by_index({alias: aliased for alias, aliased in snapshot.aliases.items() if visible.covers(alias)})
     members: dict[tuple[str, str], list[str]] = {}
     for index in snapshot.indices:
         if index not in names and not visible.covers(index):
             continue
-        members.setdefault(_family_of(index, names.get(index, ()), snapshot), []).append(index)
+        family = family_of(index, names.get(index, ()), snapshot.aliases, snapshot.data_streams)
+        members.setdefault(family, []).append(index)
     found = []
     for (kind, beginning), indices in members.items():
         name = beginning if kind != INDICES else indices[0] if len(indices) == 1 else f"{beginning}*"
@@ -83,15 +73,6 @@ def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Fam
             hashes = tuple(mapping_hash for mapping_hash, _ in counted.most_common(MAX_MAPPINGS))
             found.append(Family(name, kind, len(indices), hashes))
     return tuple(sorted(found, key=lambda family: family.name))
-
-
-def _family_of(index: str, names: Sequence[str], snapshot: Snapshot) -> tuple[str, str]:
-    streams = [name for name in names if name in snapshot.data_streams]
-    if streams:
-        return "data stream", min(streams)
-    if names:  # of several aliases, the one of most indices
-        return "alias", min(names, key=lambda name: (-len(snapshot.aliases[name]), name))
-    return INDICES, _TRAILING.sub("", index) or index
 
 
 def summary_of(mapping: bytes) -> Summary:
