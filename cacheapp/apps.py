@@ -10,7 +10,7 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
-from cacheapp.cache.derived import FIELD_LIST, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
+from cacheapp.cache.derived import FIELD_LIST, FIELDS, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
 from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text, visible_to_reader
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
@@ -22,6 +22,8 @@ from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
+    FIELD_USES_METRICS,
+    FIELD_VALUES_METRICS,
     HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
@@ -35,6 +37,7 @@ from cacheapp.reports import (
 )
 from cacheapp.rows import STORE_MODELS, ignored_rows
 from cacheapp.search import SEARCH, Searches
+from cacheapp.state.clusters import ClusterId
 from cacheapp.state.names import Selection
 from cacheapp.state.visible import Visible
 from cacheapp.stores.database_thread import open_database_thread
@@ -48,10 +51,16 @@ from cacheapp.sync.schedule import Schedule
 from cacheapp.sync.sharing import SHARING, Sharing
 from cacheapp.sync.watch import WATCH, Watch
 from cacheapp.validation import VALIDATION, Validations
+from cacheapp.values.calls import open_calls
+from cacheapp.values.gatherer import GATHERER, NOT_GATHERED, Gatherer
+from cacheapp.values.known import KNOWN_VALUES, KnownValues
+from cacheapp.values.policy import situation_of
+from cacheapp.values.use_counts import USE_COUNTS, UseCounts
 from esassistant.advice import percent
 from esassistant.config.tokens import Right
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
+from esassistant.elasticsearch.client import report as pool_report
 from esassistant.http.answer import Answer
 from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
@@ -75,7 +84,8 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `mapping_views` (what is derived from them), `descriptions`, `search`, `validation` (of searches),
+    (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
+    is asked of them), `descriptions`, `search`, `validation` (of searches), `field_values` (gathers them),
     `database_work` (a thread for the health app), `history`, `sharing` (publishing and taking over), `refresher`
     (passes), `refresh_schedule`, `watch` and `instances`.
 
@@ -151,14 +161,25 @@ def _declare_answers(registry: Registry) -> None:
         metrics=SEARCH_METRICS,
     )
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,), stats=MappingViews.report)
-    registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS))
+    registry.register(KNOWN_VALUES, _known_values)
+    registry.register(
+        USE_COUNTS, _use_counts, needs=(MAPPING_CACHE, STORE), stats=UseCounts.report, metrics=FIELD_USES_METRICS
+    )
+    registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS, KNOWN_VALUES, USE_COUNTS))
     registry.register(
         VALIDATION,
         _validation,
-        needs=(MAPPING_CACHE,),
+        needs=(MAPPING_CACHE, KNOWN_VALUES, USE_COUNTS),
         stats=Validations.report,
         metrics=VALIDATION_METRICS,
         panel=VALIDATION_PANEL,
+    )
+    registry.register(
+        GATHERER,
+        _gatherer,
+        needs=(ELASTICSEARCH, ELASTICSEARCH_CACHE, MAPPING_CACHE, MAPPING_VIEWS, STORE, KNOWN_VALUES, USE_COUNTS),
+        stats=lambda gatherer: NOT_GATHERED if gatherer is None else gatherer.report(),
+        metrics=FIELD_VALUES_METRICS,
     )
 
 
@@ -238,7 +259,56 @@ async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
 @asynccontextmanager
 async def _descriptions(registry: Registry) -> AsyncIterator[Descriptions]:
     spawn = partial(registry.flight, name="describe", owner="descriptions")
-    yield Descriptions(registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS), spawn)
+    known, uses = registry.get(KNOWN_VALUES), registry.get(USE_COUNTS)
+    yield Descriptions(registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS), spawn, values=known, uses=uses)
+
+
+@asynccontextmanager
+async def _known_values(_: Registry) -> AsyncIterator[KnownValues]:
+    yield KnownValues()
+
+
+@asynccontextmanager
+async def _use_counts(registry: Registry) -> AsyncIterator[UseCounts]:
+    cache = registry.get(MAPPING_CACHE)
+    uses = UseCounts(registry.get(STORE), lambda: cache.snapshot, lambda: _cluster(cache))
+    registry.spawn(uses.keep_exchanging, name="exchange-uses", owner="field_uses")
+    yield uses
+
+
+@asynccontextmanager
+async def _gatherer(registry: Registry) -> AsyncIterator[Gatherer | None]:
+    config = settings.ESASSISTANT.field_values
+    if not config.families:
+        yield None
+        return
+    cache, views, uses = registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS), registry.get(USE_COUNTS)
+    clients = registry.get(ELASTICSEARCH), registry.get(ELASTICSEARCH_CACHE)
+    async with open_calls(settings.ESASSISTANT.elasticsearch) as calls:
+        gatherer = Gatherer(
+            registry.get(KNOWN_VALUES),
+            calls,
+            registry.get(STORE),
+            config,
+            snapshot=lambda: cache.snapshot,
+            fields_of=partial(views.of, FIELDS),
+            asked=lambda: [*(name for _, name in views.asked_for.lately()), *uses.searched_lately()],
+            used=uses.most_used,
+            situation=lambda: situation_of(pool for client in clients for pool in pool_report(client).values()),
+            cluster=lambda: _cluster(cache),
+        )
+        registry.spawn(gatherer.run, name="gather-values", owner="field_values")
+        yield gatherer
+
+
+def _cluster(cache: MappingCache) -> ClusterId:
+    return ClusterId(cache.snapshot.cluster_uuid or "", _cluster_urls())
+
+
+def _cluster_urls() -> str:
+    """A hash of the cluster's URLs: what tells clusters apart while none can be reached."""
+    urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
+    return hashlib.blake2b(urls.encode(), digest_size=16).hexdigest()
 
 
 @asynccontextmanager
@@ -250,7 +320,8 @@ async def _database_work(_: Registry) -> AsyncIterator[DatabaseWork]:
 @asynccontextmanager
 async def _validation(registry: Registry) -> AsyncIterator[Validations]:
     spawn = partial(registry.flight, name="prepare", owner="validation")
-    yield Validations(registry.get(MAPPING_CACHE), spawn)
+    known, uses = registry.get(KNOWN_VALUES), registry.get(USE_COUNTS)
+    yield Validations(registry.get(MAPPING_CACHE), spawn, values=known, uses=uses)
 
 
 @asynccontextmanager
@@ -269,12 +340,11 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
 async def _sharing(registry: Registry) -> AsyncIterator[Sharing]:
     from cacheapp.history import HISTORY  # here, as above
 
-    urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
     cache = registry.get(MAPPING_CACHE)
     yield Sharing(
         cache,
         registry.get(STORE),
-        cluster_urls=hashlib.blake2b(urls.encode(), digest_size=16).hexdigest(),
+        cluster_urls=_cluster_urls(),
         identify=cache.reader.cluster_uuid,
         instance=instance_name(),
         history=registry.get(HISTORY),

@@ -241,6 +241,40 @@ class SearchReport:
     untold_total: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class FieldValuesReport:
+    """Field values: of how many families and fields they are known, why how many other families have none, and the
+    bytes of what is kept. `enabled`: whether this process gathers any.
+
+    `calls_total`: of this process to the cluster since the start; `outcomes`: what became of them. `hindered`: how
+    often a call that was due was put off, and why. `paused_seconds`: how long nothing is asked, as the cluster refused.
+    """
+
+    enabled: bool
+    families: int
+    fields: int
+    left_out: Mapping[str, int]
+    kept_bytes: int
+    oldest_age_seconds: float | None
+    calls_total: int
+    outcomes: Mapping[str, int]
+    hindered: Mapping[str, int]
+    paused_seconds: float
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldUsesReport:
+    """Use counts: of how many families and fields they are known in the whole deployment; and how many searches this
+    process counted since the start, and how many it did not, as too many were different at once.
+    """
+
+    families: int
+    fields: int
+    counted_total: int
+    uncounted_total: int
+
+
 CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
 VIEWS_REPORT: ReportHandle[ViewsReport] = ReportHandle("mapping_views")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
@@ -249,6 +283,8 @@ HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
 STORE_REPORT: ReportHandle[StoreReport] = ReportHandle("store")
 SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
 VALIDATION_REPORT: ReportHandle[ValidationReport] = ReportHandle("validation")
+FIELD_VALUES_REPORT: ReportHandle[FieldValuesReport] = ReportHandle("field_values")
+FIELD_USES_REPORT: ReportHandle[FieldUsesReport] = ReportHandle("field_uses")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
@@ -323,4 +359,29 @@ VALIDATION_METRICS = (
         ("family",),
     ),
     Metric(Kind.GAUGE, "validation_kept_fields", "Fields of mappings that are kept looked up.", "kept_fields"),
+)
+FIELD_VALUES_METRICS = (
+    Metric(Kind.GAUGE, "field_values_families", "Families of which field values are known.", "families"),
+    Metric(
+        Kind.GAUGE, "field_values_left_out", "Families that have no field values, by reason.", "left_out.*", ("reason",)
+    ),
+    Metric(Kind.GAUGE, "field_values_bytes", "Bytes of the field values that are kept.", "kept_bytes"),
+    Metric(
+        Kind.COUNTER,
+        "field_values_calls",
+        "Calls for field values to the cluster, by outcome.",
+        "outcomes.*",
+        ("outcome",),
+    ),
+    Metric(
+        Kind.COUNTER,
+        "field_values_hindered",
+        "Calls for field values that were put off, by reason.",
+        "hindered.*",
+        ("reason",),
+    ),
+)
+FIELD_USES_METRICS = (
+    Metric(Kind.COUNTER, "field_uses_counted", "Searches whose fields were counted.", "counted_total"),
+    Metric(Kind.COUNTER, "field_uses_uncounted", "Searches whose fields were not counted.", "uncounted_total"),
 )

@@ -114,7 +114,9 @@ class Searches:
         target = await self._target_of(wanted, visible)
         for reference in references:
             self._check_reference(reference, visible)
-        findings = await self._validations.findings(wanted, raw, validate) if self._validations is not None else ()
+        findings = (
+            await self._validations.findings(wanted, raw, validate, visible) if self._validations is not None else ()
+        )
         try:
             body = await self._send(target, raw or EMPTY, passes_over=target.passes_over)
         except (ApiError, TransportError) as error:

@@ -6,7 +6,6 @@ import asyncio
 import enum
 import json
 import logging
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,14 +16,18 @@ import msgspec
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, NotWarm, no_such_name
 from cacheapp.mapping.tree import parse
-from cacheapp.queries.findings import Code, Finding, Severity, Verdict
+from cacheapp.queries.findings import MAX_FINDINGS, Code, Finding, Severity, Verdict
 from cacheapp.queries.known_fields import KnownFields, MappingFields
 from cacheapp.queries.validation import Prepared, validate
 from cacheapp.reports import ValidationReport
 from cacheapp.state.answer import Rendered
 from cacheapp.state.distinct import Distinct
-from cacheapp.state.expressions import Asked, Expression
-from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.expressions import Asked, Expression, names_of
+from cacheapp.state.family_names import FamilyNames
+from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.values.known import KnownValues
+from cacheapp.values.near import value_findings
+from cacheapp.values.use_counts import UseCounts
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer
@@ -49,8 +52,6 @@ MAX_COUNTED_FAMILIES = 5
 """A wrong search of more families, by a list or pattern, counts for none of them but among the others."""
 MAX_COUNTED_NAMES = 100
 MAX_HEADER_CHARACTERS = 2_000
-
-_SERIES = re.compile(r"^(?P<head>.*?[^-_.\d])[-_.]*(\d[\d.\-_]*)?$")
 
 Key = tuple[tuple[str, int], ...]
 """The distinct mappings of a name by hash, each with the number of indices that have it."""
@@ -93,10 +94,15 @@ class Validations:
         cache: MappingCache,
         spawn: Spawn,
         *,
+        values: KnownValues | None = None,
+        uses: UseCounts | None = None,
         clock: Clock = monotonic,
         max_kept_fields: int = MAX_KEPT_FIELDS,
     ) -> None:
+        """`values`: what fields hold; `uses`: counts which fields are asked for."""
         self._cache = cache
+        self._values = values
+        self._uses = uses
         self._clock = clock
         self._kept = _Kept(max_kept_fields)
         self._flights: SingleFlight[Key, Prepared] = SingleFlight(spawn, clock=clock)
@@ -105,9 +111,11 @@ class Validations:
         self._wrong_total = 0
         self._codes: Counter[str] = Counter()
         self._families: Counter[str] = Counter()
+        self._family_names = FamilyNames()
 
-    async def validate(self, wanted: Asked, raw: bytes) -> Validated:
-        """Validate a search of an index, alias or data stream, or of all that an expression stands for.
+    async def validate(self, wanted: Asked, raw: bytes, visible: Visible = ALL_VISIBLE) -> Validated:
+        """Validate a search of an index, alias or data stream, or of all that an expression stands for, for somebody
+        who sees what is `visible`.
 
         Raises:
             IllegalName, MappingNotFound: No such name is known, or nothing matches.
@@ -126,7 +134,11 @@ class Validations:
                 f"Not all mappings of {str(wanted)!r} are in memory now; GET them once.", retry_after_seconds=1
             )
         verdict = await self._verdict(rendered, raw)
-        self._count((str(wanted),) if rendered.resolved is None else rendered.resolved.names, verdict)
+        names = names_of(wanted, rendered.resolved)
+        if self._uses is not None and verdict.used:
+            self._uses.note(names[0] if names else "", verdict.used)
+        verdict = self._with_values(names, verdict, visible)
+        self._count(names, verdict)
         age_seconds = round(max(0.0, self._clock() - rendered.confirmed_at), 3)
         return Validated(verdict.valid, verdict.findings, verdict.not_checked, age_seconds)
 
@@ -141,7 +153,9 @@ class Validations:
         if unknown:
             raise no_such_name(unknown[0])
 
-    async def findings(self, wanted: Asked, raw: bytes, how: Validate) -> tuple[Finding, ...]:
+    async def findings(
+        self, wanted: Asked, raw: bytes, how: Validate, visible: Visible = ALL_VISIBLE
+    ) -> tuple[Finding, ...]:
         """Validate a search that is about to be made. Empty where that isn't possible now: the search is made anyway.
 
         Raises:
@@ -150,7 +164,7 @@ class Validations:
         if how is Validate.OFF:
             return ()
         try:
-            findings = (await self.validate(wanted, raw)).findings
+            findings = (await self.validate(wanted, raw, visible)).findings
         except EsassistantError:
             return ()
         except Exception:
@@ -189,6 +203,16 @@ class Validations:
                 self._verdicts.popitem(last=False)
         return verdict
 
+    def _with_values(self, names: Sequence[str], verdict: Verdict, visible: Visible) -> Verdict:
+        """The verdict with warnings of values that no document has. It is not kept: values are renewed."""
+        if self._values is None or not verdict.asked_values:
+            return verdict
+        known = self._values.of(names, self._cache.snapshot, visible)
+        more = value_findings(verdict.asked_values, known) if known is not None else []
+        if not more:
+            return verdict
+        return msgspec.structs.replace(verdict, findings=(*verdict.findings, *more)[:MAX_FINDINGS])
+
     async def _prepared(self, key: Key, distinct: Sequence[Distinct]) -> Prepared:
         """The fields of distinct mappings, looked up once for all who wait."""
         prepared = self._kept.find(key)
@@ -204,7 +228,9 @@ class Validations:
             return
         self._wrong_total += 1
         self._codes.update(dict.fromkeys((finding.code.value for finding in verdict.findings), 1))
-        families = {family_of(name, self._cache.snapshot) for name in names[:MAX_COUNTED_NAMES]}
+        snapshot = self._cache.snapshot
+        found = (self._family_names.find(name, snapshot) for name in names[:MAX_COUNTED_NAMES])
+        families = {family.name for family in found if family is not None}
         if len(families) > MAX_COUNTED_FAMILIES:
             families = {OTHER_FAMILIES}
         for family in sorted(families):
@@ -247,14 +273,6 @@ class _Kept:
         while self.fields_total > self._max_fields and len(self._prepared) > 1:
             _, dropped = self._prepared.popitem(last=False)
             self.fields_total -= dropped.known.fields_total
-
-
-def family_of(name: str, snapshot: Snapshot) -> str:
-    """The data stream or alias itself, or the name of an index without a trailing date or number."""
-    if name in snapshot.aliases:
-        return name
-    found = _SERIES.match(name)
-    return found["head"] if found is not None else name
 
 
 def findings_header(findings: tuple[Finding, ...]) -> str:

@@ -12,7 +12,15 @@ from cacheapp.cache import http_answers
 from cacheapp.cache.comparisons import compared
 from cacheapp.cache.derived import FIELD_LIST, JSON, MAPPING_VIEWS, SCHEMA_TEXT
 from cacheapp.cache.descriptions import DESCRIPTIONS
-from cacheapp.cache.http_answers import TEXT, answer_of, cluster_answer, description_answer, first_page, text_answer
+from cacheapp.cache.http_answers import (
+    TEXT,
+    answer_of,
+    cluster_answer,
+    description_answer,
+    first_page,
+    text_answer,
+    with_values,
+)
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
@@ -24,11 +32,12 @@ from cacheapp.search import SEARCH
 from cacheapp.shown_changes import as_answer
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.choice import EVERY_NAME, NameChoice
-from cacheapp.state.expressions import Asked, Expression, asked, parse
+from cacheapp.state.expressions import Asked, Expression, asked, names_of, parse
 from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
 from cacheapp.state.visible import Visible
 from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
+from cacheapp.values.known import KNOWN_VALUES
 from esassistant.api import api_view, json_response, parameter
 from esassistant.config.tokens import Right
 from esassistant.errors import BadRequest, ClusterUnavailable, Forbidden, UnknownAddress
@@ -89,8 +98,8 @@ async def search(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("POST")
 async def validate(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/mappings/{name}/validate`: what is wrong with a search body, from memory; the cluster isn't asked."""
-    wanted = await _asked(request, name)
-    return json_response(await registry.get(VALIDATION).validate(wanted, request.body))
+    visible = await _visible(request)
+    return json_response(await registry.get(VALIDATION).validate(asked(name, visible), request.body, visible))
 
 
 @api_view("GET")
@@ -101,22 +110,32 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
     return (await text_answer(views, SCHEMA_TEXT, wanted)).response(request)
 
 
-@api_view("GET", parameters=("q",))
+@api_view("GET", parameters=("q", "values"))
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /api/mappings/{name}/fields?q=`: the fields of `name` as a flat list, those that `q` finds best first."""
-    wanted = await _asked(request, name)
+    """`GET /api/mappings/{name}/fields?q=&values=`: the fields of `name` as a flat list, those that `q` finds best
+    first; with `values=true` what they hold.
+    """
+    visible = await _visible(request)
+    wanted = asked(name, visible)
     views = registry.get(MAPPING_VIEWS)
-    if query := parameter(request, "q", ""):
-        return answer_of(await views.search_fields(wanted, query)).response(request)
+    has_values = _boolean(request, "values")
+    if (query := parameter(request, "q", "")) or has_values:
+        found = await views.search_fields(wanted, query)
+        if has_values:
+            names = names_of(wanted, found.resolved)
+            known = registry.get(KNOWN_VALUES).of(names, registry.get(MAPPING_CACHE).snapshot, visible)
+            found = await with_values(found, known)
+        return answer_of(found).response(request)
     return (await text_answer(views, FIELD_LIST, wanted)).response(request)
 
 
 @api_view("GET", parameters=("tokens", "q"))
 async def describe(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
-    wanted = await _asked(request, name)
+    visible = await _visible(request)
     budget_tokens, question = _budget_and_question(request)
-    found, description = await registry.get(DESCRIPTIONS).describe(wanted, budget_tokens, question)
+    wanted = asked(name, visible)
+    found, description = await registry.get(DESCRIPTIONS).describe(wanted, budget_tokens, question, visible)
     return _chosen(request, description_answer(found, description, as_json=_wants_json(request)))
 
 

@@ -1,5 +1,5 @@
-"""The ASGI application:
-lifespan( static files( hot path( counters( token limits( streams( limits( direct path( lanes( django, fast ) ) ) ) ) ) ) ) ).
+"""The ASGI application, from the outside in: lifespan, static files, hot path, counters, token limits, streams, limits,
+direct path, lanes (Django's and the fast one).
 """
 
 import os

@@ -37,6 +37,7 @@ FLOORS = {
         ("cluster", "stores", "describe"),
         ("change_log",),
         ("shown_changes",),
+        ("values",),
         ("cache", "history", "instances"),
         ("validation",),
         ("search_target",),

@@ -14,7 +14,7 @@ from cacheapp.cache.derivations import (
     content_key,
 )
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.cache.refresh_ahead import AskedFor, Room, Shelf
+from cacheapp.cache.refresh_ahead import Room, Shelf
 from cacheapp.mapping.fields import (
     Field,
     FieldCounts,
@@ -29,6 +29,7 @@ from cacheapp.mapping.schema import WrittenSchema, schema_text, written_schema
 from cacheapp.mapping.tree import parse
 from cacheapp.reports import ViewsReport
 from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.asked_for import AskedFor
 from cacheapp.state.distinct import Distinct, grouped
 from cacheapp.state.expressions import Asked
 from esassistant.clock import Clock, monotonic

@@ -22,9 +22,12 @@ from cacheapp.describe.fields import FieldIndex
 from cacheapp.mapping.fields import Field
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.distinct import Distinct
-from cacheapp.state.expressions import Asked
+from cacheapp.state.expressions import Asked, names_of
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.values.known import KnownValues
+from cacheapp.values.shown import held_values
+from cacheapp.values.use_counts import UseCounts
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
@@ -50,12 +53,17 @@ class Descriptions:
         views: MappingViews,
         spawn: Spawn,
         *,
+        values: KnownValues | None = None,
+        uses: UseCounts | None = None,
         max_kept_bytes: int = MAX_KEPT_BYTES,
         max_summaries_bytes: int = MAX_SUMMARIES_BYTES,
         summary_seconds: float = SUMMARY_SECONDS,
     ) -> None:
+        """`values`: what fields hold; `uses`: how much they are asked for."""
         self._cache = cache
         self._views = views
+        self._values = values
+        self._uses = uses
         self._max_kept_bytes = max_kept_bytes
         self._max_summaries_bytes = max_summaries_bytes
         self._summary_seconds = summary_seconds
@@ -68,8 +76,11 @@ class Descriptions:
         # Indices are made one after the other: several threads would take turns with the loop, each some milliseconds.
         self._making = asyncio.Lock()
 
-    async def describe(self, wanted: Asked, budget_tokens: int, question: str) -> tuple[MappingAnswer, Description]:
-        """Describe an index, alias or data stream, or all that an expression stands for, given what the mappings are.
+    async def describe(
+        self, wanted: Asked, budget_tokens: int, question: str, visible: Visible = ALL_VISIBLE
+    ) -> tuple[MappingAnswer, Description]:
+        """Describe an index, alias or data stream, or all that an expression stands for, given what the mappings are,
+        for somebody who sees what is `visible`.
 
         Raises:
             BadRequest: The question is too long.
@@ -78,9 +89,13 @@ class Descriptions:
         check_question(question)
         answer, name = await self._cache.outline(wanted), str(wanted)
         index = await self._index(answer.distinct)
+        snapshot, names = self._cache.snapshot, names_of(wanted, answer.resolved)
+        uses = {} if self._uses is None else self._uses.of(names, snapshot, visible)
+        known = None if self._values is None else self._values.of(names, snapshot, visible)
+        values = None if known is None else held_values(known)
         if len(index.entries) <= SMALL_ENTRIES and budget_tokens <= SMALL_BUDGET_TOKENS:
-            return answer, describe(name, index, budget_tokens, question)
-        return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question)
+            return answer, describe(name, index, budget_tokens, question, uses, values)
+        return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question, uses, values)
 
     async def describe_cluster(
         self, budget_tokens: int, question: str, visible: Visible = ALL_VISIBLE

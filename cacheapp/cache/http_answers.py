@@ -14,6 +14,8 @@ from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
     CACHE_REPORT,
+    FIELD_USES_REPORT,
+    FIELD_VALUES_REPORT,
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
@@ -25,9 +27,12 @@ from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.expressions import Asked, asked
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
+from cacheapp.values.known import KnownOfName
+from cacheapp.values.shown import add_values
 from esassistant.config.tokens import Right
 from esassistant.http.answer import Answer, etag_of
 from esassistant.http.callers import Caller
+from esassistant.long_work import in_thread_if_large
 from esassistant.registry import registry
 
 TEXT = "text/plain"
@@ -55,6 +60,12 @@ def content_answer(found: MappingAnswer, content: Content, content_type: str) ->
     answer = answer_of(structs.replace(found, body=content.body, etag=content.etag), content_type)
     content.answer = depends_on, answer
     return answer
+
+
+async def with_values(found: MappingAnswer, known: KnownOfName | None) -> MappingAnswer:
+    """A list of fields with what is known of their values."""
+    body = await in_thread_if_large(len(found.body), add_values, found.body, known)
+    return structs.replace(found, body=body, etag=etag_of(body))
 
 
 def ready_mapping(views: MappingViews, wanted: Asked) -> Answer | None:
@@ -126,6 +137,8 @@ def cache_stats(*, details: bool) -> Answer:
             "views": registry.read(VIEWS_REPORT),
             "refresh": refresher,
             "watch": registry.read(WATCH_REPORT),
+            "field_values": registry.read(FIELD_VALUES_REPORT),
+            "field_uses": registry.read(FIELD_USES_REPORT),
             "history": registry.read(HISTORY_REPORT),
             "store": registry.read(STORE_REPORT),
             "instances": registry.read(INSTANCES_REPORT),

@@ -6,15 +6,12 @@ is asked for before its turn comes is made at once, as ever.
 
 import asyncio
 import enum
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from cacheapp.state.asked_for import AskedFor
 from esassistant.clock import Clock, Sleep, monotonic
 
-LATELY_SECONDS = 86_400.0
-MAX_ASKED_FOR = 10_000
-"""So many names and kinds are remembered."""
 SHARE = 0.02
 SAVED_SECONDS = 60.0
 """The share of so long may be spent at once: most changes are then worked off in one go."""
@@ -24,36 +21,6 @@ TURN_JOBS = 50
 """So many that turn out to be ready are looked at in less than a millisecond."""
 
 K = TypeVar("K")
-
-
-class AskedFor(Generic[K]):
-    """What was asked for, of which names, and when last. Bounded: of too many the oldest are forgotten."""
-
-    def __init__(
-        self, clock: Clock = monotonic, *, lately_seconds: float = LATELY_SECONDS, max_kept: int = MAX_ASKED_FOR
-    ) -> None:
-        self._clock = clock
-        self._lately_seconds = lately_seconds
-        self._max_kept = max_kept
-        self._asked_at: OrderedDict[tuple[K, str], float] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._asked_at)
-
-    def note(self, kind: K, name: str) -> None:
-        """`kind` of `name` is asked for now."""
-        key = kind, name
-        self._asked_at[key] = self._clock()
-        self._asked_at.move_to_end(key)
-        if len(self._asked_at) > self._max_kept:
-            self._asked_at.popitem(last=False)
-
-    def lately(self) -> list[tuple[K, str]]:
-        """What was asked for lately, the newest first; the rest is forgotten."""
-        since = self._clock() - self._lately_seconds
-        while self._asked_at and next(iter(self._asked_at.values())) < since:
-            self._asked_at.popitem(last=False)
-        return list(reversed(self._asked_at))
 
 
 class ProcessorShare:

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from cacheapp.describe.entries import Entry, written
-from cacheapp.describe.fields import FieldIndex
+from cacheapp.describe.fields import NO_USES, FieldIndex
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.describe.writing import lines_of, tokens_of
 from esassistant.errors import BadRequest
+from esassistant.units import as_duration
 
 DEFAULT_BUDGET_TOKENS = 1000
 MIN_BUDGET_TOKENS = 50
@@ -23,12 +26,25 @@ NOTED = 20
 MIN_ENTRY_TOKENS, USUAL_ENTRY_TOKENS = 2, 4.5
 MAX_TRIES = 6
 GOOD_FILLING = 0.95
+VALUES_SHARE = 0.2
+"""The share of the budget that values have in any case; beyond it they have the room that fields leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownValues:
+    """Of how many fields values are shown, how old these are, of how many documents, and whether these were all."""
+
+    fields_total: int
+    age_seconds: float
+    sample_documents: int
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """A text of at most `budget_tokens`, which has `tokens` at most itself; and how many fields it shows of how many.
-    `not_shown` counts the others by the beginning of their names, empty: at the top level.
+    `not_shown` counts the others by the beginning of their names, empty: at the top level. `values`: None where none
+    are shown.
     """
 
     name: str
@@ -39,6 +55,47 @@ class Description:
     tokens: int
     text: str
     not_shown: Mapping[str, int]
+    values: ShownValues | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldValues:
+    """What is known of the values of a name's fields.
+
+    Args:
+        texts: What is said of each field, by its path.
+        age_seconds: How long ago they were gathered.
+        sample_documents: How many documents were looked at.
+        is_whole: Whether these were all there are.
+    """
+
+    texts: Mapping[str, str]
+    age_seconds: float
+    sample_documents: int
+    is_whole: bool
+
+    @property
+    def about(self) -> str:
+        """One line that says how far they can be trusted."""
+        number = self.sample_documents
+        documents = f"{number:,} document{'' if number == 1 else 's'}"
+        sample = documents if self.is_whole else f"a sample of {documents}"
+        return f"\n# values: {as_duration(_rounded(self.age_seconds))} old, of {sample}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A description in its parts. `noted`: the paths whose notes are shown; None: all."""
+
+    head: str
+    body: str
+    shown: Sequence[Entry]
+    noted: frozenset[str] | None
+    rest: str = ""
+
+    @property
+    def whole(self) -> str:
+        return self.head + self.body + self.rest
 
 
 def check_question(question: str) -> None:
@@ -47,7 +104,14 @@ def check_question(question: str) -> None:
         raise BadRequest(f"A question has at most {MAX_QUESTION_CHARACTERS} characters.")
 
 
-def describe(name: str, index: FieldIndex, budget_tokens: int, question: str = "") -> Description:
+def describe(
+    name: str,
+    index: FieldIndex,
+    budget_tokens: int,
+    question: str = "",
+    uses: Mapping[str, float] = NO_USES,
+    values: HeldValues | None = None,
+) -> Description:
     """Describe what is known of `name`.
 
     Args:
@@ -55,35 +119,87 @@ def describe(name: str, index: FieldIndex, budget_tokens: int, question: str = "
         index: Its fields.
         budget_tokens: What the text has at most, from `MIN_BUDGET_TOKENS` to `MAX_BUDGET_TOKENS`.
         question: What the reader wants to know, in words; may be empty.
+        uses: How much fields are asked for in searches, from 0 to 1, by path.
+        values: What fields hold.
     """
     head = _head(name, index, budget_tokens)
-    left = budget_tokens - tokens_of([head])
-    for text, tokens in index.wholes:
-        if tokens <= left and count_tokens(head + text) <= budget_tokens:
-            return _described(name, index, budget_tokens, head + text, index.entries)
-    reserved = min(REST_SHARE * budget_tokens, MAX_REST_TOKENS)
-    room = left - max(reserved, tokens_of([_rest_head(len(index.entries))])) - 1
-    shown, body = _filled(index.ranked(question, max(0, int(room / MIN_ENTRY_TOKENS))), room)
-    while True:
-        text = head + body
-        text += _rest(index, shown, budget_tokens - tokens_of([text]))
-        if count_tokens(text) <= budget_tokens:
-            return _described(name, index, budget_tokens, text, shown)
-        shown = shown[: len(shown) - 1 - len(shown) // 20]
-        body = _written(shown)
-
-
-def _described(name: str, index: FieldIndex, budget_tokens: int, text: str, shown: Sequence[Entry]) -> Description:
+    text, shown_values = None, 0
+    if values is not None and values.texts:
+        reserved = min(VALUES_SHARE * budget_tokens, tokens_of([values.about, *values.texts.values()]))
+        plain = _fitting(head, index, int(budget_tokens - reserved), question, uses)
+        text, shown_values = _with_values(plain, index.ranked(question, len(plain.shown), uses), values, budget_tokens)
+    if text is None:
+        text = _fitting(head, index, budget_tokens, question, uses)
     return Description(
         name=name,
         indices_total=index.indices_total,
         fields_total=len(index.entries),
-        shown_total=len(shown),
+        shown_total=len(text.shown),
         budget_tokens=budget_tokens,
-        tokens=count_tokens(text),
-        text=text,
-        not_shown=dict(_not_shown(index, shown)),
+        tokens=count_tokens(text.whole),
+        text=text.whole,
+        not_shown=dict(_not_shown(index, text.shown)),
+        values=None
+        if values is None or not shown_values
+        else ShownValues(shown_values, values.age_seconds, values.sample_documents, values.is_whole),
     )
+
+
+def _fitting(head: str, index: FieldIndex, budget_tokens: int, question: str, uses: Mapping[str, float]) -> _Text:
+    """Write all fields if they fit the budget, else those that are ranked first."""
+    left = budget_tokens - tokens_of([head])
+    for (whole, tokens), noted in zip(index.wholes, (None, frozenset[str]()), strict=False):
+        if tokens <= left and count_tokens(head + whole) <= budget_tokens:
+            return _Text(head, whole, index.entries, noted)
+    reserved = min(REST_SHARE * budget_tokens, MAX_REST_TOKENS)
+    room = left - max(reserved, tokens_of([_rest_head(len(index.entries))])) - 1
+    shown, body = _filled(index.ranked(question, max(0, int(room / MIN_ENTRY_TOKENS)), uses), room)
+    while True:
+        rest = _rest(index, shown, budget_tokens - tokens_of([head + body]))
+        text = _Text(head, body, shown, _noted(shown), rest)
+        if count_tokens(text.whole) <= budget_tokens:
+            return text
+        shown = shown[: len(shown) - 1 - len(shown) // 20]
+        body = "".join(_pieces(shown, _noted(shown)))
+
+
+def _with_values(
+    plain: _Text, ranked: Sequence[Entry], values: HeldValues, budget_tokens: int
+) -> tuple[_Text | None, int]:
+    """Add values to the fields of a text, to those first that are ranked first, as far as the budget goes. Returns how
+    many fields have some, too; None and 0 where none have room.
+    """
+    room = budget_tokens - count_tokens(plain.whole) - tokens_of([values.about]) - 1
+    shown = {entry.path for entry in plain.shown}
+    added: dict[str, str] = {}
+    for entry in ranked:
+        said = values.texts.get(entry.path) if entry.path in shown else None
+        if said is None or (tokens := tokens_of([f"({said})"]) + 1) > room:
+            continue
+        room -= tokens
+        added[entry.path] = said
+    while added:
+        entries = [_valued(entry, added.get(entry.path)) for entry in plain.shown]
+        body = "".join(_pieces(entries, plain.noted))
+        text = _Text(plain.head + values.about, body, plain.shown, plain.noted, plain.rest)
+        if count_tokens(text.whole) <= budget_tokens:
+            return text, len(added)
+        added = dict(list(added.items())[: len(added) // 2])
+    return None, 0
+
+
+def _valued(entry: Entry, text: str | None) -> Entry:
+    """Return an entry with what is said of its values among its marks."""
+    if text is None:
+        return entry
+    marks = f"{entry.marks[:-1]}, {text})" if entry.marks else f"({text})"
+    return replace(entry, marks=marks)
+
+
+def _rounded(age_seconds: float) -> float:
+    """An age in whole minutes, or whole hours: with each second the text would be another one."""
+    unit = 60.0 if age_seconds < 3_600 else 3_600.0
+    return max(60.0, age_seconds // unit * unit)
 
 
 def _head(name: str, index: FieldIndex, budget_tokens: int) -> str:
@@ -108,7 +224,7 @@ def _filled(ranked: Sequence[Entry], room: float) -> tuple[Sequence[Entry], str]
     least, most = 0, len(ranked)
     tried = min(most, int(room / USUAL_ENTRY_TOKENS))
     for _ in range(MAX_TRIES):
-        pieces = _pieces(ranked[:tried])
+        pieces = _pieces(ranked[:tried], _noted(ranked[:tried]))
         tokens = tokens_of(pieces)
         if tokens <= room:
             fits = least = tried
@@ -124,13 +240,13 @@ def _filled(ranked: Sequence[Entry], room: float) -> tuple[Sequence[Entry], str]
     return ranked[:fits], body
 
 
-def _pieces(shown: Sequence[Entry]) -> list[str]:
-    noted = frozenset(entry.path for entry in shown[:NOTED])
+def _noted(shown: Sequence[Entry]) -> frozenset[str]:
+    """The paths of the entries that are shown with their notes."""
+    return frozenset(entry.path for entry in shown[:NOTED])
+
+
+def _pieces(shown: Sequence[Entry], noted: frozenset[str] | None) -> list[str]:
     return [piece for line in lines_of(shown) for piece in line.pieces(noted)]
-
-
-def _written(shown: Sequence[Entry]) -> str:
-    return "".join(_pieces(shown))
 
 
 def _not_shown(index: FieldIndex, shown: Iterable[Entry]) -> list[tuple[str, int]]:

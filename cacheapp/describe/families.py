@@ -58,7 +58,7 @@ def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Fam
     """List the families of a cluster by name; without those whose names begin with a dot. Of what isn't visible
     nothing is told but what a visible alias or data stream stands for.
     """
-    names = names_by_index({alias: members for alias, members in snapshot.aliases.items() if visible.covers(alias)})
+    names = names_by_index({alias: aliased for alias, aliased in snapshot.aliases.items() if visible.covers(alias)})
     members: dict[tuple[str, str], list[str]] = {}
     for index in snapshot.indices:
         if index not in names and not visible.covers(index):

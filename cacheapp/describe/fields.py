@@ -2,8 +2,10 @@
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from cacheapp.describe.entries import Entry, entries
 from cacheapp.describe.ranking import WordIndex, words_of
@@ -28,11 +30,14 @@ BESIDE, AROUND = 0.2, 0.15
 it, has: whose question is about queues asks for the queue's name too.
 """
 
+USED = 0.3
+"""What counts for a field that searches ask for all the time: less than what a question says."""
 BARELY = 0.08
 """Fields that have less of the score of the best have hardly to do with the question."""
 MAINLY = 0.4
 """Fields that have more raise those beside them."""
 
+NO_USES: Mapping[str, float] = {}
 TIME_TYPES = ("date", "date_nanos")
 MAX_TIMES = 3
 ONE_OBJECT_SHARE = 0.6
@@ -67,18 +72,22 @@ class FieldIndex:
         texts_bytes = sum(len(text) for text, _ in self.wholes)
         self.size_bytes = 600 * len(self.entries) + 100 * self._words.postings_total + texts_bytes  # an estimate
 
-    def ranked(self, question: str, limit: int) -> list[Entry]:
+    def ranked(self, question: str, limit: int, uses: Mapping[str, float] = NO_USES) -> list[Entry]:
         """Return the first `limit` entries, those first that a question is about, or that have to do with any.
 
         Args:
             question: May be empty.
             limit: How many.
+            uses: How much fields are asked for in searches, from 0 to 1, by path.
         """
         scores = self._words.scores(question)
         best = max(scores.values(), default=1.0)
         raised = {number: score / best for number, score in scores.items() if score >= BARELY * best}
         for near, share in self._shared(raised).items():
             raised[near] = raised.get(near, 0.0) + share
+        for path, share in uses.items():
+            if (number := self._number_of(path)) is not None:
+                raised[number] = raised.get(number, 0.0) + USED * share
         priors = self._priors
         others = self._by_prior[:limit]
         least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # so many have more without a question
@@ -87,6 +96,11 @@ class FieldIndex:
         found += ((-priors[number], number) for number in others if number not in raised)
         found.sort()
         return [self.entries[number] for _, number in found[:limit]]
+
+    def _number_of(self, path: str) -> int | None:
+        """The number of the entry of that path; None: there is none."""
+        number = bisect_left(self.entries, path, key=attrgetter("path"))
+        return number if number < len(self.entries) and self.entries[number].path == path else None
 
     def _shared(self, scores: Mapping[int, float]) -> dict[int, float]:
         """Return what telling fields get from the fields beside them, by number."""

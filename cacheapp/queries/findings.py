@@ -43,6 +43,7 @@ class Code(enum.Enum):
     NUMBER_ON_DATE = "number_on_date"
     RANGE_ON_KEYWORD = "range_on_keyword"
     OVER_IGNORE_ABOVE = "over_ignore_above"
+    UNKNOWN_VALUE = "unknown_value"
     UNKNOWN_CLAUSE = "unknown_clause"
     UNKNOWN_KEY = "unknown_key"
     WRONG_SHAPE = "wrong_shape"
@@ -73,12 +74,40 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str
 
 
+class AskedValue(msgspec.Struct, frozen=True):
+    """A value that a keyword has to equal.
+
+    Args:
+        path: Where it stands, as a JSON Pointer.
+        field: The field's name as the body has it.
+        target: The field's real path, of an alias.
+        value: As the body has it.
+        ignores_case: Whether upper and lower case are the same.
+    """
+
+    path: str
+    field: str
+    target: str
+    value: str
+    ignores_case: bool = False
+
+
 class Verdict(msgspec.Struct, frozen=True):
-    """What a validation gives. `valid`: without an error; `not_checked`: paths of what the tables don't know."""
+    """What a validation gives.
+
+    Args:
+        valid: Without an error.
+        findings: What is wrong.
+        not_checked: Paths of what the tables don't know.
+        used: The mapped fields that the search asks for.
+        asked_values: Those that keywords have to equal.
+    """
 
     valid: bool
     findings: tuple[Finding, ...]
     not_checked: tuple[str, ...]
+    used: tuple[str, ...] = ()
+    asked_values: tuple[AskedValue, ...] = ()
 
 
 def shortened(name: object) -> str:

@@ -108,6 +108,10 @@ def check_keyed(walk: Walk, clause: Clause, given: dict[str, Any], name: str, pa
 
     if walk.field(name, keyed.place, below, scope, accepts=accepts):
         _VALUE_CHECKS[keyed.check](walk, name, value, options, below, scope)
+        is_equality = keyed.check in ("term", "match") and keyed.place is not places.MATCH_BOOL_PREFIX
+        if is_equality and not options.get("fuzziness"):
+            at = pointer(below, keyed.value) if options and keyed.value else below
+            walk.note_value(name, value, at, ignores_case=options.get("case_insensitive") in (True, "true"))
 
 
 def _long_form(walk: Walk, clause: Clause, keyed: Keyed, part: dict[str, Any], path: str, scope: Scope) -> bool:
@@ -264,6 +268,8 @@ def check_terms(walk: Walk, clause: Clause, given: dict[str, Any], name: str, pa
 
     if walk.field(name, places.TERMS, below, scope, accepts=accepts):
         _value_terms(walk, name, part, {}, below, scope)
+        for number, one in enumerate(part if isinstance(part, list) else ()):
+            walk.note_value(name, one, pointer(below, number))
 
 
 _LOOKUP = Clause({name: Slot("any") for name in ("index", "id", "path", "routing", "query")})

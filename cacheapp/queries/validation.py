@@ -87,4 +87,4 @@ def _misplaced_queries(own: Walk, body: dict[str, Any]) -> None:
 
 def _verdict(own: Walk) -> Verdict:
     is_valid = all(finding.severity is not Severity.ERROR for finding in own.findings)
-    return Verdict(is_valid, tuple(own.findings), tuple(own.not_checked))
+    return Verdict(is_valid, tuple(own.findings), tuple(own.not_checked), tuple(own.used), tuple(own.asked_values))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cacheapp.queries.field_checks import Outcome, Scope, Suggester, is_forked, judge
-from cacheapp.queries.findings import MAX_FINDINGS, Code, Finding, Severity, pointer, shortened
+from cacheapp.queries.findings import MAX_FINDINGS, AskedValue, Code, Finding, Severity, pointer, shortened
 from cacheapp.queries.known_fields import METADATA, KnownField, KnownFields, Variant, runtime_fields
 from cacheapp.queries.places import Place
 from cacheapp.queries.slots import Clause, Slot
@@ -16,6 +16,8 @@ MAX_DEPTH = 60
 MAX_READINGS = 20_000
 """How many parts of a search are read: more is not checked. It bounds the time."""
 MAX_NOT_CHECKED = 20
+MAX_USED = 50
+MAX_ASKED_VALUES = 100
 MAX_PATTERNS = 20
 MAX_STARS = 5
 """How many names with `*` are compared with all fields, and how many a name may have for that."""
@@ -40,6 +42,9 @@ class Walk:
         self._readers, self._also, self._checks = readers, also, checks
         self.findings: list[Finding] = []
         self.not_checked: list[str] = []
+        self.used: dict[str, None] = {}
+        """The mapped fields that the search asks for, each once, in its order."""
+        self.asked_values: list[AskedValue] = []
         self._readings = 0
         self._patterns = 0
         self._depth = 0
@@ -199,7 +204,10 @@ class Walk:
             return False
         outcome = judge(self.known, place, name, scope, is_forgiven=is_forgiven)
         if outcome is None:
-            return self.is_known(name)
+            is_known = self.is_known(name)
+            if is_known and name not in self.runtime and len(self.used) < MAX_USED:
+                self.used[name] = None
+            return is_known
         if self._is_misplaced(outcome, name, scope):
             return False
         meant: tuple[str, ...] = ()
@@ -263,6 +271,14 @@ class Walk:
             meant = self._keyword_beside(field)
         self.say(first.code, path, first.detail, Severity.ERROR if is_error else Severity.WARNING, name, meant)
         return False
+
+    def note_value(self, name: str, value: Any, path: str, *, ignores_case: bool = False) -> None:
+        """Note that a keyword has to equal a value, where it is kept as it is written."""
+        if not isinstance(value, str) or len(self.asked_values) >= MAX_ASKED_VALUES or name in self.runtime:
+            return
+        fields = [variant.field for variant in self.variants(name) if variant.field is not None]
+        if all(field.type == "keyword" and field.definition.get("normalizer") is None for field in fields):
+            self.asked_values.append(AskedValue(path, name, fields[0].target or name, value, ignores_case))
 
     def _keyword_beside(self, field: KnownField) -> tuple[str, ...]:
         fields = self.known.all_fields

@@ -105,6 +105,11 @@ class Resolved:
         return max(snapshot.confirmed_at, min(moments, default=snapshot.listed_at))
 
 
+def names_of(asked: Asked, resolved: Resolved | None) -> tuple[str, ...]:
+    """The names that mappings were asked for by: one name, or all that an expression stands for."""
+    return (str(asked),) if resolved is None else resolved.names
+
+
 def parse(expression: str) -> tuple[Part, ...]:
     """The parts of an expression. Raises `IllegalName` that says what to send instead."""
     if len(expression.encode(errors="replace")) > MAX_EXPRESSION_BYTES:

@@ -106,6 +106,17 @@ class MappingCacheConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldValuesConfig:
+    """Field values are gathered of families that match one of `families` (patterns with `*`; empty: of none), never of
+    fields that match one of `private`, by at most so many calls a minute of the whole deployment.
+    """
+
+    families: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    calls_per_minute: int = 6
+
+
+@dataclass(frozen=True, slots=True)
 class HealthConfig:
     """How often health is checked (`ttl`) and how long one check may take (`timeout`), in seconds."""
 
@@ -135,6 +146,7 @@ class Config:
     search_scripts: bool
     search_max_bytes: int
     redis_url: str = field(repr=False)
+    field_values: FieldValuesConfig = FieldValuesConfig()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from esassistant.config.model import (
     Config,
     Details,
     ElasticsearchConfig,
+    FieldValuesConfig,
     HealthConfig,
     MappingCacheConfig,
     NodeUrls,
@@ -376,6 +377,11 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, debug:
         search_scripts=reader.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
         search_max_bytes=reader.integer(
             "ESASSISTANT_SEARCH_MAX_BYTES", 64_000_000, minimum=1_000_000, maximum=MOST_CACHE_BYTES
+        ),
+        field_values=FieldValuesConfig(
+            families=reader.words("ESASSISTANT_FIELD_VALUES"),
+            private=reader.words("ESASSISTANT_FIELD_VALUES_PRIVATE"),
+            calls_per_minute=reader.integer("ESASSISTANT_VALUE_CALLS_PER_MINUTE", 6, minimum=1, maximum=60),
         ),
         hot_path=reader.boolean("ESASSISTANT_HOT_PATH", default=True),
         access_log=reader.boolean("ESASSISTANT_ACCESS_LOG", default=False),

@@ -1,0 +1,90 @@
+"""Which family a name belongs to: looked up in the latest snapshot."""
+
+from collections.abc import Iterable, KeysView, Mapping, Sequence
+from dataclasses import dataclass
+
+from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of, names_by_index
+from cacheapp.state.snapshot import Snapshot
+
+MAX_NAMES = 1_000
+"""Of a list or pattern that is found to be about one family."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFamily:
+    """A family by its name, with all of its indices, sorted. `kind`: one of those of `cacheapp.state.families`.
+
+    The name of a family of the kind `INDICES` that has several is the beginning of theirs, with `*`.
+    """
+
+    name: str
+    kind: str
+    indices: tuple[str, ...]
+
+    @property
+    def is_alias(self) -> bool:
+        return self.kind == ALIAS
+
+
+class FamilyNames:
+    """Finds families by the names that callers ask for: an alias or data stream is one itself, an index belongs to
+    one. Keeps what it needs of the latest snapshot.
+    """
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        self._seen: tuple[Mapping[str, tuple[str, ...]], frozenset[str], KeysView[str]] | None = None
+        self._families: dict[str, tuple[str, str]] = {}
+        self._members: dict[str, list[str]] = {}
+        self._found: dict[str, NamedFamily] = {}
+
+    def find(self, name: str, snapshot: Snapshot) -> NamedFamily | None:
+        """Return the family of a name; None: there is no such name."""
+        self._look_at(snapshot)
+        if (found := self._found.get(name)) is not None:
+            return found
+        if (aliased := snapshot.aliases.get(name)) is not None:
+            kind = DATA_STREAM if name in snapshot.data_streams else ALIAS
+            found = NamedFamily(name, kind, tuple(sorted(aliased)))
+        elif name in snapshot.indices:
+            kind, beginning = self._families[name]
+            if kind != INDICES:
+                found = self.find(beginning, snapshot)
+            else:
+                members = tuple(sorted(self._members[beginning]))
+                found = NamedFamily(name if len(members) == 1 else f"{beginning}*", INDICES, members)
+                self._found.update(dict.fromkeys(members, found))
+        if found is not None:
+            self._found[name] = found
+        return found
+
+    def find_one(self, names: Sequence[str], snapshot: Snapshot) -> NamedFamily | None:
+        """Return the family to which all of these names belong; None: there is none, or there are too many names."""
+        if not 0 < len(names) <= MAX_NAMES:
+            return None
+        first = self.find(names[0], snapshot)
+        return first if all(self.find(name, snapshot) == first for name in names[1:]) else None
+
+    def find_all(self, names: Iterable[str], snapshot: Snapshot) -> list[NamedFamily]:
+        """Return the families of these names, each once, in the order of the names."""
+        found = (self.find(name, snapshot) for name in names)
+        return list({family.name: family for family in found if family is not None}.values())
+
+    def _look_at(self, snapshot: Snapshot) -> None:
+        if self._snapshot is snapshot:
+            return
+        self._snapshot = snapshot
+        seen = self._seen
+        self._seen = snapshot.aliases, snapshot.data_streams, snapshot.indices.keys()
+        if seen is not None and seen[0] is snapshot.aliases and seen[1:] == self._seen[1:]:
+            return
+        names = names_by_index(snapshot.aliases)
+        self._families = {
+            index: family_of(index, names.get(index, ()), snapshot.aliases, snapshot.data_streams)
+            for index in snapshot.indices
+        }
+        self._members = {}
+        self._found = {}
+        for index, (kind, beginning) in self._families.items():
+            if kind == INDICES:
+                self._members.setdefault(beginning, []).append(index)

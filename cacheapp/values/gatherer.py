@@ -1,0 +1,312 @@
+"""Gather field values: one process of a deployment at a time asks, within a budget that all share, and only while the
+cluster has nothing else to do for us.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+from elasticsearch import ApiError, TransportError
+
+from cacheapp.mapping.fields import Field
+from cacheapp.reports import FieldValuesReport
+from cacheapp.state.clusters import ClusterId
+from cacheapp.state.distinct import Distinct, distinct_mappings
+from cacheapp.state.family_names import NamedFamily
+from cacheapp.state.snapshot import Snapshot
+from cacheapp.stores.protocol import Lease, Store
+from cacheapp.values.calls import ValueCalls
+from cacheapp.values.family_values import KEPT_SECONDS, LEFT_OUT, FamilyValues
+from cacheapp.values.known import KnownValues
+from cacheapp.values.policy import (
+    Hindrance,
+    Pause,
+    Situation,
+    hindrance_in,
+    next_family,
+    seconds_between_calls,
+)
+from cacheapp.values.question import fields_to_ask, indices_to_ask, read_answer, search_body
+from cacheapp.values.shared_values import (
+    OVERVIEW,
+    PARTS,
+    Overview,
+    name_of,
+    part_of,
+    pause,
+    put,
+    read_overview,
+    read_parts,
+)
+from esassistant.clock import Clock, Sleep, monotonic
+from esassistant.config.model import FieldValuesConfig
+from esassistant.elasticsearch.answers import AnswerKind, failure_kind, is_index_failure
+from esassistant.elasticsearch.client import unavailable
+from esassistant.elasticsearch.errors import AnswerTooLarge
+from esassistant.errors import StoreUnavailable
+from esassistant.resource import Handle
+
+logger = logging.getLogger(__name__)
+
+LEASE = "field-values"
+IDLE_SECONDS = 10.0
+"""Until what is asked for, and what others have gathered, is looked at again."""
+HINDERED_SECONDS = 1.0
+OUTCOMES = ("answered", "refused", "denied", "failed")
+"""What became of calls: `refused` with 429, `denied` to our credentials."""
+
+UNREADABLE = "Elasticsearch gave an answer that can't be read."
+
+T = TypeVar("T")
+FieldsOf = Callable[[Sequence[Distinct]], Awaitable[tuple[Field, ...]]]
+
+
+class _Stop(Exception):
+    """Nothing more is to be asked now."""
+
+
+class Gatherer:
+    """One per process, owned by the registry; belongs to its loop. `run` is its background task."""
+
+    def __init__(
+        self,
+        known: KnownValues,
+        calls: ValueCalls,
+        store: Store,
+        config: FieldValuesConfig,
+        *,
+        snapshot: Callable[[], Snapshot],
+        fields_of: FieldsOf,
+        asked: Callable[[], Iterable[str]],
+        used: Callable[[str], Sequence[str]],
+        situation: Callable[[], Situation],
+        cluster: Callable[[], ClusterId],
+        clock: Clock = monotonic,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """Make one.
+
+        Args:
+            fields_of: Gives the fields of distinct mappings.
+            asked: Gives the names that were asked for lately, the newest first.
+            used: Gives the fields of a family that searches ask for most.
+            situation: Gives what the pools do now.
+            cluster: Gives which cluster this is.
+        """
+        self._known, self._calls, self._store = known, calls, store
+        self._config = config
+        self._between_calls = seconds_between_calls(config.calls_per_minute)
+        self._snapshot, self._fields_of = snapshot, fields_of
+        self._asked, self._used, self._situation, self._cluster = asked, used, situation, cluster
+        self._clock, self._sleep = clock, sleep
+        self._holder = secrets.token_hex(8)
+        self._pause = Pause(clock)
+        self._versions = Overview().versions
+        self._outcomes: Counter[str] = Counter()
+        self._hindered: Counter[str] = Counter()
+        self._last_error: str | None = None
+
+    async def run(self) -> None:
+        """Background task: gather whenever something is due and nothing forbids it."""
+        while True:
+            try:
+                seconds = await self.turn()
+            except StoreUnavailable as error:
+                logger.debug("%s", error.operator_detail)
+                seconds = IDLE_SECONDS
+            await self._sleep(seconds)
+
+    async def turn(self) -> float:
+        """Gather the values of one family, if any are due, and return the seconds until the next turn.
+
+        1. What others have gathered is taken over first, so that nothing is asked twice.
+        2. Nothing is due, or something forbids it: no call.
+        3. Another process gathers: this one waits.
+        """
+        await self._take_over()
+        if self._due() is None:
+            return IDLE_SECONDS
+        if self._is_hindered():
+            return HINDERED_SECONDS
+        given = await self._store.lease(LEASE, self._holder, 3 * self._between_calls + 30)
+        if not isinstance(given, Lease):
+            return min(given + 0.1, IDLE_SECONDS)
+        try:
+            await self._take_over()
+            if (family := self._due()) is not None:
+                await self._gather(family)
+        except _Stop:
+            return HINDERED_SECONDS
+        finally:
+            with suppress(StoreUnavailable):  # its time runs out; and a cancellation goes on
+                await self._store.release(given)
+        return 0.0
+
+    def report(self) -> FieldValuesReport:
+        families, fields, left_out = self._known.counts()
+        ages = self._known.ages()
+        return FieldValuesReport(
+            enabled=True,
+            families=families,
+            fields=fields,
+            left_out=left_out,
+            kept_bytes=self._known.kept_bytes,
+            oldest_age_seconds=round(max(ages.values()), 3) if ages else None,
+            calls_total=sum(self._outcomes.values()),
+            outcomes={outcome: self._outcomes[outcome] for outcome in OUTCOMES},
+            hindered={hindrance.value: self._hindered[hindrance.value] for hindrance in Hindrance},
+            paused_seconds=round(self._pause.seconds_left, 3),
+            last_error=self._last_error,
+        )
+
+    def _due(self) -> NamedFamily | None:
+        families = self._known.families.find_all(self._asked(), self._snapshot())
+        return next_family(families, self._known.ages(), self._config.families)
+
+    def _is_hindered(self) -> bool:
+        hindrance = hindrance_in(self._situation(), self._pause.seconds_left)
+        if hindrance is None:
+            return False
+        self._hindered[hindrance.value] += 1
+        return True
+
+    async def _take_over(self) -> None:
+        """Take over what others have gathered since the last time, and their pause."""
+        overview, now_ms = await self._store.change((OVERVIEW,), read_overview, KEPT_SECONDS)
+        if overview.paused_until_ms > now_ms:
+            self._pause.extend((overview.paused_until_ms - now_ms) / 1000)
+        changed = [number for number in range(PARTS) if overview.versions[number] != self._versions[number]]
+        if changed:
+            names = [name_of(number) for number in changed]
+            families, now_ms = await self._store.change(names, read_parts, KEPT_SECONDS)
+            cluster = self._cluster()
+            self._known.keep((one for one in families if one.cluster.is_same_as(cluster)), now_ms)
+            self._versions = overview.versions
+
+    async def _gather(self, family: NamedFamily) -> None:
+        """Ask for the values of one family, and share what came of it. Raises `_Stop`."""
+        snapshot = self._snapshot()
+        indices = tuple(filter(snapshot.is_whole, family.indices))
+        if family.is_alias:
+            unfiltered = await self._call(family, partial(self._calls.unfiltered, family.name))
+            if unfiltered is None:
+                return
+            if not unfiltered:
+                await self._share(FamilyValues(family.name, 0, left_out="filtered"))
+                return
+            indices = tuple(filter(unfiltered.__contains__, indices))
+        asked = indices_to_ask(indices)
+        fields = await self._fields_of(distinct_mappings(snapshot, asked)) if asked else ()
+        chosen, left_out = fields_to_ask(fields, self._config.private, self._used(family.name))
+        if not chosen:
+            await self._share(FamilyValues(family.name, 0, asked, len(family.indices)))
+            return
+        raw = await self._call(family, partial(self._calls.search, asked, search_body(chosen, len(asked))))
+        if raw is None:
+            return
+        try:
+            found = await asyncio.to_thread(read_answer, raw, chosen)
+        except ValueError:
+            self._last_error = UNREADABLE
+            await self._share(FamilyValues(family.name, 0, left_out="failed"))
+            return
+        await self._share(
+            FamilyValues(
+                family.name,
+                0,
+                asked,
+                len(family.indices),
+                found.sample_documents,
+                found.is_whole and len(asked) == len(family.indices),
+                found.fields,
+                left_out,
+            )
+        )
+        if found.is_slow:
+            await self._begin_pause()
+
+    async def _call(self, family: NamedFamily, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask once, when the budget allows it; None: it failed for this family, which is left out for a while. Raises
+        `_Stop` where nothing more is to be asked.
+
+        1. Denied, or the family is gone: it is left out.
+        2. Its indices have no shards to ask, or the search is refused, or its answer too large: it is left out.
+        3. 429, any other failure, or no answer: a pause, for the whole deployment.
+        """
+        await self._wait_for_budget()
+        try:
+            answer = await ask()
+        except (ApiError, TransportError, ValueError) as error:
+            kind = failure_kind(error)
+            status = error.status_code if isinstance(error, ApiError) else None
+            outcome = "refused" if status == 429 else "denied" if kind is AnswerKind.DENIED else "failed"
+            self._outcomes[outcome] += 1
+            self._last_error = unavailable(error).detail if not isinstance(error, ValueError) else UNREADABLE
+            why = _reason_of(error, kind)
+            if why is None:
+                await self._begin_pause()
+                raise _Stop from None
+            await self._share(FamilyValues(family.name, 0, left_out=why))
+            return None
+        self._outcomes["answered"] += 1
+        self._pause.note_success()
+        return answer
+
+    async def _wait_for_budget(self) -> None:
+        """Wait until a call may be sent. Raises `_Stop` as soon as something forbids it."""
+        while True:
+            if self._is_hindered():
+                raise _Stop
+            wait = await self._store.attempt(LEASE, self._between_calls)
+            if wait == 0:
+                if self._is_hindered():  # it may have changed while the store was asked
+                    raise _Stop
+                return
+            await self._sleep(min(wait, HINDERED_SECONDS))
+
+    async def _begin_pause(self) -> None:
+        seconds = self._pause.begin()
+        await self._store.change((OVERVIEW,), partial(pause, seconds=seconds), KEPT_SECONDS)
+
+    async def _share(self, values: FamilyValues) -> None:
+        values = msgspec.structs.replace(values, cluster=self._cluster())
+        names = (OVERVIEW, name_of(part_of(values.family)))
+        shared, now_ms = await self._store.change(names, partial(put, values=values), KEPT_SECONDS)
+        self._known.keep([shared], now_ms)
+
+
+NOT_GATHERED = FieldValuesReport(
+    enabled=False,
+    families=0,
+    fields=0,
+    left_out=dict.fromkeys(LEFT_OUT, 0),
+    kept_bytes=0,
+    oldest_age_seconds=None,
+    calls_total=0,
+    outcomes=dict.fromkeys(OUTCOMES, 0),
+    hindered={hindrance.value: 0 for hindrance in Hindrance},
+    paused_seconds=0.0,
+    last_error=None,
+)
+"""What is reported where no values are gathered."""
+
+GATHERER: Handle[Gatherer | None] = Handle("field_values")
+"""None: no values are gathered."""
+
+
+def _reason_of(error: Exception, kind: AnswerKind | None) -> str | None:
+    """Why a family is left out after a call about it failed; None: the failure isn't about the family."""
+    if kind is AnswerKind.DENIED:
+        return "denied"
+    if not isinstance(error, ApiError):
+        return "failed" if isinstance(error, AnswerTooLarge | ValueError) else None
+    if error.status_code == 404 and kind is AnswerKind.REFUSED:
+        return "gone"
+    is_its_own = kind in (AnswerKind.REFUSED, AnswerKind.BLOCKED) or is_index_failure(error.status_code, error.body)
+    return "failed" if is_its_own else None

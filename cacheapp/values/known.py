@@ -1,0 +1,128 @@
+"""The field values that this process knows, and what of them callers see."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cacheapp.state.families import INDICES
+from cacheapp.state.family_names import FamilyNames, NamedFamily
+from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import Visible
+from cacheapp.values.family_values import KEPT_SECONDS, LEFT_OUT, FamilyValues, FieldValues, encoded
+from esassistant.clock import Clock, monotonic
+from esassistant.resource import Handle
+
+MAX_KEPT_BYTES = 4_194_304
+"""Of all families together, as JSON; in memory it is several times as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOfName:
+    """What is known of the fields of names: values of its whole family, how old they are, and of how many documents.
+
+    Args:
+        family: The name of the family.
+        age_seconds: Since they were gathered.
+        sample_documents: How many documents were looked at.
+        is_whole: Whether these were all documents of the family.
+        fields: By their names.
+        fields_left_out: How many fields had no room in the search.
+    """
+
+    family: str
+    age_seconds: float
+    sample_documents: int
+    is_whole: bool
+    fields: Mapping[str, FieldValues]
+    fields_left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    values: FamilyValues
+    gathered_at: float
+    size_bytes: int
+
+
+class KnownValues:
+    """One per process; belongs to its loop. Bounded: of too many the oldest are forgotten."""
+
+    def __init__(self, *, clock: Clock = monotonic, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._clock = clock
+        self._max_kept_bytes = max_kept_bytes
+        self._kept: dict[str, _Kept] = {}
+        self.families = FamilyNames()
+
+    def keep(self, families: Iterable[FamilyValues], now_ms: int) -> None:
+        """Take over what was gathered. `now_ms`: by the clock by which it says when, the present time."""
+        now = self._clock()
+        for values in families:
+            gathered_at = now - max(0, now_ms - values.gathered_at_ms) / 1000
+            before = self._kept.get(values.family)
+            if before is None or before.gathered_at <= gathered_at:
+                self._kept[values.family] = _Kept(values, gathered_at, len(encoded([values])))
+        self._drop(now)
+
+    def ages(self) -> dict[str, float]:
+        """How old in seconds is what is known of families, by name; those left out are among them."""
+        now = self._clock()
+        self._drop(now)
+        return {family: now - kept.gathered_at for family, kept in self._kept.items()}
+
+    def of(self, names: Sequence[str], snapshot: Snapshot, visible: Visible) -> KnownOfName | None:
+        """Return what is known of the fields of names, if anything, and if all that was looked at is visible.
+
+        1. They belong to several families, to one of which nothing is known, or whose values aren't gathered: nothing.
+        2. An alias or data stream is visible by its name; else each index that was looked at has to be.
+        """
+        if not self._kept or (family := self.families.find_one(names, snapshot)) is None:
+            return None
+        kept = self._kept.get(family.name)
+        if kept is None or kept.values.left_out is not None or not _is_visible(family, kept.values, visible):
+            return None
+        values, age_seconds = kept.values, self._clock() - kept.gathered_at
+        if age_seconds > KEPT_SECONDS:
+            return None
+        return KnownOfName(
+            family.name,
+            round(age_seconds, 3),
+            values.sample_documents,
+            values.is_whole,
+            values.fields,
+            values.fields_left_out,
+        )
+
+    @property
+    def kept_bytes(self) -> int:
+        return sum(kept.size_bytes for kept in self._kept.values())
+
+    def counts(self) -> tuple[int, int, dict[str, int]]:
+        """How many families have values, how many fields these have, and why how many families have none."""
+        left_out = dict.fromkeys(LEFT_OUT, 0)
+        families = fields = 0
+        for kept in self._kept.values():
+            if (why := kept.values.left_out) is not None:
+                left_out[why] = left_out.get(why, 0) + 1
+            else:
+                families += 1
+                fields += len(kept.values.fields)
+        return families, fields, left_out
+
+    def _drop(self, now: float) -> None:
+        for family in [name for name, kept in self._kept.items() if now - kept.gathered_at > KEPT_SECONDS]:
+            del self._kept[family]
+        excess = self.kept_bytes - self._max_kept_bytes
+        for family in sorted(self._kept, key=lambda name: self._kept[name].gathered_at):
+            if excess <= 0:
+                break
+            excess -= self._kept.pop(family).size_bytes
+
+
+KNOWN_VALUES: Handle[KnownValues] = Handle("known_values")
+
+
+def _is_visible(family: NamedFamily, values: FamilyValues, visible: Visible) -> bool:
+    if visible.everything:
+        return True
+    if family.kind != INDICES:
+        return visible.covers(family.name)
+    return all(map(visible.covers, values.indices))

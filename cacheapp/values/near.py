@@ -1,0 +1,83 @@
+"""Which known value was probably meant by one that no document has. Pure.
+
+It speaks up only where it is sure: the values of the field are all known, and the one that is asked for differs from
+one of them by its case or by a slip of the pen.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from rapidfuzz.distance import DamerauLevenshtein
+
+from cacheapp.queries.findings import AskedValue, Code, Finding, Severity, shortened
+from cacheapp.values.family_values import FieldValues
+from cacheapp.values.known import KnownOfName
+from esassistant.units import as_duration
+
+SHORTEST, LONG = 4, 8
+"""Characters: shorter values differ by a letter on purpose; in long ones two letters may be wrong."""
+_DIGITS = re.compile(r"[0-9]+")
+_SEPARATORS = re.compile(r"[\s_-]+")
+
+
+def near_value(value: str, known: Iterable[str]) -> str | None:
+    """Return the known value that was probably meant by `value`; None: there is none, or several.
+
+    1. The same but for case, blanks, dashes and underscores.
+    2. Near in spelling, with the same digits: `eu-1` is not meant by `eu-2`.
+    """
+    among = list(known)
+    plain = _plain(value)
+    same = [one for one in among if _plain(one) == plain]
+    if same or len(value) < SHORTEST:
+        return same[0] if len(same) == 1 else None
+    digits = _DIGITS.findall(value)
+    near = [
+        one
+        for one in among
+        if _DIGITS.findall(one) == digits
+        and len(one) >= SHORTEST
+        and DamerauLevenshtein.distance(_plain(one), plain) <= (1 if min(len(plain), len(_plain(one))) < LONG else 2)
+    ]
+    return near[0] if len(near) == 1 else None
+
+
+def value_findings(asked: Iterable[AskedValue], known: KnownOfName) -> list[Finding]:
+    """Return a warning for each value that no document has, if another was probably meant.
+
+    Nothing is said of a field of which not all values are known, nor where what was meant is asked for as well.
+    """
+    asked = tuple(asked)
+    if not known.is_whole:
+        return []
+    also = {(one.target, one.value) for one in asked}
+    found = []
+    for one in asked:
+        values = _all_values(known.fields, one.target)
+        if not values or one.value in values or (one.ignores_case and one.value.lower() in map(str.lower, values)):
+            continue
+        meant = near_value(one.value, values)
+        if meant is not None and (one.target, meant) not in also:
+            found.append(_finding(one, meant, known))
+    return found
+
+
+def _all_values(fields: Mapping[str, FieldValues], name: str) -> list[str]:
+    """All values of a keyword; empty where some aren't known."""
+    values = fields.get(name)
+    if values is None or values.more or values.type != "keyword":
+        return []
+    return [one.value for one in values.values if isinstance(one.value, str)]
+
+
+def _finding(asked: AskedValue, meant: str, known: KnownOfName) -> Finding:
+    detail = (
+        f"None of the {known.sample_documents:,} documents of {known.family} had the value {shortened(asked.value)!r} "
+        f"{as_duration(known.age_seconds)} ago."
+    )
+    name = shortened(asked.field)
+    return Finding(asked.path, Code.UNKNOWN_VALUE, Severity.WARNING, name, (meant,), detail)
+
+
+def _plain(value: str) -> str:
+    return _SEPARATORS.sub("", value).lower()

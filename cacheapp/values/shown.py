@@ -1,0 +1,144 @@
+"""How field values are shown: in descriptions, in lists of fields, and on pages. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from cacheapp.describe.description import HeldValues
+from cacheapp.describe.entries import written
+from cacheapp.values.family_values import FieldValues
+from cacheapp.values.known import KnownOfName
+from esassistant.advice import percent
+from esassistant.units import as_duration
+
+BRIEF_VALUES = 6
+"""So many values of a field stand in a description."""
+BRIEF_CHARACTERS = 80
+
+
+class ShownFieldValues(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The values of one field, as the API shows them: what isn't known is left out.
+
+    Args:
+        missing_percent: Of the sample.
+        values: The most frequent ones, each with the number of documents of the sample that have it.
+        more: Whether there are others; None where values aren't listed.
+        min, max: Of numbers and dates.
+    """
+
+    missing_percent: float | None
+    values: tuple[Any, ...] | None = None
+    more: bool | None = None
+    min: int | float | str | None = None
+    max: int | float | str | None = None
+
+
+class ValuesNote(msgspec.Struct, frozen=True):
+    """What all values of an answer have in common: whose they are, how old, and of how many documents.
+
+    Args:
+        family: Of all whose indices they are.
+        age_seconds: Since they were gathered.
+        sample_documents: How many documents were looked at.
+        is_whole: Whether these were all documents of the family.
+        fields_left_out: How many fields had no room in the search.
+    """
+
+    family: str
+    age_seconds: float
+    sample_documents: int
+    is_whole: bool
+    fields_left_out: int
+
+
+def note_of(known: KnownOfName) -> ValuesNote:
+    """Return what all values have in common."""
+    return ValuesNote(known.family, known.age_seconds, known.sample_documents, known.is_whole, known.fields_left_out)
+
+
+def shown_values(values: FieldValues, sample_documents: int) -> ShownFieldValues:
+    """Return the values of one field as the API shows them."""
+    missing_percent = percent(values.missing_documents, sample_documents)
+    if values.min is not None or values.max is not None:
+        return ShownFieldValues(missing_percent, min=values.min, max=values.max)
+    return ShownFieldValues(missing_percent, values.values, values.more)
+
+
+def add_values(body: bytes, known: KnownOfName | None) -> bytes:
+    """Add values to a list of fields, given as JSON: to each field those that it has, and to the list what all have in
+    common; `null` there where none are known.
+    """
+    listed: dict[str, Any] = msgspec.json.decode(body)
+    listed["values"] = None if known is None else note_of(known)
+    if known is not None:
+        for field in listed["fields"]:
+            values = known.fields.get(field["name"])
+            if values is not None and field["types"] == [values.type]:
+                field["values"] = shown_values(values, known.sample_documents)
+    return msgspec.json.encode(listed)
+
+
+def held_values(known: KnownOfName) -> HeldValues:
+    """Return the values as descriptions write them."""
+    texts = {path: text for path, values in known.fields.items() if (text := brief(values))}
+    return HeldValues(texts, known.age_seconds, known.sample_documents, known.is_whole)
+
+
+def brief(values: FieldValues) -> str:
+    """Write the values of a field on few characters: `values open, closed, 3 more`; `from 0 to 99`. Empty: none."""
+    if values.min is not None and values.max is not None:
+        return f"from {_bound(values.min)} to {_bound(values.max)}"
+    listed: list[str] = []
+    size = 0
+    for one in values.values[:BRIEF_VALUES]:
+        text = str(one.value).lower() if isinstance(one.value, bool) else written(one.value)
+        size += len(text)
+        if size > BRIEF_CHARACTERS and listed:
+            break
+        listed.append(text)
+    if not listed:
+        return ""
+    left = len(values.values) - len(listed)
+    if values.more:
+        listed.append("…")
+    elif left:
+        listed.append(f"{left} more")
+    return f"values {', '.join(listed)}"
+
+
+def _bound(value: float | str) -> str:
+    if isinstance(value, str):
+        return value.removesuffix("T00:00:00Z")
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+@dataclass(frozen=True, slots=True)
+class PageValues:
+    """The values of one field in words, for a page."""
+
+    text: str
+    counts: tuple[tuple[str, int], ...]
+    missing: str
+
+
+def page_values(known: KnownOfName | None, types: Mapping[str, Sequence[str]]) -> dict[str, PageValues]:
+    """Return what pages say of fields, by name; `types`: those of each field now."""
+    if known is None:
+        return {}
+    shown = {}
+    for path, values in known.fields.items():
+        if list(types.get(path, ())) != [values.type] or not (text := brief(values)):
+            continue
+        missing = percent(values.missing_documents, known.sample_documents)
+        counts = tuple((str(one.value), one.documents) for one in values.values)
+        shown[path] = PageValues(text, counts, f"{missing:g} % without a value" if missing else "")
+    return shown
+
+
+def about(known: KnownOfName) -> str:
+    """Say in a sentence how far values can be trusted."""
+    documents = f"{known.sample_documents:,} documents"
+    sample = f"all {documents}" if known.is_whole else f"a sample of {documents}"
+    return f"of {sample} of {known.family}, {as_duration(known.age_seconds)} old"
