@@ -22,8 +22,8 @@ class About:
     """A name, or a list or pattern, and what it is related to.
 
     An index has `others`, the indices with the same mapping, and `reached_by`, the aliases and data streams that lead
-    to it. Anything else has `groups`, the distinct mappings of the indices it stands for; a list or pattern `names` too,
-    and `closed` ones that it leaves out. Each list is bounded, and its total is given beside.
+    to it. Anything else has `groups`, the distinct mappings of the indices it stands for; a list or pattern `names`
+    too, and `closed` ones that it leaves out. Each list is bounded, and its total is given beside.
     """
 
     kind: str
