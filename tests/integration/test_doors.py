@@ -51,6 +51,10 @@ HOT = (
     "/api/mappings/wide/schema",
     "/api/mappings/wide/fields",
     "/api/mappings/all/fields",
+    "/api/mappings/shop,orders",
+    "/api/mappings/rolled-*,-rolled-3",
+    "/api/mappings/*/fields",
+    "/api/mappings/s*,wide/schema",
     "/api/indices",
 )
 OTHERS = (
@@ -61,7 +65,12 @@ OTHERS = (
     "/api/mappings/a/b",
     "/api/mappings/a,b",
     "/api/mappings/..",
-    "/api/mappings/*",
+    "/api/mappings/shop,absent",
+    "/api/mappings/none-*",
+    "/api/mappings/-shop,shop*",
+    "/api/mappings/shop,..",
+    "/api/mappings/shop,<a-{now/d}>/fields",
+    "/api/mappings/*:*",
     "/api/mappings/UPPER",
     "/api/mappings/_all/schema",
     "/api/mappings/shop\n",
@@ -85,6 +94,11 @@ SEARCHES = (SEARCH,) * 8 + (
     "/api/indices/both/search",
     "/api/indices/absent/search",
     "/api/indices/a,b/search",
+    "/api/indices/shop,orders/search",
+    "/api/indices/s*,rolled-*,-rolled-1/search",
+    "/api/indices/shop,absent/search",
+    "/api/indices/none-*/search",
+    "/api/indices/shop,../search",
     "/api/indices/a/b/search",
     "/api/indices//search",
     "/api/indices/shop\n/search",
@@ -223,7 +237,7 @@ async def doors(
         settings.SECURE_HSTS_SECONDS = 3600
     settings.ESASSISTANT = replace(settings.ESASSISTANT, **way)
     async with open_app(node.url) as http:
-        for name in ("shop", "wide", "all"):
+        for name in ("shop", "wide", "all", "*", "s*,wide"):
             for view in ("schema", "fields"):
                 address = f"https://testserver/api/mappings/{name}/{view}"
                 await http.get(address, headers={"Authorization": f"Bearer {TOKEN}"})

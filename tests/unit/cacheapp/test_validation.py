@@ -10,6 +10,7 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.queries.findings import Code, Finding, Severity
 from cacheapp.queries.validation import validate
+from cacheapp.state.expressions import Expression
 from cacheapp.validation import (
     MAX_BODY_BYTES,
     MAX_FAMILIES,
@@ -199,3 +200,28 @@ def test_answers_are_told() -> None:
     answer = Answer(NOTHING, "application/json")
     assert told(answer, ()) is answer
     assert dict(told(answer, (ERROR,)).head)[b"x-search-findings"].startswith(b'{"total":1')
+
+
+async def test_lists_and_patterns_are_validated() -> None:
+    """Against all that they stand for; a name that isn't there is named, and what matches nothing is said."""
+    validations, reader, _, _ = await made(names=6)
+    before = reader.requests_total
+    assert (await validations.validate(Expression("a-*,b-1"), b'{"query":{"term":{"b":1}}}')).valid
+    wrong = await validations.validate(Expression("a-*,b-*"), b'{"query":{"term":{"bb":1}}}')
+    assert [finding.code for finding in wrong.findings] == [Code.UNKNOWN_FIELD]
+    for text, said in (("a-*,gone", "'gone'"), ("none-*", "matches"), ("-a-1,a-*", "comes after a pattern")):
+        with pytest.raises((MappingNotFound, IllegalName), match=said):
+            await validations.validate(Expression(text), RIGHT)
+    assert reader.requests_total == before
+
+
+async def test_a_wrong_search_of_several_counts_for_each_family() -> None:
+    """Of few families; of many it counts among the others, so that nobody can fill the counts with one search."""
+    validations, reader, cache, _ = await made(names=2)
+    for family in "cdefg":
+        reader.indices[f"{family}-1"] = A_MAPPING
+        await cache.get(f"{family}-1")
+    await validations.validate(Expression("a-0,b-1"), WRONG)
+    await validations.validate(Expression("a*,b*,c*,d*,e*,f*,g*"), WRONG)
+    report = validations.report()
+    assert (report.wrong_total, report.families) == (2, {"a": 1, "b": 1, OTHER_FAMILIES: 1})
