@@ -315,8 +315,11 @@ REFRESHER: Handle[Refresher] = Handle("refresher")
 
 
 def _log_level(ended: Pass) -> int:
-    """One that the schedule began and that found nothing, or failed, is no news: an outage is told by the verdict."""
+    """One that the schedule began and that found nothing new, or failed, is no news: an outage is told by the verdict,
+    and that nothing changed meanwhile would be a line of it more.
+    """
     is_failed = ended.outcome is PassOutcome.FAILED
-    if ended.trigger == SCHEDULE and (is_failed or ended.outcome is PassOutcome.UNCHANGED):
+    is_partial = ended.outcome is PassOutcome.PARTIAL
+    if ended.trigger == SCHEDULE and (is_failed or not (is_partial or ended.changed_total or ended.removed_total)):
         return logging.DEBUG
     return logging.WARNING if is_failed else logging.INFO

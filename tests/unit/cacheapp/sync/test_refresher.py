@@ -258,6 +258,19 @@ async def test_how_loud_a_pass_is(
     assert [record.levelname for record in caplog.records if f"({trigger})" in record.getMessage()] == [level]
 
 
+async def test_a_pass_that_finds_nothing_new_is_quiet(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """One by the schedule has a line when something has changed, been removed or not been read, else none."""
+    caplog.set_level(logging.INFO, "cacheapp.sync.refresher")
+    one = make()
+    await one.run("schedule")
+    caplog.clear()
+    await one.run("schedule")
+    assert caplog.messages == []
+    one.reader.indices = {"a": B_MAPPING, "b": B_MAPPING, "c": C_MAPPING}
+    await one.run("schedule")
+    assert len(caplog.messages) == 1
+
+
 async def test_ended_with_server(make: Make) -> None:
     """A pass that is cancelled at shutdown has failed, says so, and gives its lease back."""
     one = make()
