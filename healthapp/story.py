@@ -8,6 +8,7 @@ from esassistant.resource import Health
 from esassistant.units import as_duration
 from esassistant.windows import WindowReport
 from healthapp.evidence import callers_of
+from healthapp.findings import ORDER
 from healthapp.verdict import Verdict, worst
 
 BEGINS_AFTER_SECONDS = 4.0
@@ -16,6 +17,7 @@ ENDS_AFTER_SECONDS = 10.0
 """And it is over when it has not come back for so long."""
 EVERY_SECONDS = 60.0
 MAX_KINDS = 5
+LAST = len(ORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Story:
         self._good_since: float | None = None
         self._told_at: float | None = None
         self._told_level = Health.HEALTHY
+        self._told_rank = LAST
+        """The place in `findings.ORDER` of what callers feel most, of all that was told."""
 
     def next_line(self, verdict: Verdict, kinds: Mapping[str, WindowReport], now: float, at: datetime) -> Line | None:
         """The line for this moment, `now` on the monotonic clock and `at` on people's, the first that applies:
@@ -45,7 +49,7 @@ class Story:
         2. It is healthy and no trouble was told: none; what was about to be told is forgotten.
         3. It has been healthy for long enough after trouble that was told: its end.
         4. It isn't healthy, and has not been for long enough: its begin.
-        5. It has become worse than was told: that.
+        5. It has become worse than was told, or something that callers feel more has come: that.
         6. A minute has passed since the last line of trouble that lasts: how it goes.
         """
         if verdict.level is None:
@@ -61,7 +65,7 @@ class Story:
             if now - self._bad_since < BEGINS_AFTER_SECONDS:
                 return None
             return self._begin(verdict, verdict.level, now)
-        if worst((verdict.level, self._told_level)) is not self._told_level:
+        if worst((verdict.level, self._told_level)) is not self._told_level or _rank(verdict) < self._told_rank:
             return self._begin(verdict, verdict.level, now)
         if now - self._told_at < EVERY_SECONDS:
             return None
@@ -72,7 +76,8 @@ class Story:
         )
 
     def _begin(self, verdict: Verdict, level: Health, now: float) -> Line:
-        self._told_at, self._told_level = now, level
+        self._told_at, self._told_level = now, worst((level, self._told_level))
+        self._told_rank = min(self._told_rank, _rank(verdict))
         return Line(f"{level.value}: {verdict.sentence} What to do: {verdict.next_step}", is_bad=True)
 
     def _healthy(self, verdict: Verdict, now: float) -> Line | None:
@@ -85,8 +90,13 @@ class Story:
             return None
         lasted = as_duration(self._good_since - self._began_at)
         self._bad_since = self._good_since = self._told_at = None
-        self._told_level = Health.HEALTHY
+        self._told_level, self._told_rank = Health.HEALTHY, LAST
         return Line(f"healthy again after {lasted}: {verdict.sentence}", is_bad=False)
+
+
+def _rank(verdict: Verdict) -> int:
+    """The place in `findings.ORDER` of what callers feel most."""
+    return min((ORDER[effect.trouble] for effect in verdict.effects), default=LAST)
 
 
 def summary(kinds: Mapping[str, WindowReport]) -> str:

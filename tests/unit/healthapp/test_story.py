@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from esassistant.resource import Health
 from esassistant.windows import Got, WindowReport
+from healthapp.findings import Trouble
 from healthapp.story import Story, summary
-from healthapp.verdict import NOTHING_KNOWN, Verdict
+from healthapp.verdict import NOTHING_KNOWN, Effect, Verdict
 from tests.support.fixtures import Figure
 from tests.support.verdicts import NOW, SEARCHES, window
 
@@ -59,6 +60,21 @@ def test_worse_is_told_at_once() -> None:
     lines = told((0, BAD), (20, worse), (40, BAD), (50, worse), (70, WELL))
     assert [(at, text.partition(":")[0]) for at, text, _ in lines] == [
         *((4, "degraded"), (20, "unhealthy"), (80, "healthy again after 1 min 10 s")),
+    ]
+
+
+def test_what_callers_feel_more_is_told_at_once() -> None:
+    """While a process is late, calls that begin to fail have a line of their own; what they feel less has none."""
+
+    def troubled(*troubles: Trouble) -> Verdict:
+        effects = (Effect(one, "x", Health.DEGRADED, None, None, None, None, None, False) for one in troubles)
+        return replace(BAD, effects=tuple(effects))
+
+    late = troubled(Trouble.LOOP_LATE)
+    failing = troubled(Trouble.CALLS_FAIL, Trouble.LOOP_LATE)
+    lines = told((0, late), (20, failing), (26, late), (30, failing), (40, WELL), (60, late))
+    assert [(at, text.partition(":")[0]) for at, text, _ in lines] == [
+        *((4, "degraded"), (20, "degraded"), (50, "healthy again after 40 s"), (64, "degraded")),
     ]
 
 
