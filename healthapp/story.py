@@ -41,6 +41,7 @@ class Story:
         self._told_level = Health.HEALTHY
         self._told_rank = LAST
         """The place in `findings.ORDER` of what callers feel most, of all that was told."""
+        self._better_since: float | None = None
 
     def next_line(self, verdict: Verdict, kinds: Mapping[str, WindowReport], now: float, at: datetime) -> Line | None:
         """The line for this moment, `now` on the monotonic clock and `at` on people's, the first that applies:
@@ -67,6 +68,7 @@ class Story:
             return self._begin(verdict, verdict.level, now)
         if worst((verdict.level, self._told_level)) is not self._told_level or _rank(verdict) < self._told_rank:
             return self._begin(verdict, verdict.level, now)
+        self._note_better(verdict, verdict.level, now)
         if now - self._told_at < EVERY_SECONDS:
             return None
         self._told_at = now
@@ -76,9 +78,20 @@ class Story:
         )
 
     def _begin(self, verdict: Verdict, level: Health, now: float) -> Line:
+        self._better_since = None
         self._told_at, self._told_level = now, worst((level, self._told_level))
         self._told_rank = min(self._told_rank, _rank(verdict))
         return Line(f"{level.value}: {verdict.sentence} What to do: {verdict.next_step}", is_bad=True)
+
+    def _note_better(self, verdict: Verdict, level: Health, now: float) -> None:
+        """Where the worst of it has been over for long enough and the rest goes on: the next time it is told again."""
+        if (level, _rank(verdict)) == (self._told_level, self._told_rank):
+            self._better_since = None
+            return
+        if self._better_since is None:
+            self._better_since = now
+        if now - self._better_since >= ENDS_AFTER_SECONDS:
+            self._told_level, self._told_rank, self._better_since = level, _rank(verdict), None
 
     def _healthy(self, verdict: Verdict, now: float) -> Line | None:
         if self._told_at is None or self._bad_since is None:

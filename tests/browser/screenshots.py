@@ -1,4 +1,6 @@
-"""Pictures of the pages in each state, for docs/: `python -m tests.browser.screenshots [FOLDER]`. Look at them."""
+"""Pictures of the pages in each state, for docs/: `python -m tests.browser.screenshots [FOLDER]`. Look at them. Those of
+incidents: `tests.browser.incidents`.
+"""
 
 import os
 import subprocess
@@ -91,11 +93,11 @@ def main() -> int:
             "REDIS_URL": redis.url,
         }
         make_staff(proxy.url, settings)
-        states(node, proxy, redis, folder, settings)
+        states(node, proxy, folder, settings)
     return 0
 
 
-def states(node: Node, proxy: FaultProxy, redis: RedisServer, folder: Path, settings: dict[str, Any]) -> None:
+def states(node: Node, proxy: FaultProxy, folder: Path, settings: dict[str, Any]) -> None:
     def session(what: Callable[[Photographer, Server], None]) -> None:
         profile = Path(tempfile.mkdtemp(prefix="screenshots-profile-"))
         with Server(proxy.url, **settings) as server, open_window(server.url, profile) as browser:
@@ -127,13 +129,6 @@ def states(node: Node, proxy: FaultProxy, redis: RedisServer, folder: Path, sett
             cluster.indices.create(index="lonely", settings={"number_of_replicas": 1})
             camera.picture("status-degraded", "/admin/status/", "cluster status yellow")
             cluster.indices.delete(index="lonely")
-        redis.kill()
-        camera.picture("status-store-down", "/admin/status/", "can't be used")
-        redis.start()
-        wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 30)
-        proxy.refuse()
-        camera.picture("status-cluster-down", "/admin/status/", "Unhealthy")
-        proxy.accept()
 
     session(healthy_and_not)
 

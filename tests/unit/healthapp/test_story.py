@@ -78,6 +78,16 @@ def test_what_callers_feel_more_is_told_at_once() -> None:
     ]
 
 
+def test_trouble_beside_a_lasting_one() -> None:
+    """While a process is late all the time, a second outage is told as the first one was."""
+    late = replace(BAD, effects=(Effect(Trouble.LOOP_LATE, "x", Health.DEGRADED, None, None, None, None, None, True),))
+    away = replace(late, level=Health.UNHEALTHY)
+    lines = told((0, late), (20, away), (30, late), (34, away), (40, late), (56, away), (70, WELL))
+    assert [(at, text.partition(":")[0]) for at, text, _ in lines] == [
+        *((4, "degraded"), (20, "unhealthy"), (56, "unhealthy"), (80, "healthy again after 1 min 10 s")),
+    ]
+
+
 def test_a_moment_is_no_story() -> None:
     """What is over within four seconds is not told, and a pause of less than ten is none."""
     assert told((0, BAD), (2, WELL), (10, WELL)) == []
