@@ -1,5 +1,6 @@
-"""Pictures of the pages in each state, for docs/: `python -m tests.browser.screenshots [FOLDER]`. Look at them. Those of
-incidents: `tests.browser.incidents`.
+"""Pictures of the pages in each state, for docs/: `python -m tests.browser.screenshots [FOLDER]`. Look at them.
+
+Those of incidents are taken by `tests.browser.incidents`.
 """
 
 import os
