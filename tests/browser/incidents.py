@@ -355,7 +355,7 @@ INCIDENTS = (
     Incident(
         "slow-cluster",
         slow_cluster,
-        rf"(?i)degraded: searches are slow since {CLOCK}: Elasticsearch answers in 3\.\d+ s, usually [\d.]+ ms, "
+        rf"(?i)degraded: searches are slow since {CLOCK}: Elasticsearch answers in 3\.\d+ s, usually [\d.]+ m?s, "
         r"and pings are slow too",
         "EsassistantSlow",
         needs_usual=True,
