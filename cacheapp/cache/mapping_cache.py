@@ -396,16 +396,22 @@ class MappingCache:
 
     async def _read(self, name: str) -> MappingAnswer:
         """Read what `name` stands for, put it into the snapshot, and answer."""
-        asked_at = self._clock()
+        asked_at, denial = self._clock(), None
+        mappings: Mapping[str, bytes] = {}
         try:
             mappings = await self._ask(name)
         except MappingNotFound as error:
-            return await self._answer_of_denied(name, error, asked_at)
+            denial = error
+            if (answer := await self._answer_of_denied(name, denial, asked_at)) is not None:
+                return answer
         after = after_read(self.snapshot, name, mappings, asked_at)
         used = [after.indices[index].mapping_hash for index in mappings if index in after.indices]
         self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
         self._read_names.note_read(self.snapshot, after, {name, *mappings}, asked_at)
         self.snapshot = after
+        if denial is not None:
+            self._note_absent(name, denial)
+            raise denial
         rendered = await self._render(name, self._rendered)
         if rendered is None:
             # It is gone since, or known newer but not kept, or larger than all that may be kept: what was read is as
@@ -461,8 +467,8 @@ class MappingCache:
         self._listing_read_at = self._clock()
         await self._read_listing()
 
-    async def _answer_of_denied(self, name: str, error: MappingNotFound, asked_at: float) -> MappingAnswer:
-        """Return, or raise, what is to be said of a name that a read denied.
+    async def _answer_of_denied(self, name: str, error: MappingNotFound, asked_at: float) -> MappingAnswer | None:
+        """Return, or raise, what is to be said of a name that a read denied; None: that it isn't there.
 
         1. Nothing was listed yet, and our role may cover nothing at all: that can't be told from a name that isn't
            there.
@@ -474,9 +480,7 @@ class MappingCache:
         if self.is_known(name):
             await self._listed_since(asked_at)
         if not self.is_known(name):
-            self.snapshot = after_read(self.snapshot, name, {}, asked_at)
-            self._note_absent(name, error)
-            raise error
+            return None
         if (answer := self._young(await self._render(name, self._rendered))) is not None:
             return answer
         self._failures_total += 1

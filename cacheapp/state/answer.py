@@ -64,25 +64,11 @@ def render(snapshot: Snapshot, asked: Asked, *, outline: bool = False) -> Render
         if resolved.missing or not all(map(snapshot.is_whole, resolved.indices)):
             return None
         _check_size(snapshot, resolved.indices, outline=outline)
-        rendered = _rendered(snapshot, resolved.indices, resolved.confirmed_in(snapshot), outline=outline)
-        return None if rendered is None else replace(rendered, resolved=resolved)
-    indices = snapshot.resolve(asked)
-    return None if indices is None else _rendered(snapshot, indices, snapshot.confirmed_of(asked), outline=outline)
-
-
-def _check_size(snapshot: Snapshot, indices: Iterable[str], *, outline: bool) -> None:
-    hashes: Iterable[str] = (snapshot.indices[index].mapping_hash for index in indices)
-    most, what = (MAX_DISTINCT_BYTES, "different mappings") if outline else (MAX_BODY_BYTES, "mappings")
-    size = sum(len(snapshot.bodies[hashed]) for hashed in (set(hashes) if outline else hashes))
-    if size > most:
-        raise TooMuch(
-            f"This stands for {as_bytes(size)} of {what}, and at most {as_bytes(most)} are answered at once: ask for "
-            "fewer names, by a longer pattern or by taking some away (logs-*,-logs-old-*)"
-            + ("." if outline else "; or for ?group=mapping, which has each distinct mapping once.")
-        )
-
-
-def _rendered(snapshot: Snapshot, indices: tuple[str, ...], confirmed_at: float, *, outline: bool) -> Rendered | None:
+        indices: tuple[str, ...] | None = resolved.indices
+        confirmed_at = snapshot.confirmed_of_all(resolved.names, by_listing=resolved.has_patterns)
+    else:
+        resolved, indices = None, snapshot.resolve(asked)
+        confirmed_at = 0.0 if indices is None else snapshot.confirmed_of(asked)
     if not indices:
         return None
     entries = [snapshot.indices[index] for index in indices]
@@ -103,7 +89,20 @@ def _rendered(snapshot: Snapshot, indices: tuple[str, ...], confirmed_at: float,
         distinct=distinct_mappings(snapshot, indices),
         confirmed_at=confirmed_at,
         source=_source(entries),
+        resolved=resolved,
     )
+
+
+def _check_size(snapshot: Snapshot, indices: Iterable[str], *, outline: bool) -> None:
+    hashes: Iterable[str] = (snapshot.indices[index].mapping_hash for index in indices)
+    most, what = (MAX_DISTINCT_BYTES, "different mappings") if outline else (MAX_BODY_BYTES, "mappings")
+    size = sum(len(snapshot.bodies[hashed]) for hashed in (set(hashes) if outline else hashes))
+    if size > most:
+        raise TooMuch(
+            f"This stands for {as_bytes(size)} of {what}, and at most {as_bytes(most)} are answered at once: ask for "
+            "fewer names, by a longer pattern or by taking some away (logs-*,-logs-old-*)"
+            + ("." if outline else "; or for ?group=mapping, which has each distinct mapping once.")
+        )
 
 
 def renewed(rendered: Rendered, snapshot: Snapshot, asked: Asked, *, has_same_names: bool) -> Rendered | None:
@@ -114,7 +113,8 @@ def renewed(rendered: Rendered, snapshot: Snapshot, asked: Asked, *, has_same_na
     if isinstance(asked, Expression):
         if resolved is None or not has_same_names:
             return None
-        indices, confirmed_at = rendered.indices, resolved.confirmed_in(snapshot)
+        indices = rendered.indices
+        confirmed_at = snapshot.confirmed_of_all(resolved.names, by_listing=resolved.has_patterns)
     elif snapshot.resolve(asked) == rendered.indices:
         indices, confirmed_at = rendered.indices, snapshot.confirmed_of(asked)
     else:

@@ -97,13 +97,6 @@ class Resolved:
 
     has_patterns: bool = False
 
-    def confirmed_in(self, snapshot: Snapshot) -> float:
-        """For which moment the cluster confirmed all of it; what a pattern gives, by a listing."""
-        moments = [snapshot.confirmed_of(name) for name in self.names if snapshot.knows(name)]
-        if self.has_patterns:
-            moments.append(snapshot.listed_at)
-        return max(snapshot.confirmed_at, min(moments, default=snapshot.listed_at))
-
 
 def names_of(asked: Asked, resolved: Resolved | None) -> tuple[str, ...]:
     """The names that mappings were asked for by: one name, or all that an expression stands for."""

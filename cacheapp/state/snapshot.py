@@ -122,6 +122,13 @@ class Snapshot:
         members = [self.indices[index].confirmed_at for index in self.aliases[name] if index in self.indices]
         return max(self.confirmed_at, min([self.aliases_at[name], *members]))
 
+    def confirmed_of_all(self, names: Iterable[str], *, by_listing: bool) -> float:
+        """For which moment the cluster confirmed what `names` stand for; `by_listing`: and that these are all."""
+        moments = [self.confirmed_of(name) for name in names if self.knows(name)]
+        if by_listing:
+            moments.append(self.listed_at)
+        return max(self.confirmed_at, min(moments, default=self.listed_at))
+
     @property
     def body_bytes(self) -> int:
         return sum(map(len, self.bodies.values()))

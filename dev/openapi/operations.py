@@ -8,6 +8,7 @@ from typing import Any
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MAX_QUESTION_CHARACTERS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS
+from cacheapp.state.expressions import MAX_EXPRESSION_BYTES, MAX_PATTERNS
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
 from cacheapp.state.names import MAX_NAME_BYTES
 from dev.openapi.search_schemas import SEARCH, SEARCH_EXAMPLES, SEARCH_RESULT
@@ -111,7 +112,12 @@ class Operation:
     body_examples: Mapping[str, Any] = field(default_factory=dict)
 
 
-NAME = Parameter("name", "path", "Of an index, alias or data stream.", {"$ref": "#/components/schemas/Name"})
+NAMES = Parameter(
+    "name",
+    "path",
+    "Of an index, alias or data stream; or a list of names with patterns, such as `logs-*,metrics-*,-logs-old-*`.",
+    {"$ref": "#/components/schemas/Names"},
+)
 FORBIDDEN = r' "*,/<>?\\|#:\u0000-\u001f\u007f-\u009f'
 NAME_SCHEMA = {
     "description": f"At most {MAX_NAME_BYTES} bytes of UTF-8, and in lower case: "
@@ -121,6 +127,19 @@ NAME_SCHEMA = {
     "maxLength": MAX_NAME_BYTES,
     "examples": ["orders"],
     "pattern": rf"^(?!\.{{1,2}}$)[^\-_+{FORBIDDEN}][^{FORBIDDEN}]*$",
+}
+_ONE = rf"(?!\.{{1,2}}(?:,|$))[^\-_+{FORBIDDEN}][^{FORBIDDEN}]*"
+_ANY = FORBIDDEN.replace("*", "")
+_PATTERN = rf"(?:[^\-_+{FORBIDDEN}][^{FORBIDDEN}]*)?\*[^{_ANY}]*"
+NAMES_SCHEMA = {
+    "description": "One name, or names with one comma between two. `*` stands for any characters, and `_all` alone for "
+    "everything; what begins with `-`, after a pattern, is taken away. Together at most "
+    f"{MAX_EXPRESSION_BYTES} bytes, each at most {MAX_NAME_BYTES}, and at most {MAX_PATTERNS} patterns.",
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_EXPRESSION_BYTES,
+    "examples": ["orders", "logs-*,metrics-*,-logs-old-*"],
+    "pattern": rf"^(?:_all|{_ONE}(?:,{_ONE})*|(?:{_ONE},)*{_PATTERN}(?:,-?(?:{_PATTERN}|{_ONE}))*)$",
 }
 REFRESH_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
 SEARCHED = {"type": "string", "maxLength": MAX_QUERY_CHARACTERS}
@@ -243,7 +262,9 @@ OPERATIONS = (
         },
         (
             Parameter("wait", "query", "Answer when it has ended.", {"type": "boolean", "default": False}),
-            Parameter("index", "query", "Read this name alone, and answer with it.", NAME.schema),
+            Parameter(
+                "index", "query", "Read this name alone, and answer with it.", {"$ref": "#/components/schemas/Name"}
+            ),
         ),
         (404, 429, 503),
         "429: refreshed a moment ago, or another process is at it. 503: the cluster could not be read.",
@@ -290,7 +311,7 @@ OPERATIONS = (
         Access.CHANGE,
         {200: Answer("Elasticsearch's own answer.", (SEARCH_RESULT,), sometimes=("X-Search-Findings",))},
         (
-            NAME,
+            NAMES,
             Parameter(
                 "validate",
                 "query",
@@ -318,7 +339,7 @@ OPERATIONS = (
             )
         },
         (
-            NAME,
+            NAMES,
             Parameter("group", "query", "What to send once: equal mappings.", {"type": "string", "enum": ["mapping"]}),
             UNCHANGED,
         ),
@@ -335,7 +356,7 @@ OPERATIONS = (
                 "JSON Schema, draft 2020-12.", (JSON_SCHEMA,), "application/schema+json", ("ETag", "Age", *STATE)
             )
         },
-        (NAME, UNCHANGED),
+        (NAMES, UNCHANGED),
         (304, 404, 503),
     ),
     Operation(
@@ -345,7 +366,7 @@ OPERATIONS = (
         "The fields of a name as a flat list",
         Access.DETAILS,
         {200: Answer("All, or those that `q` finds, best first.", ("Fields",), headers=("ETag", "Age", *STATE))},
-        (NAME, Parameter("q", "query", "What to look for in their names.", SEARCHED), UNCHANGED),
+        (NAMES, Parameter("q", "query", "What to look for in their names.", SEARCHED), UNCHANGED),
         (304, 404, 503),
     ),
     Operation(
@@ -355,7 +376,7 @@ OPERATIONS = (
         "What is wrong with a search, from memory",
         Access.DETAILS,
         {200: Answer("What was found; `valid`: no error among it.", ("Validated",))},
-        (NAME,),
+        (NAMES,),
         (404, 503),
         "The cluster isn't asked, and may be down. 400: the body is no JSON, or too large. 503: the mappings aren't in"
         " memory.",
@@ -377,7 +398,7 @@ OPERATIONS = (
                 other={JSON: "Description"},
             )
         },
-        (NAME, TOKENS, QUESTION, UNCHANGED),
+        (NAMES, TOKENS, QUESTION, UNCHANGED),
         (304, 404, 503),
         "JSON where `Accept` asks for it.",
     ),
@@ -408,7 +429,7 @@ OPERATIONS = (
         "What happened to the indices that a name stands for, newest first",
         Access.DETAILS,
         {200: Answer("At most 100.", ("Changes",))},
-        (NAME,),
+        (NAMES,),
         (503,),
     ),
 )

@@ -243,7 +243,7 @@ def test_samples_are_valid(cluster: Elasticsearch) -> None:
     """Every sample document is valid for the schema of its index, and one with a wrong price isn't."""
     checked = 0
     for settings in map(json.loads, (path.read_bytes() for path in sorted(SAMPLES.glob("*.json")))):
-        for name in settings["indices"]:
+        for name in {**settings.get("indices", {}), **settings.get("data_streams", {})}:
             cluster.indices.create(index=name, mappings=settings["mappings"])
             valid = validator(cluster, name).is_valid
             for line in (SAMPLES / f"{name}.ndjson").read_text().splitlines():

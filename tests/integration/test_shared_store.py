@@ -94,15 +94,19 @@ def test_a_database_that_lacks_its_tables(node: Node, cluster: Elasticsearch, tm
 
 
 def test_samples_load_once(node: Node, cluster: Elasticsearch) -> None:
-    """`load_samples` makes the indices with their documents, and leaves them alone the second time."""
-    first = manage("load_samples", elasticsearch_url=node.url)
-    assert first.returncode == 0, first.stderr
-    cluster.indices.refresh(index="*")
-    assert cluster.count(index="orders").body["count"] == 27
-    assert len(cluster.indices.get_alias(name="logs-web").body) == 6
-    second = manage("load_samples", elasticsearch_url=node.url)
-    assert second.returncode == 0
-    assert cluster.count(index="orders").body["count"] == 27
+    """`load_samples` makes the indices and the data stream with their documents, and leaves them alone the second
+    time.
+    """
+    for left_alone in (0, 10):
+        loaded = manage("load_samples", elasticsearch_url=node.url)
+        assert loaded.returncode == 0, loaded.stderr
+        assert loaded.stdout.count("left alone") == left_alone
+        cluster.indices.refresh(index="*")
+        assert cluster.count(index="orders").body["count"] == 27
+        assert len(cluster.indices.get_alias(name="logs-web").body) == 6
+        assert cluster.count(index="metrics-shop").body["count"] == 48
+        stream = cluster.indices.resolve_index(name="metrics-shop").body["data_streams"][0]
+        assert len(stream["backing_indices"]) == 2
     unreachable = manage("load_samples", elasticsearch_url="http://127.0.0.1:9")
     assert unreachable.returncode == 1
     assert "Can't reach Elasticsearch" in unreachable.stderr

@@ -17,15 +17,18 @@ from esassistant.elasticsearch.client import sync_client
 
 @dataclass(frozen=True)
 class Sample:
-    """One index to create: `body` as the create-index API takes it, `documents` with their `_id`."""
+    """One index or data stream to create: `body` as the create-index API takes it, `documents` with their `_id`."""
 
-    index: str
+    name: str
     body: dict[str, Any]
     documents: tuple[dict[str, Any], ...]
+    is_data_stream: bool = False
 
 
 class Command(BaseCommand):
-    help = "Create the sample indices of dev/samples and load their documents. An index that exists is left alone."
+    help = (
+        "Create the sample indices and the data stream of dev/samples with their documents. What exists is left alone."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = "Example: ELASTICSEARCH_URL=http://localhost:9200 python manage.py load_samples"
@@ -40,7 +43,7 @@ class Command(BaseCommand):
         try:
             with sync_client(config) as client:
                 for sample in samples:
-                    self.stdout.write(f"{sample.index:<28}{load(client, sample)}")
+                    self.stdout.write(f"{sample.name:<28}{load(client, sample)}")
         except TransportError as error:
             raise CommandError(f"Can't reach Elasticsearch at {urls} ({type(error).__name__}).") from error
         except ApiError as error:
@@ -48,32 +51,53 @@ class Command(BaseCommand):
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:
-    """Each `*.json` describes alike indices; the documents of an index are in `<index>.ndjson` beside it."""
+    """Each `*.json` describes alike indices, or data streams; the documents of one are in `<name>.ndjson` beside it."""
     for path in sorted(folder.glob("*.json")):
         definition = json.loads(path.read_text(encoding="utf-8"))
-        for index, aliases in definition["indices"].items():
-            lines = (folder / f"{index}.ndjson").read_text(encoding="utf-8").splitlines()
+        streams = definition.get("data_streams", {})
+        for name, aliases in {**definition.get("indices", {}), **streams}.items():
+            lines = (folder / f"{name}.ndjson").read_text(encoding="utf-8").splitlines()
             sources = map(json.loads, lines)
             yield Sample(
-                index=index,
+                name=name,
                 body={"settings": definition["settings"], "mappings": definition["mappings"], "aliases": aliases},
                 documents=tuple({"_id": source[definition["id"]], "_source": source} for source in sources),
+                is_data_stream=name in streams,
             )
 
 
 def load(client: Elasticsearch, sample: Sample) -> str:
-    """Create an index and fill it; returns what was done, for people. Raises `CommandError` when it could not be
-    filled.
+    """Create an index or data stream and fill it; returns what was done, for people. Raises `CommandError` when it
+    could not be filled.
     """
+    if sample.is_data_stream:
+        if client.indices.exists(index=sample.name):
+            return "exists, left alone"
+        # With the first document of that name it is there.
+        client.indices.put_index_template(
+            name=sample.name, index_patterns=[sample.name], data_stream={}, template=sample.body, priority=500
+        )
+    else:
+        try:
+            client.indices.create(index=sample.name, **sample.body)
+        except BadRequestError as error:
+            if error.error != "resource_already_exists_exception":
+                raise
+            return "exists, left alone"
     try:
-        client.indices.create(index=sample.index, **sample.body)
-    except BadRequestError as error:
-        if error.error != "resource_already_exists_exception":
-            raise
-        return "exists, left alone"
-    try:
-        bulk(client, sample.documents, index=sample.index, refresh=True)
+        _fill(client, sample)
     except (ApiError, BulkIndexError, TransportError) as error:
-        reason = f"{sample.index} was created but not filled ({error.args[0]}): delete it and run this again."
+        reason = f"{sample.name} was created but not filled ({error.args[0]}): delete it and run this again."
         raise CommandError(reason) from error
     return f"{len(sample.documents)} documents"
+
+
+def _fill(client: Elasticsearch, sample: Sample) -> None:
+    if not sample.is_data_stream:
+        bulk(client, sample.documents, index=sample.name, refresh=True)
+        return
+    half = len(sample.documents) // 2
+    documents = [{**document, "_op_type": "create"} for document in sample.documents]  # it takes no other
+    bulk(client, documents[:half], index=sample.name, refresh=True)
+    client.indices.rollover(alias=sample.name)  # a stream of one index is hard to tell from an index
+    bulk(client, documents[half:], index=sample.name, refresh=True)

@@ -7,8 +7,10 @@ from cacheapp.search_target import MAX_NAMES_BYTES, Target, one_name, target_of
 from cacheapp.state.expressions import Resolved
 
 
-def resolved(*names: str, exact: tuple[str, ...] = (), **more: tuple[str, ...]) -> Resolved:
-    return Resolved(tuple(sorted({*names, *exact})), frozenset(exact), (), **more)
+def resolved(
+    *names: str, exact: tuple[str, ...] = (), missing: tuple[str, ...] = (), partial: tuple[str, ...] = ()
+) -> Resolved:
+    return Resolved(tuple(sorted({*names, *exact})), frozenset(exact), (), missing=missing, partial=partial)
 
 
 def test_what_goes_meanwhile() -> None:
@@ -17,12 +19,8 @@ def test_what_goes_meanwhile() -> None:
     of_patterns = target_of(resolved("a", "b"))
     assert (of_patterns.names, of_patterns.passes_over) == ("a,b", True)
     exact = target_of(resolved(exact=("b", "a"), missing=("new",)))
-    assert (exact.names, exact.exact, exact.passes_over, exact.has_others) == (
-        "a,b,new",
-        {"a", "b", "new"},
-        False,
-        False,
-    )
+    assert exact == Target("a,b,new", frozenset({"a", "b", "new"}), has_others=False)
+    assert not exact.passes_over
     both = target_of(resolved("a", exact=("b",)))
     assert (both.passes_over, both.has_others) == (False, True)
 

@@ -14,9 +14,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_django import Settings
 
 from cacheapp.errors import IllegalName
+from cacheapp.state.expressions import Expression, asked, parse
 from cacheapp.state.names import MAX_NAME_BYTES, check_name
 from dev.openapi.document import PATH, document, rendered
-from dev.openapi.operations import NAME_SCHEMA
+from dev.openapi.operations import NAME_SCHEMA, NAMES_SCHEMA
 from dev.openapi.schemas import schemas, unnamed
 from esassistant.asgi import application
 from esassistant.config.model import Details
@@ -97,6 +98,24 @@ def test_the_schema_of_names_is_the_rule_for_names(name: str) -> None:
         check_name(name)
     except IllegalName:
         assert not permitted or name != name.lower() or len(name.encode()) > MAX_NAME_BYTES
+    else:
+        assert permitted
+
+
+@given(st.lists(st.text("ab-_.*:A", max_size=4), min_size=1, max_size=4).map(",".join))
+@example("_all")
+@example("a,_all")
+@example("a*,-..")
+def test_the_schema_of_lists_is_the_rule_for_lists(names: str) -> None:
+    """Of names, patterns and what is taken away, in an order that means something; upper case is for aliases."""
+    permitted = re.fullmatch(str(NAMES_SCHEMA["pattern"]), names) is not None
+    try:
+        if isinstance(asked(names), Expression):
+            parse(names)
+        else:
+            check_name(names, upper_case=True)
+    except IllegalName:
+        assert not permitted
     else:
         assert permitted
 

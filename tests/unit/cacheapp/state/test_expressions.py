@@ -193,10 +193,15 @@ def test_the_age_of_all_is_that_of_the_oldest() -> None:
     """What a pattern gives was listed; a newer confirmation of everything renews all."""
     entries = {name: IndexEntry(None, "a" * 32, at, Source.ELASTICSEARCH) for name, at in (("a", 5.0), ("b", 9.0))}
     known = Snapshot(indices=entries, listed_at=7.0, listed=frozenset({"unread"}))
-    moments = {text: resolve(known, text).confirmed_in(known) for text in ("a,b", "b,c*", "b,none", "unr*", "a*")}
+
+    def confirmed(known: Snapshot, text: str) -> float:
+        resolved = resolve(known, text)
+        return known.confirmed_of_all(resolved.names, by_listing=resolved.has_patterns)
+
+    moments = {text: confirmed(known, text) for text in ("a,b", "b,c*", "b,none", "unr*", "a*")}
     assert moments == {"a,b": 5.0, "b,c*": 7.0, "b,none": 9.0, "unr*": 7.0, "a*": 5.0}
     later = replace(known, confirmed_at=8.0)
-    assert resolve(later, "a,b").confirmed_in(later) == 8.0
+    assert confirmed(later, "a,b") == 8.0
 
 
 NAMES = ["a", "ab", "abc", "b", "ba", "bab", "c", ".a", ".ab", ".ba"]

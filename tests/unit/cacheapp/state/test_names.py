@@ -79,7 +79,12 @@ def test_encoding_round_trip(name: str) -> None:
         ("É", "lower case"),
         ("x" * 256, "255 bytes"),
         ("é" * 128, "255 bytes"),
-        *((f"a{character}b", "blanks, control characters") for character in ILLEGAL_CHARACTERS if character != ":"),
+        *(
+            (f"a{character}b", "blanks, control characters")
+            for character in ILLEGAL_CHARACTERS
+            if character not in ":*,"
+        ),
+        *((f"a{character}b", "One name is needed here") for character in "*,"),
         ("a:b", "Remote clusters (cluster:index)"),
         ("*:logs-*", "Remote clusters (cluster:index)"),
         (":b", "blanks, control characters"),
