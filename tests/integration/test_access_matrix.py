@@ -271,7 +271,7 @@ async def test_lists_and_patterns(world: World, up: bool) -> None:
     async with cluster_state(world, up=up):
         for row in rows:
             for expression, status in EXPRESSIONS:
-                for door in world.doors:
+                for door in ("hot", "stock"):
                     asked = f"{_title(row)} {expression} by {door}"
                     found = {
                         name: await world.ask(door, row, SCOPED, expression.format(name)) for name in (FOREIGN, NOBODYS)
@@ -280,7 +280,9 @@ async def test_lists_and_patterns(world: World, up: bool) -> None:
                     assert answers[0] == answers[1], asked
                     assert MARK not in answers[0][1].lower(), asked
                     known = status if row.kind is Kind.NAMED or up or status != 200 else 503
-                    assert answers[0][0] == known, (asked, answers[0])
+                    # The history passes over names in a list that aren't there: they may have been.
+                    wanted = {200, 404} if status == 404 and row.template.endswith("/history") else {known}
+                    assert answers[0][0] in wanted, (asked, answers[0])
         for pattern in ("*", "_all", "logs-*", "*e*,-logs-nil"):
             for row in rows:
                 got = await world.ask("hot", row, SCOPED, pattern)
@@ -291,7 +293,7 @@ async def test_lists_and_patterns(world: World, up: bool) -> None:
 
 def _timeless(answer: tuple[int, bytes]) -> tuple[int, bytes]:
     """An answer without what differs from one moment to the next."""
-    return answer[0], re.sub(rb'"took":\d+|\n(age|content-length): \d+|"age_seconds":[\d.]+|\netag: .*', b"", answer[1])
+    return answer[0], re.sub(rb'(?m)^(age|content-length|etag): .*|"(took|age_seconds)":[\d.]+', b"", answer[1])
 
 
 @pytest.mark.parametrize(
