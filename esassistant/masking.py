@@ -29,15 +29,20 @@ PAIR = re.compile(
     re.IGNORECASE,
 )
 
+TOKEN_PREFIX = "esa_"  # noqa: S105  (how tokens begin, none itself)
+"""So begin the tokens that `manage.py make_token` makes, whose digests alone are known here."""
+MADE_TOKEN = re.compile(rf"\b{TOKEN_PREFIX}[\w-]{{20,}}")
+
 _known: re.Pattern[str] | None = None
 
 
 def mask_text(text: str) -> str:
     """The text without credentials in URLs, without the values of `Authorization` headers and of pairs such as
-    `password=…`, and without any secret of this process.
+    `password=…`, without tokens that `make_token` made, and without any secret of this process.
     """
     if _known is not None:
         text = _known.sub(MASK, text)
+    text = MADE_TOKEN.sub(MASK, text)
     text = CREDENTIALS_IN_URL.sub("", text)
     text = AUTHORIZATION.sub(rf"\1{MASK}", text)
     text = SCHEME.sub(rf"\1 {MASK}", text)

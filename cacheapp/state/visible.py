@@ -1,6 +1,7 @@
 """Which names a caller may see: what an API token's scope says. Pure."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cacheapp.errors import no_such_name
 from cacheapp.state.names import check_name, matches
@@ -32,9 +33,15 @@ class Visible:
 
     def check(self, name: str) -> None:
         """Raises, of a name that isn't visible, what is said of one that can't be a name or isn't there."""
-        if not self.covers(name):
+        if not _is_covered(self.patterns, name):
             check_name(name)
             raise no_such_name(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_covered(patterns: tuple[str, ...], name: str) -> bool:
+    """What `covers` says, for the names that callers ask for one by one: some are asked for again and again."""
+    return Visible(patterns).covers(name)
 
 
 ALL_VISIBLE = Visible()

@@ -6,6 +6,7 @@ scope.
 
 import asyncio
 import gzip
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
@@ -244,17 +245,63 @@ async def test_what_a_scope_shows(world: World) -> None:
     assert (await world.ask("hot", row, SCOPED, SHARED)).status == 404
 
 
+EXPRESSIONS = (
+    ("{}", 404),
+    ("{}*", 404),
+    ("{},logs-web", 404),
+    ("logs-web,{}", 404),
+    ("logs-*,{}", 404),
+    ("logs-*,-{}", 200),
+    ("logs-*,-{}*", 200),
+    ("{}*,logs-*", 200),
+    ("*,-{}", 200),
+    (".*,{}*", 404),
+    ("-{},logs-*", 400),
+    ("logs-*,,{}", 400),
+)
+"""Lists and patterns with a name in them, and the status that they have to have."""
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+async def test_lists_and_patterns(world: World, up: bool) -> None:
+    """A list or pattern gives names in the scope alone; a foreign name in it does what one does that isn't there, and
+    nobody is asked for it.
+    """
+    rows = [row for row in ROWS if row.kind in (Kind.NAMED, Kind.ASKED) and "index=" not in row.query]
+    async with cluster_state(world, up=up):
+        for row in rows:
+            for expression, status in EXPRESSIONS:
+                for door in ("hot", "stock"):
+                    asked = f"{_title(row)} {expression} by {door}"
+                    found = {
+                        name: await world.ask(door, row, SCOPED, expression.format(name)) for name in (FOREIGN, NOBODYS)
+                    }
+                    answers = [_timeless(without(got, name, quote(name))) for name, got in found.items()]
+                    assert answers[0] == answers[1], asked
+                    assert MARK not in answers[0][1].lower(), asked
+                    known = status if row.kind is Kind.NAMED or up or status != 200 else 503
+                    # The history passes over names in a list that aren't there: they may have been.
+                    wanted = {200, 404} if status == 404 and row.template.endswith("/history") else {known}
+                    assert answers[0][0] in wanted, (asked, answers[0])
+        for pattern in ("*", "_all", "logs-*", "*e*,-logs-nil"):
+            for row in rows:
+                got = await world.ask("hot", row, SCOPED, pattern)
+                assert got.status in (200, 503), (row, got)
+                assert MARK not in text_of(got).lower(), (row, got)
+        assert world.proxy.count(path=FOREIGN_CALLS) == 0
+
+
+def _timeless(answer: tuple[int, bytes]) -> tuple[int, bytes]:
+    """An answer without what differs from one moment to the next."""
+    return answer[0], re.sub(rb'(?m)^(age|content-length|etag): .*|"(took|age_seconds)":[\d.]+', b"", answer[1])
+
+
 @pytest.mark.parametrize(
     ("name", "status"),
     [
         ("vault-keys", 404),
         ("VAULT-KEYS", 400),
-        ("*", 400),
-        ("vault-*", 400),
-        ("logs-*,vault-keys", 400),
-        ("logs-web,vault-keys", 400),
         ("-logs-web", 400),
-        ("_all", 400),
         ("<logs-{now/d}>", 400),
         ("logs-web:vault-keys", 400),
         ("..", 400),
@@ -263,7 +310,7 @@ async def test_what_a_scope_shows(world: World) -> None:
     ],
 )
 async def test_odd_names(world: World, name: str, status: int) -> None:
-    """Lists, patterns, capitals and what Elasticsearch would resolve lead nowhere, and are never sent to it."""
+    """Capitals and what Elasticsearch would resolve lead nowhere, and are never sent to it."""
     world.proxy.reset()
     for door in world.doors:
         for row in (Row("/api/mappings/{name}", Kind.NAMED), Row("/api/mappings/{name}/fields", Kind.NAMED)):

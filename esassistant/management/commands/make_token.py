@@ -8,9 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from esassistant.config.tokens import BadTokens, Right, digest_of, parse_tokens
+from esassistant.masking import TOKEN_PREFIX
 
-PREFIX = "esa_"
-"""Lets people and scanners for secrets know what it is."""
 RANDOM_BYTES = 32
 
 EXAMPLES = """examples:
@@ -47,7 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-in-flight", type=int, metavar="N", help="requests at once in each process")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        token = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+        token = TOKEN_PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
         entry = entry_of(digest_of(token.encode()), **options)
         try:
             parse_tokens(entry)

@@ -12,6 +12,7 @@ from cacheapp.errors import BadSearch, MappingNotFound
 from cacheapp.reports import SearchReport
 from cacheapp.search import MAX_BODY_BYTES, MAX_SIZE, Searches, _reason, parse_search
 from cacheapp.state.names import Selection
+from cacheapp.state.visible import Visible
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable, EsassistantError
@@ -197,6 +198,51 @@ async def test_other_indices_are_named_where_the_selection_covers_them(
                 await searches.answer("users", body)
             assert len(caught.value.detail) < 500
     assert stub.count() == (text is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "error", "text"),
+    [
+        ("logs-web", lookup("logs-ids"), None, ""),
+        ("logs-all", b'{"indices_boost":[{"logs-*":2},{"logs-a*":3},{"logs-all":1}]}', None, ""),
+        ("vault", b"", MappingNotFound, "named 'vault'"),
+        (
+            "logs-web",
+            lookup("vault"),
+            BadSearch,
+            "/query/terms/user/index: there is no index.* named 'vault' to search",
+        ),
+        (
+            "logs-web",
+            lookup("absent"),
+            BadSearch,
+            "/query/terms/user/index: there is no index.* named 'absent' to search",
+        ),
+        ("logs-web", b'{"indices_boost":[{"*":2}]}', BadSearch, "named '\\*' to search"),
+        ("logs-web", b'{"indices_boost":[{"log*":2}]}', BadSearch, "named 'log\\*' to search"),
+        ("logs-web", b'{"query":{"geo_shape":{"where":{"indexed_shape":{"id":"1"}}}}}', BadSearch, "named 'shapes'"),
+    ],
+)
+async def test_what_a_scope_covers(
+    stub: FaultProxy, name: str, body: bytes, error: type[EsassistantError] | None, text: str
+) -> None:
+    """A caller with a scope names what is in it, in the address and inside the search; of another name is said what is
+    said of one that isn't there, and nothing is sent.
+    """
+    stub.respond("", lambda _: ProxyResponse())
+    reader = FakeReader({"logs-web": A_MAPPING, "vault": A_MAPPING})
+    reader.cluster_aliases["logs-all"] = ("logs-web", "vault")
+    cache = MappingCache(reader, cache_config(), spawn)
+    await cache.get("logs-all")
+    stub.reset()
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
+        asked = Searches(client, cache, Selection(), 2.0).answer(name, body, visible=Visible(("logs-*",)))
+        if error is None:
+            await asked
+        else:
+            with pytest.raises(error, match=text):
+                await asked
+    assert stub.count() == (error is None)
 
 
 async def test_a_name_that_is_not_selected(stub: FaultProxy) -> None:

@@ -36,6 +36,7 @@ def a_setting(value: object, *, name: str = "X", secret: bool = True) -> Setting
     [
         ("https://elastic:changeme@es:9200/_cat failed", "https://es:9200/_cat failed"),
         ("redis://:s3cret@r:6379/0", "redis://r:6379/0"),
+        ("a token esa_ullmylki-i4Qdj_HvjJw0fIPbciv0k7w32RoxHFepwo in a file", f"a token {MASK} in a file"),
         ("Authorization: Bearer abcdef", f"Authorization: {MASK}"),
         ("authorization: raw", f"authorization: {MASK}"),
         ("{'Authorization': 'ApiKey abc='}", f"{{'Authorization': '{MASK}'}}"),

@@ -11,6 +11,7 @@ from cacheapp.describe import families as module
 from cacheapp.describe.families import FamilyIndex, describe_families, families_of, summary_of
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
+from cacheapp.state.visible import Visible
 
 
 def snapshot(indices: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]], *streams: str) -> Snapshot:
@@ -55,6 +56,18 @@ def test_trailing_dates_and_numbers_make_a_family() -> None:
         "metrics-v2": ("indices", 1),
         "2026": ("indices", 1),
     }
+
+
+def test_families_of_what_is_visible() -> None:
+    """An alias in the scope with all of its indices, and indices by themselves; an alias out of it isn't told, though
+    it may stand for an index in it, and beginnings are made of visible names.
+    """
+    indices = dict.fromkeys(["logs-1", "logs-2", "logsecret-1", "shared", "vault-1"], "h")
+    aliases = {"logs-all": ("shared", "logs-2"), "vault-all": ("logs-1", "vault-1", "shared")}
+    visible = Visible(("logs-*",))
+    found = {one.name: (one.kind, one.indices_total) for one in families_of(snapshot(indices, aliases), visible)}
+    assert found == {"logs-all": ("alias", 2), "logs-1": ("indices", 1)}
+    assert families_of(snapshot(indices, aliases), Visible(("orders",))) == ()
 
 
 def mapping(**fields: str) -> bytes:

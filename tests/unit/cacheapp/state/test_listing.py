@@ -1,5 +1,6 @@
 """Pages of names: complete, in order, filtered, and stable between pages."""
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from cacheapp.state.listing import Listed, NamePages
 from cacheapp.state.names import Selection, matches
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
+from cacheapp.state.visible import Visible
 from esassistant.errors import BadRequest
 from tests.support.snapshots import changed
 
@@ -45,6 +47,20 @@ def test_pages_are_complete(names: set[str], pattern: str, limit: int) -> None:
 def test_patterns_mean_what_they_say(name: str, pattern: str) -> None:
     """`*` stands for any characters, everything else for itself: as a regular expression would say it."""
     assert matches(name, pattern) == bool(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name))
+
+
+@given(st.sets(LETTERS, max_size=20), st.integers(1, 7))
+def test_pages_show_what_is_visible(names: set[str], limit: int) -> None:
+    """All pages together have the visible names alone; no cursor names another one."""
+    visible = Visible(("a*", "*b"))
+    listing, known, found, cursor = NamePages(), snapshot(*names), list[str](), None
+    while True:
+        page = listing.page(known, 100.0, pattern="*", limit=limit, cursor=cursor, visible=visible)
+        found += [listed.name for listed in page.names]
+        if (cursor := page.next_cursor) is None:
+            break
+        assert base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode() == found[-1]
+    assert found == sorted(filter(visible.covers, names))
 
 
 def test_many_stars_are_quick() -> None:

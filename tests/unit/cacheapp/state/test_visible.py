@@ -1,7 +1,11 @@
 """Which names a caller may see."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cacheapp.errors import IllegalName, MappingNotFound
+from cacheapp.state.names import matches
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 
@@ -24,3 +28,22 @@ def test_everything_is_visible_only_by_the_pattern_of_all_names() -> None:
     """Operational routes ask for this: a pattern that happens to match all present names isn't it."""
     assert ALL_VISIBLE.everything
     assert not Visible(("a*", "logs-*")).everything
+
+
+def test_what_is_said_of_what_is_not_visible() -> None:
+    """The same as of what isn't there, or can't be a name: whether it is there plays no part."""
+    Visible(("logs-*",)).check("logs-web")
+    with pytest.raises(MappingNotFound, match="no index, alias or data stream named 'orders'"):
+        Visible(("logs-*",)).check("orders")
+    for illegal in ("Orders", "or/ders", ""):
+        with pytest.raises(IllegalName):
+            Visible(("logs-*",)).check(illegal)
+
+
+@given(st.text("ab*", min_size=1, max_size=6), st.text("ab*", min_size=1, max_size=6), st.text("ab", max_size=8))
+def test_a_covered_pattern_stands_for_covered_names(pattern: str, scope: str, name: str) -> None:
+    """A pattern that a scope covers as if it were a name gives no name that the scope doesn't cover: searches rely on
+    it.
+    """
+    if Visible((scope,)).covers(pattern) and matches(name, pattern):
+        assert Visible((scope,)).covers(name)
