@@ -287,6 +287,11 @@ _LATER = (
         "It is never above the budget, ends in time, and counts what it leaves out",
     ),
     Case(
+        69,
+        "Field values are due while callers' calls are under way, the cluster answers 429, or a breaker is open",
+        "No call for them, or no second one; they are gathered once that is over",
+    ),
+    Case(
         70,
         "Ports 8000 and 9200 are taken, the embedded node dies; another cluster's mappings are in the store, or the "
         "cluster is built anew",

@@ -55,7 +55,7 @@ from esassistant.resource import Handle
 logger = logging.getLogger(__name__)
 
 LEASE = "field-values"
-IDLE_SECONDS = 10.0
+IDLE_SECONDS = 5.0
 """Until what is asked for, and what others have gathered, is looked at again."""
 HINDERED_SECONDS = 1.0
 OUTCOMES = ("answered", "refused", "denied", "failed")

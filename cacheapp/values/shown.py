@@ -8,7 +8,7 @@ import msgspec
 
 from cacheapp.describe.description import HeldValues
 from cacheapp.describe.entries import written
-from cacheapp.values.family_values import FieldValues
+from cacheapp.values.family_values import LISTED_TYPES, FieldValues, ValueCount
 from cacheapp.values.known import KnownOfName
 from esassistant.advice import percent
 from esassistant.units import as_duration
@@ -18,8 +18,8 @@ BRIEF_VALUES = 6
 BRIEF_CHARACTERS = 80
 
 
-class ShownFieldValues(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The values of one field, as the API shows them: what isn't known is left out.
+class ShownFieldValues(msgspec.Struct, frozen=True):
+    """The values of one field, as the API shows them: null is what isn't known, or what its type doesn't have.
 
     Args:
         missing_percent: Of the sample.
@@ -29,7 +29,7 @@ class ShownFieldValues(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     missing_percent: float | None
-    values: tuple[Any, ...] | None = None
+    values: tuple[ValueCount, ...] | None = None
     more: bool | None = None
     min: int | float | str | None = None
     max: int | float | str | None = None
@@ -61,22 +61,21 @@ def note_of(known: KnownOfName) -> ValuesNote:
 def shown_values(values: FieldValues, sample_documents: int) -> ShownFieldValues:
     """Return the values of one field as the API shows them."""
     missing_percent = percent(values.missing_documents, sample_documents)
-    if values.min is not None or values.max is not None:
+    if values.type not in LISTED_TYPES:
         return ShownFieldValues(missing_percent, min=values.min, max=values.max)
     return ShownFieldValues(missing_percent, values.values, values.more)
 
 
 def add_values(body: bytes, known: KnownOfName | None) -> bytes:
     """Add values to a list of fields, given as JSON: to each field those that it has, and to the list what all have in
-    common; `null` there where none are known.
+    common; null where none are known.
     """
     listed: dict[str, Any] = msgspec.json.decode(body)
     listed["values"] = None if known is None else note_of(known)
-    if known is not None:
-        for field in listed["fields"]:
-            values = known.fields.get(field["name"])
-            if values is not None and field["types"] == [values.type]:
-                field["values"] = shown_values(values, known.sample_documents)
+    for field in listed["fields"]:
+        values = None if known is None else known.fields.get(field["name"])
+        is_of_now = values is not None and field["types"] == [values.type]
+        field["values"] = shown_values(values, known.sample_documents) if known and values and is_of_now else None
     return msgspec.json.encode(listed)
 
 

@@ -365,8 +365,24 @@ OPERATIONS = (
         "fields",
         "The fields of a name as a flat list",
         Access.DETAILS,
-        {200: Answer("All, or those that `q` finds, best first.", ("Fields",), headers=("ETag", "Age", *STATE))},
-        (NAMES, Parameter("q", "query", "What to look for in their names.", SEARCHED), UNCHANGED),
+        {
+            200: Answer(
+                "All, or those that `q` finds, best first; with `values=true` what each holds.",
+                ("Fields", "FieldsWithValues"),
+                headers=("ETag", "Age", *STATE),
+            )
+        },
+        (
+            NAMES,
+            Parameter("q", "query", "What to look for in their names.", SEARCHED),
+            Parameter(
+                "values",
+                "query",
+                "Whether to say what the fields hold, where that is known.",
+                {"type": "boolean", "default": False},
+            ),
+            UNCHANGED,
+        ),
         (304, 404, 503),
     ),
     Operation(

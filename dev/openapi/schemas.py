@@ -18,6 +18,8 @@ from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
     CacheReport,
+    FieldUsesReport,
+    FieldValuesReport,
     HistoryReport,
     InstanceReport,
     RefresherReport,
@@ -33,6 +35,7 @@ from cacheapp.state.changes import ChangeKind
 from cacheapp.state.clusters import ClusterId
 from cacheapp.state.listing import Listed, Page
 from cacheapp.validation import Validated
+from cacheapp.values.shown import ShownFieldValues, ValuesNote
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.http.access_log import AccessLogReport
 from esassistant.http.connections import ConnectionsReport
@@ -72,6 +75,8 @@ REPORTS: Mapping[str, Any] = {
     "history": HistoryReport,
     "search": SearchReport,
     "validation": ValidationReport,
+    "field_values": FieldValuesReport,
+    "field_uses": FieldUsesReport,
     "process": ProcessReport,
     "health": HealthReport | None,
     "verdict": VerdictReport,
@@ -108,6 +113,9 @@ def response_types() -> dict[str, Any]:
         *("status", "verdict", "since", "effects", "next_step"),
         *("checked_at", "duration_ms", "ttl_seconds"),
     )
+    with_values = msgspec.defstruct(
+        "FieldWithValues", [("values", ShownFieldValues | None)], bases=(Field,), kw_only=True
+    )
     cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
     passes = part_of(RefresherReport, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
     return {
@@ -123,6 +131,8 @@ def response_types() -> dict[str, Any]:
                 ("views", ViewsReport),
                 ("refresh", RefresherReport),
                 ("watch", WatchReport),
+                ("field_values", FieldValuesReport),
+                ("field_uses", FieldUsesReport),
                 ("history", HistoryReport),
                 ("store", StoreReport),
                 ("instances", instances),
@@ -136,6 +146,10 @@ def response_types() -> dict[str, Any]:
         "Validated": Validated,
         "Page": typed(Page, names=GenericAlias(tuple, (listed, ...))),
         "Fields": msgspec.defstruct("Fields", [("total", int), ("fields", tuple[Field, ...])]),
+        "FieldsWithValues": msgspec.defstruct(
+            "FieldsWithValues",
+            [("total", int), ("fields", GenericAlias(tuple, (with_values, ...))), ("values", ValuesNote | None)],
+        ),
         "Description": Description,
         "ClusterDescription": ClusterDescription,
         "Changes": msgspec.defstruct("Changes", [("changes", GenericAlias(list, (change,)))]),

@@ -20,8 +20,10 @@ import healthapp.views
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
-from cacheapp.reports import SearchReport, StoreReport, ValidationReport
+from cacheapp.reports import FieldUsesReport, SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
+from cacheapp.values.gatherer import NOT_GATHERED
+from cacheapp.values.known import KnownValues
 from esassistant.advice import Rule
 from esassistant.asgi import application
 from esassistant.clock import monotonic
@@ -98,6 +100,9 @@ class World:
         self.declare("access_log", None, lambda _: None)
         self.declare("timeline", Timeline(lambda: self.registry.reports(SOURCES), clock=self.clock), Timeline.report)
         self.declare("search", None, lambda _: SearchReport())
+        self.declare("field_values", None, lambda _: NOT_GATHERED)
+        self.declare("field_uses", None, lambda _: FieldUsesReport(0, 0, 0, 0))
+        self.declare("known_values", KnownValues(clock=self.clock), lambda _: None)
         self.declare("validation", None, lambda _: ValidationReport(0, 0, {}, {}, 0))
         judge = self.judge()
         self.declare("verdict", judge, Judge.report)
