@@ -1,5 +1,6 @@
 """The mapping cache as a Django app: declares its resources, from the store to the watch."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import ExitStack, asynccontextmanager
@@ -59,13 +60,15 @@ from cacheapp.values.use_counts import USE_COUNTS, UseCounts
 from esassistant.advice import percent
 from esassistant.config.tokens import Right
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
-from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
+from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH, POOLS_REPORTS
 from esassistant.elasticsearch.client import report as pool_report
+from esassistant.elasticsearch.stats import refused_since
 from esassistant.http.answer import Answer
 from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import AnswerSource, hot_routes
 from esassistant.http.logins import LOGINS
+from esassistant.http.streams import STREAMS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
@@ -118,6 +121,8 @@ def declare(registry: Registry) -> None:
         rules=(lambda report: cache_rules(settings.ESASSISTANT.mapping_cache)(report),),
     )
     _declare_answers(registry)
+    if settings.ESASSISTANT.mcp:
+        registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, MAPPING_CACHE, DESCRIPTIONS, VALIDATION, SEARCH))
     registry.register(DATABASE_WORK, _database_work)
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
@@ -309,6 +314,28 @@ def _cluster_urls() -> str:
     """A hash of the cluster's URLs: what tells clusters apart while none can be reached."""
     urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
     return hashlib.blake2b(urls.encode(), digest_size=16).hexdigest()
+
+
+@asynccontextmanager
+async def _mcp(registry: Registry) -> AsyncIterator[None]:
+    # Here, not at the top: the SDK is an extra, and takes its time and memory.
+    from cacheapp.mcp.server import ADDRESS, McpServer
+    from cacheapp.mcp.tools import Tools
+
+    tools = Tools(
+        registry.get(MAPPING_CACHE),
+        registry.get(DESCRIPTIONS),
+        registry.get(VALIDATION),
+        registry.get(SEARCH),
+        lambda: refused_since(registry.read(POOLS_REPORTS[0]).values()),
+    )
+    server = McpServer(tools, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    is_ready = asyncio.Event()
+    registry.spawn(lambda: server.run(is_ready.set), name="serve-mcp", owner="mcp")
+    await is_ready.wait()
+    rights = (Right.READ, Right.SEARCH)
+    async with registry.get(STREAMS).answering(ADDRESS, server.answer, rights=rights, methods=("POST",), lasts=False):
+        yield
 
 
 @asynccontextmanager

@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from corsheaders.defaults import default_headers
+
 from esassistant.config import read
 from esassistant.config.reader import remembering_outages
 from esassistant.config.secrets import secrets_of
@@ -55,7 +57,15 @@ MIDDLEWARE = [
 SESSION_ENGINE = "esassistant.http.sessions"
 
 CORS_ALLOWED_ORIGINS = list(ESASSISTANT.cors_origins)
-CORS_URLS_REGEX = r"^/api/"
+CORS_URLS_REGEX = r"^/(api/|mcp$)"
+CORS_ALLOW_HEADERS = (
+    *default_headers,
+    "last-event-id",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "mcp-method",
+    "mcp-name",
+)
 CORS_EXPOSE_HEADERS = ("Age", "ETag", "Location", "Retry-After", "X-Cache-Source", "X-Cache-State", "X-Request-ID")
 
 ROOT_URLCONF = "esassistant.urls"
@@ -113,6 +123,8 @@ LOGGING = {
         "django.security": {"level": "CRITICAL"},
         # One line per request would drown everything else, and one with a traceback per retry: statistics count both.
         "elastic_transport.transport": {"level": "ERROR"},
+        # Says of each call that it came and went, and of what callers send wrong.
+        "mcp": {"level": "ERROR"},
         # Says "node has failed" with a traceback for each attempt of an outage; health says it once.
         "elastic_transport.node_pool": {"level": "ERROR"},
     },

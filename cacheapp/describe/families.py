@@ -110,6 +110,10 @@ class FamilyIndex:
         ]
         self._words = WordIndex([_words(family, summaries) for family in families], LENGTH_SHARE)
 
+    def matching_total(self, question: str) -> int:
+        """Count the families that have anything to do with a question."""
+        return len(self._words.scores(question))
+
     def ranked(self, question: str) -> list[int]:
         """Return the numbers of the families, those first that a question is about, then those of most indices."""
         scores = self._words.scores(question)
@@ -133,9 +137,12 @@ def _words(family: Family, summaries: Mapping[str, Summary]) -> dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class ClusterDescription:
-    """A text of at most `budget_tokens`, which has `tokens` at most itself; and the families it shows, of how many."""
+    """A text of at most `budget_tokens`, which has `tokens` at most itself; and the families it shows, of how many.
+    `matching_total`: how many have anything to do with the question.
+    """
 
     families_total: int
+    matching_total: int
     shown: tuple[Family, ...]
     budget_tokens: int
     tokens: int
@@ -169,7 +176,8 @@ def describe_families(index: FamilyIndex, budget_tokens: int, question: str = ""
         lines.pop()
         text = head + "".join(lines) + f"\n# {len(order) - len(lines):,} more"
     chosen = tuple(index.families[number] for number in order[: len(lines)])
-    return ClusterDescription(len(order), chosen, budget_tokens, count_tokens(text), text)
+    matching = index.matching_total(question)
+    return ClusterDescription(len(order), matching, chosen, budget_tokens, count_tokens(text), text)
 
 
 def _how_many(pieces: Sequence[str], room: float) -> int:

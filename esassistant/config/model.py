@@ -142,6 +142,7 @@ class Config:
     max_in_flight: int
     max_connections: int
     hot_path: bool
+    mcp: bool
     access_log: bool
     search_scripts: bool
     search_max_bytes: int

@@ -384,11 +384,16 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, debug:
             calls_per_minute=reader.integer("ESASSISTANT_VALUE_CALLS_PER_MINUTE", 6, minimum=1, maximum=60),
         ),
         hot_path=reader.boolean("ESASSISTANT_HOT_PATH", default=True),
+        mcp=reader.boolean("ESASSISTANT_MCP", default=False),
         access_log=reader.boolean("ESASSISTANT_ACCESS_LOG", default=False),
         max_in_flight=reader.integer("ESASSISTANT_MAX_IN_FLIGHT", 2000, minimum=1, maximum=1_000_000),
         max_connections=reader.integer("ESASSISTANT_MAX_CONNECTIONS", 4000, minimum=1, maximum=1_000_000),
         drain_seconds=reader.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
     )
+    if config.mcp and importlib.util.find_spec("mcp") is None:
+        reader.refuse(
+            "ESASSISTANT_MCP", "needs the package mcp: pip install -r requirements-mcp.txt, or set it to false"
+        )
     if config.health.timeout > config.health.ttl:
         reader.refuse(
             "HEALTH_TIMEOUT", "must not be above HEALTH_CACHE_TTL, or a round of checks would outlive its report"

@@ -1,8 +1,9 @@
 """Counts of one pool's calls. Written on the client's loop only; reports are immutable copies."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from esassistant.breaker import BreakerReport, BreakerState
@@ -74,6 +75,16 @@ class PoolReport:
     calls: Mapping[str, KindReport]
     got: Mapping[str, Mapping[str, int]]
     breaker: BreakerReport | None
+
+
+def refused_since(pools: Iterable[PoolReport]) -> datetime | None:
+    """Since when the breaker of any of these pools refuses calls; None: none does."""
+    since = [
+        pool.breaker.transitions[0].at
+        for pool in pools
+        if pool.breaker is not None and pool.breaker.refuses and pool.breaker.transitions
+    ]
+    return min(since, default=None)
 
 
 class _KindCounters:

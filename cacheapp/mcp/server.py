@@ -1,0 +1,88 @@
+"""The MCP server: the official SDK over our tools, at the door for streams. Imported only where it is switched on.
+
+It is stateless, so that any worker answers any request: nothing of a session is kept here. The SDK parses, dispatches
+and answers; who asks, from where, how many at once and how large is decided before it, at the door.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from mcp.server.lowlevel.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types import (
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+)
+
+from cacheapp.mcp.catalog import INSTRUCTIONS
+from cacheapp.mcp.tools import Tools, tools_for
+from esassistant.errors import RegistryNotOpen
+from esassistant.http.callers import Caller
+from esassistant.http.streams import StreamCall
+
+ADDRESS: Final = "/mcp"
+CALLER: Final = "esassistant.caller"
+"""Who asks, in the scope of a request."""
+READ_ONLY: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+
+class McpServer:
+    """One per process; belongs to its loop."""
+
+    def __init__(self, tools: Tools, max_body_bytes: int) -> None:
+        self._tools = tools
+        self._max_body_bytes = max_body_bytes
+        self._manager: StreamableHTTPSessionManager | None = None
+        self._server: Server[Any] = Server(
+            "esassistant",
+            title="Elasticsearch data assistant",
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+        )
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Background task: the SDK's tasks live inside of it, so that a crash of one ends nothing but this.
+
+        A manager of the SDK's runs once, so each start has a new one.
+        """
+        manager = StreamableHTTPSessionManager(
+            self._server, json_response=True, stateless=True, max_request_body_size=self._max_body_bytes
+        )
+        async with manager.run():
+            self._manager = manager
+            on_ready()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._manager = None
+
+    async def answer(self, call: StreamCall) -> None:
+        """Answer a request: the source of a stream."""
+        if self._manager is None:
+            raise RegistryNotOpen("The MCP server is starting.", retry_after_seconds=1)
+        scope = {**call.scope, CALLER: call.caller}
+        await self._manager.handle_request(scope, call.receive, call.send)
+
+    async def _list_tools(self, context: Any, _: PaginatedRequestParams | None) -> ListToolsResult:
+        tools = [
+            Tool(name=tool.name, description=tool.description, input_schema=tool.schema, annotations=READ_ONLY)
+            for tool in tools_for(_caller(context))
+        ]
+        return ListToolsResult(tools=tools)
+
+    async def _call_tool(self, context: Any, params: CallToolRequestParams) -> CallToolResult:
+        outcome = await self._tools.call(params.name, params.arguments or {}, _caller(context))
+        return CallToolResult(content=[TextContent(type="text", text=outcome.text)], is_error=outcome.is_error)
+
+
+def _caller(context: Any) -> Caller:
+    caller = context.request.scope[CALLER]
+    assert isinstance(caller, Caller)
+    return caller

@@ -1,0 +1,211 @@
+"""What tools answer, as texts within a budget of tokens, and what to do next. Pure."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from cacheapp.describe.tokens import count_tokens
+from cacheapp.queries.findings import Finding, Severity
+from cacheapp.queries.suggestions import nearest
+
+MAX_SUGGESTIONS: Final = 5
+MAX_COMPARED: Final = 5_000
+"""Of names: to find those that are like another takes a microsecond each."""
+CUTS: Final[Sequence[tuple[int, int]]] = ((2_000, 200), (400, 20), (120, 8), (40, 3))
+"""What hits are cut to until they fit: characters of a text, members of a list or object."""
+AGGREGATIONS_SHARE: Final = 0.6
+BUCKETS: Final[Sequence[int]] = (1_000, 100, 30, 10, 3)
+MAX_DEPTH: Final = 20
+_PLAIN = re.compile(r"[^0-9a-z]+")
+
+
+def within(lines: Sequence[str], budget_tokens: int, what: str) -> str:
+    """The first lines that fit a budget, and how many more there are. `what` names them: "findings"."""
+    room = budget_tokens - count_tokens(f"\n# {len(lines):,} more {what}")
+    shown = 0
+    for line in lines:
+        room -= count_tokens(f"\n{line}")
+        if room < 0:
+            break
+        shown += 1
+    rest = [f"# {len(lines) - shown:,} more {what}"] if shown < len(lines) else []
+    return "\n".join([*lines[:shown], *rest])
+
+
+def near_names(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Names like a wanted one, the likeliest first: alike in spelling, or with a word of it in them."""
+    compared = [name for name, _ in zip(names, range(MAX_COMPARED), strict=False)]
+    found = dict.fromkeys(nearest(wanted.replace("*", ""), compared))
+    words = [word for word in _PLAIN.split(wanted.lower()) if len(word) > 2]
+    having = [(-sum(word in name.lower() for word in words), len(name), name) for name in compared]
+    found.update(dict.fromkeys(name for score, _, name in sorted(having) if score))
+    return tuple(found)[:MAX_SUGGESTIONS]
+
+
+def name_missing(detail: str, near: Sequence[str]) -> str:
+    """What to say of a name that isn't there."""
+    meant = f" Did you mean {', '.join(near)}?" if near else ""
+    return f"{detail}{meant}\nNext: find_indices with a question lists what there is."
+
+
+def one_finding(finding: Finding) -> str:
+    """A finding as it is, on one line, without what it has none of."""
+    given = {key: value for key, value in msgspec.to_builtins(finding).items() if value not in (None, [], ())}
+    return json.dumps(given, ensure_ascii=False, separators=(",", ":"))
+
+
+def findings_text(findings: Sequence[Finding], not_checked: Sequence[str], budget_tokens: int) -> str:
+    """What a validation found."""
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+    warnings = len(findings) - errors
+    counts = [
+        f"{number} {word}{'' if number == 1 else 's'}" for number, word in ((errors, "error"), (warnings, "warning"))
+    ]
+    said = ", ".join(count for count in counts if not count.startswith("0 "))
+    if not findings:
+        head = "Valid: nothing wrong found."
+    else:
+        head = f"{'Not valid' if errors else 'Valid, with'}{': ' if errors else ' '}{said}."
+    lines = [one_finding(finding) for finding in sorted(findings, key=lambda one: one.severity is not Severity.ERROR)]
+    if not_checked:
+        lines.append(f"not checked: {', '.join(not_checked)}")
+    next_step = (
+        "Next: mend the search (did_you_mean has whole paths) and validate it again." if errors else "Next: search."
+    )
+    room = budget_tokens - count_tokens(f"{head}\n{next_step}\n")
+    return "\n".join(filter(None, [head, within(lines, room, "findings"), next_step]))
+
+
+def cluster_away(detail: str, since: datetime | None) -> str:
+    """Why a search can't be made now, and what works all the same."""
+    when = "" if since is None else f" It can't be asked since {since:%H:%M:%S} UTC."
+    return (
+        f"{detail}{when}\nNext: try again in a minute. find_indices, describe, find_fields and validate_search answer "
+        "from memory meanwhile."
+    )
+
+
+def hits_text(answer: bytes, budget_tokens: int, warnings: Sequence[Finding] = ()) -> str:
+    """An answer of Elasticsearch's to a search: a head, aggregations, hits, and what was cut.
+
+    Args:
+        answer: The whole body, a JSON object.
+        budget_tokens: What the text has at most.
+        warnings: What is probably not meant in the search, though it was made.
+    """
+    found: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
+    hits: list[dict[str, Any]] = found.get("hits", {}).get("hits", [])
+    head = _head(found, hits)
+    if not hits and not found.get("aggregations"):
+        warned = within([one_finding(one) for one in warnings], budget_tokens // 2, "findings")
+        why = "Next: validate_search, or describe with what you look for; widen the query."
+        return _cut_to("\n".join(filter(None, [head, warned, why])), budget_tokens)
+    notes: list[str] = [f"# warning: {one_finding(one)}" for one in warnings[:3]]
+    room = budget_tokens - count_tokens("\n".join([head, *notes])) - 60
+    aggregations = ""
+    if found.get("aggregations"):
+        share = AGGREGATIONS_SHARE if hits else 1.0
+        aggregations, note = _aggregations(found["aggregations"], int(room * share))
+        notes += note
+        room -= count_tokens(aggregations)
+    lines, note = _hits(hits, room)
+    notes += note
+    text = "\n".join(filter(None, [head, aggregations, *lines, *notes]))
+    while lines and count_tokens(text) > budget_tokens:
+        lines.pop()
+        notes[-1:] = [_not_shown(len(lines), len(hits), "")]
+        text = "\n".join(filter(None, [head, aggregations, *lines, *notes]))
+    return _cut_to(text, budget_tokens)
+
+
+def _head(found: dict[str, Any], hits: Sequence[dict[str, Any]]) -> str:
+    total = found.get("hits", {}).get("total")
+    number = (
+        f"{len(hits)} given" if total is None else f"{total['value']:,}{'+' if total['relation'] == 'gte' else ''} hits"
+    )
+    shards = found.get("_shards", {})
+    partial = [
+        *(["timed out"] if found.get("timed_out") else []),
+        *([f"{shards['failed']} of {shards['total']} shards failed"] if shards.get("failed") else []),
+    ]
+    partly = f" PARTIAL: {', '.join(partial)}." if partial else ""
+    indices = {hit.get("_index") for hit in hits}
+    where = f" in {next(iter(indices))}" if len(indices) == 1 else ""
+    return f"{number}{where}, took {found.get('took')} ms.{partly}"
+
+
+def _aggregations(aggregations: Any, room: int) -> tuple[str, list[str]]:
+    whole = _json(aggregations)
+    if count_tokens(whole) <= room:
+        return f"aggregations: {whole}", []
+    for most in BUCKETS:
+        text = _json(_shortened(aggregations, 200, most))
+        if count_tokens(text) <= room:
+            return f"aggregations: {text}", [f"# cut: lists of buckets to {most}. Ask for fewer (size of terms)."]
+    return _cut_to(f"aggregations: {text}", room), ["# cut: the aggregations. Ask for fewer of them."]
+
+
+def _hits(hits: Sequence[dict[str, Any]], room: int) -> tuple[list[str], list[str]]:
+    """As many hits as fit, one a line, cut as little as possible; and what was cut."""
+    same_index = len({hit.get("_index") for hit in hits}) == 1
+    plain = [_plain(hit, same_index=same_index) for hit in hits]
+    cut_characters = cut_members = 0
+    lines: list[str] = []
+    for cut_characters, cut_members in CUTS:
+        lines = [_json(_shortened(hit, cut_characters, cut_members)) for hit in plain]
+        if sum(count_tokens(f"\n{line}") for line in lines) <= room:
+            break
+    shown, left = 0, room
+    for line in lines:
+        left -= count_tokens(f"\n{line}")
+        if left < 0:
+            break
+        shown += 1
+    was_cut = any(line != _json(hit) for line, hit in zip(lines[:shown], plain, strict=False))
+    cut = f"texts to {cut_characters} characters, lists and objects to {cut_members} members" if was_cut else ""
+    notes = [_not_shown(shown, len(hits), cut)] if cut or shown < len(hits) else []
+    return lines[:shown], notes
+
+
+def _not_shown(shown: int, total: int, cut: str) -> str:
+    parts = [*([cut] if cut else []), *([f"{total - shown} of {total} hits not shown"] if shown < total else [])]
+    return f"# cut: {'; '.join(parts)}. Ask for the fields that you need by _source, or for a smaller size."
+
+
+def _plain(hit: dict[str, Any], *, same_index: bool) -> dict[str, Any]:
+    left_out = {"_index"} if same_index else set()
+    return {key: value for key, value in hit.items() if key not in left_out and not (key == "_score" and value is None)}
+
+
+def _shortened(value: Any, characters: int, members: int, depth: int = 0) -> Any:
+    """A value with its long texts, lists and objects cut, which is said in place."""
+    if isinstance(value, str):
+        return value if len(value) <= characters else f"{value[:characters]}… (+{len(value) - characters} characters)"
+    if depth >= MAX_DEPTH and isinstance(value, list | dict):
+        return "…"
+    if isinstance(value, list):
+        short = [_shortened(one, characters, members, depth + 1) for one in value[:members]]
+        return short if len(value) <= members else [*short, f"… (+{len(value) - members} more)"]
+    if isinstance(value, dict):
+        pairs = list(value.items())
+        # At the top of a hit stand Elasticsearch's own members, which are few.
+        most = len(pairs) if depth == 0 else members
+        short_pairs = {key: _shortened(one, characters, members, depth + 1) for key, one in pairs[:most]}
+        return short_pairs if len(pairs) <= most else {**short_pairs, "…": f"+{len(pairs) - most} more"}
+    return value
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _cut_to(text: str, budget_tokens: int) -> str:
+    """A text that fits, whatever it is: what is beyond is cut in the middle of a line, and said."""
+    said = "… (cut)"
+    while count_tokens(text) > budget_tokens:
+        text = text[: int(len(text) * 0.8) - len(said)] + said
+    return text

@@ -1,0 +1,178 @@
+"""The tools: each parses what an agent gives, asks what there is once, and makes a text of it.
+
+Everything is asked for with what exists for the caller: names that a scope doesn't cover are in no answer, count and
+suggestion. What goes wrong is told so that an agent can mend its call.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from cacheapp.cache.descriptions import Descriptions
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.describe.families import families_of
+from cacheapp.describe.tokens import count_tokens
+from cacheapp.errors import MappingNotFound, NotWarm
+from cacheapp.mcp.catalog import TOOLS, Arguments, Describe, FindIndices, Search, Tool, ValidateSearch
+from cacheapp.mcp.texts import cluster_away, findings_text, hits_text, name_missing, near_names
+from cacheapp.queries.findings import Severity
+from cacheapp.search import Searches
+from cacheapp.state.answer import Freshness
+from cacheapp.state.expressions import asked
+from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import Visible
+from cacheapp.validation import Validate, Validated, Validations
+from esassistant.errors import ClusterUnavailable, EsassistantError
+from esassistant.http.callers import Caller
+from esassistant.units import as_duration
+
+logger = logging.getLogger(__name__)
+
+CALL_SECONDS: Final = 30.0
+"""A call takes no longer; what it waits for has shorter deadlines."""
+FINDINGS_TOKENS: Final = 1500
+MOST_HITS: Final = 100
+"""More would be read, and cut."""
+IN_THREAD_BYTES: Final = 32_768
+NEXT_DESCRIBE: Final = "\nNext: describe a name with your question."
+NOTHING_MATCHES: Final = "None of the families has to do with these words; here are all, by size.\n"
+
+A = TypeVar("A", bound=Arguments)
+
+
+class Mistake(Exception):
+    """What an agent has to mend in its call; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a tool answers."""
+
+    text: str
+    is_error: bool = False
+
+
+def tools_for(caller: Caller) -> list[Tool]:
+    """The tools that a caller has a right to."""
+    return [tool for tool in TOOLS.values() if caller.may(tool.right)]
+
+
+class Tools:
+    """One per process; belongs to its loop."""
+
+    def __init__(
+        self,
+        cache: MappingCache,
+        descriptions: Descriptions,
+        validations: Validations,
+        searches: Searches,
+        away_since: Callable[[], datetime | None],
+    ) -> None:
+        """`away_since`: since when searches aren't sent to the cluster, as that can't be asked; None: they are."""
+        self._cache = cache
+        self._descriptions = descriptions
+        self._validations = validations
+        self._searches = searches
+        self._away_since = away_since
+        self._calls: dict[str, Callable[[Any, Visible], Awaitable[str]]] = {
+            "find_indices": self._find_indices,
+            "describe": self._describe,
+            "validate_search": self._validate_search,
+            "search": self._search,
+        }
+
+    async def call(self, name: str, arguments: object, caller: Caller) -> Outcome:
+        """Call a tool for somebody. What goes wrong is an outcome too."""
+        visible = Visible(caller.patterns)
+        try:
+            tool = self._tool(name, caller)
+            given = _parsed(tool, arguments)
+            async with asyncio.timeout(CALL_SECONDS):
+                return Outcome(await self._calls[name](given, visible))
+        except Mistake as error:
+            return Outcome(str(error), is_error=True)
+        except TimeoutError:
+            return Outcome(f"{name} took longer than {as_duration(CALL_SECONDS)}. Ask for less.", is_error=True)
+        except MappingNotFound as error:
+            wanted = str(getattr(given, "names", ""))
+            near = await asyncio.to_thread(_near, wanted, self._cache.snapshot, visible)
+            return Outcome(name_missing(error.detail, near), is_error=True)
+        except NotWarm as error:
+            return Outcome(f"{error.detail}\nNext: ask again in a few seconds.", is_error=True)
+        except ClusterUnavailable as error:
+            return Outcome(cluster_away(error.detail, self._away_since()), is_error=True)
+        except EsassistantError as error:
+            return Outcome(error.detail, is_error=True)
+        except Exception:
+            logger.exception("the tool %s failed", name)
+            return Outcome(f"{name} failed by a fault of this service, which its log has.", is_error=True)
+
+    def _tool(self, name: str, caller: Caller) -> Tool:
+        if (tool := TOOLS.get(name)) is None:
+            raise Mistake(f"There is no tool {name[:100]!r}: use {', '.join(one.name for one in tools_for(caller))}.")
+        if not caller.may(tool.right):
+            raise Mistake(f'This token may not use {name}: it lacks "{tool.right.value}". The operator can grant it.')
+        return tool
+
+    async def _find_indices(self, given: FindIndices, visible: Visible) -> str:
+        room = given.tokens - count_tokens(NOTHING_MATCHES + NEXT_DESCRIBE)
+        _, found = await self._descriptions.describe_cluster(room, given.question, visible)
+        if not found.families_total:
+            return "There are no indices that you may see."
+        head = NOTHING_MATCHES if given.question and not found.matching_total else ""
+        return f"{head}{found.text}{NEXT_DESCRIBE}"
+
+    async def _describe(self, given: Describe, visible: Visible) -> str:
+        answer, found = await self._descriptions.describe(
+            asked(given.names, visible), given.tokens - 20, given.question
+        )
+        if answer.freshness is not Freshness.STALE:
+            return found.text
+        return f"{found.text}\n# as it was {as_duration(answer.age_seconds)} ago"
+
+    async def _validate_search(self, given: ValidateSearch, visible: Visible) -> str:
+        found = await self._validate(given.names, msgspec.json.encode(given.search), visible)
+        return findings_text(found.findings, found.not_checked, FINDINGS_TOKENS)
+
+    async def _search(self, given: Search, visible: Visible) -> str:
+        size = given.search.get("size", 10)
+        if isinstance(size, int) and size > MOST_HITS:
+            raise Mistake(f"Use a size of at most {MOST_HITS}, or an aggregation: more hits would only be cut.")
+        raw = msgspec.json.encode(given.search)
+        try:
+            found = await self._validate(given.names, raw, visible)
+        except (NotWarm, MappingNotFound):
+            found = None  # the cluster knows more than memory
+        if found is not None and not found.valid:
+            errors = [finding for finding in found.findings if finding.severity is Severity.ERROR]
+            raise Mistake(f"Not searched. {findings_text(errors, (), min(given.tokens, FINDINGS_TOKENS))}")
+        answer = await self._searches.answer(given.names, raw, Validate.OFF, visible=visible)
+        warnings = () if found is None else found.findings
+        if len(answer.body) < IN_THREAD_BYTES:
+            return hits_text(answer.body, given.tokens, warnings)
+        return await asyncio.to_thread(hits_text, answer.body, given.tokens, warnings)
+
+    async def _validate(self, names: str, raw: bytes, visible: Visible) -> Validated:
+        return await self._validations.validate(asked(names, visible), raw)
+
+
+def _parsed(tool: Tool, arguments: object) -> Arguments:
+    """Raises `Mistake` that says what the tool takes."""
+    try:
+        return msgspec.convert(arguments, tool.arguments)
+    except msgspec.ValidationError as error:
+        fields = msgspec.structs.fields(tool.arguments)
+        takes = ", ".join(field.name if field.required else f"{field.name} (optional)" for field in fields)
+        raise Mistake(f"{tool.name}: {error}. It takes {takes}.") from None
+
+
+def _near(wanted: str, snapshot: Snapshot, visible: Visible) -> tuple[str, ...]:
+    """Visible names like a wanted one: aliases and data streams, families of indices."""
+    aliases = [alias for alias in snapshot.aliases if visible.covers(alias) and not alias.startswith(".")]
+    families = [family.name for family in families_of(snapshot, visible)]
+    return near_names(wanted, dict.fromkeys([*aliases, *families]))
