@@ -19,8 +19,10 @@ MAX_NAMES = 100
 """So many aliases and data streams of an index are recorded with a change of it."""
 
 
-CLOCK_SECONDS = 0.005
-"""Moments that are nearer to each other are the same: SQLite's clock tells milliseconds."""
+CLOCK_SECONDS = 0.002
+"""Moments that are nearer to each other can't be told apart, as SQLite's clock tells milliseconds: then an index is
+rather there than not, until the next snapshot.
+"""
 
 
 class ChangeKind(enum.StrEnum):
@@ -164,7 +166,7 @@ def index_changes(
     for name in names:
         was, entry = recorded.get(name), snapshot.indices.get(name)
         if entry is None:
-            was_listed_since = was is not None and snapshot.listed_at > was.at - CLOCK_SECONDS
+            was_listed_since = was is not None and snapshot.listed_at > was.at + CLOCK_SECONDS
             if was is not None and was.gone is None and was_listed_since and name not in snapshot.listed:
                 gone = replace(members.described(name, was), at=snapshot.listed_at, gone=ChangeKind.DELETED)
                 yield IndexChange(name, ChangeKind.DELETED, gone)
