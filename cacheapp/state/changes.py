@@ -20,8 +20,10 @@ MAX_NAMES = 100
 
 
 CLOCK_SECONDS = 0.002
-"""Moments that are nearer to each other can't be told apart, as SQLite's clock tells milliseconds: then an index is
-rather there than not, until the next snapshot.
+"""Moments that are nearer to each other can't be told apart: SQLite's clock tells milliseconds."""
+GONE_SECONDS = 0.05
+"""A listing has to be so much later than the record to say that an index is gone; else the next one says it. Moments of
+different processes are compared by the database's clock, whose answer a busy process sees late.
 """
 
 
@@ -166,7 +168,7 @@ def index_changes(
     for name in names:
         was, entry = recorded.get(name), snapshot.indices.get(name)
         if entry is None:
-            was_listed_since = was is not None and snapshot.listed_at > was.at + CLOCK_SECONDS
+            was_listed_since = was is not None and snapshot.listed_at > was.at + GONE_SECONDS
             if was is not None and was.gone is None and was_listed_since and name not in snapshot.listed:
                 gone = replace(members.described(name, was), at=snapshot.listed_at, gone=ChangeKind.DELETED)
                 yield IndexChange(name, ChangeKind.DELETED, gone)
