@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce, Now
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import HistoryHead, MappingChange, RecordedIndex
 from cacheapp.rows import ignored_rows
-from cacheapp.state.changes import ChangeKind, IndexChange, Recorded
+from cacheapp.state.changes import CLOCK_SECONDS, ChangeKind, IndexChange, Recorded
 from cacheapp.stores.database_rows import is_hash, is_moment, is_name
 from esassistant.clock import monotonic
 
@@ -24,6 +24,7 @@ ROWS_AT_ONCE = 500
 KEPT_GONE = 10_000
 """So many indices that are gone are remembered, the latest: one that was hidden is told when it is shown again."""
 HEAD_ROW = 1
+CLOCK_TRIES = 3
 GAP_INDEX = "*"
 
 
@@ -77,7 +78,7 @@ def head() -> Head:
 
 def recorded(names: Collection[str] | None) -> dict[str, Recorded]:
     """What is recorded of some indices; None: of all."""
-    now, asked = _now(), monotonic()
+    now, asked = _clocks()
     found: dict[str, Recorded] = {}
     for some in [None] if names is None else _portions(list(names)):
         rows = RecordedIndex.objects.all() if some is None else RecordedIndex.objects.filter(pk__in=some)
@@ -186,7 +187,7 @@ def _row(change: IndexChange, number: int, entry: Entry) -> MappingChange:
 
 
 def _record(changes: Iterable[IndexChange]) -> None:
-    now, asked = _now(), monotonic()
+    now, asked = _clocks()
     rows = [
         RecordedIndex(
             name=change.index,
@@ -291,10 +292,22 @@ def _storable(value: Any) -> Any:
     return [_storable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _now() -> datetime:
-    # An aggregate, as it gives a row on an empty table too.
-    now: datetime = HistoryHead.objects.aggregate(now=Coalesce(Max(Now()), Now()))["now"]
-    return now
+def _clocks() -> tuple[datetime, float]:
+    """The database's clock and this process's at one moment: of some tries the one that was answered soonest, as what
+    is told newer from older by it may be milliseconds apart (Cristian's algorithm).
+    """
+    best: tuple[float, datetime, float] | None = None
+    for _ in range(CLOCK_TRIES):
+        before = monotonic()
+        # An aggregate, as it gives a row on an empty table too.
+        now: datetime = HistoryHead.objects.aggregate(now=Coalesce(Max(Now()), Now()))["now"]
+        took = monotonic() - before
+        if best is None or took < best[0]:
+            best = took, now, before + took / 2
+        if took < CLOCK_SECONDS:
+            break
+    assert best is not None
+    return best[1], best[2]
 
 
 def _portions(values: list[Any]) -> Iterable[list[Any]]:

@@ -60,7 +60,7 @@ class ChangesPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class Feed:
     """A page as the API gives it. `shared`: whether all instances have this history; false: they use several databases,
     and each has rows and ids of its own; None: it isn't known which they use.
     """
@@ -73,11 +73,11 @@ class Changes:
     shared: bool | None
 
 
-def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) -> Changes:
+def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) -> Feed:
     """A page, with what the reports of the `others` on their history say of whose it is."""
     names = None if others is None else {told.get("name") for told in others} - {None}
     shared = None if names is None else names <= {page.history}
-    return Changes(page.changes, page.next, page.oldest_id, page.last_id, page.history, shared)
+    return Feed(page.changes, page.next, page.oldest_id, page.last_id, page.history, shared)
 
 
 def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool:

@@ -287,6 +287,12 @@ _LATER = (
         "It is never above the budget, ends in time, and counts what it leaves out",
     ),
     Case(
+        67,
+        "The process that reads the cluster is killed between writing changes and publishing, or the reverse; several "
+        "write at once; version 1.0 writes beside; rows are no longer kept; there are several databases",
+        "No change is lost without a `gap`, none told twice; ids are in the order of commits; 410 with the oldest id",
+    ),
+    Case(
         69,
         "Field values are due while callers' calls are under way, the cluster answers 429, or a breaker is open",
         "No call for them, or no second one; they are gathered once that is over",

@@ -19,8 +19,12 @@ MAX_NAMES = 100
 """So many aliases and data streams of an index are recorded with a change of it."""
 
 
-CLOCK_SECONDS = 0.005
-"""Moments that are nearer to each other are the same: SQLite's clock tells milliseconds."""
+CLOCK_SECONDS = 0.002
+"""Moments that are nearer to each other can't be told apart: SQLite's clock tells milliseconds."""
+GONE_SECONDS = 0.05
+"""A listing has to be so much later than the record to say that an index is gone; else the next one says it. Moments of
+different processes are compared by the database's clock, whose answer a busy process sees late.
+"""
 
 
 class ChangeKind(enum.StrEnum):
@@ -164,7 +168,7 @@ def index_changes(
     for name in names:
         was, entry = recorded.get(name), snapshot.indices.get(name)
         if entry is None:
-            was_listed_since = was is not None and snapshot.listed_at > was.at - CLOCK_SECONDS
+            was_listed_since = was is not None and snapshot.listed_at > was.at + GONE_SECONDS
             if was is not None and was.gone is None and was_listed_since and name not in snapshot.listed:
                 gone = replace(members.described(name, was), at=snapshot.listed_at, gone=ChangeKind.DELETED)
                 yield IndexChange(name, ChangeKind.DELETED, gone)

@@ -80,6 +80,7 @@ PROBLEMS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     408: ("TooSlow", f"The body did not come within {BODY_SECONDS:g} seconds.", ()),
     413: ("TooLarge", "The body is larger than ESASSISTANT_MAX_BODY_BYTES.", ()),
     414: ("TooLong", f"Path and query have more than {MAX_ADDRESS_BYTES} bytes.", ()),
+    410: ("Gone", "What came after `since` isn't kept any more; `oldest_id` is.", ()),
     429: ("TooSoon", "Not yet, or not so many at once; `Retry-After` says when.", ("Retry-After",)),
     503: ("Unavailable", "The cluster, the store or this process can't serve now; often with `Retry-After`.", ()),
 }

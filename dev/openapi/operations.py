@@ -11,6 +11,7 @@ from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS
 from cacheapp.state.expressions import MAX_EXPRESSION_BYTES, MAX_PATTERNS
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
 from cacheapp.state.names import MAX_NAME_BYTES
+from cacheapp.views import MAX_CHANGE_ID
 from dev.openapi.search_schemas import SEARCH, SEARCH_EXAMPLES, SEARCH_RESULT
 
 JSON = "application/json"
@@ -447,5 +448,56 @@ OPERATIONS = (
         {200: Answer("At most 100.", ("Changes",))},
         (NAMES,),
         (503,),
+    ),
+    Operation(
+        "/api/changes",
+        "get",
+        "changes",
+        "What happened to all indices, oldest first, page by page",
+        Access.DETAILS,
+        {200: Answer("`next` is the `since` of the page that follows.", ("Feed",))},
+        (
+            Parameter(
+                "since",
+                "query",
+                "The changes after the one of this id; left out: all that are kept.",
+                {"type": "integer", "minimum": 0, "maximum": MAX_CHANGE_ID},
+            ),
+            Parameter(
+                "pattern",
+                "query",
+                "Of indices that this stands for, by their names or those of their aliases and data streams then.",
+                {"type": "string", "minLength": 1, "examples": ["logs-*,-logs-old-*"]},
+            ),
+            Parameter(
+                "kind",
+                "query",
+                "Of these kinds, with commas between. A `gap` comes in any case.",
+                {"type": "string", "examples": ["created,changed"]},
+            ),
+            Parameter(
+                "limit",
+                "query",
+                "The number of changes on a page.",
+                {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+            ),
+        ),
+        (410, 503),
+        "403 too: a token that doesn't see all names has to send a pattern. 410: what came after `since` isn't kept any"
+        " more.",
+    ),
+    Operation(
+        "/api/compare",
+        "get",
+        "compare",
+        "In which fields two names, or two mappings, differ",
+        Access.DETAILS,
+        {200: Answer("What `b` has otherwise than `a`.", ("Comparison",), headers=("ETag", "Age", *STATE))},
+        (
+            Parameter("a", "query", "An index, alias or data stream, or a `mapping_hash`.", {"type": "string"}),
+            Parameter("b", "query", "Likewise.", {"type": "string"}),
+            UNCHANGED,
+        ),
+        (304, 404, 503),
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
+from cacheapp.cache.comparisons import Comparison
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.mapping.diff import Retyped
@@ -30,7 +31,7 @@ from cacheapp.reports import (
     ViewsReport,
     WatchReport,
 )
-from cacheapp.shown_changes import ShownChange
+from cacheapp.shown_changes import Feed, ShownChange
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.clusters import ClusterId
 from cacheapp.state.listing import Listed, Page
@@ -152,6 +153,8 @@ def response_types() -> dict[str, Any]:
         ),
         "Description": Description,
         "ClusterDescription": ClusterDescription,
+        "Feed": typed(Feed, changes=GenericAlias(list, (change,))),
+        "Comparison": Comparison,
         "Changes": msgspec.defstruct("Changes", [("changes", GenericAlias(list, (change,)))]),
     }
 

@@ -91,3 +91,91 @@ def test_the_admin_only_shows(settings: Settings) -> None:
     assert client.post(f"/admin/cacheapp/mappingchange/{row.pk}/delete/", {"post": "yes"}).status_code == 403
     assert client.get("/admin/cacheapp/passrecord/add/").status_code == 403
     assert client.get("/admin/cacheapp/passrecord/").status_code == 200
+
+
+async def test_all_changes_by_page(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """What happened to all indices, oldest first, by pattern of names that are gone too; a new index of a data stream's
+    kind tells how it differs from the one before.
+    """
+    cluster.indices.create(index="logs-1", mappings={"properties": {"status": {"type": "long"}}})
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        cluster.indices.create(index="logs-2", mappings={"properties": {"status": {"type": "keyword"}}})
+        cluster.indices.create(index="orders")
+        await refresh_with_history(http)
+        cluster.indices.delete(index="logs-1")
+        await refresh_with_history(http)
+        page = (await http.get("/api/changes")).json()
+        assert [(one["id"], one["kind"], one["index"]) for one in page["changes"]] == [
+            (1, "created", "logs-2"),
+            (2, "created", "orders"),
+            (3, "deleted", "logs-1"),
+        ]
+        rollover = page["changes"][0]
+        assert (rollover["family"], rollover["compared_with"], rollover["compared"]) == ("logs*", "logs-1", True)
+        assert rollover["retyped"] == [{"name": "status", "before": "long", "after": "keyword"}]
+        assert (page["next"], page["oldest_id"], page["last_id"], page["shared"]) == (3, 1, 3, True)
+        rest = (await http.get("/api/changes?since=1&pattern=logs-*,-logs-2&limit=1")).json()
+        assert [one["id"] for one in rest["changes"]] == [3]
+        assert (await http.get("/api/changes?kind=deleted,hidden")).json()["changes"][0]["id"] == 3
+        gone = await http.get("/api/changes?since=4")
+        assert (gone.status_code, gone.json()["oldest_id"], gone.json()["last_id"]) == (410, 1, 3)
+        assert gone.json()["type"] == "/problems/changes-gone"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("sinse=1", "since"),
+        ("since=x", "whole number"),
+        ("since=-1", "whole number"),
+        ("limit=0", "from 1 to"),
+        ("kind=renamed", "created,changed"),
+        ("pattern=a,,b", "comma"),
+        ("pattern=", "empty"),
+    ],
+)
+async def test_what_is_asked_wrongly(node: Node, open_app: OpenApp, query: str, said: str) -> None:
+    """Gets 400 that says what to send."""
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        answer = await http.get(f"/api/changes?{query}")
+        assert (answer.status_code, said in answer.json()["detail"]) == (400, True), answer.text
+
+
+async def test_another_selection_hides(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """What is no longer selected when the service starts again is hidden, not deleted as what is gone meanwhile; and
+    it is shown again.
+    """
+    for name in ("kept", "left-out", "gone"):
+        cluster.indices.create(index=name)
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        await refresh_with_history(http)
+    cluster.indices.delete(index="gone")
+    async with open_app(node.url, cache={**NO_LIMIT, "exclude": ("left-*",)}) as http:
+        await refresh_with_history(http)
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        await refresh_with_history(http)
+        page = (await http.get("/api/changes")).json()
+    assert [(one["kind"], one["index"]) for one in page["changes"]] == [
+        ("deleted", "gone"),
+        ("hidden", "left-out"),
+        ("shown", "left-out"),
+    ]
+
+
+async def test_comparison(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Of two indices, an alias, and mappings by their hashes; with the headers of mappings."""
+    cluster.indices.create(index="v1", mappings={"properties": {"a": {"type": "long"}}}, aliases={"all": {}})
+    cluster.indices.create(index="v2", mappings={"properties": {"a": {"type": "keyword"}}}, aliases={"all": {}})
+    async with open_app(node.url, cache=NO_LIMIT) as http:
+        answer = await http.get("/api/compare?a=v1&b=v2")
+        found = answer.json()
+        assert found["differences"]["retyped"] == [{"name": "a", "a": ["long"], "b": ["keyword"]}]
+        assert {"age", "etag", "x-cache-state", "x-cache-source"} <= set(answer.headers)
+        again = await http.get("/api/compare?a=v1&b=v2", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304
+        hashes = "&".join(f"{side}={found[side]['mapping_hashes'][0]}" for side in "ab")
+        assert (await http.get(f"/api/compare?{hashes}")).json()["differences"] == found["differences"]
+        conflicts = (await http.get("/api/compare?a=all&b=v2")).json()["differences"]["conflicts_a"]
+        assert conflicts == [{"name": "a", "types": ["keyword", "long"]}]
+        for query, status in (("a=v1", 400), ("a=v1&b=nope", 404), ("a=v1&b=v2&c=v3", 400)):
+            assert (await http.get(f"/api/compare?{query}")).status_code == status

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from cacheapp.errors import ChangesGone
 from cacheapp.history import History
 from cacheapp.models import MappingChange
 from cacheapp.reports import PassOutcome, RefreshReport
-from cacheapp.state.changes import ChangeKind
+from cacheapp.state.changes import GONE_SECONDS, ChangeKind
 from cacheapp.state.choice import NameChoice
 from cacheapp.state.expressions import parse
 from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
@@ -70,7 +71,8 @@ NO_STATE = StoredState(0.0, {}, {}, {})
 
 
 def snapshot(**indices: bytes) -> Snapshot:
-    """Indices with these mappings, listed and read now."""
+    """Indices with these mappings, listed and read now, at a moment that a database tells from the one before."""
+    time.sleep(1.2 * GONE_SECONDS)
     now = monotonic()
     return Snapshot(
         indices={

@@ -15,7 +15,7 @@ from cacheapp.cluster.reader import MAX_LISTING_BYTES, ClusterReader
 from cacheapp.errors import MappingNotFound, NotCovered
 from cacheapp.state.names import Selection
 from cacheapp.state.readings import Listing
-from dev.faults.proxy import FaultProxy, ProxyResponse
+from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.breaker import BreakerPolicy
 from esassistant.elasticsearch.client import new_client
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
@@ -436,3 +436,32 @@ async def test_a_listing_closes_a_half_open_breaker(cluster: FaultProxy) -> None
         with cluster.fault(delay_seconds=0.05), pytest.raises(ClusterUnavailable, match="not asked"):
             await reader.listing()
         assert (await reader.listing()).uuids == {"a": "u"}
+
+
+async def test_what_is_hidden(cluster: FaultProxy, client: AsyncElasticsearch) -> None:
+    """Of names that aren't listed any more: those that are, without the selection, and those that our role doesn't
+    cover; the cluster is asked for its list, and for the privileges on what that lacks.
+    """
+    reader = ClusterReader(client, Selection(exclude=("left-*",)), indices_timeout=5.0)
+    listed = {"left-out": {"settings": {"index.uuid": "u"}}}
+    granted = {"index": {"denied": {"view_index_metadata": False}, "gone": {"view_index_metadata": True}}}
+    cluster.respond("index.uuid", lambda _: ProxyResponse(json.dumps(listed)))
+    asked: list[Any] = []
+
+    def privileges(request: ProxyRequest) -> ProxyResponse:
+        asked.append(json.loads(request.body))
+        return ProxyResponse(json.dumps(granted))
+
+    cluster.respond("/_security/user/_has_privileges", privileges)
+    assert await reader.hidden_among(["left-out", "denied", "gone"]) == {"left-out", "denied"}
+    assert asked == [{"index": [{"names": ["denied", "gone"], "privileges": ["view_index_metadata"]}]}]
+    assert await reader.hidden_among(["left-out"]) == {"left-out"}
+
+
+async def test_nothing_is_hidden_where_nobody_says_so(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """Without security there are no privileges to lack; a cluster that can't be asked says nothing."""
+    cluster.respond("index.uuid", lambda _: ProxyResponse("{}"))
+    cluster.respond("_has_privileges", lambda _: ProxyResponse('{"error":"no handler found"}', 400))
+    assert await reader.hidden_among(["gone"]) == frozenset()
+    answer(cluster, "{}", 503)
+    assert await reader.hidden_among(["gone"]) == frozenset()

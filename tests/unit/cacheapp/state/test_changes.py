@@ -94,7 +94,7 @@ def test_what_is_older_than_the_record_is_no_news() -> None:
         **recorded(later, ChangeKind.DELETED, back=("u", ONE)),
     }
     assert news(was, snapshot(changed=("u", ONE), back=("u", ONE))) == []
-    confirmed = replace(snapshot(changed=("u", ONE), back=("u", ONE)), confirmed_at=later, listed_at=later)
+    confirmed = replace(snapshot(changed=("u", ONE), back=("u", ONE)), confirmed_at=later, listed_at=later + 1)
     assert [change.kind for change in news(was, confirmed)] == [
         ChangeKind.SHOWN,
         ChangeKind.CHANGED,
