@@ -122,7 +122,7 @@ def declare(registry: Registry) -> None:
     )
     _declare_answers(registry)
     if settings.ESASSISTANT.mcp:
-        registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, MAPPING_CACHE, DESCRIPTIONS, VALIDATION, SEARCH))
+        registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, DESCRIPTIONS, VALIDATION, SEARCH))
     registry.register(DATABASE_WORK, _database_work)
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
@@ -324,6 +324,7 @@ async def _mcp(registry: Registry) -> AsyncIterator[None]:
 
     tools = Tools(
         registry.get(MAPPING_CACHE),
+        registry.get(MAPPING_VIEWS),
         registry.get(DESCRIPTIONS),
         registry.get(VALIDATION),
         registry.get(SEARCH),

@@ -15,25 +15,28 @@ from cacheapp.queries.suggestions import nearest
 MAX_SUGGESTIONS: Final = 5
 MAX_COMPARED: Final = 5_000
 """Of names: to find those that are like another takes a microsecond each."""
-CUTS: Final[Sequence[tuple[int, int]]] = ((2_000, 200), (400, 20), (120, 8), (40, 3))
-"""What hits are cut to until they fit: characters of a text, members of a list or object."""
+CUTS: Final[Sequence[tuple[int, int]]] = ((2_000, 200), (400, 30), (100, 12))
+"""What hits are cut to: characters of a text, members of a list or object. As little as leaves room for `GOOD_HITS`."""
+GOOD_HITS: Final = 3
+MIN_HIT_TOKENS: Final = 20
+MANY: Final = 1_000
+MAX_WARNINGS: Final = 3
+NOTHING_FOUND: Final = "Next: describe the names with what you look for, validate the search, or widen it."
+NOTE_TOKENS: Final = 90
+"""What is said of what was cut."""
 AGGREGATIONS_SHARE: Final = 0.6
 BUCKETS: Final[Sequence[int]] = (1_000, 100, 30, 10, 3)
 MAX_DEPTH: Final = 20
 _PLAIN = re.compile(r"[^0-9a-z]+")
 
 
-def within(lines: Sequence[str], budget_tokens: int, what: str) -> str:
-    """The first lines that fit a budget, and how many more there are. `what` names them: "findings"."""
-    room = budget_tokens - count_tokens(f"\n# {len(lines):,} more {what}")
-    shown = 0
-    for line in lines:
-        room -= count_tokens(f"\n{line}")
-        if room < 0:
-            break
-        shown += 1
-    rest = [f"# {len(lines) - shown:,} more {what}"] if shown < len(lines) else []
-    return "\n".join([*lines[:shown], *rest])
+def within(lines: Sequence[str], budget_tokens: int, what: str, *, beyond: int = 0) -> str:
+    """The first lines that fit a budget, and how many more there are, `beyond` these lines too. `what` names them."""
+    shown = _how_many(lines, budget_tokens)
+    if shown < len(lines) or beyond:
+        shown = _how_many(lines, budget_tokens - count_tokens(f"\n# {len(lines) + beyond:,} more {what}"))
+    more = len(lines) - shown + beyond
+    return "\n".join([*lines[:shown], *([f"# {more:,} more {what}"] if more else [])])
 
 
 def near_names(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -99,34 +102,35 @@ def hits_text(answer: bytes, budget_tokens: int, warnings: Sequence[Finding] = (
     """
     found: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
     hits: list[dict[str, Any]] = found.get("hits", {}).get("hits", [])
-    head = _head(found, hits)
-    if not hits and not found.get("aggregations"):
-        warned = within([one_finding(one) for one in warnings], budget_tokens // 2, "findings")
-        why = "Next: validate_search, or describe with what you look for; widen the query."
-        return _cut_to("\n".join(filter(None, [head, warned, why])), budget_tokens)
-    notes: list[str] = [f"# warning: {one_finding(one)}" for one in warnings[:3]]
-    room = budget_tokens - count_tokens("\n".join([head, *notes])) - 60
-    aggregations = ""
-    if found.get("aggregations"):
+    parts = [_head(found, hits)]
+    notes = [f"# warning: {one_finding(one)}" for one in warnings[:MAX_WARNINGS]]
+    aggregations = found.get("aggregations")
+    if not hits and not aggregations and _total(found) == 0:
+        notes.append(NOTHING_FOUND)
+    room = budget_tokens - count_tokens("\n".join([*parts, *notes])) - NOTE_TOKENS
+    if aggregations:
         share = AGGREGATIONS_SHARE if hits else 1.0
-        aggregations, note = _aggregations(found["aggregations"], int(room * share))
+        text, note = _aggregations(aggregations, int(room * share))
+        parts.append(text)
         notes += note
-        room -= count_tokens(aggregations)
+        room -= count_tokens(text)
     lines, note = _hits(hits, room)
-    notes += note
-    text = "\n".join(filter(None, [head, aggregations, *lines, *notes]))
-    while lines and count_tokens(text) > budget_tokens:
-        lines.pop()
-        notes[-1:] = [_not_shown(len(lines), len(hits), "")]
-        text = "\n".join(filter(None, [head, aggregations, *lines, *notes]))
-    return _cut_to(text, budget_tokens)
+    return _cut_to("\n".join([*parts, *lines, *notes, *note]), budget_tokens)
+
+
+def _total(found: dict[str, Any]) -> int | None:
+    """How many hits there are; None: nobody asked."""
+    total = found.get("hits", {}).get("total")
+    return None if total is None else int(total["value"])
 
 
 def _head(found: dict[str, Any], hits: Sequence[dict[str, Any]]) -> str:
-    total = found.get("hits", {}).get("total")
-    number = (
-        f"{len(hits)} given" if total is None else f"{total['value']:,}{'+' if total['relation'] == 'gte' else ''} hits"
-    )
+    total = _total(found)
+    if total is None:
+        number = f"{len(hits)} hits given"
+    else:
+        more = "+" if found["hits"]["total"].get("relation") == "gte" else ""
+        number = f"{total:,}{more} hit{'' if total == 1 else 's'}"
     shards = found.get("_shards", {})
     partial = [
         *(["timed out"] if found.get("timed_out") else []),
@@ -143,7 +147,7 @@ def _aggregations(aggregations: Any, room: int) -> tuple[str, list[str]]:
     if count_tokens(whole) <= room:
         return f"aggregations: {whole}", []
     for most in BUCKETS:
-        text = _json(_shortened(aggregations, 200, most))
+        text = _json(_shortened(aggregations, 200, most, MANY))
         if count_tokens(text) <= room:
             return f"aggregations: {text}", [f"# cut: lists of buckets to {most}. Ask for fewer (size of terms)."]
     return _cut_to(f"aggregations: {text}", room), ["# cut: the aggregations. Ask for fewer of them."]
@@ -153,22 +157,30 @@ def _hits(hits: Sequence[dict[str, Any]], room: int) -> tuple[list[str], list[st
     """As many hits as fit, one a line, cut as little as possible; and what was cut."""
     same_index = len({hit.get("_index") for hit in hits}) == 1
     plain = [_plain(hit, same_index=same_index) for hit in hits]
-    cut_characters = cut_members = 0
     lines: list[str] = []
-    for cut_characters, cut_members in CUTS:
-        lines = [_json(_shortened(hit, cut_characters, cut_members)) for hit in plain]
-        if sum(count_tokens(f"\n{line}") for line in lines) <= room:
+    shown = 0
+    for characters, members in CUTS:
+        lines = [
+            _json({key: _shortened(one, characters, members, members) for key, one in hit.items()}) for hit in plain
+        ]
+        shown = _how_many(lines, room)
+        if shown >= min(len(lines), GOOD_HITS):
             break
-    shown, left = 0, room
-    for line in lines:
-        left -= count_tokens(f"\n{line}")
-        if left < 0:
-            break
-        shown += 1
+    if lines and not shown:
+        shown, lines = 1, [_cut_to(lines[0], max(room, MIN_HIT_TOKENS))]
     was_cut = any(line != _json(hit) for line, hit in zip(lines[:shown], plain, strict=False))
-    cut = f"texts to {cut_characters} characters, lists and objects to {cut_members} members" if was_cut else ""
+    cut = f"texts to {characters} characters, lists and objects to {members} members" if was_cut else ""
     notes = [_not_shown(shown, len(hits), cut)] if cut or shown < len(hits) else []
     return lines[:shown], notes
+
+
+def _how_many(lines: Sequence[str], room: float) -> int:
+    """How many lines have room."""
+    for number, line in enumerate(lines):
+        room -= count_tokens(f"\n{line}")
+        if room < 0:
+            return number
+    return len(lines)
 
 
 def _not_shown(shown: int, total: int, cut: str) -> str:
@@ -181,21 +193,19 @@ def _plain(hit: dict[str, Any], *, same_index: bool) -> dict[str, Any]:
     return {key: value for key, value in hit.items() if key not in left_out and not (key == "_score" and value is None)}
 
 
-def _shortened(value: Any, characters: int, members: int, depth: int = 0) -> Any:
+def _shortened(value: Any, characters: int, items: int, members: int, depth: int = 0) -> Any:
     """A value with its long texts, lists and objects cut, which is said in place."""
     if isinstance(value, str):
         return value if len(value) <= characters else f"{value[:characters]}… (+{len(value) - characters} characters)"
     if depth >= MAX_DEPTH and isinstance(value, list | dict):
         return "…"
     if isinstance(value, list):
-        short = [_shortened(one, characters, members, depth + 1) for one in value[:members]]
-        return short if len(value) <= members else [*short, f"… (+{len(value) - members} more)"]
+        short = [_shortened(one, characters, items, members, depth + 1) for one in value[:items]]
+        return short if len(value) <= items else [*short, f"… (+{len(value) - items} more)"]
     if isinstance(value, dict):
-        pairs = list(value.items())
-        # At the top of a hit stand Elasticsearch's own members, which are few.
-        most = len(pairs) if depth == 0 else members
-        short_pairs = {key: _shortened(one, characters, members, depth + 1) for key, one in pairs[:most]}
-        return short_pairs if len(pairs) <= most else {**short_pairs, "…": f"+{len(pairs) - most} more"}
+        first = list(value.items())[:members]
+        pairs = {key: _shortened(one, characters, items, members, depth + 1) for key, one in first}
+        return pairs if len(value) <= members else {**pairs, "…": f"+{len(value) - members} more"}
     return value
 
 

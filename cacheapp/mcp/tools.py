@@ -9,21 +9,25 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
+from cacheapp.cache.derived import FIELDS, MappingViews
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.describe.description import MIN_BUDGET_TOKENS
 from cacheapp.describe.families import families_of
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.errors import MappingNotFound, NotWarm
-from cacheapp.mcp.catalog import TOOLS, Arguments, Describe, FindIndices, Search, Tool, ValidateSearch
-from cacheapp.mcp.texts import cluster_away, findings_text, hits_text, name_missing, near_names
+from cacheapp.mcp.catalog import TOOLS, Arguments, Describe, FindFields, FindIndices, Search, Tool, ValidateSearch
+from cacheapp.mcp.found_fields import MAX_SHOWN, families_by_field, field_line, matching
+from cacheapp.mcp.texts import cluster_away, findings_text, hits_text, name_missing, near_names, within
 from cacheapp.queries.findings import Severity
 from cacheapp.search import Searches
 from cacheapp.state.answer import Freshness
 from cacheapp.state.expressions import asked
+from cacheapp.state.listing import EVERYTHING
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validated, Validations
@@ -41,8 +45,7 @@ MOST_HITS: Final = 100
 IN_THREAD_BYTES: Final = 32_768
 NEXT_DESCRIBE: Final = "\nNext: describe a name with your question."
 NOTHING_MATCHES: Final = "None of the families has to do with these words; here are all, by size.\n"
-
-A = TypeVar("A", bound=Arguments)
+NO_FIELD: Final = "No field has these words in its path, or none of that type. Near by meaning:\n"
 
 
 class Mistake(Exception):
@@ -68,6 +71,7 @@ class Tools:
     def __init__(
         self,
         cache: MappingCache,
+        views: MappingViews,
         descriptions: Descriptions,
         validations: Validations,
         searches: Searches,
@@ -75,6 +79,7 @@ class Tools:
     ) -> None:
         """`away_since`: since when searches aren't sent to the cluster, as that can't be asked; None: they are."""
         self._cache = cache
+        self._views = views
         self._descriptions = descriptions
         self._validations = validations
         self._searches = searches
@@ -82,6 +87,7 @@ class Tools:
         self._calls: dict[str, Callable[[Any, Visible], Awaitable[str]]] = {
             "find_indices": self._find_indices,
             "describe": self._describe,
+            "find_fields": self._find_fields,
             "validate_search": self._validate_search,
             "search": self._search,
         }
@@ -134,6 +140,22 @@ class Tools:
         if answer.freshness is not Freshness.STALE:
             return found.text
         return f"{found.text}\n# as it was {as_duration(answer.age_seconds)} ago"
+
+    async def _find_fields(self, given: FindFields, visible: Visible) -> str:
+        wanted = asked(given.names or EVERYTHING, visible)
+        answer, fields = await self._views.get(FIELDS, wanted)
+        found, is_all = await asyncio.to_thread(matching, fields, given.words, given.type)
+        if not found:
+            room = given.tokens - count_tokens(NO_FIELD)
+            _, described = await self._descriptions.describe(wanted, max(room, MIN_BUDGET_TOKENS), given.words)
+            return f"{NO_FIELD}{described.text}"
+        shown = found[:MAX_SHOWN]
+        parts = [(one, await self._views.of(FIELDS, [one])) for one in answer.distinct]
+        families = await asyncio.to_thread(families_by_field, shown, parts, self._cache.snapshot, visible)
+        lines = [field_line(field, families[field.name]) for field in shown]
+        head = "" if is_all else "No field has all of these words; these have some:\n"
+        beyond = len(found) - len(shown)
+        return head + within(lines, given.tokens - count_tokens(head), "fields", beyond=beyond)
 
     async def _validate_search(self, given: ValidateSearch, visible: Visible) -> str:
         found = await self._validate(given.names, msgspec.json.encode(given.search), visible)

@@ -1,0 +1,195 @@
+"""What tools answer: within the budget whatever there is, with what was cut and what to do next."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheapp.describe.tokens import count_tokens
+from cacheapp.mcp.texts import cluster_away, findings_text, hits_text, name_missing, near_names, within
+from cacheapp.queries.findings import Code, Finding, Severity
+
+LONG = "a long text, " * 400
+
+
+def finding(severity: Severity = Severity.ERROR, field: str | None = "chanel") -> Finding:
+    return Finding("/query/term/chanel", Code.UNKNOWN_FIELD, severity, field, ("channel",), "No field has that name.")
+
+
+def answered(*sources: Any, total: int | None = None, index: str = "orders", **more: Any) -> bytes:
+    hits = [
+        {"_index": index, "_id": str(number), "_score": None, "_source": source}
+        for number, source in enumerate(sources)
+    ]
+    count = {"total": {"value": len(hits) if total is None else total, "relation": "eq"}}
+    return json.dumps({"took": 3, "timed_out": False, "hits": {**count, "hits": hits}, **more}).encode()
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(100, "a\nb\nc"), (7, "a\n# 2 more things"), (1, "# 3 more things")])
+def test_lines_within_a_budget(budget: int, expected: str) -> None:
+    """What doesn't fit is counted."""
+    assert within(["a", "b", "c"], budget, "things") == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("order", "orders"),
+        ("odrers", "orders"),
+        ("web-logs", "logs-web"),
+        ("logs-*", "logs-web"),
+        ("zebra", None),
+    ],
+)
+def test_near_names(wanted: str, expected: str | None) -> None:
+    """Alike in spelling, or with the same words."""
+    found = near_names(wanted, ["orders", "orders-eu", "logs-web", "people"])
+    assert next(iter(found), None) == expected
+    assert name_missing("There is none.", found).startswith(
+        "There is none." + (" Did you mean " if found else "\nNext")
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "head", "next_step"),
+    [
+        ([], "Valid: nothing wrong found.", "Next: search."),
+        ([finding()], "Not valid: 1 error.", "Next: mend"),
+        ([finding(Severity.WARNING), finding(), finding()], "Not valid: 2 errors, 1 warning.", "Next: mend"),
+        ([finding(Severity.WARNING)], "Valid, with 1 warning.", "Next: search."),
+    ],
+)
+def test_findings(found: list[Finding], head: str, next_step: str) -> None:
+    """A verdict, each finding as it is, errors first, and the next step."""
+    first, *lines, last = findings_text(found, (), 1000).split("\n")
+    assert (first, last.startswith(next_step)) == (head, True)
+    severities = [json.loads(line)["severity"] for line in lines]
+    assert severities == sorted(severities)
+    if lines:
+        assert json.loads(lines[0])["did_you_mean"] == ["channel"]
+
+
+def test_what_is_not_checked() -> None:
+    """Is said; what a finding has none of isn't."""
+    text = findings_text([finding(field=None)], ("/query/script",), 1000)
+    assert "not checked: /query/script" in text
+    assert '"field"' not in text
+
+
+def test_many_findings_fit() -> None:
+    """Those that don't are counted."""
+    text = findings_text([finding()] * 50, (), 300)
+    assert count_tokens(text) <= 300
+    assert " more findings\n" in text
+
+
+def test_the_cluster_is_away() -> None:
+    """Since when, where that is known; and what works."""
+    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    assert "since 05:06:07 UTC" in cluster_away("Away.", at)
+    assert "since" not in cluster_away("Away.", None)
+    assert "from memory" in cluster_away("Away.", None)
+
+
+def test_hits() -> None:
+    """A head, then a hit a line, without what says nothing."""
+    head, *lines = hits_text(answered({"a": 1}, {"a": 2}, total=57), 1000).split("\n")
+    assert head == "57 hits in orders, took 3 ms."
+    assert [json.loads(line) for line in lines] == [
+        {"_id": "0", "_source": {"a": 1}},
+        {"_id": "1", "_source": {"a": 2}},
+    ]
+
+
+def test_what_the_head_says() -> None:
+    """More than counted, parts that are missing, hits that nobody counted."""
+    more = {"timed_out": True, "_shards": {"total": 5, "failed": 2}}
+    assert "PARTIAL: timed out, 2 of 5 shards failed." in hits_text(answered({}, **more), 1000)
+    found = json.loads(answered({}))
+    found["hits"]["total"] = {"value": 10_000, "relation": "gte"}
+    assert hits_text(json.dumps(found).encode(), 1000).startswith("10,000+ hits in orders")
+    del found["hits"]["total"]
+    assert hits_text(json.dumps(found).encode(), 1000).startswith("1 hits given in orders")
+
+
+def test_nothing_is_found() -> None:
+    """What to do next is said, with what may be wrong; not where only a number was asked for."""
+    text = hits_text(answered(), 1000, [finding(Severity.WARNING)])
+    assert text.startswith("0 hits, took 3 ms.\n# warning: {")
+    assert "Next: describe" in text
+    assert "Next" not in hits_text(answered(total=5), 1000)
+
+
+def test_hits_of_several_indices() -> None:
+    """Each says which one."""
+    found = json.loads(answered({}, {}))
+    found["hits"]["hits"][1]["_index"] = "others"
+    head, *lines = hits_text(json.dumps(found).encode(), 1000).split("\n")
+    assert (head, [json.loads(line)["_index"] for line in lines]) == ("2 hits, took 3 ms.", ["orders", "others"])
+
+
+def test_long_hits_are_cut() -> None:
+    """Long texts first, so that some hits fit; what was cut is said, in place and at the end."""
+    text = hits_text(answered(*({"text": LONG, "tags": list(range(300))} for _ in range(10))), 1000)
+    assert count_tokens(text) <= 1000
+    assert "characters)" in text
+    assert '"… (+270 more)"' in text
+    assert text.count("\n{") >= 3
+    assert "# cut: texts to 400 characters" in text
+    assert " of 10 hits not shown" in text
+    assert "_source" in text.rpartition("\n")[2]
+
+
+def test_one_hit_at_least() -> None:
+    """Of one that is too large for any budget, the beginning."""
+    text = hits_text(answered({f"field_{number}": {"x": LONG} for number in range(50)}), 150)
+    assert count_tokens(text) <= 150
+    assert '{"_id":"0"' in text
+    assert "(cut)" in text
+
+
+def test_aggregations() -> None:
+    """They come first, whole if they fit; else with fewer buckets; else their beginning."""
+    buckets = [{"key": f"key-{number}", "doc_count": number} for number in range(500)]
+    found = answered({"a": 1}, aggregations={"c": {"buckets": buckets[:2]}})
+    assert (
+        hits_text(found, 1000).split("\n")[1]
+        == 'aggregations: {"c":{"buckets":' + json.dumps(buckets[:2], separators=(",", ":")) + "}}"
+    )
+    cut = hits_text(answered({"a": 1}, aggregations={"c": {"buckets": buckets}}), 1000)
+    assert count_tokens(cut) <= 1000
+    assert "more)" in cut
+    assert "# cut: lists of buckets to 10." in cut
+    assert '{"_id":"0"' in cut
+    names = {f"aggregation_{number}": {"value": number} for number in range(500)}
+    only = hits_text(answered(total=3, aggregations=names), 300)
+    assert count_tokens(only) <= 300
+    assert "# cut: the aggregations." in only
+
+
+def test_deep_values_end() -> None:
+    """However deep they are."""
+    deep: Any = "x"
+    for _ in range(200):
+        deep = {"a": [deep]}
+    text = hits_text(answered(deep), 1000)
+    assert count_tokens(text) <= 1000
+
+
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=300),
+            lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=8), inner, max_size=8),
+            max_leaves=30,
+        ),
+        max_size=12,
+    ),
+    st.integers(100, 2000),
+)
+def test_never_more_than_the_budget(sources: list[Any], budget: int) -> None:
+    """Whatever is in the documents."""
+    assert count_tokens(hits_text(answered(*sources), budget)) <= budget
