@@ -162,7 +162,6 @@ async def test_the_node_hangs_under_load(node: Node, cluster: Elasticsearch) -> 
             others = descriptors(pid) - connections
             executed = route_calls(cluster, "/{index}/_search") - executed_before
             answered = sum(status == 200 for _, _, status in answers.found)
-
     opened_at = next(at for at, report in reports if report["breaker"]["state"] == "open")
     # At the latest when as many have timed out as were answered within the window before.
     answered_before = CALLERS + answers.statuses(0.0, suspended_at)[200]

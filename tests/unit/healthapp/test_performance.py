@@ -210,7 +210,7 @@ async def test_what_opens_late_was_not_ill(declared: Registry) -> None:
 async def test_a_report_that_fails_is_not_left_out(declared: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one of its parts there is no report, but what is wrong with that part."""
 
-    def fail(*_: Any) -> object:
+    def fail(*_: Any, **__: Any) -> object:
         raise KeyError("absent")
 
     monkeypatch.setattr("cacheapp.history.HistoryReport", fail)
