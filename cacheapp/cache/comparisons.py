@@ -66,7 +66,7 @@ async def compared(cache: MappingCache, a: str, b: str, visible: Visible) -> Map
 
 
 async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side, MappingAnswer]:
-    if not _HASH.fullmatch(name) or cache.is_known(name):
+    if not _HASH.fullmatch(name) or (visible.covers(name) and cache.is_known(name)):
         visible.check(name)
         found = await cache.outline(name)
         return Side(name, len(found.indices), tuple(one.mapping_hash for one in found.distinct)), found

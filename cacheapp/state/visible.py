@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cacheapp.errors import no_such_name
-from cacheapp.state.names import check_name, matches
+from cacheapp.state.names import MAX_NAME_BYTES, check_name, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Visible:
 
     def check(self, name: str) -> None:
         """Raises, of a name that isn't visible, what is said of one that can't be a name or isn't there."""
-        if not _is_covered(self.patterns, name):
+        # What is too long for a name is none, and isn't kept.
+        if len(name) > MAX_NAME_BYTES or not _is_covered(self.patterns, name):
             check_name(name)
             raise no_such_name(name)
 

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
@@ -30,7 +30,7 @@ from esassistant.config.model import Details
 from esassistant.http.counters import Counters
 from esassistant.http.hot_path import hot_routes
 from esassistant.http.lanes import StockLane
-from esassistant.http.limits import InFlight, RequestLimits
+from esassistant.http.limits import InFlight, RequestLimits, RequestReader
 from esassistant.http.statistics import HttpStatistics, http_statistics
 from tests.support.access import (
     FOREIGN,
@@ -118,8 +118,9 @@ async def world(settings: Settings, node: Node, cluster: Elasticsearch, open_app
             config, settings.ESASSISTANT = settings.ESASSISTANT, replace(settings.ESASSISTANT, hot_path=False)
             fast = new_application()
             settings.ESASSISTANT = config
-            largest, in_flight = django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE, InFlight(100, 100)
-            stock = RequestLimits(StockLane(), largest, in_flight, hot_routes.is_probe)  # type: ignore[arg-type]
+            in_flight = InFlight(100, 100)
+            reader = RequestReader(django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE, in_flight)
+            stock = RequestLimits(cast("ASGIApp", StockLane()), reader, in_flight, hot_routes.is_probe)
             user = await get_user_model().objects.acreate_user("ada", "ada@example.org", "long password", is_staff=True)
             browser = AsyncClient()
             await browser.aforce_login(user)

@@ -104,6 +104,11 @@ ROWS = (
     Row("/api/mappings/{name}/describe", Kind.NAMED),
     Row("/api/mappings/{name}/validate", Kind.NAMED, "POST", body=b'{"query":{}}', missing=(404, 404)),
     Row("/api/mappings/{name}/history", Kind.NAMED, missing=(200, 200)),
+    Row("/api/changes", Kind.LISTED, query="pattern=*"),
+    Row("/api/changes", Kind.LISTED, query=f"pattern={FOREIGN}"),
+    Row("/api/changes", Kind.WHOLE),
+    Row("/api/compare", Kind.NAMED, query=f"a={KNOWN}&b={{name}}"),
+    Row("/api/compare", Kind.NAMED, query=f"a={{name}}&b={KNOWN}"),
     Row("/api/indices/{name}/search", Kind.ASKED, "POST", rights=(SEARCH,), known=(200, 503)),
     Row(
         "/api/indices/{name}/search",

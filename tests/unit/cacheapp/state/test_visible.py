@@ -35,7 +35,7 @@ def test_what_is_said_of_what_is_not_visible() -> None:
     Visible(("logs-*",)).check("logs-web")
     with pytest.raises(MappingNotFound, match="no index, alias or data stream named 'orders'"):
         Visible(("logs-*",)).check("orders")
-    for illegal in ("Orders", "or/ders", ""):
+    for illegal in ("Orders", "or/ders", "", "logs-" + "x" * 251):
         with pytest.raises(IllegalName):
             Visible(("logs-*",)).check(illegal)
 
