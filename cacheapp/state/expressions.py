@@ -23,18 +23,19 @@ ignore that); and an alias with a dot is hidden even if it isn't so by `is_hidde
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from cacheapp.errors import IllegalName
-from cacheapp.state.names import check_name, matches
+from cacheapp.state.names import check_name, matcher
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 MAX_EXPRESSION_BYTES = 8_000
 MAX_PATTERNS = 50
 """Each is held against all names there are."""
+LARGE_LOOKS = 4_000
+"""So many names held against a pattern take a millisecond or two."""
 ALL = "_all"
 
 
@@ -96,6 +97,12 @@ class Resolved:
     partial: tuple[str, ...] = ()
 
     has_patterns: bool = False
+
+
+def is_long_work(snapshot: Snapshot, expression: Expression) -> bool:
+    """Whether to resolve an expression belongs into a thread."""
+    names_total = len(snapshot.indices) + len(snapshot.aliases)
+    return names_total * max(1, expression.text.count("*")) > LARGE_LOOKS
 
 
 def names_of(asked: Asked, resolved: Resolved | None) -> tuple[str, ...]:
@@ -188,7 +195,7 @@ class _Resolution:
 
     def matching(self, pattern: str) -> list[str]:
         """The visible names that match, closed ones too."""
-        does_match = _matcher(pattern)
+        does_match = matcher(pattern)
         shows_hidden = pattern.startswith(".")
         snapshot, visible, hidden = self.snapshot, self.visible, self.snapshot.hidden
         sees = (lambda _: True) if visible.everything else visible.covers
@@ -255,12 +262,3 @@ class _Resolution:
 
     def _stands_for(self, name: str) -> tuple[str, ...]:
         return self.snapshot.aliases.get(name, (name,))
-
-
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    if pattern == "*":
-        return lambda _: True
-    if pattern.endswith("*") and pattern.count("*") == 1:
-        prefix = pattern[:-1]
-        return lambda name: name.startswith(prefix)
-    return partial(matches, pattern=pattern)
