@@ -11,7 +11,7 @@ import msgspec
 
 from cacheapp.errors import TooMuch
 from cacheapp.state.distinct import Distinct, distinct_mappings
-from cacheapp.state.expressions import Asked, Expression, Resolved, is_long_work, resolve
+from cacheapp.state.expressions import Asked, Expression, Resolved, resolve
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from esassistant.units import as_bytes
 
@@ -182,8 +182,7 @@ class RenderedNames:
     def is_large(self, snapshot: Snapshot, asked: Asked) -> bool:
         """Whether rendering what was asked for belongs into a thread. An expression is held against all names."""
         if isinstance(asked, Expression):
-            is_wide = len(snapshot.indices) + len(snapshot.aliases) > self._large_indices
-            return is_wide or is_long_work(snapshot, asked)
+            return len(snapshot.indices) + len(snapshot.aliases) > LARGE_INDICES
         return asked not in snapshot.indices and len(snapshot.aliases.get(asked, ())) > self._large_indices
 
     def render(self, snapshot: Snapshot, asked: Asked) -> Rendered | None:
