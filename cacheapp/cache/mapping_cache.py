@@ -168,7 +168,8 @@ class MappingCache:
         """
         if (answer := self._hit(expression, await self._render(expression, kept))) is not None:
             return answer
-        if lacking := self._lacking(expression, await self.resolve(expression)):
+        # It may stand for all names there are, which takes too long for the loop.
+        if lacking := await asyncio.to_thread(self._lacking, expression, await self.resolve(expression)):
             self._misses_total += 1
             try:
                 async with asyncio.TaskGroup() as group:

@@ -3,15 +3,13 @@
 import asyncio
 
 from cacheapp.cache.kept import KeptByBytes
-from cacheapp.state.expressions import Expression, Resolved, resolve
+from cacheapp.state.expressions import Expression, Resolved, is_long_work, resolve
 from cacheapp.state.snapshot import Snapshot
 from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_KEPT_BYTES = 4_194_304
 NAME_BYTES = 100
 """What each name takes in memory, and as much again what is around them."""
-LARGE_NAMES = 1_000
-"""To hold a few patterns against so many names takes a millisecond or two: more belong into a thread."""
 
 
 class Resolutions:
@@ -32,7 +30,7 @@ class Resolutions:
         kept = self._kept
         if (known := kept.find(expression)) is not None:
             return known
-        if len(snapshot.indices) + len(snapshot.aliases) > LARGE_NAMES:
+        if is_long_work(snapshot, expression):
             key = expression, id(snapshot)
             resolved = await self._flights.do(key, lambda: asyncio.to_thread(resolve, snapshot, expression))
         else:

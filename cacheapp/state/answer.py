@@ -113,16 +113,15 @@ def renewed(rendered: Rendered, snapshot: Snapshot, asked: Asked, *, has_same_na
     if isinstance(asked, Expression):
         if resolved is None or not has_same_names:
             return None
-        indices = rendered.indices
         confirmed_at = snapshot.confirmed_of_all(resolved.names, by_listing=resolved.has_patterns)
-    elif snapshot.resolve(asked) == rendered.indices:
-        indices, confirmed_at = rendered.indices, snapshot.confirmed_of(asked)
-    else:
+        return replace(rendered, confirmed_at=confirmed_at, derived={})
+    indices = snapshot.resolve(asked)
+    if indices != rendered.indices:
         return None
     entries = [snapshot.indices[index] for index in indices]
     if tuple(entry.mapping_hash for entry in entries) != rendered.mapping_hashes:
         return None
-    return replace(rendered, confirmed_at=confirmed_at, source=_source(entries), derived={})
+    return replace(rendered, confirmed_at=snapshot.confirmed_of(asked), source=_source(entries), derived={})
 
 
 def _source(entries: Iterable[IndexEntry]) -> Source:
@@ -183,7 +182,7 @@ class RenderedNames:
     def is_large(self, snapshot: Snapshot, asked: Asked) -> bool:
         """Whether rendering what was asked for belongs into a thread. An expression is held against all names."""
         if isinstance(asked, Expression):
-            return len(snapshot.indices) + len(snapshot.aliases) > self._large_indices
+            return len(snapshot.indices) + len(snapshot.aliases) > LARGE_INDICES
         return asked not in snapshot.indices and len(snapshot.aliases.get(asked, ())) > self._large_indices
 
     def render(self, snapshot: Snapshot, asked: Asked) -> Rendered | None:

@@ -25,16 +25,17 @@ ignore that); and an alias with a dot is hidden even if it isn't so by `is_hidde
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from cacheapp.errors import IllegalName
-from cacheapp.state.names import check_name, matches
+from cacheapp.state.names import check_name, matcher
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 MAX_EXPRESSION_BYTES = 8_000
 MAX_PATTERNS = 50
 """Each is held against all names there are."""
+LARGE_LOOKS = 4_000
+"""So many names held against a pattern take a millisecond or two."""
 ALL = "_all"
 
 
@@ -66,11 +67,17 @@ def asked(text: str, visible: Visible = ALL_VISIBLE) -> Asked:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an expression. `text` is without the minus of what `is_excluded`."""
+    """One part of an expression. `text` is without the minus of what `is_excluded`; `matches` is the test of what
+    `is_pattern`.
+    """
 
     text: str
-    is_pattern: bool = False
+    matches: Callable[[str], bool]
     is_excluded: bool = False
+
+    @property
+    def is_pattern(self) -> bool:
+        return "*" in self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,12 @@ class Resolved:
     has_patterns: bool = False
 
 
+def is_long_work(snapshot: Snapshot, expression: Expression) -> bool:
+    """Whether to resolve an expression belongs into a thread."""
+    names_total = len(snapshot.indices) + len(snapshot.aliases)
+    return names_total * max(1, expression.text.count("*")) > LARGE_LOOKS
+
+
 def names_of(asked: Asked, resolved: Resolved | None) -> tuple[str, ...]:
     """The names that mappings were asked for by: one name, or all that an expression stands for."""
     return (str(asked),) if resolved is None else resolved.names
@@ -111,7 +124,7 @@ def parse(expression: str) -> tuple[Part, ...]:
             "of the names at a time."
         )
     if expression == ALL:
-        return (Part("*", is_pattern=True),)
+        return (Part("*", matcher("*")),)
     parts: list[Part] = []
     has_pattern = False
     for text in expression.split(","):
@@ -135,10 +148,9 @@ def _part(text: str) -> Part:
         raise IllegalName("A list of names has an empty one: send the names with one comma between two of them.")
     if name == ALL:
         raise IllegalName("Use _all alone, and * in a list.")
-    is_pattern = "*" in name
     # Whatever a star may stand for is legal in a name. Upper case is for aliases, which have to be known to be told.
-    check_name(name.replace("*", "x") if is_pattern else name, upper_case=True)
-    return Part(name, is_pattern, is_excluded)
+    check_name(name.replace("*", "x"), upper_case=True)
+    return Part(name, matcher(name), is_excluded)
 
 
 def resolve(snapshot: Snapshot, expression: Expression) -> Resolved:
@@ -149,7 +161,7 @@ def resolve(snapshot: Snapshot, expression: Expression) -> Resolved:
     resolution = _Resolution(snapshot, expression.visible)
     for part in parse(expression.text):
         if part.is_pattern:
-            found = resolution.matching(part.text)
+            found = resolution.matching(part.matches, shows_hidden=part.text.startswith("."))
             if part.is_excluded:
                 resolution.exclude_matching(found)
             else:
@@ -186,10 +198,8 @@ class _Resolution:
     def __post_init__(self) -> None:
         self.unread = self.snapshot.unread
 
-    def matching(self, pattern: str) -> list[str]:
+    def matching(self, does_match: Callable[[str], bool], *, shows_hidden: bool) -> list[str]:
         """The visible names that match, closed ones too."""
-        does_match = _matcher(pattern)
-        shows_hidden = pattern.startswith(".")
         snapshot, visible, hidden = self.snapshot, self.visible, self.snapshot.hidden
         sees = (lambda _: True) if visible.everything else visible.covers
         return [
@@ -255,12 +265,3 @@ class _Resolution:
 
     def _stands_for(self, name: str) -> tuple[str, ...]:
         return self.snapshot.aliases.get(name, (name,))
-
-
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    if pattern == "*":
-        return lambda _: True
-    if pattern.endswith("*") and pattern.count("*") == 1:
-        prefix = pattern[:-1]
-        return lambda name: name.startswith(prefix)
-    return partial(matches, pattern=pattern)

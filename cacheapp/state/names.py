@@ -5,6 +5,7 @@ that can't be legal is refused before anything else happens.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -46,14 +47,25 @@ def _is_remote(name: str) -> bool:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern of Elasticsearch's kind, `*` for any characters, stands for `name`.
+    """Whether a pattern of Elasticsearch's kind, `*` for any characters, stands for `name`."""
+    return matcher(pattern)(name)
 
-    Segment by segment, the leftmost place for each: linear in practice, where a regular expression would backtrack.
-    """
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """The test by which many names are held against one pattern."""
     first, *rest = pattern.split("*")
     if not rest:
-        return name == pattern
+        return pattern.__eq__
+    if rest == [""]:
+        return lambda name: name.startswith(first)
     *middle, last = rest
+    return lambda name: _matches(name, first, middle, last)
+
+
+def _matches(name: str, first: str, middle: list[str], last: str) -> bool:
+    """Segment by segment, the leftmost place for each: linear in practice, where a regular expression would
+    backtrack.
+    """
     if not name.startswith(first) or len(name) < len(first) + len(last) or not name.endswith(last):
         return False
     position, end = len(first), len(name) - len(last)

@@ -124,7 +124,12 @@ class Snapshot:
 
     def confirmed_of_all(self, names: Iterable[str], *, by_listing: bool) -> float:
         """For which moment the cluster confirmed what `names` stand for; `by_listing`: and that these are all."""
-        moments = [self.confirmed_of(name) for name in names if self.knows(name)]
+        moments: list[float] = []
+        for name in names:  # mostly indices, and there may be thousands
+            if (entry := self.indices.get(name)) is not None:
+                moments.append(entry.confirmed_at)
+            elif name in self.aliases:
+                moments.append(self.confirmed_of(name))
         if by_listing:
             moments.append(self.listed_at)
         return max(self.confirmed_at, min(moments, default=self.listed_at))

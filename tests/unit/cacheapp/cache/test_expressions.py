@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-import cacheapp.state.answer as rendering
 from cacheapp.cache.mapping_cache import MAX_LACKING, MappingCache
 from cacheapp.errors import IllegalName, MappingNotFound, NotWarm, TooMuch
-from cacheapp.state.answer import LARGE_INDICES, Freshness, MappingAnswer
+from cacheapp.state.answer import LARGE_INDICES, MAX_OUTLINE_BYTES, Freshness, MappingAnswer
 from cacheapp.state.expressions import Expression
 from cacheapp.state.readings import Mappings, Reading
 from cacheapp.state.visible import Visible
@@ -173,19 +172,26 @@ async def test_of_many_names_it_is_made_in_a_thread() -> None:
     assert made.cache.ready(Expression("i-*")) is not None
 
 
-async def test_too_much_is_refused(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def large(mega_bytes: int, field: str) -> bytes:
+    return b'{"_meta":{"about":"%b"},"properties":{"%b":{"type":"long"}}}' % (
+        b"x" * mega_bytes * 1_000_000,
+        field.encode(),
+    )
+
+
+async def test_too_much_is_refused() -> None:
     """What would be too large says how large it is, and what narrows it; derived things are bounded by what they are
     made of.
     """
-    monkeypatch.setattr(rendering, "MAX_BODY_BYTES", len(A_MAPPING) + len(B_MAPPING))
+    shared, other, third = large(7, "a"), large(7, "b"), large(7, "c")
+    made = Made({**{f"a-{number}": shared for number in range(5)}, "b-1": other, "c-1": third}, max_bytes=100_000_000)
+    await made.read_all()
     assert (await made.get("a-1,b-1")).indices == ("a-1", "b-1")
     with pytest.raises(TooMuch, match="group=mapping"):
-        await made.get("*")
-    assert len((await made.cache.outline(Expression("*"))).indices) == 3
-    monkeypatch.setattr(rendering, "MAX_DISTINCT_BYTES", len(A_MAPPING))
-    assert (await made.cache.outline(Expression("a-*"))).indices == ("a-1", "a-2")
-    with pytest.raises(TooMuch, match="different mappings"):
-        await made.cache.outline(Expression("a-*,b*"))
+        await made.get("a-*")
+    assert len((await made.cache.outline(Expression("a-*,b-*"))).indices) == 6
+    with pytest.raises(TooMuch, match="21 MB of different mappings"):
+        await made.cache.outline(Expression("*"))
 
 
 async def test_any_number_of_expressions_takes_bounded_memory(made: Made) -> None:
@@ -194,6 +200,6 @@ async def test_any_number_of_expressions_takes_bounded_memory(made: Made) -> Non
         text = "a-*," + ",".join(["x" * 200 + "*"] * 10) + f",{number}*"
         await made.cache.outline(Expression(text))
         await made.cache.resolve(Expression(text))
-    assert made.cache._outlines.kept_bytes <= rendering.MAX_OUTLINE_BYTES
+    assert made.cache._outlines.kept_bytes <= MAX_OUTLINE_BYTES
     assert made.cache._resolutions._kept.kept_bytes <= made.cache._resolutions._kept.max_bytes
     assert len(made.cache._outlines._kept) < 3_000
