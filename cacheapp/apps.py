@@ -1,9 +1,8 @@
 """The mapping cache as a Django app: declares its resources, from the store to the watch."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +59,8 @@ from cacheapp.values.use_counts import USE_COUNTS, UseCounts
 from esassistant.advice import percent
 from esassistant.config.tokens import Right
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
-from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH, POOLS_REPORTS
+from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.elasticsearch.client import report as pool_report
-from esassistant.elasticsearch.stats import refused_since
 from esassistant.http.answer import Answer
 from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
@@ -316,27 +314,12 @@ def _cluster_urls() -> str:
     return hashlib.blake2b(urls.encode(), digest_size=16).hexdigest()
 
 
-@asynccontextmanager
-async def _mcp(registry: Registry) -> AsyncIterator[None]:
-    # Here, not at the top: the SDK is an extra, and takes its time and memory.
-    from cacheapp.mcp.server import ADDRESS, McpServer
-    from cacheapp.mcp.tools import Tools
+def _mcp(registry: Registry) -> AbstractAsyncContextManager[None]:
+    # Here, not at the top: the SDK is an extra, and takes its memory. It also takes seconds to import where processors
+    # are busy, which is not what the deadline for opening is about.
+    from cacheapp.mcp.server import open_mcp
 
-    tools = Tools(
-        registry.get(MAPPING_CACHE),
-        registry.get(MAPPING_VIEWS),
-        registry.get(DESCRIPTIONS),
-        registry.get(VALIDATION),
-        registry.get(SEARCH),
-        lambda: refused_since(registry.read(POOLS_REPORTS[0]).values()),
-    )
-    server = McpServer(tools, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-    is_ready = asyncio.Event()
-    registry.spawn(lambda: server.run(is_ready.set), name="serve-mcp", owner="mcp")
-    await is_ready.wait()
-    rights = (Right.READ, Right.SEARCH)
-    async with registry.get(STREAMS).answering(ADDRESS, server.answer, rights=rights, methods=("POST",), lasts=False):
-        yield
+    return open_mcp(registry)
 
 
 @asynccontextmanager

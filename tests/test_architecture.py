@@ -42,6 +42,7 @@ FLOORS = {
         ("validation",),
         ("search_target",),
         ("sync", "search", "browse"),
+        ("mcp",),
         ("views", "advice", "panels", "management", "templatetags"),
         ("admin", "urls", "apps"),
     ),

@@ -80,7 +80,6 @@ class Tool:
             "type": "object",
             "properties": dict(self.properties),
             **({"required": required} if required else {}),
-            "additionalProperties": False,
         }
 
 

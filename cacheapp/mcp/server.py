@@ -5,9 +5,11 @@ and answers; who asks, from where, how many at once and how large is decided bef
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from django.conf import settings
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import (
@@ -20,11 +22,20 @@ from mcp_types import (
     ToolAnnotations,
 )
 
+from cacheapp.cache.derived import MAPPING_VIEWS
+from cacheapp.cache.descriptions import DESCRIPTIONS
+from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.mcp.catalog import INSTRUCTIONS
 from cacheapp.mcp.tools import Tools, tools_for
+from cacheapp.search import SEARCH
+from cacheapp.validation import VALIDATION
+from esassistant.config.tokens import Right
+from esassistant.elasticsearch.client import POOLS_REPORTS
+from esassistant.elasticsearch.stats import refused_since
 from esassistant.errors import RegistryNotOpen
 from esassistant.http.callers import Caller
-from esassistant.http.streams import StreamCall
+from esassistant.http.streams import STREAMS, StreamCall
+from esassistant.registry import Registry
 
 ADDRESS: Final = "/mcp"
 CALLER: Final = "esassistant.caller"
@@ -86,3 +97,24 @@ def _caller(context: Any) -> Caller:
     caller = context.request.scope[CALLER]
     assert isinstance(caller, Caller)
     return caller
+
+
+@asynccontextmanager
+async def open_mcp(registry: Registry) -> AsyncIterator[None]:
+    """Serve MCP at `ADDRESS` for the length of the block."""
+    tools = Tools(
+        registry.get(MAPPING_CACHE),
+        registry.get(MAPPING_VIEWS),
+        registry.get(DESCRIPTIONS),
+        registry.get(VALIDATION),
+        registry.get(SEARCH),
+        lambda: refused_since(registry.read(POOLS_REPORTS[0]).values()),
+    )
+    server = McpServer(tools, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    is_ready = asyncio.Event()
+    registry.spawn(lambda: server.run(is_ready.set), name="serve-mcp", owner="mcp")
+    await is_ready.wait()
+    async with registry.get(STREAMS).answering(
+        ADDRESS, server.answer, rights=(Right.READ, Right.SEARCH), methods=("POST",), lasts=False
+    ):
+        yield

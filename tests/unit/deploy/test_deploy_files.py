@@ -79,7 +79,8 @@ def test_python() -> None:
 def test_packages() -> None:
     """The image has what requirements.txt pins, and the PostgreSQL driver that is tested."""
     assert arguments("PSYCOPG") == pinned(requirements("requirements-dev.txt"))["psycopg[binary]"]
-    assert "-r /tmp/requirements.txt" in DOCKERFILE
+    assert arguments("REQUIREMENTS") == "requirements.txt"
+    assert '-r "/tmp/${REQUIREMENTS}"' in DOCKERFILE
 
 
 def test_elasticsearch() -> None:
@@ -227,7 +228,7 @@ def test_what_goes_into_the_image() -> None:
     assert lines[0] == "*"
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
     own = {app for app in settings.INSTALLED_APPS if (ROOT / app.partition(".")[0]).is_dir()}
-    assert let_in == {"manage.py", "requirements.txt", *own}
+    assert let_in == {"manage.py", "requirements.txt", "requirements-mcp.txt", *own}
 
 
 def test_the_final_stage() -> None:

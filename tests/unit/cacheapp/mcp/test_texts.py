@@ -106,8 +106,8 @@ def test_hits() -> None:
 
 def test_what_the_head_says() -> None:
     """More than counted, parts that are missing, hits that nobody counted."""
-    more = {"timed_out": True, "_shards": {"total": 5, "failed": 2}}
-    assert "PARTIAL: timed out, 2 of 5 shards failed." in hits_text(answered({}, **more), 1000)
+    partial = answered({}, timed_out=True, _shards={"total": 5, "failed": 2})
+    assert "PARTIAL: timed out, 2 of 5 shards failed." in hits_text(partial, 1000)
     found = json.loads(answered({}))
     found["hits"]["total"] = {"value": 10_000, "relation": "gte"}
     assert hits_text(json.dumps(found).encode(), 1000).startswith("10,000+ hits in orders")
