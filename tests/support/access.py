@@ -104,6 +104,9 @@ ROWS = (
     Row("/api/mappings/{name}/describe", Kind.NAMED),
     Row("/api/mappings/{name}/validate", Kind.NAMED, "POST", body=b'{"query":{}}', missing=(404, 404)),
     Row("/api/mappings/{name}/history", Kind.NAMED, missing=(200, 200)),
+    Row("/api/changes", Kind.WHOLE),
+    Row("/api/changes", Kind.LISTED, query="pattern=*"),
+    Row("/api/compare", Kind.NAMED, query="a={name}&b={name}"),
     Row("/api/indices/{name}/search", Kind.ASKED, "POST", rights=(SEARCH,), known=(200, 503)),
     Row(
         "/api/indices/{name}/search",
