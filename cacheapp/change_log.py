@@ -17,7 +17,7 @@ from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import HistoryHead, MappingChange, RecordedIndex
 from cacheapp.rows import ignored_rows
 from cacheapp.state.changes import CLOCK_SECONDS, ChangeKind, IndexChange, Recorded
-from cacheapp.stores.database_rows import is_hash, is_moment, is_name
+from cacheapp.stores.database_rows import is_count, is_hash, is_head, is_moment, is_name
 from esassistant.clock import monotonic
 
 ROWS_AT_ONCE = 500
@@ -67,12 +67,18 @@ class Written(NamedTuple):
 
 
 def head() -> Head:
-    """Where the history ends. Makes its row, if there is none."""
+    """Where the history ends. Makes its row, if there is none, and mends one that somebody edited."""
     row = HistoryHead.objects.filter(pk=HEAD_ROW).first()
     if row is None:
         made = HistoryHead(pk=HEAD_ROW, name=secrets.token_hex(8), last_id=0)
         HistoryHead.objects.bulk_create([made], ignore_conflicts=True)
         row = HistoryHead.objects.get(pk=HEAD_ROW)
+    if not is_head(row):
+        ignored_rows.note(HistoryHead)
+        last: Any = MappingChange.objects.aggregate(last=Max("number"))["last"]
+        mended = {"name": secrets.token_hex(8), "last_id": last if is_count(last) else 0, "cluster_uuid": ""}
+        HistoryHead.objects.filter(pk=HEAD_ROW).update(**mended)
+        row = HistoryHead(**mended)
     return Head(row.name, row.last_id, row.cluster_uuid)
 
 
@@ -131,8 +137,8 @@ def write(entry: Entry, kept: int) -> Written:
 def _lock() -> Head:
     """Keep everybody else from writing changes until the transaction ends."""
     head()
-    row = HistoryHead.objects.select_for_update().get(pk=HEAD_ROW)
-    return Head(row.name, row.last_id, row.cluster_uuid)
+    HistoryHead.objects.select_for_update().get(pk=HEAD_ROW)
+    return head()
 
 
 def has_unnumbered() -> bool:
@@ -229,13 +235,21 @@ class Outline:
     names: tuple[str, ...]
 
 
-def outlines(after: int, most: int, kinds: Collection[str]) -> list[Outline]:
-    """The next changes after a number, in their order. `kinds`: of these alone; empty: of all."""
-    rows = MappingChange.objects.filter(number__gt=after).order_by("number")
+def outlines(after: int, until: int, most: int, kinds: Collection[str]) -> tuple[list[Outline], int]:
+    """The next changes after a number, up to another, in their order; and the number up to which that is all. `kinds`:
+    of these alone; empty: of all.
+    """
+    rows = MappingChange.objects.filter(number__gt=after, number__lte=until).order_by("number")
     if kinds:
         rows = rows.filter(kind__in=kinds)
-    found = rows.values_list("number", "index", "kind", "names")[:most]
-    return [Outline(number or after, index, kind, _split(names)) for number, index, kind, names in found]
+    found = list(rows.values_list("number", "index", "kind", "names")[:most])
+    fit = [
+        Outline(number, index, kind, _split(names))
+        for number, index, kind, names in found
+        if is_count(number) and isinstance(index, str) and isinstance(kind, str)
+    ]
+    ignored_rows.note(MappingChange, len(found) - len(fit))
+    return fit, fit[-1].id if len(found) == most and fit else until
 
 
 def numbered(numbers: Collection[int]) -> list[MappingChange]:

@@ -385,25 +385,22 @@ class History:
         wanted = frozenset({*(kind.value for kind in kinds), ChangeKind.GAP.value} if kinds else ())
         chosen: list[int] = []
         cursor = after
-        while len(chosen) < limit:
-            some = await self._thread.run(partial(change_log.outlines, cursor, OUTLINES_AT_ONCE, wanted), atomic=False)
-            for outline in some:
-                cursor = outline.id
-                if is_chosen(outline, visible, chosen_by):
-                    chosen.append(outline.id)
-                    if len(chosen) == limit:
-                        break
-            if len(some) < OUTLINES_AT_ONCE:
-                break
-        if len(chosen) < limit:
-            cursor = max(cursor, head.last_id)
+        while len(chosen) < limit and cursor < head.last_id:
+            some, looked_through = await self._thread.run(
+                partial(change_log.outlines, cursor, head.last_id, OUTLINES_AT_ONCE, wanted), atomic=False
+            )
+            chosen.extend(outline.id for outline in some if is_chosen(outline, visible, chosen_by))
+            cursor = looked_through
+        if len(chosen) > limit or (len(chosen) == limit and cursor < head.last_id):
+            chosen = chosen[:limit]
+            cursor = chosen[-1]
         rows = await self._thread.run(lambda: change_log.numbered(chosen), atomic=False)
         # Last, as the oldest rows are dropped meanwhile: what was read in spite of that is all there was.
         oldest_id = await self._oldest_id()
         if since is not None and since + 1 < (head.last_id + 1 if oldest_id is None else oldest_id):
             raise ChangesGone(since, oldest_id, head.last_id)
         shown = [change for change in (shown_change(row, visible) for row in rows) if change is not None]
-        return ChangesPage(shown, cursor, oldest_id, max(head.last_id, cursor), head.name)
+        return ChangesPage(shown, cursor, oldest_id, head.last_id, head.name)
 
     async def _oldest_id(self) -> int | None:
         return await self._thread.run(change_log.oldest_id, atomic=False)

@@ -86,6 +86,12 @@ def history_mark(published: Any) -> HistoryMark | None:
         raise ValueError("no mark of a history") from None
 
 
+def is_head(row: Any) -> bool:
+    """Of the one row of `HistoryHead`."""
+    uuid = row.cluster_uuid
+    return bool(_is_text(row.name) and row.name and is_count(row.last_id) and (uuid is None or _is_text(uuid)))
+
+
 def is_index(row: tuple[Any, ...], is_undated: object, now: datetime) -> bool:
     """Of a row of `IndexMapping`; `is_undated`: the database has no time in it, not even one that can't be read."""
     name, uuid, its_hash, confirmed_at, field_count = row

@@ -27,8 +27,14 @@ PAGES = (
     "/admin/cacheapp/mappingchange/{change_id}/change/",
     "/browse/shop",
 )
-ADDRESSES = ("/api/mappings/shop/history", "/api/cache/stats", "/api/performance", "/metrics")
-CHANGE, PASS = "cacheapp_mappingchange", "cacheapp_passrecord"
+ADDRESSES = (
+    "/api/mappings/shop/history",
+    "/api/changes?pattern=s*",
+    "/api/cache/stats",
+    "/api/performance",
+    "/metrics",
+)
+CHANGE, PASS, HEAD = "cacheapp_mappingchange", "cacheapp_passrecord", "cacheapp_historyhead"
 EDITS = [
     *(
         (CHANGE, column, value)
@@ -43,6 +49,9 @@ EDITS = [
     (CHANGE, "compared", "7"),
     (CHANGE, "kind", "x'ff'"),
     (CHANGE, "instance", "CAST(x'ff' AS TEXT)"),
+    (CHANGE, "number", "'many'"),
+    (CHANGE, "family", "x'ff'"),
+    (HEAD, "last_id", "'many'"),
     (PASS, "duration_seconds", "'long'"),
     (PASS, "duration_seconds", "-1"),
     (PASS, "started_at", "'2026-99-99 00:00:00'"),

@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from cacheapp import history
 from cacheapp.history import History
-from cacheapp.models import MappingChange, PassRecord
+from cacheapp.models import MappingChange, PassRecord, Published
 from dev.elasticsearch.node import Node
 from tests.support.fixtures import OpenApp
 from tests.support.running import refresh_with_history
@@ -150,9 +150,12 @@ async def test_another_selection_hides(node: Node, cluster: Elasticsearch, open_
     async with open_app(node.url, cache=NO_LIMIT) as http:
         await refresh_with_history(http)
     cluster.indices.delete(index="gone")
+    # The store may lose what was published: what the database has recorded is what counts.
+    await Published.objects.all().adelete()
     async with open_app(node.url, cache={**NO_LIMIT, "exclude": ("left-*",)}) as http:
         await refresh_with_history(http)
-    async with open_app(node.url, cache=NO_LIMIT) as http:
+    await Published.objects.all().adelete()
+    async with open_app(node.url, cache={**NO_LIMIT, "exclude": ()}) as http:
         await refresh_with_history(http)
         page = (await http.get("/api/changes")).json()
     assert [(one["kind"], one["index"]) for one in page["changes"]] == [

@@ -36,6 +36,7 @@ BOUNDED_LABELS = {
     "outcome": "four",
     "service": "declared checks",
     "code": "of findings: a fixed list",
+    "token": "of the file of tokens: the first 100, `api` and `other`",
     "family": "of names that the cluster has: the first 50, and `other`",
 }
 """Every label that a metric has, and why it has few values. Names that callers choose must never be among them."""
