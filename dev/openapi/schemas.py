@@ -8,10 +8,11 @@ import re
 import typing
 from collections.abc import Iterable, Mapping
 from types import GenericAlias
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
+from cacheapp.cache.cluster_fields import ClusterFieldPage
 from cacheapp.cache.comparisons import Comparison
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
@@ -34,7 +35,8 @@ from cacheapp.reports import (
 from cacheapp.shown_changes import Feed, ShownChange
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.clusters import ClusterId
-from cacheapp.state.listing import Listed, Page
+from cacheapp.state.field_pages import CompactField
+from cacheapp.state.listing import Page
 from cacheapp.validation import Validated
 from cacheapp.values.shown import ShownFieldValues, ValuesNote
 from esassistant.elasticsearch.stats import PoolReport
@@ -108,7 +110,6 @@ def told_by_instances() -> Any:
 def response_types() -> dict[str, Any]:
     """The types of whole answers, by the name that the table of operations uses."""
     instances = GenericAlias(dict, (str, typed(InstanceReport, report=told_by_instances())))
-    listed = typed(Listed, kind=Literal["index", "alias", "data_stream"])
     change = typed(ShownChange, kind=ChangeKind, retyped=list[Retyped])
     shown = (
         *("status", "verdict", "since", "effects", "next_step"),
@@ -116,6 +117,9 @@ def response_types() -> dict[str, Any]:
     )
     with_values = msgspec.defstruct(
         "FieldWithValues", [("values", ShownFieldValues | None)], bases=(Field,), kw_only=True
+    )
+    compact_with_values = msgspec.defstruct(
+        "CompactFieldWithValues", [("values", ShownFieldValues | None)], bases=(CompactField,), kw_only=True
     )
     cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
     passes = part_of(RefresherReport, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
@@ -145,17 +149,37 @@ def response_types() -> dict[str, Any]:
         ),
         "RefreshReport": RefreshReport,
         "Validated": Validated,
-        "Page": typed(Page, names=GenericAlias(tuple, (listed, ...))),
-        "Fields": msgspec.defstruct("Fields", [("total", int), ("fields", tuple[Field, ...])]),
+        "Page": Page,
+        "FieldList": msgspec.defstruct(
+            "FieldList", [("total", int), ("fields", tuple[Field, ...]), ("next_cursor", str | None)]
+        ),
+        "CompactFieldList": msgspec.defstruct(
+            "CompactFieldList", [("total", int), ("fields", tuple[CompactField, ...]), ("next_cursor", str | None)]
+        ),
         "FieldsWithValues": msgspec.defstruct(
             "FieldsWithValues",
-            [("total", int), ("fields", GenericAlias(tuple, (with_values, ...))), ("values", ValuesNote | None)],
+            [
+                ("total", int),
+                ("fields", GenericAlias(tuple, (with_values, ...))),
+                ("next_cursor", str | None),
+                ("values", ValuesNote | None),
+            ],
         ),
+        "CompactFieldsWithValues": msgspec.defstruct(
+            "CompactFieldsWithValues",
+            [
+                ("total", int),
+                ("fields", GenericAlias(tuple, (compact_with_values, ...))),
+                ("next_cursor", str | None),
+                ("values", ValuesNote | None),
+            ],
+        ),
+        "ClusterFieldPage": ClusterFieldPage,
         "Description": Description,
         "ClusterDescription": ClusterDescription,
         "Feed": typed(Feed, changes=GenericAlias(list, (change,))),
         "Comparison": Comparison,
-        "Changes": msgspec.defstruct("Changes", [("changes", GenericAlias(list, (change,)))]),
+        "History": msgspec.defstruct("History", [("changes", GenericAlias(list, (change,)))]),
     }
 
 
@@ -181,7 +205,9 @@ def _as_serialised(name: str, schema: Schema) -> Schema:
         described["description"] = _sentences(described["description"])
     if "properties" in described:
         described["properties"] = {name: _member(name, member) for name, member in described["properties"].items()}
-        if name != PARTIAL:
+        if name in (CompactField.__name__, "CompactFieldWithValues"):
+            described["required"] = schema["required"]
+        elif name != PARTIAL:
             described["required"] = list(described["properties"])
     return described
 
