@@ -19,13 +19,12 @@ from cacheapp.describe.families import members_of_families
 from cacheapp.errors import MappingNotFound, no_such_name
 from cacheapp.mapping.fields import Field
 from cacheapp.state.distinct import Distinct
-from cacheapp.state.expressions import Expression
+from cacheapp.state.expressions import EVERYTHING, Expression
 from cacheapp.state.field_pages import FieldFilter, FieldPage, field_page
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from esassistant.resource import Handle
 
-EVERYTHING = "*"
 MAX_KEPT_BYTES = 16_777_216
 ROW_BYTES = 400
 """What a row takes beside its name, as measured for one with two families."""

@@ -35,6 +35,7 @@ from cacheapp.state.visible import ALL_VISIBLE, Visible
 MAX_EXPRESSION_BYTES = 8_000
 MAX_PATTERNS = 50
 """Each is held against all names there are."""
+EVERYTHING = "*"
 ALL = "_all"
 
 

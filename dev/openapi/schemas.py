@@ -57,6 +57,7 @@ Schema = dict[str, Any]
 
 REF = "#/components/schemas/{name}"
 POOLS = dict[str, PoolReport]
+COMPACT_WITH_VALUES = "CompactFieldWithValues"
 PARTIAL = "InstanceStatistics"
 """Of instances that may be of another version: any member may be missing."""
 REPORTS: Mapping[str, Any] = {
@@ -115,12 +116,6 @@ def response_types() -> dict[str, Any]:
         *("status", "verdict", "since", "effects", "next_step"),
         *("checked_at", "duration_ms", "ttl_seconds"),
     )
-    with_values = msgspec.defstruct(
-        "FieldWithValues", [("values", ShownFieldValues | None)], bases=(Field,), kw_only=True
-    )
-    compact_with_values = msgspec.defstruct(
-        "CompactFieldWithValues", [("values", ShownFieldValues | None)], bases=(CompactField,), kw_only=True
-    )
     cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
     passes = part_of(RefresherReport, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
     return {
@@ -150,30 +145,7 @@ def response_types() -> dict[str, Any]:
         "RefreshReport": RefreshReport,
         "Validated": Validated,
         "Page": Page,
-        "FieldList": msgspec.defstruct(
-            "FieldList", [("total", int), ("fields", tuple[Field, ...]), ("next_cursor", str | None)]
-        ),
-        "CompactFieldList": msgspec.defstruct(
-            "CompactFieldList", [("total", int), ("fields", tuple[CompactField, ...]), ("next_cursor", str | None)]
-        ),
-        "FieldsWithValues": msgspec.defstruct(
-            "FieldsWithValues",
-            [
-                ("total", int),
-                ("fields", GenericAlias(tuple, (with_values, ...))),
-                ("next_cursor", str | None),
-                ("values", ValuesNote | None),
-            ],
-        ),
-        "CompactFieldsWithValues": msgspec.defstruct(
-            "CompactFieldsWithValues",
-            [
-                ("total", int),
-                ("fields", GenericAlias(tuple, (compact_with_values, ...))),
-                ("next_cursor", str | None),
-                ("values", ValuesNote | None),
-            ],
-        ),
+        **field_lists(),
         "ClusterFieldPage": ClusterFieldPage,
         "Description": Description,
         "ClusterDescription": ClusterDescription,
@@ -181,6 +153,25 @@ def response_types() -> dict[str, Any]:
         "Comparison": Comparison,
         "History": msgspec.defstruct("History", [("changes", GenericAlias(list, (change,)))]),
     }
+
+
+def field_lists() -> dict[str, Any]:
+    """Lists of fields: as they are, or compact; without values, or with them."""
+    values = [("values", ShownFieldValues | None)]
+    with_values = msgspec.defstruct("FieldWithValues", values, bases=(Field,), kw_only=True)
+    compact = msgspec.defstruct(COMPACT_WITH_VALUES, values, bases=(CompactField,), kw_only=True)
+    rows = {
+        "FieldList": Field,
+        "CompactFieldList": CompactField,
+        "FieldsWithValues": with_values,
+        "CompactFieldsWithValues": compact,
+    }
+    lists: dict[str, Any] = {}
+    for name, row in rows.items():
+        members: list[tuple[str, Any]] = [("total", int), ("fields", GenericAlias(tuple, (row, ...)))]
+        members.append(("next_cursor", str | None))
+        lists[name] = msgspec.defstruct(name, members + ([("values", ValuesNote | None)] if "With" in name else []))
+    return lists
 
 
 def schemas() -> dict[str, Schema]:
@@ -205,7 +196,7 @@ def _as_serialised(name: str, schema: Schema) -> Schema:
         described["description"] = _sentences(described["description"])
     if "properties" in described:
         described["properties"] = {name: _member(name, member) for name, member in described["properties"].items()}
-        if name in (CompactField.__name__, "CompactFieldWithValues"):
+        if name in (CompactField.__name__, COMPACT_WITH_VALUES):
             described["required"] = schema["required"]
         elif name != PARTIAL:
             described["required"] = list(described["properties"])
