@@ -35,6 +35,7 @@ from bench.subjects.replay import replayed
 from bench.subjects.saved_answers import save_answer
 from bench.subjects.served import served
 from cacheapp.cache.derived import FIELD_LIST, SCHEMA_TEXT
+from cacheapp.state.field_pages import FieldFilter
 from dev.faults.flood import processor_seconds
 from dev.servers.service import Server
 
@@ -135,8 +136,12 @@ async def held_lines(rounds: int) -> list[Line]:
         await known.read()
         views = known.views
         steps: dict[str, Callable[[], Awaitable[object]]] = {
-            "first ?q=": lambda views=views: views.search_fields("large", "attribute_01"),  # type: ignore[misc]
-            "next ?q=": lambda views=views: views.search_fields("large", "attribute_02"),  # type: ignore[misc]
+            "first ?q=": lambda views=views: views.find_fields(
+                "large", FieldFilter("attribute_01"), limit=None, cursor=None
+            ),  # type: ignore[misc]
+            "next ?q=": lambda views=views: views.find_fields(
+                "large", FieldFilter("attribute_02"), limit=None, cursor=None
+            ),  # type: ignore[misc]
             "list": lambda views=views: views.text(FIELD_LIST, "large"),  # type: ignore[misc]
             "schema": lambda views=views: views.text(SCHEMA_TEXT, "large"),  # type: ignore[misc]
         }

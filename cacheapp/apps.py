@@ -10,6 +10,7 @@ from django.apps import AppConfig
 from django.conf import settings
 
 from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
+from cacheapp.cache.cluster_fields import CLUSTER_FIELDS, ClusterFields
 from cacheapp.cache.derived import FIELD_LIST, FIELDS, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
 from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text, visible_to_reader
@@ -86,8 +87,8 @@ class CacheConfig(AppConfig):
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
     (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
-    is asked of them), `descriptions`, `search`, `validation` (of searches), `field_values` (gathers them),
-    `database_work` (a thread for the health app), `history`, `sharing` (publishing and taking over), `refresher`
+    is asked of them), `descriptions`, `cluster_fields`, `search`, `validation` (of searches), `field_values` (gathers
+    them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and taking over), `refresher`
     (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
@@ -169,6 +170,7 @@ def _declare_answers(registry: Registry) -> None:
         USE_COUNTS, _use_counts, needs=(MAPPING_CACHE, STORE), stats=UseCounts.report, metrics=FIELD_USES_METRICS
     )
     registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS, KNOWN_VALUES, USE_COUNTS))
+    registry.register(CLUSTER_FIELDS, _cluster_fields, needs=(MAPPING_CACHE, MAPPING_VIEWS))
     registry.register(
         VALIDATION,
         _validation,
@@ -320,6 +322,11 @@ def _mcp(registry: Registry) -> AbstractAsyncContextManager[None]:
     from cacheapp.mcp.server import open_mcp
 
     return open_mcp(registry)
+
+
+@asynccontextmanager
+async def _cluster_fields(registry: Registry) -> AsyncIterator[ClusterFields]:
+    yield ClusterFields(registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS))
 
 
 @asynccontextmanager

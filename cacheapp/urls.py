@@ -10,6 +10,7 @@ urlpatterns = [
     path("api/cache/refresh", views.refresh, name="cache-refresh"),
     path("api/cache/refresh/<str:refresh_id>", views.refresh_report, name="cache-refresh-report"),
     path("api/indices", views.indices, name="indices"),
+    path("api/fields", views.cluster_fields, name="fields"),
     path("api/indices/<path:name>/search", views.search, name="search"),
     path("api/mappings/<str:name>/schema", views.schema, name="mapping-schema"),
     path("api/mappings/<str:name>/fields", views.fields, name="mapping-fields"),

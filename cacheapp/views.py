@@ -1,7 +1,8 @@
 """The mapping cache over HTTP. Views parse, call once, serialise."""
 
+import enum
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -9,6 +10,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from cacheapp.cache import http_answers
+from cacheapp.cache.cluster_fields import CLUSTER_FIELDS
 from cacheapp.cache.comparisons import compared
 from cacheapp.cache.derived import FIELD_LIST, JSON, MAPPING_VIEWS, SCHEMA_TEXT
 from cacheapp.cache.descriptions import DESCRIPTIONS
@@ -33,7 +35,8 @@ from cacheapp.shown_changes import as_answer
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.choice import EVERY_NAME, NameChoice
 from cacheapp.state.expressions import Asked, Expression, asked, names_of, parse
-from cacheapp.state.listing import DEFAULT_LIMIT, EVERYTHING, MAX_LIMIT
+from cacheapp.state.field_pages import MAX_FIELD_CHARACTERS, FieldFilter
+from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, Kind, NameFilter, State
 from cacheapp.state.visible import Visible
 from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
@@ -49,18 +52,42 @@ from esassistant.registry import registry
 from esassistant.units import as_duration
 
 MAX_CHANGE_ID = 999_999_999
+Choice = TypeVar("Choice", bound=enum.Enum)
 
 
-@api_view("GET", parameters=("pattern", "limit", "cursor"))
+@api_view("GET", parameters=("pattern", "kind", "state", "field", "limit", "cursor"))
 async def indices(request: HttpRequest) -> HttpResponse:
-    """`GET /api/indices?pattern=&limit=&cursor=`: the names that can be asked for, in alphabetical order."""
+    """`GET /api/indices?pattern=&kind=&state=&field=&limit=&cursor=`: the names that can be asked for, in alphabetical
+    order.
+    """
     visible = await _visible(request)
     cache = registry.get(MAPPING_CACHE)
-    pattern, cursor = parameter(request, "pattern", EVERYTHING), parameter(request, "cursor", None)
-    limit = _integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
-    if visible.everything and (pattern, limit, cursor) == (EVERYTHING, DEFAULT_LIMIT, None):
+    if visible.everything and not request.GET:
         return first_page(cache).response(request)
-    return json_response(cache.page(pattern=pattern, limit=limit, cursor=cursor, visible=visible))
+    limit, cursor = _integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT), parameter(request, "cursor", None)
+    field = _path(request, "field")
+    wanted = NameFilter(
+        pattern=parameter(request, "pattern", None),
+        kind=_one_of(request, "kind", Kind),
+        state=_one_of(request, "state", State),
+        mapping_hashes=await registry.get(CLUSTER_FIELDS).hashes_with(field) if field else None,
+        visible=visible,
+    )
+    return json_response(cache.page(wanted, limit=limit, cursor=cursor))
+
+
+@api_view("GET", parameters=("q", "type", "prefix", "leaves", "pattern", "limit", "cursor"))
+async def cluster_fields(request: HttpRequest) -> HttpResponse:
+    """`GET /api/fields?q=&type=&prefix=&leaves=&pattern=&limit=&cursor=`: the fields of the cluster, a row per path."""
+    visible = await _visible(request)
+    page = await registry.get(CLUSTER_FIELDS).page(
+        _field_filter(request),
+        pattern=parameter(request, "pattern", None),
+        visible=visible,
+        limit=_integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
+        cursor=parameter(request, "cursor", None),
+    )
+    return json_response(page)
 
 
 @csrf_exempt
@@ -110,23 +137,28 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
     return (await text_answer(views, SCHEMA_TEXT, wanted)).response(request)
 
 
-@api_view("GET", parameters=("q", "values"))
+@api_view("GET", parameters=("q", "type", "prefix", "leaves", "limit", "cursor", "compact", "values"))
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /api/mappings/{name}/fields?q=&values=`: the fields of `name` as a flat list, those that `q` finds best
-    first; with `values=true` what they hold.
+    """`GET /api/mappings/{name}/fields?q=&type=&prefix=&leaves=&limit=&cursor=&compact=&values=`: the fields of `name`
+    as a flat list, those that `q` finds best first; with `values=true` what they hold.
     """
     visible = await _visible(request)
     wanted = asked(name, visible)
     views = registry.get(MAPPING_VIEWS)
-    has_values = _boolean(request, "values")
-    if (query := parameter(request, "q", "")) or has_values:
-        found = await views.search_fields(wanted, query)
-        if has_values:
-            names = names_of(wanted, found.resolved)
-            known = registry.get(KNOWN_VALUES).of(names, registry.get(MAPPING_CACHE).snapshot, visible)
-            found = await with_values(found, known)
-        return answer_of(found).response(request)
-    return (await text_answer(views, FIELD_LIST, wanted)).response(request)
+    if not request.GET:
+        return (await text_answer(views, FIELD_LIST, wanted)).response(request)
+    found = await views.find_fields(
+        wanted,
+        _field_filter(request),
+        limit=_integer(request, "limit", 1, MAX_LIMIT) if "limit" in request.GET else None,
+        cursor=parameter(request, "cursor", None),
+        is_compact=_boolean(request, "compact"),
+    )
+    if _boolean(request, "values"):
+        names = names_of(wanted, found.resolved)
+        known = registry.get(KNOWN_VALUES).of(names, registry.get(MAPPING_CACHE).snapshot, visible)
+        found = await with_values(found, known)
+    return answer_of(found).response(request)
 
 
 @api_view("GET", parameters=("tokens", "q"))
@@ -302,6 +334,34 @@ def _kinds(request: HttpRequest) -> list[ChangeKind]:
         return [] if given is None else [ChangeKind(kind) for kind in given.split(",")]
     except ValueError:
         raise BadRequest(f"Use kind= with one or more of {','.join(ChangeKind)}, with commas between.") from None
+
+
+def _field_filter(request: HttpRequest) -> FieldFilter:
+    """Read which fields are wanted. Raises `BadRequest`."""
+    return FieldFilter(
+        q=parameter(request, "q", ""),
+        type=_path(request, "type"),
+        prefix=_path(request, "prefix"),
+        leaves=_boolean(request, "leaves"),
+    )
+
+
+def _path(request: HttpRequest, name: str) -> str:
+    given = parameter(request, name, "")
+    if len(given) > MAX_FIELD_CHARACTERS:
+        raise BadRequest(f"Use {name}= with at most {MAX_FIELD_CHARACTERS} characters.")
+    return given
+
+
+def _one_of(request: HttpRequest, name: str, choices: type[Choice]) -> Choice | None:
+    given = parameter(request, name, None)
+    if given is None:
+        return None
+    try:
+        return choices(given)
+    except ValueError:
+        values = [f"{choice.value}" for choice in choices]
+        raise BadRequest(f"Use {name}={', '.join(values[:-1])} or {values[-1]}.") from None
 
 
 def _is_grouped(request: HttpRequest) -> bool:

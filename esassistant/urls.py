@@ -11,6 +11,7 @@ handler404 = views.not_found
 handler500 = views.failed
 urlpatterns = [
     path("api/openapi.json", views.openapi, name="openapi"),
+    path("api/docs", views.api_page, name="api-page"),
     path("problems/", views.problems, name="problems"),
     path("problems/<slug:name>", views.problem, name="problem"),
     path("", include("cacheapp.urls")),

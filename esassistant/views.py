@@ -2,10 +2,12 @@
 answers.
 """
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
@@ -13,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from esassistant.api import api_view
+from esassistant.api_page import shown_tags
 from esassistant.errors import EsassistantError, UnknownAddress, problem_types
 from esassistant.http.answer import Answer, etag_of
 from esassistant.http.problems import error_page
@@ -25,6 +28,14 @@ DESCRIPTION: Final = Answer(DOCUMENT, "application/json", etag=etag_of(DOCUMENT)
 async def openapi(request: HttpRequest) -> HttpResponse:
     """`GET /api/openapi.json`: this API in OpenAPI 3.1, for anybody. `python -m dev.openapi` makes it."""
     return DESCRIPTION.response(request)
+
+
+@require_safe
+async def api_page(request: HttpRequest) -> HttpResponse:
+    """`GET /api/docs`: this API for people, made of the same document; for anybody, without a script."""
+    address = f"{request.scheme}://{request.get_host()}"
+    tags = await asyncio.to_thread(shown_tags, msgspec.json.decode(DOCUMENT), address)
+    return await asyncio.to_thread(render, request, "esassistant/api.html", {"tags": tags, "page": "api"})
 
 
 TEXT, HTML = "text/plain", "text/html"

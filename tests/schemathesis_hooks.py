@@ -36,8 +36,10 @@ def closed(schema: Any) -> Any:
 
 
 def cursor_of(name: str) -> str:
-    """A cursor as /api/indices gives it."""
+    """A cursor as /api/indices gives it; a rank before the name makes it one of fields."""
     return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
 
 
-schemathesis.openapi.format("cursor", st.text(st.characters(codec="utf-8"), max_size=8).map(cursor_of))
+NAMES = st.text(st.characters(codec="utf-8"), max_size=8)
+schemathesis.openapi.format("cursor", NAMES.map(cursor_of))
+schemathesis.openapi.format("field-cursor", st.builds("{}{}".format, st.sampled_from("012"), NAMES).map(cursor_of))

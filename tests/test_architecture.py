@@ -25,7 +25,7 @@ FLOORS = {
         ("breaker", "log_handler", "templatetags", "database", "windows"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
-        ("api",),
+        ("api", "api_page"),
         ("views", "settings", "apps", "asgi", "urls", "management", "command_line"),
     ),
     "cacheapp": (

@@ -105,6 +105,26 @@ class Derivations:
         made: Whole = await self._flights.do(key, lambda: self._merge(view, key, distinct))
         return made
 
+    async def parts(self, view: View[Part, Any], distinct: Sequence[Distinct]) -> list[Part]:
+        """What `view` derives of each of distinct mappings: kept, or made in a thread, each in a turn of its own."""
+        return [await self._part(view, one) for one in distinct]
+
+    async def _part(self, view: View[Part, Any], one: Distinct) -> Part:
+        key = "part", view.name, one.mapping_hash
+        if (kept := self._kept.find(key)) is not None:
+            return cast("Part", kept)
+        made: Part = await self._flights.do(key, lambda: self._derive(view, key, one))
+        return made
+
+    async def _derive(self, view: View[Part, Any], key: Hashable, one: Distinct) -> Part:
+        async with self._turn:
+            if (kept := self._kept.find(key)) is not None:  # a merge has made it meanwhile
+                return cast("Part", kept)
+            part = await asyncio.to_thread(_derived, view, one)
+            self._derived_total += 1
+            self._kept.keep(key, part, view.part_bytes(part))
+            return part
+
     async def content(self, text: Text[Any], name: str, distinct: Sequence[Distinct]) -> Content:
         """The text of distinct mappings, for whoever asks for `name`: kept, or made as `whole` is."""
         key = content_key(text, name, distinct)
@@ -181,6 +201,11 @@ def _made(
             [one.counted for one in distinct],
         )
     return made, whole
+
+
+def _derived(view: View[Part, Any], one: Distinct) -> Part:
+    with _uninterrupted():
+        return view.derive(one.body)
 
 
 def _written(text: Text[Whole], name: str, whole: Whole, indices: Sequence[Indices]) -> Content:

@@ -1,7 +1,7 @@
 """What is derived from mappings and answered: the list of fields, and the JSON Schema."""
 
-from collections.abc import Hashable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -18,11 +18,9 @@ from cacheapp.cache.refresh_ahead import Room, Shelf
 from cacheapp.mapping.fields import (
     Field,
     FieldCounts,
-    check_query,
     field_list,
     fields_of,
     merged_fields,
-    search,
     size_of,
 )
 from cacheapp.mapping.schema import WrittenSchema, schema_text, written_schema
@@ -32,6 +30,7 @@ from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.asked_for import AskedFor
 from cacheapp.state.distinct import Distinct, grouped
 from cacheapp.state.expressions import Asked
+from cacheapp.state.field_pages import FieldFilter, compact, field_page
 from esassistant.clock import Clock, monotonic
 from esassistant.http.answer import etag_of
 from esassistant.resource import Handle
@@ -40,7 +39,10 @@ from esassistant.single_flight import Spawn
 JSON = "application/json"
 JSON_SCHEMA = "application/schema+json"
 
+Part = TypeVar("Part")
 Whole = TypeVar("Whole")
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 MANY_FIELDS = 500
 """So many are searched in less than a millisecond; more in a thread."""
@@ -90,6 +92,14 @@ class MappingViews:
         """What `view` makes of distinct mappings, whichever name stands for them."""
         return await self._derivations.whole(view, distinct)
 
+    async def parts(self, view: View[Part, Any], distinct: Sequence[Distinct]) -> list[Part]:
+        """What `view` derives of each of distinct mappings."""
+        return await self._derivations.parts(view, distinct)
+
+    async def in_turn(self, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
+        """What `function` returns, called in the thread in which views are made."""
+        return await self._derivations.in_turn(function, *arguments)
+
     async def text(self, text: Text[Any], asked: Asked) -> tuple[MappingAnswer, Content]:
         """An outline of what was asked for, and the text about its mappings. Raises what `MappingCache.get` raises."""
         answer = await self._cache.outline(asked)
@@ -127,16 +137,19 @@ class MappingViews:
         body, etag = await self._derivations.in_turn(_grouped, answer.distinct)
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
-    async def search_fields(self, asked: Asked, query: str) -> MappingAnswer:
-        """`{"total": …, "fields": […]}`, those fields of what was asked for that `query` finds, as JSON. Raises what
-        `MappingCache.get` and `search` raise.
+    async def find_fields(
+        self, asked: Asked, wanted: FieldFilter, *, limit: int | None, cursor: str | None, is_compact: bool = False
+    ) -> MappingAnswer:
+        """`{"total": …, "fields": […], "next_cursor": …}`, the wanted fields of what was asked for, as JSON.
+
+        Raises what `MappingCache.get` and `field_page` raise.
         """
-        check_query(query)
+        wanted.check()
         answer, among = await self.get(FIELDS, asked)
         if len(among) > MANY_FIELDS:
-            body, etag = await self._derivations.in_turn(_found, among, query)
+            body, etag = await self._derivations.in_turn(_found, among, wanted, limit, cursor, is_compact)
         else:
-            body, etag = _found(among, query)
+            body, etag = _found(among, wanted, limit, cursor, is_compact)
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
     def _note(self, kind: Kind, asked: Asked) -> None:
@@ -171,7 +184,11 @@ def _grouped(distinct: Sequence[Distinct]) -> tuple[bytes, str]:
     return body, etag_of(body)
 
 
-def _found(among: tuple[Field, ...], query: str) -> tuple[bytes, str]:
-    """The fields that `query` finds as JSON, and its validator."""
-    body = field_list(search(among, query))
+def _found(
+    among: tuple[Field, ...], wanted: FieldFilter, limit: int | None, cursor: str | None, is_compact: bool
+) -> tuple[bytes, str]:
+    """A page of fields as JSON, and its validator."""
+    page = field_page(among, wanted, limit, cursor)
+    rows = [compact(field) for field in page.fields] if is_compact else page.fields
+    body = field_list(rows, total=page.total, next_cursor=page.next_cursor)
     return body, etag_of(body)

@@ -28,7 +28,7 @@ from cacheapp.state.answer import (
     render,
 )
 from cacheapp.state.expressions import Asked, Expression, Resolved
-from cacheapp.state.listing import FirstPage, NamePages, Page
+from cacheapp.state.listing import FirstPage, NameFilter, NamePages, Page
 from cacheapp.state.merge import (
     MAX_ABSENT,
     PassChanges,
@@ -43,7 +43,6 @@ from cacheapp.state.names import check_name
 from cacheapp.state.published import StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import Snapshot, Source, inherited_uses, least_used
-from cacheapp.state.visible import ALL_VISIBLE, Visible
 from esassistant.clock import Clock, Sleep, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
@@ -245,12 +244,10 @@ class MappingCache:
         """
         return await self._render(asked, self._outlines if outline else self._rendered)
 
-    def page(self, *, pattern: str, limit: int, cursor: str | None, visible: Visible = ALL_VISIBLE) -> Page:
+    def page(self, wanted: NameFilter, *, limit: int, cursor: str | None) -> Page:
         """A page of the names that are known. Raises `BadRequest`, or `ClusterUnavailable` before the first pass."""
         self._require_warm()
-        return self._pages.page(
-            self.snapshot, self._clock(), pattern=pattern, limit=limit, cursor=cursor, visible=visible
-        )
+        return self._pages.page(self.snapshot, self._clock(), wanted, limit=limit, cursor=cursor, ttl=self._config.ttl)
 
     def first_page(self) -> FirstPage:
         """The first page of all names, as it was made a moment ago. Raises `ClusterUnavailable` as `page` does."""

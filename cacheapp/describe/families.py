@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cacheapp.describe.entries import about_of, entries, written
@@ -54,9 +54,9 @@ class Summary:
         return 1_000 + 100 * len(self.words) + 100 * len(self.samples) + 4 * len(self.about)
 
 
-def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Family, ...]:
-    """List the families of a cluster by name; without those whose names begin with a dot. Of what isn't visible
-    nothing is told but what a visible alias or data stream stands for.
+def members_of_families(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Give the families of a cluster: name, kind, and the indices that belong to each. Of what isn't visible nothing is
+    told but what a visible alias or data stream stands for.
     """
     names = names_by_index({alias: aliased for alias, aliased in snapshot.aliases.items() if visible.covers(alias)})
     members: dict[tuple[str, str], list[str]] = {}
@@ -65,9 +65,14 @@ def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Fam
             continue
         family = family_of(index, names.get(index, ()), snapshot.aliases, snapshot.data_streams)
         members.setdefault(family, []).append(index)
-    found = []
     for (kind, beginning), indices in members.items():
-        name = beginning if kind != INDICES else indices[0] if len(indices) == 1 else f"{beginning}*"
+        yield beginning if kind != INDICES else indices[0] if len(indices) == 1 else f"{beginning}*", kind, indices
+
+
+def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Family, ...]:
+    """List the families of a cluster by name; without those whose names begin with a dot."""
+    found = []
+    for name, kind, indices in members_of_families(snapshot, visible):
         if not name.startswith("."):
             counted = Counter(snapshot.indices[index].mapping_hash for index in indices)
             hashes = tuple(mapping_hash for mapping_hash, _ in counted.most_common(MAX_MAPPINGS))

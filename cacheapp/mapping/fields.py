@@ -9,17 +9,20 @@ have entries of their own, metadata fields have none. Where it differs: types ar
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from cacheapp.mapping.tree import (
     COMPOSITE,
+    MAX_DEPTH,
     OBJECT_TYPES,
     Definition,
     FieldNode,
     Indices,
     bodies,
+    definitions,
     is_set,
     nodes,
     parse,
@@ -29,7 +32,9 @@ from esassistant.errors import BadRequest
 
 MAX_QUERY_CHARACTERS = 200
 """Bounds a search, each of whose words is looked for in each field."""
-FIELD_BYTES = 330
+DATES = frozenset({"date", "date_nanos", "date_range"})
+"""The types that have a format."""
+FIELD_BYTES = 370
 """What a field takes in memory beside its name, as measured."""
 
 
@@ -50,6 +55,11 @@ class Field(msgspec.Struct, frozen=True, gc=False):
     nested object around the field; a multi-field indexes the values of `multi_field_of` once more; a script computes a
     `runtime` field. Where indices differ in anything else, the field is as in the last index by name, which is mostly
     the newest.
+
+    What a search has to know of such differences is listed too, and empty where there are none: `format_conflict`, the
+    formats of a date (None: its default); `meta_conflict`, all values of the keys that have several; and
+    `nested_path_conflict`, the nested objects around it (None: it is in none, so that a nested query finds it in some
+    indices only). `too_deep`: an object so deep that the fields below it are not listed.
     """
 
     name: str
@@ -64,6 +74,10 @@ class Field(msgspec.Struct, frozen=True, gc=False):
     format: str | None = None
     meta: Mapping[str, str] = msgspec.field(default_factory=dict)
     conflict: tuple[TypeIndices, ...] = ()
+    format_conflict: tuple[str | None, ...] = ()
+    meta_conflict: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    nested_path_conflict: tuple[str | None, ...] = ()
+    too_deep: bool = False
 
 
 def fields(mappings: Mapping[str, bytes]) -> tuple[Field, ...]:
@@ -98,13 +112,14 @@ ENCODED_AT_ONCE = 500
 """So many fields are written as JSON in one call, which others have to wait for, in about half a millisecond."""
 
 
-def field_list(fields: Sequence[Field]) -> bytes:
-    """Write `{"total": …, "fields": […]}` as JSON."""
+def field_list(fields: Sequence[object], *, total: int | None = None, next_cursor: str | None = None) -> bytes:
+    """Write `{"total": …, "fields": […], "next_cursor": …}` as JSON; `total`: None: as many as are given."""
     parts = (
         msgspec.json.encode(fields[start : start + ENCODED_AT_ONCE])[1:-1]
         for start in range(0, len(fields), ENCODED_AT_ONCE)
     )
-    return b'{"total":%d,"fields":[%b]}' % (len(fields), b",".join(parts))
+    of, cursor = len(fields) if total is None else total, msgspec.json.encode(next_cursor)
+    return b'{"total":%d,"fields":[%b],"next_cursor":%b}' % (of, b",".join(parts), cursor)
 
 
 def size_of(fields: Sequence[Field]) -> int:
@@ -122,24 +137,39 @@ def check_query(q: str) -> None:
         raise BadRequest(f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
 
 
-def search(among: Iterable[Field], q: str) -> tuple[Field, ...]:
+class Named(Protocol):
+    """What has the dotted name of a field."""
+
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+def search(among: Iterable[N], q: str) -> tuple[N, ...]:
+    """Find the fields whose dotted name contains every word of `q`, as `ranks` orders them. Raises `BadRequest`."""
+    return tuple(field for rank in ranks(among, q) for field in rank)
+
+
+def ranks(among: Iterable[N], q: str) -> tuple[list[N], list[N], list[N]]:
     """Find the fields whose dotted name contains every word of `q`, whatever the case; without a word all fields.
 
     Returns:
-        First the fields that have a word as their whole name or as its last part, then those in which one of the two
-        begins with a word, then all others; each in the order given.
+        The fields that have a word as their whole name or as its last part, those in which one of the two begins with
+        a word, and all others; each in the order given.
 
     Raises:
         BadRequest: `q` has more than `MAX_QUERY_CHARACTERS`.
     """
     check_query(q)
     words = tuple(dict.fromkeys(q.casefold().split()))
-    ranked: tuple[list[Field], ...] = ([], [], [])
+    ranked: tuple[list[N], list[N], list[N]] = ([], [], [])
     for candidate in among:
         name = candidate.name.casefold()
         if all(word in name for word in words):
             ranked[_rank(name, words)].append(candidate)
-    return tuple(field for rank in ranked for field in rank)
+    return ranked
 
 
 def _rank(name: str, words: Iterable[str]) -> int:
@@ -166,7 +196,30 @@ def _merged(found: list[tuple[Field, Indices]]) -> Field:
         conflict=tuple(TypeIndices(name, indices.total, indices.names) for name, indices in per_type)
         if len(types) > 1
         else (),
+        format_conflict=_several(field.format for field, _ in found if field.types[0] in DATES),
+        meta_conflict=_meta_conflict([field.meta for field, _ in found if field.meta]),
+        nested_path_conflict=_several(field.nested_path for field, _ in found),
+        too_deep=any(field.too_deep for field, _ in found),
     )
+
+
+def _several(values: Iterable[str | None]) -> tuple[str | None, ...]:
+    """The distinct values, if there are several, None first."""
+    distinct = set(values)
+    return tuple(sorted(distinct, key=lambda value: (value is not None, value))) if len(distinct) > 1 else ()
+
+
+def _meta_conflict(metas: Sequence[Mapping[str, str]]) -> Mapping[str, tuple[str, ...]]:
+    """The keys that have several values, with all of these, as `_field_caps` lists them. That a key is missing in some
+    indices is none.
+    """
+    if len(metas) < 2:
+        return {}
+    values: dict[str, set[str]] = {}
+    for meta in metas:
+        for key, value in meta.items():
+            values.setdefault(key, set()).add(value)
+    return {key: tuple(sorted(values[key])) for key in sorted(values) if len(values[key]) > 1}
 
 
 def _agreed(answers: Iterable[bool | None]) -> bool | None:
@@ -242,6 +295,7 @@ def _field(node: FieldNode) -> Field:
         runtime=node.is_runtime,
         format=date_format if isinstance(date_format, str) else None,
         meta={key: value for key, value in meta.items() if isinstance(value, str)} if isinstance(meta, dict) else {},
+        too_deep=node.type in OBJECT_TYPES and node.depth >= MAX_DEPTH and bool(definitions(definition)),
     )
 
 

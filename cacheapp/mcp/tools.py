@@ -26,8 +26,7 @@ from cacheapp.mcp.texts import cluster_away, findings_text, hits_text, name_miss
 from cacheapp.queries.findings import Severity
 from cacheapp.search import Searches
 from cacheapp.state.answer import Freshness
-from cacheapp.state.expressions import asked
-from cacheapp.state.listing import EVERYTHING
+from cacheapp.state.expressions import EVERYTHING, asked
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validated, Validations

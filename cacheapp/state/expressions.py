@@ -36,6 +36,7 @@ MAX_PATTERNS = 50
 """Each is held against all names there are."""
 LARGE_LOOKS = 4_000
 """So many names held against a pattern take a millisecond or two."""
+EVERYTHING = "*"
 ALL = "_all"
 
 

@@ -1,34 +1,55 @@
 """The list of names: indices, aliases and data streams, filtered and in pages."""
 
-import base64
-import binascii
+import enum
+import math
 from bisect import bisect_right
+from collections.abc import Container
 from dataclasses import dataclass
 
 import msgspec
 
-from cacheapp.state.names import matches
+from cacheapp.state.choice import NameChoice
+from cacheapp.state.cursors import decode_cursor, encode_cursor
+from cacheapp.state.expressions import parse
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import ALL_VISIBLE, Visible
-from esassistant.errors import BadRequest
 from esassistant.http.answer import etag_of
 
 DEFAULT_LIMIT = 100
-EVERYTHING = "*"
+MAX_PATTERN_CHARACTERS = 255
+"""Of what the mapping browser filters by."""
 FIRST_PAGE_SECONDS = 1.0
 """So long the first page is given as it is."""
 MAX_LIMIT = 1000
-MAX_PATTERN_CHARACTERS = 255
+
+
+class Kind(enum.Enum):
+    """What a name is of."""
+
+    INDEX = "index"
+    ALIAS = "alias"
+    DATA_STREAM = "data_stream"
+
+
+class State(enum.Enum):
+    """How what a name stands for is: `closed`, if all of it is, else `open`; `stale` if it is older than the TTL."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One name. `kind`: index, alias or data_stream; `mapping_hash` is None unless it is an index."""
+    """One name. `mapping_hash` is None unless it is an index; `closed_indices` are those of `indices` that are closed,
+    as far as the last listing told.
+    """
 
     name: str
-    kind: str
+    kind: Kind
     mapping_hash: str | None
     indices: tuple[str, ...]
+    closed_indices: tuple[str, ...]
     age_seconds: float
 
 
@@ -52,6 +73,28 @@ class FirstPage:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class NameFilter:
+    """Which names are wanted.
+
+    Args:
+        pattern: An expression of names, as everywhere, but that it gives closed ones too; None: all, hidden ones too.
+        kind: None: any.
+        state: None: any.
+        mapping_hashes: Only names that stand for an index with one of these mappings; None: with any.
+        visible: Those that exist for the caller.
+    """
+
+    pattern: str | None = None
+    kind: Kind | None = None
+    state: State | None = None
+    mapping_hashes: Container[str] | None = None
+    visible: Visible = ALL_VISIBLE
+
+
+ANY_NAME = NameFilter()
+
+
 class NamePages:
     """Pages over snapshots. Keeps the sorted names of the latest snapshot, as each page needs them, and the first page,
     which most ask for, for a moment.
@@ -69,7 +112,7 @@ class NamePages:
         first = self._first
         if first is None or first.snapshot is not snapshot or now >= first.until:
             until = now + FIRST_PAGE_SECONDS
-            page = self.page(snapshot, until, pattern=EVERYTHING, limit=DEFAULT_LIMIT, cursor=None)
+            page = self.page(snapshot, until, ANY_NAME, limit=DEFAULT_LIMIT, cursor=None)
             body = msgspec.json.encode(page)
             first = self._first = FirstPage(snapshot, until, body, etag_of(body))
         return first
@@ -78,25 +121,27 @@ class NamePages:
         self,
         snapshot: Snapshot,
         now: float,
+        wanted: NameFilter,
         *,
-        pattern: str,
         limit: int,
         cursor: str | None,
-        visible: Visible = ALL_VISIBLE,
+        ttl: float = math.inf,
     ) -> Page:
-        """The visible names after `cursor` that match `pattern`, at most `limit`. Raises `BadRequest` for a cursor that
-        isn't ours.
+        """The wanted names after `cursor`, at most `limit`; older than `ttl` they are stale. Raises `BadRequest` for a
+        cursor that isn't ours, and for a pattern that is none.
         """
         self._sort(snapshot)
-        if len(pattern) > MAX_PATTERN_CHARACTERS:
-            raise BadRequest(f"A pattern has at most {MAX_PATTERN_CHARACTERS} characters.")
-        start = 0 if cursor is None else bisect_right(self._names, _decode_cursor(cursor))
+        choice = None if wanted.pattern is None else NameChoice(parse(wanted.pattern))
+        start = 0 if cursor is None else bisect_right(self._names, decode_cursor(cursor))
         found: list[Listed] = []
         for name in self._names[start:]:
-            if matches(name, pattern) and visible.covers(name):
+            if not wanted.visible.covers(name) or (choice is not None and not _is_given(snapshot, name, choice)):
+                continue
+            listed = _listed(snapshot, name, now)
+            if _is_wanted(snapshot, listed, wanted, ttl):
                 if len(found) == limit:
-                    return Page(tuple(found), _encode_cursor(found[-1].name))
-                found.append(_listed(snapshot, name, now))
+                    return Page(tuple(found), encode_cursor(found[-1].name))
+                found.append(listed)
         return Page(tuple(found), None)
 
     def _sort(self, snapshot: Snapshot) -> None:
@@ -112,24 +157,44 @@ class NamePages:
             self._names = sorted({*snapshot.indices, *snapshot.aliases})
 
 
+def _is_given(snapshot: Snapshot, name: str, choice: NameChoice) -> bool:
+    """Whether an expression gives a name. One that is hidden by its settings is given by itself alone."""
+    if name in snapshot.hidden and not any(part.text == name for part in choice.parts):
+        return False
+    return choice.covers((name,))
+
+
+def _is_wanted(snapshot: Snapshot, listed: Listed, wanted: NameFilter, ttl: float) -> bool:
+    if wanted.kind is not None and listed.kind is not wanted.kind:
+        return False
+    if wanted.mapping_hashes is not None and not any(
+        entry.mapping_hash in wanted.mapping_hashes
+        for index in listed.indices
+        if (entry := snapshot.indices.get(index)) is not None
+    ):
+        return False
+    if wanted.state is None:
+        return True
+    if wanted.state is State.STALE:
+        return listed.age_seconds > ttl
+    is_closed = bool(listed.indices) and len(listed.closed_indices) == len(listed.indices)
+    return is_closed is (wanted.state is State.CLOSED)
+
+
 def _listed(snapshot: Snapshot, name: str, now: float) -> Listed:
     entry = snapshot.indices.get(name)
     if entry is not None:
-        return Listed(name, "index", entry.mapping_hash, (name,), _age(snapshot, name, now))
-    kind = "data_stream" if name in snapshot.data_streams else "alias"
-    return Listed(name, kind, None, snapshot.aliases[name], _age(snapshot, name, now))
+        return _listed_as(Kind.INDEX, entry.mapping_hash, (name,), snapshot, name, now)
+    kind = Kind.DATA_STREAM if name in snapshot.data_streams else Kind.ALIAS
+    return _listed_as(kind, None, snapshot.aliases[name], snapshot, name, now)
+
+
+def _listed_as(
+    kind: Kind, mapping_hash: str | None, indices: tuple[str, ...], snapshot: Snapshot, name: str, now: float
+) -> Listed:
+    closed = tuple(index for index in indices if index in snapshot.closed) if snapshot.closed else ()
+    return Listed(name, kind, mapping_hash, indices, closed, _age(snapshot, name, now))
 
 
 def _age(snapshot: Snapshot, name: str, now: float) -> float:
     return round(now - snapshot.confirmed_of(name), 3)
-
-
-def _encode_cursor(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> str:
-    try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True).decode()
-    except (ValueError, binascii.Error):
-        raise BadRequest("This cursor is not one of ours: use the `next_cursor` of the page before.") from None

@@ -102,6 +102,22 @@ PROBLEM_SCHEMA: Object = {
     },
     "required": ["type", "title", "status", "detail", "request_id"],
 }
+TAGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "changes": (
+        "What has become of mappings, and what differs between two.",
+        ("/api/compare", "/api/changes", "/api/mappings/{name}/history"),
+    ),
+    "names": ("Which indices, aliases and data streams there are.", ("/api/indices",)),
+    "mappings": ("What the mappings of names are, and which fields they have.", ("/api/mappings", "/api/fields")),
+    "search": ("Searching, and what is wrong with a search.", ("/api/indices/{name}/search",)),
+    "descriptions": ("Mappings in a text that fits a prompt.", ("/api/describe",)),
+    "cache": ("What the cache holds, and bringing it up to date.", ("/api/cache",)),
+    "health": ("How things are.", ("/api/health", "/api/performance", "/metrics")),
+    "probes": ("For load balancers.", ("/livez", "/readyz")),
+    "description": ("This document.", ("/api/openapi.json",)),
+}
+"""What operations are about, and how their paths begin. The longest beginning counts."""
+TAG_BY_ENDING = {"/validate": "search", "/describe": "descriptions"}
 SOMETIMES = "-sometimes"
 SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.OPEN: [],
@@ -127,6 +143,7 @@ def document() -> Object:
             "license": {"name": project["license"], "identifier": project["license"]},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": description} for name, (description, _) in TAGS.items()],
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -165,6 +182,15 @@ def document() -> Object:
     }
 
 
+def tag_of(path: str) -> str:
+    """What an operation is about."""
+    for ending, tag in TAG_BY_ENDING.items():
+        if path.endswith(ending):
+            return tag
+    begins = {start: tag for tag, (_, starts) in TAGS.items() for start in starts if path.startswith(start)}
+    return begins[max(begins, key=len)]
+
+
 def rendered() -> str:
     """The document as it is checked in and served."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
@@ -174,6 +200,7 @@ def _operation(operation: Operation) -> Object:
     statuses = {*operation.answers, *_problems_of(operation), *({304} & {*operation.problems})}
     described: Object = {
         "operationId": operation.name,
+        "tags": [tag_of(operation.path)],
         "summary": operation.summary,
         "description": operation.description,
         "security": SECURITY[operation.access],
@@ -219,7 +246,8 @@ def _response(operation: Operation, status: int) -> Object:
     if answer is None:
         name, _, _ = PROBLEMS[status]
         return {"$ref": f"#/components/responses/{name}"}
-    content: Object = {answer.content_type: {"schema": _any_of(answer)}}
+    example = {} if answer.example is None else {"example": answer.example}
+    content: Object = {answer.content_type: {"schema": _any_of(answer), **example}}
     content |= {other: {"schema": _schema(schema)} for other, schema in answer.other.items()}
     if not is_problem:
         headers = _headers(answer.headers, answer.sometimes)

@@ -9,9 +9,11 @@ from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MAX_QUESTION_CH
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS
 from cacheapp.state.expressions import MAX_EXPRESSION_BYTES, MAX_PATTERNS
-from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_PATTERN_CHARACTERS
+from cacheapp.state.field_pages import MAX_FIELD_CHARACTERS
+from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, Kind, State
 from cacheapp.state.names import MAX_NAME_BYTES
 from cacheapp.views import MAX_CHANGE_ID
+from dev.openapi import examples
 from dev.openapi.search_schemas import SEARCH, SEARCH_EXAMPLES, SEARCH_RESULT
 
 JSON = "application/json"
@@ -94,6 +96,7 @@ class Answer:
     headers: tuple[str, ...] = ()
     sometimes: tuple[str, ...] = ()
     other: Mapping[str, Mapping[str, Any] | str] = field(default_factory=dict)
+    example: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,33 @@ NAMES_SCHEMA = {
     "pattern": rf"^(?:_all|{_ONE}(?:,{_ONE})*|(?:{_ONE},)*{_PATTERN}(?:,-?(?:{_PATTERN}|{_ONE}))*)$",
 }
 REFRESH_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
-SEARCHED = {"type": "string", "maxLength": MAX_QUERY_CHARACTERS}
+PATTERN_SCHEMA = {"$ref": "#/components/schemas/Names"}
+PATH_SCHEMA = {"type": "string", "maxLength": MAX_FIELD_CHARACTERS, "examples": ["customer.name"]}
+SEARCHED_FIELDS = Parameter(
+    "q",
+    "query",
+    "Words that all have to stand in the path, whatever the case.",
+    {"type": "string", "maxLength": MAX_QUERY_CHARACTERS},
+)
+FIELD_FILTERS = (
+    Parameter(
+        "type", "query", "Only fields that have this type in some index.", PATH_SCHEMA | {"examples": ["keyword"]}
+    ),
+    Parameter("prefix", "query", "Only fields whose paths begin with this.", PATH_SCHEMA),
+    Parameter(
+        "leaves", "query", "Without fields that only hold others: objects.", {"type": "boolean", "default": False}
+    ),
+)
+LIMIT = Parameter(
+    "limit",
+    "query",
+    "How many at most.",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+)
+CURSOR = Parameter("cursor", "query", "`next_cursor` of the page before.", {"type": "string", "format": "cursor"})
+FIELD_CURSOR = Parameter(
+    "cursor", "query", "`next_cursor` of the page before.", {"type": "string", "format": "field-cursor"}
+)
 TOKENS = Parameter(
     "tokens",
     "query",
@@ -286,23 +315,54 @@ OPERATIONS = (
         "indices",
         "The names that can be asked for, in alphabetical order",
         Access.DETAILS,
-        {200: Answer("A page.", ("Page",))},
+        {200: Answer("A page.", ("Page",), example=examples.NAMES)},
         (
             Parameter(
                 "pattern",
                 "query",
-                "`*` stands for any characters.",
-                {"type": "string", "maxLength": MAX_PATTERN_CHARACTERS, "default": "*"},
+                "Only names that this list or pattern gives, closed ones too. Without it all, hidden ones too.",
+                PATTERN_SCHEMA,
             ),
+            Parameter("kind", "query", "Only names of this kind.", {"enum": [kind.value for kind in Kind]}),
             Parameter(
-                "limit",
+                "state",
                 "query",
-                "How many names at most.",
-                {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+                "Only names of which all indices are closed, or not, or that are older than `MAPPING_CACHE_TTL`.",
+                {"enum": [state.value for state in State]},
             ),
-            Parameter("cursor", "query", "`next_cursor` of the page before.", {"type": "string", "format": "cursor"}),
+            Parameter("field", "query", "Only names that have a field of this path.", PATH_SCHEMA),
+            LIMIT,
+            CURSOR,
         ),
         (503,),
+    ),
+    Operation(
+        "/api/fields",
+        "get",
+        "clusterFields",
+        "The fields of the whole cluster, a row for each path",
+        Access.DETAILS,
+        {
+            200: Answer(
+                "A page: those that `q` finds best first, then by name.",
+                ("ClusterFieldPage",),
+                example=examples.CLUSTER_FIELDS,
+            )
+        },
+        (
+            SEARCHED_FIELDS,
+            *FIELD_FILTERS,
+            Parameter(
+                "pattern",
+                "query",
+                "Only of the indices that this list or pattern gives. Without it of all but hidden and closed ones.",
+                PATTERN_SCHEMA,
+            ),
+            LIMIT,
+            FIELD_CURSOR,
+        ),
+        (404, 503),
+        "From memory. Counts, types and families are of what the caller may see.",
     ),
     Operation(
         "/api/indices/{name}/search",
@@ -368,18 +428,34 @@ OPERATIONS = (
         Access.DETAILS,
         {
             200: Answer(
-                "All, or those that `q` finds, best first; with `values=true` what each holds.",
-                ("Fields", "FieldsWithValues"),
+                "All, or those that `q` finds, best first; with `compact` without what is null, empty or false; with "
+                "`values` what each holds.",
+                ("FieldList", "CompactFieldList", "FieldsWithValues", "CompactFieldsWithValues"),
                 headers=("ETag", "Age", *STATE),
+                example=examples.COMPACT_FIELDS,
             )
         },
         (
             NAMES,
-            Parameter("q", "query", "What to look for in their names.", SEARCHED),
+            SEARCHED_FIELDS,
+            *FIELD_FILTERS,
+            Parameter(
+                "limit",
+                "query",
+                "How many at most; without it all.",
+                {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+            ),
+            FIELD_CURSOR,
             Parameter(
                 "values",
                 "query",
                 "Whether to say what the fields hold, where that is known.",
+                {"type": "boolean", "default": False},
+            ),
+            Parameter(
+                "compact",
+                "query",
+                "Leave out members that are null, empty or false.",
                 {"type": "boolean", "default": False},
             ),
             UNCHANGED,
@@ -392,7 +468,7 @@ OPERATIONS = (
         "validate",
         "What is wrong with a search, from memory",
         Access.DETAILS,
-        {200: Answer("What was found; `valid`: no error among it.", ("Validated",))},
+        {200: Answer("What was found; `valid`: no error among it.", ("Validated",), example=examples.VALIDATED)},
         (NAMES,),
         (404, 503),
         "The cluster isn't asked, and may be down. 400: the body is no JSON, or too large. 503: the mappings aren't in"
@@ -445,7 +521,7 @@ OPERATIONS = (
         "history",
         "What happened to the indices that a name stands for, newest first",
         Access.DETAILS,
-        {200: Answer("At most 100.", ("Changes",))},
+        {200: Answer("At most 100.", ("History",))},
         (NAMES,),
         (503,),
     ),

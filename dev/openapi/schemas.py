@@ -8,10 +8,11 @@ import re
 import typing
 from collections.abc import Iterable, Mapping
 from types import GenericAlias
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
+from cacheapp.cache.cluster_fields import ClusterFieldPage
 from cacheapp.cache.comparisons import Comparison
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
@@ -34,7 +35,8 @@ from cacheapp.reports import (
 from cacheapp.shown_changes import Feed, ShownChange
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.clusters import ClusterId
-from cacheapp.state.listing import Listed, Page
+from cacheapp.state.field_pages import CompactField
+from cacheapp.state.listing import Page
 from cacheapp.validation import Validated
 from cacheapp.values.shown import ShownFieldValues, ValuesNote
 from esassistant.elasticsearch.stats import PoolReport
@@ -55,6 +57,7 @@ Schema = dict[str, Any]
 
 REF = "#/components/schemas/{name}"
 POOLS = dict[str, PoolReport]
+COMPACT_WITH_VALUES = "CompactFieldWithValues"
 PARTIAL = "InstanceStatistics"
 """Of instances that may be of another version: any member may be missing."""
 REPORTS: Mapping[str, Any] = {
@@ -108,14 +111,10 @@ def told_by_instances() -> Any:
 def response_types() -> dict[str, Any]:
     """The types of whole answers, by the name that the table of operations uses."""
     instances = GenericAlias(dict, (str, typed(InstanceReport, report=told_by_instances())))
-    listed = typed(Listed, kind=Literal["index", "alias", "data_stream"])
     change = typed(ShownChange, kind=ChangeKind, retyped=list[Retyped])
     shown = (
         *("status", "verdict", "since", "effects", "next_step"),
         *("checked_at", "duration_ms", "ttl_seconds"),
-    )
-    with_values = msgspec.defstruct(
-        "FieldWithValues", [("values", ShownFieldValues | None)], bases=(Field,), kw_only=True
     )
     cache = part_of(CacheReport, "CacheTotals", "The mapping cache now, in short.", "warm", "indices", "answers")
     passes = part_of(RefresherReport, "RefreshTotals", "The refresher since the start, in short.", "passes_total")
@@ -145,18 +144,34 @@ def response_types() -> dict[str, Any]:
         ),
         "RefreshReport": RefreshReport,
         "Validated": Validated,
-        "Page": typed(Page, names=GenericAlias(tuple, (listed, ...))),
-        "Fields": msgspec.defstruct("Fields", [("total", int), ("fields", tuple[Field, ...])]),
-        "FieldsWithValues": msgspec.defstruct(
-            "FieldsWithValues",
-            [("total", int), ("fields", GenericAlias(tuple, (with_values, ...))), ("values", ValuesNote | None)],
-        ),
+        "Page": Page,
+        **field_lists(),
+        "ClusterFieldPage": ClusterFieldPage,
         "Description": Description,
         "ClusterDescription": ClusterDescription,
         "Feed": typed(Feed, changes=GenericAlias(list, (change,))),
         "Comparison": Comparison,
-        "Changes": msgspec.defstruct("Changes", [("changes", GenericAlias(list, (change,)))]),
+        "History": msgspec.defstruct("History", [("changes", GenericAlias(list, (change,)))]),
     }
+
+
+def field_lists() -> dict[str, Any]:
+    """Lists of fields: as they are, or compact; without values, or with them."""
+    values = [("values", ShownFieldValues | None)]
+    with_values = msgspec.defstruct("FieldWithValues", values, bases=(Field,), kw_only=True)
+    compact = msgspec.defstruct(COMPACT_WITH_VALUES, values, bases=(CompactField,), kw_only=True)
+    rows = {
+        "FieldList": Field,
+        "CompactFieldList": CompactField,
+        "FieldsWithValues": with_values,
+        "CompactFieldsWithValues": compact,
+    }
+    lists: dict[str, Any] = {}
+    for name, row in rows.items():
+        members: list[tuple[str, Any]] = [("total", int), ("fields", GenericAlias(tuple, (row, ...)))]
+        members.append(("next_cursor", str | None))
+        lists[name] = msgspec.defstruct(name, members + ([("values", ValuesNote | None)] if "With" in name else []))
+    return lists
 
 
 def schemas() -> dict[str, Schema]:
@@ -181,7 +196,9 @@ def _as_serialised(name: str, schema: Schema) -> Schema:
         described["description"] = _sentences(described["description"])
     if "properties" in described:
         described["properties"] = {name: _member(name, member) for name, member in described["properties"].items()}
-        if name != PARTIAL:
+        if name in (CompactField.__name__, COMPACT_WITH_VALUES):
+            described["required"] = schema["required"]
+        elif name != PARTIAL:
             described["required"] = list(described["properties"])
     return described
 

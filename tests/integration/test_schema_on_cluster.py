@@ -305,6 +305,30 @@ def test_fields_are_those_of_field_caps(cluster: Elasticsearch) -> None:
         assert one.indices_total == 1
 
 
+def test_conflicts_of_meta_are_those_of_field_caps(cluster: Elasticsearch) -> None:
+    """Over several indices, the values of meta that differ are those that `_field_caps` lists several of; a path that
+    is nested in some and an object in others has both types there, too.
+    """
+    for name, unit, owner, kind in (
+        ("a", "ms", "web", "nested"),
+        ("b", "ns", "web", "object"),
+        ("c", "ms", None, "object"),
+    ):
+        meta = {"unit": unit} | ({} if owner is None else {"owner": owner})
+        parts = {"x": {"type": "long", "meta": meta}, "o": {"type": kind, "properties": {"k": {"type": "keyword"}}}}
+        cluster.indices.create(index=name, mappings={"properties": parts})
+    found = {one.name: one for one in fields(compact_mappings(cluster, "*"))}
+    told = capabilities(cluster, "*")
+    told_meta = told["x"]["long"]["meta"]
+    assert {key: list(values) for key, values in found["x"].meta_conflict.items()} == {
+        key: values for key, values in told_meta.items() if len(values) > 1
+    }
+    assert {one.type: list(one.indices) for one in found["o"].conflict} == {
+        kind: capability["indices"] for kind, capability in told["o"].items()
+    }
+    assert found["o.k"].nested_path_conflict == (None, "o")
+
+
 def test_conflicts_are_those_of_field_caps(cluster: Elasticsearch) -> None:
     """Over several indices, the types of a field and the indices of each type agree with `_field_caps`."""
     for name, kind, index in (("a", "long", True), ("b", "keyword", False), ("c", "long", True), ("d", "ip", True)):

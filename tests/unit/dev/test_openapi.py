@@ -81,6 +81,13 @@ def test_every_member_of_a_report_has_a_type() -> None:
     assert list(unnamed(schemas())) == []
 
 
+def test_no_schema_has_a_member_of_its_own_name() -> None:
+    """What generates clients in Python gives both the same variable, and the client breaks."""
+    for name, schema in schemas().items():
+        as_variable = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        assert as_variable not in schema.get("properties", {}), name
+
+
 def test_operations_have_names_of_their_own() -> None:
     """What generates clients finds an operationId for each operation, and each once."""
     names = [operation["operationId"] for path in document()["paths"].values() for operation in path.values()]

@@ -19,6 +19,7 @@ from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS, Field, fields, size_of
 from cacheapp.mapping.schema import json_schema
 from cacheapp.mapping.tree import Indices
 from cacheapp.state.answer import LARGE_OUTLINE_INDICES, MappingAnswer
+from cacheapp.state.field_pages import FieldFilter
 from esassistant.errors import BadRequest
 from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, spawn
 from tests.support.states import reading
@@ -209,10 +210,11 @@ async def test_searches_share_the_list(made: Made) -> None:
     many = {f"field_{number}": {"type": "long"} for number in range(MANY_FIELDS + 1)}
     made.reader.indices = {"a": AB_MAPPING, "many": json.dumps({"properties": many}).encode()}
     for name, query in (("a", "bee"), ("many", "field_7")):
-        found = await made.views.search_fields(name, query)
+        found = await made.views.find_fields(name, FieldFilter(query), limit=None, cursor=None)
         listed_fields = (await made.views.get(FIELDS, name))[1]
         assert json.loads(found.body)["total"] == sum(query in field.name for field in listed_fields)
-        assert found.etag != (await made.views.search_fields(name, "nothing")).etag
+        nothing = await made.views.find_fields(name, FieldFilter("nothing"), limit=None, cursor=None)
+        assert found.etag != nothing.etag
     assert made.counts == (2, 2, 0)
 
 
@@ -292,9 +294,10 @@ def test_estimated_sizes() -> None:
 
 async def test_a_search_is_bounded(made: Made) -> None:
     """More than a person types is refused: each word is looked for in each field."""
-    assert b'"total":0' in (await made.views.search_fields("a", "x" * MAX_QUERY_CHARACTERS)).body
+    longest = FieldFilter("x" * MAX_QUERY_CHARACTERS)
+    assert b'"total":0' in (await made.views.find_fields("a", longest, limit=None, cursor=None)).body
     with pytest.raises(BadRequest, match="at most 200 characters"):
-        await made.views.search_fields("a", "x" * (MAX_QUERY_CHARACTERS + 1))
+        await made.views.find_fields("a", FieldFilter(longest.q + "x"), limit=None, cursor=None)
 
 
 async def test_each_mapping_once(made: Made) -> None:

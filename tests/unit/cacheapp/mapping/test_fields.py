@@ -181,7 +181,30 @@ def test_conflicts() -> None:
         3,
         conflict=(TypeIndices("long", 2, ("a", "c")), TypeIndices("text", 1, ("b",))),
     )
-    assert found["y"] == Field("y", ("keyword",), True, None, 2, meta={"v": "2"})
+    assert found["y"] == Field("y", ("keyword",), True, None, 2, meta={"v": "2"}, meta_conflict={"v": ("1", "2")})
+
+
+def test_conflicts_within_a_type() -> None:
+    """Formats and values of meta that differ are listed, each a conflict of its own; what is missing in some indices is
+    none of meta, and is the default of a format.
+    """
+    found = listed(
+        {"properties": {"at": {"type": "date", "meta": {"unit": "ms", "owner": "web"}}, "same": {"type": "date"}}},
+        {"properties": {"at": {"type": "date", "format": "epoch_millis", "meta": {"unit": "ns"}}}},
+        {"properties": {"at": {"type": "keyword"}, "same": {"type": "date"}}},
+    )
+    assert found["at"].format_conflict == (None, "epoch_millis")
+    assert found["at"].meta_conflict == {"unit": ("ms", "ns")}
+    assert (found["same"].format_conflict, found["same"].meta_conflict) == ((), {})
+
+
+def test_nested_in_some() -> None:
+    """A path that is nested in some indices and an object in others is a conflict; so is the place of what is in it."""
+    inner = {"properties": {"sku": {"type": "keyword"}}}
+    found = listed({"properties": {"items": {"type": "nested", **inner}}}, {"properties": {"items": inner}})
+    assert [one.type for one in found["items"].conflict] == ["nested", "object"]
+    sku = found["items.sku"]
+    assert (sku.types, sku.conflict, sku.nested_path_conflict) == (("keyword",), (), (None, "items"))
 
 
 def test_indices_are_bounded() -> None:
@@ -220,9 +243,12 @@ def test_many_fields_take_time_in_proportion() -> None:
 
 
 def test_depth_is_bounded() -> None:
-    """Fields as deep as the limit are listed, deeper ones aren't."""
+    """Fields as deep as the limit are listed, deeper ones aren't, which is said of the object that holds them."""
     assert any(name.endswith("leaf") for name in listed(deep(MAX_DEPTH)))
-    assert not any(name.endswith("leaf") for name in listed(deep(MAX_DEPTH + 1)))
+    beyond = listed(deep(MAX_DEPTH + 1))
+    assert not any(name.endswith("leaf") for name in beyond)
+    assert [one.too_deep for one in beyond.values()] == [False] * (len(beyond) - 1) + [True]
+    assert not any(one.too_deep for one in listed(deep(MAX_DEPTH)).values())
 
 
 @pytest.mark.parametrize("mapping", STRANGE)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.state.listing import Listed, NamePages
+from cacheapp.errors import IllegalName
+from cacheapp.state.listing import Kind, Listed, NameFilter, NamePages, State
 from cacheapp.state.names import Selection, matches
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from cacheapp.state.visible import Visible
@@ -28,7 +29,7 @@ def all_names(listing: NamePages, known: Snapshot, pattern: str, limit: int) -> 
     names: list[str] = []
     cursor = None
     while True:
-        page = listing.page(known, 100.0, pattern=pattern, limit=limit, cursor=cursor)
+        page = listing.page(known, 100.0, NameFilter(pattern), limit=limit, cursor=cursor)
         assert len(page.names) <= limit
         names += [listed.name for listed in page.names]
         cursor = page.next_cursor
@@ -36,7 +37,7 @@ def all_names(listing: NamePages, known: Snapshot, pattern: str, limit: int) -> 
             return names
 
 
-@given(st.sets(LETTERS, max_size=20), st.text("ab-*", max_size=5), st.integers(1, 7))
+@given(st.sets(LETTERS, max_size=20), st.from_regex(r"[ab*][ab*-]{0,4}", fullmatch=True), st.integers(1, 7))
 def test_pages_are_complete(names: set[str], pattern: str, limit: int) -> None:
     """All pages together are exactly the matching names, in order, each once."""
     expected = sorted(name for name in names if matches(name, pattern))
@@ -55,7 +56,7 @@ def test_pages_show_what_is_visible(names: set[str], limit: int) -> None:
     visible = Visible(("a*", "*b"))
     listing, known, found, cursor = NamePages(), snapshot(*names), list[str](), None
     while True:
-        page = listing.page(known, 100.0, pattern="*", limit=limit, cursor=cursor, visible=visible)
+        page = listing.page(known, 100.0, NameFilter("*", visible=visible), limit=limit, cursor=cursor)
         found += [listed.name for listed in page.names]
         if (cursor := page.next_cursor) is None:
             break
@@ -78,12 +79,12 @@ def test_kinds() -> None:
         aliases_at=95.0,
         data_streams=frozenset({"d"}),
     )
-    page = NamePages().page(known, 100.0, pattern="*", limit=10, cursor=None)
+    page = NamePages().page(known, 100.0, NameFilter("*"), limit=10, cursor=None)
     assert page.names == (
-        Listed("a", "index", "h", ("a",), 10.0),
-        Listed("b", "index", "h", ("b",), 10.0),
-        Listed("d", "data_stream", None, ("a",), 10.0),
-        Listed("x", "alias", None, ("a", "b"), 10.0),
+        Listed("a", Kind.INDEX, "h", ("a",), (), 10.0),
+        Listed("b", Kind.INDEX, "h", ("b",), (), 10.0),
+        Listed("d", Kind.DATA_STREAM, None, ("a",), (), 10.0),
+        Listed("x", Kind.ALIAS, None, ("a", "b"), (), 10.0),
     )
 
 
@@ -98,13 +99,63 @@ def test_names_of_a_new_snapshot() -> None:
 def test_foreign_cursors(cursor: str) -> None:
     """A cursor that isn't ours is said to be so."""
     with pytest.raises(BadRequest, match="next_cursor"):
-        NamePages().page(snapshot("a"), 0.0, pattern="*", limit=5, cursor=cursor)
+        NamePages().page(snapshot("a"), 0.0, NameFilter("*"), limit=5, cursor=cursor)
 
 
-def test_long_patterns() -> None:
-    """A pattern is bounded."""
-    with pytest.raises(BadRequest, match="255"):
-        NamePages().page(snapshot("a"), 0.0, pattern="a" * 256, limit=5, cursor=None)
+@pytest.mark.parametrize("pattern", ["", "-a", "a b", "a," * 5000])
+def test_illegal_patterns(pattern: str) -> None:
+    """What is no expression of names is refused, as everywhere."""
+    with pytest.raises(IllegalName):
+        NamePages().page(snapshot("a"), 0.0, NameFilter(pattern), limit=5, cursor=None)
+
+
+def a_cluster() -> Snapshot:
+    """Open and closed indices of two mappings, a hidden one, an alias and data streams."""
+    known = changed(
+        snapshot("logs-1", "logs-2", "shop", ".kibana", "secret"),
+        {"orders": IndexEntry(None, "other", 50.0, Source.MEMORY)},
+        {"other": b"{}"},
+        aliases={"logs": ("logs-1", "logs-2"), "old": ("logs-2",), "stream": (".kibana",)},
+        aliases_at=95.0,
+        data_streams=frozenset({"stream"}),
+    )
+    return replace(known, closed=frozenset({"logs-2"}), hidden=frozenset({"secret"}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (NameFilter(), [".kibana", "logs", "logs-1", "logs-2", "old", "orders", "secret", "shop", "stream"]),
+        (NameFilter("*"), ["logs", "logs-1", "logs-2", "old", "orders", "shop", "stream"]),
+        (NameFilter(".*,secret"), [".kibana", "secret"]),
+        (NameFilter("logs*,-*-1,shop"), ["logs", "logs-2", "shop"]),
+        (NameFilter("nothing"), []),
+        (NameFilter(kind=Kind.ALIAS), ["logs", "old"]),
+        (NameFilter(kind=Kind.DATA_STREAM), ["stream"]),
+        (NameFilter("*", kind=Kind.INDEX, state=State.OPEN), ["logs-1", "orders", "shop"]),
+        (NameFilter(state=State.CLOSED), ["logs-2", "old"]),
+        (NameFilter(state=State.STALE), ["orders"]),
+        (NameFilter(mapping_hashes={"other"}), ["orders"]),
+        (NameFilter(mapping_hashes=frozenset()), []),
+        (NameFilter("*", visible=Visible(("logs*", ".k*"))), ["logs", "logs-1", "logs-2"]),
+    ],
+)
+def test_filters(wanted: NameFilter, names: list[str]) -> None:
+    """Each filter gives its names, alone and with others, on pages of one as on one page."""
+    for limit in (1, 100):
+        listing, found, cursor = NamePages(), [], None
+        while True:
+            page = listing.page(a_cluster(), 100.0, wanted, limit=limit, cursor=cursor, ttl=20.0)
+            found += [listed.name for listed in page.names]
+            if (cursor := page.next_cursor) is None:
+                break
+        assert found == names
+
+
+def test_closed_indices_are_marked() -> None:
+    """Of an alias it is said which of its indices are closed."""
+    page = NamePages().page(a_cluster(), 100.0, NameFilter("logs"), limit=5, cursor=None)
+    assert [listed.closed_indices for listed in page.names] == [("logs-2",)]
 
 
 def test_selection() -> None:
@@ -136,12 +187,12 @@ def test_names_are_sorted_once() -> None:
     listing, known = NamePages(), snapshot("b", "a")
     sorted_names = []
     for each in (known, replace(known, confirmed_at=100.0), snapshot("b", "a"), snapshot("a", "b", "c"), snapshot("a")):
-        page = listing.page(each, 100.0, pattern="*", limit=10, cursor=None)
+        page = listing.page(each, 100.0, NameFilter("*"), limit=10, cursor=None)
         assert [listed.name for listed in page.names] == sorted(each.indices)
         sorted_names.append(listing._names)
     assert [names is sorted_names[0] for names in sorted_names] == [True, True, True, False, False]
     aliased = changed(snapshot("a"), {}, {}, aliases={"x": ("a",)}, aliases_at=95.0)
-    assert [listed.name for listed in listing.page(aliased, 100.0, pattern="*", limit=9, cursor=None).names] == [
+    assert [listed.name for listed in listing.page(aliased, 100.0, NameFilter("*"), limit=9, cursor=None).names] == [
         "a",
         "x",
     ]

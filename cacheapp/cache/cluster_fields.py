@@ -1,0 +1,192 @@
+"""The fields of the whole cluster, a row for each path: which types it has, in how many indices, of which families.
+
+Ten thousand indices with fifty distinct mappings take fifty derivations, which views of single names share. The rows
+are made in a thread, and kept by bytes while there are the same names with the same mappings.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from cacheapp.cache.derived import FIELDS, MappingViews
+from cacheapp.cache.kept import KeptByBytes
+from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.describe.families import members_of_families
+from cacheapp.errors import MappingNotFound, no_such_name
+from cacheapp.mapping.fields import Field
+from cacheapp.state.distinct import Distinct
+from cacheapp.state.expressions import EVERYTHING, Expression
+from cacheapp.state.field_pages import FieldFilter, FieldPage, field_page
+from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import Visible
+from esassistant.resource import Handle
+
+MAX_KEPT_BYTES = 16_777_216
+ROW_BYTES = 400
+"""What a row takes beside its name, as measured for one with two families."""
+SHOWN_FAMILIES = 10
+
+
+class TypeTotal(msgspec.Struct, frozen=True, gc=False):
+    """In how many indices a field has one type."""
+
+    type: str
+    indices_total: int
+
+
+class ClusterField(msgspec.Struct, frozen=True, gc=False):
+    """One field over all indices that have it (`indices_total`), of `families_total` families, of which the first by
+    name are given. Where indices disagree `types` has several entries, and `conflict` says in how many indices each is;
+    it is empty otherwise.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    indices_total: int
+    families: tuple[str, ...]
+    families_total: int
+    conflict: tuple[TypeTotal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFieldPage:
+    """A page of fields of the cluster. `total`: how many there are on all pages; `unread_indices_total`: of how many
+    indices the mapping isn't in memory, whose fields are missing here.
+    """
+
+    total: int
+    fields: tuple[ClusterField, ...]
+    next_cursor: str | None
+    unread_indices_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Having:
+    """The indices that have one mapping: how many, and of which families, by name."""
+
+    indices_total: int
+    families: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a snapshot, as long as there are the same names."""
+
+    snapshot: Snapshot
+    fields: tuple[ClusterField, ...]
+    unread_indices_total: int
+
+
+class ClusterFields:
+    """One per process, owned by the registry; belongs to its loop."""
+
+    def __init__(self, cache: MappingCache, views: MappingViews, *, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._cache = cache
+        self._views = views
+        self._kept: KeptByBytes[Hashable, _Rows] = KeptByBytes(max_kept_bytes)
+        # Rows are made one after the other, and once for all who wait for the same.
+        self._making = asyncio.Lock()
+
+    async def page(
+        self, wanted: FieldFilter, *, pattern: str | None, visible: Visible, limit: int, cursor: str | None
+    ) -> ClusterFieldPage:
+        """Give a page of the wanted fields, of the indices that an expression stands for; without one, of all but
+        hidden and closed ones.
+
+        Raises:
+            BadRequest: The search is too long, the cursor none of ours, the pattern none.
+            MappingNotFound: The pattern stands for nothing that exists for the caller.
+            ClusterUnavailable: No pass has ended yet.
+        """
+        wanted.check()
+        key = pattern, visible.patterns
+        if (rows := self._ready(key)) is None:
+            async with self._making:
+                if (rows := self._ready(key)) is None:
+                    rows = await self._make(pattern, visible)
+                    self._kept.keep(key, rows, sum(ROW_BYTES + len(field.name) for field in rows.fields))
+        page: FieldPage[ClusterField] = await self._views.in_turn(field_page, rows.fields, wanted, limit, cursor)
+        return ClusterFieldPage(page.total, page.fields, page.next_cursor, rows.unread_indices_total)
+
+    async def hashes_with(self, path: str) -> frozenset[str]:
+        """Return the hashes of all mappings in memory that have a field of that path."""
+        snapshot = self._cache.snapshot
+        distinct = [Distinct(mapping_hash, body, ()) for mapping_hash, body in snapshot.bodies.items()]
+        parts = await self._views.parts(FIELDS, distinct)
+        return frozenset(one.mapping_hash for one, fields in zip(distinct, parts, strict=True) if _has(fields, path))
+
+    def _ready(self, key: Hashable) -> _Rows | None:
+        kept, snapshot = self._kept.find(key), self._cache.snapshot
+        if kept is None or not kept.snapshot.has_same_names(snapshot):
+            return None
+        return kept if not kept.unread_indices_total or kept.snapshot.bodies is snapshot.bodies else None
+
+    async def _make(self, pattern: str | None, visible: Visible) -> _Rows:
+        expression = Expression(EVERYTHING if pattern is None else pattern, visible)
+        try:
+            resolved = await self._cache.resolve(expression)
+        except MappingNotFound:
+            if pattern is not None:
+                raise
+            return _Rows(self._cache.snapshot, (), 0)  # there is nothing
+        if resolved.missing:
+            raise no_such_name(resolved.missing[0])
+        snapshot = self._cache.snapshot
+        counted = await self._views.in_turn(having_by_hash, snapshot, resolved.indices, visible)
+        distinct = [
+            Distinct(mapping_hash, snapshot.bodies[mapping_hash], ())
+            for mapping_hash in counted
+            if mapping_hash in snapshot.bodies
+        ]
+        unread = sum(one.indices_total for hashed, one in counted.items() if hashed not in snapshot.bodies)
+        parts = await self._views.parts(FIELDS, distinct)
+        having = [counted[one.mapping_hash] for one in distinct]
+        return _Rows(snapshot, await self._views.in_turn(cluster_fields, parts, having), unread)
+
+
+CLUSTER_FIELDS: Handle[ClusterFields] = Handle("cluster_fields")
+
+
+def having_by_hash(snapshot: Snapshot, indices: Iterable[str], visible: Visible) -> dict[str, Having]:
+    """Count the indices that have each mapping, and name their families. `indices` are those that count; all of them
+    exist for the caller.
+    """
+    chosen = {index for index in indices if index in snapshot.indices}
+    totals = Counter(snapshot.indices[index].mapping_hash for index in chosen)
+    families: dict[str, set[str]] = {mapping_hash: set() for mapping_hash in totals}
+    for name, _, members in members_of_families(snapshot, visible):
+        for index in members:
+            if index in chosen:
+                families[snapshot.indices[index].mapping_hash].add(name)
+    return {hashed: Having(total, tuple(sorted(families[hashed]))) for hashed, total in totals.items()}
+
+
+def cluster_fields(parts: Sequence[tuple[Field, ...]], having: Sequence[Having]) -> tuple[ClusterField, ...]:
+    """Merge the fields of distinct mappings into rows, sorted by path."""
+    by_name: dict[str, list[tuple[str, Having]]] = {}
+    for fields, one in zip(parts, having, strict=True):
+        for field in fields:
+            by_name.setdefault(field.name, []).append((field.types[0], one))
+    families: dict[tuple[int, ...], tuple[str, ...]] = {}
+    return tuple(_row(name, by_name[name], families) for name in sorted(by_name))
+
+
+def _row(name: str, found: Sequence[tuple[str, Having]], known: dict[tuple[int, ...], tuple[str, ...]]) -> ClusterField:
+    totals: Counter[str] = Counter()
+    for type_, one in found:
+        totals[type_] += one.indices_total
+    types = tuple(sorted(totals))
+    key = tuple(id(one) for _, one in found)
+    if (families := known.get(key)) is None:  # most fields of a mapping are in the same others, too
+        families = known[key] = tuple(sorted({family for _, one in found for family in one.families}))
+    conflict = tuple(TypeTotal(type_, totals[type_]) for type_ in types) if len(types) > 1 else ()
+    return ClusterField(name, types, totals.total(), families[:SHOWN_FAMILIES], len(families), conflict)
+
+
+def _has(fields: tuple[Field, ...], path: str) -> bool:
+    place = bisect_left(fields, path, key=lambda field: field.name)
+    return place < len(fields) and fields[place].name == path
