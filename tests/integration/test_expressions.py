@@ -1,5 +1,6 @@
 """Lists and patterns of names on a real node: what we answer from memory is what Elasticsearch answers."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,20 @@ async def test_a_history_tells_what_was_deleted(http: httpx.AsyncClient) -> None
     gone = (await http.get("/api/mappings/logs-gone,plain/history")).json()["changes"]
     assert [change["index"] for change in gone] == ["logs-gone"]
     assert (await http.get("/api/mappings/none-*/history")).status_code == 404
+
+
+async def test_the_browser_shows_what_they_stand_for(http: httpx.AsyncClient) -> None:
+    """A page of a list or pattern: its names, what it leaves out; lists of its indices, and plain errors."""
+    page = await http.get(f"/browse/{path('logs-*,ev-web')}", headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    text = re.sub(r"<[^>]*>", "", page.text)
+    assert "stands for 7 indices" in text
+    assert "7 names: ev-web, logs-1" in text
+    assert "Left out, as a pattern gives no closed index: logs-closed" in text
+    listed = await http.get("/browse/", params={"of": "logs-*,ev-web"}, headers={"Accept": "text/html"})
+    assert "7 names: 7 indices." in re.sub(r"<[^>]*>", "", listed.text)
+    for names, status in (("none-*", 404), ("-a,b*", 400), ("logs-1,..", 400)):
+        assert (await http.get(f"/browse/{path(names)}", headers={"Accept": "text/html"})).status_code == status
 
 
 async def test_a_scope_resolves_what_it_sees(http: httpx.AsyncClient) -> None:

@@ -167,7 +167,9 @@ def test_the_command(node: Node, orders: None, tmp_path: Path, transactional_db:
         proxy.refuse()
         warned = manage("validate", "orders", str(right), elasticsearch_url=url)
         both = manage("validate", "orders", str(right), str(wrong), elasticsearch_url=url)
-        for words in (("absent", str(right)), ("orders", str(tmp_path / "none.json"))):
+        several = manage("validate", "ord*,-none-*", str(right), str(wrong), elasticsearch_url=url)
+        assert (several.returncode, several.stdout) == (both.returncode, both.stdout)
+        for words in (("absent", str(right)), ("orders,absent", str(right)), ("orders", str(tmp_path / "none.json"))):
             assert manage("validate", *words, elasticsearch_url=url).returncode == 2
     assert (warned.returncode, both.returncode) == (0, 1), both.stderr
     assert f"{wrong}:4: error: No field is named [statsu]." in both.stdout
