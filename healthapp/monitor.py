@@ -190,8 +190,8 @@ class HealthMonitor:
             self._note(Transition(now_utc(), VERDICT_SERVICE, before, verdict.level, verdict.sentence))
         if verdict != self._verdict:
             self._verdict = verdict
-            if self._report is not None:
-                self._tell(self._report)
+            if self._report is not None and self._tell(self._report).status is not verdict.level:
+                self.check_soon()  # the checks found worse: they are of before, or there is more than callers feel
 
     def restore(self, transitions: Sequence[Transition]) -> None:
         """Show these transitions of earlier processes, newest first, after one's own."""

@@ -10,6 +10,7 @@ import pytest
 from esassistant.resource import Health, PingResult
 from healthapp.checks import Check
 from healthapp.monitor import KEPT_TRANSITIONS, HealthMonitor, HealthReport, Transition
+from healthapp.verdict import Verdict
 from tests.support.fakes import FakeClock, InstantSleep, settle
 
 TTL = 30.0
@@ -167,6 +168,27 @@ async def test_check_soon(health: HealthMonitor, service: Service, clock: FakeCl
     assert service.checks == 1
     health.check_soon()
     await asked_for(service, 2)
+    await settle()
+    assert service.checks == 2
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_better_verdict_has_the_checks_made_again(health: HealthMonitor, service: Service) -> None:
+    """Checks that found worse than a new verdict are of before it: one answer doesn't say both for long. The same
+    verdict again asks for nothing.
+    """
+    service.health = Health.DEGRADED
+    task = asyncio.create_task(health.keep_checking())
+    await asked_for(service, 1)
+    await settle()
+    service.health = Health.HEALTHY
+    well = Verdict(Health.HEALTHY, "Serving fresh mappings.", "All is well.", None, (), None)
+    health.note_verdict(well)
+    await asked_for(service, 2)
+    await settle()
+    assert (await health.report()).status is Health.HEALTHY
+    health.note_verdict(well)
     await settle()
     assert service.checks == 2
     task.cancel()
