@@ -98,7 +98,7 @@ async def agent(server: Server, mode: str = "legacy", token: str = TOKEN) -> Asy
         yield client
 
 
-async def said(client: Client, name: str, *, is_error: bool = False, **arguments: Any) -> str:
+async def said(client: Client, name: str, /, *, is_error: bool = False, **arguments: Any) -> str:
     """What a tool answers, which is one text."""
     result = await client.call_tool(name, arguments)
     [content] = result.content

@@ -28,10 +28,21 @@ def answered(*sources: Any, total: int | None = None, index: str = "orders", **m
     return json.dumps({"took": 3, "timed_out": False, "hits": {**count, "hits": hits}, **more}).encode()
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(100, "a\nb\nc"), (7, "a\n# 2 more things"), (1, "# 3 more things")])
-def test_lines_within_a_budget(budget: int, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("budget", "beyond", "expected"),
+    [(100, 0, "a\nb\nc"), (100, 4, "a\nb\nc\n# 4 more things"), (1, 0, "# 3 more things"), (1, 4, "# 7 more things")],
+)
+def test_lines_within_a_budget(budget: int, beyond: int, expected: str) -> None:
     """What doesn't fit is counted."""
-    assert within(["a", "b", "c"], budget, "things") == expected
+    assert within(["a", "b", "c"], budget, "things", beyond=beyond) == expected
+
+
+def test_some_lines_fit() -> None:
+    """As many as leave room for their count."""
+    text = within(["one two three"] * 50, 60, "things")
+    assert count_tokens(text) <= 60
+    assert text.startswith("one two three\none")
+    assert text.rpartition("\n")[2] == f"# {50 - text.count('one')} more things"
 
 
 @pytest.mark.parametrize(
