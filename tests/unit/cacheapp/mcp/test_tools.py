@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.mcp.found_fields import MAX_SHOWN
-from cacheapp.mcp.tools import Outcome, Tools, tools_for
+from cacheapp.mcp.tools import MAX_FIELDS, Outcome, Tools, tools_for
 from cacheapp.validation import Validate, Validations
 from esassistant.config.tokens import Right
 from esassistant.errors import ClusterUnavailable
@@ -60,7 +60,7 @@ class Office:
         self.away_since: datetime | None = None
         self.tools = Tools(
             self.cache,
-            views,
+            ClusterFields(self.cache, views),
             Descriptions(self.cache, views, spawn),
             Validations(self.cache, spawn, clock=self.clock),
             self.searched,  # type: ignore[arg-type]
@@ -127,11 +127,11 @@ async def test_find_fields(office: Office) -> None:
 
 async def test_many_fields() -> None:
     """Those beyond the most that are shown are counted."""
-    names = {f"wide_{number}": {"type": "keyword"} for number in range(MAX_SHOWN + 5)}
+    names = {f"wide_{number}": {"type": "keyword"} for number in range(MAX_FIELDS + 5)}
     office = Office({"wide": json.dumps({"properties": names}).encode()})
     await office.read()
     text = (await office.call("find_fields", words="wide", tokens=8000)).text
-    assert (text.count("\nwide_"), text.endswith("\n# 5 more fields")) == (MAX_SHOWN - 1, True)
+    assert (text.count("\nwide_"), text.endswith("\n# 5 more fields")) == (MAX_FIELDS - 1, True)
 
 
 async def test_validate_search(office: Office) -> None:
