@@ -121,7 +121,7 @@ def declare(registry: Registry) -> None:
     )
     _declare_answers(registry)
     if settings.ESASSISTANT.mcp:
-        registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, DESCRIPTIONS, VALIDATION, SEARCH))
+        registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, CLUSTER_FIELDS, DESCRIPTIONS, VALIDATION, SEARCH))
     registry.register(DATABASE_WORK, _database_work)
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL

@@ -22,7 +22,7 @@ from mcp_types import (
     ToolAnnotations,
 )
 
-from cacheapp.cache.derived import MAPPING_VIEWS
+from cacheapp.cache.cluster_fields import CLUSTER_FIELDS
 from cacheapp.cache.descriptions import DESCRIPTIONS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.mcp.catalog import INSTRUCTIONS
@@ -104,7 +104,7 @@ async def open_mcp(registry: Registry) -> AsyncIterator[None]:
     """Serve MCP at `ADDRESS` for the length of the block."""
     tools = Tools(
         registry.get(MAPPING_CACHE),
-        registry.get(MAPPING_VIEWS),
+        registry.get(CLUSTER_FIELDS),
         registry.get(DESCRIPTIONS),
         registry.get(VALIDATION),
         registry.get(SEARCH),

@@ -8,11 +8,14 @@ from typing import Any, Final
 
 import msgspec
 
+from cacheapp.cache.cluster_fields import ClusterField
+from cacheapp.describe.entries import written
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.queries.findings import Finding, Severity
 from cacheapp.queries.suggestions import nearest
 
 MAX_SUGGESTIONS: Final = 5
+SHOWN_FAMILIES: Final = 4
 MAX_COMPARED: Final = 5_000
 """Of names: to find those that are like another takes a microsecond each."""
 CUTS: Final[Sequence[tuple[int, int]]] = ((2_000, 200), (400, 30), (100, 12))
@@ -53,6 +56,17 @@ def name_missing(detail: str, near: Sequence[str]) -> str:
     """What to say of a name that isn't there."""
     meant = f" Did you mean {', '.join(near)}?" if near else ""
     return f"{detail}{meant}\nNext: find_indices with a question lists what there is."
+
+
+def field_line(field: ClusterField) -> str:
+    """A field on one line: path, type or types with how many indices have each, and the families that have it."""
+    if field.conflict:
+        kind = f"conflict: {', '.join(f'{one.type} in {one.indices_total:,}' for one in field.conflict)} indices"
+    else:
+        kind = "+".join(field.types)
+    shown = field.families[:SHOWN_FAMILIES]
+    more = f" and {field.families_total - len(shown)} more" if field.families_total > len(shown) else ""
+    return f"{written(field.name)}: {kind} — {', '.join(map(written, shown))}{more}"
 
 
 def one_finding(finding: Finding) -> str:

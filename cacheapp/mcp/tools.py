@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cacheapp.cache.derived import FIELDS, MappingViews
+from cacheapp.cache.cluster_fields import ClusterField, ClusterFields
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.description import MIN_BUDGET_TOKENS
@@ -21,12 +21,12 @@ from cacheapp.describe.families import families_of
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.errors import MappingNotFound, NotWarm
 from cacheapp.mcp.catalog import TOOLS, Arguments, Describe, FindFields, FindIndices, Search, Tool, ValidateSearch
-from cacheapp.mcp.found_fields import MAX_SHOWN, families_by_field, field_line, matching
-from cacheapp.mcp.texts import cluster_away, findings_text, hits_text, name_missing, near_names, within
+from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_text, name_missing, near_names, within
 from cacheapp.queries.findings import Severity
 from cacheapp.search import Searches
 from cacheapp.state.answer import Freshness
 from cacheapp.state.expressions import EVERYTHING, asked
+from cacheapp.state.field_pages import FieldFilter
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validated, Validations
@@ -44,6 +44,9 @@ MOST_HITS: Final = 100
 IN_THREAD_BYTES: Final = 32_768
 NEXT_DESCRIBE: Final = "\nNext: describe a name with your question."
 NOTHING_MATCHES: Final = "None of the families has to do with these words; here are all, by size.\n"
+MAX_FIELDS: Final = 60
+MAX_WORDS: Final = 8
+SOME_WORDS: Final = "No field has all of these words; these have some:\n"
 NO_FIELD: Final = "No field has these words in its path, or none of that type. Near by meaning:\n"
 
 
@@ -70,7 +73,7 @@ class Tools:
     def __init__(
         self,
         cache: MappingCache,
-        views: MappingViews,
+        fields: ClusterFields,
         descriptions: Descriptions,
         validations: Validations,
         searches: Searches,
@@ -78,7 +81,7 @@ class Tools:
     ) -> None:
         """`away_since`: since when searches aren't sent to the cluster, as that can't be asked; None: they are."""
         self._cache = cache
-        self._views = views
+        self._fields = fields
         self._descriptions = descriptions
         self._validations = validations
         self._searches = searches
@@ -141,20 +144,38 @@ class Tools:
         return f"{found.text}\n# as it was {as_duration(answer.age_seconds)} ago"
 
     async def _find_fields(self, given: FindFields, visible: Visible) -> str:
-        wanted = asked(given.names or EVERYTHING, visible)
-        answer, fields = await self._views.get(FIELDS, wanted)
-        found, is_all = await asyncio.to_thread(matching, fields, given.words, given.type)
+        head = ""
+        found, total = await self._having(given.words, given, visible)
         if not found:
-            room = given.tokens - count_tokens(NO_FIELD)
-            _, described = await self._descriptions.describe(wanted, max(room, MIN_BUDGET_TOKENS), given.words)
+            found = await self._having_some(given, visible)
+            head, total = SOME_WORDS, len(found)
+        if not found:
+            wanted = asked(given.names or EVERYTHING, visible)
+            room = max(given.tokens - count_tokens(NO_FIELD), MIN_BUDGET_TOKENS)
+            _, described = await self._descriptions.describe(wanted, room, given.words)
             return f"{NO_FIELD}{described.text}"
-        shown = found[:MAX_SHOWN]
-        parts = [(one, await self._views.of(FIELDS, [one])) for one in answer.distinct]
-        families = await asyncio.to_thread(families_by_field, shown, parts, self._cache.snapshot, visible)
-        lines = [field_line(field, families[field.name]) for field in shown]
-        head = "" if is_all else "No field has all of these words; these have some:\n"
-        beyond = len(found) - len(shown)
-        return head + within(lines, given.tokens - count_tokens(head), "fields", beyond=beyond)
+        lines = [field_line(field) for field in found]
+        return head + within(lines, given.tokens - count_tokens(head), "fields", beyond=total - len(found))
+
+    async def _having(self, words: str, given: FindFields, visible: Visible) -> tuple[tuple[ClusterField, ...], int]:
+        """The first fields that have all of these words, and how many there are."""
+        page = await self._fields.page(
+            FieldFilter(q=words, type=given.type),
+            pattern=given.names or None,
+            visible=visible,
+            limit=MAX_FIELDS,
+            cursor=None,
+        )
+        return page.fields, page.total
+
+    async def _having_some(self, given: FindFields, visible: Visible) -> tuple[ClusterField, ...]:
+        """Fields that have some of the words, those with most first."""
+        words = list(dict.fromkeys(given.words.split()))[:MAX_WORDS]
+        found: dict[str, tuple[int, ClusterField]] = {}
+        for word in words if len(words) > 1 else ():
+            for field in (await self._having(word, given, visible))[0]:
+                found[field.name] = found.get(field.name, (0, field))[0] - 1, field
+        return tuple(field for _, field in sorted(found.values(), key=lambda one: (one[0], one[1].name)))
 
     async def _validate_search(self, given: ValidateSearch, visible: Visible) -> str:
         found = await self._validate(given.names, msgspec.json.encode(given.search), visible)

@@ -80,9 +80,12 @@ class PoolReport:
 def refused_since(pools: Iterable[PoolReport]) -> datetime | None:
     """Since when the breaker of any of these pools refuses calls; None: none does."""
     since = [
-        pool.breaker.transitions[0].at
+        next(change.at for change in pool.breaker.transitions if change.before is BreakerState.CLOSED)
         for pool in pools
-        if pool.breaker is not None and pool.breaker.refuses and pool.breaker.transitions
+        if pool.breaker is not None
+        and pool.breaker.refuses
+        # Only the latest transitions are kept: after many probes in vain the first one is forgotten.
+        and any(change.before is BreakerState.CLOSED for change in pool.breaker.transitions)
     ]
     return min(since, default=None)
 

@@ -98,7 +98,7 @@ async def agent(server: Server, mode: str = "legacy", token: str = TOKEN) -> Asy
         yield client
 
 
-async def said(client: Client, name: str, *, is_error: bool = False, **arguments: Any) -> str:
+async def said(client: Client, name: str, /, *, is_error: bool = False, **arguments: Any) -> str:
     """What a tool answers, which is one text."""
     result = await client.call_tool(name, arguments)
     [content] = result.content
@@ -120,6 +120,7 @@ async def test_a_session(server: Server, mode: str) -> None:
         assert found.split("\n")[1].startswith("shop-orders*: 2 indices, 3 fields")
         described = await said(client, "describe", names="shop-orders-*", question="country")
         assert described.startswith("shop-orders-*: 2 indices, 3 fields\nkeyword channel country")
+        assert await said(client, "find_fields", words="country") == "country: keyword — shop-orders*"
         wrong = await said(client, "validate_search", names="shop-orders-*", search=WRONG)
         assert '"did_you_mean":["channel"]' in wrong
         right = await said(client, "validate_search", names="shop-orders-*", search=RIGHT)
@@ -174,6 +175,9 @@ async def test_a_scope(server: Server) -> None:
             await said(client, "describe", is_error=True, names="secret-payrol"),
             await said(client, "describe", is_error=True, names="secret-payroll"),
             await said(client, "describe", is_error=True, names="secret-*"),
+            await said(client, "find_fields", words="channel"),
+            await said(client, "find_fields", words="salary"),
+            await said(client, "find_fields", is_error=True, words="salary", names="secret-payroll"),
             await said(client, "validate_search", is_error=True, names="secret-payroll", search={}),
             await said(client, "validate_search", names="*", search={"query": {"term": {"salary": 1}}}),
             await said(client, "search", is_error=True, names="secret-payroll", search={}),
@@ -248,6 +252,25 @@ def _at_once(server: Server, token: str) -> list[int]:
             return [answer.status_code for answer in await asyncio.gather(*calls)]
 
     return asyncio.run(all_at_once())
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
+def test_an_agent_that_leaves(server: Server, proxy: FaultProxy, version: str) -> None:
+    """Its search is given up at the cluster, whichever way the SDK took."""
+    before = proxy.count(path="_search")
+    params: dict[str, Any] = {"name": "search", "arguments": {"names": "shop-orders-2026", "search": RIGHT}}
+    headers = {"mcp-protocol-version": version}
+    if version.startswith("2026"):
+        headers |= {"mcp-method": "tools/call", "mcp-name": "search"}
+        meta = {"protocolVersion": version, "clientCapabilities": {}}
+        params["_meta"] = {f"io.modelcontextprotocol/{key}": value for key, value in meta.items()}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    with proxy.fault(path="_search", blackhole=True):
+        given = {"authorization": f"Bearer {TOKEN}", **HEADERS, **headers}
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/mcp", headers=given, json=body, timeout=3)
+        assert proxy.count(path="_search") == before + 1
+        wait_until(lambda: proxy.in_flight == 0, 3)
 
 
 async def test_the_cluster_is_away(server: Server, proxy: FaultProxy) -> None:

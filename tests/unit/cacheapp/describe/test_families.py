@@ -113,6 +113,13 @@ def test_a_summary_says_what_the_mapping_is_about() -> None:
     assert summary.size_bytes > 1_000
 
 
+def test_what_a_question_matches() -> None:
+    """It is said how many families have anything to do with it."""
+    families = families_of(snapshot({"orders": "orders", "things": "sensors"}, {}))
+    index = FamilyIndex(families, {"orders": summary_of(ORDERS), "sensors": summary_of(SENSORS)})
+    assert [describe_families(index, 500, question).matching_total for question in ("orders", "zebra", "")] == [1, 0, 0]
+
+
 def test_names_come_before_all_else() -> None:
     """Where the budget is small, every family is named before anything is said of one; what has no room is counted."""
     indices = {f"family-{chr(97 + n // 26)}{chr(97 + n % 26)}": "orders" for n in range(100)}

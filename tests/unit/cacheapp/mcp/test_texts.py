@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheapp.cache.cluster_fields import ClusterField, TypeTotal
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.mcp.texts import cluster_away, findings_text, hits_text, name_missing, near_names, within
+from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_text, name_missing, near_names, within
 from cacheapp.queries.findings import Code, Finding, Severity
 
 LONG = "a long text, " * 400
@@ -28,10 +29,21 @@ def answered(*sources: Any, total: int | None = None, index: str = "orders", **m
     return json.dumps({"took": 3, "timed_out": False, "hits": {**count, "hits": hits}, **more}).encode()
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(100, "a\nb\nc"), (7, "a\n# 2 more things"), (1, "# 3 more things")])
-def test_lines_within_a_budget(budget: int, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("budget", "beyond", "expected"),
+    [(100, 0, "a\nb\nc"), (100, 4, "a\nb\nc\n# 4 more things"), (1, 0, "# 3 more things"), (1, 4, "# 7 more things")],
+)
+def test_lines_within_a_budget(budget: int, beyond: int, expected: str) -> None:
     """What doesn't fit is counted."""
-    assert within(["a", "b", "c"], budget, "things") == expected
+    assert within(["a", "b", "c"], budget, "things", beyond=beyond) == expected
+
+
+def test_some_lines_fit() -> None:
+    """As many as leave room for their count."""
+    text = within(["one two three"] * 50, 60, "things")
+    assert count_tokens(text) <= 60
+    assert text.startswith("one two three\none")
+    assert text.rpartition("\n")[2] == f"# {50 - text.count('one')} more things"
 
 
 @pytest.mark.parametrize(
@@ -193,3 +205,19 @@ def test_deep_values_end() -> None:
 def test_never_more_than_the_budget(sources: list[Any], budget: int) -> None:
     """Whatever is in the documents."""
     assert count_tokens(hits_text(answered(*sources), budget)) <= budget
+
+
+@pytest.mark.parametrize(
+    ("field", "line"),
+    [
+        (ClusterField("a.b", ("ip",), 3, ("logs", "web"), 2), "a.b: ip — logs, web"),
+        (ClusterField("a b", ("ip",), 9, ("1", "2", "3", "4", "5"), 12), '"a b": ip — 1, 2, 3, 4 and 8 more'),
+        (
+            ClusterField("a", ("ip", "long"), 3, ("logs",), 1, (TypeTotal("ip", 2), TypeTotal("long", 1))),
+            "a: conflict: ip in 2, long in 1 indices — logs",
+        ),
+    ],
+)
+def test_fields(field: ClusterField, line: str) -> None:
+    """A type, or how many indices have which; some families, and how many more."""
+    assert field_line(field) == line

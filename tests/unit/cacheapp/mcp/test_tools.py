@@ -2,18 +2,19 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.mcp import tools as module
-from cacheapp.mcp.tools import Outcome, Tools, tools_for
+from cacheapp.mcp.tools import MAX_FIELDS, Outcome, Tools, tools_for
 from cacheapp.validation import Validate, Validations
 from esassistant.config.tokens import Right
 from esassistant.errors import ClusterUnavailable
@@ -48,10 +49,10 @@ class Searched:
 class Office:
     """Tools over a shop's indices and others' secrets, all of them read."""
 
-    def __init__(self) -> None:
-        names = {"shop-orders-1": ORDERS, "shop-orders-2": ORDERS, "secret-payroll": PAYROLL}
+    def __init__(self, more: Mapping[str, bytes] | None = None) -> None:
+        self.names = {"shop-orders-1": ORDERS, "shop-orders-2": ORDERS, "secret-payroll": PAYROLL, **(more or {})}
         self.clock = FakeClock()
-        reader = FakeReader(names)
+        reader = FakeReader(self.names)
         reader.cluster_aliases["shop-all"] = ("shop-orders-1", "shop-orders-2")
         self.cache = MappingCache(reader, cache_config(), spawn, clock=self.clock)
         views = MappingViews(self.cache, spawn)
@@ -59,7 +60,7 @@ class Office:
         self.away_since: datetime | None = None
         self.tools = Tools(
             self.cache,
-            views,
+            ClusterFields(self.cache, views),
             Descriptions(self.cache, views, spawn),
             Validations(self.cache, spawn, clock=self.clock),
             self.searched,  # type: ignore[arg-type]
@@ -67,7 +68,7 @@ class Office:
         )
 
     async def read(self) -> None:
-        for name in ("shop-orders-1", "shop-orders-2", "secret-payroll", "shop-all"):
+        for name in (*self.names, "shop-all"):
             await self.cache.get(name)
         self.cache.snapshot = replace(self.cache.snapshot, listed_at=self.clock())
         self.cache.warm = True
@@ -124,10 +125,13 @@ async def test_find_fields(office: Office) -> None:
     assert not nothing.is_error
 
 
-async def test_many_fields(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_fields() -> None:
     """Those beyond the most that are shown are counted."""
-    monkeypatch.setattr(module, "MAX_SHOWN", 1)
-    assert (await office.call("find_fields", words="c")).text.endswith("\n# 1 more fields")
+    names = {f"wide_{number}": {"type": "keyword"} for number in range(MAX_FIELDS + 5)}
+    office = Office({"wide": json.dumps({"properties": names}).encode()})
+    await office.read()
+    text = (await office.call("find_fields", words="wide", tokens=8000)).text
+    assert (text.count("\nwide_"), text.endswith("\n# 5 more fields")) == (MAX_FIELDS - 1, True)
 
 
 async def test_validate_search(office: Office) -> None:
@@ -219,9 +223,7 @@ async def test_a_scope(office: Office) -> None:
     assert "conflict" in (await office.call("find_fields", words="channel")).text
 
 
-async def test_time_and_faults(
-    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_time_and_faults(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     """A call that takes too long says so; a bug is logged, and the agent is told no more than that."""
     office.searched.answers = TimeoutError()
     assert "took longer than 30 s" in (await office.call("search", names="shop-all", search=RIGHT)).text

@@ -1,10 +1,14 @@
 """The counters behind a pool's report."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.elasticsearch.stats import FAILURE_KINDS, REJECTIONS, PoolCounters
+from esassistant.breaker import BreakerReport, BreakerState, BreakerTransition
+from esassistant.elasticsearch.stats import FAILURE_KINDS, REJECTIONS, PoolCounters, refused_since
 from tests.support.clients import pools
 
 
@@ -30,6 +34,48 @@ def test_a_report_stays_as_it_is() -> None:
     assert (before.failures["connection"], before.rejected["breaker_open"], before.requests_total) == (0, 0, 0)
     after = pool.report(None)
     assert (after.failures["connection"], after.rejected["breaker_open"], after.requests_total) == (1, 1, 1)
+
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
+TRIPPED = BreakerTransition(AT, CLOSED, OPEN, "it failed")
+PROBED = BreakerTransition(AT + timedelta(seconds=5), OPEN, HALF_OPEN, "a probe")
+
+
+@pytest.mark.parametrize(
+    ("state", "probing", "transitions", "since"),
+    [
+        (CLOSED, 0, (), None),
+        (CLOSED, 0, (PROBED, TRIPPED), None),
+        (OPEN, 0, (TRIPPED,), AT),
+        (HALF_OPEN, 1, (PROBED, TRIPPED), AT),
+        (OPEN, 0, (PROBED,), None),
+    ],
+)
+def test_since_when_calls_are_refused(
+    state: BreakerState, probing: int, transitions: tuple[BreakerTransition, ...], since: datetime | None
+) -> None:
+    """Since the breaker tripped, whatever was probed since then; of several pools, since the first did."""
+    report = pools().pool_for("/").report(None)
+    breaker = BreakerReport(
+        state=state,
+        calls=0,
+        failures=0,
+        failure_percent=None,
+        minimum_calls=20,
+        window_seconds=10.0,
+        trips_total=1,
+        next_probe_in_seconds=None,
+        reason=None,
+        probing=probing,
+        prober=None,
+        transitions=transitions,
+    )
+    later = replace(TRIPPED, at=AT + timedelta(days=1))
+    other = replace(breaker, state=OPEN, transitions=(later,))
+    without = replace(report, breaker=None)
+    assert refused_since([without, replace(report, breaker=breaker)]) == since
+    assert refused_since([replace(report, breaker=one) for one in (breaker, other)]) == (since or later.at)
 
 
 @pytest.mark.parametrize(
