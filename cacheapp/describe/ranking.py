@@ -113,7 +113,7 @@ class WordIndex:
             whole_before = stem(before + joined(token)) if before else None
             before = joined(token)
             for one_word in (whole, whole_before):  # "key space" is "keyspace"
-                if one_word in self._postings and one_word not in seen:
+                if one_word is not None and one_word in self._postings and one_word not in seen:
                     seen.add(one_word)
                     yield {one_word: 1.0}
             for word, piece in zip(stems, pieces(token), strict=True) if stems else ():

@@ -97,7 +97,7 @@ def test_in_descriptions() -> None:
         "orders: 5 fields\n"
         "# values: 2 h old, of 4 documents\n"
         "boolean gift(values true, false); text note; date sent(from 2024-01-01 to 2026-11-29T10:20:30Z); "
-        "keyword status(.low, values open, closed); long total(from 0 to 48,000)"
+        "keyword status(.low keyword, values open, closed); long total(from 0 to 48,000)"
     )
     assert found.values is not None
     assert (found.values.fields_total, found.values.sample_documents, found.values.is_whole) == (4, 4, True)
