@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cacheapp.mapping.fields import Field, check_query, search
@@ -10,6 +10,7 @@ from cacheapp.mapping.tree import OBJECT_TYPES
 
 SHOWN_FIELDS = 500
 SHOWN_CONFLICTS = 100
+NO_VALUES: Mapping[str, str] = {}
 OPEN_UP_TO = 100
 """A tree of at most so many rows is shown with all its objects open, a larger one with all of them closed."""
 
@@ -86,16 +87,22 @@ class ShownFields:
         return self.found_total - len(self.tree) - len(self.found)
 
 
-def show_fields(fields: Sequence[Field], wanted: Search, indices_total: int) -> ShownFields:
-    """Show all `fields` of a name that stands for `indices_total` indices, or those that `wanted` finds."""
+def show_fields(
+    fields: Sequence[Field], wanted: Search, indices_total: int, values: Mapping[str, str] = NO_VALUES
+) -> ShownFields:
+    """Show all `fields` of a name that stands for `indices_total` indices, or those that `wanted` finds; `values`: what
+    is said of those of fields, by their names.
+    """
     conflicts = [field for field in fields if field.conflict]
     found = find(fields, wanted) if wanted.narrows else ()
     return ShownFields(
         search=wanted,
         total=len(fields),
         found_total=len(found) if wanted.narrows else len(fields),
-        tree=() if wanted.narrows else draw_tree(fields, indices_total),
-        found=tuple(_shown(field, field.name, wanted.q.split(), indices_total) for field in found[:SHOWN_FIELDS]),
+        tree=() if wanted.narrows else draw_tree(fields, indices_total, values=values),
+        found=tuple(
+            _shown(field, field.name, wanted.q.split(), indices_total, values) for field in found[:SHOWN_FIELDS]
+        ),
         is_open=len(fields) <= OPEN_UP_TO,
         types=tuple(sorted(Counter(kind for field in fields for kind in field.types).items())),
         conflicts=tuple(conflicts[:SHOWN_CONFLICTS]),
@@ -117,7 +124,9 @@ def find(fields: Iterable[Field], wanted: Search) -> tuple[Field, ...]:
     return (*by_name, *by_type)
 
 
-def draw_tree(fields: Iterable[Field], indices_total: int, limit: int = SHOWN_FIELDS) -> tuple[Branch, ...]:
+def draw_tree(
+    fields: Iterable[Field], indices_total: int, limit: int = SHOWN_FIELDS, values: Mapping[str, str] = NO_VALUES
+) -> tuple[Branch, ...]:
     """Draw the tree that dotted names make in at most `limit` rows, each object before what is in it.
 
     Where there is no room for all, what is near the root is shown; of each object all that is right below it, or none.
@@ -143,7 +152,7 @@ def draw_tree(fields: Iterable[Field], indices_total: int, limit: int = SHOWN_FI
     branches = []
     for number, depth in zip(rows, following, strict=False):  # (of no rows, none)
         deeper = depth - depths[number]
-        shown = _shown(ordered[number][1], labels[number], (), indices_total)
+        shown = _shown(ordered[number][1], labels[number], (), indices_total, values)
         branches.append(Branch(shown, below[number], deeper > 0, range(max(0, -deeper))))
     return tuple(branches)
 
@@ -172,8 +181,11 @@ def _has_words(field: Field, words: Iterable[str]) -> bool:
     return all(word in name or any(word in kind for kind in field.types) for word in words)
 
 
-def _shown(field: Field, label: str, words: Sequence[str], indices_total: int) -> ShownField:
-    return ShownField(field, split_at_words(label, words), tuple(_marks(field)), tuple(_notes(field, indices_total)))
+def _shown(field: Field, label: str, words: Sequence[str], indices_total: int, values: Mapping[str, str]) -> ShownField:
+    notes = tuple(_notes(field, indices_total))
+    if field.name in values:
+        notes += (values[field.name],)
+    return ShownField(field, split_at_words(label, words), tuple(_marks(field)), notes)
 
 
 def _marks(field: Field) -> Iterable[str]:

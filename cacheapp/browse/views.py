@@ -28,9 +28,12 @@ from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import HISTORY
 from cacheapp.shown_changes import ShownChange
-from cacheapp.state.expressions import Expression, asked
+from cacheapp.state.expressions import Expression, asked, names_of
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
+from cacheapp.state.visible import ALL_VISIBLE
 from cacheapp.validation import VALIDATION
+from cacheapp.values.known import KNOWN_VALUES
+from cacheapp.values.shown import about, brief_values
 from esassistant.clock import monotonic
 from esassistant.config.model import Details
 from esassistant.config.tokens import Right
@@ -127,7 +130,9 @@ async def one_name(request: HttpRequest, name: str) -> HtmlPage:
     answer, fields = await views.get(FIELDS, asked(name))
     changes = await _changes(answer.indices)
     is_public = settings.ESASSISTANT.details is Details.ALWAYS
-    shown = await asyncio.to_thread(show_fields, fields, wanted, len(answer.indices))
+    known = registry.get(KNOWN_VALUES).of(names_of(name, answer.resolved), cache.snapshot, ALL_VISIBLE)
+    values = {} if known is None else brief_values(known, fields)
+    shown = await asyncio.to_thread(show_fields, fields, wanted, len(answer.indices), values)
     arguments = (cache.snapshot, views.field_counts, name, answer.indices, answer.resolved)
     described = await asyncio.to_thread(describe, *arguments)
     context = {
@@ -135,6 +140,7 @@ async def one_name(request: HttpRequest, name: str) -> HtmlPage:
         "answer": answer,
         "about": described,
         "shown": shown,
+        "values_about": about(known) if known is not None and values else "",
         **_history(changes),
         **await _validated(request, name),
         "raw": raw_links(name, wanted.q, request.build_absolute_uri, public=is_public),

@@ -85,7 +85,7 @@ class MappingViews:
     async def get(self, view: View[Any, Whole], asked: Asked) -> tuple[MappingAnswer, Whole]:
         """An outline of what was asked for, and what `view` makes of it. Raises what `MappingCache.get` raises."""
         answer = await self._cache.outline(asked)
-        self._note(view, asked)
+        self.note(view, asked)
         return answer, await self.of(view, answer.distinct)
 
     async def of(self, view: View[Any, Whole], distinct: Sequence[Distinct]) -> Whole:
@@ -103,7 +103,7 @@ class MappingViews:
     async def text(self, text: Text[Any], asked: Asked) -> tuple[MappingAnswer, Content]:
         """An outline of what was asked for, and the text about its mappings. Raises what `MappingCache.get` raises."""
         answer = await self._cache.outline(asked)
-        self._note(text, asked)
+        self.note(text, asked)
         return answer, await self._derivations.content(text, str(asked), answer.distinct)
 
     def ready(self, text: Text[Any], asked: Asked) -> tuple[MappingAnswer, Content] | None:
@@ -116,19 +116,19 @@ class MappingViews:
         if (content := self._derivations.ready(key)) is None:
             return None
         self._cache.note_hit(asked, known)
-        self._note(text, asked)
+        self.note(text, asked)
         return known, content
 
     async def mapping(self, asked: Asked) -> MappingAnswer:
         """The mappings themselves. Raises what `MappingCache.get` raises."""
         answer = await self._cache.get(asked)
-        self._note(None, asked)
+        self.note(None, asked)
         return answer
 
     def ready_mapping(self, asked: Asked) -> MappingAnswer | None:
         """What `mapping` answers without waiting, counted as it is there; None where it has to wait, or raises."""
         if (answer := self._cache.ready(asked)) is not None:
-            self._note(None, asked)
+            self.note(None, asked)
         return answer
 
     async def grouped(self, asked: Asked) -> MappingAnswer:
@@ -152,7 +152,7 @@ class MappingViews:
             body, etag = _found(among, wanted, limit, cursor, is_compact)
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
-    def _note(self, kind: Kind, asked: Asked) -> None:
+    def note(self, kind: Kind, asked: Asked) -> None:
         """Have it made anew after a change. Not so expressions: there may be any, and each has to be resolved anew."""
         if isinstance(asked, str):
             self.asked_for.note(kind, asked)

@@ -88,6 +88,7 @@ class Descriptions:
         """
         check_question(question)
         answer, name = await self._cache.outline(wanted), str(wanted)
+        self._views.note(FIELDS, wanted)
         index = await self._index(answer.distinct)
         snapshot, names = self._cache.snapshot, names_of(wanted, answer.resolved)
         uses = {} if self._uses is None else self._uses.of(names, snapshot, visible)

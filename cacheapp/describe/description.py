@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from cacheapp.describe.entries import Entry, written
 from cacheapp.describe.fields import NO_USES, FieldIndex
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.describe.writing import lines_of, tokens_of
+from cacheapp.describe.writing import Piece, lines_of, tokens_of, tokens_of_pieces
 from esassistant.errors import BadRequest
 from esassistant.units import as_duration
 
@@ -63,13 +63,13 @@ class HeldValues:
     """What is known of the values of a name's fields.
 
     Args:
-        texts: What is said of each field, by its path.
+        texts: The type of each field when they were gathered, and what is said of it, by its path.
         age_seconds: How long ago they were gathered.
         sample_documents: How many documents were looked at.
         is_whole: Whether these were all there are.
     """
 
-    texts: Mapping[str, str]
+    texts: Mapping[str, tuple[str, str]]
     age_seconds: float
     sample_documents: int
     is_whole: bool
@@ -92,6 +92,7 @@ class _Text:
     shown: Sequence[Entry]
     noted: frozenset[str] | None
     rest: str = ""
+    not_shown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def whole(self) -> str:
@@ -125,7 +126,9 @@ def describe(
     head = _head(name, index, budget_tokens)
     text, shown_values = None, 0
     if values is not None and values.texts:
-        reserved = min(VALUES_SHARE * budget_tokens, tokens_of([values.about, *values.texts.values()]))
+        reserved = min(
+            VALUES_SHARE * budget_tokens, tokens_of([values.about, *(said for _, said in values.texts.values())])
+        )
         plain = _fitting(head, index, int(budget_tokens - reserved), question, uses)
         text, shown_values = _with_values(plain, index.ranked(question, len(plain.shown), uses), values, budget_tokens)
     if text is None:
@@ -138,7 +141,7 @@ def describe(
         budget_tokens=budget_tokens,
         tokens=count_tokens(text.whole),
         text=text.whole,
-        not_shown=dict(_not_shown(index, text.shown)),
+        not_shown=text.not_shown,
         values=None
         if values is None or not shown_values
         else ShownValues(shown_values, values.age_seconds, values.sample_documents, values.is_whole),
@@ -155,12 +158,13 @@ def _fitting(head: str, index: FieldIndex, budget_tokens: int, question: str, us
     room = left - max(reserved, tokens_of([_rest_head(len(index.entries))])) - 1
     shown, body = _filled(index.ranked(question, max(0, int(room / MIN_ENTRY_TOKENS)), uses), room)
     while True:
-        rest = _rest(index, shown, budget_tokens - tokens_of([head + body]))
-        text = _Text(head, body, shown, _noted(shown), rest)
+        not_shown = _not_shown(index, shown)
+        rest = _rest(not_shown, budget_tokens - tokens_of([head + body]))
+        text = _Text(head, body, shown, _noted(shown), rest, not_shown)
         if count_tokens(text.whole) <= budget_tokens:
             return text
         shown = shown[: len(shown) - 1 - len(shown) // 20]
-        body = "".join(_pieces(shown, _noted(shown)))
+        body = _joined(_pieces(shown, _noted(shown)))
 
 
 def _with_values(
@@ -173,15 +177,15 @@ def _with_values(
     shown = {entry.path for entry in plain.shown}
     added: dict[str, str] = {}
     for entry in ranked:
-        said = values.texts.get(entry.path) if entry.path in shown else None
-        if said is None or (tokens := tokens_of([f"({said})"]) + 1) > room:
+        kind, said = values.texts.get(entry.path, ("", ""))
+        if entry.path not in shown or kind != entry.types or (tokens := tokens_of([f"({said})"]) + 1) > room:
             continue
         room -= tokens
         added[entry.path] = said
     while added:
         entries = [_valued(entry, added.get(entry.path)) for entry in plain.shown]
-        body = "".join(_pieces(entries, plain.noted))
-        text = _Text(plain.head + values.about, body, plain.shown, plain.noted, plain.rest)
+        body = _joined(_pieces(entries, plain.noted))
+        text = replace(plain, head=plain.head + values.about, body=body)
         if count_tokens(text.whole) <= budget_tokens:
             return text, len(added)
         added = dict(list(added.items())[: len(added) // 2])
@@ -193,7 +197,7 @@ def _valued(entry: Entry, text: str | None) -> Entry:
     if text is None:
         return entry
     marks = f"{entry.marks[:-1]}, {text})" if entry.marks else f"({text})"
-    return replace(entry, marks=marks)
+    return structs.replace(entry, marks=marks)
 
 
 def _rounded(age_seconds: float) -> float:
@@ -225,10 +229,10 @@ def _filled(ranked: Sequence[Entry], room: float) -> tuple[Sequence[Entry], str]
     tried = min(most, int(room / USUAL_ENTRY_TOKENS))
     for _ in range(MAX_TRIES):
         pieces = _pieces(ranked[:tried], _noted(ranked[:tried]))
-        tokens = tokens_of(pieces)
+        tokens = tokens_of_pieces(pieces)
         if tokens <= room:
             fits = least = tried
-            body = "".join(pieces)
+            body = _joined(pieces)
             if tokens >= GOOD_FILLING * room:
                 break
         else:
@@ -245,26 +249,30 @@ def _noted(shown: Sequence[Entry]) -> frozenset[str]:
     return frozenset(entry.path for entry in shown[:NOTED])
 
 
-def _pieces(shown: Sequence[Entry], noted: frozenset[str] | None) -> list[str]:
+def _pieces(shown: Sequence[Entry], noted: frozenset[str] | None) -> list[Piece]:
     return [piece for line in lines_of(shown) for piece in line.pieces(noted)]
 
 
-def _not_shown(index: FieldIndex, shown: Iterable[Entry]) -> list[tuple[str, int]]:
+def _joined(pieces: Iterable[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def _not_shown(index: FieldIndex, shown: Iterable[Entry]) -> dict[str, int]:
     """Count the entries that are not shown by their beginnings, the largest first."""
     left = index.totals - Counter(index.objects[entry.path] for entry in shown)
-    return sorted(((name, number) for name, number in left.items() if number), key=lambda item: (-item[1], item[0]))
+    return dict(sorted(left.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _rest_head(number: int) -> str:
     return f"\n# {number:,} more"
 
 
-def _rest(index: FieldIndex, shown: Sequence[Entry], room: float) -> str:
+def _rest(not_shown: Mapping[str, int], room: float) -> str:
     """The last line: how many fields there are beside those shown, and where most of them are."""
-    text = _rest_head(len(index.entries) - len(shown))
+    text = _rest_head(sum(not_shown.values()))
     room -= tokens_of([text])
     separator = ": "
-    for name, number in _not_shown(index, shown):
+    for name, number in not_shown.items():
         part = f"{separator}{written(name) + '.' if name else 'at the top'} {number:,}"
         room -= tokens_of([part])
         if room < 0:

@@ -11,7 +11,7 @@ from cacheapp.describe.entries import Entry, entries
 from cacheapp.describe.ranking import WordIndex, words_of
 from cacheapp.describe.well_known import BEST_KNOWN, TELLING, WELL_KNOWN
 from cacheapp.describe.words import joined, stem, tokens
-from cacheapp.describe.writing import lines_of, tokens_of
+from cacheapp.describe.writing import lines_of, tokens_of_pieces
 from cacheapp.mapping.fields import Field
 
 MAX_BUDGET_TOKENS = 50_000
@@ -91,9 +91,8 @@ class FieldIndex:
         priors = self._priors
         others = self._by_prior[:limit]
         least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # so many have more without a question
-        asked = ((priors[number] + score, number) for number, score in raised.items())
-        found = [(-score, number) for score, number in asked if score >= least]
-        found += ((-priors[number], number) for number in others if number not in raised)
+        found = [(-total, number) for number, score in raised.items() if (total := priors[number] + score) >= least]
+        found += [(-priors[number], number) for number in others if number not in raised]
         found.sort()
         return [self.entries[number] for _, number in found[:limit]]
 
@@ -159,8 +158,8 @@ def _wholes(found: Sequence[Entry]) -> list[tuple[str, float]]:
     texts = []
     for noted in (None, frozenset[str]()):
         pieces = [piece for line in lines_of(found) for piece in line.pieces(noted)]
-        if (tokens := tokens_of(pieces)) <= MAX_BUDGET_TOKENS:
-            texts.append(("".join(pieces), tokens))
+        if (tokens := tokens_of_pieces(pieces)) <= MAX_BUDGET_TOKENS:
+            texts.append(("".join(piece.text for piece in pieces), tokens))
     return texts
 
 

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from cacheapp.describe.thesaurus import meant_by
 from cacheapp.describe.words import MAX_WORD_CHARACTERS, STOP_WORDS, joined, pieces, stem, tokens
@@ -23,6 +24,7 @@ MIN_CONTAINED = 0.75
 COMMON_SHARE, MIN_COMMON = 0.12, 60
 """A word in more documents than this tells too little of them to stand for another."""
 MAX_QUESTION_WORDS = 40
+MAX_KEPT_WORDS = 1_000
 
 Words = Mapping[str, float]
 
@@ -47,17 +49,19 @@ class WordIndex:
     def __init__(self, documents: Sequence[Words], length_share: float = B) -> None:
         lengths = [sum(words.values()) for words in documents]
         mean = sum(lengths) / len(lengths) if any(lengths) else 1.0
-        postings: dict[str, list[tuple[int, float]]] = {}
+        postings: dict[str, dict[int, float]] = {}
         for number, words in enumerate(documents):
             norm = K1 * (1 - length_share + length_share * lengths[number] / mean)
             for word, weight in words.items():
-                postings.setdefault(word, []).append((number, weight * (K1 + 1) / (weight + norm)))
+                postings.setdefault(word, {})[number] = weight * (K1 + 1) / (weight + norm)
         total = len(documents)
-        self._postings = postings
+        for found in postings.values():
+            rarity = math.log(1 + (total - len(found) + 0.5) / (len(found) + 0.5))
+            for number, value in found.items():
+                found[number] = rarity * value
+        self._postings: Mapping[str, Mapping[int, float]] = postings
         self._common = max(MIN_COMMON, COMMON_SHARE * total)
-        self._rarity = {
-            word: math.log(1 + (total - len(found) + 0.5) / (len(found) + 0.5)) for word, found in postings.items()
-        }
+        self._kept_meant: dict[tuple[str, bool], dict[str, float]] = {}
         self._by_gram: dict[str, list[str]] = {}
         self._grams_total: dict[str, int] = {}
         for word in postings:
@@ -78,20 +82,26 @@ class WordIndex:
         scores: dict[int, float] = {}
         for meant in self._asked(question):
             best: dict[int, float] = {}
-            for word, weight in meant.items():
-                if weight < 1.0 and len(self._postings[word]) > self._common:
-                    continue
-                factor = weight * self._rarity[word]
+            for word, weight in sorted(meant.items(), key=itemgetter(1), reverse=True):
                 postings = self._postings[word]
-                if best:
-                    for number, value in postings:
-                        score = factor * value
-                        if score > best.get(number, 0.0):
+                if weight == 1.0:
+                    best = dict(postings)  # the word itself, of which there is one: it comes first
+                elif len(postings) > self._common:
+                    continue
+                elif best:
+                    of = best.get
+                    for number, value in postings.items():
+                        score = weight * value
+                        if score > of(number, 0.0):
                             best[number] = score
                 else:
-                    best = {number: factor * value for number, value in postings}
-            for number, score in best.items():
-                scores[number] = scores.get(number, 0.0) + score
+                    best = {number: weight * value for number, value in postings.items()}
+            if scores:
+                of = scores.get
+                for number, score in best.items():
+                    scores[number] = of(number, 0.0) + score
+            else:
+                scores = best
         return scores
 
     def _asked(self, question: str) -> Iterator[dict[str, float]]:
@@ -103,7 +113,7 @@ class WordIndex:
             whole_before = stem(before + joined(token)) if before else None
             before = joined(token)
             for one_word in (whole, whole_before):  # "key space" is "keyspace"
-                if one_word in self._postings and one_word not in seen:
+                if one_word is not None and one_word in self._postings and one_word not in seen:
                     seen.add(one_word)
                     yield {one_word: 1.0}
             for word, piece in zip(stems, pieces(token), strict=True) if stems else ():
@@ -112,13 +122,20 @@ class WordIndex:
                     yield self._meant(word, says_nothing=piece in STOP_WORDS)
 
     def _meant(self, word: str, *, says_nothing: bool) -> dict[str, float]:
-        """Return what a word may stand for. What says nothing itself ("who") may mean something all the same."""
+        """Return what a word may stand for. What says nothing itself ("who") may mean something all the same. Questions
+        repeat their words: what was found for the last ones is kept.
+        """
+        if (kept := self._kept_meant.get((word, says_nothing))) is not None:
+            return kept
+        if len(self._kept_meant) >= MAX_KEPT_WORDS:
+            self._kept_meant.clear()
         found = {} if says_nothing else self._alike(word)
         for term, weight in meant_by(word).items():
             if term in self._postings:
                 found[term] = max(found.get(term, 0.0), MEANT * weight)
         if not says_nothing and word in self._postings:
             found[word] = 1.0
+        self._kept_meant[word, says_nothing] = found
         return found
 
     def _alike(self, word: str) -> dict[str, float]:

@@ -5,11 +5,20 @@ shipping.: keyword carrier; date sent delivered    shipping.carrier, shipping.se
   sent — when the parcel left the house
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from cacheapp.describe.entries import Entry, written
 from cacheapp.describe.tokens import BYTES_PER_TOKEN, cost
+
+
+class Piece(NamedTuple):
+    """A piece of a text, its bytes, and what its runs cost in tokens."""
+
+    text: str
+    size_bytes: int
+    cost: float
 
 
 class Line:
@@ -22,23 +31,29 @@ class Line:
         self.is_nested = is_nested
         self.entries = entries
 
-    def pieces(self, noted: frozenset[str] | None) -> Iterator[str]:
-        """Yield the text in pieces; with the notes of the paths in `noted`, None: all notes."""
+    def pieces(self, noted: frozenset[str] | None) -> list[Piece]:
+        """Return the text in pieces; with the notes of the paths in `noted`, None: all notes."""
         start = len(self.prefix) + 1 if self.prefix else 0
-        by_types: dict[str, list[Entry]] = {}
+        by_types: dict[str, list[Piece]] = {}
+        notes: list[Piece] = []
         for entry in self.entries:
-            by_types.setdefault(entry.types, []).append(entry)
+            piece = _entry_piece(entry.path, start, entry.marks)
+            if entry.types in by_types:
+                by_types[entry.types].append(piece)
+            else:
+                by_types[entry.types] = [piece]
+            if entry.note and (noted is None or entry.path in noted):
+                notes.append(sized(f"\n  {written(entry.path[start:])} — {entry.note}"))
         separator = "\n"
         if self.prefix:
             separator = f"\n{written(self.prefix)}.{' (nested)' if self.is_nested else ''}: "
-        for types, entries in by_types.items():
-            yield separator + types
+        pieces: list[Piece] = []
+        for types, of_type in by_types.items():
+            pieces.append(sized(separator + types))
+            pieces += of_type
             separator = "; "
-            for entry in entries:
-                yield f" {written(entry.path[start:])}{entry.marks}"
-        for entry in self.entries:
-            if entry.note and (noted is None or entry.path in noted):
-                yield f"\n  {written(entry.path[start:])} — {entry.note}"
+        pieces += notes
+        return pieces
 
 
 class _Object:
@@ -61,7 +76,9 @@ def lines_of(entries: Iterable[Entry]) -> list[Line]:
     root = _Object("")
     objects = {"": root}
     for entry in entries:
-        _object(objects, entry.path.rpartition(".")[0]).entries.append(entry)
+        around = entry.path.rpartition(".")[0]
+        found = objects.get(around) or _object(objects, around)
+        found.entries.append(entry)
         if entry.nested_path is not None:
             _object(objects, entry.nested_path).is_nested = True
     chosen: list[Line] = []
@@ -107,16 +124,26 @@ def _choose(root: _Object, chosen: list[Line]) -> list[Entry]:
 
 
 @lru_cache(maxsize=50_000)
-def piece_size(piece: str) -> tuple[int, float]:
-    """Return the bytes of a piece of text and the cost of its runs."""
-    return len(piece.encode("utf-8", "surrogatepass")), cost(piece)
+def sized(text: str) -> Piece:
+    """Return a text as a piece."""
+    return Piece(text, len(text.encode("utf-8", "surrogatepass")), cost(text))
 
 
-def tokens_of(pieces: Iterable[str]) -> float:
+@lru_cache(maxsize=50_000)
+def _entry_piece(path: str, start: int, marks: str) -> Piece:
+    """The piece of one entry on a line whose beginning has `start` characters of its path."""
+    return sized(f" {written(path[start:])}{marks}")
+
+
+def tokens_of(texts: Iterable[str]) -> float:
     """Return how many tokens pieces of a text have together at most."""
+    return tokens_of_pieces(map(sized, texts))
+
+
+def tokens_of_pieces(pieces: Iterable[Piece]) -> float:
+    """The same of pieces whose sizes are known."""
     size_bytes, runs = 0, 0.0
-    for piece in pieces:
-        piece_bytes, piece_runs = piece_size(piece)
+    for _, piece_bytes, piece_runs in pieces:
         size_bytes += piece_bytes
         runs += piece_runs
     return max(size_bytes / BYTES_PER_TOKEN, runs)

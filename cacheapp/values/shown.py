@@ -1,13 +1,13 @@
 """How field values are shown: in descriptions, in lists of fields, and on pages. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from cacheapp.describe.description import HeldValues
 from cacheapp.describe.entries import written
+from cacheapp.mapping.fields import Field
 from cacheapp.values.family_values import LISTED_TYPES, FieldValues, ValueCount
 from cacheapp.values.known import KnownOfName
 from esassistant.advice import percent
@@ -81,8 +81,18 @@ def add_values(body: bytes, known: KnownOfName | None) -> bytes:
 
 def held_values(known: KnownOfName) -> HeldValues:
     """Return the values as descriptions write them."""
-    texts = {path: text for path, values in known.fields.items() if (text := brief(values))}
+    texts = {path: (values.type, text) for path, values in known.fields.items() if (text := brief(values))}
     return HeldValues(texts, known.age_seconds, known.sample_documents, known.is_whole)
+
+
+def brief_values(known: KnownOfName, fields: Iterable[Field]) -> dict[str, str]:
+    """Return what is said in short of the values of fields, by name; of those whose type has changed since, nothing."""
+    found = ((field, known.fields.get(field.name)) for field in fields)
+    return {
+        field.name: text
+        for field, values in found
+        if values is not None and field.types == (values.type,) and (text := brief(values))
+    }
 
 
 def brief(values: FieldValues) -> str:
@@ -113,31 +123,8 @@ def _bound(value: float | str) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
-@dataclass(frozen=True, slots=True)
-class PageValues:
-    """The values of one field in words, for a page."""
-
-    text: str
-    counts: tuple[tuple[str, int], ...]
-    missing: str
-
-
-def page_values(known: KnownOfName | None, types: Mapping[str, Sequence[str]]) -> dict[str, PageValues]:
-    """Return what pages say of fields, by name; `types`: those of each field now."""
-    if known is None:
-        return {}
-    shown = {}
-    for path, values in known.fields.items():
-        if list(types.get(path, ())) != [values.type] or not (text := brief(values)):
-            continue
-        missing = percent(values.missing_documents, known.sample_documents)
-        counts = tuple((str(one.value), one.documents) for one in values.values)
-        shown[path] = PageValues(text, counts, f"{missing:g} % without a value" if missing else "")
-    return shown
-
-
 def about(known: KnownOfName) -> str:
-    """Say in a sentence how far values can be trusted."""
-    documents = f"{known.sample_documents:,} documents"
+    """Say how far values can be trusted: of how many documents they are, and how old."""
+    documents = f"{known.sample_documents:,} document{'' if known.sample_documents == 1 else 's'}"
     sample = f"all {documents}" if known.is_whole else f"a sample of {documents}"
     return f"of {sample} of {known.family}, {as_duration(known.age_seconds)} old"

@@ -80,3 +80,35 @@ async def test_off_by_default(node: Node, orders: None, open_app: OpenApp) -> No
         assert registry.get(GATHERER) is None
     assert answer.json()["values"] is None
     assert (stats["field_values"]["enabled"], stats["field_values"]["calls_total"]) == (False, 0)
+
+
+async def test_where_values_are_shown(node: Node, orders: None, open_app: OpenApp, settings: Settings) -> None:
+    """In descriptions, as text and as JSON; in validation, where a value near a known one is a warning; on the page of
+    a name. What searches ask for is counted.
+    """
+    wrong = {"query": {"bool": {"filter": [{"term": {"status": "delivered"}}, {"match": {"status": "Shiped"}}]}}}
+    right = {"query": {"terms": {"status": ["Delivered", "delivered", "returned"]}}}
+    async with values_opened(open_app, settings, node.url, "ord*") as http:
+        before = (await http.get("/api/mappings/orders/describe")).text
+        await gathered(1)
+        text = (await http.get("/api/mappings/orders/describe")).text
+        described = (await http.get("/api/mappings/orders/describe", headers={"Accept": "application/json"})).json()
+        warned = (await http.post("/api/mappings/orders/validate", json=wrong, headers=BEARER)).json()
+        quiet = (await http.post("/api/mappings/orders-*/validate", json=right, headers=BEARER)).json()
+        page = (await http.get("/browse/orders")).text
+        stats = (await http.get("/api/cache/stats", headers=BEARER)).json()
+    assert "values" not in before
+    assert text.splitlines()[1] == "# values: 1 min old, of 60 documents"
+    assert "status(values Cancelled, Delivered, Shipped)" in text
+    assert "total_cents(from 0 to 3,900)" in text
+    assert (described["values"]["fields_total"], described["values"]["sample_documents"]) == (5, 60)
+    assert warned["valid"] is True
+    assert [(one["code"], one["severity"], one["path"], one["did_you_mean"]) for one in warned["findings"]] == [
+        ("unknown_value", "warning", "/query/bool/filter/0/term/status", ["Delivered"]),
+        ("unknown_value", "warning", "/query/bool/filter/1/match/status", ["Shipped"]),
+    ]
+    assert quiet["findings"] == []
+    assert "values Cancelled, Delivered, Shipped" in page
+    assert "of all 60 documents of orders" in page
+    assert (stats["field_values"]["families"], stats["field_values"]["calls_total"]) == (1, 2)
+    assert stats["field_uses"]["counted_total"] == 2

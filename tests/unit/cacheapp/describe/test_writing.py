@@ -10,7 +10,7 @@ from cacheapp.describe.writing import lines_of, tokens_of
 
 
 def text_of(*shown: Entry, noted: frozenset[str] | None = None) -> str:
-    return "".join(piece for line in lines_of(shown) for piece in line.pieces(noted))
+    return "".join(piece.text for line in lines_of(shown) for piece in line.pieces(noted))
 
 
 def test_equal_types_share_their_name() -> None:
@@ -64,5 +64,5 @@ def test_no_field_is_lost(paths: list[str]) -> None:
     lines = lines_of([Entry(path, "long") for path in paths])
     assert sorted(entry.path for line in lines for entry in line.entries) == sorted(paths)
     assert all(entry.path.startswith(f"{line.prefix}.") for line in lines if line.prefix for entry in line.entries)
-    pieces = [piece for line in lines for piece in line.pieces(None)]
+    pieces = [piece.text for line in lines for piece in line.pieces(None)]
     assert count_tokens("".join(pieces)) <= tokens_of(pieces) + 1
