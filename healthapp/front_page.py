@@ -13,7 +13,9 @@ from healthapp.monitor import HEALTH_REPORT
 ADDRESSES = (
     ("/api/health", "Health of this service and of what it stands on"),
     ("/api/mappings/{name}", "The mappings of an index, alias or data stream; also /schema, /fields and /history"),
+    ("/api/docs", "This API, with examples"),
     ("/api/indices", "The names that are known"),
+    ("/api/fields", "The fields of all of them"),
     ("/api/cache/stats", "What the mapping cache holds, and how it was used"),
     ("/api/performance", "Pools, latencies, resources, and what to tune"),
     ("/metrics", "The same for Prometheus"),

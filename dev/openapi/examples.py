@@ -1,4 +1,4 @@
-"""Examples of answers, as the samples of `make run` give them."""
+"""Examples of answers."""
 
 NAMES = {
     "names": [
