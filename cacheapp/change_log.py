@@ -221,8 +221,8 @@ def _record(changes: Iterable[IndexChange]) -> None:
 
 def oldest_id() -> int | None:
     """The number of the oldest change that is kept; None: there is none."""
-    found: int | None = MappingChange.objects.aggregate(oldest=Min("number"))["oldest"]
-    return found
+    found: Any = MappingChange.objects.aggregate(oldest=Min("number"))["oldest"]
+    return int(found) if is_count(found) else None
 
 
 @dataclass(frozen=True, slots=True)
