@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from django.db.models import Max, Min
+from django.db.models import Max
 from django.db.models.functions import Coalesce, Now
 
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import HistoryHead, MappingChange, RecordedIndex
 from cacheapp.rows import ignored_rows
 from cacheapp.state.changes import CLOCK_SECONDS, ChangeKind, IndexChange, Recorded
-from cacheapp.stores.database_rows import is_count, is_hash, is_head, is_moment, is_name
+from cacheapp.stores.database_rows import MAX_EXACT, is_count, is_hash, is_head, is_moment, is_name
 from esassistant.clock import monotonic
 
 ROWS_AT_ONCE = 500
@@ -75,8 +75,11 @@ def head() -> Head:
         row = HistoryHead.objects.get(pk=HEAD_ROW)
     if not is_head(row):
         ignored_rows.note(HistoryHead)
-        last: Any = MappingChange.objects.aggregate(last=Max("number"))["last"]
-        mended = {"name": secrets.token_hex(8), "last_id": last if is_count(last) else 0, "cluster_uuid": ""}
+        mended = {
+            "name": secrets.token_hex(8),
+            "last_id": _numbers().order_by("-number").first() or 0,
+            "cluster_uuid": "",
+        }
         HistoryHead.objects.filter(pk=HEAD_ROW).update(**mended)
         row = HistoryHead(**mended)
     return Head(row.name, row.last_id, row.cluster_uuid)
@@ -221,8 +224,13 @@ def _record(changes: Iterable[IndexChange]) -> None:
 
 def oldest_id() -> int | None:
     """The number of the oldest change that is kept; None: there is none."""
-    found: int | None = MappingChange.objects.aggregate(oldest=Min("number"))["oldest"]
+    found: int | None = _numbers().order_by("number").first()
     return found
+
+
+def _numbers() -> Any:
+    """All numbers; not what somebody edited to none, which SQLite takes for larger than any."""
+    return MappingChange.objects.filter(number__lte=MAX_EXACT).values_list("number", flat=True)
 
 
 @dataclass(frozen=True, slots=True)

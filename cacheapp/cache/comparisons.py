@@ -11,6 +11,7 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.comparison import Differences, compare
 from cacheapp.state.answer import Freshness, MappingAnswer
+from cacheapp.state.expressions import asked
 from cacheapp.state.snapshot import Snapshot, Source
 from cacheapp.state.visible import Visible
 from esassistant.http.answer import etag_of
@@ -41,7 +42,8 @@ async def compared(cache: MappingCache, a: str, b: str, visible: Visible) -> Map
     """Return a `Comparison` as JSON, as old as the older of its sides.
 
     Args:
-        a: An index, alias or data stream; or the hash of a mapping of an index that the caller may see.
+        a: An index, alias or data stream, or a list with patterns; or the hash of a mapping of an index that the caller
+            may see.
         b: Likewise.
 
     Raises:
@@ -67,8 +69,7 @@ async def compared(cache: MappingCache, a: str, b: str, visible: Visible) -> Map
 
 async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side, MappingAnswer]:
     if not _HASH.fullmatch(name) or (visible.covers(name) and cache.is_known(name)):
-        visible.check(name)
-        found = await cache.outline(name)
+        found = await cache.outline(asked(name, visible))
         return Side(name, len(found.indices), tuple(one.mapping_hash for one in found.distinct)), found
     having = sorted(_having(cache.snapshot, name, visible))
     if having:

@@ -60,4 +60,12 @@ async def test_what_is_not_there(cache: MappingCache) -> None:
         with pytest.raises(MappingNotFound):
             await compared(cache, a, b, visible)
     with pytest.raises(IllegalName):
-        await compared(cache, "a,b", "b", ALL_VISIBLE)
+        await compared(cache, "a,,b", "b", ALL_VISIBLE)
+
+
+async def test_lists_and_patterns(cache: MappingCache) -> None:
+    """They stand for what they stand for in addresses, within what the caller sees."""
+    body = await ask(cache, "a-*,-a-2", "b")
+    assert body["a"] == {"name": "a-*,-a-2", "indices_total": 1, "mapping_hashes": [HASH_A]}
+    with pytest.raises(MappingNotFound):
+        await compared(cache, "a-*", "b", Visible(("b",)))
