@@ -43,3 +43,4 @@ def cursor_of(name: str) -> str:
 NAMES = st.text(st.characters(codec="utf-8"), max_size=8)
 schemathesis.openapi.format("cursor", NAMES.map(cursor_of))
 schemathesis.openapi.format("field-cursor", st.builds("{}{}".format, st.sampled_from("012"), NAMES).map(cursor_of))
+schemathesis.openapi.format("names", st.sampled_from(("orders", "*", "logs-*,-logs-2", "orders,logs", "logs-1,o*")))

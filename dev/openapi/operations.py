@@ -146,7 +146,12 @@ NAMES_SCHEMA = {
     "pattern": rf"^(?:_all|{_ONE}(?:,{_ONE})*|(?:{_ONE},)*{_PATTERN}(?:,-?(?:{_PATTERN}|{_ONE}))*)$",
 }
 REFRESH_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
-PATTERN_SCHEMA = {"$ref": "#/components/schemas/Names"}
+PATTERN_SCHEMA = {
+    "description": f"As a name in an address: one, or a list with patterns, of at most {MAX_EXPRESSION_BYTES} bytes.",
+    "type": "string",
+    "format": "names",
+    "examples": ["logs-*,-logs-old-*"],
+}
 PATH_SCHEMA = {"type": "string", "maxLength": MAX_FIELD_CHARACTERS, "examples": ["customer.name"]}
 SEARCHED_FIELDS = Parameter(
     "q",
