@@ -110,10 +110,10 @@ class Tools:
             wanted = str(getattr(given, "names", ""))
             near = await asyncio.to_thread(_near, wanted, self._cache.snapshot, visible)
             return Outcome(name_missing(error.detail, near), is_error=True)
-        except NotWarm as error:
-            return Outcome(f"{error.detail}\nNext: ask again in a few seconds.", is_error=True)
         except ClusterUnavailable as error:
-            return Outcome(cluster_away(error.detail, self._away_since()), is_error=True)
+            if name == "search" and not isinstance(error, NotWarm):
+                return Outcome(cluster_away(error.detail, self._away_since()), is_error=True)
+            return Outcome(f"{error.detail}\nNext: ask again in a few seconds.", is_error=True)
         except EsassistantError as error:
             return Outcome(error.detail, is_error=True)
         except Exception:

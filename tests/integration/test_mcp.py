@@ -85,8 +85,14 @@ def server(
     file.chmod(0o600)
     settings = {"ESASSISTANT_MCP": "true", "ESASSISTANT_DETAILS": "authorized", "ESASSISTANT_TOKENS_FILE": file}
     with Server(proxy.url, "--workers", "2", **settings) as server:
-        wait_until(lambda: all(server.get("/readyz").status_code == 200 for _ in range(4)), 60)
+        wait_until(lambda: is_warm(server), 60)
         yield server
+
+
+def is_warm(server: Server) -> bool:
+    """Whether all workers have mappings: on so many new connections each is likely to have answered."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Connection": "close"}
+    return all(server.get("/api/cache/stats", headers=headers).json()["cache"]["warm"] for _ in range(16))
 
 
 @asynccontextmanager

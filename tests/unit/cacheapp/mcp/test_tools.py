@@ -172,8 +172,13 @@ async def test_the_cluster_is_away(office: Office) -> None:
     office.away_since = AT
     assert "since 05:06:07 UTC" in (await office.call("search", names="shop-all", search=RIGHT)).text
     office.cache.warm = False
-    late = await office.call("validate_search", names="shop-none", search=RIGHT)
-    assert late.text.endswith("Next: ask again in a few seconds.")
+    for late in (
+        await office.call("find_indices"),
+        await office.call("find_fields", words="channel"),
+        await office.call("validate_search", names="shop-none", search=RIGHT),
+    ):
+        assert late.is_error
+        assert late.text.endswith("Next: ask again in a few seconds.")
 
 
 @pytest.mark.parametrize(
