@@ -1,5 +1,6 @@
 """Describe a name: all its fields if they fit the budget, else those that a question is about, the rest is counted."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -201,9 +202,9 @@ def _valued(entry: Entry, text: str | None) -> Entry:
 
 
 def _rounded(age_seconds: float) -> float:
-    """An age in whole minutes, or whole hours: with each second the text would be another one."""
-    unit = 60.0 if age_seconds < 3_600 else 3_600.0
-    return max(60.0, age_seconds // unit * unit)
+    """An age in whole minutes, or whole hours, never too young: with each second the text would be another one."""
+    unit = 60.0 if age_seconds <= 3_600 else 3_600.0
+    return max(1, math.ceil(age_seconds / unit)) * unit
 
 
 def _head(name: str, index: FieldIndex, budget_tokens: int) -> str:

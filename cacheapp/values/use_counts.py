@@ -47,7 +47,6 @@ class UseCounts:
 
     def note(self, name: str, fields: tuple[str, ...]) -> None:
         """Count that a search of a name asks for some fields. Takes about a microsecond: it is done in each search."""
-        self._searched.note(None, name)
         self._pending.note(name, fields)
 
     def of(self, names: Sequence[str], snapshot: Snapshot, visible: Visible) -> dict[str, float]:
@@ -69,7 +68,7 @@ class UseCounts:
 
     def searched_lately(self) -> list[str]:
         """The names that were searched in the last 24 hours, the last one first."""
-        return [name for _, name in self._searched.lately()]
+        return [*self._pending.names(), *(name for _, name in self._searched.lately())]
 
     async def keep_exchanging(self) -> None:
         """Background task: share what was counted, and take over what others have."""
@@ -86,6 +85,8 @@ class UseCounts:
         """
         snapshot = self._snapshot()
         counts: dict[str, Counter[str]] = {}
+        for name in reversed(self._pending.names()):
+            self._searched.note(None, name)
         for (name, fields), number in self._pending.take().items():
             if (family := self._families.find(name, snapshot)) is not None:
                 counts.setdefault(family.name, Counter()).update(dict.fromkeys(fields, number))

@@ -95,7 +95,7 @@ def test_in_descriptions() -> None:
     found = describe("orders", FieldIndex(FIELDS, 1), 1_000, "", {}, held_values(KNOWN))
     assert found.text == (
         "orders: 5 fields\n"
-        "# values: 2 h old, of 4 documents\n"
+        "# values: 3 h old, of 4 documents\n"
         "boolean gift(values true, false); text note; date sent(from 2024-01-01 to 2026-11-29T10:20:30Z); "
         "keyword status(.low keyword, values open, closed); long total(from 0 to 48,000)"
     )

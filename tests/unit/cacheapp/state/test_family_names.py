@@ -1,0 +1,70 @@
+"""Which family a name belongs to, and what is kept to know it."""
+
+from dataclasses import replace
+
+from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES
+from cacheapp.state.family_names import MAX_NAMES, FamilyNames, NamedFamily
+from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
+
+
+def snapshot(*indices: str, **aliases: tuple[str, ...]) -> Snapshot:
+    entries = {name: IndexEntry("u", "h", 0.0, Source.MEMORY) for name in indices}
+    return Snapshot(indices=entries, aliases=aliases, data_streams=frozenset({"events"} & aliases.keys()))
+
+
+SNAPSHOT = snapshot(
+    *("logs-2026.11.29", "logs-2026.11.28", "orders", "shop-1", "shop-2", ".ds-events-1"),
+    shop=("shop-2", "shop-1"),
+    one=("shop-1",),
+    events=(".ds-events-1",),
+)
+
+
+def test_a_name_has_one_family() -> None:
+    """An alias or data stream is one itself; an index has that of its data stream, of its largest alias, or of its
+    series.
+    """
+    families = FamilyNames()
+    shop = NamedFamily("shop", ALIAS, ("shop-1", "shop-2"))
+    assert families.find("shop", SNAPSHOT) == families.find("shop-1", SNAPSHOT) == shop
+    assert families.find("one", SNAPSHOT) == NamedFamily("one", ALIAS, ("shop-1",))
+    assert families.find(".ds-events-1", SNAPSHOT) == NamedFamily("events", DATA_STREAM, (".ds-events-1",))
+    series = NamedFamily("logs*", INDICES, ("logs-2026.11.28", "logs-2026.11.29"))
+    assert families.find("logs-2026.11.29", SNAPSHOT) == series
+    assert families.find("orders", SNAPSHOT) == NamedFamily("orders", INDICES, ("orders",))
+    assert families.find("absent", SNAPSHOT) is None
+    assert shop.is_alias
+    assert not series.is_alias
+
+
+def test_of_several_names() -> None:
+    """One family if all belong to it; all of them in the order of the names, each once."""
+    families = FamilyNames()
+    both = families.find_one(("logs-2026.11.28", "logs-2026.11.29"), SNAPSHOT)
+    assert both is not None
+    assert both.name == "logs*"
+    assert families.find_one(("orders", "shop"), SNAPSHOT) is families.find_one((), SNAPSHOT) is None
+    assert families.find_one(("orders",) * (MAX_NAMES + 1), SNAPSHOT) is None
+    found = families.find_all(("orders", "shop-1", "absent", "shop", "orders"), SNAPSHOT)
+    assert [family.name for family in found] == ["orders", "shop"]
+
+
+def test_a_change_is_noticed() -> None:
+    """Of the names, of what aliases stand for, and of what is a data stream; ages change nothing."""
+    families = FamilyNames()
+    assert families.find("shop-2", SNAPSHOT) is not None
+    aged = replace(SNAPSHOT, indices=dict(SNAPSHOT.indices))
+    kept = families.find("shop-2", aged)
+    assert kept is families.find("shop-2", replace(aged, listed_at=9.0))
+    renamed = replace(SNAPSHOT, aliases={"store": ("shop-2",)})
+    found = families.find("shop-2", renamed)
+    assert found is not None
+    assert found.name == "store"
+    grown = snapshot("orders", "orders-2")
+    found = families.find("orders", grown)
+    assert found is not None
+    assert found.name == "orders*"
+    stream = replace(SNAPSHOT, data_streams=frozenset({"events", "shop"}))
+    found = families.find("shop", stream)
+    assert found is not None
+    assert found.kind == DATA_STREAM
