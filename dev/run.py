@@ -44,7 +44,7 @@ Try, in another terminal:
   curl http://{host}:{port}/api/performance
 
 The API token is {where}.
-In a browser: http://{host}:{port}/
+In a browser: http://{host}:{port}/          (mappings: /browse/, all addresses: /api/docs)
 Status page:  http://{host}:{port}/admin/status/   (make yourself a user: .venv/bin/python manage.py createsuperuser)
 Elasticsearch: {elasticsearch}
 """

@@ -12,14 +12,23 @@ from healthapp.monitor import HEALTH_REPORT
 
 ADDRESSES = (
     ("/api/health", "Health of this service and of what it stands on"),
-    ("/api/mappings/{name}", "The mappings of an index, alias or data stream; also /schema, /fields and /history"),
     ("/api/docs", "This API, with examples"),
+    (
+        "/api/mappings/{name}",
+        "The mappings of an index, alias, data stream, list or pattern; also /fields, /schema, /describe, /validate and "
+        "/history",
+    ),
     ("/api/indices", "The names that are known"),
     ("/api/fields", "The fields of all of them"),
+    ("/api/describe", "The cluster in a text that fits a prompt"),
+    ("/api/changes", "What changed"),
+    ("/api/compare?a={name}&b={name}", "In which fields two of them differ"),
+    ("/api/indices/{name}/search", "A search (POST), validated first"),
     ("/api/cache/stats", "What the mapping cache holds, and how it was used"),
     ("/api/performance", "Pools, latencies, resources, and what to tune"),
     ("/metrics", "The same for Prometheus"),
     ("/api/openapi.json", "Description of the API (OpenAPI 3.1)"),
+    ("/problems/", "What each error means, and what to do"),
     ("/livez", "Liveness"),
     ("/readyz", "Readiness"),
 )
