@@ -13,11 +13,7 @@ from healthapp.monitor import HEALTH_REPORT
 ADDRESSES = (
     ("/api/health", "Health of this service and of what it stands on"),
     ("/api/docs", "This API, with examples"),
-    (
-        "/api/mappings/{name}",
-        "The mappings of an index, alias, data stream, list or pattern; also /fields, /schema, /describe, /validate and "
-        "/history",
-    ),
+    ("/api/mappings/{name}", "Mappings of a name, list or pattern; also /fields /schema /describe /validate /history"),
     ("/api/indices", "The names that are known"),
     ("/api/fields", "The fields of all of them"),
     ("/api/describe", "The cluster in a text that fits a prompt"),
