@@ -137,7 +137,7 @@ class Tools:
 
     async def _describe(self, given: Describe, visible: Visible) -> str:
         answer, found = await self._descriptions.describe(
-            asked(given.names, visible), given.tokens - 20, given.question
+            asked(given.names, visible), given.tokens - 20, given.question, visible
         )
         if answer.freshness is not Freshness.STALE:
             return found.text
@@ -152,7 +152,7 @@ class Tools:
         if not found:
             wanted = asked(given.names or EVERYTHING, visible)
             room = max(given.tokens - count_tokens(NO_FIELD), MIN_BUDGET_TOKENS)
-            _, described = await self._descriptions.describe(wanted, room, given.words)
+            _, described = await self._descriptions.describe(wanted, room, given.words, visible)
             return f"{NO_FIELD}{described.text}"
         lines = [field_line(field) for field in found]
         return head + within(lines, given.tokens - count_tokens(head), "fields", beyond=total - len(found))
@@ -200,7 +200,7 @@ class Tools:
         return await asyncio.to_thread(hits_text, answer.body, given.tokens, warnings)
 
     async def _validate(self, names: str, raw: bytes, visible: Visible) -> Validated:
-        return await self._validations.validate(asked(names, visible), raw)
+        return await self._validations.validate(asked(names, visible), raw, visible)
 
 
 def _parsed(tool: Tool, arguments: object) -> Arguments:

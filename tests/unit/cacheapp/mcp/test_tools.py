@@ -16,6 +16,8 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.mcp.tools import MAX_FIELDS, Outcome, Tools, tools_for
 from cacheapp.validation import Validate, Validations
+from cacheapp.values.family_values import FamilyValues, FieldValues, ValueCount
+from cacheapp.values.known import KnownValues
 from esassistant.config.tokens import Right
 from esassistant.errors import ClusterUnavailable
 from esassistant.http.answer import Answer
@@ -57,12 +59,13 @@ class Office:
         self.cache = MappingCache(reader, cache_config(), spawn, clock=self.clock)
         views = MappingViews(self.cache, spawn)
         self.searched = Searched()
+        self.values = KnownValues(clock=self.clock)
         self.away_since: datetime | None = None
         self.tools = Tools(
             self.cache,
             ClusterFields(self.cache, views),
-            Descriptions(self.cache, views, spawn),
-            Validations(self.cache, spawn, clock=self.clock),
+            Descriptions(self.cache, views, spawn, values=self.values),
+            Validations(self.cache, spawn, values=self.values, clock=self.clock),
             self.searched,  # type: ignore[arg-type]
             lambda: self.away_since,
         )
@@ -226,6 +229,26 @@ async def test_a_scope(office: Office) -> None:
     unknown = (await office.call("describe", SHOP, names="secret-payroll")).text
     assert unknown == (await office.call("describe", SHOP, names="secret-nothing")).text.replace("nothing", "payroll")
     assert "conflict" in (await office.call("find_fields", words="channel")).text
+
+
+async def test_values_beyond_a_scope(office: Office) -> None:
+    """What a family's fields hold is for who sees the family: of indices beyond it nothing is told."""
+    channel = FieldValues("keyword", 0, (ValueCount("web", 3), ValueCount("hidden", 1)))
+    indices = ("shop-orders-1", "shop-orders-2")
+    office.values.keep([FamilyValues("shop-all", 0, indices, 2, 4, True, {"channel": channel})], 0)
+    narrow = Caller(CallerKind.TOKEN, frozenset({Right.READ, Right.SEARCH}), ("shop-orders-1",), token="narrow")
+    search = {"query": {"term": {"channel": "hiddem"}}}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("describe", {"names": "shop-orders-1"}),
+        ("find_fields", {"names": "shop-orders-1", "words": "zebra"}),
+        ("validate_search", {"names": "shop-orders-1", "search": search}),
+        ("search", {"names": "shop-orders-1", "search": search}),
+    ]
+    for name, arguments in calls:
+        assert "hidden" in (await office.call(name, SHOP, **arguments)).text
+        told = (await office.call(name, narrow, **arguments)).text
+        assert "hidden" not in told
+        assert "shop-all" not in told
 
 
 async def test_time_and_faults(office: Office, caplog: pytest.LogCaptureFixture) -> None:
