@@ -15,6 +15,7 @@ from elasticsearch import (
 
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, IllegalName, NotCovered, no_such_name
+from cacheapp.index_name_queries import query_on_index_name
 from cacheapp.reports import SearchReport
 from cacheapp.search_rules import Reference, references_in
 from cacheapp.search_target import Target, one_name, target_of
@@ -112,6 +113,11 @@ class Searches:
         references = references_in(search, scripts=self._scripts)
         wanted = asked(name, visible)
         target = await self._target_of(wanted, visible)
+        if not visible.everything and (where := query_on_index_name(search)) is not None:
+            raise BadSearch(
+                f"{where}: a token with a scope can't search by _index, which finds names of aliases beyond it too. "
+                "Search an index by its name in the address; an aggregation of the terms of _index tells indices apart."
+            )
         for reference in references:
             self._check_reference(reference, visible)
         findings = (

@@ -65,11 +65,12 @@ class Place(Enum):
 
 
 P = Place
-_FIELD_QUERIES = (
+FIELD_QUERIES = (
     *("match", "match_phrase", "match_phrase_prefix", "match_bool_prefix", "term", "terms", "terms_set", "range"),
     *("prefix", "wildcard", "regexp", "fuzzy", "intervals", "span_term", "geo_distance", "geo_bounding_box"),
     *("geo_polygon", "geo_shape", "geo_grid", "shape", "text_expansion", "weighted_tokens"),
 )
+"""Queries that have the name of a field as a key."""
 _OF_QUERIES = (
     *("dis_max", "constant_score", "boosting", "pinned", "rule", "span_near", "span_or", "span_not", "span_first"),
     *("span_containing", "span_within", "span_multi", "span_field_masking", "field_masking_span"),
@@ -96,7 +97,7 @@ MEMBERS: Mapping[Place, Mapping[str, Place]] = {
     },
     P.INNER_HITS: _HITS,
     P.QUERY: {
-        **dict.fromkeys(_FIELD_QUERIES, P.FIELDS),
+        **dict.fromkeys(FIELD_QUERIES, P.FIELDS),
         **dict.fromkeys(_OF_QUERIES, P.BOOL),
         **dict.fromkeys(("nested", "has_child", "has_parent"), P.JOIN),
         "bool": P.BOOL,

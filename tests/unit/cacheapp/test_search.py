@@ -221,6 +221,8 @@ async def test_other_indices_are_named_where_the_selection_covers_them(
         ("logs-web", b'{"indices_boost":[{"*":2}]}', BadSearch, "named '\\*' to search"),
         ("logs-web", b'{"indices_boost":[{"log*":2}]}', BadSearch, "named 'log\\*' to search"),
         ("logs-web", b'{"query":{"geo_shape":{"where":{"indexed_shape":{"id":"1"}}}}}', BadSearch, "named 'shapes'"),
+        ("logs-web", b'{"query":{"prefix":{"_index":"va"}}}', BadSearch, "^/query/prefix/_index: a token with a scope"),
+        ("logs-web", b'{"aggs":{"by":{"terms":{"field":"_index"}}}}', None, ""),
     ],
 )
 async def test_what_a_scope_covers(
