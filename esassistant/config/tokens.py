@@ -115,7 +115,11 @@ def parse_tokens(text: str, api_tokens: Collection[str] = ()) -> tuple[ScopedTok
 
 def _lines(text: str, entries: int) -> list[int] | None:
     """Return the line on which each entry begins; None where that can't be told."""
-    lines = [text.count("\n", 0, match.start()) + 1 for match in _HEADER.finditer(text)]
+    lines, line, place = list[int](), 1, 0
+    for match in _HEADER.finditer(text):
+        line += text.count("\n", place, match.start())  # from the header before: a file may have thousands
+        place = match.start()
+        lines.append(line)
     return lines if len(lines) == entries else None
 
 
