@@ -445,6 +445,8 @@ def _keys_matching(snapshot: Snapshot, expression: Expression) -> list[int] | No
     # As many rows as are kept, and few columns: their names are few, and the patterns are held against these.
     rows = [(key, index) for key, index in change_log.names_by_key() if is_name(index)]
     resolved = resolve(with_recorded(snapshot, {index for _, index in rows}), expression)
+    for name in resolved.missing:
+        expression.visible.check(name)  # what is recorded of a name that the caller may not see isn't looked for
     names = {*resolved.indices, *resolved.missing}
     return [key for key, index in rows if index in names][:SHOWN_CHANGES] if names else None
 

@@ -81,11 +81,15 @@ def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) 
 
 
 def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool:
-    """Whether a change is to be told: of an index that the caller sees, by its own name or by that of an alias."""
+    """Whether a change is to be told: of an index that the caller sees, by its own name or by that of an alias.
+
+    It is chosen by its own name, and by those of its aliases that the caller sees: the others would be told by a pattern
+    that finds something.
+    """
     if outline.kind == ChangeKind.GAP.value:
         return True
-    names = (outline.index, *outline.names)
-    return (visible.everything or any(map(visible.covers, names))) and chosen_by.covers(names)
+    seen = [name for name in (outline.index, *outline.names) if visible.covers(name)]
+    return bool(seen) and chosen_by.covers((outline.index, *seen))
 
 
 def shown_change(row: MappingChange, visible: Visible = ALL_VISIBLE) -> ShownChange | None:

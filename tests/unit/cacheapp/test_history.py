@@ -13,13 +13,13 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cacheapp.errors import ChangesGone
+from cacheapp.errors import ChangesGone, MappingNotFound
 from cacheapp.history import History
 from cacheapp.models import MappingChange
 from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.state.changes import GONE_SECONDS, ChangeKind
 from cacheapp.state.choice import NameChoice
-from cacheapp.state.expressions import parse
+from cacheapp.state.expressions import Expression, parse
 from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.state.visible import Visible
@@ -297,9 +297,27 @@ async def test_which_changes() -> None:
         assert await told(history, chosen_by=NameChoice(parse("orders,al*,-logs"))) == [
             one for one in everything if one[2] in ("orders", None)
         ]
+        # The name of an alias beyond a scope chooses nothing, and takes nothing away.
+        orders, scope = [one for one in everything if one[2] in ("orders", None)], Visible(("orders",))
+        assert await told(history, visible=scope, chosen_by=NameChoice(parse("al*"))) == [everything[4]]
+        assert await told(history, visible=scope, chosen_by=NameChoice(parse("o*,-all"))) == orders
         assert await told(history, kinds=[ChangeKind.DELETED]) == [everything[2], everything[4]]
         page = await history.changes(limit=1, visible=Visible(("orders",)))
         assert (page.changes[0].index, page.changes[0].family, page.next) == ("orders", None, 2)
+
+
+async def test_a_list_with_a_name_beyond_a_scope() -> None:
+    """Isn't there, whether something is recorded of it or not, and whether it is still there."""
+    async with writing() as history:
+        await history.mark(snapshot())
+        await history.mark(snapshot(orders=ONE, gone=ONE, payroll=ONE))
+        after = snapshot(orders=ONE, payroll=TWO)
+        await history.mark(after)
+        for name in ("gone", "payroll", "absent"):
+            with pytest.raises(MappingNotFound, match=f"named '{name}'"):
+                await history.changes_matching(after, Expression(f"orders*,{name}", Visible(("orders",))))
+        whole = await history.changes_matching(after, Expression("orders*,gone"))
+        assert {change.index for change in whole} == {"orders", "gone"}
 
 
 async def test_a_new_member_of_a_family_tells_how_it_differs() -> None:
