@@ -83,8 +83,8 @@ def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) 
 def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool:
     """Whether a change is to be told: of an index that the caller sees, by its own name or by that of an alias.
 
-    It is chosen by its own name, and by those of its aliases that the caller sees: the others would be told by a pattern
-    that finds something.
+    It is chosen by its own name, and by those of its aliases that the caller sees: a pattern that finds something would
+    tell the others.
     """
     if outline.kind == ChangeKind.GAP.value:
         return True
