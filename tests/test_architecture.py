@@ -40,7 +40,7 @@ FLOORS = {
         ("values",),
         ("cache", "history", "instances"),
         ("validation",),
-        ("search_target",),
+        ("index_name_queries", "search_target"),
         ("sync", "search", "browse"),
         ("mcp",),
         ("views", "advice", "panels", "management", "templatetags"),
