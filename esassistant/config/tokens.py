@@ -2,6 +2,7 @@
 
 import enum
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ def digest_of(token: bytes) -> str:
 def load_tokens(path: Path, api_tokens: Collection[str] = ()) -> tuple[ScopedToken, ...]:
     """Read the file. Raises `BadTokens` when it can't be read, too."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadTokens("is no regular file")  # to open a pipe would wait for who writes to it
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:

@@ -1,5 +1,6 @@
 """The file of tokens: what it may say, and what is said of one that can't be used."""
 
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,6 +129,14 @@ def test_no_text_is_a_crash(text: str) -> None:
     """Whatever the file has in it is a list of tokens, or an error that says so."""
     with suppress(BadTokens):
         parse_tokens(text)
+
+
+def test_a_pipe_is_no_file_of_tokens(tmp_path: Path) -> None:
+    """It is refused unopened, as that would wait for somebody to write to it; so is a folder."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(BadTokens, match="is no regular file"):
+            load_tokens(path)
 
 
 def test_files(tmp_path: Path) -> None:
