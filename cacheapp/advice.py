@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cacheapp.reports import (
     CacheReport,
+    FieldLimitsReport,
     PassOutcome,
     RefresherReport,
     RefreshReport,
@@ -24,6 +25,7 @@ ENOUGH_ANSWERS = 200
 STALE_PERCENT = 5.0
 MISSES_PERCENT = 20.0
 PASS_PERCENT = 50.0
+FULL_PERCENT = 80.0
 DAY_SECONDS = 86_400
 
 
@@ -203,3 +205,28 @@ def store_rules(store: StoreReport) -> Iterable[Advice]:
             "damaged. They are ignored; the next pass that publishes replaces them.",
             None,
         )
+
+
+def field_limit_rules(limits: FieldLimitsReport) -> Iterable[Advice]:
+    """The rule for the number of fields: no family should be near its limit."""
+    full = [
+        (name, one)
+        for name, one in (limits.families or {}).items()
+        if (percent(one.fields, one.limit) or 0) > FULL_PERCENT
+    ]
+    if not full:
+        return
+    (family, one), *others = full
+    rest = f" {len(others)} more of the families are so full: `field_limits` of /api/cache/stats." if others else ""
+    yield Recommendation(
+        "field_limits.fullest_percent",
+        100.0 * one.fields / one.limit,
+        FULL_PERCENT,
+        one.limit,
+        "fields",
+        f"{one.index!r} of the family {family!r} has {one.fields} of the {one.limit} fields that it may have. At the "
+        "limit Elasticsearch refuses documents with new fields. Often keys of data have become names of fields: map "
+        "such objects as `flattened`, or with `dynamic` false. If all fields are wanted, raise "
+        f"`index.mapping.total_fields.limit` in the index and its template.{rest}",
+        None,
+    )

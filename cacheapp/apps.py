@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from django.apps import AppConfig
 from django.conf import settings
 
-from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
+from cacheapp.advice import cache_rules, field_limit_rules, history_rules, refresh_rules, store_rules, watch_rules
 from cacheapp.cache.cluster_fields import CLUSTER_FIELDS, ClusterFields
 from cacheapp.cache.derived import FIELD_LIST, FIELDS, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
+from cacheapp.cache.field_limits import FIELD_LIMITS, FieldLimits
 from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text, visible_to_reader
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
 from cacheapp.cache.refresh_ahead import RefreshAhead
@@ -23,6 +24,7 @@ from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
+    FIELD_LIMITS_METRICS,
     FIELD_USES_METRICS,
     FIELD_VALUES_METRICS,
     HISTORY_METRICS,
@@ -87,9 +89,9 @@ class CacheConfig(AppConfig):
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
     (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
-    is asked of them), `descriptions`, `cluster_fields`, `search`, `validation` (of searches), `field_values` (gathers
-    them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and taking over), `refresher`
-    (passes), `refresh_schedule`, `watch` and `instances`.
+    is asked of them), `descriptions`, `cluster_fields`, `field_limits`, `search`, `validation` (of searches),
+    `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and
+    taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -171,6 +173,14 @@ def _declare_answers(registry: Registry) -> None:
     )
     registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS, KNOWN_VALUES, USE_COUNTS))
     registry.register(CLUSTER_FIELDS, _cluster_fields, needs=(MAPPING_CACHE, MAPPING_VIEWS))
+    registry.register(
+        FIELD_LIMITS,
+        _field_limits,
+        needs=(MAPPING_CACHE,),
+        stats=FieldLimits.report,
+        metrics=FIELD_LIMITS_METRICS,
+        rules=(field_limit_rules,),
+    )
     registry.register(
         VALIDATION,
         _validation,
@@ -327,6 +337,13 @@ def _mcp(registry: Registry) -> AbstractAsyncContextManager[None]:
 @asynccontextmanager
 async def _cluster_fields(registry: Registry) -> AsyncIterator[ClusterFields]:
     yield ClusterFields(registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS))
+
+
+@asynccontextmanager
+async def _field_limits(registry: Registry) -> AsyncIterator[FieldLimits]:
+    limits = FieldLimits(registry.get(MAPPING_CACHE))
+    registry.spawn(limits.keep_counting, name="count-fields", owner="field_limits")
+    yield limits
 
 
 @asynccontextmanager

@@ -275,6 +275,27 @@ class FieldUsesReport:
     uncounted_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class FamilyFields:
+    """The member of a family that is nearest to its limit: how many fields it has, of how many that it may have
+    (`index.mapping.total_fields.limit`); `share`: 0 to 1, or more where the limit was lowered afterwards.
+    """
+
+    index: str
+    fields: int
+    limit: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLimitsReport:
+    """The 20 families whose indices are nearest to the limit of their fields, by name, the fullest first. None: not
+    known, as the latest listing of the cluster is another process's.
+    """
+
+    families: Mapping[str, FamilyFields] | None
+
+
 CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
 VIEWS_REPORT: ReportHandle[ViewsReport] = ReportHandle("mapping_views")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
@@ -285,6 +306,7 @@ SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
 VALIDATION_REPORT: ReportHandle[ValidationReport] = ReportHandle("validation")
 FIELD_VALUES_REPORT: ReportHandle[FieldValuesReport] = ReportHandle("field_values")
 FIELD_USES_REPORT: ReportHandle[FieldUsesReport] = ReportHandle("field_uses")
+FIELD_LIMITS_REPORT: ReportHandle[FieldLimitsReport] = ReportHandle("field_limits")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
@@ -384,4 +406,20 @@ FIELD_VALUES_METRICS = (
 FIELD_USES_METRICS = (
     Metric(Kind.COUNTER, "field_uses_counted", "Searches whose fields were counted.", "counted_total"),
     Metric(Kind.COUNTER, "field_uses_uncounted", "Searches whose fields were not counted.", "uncounted_total"),
+)
+FIELD_LIMITS_METRICS = (
+    Metric(
+        Kind.GAUGE,
+        "mapping_fields",
+        "Fields of the fullest index of a family: of the 20 families nearest to their limit.",
+        "families.*.fields",
+        ("family",),
+    ),
+    Metric(
+        Kind.GAUGE,
+        "mapping_fields_limit",
+        "Fields that this index may have (index.mapping.total_fields.limit).",
+        "families.*.limit",
+        ("family",),
+    ),
 )

@@ -37,7 +37,7 @@ class _Recording:
         self._bodies = {name: rendered(family) for family in FAMILIES for name in names(family, TIMES)}
         counts = {name: family.fields for family in FAMILIES for name in names(family, TIMES)}
         self._listings = {
-            "/_settings/index.uuid": _compressed(
+            "/_settings/index.uuid,index.mapping.total_fields.limit": _compressed(
                 {name: {"settings": {"index.uuid": f"uuid-{number:020}"}} for number, name in enumerate(self._bodies)}
             ),
             "/_resolve/index/*": _compressed(

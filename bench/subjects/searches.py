@@ -115,7 +115,7 @@ class Replay:
         told: dict[str, object] = {
             "/": {"cluster_uuid": "replayed-searches"},
             "/_cluster/health": {"status": "green", "number_of_nodes": 1, "unassigned_shards": 0},
-            "/_settings/index.uuid": uuids,
+            "/_settings/index.uuid,index.mapping.total_fields.limit": uuids,
             "/_resolve/index/*": {"indices": resolved, "aliases": [], "data_streams": []},
             "/_nodes/stats/indices/mappings": nodes,
             "/_mapping": mappings,

@@ -23,18 +23,21 @@ from esassistant.units import as_bytes
 
 T = TypeVar("T")
 _Id = Annotated[str, msgspec.Meta(max_length=128)]
+DEFAULT_FIELD_LIMIT = 1000
+"""Of `index.mapping.total_fields.limit`, which settings don't tell where nobody has set it."""
 
 
 class _Index(msgspec.Struct, gc=False):
     mappings: msgspec.Raw
 
 
-class _Uuid(msgspec.Struct, rename={"uuid": "index.uuid"}, gc=False):
+class _Set(msgspec.Struct, rename={"uuid": "index.uuid", "field_limit": "index.mapping.total_fields.limit"}, gc=False):
     uuid: _Id
+    field_limit: Annotated[int, msgspec.Meta(ge=0)] = DEFAULT_FIELD_LIMIT
 
 
 class _Settings(msgspec.Struct, gc=False):
-    settings: _Uuid
+    settings: _Set
 
 
 class _Alias(msgspec.Struct):
@@ -104,13 +107,14 @@ MAX_LISTING_BYTES = 24_000_000
 COUNTING_SECONDS = 5.0
 """A node that hangs is waited for by the node that is asked, for two seconds, and the listing waits for both."""
 PRIVILEGES = "/_security/user/_has_privileges"
-UUIDS = "/_settings/index.uuid?flat_settings=true&expand_wildcards=all"
+SETTINGS = "/_settings/index.uuid,index.mapping.total_fields.limit?flat_settings=true&expand_wildcards=all"
 RESOLVED = "/_resolve/index/*?expand_wildcards=all"
 Sent = Callable[[], None]
 """Is called for each request that is sent."""
 
 _mappings = msgspec.json.Decoder(dict[Name, _Index], dec_hook=lambda _, text: Name(text))
-_uuids = msgspec.json.Decoder(dict[Name, _Settings], dec_hook=lambda _, text: Name(text))
+# Settings that are numbers come as strings.
+_settings = msgspec.json.Decoder(dict[Name, _Settings], dec_hook=lambda _, text: Name(text), strict=False)
 _resolved = msgspec.json.Decoder(_Resolved)
 _cluster = msgspec.json.Decoder(_Cluster)
 _granted = msgspec.json.Decoder(_Granted)
@@ -238,12 +242,11 @@ class ClusterReader:
         # Of ten thousand indices, each of these steps takes a millisecond or two: others get a turn between them.
         await asyncio.sleep(0)
         uuids: dict[str, str] = {}
+        field_limits: dict[str, int] = {}
         for some in batched(indices.items(), TURN):
-            uuids.update(
-                (name, index.settings.uuid)
-                for name, index in some
-                if self._names.is_legal(name) and self._selection.covers(name)
-            )
+            for name, index in some:
+                if self._names.is_legal(name) and self._selection.covers(name):
+                    uuids[name], field_limits[name] = index.settings.uuid, index.settings.field_limit
             await asyncio.sleep(0)
         names: _Resolved = await in_thread_if_large(len(resolved), self._decode, _resolved, resolved)
         is_legal = self._names.is_legal
@@ -272,12 +275,13 @@ class ClusterReader:
             is_counted=stats is not None,
             closed=closed,
             hidden=hidden,
+            field_limits=field_limits,
         )
 
     async def _indices(self, sent: Sent) -> dict[str, _Settings]:
         """The settings of each index there is, by its name."""
-        body = await self._get(self._listing_client, UUIDS, sent)
-        return await in_thread_if_large(len(body), lambda: once_each(self._decode(_uuids, body)))
+        body = await self._get(self._listing_client, SETTINGS, sent)
+        return await in_thread_if_large(len(body), lambda: once_each(self._decode(_settings, body)))
 
     async def _uuid(self, known: str | None, sent: Sent) -> str:
         """The uuid of the cluster, where it isn't known yet."""

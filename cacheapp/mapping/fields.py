@@ -403,3 +403,12 @@ def field_count(body: bytes) -> int:
         if node.passthrough:
             names.update(name for name, _ in _short_names(node))
     return len(names) + len(_implied(names))
+
+
+def limited_count(body: bytes) -> int:
+    """Count what Elasticsearch compares with `index.mapping.total_fields.limit`: objects, fields, aliases, multi-fields
+    and runtime fields, a composite one once. (`total_count` of its statistics counts fields of its own beside them,
+    such as `_id`: 13 in 8.19.)
+    """
+    mapping = parse(body)
+    return sum(not node.is_runtime for node in nodes(mapping)) + len(definitions(mapping, "runtime"))

@@ -28,7 +28,7 @@ class Statement:
     by their hashes. Everything else it says is for the moment `at`: the members of each alias, and what there is not.
     `listed` names all indices that there are: others are not there, nor are aliases that it doesn't have. None: it
     speaks of the one name `about` alone, which is an index, an alias or nothing. `data_streams`, `cluster_uuid`,
-    `closed` and `hidden`: empty where it doesn't tell.
+    `closed`, `hidden` and `field_limits`: empty where it doesn't tell.
     """
 
     at: float
@@ -42,6 +42,7 @@ class Statement:
     cluster_uuid: str = ""
     closed: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    field_limits: Mapping[str, int] = field(default_factory=dict)
 
     def beats(self, at: float, known_at: float) -> bool:
         """Whether what it says for the moment `at` wins over what is known for the moment `known_at`."""
@@ -90,6 +91,7 @@ def pass_statement(reading: Reading, failed: Iterable[str]) -> Generator[None, N
         cluster_uuid=listing.cluster_uuid,
         closed=listing.closed,
         hidden=listing.hidden,
+        field_limits=listing.field_limits,
     )
 
 
@@ -129,6 +131,8 @@ def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]
     3. An alias that it tells, or denies: likewise; a newer listing knows all aliases.
     4. A single name that is neither: remembered, until the next listing.
     5. Which data streams there are, which indices, and which of these are closed or hidden: the newest listing says it.
+    6. How many fields an index may have: likewise, but others who publish don't tell. A newer listing of theirs makes
+       it unknown; one of the same moment is ours, as they took it over.
     """
     indices = dict(before.indices)
     for some in batched(said.indices.items(), TURN):
@@ -160,6 +164,9 @@ def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]
         MappingProxyType(_merged_absences(before, said)),
         said.closed if is_latest else before.closed,
         said.hidden if is_latest else before.hidden,
+        MappingProxyType(dict(said.field_limits))
+        if is_latest and said.beats(said.at, before.listed_at)
+        else before.field_limits,
     )
 
 

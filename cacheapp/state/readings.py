@@ -13,7 +13,7 @@ class Listing:
     mapping is; an index that is absent there (closed, unassigned, recovering, on a node that doesn't tell) may have
     any. `is_counted`: whether the cluster told any of these numbers; it may not let us, or take too long.
     `nodes_total`: how many nodes it has; None: unknown. `closed` indices, and those that are `hidden` by their settings
-    and don't begin with a dot.
+    and don't begin with a dot. `field_limits`: how many fields each index may have.
     """
 
     cluster_uuid: str
@@ -25,6 +25,7 @@ class Listing:
     nodes_total: int | None = None
     closed: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    field_limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

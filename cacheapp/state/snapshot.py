@@ -67,6 +67,9 @@ class Snapshot:
     # Which of the listed indices are closed, and which are hidden by their settings, as far as the last listing told.
     closed: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    # How many fields each index may have (`index.mapping.total_fields.limit`), as the last listing told if that was of
+    # this process; else empty: others don't tell.
+    field_limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def unread(self) -> frozenset[str]:

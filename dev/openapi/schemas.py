@@ -20,6 +20,7 @@ from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
     CacheReport,
+    FieldLimitsReport,
     FieldUsesReport,
     FieldValuesReport,
     HistoryReport,
@@ -81,6 +82,7 @@ REPORTS: Mapping[str, Any] = {
     "validation": ValidationReport,
     "field_values": FieldValuesReport,
     "field_uses": FieldUsesReport,
+    "field_limits": FieldLimitsReport,
     "process": ProcessReport,
     "health": HealthReport | None,
     "verdict": VerdictReport,
@@ -133,6 +135,7 @@ def response_types() -> dict[str, Any]:
                 ("watch", WatchReport),
                 ("field_values", FieldValuesReport),
                 ("field_uses", FieldUsesReport),
+                ("field_limits", FieldLimitsReport),
                 ("history", HistoryReport),
                 ("store", StoreReport),
                 ("instances", instances),

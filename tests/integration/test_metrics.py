@@ -50,6 +50,7 @@ def server(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         ) as server:
             wait_until(lambda: total(scrape(server), "cache_warm") == WORKERS, 20)
             wait_until(lambda: total(scrape(server), "watch_state", state="watching") == 1, 10)
+            wait_until(lambda: total(scrape(server), "mapping_fields_limit", family="shop") >= 1000, 10)
             yield server
         cluster.indices.delete(index="shop")
 

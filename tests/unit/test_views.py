@@ -17,10 +17,11 @@ import cacheapp.cache.http_answers
 import cacheapp.views
 import esassistant.views
 import healthapp.views
+from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.instances import Instances
-from cacheapp.reports import FieldUsesReport, SearchReport, StoreReport, ValidationReport
+from cacheapp.reports import FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
 from cacheapp.values.gatherer import NOT_GATHERED
 from cacheapp.values.known import KnownValues
@@ -102,6 +103,8 @@ class World:
         self.declare("search", None, lambda _: SearchReport())
         self.declare("field_values", None, lambda _: NOT_GATHERED)
         self.declare("field_uses", None, lambda _: FieldUsesReport(0, 0, 0, 0))
+        self.declare("field_limits", None, lambda _: FieldLimitsReport(None))
+        self.declare("cluster_fields", ClusterFields(self.instance.cache, views), lambda _: None)
         self.declare("known_values", KnownValues(clock=self.clock), lambda _: None)
         self.declare("validation", None, lambda _: ValidationReport(0, 0, {}, {}, 0))
         judge = self.judge()

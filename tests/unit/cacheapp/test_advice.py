@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheapp.advice import cache_rules, history_rules, refresh_rules, store_rules, watch_rules
+from cacheapp.advice import cache_rules, field_limit_rules, history_rules, refresh_rules, store_rules, watch_rules
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import MappingNotFound
 from cacheapp.reports import (
     CacheReport,
+    FamilyFields,
+    FieldLimitsReport,
     HistoryReport,
     PassOutcome,
     RefresherReport,
@@ -265,3 +267,19 @@ def test_a_store_that_takes_no_writes() -> None:
     assert (advice.value, advice.sample_size, advice.setting) == (1, 3, None)
     assert advice.why.startswith(why)
     assert list(store_rules(StoreReport("redis", 0, refused_writes_total=3))) == []
+
+
+def of_fields(*counts: int) -> list[Advice]:
+    families = {f"family-{number}": FamilyFields(f"i{number}", n, 20, n / 20) for number, n in enumerate(counts)}
+    return list(field_limit_rules(FieldLimitsReport(families)))
+
+
+def test_families_near_their_field_limit() -> None:
+    """Above 80 %, the fullest is named with its fields and its limit, and how many more there are."""
+    assert of_fields() == of_fields(16, 3) == list(field_limit_rules(FieldLimitsReport(None))) == []
+    (one,) = recommendations(of_fields(17, 16))
+    assert (one.metric, one.value, one.threshold, one.sample_size) == ("field_limits.fullest_percent", 85.0, 80.0, 20)
+    assert "'i0' of the family 'family-0' has 17 of the 20 fields" in one.why
+    assert "more of the families" not in one.why
+    (several,) = recommendations(of_fields(20, 18, 17, 2))
+    assert "2 more of the families" in several.why

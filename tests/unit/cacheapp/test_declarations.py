@@ -58,6 +58,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "keep-writing",
                 "keep-sampling",
                 "refresh-ahead",
+                "count-fields",
                 "exchange-uses",
                 "report-instance",
                 "say-failed-logins",

@@ -121,12 +121,13 @@ async def test_listing(cluster: FaultProxy, reader: ClusterReader) -> None:
         frozenset({"d"}),
         {"a": 7, "b": 2},
         nodes_total=3,
+        field_limits={"a": 1000, ".hidden": 1000},
     )
     assert sorted(target.partition("?")[0] for target in targets(cluster)) == [
         "GET /",
         "GET /_nodes/stats/indices/mappings",
         "GET /_resolve/index/*",
-        "GET /_settings/index.uuid",
+        "GET /_settings/index.uuid,index.mapping.total_fields.limit",
     ]
 
 
@@ -139,6 +140,22 @@ async def test_what_is_closed_and_hidden(cluster: FaultProxy, reader: ClusterRea
     assert (listing.closed, listing.hidden) == (frozenset({"b", "c"}), frozenset({"c"}))
 
 
+async def test_field_limits(cluster: FaultProxy, reader: ClusterReader) -> None:
+    """Of each selected index how many fields it may have, which settings tell as a string, or not at all."""
+    answer_listing(cluster, {}, {})
+    cluster.stop_responding()
+    settings = {
+        "a": {"index.uuid": "1", "index.mapping.total_fields.limit": "20"},
+        "b": {"index.uuid": "2"},
+        "c": {"index.uuid": "3", "index.mapping.total_fields.limit": "0"},
+    }
+    body = json.dumps({name: {"settings": each} for name, each in settings.items()})
+    cluster.respond("^/_settings/", lambda _: ProxyResponse(body))
+    cluster.respond("^/_resolve/", lambda _: ProxyResponse("{}"))
+    cluster.respond("^/_nodes/stats", lambda _: ProxyResponse("{}", 403))
+    assert (await reader.listing("known")).field_limits == {"a": 20, "b": 1000, "c": 0}
+
+
 async def test_listing_of_a_known_cluster(cluster: FaultProxy, reader: ClusterReader) -> None:
     """The cluster's uuid isn't asked for when it is known."""
     answer_listing(cluster, {"a": "u1"}, {})
@@ -147,7 +164,9 @@ async def test_listing_of_a_known_cluster(cluster: FaultProxy, reader: ClusterRe
     cluster.respond("^/_resolve/", lambda _: ProxyResponse("{}"))
     cluster.respond("^/_nodes/stats", lambda _: ProxyResponse(json.dumps(FIELD_STATS)))
     counts = {"a": 7, "b": 2}
-    assert await reader.listing("known") == Listing("known", {"a": "u1"}, {}, frozenset(), counts, nodes_total=3)
+    assert await reader.listing("known") == Listing(
+        "known", {"a": "u1"}, {}, frozenset(), counts, nodes_total=3, field_limits={"a": 1000}
+    )
     assert cluster.count() == 3
 
 
@@ -411,7 +430,7 @@ async def test_selection(client: AsyncElasticsearch, cluster: FaultProxy) -> Non
     }
     answer_listing(cluster, {"a": "u", "secret-1": "u"}, resolved)
     assert await reader.listing() == Listing(
-        "c", {"a": "u"}, {"x": ("a",)}, frozenset(), {"a": 7, "b": 2}, nodes_total=3
+        "c", {"a": "u"}, {"x": ("a",)}, frozenset(), {"a": 7, "b": 2}, nodes_total=3, field_limits={"a": 1000}
     )
     answer(cluster, json.dumps({name: {"mappings": {}} for name in ("a", "secret-1")}))
     assert set(await reader.mapping("x")) == {"a"}

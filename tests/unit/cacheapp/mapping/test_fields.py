@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheapp.mapping.fields import CAPABILITIES, Field, TypeIndices, fields, search
+from cacheapp.mapping.fields import CAPABILITIES, Field, TypeIndices, fields, limited_count, search
 from cacheapp.mapping.tree import MAX_DEPTH, MAX_NAMED_INDICES
 from cacheapp.mapping.value_schemas import VALUE_SCHEMAS
 from tests.support.mappings import STRANGE, body, deep, strange_mappings
@@ -291,3 +291,19 @@ def test_search_finds_what_contains_the_words(names: list[str], q: str) -> None:
     """The result is exactly what contains each word, each as often as it was given."""
     expected = sorted(name for name in names if all(word in name for word in q.split()))
     assert sorted(field.name for field in search(named(*names), q)) == expected
+
+
+def test_what_the_limit_of_fields_counts() -> None:
+    """Objects, fields, aliases, multi-fields and runtime fields, a composite one once."""
+    mapping = {
+        "properties": {
+            "o": {"properties": {"a": {"type": "long"}, "b": {"type": "text", "fields": {"raw": {"type": "keyword"}}}}},
+            "same": {"type": "alias", "path": "o.a"},
+        },
+        "runtime": {
+            "r": {"type": "long"},
+            "c": {"type": "composite", "fields": {"x": {"type": "long"}, "y": {"type": "long"}}},
+        },
+    }
+    assert limited_count(body(mapping)) == 7
+    assert [limited_count(strange) for strange in STRANGE] == [0] * len(STRANGE)

@@ -108,6 +108,25 @@ def test_a_read_keeps_what_only_listings_tell() -> None:
     assert (other.uuid, other.field_count) == (None, None)
 
 
+def test_field_limits_are_of_the_own_listing() -> None:
+    """The newest listing of this process tells them; what others publish doesn't, so that a newer one makes them
+    unknown, an older one and one of the same moment don't. A read says nothing of them.
+    """
+
+    def listed(at: float, limit: int) -> Statement:
+        listing = Listing("cluster", {"a": "u"}, {}, frozenset(), field_limits={"a": limit})
+        return at_once(pass_statement(Reading(listing, Mappings.from_bodies({"a": A_MAPPING}), at), ()))
+
+    before = after(Snapshot(), listed(80.0, 20))
+    assert before.field_limits == {"a": 20}
+    assert after(before, listed(70.0, 10)).field_limits == {"a": 20}
+    assert after(before, listed(90.0, 30)).field_limits == {"a": 30}
+    assert after(before, read("a", 95.0, a=B_MAPPING)).field_limits == {"a": 20}
+    state = published(10.0, {A: A_MAPPING}, a=StoredIndex("u", A))
+    limits = [with_published(before, state, now).field_limits for now in (85.0, 90.0, 95.0)]
+    assert limits == [{"a": 20}, {"a": 20}, {}]
+
+
 def test_what_a_later_listing_had_stays() -> None:
     """A pass that ends late doesn't drop an index that a later listing had, though it read nothing of it."""
     before = after(snapshot(a=entry(A, 50.0)), passed(80.0, {}, left_alone=frozenset({"a"})))
