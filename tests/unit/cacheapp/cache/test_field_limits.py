@@ -11,10 +11,12 @@ from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.mapping.fields import limited_count
 from cacheapp.reports import FamilyFields, FieldLimitsReport
 from cacheapp.state.merge import merged, pass_statement
+from cacheapp.state.published import StoredIndex
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Snapshot
 from esassistant.long_work import at_once
 from tests.support.fakes import FakeClock, FakeReader, cache_config, spawn
+from tests.support.states import A_MAPPING, A, state
 
 OWN_FIELDS = 13
 """So many fields of its own the cluster counts beside those of the mapping."""
@@ -98,8 +100,11 @@ def test_none_that_is_fuller_is_missed(indices: dict[str, tuple[int, int]]) -> N
 
 
 async def test_counting_goes_on() -> None:
-    """Nothing is told before a listing; then what it says, and after each change anew, with a pause between."""
-    filled = MappingCache(FakeReader(), cache_config(), spawn, clock=FakeClock())
+    """Nothing is told before a listing; then what it says, and after each change anew, with a pause between;
+    nothing after a newer listing of another process, which doesn't tell limits.
+    """
+    clock = FakeClock()
+    filled = MappingCache(FakeReader(), cache_config(), spawn, clock=clock)
     pauses: asyncio.Queue[float] = asyncio.Queue()
 
     async def sleep(seconds: float) -> None:
@@ -113,5 +118,8 @@ async def test_counting_goes_on() -> None:
             await filled.apply(reading({"a": (fields, 10)}, listed_at=float(fields)), ())
             assert await asyncio.wait_for(pauses.get(), 10) == 5.0
             assert limits.report().families == {"a": FamilyFields("a", fields, 10, fields / 10)}
+        await filled.apply_published(state({"a": StoredIndex("uuid-a", A)}, A_MAPPING), clock())
+        await asyncio.wait_for(pauses.get(), 10)
+        assert limits.report() == FieldLimitsReport(None)
     finally:
         task.cancel()
