@@ -6,6 +6,7 @@ scope.
 
 import asyncio
 import gzip
+import json
 import re
 import sys
 from collections import Counter, defaultdict
@@ -249,6 +250,16 @@ async def test_what_a_scope_shows(world: World) -> None:
     row = Row("/api/mappings/{name}", Kind.NAMED)
     assert (await world.ask("hot", row, SCOPED, "logs-alias")).status == 200
     assert (await world.ask("hot", row, SCOPED, SHARED)).status == 404
+
+
+async def test_names_like_a_misspelt_one(world: World) -> None:
+    """Names that the caller sees are suggested through every door, others never."""
+    for row in (Row("/api/mappings/{name}", Kind.NAMED), next(row for row in ROWS if row.template.endswith("/search"))):
+        for door in world.doors:
+            found = json.loads((await world.ask(door, row, SCOPED, "logs-wbe")).body)
+            assert KNOWN in found["did_you_mean"], (row, door, found)
+            foreign = json.loads((await world.ask(door, row, SCOPED, f"{FOREIGN}s")).body)
+            assert "did_you_mean" not in foreign
 
 
 EXPRESSIONS = (
