@@ -1,10 +1,10 @@
 """The mapping cache as a Django app: declares its resources, from the store to the watch."""
 
 import hashlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -20,6 +20,8 @@ from cacheapp.cache.refresh_ahead import RefreshAhead
 from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
+from cacheapp.describe.near_names import with_near_names
+from cacheapp.errors import MappingNotFound
 from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL
 from cacheapp.reports import (
@@ -245,8 +247,14 @@ async def _search(registry: Registry) -> AsyncIterator[Searches]:
         validations=registry.get(VALIDATION),
     )
 
-    def search(name: str, body: bytes, caller: Caller) -> Coroutine[Any, Any, Answer]:
-        return searches.answer(name, body, visible=Visible(caller.patterns))
+    async def search(name: str, body: bytes, caller: Caller) -> Answer:
+        visible = Visible(caller.patterns)
+        try:
+            return await searches.answer(name, body, visible=visible)
+        except MappingNotFound as error:
+            if not caller.may(Right.READ):
+                raise
+            raise await with_near_names(error, registry.get(MAPPING_CACHE).snapshot, visible) from None
 
     with direct_routes.answering("/api/indices/{name}/search", search, Right.SEARCH):
         yield searches

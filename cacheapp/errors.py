@@ -27,13 +27,25 @@ class MappingNotFound(EsassistantError):
     problem_type = ProblemType(
         "no-such-index",
         "No index, alias or data stream has this name, or this service doesn't cover it.",
-        "`/api/indices` lists the names. One that was created a moment ago is known within seconds.",
+        "`did_you_mean`, where it is given, has names like it; `/api/indices` lists all. One that was created a moment "
+        "ago is known within seconds.",
     )
+
+    def __init__(self, detail: str, name: str | None = None) -> None:
+        """`name`: what isn't there, or the list or pattern that stands for nothing."""
+        super().__init__(detail)
+        self.name = name
+
+    def meaning(self, names: Sequence[str]) -> "MappingNotFound":
+        """The same for one caller, to whom `names` are suggested: many may wait for one read, and get its error."""
+        error = MappingNotFound(self.detail, self.name)
+        error.members = {"did_you_mean": list(names)} if names else {}
+        return error
 
 
 def no_such_name(name: str) -> MappingNotFound:
     """For a name that the cluster doesn't know."""
-    return MappingNotFound(f"There is no index, alias or data stream named {name!r}.")
+    return MappingNotFound(f"There is no index, alias or data stream named {name!r}.", name)
 
 
 def nothing_matches(expression: str, closed: Sequence[str] = ()) -> MappingNotFound:
@@ -44,7 +56,8 @@ def nothing_matches(expression: str, closed: Sequence[str] = ()) -> MappingNotFo
         if closed
         else "Hidden names need a pattern with a dot at its beginning, or their exact name; GET /api/indices lists all."
     )
-    return MappingNotFound(f"No index, alias or data stream matches {expression[:SHOWN_CHARACTERS]!r}. {hint}")
+    shown_text = expression[:SHOWN_CHARACTERS]
+    return MappingNotFound(f"No index, alias or data stream matches {shown_text!r}. {hint}", expression)
 
 
 class TooMuch(BadRequest):
@@ -67,7 +80,8 @@ class NotCovered(MappingNotFound):
         self.denial = denial
         super().__init__(
             f"There is no index, alias or data stream named {name!r}, or this service's role in Elasticsearch doesn't "
-            "cover it."
+            "cover it.",
+            name,
         )
 
 
@@ -91,6 +105,22 @@ class BadSearch(BadRequest):
         "The search has something that isn't permitted here, or Elasticsearch refused it.",
         "`detail` says which part, and why. `POST /api/mappings/{name}/validate` finds mistakes without searching.",
     )
+
+
+class SearchHasErrors(BadSearch):
+    """A search that its caller wants refused where something is wrong with it has an error."""
+
+    title = "Search has errors"
+    problem_type = ProblemType(
+        "search-has-errors",
+        "The search was to be refused if it has errors (`?validate=refuse`), and it has; Elasticsearch was not asked.",
+        "`findings` has all that is wrong, each with the place in the search and what was probably meant.",
+    )
+
+    def __init__(self, detail: str, findings: Sequence[object]) -> None:
+        """`findings`: all of them, as a validation answers them."""
+        super().__init__(detail)
+        self.members = {"findings": findings}
 
 
 class WatchRefused(EsassistantError):

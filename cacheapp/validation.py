@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.errors import BadSearch, NotWarm, no_such_name
+from cacheapp.errors import BadSearch, NotWarm, SearchHasErrors, no_such_name
 from cacheapp.mapping.tree import parse
 from cacheapp.queries.findings import MAX_FINDINGS, Code, Finding, Severity, Verdict
 from cacheapp.queries.known_fields import KnownFields, MappingFields
@@ -159,7 +159,7 @@ class Validations:
         """Validate a search that is about to be made. Empty where that isn't possible now: the search is made anyway.
 
         Raises:
-            BadSearch: It has an error, and such searches are to be refused.
+            SearchHasErrors: It has an error, and such searches are to be refused.
         """
         if how is Validate.OFF:
             return ()
@@ -332,7 +332,7 @@ def told(answer: Answer, findings: tuple[Finding, ...]) -> Answer:
     return replace(answer, body=with_findings(answer.body, findings), headers=(*answer.headers, header))
 
 
-def refusal(findings: tuple[Finding, ...]) -> BadSearch | None:
+def refusal(findings: tuple[Finding, ...]) -> SearchHasErrors | None:
     """The error of a search that is refused for its first error; None where it has only warnings."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if not errors:
@@ -340,7 +340,7 @@ def refusal(findings: tuple[Finding, ...]) -> BadSearch | None:
     first = errors[0]
     meant = f" Did you mean {first.did_you_mean[0]!r}?" if first.did_you_mean else ""
     more = f" ({len(errors)} errors; this is the first.)" if len(errors) > 1 else ""
-    return BadSearch(f"{first.path or '/'}: {first.detail}{meant}{more}")
+    return SearchHasErrors(f"{first.path or '/'}: {first.detail}{meant}{more}", findings)
 
 
 def _prepare(distinct: Sequence[Distinct], known: Mapping[str, MappingFields]) -> Prepared:

@@ -1,6 +1,7 @@
 """The mapping cache over HTTP. Views parse, call once, serialise."""
 
 import enum
+import functools
 import math
 from typing import Any, TypeVar
 
@@ -26,7 +27,8 @@ from cacheapp.cache.http_answers import (
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
-from cacheapp.errors import RateLimited, RefreshNotFound
+from cacheapp.describe.near_names import with_near_names
+from cacheapp.errors import MappingNotFound, RateLimited, RefreshNotFound
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
 from cacheapp.reports import HISTORY_REPORT, PassOutcome, RefreshReport
@@ -41,9 +43,9 @@ from cacheapp.state.visible import Visible
 from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
 from cacheapp.values.known import KNOWN_VALUES
-from esassistant.api import api_view, json_response, parameter
+from esassistant.api import View, api_view, json_response, parameter
 from esassistant.config.tokens import Right
-from esassistant.errors import BadRequest, ClusterUnavailable, Forbidden, UnknownAddress
+from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, Forbidden, UnknownAddress
 from esassistant.http.answer import Answer
 from esassistant.http.auth import check_rights, reads_all, require
 from esassistant.http.counters import note_of
@@ -53,6 +55,23 @@ from esassistant.units import as_duration
 
 MAX_CHANGE_ID = 999_999_999
 Choice = TypeVar("Choice", bound=enum.Enum)
+
+
+def _suggesting(view: View) -> View:
+    """Decorates a view: where a name isn't there, the problem has names like it too, for who may list names."""
+
+    @functools.wraps(view)
+    async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return await view(request, *args, **kwargs)
+        except MappingNotFound as error:
+            try:
+                visible = await _visible(request)
+            except EsassistantError:
+                raise error from None
+            raise await with_near_names(error, registry.get(MAPPING_CACHE).snapshot, visible) from None
+
+    return wrapped
 
 
 @api_view("GET", parameters=("pattern", "kind", "state", "field", "limit", "cursor"))
@@ -77,6 +96,7 @@ async def indices(request: HttpRequest) -> HttpResponse:
 
 
 @api_view("GET", parameters=("q", "type", "prefix", "leaves", "pattern", "limit", "cursor"))
+@_suggesting
 async def cluster_fields(request: HttpRequest) -> HttpResponse:
     """`GET /api/fields?q=&type=&prefix=&leaves=&pattern=&limit=&cursor=`: the fields of the cluster, a row per path."""
     visible = await _visible(request)
@@ -97,6 +117,7 @@ async def no_name(request: HttpRequest) -> HttpResponse:  # noqa: ARG001  (Djang
 
 
 @api_view("GET", parameters=("group",))
+@_suggesting
 async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}?group=`: the mappings of an index, alias or data stream, as Elasticsearch renders them;
     with `group=mapping` each distinct one once.
@@ -111,6 +132,7 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @api_view("POST", parameters=("validate",))
+@_suggesting
 async def search(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
     visible = await _visible(request, Right.SEARCH)
@@ -123,6 +145,7 @@ async def search(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @api_view("POST")
+@_suggesting
 async def validate(request: HttpRequest, name: str) -> HttpResponse:
     """`POST /api/mappings/{name}/validate`: what is wrong with a search body, from memory; the cluster isn't asked."""
     visible = await _visible(request)
@@ -130,6 +153,7 @@ async def validate(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @api_view("GET")
+@_suggesting
 async def schema(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/schema`: the JSON Schema of the documents that `name` accepts."""
     wanted = await _asked(request, name)
@@ -138,6 +162,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @api_view("GET", parameters=("q", "type", "prefix", "leaves", "limit", "cursor", "compact", "values"))
+@_suggesting
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=&type=&prefix=&leaves=&limit=&cursor=&compact=&values=`: the fields of `name`
     as a flat list, those that `q` finds best first; with `values=true` what they hold.
@@ -162,6 +187,7 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @api_view("GET", parameters=("tokens", "q"))
+@_suggesting
 async def describe(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
     visible = await _visible(request)
@@ -210,6 +236,7 @@ def _chosen(request: HttpRequest, answer: Answer) -> HttpResponse:
 
 
 @api_view("GET")
+@_suggesting
 async def history(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first; a
     pattern stands for those that are recorded too, though they may be deleted.
@@ -248,6 +275,7 @@ async def changes(request: HttpRequest) -> HttpResponse:
 
 
 @api_view("GET", parameters=("a", "b"))
+@_suggesting
 async def comparison(request: HttpRequest) -> HttpResponse:
     """`GET /api/compare?a=&b=`: what the fields of one index, alias, data stream or mapping are that of another
     aren't.

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from esassistant.resource import Health
 from esassistant.units import as_duration
-from healthapp.evidence import Evidence, ServedMappings
+from healthapp.evidence import Evidence, ServedMappings, callers_of
 from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 
 OPERATIONS = "docs/operations.md"
@@ -18,6 +18,8 @@ STARTING = "verdict-starting"
 MAX_ALSO = 3
 """So many findings beside the first are named; the others are counted."""
 LEVELS = tuple(Health)
+SEARCHES = "searches"
+"""The callers of searches, as `callers_of` names them."""
 TIME_ALONE = timedelta(hours=12)
 """For so long a moment is told by its time: also when midnight was a minute ago."""
 
@@ -87,10 +89,11 @@ def judge(
     findings = [_lasting(finding, lasting or {}, now) for finding in find(evidence, now)]
     troubles = [finding for finding in findings if finding.level is not Health.HEALTHY]
     level = worst(finding.level for finding in troubles)
+    works = _works(evidence.mappings) + (" Searches get 503." if _are_searches_in_vain(findings, evidence, now) else "")
     verdict = Verdict(
         level,
-        _sentence(findings, evidence.mappings, now, public=False),
-        _sentence(findings, evidence.mappings, now, public=True),
+        _sentence(findings, evidence.mappings, works, now, public=False),
+        _sentence(findings, evidence.mappings, works, now, public=True),
         min((finding.since for finding in troubles if finding.since is not None), default=None),
         tuple(map(_effect, findings)),
         f"{OPERATIONS}#{findings[0].trouble.section}" if findings else None,
@@ -126,7 +129,17 @@ def _effect(finding: Finding) -> Effect:
 # Words
 
 
-def _sentence(findings: list[Finding], mappings: ServedMappings, now: datetime, *, public: bool) -> str:
+def _are_searches_in_vain(findings: list[Finding], evidence: Evidence, now: datetime) -> bool:
+    """Whether searches fail, which no finding says: the cluster is away, and none has been answered since."""
+    away = next((finding for finding in findings if finding.trouble is Trouble.CLUSTER_AWAY), None)
+    if away is None or any(one.trouble is Trouble.CALLS_FAIL and one.callers == SEARCHES for one in findings):
+        return False
+    seconds = 0.0 if away.since is None else (now - away.since).total_seconds()
+    searches = (window for kind, window in evidence.kinds.items() if callers_of(kind) == SEARCHES)
+    return not any(not call.got.is_bad and call.age_seconds < seconds for window in searches for call in window.last)
+
+
+def _sentence(findings: list[Finding], mappings: ServedMappings, works: str, now: datetime, *, public: bool) -> str:
     troubles = [finding for finding in findings if finding.trouble not in SAID_ONLY]
     said = [f"{_clause(finding, now, public=public)}." for finding in findings if finding.trouble in SAID_ONLY]
     if not troubles:
@@ -135,10 +148,23 @@ def _sentence(findings: list[Finding], mappings: ServedMappings, now: datetime, 
     also = [_clause(finding, now, public=public, is_first=False) for finding in rest[:MAX_ALSO]]
     if len(rest) > MAX_ALSO:
         also.append(f"{len(rest) - MAX_ALSO} more")
-    parts = [f"{_clause(first, now, public=public)}."]
+    cause = _earlier_cause(troubles, now)
+    parts = [f"{cause}{_clause(first, now, public=public, is_first=not cause)}."]
     if also:
         parts.append(f"Also: {'; '.join(also)}.")
-    return " ".join([*parts, *said, _works(mappings)])
+    return " ".join([*parts, *said, works])
+
+
+def _earlier_cause(troubles: list[Finding], now: datetime) -> str:
+    """What calls that fail, said first, fail of, where that began before them."""
+    first = troubles[0]
+    if first.trouble is not Trouble.CALLS_FAIL or first.since is None:
+        return ""
+    for one in troubles[1:]:
+        is_cause = one.trouble in (Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED)
+        if is_cause and one.since is not None and one.since < first.since:
+            return f"{SERVICES[one.trouble]} since {clock_time(one.since, now)}; "
+    return ""
 
 
 def _beside(troubles: list[Finding]) -> list[Finding]:

@@ -76,7 +76,8 @@ async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side,
         found = await cache.outline(having[0])
         if [one.mapping_hash for one in found.distinct] == [name]:
             return Side(name, len(having), (name,)), found
-    raise MappingNotFound(f"No index, alias or data stream is named {name!r}, and no index has a mapping of this hash.")
+    detail = f"No index, alias or data stream is named {name!r}, and no index has a mapping of this hash."
+    raise MappingNotFound(detail, name)
 
 
 def _having(snapshot: Snapshot, mapping_hash: str, visible: Visible) -> Iterator[str]:

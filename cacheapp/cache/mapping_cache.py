@@ -155,7 +155,7 @@ class MappingCache:
         # What is known exists, though it may have to be read again.
         if not self.is_known(name) and (absent := self._absent_until.get(name)) and self._clock() < absent[0]:
             self._hits_total += 1  # from memory too, that there is no such name
-            raise MappingNotFound(absent[1])
+            raise MappingNotFound(absent[1], name)
         self._misses_total += 1
         return await self._flights.do(name, lambda: self._read(name))
 

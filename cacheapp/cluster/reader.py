@@ -185,7 +185,7 @@ class ClusterReader:
         read = await self._split(body)
         mappings = {index: mapping for index, mapping in read.items() if self._selection.covers(index)}
         if read and not mappings:
-            raise MappingNotFound(f"{name!r} is left out by MAPPING_CACHE_INCLUDE and MAPPING_CACHE_EXCLUDE.")
+            raise MappingNotFound(f"{name!r} is left out by MAPPING_CACHE_INCLUDE and MAPPING_CACHE_EXCLUDE.", name)
         readable = {index: mapping for index, mapping in mappings.items() if mapping is not None}
         if len(readable) < len(mappings):
             raise ClusterUnavailable(

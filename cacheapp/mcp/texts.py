@@ -1,8 +1,7 @@
 """What tools answer, as texts within a budget of tokens, and what to do next. Pure."""
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,12 +11,8 @@ from cacheapp.cache.cluster_fields import ClusterField
 from cacheapp.describe.entries import written
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.queries.findings import Finding, Severity
-from cacheapp.queries.suggestions import nearest
 
-MAX_SUGGESTIONS: Final = 5
 SHOWN_FAMILIES: Final = 4
-MAX_COMPARED: Final = 5_000
-"""Of names: to find those that are like another takes a microsecond each."""
 CUTS: Final[Sequence[tuple[int, int]]] = ((2_000, 200), (400, 30), (100, 12))
 """What hits are cut to: characters of a text, members of a list or object. As little as leaves room for `GOOD_HITS`."""
 GOOD_HITS: Final = 3
@@ -30,7 +25,6 @@ NOTE_TOKENS: Final = 90
 AGGREGATIONS_SHARE: Final = 0.6
 BUCKETS: Final[Sequence[int]] = (1_000, 100, 30, 10, 3)
 MAX_DEPTH: Final = 20
-_PLAIN = re.compile(r"[^0-9a-z]+")
 
 
 def within(lines: Sequence[str], budget_tokens: int, what: str, *, beyond: int = 0) -> str:
@@ -40,16 +34,6 @@ def within(lines: Sequence[str], budget_tokens: int, what: str, *, beyond: int =
         shown = _how_many(lines, budget_tokens - count_tokens(f"\n# {len(lines) + beyond:,} more {what}"))
     more = len(lines) - shown + beyond
     return "\n".join([*lines[:shown], *([f"# {more:,} more {what}"] if more else [])])
-
-
-def near_names(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Names like a wanted one, the likeliest first: alike in spelling, or with a word of it in them."""
-    compared = [name for name, _ in zip(names, range(MAX_COMPARED), strict=False)]
-    found = dict.fromkeys(nearest(wanted.replace("*", ""), compared))
-    words = [word for word in _PLAIN.split(wanted.lower()) if len(word) > 2]
-    having = [(-sum(word in name.lower() for word in words), len(name), name) for name in compared]
-    found.update(dict.fromkeys(name for score, _, name in sorted(having) if score))
-    return tuple(found)[:MAX_SUGGESTIONS]
 
 
 def name_missing(detail: str, near: Sequence[str]) -> str:

@@ -17,17 +17,16 @@ from cacheapp.cache.cluster_fields import ClusterField, ClusterFields
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.description import MIN_BUDGET_TOKENS
-from cacheapp.describe.families import families_of
+from cacheapp.describe.near_names import names_like
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.errors import MappingNotFound, NotWarm
 from cacheapp.mcp.catalog import TOOLS, Arguments, Describe, FindFields, FindIndices, Search, Tool, ValidateSearch
-from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_text, name_missing, near_names, within
+from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_text, name_missing, within
 from cacheapp.queries.findings import Severity
 from cacheapp.search import Searches
 from cacheapp.state.answer import Freshness
 from cacheapp.state.expressions import EVERYTHING, asked
 from cacheapp.state.field_pages import FieldFilter
-from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validated, Validations
 from esassistant.errors import ClusterUnavailable, EsassistantError
@@ -108,7 +107,7 @@ class Tools:
             return Outcome(f"{name} took longer than {as_duration(CALL_SECONDS)}. Ask for less.", is_error=True)
         except MappingNotFound as error:
             wanted = str(getattr(given, "names", ""))
-            near = await asyncio.to_thread(_near, wanted, self._cache.snapshot, visible)
+            near = await asyncio.to_thread(names_like, wanted, self._cache.snapshot, visible)
             return Outcome(name_missing(error.detail, near), is_error=True)
         except ClusterUnavailable as error:
             if name == "search" and not isinstance(error, NotWarm):
@@ -211,10 +210,3 @@ def _parsed(tool: Tool, arguments: object) -> Arguments:
         fields = msgspec.structs.fields(tool.arguments)
         takes = ", ".join(field.name if field.required else f"{field.name} (optional)" for field in fields)
         raise Mistake(f"{tool.name}: {error}. It takes {takes}.") from None
-
-
-def _near(wanted: str, snapshot: Snapshot, visible: Visible) -> tuple[str, ...]:
-    """Visible names like a wanted one: aliases and data streams, families of indices."""
-    aliases = [alias for alias in snapshot.aliases if visible.covers(alias) and not alias.startswith(".")]
-    families = [family.name for family in families_of(snapshot, visible)]
-    return near_names(wanted, dict.fromkeys([*aliases, *families]))

@@ -6,7 +6,7 @@ from typing import Any
 from cacheapp.queries import bucket_paths
 from cacheapp.queries.aggregation_table import AGGREGATION_SYNONYMS, AGGREGATIONS, SOURCES, Aggregation
 from cacheapp.queries.field_checks import Scope
-from cacheapp.queries.findings import Code, Severity, pointer, shortened
+from cacheapp.queries.findings import MAX_FINDINGS, Code, Severity, pointer, shortened
 from cacheapp.queries.places import DATES, NUMBERS
 from cacheapp.queries.query_walk import nested_scope
 from cacheapp.queries.slots import Slot
@@ -27,14 +27,15 @@ def read_aggregations(walk: Walk, value: Any, path: str, scope: Scope, slot: Slo
     if not isinstance(value, dict):
         walk.wrong_shape(path, "An object with the names of aggregations belongs here.")
         return
-    for name, one in value.items():
+    for name in value:
         below = pointer(path, name)
         if _BAD_NAME.search(name):
             walk.wrong_shape(below, f"The name [{shortened(name)}] may not have [, ] or > in it.", name)
-        _aggregation(walk, one, value, below, scope)
+        _aggregation(walk, name, value, below, scope)
 
 
-def _aggregation(walk: Walk, one: Any, beside: dict[str, Any], path: str, scope: Scope) -> None:
+def _aggregation(walk: Walk, name: str, beside: dict[str, Any], path: str, scope: Scope) -> None:
+    one = beside[name]
     if not isinstance(one, dict):
         walk.wrong_shape(path, "An object belongs here.")
         return
@@ -49,7 +50,7 @@ def _aggregation(walk: Walk, one: Any, beside: dict[str, Any], path: str, scope:
         meant = nearest(kind, AGGREGATIONS, AGGREGATION_SYNONYMS)
         walk.unknown_clause(kind, "aggregation", pointer(path, kind), meant)
         return
-    inner = _body(walk, kind, row, one[kind], beside, pointer(path, kind), scope)
+    inner = _body(walk, row, name, beside, pointer(path, kind), scope)
     _within(walk, kind, row, one, path, inner)
 
 
@@ -66,10 +67,10 @@ def _within(walk: Walk, kind: str, row: Aggregation, one: dict[str, Any], path: 
 _AGGREGATIONS = Slot("aggregations")
 
 
-def _body(
-    walk: Walk, kind: str, row: Aggregation, body: Any, beside: dict[str, Any], path: str, scope: Scope
-) -> Scope | None:
+def _body(walk: Walk, row: Aggregation, name: str, beside: dict[str, Any], path: str, scope: Scope) -> Scope | None:
     """Read an aggregation's own part. Returns where the aggregations within look; None where nothing can be said."""
+    kind = bucket_paths.kind_of(beside[name]) or ""
+    body = beside[name][kind]
     if kind == "filter":
         walk.read(_QUERY, body, path, scope)
         return scope
@@ -77,7 +78,7 @@ def _body(
     if not isinstance(body, dict):
         return scope
     if row.pipeline is not None:
-        _pipeline(walk, body, beside, path)
+        _pipeline(walk, body, beside, path, name)
     if kind == "nested":
         return nested_scope(walk, body, path, scope, is_loud=False) if body.get("path") is not None else scope
     if kind == "reverse_nested":
@@ -97,27 +98,29 @@ def _reverse(walk: Walk, body: dict[str, Any], path: str, scope: Scope) -> Scope
     return nested_scope(walk, body, path, scope, is_loud=True)
 
 
-def _pipeline(walk: Walk, body: dict[str, Any], beside: dict[str, Any], path: str) -> None:
+def _pipeline(walk: Walk, body: dict[str, Any], beside: dict[str, Any], path: str, name: str) -> None:
     """Follow the paths of an aggregation that works on others."""
     given = body.get("buckets_path")
     below = pointer(path, "buckets_path")
     if isinstance(given, str):
-        _path(walk, given, beside, below)
+        _path(walk, given, beside, below, name)
     elif isinstance(given, dict):
-        for name, one in given.items():
-            _path(walk, one, beside, pointer(below, name))
+        for key, one in given.items():
+            _path(walk, one, beside, pointer(below, key), name)
     elif isinstance(given, list):
         for number, one in enumerate(given):
-            _path(walk, one, beside, pointer(below, number))
+            _path(walk, one, beside, pointer(below, number), name)
 
 
-def _path(walk: Walk, given: Any, beside: dict[str, Any], path: str) -> None:
+def _path(walk: Walk, given: Any, beside: dict[str, Any], path: str, asker: str | None) -> None:
     if not isinstance(given, str) or (wrong := bucket_paths.wrong_step(given, beside)) is None:
         return
-    step, meant = wrong
-    whole = bucket_paths.first_meant(given, step, meant)
-    detail = f"[{shortened(given)}] leads nowhere: no aggregation beside it is named [{shortened(step)}]."
-    walk.say(Code.BAD_PATH, path, detail, Severity.ERROR, given, whole)
+    if len(walk.findings) >= MAX_FINDINGS:
+        return
+    step, before = wrong
+    where = f"in [{shortened(before)}]" if before else "beside it"
+    detail = f"[{shortened(given)}] leads nowhere: no aggregation {where} is named [{shortened(step)}]."
+    walk.say(Code.BAD_PATH, path, detail, Severity.ERROR, given, bucket_paths.suggested(given, beside, asker))
 
 
 def check_order(walk: Walk, order: Any, within: dict[str, Any], path: str) -> None:
@@ -126,7 +129,7 @@ def check_order(walk: Walk, order: Any, within: dict[str, Any], path: str) -> No
         below = pointer(path, number) if isinstance(order, list) else path
         for name in one if isinstance(one, dict) else ():
             if name not in _OF_BUCKETS:
-                _path(walk, name, within, pointer(below, name))
+                _path(walk, name, within, pointer(below, name), None)
 
 
 def _sort_names(value: Any, path: str) -> list[tuple[str, str]]:
@@ -239,7 +242,7 @@ def check_deferred(walk: Walk, aggregations: Any, path: str) -> None:
         if kind == "bucket_sort" and "sort" in own:
             for named, place in _sort_names(own["sort"], pointer(below, "sort")):
                 if named not in _OF_BUCKETS:
-                    _path(walk, named, aggregations, place)
+                    _path(walk, named, aggregations, place, name)
         for key in _CONTAINERS:
             if key in one:
                 check_deferred(walk, one[key], pointer(pointer(path, name), key))

@@ -3,15 +3,30 @@
 Elasticsearch reads them generously (`a.b` for `a>b`); what isn't sure to lead nowhere passes.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cacheapp.queries.aggregation_table import AGGREGATIONS
-from cacheapp.queries.suggestions import nearest
+from rapidfuzz import fuzz
 
+from cacheapp.queries.aggregation_table import AGGREGATIONS
+from cacheapp.queries.findings import MAX_SUGGESTIONS
+from cacheapp.queries.suggestions import MAX_NAME_CHARACTERS
+
+MAX_COMPARED = 500
+"""Paths that exist; beyond, those that come first."""
 _KEY = re.compile(r"\[[^\]]*\]$")
 _SPECIAL = frozenset({"_count", "_key", "_bucket_count", "_term", "_value", "_as_string"})
+_SEPARATORS = re.compile(r"[/.|:>-]")
+"""What callers write for `>`."""
+_NO_NUMBER = frozenset(
+    {
+        *("top_hits", "geo_bounds", "geo_centroid", "geo_line", "cartesian_bounds", "cartesian_centroid"),
+        *("matrix_stats", "bucket_sort", "bucket_selector"),
+    }
+)
+"""Without buckets, and no number either: no path leads to them."""
 Aggregations = Mapping[str, Any]
 
 
@@ -30,11 +45,11 @@ def kind_of(aggregation: Any) -> str | None:
     return next((key for key in aggregation if key not in ("aggs", "aggregations", "meta")), None)
 
 
-def wrong_step(path: str, beside: Aggregations) -> tuple[str, tuple[str, ...]] | None:
+def wrong_step(path: str, beside: Aggregations) -> tuple[str, str] | None:
     """Tell which step of a path leads nowhere.
 
     Returns:
-        The step, and whole paths that were probably meant; None where the path may be right.
+        The step, and the path up to it; None where the path may be right.
     """
     steps = path.split(">")
     level = beside
@@ -48,8 +63,7 @@ def wrong_step(path: str, beside: Aggregations) -> tuple[str, tuple[str, ...]] |
             continue
         if is_last and _is_number_of(name, level):
             return None
-        before = ">".join(steps[:place])
-        return step, tuple(_meant(name, level, before, is_first=place == 0))
+        return step, ">".join(steps[:place])
     return None
 
 
@@ -66,28 +80,65 @@ def _is_number_of(name: str, level: Aggregations) -> bool:
     return False
 
 
-def _meant(name: str, level: Aggregations, before: str, *, is_first: bool) -> list[str]:
-    prefix = f"{before}>" if before else ""
-    head, _, rest = name.partition(".")
-    if head in level and rest:
-        row = AGGREGATIONS.get(kind_of(level[head]) or "")
-        return [f"{prefix}{head}.{one}" for one in nearest(rest, row.numbers if row else (), _NUMBERS)]
-    found = []
-    for separator in ("/", ".", "|", ":", "-"):
-        if is_first and separator in name:
-            again = name.replace(separator, ">")
-            if wrong_step(again, level) is None:
-                found.append(again)
-    found += [f"{prefix}{one}" for one in nearest(name, [*level, "_count"]) if f"{prefix}{one}" not in found]
-    found += [f"{prefix}{one}" for one in level if f"{prefix}{one}" not in found]
-    return found[:3]
+def suggested(path: str, beside: Aggregations, asker: str | None) -> tuple[str, ...]:
+    """Return whole paths that were probably meant, the likeliest first. All of them exist.
+
+    Args:
+        path: The wrong one.
+        beside: The aggregations that it begins with.
+        asker: Which of these the path is for: it can't be meant itself, and one that works on the buckets of another
+            needs a path into that. None: the path is an order, which no pipeline aggregation can give.
+    """
+    if len(path) > MAX_NAME_CHARACTERS:
+        return ()
+    others = {name: one for name, one in beside.items() if name != asker}
+    row = None if asker is None else AGGREGATIONS.get(kind_of(beside[asker]) or "")
+    is_of_buckets = row is not None and row.pipeline == "sibling"
+    paths = list(itertools.islice(_whole_paths(others, is_order=asker is None), MAX_COMPARED))
+    if not is_of_buckets:
+        paths.append("_count")
+    variants = _spellings(path)
+    ranked = sorted(
+        (-max(fuzz.ratio(_plain(one), spelt) for spelt in variants), one.endswith("_count"), place, one)
+        for place, one in enumerate(paths)
+        if ">" in one or not is_of_buckets
+    )
+    return tuple(_with_keys(one, path) for *_, one in ranked[:MAX_SUGGESTIONS])
 
 
-def first_meant(path: str, step: str, meant: tuple[str, ...]) -> tuple[str, ...]:
-    """Return whole paths: the steps behind the wrong one are kept."""
-    place = path.find(step)
-    rest = path[place + len(step) :] if place >= 0 else ""
-    return tuple(one if rest and one.endswith(rest) else f"{one}{rest}" for one in meant)
+def _whole_paths(level: Aggregations, *, is_order: bool, before: str = "") -> Iterator[str]:
+    """Yield the paths to single numbers: to metrics, or one of the numbers of theirs, and to counts of buckets."""
+    for name, one in level.items():
+        row = AGGREGATIONS.get(kind_of(one) or "")
+        if row is None or (is_order and row.pipeline is not None):
+            continue
+        if row.numbers:
+            yield from (f"{before}{name}.{number}" for number in sorted(row.numbers))
+        elif row.holds:
+            yield from _whole_paths(below(one), is_order=is_order, before=f"{before}{name}>")
+            yield f"{before}{name}>_count"
+        elif kind_of(one) not in _NO_NUMBER:
+            yield f"{before}{name}"
+
+
+def _plain(path: str) -> str:
+    return _SEPARATORS.sub(">", path).lower()
+
+
+def _spellings(path: str) -> tuple[str, ...]:
+    """Return a path as it is compared: as it is, and with what a number's name was probably meant for."""
+    plain = _plain(">".join(_KEY.sub("", step.strip()) for step in path.split(">")))
+    head, sign, last = plain.rpartition(">")
+    return plain, *(f"{head}{sign}{one}" for one in _NUMBERS.get(last, ()))
+
+
+def _with_keys(found: str, given: str) -> str:
+    """Return a path with the keys of buckets that were asked for, where its steps are as many."""
+    steps, keyed = found.split(">"), [_KEY.search(step.strip()) for step in given.split(">")]
+    if len(steps) != len(keyed):
+        return found
+    pairs = zip(steps[:-1], keyed[:-1], strict=True)
+    return ">".join([*(f"{step}{key.group() if key else ''}" for step, key in pairs), steps[-1]])
 
 
 _NUMBERS: dict[str, tuple[str, ...]] = {

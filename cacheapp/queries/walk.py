@@ -269,8 +269,22 @@ class Walk:
             field = found[0][0].field
             assert field is not None
             meant = self._keyword_beside(field)
-        self.say(first.code, path, first.detail, Severity.ERROR if is_error else Severity.WARNING, name, meant)
+        detail = self._told(first, next(variant for variant, one in found if one is first), found)
+        self.say(first.code, path, detail, Severity.ERROR if is_error else Severity.WARNING, name, meant)
         return False
+
+    def _told(self, complaint: Complaint, wrong: Variant, found: list[tuple[Variant, Complaint | None]]) -> str:
+        """A complaint in words: in how many indices it holds, where that isn't in all."""
+        assert wrong.field is not None
+        kind, detail = wrong.field.type, complaint.detail
+        total = self.known.indices_total
+        so_typed = sum(one.indices_total for one, _ in found if one.field is not None and one.field.type == kind)
+        if so_typed < total:
+            share = f" in {so_typed} of {total} indices."
+            told = f"the field is {kind}."
+            return f"{detail[:-1]}{share}" if detail.endswith(told) else f"{detail} The field is {kind}{share}"
+        so_wrong = sum(one.indices_total for one, problem in found if problem is not None)
+        return detail if so_wrong == total else f"{detail} So it is in {so_wrong} of {total} indices."
 
     def note_value(self, name: str, value: Any, path: str, *, ignores_case: bool = False) -> None:
         """Note that a keyword has to equal a value, where it is kept as it is written."""

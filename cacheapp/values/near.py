@@ -14,8 +14,10 @@ from cacheapp.values.family_values import FieldValues
 from cacheapp.values.known import KnownOfName
 from esassistant.units import as_duration
 
-SHORTEST, LONG = 4, 8
-"""Characters: shorter values differ by a letter on purpose; in long ones two letters may be wrong."""
+SHORTEST, SHORT, LONG = 3, 4, 8
+"""Characters: nothing is said of values below the first. Those below the second are often codes that differ by a letter
+on purpose (`AUS`, `AUT`): of them letters may only be swapped, missing or too many. In long ones two may be wrong.
+"""
 _DIGITS = re.compile(r"[0-9]+")
 _SEPARATORS = re.compile(r"[\s_-]+")
 
@@ -24,7 +26,7 @@ def near_value(value: str, known: Iterable[str]) -> str | None:
     """Return the known value that was probably meant by `value`; None: there is none, or several.
 
     1. The same but for case, blanks, dashes and underscores.
-    2. Near in spelling, with the same digits: `eu-1` is not meant by `eu-2`.
+    2. Near in spelling, with the same digits: `eu-1` is not meant by `eu-2`, nor `AUS` by `AUT`.
     """
     among = list(known)
     plain = _plain(value)
@@ -32,14 +34,21 @@ def near_value(value: str, known: Iterable[str]) -> str | None:
     if same or len(value) < SHORTEST:
         return same[0] if len(same) == 1 else None
     digits = _DIGITS.findall(value)
-    near = [
-        one
-        for one in among
-        if _DIGITS.findall(one) == digits
-        and len(one) >= SHORTEST
-        and DamerauLevenshtein.distance(_plain(one), plain) <= (1 if min(len(plain), len(_plain(one))) < LONG else 2)
-    ]
+    near = [one for one in among if _DIGITS.findall(one) == digits and _is_near(_plain(one), plain)]
     return near[0] if len(near) == 1 else None
+
+
+def _is_near(known: str, plain: str) -> bool:
+    """Whether one may be the other with a slip of the pen."""
+    length = min(len(known), len(plain))
+    if length < SHORTEST or DamerauLevenshtein.distance(known, plain) > (1 if length < LONG else 2):
+        return False
+    return length >= SHORT or (
+        known.isalpha()
+        and plain.isalpha()
+        and known[0] == plain[0]
+        and (len(known) != len(plain) or sorted(known) == sorted(plain))
+    )
 
 
 def value_findings(asked: Iterable[AskedValue], known: KnownOfName) -> list[Finding]:

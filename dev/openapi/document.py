@@ -99,6 +99,18 @@ PROBLEM_SCHEMA: Object = {
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"description": "What is wrong, or what to do.", "type": "string"},
         "request_id": {"description": "As in X-Request-ID.", "type": "string"},
+        "did_you_mean": {
+            "description": "Of /problems/no-such-index, where there is any: names like it that the caller sees.",
+            "type": "array",
+            "items": {"type": "string"},
+            "maxItems": 3,
+        },
+        "findings": {
+            "description": "Of /problems/search-has-errors: what is wrong with the search.",
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/Finding"},
+            "maxItems": 50,
+        },
     },
     "required": ["type", "title", "status", "detail", "request_id"],
 }

@@ -270,7 +270,10 @@ def _unreachable(error: ApiError | TransportError) -> ClusterUnavailable:
 
     def say(at: str) -> str:
         if isinstance(error, elasticsearch.ConnectionTimeout):
-            return f"Elasticsearch{f' at {at}' if at else ''} did not answer in time: {error.message}."
+            # Nodes say "no answer within 5 s", or that there was no connection.
+            is_repeated = error.message.startswith("no answer ")
+            late = error.message.removeprefix("no answer ") if is_repeated else f"in time: {error.message}"
+            return f"Elasticsearch{f' at {at}' if at else ''} did not answer {late}."
         if isinstance(error, UnsupportedProductError) and cause is None:
             product = None if failure is None else failure.product
             has_path = failure is not None and failure.has_path

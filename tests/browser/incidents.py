@@ -322,7 +322,9 @@ def redis_gone(deployment: Deployment) -> Iterator[None]:
 
 
 CLOCK = r"\d\d:\d\d:\d\d UTC"
-FAIL = rf"(searches fail since {CLOCK} \(\d+ of \d+ in the last minute\)|Elasticsearch can't be asked since {CLOCK})"
+SEARCHES_FAIL = rf"searches fail since {CLOCK} \(\d+ of \d+ in the last minute\)"
+AWAY = rf"Elasticsearch can't be asked since {CLOCK}"
+FAIL = rf"({SEARCHES_FAIL}|{AWAY}; {SEARCHES_FAIL}|{AWAY})"
 """A process that no search has asked yet knows the cause alone, for moments."""
 INCIDENTS = (
     Incident(
@@ -336,7 +338,7 @@ INCIDENTS = (
     Incident(
         "frozen-node",
         frozen_node,
-        rf"(?i)unhealthy: {FAIL}: Elasticsearch at \S+ did not answer in time",
+        rf"(?i)unhealthy: {FAIL}: Elasticsearch at \S+ did not answer within",
         "EsassistantCallsFail",
         searches_per_second=1.0,
     ),

@@ -124,6 +124,8 @@ async def test_searches_are_validated(node: Node, orders: None, open_app: OpenAp
     assert warned.json()["_esassistant"]["findings"][0]["field"] == "statsu"
     assert refused.status_code == 400
     assert "Did you mean 'status'?" in refused.json()["detail"]
+    assert refused.json()["type"] == "/problems/search-has-errors"
+    assert refused.json()["findings"] == warned.json()["_esassistant"]["findings"]
     # A warning refuses nothing, and what was found stays as it is.
     assert (found.status_code, found.json()["hits"]["total"]["value"]) == (200, 1)
     assert "_esassistant" not in found.json()

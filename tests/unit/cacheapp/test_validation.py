@@ -180,6 +180,8 @@ def test_refusals() -> None:
     assert one.detail == "/query/term/aa: No field is named [aa]. Did you mean 'a'?"
     assert two is not None
     assert "2 errors" in two.detail
+    assert one.type_uri == "/problems/search-has-errors"
+    assert one.members == {"findings": (WARNING, ERROR)}
 
 
 async def test_what_happens_to_wrong_searches(monkeypatch: pytest.MonkeyPatch) -> None:

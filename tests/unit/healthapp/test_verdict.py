@@ -94,6 +94,29 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
         Health.UNHEALTHY,
         (
             "Elasticsearch can't be asked since 10:39:55 UTC: Elasticsearch at es:9200 could not be reached. "
+            "Mappings are answered from memory. Searches get 503."
+        ),
+    ),
+    "cluster away before the first search": (
+        {
+            "kinds": {SEARCHES: steady(1.0, FAILURE, every=1, over=5)},
+            "services": {**WELL, "elasticsearch": replace(AWAY, since=NOW - timedelta(seconds=20))},
+        },
+        Health.UNHEALTHY,
+        (
+            "Elasticsearch can't be asked since 10:39:40 UTC; searches fail since 10:39:55 UTC (5 of 5 in the last "
+            "minute): Elasticsearch at es:9200 could not be reached. Mappings are answered from memory."
+        ),
+    ),
+    "cluster away for the check alone": (
+        {
+            "kinds": {SEARCHES: window((0, 0.1, ANSWER))},
+            "services": {**WELL, "elasticsearch": AWAY},
+            "ping": window((4, 1.0, FAILURE)),
+        },
+        Health.UNHEALTHY,
+        (
+            "Elasticsearch can't be asked since 10:39:55 UTC: Elasticsearch at es:9200 could not be reached. "
             "Mappings are answered from memory."
         ),
     ),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cacheapp.cache.cluster_fields import ClusterField, TypeTotal
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_text, name_missing, near_names, within
+from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_text, name_missing, within
 from cacheapp.queries.findings import Code, Finding, Severity
 
 LONG = "a long text, " * 400
@@ -46,23 +46,10 @@ def test_some_lines_fit() -> None:
     assert text.rpartition("\n")[2] == f"# {50 - text.count('one')} more things"
 
 
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [
-        ("order", "orders"),
-        ("odrers", "orders"),
-        ("web-logs", "logs-web"),
-        ("logs-*", "logs-web"),
-        ("zebra", None),
-    ],
-)
-def test_near_names(wanted: str, expected: str | None) -> None:
-    """Alike in spelling, or with the same words."""
-    found = near_names(wanted, ["orders", "orders-eu", "logs-web", "people"])
-    assert next(iter(found), None) == expected
-    assert name_missing("There is none.", found).startswith(
-        "There is none." + (" Did you mean " if found else "\nNext")
-    )
+@pytest.mark.parametrize(("near", "said"), [(("orders",), " Did you mean orders?\n"), ((), "\n")])
+def test_a_name_that_is_missing(near: tuple[str, ...], said: str) -> None:
+    """What was probably meant, if anything, and the next step."""
+    assert name_missing("There is none.", near).startswith(f"There is none.{said}Next: find_indices")
 
 
 @pytest.mark.parametrize(

@@ -184,12 +184,34 @@ def test_paths_of_buckets() -> None:
     }
     for right in ("d>b.avg", "d.b", "d>_count", "t['a']>f>_count", "d>p.95", "t._bucket_count", "d>b", "d>p[95.0]"):
         assert bucket_paths.wrong_step(right, beside) is None
-    step, meant = bucket_paths.wrong_step("d>b.average", beside) or ("", ())
-    assert (step, meant[0]) == ("b.average", "d>b.avg")
-    assert (bucket_paths.wrong_step("d/b", beside) or ("", ()))[1][0] == "d>b"
+    assert bucket_paths.wrong_step("d>b.average", beside) == ("b.average", "d")
     assert bucket_paths.below(5) == {}
     assert bucket_paths.kind_of(5) is None
-    assert bucket_paths.first_meant("x>b", "x", ("d",)) == ("d>b",)
+
+
+def test_suggested_paths() -> None:
+    """Only whole paths that exist are suggested: never to who asks, nor through what has no buckets."""
+    beside: dict[str, Any] = {
+        "m": {"avg_bucket": {}},
+        "day": {"date_histogram": {}, "aggs": {"b": {"sum": {}}, "c": {"cumulative_sum": {}}, "t": {"top_hits": {}}}},
+        "s": {"terms": {}, "aggs": {"st": {"stats": {}}}},
+        "unknown": {"new_one": {}},
+    }
+    assert bucket_paths.suggested("days>b", beside, "m")[0] == "day>b"
+    assert bucket_paths.suggested("day>rev", beside, "m")[0] in ("day>b", "day>c")
+    assert bucket_paths.suggested("s>st.average", beside, "m")[0] == "s>st.avg"
+    assert bucket_paths.suggested("day/b", beside, "m")[0] == "day>b"
+    assert bucket_paths.suggested("s['web']>sd.max", beside, "m")[0] == "s['web']>st.max"
+    assert bucket_paths.suggested("x" * 1_000, beside, "m") == ()
+    for wrong in ("days>b", "day>rev", "m>b", "rev", "m", "dai", "s>st>x", "unknown>b"):
+        for one in bucket_paths.suggested(wrong, beside, "m"):
+            assert bucket_paths.wrong_step(one, beside) is None
+            assert one.partition(">")[0] in ("day", "s")
+            assert ">" in one
+    inside = beside["day"]["aggs"]
+    assert bucket_paths.suggested("cc", {**inside, "d": {"derivative": {}}}, "d")[0] == "c"
+    assert bucket_paths.suggested("bb", inside, None)[0] == "b"
+    assert bucket_paths.suggested("count", {"m": {"derivative": {}}}, "m") == ("_count",)
 
 
 def test_what_mappings_say() -> None:
@@ -256,6 +278,30 @@ def test_types_that_differ() -> None:
         assert finding.severity.value == "warning"
     assert "keyword in 1 of 2 indices" in finding.detail
     assert finding.code is Code.TYPE_CONFLICT
+
+
+def test_values_where_types_differ() -> None:
+    """What is wrong with a value is said with the number of indices where it is so."""
+    several = prepared(
+        {"properties": {"a": {"type": "long"}, "b": {"type": "boolean"}, "d": {"type": "date"}, "n": {"type": "long"}}},
+        {
+            "properties": {
+                "a": {"type": "keyword"},
+                "b": {"type": "text"},
+                "d": {"type": "date", "format": "yyyy"},
+                "n": {"type": "long"},
+            }
+        },
+    )
+    for field, value, said in (
+        ("a", "delivered", "'delivered' is no number, and the field is long in 1 of 2 indices."),
+        ("b", "perhaps", "'perhaps' is no boolean: use true or false. The field is boolean in 1 of 2 indices."),
+        ("d", "2026-01-01", "'2026-01-01' is no date of the format yyyy. So it is in 1 of 2 indices."),
+        ("n", "many", "'many' is no number, and the field is long."),
+    ):
+        (finding,) = validate(several, {"query": {"term": {field: value}}}).findings
+        assert (finding.code, finding.detail) == (Code.BAD_VALUE, said)
+        assert finding.severity.value == ("error" if field == "n" else "warning")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,18 @@ def test_nothing_near(value: str) -> None:
     assert near_value("eu-2", STATES) is near_value("pen", STATES) is near_value("Shipment", STATES) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        *(("wbe", "web"), ("webb", "web"), ("wweb", "web"), ("ap", None), ("apps", "app"), ("appp", "app")),
+        *(("wen", None), ("eb", None), ("AUT", None), ("v2a", None), ("ebw", None), ("b2bb", None), ("us", None)),
+    ],
+)
+def test_short_values(value: str, meant: str | None) -> None:
+    """Letters that are swapped, missing or too many are a slip; another letter may make another code."""
+    assert near_value(value, ("web", "app", "phone", "AUS", "v1a", "b2b", "u")) == meant
+
+
 def test_of_two_that_are_as_near_none_is_named() -> None:
     """Which was meant can't be told."""
     assert near_value("status1x", ("status1a", "status1b")) is None

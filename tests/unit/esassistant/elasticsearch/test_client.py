@@ -203,7 +203,8 @@ BLOCKED = {
             30,
         ),
         (ApiError("secret", meta(503), BLOCKED), "forbids it: index read (api) of shop.", 5),
-        (elasticsearch.ConnectionTimeout("no answer within 5 s"), "in time: no answer within 5 s.", 5),
+        (elasticsearch.ConnectionTimeout("no answer within 5 s"), "did not answer within 5 s.", 5),
+        (elasticsearch.ConnectionTimeout("no connection within 1 s"), "in time: no connection within 1 s.", 5),
         (elasticsearch.SSLError("secret"), "TLS failed", 30),
         (elasticsearch.ConnectionError("secret"), "could not be reached", 5),
         (elasticsearch.SerializationError("secret"), "can't be read", 5),
@@ -257,7 +258,7 @@ async def test_ping(stub: FaultProxy, status: str, pending: int, health: Health,
         ({"status": 403}, "refused the call"),
         ({"status": 503}, "answered with status 503"),
         ({"cut": True}, "could not be reached"),
-        ({"blackhole": True}, "no answer within 0.1 s"),
+        ({"blackhole": True}, "did not answer within 0.1 s"),
     ],
 )
 async def test_ping_of_a_failing_cluster(stub: FaultProxy, fault: dict[str, Any], detail: str) -> None:
