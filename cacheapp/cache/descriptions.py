@@ -98,6 +98,19 @@ class Descriptions:
             return answer, describe(name, index, budget_tokens, question, uses, values)
         return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question, uses, values)
 
+    async def fields_about(self, wanted: Asked, question: str) -> list[str]:
+        """Return the paths of the fields that a question is about, the nearest first; none where nothing is near.
+
+        Raises what `describe` raises.
+        """
+        check_question(question)
+        answer = await self._cache.outline(wanted)
+        self._views.note(FIELDS, wanted)
+        index = await self._index(answer.distinct)
+        if len(index.entries) <= SMALL_ENTRIES:
+            return index.about_question(question)
+        return await asyncio.to_thread(index.about_question, question)
+
     async def describe_cluster(
         self, budget_tokens: int, question: str, visible: Visible = ALL_VISIBLE
     ) -> tuple[Snapshot, ClusterDescription]:
