@@ -1,6 +1,7 @@
 """An agent's session with a running service, by the official client of MCP, as text: what docs/mcp.md shows.
 
-`python -m dev.agent_session URL TOKEN`, the address with `/mcp` or without, with the sample indices of `make run` and `ESASSISTANT_MCP=true`.
+`python -m dev.agent_session URL TOKEN`, the URL with `/mcp` or without, with the sample indices of `make run` and
+`ESASSISTANT_MCP=true`.
 """
 
 import asyncio

@@ -34,7 +34,8 @@ from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_KEPT_BYTES = 67_108_864
 """Of all indices for the ranking together, by their own estimates; a mapping of 6 500 fields takes about 10 MB."""
-MAX_SUMMARIES_BYTES = 33_554_432
+MAX_SUMMARIES_BYTES = 67_108_864
+"""Of all summaries together, by their own estimates; that of a mapping of 5 000 fields takes about 0.3 MB."""
 SUMMARY_SECONDS = 3.0
 """Who asks for the cluster waits so long for mappings that nobody has looked at yet; without them it is described all
 the same, and they are looked at meanwhile.

@@ -1,4 +1,4 @@
-"""The names of the fields of one mapping, kept small: which of them a question is about, and which are told otherwise."""
+"""The names of the fields of one mapping, kept small: which a question is about, and which are told otherwise."""
 
 import math
 from array import array
