@@ -148,7 +148,7 @@ async def test_what_is_near_by_meaning(server: Server) -> None:
 
 async def test_a_slash_at_the_end(server: Server) -> None:
     """Says to leave it out; the session of the document takes the address of the service, and of MCP itself."""
-    answer = server.post("/mcp/", json=LIST, headers=HEADERS)
+    answer = httpx.post(f"{server.url}/mcp/", json=LIST, headers=HEADERS, timeout=30)
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
     assert answer.json()["detail"].endswith("Leave out the slash at its end: /mcp")
     for url in ("http://es:8000", "http://es:8000/", "http://es:8000/mcp", "http://es:8000/mcp/"):

@@ -215,7 +215,7 @@ async def test_a_slash_at_the_end(spine: Spine) -> None:
         spine.streams.answering("/named/{name}", three),
     ):
         for asked in ({"path": "/f/"}, {"path": "/f//", "headers": (HOST,)}, {"path": "/f/", "method": "POST"}):
-            got = await spine.ask(**asked)  # type: ignore[arg-type]
+            got = await spine.ask(**asked)
             assert (got.status, json.loads(got.body)["type"]) == (404, "/problems/not-found")
             assert json.loads(got.body)["detail"].endswith("Leave out the slash at its end: /f")
         assert (await spine.ask("/f/", headers=(*PLAIN, BODY))).header("connection") == "close"
