@@ -146,7 +146,7 @@ async def test_what_is_near_by_meaning(server: Server) -> None:
         assert "none is near by meaning.\nNext: " in await said(client, "find_fields", words="zebra")
 
 
-async def test_a_slash_at_the_end(server: Server) -> None:
+def test_a_slash_at_the_end(server: Server) -> None:
     """Says to leave it out; the session of the document takes the address of the service, and of MCP itself."""
     answer = httpx.post(f"{server.url}/mcp/", json=LIST, headers=HEADERS, timeout=30)
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
