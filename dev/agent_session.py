@@ -1,6 +1,7 @@
 """An agent's session with a running service, by the official client of MCP, as text: what docs/mcp.md shows.
 
-`python -m dev.agent_session URL TOKEN`, with the sample indices of `make run` and `ESASSISTANT_MCP=true`.
+`python -m dev.agent_session URL TOKEN`, the URL with `/mcp` or without, with the sample indices of `make run` and
+`ESASSISTANT_MCP=true`.
 """
 
 import asyncio
@@ -45,11 +46,18 @@ STEPS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )
 
 
+def address_of(url: str) -> str:
+    """Return where MCP is served, given the address of the service or that one itself."""
+    return f"{url.rstrip('/').removesuffix('/mcp')}/mcp"
+
+
 async def session(url: str, token: str) -> str:
-    """Ask question after question; return all that was asked and answered, with its tokens."""
+    """Ask question after question; return all that was asked and answered, with its tokens. `url`: of the service, or
+    that of its `/mcp`.
+    """
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-        Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
+        Client(streamable_http_client(address_of(url), http_client=http)) as client,
     ):
         tools = [
             tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in (await client.list_tools()).tools

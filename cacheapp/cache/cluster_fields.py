@@ -103,14 +103,27 @@ class ClusterFields:
             ClusterUnavailable: No pass has ended yet.
         """
         wanted.check()
+        rows = await self._rows(pattern, visible)
+        page: FieldPage[ClusterField] = await self._views.in_turn(field_page, rows.fields, wanted, limit, cursor)
+        return ClusterFieldPage(page.total, page.fields, page.next_cursor, rows.unread_indices_total)
+
+    async def of_paths(
+        self, paths: Sequence[str], *, pattern: str | None, visible: Visible, type_: str = ""
+    ) -> tuple[ClusterField, ...]:
+        """Give the fields of these paths, in their order; with a type those alone that have it, multi-fields of these
+        paths too. Raises what `page` raises.
+        """
+        rows = await self._rows(pattern, visible)
+        return await self._views.in_turn(rows_of_paths, rows.fields, paths, type_)
+
+    async def _rows(self, pattern: str | None, visible: Visible) -> _Rows:
         key = pattern, visible.patterns
         if (rows := self._ready(key)) is None:
             async with self._making:
                 if (rows := self._ready(key)) is None:
                     rows = await self._make(pattern, visible)
                     self._kept.keep(key, rows, sum(ROW_BYTES + len(field.name) for field in rows.fields))
-        page: FieldPage[ClusterField] = await self._views.in_turn(field_page, rows.fields, wanted, limit, cursor)
-        return ClusterFieldPage(page.total, page.fields, page.next_cursor, rows.unread_indices_total)
+        return rows
 
     async def hashes_with(self, path: str) -> frozenset[str]:
         """Return the hashes of all mappings in memory that have a field of that path."""
@@ -173,6 +186,21 @@ def cluster_fields(parts: Sequence[tuple[Field, ...]], having: Sequence[Having])
             by_name.setdefault(field.name, []).append((field.types[0], one))
     families: dict[tuple[int, ...], tuple[str, ...]] = {}
     return tuple(_row(name, by_name[name], families) for name in sorted(by_name))
+
+
+def rows_of_paths(rows: Sequence[ClusterField], paths: Sequence[str], type_: str) -> tuple[ClusterField, ...]:
+    """Choose the rows of these paths, in their order. With a type: those that have it, or their multi-fields that do.
+    The paths are those of fields that hold no others, so that what is below one is a multi-field.
+    """
+    places = {path: place for place, path in enumerate(paths)}
+    found: list[tuple[int, str, ClusterField]] = []
+    for row in rows:
+        place = places.get(row.name)
+        if place is None and type_:
+            place = places.get(row.name.rpartition(".")[0])
+        if place is not None and (not type_ or type_ in row.types):
+            found.append((place, row.name, row))
+    return tuple(row for *_, row in sorted(found, key=lambda one: one[:2]))
 
 
 def _row(name: str, found: Sequence[tuple[str, Having]], known: dict[tuple[int, ...], tuple[str, ...]]) -> ClusterField:

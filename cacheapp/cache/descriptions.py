@@ -34,7 +34,8 @@ from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_KEPT_BYTES = 67_108_864
 """Of all indices for the ranking together, by their own estimates; a mapping of 6 500 fields takes about 10 MB."""
-MAX_SUMMARIES_BYTES = 33_554_432
+MAX_SUMMARIES_BYTES = 67_108_864
+"""Of all summaries together, by their own estimates; that of a mapping of 5 000 fields takes about 0.3 MB."""
 SUMMARY_SECONDS = 3.0
 """Who asks for the cluster waits so long for mappings that nobody has looked at yet; without them it is described all
 the same, and they are looked at meanwhile.
@@ -97,6 +98,19 @@ class Descriptions:
         if len(index.entries) <= SMALL_ENTRIES and budget_tokens <= SMALL_BUDGET_TOKENS:
             return answer, describe(name, index, budget_tokens, question, uses, values)
         return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question, uses, values)
+
+    async def fields_about(self, wanted: Asked, question: str) -> list[str]:
+        """Return the paths of the fields that a question is about, the nearest first; none where nothing is near.
+
+        Raises what `describe` raises.
+        """
+        check_question(question)
+        answer = await self._cache.outline(wanted)
+        self._views.note(FIELDS, wanted)
+        index = await self._index(answer.distinct)
+        if len(index.entries) <= SMALL_ENTRIES:
+            return index.about_question(question)
+        return await asyncio.to_thread(index.about_question, question)
 
     async def describe_cluster(
         self, budget_tokens: int, question: str, visible: Visible = ALL_VISIBLE

@@ -202,8 +202,10 @@ def _valued(entry: Entry, text: str | None) -> Entry:
 
 
 def _rounded(age_seconds: float) -> float:
-    """An age in whole minutes, or whole hours, never too young: with each second the text would be another one."""
-    unit = 60.0 if age_seconds <= 3_600 else 3_600.0
+    """An age in whole seconds, from a minute on in whole minutes, from an hour on in whole hours, never too young: with
+    each second the text would be another one.
+    """
+    unit = 1.0 if age_seconds <= 60 else 60.0 if age_seconds <= 3_600 else 3_600.0
     return max(1, math.ceil(age_seconds / unit)) * unit
 
 

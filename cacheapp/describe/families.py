@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cacheapp.describe.entries import about_of, entries, written
+from cacheapp.describe.field_names import FieldNames
 from cacheapp.describe.fields import prior_of
 from cacheapp.describe.ranking import WordIndex, words_of
 from cacheapp.describe.tokens import count_tokens
@@ -17,7 +18,6 @@ from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 MAX_WORDS = 300
-MAX_SAMPLES = 12
 MAX_MAPPINGS = 3
 """A family is judged by so many of its distinct mappings, those of the most indices."""
 NAME_WEIGHT, FIELD_WEIGHT = 3.0, 1.0
@@ -39,19 +39,19 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a family is known by, of one mapping: the words of its fields, how many fields there are, some of their
-    names, and what the mapping says of itself.
+    """What a family is known by, of one mapping: the words of its fields, how many fields there are, their names, and
+    what the mapping says of itself.
     """
 
     words: Mapping[str, float]
     fields_total: int
-    samples: tuple[str, ...]
+    fields: FieldNames
     about: str
 
     @property
     def size_bytes(self) -> int:
         """Estimate what it takes in memory."""
-        return 1_000 + 100 * len(self.words) + 100 * len(self.samples) + 4 * len(self.about)
+        return 1_000 + 100 * len(self.words) + self.fields.size_bytes + 4 * len(self.about)
 
 
 def members_of_families(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> Iterator[tuple[str, str, Sequence[str]]]:
@@ -84,7 +84,8 @@ def summary_of(mapping: bytes) -> Summary:
     """Summarise a mapping."""
     found = entries(fields({"": mapping}), 1)
     counted: Counter[str] = Counter()
-    for entry in found:
+    known_by: list[tuple[str, set[str]]] = []
+    for entry in sorted(found, key=lambda entry: (-prior_of(entry), entry.path)):
         words = set()
         for token in (*tokens(entry.path.replace(".", " ")), *tokens(entry.note)):
             stems, whole = words_of(token)
@@ -92,14 +93,15 @@ def summary_of(mapping: bytes) -> Summary:
             if whole is not None:
                 words.add(whole)
         counted.update(words)
+        known_by.append((written(entry.path), words))
     about = about_of([mapping])
     for token in tokens(about):
         counted.update(words_of(token)[0])
-    first = sorted(found, key=lambda entry: (-prior_of(entry), entry.path))[:MAX_SAMPLES]
+    kept = {word: FIELD_WEIGHT * (1 + math.log(number)) for word, number in counted.most_common(MAX_WORDS)}
     return Summary(
-        words={word: FIELD_WEIGHT * (1 + math.log(number)) for word, number in counted.most_common(MAX_WORDS)},
+        words=kept,
         fields_total=len(found),
-        samples=tuple(written(entry.path) for entry in first),
+        fields=FieldNames.of(known_by, frozenset(kept)),
         about=about,
     )
 
@@ -118,6 +120,10 @@ class FamilyIndex:
     def matching_total(self, question: str) -> int:
         """Count the families that have anything to do with a question."""
         return len(self._words.scores(question))
+
+    def asked(self, question: str) -> list[dict[str, float]]:
+        """Return for each word of a question the words of families that it may stand for, with weights."""
+        return self._words.asked(question)
 
     def ranked(self, question: str) -> list[int]:
         """Return the numbers of the families, those first that a question is about, then those of most indices."""
@@ -156,8 +162,10 @@ class ClusterDescription:
 
 def describe_families(index: FamilyIndex, budget_tokens: int, question: str = "") -> ClusterDescription:
     """Describe a cluster: every family is named if the budget is large enough for all names; then, in the order of
-    their ranks, it is said of families how many indices they have, how many fields, and the names of some.
+    their ranks, it is said of families how many indices they have, how many fields, and the names of some, those first
+    that the question is about.
     """
+    asked = index.asked(question)
     order = index.ranked(question)
     head = f"{len(order):,} families of indices" if len(order) != 1 else "1 family of indices"
     room = budget_tokens - tokens_of([head]) - 1
@@ -172,7 +180,9 @@ def describe_families(index: FamilyIndex, budget_tokens: int, question: str = ""
         # Each gets its share of the room that is left; what is shorter leaves more to the next.
         said, room = _with_room(detail, room, room)
         samples, room = (
-            _with_room(_samples(index, number), room, room / (shown - place) * FIRST_SHARE) if said else ("", room)
+            _with_room(_samples(index, number, asked), room, room / (shown - place) * FIRST_SHARE)
+            if said
+            else ("", room)
         )
         lines.append(names[place] + said + samples)
     rest = f"\n# {len(order) - shown:,} more" if shown < len(order) else ""
@@ -207,8 +217,8 @@ def _detail(index: FamilyIndex, number: int) -> list[str]:
     return [f": {', '.join(counts)}"] if counts else []
 
 
-def _samples(index: FamilyIndex, number: int) -> list[str]:
+def _samples(index: FamilyIndex, number: int, asked: Sequence[Mapping[str, float]]) -> list[str]:
     """Return what the mapping says of itself, and the names of some fields, in pieces."""
     summary = index.summaries[number]
-    said = [] if summary is None else [*filter(None, [summary.about]), *summary.samples]
+    said = [] if summary is None else [*filter(None, [summary.about]), *summary.fields.first(asked)]
     return [f"{', ' if place else ' — '}{one}" for place, one in enumerate(said)]

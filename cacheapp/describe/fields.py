@@ -96,6 +96,13 @@ class FieldIndex:
         found.sort()
         return [self.entries[number] for _, number in found[:limit]]
 
+    def about_question(self, question: str) -> list[str]:
+        """Return the paths of the fields that a question is about by its words alone, the nearest first."""
+        scores = self._words.scores(question)
+        least = BARELY * max(scores.values(), default=0.0)
+        near = [(-score, -self._priors[number], number) for number, score in scores.items() if score >= least]
+        return [self.entries[number].path for *_, number in sorted(near)]
+
     def _number_of(self, path: str) -> int | None:
         """The number of the entry of that path; None: there is none."""
         number = bisect_left(self.entries, path, key=attrgetter("path"))

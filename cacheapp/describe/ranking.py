@@ -104,6 +104,10 @@ class WordIndex:
                 scores = best
         return scores
 
+    def asked(self, question: str) -> list[dict[str, float]]:
+        """Return for each word of the question that anything has the words it may stand for, with weights."""
+        return [meant for meant in self._asked(question) if meant]
+
     def _asked(self, question: str) -> Iterator[dict[str, float]]:
         """Yield for each word of the question the words of documents that it may stand for, with weights."""
         seen: set[str] = set()

@@ -20,6 +20,8 @@ MIN_HIT_TOKENS: Final = 20
 MANY: Final = 1_000
 MAX_WARNINGS: Final = 3
 NOTHING_FOUND: Final = "Next: describe the names with what you look for, validate the search, or widen it."
+MAX_NAMES_CHARACTERS: Final = 100
+"""Of the names that were searched, in the head: whoever asked knows them."""
 NOTE_TOKENS: Final = 90
 """What is said of what was cut."""
 AGGREGATIONS_SHARE: Final = 0.6
@@ -90,17 +92,21 @@ def cluster_away(detail: str, since: datetime | None) -> str:
     )
 
 
-def hits_text(answer: bytes, budget_tokens: int, warnings: Sequence[Finding] = ()) -> str:
+def hits_text(
+    answer: bytes, budget_tokens: int, names: str, indices_total: int | None, warnings: Sequence[Finding] = ()
+) -> str:
     """An answer of Elasticsearch's to a search: a head, aggregations, hits, and what was cut.
 
     Args:
         answer: The whole body, a JSON object.
         budget_tokens: What the text has at most.
+        names: What was searched, as it was asked for.
+        indices_total: How many indices that stands for; None: it isn't known.
         warnings: What is probably not meant in the search, though it was made.
     """
     found: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
     hits: list[dict[str, Any]] = found.get("hits", {}).get("hits", [])
-    parts = [_head(found, hits)]
+    parts = [_head(found, hits, names, indices_total)]
     notes = [f"# warning: {one_finding(one)}" for one in warnings[:MAX_WARNINGS]]
     aggregations = found.get("aggregations")
     if not hits and not aggregations and _total(found) == 0:
@@ -112,7 +118,8 @@ def hits_text(answer: bytes, budget_tokens: int, warnings: Sequence[Finding] = (
         parts.append(text)
         notes += note
         room -= count_tokens(text)
-    lines, note = _hits(hits, room)
+    several = indices_total != 1 or len({hit.get("_index") for hit in hits}) > 1
+    lines, note = _hits(hits, room, names_index=several)
     return _cut_to("\n".join([*parts, *lines, *notes, *note]), budget_tokens)
 
 
@@ -122,7 +129,7 @@ def _total(found: dict[str, Any]) -> int | None:
     return None if total is None else int(total["value"])
 
 
-def _head(found: dict[str, Any], hits: Sequence[dict[str, Any]]) -> str:
+def _head(found: dict[str, Any], hits: Sequence[dict[str, Any]], names: str, indices_total: int | None) -> str:
     total = _total(found)
     if total is None:
         number = f"{len(hits)} hits given"
@@ -135,9 +142,9 @@ def _head(found: dict[str, Any], hits: Sequence[dict[str, Any]]) -> str:
         *([f"{shards['failed']} of {shards['total']} shards failed"] if shards.get("failed") else []),
     ]
     partly = f" PARTIAL: {', '.join(partial)}." if partial else ""
-    indices = {hit.get("_index") for hit in hits}
-    where = f" in {next(iter(indices))}" if len(indices) == 1 else ""
-    return f"{number}{where}, took {found.get('took')} ms.{partly}"
+    shown = names if len(names) <= MAX_NAMES_CHARACTERS else f"{names[: MAX_NAMES_CHARACTERS - 1]}…"
+    of = "" if indices_total is None or indices_total == 1 else f" ({indices_total:,} indices)"
+    return f"{number} in {shown}{of}, took {found.get('took')} ms.{partly}"
 
 
 def _aggregations(aggregations: Any, room: int) -> tuple[str, list[str]]:
@@ -151,10 +158,9 @@ def _aggregations(aggregations: Any, room: int) -> tuple[str, list[str]]:
     return _cut_to(f"aggregations: {text}", room), ["# cut: the aggregations. Ask for fewer of them."]
 
 
-def _hits(hits: Sequence[dict[str, Any]], room: int) -> tuple[list[str], list[str]]:
+def _hits(hits: Sequence[dict[str, Any]], room: int, *, names_index: bool) -> tuple[list[str], list[str]]:
     """As many hits as fit, one a line, cut as little as possible; and what was cut."""
-    same_index = len({hit.get("_index") for hit in hits}) == 1
-    plain = [_plain(hit, same_index=same_index) for hit in hits]
+    plain = [_plain(hit, names_index=names_index) for hit in hits]
     lines: list[str] = []
     shown = 0
     for characters, members in CUTS:
@@ -186,8 +192,8 @@ def _not_shown(shown: int, total: int, cut: str) -> str:
     return f"# cut: {'; '.join(parts)}. Ask for the fields that you need by _source, or for a smaller size."
 
 
-def _plain(hit: dict[str, Any], *, same_index: bool) -> dict[str, Any]:
-    left_out = {"_index"} if same_index else set()
+def _plain(hit: dict[str, Any], *, names_index: bool) -> dict[str, Any]:
+    left_out = set() if names_index else {"_index"}
     return {key: value for key, value in hit.items() if key not in left_out and not (key == "_score" and value is None)}
 
 

@@ -16,7 +16,6 @@ import msgspec
 from cacheapp.cache.cluster_fields import ClusterField, ClusterFields
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.describe.description import MIN_BUDGET_TOKENS
 from cacheapp.describe.near_names import names_like
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.errors import MappingNotFound, NotWarm
@@ -25,7 +24,7 @@ from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_tex
 from cacheapp.queries.findings import Severity
 from cacheapp.search import Searches
 from cacheapp.state.answer import Freshness
-from cacheapp.state.expressions import EVERYTHING, asked
+from cacheapp.state.expressions import EVERYTHING, Expression, asked
 from cacheapp.state.field_pages import FieldFilter
 from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validated, Validations
@@ -47,6 +46,15 @@ MAX_FIELDS: Final = 60
 MAX_WORDS: Final = 8
 SOME_WORDS: Final = "No field has all of these words; these have some:\n"
 NO_FIELD: Final = "No field has these words in its path, or none of that type. Near by meaning:\n"
+MAX_NEAR: Final = 10
+NOTHING_NEAR: Final = (
+    "No field has these words in its path, and none is near by meaning.\n"
+    "Next: try other words, or find_indices with your question, then describe a name."
+)
+NOTHING_NEAR_OF_TYPE: Final = (
+    "No field of type {} has these words in its path, and none is near by meaning.\n"
+    "Next: leave out the type, or try other words."
+)
 
 
 class Mistake(Exception):
@@ -149,10 +157,10 @@ class Tools:
             found = await self._having_some(given, visible)
             head, total = SOME_WORDS, len(found)
         if not found:
-            wanted = asked(given.names or EVERYTHING, visible)
-            room = max(given.tokens - count_tokens(NO_FIELD), MIN_BUDGET_TOKENS)
-            _, described = await self._descriptions.describe(wanted, room, given.words, visible)
-            return f"{NO_FIELD}{described.text}"
+            found = await self._near_by_meaning(given, visible)
+            head, total = NO_FIELD, len(found)
+        if not found:
+            return NOTHING_NEAR_OF_TYPE.format(given.type[:100]) if given.type else NOTHING_NEAR
         lines = [field_line(field) for field in found]
         return head + within(lines, given.tokens - count_tokens(head), "fields", beyond=total - len(found))
 
@@ -176,6 +184,13 @@ class Tools:
                 found[field.name] = found.get(field.name, (0, field))[0] - 1, field
         return tuple(field for _, field in sorted(found.values(), key=lambda one: (one[0], one[1].name)))
 
+    async def _near_by_meaning(self, given: FindFields, visible: Visible) -> tuple[ClusterField, ...]:
+        """Fields that words are about though their paths don't have these, the nearest first."""
+        wanted = asked(given.names or EVERYTHING, visible)
+        paths = await self._descriptions.fields_about(wanted, given.words)
+        near = await self._fields.of_paths(paths, pattern=given.names or None, visible=visible, type_=given.type)
+        return near[:MAX_NEAR]
+
     async def _validate_search(self, given: ValidateSearch, visible: Visible) -> str:
         found = await self._validate(given.names, msgspec.json.encode(given.search), visible)
         return findings_text(found.findings, found.not_checked, FINDINGS_TOKENS)
@@ -194,9 +209,18 @@ class Tools:
             raise Mistake(f"Not searched. {findings_text(errors, (), min(given.tokens, FINDINGS_TOKENS))}")
         answer = await self._searches.answer(given.names, raw, Validate.OFF, visible=visible)
         warnings = () if found is None else found.findings
+        total = await self._indices_total(given.names, visible)
         if len(answer.body) < IN_THREAD_BYTES:
-            return hits_text(answer.body, given.tokens, warnings)
-        return await asyncio.to_thread(hits_text, answer.body, given.tokens, warnings)
+            return hits_text(answer.body, given.tokens, given.names, total, warnings)
+        return await asyncio.to_thread(hits_text, answer.body, given.tokens, given.names, total, warnings)
+
+    async def _indices_total(self, names: str, visible: Visible) -> int | None:
+        """How many indices names stand for, as far as memory knows; None: it doesn't."""
+        try:
+            resolved = await self._cache.resolve(Expression(names, visible))
+        except (NotWarm, MappingNotFound):
+            return None
+        return None if resolved.missing else len(resolved.indices)
 
     async def _validate(self, names: str, raw: bytes, visible: Visible) -> Validated:
         return await self._validations.validate(asked(names, visible), raw, visible)

@@ -160,6 +160,11 @@ def is_for_people(request: HttpRequest) -> bool:
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
+def leave_out_slash(address: str) -> str:
+    """What to say besides of an address that is known without the slash at its end."""
+    return f" Leave out the slash at its end: {address}"
+
+
 def slash_hint(path: str) -> str:
     """What to say besides of an unknown address that is known without the slash at its end; else nothing."""
     without = path.rstrip("/")
@@ -169,7 +174,7 @@ def slash_hint(path: str) -> str:
         resolve(without)
     except Resolver404:
         return ""
-    return f" Leave out the slash at its end: {without}"
+    return leave_out_slash(without)
 
 
 def _is_allowed_host(request: HttpRequest) -> bool:

@@ -3,19 +3,20 @@
 import asyncio
 import logging
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
 from django.conf import settings
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
-from esassistant.errors import BadRequest, EsassistantError, Forbidden, MethodNotAllowed, Unauthorized
+from esassistant.errors import BadRequest, EsassistantError, Forbidden, MethodNotAllowed, Unauthorized, UnknownAddress
 from esassistant.http.auth import UNKNOWN, check_in_force, check_rights
 from esassistant.http.callers import Caller, anonymous, authorization_of, bearer_token, live_caller, tokens
 from esassistant.http.counters import Door, note_of
 from esassistant.http.direct_path import problem_parts
 from esassistant.http.hosts import AcceptedHosts
 from esassistant.http.limits import Overloaded, RequestReader, has_body
-from esassistant.http.problems import OTHER_HOST
+from esassistant.http.problems import EXPLANATIONS, OTHER_HOST, leave_out_slash
 from esassistant.http.refusal import Refusal
 from esassistant.http.streams import WRITE_SECONDS, Stop, StreamCall, StreamRoute, Streams
 
@@ -38,6 +39,12 @@ class _Refusals:
 
     def of(self, scope: Scope) -> Refusal:
         return self._made[has_body(scope)]
+
+
+@lru_cache(maxsize=16)
+def _with_slash(address: str) -> _Refusals:
+    """What is said where an address, which is one of ours, has a slash at its end."""
+    return _Refusals(UnknownAddress(f"{EXPLANATIONS[404]}{leave_out_slash(address)}"))
 
 
 class StreamDoor:
@@ -71,9 +78,13 @@ class StreamDoor:
         self._ending = Refusal(Overloaded("This process ends. Ask again.", retry_after_seconds=1), closes=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self._streams.find(scope) if scope["type"] == "http" else None
-        if found is None or (self._redirects and scope.get("scheme") != "https"):
-            await self._app(scope, receive, send)
+        is_ours = scope["type"] == "http" and not (self._redirects and scope.get("scheme") != "https")
+        found = self._streams.find(scope) if is_ours else None
+        if found is None:
+            if is_ours and (address := self._streams.without_slash(scope)) is not None:
+                await (self._other_page(scope) or _with_slash(address).of(scope)).answer(scope, send)
+            else:
+                await self._app(scope, receive, send)
             return
         route, name = found
         caller = self._admitted(scope, route)

@@ -263,6 +263,15 @@ class Streams:
                 return route, name
         return None
 
+    def without_slash(self, scope: Scope) -> str | None:
+        """The address of a stream that no view has, where a request asks for it with a slash at its end; else None."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if not path.endswith("/"):
+            return None
+        address = path.rstrip("/")
+        known = (one for one in self._routes if one.template == address and one.media_type is None)
+        return next((one.template for one in known if one.takes(scope)), None)
+
     @property
     def is_full(self) -> bool:
         return len(self._open) >= self.limit

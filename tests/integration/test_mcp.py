@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
 
 from cacheapp.describe.tokens import count_tokens
+from dev.agent_session import address_of
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.servers.process import wait_until
@@ -132,9 +133,26 @@ async def test_a_session(server: Server, mode: str) -> None:
         right = await said(client, "validate_search", names="shop-orders-*", search=RIGHT)
         assert right.startswith("Valid")
         hits = await said(client, "search", names="shop-orders-*", search=RIGHT, tokens=500)
-        assert hits.startswith("6 hits in shop-orders-2026, took ")
+        assert hits.startswith("6 hits in shop-orders-* (2 indices), took ")
         assert "# cut: texts to" in hits
         assert count_tokens(hits) <= 500
+
+
+async def test_what_is_near_by_meaning(server: Server) -> None:
+    """Few fields with their families, or that there are none."""
+    async with agent(server) as client:
+        near = await said(client, "find_fields", words="wages")
+        assert near.endswith("Near by meaning:\nsalary: long — secret-payroll")
+        assert "none is near by meaning.\nNext: " in await said(client, "find_fields", words="zebra")
+
+
+def test_a_slash_at_the_end(server: Server) -> None:
+    """Says to leave it out; the session of the document takes the address of the service, and of MCP itself."""
+    answer = httpx.post(f"{server.url}/mcp/", json=LIST, headers=HEADERS, timeout=30)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+    assert answer.json()["detail"].endswith("Leave out the slash at its end: /mcp")
+    for url in ("http://es:8000", "http://es:8000/", "http://es:8000/mcp", "http://es:8000/mcp/"):
+        assert address_of(url) == "http://es:8000/mcp"
 
 
 async def test_a_search_with_an_error_is_not_made(server: Server, proxy: FaultProxy) -> None:

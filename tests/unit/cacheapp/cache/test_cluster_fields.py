@@ -90,6 +90,22 @@ async def test_filters_and_pages(made: Made) -> None:
     assert (first.total, second.total, second.next_cursor) == (2, 2, None)
 
 
+async def test_fields_of_paths(made: Made) -> None:
+    """In the order of the paths, of a pattern, of a type; with a type multi-fields of the paths, too."""
+    title = b'{"properties":{"title":{"type":"text","fields":{"raw":{"type":"keyword"}}}}}'
+    made.reader.indices["books"] = title
+    await made.read_all()
+
+    async def names(*paths: str, pattern: str | None = None, type_: str = "") -> list[str]:
+        rows = await made.fields.of_paths(paths, pattern=pattern, visible=ALL_VISIBLE, type_=type_)
+        return [row.name for row in rows]
+
+    assert await names("url", "nothing", "status", "title") == ["url", "status", "title"]
+    assert await names("url", "status", pattern="orders") == ["status"]
+    assert await names("title", "status", "url", type_="keyword") == ["title.raw", "status"]
+    assert await names("title", type_="text") == ["title"]
+
+
 async def test_patterns(made: Made) -> None:
     """A pattern counts the indices that it gives alone; a hidden one needs a dot, and one that gives nothing is 404."""
     [status] = (await made.page(pattern="web-o*,orders")).fields

@@ -97,7 +97,7 @@ def test_each_family_has_a_line() -> None:
     said = describe_families(two_families(), 1_000, "temperature")
     assert said.text.splitlines() == [
         "3 families of indices",
-        "b: 3 fields — humidity, sensor, temp_c",
+        "b: 3 fields — temp_c, humidity, sensor",
         "a*: 2 indices, 3 fields — total, order_id, customer",
         "cars",
     ]
@@ -108,9 +108,28 @@ def test_a_summary_says_what_the_mapping_is_about() -> None:
     """`_meta` is shown, and its words are found."""
     body = b'{"_meta":{"description":"Parcels on their way"},"properties":{"x":{"type":"long"}}}'
     summary = summary_of(body)
-    assert (summary.about, summary.samples, summary.fields_total) == ("Parcels on their way", ("x",), 1)
+    assert (summary.about, summary.fields.first(()), summary.fields_total) == ("Parcels on their way", ["x"], 1)
     assert "parcel" in summary.words
     assert summary.size_bytes > 1_000
+
+
+def test_what_is_asked_for_comes_first() -> None:
+    """In a family's line, whatever counts without a question, and where names have only some of the room."""
+    known = {name: {"type": "keyword"} for name in ("status", "total", "message", "title", "price", "tags", "sku")}
+    orders = {f"name_{letter}": {"type": "keyword"} for letter in "abcdefgh"}
+    customer = {"properties": {"id": {"type": "keyword"}, "name": {"type": "text"}, "zip": {"type": "keyword"}}}
+    body = json.dumps({"properties": {**known, **orders, "customer": customer}}).encode()
+    index = FamilyIndex(families_of(snapshot({"orders": "o", "b": "s"}, {})), {"o": summary_of(body)})
+    line = describe_families(index, 1_000, "customer name").text.splitlines()[1]
+    assert line.startswith("orders: 18 fields — customer.name, ")
+    assert line.count(",") == 11
+    assert (
+        describe_families(index, 40, "customer name")
+        .text.splitlines()[1]
+        .startswith("orders: 18 fields — customer.name")
+    )
+    assert "customer.name" not in describe_families(index, 1_000, "").text
+    assert "customer.name" not in describe_families(index, 1_000, "zebra").text
 
 
 def test_what_a_question_matches() -> None:

@@ -21,6 +21,14 @@ def test_a_question_comes_first() -> None:
     assert first(found, "How many keys did redis evict?")[0] == "redis.stats.keys.evicted"
 
 
+def test_what_a_question_is_about_by_its_words_alone() -> None:
+    """Those that mean the same count, what is well known doesn't; nothing where nothing is near."""
+    found = index("host.name", "order.total", "order.id", "zebra", "message")
+    assert found.about_question("revenue") == ["order.total"]
+    assert found.about_question("order total")[0] == "order.total"
+    assert found.about_question("giraffe") == found.about_question("") == []
+
+
 def test_without_a_question_names_that_are_known_come_first() -> None:
     """The names of many mappings, those at the top, and last words that tell something."""
     found = index("z.y.x.w", "host.name", "zebra", "a.b.c.name")

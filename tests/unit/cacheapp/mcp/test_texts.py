@@ -29,6 +29,11 @@ def answered(*sources: Any, total: int | None = None, index: str = "orders", **m
     return json.dumps({"took": 3, "timed_out": False, "hits": {**count, "hits": hits}, **more}).encode()
 
 
+def said_of(answer: bytes, budget: int, *warnings: Finding) -> str:
+    """What is said of a search of one index."""
+    return hits_text(answer, budget, "orders", 1, warnings)
+
+
 @pytest.mark.parametrize(
     ("budget", "beyond", "expected"),
     [(100, 0, "a\nb\nc"), (100, 4, "a\nb\nc\n# 4 more things"), (1, 0, "# 3 more things"), (1, 4, "# 7 more things")],
@@ -95,7 +100,7 @@ def test_the_cluster_is_away() -> None:
 
 def test_hits() -> None:
     """A head, then a hit a line, without what says nothing."""
-    head, *lines = hits_text(answered({"a": 1}, {"a": 2}, total=57), 1000).split("\n")
+    head, *lines = said_of(answered({"a": 1}, {"a": 2}, total=57), 1000).split("\n")
     assert head == "57 hits in orders, took 3 ms."
     assert [json.loads(line) for line in lines] == [
         {"_id": "0", "_source": {"a": 1}},
@@ -106,33 +111,53 @@ def test_hits() -> None:
 def test_what_the_head_says() -> None:
     """More than counted, parts that are missing, hits that nobody counted."""
     partial = answered({}, timed_out=True, _shards={"total": 5, "failed": 2})
-    assert "PARTIAL: timed out, 2 of 5 shards failed." in hits_text(partial, 1000)
+    assert "PARTIAL: timed out, 2 of 5 shards failed." in said_of(partial, 1000)
     found = json.loads(answered({}))
     found["hits"]["total"] = {"value": 10_000, "relation": "gte"}
-    assert hits_text(json.dumps(found).encode(), 1000).startswith("10,000+ hits in orders")
+    assert said_of(json.dumps(found).encode(), 1000).startswith("10,000+ hits in orders")
     del found["hits"]["total"]
-    assert hits_text(json.dumps(found).encode(), 1000).startswith("1 hits given in orders")
+    assert said_of(json.dumps(found).encode(), 1000).startswith("1 hits given in orders")
 
 
 def test_nothing_is_found() -> None:
     """What to do next is said, with what may be wrong; not where only a number was asked for."""
-    text = hits_text(answered(), 1000, [finding(Severity.WARNING)])
-    assert text.startswith("0 hits, took 3 ms.\n# warning: {")
+    text = said_of(answered(), 1000, finding(Severity.WARNING))
+    assert text.startswith("0 hits in orders, took 3 ms.\n# warning: {")
     assert "Next: describe" in text
-    assert "Next" not in hits_text(answered(total=5), 1000)
+    assert "Next" not in said_of(answered(total=5), 1000)
 
 
 def test_hits_of_several_indices() -> None:
-    """Each says which one."""
+    """The names as they were asked for, with how many indices they stand for; each hit says which one it is of, though
+    all that are shown are of one.
+    """
+    found = answered({}, {}, total=12, index="web-6")
+    head, *lines = hits_text(found, 1000, "logs-web", 6).split("\n")
+    assert head == "12 hits in logs-web (6 indices), took 3 ms."
+    assert [json.loads(line)["_index"] for line in lines] == ["web-6", "web-6"]
+
+
+def test_hits_of_what_memory_does_not_know() -> None:
+    """Each says its index where it isn't known how many there are, or where there are more than memory knew."""
+    head, line = hits_text(answered({}, index="web-6"), 1000, "logs-web", None).split("\n")
+    assert (head, json.loads(line)["_index"]) == ("1 hit in logs-web, took 3 ms.", "web-6")
     found = json.loads(answered({}, {}))
     found["hits"]["hits"][1]["_index"] = "others"
-    head, *lines = hits_text(json.dumps(found).encode(), 1000).split("\n")
-    assert (head, [json.loads(line)["_index"] for line in lines]) == ("2 hits, took 3 ms.", ["orders", "others"])
+    head, *lines = said_of(json.dumps(found).encode(), 1000).split("\n")
+    assert (head, len(lines)) == ("2 hits in orders, took 3 ms.", 2)
+    assert [json.loads(line)["_index"] for line in lines] == ["orders", "others"]
+
+
+def test_long_names_are_cut() -> None:
+    """Hits need the room."""
+    head = hits_text(answered(), 1000, ",".join(["a-long-name"] * 500), 500).split("\n")[0]
+    assert head.endswith("… (500 indices), took 3 ms.")
+    assert len(head) < 160
 
 
 def test_long_hits_are_cut() -> None:
     """Long texts first, so that some hits fit; what was cut is said, in place and at the end."""
-    text = hits_text(answered(*({"text": LONG, "tags": list(range(300))} for _ in range(10))), 1000)
+    text = said_of(answered(*({"text": LONG, "tags": list(range(300))} for _ in range(10))), 1000)
     assert count_tokens(text) <= 1000
     assert "characters)" in text
     assert '"… (+270 more)"' in text
@@ -144,7 +169,7 @@ def test_long_hits_are_cut() -> None:
 
 def test_one_hit_at_least() -> None:
     """Of one that is too large for any budget, the beginning."""
-    text = hits_text(answered({f"field_{number}": {"x": LONG} for number in range(50)}), 150)
+    text = said_of(answered({f"field_{number}": {"x": LONG} for number in range(50)}), 150)
     assert count_tokens(text) <= 150
     assert '{"_id":"0"' in text
     assert "(cut)" in text
@@ -155,16 +180,16 @@ def test_aggregations() -> None:
     buckets = [{"key": f"key-{number}", "doc_count": number} for number in range(500)]
     found = answered({"a": 1}, aggregations={"c": {"buckets": buckets[:2]}})
     assert (
-        hits_text(found, 1000).split("\n")[1]
+        said_of(found, 1000).split("\n")[1]
         == 'aggregations: {"c":{"buckets":' + json.dumps(buckets[:2], separators=(",", ":")) + "}}"
     )
-    cut = hits_text(answered({"a": 1}, aggregations={"c": {"buckets": buckets}}), 1000)
+    cut = said_of(answered({"a": 1}, aggregations={"c": {"buckets": buckets}}), 1000)
     assert count_tokens(cut) <= 1000
     assert "more)" in cut
     assert "# cut: lists of buckets to 10." in cut
     assert '{"_id":"0"' in cut
     names = {f"aggregation_{number}": {"value": number} for number in range(500)}
-    only = hits_text(answered(total=3, aggregations=names), 300)
+    only = said_of(answered(total=3, aggregations=names), 300)
     assert count_tokens(only) <= 300
     assert "# cut: the aggregations." in only
 
@@ -174,7 +199,7 @@ def test_deep_values_end() -> None:
     deep: Any = "x"
     for _ in range(200):
         deep = {"a": [deep]}
-    text = hits_text(answered(deep), 1000)
+    text = said_of(answered(deep), 1000)
     assert count_tokens(text) <= 1000
 
 
@@ -191,7 +216,7 @@ def test_deep_values_end() -> None:
 )
 def test_never_more_than_the_budget(sources: list[Any], budget: int) -> None:
     """Whatever is in the documents."""
-    assert count_tokens(hits_text(answered(*sources), budget)) <= budget
+    assert count_tokens(said_of(answered(*sources), budget)) <= budget
 
 
 @pytest.mark.parametrize(

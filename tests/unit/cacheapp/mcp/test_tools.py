@@ -14,7 +14,7 @@ from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.mcp.tools import MAX_FIELDS, Outcome, Tools, tools_for
+from cacheapp.mcp.tools import MAX_FIELDS, MAX_NEAR, Outcome, Tools, tools_for
 from cacheapp.validation import Validate, Validations
 from cacheapp.values.family_values import FamilyValues, FieldValues, ValueCount
 from cacheapp.values.known import KnownValues
@@ -121,11 +121,43 @@ async def test_find_fields(office: Office) -> None:
     assert found.text == "channel: conflict: keyword in 2, text in 1 indices — secret-payroll, shop-all"
     some = await office.call("find_fields", words="salary zebra")
     assert some.text == "No field has all of these words; these have some:\nsalary: long — secret-payroll"
-    nothing = await office.call("find_fields", words="zebra", names="shop-all")
-    assert nothing.text.startswith(
-        "No field has these words in its path, or none of that type. Near by meaning:\nshop-all"
+    near = await office.call("find_fields", words="nation")
+    assert near.text == (
+        "No field has these words in its path, or none of that type. Near by meaning:\ncountry: keyword — shop-all"
     )
-    assert not nothing.is_error
+    assert not near.is_error
+
+
+@pytest.mark.parametrize("type_", ["", "keyword"])
+async def test_near_fields(type_: str) -> None:
+    """The nearest by meaning, few of them, of the type that is wanted, multi-fields among them; not all there are."""
+    properties: dict[str, Any] = {f"thing_{number}": {"type": "keyword"} for number in range(50)}
+    properties |= {f"amount_{number}": {"type": "double"} for number in range(20)}
+    properties["price"] = {"type": "text", "fields": {"raw": {"type": "keyword"}}}
+    office = Office({"sales": json.dumps({"properties": properties}).encode()})
+    await office.read()
+    head, *lines = (await office.call("find_fields", words="revenue", type=type_)).text.split("\n")
+    assert head == "No field has these words in its path, or none of that type. Near by meaning:"
+    assert all(line.endswith(" — sales") for line in lines)
+    paths = [line.split(":")[0] for line in lines]
+    if type_:
+        assert paths == ["price.raw"]
+    else:
+        assert len(paths) == MAX_NEAR
+        assert all(path.startswith(("amount_", "price")) for path in paths)
+
+
+async def test_nothing_is_near(office: Office) -> None:
+    """It is said, with what to do next; also where only fields of another type are near."""
+    nothing = await office.call("find_fields", words="zebra", names="shop-all")
+    assert nothing.text == (
+        "No field has these words in its path, and none is near by meaning.\n"
+        "Next: try other words, or find_indices with your question, then describe a name."
+    )
+    other = await office.call("find_fields", words="nation", type="geo_point")
+    assert other.text.startswith("No field of type geo_point has these words")
+    assert "Next: leave out the type" in other.text
+    assert not other.is_error
 
 
 async def test_many_fields() -> None:
@@ -150,7 +182,7 @@ async def test_search(office: Office) -> None:
     assert refused.text.startswith("Not searched. Not valid: 1 error.")
     assert office.searched.asked == []
     made = await office.call("search", SHOP, names="shop-all", search=RIGHT)
-    assert made.text.startswith("0 hits")
+    assert made.text.startswith("0 hits in shop-all (2 indices), took 3 ms.")
     assert office.searched.asked == [("shop-all", RIGHT, Validate.OFF, ("shop-*",))]
     hits = [{"_index": "shop-orders-1", "_id": "1", "_source": {"note": "x" * 50_000}}]
     office.searched.answers = json.dumps({"took": 1, "hits": {"hits": hits}}).encode()
@@ -160,7 +192,8 @@ async def test_search(office: Office) -> None:
 
 async def test_a_search_before_all_is_known(office: Office) -> None:
     """What can't be validated from memory is searched all the same: the cluster knows more."""
-    await office.call("search", names="brand-new", search=RIGHT)
+    unknown = await office.call("search", names="brand-new", search=RIGHT)
+    assert unknown.text.startswith("0 hits in brand-new, took")
     assert [name for name, *_ in office.searched.asked] == ["brand-new"]
     office.cache.warm = False
     await office.call("search", names="brand-new", search=RIGHT)
@@ -240,7 +273,6 @@ async def test_values_beyond_a_scope(office: Office) -> None:
     search = {"query": {"term": {"channel": "hiddem"}}}
     calls: list[tuple[str, dict[str, Any]]] = [
         ("describe", {"names": "shop-orders-1"}),
-        ("find_fields", {"names": "shop-orders-1", "words": "zebra"}),
         ("validate_search", {"names": "shop-orders-1", "search": search}),
         ("search", {"names": "shop-orders-1", "search": search}),
     ]

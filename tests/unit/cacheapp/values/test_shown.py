@@ -1,6 +1,7 @@
 """How field values are shown: in lists of fields, in descriptions within their budget, and on pages."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,17 @@ def test_in_descriptions() -> None:
     plain = describe("orders", FieldIndex(FIELDS, 1), 1_000)
     assert plain.values is None
     assert found.shown_total == plain.shown_total
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "said"),
+    [(0.2, "1 s"), (34.6, "35 s"), (60.0, "1 min"), (61.0, "2 min"), (3_600.0, "1 h"), (3_601.0, "2 h")],
+)
+def test_their_age_in_descriptions(age_seconds: float, said: str) -> None:
+    """In seconds below a minute, then in minutes, then in hours; never younger than they are."""
+    held = held_values(replace(KNOWN, age_seconds=age_seconds))
+    text = describe("orders", FieldIndex(FIELDS, 1), 1_000, "", {}, held).text
+    assert text.splitlines()[1] == f"# values: {said} old, of 4 documents"
 
 
 WIDE = FieldIndex(

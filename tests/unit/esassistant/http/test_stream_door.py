@@ -205,6 +205,27 @@ async def test_who_gets_in(spine: Spine, asked: dict[str, Any], status: int) -> 
     assert got.header("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
+async def test_a_slash_at_the_end(spine: Spine) -> None:
+    """Of an address that only this door has: 404 that names the one without, whoever asks; not under others' hosts,
+    and nothing of addresses that views have or nobody.
+    """
+    async with (
+        spine.streams.answering("/f", three),
+        spine.streams.answering("/both", three, media_type=EVENT_STREAM),
+        spine.streams.answering("/named/{name}", three),
+    ):
+        for asked in ({"path": "/f/"}, {"path": "/f//", "headers": (HOST,)}, {"path": "/f/", "method": "POST"}):
+            got = await spine.ask(**asked)
+            assert (got.status, json.loads(got.body)["type"]) == (404, "/problems/not-found")
+            assert json.loads(got.body)["detail"].endswith("Leave out the slash at its end: /f")
+        assert (await spine.ask("/f/", headers=(*PLAIN, BODY))).header("connection") == "close"
+        assert (await spine.ask("/f/", headers=((b"host", b"evil.example"),))).status == 400
+        beyond = ("/both/", "/named/x/", "/other/", "/")
+        assert {(await spine.ask(path)).status for path in beyond} == {418}
+        assert (await spine.ask("/f/", "OPTIONS")).status == 418
+    assert (await spine.ask("/f/")).status == 418
+
+
 async def test_a_refusal_with_a_body_closes(spine: Spine) -> None:
     """Nobody would read it."""
     async with spine.streams.answering("/f", three):
