@@ -25,6 +25,7 @@ from dev.openapi.operations import (
 from dev.openapi.schemas import schemas
 from esassistant.http.limits import BODY_SECONDS, MAX_ADDRESS_BYTES
 from esassistant.http.problems import CONTENT_TYPE as PROBLEM
+from esassistant.http.uvicorn_protocol import MAX_HEAD_BYTES
 
 Object = dict[str, Any]
 
@@ -36,7 +37,8 @@ Mappings, health and performance of an Elasticsearch cluster, answered from memo
 
 Times are in seconds unless a name says otherwise (`_ms`). A number is `null` before there is data for it. Errors are
 `application/problem+json` (RFC 9457); `X-Request-ID` is in every answer, and repeats the request's own where that is of
-letters, digits, `.`, `_` and `-`.
+letters, digits, `.`, `_` and `-`. Only what can't be read as HTTP, and a head (address and headers) of more than
+{MAX_HEAD_BYTES} bytes, gets 400 in plain text, without that header.
 
 Answers to GET of 1 kB and more are compressed for who prefers gzip (`Accept-Encoding`), with an ETag of their own.
 
@@ -80,7 +82,11 @@ PROBLEMS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     408: ("TooSlow", f"The body did not come within {BODY_SECONDS:g} seconds.", ()),
     413: ("TooLarge", "The body is larger than ESASSISTANT_MAX_BODY_BYTES.", ()),
     414: ("TooLong", f"Path and query have more than {MAX_ADDRESS_BYTES} bytes.", ()),
-    410: ("Gone", "What came after `since` isn't kept any more; `oldest_id` is.", ()),
+    410: (
+        "Gone",
+        "Not all that came after `since` is kept any more, or it is of another history; `detail` says where to go on.",
+        (),
+    ),
     429: ("TooSoon", "Not yet, or not so many at once; `Retry-After` says when.", ("Retry-After",)),
     503: ("Unavailable", "The cluster, the store or this process can't serve now; often with `Retry-After`.", ()),
 }
@@ -110,6 +116,14 @@ PROBLEM_SCHEMA: Object = {
             "type": "array",
             "items": {"$ref": "#/components/schemas/Finding"},
             "maxItems": 50,
+        },
+        "oldest_id": {
+            "description": "Of /problems/changes-gone: the oldest change that is kept; null when none is.",
+            "type": ["integer", "null"],
+        },
+        "last_id": {
+            "description": "Of /problems/changes-gone: the latest change of this history, 0 before the first.",
+            "type": "integer",
         },
     },
     "required": ["type", "title", "status", "detail", "request_id"],
@@ -244,7 +258,7 @@ def _parameter(parameter: Parameter) -> Object:
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
-        "required": parameter.place == "path",
+        "required": parameter.required or parameter.place == "path",
         "schema": parameter.schema,
     }
 

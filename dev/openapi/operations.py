@@ -8,6 +8,7 @@ from typing import Any
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MAX_QUESTION_CHARACTERS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS
+from cacheapp.state.changes import ChangeKind
 from cacheapp.state.expressions import MAX_EXPRESSION_BYTES, MAX_PATTERNS
 from cacheapp.state.field_pages import MAX_FIELD_CHARACTERS
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, Kind, State
@@ -76,12 +77,13 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. Those in the path are required, no others."""
+    """One parameter. Those in the path are required in any case."""
 
     name: str
     place: str
     description: str
     schema: Mapping[str, Any]
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,9 @@ PATTERN_SCHEMA = {
     "format": "names",
     "examples": ["logs-*,-logs-old-*"],
 }
+SIDE = {"$ref": "#/components/schemas/Names"}
+_KIND = f"(?:{'|'.join(ChangeKind)})"
+KINDS_SCHEMA = {"type": "string", "pattern": f"^{_KIND}(?:,{_KIND})*$", "examples": ["created,changed"]}
 PATH_SCHEMA = {"type": "string", "maxLength": MAX_FIELD_CHARACTERS, "examples": ["customer.name"]}
 SEARCHED_FIELDS = Parameter(
     "q",
@@ -528,7 +533,8 @@ OPERATIONS = (
         Access.DETAILS,
         {200: Answer("At most 100.", ("History",))},
         (NAMES,),
-        (503,),
+        (404, 503),
+        "404: a list or pattern that stands for nothing. A name of which nothing is recorded has no changes.",
     ),
     Operation(
         "/api/changes",
@@ -548,13 +554,13 @@ OPERATIONS = (
                 "pattern",
                 "query",
                 "Of indices that this stands for, by their names or those of their aliases and data streams then.",
-                {"type": "string", "minLength": 1, "examples": ["logs-*,-logs-old-*"]},
+                PATTERN_SCHEMA,
             ),
             Parameter(
                 "kind",
                 "query",
                 "Of these kinds, with commas between. A `gap` comes in any case.",
-                {"type": "string", "examples": ["created,changed"]},
+                KINDS_SCHEMA,
             ),
             Parameter(
                 "limit",
@@ -564,8 +570,8 @@ OPERATIONS = (
             ),
         ),
         (410, 503),
-        "403 too: a token that doesn't see all names has to send a pattern. 410: what came after `since` isn't kept any"
-        " more.",
+        "403 too: a token that doesn't see all names has to send a pattern. 410: not all that came after `since` is "
+        "kept any more, or `since` is an id of another history.",
     ),
     Operation(
         "/api/compare",
@@ -575,8 +581,10 @@ OPERATIONS = (
         Access.DETAILS,
         {200: Answer("What `b` has otherwise than `a`.", ("Comparison",), headers=("ETag", "Age", *STATE))},
         (
-            Parameter("a", "query", "An index, alias or data stream, or a `mapping_hash`.", {"type": "string"}),
-            Parameter("b", "query", "Likewise.", {"type": "string"}),
+            Parameter(
+                "a", "query", "An index, alias or data stream, a list with patterns, or a `mapping_hash`.", SIDE, True
+            ),
+            Parameter("b", "query", "Likewise.", SIDE, True),
             UNCHANGED,
         ),
         (304, 404, 503),
