@@ -74,7 +74,7 @@ def test_an_unchanged_file_is_not_read(path: Path) -> None:
         ),
         (lambda path: path.write_text("[[token"), "is not TOML"),
         (lambda path: path.unlink(), "can't be read (No such file or directory)"),
-        (lambda path: (path.unlink(), path.mkdir()), "can't be read (Is a directory)"),
+        (lambda path: (path.unlink(), path.mkdir()), "is no regular file"),
     ],
 )
 def test_a_bad_file_leaves_the_old_in_force(
