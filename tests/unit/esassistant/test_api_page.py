@@ -101,6 +101,18 @@ def test_values_in_words() -> None:
     assert {parameter.is_required for parameter in shown["schema"].parameters if parameter.place == "path"} == {True}
 
 
+def test_a_parameter_may_be_anything() -> None:
+    """Of a schema that permits everything nothing is said."""
+    operation = {
+        "operationId": "any",
+        "tags": ["a"],
+        "responses": {},
+        "parameters": [{"name": "x", "in": "query", "schema": {}}],
+    }
+    [tag] = shown_tags({"tags": [{"name": "a"}], "paths": {"/any": {"get": operation}}}, "")
+    assert [parameter.values for one in tag.operations for parameter in one.parameters] == [""]
+
+
 def test_examples_of_answers_are_answers() -> None:
     """Each example fits the schema beside it, and there are some."""
     found = 0

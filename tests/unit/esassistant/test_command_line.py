@@ -2,12 +2,16 @@
 written.
 """
 
+import errno
+import io
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from esassistant.command_line import main
 from tests.support.settings import GOOD, ROOT, run
 
 AWAY = {**GOOD, "DATABASE_URL": "postgres://somebody:hunter2@127.0.0.1:9/nothing", "ESASSISTANT_API_TOKENS": "x" * 32}
@@ -82,3 +86,69 @@ def test_other_errors_stay_what_they_are() -> None:
     unread = run("manage.py", "validate", "orders", "/nowhere/search.json", **AWAY)
     assert (unread.returncode, unread.stderr) == (2, "CommandError: /nowhere/search.json: No such file or directory\n")
     assert "Unknown command" in run("manage.py", "nonsense", **AWAY).stderr
+
+
+class Output(io.StringIO):
+    """Standard output as a file, whose flush may fail."""
+
+    def __init__(self, path: Path, failure: OSError | None = None) -> None:
+        super().__init__()
+        self.file = path.open("w")
+        self.failure = failure
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def flush(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.mark.parametrize(
+    ("raised", "flush", "code"),
+    [
+        (None, None, None),
+        (SystemExit(3), None, 3),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            None,
+            "The output can't be written: No space left on device.",
+        ),
+        (None, OSError(errno.EFBIG, "File too large"), "The output can't be written: File too large."),
+        (SystemExit(2), BrokenPipeError(errno.EPIPE, "Broken pipe"), 1),
+    ],
+)
+def test_exit_codes(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    raised: BaseException | None,
+    flush: OSError | None,
+    code: int | str | None,
+) -> None:
+    """The command's own code, unless its output can't be written, be that told at once or when it is flushed."""
+    output = Output(tmp_path / "output", flush)
+    monkeypatch.setattr("esassistant.command_line._run", Mock(side_effect=raised))
+    monkeypatch.setattr("sys.stdout", output)
+    with pytest.raises(SystemExit) as ended:
+        main(["manage.py", "config"])
+    output.file.close()
+    assert ended.value.code == code
+
+
+def test_an_error_that_is_not_of_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other error of the system is a bug, or told by the command itself."""
+    monkeypatch.setattr("esassistant.command_line._run", Mock(side_effect=PermissionError(errno.EACCES, "denied")))
+    with pytest.raises(PermissionError):
+        main(["manage.py", "config"])
+
+
+def test_no_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where standard output is closed, what is printed goes nowhere."""
+    run_command = Mock(side_effect=lambda _: print("heard by nobody"))  # noqa: T201  (what a command does)
+    monkeypatch.setattr("esassistant.command_line._run", run_command)
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["manage.py", "config"])
+    assert sys.stdout is not None
+    sys.stdout.close()
+    assert ended.value.code is None

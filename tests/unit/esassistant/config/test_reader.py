@@ -310,6 +310,12 @@ def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "pip install 'psycopg[binary]'" in refused(tmp_path, DATABASE_URL=url)
 
 
+def test_mcp_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package is missing, the refusal says how to install it."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert "pip install -r requirements-mcp.txt" in refused(tmp_path, ESASSISTANT_MCP="true")
+
+
 @pytest.mark.parametrize("url", ["http://h/0", "redis://h:port/0", "h", "redis://"])
 def test_redis_urls(tmp_path: Path, url: str) -> None:
     """What is no URL of Redis is refused; `redis://` alone means this machine."""

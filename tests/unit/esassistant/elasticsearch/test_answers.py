@@ -12,6 +12,7 @@ from esassistant.elasticsearch.answers import (
     AnswerKind,
     answer_kind,
     block_reason,
+    closed_index,
     credentials_fault,
     failure_kind,
     is_index_failure,
@@ -252,3 +253,11 @@ def test_answers_in_part(body: dict[str, Any]) -> None:
         assert not is_partial(whole)
         assert not is_partial(json.dumps(whole).encode())
     assert not is_partial(None)
+
+
+def test_a_closed_index_is_named() -> None:
+    """Only an error that says so names a closed index, decoded or as bytes."""
+    error = {"error": {"type": "index_closed_exception", "index": "old", "root_cause": []}}
+    assert closed_index(error) == closed_index(json.dumps(error).encode()) == "old"
+    assert closed_index(index_not_found("gone")) is None
+    assert closed_index(b"<html>") is None

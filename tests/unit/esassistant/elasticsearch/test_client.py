@@ -134,6 +134,9 @@ async def test_a_raw_client_sends_bytes(stub: FaultProxy) -> None:
         stub.respond("", lambda _: ProxyResponse(b"{}"))
         await client.perform_request("GET", "/logs", body=b'{"a":1}', headers={"content-type": "application/json"})
     assert stub.count() == 1
+    async with client_of(stub) as usual:
+        await usual.search(index="logs", query={"match_all": {}})
+    assert stub.count() == 2
 
 
 @pytest.fixture
