@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cacheapp.mapping.diff import FieldChanges, field_changes
-from cacheapp.state.families import INDICES, family_of, names_by_index, predecessor, stem_of
+from cacheapp.state.families import INDICES, Series, family_of, names_by_index, stem_of
 from cacheapp.state.published import StoredState
 from cacheapp.state.snapshot import Snapshot
 
@@ -199,6 +199,7 @@ class _Members:
         self._names: dict[str, list[str]] | None = None
         self._names_before: dict[str, list[str]] | None = None
         self._by_stem: dict[str, list[str]] | None = None
+        self._series: dict[tuple[str, str], Series] = {}
 
     def described(self, index: str, recorded: Recorded) -> Recorded:
         """Add family and names. Those of an index that is gone are what they were."""
@@ -220,12 +221,18 @@ class _Members:
     def created(self, index: str, recorded: Recorded) -> IndexChange:
         """A new index, compared with the member of its family before it."""
         kind, family = family_of(index, self._names_now(index), self._snapshot.aliases, self._snapshot.data_streams)
-        members: Collection[str] = self._alike(family) if kind == INDICES else self._snapshot.aliases[family]
-        before = predecessor(index, [name for name in members if name in self._snapshot.indices])
+        before = self._series_of(kind, family).before(index)
         if before is None:
             return IndexChange(index, ChangeKind.CREATED, recorded)
         pair = (self._snapshot.indices[before].mapping_hash, recorded.mapping_hash)
         return IndexChange(index, ChangeKind.CREATED, recorded, pair, before)
+
+    def _series_of(self, kind: str, family: str) -> Series:
+        """The members of a family; sorted once, as thousands may be new at once."""
+        if (series := self._series.get((kind, family))) is None:
+            members: Collection[str] = self._alike(family) if kind == INDICES else self._snapshot.aliases[family]
+            series = self._series[kind, family] = Series(name for name in members if name in self._snapshot.indices)
+        return series
 
     def _names_now(self, index: str) -> Sequence[str]:
         if self._names is None:

@@ -3,10 +3,12 @@ trailing date or number. Pure.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _TRAILING = re.compile(r"(?:[-_.][wq]?[0-9]+|[0-9]{4,})+$")
 _NUMBER = re.compile(r"([0-9]+)")
+NaturalKey = tuple[tuple[str, int], ...]
 DATA_STREAM, ALIAS, INDICES = "data stream", "alias", "indices"
 """The kinds of families; `INDICES` are neither a data stream nor an alias."""
 
@@ -43,18 +45,29 @@ def family_of(
     return INDICES, stem_of(index)
 
 
-def predecessor(index: str, members: Collection[str]) -> str | None:
-    """Return the member of a family that comes before an index, numbers and dates in their order; None: none does.
+class Series:
+    """The members of a family in their order, numbers and dates by their value; sorted once."""
 
-    Of one whose name differs by a trailing date or number alone rather than of another: an alias may be over anything.
-    """
-    own = natural_key(index)
-    before = [name for name in members if name != index and natural_key(name) < own]
-    alike = [name for name in before if stem_of(name) == stem_of(index)]
-    return max(alike or before, key=natural_key, default=None)
+    def __init__(self, members: Iterable[str]) -> None:
+        self._members = sorted((natural_key(name), name) for name in members)
+        self._alike: dict[str, list[tuple[NaturalKey, str]]] = {}
+        for key, name in self._members:
+            self._alike.setdefault(stem_of(name), []).append((key, name))
+
+    def before(self, index: str) -> str | None:
+        """Return the member that comes before an index; None: none does.
+
+        Of one whose name differs by a trailing date or number alone rather than of another: an alias may be over
+        anything.
+        """
+        own = (natural_key(index),)
+        for among in (self._alike.get(stem_of(index), []), self._members):
+            if place := bisect_left(among, own):
+                return among[place - 1][1]
+        return None
 
 
-def natural_key(name: str) -> tuple[tuple[str, int], ...]:
+def natural_key(name: str) -> NaturalKey:
     """Sort names by this, and `logs-10` comes after `logs-9`."""
     pieces = _NUMBER.split(name)
     return tuple((text, int(number or 0)) for text, number in zip(pieces[::2], [*pieces[1::2], ""], strict=True))

@@ -105,11 +105,12 @@ def test_a_parameter_may_be_anything() -> None:
     """Of a schema that permits everything nothing is said."""
     operation = {
         "operationId": "any",
+        "summary": "Any",
         "tags": ["a"],
         "responses": {},
         "parameters": [{"name": "x", "in": "query", "schema": {}}],
     }
-    [tag] = shown_tags({"tags": [{"name": "a"}], "paths": {"/any": {"get": operation}}}, "")
+    [tag] = shown_tags({"tags": [{"name": "a", "description": ""}], "paths": {"/any": {"get": operation}}}, "")
     assert [parameter.values for one in tag.operations for parameter in one.parameters] == [""]
 
 

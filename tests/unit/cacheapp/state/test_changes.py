@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import Mock
+
+import pytest
 
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.state.changes import (
@@ -19,6 +22,7 @@ from cacheapp.state.changes import (
     known_after,
     known_of,
 )
+from cacheapp.state.families import Series
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 
@@ -218,3 +222,15 @@ def test_what_a_publication_records() -> None:
     known = known_of(state, {"one": ONE}, before)
     assert (sorted(known.indices), known.bodies) == (["a", "unread"], {"one": ONE, "two": TWO})
     assert sorted(known_of(state, {}, None).indices) == ["a"]
+
+
+def test_a_family_is_sorted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of its members are new at once: each is compared with the one before it."""
+    sort = Mock(wraps=Series)
+    monkeypatch.setattr("cacheapp.state.changes.Series", sort)
+    entry = IndexEntry("u", "h", 1.0, Source.ELASTICSEARCH)
+    indices = {f"logs-{number:03d}": entry for number in range(300)}
+    snapshot = Snapshot(indices=indices, listed=frozenset(indices), listed_at=1.0)
+    changes = list(index_changes({}, None, snapshot, sorted(indices)))
+    assert [change.compared_with for change in changes[:3]] == [None, "logs-000", "logs-001"]
+    assert (len(changes), sort.call_count) == (300, 1)

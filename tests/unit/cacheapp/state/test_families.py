@@ -1,6 +1,6 @@
 """Which indices belong together, and in which order."""
 
-from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of, names_by_index, predecessor, stem_of
+from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, Series, family_of, names_by_index, stem_of
 
 ALIASES = {"all": ("a-1", "a-2", "b"), "few": ("a-1",), "stream": ("a-2",)}
 
@@ -27,7 +27,7 @@ def test_trailing_dates_and_numbers() -> None:
 
 def test_the_member_before() -> None:
     """By numbers, not by digits; rather one whose name differs by its number alone; the first has none before it."""
-    assert predecessor("logs-10", ["logs-9", "logs-10", "logs-11", "logs-2"]) == "logs-9"
-    assert predecessor("logs-9", ["logs-9", "logs-10"]) is None
-    assert predecessor("orders-v2", ["orders-v1", "orders-v2", "customers"]) == "orders-v1"
-    assert predecessor("logs-2", ["logs-1", "logs-1x"]) == "logs-1"
+    assert Series(["logs-9", "logs-10", "logs-11", "logs-2"]).before("logs-10") == "logs-9"
+    assert Series(["logs-9", "logs-10"]).before("logs-9") is None
+    assert Series(["orders-v1", "orders-v2", "customers"]).before("orders-v2") == "orders-v1"
+    assert Series(["logs-1", "logs-1x"]).before("logs-2") == "logs-1"
