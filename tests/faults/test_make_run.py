@@ -23,7 +23,7 @@ from dev.servers.service import ROOT
 from tests.support.fixtures import Figure
 
 OURS = ("ELASTICSEARCH_", "ESASSISTANT_", "MAPPING_CACHE_", "HEALTH_", "REDIS_", "DJANGO_", "DATABASE_")
-SAMPLES = 9
+SAMPLES = 11
 
 
 def clean_environment(**more: str) -> dict[str, str]:
