@@ -1,7 +1,7 @@
 """Expressions of names: lists and patterns, such as `logs-*,metrics-*,-logs-old-*`, and what they stand for. Pure.
 
 They mean what they mean to Elasticsearch where it searches and gives mappings (read from `IndexNameExpressionResolver`
-of 8.19, and tried on nodes of 8.19 and 9.5):
+of 8.19, and tried on nodes of 8.19):
 
 1. `a,b` is a list of names, read from left to right; a name that is given twice counts once.
 2. `*` stands for any characters; `*` alone, and `_all` alone, for everything. A pattern gives the names of indices,
