@@ -48,7 +48,7 @@ def test_a_stopped_node(node: Node, cluster: Elasticsearch) -> None:
             wait_until(lambda: server.get("/api/health").json()["status"] == "unhealthy", 4)
             report = server.get("/api/health")
             assert report.status_code == 503
-            assert "no answer within 0.9 s" in report.json()["services"]["elasticsearch"]["error"]
+            assert "did not answer within 0.9 s" in report.json()["services"]["elasticsearch"]["error"]
             assert server.get("/livez").status_code == 200
             assert server.get("/readyz").status_code == 200
             assert server.get("/api/mappings/warm").status_code == 200
