@@ -4,14 +4,12 @@ Answered before anything else in Django: a probe comes under any Host, and must 
 readiness: an outage would take every instance out, and stale answers would help nobody.
 """
 
-from typing import Any
-
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from cacheapp.reports import CACHE_REPORT
 from esassistant.errors import EsassistantError, MethodNotAllowed
 from esassistant.http.answer import Answer
+from esassistant.http.early_middleware import EarlyMiddleware
 from esassistant.http.problems import already_logged, problem_of
 from esassistant.registry import State, registry
 
@@ -59,27 +57,14 @@ def readyz(request: HttpRequest) -> HttpResponse:
 PROBES = {"/livez": livez, "/readyz": readyz}
 
 
-class ProbeMiddleware:
-    """Before sessions and host checks. Async where what is inside is: no hop to a thread."""
+class ProbeMiddleware(EarlyMiddleware):
+    """Before sessions and host checks."""
 
-    async_capable = True
-    sync_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
+    def early(self, request: HttpRequest) -> HttpResponse | None:
+        """Return the answer to a probe; None: the request is for something else."""
         probe = PROBES.get(request.path)
         if probe is None:
-            return self._get_response(request)
+            return None
         if request.method not in ("GET", "HEAD"):
-            response = problem_of(request, MethodNotAllowed(("GET", "HEAD")))
-        else:
-            response = probe(request)
-        return self._answered(response) if iscoroutinefunction(self._get_response) else response
-
-    @staticmethod
-    async def _answered(response: HttpResponse) -> HttpResponse:
-        return response
+            return problem_of(request, MethodNotAllowed(("GET", "HEAD")))
+        return probe(request)

@@ -1,0 +1,36 @@
+"""Middlewares that answer some requests themselves, before any view is asked."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+
+class EarlyMiddleware(ABC):
+    """Async where what is inside is: no hop to a thread."""
+
+    async_capable = True
+    sync_capable = True
+
+    def __init__(self, get_response: Any) -> None:
+        self._get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Return the answer, which has to be awaited where the view's has."""
+        answer = self.early(request)
+        if answer is None:
+            return self._get_response(request)
+        return _awaitable(answer) if self._is_async else answer
+
+    @abstractmethod
+    def early(self, request: HttpRequest) -> HttpResponseBase | None:
+        """Return what this middleware itself answers; None: what is inside answers."""
+
+
+async def _awaitable(answer: HttpResponseBase) -> HttpResponseBase:
+    return answer
