@@ -54,6 +54,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
+CSRF_FAILURE_VIEW = "esassistant.views.csrf_failed"
 SESSION_ENGINE = "esassistant.http.sessions"
 
 CORS_ALLOWED_ORIGINS = list(ESASSISTANT.cors_origins)

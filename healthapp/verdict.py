@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from esassistant.resource import Health
-from esassistant.units import as_duration
+from esassistant.units import as_duration, clock_time
 from healthapp.evidence import Evidence, ServedMappings, callers_of
 from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 
@@ -20,8 +20,6 @@ MAX_ALSO = 3
 LEVELS = tuple(Health)
 SEARCHES = "searches"
 """The callers of searches, as `callers_of` names them."""
-TIME_ALONE = timedelta(hours=12)
-"""For so long a moment is told by its time: also when midnight was a minute ago."""
 
 SERVICES = {
     Trouble.CLUSTER_AWAY: "Elasticsearch can't be asked",
@@ -221,11 +219,6 @@ def _speed(finding: Finding) -> str:
         else f"usually {as_duration(finding.usual_seconds)}"
     )
     return f"{as_duration(finding.seconds or 0.0)}, {usual}"
-
-
-def clock_time(at: datetime, now: datetime) -> str:
-    """A moment as people say it: the time alone where it can't be another day's, else with the day."""
-    return f"{at:%H:%M:%S} UTC" if abs(now - at) < TIME_ALONE else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _served(mappings: ServedMappings) -> str:

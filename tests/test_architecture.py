@@ -22,10 +22,10 @@ FLOORS = {
             *("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
             "shared_values",
         ),
-        ("breaker", "log_handler", "templatetags", "database", "windows"),
+        ("breaker", "log_handler", "database", "windows"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
-        ("api", "api_page"),
+        ("api", "api_page", "templatetags"),
         ("views", "settings", "apps", "asgi", "urls", "management", "command_line"),
     ),
     "cacheapp": (

@@ -68,7 +68,8 @@ class NameFilter:
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> "NameFilter":
         """Read the query of an address. Raises `BadRequest`."""
-        pattern, state = query.get("pattern", "").strip(), query.get("state", "")
+        # `q` is what the search in the header of each page sends.
+        pattern, state = (query.get("pattern") or query.get("q", "")).strip(), query.get("state", "")
         if len(pattern) > MAX_PATTERN_CHARACTERS:
             raise BadRequest(f"A pattern has at most {MAX_PATTERN_CHARACTERS} characters.")
         if state and state not in list(NameState):
