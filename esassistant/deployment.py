@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from esassistant.resource import Handle, Health, ReportHandle
+from esassistant.shared_values import SharedValues
 
 T = TypeVar("T")
 
@@ -61,5 +62,6 @@ class KnownHealth(Protocol):
 REFRESHES: Handle[Refreshes] = Handle("refresher")
 INSTANCE_REPORTS: Handle[InstanceReports] = Handle("instances")
 DATABASE_WORK: Handle[DatabaseWork] = Handle("database_work")
+SHARED_VALUES: Handle[SharedValues] = Handle("store")
 KNOWN_HEALTH: ReportHandle[KnownHealth | None] = ReportHandle("health")
 """None: there is no report that is young enough."""

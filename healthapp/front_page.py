@@ -7,6 +7,7 @@ from django.shortcuts import render
 from cacheapp.reports import CACHE_REPORT
 from esassistant.errors import RegistryNotOpen
 from esassistant.http.auth import reads_all
+from esassistant.http.layout import layout_of
 from esassistant.registry import registry
 from healthapp.monitor import HEALTH_REPORT
 
@@ -33,7 +34,14 @@ ADDRESSES = (
 async def front(request: HttpRequest) -> HttpResponse:
     """`GET /`. Who may not read everything gets status and totals. Raises `Unauthorized` for a wrong token."""
     details = await reads_all(request)
-    context = {"page": "front", "addresses": ADDRESSES, "debug": settings.DEBUG, "details": details}
+    cluster = layout_of(request).cluster_name
+    context = {
+        "page": "front",
+        "addresses": ADDRESSES,
+        "debug": settings.DEBUG,
+        "details": details,
+        "cluster": cluster,
+    }
     try:
         context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}
     except RegistryNotOpen as error:

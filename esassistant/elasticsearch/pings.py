@@ -16,7 +16,7 @@ from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.transport import outcome_of
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle, PingResult
-from esassistant.windows import Got, Window, WindowReport
+from esassistant.windows import Got, MinuteCounts, Window, WindowReport
 
 PING_SECONDS = 3.0
 """A ping without an answer by then has failed, for the breakers."""
@@ -91,6 +91,10 @@ class Pings:
     def window(self) -> WindowReport | None:
         """How the pings of late went: those that got no answer failed."""
         return self._window.report(self._clock())
+
+    def whole_minute(self, number: int) -> MinuteCounts:
+        """The pings of one minute: that of this number on the monotonic clock, one that has just ended."""
+        return self._window.whole_minute(number)
 
     def _note(self, sent_at: float, *, answered: bool) -> None:
         now = self._clock()
