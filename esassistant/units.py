@@ -37,7 +37,7 @@ def as_bytes(count: float) -> str:
 
 
 def as_rate(per_second: float) -> str:
-    return f"{per_second:.3g}/s"
+    return f"{per_second:.3g}/s" if per_second < 999.5 else f"{per_second:,.0f}/s"
 
 
 def as_percent(percent: float) -> str:

@@ -1,7 +1,7 @@
 """The minutes of an hour: what callers of the whole deployment got in each, as the store keeps them. Pure.
 
-Each process adds what it counted in a minute to what the others have. How long calls took is counted in steps of 10 %,
-so that an hour has at most some 150 kB, mostly a tenth of that.
+Each process adds what it counted in a minute to what the others have. How long calls took is counted in steps of 15 %,
+so that an hour has at most some 200 kB, mostly a tenth of that.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from esassistant.shared_values import MAX_VALUE_BYTES, Values
 from esassistant.windows import MinuteCounts
 
 KEPT_MINUTES: Final = 60
-STEP: Final = 2
+STEP: Final = 3
 """So many of `durations.BOUNDS` are one step here."""
 SHARED: Final = "callers-by-minute"
 """The name of the shared value."""

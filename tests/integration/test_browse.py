@@ -317,7 +317,7 @@ async def test_an_empty_cluster(node: Node, cluster: Elasticsearch, open_app: Op
     """Says that there is nothing, why that may be, and what to do."""
     async with open_app(node.url) as http:
         assert "There are no indices" in words(await page(http, "/browse/"))
-        assert "load_samples" in words(await page(http, "/browse/"))
+        assert "As soon as there is one it appears here by itself" in words(await page(http, "/browse/"))
         assert "0 distinct mappings of 0 indices." in words(await page(http, "/browse/?group=mapping"))
 
 

@@ -116,7 +116,7 @@ async def test_with_debug_a_change_shows_at_once(settings: Settings, tmp_path: P
 def test_all_files_are_there() -> None:
     """Ours and the admin's; what is text is compressed where that is worth while."""
     files = all_static_files()
-    assert {"esassistant/site.js", "admin/css/base.css", "healthapp/status.css"} <= set(files)
+    assert {"esassistant/site.js", "admin/css/base.css", "esassistant/tokens.css"} <= set(files)
     assert files["admin/css/base.css"].gzipped is not None
 
 
