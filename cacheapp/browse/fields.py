@@ -38,6 +38,10 @@ class ShownField:
     marks: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def is_in_conflict(self) -> bool:
+        return is_in_conflict(self.field)
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
@@ -117,7 +121,13 @@ class ShownFields:
         return max(0, self.found_total - self.search.start - len(self.found)) if self.tree is None else 0
 
     @property
+    def first(self) -> int:
+        """The number of the first field on this page, from 1."""
+        return self.search.start + 1
+
+    @property
     def next_start(self) -> int:
+        """How many fields are on the pages up to this."""
         return self.search.start + len(self.found)
 
 

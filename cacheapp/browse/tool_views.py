@@ -48,6 +48,7 @@ async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
     )
     this = {"pattern": pattern, "kind": kind or "", "since": period.given}
     context = {
+        "page": "changes",
         "pattern": pattern,
         "kind": kind,
         "kinds": [one for one in ChangeKind if one is not ChangeKind.GAP],
@@ -83,13 +84,13 @@ def _is_shared() -> bool:
 async def comparison(request: HttpRequest, reader: Reader) -> HtmlPage:
     """`GET /compare?a=&b=`: in which fields two names or mappings differ."""
     a, b = (request.GET.get(side, "").strip() for side in "ab")
-    context: dict[str, Any] = {"a": a, "b": b}
+    context: dict[str, Any] = {"tab": "compare", "a": a, "b": b}
     if a and b:
         compared, both = await compare_sides(registry.get(MAPPING_CACHE), a, b, reader.visible)
         context |= {
             "compared": compared,
             "differences": compared.differences,
-            "links": {side.name: _link(side.name, found.indices) for side, found in zip((compared.a, compared.b), both, strict=True)},
+            "links": {"a": _link(a, both[0].indices), "b": _link(b, both[1].indices)},
             "swapped_url": address("compare-page", {"a": b, "b": a}),
         }
     return HtmlPage("cacheapp/compare.html", context)
@@ -102,7 +103,7 @@ async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
     """
     sent = request.POST if request.method == "POST" else request.GET
     name, text = sent.get("name", "").strip(), sent.get("search", "")
-    context: dict[str, Any] = {"name": name, "search": text}
+    context: dict[str, Any] = {"tab": "validate", "name": name, "search": text}
     if request.method == "POST" and not name:
         raise BadRequest("Say which name the search is for.")
     if request.method == "POST":
@@ -125,6 +126,7 @@ async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
     tokens = _tokens(request.GET.get("tokens", ""))
     descriptions = registry.get(DESCRIPTIONS)
     context: dict[str, Any] = {
+        "tab": "describe",
         "name": name,
         "question": question,
         "tokens": tokens,

@@ -30,6 +30,7 @@ from cacheapp.browse.pages import (
 from cacheapp.browse.search_page import search_page
 from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.describe.near_names import names_like
 from cacheapp.errors import NotWarm
 from cacheapp.history import HISTORY
 from cacheapp.mapping.fields import Field
@@ -72,8 +73,13 @@ async def names(request: HttpRequest, reader: Reader) -> HtmlPage:
     }
     list_rows, given = lists[grouping]
     listed = await asyncio.to_thread(list_rows, *given)
+    near: tuple[str, ...] = ()
+    if wanted.pattern and not listed.rows:
+        near = await asyncio.to_thread(names_like, wanted.pattern, cache.snapshot, reader.visible)
     this = {**wanted.filters, "group": grouping.value, "sort": wanted.sort.value}
     context = {
+        "tab": "names",
+        "near": near,
         "wanted": wanted,
         "listed": listed,
         "grouping": grouping.value,
@@ -114,7 +120,7 @@ async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
     under, after, path = (_path(query, parameter) for parameter in ("under", "after", "field"))
     answer, fields = await views.get(FIELDS, asked(name, reader.visible))
     known = _known_values(name, answer, reader)
-    context: dict[str, Any] = {"name": name, "answer": answer}
+    context: dict[str, Any] = {"name": name, "answer": answer, "own_url": address("browse-name", {}, name), "tab": "names"}
     if path:
         context["details"] = await asyncio.to_thread(field_details, fields, answer.distinct, path, known)
         if context["details"] is None:
@@ -194,4 +200,4 @@ def _field_addresses(name: str, shown: ShownFields) -> dict[str, str]:
     following = ""
     if shown.left_out:
         following = address("browse-name", {**shown.search.filters, "cursor": str(shown.next_start)}, name)
-    return {"more_url": more, "following_url": following, "own_url": address("browse-name", {}, name)}
+    return {"more_url": more, "following_url": following}
