@@ -432,9 +432,7 @@ class History:
             StoreUnavailable
         """
         outlines = [
-            outline
-            for outline in await self._outlines_since(since, kinds)
-            if is_chosen(outline, visible, chosen_by)
+            outline for outline in await self._outlines_since(since, kinds) if is_chosen(outline, visible, chosen_by)
         ]
         page = [outline.id for outline in outlines if before is None or outline.id < before]
         rows = await self._thread.run(lambda: change_log.numbered(page[:limit]), atomic=False)

@@ -112,7 +112,9 @@ def counts_of(outlines: Iterable[DatedOutline]) -> dict[str, RecentOfIndex]:
     for outline in outlines:
         if outline.kind != ChangeKind.GAP.value:
             known = found.get(outline.index)
-            found[outline.index] = RecentOfIndex(1 + (known.total if known else 0), known.last_at if known else outline.at)
+            found[outline.index] = RecentOfIndex(
+                1 + (known.total if known else 0), known.last_at if known else outline.at
+            )
     return found
 
 

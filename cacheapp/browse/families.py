@@ -78,9 +78,7 @@ class FamilyRow:
 
 def families(snapshot: Snapshot, visible: Visible) -> list[Family]:
     """The families that are visible, in alphabetical order; those whose names begin with a dot come last."""
-    found = [
-        Family(name, kind, tuple(members)) for name, kind, members in members_of_families(snapshot, visible)
-    ]
+    found = [Family(name, kind, tuple(members)) for name, kind, members in members_of_families(snapshot, visible)]
     return sorted(found, key=lambda family: (family.name.startswith("."), family.name))
 
 

@@ -120,14 +120,17 @@ def _definition(body: bytes, field: Field) -> tuple[str, tuple[tuple[str, str], 
     """Type and parameters in one mapping. A runtime field comes last, and shadows a mapped one of its name. What no
     mapping defines is an object that only stands before the dots of other names, or a short name of a passthrough one.
     """
-    kind, parameters = "", ()
+    kind = ""
+    parameters: tuple[tuple[str, str], ...] = ()
     begins = f"{field.name}."
     for node in nodes(parse(body)):
         if node.path == field.name:
             said = parameters_of(node)
             kind = node.type
             parameters = tuple((name, _written(said[name])) for name in sorted(said) if name != "type")
-        elif not kind and (node.path.startswith(begins) or (field.alias_of is not None and node.path == field.alias_of)):
+        elif not kind and (
+            node.path.startswith(begins) or (field.alias_of is not None and node.path == field.alias_of)
+        ):
             kind = "object" if field.alias_of is None else node.type
     return kind, parameters
 

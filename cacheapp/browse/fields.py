@@ -299,6 +299,11 @@ def _notes(field: Field, indices_total: int) -> Iterable[str]:
             yield "not aggregatable"
     if field.too_deep:
         yield "what is below it is too deep to be listed"
+    yield from _meta_notes(field)
+
+
+def _meta_notes(field: Field) -> Iterable[str]:
+    """What is said of what doesn't change how a field is indexed, and where indices disagree on it."""
     if field.format_conflict:
         yield f"formats differ: {_either(field.format_conflict, 'the default')}"
     elif field.format is not None:

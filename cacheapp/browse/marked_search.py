@@ -1,4 +1,4 @@
-"""Show a search with its findings at their places. Pure; large bodies take some milliseconds, and belong in a thread."""
+"""Show a search with its findings at their places. Pure; a large body takes some milliseconds: a thread's work."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,9 +88,7 @@ def marked_search(text: str, findings: Sequence[Finding]) -> MarkedSearch:
     return MarkedSearch(text, tuple(shown), tuple(placed), len(lines) - (shown[-1].number if shown else 0))
 
 
-def _placed(
-    spans: Mapping[str, Span], starts: Sequence[int], findings: Iterable[Finding]
-) -> Iterable[PlacedFinding]:
+def _placed(spans: Mapping[str, Span], starts: Sequence[int], findings: Iterable[Finding]) -> Iterable[PlacedFinding]:
     for finding in findings:
         start, _ = spans[finding.path]
         line = bisect_right(starts, start)

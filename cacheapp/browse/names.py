@@ -74,8 +74,7 @@ def list_names(
     kinds = Counter(kind_of(snapshot, name) for name in found)
     return Listed(
         tuple(
-            _row(snapshot, counts, sharing, name, times, changes)
-            for name in found[wanted.start : wanted.start + PAGE]
+            _row(snapshot, counts, sharing, name, times, changes) for name in found[wanted.start : wanted.start + PAGE]
         ),
         len(found),
         wanted.start + 1,
@@ -137,9 +136,7 @@ def _is_in_state(snapshot: Snapshot, name: str, wanted: NameFilter, times: Times
     return wanted.state is None or state_of(snapshot, name, times)[0] is wanted.state
 
 
-def _order(
-    snapshot: Snapshot, counts: FieldCounts, sort: Sort, times: Times, changes: Changes
-) -> Callable[[str], Any]:
+def _order(snapshot: Snapshot, counts: FieldCounts, sort: Sort, times: Times, changes: Changes) -> Callable[[str], Any]:
     """The key by which names in alphabetical order are sorted."""
     if sort is Sort.AGE:
         return lambda name: -state_of(snapshot, name, times)[1]

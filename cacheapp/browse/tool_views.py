@@ -138,9 +138,7 @@ async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
     }
     if name:
         wanted = asked(name, reader.visible)
-        context["answer"], context["described"] = await descriptions.describe(
-            wanted, tokens, question, reader.visible
-        )
+        context["answer"], context["described"] = await descriptions.describe(wanted, tokens, question, reader.visible)
     else:
         _, context["families"] = await descriptions.describe_cluster(tokens, question, reader.visible)
     return HtmlPage("cacheapp/describe.html", context)

@@ -120,7 +120,12 @@ async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
     under, after, path = (_path(query, parameter) for parameter in ("under", "after", "field"))
     answer, fields = await views.get(FIELDS, asked(name, reader.visible))
     known = _known_values(name, answer, reader)
-    context: dict[str, Any] = {"name": name, "answer": answer, "own_url": address("browse-name", {}, name), "tab": "names"}
+    context: dict[str, Any] = {
+        "name": name,
+        "answer": answer,
+        "own_url": address("browse-name", {}, name),
+        "tab": "names",
+    }
     if path:
         context["details"] = await asyncio.to_thread(field_details, fields, answer.distinct, path, known)
         if context["details"] is None:
@@ -194,8 +199,10 @@ async def _shown(
 def _field_addresses(name: str, shown: ShownFields) -> dict[str, str]:
     """Where what comes after the shown fields is."""
     tree = shown.tree
-    more = "" if tree is None or not tree.next_after else address(
-        "browse-name", {"under": tree.under, "after": tree.next_after}, name
+    more = (
+        ""
+        if tree is None or not tree.next_after
+        else address("browse-name", {"under": tree.under, "after": tree.next_after}, name)
     )
     following = ""
     if shown.left_out:

@@ -64,7 +64,7 @@ async def find_fields(among: ClusterFields, descriptions: Descriptions, wanted: 
 
 
 async def find_by_words(among: ClusterFields, wanted: FieldSearch) -> FoundFields:
-    """Find the fields that have all of the words, else those that have some. Raises what `ClusterFields.page` raises."""
+    """Find fields that have all of the words, else those that have some. Raises what `ClusterFields.page` raises."""
     found, total = await _having(among, wanted.words, wanted)
     if found:
         return FoundFields(Nearness.ALL_WORDS, found, total)

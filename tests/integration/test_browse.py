@@ -2,9 +2,6 @@
 
 import html
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import httpx
@@ -46,7 +43,7 @@ async def test_the_list(node: Node, cluster: Elasticsearch, open_app: OpenApp) -
     async with open_app(node.url) as http:
         everything = words(await page(http, "/browse/?group=name"))
         assert "4 names: 3 indices, 1 alias." in everything
-        assert re.search(r"shop-1 index fresh [\d.]+ m?s ago 7 as 1 other –", everything)
+        assert re.search(r"shop-1 index fresh [\d.]+ m?s ago 7 as 1 other .", everything)
         assert "shops alias of 2 indices" in everything
         assert "2 names: 2 indices." in words(await page(http, "/browse/?group=name&pattern=SHOP-&state=fresh"))
         assert "Nothing matches" in words(await page(http, "/browse/?pattern=shop&state=stale"))
@@ -70,7 +67,7 @@ async def test_families(node: Node, cluster: Elasticsearch, open_app: OpenApp) -
     async with open_app(node.url) as http:
         source = await page(http, "/browse/")
         assert "2 families of 13 indices." in words(source)
-        assert re.search(r"log-\* indices 12 1 closed 2 different : log-07 differs 8 fresh", words(source))
+        assert re.search(r"log\* indices 12 1 closed 2 different : log-07 differs 8 fresh", words(source))
         [compared] = re.findall(r'href="(/compare\?[^"]+)"', source)
         assert "1 field more, 0 fewer" in words(await page(http, html.unescape(compared)))
         part = await http.get("/browse/?pattern=oth", headers={"HX-Request": "true"})
@@ -186,7 +183,9 @@ async def test_many_fields(node: Node, cluster: Elasticsearch, open_app: OpenApp
         searched = await page(http, "/browse/deep?q=box.")
         assert f"600 of 601 fields, the best matches first; 1 to {SHOWN_FIELDS} shown." in words(searched)
         [following] = re.findall(r'href="(/browse/deep\?[^"]*cursor=[^"]+)"', searched)
-        assert f"{SHOWN_FIELDS + 1} to 600 shown." in words(await page(http, html.unescape(following).partition("#")[0]))
+        assert f"{SHOWN_FIELDS + 1} to 600 shown." in words(
+            await page(http, html.unescape(following).partition("#")[0])
+        )
 
 
 async def test_one_field(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

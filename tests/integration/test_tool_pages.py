@@ -12,7 +12,10 @@ from django.test import AsyncClient
 from elasticsearch import Elasticsearch
 from pytest_django import Settings
 
+from cacheapp.browse.tool_views import CHANGES_AT_ONCE
+from cacheapp.models import MappingChange
 from dev.elasticsearch.node import Node
+from esassistant.clock import now_utc
 from esassistant.config.model import Details
 from esassistant.errors import StoreUnavailable
 from esassistant.registry import registry
@@ -37,10 +40,10 @@ async def test_finding_names_and_fields(node: Node, cluster: Elasticsearch, open
     cluster.indices.create(index="people", mappings={"properties": {"status": {"type": "long"}}}, settings=NO_REPLICAS)
     async with open_app(node.url) as http:
         said = words(await page(http, "/browse/?q=order"))
-        assert re.search(r"order-\* indices 12 all equal the name", said)
+        assert re.search(r"order\* indices 12 all equal the name", said)
         found = await page(http, "/browse/?q=status")
-        assert re.search(r"status conflict: keyword in 12 , long in 1 13 order-\* , people", words(found))
-        [link, *_] = re.findall(r'href="(/browse/order-\*\?field=status#field)"', html.unescape(found))
+        assert re.search(r"status conflict: keyword in 12 , long in 1 13 order\* , people", words(found))
+        [link, *_] = re.findall(r'href="(/browse/order\*\?field=status#field)"', html.unescape(found))
         assert "Field status" in words(await page(http, link.partition("#")[0]))
         meant = words(await page(http, "/browse/?q=duration"))
         assert "No field has this word in its path." in meant
@@ -70,7 +73,7 @@ async def test_what_changed(node: Node, cluster: Elasticsearch, open_app: OpenAp
         said = words(source)
         assert f"{datetime.now(UTC):%A, %Y-%m-%d} by UTC" in said
         assert "Changes, the last 7 days 6 of 5 indices" in said
-        assert "+4 −1" in said
+        assert re.search(r"\+4 .1 1 changed", said)
         assert re.search(r"created 3 indices of log\* with the mapping of log-\d", said)
         assert re.search(r"created log-5 of log\* otherwise than log-4 \( compare .* Added: extra", said)
         assert re.search("changed log-1 of log.* Added: note", said)
@@ -86,23 +89,25 @@ async def test_what_changed(node: Node, cluster: Elasticsearch, open_app: OpenAp
         assert re.search(r"log-1 index .* 1 last", listed)
 
 
-async def test_changes_come_in_pages(
-    node: Node, cluster: Elasticsearch, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Older changes are one link away, and so are the latest."""
-    monkeypatch.setattr("cacheapp.browse.tool_views.CHANGES_AT_ONCE", 2)
-    cluster.indices.create(index="first", settings=NO_REPLICAS)
-    async with open_app(node.url, cache={"min_refresh_interval": 0.0}) as http:
-        for name in ("a", "b", "c"):
-            cluster.indices.create(index=name, settings=NO_REPLICAS)
-            await refresh_with_history(http)
-        source, seen = await page(http, "/changes"), list[str]()
+async def test_changes_come_in_pages(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Older changes are one link away, and so are the latest: each is on one page, and none is left out."""
+    total = CHANGES_AT_ONCE + 5
+    plain = {name: [] for name in ("added", "removed", "retyped", "altered")}
+    plain |= dict.fromkeys((f"{name}_total" for name in plain), 0)
+    rows = [
+        MappingChange(number=number, index=f"i{number}", family=f"i{number}", at=now_utc(), kind="created", **plain)
+        for number in range(1, total + 1)
+    ]
+    async with open_app(node.url) as http:
+        await MappingChange.objects.abulk_create(rows)
+        source, seen = await page(http, "/changes"), list[int]()
+        assert f"Changes, the last 7 days {total} of {total} indices" in words(source)
         while True:
-            seen += re.findall(r'<strong class="kind-created">created</strong>\s+<a href="/browse/(\w)"', source)
+            seen += map(int, re.findall(r'created</strong>\s+<a href="/browse/i(\d+)"', source))
             if not (following := re.findall(r'rel="next" href="([^"]+)"', source)):
                 break
             source = await page(http, html.unescape(following[0]))
-        assert seen == ["c", "b", "a"]
+        assert seen == list(range(total, 0, -1))
         assert "The latest" in words(source)
 
 
@@ -133,8 +138,8 @@ async def test_comparing(node: Node, cluster: Elasticsearch, open_app: OpenApp) 
         said = words(source)
         assert "1 field more, 1 fewer, 1 of another type, 1 with other parameters." in said
         assert "Another type Field A B a long keyword" in said
-        assert "Only in B Field A B c – ip" in said
-        assert "Only in A Field A B b ip –" in said
+        assert re.search("Only in B Field A B c . ip", said)
+        assert re.search("Only in A Field A B b ip .", said)
         assert "d ignore_above in A , in B" in said
         assert "Their fields are the same." in words(await page(http, "/compare?a=one&b=one"))
         hashes = re.findall(r"mapping=(\w{32})", await page(http, "/browse/?group=mapping"))
@@ -171,7 +176,9 @@ async def test_validating(node: Node, cluster: Elasticsearch, open_app: OpenApp)
         assert "line 4, column 28" in said
         assert "right Nothing is wrong with it." in words(await validated('{"query": {"term": {"status": "a"}}}'))
         assert "not read The search is no JSON" in words(await validated("{"))
-        on_one_line = '{"query":{"bool":{"filter":[' + ",".join(['{"term":{"status":"x"}}'] * 20) + ',{"term":{"nope":1}}]}}}'
+        on_one_line = (
+            '{"query":{"bool":{"filter":[' + ",".join(['{"term":{"status":"x"}}'] * 20) + ',{"term":{"nope":1}}]}}}'
+        )
         assert re.search(r"line \d\d+, column \d", words(await validated(on_one_line)))
         assert "No such index" in words(await validated("{}", "nowhere", 404))
         assert "Say which name" in words(await validated("{}", "", 400))

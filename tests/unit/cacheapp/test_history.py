@@ -15,7 +15,7 @@ from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cacheapp.errors import ChangesGone, MappingNotFound
-from cacheapp.history import History
+from cacheapp.history import OUTLINES_AT_ONCE, History
 from cacheapp.models import MappingChange
 from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.shown_changes import RecentChanges
@@ -348,14 +348,14 @@ async def test_the_latest_changes() -> None:
         assert nothing.oldest_at == everything.changes[-1].at
 
 
-async def test_many_changes_are_looked_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others have their turn in the database's thread; nothing is lost or doubled between two parts."""
-    monkeypatch.setattr("cacheapp.history.OUTLINES_AT_ONCE", 2)
-    async with writing() as history:
+async def test_many_changes_are_looked_through_in_parts() -> None:
+    """Nothing is lost or doubled between two parts, between which others have their turn in the database's thread."""
+    total = 2 * OUTLINES_AT_ONCE + 1
+    async with writing(mark_seconds=60.0) as history:
         await history.mark(snapshot())
-        await history.mark(snapshot(**{f"i{number}": ONE for number in range(5)}))
-        found = await history.recent(since=None, before=None, limit=10)
-        assert [one.id for one in found.changes] == [5, 4, 3, 2, 1]
+        await history.mark(snapshot(**{f"i{number}": ONE for number in range(total)}))
+        found = await history.recent(since=None, before=None, limit=total)
+        assert [one.id for one in found.changes] == list(range(total, 0, -1))
 
 
 async def test_a_list_with_a_name_beyond_a_scope() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from esassistant.errors import BadRequest
 NOW = datetime(2026, 11, 30, 1, 30, tzinfo=UTC)
 
 
-def change(number: int, index: str | None, kind: str = "created", **more: object) -> ShownChange:
+def change(number: int, index: str | None, kind: str = "created", **more: Any) -> ShownChange:
     """A change whose number says how many minutes ago it was."""
     plain = ShownChange(
         id=1_000 - number,
@@ -39,7 +40,12 @@ def test_what_is_alike_is_one() -> None:
     """Thirty indices that were made alike on one day are one line, with the first of them and how many there are."""
     [day] = by_day([change(number, f"web-{number:02}") for number in range(30)])
     [group] = day.groups
-    assert (group.indices_total, len(group.indices), group.indices[0], group.family) == (30, SHOWN_INDICES, "web-00", "web-*")
+    assert (group.indices_total, len(group.indices), group.indices[0], group.family) == (
+        30,
+        SHOWN_INDICES,
+        "web-00",
+        "web-*",
+    )
     assert (group.last_at, group.first_at) == (NOW, NOW - timedelta(minutes=29))
     assert not group.differs
 
@@ -57,7 +63,7 @@ def test_what_is_alike_is_one() -> None:
         {"at": NOW - timedelta(hours=2)},
     ],
 )
-def test_what_is_not_alike_stays_apart(more: dict[str, object]) -> None:
+def test_what_is_not_alike_stays_apart(more: dict[str, Any]) -> None:
     """Another kind, family, day, or other fields: another line."""
     groups = [group for day in by_day([change(0, "web-1"), change(1, "web-2", **more)]) for group in day.groups]
     assert [group.indices for group in groups] == [("web-1",), ("web-2",)]

@@ -81,7 +81,9 @@ def test_a_runtime_field_shadows() -> None:
 
 def test_many_mappings_are_bounded() -> None:
     """Those of the most indices are taken apart, and that is said."""
-    mappings = [({"properties": {"v": {"type": "long"}, f"f{n}": {"type": "ip"}}}, (f"i{n}",)) for n in range(MAX_MAPPINGS)]
+    mappings = [
+        ({"properties": {"v": {"type": "long"}, f"f{n}": {"type": "ip"}}}, (f"i{n}",)) for n in range(MAX_MAPPINGS)
+    ]
     found = details("v", *mappings, ({"properties": {"v": {"type": "ip"}}}, ("x", "y")))
     assert found is not None
     assert (found.looked_at_total, found.mappings_total) == (MAX_MAPPINGS, MAX_MAPPINGS + 1)
@@ -98,13 +100,20 @@ def test_values() -> None:
     held = FieldValues("keyword", 5, (ValueCount("red", 10), ValueCount("blue", 5)))
     known = KnownOfName("shop", 1.0, 20, is_whole=False, fields={"name.raw": held, "name": held}, fields_left_out=0)
     found = of_shop("name.raw", known)
-    assert [(one.value, one.documents, one.share_percent) for one in found.shares] == [("red", 10, 50.0), ("blue", 5, 25.0)]
+    assert [(one.value, one.documents, one.share_percent) for one in found.shares] == [
+        ("red", 10, 50.0),
+        ("blue", 5, 25.0),
+    ]
     assert found.values is not None
     assert (found.values.missing_percent, found.sample_documents) == (25.0, 20)
     assert of_shop("name", known).values is None
-    ranged = KnownOfName("shop", 1.0, 20, is_whole=False, fields={"box.size": FieldValues("long", 0, min=1, max=9)}, fields_left_out=0)
+    ranged = KnownOfName(
+        "shop", 1.0, 20, is_whole=False, fields={"box.size": FieldValues("long", 0, min=1, max=9)}, fields_left_out=0
+    )
     assert (of_shop("box.size", ranged).shares, of_shop("box.size", ranged).values) != ((), None)
-    flags = KnownOfName("s", 1.0, 4, is_whole=True, fields={"on": FieldValues("boolean", 0, (ValueCount(True, 4),))}, fields_left_out=0)
+    flags = KnownOfName(
+        "s", 1.0, 4, is_whole=True, fields={"on": FieldValues("boolean", 0, (ValueCount(True, 4),))}, fields_left_out=0
+    )
     on = details("on", ({"properties": {"on": {"type": "boolean"}}}, ("a",)), known=flags)
     assert on is not None
     assert on.shares[0].value == "true"

@@ -39,7 +39,8 @@ def marked(text: str, *findings: Finding) -> dict[int, list[tuple[str, str]]]:
 def test_places() -> None:
     """A key with a plain value is marked with it, one with an object alone; findings come in order of their places."""
     found = marked_search(
-        BODY, [finding("/query/bool/filter/1/range/at/gte", Severity.WARNING), finding("/query/bool/filter/0/term/statuss")]
+        BODY,
+        [finding("/query/bool/filter/1/range/at/gte", Severity.WARNING), finding("/query/bool/filter/0/term/statuss")],
     )
     assert [(one.number, one.line, one.column) for one in found.findings] == [(1, 5, 19), (2, 6, 27)]
     assert [line.number for line in found.lines if line.findings] == [5, 6]
