@@ -36,7 +36,7 @@ NAMES_AFTER = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Indices that belong together: their name, kind, and members in the order of their numbers and dates."""
+    """Indices that belong together: their name, kind, and members."""
 
     name: str
     kind: str

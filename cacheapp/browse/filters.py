@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from cacheapp.errors import no_such_name
 from cacheapp.shown_changes import RecentOfIndex
 from cacheapp.state.expressions import Expression, asked, resolve
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
@@ -130,7 +131,12 @@ class NameFilter:
         if not self.of:
             return None
         of = asked(self.of, self.visible)
-        indices = resolve(snapshot, of).indices if isinstance(of, Expression) else snapshot.aliases.get(of, ())
+        if isinstance(of, Expression):
+            indices = resolve(snapshot, of).indices
+        elif snapshot.knows(of):
+            indices = snapshot.aliases.get(of, (of,))
+        else:
+            raise no_such_name(of)
         return frozenset(index for index in indices if index in snapshot.indices)
 
     def indices(self, snapshot: Snapshot, times: Times) -> Callable[[str], bool]:

@@ -5,11 +5,12 @@ belongs in a thread.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from cacheapp.browse.families import Asking, Family, families, odd_members
 from cacheapp.browse.filters import SHOWN_NAMES, kind_of
 from cacheapp.describe.near_names import names_like
-from cacheapp.state.families import INDICES
+from cacheapp.state.families import INDICES, natural_key
 from cacheapp.state.names import matches
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
@@ -83,7 +84,7 @@ def _found(snapshot: Snapshot, family: Family, matching: Sequence[str], asking: 
         asked_by=asking.by(family),
         kind="index" if family.kind == INDICES and len(family.members) == 1 else family.kind,
         indices_total=len(family.members),
-        matching=tuple(matching[:SHOWN_NAMES]),
+        matching=tuple(nsmallest(SHOWN_NAMES, matching, key=natural_key)),
         matching_total=len(matching),
         mappings_total=odd_members(snapshot, known)[0] if known else 0,
     )

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from esassistant.config.model import Details
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-VOID = frozenset({"meta", "link", "input", "br"})
+VOID = frozenset({"meta", "link", "input", "img", "br"})
 
 
 class Sound(HTMLParser):

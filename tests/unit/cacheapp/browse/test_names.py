@@ -79,7 +79,7 @@ def test_what_is_not_in_memory() -> None:
         (NameFilter(mapping=mapping_hash(B_MAPPING)), ["shop"]),
         (NameFilter(of="all"), ["orders-1", "orders-2"]),
         (NameFilter(of="all", pattern="1"), ["orders-1"]),
-        (NameFilter(of="nothing"), []),
+        (NameFilter(of="shop"), ["shop"]),
     ],
 )
 def test_filters(wanted: NameFilter, names: list[str]) -> None:
@@ -132,8 +132,9 @@ def test_what_is_visible() -> None:
     found = rows(known, NameFilter(visible=scope))
     assert {name: row.others_total for name, row in found.items()} == {"logs-1": 0, "logs-all": 0}
     assert list(rows(known, NameFilter(of="logs-all", visible=scope))) == ["logs-1", "shared"]
-    with pytest.raises(MappingNotFound):
-        rows(known, NameFilter(of="vaults", visible=scope))
+    for name in ("vaults", "logs-nothing"):
+        with pytest.raises(MappingNotFound):
+            rows(known, NameFilter(of=name, visible=scope))
     groups = list_groups(known, FieldCounts(), NameFilter(visible=scope), TIMES)
     assert [group.names for group in groups.rows] == [("logs-1",)]
     about = describe(known, FieldCounts(), "logs-1", ("logs-1",), visible=scope)
