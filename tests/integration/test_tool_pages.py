@@ -92,7 +92,7 @@ async def test_what_changed(node: Node, cluster: Elasticsearch, open_app: OpenAp
 async def test_changes_come_in_pages(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
     """Older changes are one link away, and so are the latest: each is on one page, and none is left out."""
     total = CHANGES_AT_ONCE + 5
-    plain = {name: [] for name in ("added", "removed", "retyped", "altered")}
+    plain: dict[str, Any] = {name: [] for name in ("added", "removed", "retyped", "altered")}
     plain |= dict.fromkeys((f"{name}_total" for name in plain), 0)
     rows = [
         MappingChange(number=number, index=f"i{number}", family=f"i{number}", at=now_utc(), kind="created", **plain)
