@@ -98,7 +98,9 @@ def declare(registry: Registry) -> None:
     )
     marks = NodeMarks()
     registry.register(PINGS, _pings, needs=(ELASTICSEARCH_HEALTH,))
-    registry.register(CLUSTER_IDENTITY, _cluster_identity, needs=(ELASTICSEARCH_HEALTH,), stats=IdentityWatch.report)
+    registry.register(
+        CLUSTER_IDENTITY, _cluster_identity, needs=(ELASTICSEARCH_HEALTH, PINGS), stats=IdentityWatch.report
+    )
     for client, factory, needs in (
         (ELASTICSEARCH_CACHE, _cache_client, (PINGS,)),
         (ELASTICSEARCH_WATCH, _watch_client, ()),
@@ -248,7 +250,7 @@ async def _pings(registry: Registry) -> AsyncIterator[Pings]:
 
 @asynccontextmanager
 async def _cluster_identity(registry: Registry) -> AsyncIterator[IdentityWatch]:
-    watch = IdentityWatch(registry.get(ELASTICSEARCH_HEALTH))
+    watch = IdentityWatch(registry.get(ELASTICSEARCH_HEALTH), registry.get(PINGS).answered.wait)
     registry.spawn(watch.keep_asking, name="keep-asking", owner="cluster_identity")
     yield watch
 

@@ -198,7 +198,6 @@ class Window:
             last=last,
         )
 
-
     def whole_minute(self, number: int) -> MinuteCounts:
         """The minute of this number on the monotonic clock, one that has just ended."""
         found = [part for part in self._slices if part.number // SLICES_OF_MINUTE == number]
