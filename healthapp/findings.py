@@ -209,7 +209,8 @@ def _of_kind(
         trouble = Trouble.CALLS_REFUSED if 2 * window.refusals > window.bad else Trouble.CALLS_FAIL
         why, public_why = _why_failing(kind, trouble, window, evidence)
         bad, calls = (window.bad, window.calls) if window.bad else (len(row), len(row))
-        since = _ago(now, window.first_bad_seconds, row[-1].began_seconds_ago if row else None)
+        began = _unanswered_since(row, evidence.ping) or [call.began_seconds_ago for call in row]
+        since = _ago(now, window.first_bad_seconds, *began)
         yield Finding(trouble, callers, Health.DEGRADED, since, why, public_why, calls, bad)
     if is_partial(window):
         why = "shards failed, or the time of a search ran out"
@@ -334,9 +335,15 @@ def _plain(text: str | None) -> str:
 
 
 def _first_unanswered(evidence: Evidence, now: datetime) -> datetime | None:
-    """When the first of the calls and pings began that were not answered, up to now."""
-    rows = [list(calls_in_a_row(window.last)) for window in (evidence.ping, *evidence.kinds.values())]
-    return _ago(now, *(row[-1].began_seconds_ago for row in rows if row))
+    """When the first of the calls and pings began that were not answered, up to now, since a ping last was."""
+    rows = [calls_in_a_row(window.last) for window in (evidence.ping, *evidence.kinds.values())]
+    return _ago(now, *(seconds for row in rows for seconds in _unanswered_since(row, evidence.ping)))
+
+
+def _unanswered_since(row: Iterable[EndedCall], ping: WindowReport) -> list[float]:
+    """How long ago those of a row of bad calls began that ended after the newest answered ping."""
+    answered = ping.newest_good_seconds
+    return [call.began_seconds_ago for call in row if answered is None or call.age_seconds < answered]
 
 
 def _of_store(evidence: Evidence) -> Iterable[Finding]:

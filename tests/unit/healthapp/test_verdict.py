@@ -437,3 +437,12 @@ def test_worse_numbers_never_give_a_better_verdict(calls: Any, pings: Any, data:
 
     before, after = level(found(calls, pings)), level(found(worse_calls, worse_pings))
     assert LEVELS.index(after) >= LEVELS.index(before)
+
+
+def test_a_second_outage_is_not_the_first_one() -> None:
+    """An outage began after the newest answered ping, though a kind of call has not been answered since one before."""
+    away = replace(AWAY, since=NOW - timedelta(seconds=4))
+    row = window((70, 5.0, FAILURE), (66, 5.0, FAILURE), (5, 2.0, FAILURE))
+    pings = window((80, 1.0, FAILURE), (60, 0.01, ANSWER), (9, 0.01, ANSWER), (4, 2.0, FAILURE))
+    known = evidence(services={"elasticsearch": away}, kinds={"pool cache/other": row}, ping=pings)
+    assert judge(known, NOW)[0].since == NOW - timedelta(seconds=7)
