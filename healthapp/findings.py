@@ -11,7 +11,7 @@ from esassistant.durations import BOUNDS
 from esassistant.resource import Health
 from esassistant.units import as_duration
 from esassistant.windows import EndedCall, Got, WindowReport, calls_in_a_row
-from healthapp.evidence import PING, Evidence, Service, callers_of
+from healthapp.evidence import ASKERS, PING, Evidence, Service, callers_of
 from healthapp.usual import slow_from
 
 LEAST_BAD = 3
@@ -106,7 +106,12 @@ def find(evidence: Evidence, now: datetime) -> list[Finding]:
         *_of_store(evidence),
         *_of_usual(evidence, now),
     ]
-    return sorted(found, key=lambda finding: (ORDER[finding.trouble], -(finding.bad or 0), finding.callers))
+    return sorted(found, key=_place)
+
+
+def _place(finding: Finding) -> tuple[int, int, bool, str]:
+    """Where a finding stands: of as many bad calls, those that Elasticsearch answers come first."""
+    return ORDER[finding.trouble], -(finding.bad or 0), finding.callers not in ASKERS, finding.callers
 
 
 # What callers got

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from esassistant.resource import Health
 from esassistant.units import as_duration
-from healthapp.evidence import Evidence, ServedMappings, callers_of
+from healthapp.evidence import ASKERS, SEARCHES, Evidence, ServedMappings, callers_of
 from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 
 OPERATIONS = "docs/operations.md"
@@ -18,8 +18,6 @@ STARTING = "verdict-starting"
 MAX_ALSO = 3
 """So many findings beside the first are named; the others are counted."""
 LEVELS = tuple(Health)
-SEARCHES = "searches"
-"""The callers of searches, as `callers_of` names them."""
 TIME_ALONE = timedelta(hours=12)
 """For so long a moment is told by its time: also when midnight was a minute ago."""
 
@@ -199,7 +197,8 @@ def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
         case Trouble.PARTIAL_ANSWERS:
             return f"{callers} get answers that are not whole{since} ({counts}): {why}"
         case Trouble.CLUSTER_SLOW:
-            return f"{callers} are slow{since}: Elasticsearch answers in {_speed(finding)}, and {why}"
+            who = "Elasticsearch answers in" if callers in ASKERS else "they take"
+            return f"{callers} are slow{since}: {who} {_speed(finding)}, and {why}"
         case Trouble.HEAVY_CALLS:
             return f"{callers} take long{since} ({_speed(finding)}), but {why}: these calls are heavy"
         case Trouble.NEW_USUAL:

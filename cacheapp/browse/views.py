@@ -127,7 +127,7 @@ async def one_name(request: HttpRequest, name: str) -> HtmlPage:
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
     wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
-    answer, fields = await views.get(FIELDS, asked(name))
+    answer, fields = await views.get(FIELDS, asked(name, ALL_VISIBLE))
     changes = await _changes(answer.indices)
     is_public = settings.ESASSISTANT.details is Details.ALWAYS
     known = registry.get(KNOWN_VALUES).of(names_of(name, answer.resolved), cache.snapshot, ALL_VISIBLE)
@@ -157,7 +157,10 @@ async def _validated(request: HttpRequest, name: str) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        return {"search": text, "validated": await registry.get(VALIDATION).validate(asked(name), text.encode())}
+        return {
+            "search": text,
+            "validated": await registry.get(VALIDATION).validate(asked(name, ALL_VISIBLE), text.encode(), ALL_VISIBLE),
+        }
     except BadSearch as error:
         return {"search": text, "unreadable": error.detail}
 
@@ -169,7 +172,7 @@ def _address(query: dict[str, str]) -> str:
 async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:
     """Read the history of indices; None where it cannot be read now."""
     try:
-        changes: list[ShownChange] = await registry.get(HISTORY).latest_changes(indices)
+        changes: list[ShownChange] = await registry.get(HISTORY).latest_changes(indices, ALL_VISIBLE)
     except StoreUnavailable:
         return None
     return changes
@@ -193,7 +196,7 @@ async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> 
     problem = problem_of(request, error)
     if is_for_people(request):
         context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
-        is_name = 0 < len(name) <= MAX_PATTERN_CHARACTERS and not isinstance(asked(name), Expression)
+        is_name = 0 < len(name) <= MAX_PATTERN_CHARACTERS and not isinstance(asked(name, ALL_VISIBLE), Expression)
         if isinstance(error, IllegalName | MappingNotFound) and is_name:
             context |= {"name": name, "similar_url": _address({"pattern": name})}
         if isinstance(error, MappingNotFound):

@@ -13,6 +13,7 @@ from cacheapp.errors import BadSearch
 from cacheapp.queries.findings import Finding, Severity
 from cacheapp.queries.positions import line_of
 from cacheapp.state.expressions import asked
+from cacheapp.state.visible import ALL_VISIBLE
 from cacheapp.sync.sharing import SHARING
 from cacheapp.validation import VALIDATION, Validated
 from esassistant.errors import EsassistantError
@@ -72,7 +73,7 @@ async def _validated(name: str, sources: list[Source]) -> list[tuple[str, Valida
         found = []
         for source, raw in sources:
             try:
-                found.append((source, await validations.validate(asked(name), raw)))
+                found.append((source, await validations.validate(asked(name, ALL_VISIBLE), raw, ALL_VISIBLE)))
             except BadSearch as error:
                 raise BadSearch(f"{source}: {error.detail}") from None
         return found
