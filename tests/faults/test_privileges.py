@@ -180,7 +180,6 @@ async def test_what_a_role_does_not_cover_any_more_is_hidden(
     """An index that left our view as the role was narrowed is `hidden` in the changes; one that is gone, `deleted`."""
     with user(admin, Role(("orders*", "secret*"))) as credentials:
         async with open_app(secured.url, **credentials) as http:
-            await refreshed(http)
             admin.security.put_role(name="service", **Role(("orders*",)).body())
             admin.indices.delete(index="orders-2")
             await refreshed(http)
