@@ -64,7 +64,7 @@ RETRY_SECONDS = 2.0
 MARK_SECONDS = 2.0
 """So long a publication waits at most for the history."""
 HIDDEN_SECONDS = 5.0
-"""So long the cluster is asked whether what it lists no more is there: a slow one must not make `deleted` of `hidden`."""
+"""So long the cluster is asked whether what it lists no more is there: a slow one must not make deletions of it."""
 TAKE_IN_SECONDS = 2.0
 """How often rows of version 1.0 are looked for, while it publishes."""
 BESIDE_SECONDS = 600.0
