@@ -8,6 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from dev.compat import pinned, requirements
+
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "releases"
 
@@ -61,11 +63,12 @@ def unpack(commit: str, folder: Path) -> None:
 
 
 def _install(folder: Path) -> None:
+    psycopg = pinned(requirements("requirements-dev.txt"))["psycopg[binary]"]
     commands = (
         [sys.executable, "-m", "venv", folder / ".venv"],
         [
             *(folder / ".venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("-r", folder / "requirements.txt", "psycopg[binary]"),
+            *("-r", folder / "requirements.txt", f"psycopg[binary]=={psycopg}"),
         ],
     )
     for command in commands:

@@ -134,7 +134,7 @@ def watches(server: Server) -> bool:
 def added(server: Server, path: str) -> set[str]:
     """The fields that the history says were added."""
     changes = server.get(path).json()["changes"]
-    return {field["path"] for change in changes for field in change.get("added") or ()}
+    return {name for change in changes for name in change.get("added") or ()}
 
 
 def login(server: Server) -> httpx.Cookies:
