@@ -4,7 +4,7 @@ export PYTHON
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compat reliability soak bench lint format clean
+.PHONY: help run test test-compat reliability soak bench lint format release-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -48,6 +48,10 @@ format: ## format the code
 	@dev/setup.sh requirements-dev.txt
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+release-check: ## whether this state can be released: version, changelog, and what is in the wheel
+	@dev/setup.sh requirements-dev.txt
+	@$(BIN)/python -m dev.release_check
 
 clean: ## remove everything that the other targets made, the .env and the database included
 	rm -rf .venv .cache .env esassistant.sqlite3* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
