@@ -12,6 +12,7 @@ from elasticsearch import AsyncElasticsearch
 
 from esassistant.advice import Advice
 from esassistant.breaker import NEVER_TRIPS, BreakerPolicy
+from esassistant.config.secrets import secrets_of
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.client import (
     CLIENTS,
@@ -39,6 +40,7 @@ from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http
 from esassistant.http.streams import STREAM_METRICS, STREAMS, Streams, streams
 from esassistant.http.tokens_file import NO_FILE, TOKENS_FILE, TOKENS_FILE_METRICS, TokensFile, tokens_file_rules
 from esassistant.log_handler import LOG, LOG_METRICS, QueuedHandler, log_handler, log_rules
+from esassistant.masking import remember_secrets
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
 
@@ -55,6 +57,7 @@ class EsassistantConfig(AppConfig):
     def ready(self) -> None:
         from esassistant.config import checks  # noqa: F401  (importing registers them)
 
+        remember_secrets({settings.SECRET_KEY, *secrets_of(settings.ESASSISTANT_SETTINGS.values())})
         declare(registry)
 
 

@@ -2,18 +2,16 @@
 
 import os
 import secrets
-from pathlib import Path
 
 from corsheaders.defaults import default_headers
 
 from esassistant.config import read
+from esassistant.config.home import home_of
 from esassistant.config.reader import remembering_outages
-from esassistant.config.secrets import secrets_of
-from esassistant.masking import remember_secrets
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = home_of(os.environ)
 
-ESASSISTANT, ESASSISTANT_SETTINGS = read(os.environ, BASE_DIR)
+ESASSISTANT, ESASSISTANT_SETTINGS = read(os.environ, BASE_DIR, django=True)
 _values = {name: setting.value for name, setting in ESASSISTANT_SETTINGS.items()}
 
 DEBUG = _values["DEBUG"]
@@ -21,7 +19,6 @@ DEBUG = _values["DEBUG"]
 SECRET_KEY = _values["SECRET_KEY"] or secrets.token_urlsafe(50)
 ALLOWED_HOSTS = list(_values["ALLOWED_HOSTS"])
 DATABASES = {"default": remembering_outages(_values["DATABASE_URL"]) | {"CONN_MAX_AGE": 0}}
-remember_secrets({SECRET_KEY, *secrets_of(ESASSISTANT_SETTINGS.values())})
 
 INSTALLED_APPS = [
     "esassistant",
@@ -149,6 +146,6 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 CSRF_TRUSTED_ORIGINS = list(_values["CSRF_TRUSTED_ORIGINS"])
 # What is larger is refused before Django reads it; the admin's forms are the largest bodies there are.
-DATA_UPLOAD_MAX_MEMORY_SIZE = _values["ESASSISTANT_MAX_BODY_BYTES"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = ESASSISTANT.max_body_bytes
 DEFAULT_EXCEPTION_REPORTER = "esassistant.error_reports.MaskingReporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "esassistant.error_reports.MaskingFilter"
