@@ -49,4 +49,4 @@ format: ## format the code
 	$(BIN)/ruff format .
 
 clean: ## remove everything that the other targets made, the .env and the database included
-	rm -rf .venv .cache .env esassistant.sqlite3* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf .venv .cache .env esassistant.sqlite3* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

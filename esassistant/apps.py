@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from elasticsearch import AsyncElasticsearch
 
 from esassistant.advice import Advice
@@ -51,11 +52,20 @@ WATCH_CONNECTIONS = 2
 WATCH_TIMEOUT_SECONDS = 35.0
 
 
+NO_SETTINGS = (
+    "The settings lack {}. In settings.py: from esassistant.config import read, and "
+    "ESASSISTANT, ESASSISTANT_SETTINGS = read(os.environ, BASE_DIR)."
+)
+
+
 class EsassistantConfig(AppConfig):
     name = "esassistant"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from esassistant.config import checks  # noqa: F401  (importing registers them)
+        if missing := [name for name in ("ESASSISTANT", "ESASSISTANT_SETTINGS") if not hasattr(settings, name)]:
+            raise ImproperlyConfigured(NO_SETTINGS.format(" and ".join(missing)))
+        from esassistant.config import checks, embedding_checks  # noqa: F401  (importing registers them)
 
         remember_secrets({settings.SECRET_KEY, *secrets_of(settings.ESASSISTANT_SETTINGS.values())})
         declare(registry)

@@ -2,12 +2,14 @@
 
 import os
 import secrets
+from pathlib import Path
 
 from corsheaders.defaults import default_headers
 
 from esassistant.config import read
 from esassistant.config.home import home_of
 from esassistant.config.reader import remembering_outages
+from esassistant.http.middleware import middleware
 
 BASE_DIR = home_of(os.environ)
 
@@ -34,22 +36,7 @@ INSTALLED_APPS = [
     "django_htmx",
 ]
 
-MIDDLEWARE = [
-    "esassistant.http.security_headers.SecurityHeadersMiddleware",
-    "healthapp.probes.ProbeMiddleware",
-    "esassistant.http.problems.ProblemMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "esassistant.http.session_middleware.SessionMiddleware",
-    *(["corsheaders.middleware.CorsMiddleware"] if ESASSISTANT.cors_origins else []),
-    # Outside of what sets a length, inside of what adds to Vary: so both lanes and the hot path name the same in order.
-    "esassistant.http.compression.CompressionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "esassistant.http.token_middleware.TokenMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "esassistant.http.session_middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-]
+MIDDLEWARE = middleware(cors=bool(ESASSISTANT.cors_origins))
 
 SESSION_ENGINE = "esassistant.http.sessions"
 
@@ -65,11 +52,13 @@ CORS_ALLOW_HEADERS = (
 )
 CORS_EXPOSE_HEADERS = ("Age", "ETag", "Location", "Retry-After", "X-Cache-Source", "X-Cache-State", "X-Request-ID")
 
-ROOT_URLCONF = "esassistant.urls"
+ROOT_URLCONF = "esassistant.root_urls"
 
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # What only a server of our own shows: another project's admin stays as it is.
+        "DIRS": [Path(__file__).parent / "admin_templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

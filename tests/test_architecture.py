@@ -16,7 +16,7 @@ FLOORS = {
     "esassistant": (
         (
             *("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
-            *("connection_causes", "program"),
+            *("connection_causes", "program", "addresses"),
         ),
         (
             *("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
@@ -26,7 +26,8 @@ FLOORS = {
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
         ("api", "api_page"),
-        ("views", "settings", "apps", "asgi", "urls", "management", "command_line"),
+        ("views", "settings", "apps", "application", "urls", "management", "command_line"),
+        ("asgi", "embedding", "root_urls"),
     ),
     "cacheapp": (
         ("errors", "reports", "rows"),

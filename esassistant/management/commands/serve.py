@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from esassistant.addresses import is_embedded
 from esassistant.database.connecting import place_of
 from esassistant.database.failures import database_failure
 from esassistant.elasticsearch.client import check_there_is_a_node
@@ -58,6 +59,11 @@ class Command(BaseCommand):
             raise CommandError("--workers must be at least 1.")
         if not 0 <= port <= 65535:
             raise CommandError("--port must be from 0 to 65535; 0 takes a free one.")
+        if is_embedded():
+            raise CommandError(
+                "This project has an ASGI application of its own, in which esassistant is: serve that, for instance by "
+                f"`uvicorn {settings.ROOT_URLCONF.partition('.')[0]}.asgi:application`."
+            )
         check_there_is_a_node(settings.ESASSISTANT.elasticsearch)
         self._prepare_database()
         listener = _listen(host, port)
