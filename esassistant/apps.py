@@ -54,7 +54,7 @@ WATCH_TIMEOUT_SECONDS = 35.0
 
 NO_SETTINGS = (
     "The settings lack {}. In settings.py: from esassistant.config import read, and "
-    "ESASSISTANT, ESASSISTANT_SETTINGS = read(os.environ, BASE_DIR)."
+    "ESASSISTANT, ESASSISTANT_SETTINGS = read(environ, BASE_DIR), with the environ of the module os."
 )
 
 

@@ -34,7 +34,12 @@ ADDRESSES = (
 async def front(request: HttpRequest) -> HttpResponse:
     """`GET /`. Who may not read everything gets status and totals. Raises `Unauthorized` for a wrong token."""
     details = await reads_all(request)
-    context = {"page": "front", "addresses": [(placed(address), what) for address, what in ADDRESSES], "debug": settings.DEBUG, "details": details}
+    context = {
+        "page": "front",
+        "addresses": [(placed(address), what) for address, what in ADDRESSES],
+        "debug": settings.DEBUG,
+        "details": details,
+    }
     try:
         context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}
     except RegistryNotOpen as error:

@@ -155,8 +155,8 @@ def _too_old_between_passes(facts: Facts) -> str | None:
 @_rule(
     "W003",
     "MAPPING_CACHE_REFRESH_INTERVAL",
-    hint="Set MAPPING_CACHE_REFRESH_INTERVAL below MAPPING_CACHE_TTL; or, if cron runs the command `refresh_cache` more "
-    "often than that, leave it.",
+    hint="Set MAPPING_CACHE_REFRESH_INTERVAL below MAPPING_CACHE_TTL; or, if cron runs the command `refresh_cache` "
+    "more often than that, leave it.",
 )
 def _no_schedule(facts: Facts) -> str | None:
     cache = facts.config.mapping_cache

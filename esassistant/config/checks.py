@@ -58,7 +58,7 @@ def check_tokens_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
 
 
 @checks.register(checks.Tags.urls)
-def check_apiviews_of(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
+def check_api_views(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
     """Every view under our `/api/` is `async def`: a sync one would hop to a thread for each request, or hold up the
     loop.
     """

@@ -96,5 +96,3 @@ def _hidden_commands() -> Iterator[checks.CheckMessage]:
                 hint="Of two commands with one name Django takes that of the app which INSTALLED_APPS names first.",
                 id="esassistant.W023",
             )
-
-

@@ -431,8 +431,9 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, django
     )
     if config.mcp and importlib.util.find_spec("mcp") is None:
         reader.refuse(
-            "ESASSISTANT_MCP", "needs the package mcp: pip install 'esassistant[mcp]' (in a checkout: pip "
-            "install -r requirements-mcp.txt), or set it to false"
+            "ESASSISTANT_MCP",
+            "needs the package mcp: pip install 'esassistant[mcp]' (in a checkout: pip "
+            "install -r requirements-mcp.txt), or set it to false",
         )
     if config.health.timeout > config.health.ttl:
         reader.refuse(

@@ -29,7 +29,9 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     return near if OSA.distance(name, near) <= allowed else None
 
 
-def wrong_in_file(names: Iterable[str], known: Collection[str], elsewhere: Collection[str]) -> Iterator[tuple[str, str]]:
+def wrong_in_file(
+    names: Iterable[str], known: Collection[str], elsewhere: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Those names in a file of settings that have no effect though they were meant to, each with what is wrong.
 
     1. It is a setting, but not in a file. 2. It was one. 3. It is one, but not in this project (`elsewhere`). 4. It is

@@ -39,7 +39,9 @@ def seen(url: str) -> list[tuple[int, list[str], bytes]]:
         for method, path, options in THEIRS:
             client.cookies.clear()
             answer = client.request(method, path, **options)
-            headers = [f"{name}: {value}" for name, value in answer.headers.items() if name not in ("date", "set-cookie")]
+            headers = [
+                f"{name}: {value}" for name, value in answer.headers.items() if name not in ("date", "set-cookie")
+            ]
             is_made_anew = path == "/admin/login/" or answer.status_code == 404  # a CSRF token; a list of all addresses
             if is_made_anew:
                 headers = [header for header in headers if not header.startswith("content-length")]
@@ -173,7 +175,12 @@ def test_its_pages(http: httpx.Client) -> None:
     assert (asked.status_code, asked.headers["Location"]) == (302, "/admin/login/?next=/assistant/browse/")
     form = http.get(asked.headers["Location"])
     token = form.text.partition('csrfmiddlewaretoken" value="')[2].partition('"')[0]
-    sent = {"csrfmiddlewaretoken": token, "username": "ada", "password": "a-long-password", "next": "/assistant/browse/"}
+    sent = {
+        "csrfmiddlewaretoken": token,
+        "username": "ada",
+        "password": "a-long-password",
+        "next": "/assistant/browse/",
+    }
     assert http.post(asked.headers["Location"], data=sent).headers["Location"] == "/assistant/browse/"
     for path in ("/assistant/", "/assistant/browse/", "/assistant/browse/orders", "/assistant/admin/status/"):
         page = http.get(path, headers={"Accept": "text/html"})

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -94,14 +94,16 @@ def files(folder: Path) -> set[str]:
 
 
 def test_everything_is_in_it(wheel: Path) -> None:
-    """Each file of the packages: templates, static files, profiles, migrations; and nothing of tests, tools, secrets."""
+    """Each file of the packages: templates, static files, profiles, migrations; and nothing else."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     own = {name for name in names if not name.startswith(f"esassistant-{esassistant.__version__}.dist-info/")}
     assert own == set().union(*(files(ROOT / package) for package in PACKAGES))
 
 
-def test_the_first_answer(installed: Path, orders: Node, tmp_path: Path) -> None:
+def test_the_first_answer(
+    installed: Path, orders: Node, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """In an empty folder `serve` alone writes a key and a token, makes the database and answers from the cluster."""
     started_at = time.monotonic()
     with Service(installed, tmp_path, ELASTICSEARCH_URL=orders.url) as service, httpx.Client() as http:
@@ -109,9 +111,8 @@ def test_the_first_answer(installed: Path, orders: Node, tmp_path: Path) -> None
         known = {"Authorization": f"Bearer {settings['ESASSISTANT_API_TOKENS']}"}
         answer = http.get(f"{service.url}/api/mappings/orders", headers=known)
         assert answer.json() == {"orders": {"mappings": {"properties": {"total": {"type": "long"}}}}}
-        seconds = time.monotonic() - started_at
-        print(f"the first answer came {seconds:.1f} s after `esassistant serve`")
-        assert seconds <= SERVE_SECONDS
+        record_property("first_answer_seconds", round(time.monotonic() - started_at, 1))
+        assert time.monotonic() - started_at <= SERVE_SECONDS
         assert http.get(f"{service.url}/api/mappings/orders").status_code == 401
         # Pages, and their files, ours and those of packages, as in a checkout.
         for name in ("esassistant/pages.css", "esassistant/icon.svg", "cacheapp/browse.css", "healthapp/status.css"):

@@ -16,7 +16,7 @@ from dev.servers.process import Process
 
 ROOT = Path(__file__).resolve().parents[2]
 INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
-VIEWS = '''
+VIEWS = """
 import time
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -45,8 +45,8 @@ class Middleware:
         response = self.get_response(request)
         response["X-Shop"] = request.path
         return response
-'''
-TESTS = '''
+"""
+TESTS = """
 from django.contrib.auth.models import User
 from django.test import TestCase
 
@@ -57,7 +57,7 @@ class ShopTest(TestCase):
         self.assertEqual(self.client.get("/slow").status_code, 200)
         self.assertEqual(self.client.post("/api/upload", b"x" * 10, "text/plain").json()["bytes"], 10)
         self.assertEqual(self.client.get("/api/health").status_code, 404)
-'''
+"""
 
 
 class Project:
@@ -84,7 +84,9 @@ class Project:
     def embed(self, prefix: str) -> None:
         """Add what the document says to the three files."""
         document = (ROOT / "docs" / "embedding.md").read_text()
-        snippets = dict(re.findall(r"^In `shop/(\w+\.py)`:?\n+```python\n(.*?)^```$", document, re.MULTILINE | re.DOTALL))
+        snippets = dict(
+            re.findall(r"^In `shop/(\w+\.py)`:?\n+```python\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+        )
         assert set(snippets) == {"settings.py", "urls.py", "asgi.py"}
         for file, snippet in snippets.items():
             with (self.folder / "shop" / file).open("a") as opened:

@@ -19,7 +19,7 @@ def named(lines: list[str]) -> dict[str, Requirement]:
 def test_direct_dependencies_are_pinned() -> None:
     """The first part of requirements.txt, up to what those need themselves, is the dependencies of the wheel."""
     direct = (ROOT / "requirements.txt").read_text().partition("# What those need.")[0]
-    assert list(named(PROJECT["dependencies"])) == [name for name in re.findall(r"^([\w-]+)==", direct, re.MULTILINE)]
+    assert list(named(PROJECT["dependencies"])) == re.findall(r"^([\w-]+)==", direct, re.MULTILINE)
 
 
 def test_every_pin_is_accepted() -> None:

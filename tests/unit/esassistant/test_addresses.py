@@ -36,7 +36,9 @@ def test_below_a_prefix(settings: Settings) -> None:
     request.path_info = "/data/assistant/api/health"
     assert prefix() == "/data/assistant"
     assert own_path(request) == "/api/health"
-    said = "Read /data/assistant/api/indices (or /data/assistant/problems/x), not /others/api/x, ./api or https://h/api/y."
+    said = (
+        "Read /data/assistant/api/indices (or /data/assistant/problems/x), not /others/api/x, ./api or https://h/api/y."
+    )
     assert placed(TEXT) == said
     assert own_static("esassistant/pages.css") == "/static/esassistant/pages.css"
     embedded = {name: one for name, one in settings.ESASSISTANT_SETTINGS.items() if name != "DATABASE_URL"}

@@ -1,6 +1,5 @@
 """The wrapper of another project's application: whose request it is, and two lifespans in one."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,9 +16,8 @@ urlpatterns = [path("assistant/", include("esassistant.urls"))]
 
 
 @pytest.fixture(autouse=True)
-def _embedded(settings: Settings) -> Iterator[None]:
+def _embedded(settings: Settings) -> None:
     settings.ROOT_URLCONF = __name__
-    return
 
 
 async def silent(scope: Scope, receive: Receive, send: Send) -> None:

@@ -70,7 +70,12 @@ def test_a_group_that_may_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.touch()
     path.chmod(0o660)
     name = pwd.getpwuid(os.geteuid()).pw_name
-    for group, members, is_believed in ((name, [], True), (name, [name], True), (name, ["eve"], False), ("a", [], False)):
+    for group, members, is_believed in (
+        (name, [], True),
+        (name, [name], True),
+        (name, ["eve"], False),
+        ("a", [], False),
+    ):
         entry = SimpleNamespace(gr_name=group, gr_mem=members)
         monkeypatch.setattr(grp, "getgrgid", lambda _, entry=entry: entry)
         assert (distrust_of(path) is None) is is_believed

@@ -312,7 +312,10 @@ def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Where the driver is missing, the refusal says how to install it; with it, connecting has a deadline."""
     url = "postgres://user:secret@h:5432/name"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
-    assert read({**GOOD, "DATABASE_URL": url}, tmp_path, django=True)[1]["DATABASE_URL"].value["OPTIONS"] == POSTGRESQL_OPTIONS
+    assert (
+        read({**GOOD, "DATABASE_URL": url}, tmp_path, django=True)[1]["DATABASE_URL"].value["OPTIONS"]
+        == POSTGRESQL_OPTIONS
+    )
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "pip install 'esassistant[postgres]'" in refused(tmp_path, DATABASE_URL=url)
 

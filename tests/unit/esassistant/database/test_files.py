@@ -39,11 +39,9 @@ def test_commands(tmp_path: Path) -> None:
     environment = {**GOOD, "DATABASE_URL": f"sqlite:///{path}", "DJANGO_SUPERUSER_PASSWORD": "a-long-password"}
     for command in (("createsuperuser", *ADA), ("showmigrations",)):
         ended = run("manage.py", *command, "--skip-checks", **environment)
-        assert (ended.returncode, ended.stderr) == (
-            1,
-            f"The database {path} isn't there. `manage.py serve` and `manage.py migrate` make it. (--traceback shows "
-            "where it failed.)\n",
-        )
+        assert ended.returncode == 1
+        assert f"The database {path} isn't there. `manage.py serve` and `manage.py migrate` make it. (" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
         assert not path.exists()
     assert run("manage.py", "migrate", "--skip-checks", **environment).returncode == 0
     assert path.exists()
