@@ -54,4 +54,4 @@ release-check: ## whether this state can be released: version, changelog, and wh
 	@$(BIN)/python -m dev.release_check
 
 clean: ## remove everything that the other targets made, the .env and the database included
-	rm -rf .venv .cache .env esassistant.sqlite3* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf .venv .cache .env esassistant.sqlite3* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
 
 class CacheConfig(AppConfig):
     name = "cacheapp"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Mapping cache"
 
     def ready(self) -> None:

@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from cacheapp.reports import CACHE_REPORT
+from esassistant.addresses import placed
 from esassistant.errors import RegistryNotOpen
 from esassistant.http.auth import reads_all
 from esassistant.registry import registry
@@ -33,7 +34,12 @@ ADDRESSES = (
 async def front(request: HttpRequest) -> HttpResponse:
     """`GET /`. Who may not read everything gets status and totals. Raises `Unauthorized` for a wrong token."""
     details = await reads_all(request)
-    context = {"page": "front", "addresses": ADDRESSES, "debug": settings.DEBUG, "details": details}
+    context = {
+        "page": "front",
+        "addresses": [(placed(address), what) for address, what in ADDRESSES],
+        "debug": settings.DEBUG,
+        "details": details,
+    }
     try:
         context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}
     except RegistryNotOpen as error:

@@ -166,7 +166,7 @@ async def _validated(request: HttpRequest, name: str) -> dict[str, Any]:
 
 
 def _address(query: dict[str, str]) -> str:
-    return reverse("browse") + (f"?{urlencode(query)}" if query else "")
+    return reverse("esassistant:browse") + (f"?{urlencode(query)}" if query else "")
 
 
 async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:

@@ -139,6 +139,7 @@ class Config:
     details: Details
     cors_origins: tuple[str, ...]
     drain_seconds: float
+    max_body_bytes: int
     max_in_flight: int
     max_connections: int
     hot_path: bool
@@ -148,6 +149,8 @@ class Config:
     search_max_bytes: int
     redis_url: str = field(repr=False)
     field_values: FieldValuesConfig = FieldValuesConfig()
+    unknown_names: tuple[str, ...] = ()
+    """What is wrong with names in the environment that are no settings, but were meant to be: a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,18 @@ from django import template
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
+from esassistant.addresses import own_static as address_of_own_static
+from esassistant.addresses import placed
 from esassistant.units import as_bytes, as_duration, as_percent
 
 register = template.Library()
+register.filter("placed", placed)
+
+
+@register.simple_tag
+def own_static(name: str) -> str:
+    """The address of one of our static files, also in a project whose own are elsewhere."""
+    return address_of_own_static(name)
 
 
 @register.filter
@@ -32,7 +41,7 @@ def milliseconds(value: float) -> str:
 @register.filter
 def prose(text: str) -> SafeString:
     """A text in which `backticks` are around what is code."""
-    escaped = conditional_escape(text)
+    escaped = conditional_escape(placed(text))
     return mark_safe(re.sub("`([^`]+)`", r"<code>\1</code>", escaped))  # noqa: S308  # nosec B308, B703  (escaped)
 
 

@@ -22,7 +22,7 @@ from esassistant.registry import registry
 EXIT_WRONG = 1
 EXITS = """\
 Exit status: 0 no search has an error, though there may be warnings; 1 one has; 2 wrong usage, a file that can't be read
-or is no JSON, an unknown name, or nothing published yet: run manage.py warm_cache first."""
+or is no JSON, an unknown name, or nothing published yet: run the command warm_cache first."""
 Source = tuple[str, bytes]
 """What a file is called, and what is in it."""
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        examples = "manage.py validate orders searches/*.json; cat search.json | manage.py validate orders -"
+        examples = "%(prog)s orders searches/*.json; cat search.json | %(prog)s orders -"
         return super().create_parser(prog_name, subcommand, epilog=f"{EXITS} Examples: {examples}", **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
