@@ -5,17 +5,17 @@ Traces of six shapes, 20 of each by their seeds, 14 days long, are replayed unde
 counted. Values are warm for six hours, the budget is six calls a minute, half of the families cost two.
 
 Parameters are chosen on days 1 to 7, of which the first two only teach; days 8 to 14 are judged:
-  last-asked  the T with the least calls + 5 × asks that found cold values
+  last-asked  the T with the fewest calls, where each ask that finds cold values counts as five
   all others  the fewest calls at a coverage no lower than that of the best T; where none reaches it, the best coverage
 
 The model is the default only if, of every shape, it saves at least 15 % of the calls of the best rule (the lower bound
 of the 95 % interval of a paired bootstrap over seeds), at a coverage at most 1 % lower. "The best rule" is last-asked
-with its best T, which is what MAPPING_CACHE_PREDICT=rule does.
+with its best T; MAPPING_CACHE_PREDICT=rule has a T of 24 h.
 
-With --trace, a trace of your own takes the place of the made-up ones, in lines of
+With --trace, a trace of your own takes the place of the made-up ones. A line has
   {formats};
-or the access log of this project (ESASSISTANT_ACCESS_LOG), as JSON. Its first half is chosen on, its second half
-judged; intervals are those of a bootstrap over names.
+or it is one of the access log of this project (ESASSISTANT_ACCESS_LOG), as JSON. Parameters are chosen on the first
+half, the second is judged; intervals are those of a bootstrap over names.
 """
 
 import argparse
@@ -41,7 +41,16 @@ COLD_ASK_CALLS = 5
 RESAMPLES = 2_000
 LEAST_SAVED, MOST_LOST = 15.0, 1.0
 """What the model has to save of the calls, and may lose of the coverage, both in percent, to be the default."""
-HEAD = ("policy", "setting", "asks that were warm:", "calls a day:", "of them in vain:", "precision:", "in time:", "wait, p95:")
+HEAD = (
+    "policy",
+    "setting",
+    "asks that were warm:",
+    "calls a day:",
+    "of them in vain:",
+    "precision:",
+    "in time:",
+    "wait, p95:",
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ Estimate = tuple[float | None, float | None, float | None]
 
 def interval(count: int, statistic: Statistic) -> Estimate:
     """The statistic of all samples, and the bounds of its 95 % interval, by a bootstrap (Efron, 1979)."""
-    rng = random.Random(1)  # noqa: S311  (the same each time)
+    rng = random.Random(1)
     found = [statistic(rng.choices(range(count), k=count)) for _ in range(RESAMPLES if count > 1 else 0)]
     known = sorted(value for value in found if value is not None)
     if not known:
@@ -184,14 +193,14 @@ def _percent(share: float | None) -> float | None:
 def _shown(found: Estimate, unit: str = "") -> str:
     value, low, high = found
     if value is None:
-        return "–"
+        return "-"
     shown = f"{value:.1f}{' ' + unit if unit else ''}"
     return shown if low is None or high is None or low == high else f"{shown} ({low:.1f} … {high:.1f})"
 
 
 def _seconds(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
-    return as_duration(statistics.fmean(known)) if known else "–"
+    return as_duration(statistics.fmean(known)) if known else "-"
 
 
 def lines_of(found: dict[str, dict[str, list[Judged]]]) -> list[Line]:
@@ -219,14 +228,12 @@ def lines_of(found: dict[str, dict[str, list[Judged]]]) -> list[Line]:
 
 
 def _bound(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+    return "-" if value is None else f"{value:.1f}"
 
 
 def decision_of(found: dict[str, dict[str, list[Judged]]]) -> str:
     """What the figures decide, in a sentence."""
-    failed = [
-        shape for shape, judged in found.items() if not compare(judged["last-asked"], judged["model"]).is_enough
-    ]
+    failed = [shape for shape, judged in found.items() if not compare(judged["last-asked"], judged["model"]).is_enough]
     if not failed:
         return f"The model saves enough on each of {len(found)} shapes: by its rule the default is the model."
     return (
@@ -239,7 +246,9 @@ def decision_of(found: dict[str, dict[str, list[Judged]]]) -> str:
 def main() -> int:
     arguments = parser("predict", (__doc__ or "").format(formats=FORMATS))
     arguments.add_argument("--seeds", type=int, default=SEEDS, help="of each shape (default: %(default)s)")
-    arguments.add_argument("--only", nargs="+", choices=tuple(SHAPES), default=tuple(SHAPES), help="default: all shapes")
+    arguments.add_argument(
+        "--only", nargs="+", choices=tuple(SHAPES), default=tuple(SHAPES), help="default: all shapes"
+    )
     arguments.add_argument("--trace", type=Path, metavar="FILE", help="replay this, and no made-up traces")
     options = arguments.parse_args()
     if options.seeds < 1:
@@ -292,7 +301,7 @@ def _replay_file(path: Path) -> int:
     for remark in trace.remarks:
         print(remark)
     if length < DAYS * DAY:
-        print(f"Less than {DAYS} days: what comes by day or week can hardly be learnt. Read the figures with that in mind.")
+        print(f"Less than {DAYS} days: what comes by day or by week can hardly be learnt from it.")
     half = trace.start + length / 2
     judged = judge(trace, half, trace.start + min(TAUGHT_DAYS * DAY, length / 7))
     _print_table(table_of(f"{path.name}, second half", {one.policy: [one] for one in judged}))
@@ -330,7 +339,9 @@ def _print_table(table: dict[str, Any]) -> None:
     print(f"\n{table['title']}")
     for row in printed:
         cells = zip(row, head, widths, strict=True)
-        print("  ".join(f"{cell:{'>' if title.endswith(':') else '<'}{width}}" for cell, title, width in cells).rstrip())
+        print(
+            "  ".join(f"{cell:{'>' if title.endswith(':') else '<'}{width}}" for cell, title, width in cells).rstrip()
+        )
 
 
 if __name__ == "__main__":

@@ -92,12 +92,13 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `demand` (what will be asked for), `mapping_views` (what is derived from mappings), `known_values` and `field_uses` (what fields hold, and what
-    is asked of them), `descriptions`, `cluster_fields`, `field_limits`, `search`, `validation` (of searches),
-    `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and
-    taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
+    (answers), `demand` (what will be asked for), `demand_exchange`, `mapping_views` (what is derived from mappings),
+    `known_values` and `field_uses` (what fields hold, and what is asked of them), `descriptions`, `cluster_fields`,
+    `field_limits`, `search`, `validation` (of searches), `field_values` (gathers them), `database_work` (a thread for
+    the health app), `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`,
+    `watch` and `instances`.
 
-    The schedule is a resource of its own so that commands can open the refresher without it.
+    The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
     from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
 
@@ -179,6 +180,7 @@ def _declare_answers(registry: Registry) -> None:
         metrics=DEMAND_METRICS,
         panel=DEMAND_PANEL,
     )
+    registry.register("demand_exchange", _demand_exchange, needs=(DEMAND,))
     registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE, DEMAND), stats=MappingViews.report)
     registry.register(
         USE_COUNTS,
@@ -321,8 +323,13 @@ async def _demand(registry: Registry) -> AsyncIterator[DemandLearner]:
         ages=known.gathered_ages,
         is_gathered=lambda family: is_wanted(family, families) and not known.is_left_out(family.name),
     )
-    registry.spawn(learner.keep_exchanging, name="exchange-demand", owner="demand")
     yield learner
+
+
+@asynccontextmanager
+async def _demand_exchange(registry: Registry) -> AsyncIterator[None]:
+    registry.spawn(registry.get(DEMAND).keep_exchanging, name="exchange-demand", owner="demand_exchange")
+    yield
 
 
 @asynccontextmanager

@@ -293,7 +293,7 @@ class WarmedFamily:
     (younger than six hours), what became of them since the family is known, and why they are gathered or not.
 
     `useful_total`: gathered ahead, and asked for while warm; `in_vain_total`: gathered ahead, and not asked for;
-    `late_total`: asked for while they were to be gathered; `missed_total`: asked for while cold, which was not expected.
+    `late_total`: asked for while they were to be gathered; `missed_total`: asked for while cold, and not expected.
     """
 
     family: str

@@ -15,7 +15,7 @@ from cacheapp.demand.demand import Asks, Demand
 from cacheapp.demand.state import DemandState
 
 UNKNOWN = -1e18
-CHANCES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)
+CHANCES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4, 0.5, 0.7)
 PERIODS_HOURS = (0.5, 1, 2, 4, 8, 12, 16, 24, 36, 48, 72, 168)
 HALF_LIVES_HOURS = (3.0, 24.0, 72.0)
 FOLLOWS_SECONDS = 1_800.0
@@ -95,7 +95,7 @@ def seasonal(trace: Trace) -> list[Choice]:
     asked_in = [[False] * count for _ in range(within)]
     zero = int(trace.start // STEP_SECONDS)
     scores = array("d")
-    for step, now, asks in steps(trace):
+    for step, _, asks in steps(trace):
         latest = [False] * count
         for _, number, _ in asks:
             latest[number] = True

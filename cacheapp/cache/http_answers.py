@@ -14,8 +14,8 @@ from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
     CACHE_REPORT,
-    FIELD_LIMITS_REPORT,
     DEMAND_REPORT,
+    FIELD_LIMITS_REPORT,
     FIELD_USES_REPORT,
     FIELD_VALUES_REPORT,
     HISTORY_REPORT,

@@ -190,9 +190,7 @@ class DemandLearner:
         """The clock of the store, as far as it is known."""
         return self._store_now + (0.0 if self._exchanged_at is None else self._clock() - self._exchanged_at)
 
-    def _asks(
-        self, taken: Mapping[tuple[str, Asker], list[float]], snapshot: Snapshot, now: float
-    ) -> list[Asks]:
+    def _asks(self, taken: Mapping[tuple[str, Asker], list[float]], snapshot: Snapshot, now: float) -> list[Asks]:
         """What was counted, by family, with ages in place of moments."""
         found: dict[str, Asks] = {}
         for (name, asker), (first, last, count) in taken.items():
@@ -217,7 +215,9 @@ class DemandLearner:
         for name in self._demand.state.families:
             family = self._families.of_family(name, snapshot)
             if family is not None:
-                hashes = sorted({snapshot.indices[one].mapping_hash for one in family.indices if one in snapshot.indices})
+                hashes = sorted(
+                    {snapshot.indices[one].mapping_hash for one in family.indices if one in snapshot.indices}
+                )
                 found[name] = blake2b("".join(hashes).encode(), digest_size=6).hexdigest()
         return found
 

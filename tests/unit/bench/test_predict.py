@@ -1,8 +1,8 @@
 """What bench.predict chooses and decides, and what it says of traces from files."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_intervals() -> None:
     """Around the value, the same each time; of one sample there is none, of nothing no value."""
     values = [1.0, 2.0, 3.0, 4.0, 5.0]
 
-    def mean(chosen: Any) -> float | None:
+    def mean(chosen: Sequence[int]) -> float | None:
         return sum(values[place] for place in chosen) / len(chosen)
 
     value, low, high = interval(5, mean)
@@ -78,7 +78,7 @@ def test_a_table_has_all_policies() -> None:
     found = table_of("Title", some)
     assert [row[0] for row in found["rows"]] == list(POLICIES)
     assert found["rows"][0][2] == "85.0 % (80.0 … 90.0)"
-    assert found["rows"][0][5:] == ["–", "–", "–"]
+    assert found["rows"][0][5:] == ["-", "-", "-"]
     assert all(len(row) == len(found["head"]) for row in found["rows"])
 
 

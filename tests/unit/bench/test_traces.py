@@ -94,8 +94,8 @@ def test_kinds_of_callers() -> None:
     trace = read(
         lines(
             "2026-11-02T09:00:00Z,a,agent",
-            "2026-11-02T09:00:00Z,a",
-            "2026-11-02T09:00:00Z,a,robot",
+            "2026-11-02T09:00:01Z,a",
+            "2026-11-02T09:00:02Z,a,robot",
             "# a comment",
             "",
         )

@@ -81,7 +81,9 @@ def test_the_budget_is_never_exceeded(asks: list[tuple[float, int]], threshold: 
     up.
     """
     trace = trace_of(*sorted(asks), calls=calls)
-    scores = None if threshold != 0.5 else array("d", [(place * 7 % 10) / 10 for place in range(6 * steps_total(trace))])
+    scores = (
+        None if threshold != 0.5 else array("d", [(place * 7 % 10) / 10 for place in range(6 * steps_total(trace))])
+    )
     replay = Replay(trace, scores, threshold, START)
     gathered: list[tuple[float, int]] = []
     original = replay._gathered

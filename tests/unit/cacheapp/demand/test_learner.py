@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ class World:
         self.store = MemoryStore(self.clock)
         self.ages: dict[str, float] = {}
 
-    def process(self, mode: Predict = Predict.RULE, **more: object) -> DemandLearner:
+    def process(self, mode: Predict = Predict.RULE, **more: Any) -> DemandLearner:
         return demand_learner(self.store, self.clock, mode, ages=lambda: self.ages, **more)
 
 

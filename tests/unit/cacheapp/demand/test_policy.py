@@ -35,7 +35,7 @@ def test_why(mode: Predict, known: Known, expected: Why | None) -> None:
 
 
 def test_order() -> None:
-    """What was asked for comes first, unknown before cold and the newest ask first; then the likeliest for each call."""
+    """What was asked for comes first, unknown before cold, the newest ask first; then the likeliest for each call."""
     families = {
         "cold, asked": Known(10, COLD),
         "unknown, asked long ago": Known(500, None),

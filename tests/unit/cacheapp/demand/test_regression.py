@@ -31,9 +31,7 @@ def test_it_learns() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.lists(st.floats(-100, 100), min_size=2, max_size=2), st.booleans()), min_size=1, max_size=50
-    )
+    st.lists(st.tuples(st.lists(st.floats(-100, 100), min_size=2, max_size=2), st.booleans()), min_size=1, max_size=50)
 )
 def test_weights_stay_bounded(examples: list[tuple[list[float], bool]]) -> None:
     """Whatever it is shown; and what it expected is a probability."""

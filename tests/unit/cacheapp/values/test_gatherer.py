@@ -298,7 +298,9 @@ async def test_what_is_not_wanted_is_skipped(world: World) -> None:
 
 @settings(max_examples=30)
 @given(
-    st.lists(st.tuples(st.floats(0, 400), st.lists(st.sampled_from(("a", "orders", "texts")), unique=True)), max_size=8),
+    st.lists(
+        st.tuples(st.floats(0, 400), st.lists(st.sampled_from(("a", "orders", "texts")), unique=True)), max_size=8
+    ),
     st.integers(1, 60),
 )
 def test_the_budget_is_never_exceeded(turns: list[tuple[float, list[str]]], per_minute: int) -> None:

@@ -96,7 +96,7 @@ def processes() -> tuple[UseCounts, UseCounts]:
     """Two processes that share a store."""
     clock = FakeClock()
     values = MemoryValues(clock)
-    one, other = (UseCounts(values, lambda: SNAPSHOT, lambda: HERE, clock=clock) for _ in range(2))
+    one, other = (UseCounts(values, lambda: SNAPSHOT, lambda: HERE) for _ in range(2))
     return one, other
 
 
