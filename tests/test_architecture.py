@@ -37,7 +37,7 @@ FLOORS = {
         ("state", "queries"),
         ("cluster", "stores", "describe"),
         ("change_log",),
-        ("shown_changes",),
+        ("shown_changes", "demand"),
         ("values",),
         ("cache", "history", "instances"),
         ("validation",),

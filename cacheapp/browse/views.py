@@ -25,6 +25,7 @@ from cacheapp.browse.fields import Search, show_fields
 from cacheapp.browse.names import Groups, NameFilter, Names, NameState, Times, list_groups, list_names
 from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.demand.askers import ASKER, Asker
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import HISTORY
 from cacheapp.shown_changes import ShownChange
@@ -76,6 +77,7 @@ def page_view(view: PageView, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> 
             if caller.kind is CallerKind.TOKEN:
                 check_rights(caller, Right.READ, everything=True)
             if caller.reads_all:
+                ASKER.set(Asker.PERSON)
                 response = await _rendered(request, await view(request, *args, **kwargs))
             else:
                 response = redirect_to_login(request.get_full_path(), reverse("admin:login"))

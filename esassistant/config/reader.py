@@ -37,6 +37,7 @@ from esassistant.config.model import (
     MappingCacheConfig,
     NodeUrls,
     Origin,
+    Predict,
     Setting,
 )
 from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
@@ -526,4 +527,5 @@ def _read_mapping_cache(reader: Reader) -> MappingCacheConfig:
         adaptive=reader.boolean("MAPPING_CACHE_ADAPTIVE", default=True),
         include=reader.words("MAPPING_CACHE_INCLUDE", ("*",)),
         exclude=reader.words("MAPPING_CACHE_EXCLUDE"),
+        predict=reader.choice("MAPPING_CACHE_PREDICT", Predict.RULE),
     )
