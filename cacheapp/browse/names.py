@@ -12,6 +12,7 @@ from cacheapp.state.expressions import Expression, asked, resolve
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.state.names import matches
 from cacheapp.state.snapshot import IndexEntry, Snapshot
+from cacheapp.state.visible import ALL_VISIBLE
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import BadRequest
 
@@ -217,7 +218,7 @@ def _matching(snapshot: Snapshot, wanted: NameFilter, times: Times) -> list[str]
     """The names that match, in alphabetical order."""
     among: Iterable[str] = {*snapshot.indices, *snapshot.aliases}
     if wanted.of:
-        of = asked(wanted.of)
+        of = asked(wanted.of, ALL_VISIBLE)
         members = resolve(snapshot, of).indices if isinstance(of, Expression) else snapshot.aliases.get(of, ())
         among = (name for name in members if name in snapshot.indices)
     if wanted.mapping:

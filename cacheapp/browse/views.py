@@ -25,6 +25,7 @@ from cacheapp.browse.fields import Search, show_fields
 from cacheapp.browse.names import Groups, NameFilter, Names, NameState, Times, list_groups, list_names
 from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.demand.askers import ASKER, Asker
 from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.history import HISTORY
 from cacheapp.shown_changes import ShownChange
@@ -76,6 +77,7 @@ def page_view(view: PageView, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> 
             if caller.kind is CallerKind.TOKEN:
                 check_rights(caller, Right.READ, everything=True)
             if caller.reads_all:
+                ASKER.set(Asker.PERSON)
                 response = await _rendered(request, await view(request, *args, **kwargs))
             else:
                 response = redirect_to_login(request.get_full_path(), reverse("admin:login"))
@@ -127,7 +129,7 @@ async def one_name(request: HttpRequest, name: str) -> HtmlPage:
     cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
     wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
-    answer, fields = await views.get(FIELDS, asked(name))
+    answer, fields = await views.get(FIELDS, asked(name, ALL_VISIBLE))
     changes = await _changes(answer.indices)
     is_public = settings.ESASSISTANT.details is Details.ALWAYS
     known = registry.get(KNOWN_VALUES).of(names_of(name, answer.resolved), cache.snapshot, ALL_VISIBLE)
@@ -157,19 +159,22 @@ async def _validated(request: HttpRequest, name: str) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        return {"search": text, "validated": await registry.get(VALIDATION).validate(asked(name), text.encode())}
+        return {
+            "search": text,
+            "validated": await registry.get(VALIDATION).validate(asked(name, ALL_VISIBLE), text.encode(), ALL_VISIBLE),
+        }
     except BadSearch as error:
         return {"search": text, "unreadable": error.detail}
 
 
 def _address(query: dict[str, str]) -> str:
-    return reverse("browse") + (f"?{urlencode(query)}" if query else "")
+    return reverse("esassistant:browse") + (f"?{urlencode(query)}" if query else "")
 
 
 async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:
     """Read the history of indices; None where it cannot be read now."""
     try:
-        changes: list[ShownChange] = await registry.get(HISTORY).latest_changes(indices)
+        changes: list[ShownChange] = await registry.get(HISTORY).latest_changes(indices, ALL_VISIBLE)
     except StoreUnavailable:
         return None
     return changes
@@ -193,7 +198,7 @@ async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> 
     problem = problem_of(request, error)
     if is_for_people(request):
         context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
-        is_name = 0 < len(name) <= MAX_PATTERN_CHARACTERS and not isinstance(asked(name), Expression)
+        is_name = 0 < len(name) <= MAX_PATTERN_CHARACTERS and not isinstance(asked(name, ALL_VISIBLE), Expression)
         if isinstance(error, IllegalName | MappingNotFound) and is_name:
             context |= {"name": name, "similar_url": _address({"pattern": name})}
         if isinstance(error, MappingNotFound):
