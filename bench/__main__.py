@@ -3,8 +3,9 @@
 Each bench runs alone, one after the other, and prints its own table. A full run takes at most 15 minutes on two
 processors (the first makes 1 000 indices, once), and writes docs/benchmarks.md, docs/benchmarks.json, docs/images/ and
 the table in the README. With `--quick`, which shows in about 3 minutes that everything works, with `--only`, or when a
-bench failed, that goes to .cache/bench/report/ instead, unless `--write` is given. `--render` measures nothing, and
-makes the document anew from docs/benchmarks.json.
+bench failed, that goes to .cache/bench/report/ instead, unless `--write` is given: then what was measured takes its
+place beside what docs/benchmarks.json has of all others. `--render` measures nothing, and makes the document anew from
+docs/benchmarks.json. Benches that take long run only if `--only` names them: {alone}.
 
 A goal that is missed is printed and written as missed; the exit code is 1 only when a bench failed.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.document import goals
-from bench.report.results import DOCS, machine, read, slim, write, write_readme
+from bench.report.results import DOCS, machine, merged, read, slim, write, write_readme
 from bench.subjects.cluster import CACHE, NODE_URL, running_node
 from bench.subjects.http_servers import FASTAPI_MISSING, has_fastapi
 from esassistant.clock import now_utc
@@ -41,6 +42,8 @@ class Step:
     bench: str
     full: Sequence[str]
     quick: Sequence[str]
+    runs_alone: bool = False
+    """Not with all others, which together take no longer than `LIMIT_SECONDS`."""
 
 
 STEPS = (
@@ -62,6 +65,7 @@ STEPS = (
     Step("views", ["--rounds", "3", "--seconds", "1"], ["--rounds", "1", "--seconds", "0.5", "--requests", "1000"]),
     Step("strangers", ["--seconds", "3"], ["--seconds", "1", "--only", "static", "missing"]),
     Step("loop", ["--passes", "3"], ["--passes", "1"]),
+    Step("predict", ["--seeds", "20"], ["--seeds", "2"], runs_alone=True),
 )
 
 
@@ -81,7 +85,7 @@ def main() -> int:
         return 130
     is_whole = not failed and not options.quick and not options.only
     if is_whole or options.write:
-        _publish(results)
+        _publish(merged(read(DOCS), results))
     else:
         write(results, CACHE / "report")
         print("written to .cache/bench/report/benchmarks.md", file=sys.stderr)
@@ -91,13 +95,20 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench", description=_description(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few rounds")
-    parser.add_argument("--only", nargs="+", choices=[step.bench for step in STEPS], help="default: all")
+    parser.add_argument(
+        "--only", nargs="+", choices=[step.bench for step in STEPS], help="default: all that don't run alone"
+    )
     parser.add_argument("--write", action="store_true", help="to docs and README, whatever was run")
     parser.add_argument("--render", action="store_true", help="docs and README anew from docs/benchmarks.json")
     return parser.parse_args()
+
+
+def _description() -> str:
+    alone = ", ".join(step.bench for step in STEPS if step.runs_alone)
+    return (__doc__ or "").format(alone=alone)
 
 
 @contextmanager
@@ -112,7 +123,7 @@ def _run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], lis
     """The results, and which benches failed."""
     started_at, started = now_utc().isoformat(timespec="seconds"), time.monotonic()
     benches, failed, around = {}, [], machine()
-    steps = [step for step in STEPS if not options.only or step.bench in options.only]
+    steps = [step for step in STEPS if (step.bench in options.only if options.only else not step.runs_alone)]
     with _shared_node() if options.quick else nullcontext():
         for step in steps:
             words = [f"bench.{step.bench}", *(step.quick if options.quick else step.full)]

@@ -16,6 +16,7 @@ from cacheapp.describe.families import FamilyIndex, describe_families, families_
 from cacheapp.describe.fields import FieldIndex
 from cacheapp.mapping.fields import fields
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
+from cacheapp.state.visible import ALL_VISIBLE
 
 FIELDS = 6_500
 FAMILIES = 100
@@ -80,7 +81,9 @@ def main() -> None:
     snapshot = Snapshot(
         indices={name: IndexEntry(None, mapping_hash, 0.0, Source.MEMORY) for name, mapping_hash in names.items()}
     )
-    index = FamilyIndex(families_of(snapshot), {f"{n}": summary_of(mapping(20 + n)) for n in range(FAMILIES)})
+    index = FamilyIndex(
+        families_of(snapshot, ALL_VISIBLE), {f"{n}": summary_of(mapping(20 + n)) for n in range(FAMILIES)}
+    )
     _show(f"{len(index.families)} families", [partial(describe_families, index, 2_000, q) for q in QUESTIONS])
 
 

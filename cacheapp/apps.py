@@ -20,12 +20,14 @@ from cacheapp.cache.refresh_ahead import RefreshAhead
 from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
+from cacheapp.demand.learner import DEMAND, DemandLearner
 from cacheapp.describe.near_names import with_near_names
 from cacheapp.errors import MappingNotFound
 from cacheapp.instances import INSTANCES, Instances
-from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL
+from cacheapp.panels import CACHE_PANEL, DEMAND_PANEL, HISTORY_PANEL, VALIDATION_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
+    DEMAND_METRICS,
     FIELD_LIMITS_METRICS,
     FIELD_USES_METRICS,
     FIELD_VALUES_METRICS,
@@ -59,7 +61,7 @@ from cacheapp.validation import VALIDATION, Validations
 from cacheapp.values.calls import open_calls
 from cacheapp.values.gatherer import GATHERER, NOT_GATHERED, Gatherer
 from cacheapp.values.known import KNOWN_VALUES, KnownValues
-from cacheapp.values.policy import situation_of
+from cacheapp.values.policy import is_wanted, situation_of
 from cacheapp.values.use_counts import USE_COUNTS, UseCounts
 from esassistant.advice import percent
 from esassistant.config.tokens import Right
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
 
 class CacheConfig(AppConfig):
     name = "cacheapp"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Mapping cache"
 
     def ready(self) -> None:
@@ -90,12 +93,13 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
-    is asked of them), `descriptions`, `cluster_fields`, `field_limits`, `search`, `validation` (of searches),
-    `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and
-    taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
+    (answers), `demand` (what will be asked for), `demand_exchange`, `mapping_views` (what is derived from mappings),
+    `known_values` and `field_uses` (what fields hold, and what is asked of them), `descriptions`, `cluster_fields`,
+    `field_limits`, `search`, `validation` (of searches), `field_values` (gathers them), `database_work` (a thread for
+    the health app), `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`,
+    `watch` and `instances`.
 
-    The schedule is a resource of its own so that commands can open the refresher without it.
+    The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
     from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
 
@@ -134,7 +138,7 @@ def declare(registry: Registry) -> None:
     registry.register(
         REFRESHER,
         _refresher,
-        needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, SHARING, STORE, HISTORY),
+        needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, DEMAND, SHARING, STORE, HISTORY),
         stats=Refresher.report,
         metrics=REFRESH_METRICS,
         rules=(lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache)(report),),
@@ -168,10 +172,23 @@ def _declare_answers(registry: Registry) -> None:
         stats=Searches.report,
         metrics=SEARCH_METRICS,
     )
-    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE,), stats=MappingViews.report)
     registry.register(KNOWN_VALUES, _known_values)
     registry.register(
-        USE_COUNTS, _use_counts, needs=(MAPPING_CACHE, STORE), stats=UseCounts.report, metrics=FIELD_USES_METRICS
+        DEMAND,
+        _demand,
+        needs=(MAPPING_CACHE, STORE, KNOWN_VALUES),
+        stats=DemandLearner.report,
+        metrics=DEMAND_METRICS,
+        panel=DEMAND_PANEL,
+    )
+    registry.register("demand_exchange", _demand_exchange, needs=(DEMAND,))
+    registry.register(MAPPING_VIEWS, _mapping_views, needs=(MAPPING_CACHE, DEMAND), stats=MappingViews.report)
+    registry.register(
+        USE_COUNTS,
+        _use_counts,
+        needs=(MAPPING_CACHE, STORE, DEMAND),
+        stats=UseCounts.report,
+        metrics=FIELD_USES_METRICS,
     )
     registry.register(DESCRIPTIONS, _descriptions, needs=(MAPPING_CACHE, MAPPING_VIEWS, KNOWN_VALUES, USE_COUNTS))
     registry.register(CLUSTER_FIELDS, _cluster_fields, needs=(MAPPING_CACHE, MAPPING_VIEWS))
@@ -194,7 +211,10 @@ def _declare_answers(registry: Registry) -> None:
     registry.register(
         GATHERER,
         _gatherer,
-        needs=(ELASTICSEARCH, ELASTICSEARCH_CACHE, MAPPING_CACHE, MAPPING_VIEWS, STORE, KNOWN_VALUES, USE_COUNTS),
+        needs=(
+            *(ELASTICSEARCH, ELASTICSEARCH_CACHE, MAPPING_CACHE, MAPPING_VIEWS, STORE, KNOWN_VALUES, USE_COUNTS),
+            DEMAND,
+        ),
         stats=lambda gatherer: NOT_GATHERED if gatherer is None else gatherer.report(),
         metrics=FIELD_VALUES_METRICS,
     )
@@ -263,7 +283,8 @@ async def _search(registry: Registry) -> AsyncIterator[Searches]:
 @asynccontextmanager
 async def _mapping_views(registry: Registry) -> AsyncIterator[MappingViews]:
     cache = registry.get(MAPPING_CACHE)
-    views = MappingViews(cache, partial(registry.flight, name="derive", owner="mapping_views"))
+    spawn = partial(registry.flight, name="derive", owner="mapping_views")
+    views = MappingViews(cache, spawn, on_asked=registry.get(DEMAND).note)
     ahead = RefreshAhead(views.asked_for, views.rebuild)
     cache.on_change(ahead.note_change)
     registry.spawn(ahead.run, name="refresh-ahead", owner="mapping_views")
@@ -292,9 +313,31 @@ async def _known_values(_: Registry) -> AsyncIterator[KnownValues]:
 
 
 @asynccontextmanager
+async def _demand(registry: Registry) -> AsyncIterator[DemandLearner]:
+    cache, known = registry.get(MAPPING_CACHE), registry.get(KNOWN_VALUES)
+    families = settings.ESASSISTANT.field_values.families
+    learner = DemandLearner(
+        registry.get(STORE),
+        lambda: cache.snapshot,
+        lambda: _cluster(cache),
+        settings.ESASSISTANT.mapping_cache.predict,
+        ages=known.gathered_ages,
+        is_gathered=lambda family: is_wanted(family, families) and not known.is_left_out(family.name),
+    )
+    yield learner
+
+
+@asynccontextmanager
+async def _demand_exchange(registry: Registry) -> AsyncIterator[None]:
+    registry.spawn(registry.get(DEMAND).keep_exchanging, name="exchange-demand", owner="demand_exchange")
+    yield
+
+
+@asynccontextmanager
 async def _use_counts(registry: Registry) -> AsyncIterator[UseCounts]:
     cache = registry.get(MAPPING_CACHE)
-    uses = UseCounts(registry.get(STORE), lambda: cache.snapshot, lambda: _cluster(cache))
+    store, on_search = registry.get(STORE), registry.get(DEMAND).note
+    uses = UseCounts(store, lambda: cache.snapshot, lambda: _cluster(cache), on_search=on_search)
     registry.spawn(uses.keep_exchanging, name="exchange-uses", owner="field_uses")
     yield uses
 
@@ -315,7 +358,7 @@ async def _gatherer(registry: Registry) -> AsyncIterator[Gatherer | None]:
             config,
             snapshot=lambda: cache.snapshot,
             fields_of=partial(views.of, FIELDS),
-            asked=lambda: [*(name for _, name in views.asked_for.lately()), *uses.searched_lately()],
+            choose=registry.get(DEMAND).choose,
             used=uses.most_used,
             situation=lambda: situation_of(pool for client in clients for pool in pool_report(client).values()),
             cluster=lambda: _cluster(cache),
@@ -405,7 +448,7 @@ async def _refresher(registry: Registry) -> AsyncIterator[Refresher]:
     cache = registry.get(MAPPING_CACHE)
     history.ask_hidden_by(cache.reader.hidden_among)
     refresher = Refresher(
-        PassRunner(cache, cache.reader, config, metadata, history),
+        PassRunner(cache, cache.reader, config, metadata, history, first=registry.get(DEMAND).first_indices),
         registry.get(SHARING),
         registry.get(STORE),
         config,

@@ -48,7 +48,7 @@ from cacheapp.state.choice import EVERY_NAME, NameChoice
 from cacheapp.state.expressions import Expression, resolve, with_recorded
 from cacheapp.state.published import HistoryMark, StoredState
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 from cacheapp.stores.database_rows import MAX_EXACT, is_name
 from cacheapp.stores.database_thread import DatabaseThread, database_unavailable
 from esassistant.clock import Clock, monotonic, now_utc
@@ -72,8 +72,8 @@ PROBE_PAUSE_SECONDS = 2.0
 RETRY_SECONDS = 2.0
 MARK_SECONDS = 2.0
 """So long a publication waits at most for the history."""
-HIDDEN_SECONDS = 1.0
-"""So long the cluster is asked whether what it doesn't list is there."""
+HIDDEN_SECONDS = 5.0
+"""So long the cluster is asked whether what it lists no more is there: a slow one must not make deletions of it."""
 TAKE_IN_SECONDS = 2.0
 """How often rows of version 1.0 are looked for, while it publishes."""
 BESIDE_SECONDS = 600.0
@@ -346,7 +346,7 @@ class History:
                     self._head = await self._thread.run(change_log.head, atomic=False)
         return None if self._head is None else self._head.name
 
-    async def latest_changes(self, indices: Iterable[str], visible: Visible = ALL_VISIBLE) -> list[ShownChange]:
+    async def latest_changes(self, indices: Iterable[str], visible: Visible) -> list[ShownChange]:
         """The latest changes of some indices, newest first; nothing of what a caller may not see. Raises
         `StoreUnavailable`.
         """
@@ -374,7 +374,7 @@ class History:
         limit: int,
         chosen_by: NameChoice = EVERY_NAME,
         kinds: Collection[ChangeKind] = (),
-        visible: Visible = ALL_VISIBLE,
+        visible: Visible,
     ) -> ChangesPage:
         """The changes after the one of the id `since`, oldest first; None: all that are kept.
 
@@ -419,7 +419,7 @@ class History:
         limit: int,
         chosen_by: NameChoice = EVERY_NAME,
         kinds: Collection[ChangeKind] = (),
-        visible: Visible = ALL_VISIBLE,
+        visible: Visible,
     ) -> RecentChanges:
         """The latest changes that were seen since a moment, newest first; None: all that are kept.
 

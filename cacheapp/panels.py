@@ -8,6 +8,7 @@ from cacheapp.reports import (
     STORE_REPORT,
     WATCH_REPORT,
     CacheReport,
+    DemandReport,
     HistoryReport,
     ValidationReport,
 )
@@ -44,6 +45,18 @@ def _validation(report: ValidationReport) -> Mapping[str, Any]:
     }
 
 
+def warmed_ahead(report: DemandReport) -> Mapping[str, Any]:
+    """What _warmed_ahead.html shows: what was gathered ahead and what became of it, by family and in all; and what each
+    policy would have done with what was asked for.
+    """
+    return {
+        "demand": report,
+        "fates": [(fate.replace("_", " "), count) for fate, count in report.fates.items()],
+        "shadow": [(policy, shadow) for policy, shadow in report.shadow.items() if shadow.asks_total],
+    }
+
+
 CACHE_PANEL = Panel("cacheapp/cache_panel.html", _cache)
 HISTORY_PANEL = Panel("cacheapp/history_panel.html", _history)
+DEMAND_PANEL = Panel("cacheapp/demand_panel.html", warmed_ahead)
 VALIDATION_PANEL = Panel("cacheapp/validation_panel.html", _validation)

@@ -276,6 +276,64 @@ class FieldUsesReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowReport:
+    """What a policy would have cost and achieved since the model began, whichever is in force: calls to the cluster,
+    asks of the deployment, and those of them that would have found warm field values. No budget is counted.
+    """
+
+    calls_total: int
+    asks_total: int
+    warm_total: int
+    warm_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WarmedFamily:
+    """A family whose field values are gathered: how likely it is asked for within an hour, whether its values are warm
+    (younger than six hours), what became of them since the family is known, and why they are gathered or not.
+
+    `useful_total`: gathered ahead, and asked for while warm; `in_vain_total`: gathered ahead, and not asked for;
+    `late_total`: asked for while they were to be gathered; `missed_total`: asked for while cold, and not expected.
+    """
+
+    family: str
+    chance_percent: float
+    is_warm: bool
+    useful_total: int
+    in_vain_total: int
+    late_total: int
+    missed_total: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemandReport:
+    """The demand model. `mode`: what is in force, as `MAPPING_CACHE_PREDICT` says. `families`: that it remembers.
+    `learning_seconds`: since it began; None: it hasn't.
+
+    `examples_total`: it learnt from, in this process since the start; `examples_ever`: in the whole deployment.
+    `asked_percent`: of these, how many were asked for within the hour. `skill_percent`: by how much the squared error
+    of what it expected is smaller than that of always expecting what is usual; below 0 it is worse; None: too early.
+    `fates`: what became of field values, as this process found out since the start. `shadow`: what each policy would
+    have done. `warmed`: the 20 families that were asked for last. `refused_state`: why what it had learnt before could
+    not be used; None: it could, or there was none.
+    """
+
+    mode: str
+    families: int
+    learning_seconds: float | None
+    examples_total: int
+    examples_ever: int
+    asked_percent: float | None
+    skill_percent: float | None
+    uncounted_total: int
+    fates: Mapping[str, int]
+    shadow: Mapping[str, ShadowReport]
+    warmed: tuple[WarmedFamily, ...]
+    refused_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class FamilyFields:
     """The member of a family that is nearest to its limit: how many fields it has, of how many that it may have
     (`index.mapping.total_fields.limit`); `share`: 0 to 1, or more where the limit was lowered afterwards.
@@ -306,6 +364,7 @@ SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
 VALIDATION_REPORT: ReportHandle[ValidationReport] = ReportHandle("validation")
 FIELD_VALUES_REPORT: ReportHandle[FieldValuesReport] = ReportHandle("field_values")
 FIELD_USES_REPORT: ReportHandle[FieldUsesReport] = ReportHandle("field_uses")
+DEMAND_REPORT: ReportHandle[DemandReport] = ReportHandle("demand")
 FIELD_LIMITS_REPORT: ReportHandle[FieldLimitsReport] = ReportHandle("field_limits")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
@@ -406,6 +465,38 @@ FIELD_VALUES_METRICS = (
 FIELD_USES_METRICS = (
     Metric(Kind.COUNTER, "field_uses_counted", "Searches whose fields were counted.", "counted_total"),
     Metric(Kind.COUNTER, "field_uses_uncounted", "Searches whose fields were not counted.", "uncounted_total"),
+)
+DEMAND_METRICS = (
+    Metric(Kind.GAUGE, "demand_families", "Families that the demand model remembers.", "families"),
+    Metric(Kind.COUNTER, "demand_examples", "Examples that the demand model learnt from.", "examples_total"),
+    Metric(
+        Kind.COUNTER,
+        "demand_values",
+        "What became of field values: gathered ahead and useful or in vain, or asked for while cold, late or missed.",
+        "fates.*",
+        ("fate",),
+    ),
+    Metric(
+        Kind.GAUGE,
+        "demand_shadow_calls",
+        "Calls that each policy would have made since the demand model began, in the whole deployment.",
+        "shadow.*.calls_total",
+        ("policy",),
+    ),
+    Metric(
+        Kind.GAUGE,
+        "demand_shadow_warm_asks",
+        "Asks that would have found warm values under each policy since then, in the whole deployment.",
+        "shadow.*.warm_total",
+        ("policy",),
+    ),
+    Metric(
+        Kind.GAUGE,
+        "demand_shadow_asks",
+        "Asks since then, in the whole deployment.",
+        "shadow.*.asks_total",
+        ("policy",),
+    ),
 )
 FIELD_LIMITS_METRICS = (
     Metric(

@@ -21,7 +21,7 @@ from cacheapp.search_rules import Reference, references_in
 from cacheapp.search_target import Target, one_name, target_of
 from cacheapp.state.expressions import Asked, Expression, asked
 from cacheapp.state.names import Selection, check_name
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validations, told
 from esassistant.elasticsearch.answers import AnswerKind, closed_index, failure_kind, missing_index
 from esassistant.elasticsearch.client import unavailable
@@ -98,9 +98,7 @@ class Searches:
         self._validations = validations
         self._counts: Counter[str] = Counter()
 
-    async def answer(
-        self, name: str, raw: bytes, validate: Validate = Validate.WARN, *, visible: Visible = ALL_VISIBLE
-    ) -> Answer:
+    async def answer(self, name: str, raw: bytes, validate: Validate = Validate.WARN, *, visible: Visible) -> Answer:
         """Elasticsearch's own answer to the search in a request's body, of an index, alias or data stream, or of what a
         list or pattern stands for. The body is sent as it came, once it is checked, and the answer is given as it
         comes. `validate`: what happens where something is wrong with the search. `visible`: the names that exist for

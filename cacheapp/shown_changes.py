@@ -151,7 +151,7 @@ def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool
     return bool(seen) and chosen_by.covers((outline.index, *seen))
 
 
-def shown_change(row: MappingChange, visible: Visible = ALL_VISIBLE) -> ShownChange | None:
+def shown_change(row: MappingChange, visible: Visible) -> ShownChange | None:
     """None: somebody edited it to what no change is."""
     columns = {name: getattr(row, name) for name in ShownChange.__dataclass_fields__ if name not in ("id", "seen_by")}
     columns |= {"id": row.number, "seen_by": row.instance}
@@ -180,4 +180,4 @@ def _as_seen(change: ShownChange, visible: Visible) -> ShownChange:
 def recent_changes(most: int) -> list[ShownChange]:
     """The latest changes of all indices. Reads the database."""
     rows = MappingChange.objects.order_by("-pk")[:most]
-    return [change for change in map(shown_change, rows) if change is not None]
+    return [change for change in (shown_change(row, ALL_VISIBLE) for row in rows) if change is not None]

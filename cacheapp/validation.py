@@ -24,7 +24,7 @@ from cacheapp.state.answer import Rendered
 from cacheapp.state.distinct import Distinct
 from cacheapp.state.expressions import Asked, Expression, names_of
 from cacheapp.state.family_names import FamilyNames
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 from cacheapp.values.known import KnownValues
 from cacheapp.values.near import value_findings
 from cacheapp.values.use_counts import UseCounts
@@ -113,7 +113,7 @@ class Validations:
         self._families: Counter[str] = Counter()
         self._family_names = FamilyNames()
 
-    async def validate(self, wanted: Asked, raw: bytes, visible: Visible = ALL_VISIBLE) -> Validated:
+    async def validate(self, wanted: Asked, raw: bytes, visible: Visible) -> Validated:
         """Validate a search of an index, alias or data stream, or of all that an expression stands for, for somebody
         who sees what is `visible`.
 
@@ -153,9 +153,7 @@ class Validations:
         if unknown:
             raise no_such_name(unknown[0])
 
-    async def findings(
-        self, wanted: Asked, raw: bytes, how: Validate, visible: Visible = ALL_VISIBLE
-    ) -> tuple[Finding, ...]:
+    async def findings(self, wanted: Asked, raw: bytes, how: Validate, visible: Visible) -> tuple[Finding, ...]:
         """Validate a search that is about to be made. Empty where that isn't possible now: the search is made anyway.
 
         Raises:

@@ -325,7 +325,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)
     await instances.try_publish()  # if that fails, it is found where it runs, alone
-    location = reverse("cache-refresh-report", args=[answer.id])
+    location = reverse("esassistant:cache-refresh-report", args=[answer.id])
     response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
     response["Location"] = location
     return response

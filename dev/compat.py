@@ -35,6 +35,7 @@ BASICS = (
     "tests/stores/test_store_contract.py",  # the ORM, transactions and threads, beside Redis
     "tests/integration/test_doors.py",  # Django's own lane and the fast one answer alike
     "tests/integration/test_server.py",  # real processes, signals and workers
+    "tests/integration/test_embedding.py",  # a project of that version of Django, with this one in it
 )
 """What we need of Python and Django."""
 

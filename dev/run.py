@@ -124,8 +124,11 @@ def _serve(port: int, *, samples: bool) -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import CommandError, call_command
 
+    from esassistant.database.sqlite3.files import make_missing
+
     try:
         django.setup()
+        make_missing()
         call_command("migrate", verbosity=0)
         if samples:
             call_command("load_samples")
@@ -145,7 +148,7 @@ def _serve(port: int, *, samples: bool) -> None:
             ),
             flush=True,
         )
-        call_command("serve", host=HOST, port=port)
+        call_command("serve", host=HOST, port=port, skip_checks=False)
     except (CommandError, ImproperlyConfigured) as error:
         raise NodeError(str(error)) from error
 

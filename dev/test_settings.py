@@ -26,9 +26,11 @@ os.environ.update(
     ELASTICSEARCH_URL="http://127.0.0.1:9",
 )
 
+from esassistant.database.sqlite3.files import make_missing  # noqa: E402
 from esassistant.settings import *  # noqa: E402, F403
 from esassistant.settings import DATABASES, LOGGING  # noqa: E402
 
+make_missing()
 # A file: the store works in a thread of its own, which would not see an in-memory database.
 DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "tests.sqlite3")}
 

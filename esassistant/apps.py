@@ -8,10 +8,12 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from elasticsearch import AsyncElasticsearch
 
 from esassistant.advice import Advice
 from esassistant.breaker import NEVER_TRIPS, BreakerPolicy
+from esassistant.config.secrets import secrets_of
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.client import (
     CLIENTS,
@@ -40,6 +42,7 @@ from esassistant.http.statistics import HTTP, HTTP_METRICS, HttpStatistics, http
 from esassistant.http.streams import STREAM_METRICS, STREAMS, Streams, streams
 from esassistant.http.tokens_file import NO_FILE, TOKENS_FILE, TOKENS_FILE_METRICS, TokensFile, tokens_file_rules
 from esassistant.log_handler import LOG, LOG_METRICS, QueuedHandler, log_handler, log_rules
+from esassistant.masking import remember_secrets
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
 
@@ -50,12 +53,22 @@ WATCH_CONNECTIONS = 2
 WATCH_TIMEOUT_SECONDS = 35.0
 
 
+NO_SETTINGS = (
+    "The settings lack {}. In settings.py: from esassistant.config import read, and "
+    "ESASSISTANT, ESASSISTANT_SETTINGS = read(environ, BASE_DIR), with the environ of the module os."
+)
+
+
 class EsassistantConfig(AppConfig):
     name = "esassistant"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from esassistant.config import checks  # noqa: F401  (importing registers them)
+        if missing := [name for name in ("ESASSISTANT", "ESASSISTANT_SETTINGS") if not hasattr(settings, name)]:
+            raise ImproperlyConfigured(NO_SETTINGS.format(" and ".join(missing)))
+        from esassistant.config import checks, embedding_checks  # noqa: F401  (importing registers them)
 
+        remember_secrets({settings.SECRET_KEY, *secrets_of(settings.ESASSISTANT_SETTINGS.values())})
         declare(registry)
 
 
@@ -98,7 +111,9 @@ def declare(registry: Registry) -> None:
     )
     marks = NodeMarks()
     registry.register(PINGS, _pings, needs=(ELASTICSEARCH_HEALTH,))
-    registry.register(CLUSTER_IDENTITY, _cluster_identity, needs=(ELASTICSEARCH_HEALTH,), stats=IdentityWatch.report)
+    registry.register(
+        CLUSTER_IDENTITY, _cluster_identity, needs=(ELASTICSEARCH_HEALTH, PINGS), stats=IdentityWatch.report
+    )
     for client, factory, needs in (
         (ELASTICSEARCH_CACHE, _cache_client, (PINGS,)),
         (ELASTICSEARCH_WATCH, _watch_client, ()),
@@ -248,7 +263,7 @@ async def _pings(registry: Registry) -> AsyncIterator[Pings]:
 
 @asynccontextmanager
 async def _cluster_identity(registry: Registry) -> AsyncIterator[IdentityWatch]:
-    watch = IdentityWatch(registry.get(ELASTICSEARCH_HEALTH))
+    watch = IdentityWatch(registry.get(ELASTICSEARCH_HEALTH), registry.get(PINGS).answered.wait)
     registry.spawn(watch.keep_asking, name="keep-asking", owner="cluster_identity")
     yield watch
 

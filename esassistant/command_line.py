@@ -7,10 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from esassistant.config.home import home_of, write_first_env
+from esassistant.database.sqlite3.files import MISSING, make_missing
+from esassistant.program import PROGRAM
+
 UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 """What a command that only reads, and writes to its output, can get from nothing else."""
 SERVERS = ("serve", "runserver")
 """They go on while the database is away, and log it; all other commands say it, and end."""
+MAKERS = ("serve", "migrate")
+"""They make a SQLite file that isn't there; all other commands say that it is missing."""
+
+
+def installed() -> None:
+    """The command `esassistant`, which a wheel installs."""
+    main(sys.argv)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,6 +59,10 @@ def _run(arguments: Sequence[str]) -> None:
     from django.db import Error
 
     try:
+        if PROGRAM == "esassistant" and arguments[1:2] == ["serve"]:
+            _begin_home()
+        if set(MAKERS) & set(arguments[1:2]):
+            make_missing()
         settings.configured or settings.INSTALLED_APPS  # noqa: B018  (reads the settings: every bad one is named at once)
         if not set(SERVERS) & set(arguments[1:2]):
             logging.getLogger("esassistant.database.outage").setLevel(logging.ERROR)
@@ -60,6 +75,12 @@ def _run(arguments: Sequence[str]) -> None:
         sys.exit(line)
 
 
+def _begin_home() -> None:
+    """In an empty folder: write what the service can't start without. In a checkout `make run` does so."""
+    if (written := write_first_env(os.environ, home_of(os.environ))) is not None:
+        sys.stderr.write(f"Wrote {written} with a secret key and an API token of your own.\n")
+
+
 def _database_line(error: Exception) -> str | None:
     """Say what is wrong with the database, and what to do; None: nothing is, which makes it a bug."""
     from django.conf import settings
@@ -70,7 +91,8 @@ def _database_line(error: Exception) -> str | None:
 
     assert isinstance(error, Error)
     failure = database_trouble(error)
-    place = place_of(settings.DATABASES["default"])
+    database = settings.DATABASES["default"]
+    place = f" {database['NAME']}" if failure is MISSING else place_of(database)
     return None if failure is None else f"The database{place} {failure.why} (--traceback shows where it failed.)"
 
 

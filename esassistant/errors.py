@@ -163,7 +163,7 @@ class RegistryNotOpen(EsassistantError):
     problem_type = ProblemType(
         "not-serving",
         "This process starts or ends, or runs under a server that doesn't tell it when it starts.",
-        "Ask again, which may reach another process. Operators: run `manage.py serve`.",
+        "Ask again, which may reach another process. Operators: run `serve`, the command of this service.",
     )
 
 

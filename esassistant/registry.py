@@ -24,6 +24,7 @@ from typing import Any, TypeVar, overload
 from esassistant.advice import Rule
 from esassistant.errors import EsassistantError, RegistryNotOpen, UnknownResource, WrongLoop
 from esassistant.metrics import Metric
+from esassistant.program import PROGRAM
 from esassistant.resource import Handle, Health, Panel, PingResult, ReportHandle, Reports, Resource
 from esassistant.tasks import TaskReport, Tasks
 from esassistant.units import as_seconds
@@ -40,7 +41,7 @@ CLOSE_DEADLINE_SECONDS = 5.0
 READ_DEADLINE_SECONDS = 2.0
 
 NOT_OPEN = (
-    "The resources of this process are not open. Serve with `manage.py serve`, or with an ASGI server whose lifespan "
+    f"The resources of this process are not open. Serve with `{PROGRAM} serve`, or with an ASGI server whose lifespan "
     "protocol is on; runserver and WSGI servers don't open them."
 )
 

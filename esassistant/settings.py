@@ -7,13 +7,13 @@ from pathlib import Path
 from corsheaders.defaults import default_headers
 
 from esassistant.config import read
+from esassistant.config.home import home_of
 from esassistant.config.reader import remembering_outages
-from esassistant.config.secrets import secrets_of
-from esassistant.masking import remember_secrets
+from esassistant.http.middleware import middleware
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = home_of(os.environ)
 
-ESASSISTANT, ESASSISTANT_SETTINGS = read(os.environ, BASE_DIR)
+ESASSISTANT, ESASSISTANT_SETTINGS = read(os.environ, BASE_DIR, django=True)
 _values = {name: setting.value for name, setting in ESASSISTANT_SETTINGS.items()}
 
 DEBUG = _values["DEBUG"]
@@ -21,7 +21,6 @@ DEBUG = _values["DEBUG"]
 SECRET_KEY = _values["SECRET_KEY"] or secrets.token_urlsafe(50)
 ALLOWED_HOSTS = list(_values["ALLOWED_HOSTS"])
 DATABASES = {"default": remembering_outages(_values["DATABASE_URL"]) | {"CONN_MAX_AGE": 0}}
-remember_secrets({SECRET_KEY, *secrets_of(ESASSISTANT_SETTINGS.values())})
 
 INSTALLED_APPS = [
     "esassistant",
@@ -37,22 +36,7 @@ INSTALLED_APPS = [
     "django_htmx",
 ]
 
-MIDDLEWARE = [
-    "esassistant.http.security_headers.SecurityHeadersMiddleware",
-    "healthapp.probes.ProbeMiddleware",
-    "esassistant.http.problems.ProblemMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "esassistant.http.session_middleware.SessionMiddleware",
-    *(["corsheaders.middleware.CorsMiddleware"] if ESASSISTANT.cors_origins else []),
-    # Outside of what sets a length, inside of what adds to Vary: so both lanes and the hot path name the same in order.
-    "esassistant.http.compression.CompressionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "esassistant.http.token_middleware.TokenMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "esassistant.http.session_middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-]
+MIDDLEWARE = middleware(cors=bool(ESASSISTANT.cors_origins))
 
 CSRF_FAILURE_VIEW = "esassistant.views.csrf_failed"
 SESSION_ENGINE = "esassistant.http.sessions"
@@ -69,11 +53,13 @@ CORS_ALLOW_HEADERS = (
 )
 CORS_EXPOSE_HEADERS = ("Age", "ETag", "Location", "Retry-After", "X-Cache-Source", "X-Cache-State", "X-Request-ID")
 
-ROOT_URLCONF = "esassistant.urls"
+ROOT_URLCONF = "esassistant.root_urls"
 
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # What only a server of our own shows: another project's admin stays as it is.
+        "DIRS": [Path(__file__).parent / "admin_templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -100,6 +86,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "Y-m-d", "H:i:s", "Y-m-d H:i:s e"
 
 STATIC_URL = "static/"
 
@@ -150,6 +137,6 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 CSRF_TRUSTED_ORIGINS = list(_values["CSRF_TRUSTED_ORIGINS"])
 # What is larger is refused before Django reads it; the admin's forms are the largest bodies there are.
-DATA_UPLOAD_MAX_MEMORY_SIZE = _values["ESASSISTANT_MAX_BODY_BYTES"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = ESASSISTANT.max_body_bytes
 DEFAULT_EXCEPTION_REPORTER = "esassistant.error_reports.MaskingReporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "esassistant.error_reports.MaskingFilter"

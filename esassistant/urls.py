@@ -1,14 +1,10 @@
-"""All addresses."""
+"""All addresses of this service, to be included under any prefix."""
 
-from django.contrib import admin
 from django.urls import include, path
 
 from esassistant import views
 
-handler400 = views.bad_request
-handler403 = views.forbidden
-handler404 = views.not_found
-handler500 = views.failed
+app_name = "esassistant"
 urlpatterns = [
     path("api/openapi.json", views.openapi, name="openapi"),
     path("api/docs", views.api_page, name="api-page"),
@@ -18,5 +14,4 @@ urlpatterns = [
     path("problems/<slug:name>", views.problem, name="problem"),
     path("", include("cacheapp.urls")),
     path("", include("healthapp.urls")),
-    path("admin/", admin.site.urls),
 ]

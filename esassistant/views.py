@@ -4,18 +4,20 @@ out, and errors that no view answers.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from esassistant.addresses import placed, prefix
 from esassistant.api import api_view
 from esassistant.api_page import shown_tags
 from esassistant.errors import EsassistantError, UnknownAddress, problem_types
@@ -24,20 +26,28 @@ from esassistant.http.auth import caller_of
 from esassistant.http.problems import CSRF_FAILED, error_page
 
 DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
-DESCRIPTION: Final = Answer(DOCUMENT, "application/json", etag=etag_of(DOCUMENT), cache_control="no-cache")
+
+
+@lru_cache(maxsize=1)
+def description(at: str) -> Answer:
+    """The document, of addresses below a prefix."""
+    body = DOCUMENT
+    if at:
+        body = msgspec.json.encode(msgspec.json.decode(DOCUMENT) | {"servers": [{"url": at}]})
+    return Answer(body, "application/json", etag=etag_of(body), cache_control="no-cache")
 
 
 @api_view("GET")
 async def openapi(request: HttpRequest) -> HttpResponse:
     """`GET /api/openapi.json`: this API in OpenAPI 3.1, for anybody. `python -m dev.openapi` makes it."""
-    return DESCRIPTION.response(request)
+    return description(prefix()).response(request)
 
 
 @require_safe
 async def api_page(request: HttpRequest) -> HttpResponse:
     """`GET /api/docs`: this API for people, made of the same document; for anybody, without a script."""
     await caller_of(request)  # for the header, which doesn't look it up itself
-    address = f"{request.scheme}://{request.get_host()}"
+    address = request.build_absolute_uri(reverse("esassistant:front")).rstrip("/")
     tags = await asyncio.to_thread(shown_tags, msgspec.json.decode(DOCUMENT), address)
     return await asyncio.to_thread(render, request, "esassistant/api.html", {"tags": tags, "page": "api"})
 
@@ -95,7 +105,7 @@ def _explained(request: HttpRequest, title: str, shown: Sequence[type[Esassistan
         of = [{"status": error.status, "title": error.title, "type": error.problem_type} for error in shown]
         response = render(request, "esassistant/problems.html", {"title": title, "problems": of})
     else:
-        text = "\n\n".join(_in_words(error) for error in shown) + "\n"
+        text = placed("\n\n".join(_in_words(error) for error in shown) + "\n")
         response = HttpResponse(text, content_type=f"{TEXT}; charset=utf-8")
     response["Cache-Control"] = "max-age=3600, public"
     patch_vary_headers(response, ("Accept",))

@@ -17,6 +17,8 @@ SLICES_OF_MINUTE: Final = 12
 SLICES: Final = SLICES_OF_MINUTE + 3
 """A whole minute can still be told some seconds after its end."""
 RECENT_SLICES: Final = 3
+QUIET_SLICES: Final = 4
+"""What was before so many slices in a row with calls of which none was bad is other trouble."""
 KEPT_LAST: Final = 5
 LONGEST_KEPT_SECONDS: Final = 900.0
 """Older calls say nothing of now."""
@@ -61,10 +63,10 @@ class WindowReport:
 
     `recent` and `minute` count the answered calls of the last 15 and 60 s by how long they took (the place in
     `durations.BOUNDS`); `recent_bad` those of the last 15 s that were not answered. `first_bad_seconds`,
-    `first_part_seconds`: how long ago the first such call of the minute began. `first_long_seconds`: the same of the
-    first that took `LONG_SECONDS`, of the last 15 s and of the time before in which most calls did. `slowest_seconds`
-    is of all calls of the minute. None: there was none. `newest_bad_seconds`: how long ago the newest call that was not
-    answered ended.
+    `first_part_seconds`: how long ago the first such call of the minute's newest trouble began. `first_long_seconds`:
+    the same of the first that took `LONG_SECONDS`, of the last 15 s and of the time before in which most calls did.
+    `slowest_seconds` is of all calls of the minute. None: there was none. `newest_bad_seconds`, `newest_good_seconds`:
+    how long ago the newest call ended that was not answered, and that was.
     """
 
     calls: int = 0
@@ -77,6 +79,7 @@ class WindowReport:
     first_long_seconds: float | None = None
     slowest_seconds: float | None = None
     newest_bad_seconds: float | None = None
+    newest_good_seconds: float | None = None
     recent: Mapping[int, int] = field(default_factory=dict)
     minute: Mapping[int, int] = field(default_factory=dict)
     last: tuple[EndedCall, ...] = ()
@@ -98,6 +101,7 @@ class WindowReport:
             first_part_seconds=older(self.first_part_seconds),
             first_long_seconds=older(self.first_long_seconds),
             newest_bad_seconds=older(self.newest_bad_seconds),
+            newest_good_seconds=older(self.newest_good_seconds),
             last=tuple(EndedCall(call.age_seconds + seconds, call.seconds, call.got) for call in self.last),
         )
 
@@ -133,13 +137,14 @@ class _Slice:
 class Window:
     """Counts one kind of call in slices of five seconds. Written on one loop."""
 
-    __slots__ = ("_last", "_latest", "_newest_bad_at", "_slices")
+    __slots__ = ("_last", "_latest", "_newest_bad_at", "_newest_good_at", "_slices")
 
     def __init__(self) -> None:
         self._latest = _Slice(-1)
         self._slices: deque[_Slice] = deque(maxlen=SLICES)
         self._last: deque[tuple[float, float, Got]] = deque(maxlen=KEPT_LAST)
         self._newest_bad_at: float | None = None
+        self._newest_good_at: float | None = None
 
     def ended(self, got: Got, seconds: float, ended_at: float) -> None:
         """Count a call that took `seconds` and ended at `ended_at` of the monotonic clock: now."""
@@ -155,6 +160,7 @@ class Window:
                 latest.first_long_at = ended_at - seconds
         self._last.append((ended_at, seconds, got))
         if got is Got.ANSWER or got is Got.PART:
+            self._newest_good_at = ended_at
             bucket = bisect_left(BOUNDS, seconds)
             latest.counts[bucket] = latest.counts.get(bucket, 0) + 1
             if got is Got.PART:
@@ -188,11 +194,12 @@ class Window:
             refusals=sum(part.refusals for part in minute),
             parts=sum(part.parts for part in minute),
             recent_bad=sum(part.failures + part.refusals for part in recent),
-            first_bad_seconds=_age(now, (part.first_bad_at for part in minute)),
-            first_part_seconds=_age(now, (part.first_part_at for part in minute)),
+            first_bad_seconds=_age(now, _newest_trouble([part.first_bad_at for part in minute])),
+            first_part_seconds=_age(now, _newest_trouble([part.first_part_at for part in minute])),
             first_long_seconds=_age(now, _first_long(minute, len(recent))),
             slowest_seconds=max((part.slowest for part in minute), default=None),
             newest_bad_seconds=_age(now, (self._newest_bad_at,)),
+            newest_good_seconds=_age(now, (self._newest_good_at,)),
             recent=_added(part.counts for part in recent),
             minute=_added(part.counts for part in minute),
             last=last,
@@ -218,6 +225,23 @@ def minutes_together(counts: Iterable[MinuteCounts]) -> MinuteCounts:
         sum(part.parts for part in parts),
         _added(part.times for part in parts),
     )
+
+
+def _newest_trouble(first_at: Sequence[float | None]) -> list[float]:
+    """The moments of the newest trouble: back to where `QUIET_SLICES` slices in a row had none. A slice without a call
+    isn't among them: it says nothing.
+    """
+    moments: list[float] = []
+    quiet = 0
+    for at in reversed(first_at):
+        if at is not None:
+            moments.append(at)
+            quiet = 0
+        elif moments:
+            quiet += 1
+            if quiet == QUIET_SLICES:
+                break
+    return moments
 
 
 def _first_long(minute: Sequence[_Slice], recent: int) -> list[float | None]:
@@ -261,11 +285,16 @@ def added(reports: Iterable[WindowReport]) -> WindowReport:
         first_part_seconds=_longest(part.first_part_seconds for part in parts),
         first_long_seconds=_longest(part.first_long_seconds for part in parts),
         slowest_seconds=_longest(part.slowest_seconds for part in parts),
-        newest_bad_seconds=min((age for part in parts if (age := part.newest_bad_seconds) is not None), default=None),
+        newest_bad_seconds=_least(part.newest_bad_seconds for part in parts),
+        newest_good_seconds=_least(part.newest_good_seconds for part in parts),
         recent=_added(part.recent for part in parts),
         minute=_added(part.minute for part in parts),
         last=tuple(last[:KEPT_LAST]),
     )
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
 
 
 def _longest(values: Iterable[float | None]) -> float | None:

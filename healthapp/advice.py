@@ -21,7 +21,7 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
         ENOUGH_SAMPLES,
         "wake-ups",
         "The event loop is held up, and every request with it: by code that blocks, or for want of processor time. "
-        "More workers (`manage.py serve --workers`), or fewer processes on this machine.",
+        "More workers (`serve --workers`), or fewer processes on this machine.",
         None,
     )
     yield from judge(
@@ -32,7 +32,7 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
         round(CPU_WINDOW_SECONDS / 2),
         "seconds",
         "This process has nearly all that one processor gives, and Python code runs on one at a time. More workers: "
-        "`manage.py serve --workers`.",
+        "`serve --workers`.",
         None,
     )
     if process.descriptors_open is not None and process.descriptors_limit is not None:

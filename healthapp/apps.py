@@ -42,6 +42,7 @@ OPENING_POLL_SECONDS = 0.05
 
 class HealthAppConfig(AppConfig):
     name = "healthapp"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Health"
 
     def ready(self) -> None:

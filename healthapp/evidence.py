@@ -129,11 +129,17 @@ def together(told: Iterable[Told]) -> Told:
     return Told({kind: added(windows) for kind, windows in kinds.items()}, added(pings), breakers, lasting)
 
 
+SEARCHES = "searches"
+OTHER_CALLS = "other calls to Elasticsearch"
+ASKERS = frozenset({SEARCHES, OTHER_CALLS})
+"""Those of `callers_of` whose calls Elasticsearch answers; all else is answered from memory."""
+
+
 def callers_of(kind: str) -> str:
     """Who a kind of call is for, in words that people use."""
     source, _, rest = kind.partition(" ")
     if source == "pool":
-        return "searches" if rest.endswith(" search") else "other calls to Elasticsearch"
+        return SEARCHES if rest.endswith(" search") else OTHER_CALLS
     if rest == SEARCH_ROUTE:
-        return "searches"
+        return SEARCHES
     return "mappings" if rest.startswith("/api/mappings/") else f"requests to {rest}"

@@ -11,7 +11,7 @@ from esassistant.durations import BOUNDS
 from esassistant.resource import Health
 from esassistant.units import as_duration
 from esassistant.windows import EndedCall, Got, WindowReport, calls_in_a_row
-from healthapp.evidence import PING, Evidence, Service, callers_of
+from healthapp.evidence import ASKERS, PING, Evidence, Service, callers_of
 from healthapp.usual import slow_from
 
 LEAST_BAD = 3
@@ -106,7 +106,12 @@ def find(evidence: Evidence, now: datetime) -> list[Finding]:
         *_of_store(evidence),
         *_of_usual(evidence, now),
     ]
-    return sorted(found, key=lambda finding: (ORDER[finding.trouble], -(finding.bad or 0), finding.callers))
+    return sorted(found, key=_place)
+
+
+def _place(finding: Finding) -> tuple[int, int, bool, str]:
+    """Where a finding stands: of as many bad calls, those that Elasticsearch answers come first."""
+    return ORDER[finding.trouble], -(finding.bad or 0), finding.callers not in ASKERS, finding.callers
 
 
 # What callers got
@@ -209,7 +214,8 @@ def _of_kind(
         trouble = Trouble.CALLS_REFUSED if 2 * window.refusals > window.bad else Trouble.CALLS_FAIL
         why, public_why = _why_failing(kind, trouble, window, evidence)
         bad, calls = (window.bad, window.calls) if window.bad else (len(row), len(row))
-        since = _ago(now, window.first_bad_seconds, row[-1].began_seconds_ago if row else None)
+        began = _unanswered_since(row, evidence.ping) or [call.began_seconds_ago for call in row]
+        since = _ago(now, window.first_bad_seconds, *began)
         yield Finding(trouble, callers, Health.DEGRADED, since, why, public_why, calls, bad)
     if is_partial(window):
         why = "shards failed, or the time of a search ran out"
@@ -334,9 +340,15 @@ def _plain(text: str | None) -> str:
 
 
 def _first_unanswered(evidence: Evidence, now: datetime) -> datetime | None:
-    """When the first of the calls and pings began that were not answered, up to now."""
-    rows = [list(calls_in_a_row(window.last)) for window in (evidence.ping, *evidence.kinds.values())]
-    return _ago(now, *(row[-1].began_seconds_ago for row in rows if row))
+    """When the first of the calls and pings began that were not answered, up to now, since a ping last was."""
+    rows = [calls_in_a_row(window.last) for window in (evidence.ping, *evidence.kinds.values())]
+    return _ago(now, *(seconds for row in rows for seconds in _unanswered_since(row, evidence.ping)))
+
+
+def _unanswered_since(row: Iterable[EndedCall], ping: WindowReport) -> list[float]:
+    """How long ago those of a row of bad calls began that ended after the newest answered ping."""
+    answered = ping.newest_good_seconds
+    return [call.began_seconds_ago for call in row if answered is None or call.age_seconds < answered]
 
 
 def _of_store(evidence: Evidence) -> Iterable[Finding]:

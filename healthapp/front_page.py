@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from cacheapp.reports import CACHE_REPORT
+from esassistant.addresses import placed
 from esassistant.errors import RegistryNotOpen
 from esassistant.http.auth import reads_all
 from esassistant.http.layout import layout_of
@@ -34,13 +35,12 @@ ADDRESSES = (
 async def front(request: HttpRequest) -> HttpResponse:
     """`GET /`. Who may not read everything gets status and totals. Raises `Unauthorized` for a wrong token."""
     details = await reads_all(request)
-    cluster = layout_of(request).cluster_name
     context = {
         "page": "front",
-        "addresses": ADDRESSES,
+        "addresses": [(placed(address), what) for address, what in ADDRESSES],
         "debug": settings.DEBUG,
         "details": details,
-        "cluster": cluster,
+        "cluster": layout_of(request).cluster_name,
     }
     try:
         context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}

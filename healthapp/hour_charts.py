@@ -25,9 +25,11 @@ def deployment_charts(hour: HourReport) -> tuple[Chart, ...]:
         return values(lambda minute: of(minute) / MINUTE_SECONDS)
 
     def times_of(of: Callable[[Minute], Counts], *shares: float) -> tuple[Line, ...]:
+        def quantiles(share: float) -> Values:
+            return values(lambda minute: of(minute).quantile(share))
+
         return tuple(
-            Line(_share_name(share), f"line-{place}", values(lambda minute, share=share: of(minute).quantile(share)))
-            for place, share in enumerate(shares, 1)
+            Line(_share_name(share), f"line-{place}", quantiles(share)) for place, share in enumerate(shares, 1)
         )
 
     return (

@@ -5,6 +5,7 @@ from typing import Any
 
 from cacheapp.reports import (
     CACHE_REPORT,
+    DEMAND_REPORT,
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
@@ -13,6 +14,7 @@ from cacheapp.reports import (
     VALIDATION_REPORT,
     WATCH_REPORT,
     CacheReport,
+    DemandReport,
     HistoryReport,
     InstanceReport,
     RefresherReport,
@@ -41,7 +43,7 @@ from healthapp.process import PROCESS_REPORT, ProcessReport
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
-    *(SEARCH_REPORT, VALIDATION_REPORT),
+    *(SEARCH_REPORT, VALIDATION_REPORT, DEMAND_REPORT),
     *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, STREAMS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT),
     *(HEALTH_REPORT, VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
@@ -70,6 +72,7 @@ class PerformanceReport:
     watch: WatchReport
     search: SearchReport
     validation: ValidationReport
+    demand: DemandReport
     history: HistoryReport
     store: StoreReport
     health: HealthReport | None
@@ -103,6 +106,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         watch=reports.typed(WATCH_REPORT),
         search=reports.typed(SEARCH_REPORT),
         validation=reports.typed(VALIDATION_REPORT),
+        demand=reports.typed(DEMAND_REPORT),
         history=reports.typed(HISTORY_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),

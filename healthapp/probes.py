@@ -7,6 +7,7 @@ readiness: an outage would take every instance out, and stale answers would help
 from django.http import HttpRequest, HttpResponse
 
 from cacheapp.reports import CACHE_REPORT
+from esassistant.addresses import own_path
 from esassistant.errors import EsassistantError, MethodNotAllowed
 from esassistant.http.answer import Answer
 from esassistant.http.early_middleware import EarlyMiddleware
@@ -62,7 +63,7 @@ class ProbeMiddleware(EarlyMiddleware):
 
     def early(self, request: HttpRequest) -> HttpResponse | None:
         """Return the answer to a probe; None: the request is for something else."""
-        probe = PROBES.get(request.path)
+        probe = PROBES.get(own_path(request))
         if probe is None:
             return None
         if request.method not in ("GET", "HEAD"):

@@ -67,11 +67,14 @@ class ShownEffect:
 
 @dataclass(frozen=True, slots=True)
 class ShownService:
-    """What a check found. `since`: when it began to be so; None: not known."""
+    """What a check found. `since`: when it began to be so; None: not known. `guide`: where to read what to do; empty:
+    it is well.
+    """
 
     title: str
     report: ServiceReport
     since: datetime | None
+    guide: str
 
 
 def status_context(registry: Registry) -> dict[str, Any]:
@@ -79,8 +82,9 @@ def status_context(registry: Registry) -> dict[str, Any]:
     report = performance_report(registry)
     timeline = registry.read(TIMELINE_REPORT)
     transitions = () if report.health is None else report.health.transitions
-    effects = [*map(shown_effect, report.verdict.effects)]
-    services = shown_services({} if report.health is None else report.health.services, transitions)
+    effects = report.verdict.effects
+    checks = {} if report.health is None else report.health.services
+    services = shown_services(checks, transitions, effects)
     return {
         "verdict": report.verdict,
         "now": now_utc(),
@@ -91,8 +95,8 @@ def status_context(registry: Registry) -> dict[str, Any]:
         "searches": callers.searches(report.verdict_basis),
         "by_address": callers.by_address(report.verdict_basis),
         "by_pool": callers.by_pool(report.verdict_basis),
-        "effects_on_callers": [one for one in effects if one.effect.trouble in OF_CALLS],
-        "causes": [one for one in effects if one.effect.trouble not in OF_CALLS],
+        "effects_on_callers": [shown_effect(one) for one in effects if one.trouble in OF_CALLS],
+        "causes": [shown_effect(one) for one in effects if one.trouble not in OF_CALLS and one.callers not in checks],
         "troubled_services": [one for one in services if one.report.status is not Health.HEALTHY],
         "healthy_services": [one for one in services if one.report.status is Health.HEALTHY],
         "charts": deployment_charts(registry.read(HOUR_REPORT)),
@@ -117,12 +121,22 @@ def shown_effect(effect: Effect) -> ShownEffect:
     return ShownEffect(title[0].upper() + title[1:], effect, f"{OPERATIONS}#{effect.trouble.section}")
 
 
-def shown_services(services: Mapping[str, ServiceReport], transitions: Iterable[Transition]) -> list[ShownService]:
-    """All checks, the worst first."""
-    since: dict[str, datetime] = {}
+def shown_services(
+    services: Mapping[str, ServiceReport], transitions: Iterable[Transition], effects: Iterable[Effect] = ()
+) -> list[ShownService]:
+    """All checks, the worst first, each by the effect that it has on the verdict."""
+    since: dict[str, datetime | None] = {}
     for transition in transitions:
         since.setdefault(transition.service, transition.at)
-    shown = [ShownService(service_title(name), report, since.get(name)) for name, report in services.items()]
+    known = {effect.callers: effect for effect in effects if effect.trouble not in OF_CALLS}
+    shown = []
+    for name, report in services.items():
+        effect = known.get(name)
+        if effect is None or report.status is Health.HEALTHY:
+            shown.append(ShownService(service_title(name), report, since.get(name), ""))
+        else:
+            told = shown_effect(effect)
+            shown.append(ShownService(told.title, report, effect.since or since.get(name), told.guide))
     return sorted(shown, key=lambda one: -LEVELS.index(one.report.status))
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from esassistant.resource import Health
 from esassistant.units import as_duration, clock_time
-from healthapp.evidence import Evidence, ServedMappings, callers_of
+from healthapp.evidence import ASKERS, SEARCHES, Evidence, ServedMappings, callers_of
 from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 
 OPERATIONS = "docs/operations.md"
@@ -18,8 +18,6 @@ STARTING = "verdict-starting"
 MAX_ALSO = 3
 """So many findings beside the first are named; the others are counted."""
 LEVELS = tuple(Health)
-SEARCHES = "searches"
-"""The callers of searches, as `callers_of` names them."""
 
 SERVICES = {
     Trouble.CLUSTER_AWAY: "Elasticsearch can't be asked",
@@ -218,7 +216,8 @@ def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
         case Trouble.CALLS_FAIL | Trouble.CALLS_REFUSED | Trouble.PARTIAL_ANSWERS:
             return f"{title}{since} ({counts}): {why}"
         case Trouble.CLUSTER_SLOW:
-            return f"{title}{since}: Elasticsearch answers in {_speed(finding)}, and {why}"
+            who = "Elasticsearch answers in" if finding.callers in ASKERS else "they take"
+            return f"{title}{since}: {who} {_speed(finding)}, and {why}"
         case Trouble.HEAVY_CALLS:
             return f"{title}{since} ({_speed(finding)}), but {why}: these calls are heavy"
         case Trouble.NEW_USUAL:

@@ -73,7 +73,7 @@ def status(request: HttpRequest) -> HttpResponse:
         **_status(),
         "page": "status",
         "paused": "paused" in request.GET,
-        "login_url": f"{reverse('admin:login')}?{urlencode({'next': reverse('status')})}",
+        "login_url": f"{reverse('admin:login')}?{urlencode({'next': reverse('esassistant:status')})}",
     }
     return render(request, "healthapp/status.html", context)
 
@@ -84,7 +84,7 @@ def status_live(request: HttpRequest) -> HttpResponse:
     as after a login, is sent to the page. 401 when the session has ended.
     """
     if "HX-Request" not in request.headers:
-        return redirect("status")
+        return redirect("esassistant:status")
     if not admin.site.has_permission(request):
         return already_logged(problem_of(request, refusal_of(request)))
     return render(request, "healthapp/status_live.html", _status())
@@ -106,6 +106,6 @@ async def status_refresh(request: HttpRequest) -> HttpResponse:
         wait = as_duration(max(1.0, asked.retry_after_seconds or 0.0))
         level, text = REFRESH_MESSAGES[asked.outcome.value]
         messages.add_message(request, level, text.format(wait=wait))
-        return redirect("status")
+        return redirect("esassistant:status")
     context = {"page": "status", "min_interval": as_duration(settings.ESASSISTANT.mapping_cache.min_refresh_interval)}
     return render(request, "healthapp/refresh.html", context)

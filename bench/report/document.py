@@ -26,7 +26,7 @@ from bench.report.texts import (
 Json = Mapping[str, Any]
 FACTS = (
     *("indices", "instances", "searches", "callers", "delay_ms", "connections", "per_second"),
-    *("times", "beyond_connections"),
+    *("times", "beyond_connections", "seeds", "days"),
 )
 README_BEGIN, README_END = "<!-- made by make bench -->", "<!-- end of what make bench made -->"
 GAIN_UNITS = {"x less": ("x", "less"), "x more": ("x", "more"), "points": ("points", ""), "% less": ("%", "less")}
@@ -241,10 +241,24 @@ def _section(part: Part, results: Json) -> list[str]:
     return [
         title,
         part.text.format(**facts),
+        str(bench.get("decision", "")),
         *pictures,
+        *(_table(found) for found in bench.get("tables", ())),
         table(*without_empty(head, rows)),
-        f"Alone: `{part.command}`.",
+        f"{_when(bench, results)}Alone: `{part.command}`.",
     ]
+
+
+def _table(found: Json) -> str:
+    """A table that a bench made itself, under its title."""
+    rows = [[escape(cell) for cell in row] for row in found["rows"]]
+    return f"**{escape(found['title'])}**\n\n{table(found['head'], rows)}"
+
+
+def _when(bench: Json, results: Json) -> str:
+    """The day on which a bench was measured, where it wasn't with the others."""
+    day, others = (str(found.get("started_at", ""))[:10] for found in (bench, results))
+    return f"Measured on {day}. " if day and day != others else ""
 
 
 def _facts(bench: Json) -> dict[str, str]:

@@ -40,6 +40,19 @@ def slim(saved: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in saved.items() if name != "details"}
 
 
+def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The results of a run, with those of an earlier one for what it didn't measure; each keeps its date.
+
+    A quick run takes nothing over, and leaves nothing: its figures aren't beside those of a full one. Where the earlier
+    run measured more, the machine and the date of the whole are its.
+    """
+    if before.get("quick") or now.get("quick"):
+        return dict(now)
+    kept = {bench: found for bench, found in before.get("benches", {}).items() if bench not in now["benches"]}
+    whole = before if len(kept) > len(now["benches"]) else now
+    return {**whole, "benches": {**kept, **now["benches"]}}
+
+
 def write(results: Mapping[str, Any], folder: Path) -> None:
     """The results, and all that is made of them but for the README."""
     pictures = folder / IMAGES

@@ -137,12 +137,12 @@ def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool
         absolute: Adds to a path the scheme and the host by which the page was requested.
         public: Whether no token is needed.
     """
-    fields = reverse("mapping-fields", args=[name]) + (f"?{urlencode({'q': q})}" if q else "")
+    fields = reverse("esassistant:mapping-fields", args=[name]) + (f"?{urlencode({'q': q})}" if q else "")
     addresses = (
-        ("raw-mapping", "Mapping, as Elasticsearch renders it", reverse("mapping", args=[name])),
-        ("raw-schema", "JSON Schema of its documents", reverse("mapping-schema", args=[name])),
+        ("raw-mapping", "Mapping, as Elasticsearch renders it", reverse("esassistant:mapping", args=[name])),
+        ("raw-schema", "JSON Schema of its documents", reverse("esassistant:mapping-schema", args=[name])),
         ("raw-fields", f"Fields with “{q}” in their path" if q else "Fields as a flat list", fields),
-        ("raw-history", "History", reverse("mapping-history", args=[name])),
+        ("raw-history", "History", reverse("esassistant:mapping-history", args=[name])),
     )
     return tuple(Raw(key, label, url, curl(absolute(url), public=public)) for key, label, url in addresses)
 

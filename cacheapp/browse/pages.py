@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.demand.askers import ASKER, Asker
 from cacheapp.describe.near_names import names_like
 from cacheapp.errors import IllegalName, MappingNotFound
 from cacheapp.history import HISTORY
@@ -80,6 +81,7 @@ def page_view(*methods: str) -> Callable[[PageView], Any]:
                     response = _sent_to_login(request)
                 else:
                     reader = _reader(request, caller)
+                    ASKER.set(Asker.PERSON)
                     response = await _rendered(request, await view(request, reader, *args, **kwargs), reader)
             except EsassistantError as error:
                 response = await _refusal(request, error, kwargs.get("name", ""))
@@ -99,7 +101,7 @@ def is_part(request: HttpRequest) -> bool:
 def address(name: str, query: Mapping[str, str], *args: str) -> str:
     """The address of a page, without what is empty of the query."""
     given = {key: value for key, value in query.items() if value}
-    return reverse(name, args=args) + (f"?{urlencode(given)}" if given else "")
+    return reverse(f"esassistant:{name}", args=args) + (f"?{urlencode(given)}" if given else "")
 
 
 async def changes_of_indices(indices: Iterable[str], visible: Visible) -> dict[str, Any]:
@@ -163,6 +165,7 @@ async def _about_missing(request: HttpRequest, error: EsassistantError, name: st
     except EsassistantError:  # it is not the time for suggestions
         return {}
     context: dict[str, Any] = {"name": wanted, "near": near, "similar_url": address("browse", {"q": wanted})}
-    if isinstance(error, MappingNotFound) and visible.covers(wanted) and not isinstance(asked(wanted), Expression):
+    is_gone = isinstance(error, MappingNotFound) and visible.covers(wanted)
+    if is_gone and not isinstance(asked(wanted, visible), Expression):
         context |= await changes_of_indices((wanted,), visible)
     return context

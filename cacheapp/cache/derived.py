@@ -75,9 +75,17 @@ class MappingViews:
     """
 
     def __init__(
-        self, cache: MappingCache, spawn: Spawn, *, clock: Clock = monotonic, max_bytes: int = MAX_KEPT_BYTES
+        self,
+        cache: MappingCache,
+        spawn: Spawn,
+        *,
+        on_asked: Callable[[str], None] = lambda _: None,
+        clock: Clock = monotonic,
+        max_bytes: int = MAX_KEPT_BYTES,
     ) -> None:
+        """`on_asked` is called with each name that is asked for."""
         self._cache = cache
+        self._on_asked = on_asked
         self._derivations = Derivations(spawn, max_bytes=max_bytes)
         self.asked_for: AskedFor[Kind] = AskedFor(clock)
         self.field_counts = FieldCounts()
@@ -153,9 +161,12 @@ class MappingViews:
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
     def note(self, kind: Kind, asked: Asked) -> None:
-        """Have it made anew after a change. Not so expressions: there may be any, and each has to be resolved anew."""
+        """Have it made anew after a change, and count that it was asked for. Not so expressions: there may be any, and
+        each has to be resolved anew.
+        """
         if isinstance(asked, str):
             self.asked_for.note(kind, asked)
+            self._on_asked(asked)
 
     async def rebuild(self, kind: Kind, name: str, room: Room) -> None:
         """Have ready what was asked for, if its mappings are in memory and there is room for it; asks nobody else."""

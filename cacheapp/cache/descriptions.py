@@ -80,7 +80,7 @@ class Descriptions:
         self._making = asyncio.Lock()
 
     async def describe(
-        self, wanted: Asked, budget_tokens: int, question: str, visible: Visible = ALL_VISIBLE
+        self, wanted: Asked, budget_tokens: int, question: str, visible: Visible
     ) -> tuple[MappingAnswer, Description]:
         """Describe an index, alias or data stream, or all that an expression stands for, given what the mappings are,
         for somebody who sees what is `visible`.
@@ -115,7 +115,7 @@ class Descriptions:
         return await asyncio.to_thread(index.about_question, question)
 
     async def describe_cluster(
-        self, budget_tokens: int, question: str, visible: Visible = ALL_VISIBLE
+        self, budget_tokens: int, question: str, visible: Visible
     ) -> tuple[Snapshot, ClusterDescription]:
         """Describe all families of the cluster that are visible, from memory alone.
 
@@ -183,7 +183,7 @@ class Descriptions:
     async def _sum_up(self) -> None:
         """Summarise the mappings that families are known by, as far as that isn't done and there is room."""
         snapshot = self._cache.snapshot
-        families = await asyncio.to_thread(families_of, snapshot)
+        families = await asyncio.to_thread(families_of, snapshot, ALL_VISIBLE)
         wanted = dict.fromkeys(mapping_hash for family in families for mapping_hash in family.hashes)
         self._summaries = {hashed: known for hashed, known in self._summaries.items() if hashed in wanted}
         kept_bytes = sum(known.size_bytes for known in self._summaries.values())

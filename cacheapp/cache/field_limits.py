@@ -12,6 +12,7 @@ from cacheapp.describe.families import members_of_families
 from cacheapp.mapping.fields import limited_count
 from cacheapp.reports import FamilyFields, FieldLimitsReport
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import ALL_VISIBLE
 from esassistant.clock import Sleep
 from esassistant.resource import Handle
 
@@ -94,7 +95,7 @@ def _by_bound(snapshot: Snapshot) -> list[tuple[float, str, str, str]]:
     name, and the hash of its mapping; the largest first.
     """
     bounds: dict[tuple[str, str, int], tuple[float, str]] = {}
-    for family, _, members in members_of_families(snapshot):
+    for family, _, members in members_of_families(snapshot, ALL_VISIBLE):
         for index in () if family.startswith(".") else members:
             entry = snapshot.indices[index]
             if limit := snapshot.field_limits.get(index):

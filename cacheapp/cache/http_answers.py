@@ -14,6 +14,7 @@ from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
     CACHE_REPORT,
+    DEMAND_REPORT,
     FIELD_LIMITS_REPORT,
     FIELD_USES_REPORT,
     FIELD_VALUES_REPORT,
@@ -140,6 +141,7 @@ def cache_stats(*, details: bool) -> Answer:
             "watch": registry.read(WATCH_REPORT),
             "field_values": registry.read(FIELD_VALUES_REPORT),
             "field_uses": registry.read(FIELD_USES_REPORT),
+            "demand": registry.read(DEMAND_REPORT),
             "field_limits": registry.read(FIELD_LIMITS_REPORT),
             "history": registry.read(HISTORY_REPORT),
             "store": registry.read(STORE_REPORT),

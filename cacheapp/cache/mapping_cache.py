@@ -281,6 +281,12 @@ class MappingCache:
         self.warm = True
         return changes
 
+    async def apply_early(self, reading: Reading) -> PassChanges:
+        """Take over the first that a pass has read. What it says of the rest is told when it has ended; until then this
+        cache isn't warm.
+        """
+        return await self._merge(await in_turns(pass_statement(reading, ())))
+
     async def _merge(self, said: Statement) -> PassChanges:
         """Merge a statement into the snapshot, and return what that changed.
 

@@ -15,7 +15,7 @@ from cacheapp.describe.writing import tokens_of
 from cacheapp.mapping.fields import fields
 from cacheapp.state.families import INDICES, family_of, names_by_index
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 
 MAX_WORDS = 300
 MAX_SAMPLES = 6
@@ -55,7 +55,7 @@ class Summary:
         return 1_000 + 100 * len(self.words) + self.fields.size_bytes + 4 * len(self.about)
 
 
-def members_of_families(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> Iterator[tuple[str, str, Sequence[str]]]:
+def members_of_families(snapshot: Snapshot, visible: Visible) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Give the families of a cluster: name, kind, and the indices that belong to each. Of what isn't visible nothing is
     told but what a visible alias or data stream stands for.
     """
@@ -70,7 +70,7 @@ def members_of_families(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> I
         yield beginning if kind != INDICES else indices[0] if len(indices) == 1 else f"{beginning}*", kind, indices
 
 
-def families_of(snapshot: Snapshot, visible: Visible = ALL_VISIBLE) -> tuple[Family, ...]:
+def families_of(snapshot: Snapshot, visible: Visible) -> tuple[Family, ...]:
     """List the families of a cluster by name; without those whose names begin with a dot."""
     found = []
     for name, kind, indices in members_of_families(snapshot, visible):

@@ -110,7 +110,7 @@ async def open_mcp(registry: Registry) -> AsyncIterator[None]:
         registry.get(SEARCH),
         lambda: refused_since(registry.read(POOLS_REPORTS[0]).values()),
     )
-    server = McpServer(tools, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    server = McpServer(tools, settings.ESASSISTANT.max_body_bytes)
     is_ready = asyncio.Event()
     registry.spawn(lambda: server.run(is_ready.set), name="serve-mcp", owner="mcp")
     await is_ready.wait()

@@ -17,6 +17,7 @@ from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.field_search import FieldSearch, Nearness, find_fields
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.demand.askers import ASKER, Asker
 from cacheapp.describe.near_names import names_like
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.errors import MappingNotFound, NotWarm
@@ -105,6 +106,7 @@ class Tools:
     async def call(self, name: str, arguments: object, caller: Caller) -> Outcome:
         """Call a tool for somebody. What goes wrong is an outcome too."""
         visible = Visible(caller.patterns)
+        ASKER.set(Asker.AGENT)
         try:
             tool = self._tool(name, caller)
             given = _parsed(tool, arguments)

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from cacheapp.errors import IllegalName
 from cacheapp.state.names import check_name, matcher
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 
 MAX_EXPRESSION_BYTES = 8_000
 MAX_PATTERNS = 50
@@ -45,7 +45,7 @@ class Expression:
     """A list or a pattern, and what exists for who asks: together they decide what it stands for."""
 
     text: str
-    visible: Visible = ALL_VISIBLE
+    visible: Visible
 
     def __str__(self) -> str:
         return self.text
@@ -55,7 +55,7 @@ Asked = str | Expression
 """What mappings are asked for by: one name of an index, alias or data stream, or an expression."""
 
 
-def asked(text: str, visible: Visible = ALL_VISIBLE) -> Asked:
+def asked(text: str, visible: Visible) -> Asked:
     """What stands for a name in an address, asked for by who may see these names.
 
     Raises `IllegalName` or `MappingNotFound` of a single name that isn't visible. An expression isn't looked into yet.

@@ -1,6 +1,6 @@
 """Which family a name belongs to: looked up in the latest snapshot."""
 
-from collections.abc import Iterable, KeysView, Mapping, Sequence
+from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass
 
 from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of, names_by_index
@@ -58,17 +58,20 @@ class FamilyNames:
             self._found[name] = found
         return found
 
+    def of_family(self, name: str, snapshot: Snapshot) -> NamedFamily | None:
+        """Return the family that has this name, or that of the index that has it; None: there is none any more."""
+        if not name.endswith("*"):
+            return self.find(name, snapshot)
+        self._look_at(snapshot)
+        members = self._members.get(name[:-1])
+        return self.find(members[0], snapshot) if members else None
+
     def find_one(self, names: Sequence[str], snapshot: Snapshot) -> NamedFamily | None:
         """Return the family to which all of these names belong; None: there is none, or there are too many names."""
         if not 0 < len(names) <= MAX_NAMES:
             return None
         first = self.find(names[0], snapshot)
         return first if all(self.find(name, snapshot) == first for name in names[1:]) else None
-
-    def find_all(self, names: Iterable[str], snapshot: Snapshot) -> list[NamedFamily]:
-        """Return the families of these names, each once, in the order of the names."""
-        found = (self.find(name, snapshot) for name in names)
-        return list({family.name: family for family in found if family is not None}.values())
 
     def _look_at(self, snapshot: Snapshot) -> None:
         if self._snapshot is snapshot:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,17 @@ from what it has applied itself.
 TRIES_ALONE = 3
 """How often a pass asks for a single name that fails."""
 
+MANY_INDICES = 100
+"""Of fewer, none is read before the others: all of them come in a moment."""
+
 Choose = Callable[[Listing, float], Collection[str]]
 """Of a listing, made at a moment: the names of the indices to read."""
+First = Callable[[Listing], Awaitable[Sequence[str]]]
+"""Of a listing: the names of indices that are read before all others, where nothing is known, in their order."""
+
+
+async def _none_first(_: Listing) -> Sequence[str]:
+    return ()
 
 
 class PassRunner:
@@ -66,9 +75,11 @@ class PassRunner:
         metadata: MetadataClock | None,
         history: "History | None" = None,
         *,
+        first: First = _none_first,
         clock: Clock = monotonic,
     ) -> None:
         """`metadata` None: every full pass reads everything."""
+        self._first = first
         self._cache = cache
         self._reader = reader
         self._config = config
@@ -173,7 +184,7 @@ class PassRunner:
         changes = await self._cache.apply(reading, current.errors)
         if self._history is not None:
             self._history.note_snapshot(self._cache.snapshot)
-        current.changed_total = changes.changed_total
+        current.changed_total += changes.changed_total
         current.removed_total = changes.removed_total
         current.names_total = changes.names_total
         if changes != PassChanges(0, 0):
@@ -254,12 +265,27 @@ class PassRunner:
             )
         wanted = frozenset(listing.uuids if is_another else choose(listing, listed_at))
         current.indices_total = len(listing.uuids)
-        mappings = await self._read_in_batches(current, sorted(wanted), listing.field_counts)
+        mappings = Mappings()
+        if not self._cache.snapshot.indices and len(wanted) > MANY_INDICES:
+            await self._read_first(current, listing, listed_at, mappings)
+        rest = sorted(wanted - mappings.hashes.keys() - current.errors.keys())
+        await self._read_in_batches(current, rest, listing.field_counts, mappings)
         await self._confirm_absent(current, [name for name in wanted if name not in mappings.hashes])
         return Reading(listing, mappings, listed_at, frozenset(listing.uuids) - wanted)
 
-    async def _read_in_batches(self, current: Pass, names: list[str], field_counts: Mapping[str, int]) -> Mappings:
-        mappings = Mappings()
+    async def _read_first(self, current: Pass, listing: Listing, listed_at: float, mappings: Mappings) -> None:
+        """Read what will be asked for first into `mappings`, and have it answered while the rest is read."""
+        first = await self._first(listing)
+        await self._read_in_batches(current, first, listing.field_counts, mappings)
+        if mappings.hashes:
+            rest = frozenset(listing.uuids) - mappings.hashes.keys()
+            copied = Mappings(dict(mappings.hashes), dict(mappings.bodies))
+            changes = await self._cache.apply_early(Reading(listing, copied, listed_at, rest))
+            current.changed_total += changes.changed_total
+
+    async def _read_in_batches(
+        self, current: Pass, names: Sequence[str], field_counts: Mapping[str, int], mappings: Mappings
+    ) -> None:
         waiting = Batches.from_names(names, field_counts)
         size = BatchSize(self._first_size, adaptive=self._config.adaptive)
         failures_in_a_row = 0
@@ -294,7 +320,6 @@ class PassRunner:
             await self._read_again(current, again, mappings, field_counts)
         # Whoever takes this over works on all of it at once: not in the turn in which the last answer was taken apart.
         await asyncio.sleep(0)
-        return mappings
 
     async def _read_again(
         self, current: Pass, names: list[str], mappings: Mappings, field_counts: Mapping[str, int]

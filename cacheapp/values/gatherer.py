@@ -6,10 +6,10 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from elasticsearch import ApiError, TransportError
@@ -25,11 +25,12 @@ from cacheapp.values.calls import ValueCalls
 from cacheapp.values.family_values import KEPT_SECONDS, LEFT_OUT, FamilyValues
 from cacheapp.values.known import KnownValues
 from cacheapp.values.policy import (
+    MAX_FAMILIES,
     Hindrance,
     Pause,
     Situation,
     hindrance_in,
-    next_family,
+    is_wanted,
     seconds_between_calls,
 )
 from cacheapp.values.question import fields_to_ask, indices_to_ask, read_answer, search_body
@@ -67,6 +68,19 @@ T = TypeVar("T")
 FieldsOf = Callable[[Sequence[Distinct]], Awaitable[tuple[Field, ...]]]
 
 
+class Choose(Protocol):
+    """Chooses what is to be gathered."""
+
+    def __call__(self, ages: Mapping[str, float], *, room_for_new: bool) -> Iterable[str]:
+        """Return the names of families, the first first.
+
+        Args:
+            ages: How old in seconds is what is known of families, by name.
+            room_for_new: Whether others may be gathered than those.
+        """
+        ...
+
+
 class _Stop(Exception):
     """Nothing more is to be asked now."""
 
@@ -83,7 +97,7 @@ class Gatherer:
         *,
         snapshot: Callable[[], Snapshot],
         fields_of: FieldsOf,
-        asked: Callable[[], Iterable[str]],
+        choose: Choose,
         used: Callable[[str], Sequence[str]],
         situation: Callable[[], Situation],
         cluster: Callable[[], ClusterId],
@@ -94,7 +108,7 @@ class Gatherer:
 
         Args:
             fields_of: Gives the fields of distinct mappings.
-            asked: Gives the names that were asked for lately, the newest first.
+            choose: Chooses what is to be gathered; what isn't wanted is skipped.
             used: Gives the fields of a family that searches ask for most.
             situation: Gives what the pools do now.
             cluster: Gives which cluster this is.
@@ -103,7 +117,7 @@ class Gatherer:
         self._config = config
         self._between_calls = seconds_between_calls(config.calls_per_minute)
         self._snapshot, self._fields_of = snapshot, fields_of
-        self._asked, self._used, self._situation, self._cluster = asked, used, situation, cluster
+        self._choose, self._used, self._situation, self._cluster = choose, used, situation, cluster
         self._clock, self._sleep = clock, sleep
         self._holder = secrets.token_hex(8)
         self._pause = Pause(clock)
@@ -166,8 +180,12 @@ class Gatherer:
         )
 
     def _due(self) -> NamedFamily | None:
-        families = self._known.families.find_all(self._asked(), self._snapshot())
-        return next_family(families, self._known.ages(), self._config.families)
+        ages, snapshot = self._known.ages(), self._snapshot()
+        for name in self._choose(ages, room_for_new=len(ages) < MAX_FAMILIES):
+            family = self._known.families.of_family(name, snapshot)
+            if family is not None and is_wanted(family, self._config.families):
+                return family
+        return None
 
     def _is_hindered(self) -> bool:
         hindrance = hindrance_in(self._situation(), self._pause.seconds_left)

@@ -68,6 +68,16 @@ class KnownValues:
         self._drop(now)
         return {family: now - kept.gathered_at for family, kept in self._kept.items()}
 
+    def gathered_ages(self) -> dict[str, float]:
+        """The same, but for those that were left out."""
+        ages = self.ages()
+        return {family: ages[family] for family, kept in self._kept.items() if kept.values.left_out is None}
+
+    def is_left_out(self, family: str) -> bool:
+        """Whether a family could not be gathered when that was tried last."""
+        kept = self._kept.get(family)
+        return kept is not None and kept.values.left_out is not None
+
     def of(self, names: Sequence[str], snapshot: Snapshot, visible: Visible) -> KnownOfName | None:
         """Return what is known of the fields of names, if anything, and if all that was looked at is visible.
 

@@ -1,7 +1,9 @@
-"""When field values are gathered, and of which family next. Pure, over an injected clock."""
+"""When field values may be gathered, and of which families. Pure, over an injected clock. What is gathered next, and
+what before anybody asks, cacheapp/demand/policy.py decides.
+"""
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cacheapp.state.family_names import NamedFamily
@@ -10,8 +12,6 @@ from esassistant.breaker import BreakerState
 from esassistant.clock import Clock
 from esassistant.elasticsearch.stats import PoolReport
 
-RENEWED_AFTER_SECONDS = 21_600.0
-"""Values are gathered anew when they are so old, if the family is still asked for."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3_600.0
 SLACK = 1.02
 """Calls are sent so much more rarely than the budget says: what they wait for on their way differs."""
@@ -104,27 +104,3 @@ def is_wanted(family: NamedFamily, patterns: Sequence[str]) -> bool:
         matches(family.name, pattern) or all(matches(index, pattern) for index in family.indices)
         for pattern in patterns
     )
-
-
-def next_family(asked: Iterable[NamedFamily], ages: Mapping[str, float], patterns: Sequence[str]) -> NamedFamily | None:
-    """Return the family to gather next; None: there is none.
-
-    Args:
-        asked: Those that were asked for lately, the newest first.
-        ages: How old in seconds is what is known of families, by name.
-        patterns: Of families whose values are to be gathered.
-
-    1. One of which nothing is known, the one that was asked for last; unless of so many something is known already.
-    2. One whose values are due to be renewed, the oldest first.
-    """
-    oldest: NamedFamily | None = None
-    for family in asked:
-        if not is_wanted(family, patterns):
-            continue
-        age = ages.get(family.name)
-        if age is None:
-            if len(ages) < MAX_FAMILIES:
-                return family
-        elif age >= RENEWED_AFTER_SECONDS and (oldest is None or age > ages[oldest.name]):
-            oldest = family
-    return oldest

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from cacheapp.reports import FieldUsesReport
-from cacheapp.state.asked_for import AskedFor
 from cacheapp.state.clusters import ClusterId
 from cacheapp.state.families import INDICES
 from cacheapp.state.family_names import FamilyNames
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from cacheapp.values.uses import KEPT_SECONDS, NO_USES, SHARED, PendingUses, added, shares_of
-from esassistant.clock import Clock, Sleep, monotonic
+from esassistant.clock import Sleep
 from esassistant.errors import StoreUnavailable
 from esassistant.resource import Handle
 from esassistant.shared_values import SharedValues
@@ -35,19 +34,21 @@ class UseCounts:
         snapshot: Callable[[], Snapshot],
         cluster: Callable[[], ClusterId],
         *,
-        clock: Clock = monotonic,
+        on_search: Callable[[str], None] = lambda _: None,
         sleep: Sleep = asyncio.sleep,
         max_pending: int = MAX_PENDING,
     ) -> None:
+        """`on_search` is called with each name that is searched."""
         self._store, self._snapshot, self._cluster, self._sleep = store, snapshot, cluster, sleep
         self._families = FamilyNames()
         self._pending = PendingUses(max_pending)
         self._uses = NO_USES
-        self._searched: AskedFor[None] = AskedFor(clock)
+        self._on_search = on_search
 
     def note(self, name: str, fields: tuple[str, ...]) -> None:
         """Count that a search of a name asks for some fields. Takes about a microsecond: it is done in each search."""
         self._pending.note(name, fields)
+        self._on_search(name)
 
     def of(self, names: Sequence[str], snapshot: Snapshot, visible: Visible) -> dict[str, float]:
         """How much the fields of the names' family are used, each from 0 to 1; empty where not all of it is visible:
@@ -66,10 +67,6 @@ class UseCounts:
         uses = shares_of(self._uses.families.get(family))
         return sorted(uses, key=lambda field: (-uses[field], field))
 
-    def searched_lately(self) -> list[str]:
-        """The names that were searched in the last 24 hours, the last one first."""
-        return [*self._pending.names(), *(name for _, name in self._searched.lately())]
-
     async def keep_exchanging(self) -> None:
         """Background task: share what was counted, and take over what others have."""
         while True:
@@ -85,8 +82,6 @@ class UseCounts:
         """
         snapshot = self._snapshot()
         counts: dict[str, Counter[str]] = {}
-        for name in reversed(self._pending.names()):
-            self._searched.note(None, name)
         for (name, fields), number in self._pending.take().items():
             if (family := self._families.find(name, snapshot)) is not None:
                 counts.setdefault(family.name, Counter()).update(dict.fromkeys(fields, number))

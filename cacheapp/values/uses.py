@@ -122,10 +122,6 @@ class PendingUses:
         counts[key] = number + 1
         self.counted_total += 1
 
-    def names(self) -> list[str]:
-        """The names that were searched since the last exchange, each once, the last one first."""
-        return list(dict.fromkeys(name for name, _ in reversed(self._counts)))
-
     def take(self) -> dict[tuple[str, Collection[str]], int]:
         """Return what was counted, and begin anew."""
         taken, self._counts = self._counts, {}

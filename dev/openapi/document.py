@@ -23,6 +23,7 @@ from dev.openapi.operations import (
     Parameter,
 )
 from dev.openapi.schemas import schemas
+from esassistant import __version__
 from esassistant.http.limits import BODY_SECONDS, MAX_ADDRESS_BYTES
 from esassistant.http.problems import CONTENT_TYPE as PROBLEM
 from esassistant.http.uvicorn_protocol import MAX_HEAD_BYTES
@@ -165,7 +166,7 @@ def document() -> Object:
             "title": project["name"],
             "summary": project["description"],
             "description": ABOUT,
-            "version": project["version"],
+            "version": __version__,
             "license": {"name": project["license"], "identifier": project["license"]},
         },
         "servers": [{"url": "/"}],

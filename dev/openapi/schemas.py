@@ -20,6 +20,7 @@ from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
     CacheReport,
+    DemandReport,
     FieldLimitsReport,
     FieldUsesReport,
     FieldValuesReport,
@@ -82,6 +83,7 @@ REPORTS: Mapping[str, Any] = {
     "validation": ValidationReport,
     "field_values": FieldValuesReport,
     "field_uses": FieldUsesReport,
+    "demand": DemandReport,
     "field_limits": FieldLimitsReport,
     "process": ProcessReport,
     "health": HealthReport | None,
@@ -135,6 +137,7 @@ def response_types() -> dict[str, Any]:
                 ("watch", WatchReport),
                 ("field_values", FieldValuesReport),
                 ("field_uses", FieldUsesReport),
+                ("demand", DemandReport),
                 ("field_limits", FieldLimitsReport),
                 ("history", HistoryReport),
                 ("store", StoreReport),

@@ -84,7 +84,10 @@ def audit(
     return tuple(
         Finding(rule.id, rule.level, message, rule.hint, rule.settings)
         for rule in RULES
-        if rule.deployed is deployed and (message := rule.message(facts)) is not None
+        # A project that embeds this service has said some things by Django's settings, of which Django speaks.
+        if rule.deployed is deployed
+        and settings.keys() >= set(rule.settings)
+        and (message := rule.message(facts)) is not None
     )
 
 
@@ -152,8 +155,8 @@ def _too_old_between_passes(facts: Facts) -> str | None:
 @_rule(
     "W003",
     "MAPPING_CACHE_REFRESH_INTERVAL",
-    hint="Set MAPPING_CACHE_REFRESH_INTERVAL below MAPPING_CACHE_TTL; or, if cron runs `manage.py refresh_cache` more "
-    "often than that, leave it.",
+    hint="Set MAPPING_CACHE_REFRESH_INTERVAL below MAPPING_CACHE_TTL; or, if cron runs the command `refresh_cache` "
+    "more often than that, leave it.",
 )
 def _no_schedule(facts: Facts) -> str | None:
     cache = facts.config.mapping_cache
@@ -279,7 +282,7 @@ def _drains_long(facts: Facts) -> str | None:
     "ESASSISTANT_API_TOKENS",
     "ESASSISTANT_TOKENS_FILE",
     hint="Set ESASSISTANT_API_TOKENS to the output of `openssl rand -hex 32`, or make tokens with a scope by "
-    "`manage.py make_token`.",
+    "the command `make_token`.",
 )
 def _no_tokens(facts: Facts) -> str | None:
     if facts.config.api_tokens or facts.config.tokens_file:
@@ -439,3 +442,8 @@ def _weak_secret_key(facts: Facts) -> str | None:
         f"SECRET_KEY is missing, or has fewer than {SHORTEST_SECRET_KEY} characters or {FEWEST_DIFFERENT} different "
         "ones: who guesses it can make sessions of staff."
     )
+
+
+@_rule("W022", hint="Correct the name, or take it out of the environment; docs/settings.md lists every setting.")
+def _names_without_effect(facts: Facts) -> str | None:
+    return " ".join(facts.config.unknown_names) or None

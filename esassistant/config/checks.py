@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core import checks
 from django.urls import URLResolver, get_resolver
 
+from esassistant.addresses import prefix
 from esassistant.config.audit import Level, audit
 
 MESSAGES = {Level.WARNING: checks.Warning, Level.ERROR: checks.Error}
@@ -58,7 +59,7 @@ def check_tokens_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
 
 @checks.register(checks.Tags.urls)
 def check_api_views(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """Every view under `/api/` is `async def`: a sync one would hop to a thread for each request, or hold up the
+    """Every view under our `/api/` is `async def`: a sync one would hop to a thread for each request, or hold up the
     loop.
     """
     return [
@@ -67,16 +68,16 @@ def check_api_views(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[c
             hint="Make it `async def`, decorated with `esassistant.api.api_view`, or put it outside of /api/.",
             id="esassistant.E002",
         )
-        for route, view in _views(get_resolver())
-        if route.startswith("api/") and not inspect.iscoroutinefunction(inspect.unwrap(view))
+        for route, view in views_of(get_resolver())
+        if f"/{route}".startswith(f"{prefix()}/api/") and not inspect.iscoroutinefunction(inspect.unwrap(view))
     ]
 
 
-def _views(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def views_of(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All addresses below `resolver`, with their views."""
     for pattern in resolver.url_patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from _views(pattern, route)
+            yield from views_of(pattern, route)
         else:
             yield route, pattern.callback

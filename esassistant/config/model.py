@@ -48,6 +48,14 @@ class Details(enum.StrEnum):
     AUTHORIZED = "authorized"
 
 
+class Predict(enum.StrEnum):
+    """`MAPPING_CACHE_PREDICT`: by what is chosen what costs calls before anybody asks."""
+
+    OFF = "off"
+    RULE = "rule"
+    MODEL = "model"
+
+
 @dataclass(frozen=True, slots=True)
 class ElasticsearchConfig:
     """How Elasticsearch is reached. `urls` carry no credentials: those given inside a URL are moved to `username` and
@@ -88,6 +96,7 @@ class MappingCacheConfig:
     `watch`: changes are waited for, not only looked for by the schedule.
     `adaptive`: batches of a pass start with `batch_size` and grow and shrink with how the cluster answers.
     Only indices that match one of `include` and none of `exclude` (patterns with `*`) are read and answered.
+    `predict`: by what field values are gathered ahead, and what is read first by a process that knows nothing.
     """
 
     ttl: float
@@ -103,6 +112,7 @@ class MappingCacheConfig:
     adaptive: bool
     include: tuple[str, ...]
     exclude: tuple[str, ...]
+    predict: Predict = Predict.RULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,7 @@ class Config:
     details: Details
     cors_origins: tuple[str, ...]
     drain_seconds: float
+    max_body_bytes: int
     max_in_flight: int
     max_connections: int
     hot_path: bool
@@ -148,6 +159,8 @@ class Config:
     search_max_bytes: int
     redis_url: str = field(repr=False)
     field_values: FieldValuesConfig = FieldValuesConfig()
+    unknown_names: tuple[str, ...] = ()
+    """What is wrong with names in the environment that are no settings, but were meant to be: a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

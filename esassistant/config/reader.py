@@ -21,6 +21,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.connection import parse_url as parse_redis_url
 
+from esassistant.config.home import distrust_of
 from esassistant.config.model import (
     LONGEST_NEGATIVE_TTL_SECONDS,
     LONGEST_SECONDS,
@@ -36,10 +37,12 @@ from esassistant.config.model import (
     MappingCacheConfig,
     NodeUrls,
     Origin,
+    Predict,
     Setting,
 )
 from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
 from esassistant.config.run_note import RunNote, read_note
+from esassistant.config.spelling import wrong_in_environment, wrong_in_file
 from esassistant.config.tokens import BadTokens, ScopedToken, load_tokens
 
 # It logs a line of a file that it can't read as it stands, secrets included; such lines are refused below instead.
@@ -73,13 +76,18 @@ class Reader:
         self._sources.append((origin, source))
 
     def fall_back_on_file(self, origin: Origin, path: Path) -> None:
-        """Add a file of `NAME=value` lines as the weakest source so far. What can't be read in it is refused."""
+        """Add a file of `NAME=value` lines as the weakest source so far. What can't be read in it is refused, and the
+        whole file where others could have written it.
+        """
 
         class EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
             # Of its own, or it would write into the environment: the origin of each value must stay known.
             ENVIRON: ClassVar[dict[str, str]] = {}
 
         try:
+            if (distrust := distrust_of(path)) is not None:
+                self.refuse(path.name, distrust)
+                return
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             self.refuse(path.name, f"can't be read ({type(error).__name__})")
@@ -88,6 +96,10 @@ class Reader:
             self.refuse(f"{path.name}, line {number}", "is neither NAME=value nor a comment")
         EnvFile.read_env(StringIO(text))
         self.fall_back_on(origin, EnvFile.ENVIRON)
+
+    def names_in(self, *origins: Origin) -> list[str]:
+        """The names in the sources of these origins, settings or not."""
+        return [name for origin, source in self._sources if origin in origins for name in source]
 
     def finish(self) -> None:
         """Raises `BadSettings` when any value so far was bad."""
@@ -279,7 +291,7 @@ def parse_database_url(url: str) -> dict[str, Any]:
         raise ValueError(DATABASE_HINT)
     if database["ENGINE"].endswith("postgresql"):
         if importlib.util.find_spec("psycopg") is None:
-            raise ValueError("PostgreSQL needs its driver: pip install 'psycopg[binary]'")
+            raise ValueError("PostgreSQL needs its driver: pip install 'esassistant[postgres]', or 'psycopg[binary]'")
         database["OPTIONS"] = {**POSTGRESQL_OPTIONS, **database.get("OPTIONS", {})}
     if database["ENGINE"].endswith("sqlite3"):
         # Writers queue for the lock at BEGIN instead of failing at the first write of a transaction that began by
@@ -311,23 +323,46 @@ def check_redis_url(url: str) -> str:
 
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
+OWN_PROFILES = "profiles"
+"""The folder of profiles of one's own, in the home of the installation."""
+SERVICE_ALONE = frozenset(
+    {
+        *("DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL"),
+        *("ESASSISTANT_HOME", "ESASSISTANT_HTTPS", "ESASSISTANT_HSTS_SECONDS", "ESASSISTANT_CORS_ORIGINS"),
+    }
+)
+"""What a project that this service is embedded in says by Django's own settings."""
 
 
-def read(environment: Mapping[str, str], base_dir: Path) -> tuple[Config, dict[str, Setting]]:
+def read(environment: Mapping[str, str], base_dir: Path, *, django: bool = False) -> tuple[Config, dict[str, Setting]]:
     """Read all settings.
 
-    `environment` is the process's, `base_dir` the folder of `.env` and of the SQLite file. Returns what settings.py
-    calls `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this project's code uses, and each setting by
-    its name, those that go to Django's own settings included. Raises `BadSettings`, which names every value that can't
-    be used.
+    Args:
+        environment: that of the process.
+        base_dir: the folder of `.env`, of own profiles and of the SQLite file.
+        django: read what settings.py hands on to Django (`SERVICE_ALONE`) too. A project that this service is embedded
+            in has that in its own settings.
+
+    Returns:
+        What the settings call `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this project's code
+        uses, and each setting by its name.
+
+    Raises:
+        BadSettings: Names every value that can't be used.
     """
     reader = Reader([(Origin.ENVIRONMENT, environment)])
+    if django:
+        reader.text("ESASSISTANT_HOME", str(base_dir))
     note = read_note(base_dir)
     _add_files(reader, base_dir, note)
-    _read_django(reader, base_dir)
-    config = _read_config(reader, note, base_dir, debug=reader.settings["DEBUG"].value)
+    if django:
+        _read_django(reader, base_dir)
+    config = _read_config(reader, note, base_dir, django=django)
+    known, elsewhere = reader.settings.keys(), frozenset() if django else SERVICE_ALONE
+    for name, wrong in wrong_in_file(reader.names_in(Origin.FILE, Origin.PROFILE), known, elsewhere):
+        reader.refuse(name, wrong)
     reader.finish()
-    return config, reader.settings
+    return replace(config, unknown_names=wrong_in_environment(environment, known, elsewhere)), reader.settings
 
 
 def _add_files(reader: Reader, base_dir: Path, note: RunNote | None) -> None:
@@ -339,6 +374,10 @@ def _add_files(reader: Reader, base_dir: Path, note: RunNote | None) -> None:
     if note is not None:
         reader.fall_back_on(Origin.RUN, {"ELASTICSEARCH_URL": note.url})
     profiles = {file.stem: file for file in sorted(PROFILES.glob("*.env"))}
+    for file in sorted((base_dir / OWN_PROFILES).glob("*.env")):
+        if file.stem in (NO_PROFILE, *profiles):
+            reader.refuse("ESASSISTANT_PROFILE", f"{file} has the name of a profile that comes with this service")
+        profiles.setdefault(file.stem, file)
     profile = reader.profile("ESASSISTANT_PROFILE", tuple(profiles))
     if profile != NO_PROFILE:
         reader.fall_back_on_file(Origin.PROFILE, profiles[profile])
@@ -355,10 +394,10 @@ def _read_django(reader: Reader, base_dir: Path) -> None:
     # Off by default: with it, nobody can log in over plain HTTP. `manage.py check --deploy` says what that means.
     reader.boolean("ESASSISTANT_HTTPS", default=False)
     reader.integer("ESASSISTANT_HSTS_SECONDS", 3600, minimum=0, maximum=63_072_000)
-    reader.integer("ESASSISTANT_MAX_BODY_BYTES", 65_536, minimum=1024, maximum=16_777_216)
 
 
-def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, debug: bool) -> Config:
+def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, django: bool) -> Config:
+    debug = django and reader.settings["DEBUG"].value
     api_tokens = reader.words("ESASSISTANT_API_TOKENS", secret=True)
     tokens_file, scoped_tokens = _read_tokens_file(reader, base_dir, api_tokens)
     config = Config(
@@ -372,7 +411,7 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, debug:
         tokens_file=tokens_file,
         scoped_tokens=scoped_tokens,
         details=reader.choice("ESASSISTANT_DETAILS", Details.ALWAYS if debug else Details.AUTHORIZED),
-        cors_origins=reader.words("ESASSISTANT_CORS_ORIGINS"),
+        cors_origins=reader.words("ESASSISTANT_CORS_ORIGINS") if django else (),
         redis_url=reader.parsed("REDIS_URL", "", check_redis_url, secret=True),
         search_scripts=reader.boolean("ESASSISTANT_SEARCH_SCRIPTS", default=False),
         search_max_bytes=reader.integer(
@@ -386,13 +425,16 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, debug:
         hot_path=reader.boolean("ESASSISTANT_HOT_PATH", default=True),
         mcp=reader.boolean("ESASSISTANT_MCP", default=False),
         access_log=reader.boolean("ESASSISTANT_ACCESS_LOG", default=False),
+        max_body_bytes=reader.integer("ESASSISTANT_MAX_BODY_BYTES", 65_536, minimum=1024, maximum=16_777_216),
         max_in_flight=reader.integer("ESASSISTANT_MAX_IN_FLIGHT", 2000, minimum=1, maximum=1_000_000),
         max_connections=reader.integer("ESASSISTANT_MAX_CONNECTIONS", 4000, minimum=1, maximum=1_000_000),
         drain_seconds=reader.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
     )
     if config.mcp and importlib.util.find_spec("mcp") is None:
         reader.refuse(
-            "ESASSISTANT_MCP", "needs the package mcp: pip install -r requirements-mcp.txt, or set it to false"
+            "ESASSISTANT_MCP",
+            "needs the package mcp: pip install 'esassistant[mcp]' (in a checkout: pip "
+            "install -r requirements-mcp.txt), or set it to false",
         )
     if config.health.timeout > config.health.ttl:
         reader.refuse(
@@ -485,4 +527,5 @@ def _read_mapping_cache(reader: Reader) -> MappingCacheConfig:
         adaptive=reader.boolean("MAPPING_CACHE_ADAPTIVE", default=True),
         include=reader.words("MAPPING_CACHE_INCLUDE", ("*",)),
         exclude=reader.words("MAPPING_CACHE_EXCLUDE"),
+        predict=reader.choice("MAPPING_CACHE_PREDICT", Predict.RULE),
     )

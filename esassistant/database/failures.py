@@ -5,6 +5,8 @@ from typing import Any
 
 from django.db import Error, InterfaceError, OperationalError
 
+from esassistant.program import PROGRAM
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFailure:
@@ -20,7 +22,7 @@ _READ_ONLY_FILE = (
 _READ_ONLY_SERVER = "takes no writes: it is read-only, as a standby is. Name the primary in DATABASE_URL."
 _FULL = "takes no writes: its disk is full. Free space there."
 _LOCKED = "is kept locked by another process. End what holds the lock, for instance a backup or a migration."
-_NOT_MIGRATED = "lacks a table or a column. Run `manage.py migrate`."
+_NOT_MIGRATED = f"lacks a table or a column. Run `{PROGRAM} migrate`."
 _NO_RIGHT = "doesn't permit this to the user of DATABASE_URL. Grant it SELECT, INSERT, UPDATE and DELETE on its tables."
 _DAMAGED = "is damaged, or its file is none of SQLite. Restore it, or name another in DATABASE_URL."
 _DISK = "takes no writes: its disk fails, or a quota is used up. Its system's log says more."
@@ -123,4 +125,4 @@ def _sqlite_failure(code: int, text: str) -> DatabaseFailure | None:
 
 
 def _failed(error: Error) -> str:
-    return f"failed ({type(error).__name__}); is it up, and has `manage.py migrate` been run?"
+    return f"failed ({type(error).__name__}); is it up, and has `{PROGRAM} migrate` been run?"

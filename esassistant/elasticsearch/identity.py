@@ -3,6 +3,7 @@ away.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
@@ -29,8 +30,12 @@ class ClusterIdentity:
 class IdentityWatch:
     """Knows the identity of the cluster. One per process; belongs to the loop of its client."""
 
-    def __init__(self, client: AsyncElasticsearch, *, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self, client: AsyncElasticsearch, is_there: Callable[[], Awaitable[object]], *, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        """`is_there` waits until the cluster is known to answer: asked before, it would only fail."""
         self._client = client
+        self._is_there = is_there
         self._sleep = sleep
         self._identity = ClusterIdentity()
 
@@ -39,6 +44,7 @@ class IdentityWatch:
 
     async def keep_asking(self) -> None:
         """Background task."""
+        await self._is_there()
         while True:
             await self._sleep(KNOWN_SECONDS if await self._ask() else AGAIN_SECONDS)
 

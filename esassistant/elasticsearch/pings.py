@@ -58,6 +58,8 @@ class Pings:
         self._wakes_at = FOREVER
         self._sent_at = -FOREVER
         self._window = Window()
+        self.answered = asyncio.Event()
+        """Set by the first ping that is answered."""
 
     def attach(self, breakers: Iterable[Breaker]) -> None:
         """Have these breakers told of every ping, and ping when they want it."""
@@ -98,6 +100,8 @@ class Pings:
 
     def _note(self, sent_at: float, *, answered: bool) -> None:
         now = self._clock()
+        if answered:
+            self.answered.set()
         self._window.ended(Got.ANSWER if answered else Got.FAILURE, now - sent_at, now)
 
     async def keep_pinging(self) -> None:

@@ -19,6 +19,7 @@ from esassistant.config.tokens import Right
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
 from esassistant.http.callers import Caller, live_caller
+from esassistant.http.cors import cors_origins
 from esassistant.http.counters import Door, note_of
 from esassistant.http.disconnects import unless_left, whole_body
 from esassistant.http.hosts import AcceptedHosts
@@ -91,7 +92,7 @@ class DirectPath:
         self._hosts = AcceptedHosts()
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
-        vary = ((b"vary", b"origin"),) if settings.ESASSISTANT.cors_origins else ()
+        vary = ((b"vary", b"origin"),) if cors_origins() else ()
         self._common = {secure: encoded(security_headers(secure=secure)) + vary for secure in (False, True)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -22,6 +22,7 @@ from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer, Headers
 from esassistant.http.callers import Caller, anonymous, live_caller
 from esassistant.http.compression import accepts_gzip
+from esassistant.http.cors import cors_origins
 from esassistant.http.counters import REQUEST_ID, Counters, Door, request_id_of
 from esassistant.http.hosts import AcceptedHosts
 from esassistant.http.refusal import encoded
@@ -131,7 +132,7 @@ class HotPath:
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._session_cookie = settings.SESSION_COOKIE_NAME.encode()
         self._common = {secure: encoded(security_headers(secure=secure)) for secure in (False, True)}
-        has_origins = bool(settings.ESASSISTANT.cors_origins)
+        has_origins = bool(cors_origins())
         self._vary = {
             (varies, is_probe): _vary(varies=varies, has_origins=has_origins and not is_probe)
             for varies in (False, True)

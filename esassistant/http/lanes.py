@@ -7,7 +7,7 @@ them in the request's own task, with the same checks and the same errors. It sta
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -22,14 +22,17 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 
+from esassistant.addresses import prefix
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest
 from esassistant.http.callers import authorization_of, bearer_token, live_caller
 from esassistant.http.compression import CompressionMiddleware
+from esassistant.http.cors import cors_origins
 from esassistant.http.counters import Door, note_of
 from esassistant.http.disconnects import unless_left, whole_body
 from esassistant.http.gate import Gate
 from esassistant.http.limits import READING, overloaded
+from esassistant.http.mount import for_django
 from esassistant.http.problems import ProblemMiddleware, already_logged, problem_of
 from esassistant.http.refusal import Refusal
 from esassistant.http.security_headers import SecurityHeadersMiddleware, add_security_headers
@@ -81,29 +84,27 @@ class Lanes:
         self,
         stock: "StockLane",
         fast: "FastLane",
-        login: ASGIApp,
         gates: Gates,
         is_probe: Callable[[str], bool],
-        login_path: str,
+        logins: Mapping[str, ASGIApp],
     ) -> None:
         """
         Args:
-            login: answers what is posted to `login_path`, and waits at its gate itself.
             is_probe: of a path; probes wait at no gate.
-            login_path: where passwords are posted to. Checking one takes a fraction of a second of a processor.
+            logins: what answers where passwords are posted to, by path, and waits at its gate itself. Checking a
+                password takes a fraction of a second of a processor.
         """
         self._stock = stock
         self._fast = fast
-        self._login = login
         self._gates = gates
         self._is_probe = is_probe
-        self._login_path = login_path
+        self._logins = logins
         self._overloaded = Refusal(overloaded())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = fast_match(scope) if scope["type"] == "http" else None
-        if scope["type"] == "http" and scope["path"] == self._login_path and scope["method"] not in READING:
-            await self._login(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] in self._logins and scope["method"] not in READING:
+            await self._logins[scope["path"]](scope, receive, send)
             return
         gate = self._gate(scope, fast=match is not None)
         if gate is not None and not await gate.enter():
@@ -111,7 +112,7 @@ class Lanes:
             return
         try:
             if match is None:
-                await self._stock(cast("dict[str, Any]", scope), receive, cast("Any", send))
+                await self._stock(cast("dict[str, Any]", for_django(scope)), receive, cast("Any", send))
             else:
                 await self._fast.answer(scope, receive, send, match)
         finally:
@@ -157,7 +158,7 @@ def fast_match(scope: Scope) -> ResolverMatch | None:
     if has_session and not has_bearer:
         return None
     try:
-        match = resolve(path)
+        match = resolve(for_django(scope)["path"])
     except Resolver404:
         return None
     return match if is_api_view(match.func) else None
@@ -165,6 +166,10 @@ def fast_match(scope: Scope) -> ResolverMatch | None:
 
 class Lane(ASGIHandler):
     """What both lanes do in their own way: refuse a request that Django can't even represent."""
+
+    def make_view_atomic(self, view: Any) -> Any:
+        """Return the view as it is: ours have no use for `ATOMIC_REQUESTS`, which refuses async ones."""
+        return view
 
     def create_request(self, scope: Any, body_file: Any) -> Any:
         try:
@@ -178,11 +183,27 @@ class Lane(ASGIHandler):
 class StockLane(Lane):
     """Django as it comes, but that it tells the counters which route answered."""
 
+    def __init__(self, own_middleware: Sequence[str] | None = None) -> None:
+        """`own_middleware`: what stands around our addresses in another project; None: what the settings name."""
+        self._own_middleware = own_middleware
+        super().__init__()
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        if self._own_middleware is None:
+            super().load_middleware(is_async)
+            return
+        # Django reads the names here alone. This runs while the project's asgi.py is imported, before any request.
+        theirs, settings.MIDDLEWARE = settings.MIDDLEWARE, list(self._own_middleware)
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = theirs
+
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
         response = await super().run_get_response(request)
         match = request.resolver_match
         note_of(cast("ASGIRequest", request).scope).answered_by(
-            Door.DJANGO, None if match is None else template_of(match.route)
+            Door.DJANGO, None if match is None else template_of(match.route).removeprefix(prefix())
         )
         if response.status_code == 304:
             # CommonMiddleware makes it 0, which would say that the answer has become empty (RFC 9110, 8.6).
@@ -203,10 +224,10 @@ class FastLane(Lane):
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, match: ResolverMatch) -> None:
         """Answer one request from the view that `match` names."""
-        note_of(scope).answered_by(Door.FAST, template_of(match.route))
+        note_of(scope).answered_by(Door.FAST, template_of(match.route).removeprefix(prefix()))
         if (body := await whole_body(receive)) is None:
             return
-        request, response = self.create_request(scope, BytesIO(body))
+        request, response = self.create_request(for_django(scope), BytesIO(body))
         if request is not None:
             request.resolver_match = match
             if request.method in ("GET", "HEAD"):
@@ -222,7 +243,7 @@ class FastLane(Lane):
             log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
         if response.status_code != 304:
             response.headers.setdefault("Content-Length", str(len(response.content)))
-        if settings.CORS_ALLOWED_ORIGINS:
+        if cors_origins():
             patch_vary_headers(response, ("origin",))
         return response
 

@@ -17,6 +17,7 @@ from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 from elastic_transport import TransportError
 
+from esassistant.addresses import own_path, placed
 from esassistant.database.failures import DatabaseFailure, database_trouble
 from esassistant.database.outage import Unsaid
 from esassistant.elasticsearch.client import unavailable
@@ -87,7 +88,13 @@ def _object(
     request_id: str,
     members: Mapping[str, object] = MappingProxyType({}),
 ) -> bytes:
-    common = {"type": type_uri, "title": title, "status": status, "detail": detail, "request_id": request_id}
+    common = {
+        "type": placed(type_uri),
+        "title": title,
+        "status": status,
+        "detail": placed(detail),
+        "request_id": request_id,
+    }
     return msgspec.json.encode({**common, **members})
 
 
@@ -165,7 +172,7 @@ def already_logged(response: HttpResponse) -> HttpResponse:
 
 def is_for_people(request: HttpRequest) -> bool:
     """Whether a person in a browser asked, who is better served with a page."""
-    return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+    return not own_path(request).startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
 def leave_out_slash(address: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.template.loader import render_to_string
 
+from esassistant.addresses import prefix
 from esassistant.asgi_types import Scope, Send
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Headers
@@ -80,6 +81,6 @@ class Refusal:
 
 def _is_for_people(scope: Scope) -> bool:
     """As `problems.is_for_people`, of a request that Django hasn't seen."""
-    if scope.get("path", API).startswith(API):
+    if scope.get("path", API).removeprefix(prefix()).startswith(API):
         return False
     return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])

@@ -7,9 +7,10 @@ for one file would have every other answer wait. There are a few megabytes of th
 
 import asyncio
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from mimetypes import MimeTypes
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ TYPES: Final = MimeTypes()
 for _suffix, _type in ((".js", "text/javascript"), (".md", "text/markdown"), (".woff2", "font/woff2")):
     TYPES.add_type(_type, _suffix)
 TEXTS: Final = ("text/", "image/svg", "application/json")
+WITH_STATIC: Final = ("esassistant", "cacheapp", "healthapp", "django_htmx")
 WORTH: Final = 0.9
 """What gets no smaller than this is not compressed."""
 
@@ -74,6 +76,19 @@ def all_static_files() -> Mapping[str, StaticFile]:
     return files
 
 
+@cache
+def own_static_files() -> Mapping[str, StaticFile]:
+    """Those of our apps and of what their pages use, by name, for a project that serves its own in its own way."""
+    files: dict[str, StaticFile] = {}
+    for package in WITH_STATIC:
+        folder = Path(import_module(package).__path__[0]) / "static"
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                name = path.relative_to(folder).as_posix()
+                files[name] = static_file(name, path.read_bytes())
+    return files
+
+
 def read_static_file(name: str) -> StaticFile | None:
     """As it is on the disk now."""
     try:
@@ -84,18 +99,26 @@ def read_static_file(name: str) -> StaticFile | None:
 
 
 class StaticFiles:
-    """ASGI wrapper that answers what is below STATIC_URL, whatever cookies and Host come with it, and hands everything
+    """ASGI wrapper that answers what is below a prefix, whatever cookies and Host come with it, and hands everything
     else on. It tells the counters of each answer itself, as the hot path does. Made under the settings in force.
     """
 
-    def __init__(self, app: ASGIApp, counters: Counters) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        counters: Counters,
+        prefix: str,
+        files: Mapping[str, StaticFile],
+        *,
+        reread: Callable[[str], StaticFile | None] | None = None,
+    ) -> None:
+        """`reread`: gives a file by its name in place of `files`, each time it is asked for; in a thread."""
         self._app = app
         self._counters = counters
-        self._prefix: str = settings.STATIC_URL
-        self._template = TEMPLATE.format(prefix=self._prefix)
-        self._rereads = settings.DEBUG
-        """A change of a file shows at once."""
-        self._files = {} if self._rereads else all_static_files()
+        self._prefix = prefix
+        self._template = TEMPLATE.format(prefix=prefix)
+        self._files = files
+        self._reread = reread
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._common = {secure: encoded(security_headers(secure=secure)) for secure in (False, True)}
         self._unknown = Refusal(UnknownAddress("There is nothing at this address."))
@@ -116,7 +139,7 @@ class StaticFiles:
         name, file = scope["path"].removeprefix(self._prefix), None
         reads = scope["method"] in ("GET", "HEAD")
         if reads:
-            file = await asyncio.to_thread(read_static_file, name) if self._rereads else self._files.get(name)
+            file = await asyncio.to_thread(self._reread, name) if self._reread else self._files.get(name)
         if file is None:
             refusal = self._unknown if reads else self._only_read
             status, door, route = refusal.status, Door.REFUSED, None

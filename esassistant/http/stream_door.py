@@ -12,6 +12,7 @@ from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 from esassistant.errors import BadRequest, EsassistantError, Forbidden, MethodNotAllowed, Unauthorized, UnknownAddress
 from esassistant.http.auth import UNKNOWN, check_in_force, check_rights
 from esassistant.http.callers import Caller, anonymous, authorization_of, bearer_token, live_caller, tokens
+from esassistant.http.cors import cors_origins
 from esassistant.http.counters import Door, note_of
 from esassistant.http.direct_path import problem_parts
 from esassistant.http.hosts import AcceptedHosts
@@ -65,7 +66,7 @@ class StreamDoor:
         self._write_seconds = write_seconds
         self._look_seconds = look_seconds
         self._hosts = AcceptedHosts()
-        self._origins = frozenset(settings.CORS_ALLOWED_ORIGINS)
+        self._origins = frozenset(cors_origins())
         self._any_host = "*" in settings.ALLOWED_HOSTS
         self._redirects = settings.SECURE_SSL_REDIRECT
         self._anybody = anonymous(settings.ESASSISTANT.details)

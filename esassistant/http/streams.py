@@ -20,6 +20,7 @@ from django.conf import settings
 from esassistant.asgi_types import Message, Receive, Scope, Send
 from esassistant.config.tokens import Right
 from esassistant.http.callers import Caller
+from esassistant.http.cors import cors_origins
 from esassistant.http.limits import replayed
 from esassistant.http.security_headers import security_headers
 from esassistant.metrics import Kind, Metric
@@ -124,11 +125,11 @@ def _with_common(headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> list[t
         for name, value in common.items()
         if name.lower().encode("ascii") not in names
     ]
-    if settings.CORS_ALLOWED_ORIGINS:
+    if origins_allowed := cors_origins():
         found.append((b"vary", b"origin"))
         origins = [value for name, value in scope["headers"] if name == b"origin"]
-        if len(origins) == 1 and origins[0].decode("latin-1") in settings.CORS_ALLOWED_ORIGINS:
-            exposed = ", ".join(settings.CORS_EXPOSE_HEADERS).encode("latin-1")
+        if len(origins) == 1 and origins[0].decode("latin-1") in origins_allowed:
+            exposed = ", ".join(getattr(settings, "CORS_EXPOSE_HEADERS", ())).encode("latin-1")
             found += [(b"access-control-allow-origin", origins[0]), (b"access-control-expose-headers", exposed)]
     return found
 

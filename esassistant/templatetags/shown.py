@@ -8,10 +8,19 @@ from django.urls import reverse
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from esassistant.addresses import own_static as address_of_own_static
+from esassistant.addresses import placed
 from esassistant.clock import now_utc
 from esassistant.units import as_ago, as_bytes, as_duration, as_percent, clock_time
 
 register = template.Library()
+register.filter("placed", placed)
+
+
+@register.simple_tag
+def own_static(name: str) -> str:
+    """The address of one of our static files, also in a project whose own are elsewhere."""
+    return address_of_own_static(name)
 
 
 @register.filter
@@ -52,13 +61,13 @@ def moment(at: datetime | None) -> SafeString | str:
 def guide_address(reference: str) -> str:
     """Where a reference to the documents, such as `docs/operations.md#locked-out`, is read here."""
     page, _, anchor = reference.removeprefix("docs/").partition("#")
-    return reverse("guide", args=(page.removesuffix(".md"),)) + (f"#{anchor}" if anchor else "")
+    return reverse("esassistant:guide", args=(page.removesuffix(".md"),)) + (f"#{anchor}" if anchor else "")
 
 
 @register.filter
 def prose(text: str) -> SafeString:
     """A text in which `backticks` are around what is code."""
-    escaped = conditional_escape(text)
+    escaped = conditional_escape(placed(text))
     return mark_safe(re.sub("`([^`]+)`", r"<code>\1</code>", escaped))  # noqa: S308  # nosec B308, B703  (escaped)
 
 

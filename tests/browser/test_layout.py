@@ -69,6 +69,7 @@ def test_the_header(node: Node, cluster: Elasticsearch, open_browser: OpenBrowse
         browser.wait_for_text("ada", ".top")
         browser.click(".top .user a")
         browser.click("main button[type=submit]")
+        browser.wait_for_text("Log in again")
         browser.open("/")
         browser.wait_for_text("Log in", ".top")
 

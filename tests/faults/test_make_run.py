@@ -39,7 +39,7 @@ class MakeRun(Process):
     start_seconds = 120
 
     def __init__(self, folder: Path, port: int) -> None:
-        super().__init__("make-run", cwd=folder, env=clean_environment(PORT=str(port)))
+        super().__init__("make-run", cwd=folder, env=clean_environment(PORT=str(port), MAPPING_CACHE_TLL="9"))
         self.url = f"http://{HOST}:{port}"
 
     def command_line(self) -> Sequence[str]:
@@ -134,6 +134,7 @@ def test_case_70_commands_reach_the_node_of_make_run(checkout: Path, figure: Fig
         value, origin = elasticsearch_url(checkout)
         assert (value != "http://127.0.0.1:9200", origin) == (True, "make run")
         assert f"Port 9200 is taken; the embedded Elasticsearch is at {value} instead." in run.output()
+        assert "MAPPING_CACHE_TLL has no effect: did you mean MAPPING_CACHE_TTL?" in run.output()  # (the system checks)
         warmed = manage(checkout, "warm_cache", "--format", "json")
         assert warmed.returncode == 0, warmed.stdout + warmed.stderr
         result = json.loads(warmed.stdout)

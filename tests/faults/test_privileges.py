@@ -174,6 +174,22 @@ async def test_case_41_a_privilege_is_missing(
     figure(41, f"without {privilege}: 503, “{refused[0].json()['detail']}”")
 
 
+async def test_what_a_role_does_not_cover_any_more_is_hidden(
+    secured: SecuredNode, admin: Elasticsearch, open_app: OpenApp
+) -> None:
+    """An index that left our view as the role was narrowed is `hidden` in the changes; one that is gone, `deleted`."""
+    with user(admin, Role(("orders*", "secret*"))) as credentials:
+        async with open_app(secured.url, **credentials) as http:
+            admin.security.put_role(name="service", **Role(("orders*",)).body())
+            admin.indices.delete(index="orders-2")
+            await refreshed(http)
+            kinds = {
+                change["index"]: change["kind"]
+                for change in (await http.get("/api/changes", headers=BEARER)).json()["changes"]
+            }
+    assert kinds == {"secret-1": "hidden", "orders-2": "deleted"}
+
+
 async def test_case_42_no_privilege_monitor(
     secured: SecuredNode,
     admin: Elasticsearch,

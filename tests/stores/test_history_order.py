@@ -16,6 +16,7 @@ from cacheapp.history import History
 from cacheapp.models import HistoryHead, MappingChange
 from cacheapp.state.published import HistoryMark
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.state.visible import ALL_VISIBLE
 from cacheapp.stores.database_thread import open_database_thread
 from cacheapp.stores.protocol import Store
 from esassistant.clock import monotonic
@@ -77,7 +78,7 @@ async def test_a_reader_misses_none_while_many_write() -> None:
         async def follow() -> None:
             since = 0
             while len(followed) < expected:
-                page = await reader.changes(since=since, limit=7)
+                page = await reader.changes(since=since, limit=7, visible=ALL_VISIBLE)
                 followed.extend((change.id, change.kind, change.index) for change in page.changes)
                 since = page.next
 
@@ -114,7 +115,7 @@ async def test_the_lock_orders_commits() -> None:
         waiting = asyncio.create_task(two.mark(snapshot("a")))
         await asyncio.sleep(0.5)
         assert not waiting.done()
-        assert (await one.changes(limit=10)).last_id == 0
+        assert (await one.changes(limit=10, visible=ALL_VISIBLE)).last_id == 0
         go_on.set()
         await holding
         assert (await waiting).last_id == 1
@@ -131,7 +132,7 @@ async def test_rows_of_version_1_are_taken_in() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(one.mark(snapshot("a")))
             group.create_task(two.mark(snapshot("a")))
-        page = await two.changes(limit=10)
+        page = await two.changes(limit=10, visible=ALL_VISIBLE)
         assert [(change.id, change.kind, change.index) for change in page.changes] == [
             (1, "gap", None),
             (2, "created", "old"),
@@ -166,7 +167,7 @@ async def test_texts_that_a_database_does_not_take() -> None:
             bodies={hashed: odd},
         )
         assert (await one.mark(changed)).last_id == 1
-        [change] = (await one.changes(limit=10)).changes
+        [change] = (await one.changes(limit=10, visible=ALL_VISIBLE)).changes
         assert change.added_total + change.compared >= 1
 
 

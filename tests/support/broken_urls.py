@@ -13,4 +13,4 @@ async def broken(request: HttpRequest) -> HttpResponse:
     raise ValueError(f"{config} {mine} {request.headers}")
 
 
-urlpatterns = [path("api/broken", broken), path("broken", broken), path("", include("esassistant.urls"))]
+urlpatterns = [path("api/broken", broken), path("broken", broken), path("", include("esassistant.root_urls"))]

@@ -20,6 +20,7 @@ import healthapp.views
 from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.demand.learner import DemandLearner
 from cacheapp.instances import Instances
 from cacheapp.reports import FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
@@ -49,6 +50,7 @@ from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
 from tests.support.clients import pools
+from tests.support.demand import demand_learner
 from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer, spawn
 
 T = TypeVar("T")
@@ -105,6 +107,7 @@ class World:
         self.declare("search", None, lambda _: SearchReport())
         self.declare("field_values", None, lambda _: NOT_GATHERED)
         self.declare("field_uses", None, lambda _: FieldUsesReport(0, 0, 0, 0))
+        self.declare("demand", demand_learner(self.store, self.clock), DemandLearner.report)
         self.declare("field_limits", None, lambda _: FieldLimitsReport(None))
         self.declare("cluster_fields", ClusterFields(self.instance.cache, views), lambda _: None)
         self.declare("known_values", KnownValues(clock=self.clock), lambda _: None)

@@ -12,7 +12,7 @@ class Command(RefreshCommand):
         "Made for cron."
     )
     trigger = "refresh_cache"
-    examples = "manage.py refresh_cache; manage.py refresh_cache --force --wait-for-lease 60"
+    examples = "%(prog)s; %(prog)s --force --wait-for-lease 60"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)

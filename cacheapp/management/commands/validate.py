@@ -13,6 +13,7 @@ from cacheapp.errors import BadSearch
 from cacheapp.queries.findings import Finding, Severity
 from cacheapp.queries.positions import line_of
 from cacheapp.state.expressions import asked
+from cacheapp.state.visible import ALL_VISIBLE
 from cacheapp.sync.sharing import SHARING
 from cacheapp.validation import VALIDATION, Validated
 from esassistant.errors import EsassistantError
@@ -21,7 +22,7 @@ from esassistant.registry import registry
 EXIT_WRONG = 1
 EXITS = """\
 Exit status: 0 no search has an error, though there may be warnings; 1 one has; 2 wrong usage, a file that can't be read
-or is no JSON, an unknown name, or nothing published yet: run manage.py warm_cache first."""
+or is no JSON, an unknown name, or nothing published yet: run the command warm_cache first."""
 Source = tuple[str, bytes]
 """What a file is called, and what is in it."""
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        examples = "manage.py validate orders searches/*.json; cat search.json | manage.py validate orders -"
+        examples = "%(prog)s orders searches/*.json; cat search.json | %(prog)s orders -"
         return super().create_parser(prog_name, subcommand, epilog=f"{EXITS} Examples: {examples}", **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -72,7 +73,7 @@ async def _validated(name: str, sources: list[Source]) -> list[tuple[str, Valida
         found = []
         for source, raw in sources:
             try:
-                found.append((source, await validations.validate(asked(name), raw)))
+                found.append((source, await validations.validate(asked(name, ALL_VISIBLE), raw, ALL_VISIBLE)))
             except BadSearch as error:
                 raise BadSearch(f"{source}: {error.detail}") from None
         return found

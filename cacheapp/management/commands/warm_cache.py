@@ -17,7 +17,7 @@ class Command(RefreshCommand):
         "servers that start later are warm at once. Not limited by MIN_REFRESH_INTERVAL."
     )
     trigger = "warm_cache"
-    examples = "manage.py warm_cache --full; manage.py warm_cache --index orders --pattern 'logs-*'"
+    examples = "%(prog)s --full; %(prog)s --index orders --pattern 'logs-*'"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)

@@ -12,11 +12,11 @@ from django.core.management.base import BaseCommand
 from esassistant.config.shown import shown_settings
 
 EXAMPLES = """examples:
-  manage.py config --changed
-  ESASSISTANT_PROFILE=high-traffic manage.py config --changed     what a profile would change
-  manage.py config --format json | jq '.[] | select(.origin == "environment")'
+  %(prog)s --changed
+  ESASSISTANT_PROFILE=high-traffic %(prog)s --changed     what a profile would change
+  %(prog)s --format json | jq '.[] | select(.origin == "environment")'
 
-`manage.py check` says which settings contradict each other, have no effect or are dangerous.
+The command `check` says which settings contradict each other, have no effect or are dangerous.
 """
 
 

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, TransportError
 from elasticsearch.helpers import BulkIndexError, bulk
 
+from esassistant.config.home import ROOT
 from esassistant.elasticsearch.client import sync_client
 
 
@@ -31,14 +32,14 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.epilog = "Example: ELASTICSEARCH_URL=http://localhost:9200 python manage.py load_samples"
+        parser.epilog = "Example: ELASTICSEARCH_URL=http://localhost:9200 %(prog)s"
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         config = settings.ESASSISTANT.elasticsearch
-        folder = Path(settings.BASE_DIR) / "dev" / "samples"
+        folder = ROOT / "dev" / "samples"
         samples = list(read_samples(folder))
         if not samples:
-            raise CommandError(f"No samples in {folder}.")
+            raise CommandError(f"No samples in {folder}: they are in a checkout, not in a wheel.")
         urls = ", ".join(config.urls)
         try:
             with sync_client(config) as client:

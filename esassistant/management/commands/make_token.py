@@ -13,8 +13,8 @@ from esassistant.masking import TOKEN_PREFIX
 RANDOM_BYTES = 32
 
 EXAMPLES = """examples:
-  manage.py make_token logs-agent --indices 'logs-*' >> tokens.toml         the token is shown, its entry is added
-  manage.py make_token ci --may read search --indices 'logs-*' metrics --expires 2027-06-30 --max-in-flight 8
+  %(prog)s logs-agent --indices 'logs-*' >> tokens.toml         the token is shown, its entry is added
+  %(prog)s ci --may read search --indices 'logs-*' metrics --expires 2027-06-30 --max-in-flight 8
 
 The token itself is shown this once, on standard error; the file has its SHA-256 alone. Name the file by
 ESASSISTANT_TOKENS_FILE; servers that run look at it every five seconds.

@@ -16,10 +16,12 @@ from django.db.migrations.executor import MigrationExecutor
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from esassistant.addresses import is_embedded
 from esassistant.database.connecting import place_of
 from esassistant.database.failures import database_failure
 from esassistant.elasticsearch.client import check_there_is_a_node
 from esassistant.http.uvicorn_protocol import BoundedProtocol
+from esassistant.program import PROGRAM
 
 GRACE_SECONDS = 10
 """How long requests under way may go on after draining."""
@@ -28,9 +30,9 @@ DUE_MIGRATIONS = os.EX_CONFIG
 """The exit code when an operator has to migrate first."""
 
 EXAMPLES = """examples:
-  manage.py serve
-  manage.py serve --host 0.0.0.0 --port 8080 --workers 4
-  manage.py serve --forwarded-allow-ips 10.0.0.7     behind a proxy at that address
+  %(prog)s
+  %(prog)s --host 0.0.0.0 --port 8080 --workers 4
+  %(prog)s --forwarded-allow-ips 10.0.0.7     behind a proxy at that address
 """
 
 
@@ -57,6 +59,11 @@ class Command(BaseCommand):
             raise CommandError("--workers must be at least 1.")
         if not 0 <= port <= 65535:
             raise CommandError("--port must be from 0 to 65535; 0 takes a free one.")
+        if is_embedded():
+            raise CommandError(
+                "This project has an ASGI application of its own, in which esassistant is: serve that, for instance by "
+                f"`uvicorn {settings.ROOT_URLCONF.partition('.')[0]}.asgi:application`."
+            )
         check_there_is_a_node(settings.ESASSISTANT.elasticsearch)
         self._prepare_database()
         listener = _listen(host, port)
@@ -118,7 +125,7 @@ class Command(BaseCommand):
             connection.close()
         if due and connection.vendor != "sqlite":
             raise CommandError(
-                f"{len(due)} migrations of the database{place} are due. Run `manage.py migrate`, then start again.",
+                f"{len(due)} migrations of the database{place} are due. Run `{PROGRAM} migrate`, then start again.",
                 returncode=DUE_MIGRATIONS,
             )
 

@@ -139,8 +139,8 @@ def test_what_was_not_measured_is_said() -> None:
     for written in (document(broken), readme_block(broken), *images(broken).values()):
         assert not re.search(r"\b(nan|inf|none|null)\b", written, re.IGNORECASE)
     assert (
-        "Not measured: Several instances; Connection pools; HTTP; At the edge; Searches; Views; Strangers; The loop."
-        in document(broken)
+        "Not measured: Several instances; Connection pools; HTTP; At the edge; Searches; Views; Strangers; The loop; "
+        "Warming ahead." in document(broken)
     )
     assert f"| mappings fresh | {NOT_MEASURED} | {NOT_MEASURED} | {NOT_MEASURED} |" in document(broken)
     assert images(broken) == {}
@@ -289,6 +289,30 @@ def test_the_readme_gets_its_table() -> None:
     assert with_readme_block(once, block) == once
     with pytest.raises(ValueError, match="no place"):
         with_readme_block("nothing", block)
+
+
+def test_what_was_not_measured_again_stays() -> None:
+    """A run of one bench takes its place beside all others, which keep their day; a quick run is on its own."""
+    before = run(seed={"lines": [], "started_at": "2026-11-26T02:00:00"}, loop={"lines": [line("old", 1)]})
+    before["benches"]["pool"] = {"lines": []}
+    now = {**run(loop={"lines": [line("new", 2)], "started_at": "2026-11-30T02:00:00"}), "started_at": "2026-11-30"}
+    found = results.merged(before, now)
+    assert found["benches"].keys() == {"seed", "loop", "pool"}
+    assert found["benches"]["loop"]["lines"][0]["metric"] == "new"
+    assert found["started_at"] == before["started_at"] == run()["started_at"]
+    assert "Measured on 2026-11-30. Alone: `python -m bench.loop`." in document(found)
+    assert results.merged(before, {**now, "quick": True})["benches"].keys() == {"loop"}
+    assert results.merged({**before, "quick": True}, now)["benches"].keys() == {"loop"}
+    whole = {**now, "benches": {**before["benches"], **now["benches"], "pool": {"lines": []}}}
+    assert results.merged(before, whole) == whole
+
+
+def test_tables_of_a_bench_are_shown() -> None:
+    """Those that it made itself, under their titles, before its lines; and what it decided."""
+    table_made = {"title": "Office *hours*", "head": ["policy", "calls:"], "rows": [["model", "1 | 2"]]}
+    shown = document(run(predict={"lines": [line("calls saved", 3)], "tables": [table_made], "decision": "The rule."}))
+    assert "The rule." in shown
+    assert "**Office \\*hours\\***\n\n| policy | calls |\n| --- | --: |\n| model | 1 \\| 2 |" in shown
 
 
 def test_details_stay_out_of_the_results() -> None:

@@ -24,7 +24,7 @@ from cacheapp.state.choice import NameChoice
 from cacheapp.state.expressions import Expression, parse
 from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from cacheapp.state.visible import Visible
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from cacheapp.stores.database_thread import open_database_thread
 from esassistant.clock import monotonic, now_utc
 from esassistant.database.connecting import forget_outages, outage_of
@@ -102,7 +102,7 @@ async def writing(**options: Any) -> AsyncIterator[History]:
 
 async def told(history: History, **asked: Any) -> list[tuple[int | None, str, str | None]]:
     """Number, kind and index of the changes that are kept."""
-    page = await history.changes(limit=1_000, **asked)
+    page = await history.changes(limit=1_000, **{"visible": ALL_VISIBLE, **asked})
     return [(change.id, change.kind, change.index) for change in page.changes]
 
 
@@ -230,7 +230,7 @@ async def test_hidden_indices() -> None:
         await history.mark(snapshot(hidden=ONE, gone=ONE))
         await history.mark(snapshot())
         await history.mark(snapshot(hidden=TWO))
-        page = await history.changes(limit=10)
+        page = await history.changes(limit=10, visible=ALL_VISIBLE)
         assert [(one.kind, one.index, one.compared) for one in page.changes] == [
             ("deleted", "gone", False),
             ("hidden", "hidden", False),
@@ -253,20 +253,20 @@ async def test_pages_of_changes() -> None:
         await history.mark(snapshot())
         for number in range(1, 7):
             await history.mark(snapshot(**{f"i{n}": ONE for n in range(number)}))
-        page = await history.changes(limit=3)
+        page = await history.changes(limit=3, visible=ALL_VISIBLE)
         assert ([one.id for one in page.changes], page.next, page.oldest_id, page.last_id) == ([3, 4, 5], 5, 3, 6)
-        page = await history.changes(since=page.next, limit=3)
+        page = await history.changes(since=page.next, limit=3, visible=ALL_VISIBLE)
         assert ([one.id for one in page.changes], page.next) == ([6], 6)
-        assert (await history.changes(since=6, limit=3)).changes == []
-        assert len((await history.changes(since=2, limit=10)).changes) == 4
+        assert (await history.changes(since=6, limit=3, visible=ALL_VISIBLE)).changes == []
+        assert len((await history.changes(since=2, limit=10, visible=ALL_VISIBLE)).changes) == 4
         for since, why in ((1, "the oldest is 3"), (7, "ends with id 6")):
             with pytest.raises(ChangesGone, match=why) as gone:
-                await history.changes(since=since, limit=3)
+                await history.changes(since=since, limit=3, visible=ALL_VISIBLE)
             assert gone.value.members == {"oldest_id": 3, "last_id": 6}
         await MappingChange.objects.all().adelete()
         with pytest.raises(ChangesGone, match="none is"):
-            await history.changes(since=5, limit=3)
-        page = await history.changes(limit=3)
+            await history.changes(since=5, limit=3, visible=ALL_VISIBLE)
+        page = await history.changes(limit=3, visible=ALL_VISIBLE)
         assert (page.changes, page.next, page.oldest_id) == ([], 6, None)
 
 
@@ -317,7 +317,7 @@ async def test_the_latest_changes() -> None:
         await history.mark(snapshot(orders=TWO))
 
         async def recent(**asked: Any) -> RecentChanges:
-            return await history.recent(**{"since": None, "before": None, "limit": 10, **asked})
+            return await history.recent(**{"since": None, "before": None, "limit": 10, "visible": ALL_VISIBLE, **asked})
 
         everything = await recent()
         assert [(one.id, one.kind) for one in everything.changes] == [
@@ -354,7 +354,7 @@ async def test_many_changes_are_looked_through_in_parts() -> None:
     async with writing(mark_seconds=60.0) as history:
         await history.mark(snapshot())
         await history.mark(snapshot(**{f"i{number}": ONE for number in range(total)}))
-        found = await history.recent(since=None, before=None, limit=total)
+        found = await history.recent(since=None, before=None, limit=total, visible=ALL_VISIBLE)
         assert [one.id for one in found.changes] == list(range(total, 0, -1))
 
 
@@ -368,7 +368,7 @@ async def test_a_list_with_a_name_beyond_a_scope() -> None:
         for name in ("gone", "payroll", "absent"):
             with pytest.raises(MappingNotFound, match=f"named '{name}'"):
                 await history.changes_matching(after, Expression(f"orders*,{name}", Visible(("orders",))))
-        whole = await history.changes_matching(after, Expression("orders*,gone"))
+        whole = await history.changes_matching(after, Expression("orders*,gone", ALL_VISIBLE))
         assert {change.index for change in whole} == {"orders", "gone"}
 
 
@@ -438,7 +438,7 @@ async def test_probing_while_the_database_is_in_trouble() -> None:
             await history.ping()
         session_outage.note_success()
         outage_of(connection.settings_dict).note_failure(failure)
-        for asking in (history.ping, lambda: history.latest_changes(["a"])):
+        for asking in (history.ping, lambda: history.latest_changes(["a"], ALL_VISIBLE)):
             with pytest.raises(StoreUnavailable, match="could not be reached"):
                 await asking()
         with pytest.raises(asyncio.CancelledError):

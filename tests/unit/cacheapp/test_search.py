@@ -12,7 +12,7 @@ from cacheapp.errors import BadSearch, MappingNotFound
 from cacheapp.reports import SearchReport
 from cacheapp.search import MAX_BODY_BYTES, MAX_SIZE, Searches, _reason, parse_search
 from cacheapp.state.names import Selection
-from cacheapp.state.visible import Visible
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.elasticsearch.client import new_client
 from esassistant.errors import ClusterUnavailable, EsassistantError
@@ -98,7 +98,7 @@ async def test_what_fails(
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
         searches = Searches(client, cache, Selection(), 2.0)
         with pytest.raises(error, match=text):
-            await searches.answer(NAME, b"")
+            await searches.answer(NAME, b"", visible=ALL_VISIBLE)
         assert searches.report() == SearchReport()
 
 
@@ -109,7 +109,9 @@ async def test_answers_are_not_decoded(stub: FaultProxy, kind: str) -> None:
     stub.respond("", lambda _: ProxyResponse(body, headers={"Content-Type": kind}))
     cache = MappingCache(FakeReader(), cache_config(), spawn)
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
-        assert (await Searches(client, cache, Selection(), 2.0).answer(NAME, b"")).body == body.encode()
+        assert (
+            await Searches(client, cache, Selection(), 2.0).answer(NAME, b"", visible=ALL_VISIBLE)
+        ).body == body.encode()
         stub.stop_responding()
         stub.respond("", lambda _: ProxyResponse())
         assert (await client.info()).body == {}  # other calls of the same client are decoded
@@ -127,7 +129,7 @@ async def test_a_body_is_sent_as_it_came(stub: FaultProxy, raw: bytes, sent: byt
     stub.respond("", answer)
     cache = MappingCache(FakeReader(), cache_config(), spawn)
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=30.0, max_retries=0) as client:
-        await Searches(client, cache, Selection(), 30.0).answer(NAME, raw)
+        await Searches(client, cache, Selection(), 30.0).answer(NAME, raw, visible=ALL_VISIBLE)
     (request,) = seen
     assert (request.method, request.target, request.body) == ("POST", "/shop/_search?timeout=9000ms", sent)
     assert {name: request.headers[name] for name in ("accept-encoding", "content-type")} == {
@@ -149,7 +151,7 @@ async def test_answers_are_counted_by_what_they_say(stub: FaultProxy) -> None:
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
         searches = Searches(client, cache, Selection(), 2.0)
         for _ in range(5):
-            await searches.answer(NAME, b"")
+            await searches.answer(NAME, b"", visible=ALL_VISIBLE)
     assert searches.report() == SearchReport(
         answered_total=5, timed_out_total=2, failed_shards_total=2, empty_total=1, untold_total=1
     )
@@ -192,10 +194,10 @@ async def test_other_indices_are_named_where_the_selection_covers_them(
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
         searches = Searches(client, cache, selection, 2.0)
         if text is None:
-            await searches.answer("users", body)
+            await searches.answer("users", body, visible=ALL_VISIBLE)
         else:
             with pytest.raises(BadSearch, match=text) as caught:
-                await searches.answer("users", body)
+                await searches.answer("users", body, visible=ALL_VISIBLE)
             assert len(caught.value.detail) < 500
     assert stub.count() == (text is None)
 
@@ -252,7 +254,9 @@ async def test_a_name_that_is_not_selected(stub: FaultProxy) -> None:
     cache = MappingCache(FakeReader(), cache_config(), spawn)
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
         with pytest.raises(MappingNotFound, match="named 'secret-1'"):
-            await Searches(client, cache, Selection(exclude=("secret-*",)), 2.0).answer("secret-1", b"")
+            await Searches(client, cache, Selection(exclude=("secret-*",)), 2.0).answer(
+                "secret-1", b"", visible=ALL_VISIBLE
+            )
     assert stub.count() == 0
 
 
@@ -265,7 +269,7 @@ async def test_patterns_are_taken_where_all_is_covered(
     cache = MappingCache(FakeReader({"users": A_MAPPING}), cache_config(), spawn)
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
         searches = Searches(client, cache, Selection(include), 2.0)
-        asked = searches.answer("users", b'{"indices_boost":[{"us*":2}]}')
+        asked = searches.answer("users", b'{"indices_boost":[{"us*":2}]}', visible=ALL_VISIBLE)
         if passes:
             assert (await asked).body == b"{}"
         else:
@@ -280,7 +284,7 @@ async def test_too_large_an_answer(stub: FaultProxy) -> None:
     limits: dict[str, Any] = {"request_timeout": 2.0, "max_retries": 0, "max_answer_bytes": 1000}
     async with new_client(elasticsearch_config(stub.url), pools(), **limits) as client:
         with pytest.raises(BadSearch, match=r"answers with more than 1 kB\. Ask for less: a smaller size"):
-            await Searches(client, cache, Selection(), 2.0).answer(NAME, b"")
+            await Searches(client, cache, Selection(), 2.0).answer(NAME, b"", visible=ALL_VISIBLE)
 
 
 async def test_what_is_denied(stub: FaultProxy) -> None:
@@ -293,13 +297,13 @@ async def test_what_is_denied(stub: FaultProxy) -> None:
     async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=2.0, max_retries=0) as client:
         searches = Searches(client, cache, Selection(), 2.0)
         with pytest.raises(ClusterUnavailable, match="lacks the index privilege read"):
-            await searches.answer("other", b"")
+            await searches.answer("other", b"", visible=ALL_VISIBLE)
         cache.warm = True
         with pytest.raises(MappingNotFound, match="named 'other', or this service's role"):
-            await searches.answer("other", b"")
+            await searches.answer("other", b"", visible=ALL_VISIBLE)
         await cache.get("shop")
         with pytest.raises(ClusterUnavailable, match="lacks the index privilege read"):
-            await searches.answer(NAME, b"")
+            await searches.answer(NAME, b"", visible=ALL_VISIBLE)
 
 
 NO_REASON = [b"", b"\xff", b"[" * 5_000, b'"x"', b"{}", b'{"error":"x"}', b'{"error":{"root_cause":[]}}']

@@ -11,6 +11,7 @@ from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.queries.findings import Code, Finding, Severity
 from cacheapp.queries.validation import validate
 from cacheapp.state.expressions import Expression
+from cacheapp.state.visible import ALL_VISIBLE
 from cacheapp.validation import (
     MAX_BODY_BYTES,
     MAX_FAMILIES,
@@ -54,7 +55,7 @@ async def test_nothing_is_asked() -> None:
     validations, reader, _, clock = await made()
     before = reader.requests_total
     clock.now += 1_000_000
-    found = await validations.validate("both", RIGHT)
+    found = await validations.validate("both", RIGHT, ALL_VISIBLE)
     assert found.valid
     assert found.age_seconds == pytest.approx(1_000_000)
     assert reader.requests_total == before
@@ -70,22 +71,22 @@ async def test_what_can_not_be_validated() -> None:
         ("both", b" " * (MAX_BODY_BYTES + 1), BadSearch),
     ):
         with pytest.raises(error):
-            await validations.validate(name, body)
-        assert await validations.findings(name, body, Validate.REFUSE) == ()
+            await validations.validate(name, body, ALL_VISIBLE)
+        assert await validations.findings(name, body, Validate.REFUSE, ALL_VISIBLE) == ()
     cache.snapshot = cache.snapshot.without_bodies(cache.snapshot.bodies)
     with pytest.raises(NotWarm, match="GET them once"):
-        await validations.validate("both", RIGHT)
+        await validations.validate("both", RIGHT, ALL_VISIBLE)
     cache.warm = False
     with pytest.raises(NotWarm, match="first pass"):
-        await validations.validate("absent", RIGHT)
+        await validations.validate("absent", RIGHT, ALL_VISIBLE)
 
 
 async def test_large_bodies_are_looked_at_in_a_thread() -> None:
     """The answer is the same."""
     validations, _, _, _ = await made()
     small, large = (
-        await validations.validate("both", WRONG),
-        await validations.validate("both", WRONG + b" " * SMALL_BODY_BYTES),
+        await validations.validate("both", WRONG, ALL_VISIBLE),
+        await validations.validate("both", WRONG + b" " * SMALL_BODY_BYTES, ALL_VISIBLE),
     )
     assert small.findings == large.findings != ()
 
@@ -96,18 +97,18 @@ async def test_a_verdict_is_kept_until_the_mappings_change(monkeypatch: pytest.M
     looked = Mock(wraps=validate)
     monkeypatch.setattr("cacheapp.validation.validate", looked)
     for _ in range(3):
-        assert len((await validations.validate("a-0", WRONG)).findings) == 1
+        assert len((await validations.validate("a-0", WRONG, ALL_VISIBLE)).findings) == 1
     assert (looked.call_count, validations.report().wrong_total) == (1, 3)
     reader.indices["a-0"] = b'{"properties":{"aa":{"type":"long"}}}'
     await cache.reread("a-0")
-    assert (await validations.validate("a-0", WRONG)).findings == ()
+    assert (await validations.validate("a-0", WRONG, ALL_VISIBLE)).findings == ()
     for number in range(MAX_KEPT_VERDICTS):
-        await validations.validate("a-0", WRONG + b" " * number)
+        await validations.validate("a-0", WRONG + b" " * number, ALL_VISIBLE)
     assert looked.call_count == 1 + MAX_KEPT_VERDICTS
     for number in (MAX_KEPT_VERDICTS - 1, MAX_KEPT_VERDICTS):  # the last one that is kept, and one that never was
-        await validations.validate("a-0", WRONG + b" " * number)
+        await validations.validate("a-0", WRONG + b" " * number, ALL_VISIBLE)
     assert looked.call_count == 2 + MAX_KEPT_VERDICTS
-    await validations.validate("a-0", WRONG)  # the oldest made room for it
+    await validations.validate("a-0", WRONG, ALL_VISIBLE)  # the oldest made room for it
     assert looked.call_count == 3 + MAX_KEPT_VERDICTS
 
 
@@ -115,7 +116,7 @@ async def test_what_is_kept_is_bounded() -> None:
     """Of many names those that were asked for last are kept, and what they share once; at least one is."""
     validations, _, cache, _ = await made(6, max_kept_fields=3)
     for name in (*cache.snapshot.indices, "both", "both"):
-        assert (await validations.validate(name, b"{}")).valid
+        assert (await validations.validate(name, b"{}", ALL_VISIBLE)).valid
     assert 0 < validations.report().kept_fields <= 3
 
 
@@ -123,9 +124,11 @@ async def test_counts() -> None:
     """Searches, wrong ones, each code once a search, and families, of which the later are counted together."""
     validations, _, _, _ = await made(2 * MAX_FAMILIES + 4)
     assert validations.report().validated_total == 0
-    await validations.validate("a-0", RIGHT)
-    await validations.validate("a-0", b'{"query":{"bool":{"filter":[{"term":{"aa":1}},{"term":{"bb":1}}]}}}')
-    await validations.validate("both", WRONG)
+    await validations.validate("a-0", RIGHT, ALL_VISIBLE)
+    await validations.validate(
+        "a-0", b'{"query":{"bool":{"filter":[{"term":{"aa":1}},{"term":{"bb":1}}]}}}', ALL_VISIBLE
+    )
+    await validations.validate("both", WRONG, ALL_VISIBLE)
     report = validations.report()
     assert (report.validated_total, report.wrong_total) == (3, 2)
     assert report.codes["unknown_field"] == 2
@@ -140,7 +143,7 @@ async def test_families_are_bounded() -> None:
     validations = Validations(cache, spawn)
     for name in list(reader.indices):
         await cache.get(name)
-        await validations.validate(name, WRONG)
+        await validations.validate(name, WRONG, ALL_VISIBLE)
     families = validations.report().families
     assert len(families) == MAX_FAMILIES + 1
     assert families[OTHER_FAMILIES] == 3
@@ -187,14 +190,14 @@ def test_refusals() -> None:
 async def test_what_happens_to_wrong_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """`off` isn't validated, `warn` has findings, `refuse` an error; a fault of validation itself stops no search."""
     validations, _, _, _ = await made()
-    assert await validations.findings("both", WRONG, Validate.OFF) == ()
+    assert await validations.findings("both", WRONG, Validate.OFF, ALL_VISIBLE) == ()
     assert validations.report().validated_total == 0
     # Under a mapping that can grow an unknown field is a warning.
-    assert len(await validations.findings("both", WRONG, Validate.REFUSE)) == 1
+    assert len(await validations.findings("both", WRONG, Validate.REFUSE, ALL_VISIBLE)) == 1
     with pytest.raises(BadSearch, match="There is no query"):
-        await validations.findings("both", b'{"query":{"trem":{}}}', Validate.REFUSE)
+        await validations.findings("both", b'{"query":{"trem":{}}}', Validate.REFUSE, ALL_VISIBLE)
     monkeypatch.setattr("cacheapp.validation.validate", None)
-    assert await validations.findings("both", WRONG + b" ", Validate.WARN) == ()
+    assert await validations.findings("both", WRONG + b" ", Validate.WARN, ALL_VISIBLE) == ()
 
 
 def test_answers_are_told() -> None:
@@ -208,12 +211,14 @@ async def test_lists_and_patterns_are_validated() -> None:
     """Against all that they stand for; a name that isn't there is named, and what matches nothing is said."""
     validations, reader, _, _ = await made(names=6)
     before = reader.requests_total
-    assert (await validations.validate(Expression("a-*,b-1"), b'{"query":{"term":{"b":1}}}')).valid
-    wrong = await validations.validate(Expression("a-*,b-*"), b'{"query":{"term":{"bb":1}}}')
+    assert (
+        await validations.validate(Expression("a-*,b-1", ALL_VISIBLE), b'{"query":{"term":{"b":1}}}', ALL_VISIBLE)
+    ).valid
+    wrong = await validations.validate(Expression("a-*,b-*", ALL_VISIBLE), b'{"query":{"term":{"bb":1}}}', ALL_VISIBLE)
     assert [finding.code for finding in wrong.findings] == [Code.UNKNOWN_FIELD]
     for text, said in (("a-*,gone", "'gone'"), ("none-*", "matches"), ("-a-1,a-*", "comes after a pattern")):
         with pytest.raises((MappingNotFound, IllegalName), match=said):
-            await validations.validate(Expression(text), RIGHT)
+            await validations.validate(Expression(text, ALL_VISIBLE), RIGHT, ALL_VISIBLE)
     assert reader.requests_total == before
 
 
@@ -223,7 +228,7 @@ async def test_a_wrong_search_of_several_counts_for_each_family() -> None:
     for family in "cdefg":
         reader.indices[f"{family}-1"] = A_MAPPING
         await cache.get(f"{family}-1")
-    await validations.validate(Expression("a-0,b-1"), WRONG)
-    await validations.validate(Expression("a*,b*,c*,d*,e*,f*,g*"), WRONG)
+    await validations.validate(Expression("a-0,b-1", ALL_VISIBLE), WRONG, ALL_VISIBLE)
+    await validations.validate(Expression("a*,b*,c*,d*,e*,f*,g*", ALL_VISIBLE), WRONG, ALL_VISIBLE)
     report = validations.report()
     assert (report.wrong_total, report.families) == (2, {"both": 1, OTHER_FAMILIES: 1})

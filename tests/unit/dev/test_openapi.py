@@ -16,6 +16,7 @@ from pytest_django import Settings
 from cacheapp.errors import IllegalName
 from cacheapp.state.expressions import Expression, asked, parse
 from cacheapp.state.names import MAX_NAME_BYTES, check_name
+from cacheapp.state.visible import ALL_VISIBLE
 from dev.openapi.document import PATH, document, rendered
 from dev.openapi.operations import NAME_SCHEMA, NAMES_SCHEMA
 from dev.openapi.schemas import schemas, unnamed
@@ -117,7 +118,7 @@ def test_the_schema_of_lists_is_the_rule_for_lists(names: str) -> None:
     """Of names, patterns and what is taken away, in an order that means something; upper case is for aliases."""
     permitted = re.fullmatch(str(NAMES_SCHEMA["pattern"]), names) is not None
     try:
-        if isinstance(asked(names), Expression):
+        if isinstance(asked(names, ALL_VISIBLE), Expression):
             parse(names)
         else:
             check_name(names, upper_case=True)

@@ -37,6 +37,7 @@ def test_where_it_failed() -> None:
 
 def test_a_database_without_tables(tmp_path: object) -> None:
     """A database that was not migrated is told from one that is away."""
+    Path(f"{tmp_path}/empty.sqlite3").touch()
     empty = {**GOOD, "DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3"}
     ended = run("manage.py", "createsuperuser", "--skip-checks", *ADA, **empty)
     assert ended.returncode == 1

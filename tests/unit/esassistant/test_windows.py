@@ -153,3 +153,25 @@ def test_quantiles(counts: dict[int, int]) -> None:
     assert found[1] == median_seconds(counts)
     assert found[-1] == BOUNDS[min(max(counts), len(BOUNDS) - 1)]
     assert quantile_seconds({}, 0.5) is None
+
+
+def test_two_troubles_within_a_minute() -> None:
+    """The second began with its own first bad call: four slices with calls, of which none was bad, part them. Where
+    calls are rare, a slice without any parts nothing.
+    """
+    between = [(age, 0.01, Got.ANSWER) for age in (47.0, 42.0, 37.0, 32.0, 27.0, 22.0)]
+    report = counted((55, 1.0, Got.FAILURE), *between, (12, 2.0, Got.FAILURE), (3, 2.0, Got.FAILURE))
+    assert report is not None
+    assert report.first_bad_seconds == 14.0
+    rare = counted((55, 1.0, Got.FAILURE), *between[:3], (12, 2.0, Got.FAILURE))
+    assert rare is not None
+    assert rare.first_bad_seconds == 56.0
+
+
+def test_the_newest_answer() -> None:
+    """How long ago the newest answered call ended is known however many failed since."""
+    report = counted((100, 0.1, Got.ANSWER), *((age, 0.1, Got.FAILURE) for age in (50, 40, 30, 20, 10, 5)))
+    assert report is not None
+    assert report.newest_good_seconds == 100
+    assert report.older_by(2.0).newest_good_seconds == 102
+    assert added((report, WindowReport(newest_good_seconds=7.0))).newest_good_seconds == 7.0

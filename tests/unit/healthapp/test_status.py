@@ -111,13 +111,24 @@ def test_effects(trouble: Trouble, callers: str, title: str) -> None:
 
 
 def test_services() -> None:
-    """Checks are shown by what people call them, the worst first, with the moment of their last change."""
+    """Checks are shown by what is wrong with them or what people call them, the worst first, with since when, and where
+    to read what to do.
+    """
     reports = {
         "mapping_cache": ServiceReport(Health.HEALTHY, 1.0, False, None),
         "my_orders": ServiceReport(Health.UNHEALTHY, 1.0, False, "away"),
         "store": ServiceReport(Health.DEGRADED, 1.0, False, "slow"),
     }
     changes = [Transition(at, "store", None, Health.DEGRADED, None) for at in (NOW, NOW - timedelta(hours=1))]
-    shown = shown_services(reports, changes)
-    assert [(one.title, one.since) for one in shown] == [("My orders", None), ("Store", NOW), ("Mapping cache", None)]
+    earlier = NOW - timedelta(hours=2)
+    effects = [
+        Effect(Trouble.STORE_AWAY, "store", Health.DEGRADED, earlier, None, None, None, None, False),
+        Effect(Trouble.MAPPINGS_STALE, "mapping_cache", Health.DEGRADED, NOW, None, None, None, None, False),
+    ]
+    assert [(one.title, one.since, one.guide) for one in shown_services(reports, changes, effects)] == [
+        ("My orders", None, ""),
+        ("The store can't be used", earlier, "docs/operations.md#verdict-store-away"),
+        ("Mapping cache", None, ""),
+    ]
+    assert shown_services(reports, changes)[1].since == NOW
     assert service_title("verdict") == "Service as a whole"

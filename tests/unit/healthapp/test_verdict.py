@@ -430,3 +430,23 @@ def test_worse_numbers_never_give_a_better_verdict(calls: Any, pings: Any, data:
 
     before, after = level(found(calls, pings)), level(found(worse_calls, worse_pings))
     assert LEVELS.index(after) >= LEVELS.index(before)
+
+
+def test_a_second_outage_is_not_the_first_one() -> None:
+    """An outage began after the newest answered ping, though a kind of call has not been answered since one before."""
+    away = replace(AWAY, since=NOW - timedelta(seconds=4))
+    row = window((70, 5.0, FAILURE), (66, 5.0, FAILURE), (5, 2.0, FAILURE))
+    pings = window((80, 1.0, FAILURE), (60, 0.01, ANSWER), (9, 0.01, ANSWER), (4, 2.0, FAILURE))
+    known = evidence(services={"elasticsearch": away}, kinds={"pool cache/other": row}, ping=pings)
+    assert judge(known, NOW)[0].since == NOW - timedelta(seconds=7)
+
+
+def test_what_elasticsearch_answers_comes_first() -> None:
+    """Where searches and pages are slow, searches are told first, and of pages not that Elasticsearch answers them."""
+    slow = window(*((second, 3.0, ANSWER) for second in range(10)))
+    pings = window(*((10 * i, 0.4, ANSWER) for i in range(6)))
+    kinds = {"route /admin/status/": slow, SEARCHES: slow}
+    found = evidence(kinds=kinds, ping=pings, usual={**dict.fromkeys(kinds, 0.01), "ping": 0.001})
+    sentence = judge(found, NOW)[0].sentence
+    assert sentence.startswith("Searches are slow since 10:39:48 UTC: Elasticsearch answers in 3.01 s, usually 10 ms")
+    assert "Also: requests to /admin/status/ are slow since 10:39:48 UTC: they take 3.01 s, usually 10 ms" in sentence

@@ -16,6 +16,7 @@ from cacheapp.describe.families import Summary, summary_of
 from cacheapp.describe.fields import FieldIndex
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import Field
+from cacheapp.state.visible import ALL_VISIBLE
 from esassistant.errors import BadRequest, ClusterUnavailable
 from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
 
@@ -35,7 +36,7 @@ class Made:
         self.threads: list[int] = []
 
     async def text(self, name: str, budget_tokens: int = 1_000) -> str:
-        return (await self.descriptions.describe(name, budget_tokens, ""))[1].text
+        return (await self.descriptions.describe(name, budget_tokens, "", ALL_VISIBLE))[1].text
 
 
 @pytest.fixture
@@ -113,11 +114,11 @@ async def test_what_can_t_be_described_is_said() -> None:
         await made.text("absent")
     long = "a" * (MAX_QUESTION_CHARACTERS + 1)
     with pytest.raises(BadRequest):
-        await made.descriptions.describe("a-1", 100, long)
+        await made.descriptions.describe("a-1", 100, long, ALL_VISIBLE)
     with pytest.raises(BadRequest):
-        await made.descriptions.describe_cluster(100, long)
+        await made.descriptions.describe_cluster(100, long, ALL_VISIBLE)
     with pytest.raises(ClusterUnavailable, match="first pass"):
-        await made.descriptions.describe_cluster(100, "")
+        await made.descriptions.describe_cluster(100, "", ALL_VISIBLE)
 
 
 async def warm(made: Made) -> None:
@@ -137,13 +138,13 @@ async def test_the_cluster_is_summed_up_once(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(module, "summary_of", summed)
     await warm(made)
-    first = (await made.descriptions.describe_cluster(1_000, ""))[1]
-    again = (await made.descriptions.describe_cluster(1_000, ""))[1]
+    first = (await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE))[1]
+    again = (await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE))[1]
     assert first == again
     assert sorted(bodies) == sorted([A_MAPPING, B_MAPPING])
     made.reader.indices["b"] = AB_MAPPING
     await made.cache.reread("b")
-    assert "bee" in (await made.descriptions.describe_cluster(1_000, ""))[1].text
+    assert "bee" in (await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE))[1].text
     assert bodies[2:] == [AB_MAPPING]
 
 
@@ -151,10 +152,10 @@ async def test_ages_alone_change_no_family() -> None:
     """A snapshot with the same names keeps what ranks them."""
     made = Made()
     await warm(made)
-    await made.descriptions.describe_cluster(1_000, "")
+    await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE)
     kept = made.descriptions._families
     made.cache.confirm_all(5.0)
-    await made.descriptions.describe_cluster(1_000, "")
+    await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE)
     assert made.descriptions._families is kept
 
 
@@ -162,10 +163,10 @@ async def test_summaries_have_a_bound() -> None:
     """Beyond it families are told by their names; what left the cluster makes room."""
     made = Made(max_summaries_bytes=0)
     await warm(made)
-    await made.descriptions.describe_cluster(1_000, "")
+    await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE)
     assert len(made.descriptions._summaries) == 1
     made.descriptions._summaries["gone"] = summary_of(AB_MAPPING)
-    await made.descriptions.describe_cluster(1_000, "")
+    await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE)
     assert "gone" not in made.descriptions._summaries
 
 
@@ -180,11 +181,11 @@ async def test_who_asks_waits_for_a_while_only(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(module, "summary_of", summed)
     await warm(made)
-    early = (await made.descriptions.describe_cluster(1_000, ""))[1]
+    early = (await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE))[1]
     assert "fields" not in early.text
     may_go_on.set()
     async with asyncio.timeout(10):
-        while "fields" not in (await made.descriptions.describe_cluster(1_000, ""))[1].text:  # noqa: ASYNC110
+        while "fields" not in (await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE))[1].text:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -194,6 +195,6 @@ async def test_an_evicted_mapping_is_left_out() -> None:
     await warm(made)
     snapshot = made.cache.snapshot
     made.cache.snapshot = snapshot.without_bodies([snapshot.indices["b"].mapping_hash])
-    lines = (await made.descriptions.describe_cluster(1_000, ""))[1].text.splitlines()
+    lines = (await made.descriptions.describe_cluster(1_000, "", ALL_VISIBLE))[1].text.splitlines()
     assert "b" in lines
     assert json.dumps(lines).count("fields") == 1

@@ -11,7 +11,7 @@ from cacheapp.errors import IllegalName, MappingNotFound, NotWarm, TooMuch
 from cacheapp.state.answer import LARGE_INDICES, MAX_OUTLINE_BYTES, Freshness, MappingAnswer
 from cacheapp.state.expressions import Expression
 from cacheapp.state.readings import Mappings, Reading
-from cacheapp.state.visible import Visible
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from esassistant.errors import ClusterUnavailable
 from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING, FakeClock, FakeReader, cache_config, settle, spawn
 
@@ -35,9 +35,8 @@ class Made:
         await self.cache.apply(reading, ())
         self.reader.asked.clear()
 
-    async def get(self, text: str, visible: Visible | None = None) -> MappingAnswer:
-        expression = Expression(text) if visible is None else Expression(text, visible)
-        return await self.cache.get(expression)
+    async def get(self, text: str, visible: Visible = ALL_VISIBLE) -> MappingAnswer:
+        return await self.cache.get(Expression(text, visible))
 
 
 @pytest.fixture
@@ -56,14 +55,14 @@ async def test_it_is_answered_from_memory(made: Made) -> None:
     assert answer.resolved is not None
     assert (answer.resolved.names, answer.resolved.closed) == (("a-1", "a-2", "both"), ("a-closed",))
     assert (await made.get("a-*,both")).body is answer.body
-    assert made.cache.ready(Expression("a-*,both")) is not None
+    assert made.cache.ready(Expression("a-*,both", ALL_VISIBLE)) is not None
     assert made.reader.asked == []
     assert made.cache.report().answers.hits_total == 3
 
 
 async def test_an_outline_has_each_mapping_once(made: Made) -> None:
     """What is derived needs no more; whoever sees other names gets another answer."""
-    outline = await made.cache.outline(Expression("*"))
+    outline = await made.cache.outline(Expression("*", ALL_VISIBLE))
     assert [len(one.indices) for one in outline.distinct] == [2, 1]
     few = await made.cache.outline(Expression("*", Visible(("b*",))))
     assert few.indices == ("a-1", "b-1")  # by the alias, which is visible
@@ -123,7 +122,7 @@ async def test_what_had_to_go_is_read_again() -> None:
     made = Made()
     await made.read_all()
     made.cache.snapshot = made.cache.snapshot.without_bodies(made.cache.snapshot.bodies)
-    assert made.cache.ready(Expression("a-*,b-*")) is None
+    assert made.cache.ready(Expression("a-*,b-*", ALL_VISIBLE)) is None
     assert (await made.get("a-*,b-*")).indices == ("a-1", "a-2", "b-1")
     assert len(made.reader.asked) == 1
     many = Made(
@@ -166,10 +165,10 @@ async def test_of_many_names_it_is_made_in_a_thread() -> None:
     """Once for all who wait; the hot path leaves it to them."""
     made = Made({f"i-{number:04}": A_MAPPING for number in range(LARGE_INDICES + 1)})
     await made.read_all()
-    assert made.cache.ready(Expression("i-*")) is None
+    assert made.cache.ready(Expression("i-*", ALL_VISIBLE)) is None
     first, second = await asyncio.gather(made.get("i-*"), made.get("i-*"))
     assert first.body is second.body
-    assert made.cache.ready(Expression("i-*")) is not None
+    assert made.cache.ready(Expression("i-*", ALL_VISIBLE)) is not None
 
 
 def large(mega_bytes: int, field: str) -> bytes:
@@ -189,17 +188,17 @@ async def test_too_much_is_refused() -> None:
     assert (await made.get("a-1,b-1")).indices == ("a-1", "b-1")
     with pytest.raises(TooMuch, match="group=mapping"):
         await made.get("a-*")
-    assert len((await made.cache.outline(Expression("a-*,b-*"))).indices) == 6
+    assert len((await made.cache.outline(Expression("a-*,b-*", ALL_VISIBLE))).indices) == 6
     with pytest.raises(TooMuch, match="21 MB of different mappings"):
-        await made.cache.outline(Expression("*"))
+        await made.cache.outline(Expression("*", ALL_VISIBLE))
 
 
 async def test_any_number_of_expressions_takes_bounded_memory(made: Made) -> None:
     """The texts count as well as what they stand for."""
     for number in range(3_000):
         text = "a-*," + ",".join(["x" * 200 + "*"] * 10) + f",{number}*"
-        await made.cache.outline(Expression(text))
-        await made.cache.resolve(Expression(text))
+        await made.cache.outline(Expression(text, ALL_VISIBLE))
+        await made.cache.resolve(Expression(text, ALL_VISIBLE))
     assert made.cache._outlines.kept_bytes <= MAX_OUTLINE_BYTES
     assert made.cache._resolutions._kept.kept_bytes <= made.cache._resolutions._kept.max_bytes
     assert len(made.cache._outlines._kept) < 3_000

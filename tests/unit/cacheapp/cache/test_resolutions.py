@@ -10,9 +10,10 @@ import cacheapp.cache.resolutions as module
 from cacheapp.cache.resolutions import Resolutions
 from cacheapp.state.expressions import LARGE_LOOKS, Expression, Resolved, resolve
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
+from cacheapp.state.visible import ALL_VISIBLE
 from tests.support.fakes import spawn
 
-SOME = Expression("a*")
+SOME = Expression("a*", ALL_VISIBLE)
 
 
 def snapshot(names_total: int = 3) -> Snapshot:
@@ -52,7 +53,7 @@ async def test_much_is_resolved_in_a_thread(threads: list[int]) -> None:
     resolutions = Resolutions(spawn)
     await resolutions.resolve(snapshot(LARGE_LOOKS + 1), SOME)
     known = snapshot(LARGE_LOOKS // 20)
-    await resolutions.resolve(known, Expression(",".join(f"{number}*" for number in range(21))))
+    await resolutions.resolve(known, Expression(",".join(f"{number}*" for number in range(21)), ALL_VISIBLE))
     await resolutions.resolve(known, SOME)
     assert [ident == threading.get_ident() for ident in threads] == [False, False, True]
 
@@ -61,5 +62,5 @@ async def test_they_are_kept_by_bytes() -> None:
     """Whatever the expressions are."""
     resolutions, known = Resolutions(spawn, max_bytes=20_000), snapshot()
     for number in range(100):
-        await resolutions.resolve(known, Expression(f"a*,{number}*"))
+        await resolutions.resolve(known, Expression(f"a*,{number}*", ALL_VISIBLE))
     assert resolutions._kept.kept_bytes <= 20_000

@@ -11,7 +11,7 @@ from cacheapp.describe import families as module
 from cacheapp.describe.families import FamilyIndex, describe_families, families_of, summary_of
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
-from cacheapp.state.visible import Visible
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 
 def snapshot(indices: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]], *streams: str) -> Snapshot:
@@ -21,7 +21,7 @@ def snapshot(indices: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]],
 
 
 def names(found: Snapshot) -> dict[str, tuple[str, int]]:
-    return {family.name: (family.kind, family.indices_total) for family in families_of(found)}
+    return {family.name: (family.kind, family.indices_total) for family in families_of(found, ALL_VISIBLE)}
 
 
 def test_a_data_stream_comes_before_an_alias() -> None:
@@ -80,7 +80,7 @@ SENSORS = mapping(sensor="keyword", temp_c="double", humidity="double")
 
 def two_families() -> FamilyIndex:
     found = snapshot({"a-1": "orders", "a-2": "orders", "b": "sensors", "cars": "unread"}, {})
-    return FamilyIndex(families_of(found), {"orders": summary_of(ORDERS), "sensors": summary_of(SENSORS)})
+    return FamilyIndex(families_of(found, ALL_VISIBLE), {"orders": summary_of(ORDERS), "sensors": summary_of(SENSORS)})
 
 
 def test_a_question_ranks_families() -> None:
@@ -119,7 +119,7 @@ def test_what_is_asked_for_comes_first() -> None:
     orders = {f"name_{letter}": {"type": "keyword"} for letter in "abcdefgh"}
     customer = {"properties": {"id": {"type": "keyword"}, "name": {"type": "text"}, "zip": {"type": "keyword"}}}
     body = json.dumps({"properties": {**known, **orders, "customer": customer}}).encode()
-    index = FamilyIndex(families_of(snapshot({"orders": "o", "b": "s"}, {})), {"o": summary_of(body)})
+    index = FamilyIndex(families_of(snapshot({"orders": "o", "b": "s"}, {}), ALL_VISIBLE), {"o": summary_of(body)})
     line = describe_families(index, 1_000, "customer name").text.splitlines()[1]
     assert line.startswith("orders: 18 fields — customer.name, ")
     assert line.count(",") == 11
@@ -134,7 +134,7 @@ def test_what_is_asked_for_comes_first() -> None:
 
 def test_what_a_question_matches() -> None:
     """It is said how many families have anything to do with it."""
-    families = families_of(snapshot({"orders": "orders", "things": "sensors"}, {}))
+    families = families_of(snapshot({"orders": "orders", "things": "sensors"}, {}), ALL_VISIBLE)
     index = FamilyIndex(families, {"orders": summary_of(ORDERS), "sensors": summary_of(SENSORS)})
     assert [describe_families(index, 500, question).matching_total for question in ("orders", "zebra", "")] == [1, 0, 0]
 
@@ -142,7 +142,7 @@ def test_what_a_question_matches() -> None:
 def test_names_come_before_all_else() -> None:
     """Where the budget is small, every family is named before anything is said of one; what has no room is counted."""
     indices = {f"family-{chr(97 + n // 26)}{chr(97 + n % 26)}": "orders" for n in range(100)}
-    index = FamilyIndex(families_of(snapshot(indices, {})), {"orders": summary_of(ORDERS)})
+    index = FamilyIndex(families_of(snapshot(indices, {}), ALL_VISIBLE), {"orders": summary_of(ORDERS)})
     assert len(describe_families(index, 600).shown) == 100
     few = describe_families(index, 100)
     assert 5 < len(few.shown) < 100
@@ -157,7 +157,7 @@ NAMES = st.lists(st.text(min_size=1, max_size=40), max_size=60, unique=True)
 @given(NAMES, st.integers(50, 5_000), st.text(max_size=40))
 def test_no_budget_is_exceeded(found: list[str], budget_tokens: int, question: str) -> None:
     """Whatever the names."""
-    index = FamilyIndex(families_of(snapshot(dict.fromkeys(found, "s"), {})), {"s": summary_of(SENSORS)})
+    index = FamilyIndex(families_of(snapshot(dict.fromkeys(found, "s"), {}), ALL_VISIBLE), {"s": summary_of(SENSORS)})
     said = describe_families(index, budget_tokens, question)
     assert said.tokens == count_tokens(said.text) <= budget_tokens
     assert len(said.shown) <= said.families_total

@@ -38,15 +38,23 @@ def test_a_name_has_one_family() -> None:
 
 
 def test_of_several_names() -> None:
-    """One family if all belong to it; all of them in the order of the names, each once."""
+    """One family if all belong to it."""
     families = FamilyNames()
     both = families.find_one(("logs-2026.11.28", "logs-2026.11.29"), SNAPSHOT)
     assert both is not None
     assert both.name == "logs*"
     assert families.find_one(("orders", "shop"), SNAPSHOT) is families.find_one((), SNAPSHOT) is None
     assert families.find_one(("orders",) * (MAX_NAMES + 1), SNAPSHOT) is None
-    found = families.find_all(("orders", "shop-1", "absent", "shop", "orders"), SNAPSHOT)
-    assert [family.name for family in found] == ["orders", "shop"]
+
+
+def test_of_its_own_name() -> None:
+    """A family is found by the name that it was given, a series by its beginning; one that is gone isn't."""
+    families = FamilyNames()
+    for name in ("logs-2026.11.28", "shop-1", "orders"):
+        found = families.find(name, SNAPSHOT)
+        assert found is not None
+        assert families.of_family(found.name, SNAPSHOT) is found
+    assert families.of_family("gone*", SNAPSHOT) is families.of_family("gone", SNAPSHOT) is None
 
 
 def test_a_change_is_noticed() -> None:

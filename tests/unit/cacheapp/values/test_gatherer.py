@@ -1,20 +1,26 @@
 """Who gathers what, when: over a cluster and a store in memory."""
 
+import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from elastic_transport import ApiResponseMeta, ConnectionTimeout, HttpHeaders, NodeConfig
 from elasticsearch import ApiError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cacheapp.demand.policy import WARM_SECONDS
 from cacheapp.mapping.fields import fields
 from cacheapp.state.clusters import ClusterId
 from cacheapp.state.distinct import Distinct
+from cacheapp.state.family_names import FamilyNames
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.state.visible import ALL_VISIBLE
+from cacheapp.values.family_values import FamilyValues
 from cacheapp.values.gatherer import HINDERED_SECONDS, IDLE_SECONDS, LEASE, Gatherer
 from cacheapp.values.known import KnownValues
-from cacheapp.values.policy import FIRST_PAUSE_SECONDS, RENEWED_AFTER_SECONDS, Situation
+from cacheapp.values.policy import FIRST_PAUSE_SECONDS, MAX_FAMILIES, Situation
 from esassistant.config.model import FieldValuesConfig
 from esassistant.errors import StoreUnavailable
 from tests.support.fakes import FakeClock, MemoryStore
@@ -47,13 +53,16 @@ class Cluster:
         self.filtered: set[str] = set()
         self.answer: dict[str, object] | Exception = ANSWER
         self.before: Callable[[], object] = lambda: None
+        self.on_call: Callable[[], object] = lambda: None
 
     async def unfiltered(self, alias: str) -> frozenset[str]:
+        self.on_call()
         self.asked.append(f"alias {alias}")
         return frozenset() if alias in self.filtered else frozenset({"a-1", "a-2"})
 
     async def search(self, indices: Sequence[str], body: bytes) -> bytes:
         self.before()
+        self.on_call()
         self.asked.append(f"search {','.join(indices)}")
         assert b"password" not in body
         if isinstance(self.answer, Exception):
@@ -79,11 +88,17 @@ class World:
             bodies=bodies,
         )
 
-    def process(self, *families: str, cluster: str = "one") -> tuple[Gatherer, KnownValues]:
+    def process(self, *families: str, cluster: str = "one", per_minute: int = 6) -> tuple[Gatherer, KnownValues]:
         known = KnownValues(clock=self.clock)
 
         async def fields_of(distinct: Sequence[Distinct]) -> tuple[object, ...]:
             return fields({one.indices[0]: one.body for one in distinct})
+
+        def choose(ages: Mapping[str, float], *, room_for_new: bool) -> list[str]:
+            """Those of the names whose values are cold, in their order."""
+            families = [FamilyNames().find(name, self.snapshot) for name in self.names]
+            chosen = dict.fromkeys(family.name for family in families if family is not None)
+            return [name for name in chosen if (ages[name] >= WARM_SECONDS if name in ages else room_for_new)]
 
         async def sleep(seconds: float) -> None:
             self.clock.advance(seconds)
@@ -92,10 +107,10 @@ class World:
             known,
             self.cluster,
             self.store,
-            FieldValuesConfig(families or ("*",)),
+            FieldValuesConfig(families or ("*",), calls_per_minute=per_minute),
             snapshot=lambda: self.snapshot,
             fields_of=fields_of,  # type: ignore[arg-type]
-            asked=lambda: self.names,
+            choose=choose,
             used=lambda _: [],
             situation=lambda: self.situation,
             cluster=lambda: ClusterId(cluster, ""),
@@ -134,7 +149,7 @@ async def test_never_through_a_filter(world: World) -> None:
     assert world.cluster.asked == ["alias a"]
     assert gatherer.report().left_out["filtered"] == 1
     assert known.of(("a",), world.snapshot, ALL_VISIBLE) is None
-    world.clock.advance(RENEWED_AFTER_SECONDS)
+    world.clock.advance(WARM_SECONDS)
     await gatherer.turn()
     assert world.cluster.asked == ["alias a"] * 2
 
@@ -261,3 +276,48 @@ async def test_only_what_matches(world: World) -> None:
     with pytest.raises(StoreUnavailable):
         await world.process()[0].turn()
     assert world.cluster.asked == []
+
+
+async def test_families_are_bounded(world: World) -> None:
+    """With so many known, another waits until one is forgotten."""
+    gatherer, known = world.process()
+    world.names = ["orders"]
+    now_ms = int(world.clock() * 1000)
+    known.keep([FamilyValues(f"f{number}", now_ms) for number in range(MAX_FAMILIES)], now_ms)
+    assert await gatherer.turn() == IDLE_SECONDS
+    assert world.cluster.asked == []
+
+
+async def test_what_is_not_wanted_is_skipped(world: World) -> None:
+    """Whatever was chosen: only families of the setting are gathered, and those that are there."""
+    world.names = ["texts", "orders"]
+    gatherer, _ = world.process("ord*")
+    await gatherer.turn()
+    assert world.cluster.asked == ["search orders"]
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 400), st.lists(st.sampled_from(("a", "orders", "texts")), unique=True)), max_size=8
+    ),
+    st.integers(1, 60),
+)
+def test_the_budget_is_never_exceeded(turns: list[tuple[float, list[str]]], per_minute: int) -> None:
+    """Whatever is chosen when, by two processes in turn: no more calls in any minute than the budget has."""
+
+    async def run() -> list[float]:
+        world, times = World(), list[float]()
+        processes = [world.process(per_minute=per_minute)[0] for _ in range(2)]
+        world.cluster.on_call = lambda: times.append(world.clock())
+        for number, (seconds, names) in enumerate(turns):
+            world.clock.advance(seconds)
+            world.names = names
+            if seconds > 300:
+                world.clock.advance(WARM_SECONDS)
+            for _ in range(3):
+                await processes[number % 2].turn()
+        return times
+
+    times = asyncio.run(run())
+    assert all(sum(at <= other < at + 60 for other in times) <= per_minute for at in times)

@@ -7,14 +7,11 @@ from cacheapp.state.family_names import NamedFamily
 from cacheapp.values.policy import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
-    MAX_FAMILIES,
-    RENEWED_AFTER_SECONDS,
     Hindrance,
     Pause,
     Situation,
     hindrance_in,
     is_wanted,
-    next_family,
     seconds_between_calls,
     situation_of,
 )
@@ -86,21 +83,3 @@ def test_which_families_are_wanted() -> None:
     assert not is_wanted(family("orders"), ())
     assert not is_wanted(family(".security"), ("*",))
     assert not is_wanted(NamedFamily("orders", ALIAS, ()), ("*",))
-
-
-def test_unknown_families_come_first() -> None:
-    """Of these the one that was asked for last; then those that are due to be renewed, the oldest first."""
-    asked = [family("a"), family("b"), family("c")]
-    assert next_family(asked, {}, ("*",)) == asked[0]
-    assert next_family(asked, {"a": RENEWED_AFTER_SECONDS * 3}, ("*",)) == asked[1]
-    ages = {"a": RENEWED_AFTER_SECONDS, "b": RENEWED_AFTER_SECONDS + 1, "c": RENEWED_AFTER_SECONDS - 1}
-    assert next_family(asked, ages, ("*",)) == asked[1]
-    assert next_family(asked, {**ages, "b": 0.0, "a": 0.0}, ("*",)) is None
-    assert next_family(asked, {}, ("b*",)) == asked[1]
-    assert next_family([], {}, ("*",)) is None
-
-
-def test_families_are_bounded() -> None:
-    """With so many known, another waits until one is forgotten."""
-    ages = {f"f{number}": 0.0 for number in range(MAX_FAMILIES)}
-    assert next_family([family("new")], ages, ("*",)) is None

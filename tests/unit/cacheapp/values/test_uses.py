@@ -96,7 +96,7 @@ def processes() -> tuple[UseCounts, UseCounts]:
     """Two processes that share a store."""
     clock = FakeClock()
     values = MemoryValues(clock)
-    one, other = (UseCounts(values, lambda: SNAPSHOT, lambda: HERE, clock=clock) for _ in range(2))
+    one, other = (UseCounts(values, lambda: SNAPSHOT, lambda: HERE) for _ in range(2))
     return one, other
 
 
@@ -110,7 +110,6 @@ async def test_all_processes_rank_alike(processes: tuple[UseCounts, UseCounts]) 
     await other.exchange()
     assert one.of(("shop-2",), SNAPSHOT, ALL_VISIBLE) == other.of(("shop",), SNAPSHOT, ALL_VISIBLE)
     assert other.most_used("shop") == ["status", "total"]
-    assert one.searched_lately() == ["logs-1", "absent", "shop-1", "shop"]
     assert (one.report().families, one.report().fields, one.report().counted_total) == (2, 3, 5)
     assert other.of((), SNAPSHOT, ALL_VISIBLE) == other.of(("shop", "logs-1"), SNAPSHOT, ALL_VISIBLE) == {}
 

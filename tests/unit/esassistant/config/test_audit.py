@@ -139,6 +139,7 @@ CASES = [
     Case("W021", deployed=True, settings=HTTPS | given("SECRET_KEY", LONG_KEY[:49])),
     Case("W021", deployed=True, settings=HTTPS | given("SECRET_KEY", "abcd" * 20)),
     Case("W021", deployed=True, settings=HTTPS | given("SECRET_KEY", None)),
+    Case("W022", service={"unknown_names": ("MAPPING_CACHE_TLL has no effect.",)}),
 ]
 
 

@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.config import read
-from esassistant.config.model import NodeUrls, Origin, Setting
-from esassistant.config.reader import POSTGRESQL_OPTIONS, BadSettings, Reader, bad_lines, parse_node_urls
+from esassistant.config.model import Details, NodeUrls, Origin, Setting
+from esassistant.config.reader import (
+    POSTGRESQL_OPTIONS,
+    SERVICE_ALONE,
+    BadSettings,
+    Reader,
+    bad_lines,
+    parse_node_urls,
+)
 from tests.support.clients import elasticsearch_config
 
 SECRET = "hunter2-hunter2"
@@ -260,14 +267,14 @@ GOOD = {"SECRET_KEY": "only-for-tests"}
 def refused(folder: Path, **environment: str) -> str:
     """What `read` says of settings that can't be used."""
     with pytest.raises(BadSettings) as caught:
-        read({**GOOD, **environment}, folder)
+        read({**GOOD, **environment}, folder, django=True)
     return str(caught.value)
 
 
 def test_read_gives_both_settings_objects(tmp_path: Path) -> None:
     """The configuration, and each setting with its origin; files are looked for in the folder that is given."""
     (tmp_path / ".env").write_text("HEALTH_TIMEOUT=7\nHEALTH_CACHE_TTL=70\n")
-    config, known = read({**GOOD, "HEALTH_TIMEOUT": "6"}, tmp_path)
+    config, known = read({**GOOD, "HEALTH_TIMEOUT": "6"}, tmp_path, django=True)
     assert (config.health.timeout, config.health.ttl) == (6.0, 70.0)
     assert (known["HEALTH_TIMEOUT"].origin, known["HEALTH_CACHE_TTL"].origin) == (Origin.ENVIRONMENT, Origin.FILE)
     assert known["DATABASE_URL"].value["NAME"] == str(tmp_path / "esassistant.sqlite3")
@@ -305,15 +312,18 @@ def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Where the driver is missing, the refusal says how to install it; with it, connecting has a deadline."""
     url = "postgres://user:secret@h:5432/name"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
-    assert read({**GOOD, "DATABASE_URL": url}, tmp_path)[1]["DATABASE_URL"].value["OPTIONS"] == POSTGRESQL_OPTIONS
+    assert (
+        read({**GOOD, "DATABASE_URL": url}, tmp_path, django=True)[1]["DATABASE_URL"].value["OPTIONS"]
+        == POSTGRESQL_OPTIONS
+    )
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert "pip install 'psycopg[binary]'" in refused(tmp_path, DATABASE_URL=url)
+    assert "pip install 'esassistant[postgres]'" in refused(tmp_path, DATABASE_URL=url)
 
 
 def test_mcp_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the package is missing, the refusal says how to install it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert "pip install -r requirements-mcp.txt" in refused(tmp_path, ESASSISTANT_MCP="true")
+    assert "pip install 'esassistant[mcp]'" in refused(tmp_path, ESASSISTANT_MCP="true")
 
 
 @pytest.mark.parametrize("url", ["http://h/0", "redis://h:port/0", "h", "redis://"])
@@ -345,3 +355,23 @@ def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
     ):
         assert f"- {name}: " in said
     assert "names no file or folder" in refused(tmp_path, ELASTICSEARCH_CA_CERTS=str(tmp_path / "absent"))
+
+
+def test_in_a_project_of_somebody_elses(tmp_path: Path) -> None:
+    """What is Django's there isn't read, whatever stands in the environment; details are for who is authorized."""
+    config, known = read({"DEBUG": "true", "DATABASE_URL": "nonsense", "ESASSISTANT_CORS_ORIGINS": "x"}, tmp_path)
+    assert not SERVICE_ALONE & known.keys()
+    assert (config.details, config.cors_origins) == (Details.AUTHORIZED, ())
+    assert [sentence.split()[0] for sentence in config.unknown_names] == ["ESASSISTANT_CORS_ORIGINS"]
+
+
+def test_misspelled_names(tmp_path: Path) -> None:
+    """In a file they are refused, all at once; in the environment they are told to the audit."""
+    (tmp_path / ".env").write_text("MAPPING_CACHE_TLL=5\nPOSTGRES_PASSWORD=x\nELASTICSEARCH_FOO=x\n")
+    said = refused(tmp_path)
+    assert "MAPPING_CACHE_TLL: is no setting: did you mean MAPPING_CACHE_TTL?" in said
+    assert "ELASTICSEARCH_FOO: is no setting; the nearest is ELASTICSEARCH_" in said
+    assert "POSTGRES_PASSWORD" not in said
+    (tmp_path / ".env").unlink()
+    config, _ = read({**GOOD, "MAPPING_CACHE_TLL": "5"}, tmp_path, django=True)
+    assert config.unknown_names == ("MAPPING_CACHE_TLL has no effect: did you mean MAPPING_CACHE_TTL?",)

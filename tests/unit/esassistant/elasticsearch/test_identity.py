@@ -32,10 +32,14 @@ async def asked(watch_of: AsyncElasticsearch, times: int) -> tuple[ClusterIdenti
         if len(pauses) == times:
             raise asyncio.CancelledError
 
-    watch = IdentityWatch(watch_of, sleep=sleep)
-    assert watch.report() == ClusterIdentity()
+    is_there = asyncio.Event()
+    watch = IdentityWatch(watch_of, is_there.wait, sleep=sleep)
+    asking = asyncio.create_task(watch.keep_asking())
+    await asyncio.sleep(0)
+    assert (watch.report(), pauses) == (ClusterIdentity(), [])
+    is_there.set()
     with pytest.raises(asyncio.CancelledError):
-        await watch.keep_asking()
+        await asking
     return watch.report(), pauses
 
 

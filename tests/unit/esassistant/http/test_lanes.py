@@ -79,7 +79,7 @@ def lanes(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Lanes:
     events.clear()
     gates = Gates.usual(2, 2)
     login = LoginLane(StockLane(), gates.login, Logins())
-    return Lanes(StockLane(), FastLane(), login, gates, lambda path: path == "/livez", "/login")
+    return Lanes(StockLane(), FastLane(), gates, lambda path: path == "/livez", {"/login": login})
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ async def test_which_gate(settings: Any, asked: Asked, gate: str | None) -> None
     for closed in ("stock", "login", "fast"):
         gates = Gates(**{name: Gate(name != closed, 0) for name in ("stock", "login", "fast")})
         login = LoginLane(Reached(), gates.login, Logins())
-        lanes = Lanes(Reached(), Reached(), login, gates, lambda path: path == "/livez", "/login")
+        lanes = Lanes(Reached(), Reached(), gates, lambda path: path == "/livez", {"/login": login})
         reached.clear()
         sent: list[Message] = []
 

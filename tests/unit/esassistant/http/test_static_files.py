@@ -1,6 +1,7 @@
 """Static files: whole answers from memory, as browsers and caches need them."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ from pytest_django import Settings
 
 from esassistant.asgi_types import Receive, Scope, Send
 from esassistant.http.counters import Counters
-from esassistant.http.static_files import StaticFiles, all_static_files, static_file
+from esassistant.http.static_files import (
+    StaticFile,
+    StaticFiles,
+    all_static_files,
+    own_static_files,
+    read_static_file,
+    static_file,
+)
 from esassistant.http.statistics import HttpStatistics
 from tests.support.asgi import Asked, Got, ask
 
@@ -21,9 +29,10 @@ GZIP = (b"accept-encoding", b"br, gzip")
 class Served:
     """Static files over an application that answers everything with 418."""
 
-    def __init__(self) -> None:
+    def __init__(self, reread: Callable[[str], StaticFile | None] | None = None) -> None:
         self.statistics = HttpStatistics()
-        self.app = StaticFiles(self._beyond, Counters(self._beyond, self.statistics, None))
+        counters = Counters(self._beyond, self.statistics, None)
+        self.app = StaticFiles(self._beyond, counters, "/static/", all_static_files(), reread=reread)
 
     async def _beyond(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 418, "headers": []})
@@ -101,10 +110,9 @@ async def test_anything_else_goes_on(served: Served, settings: Settings) -> None
 
 async def test_with_debug_a_change_shows_at_once(settings: Settings, tmp_path: Path) -> None:
     """Files are read for each request."""
-    settings.DEBUG = True
     settings.STATICFILES_DIRS = [tmp_path]
     settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
-    served = Served()
+    served = Served(read_static_file)
     assert (await served.get("/static/new.txt")).status == 404
     for content in (b"one", b"two"):
         (tmp_path / "new.txt").write_bytes(content)
@@ -118,6 +126,16 @@ def test_all_files_are_there() -> None:
     files = all_static_files()
     assert {"esassistant/site.js", "admin/css/base.css", "esassistant/tokens.css"} <= set(files)
     assert files["admin/css/base.css"].gzipped is not None
+
+
+def test_those_of_our_pages() -> None:
+    """A project that embeds this service gets what our pages ask for, and nothing that it serves itself."""
+    files, everything = own_static_files(), all_static_files()
+    assert {"esassistant/site.js", "cacheapp/browse.css", "healthapp/status.css", "django_htmx/htmx-2.min.js"} <= set(
+        files
+    )
+    assert not any(name.startswith("admin/") for name in files)
+    assert all(files[name].plain.body == everything[name].plain.body for name in files)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""In which order a process that knows nothing reads mappings: those that will be asked for come first. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from cacheapp.state.families import stem_of
+from cacheapp.state.readings import Listing
+
+MOST_FIRST = 500
+"""So many indices are read before all others: a few requests."""
+
+
+def first_indices(names: Iterable[str], listing: Listing, most: int = MOST_FIRST) -> list[str]:
+    """Return the listed indices that names stand for, each once, in the order of the names; at most so many.
+
+    Args:
+        names: Of families, indices, aliases and data streams, the likeliest first. A series of indices is named by its
+            beginning, with `*`.
+    """
+    found: dict[str, None] = {}
+    series: dict[str, list[str]] | None = None
+    for name in names:
+        members: Sequence[str]
+        if name in listing.uuids:
+            members = (name,)
+        elif name in listing.aliases:
+            members = listing.aliases[name]
+        elif name.endswith("*"):
+            if series is None:
+                series = {}
+                for index in listing.uuids:
+                    series.setdefault(stem_of(index), []).append(index)
+            members = series.get(name[:-1], ())
+        else:
+            continue
+        # Of many the last by name are mostly the newest.
+        found.update(dict.fromkeys(index for index in sorted(members, reverse=True) if index in listing.uuids))
+        if len(found) >= most:
+            break
+    return list(found)[:most]

@@ -1,0 +1,283 @@
+"""The demand model of a process: notes who asks for what, exchanges it by way of the store, and says what to gather."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import blake2b
+
+from cacheapp.demand.askers import ASKER, Asker
+from cacheapp.demand.demand import Asks, Demand
+from cacheapp.demand.exchange import SHARED, Exchanged, Seen, exchanged
+from cacheapp.demand.first_reads import first_indices
+from cacheapp.demand.policy import WARM_SECONDS, Known, Why, choose
+from cacheapp.demand.reasons import reason
+from cacheapp.demand.state import KEPT_SECONDS, DemandState
+from cacheapp.demand.warmed import SHADOW, Fate
+from cacheapp.reports import DemandReport, ShadowReport, WarmedFamily
+from cacheapp.state.clusters import ClusterId
+from cacheapp.state.family_names import FamilyNames, NamedFamily
+from cacheapp.state.readings import Listing
+from cacheapp.state.snapshot import Snapshot
+from esassistant.advice import percent
+from esassistant.clock import Clock, Sleep, monotonic
+from esassistant.config.model import Predict
+from esassistant.errors import StoreUnavailable
+from esassistant.resource import Handle
+from esassistant.shared_values import SharedValues
+
+logger = logging.getLogger(__name__)
+
+EXCHANGE_SECONDS = 60.0
+MAX_PENDING = 1_000
+"""So many names are counted between two exchanges, each by kind of caller."""
+SHOWN_FAMILIES = 20
+FIRST_READ_SECONDS = 2.0
+"""So long is what the store knows waited for before the first pass reads in any order."""
+
+
+class DemandLearner:
+    """One per process, owned by the registry; belongs to its loop. `keep_exchanging` is its background task."""
+
+    def __init__(
+        self,
+        store: SharedValues,
+        snapshot: Callable[[], Snapshot],
+        cluster: Callable[[], ClusterId],
+        mode: Predict,
+        *,
+        ages: Callable[[], Mapping[str, float]],
+        is_gathered: Callable[[NamedFamily], bool],
+        clock: Clock = monotonic,
+        sleep: Sleep = asyncio.sleep,
+        max_pending: int = MAX_PENDING,
+    ) -> None:
+        """Make one.
+
+        Args:
+            ages: Gives how old in seconds the values of families are that have any.
+            is_gathered: Tells whether values of a family are gathered.
+        """
+        self._store, self._snapshot, self._cluster, self.mode = store, snapshot, cluster, mode
+        self._ages, self._is_gathered = ages, is_gathered
+        self._clock, self._sleep, self._max_pending = clock, sleep, max_pending
+        self._families = FamilyNames()
+        self._pending: dict[tuple[str, Asker], list[float]] = {}
+        self._uncounted_total = 0
+        self._demand = Demand(DemandState())
+        self._exchanged_at: float | None = None
+        self._store_now = 0.0
+        self._fates: Counter[Fate] = Counter()
+        self._examples_total = 0
+        self._refused: str | None = None
+
+    def note(self, name: str) -> None:
+        """Count that a name is asked for. Takes about a microsecond: it is done in each request."""
+        now, key = self._clock(), (name, ASKER.get())
+        pending = self._pending.get(key)
+        if pending is not None:
+            pending[1] = now
+            pending[2] += 1
+        elif len(self._pending) < self._max_pending:
+            self._pending[key] = [now, now, 1]
+        else:
+            self._uncounted_total += 1
+
+    async def keep_exchanging(self) -> None:
+        """Background task: share what was counted, and take over what all know."""
+        while True:
+            try:
+                await self.exchange()
+            except StoreUnavailable as error:
+                logger.debug("%s", error.operator_detail)
+            await self._sleep(EXCHANGE_SECONDS)
+
+    async def exchange(self) -> None:
+        """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`;
+        then what was counted waits for the next time.
+        """
+        snapshot, now = self._snapshot(), self._clock()
+        taken, self._pending = self._pending, {}
+        seen = Seen(
+            self._cluster(),
+            self.mode,
+            tuple(self._asks(taken, snapshot, now)),
+            self._mappings(snapshot),
+            self._ages(),
+            self._gathered_families(taken, snapshot),
+        )
+        try:
+            found = await self._store.change((SHARED,), partial(exchanged, seen=seen), KEPT_SECONDS)
+        except StoreUnavailable:
+            for key, pending in self._pending.items():  # noted meanwhile: later than what was taken
+                before = taken.get(key)
+                taken[key] = pending if before is None else [before[0], pending[1], before[2] + pending[2]]
+            self._pending = dict(list(taken.items())[: self._max_pending])
+            raise
+        self._take_over(found)
+
+    def choose(self, ages: Mapping[str, float], *, room_for_new: bool) -> Mapping[str, Why]:
+        """Return which families' values are to be gathered and why, the first first; `ages`: of those that are there,
+        or were left out. They are named as by `FamilyNames`.
+        """
+        now, store_now = self._clock(), self._now()
+        waiting = self._waiting(now)
+        families = self._demand.state.families
+
+        def known(name: str) -> Known:
+            family, asked = families.get(name), waiting.get(name)
+            age = ages.get(name)
+            if family is None:
+                named = self._families.of_family(name, self._snapshot())
+                return Known(asked or 0.0, age, _calls(named))
+            since = store_now - family.asked_at
+            is_cold = age is None or age >= WARM_SECONDS
+            chance = self._demand.chance(name, store_now) if is_cold and self.mode is Predict.MODEL else None
+            return Known(since if asked is None else min(asked, since), age, family.calls, chance)
+
+        return choose(self.mode, {**families, **waiting}, known, room_for_new=room_for_new)
+
+    async def first_indices(self, listing: Listing) -> list[str]:
+        """Return which indices are to be read first by a process that knows none: of names that somebody has asked for
+        since the start, then of families by how likely they will be. In no order while the model is off.
+        """
+        if self.mode is Predict.OFF:
+            return []
+        asked = [name for name, _ in reversed(self._pending)]
+        if self._exchanged_at is None:
+            try:
+                async with asyncio.timeout(FIRST_READ_SECONDS):
+                    await self.exchange()
+            except (StoreUnavailable, TimeoutError):
+                logger.debug("mappings are read without knowing what was asked for before")
+        return first_indices([*asked, *self.ranked()], listing)
+
+    def ranked(self) -> list[str]:
+        """The families that are known, the likeliest first: by the model, or by the rule those asked for last."""
+        families, now = self._demand.state.families, self._now()
+        if self.mode is Predict.MODEL:
+            return sorted(families, key=lambda name: (-self._demand.chance(name, now), name))
+        return sorted(families, key=lambda name: (-families[name].asked_at, name))
+
+    def report(self) -> DemandReport:
+        state = self._demand.state
+        return DemandReport(
+            mode=self.mode.value,
+            families=len(state.families),
+            learning_seconds=round(self._now() - state.began_at, 3) if state.began_at else None,
+            examples_total=self._examples_total,
+            examples_ever=state.examples,
+            asked_percent=percent(state.asked, state.examples),
+            skill_percent=_skill(state),
+            uncounted_total=self._uncounted_total,
+            fates={fate.value: self._fates[fate] for fate in Fate},
+            shadow={mode.value: _shadow(state, place) for place, mode in enumerate(SHADOW)},
+            warmed=tuple(self._warmed()),
+            refused_state=self._refused,
+        )
+
+    def _take_over(self, found: Exchanged) -> None:
+        self._demand = Demand(found.state)
+        self._store_now, self._exchanged_at = found.now, self._clock()
+        self._fates.update(found.fates)
+        self._examples_total += found.examples
+        if found.refused is not None:
+            self._refused = found.refused
+            logger.info("the demand model begins anew, as what it had learnt can't be used: %s", found.refused)
+
+    def _now(self) -> float:
+        """The clock of the store, as far as it is known."""
+        return self._store_now + (0.0 if self._exchanged_at is None else self._clock() - self._exchanged_at)
+
+    def _asks(self, taken: Mapping[tuple[str, Asker], list[float]], snapshot: Snapshot, now: float) -> list[Asks]:
+        """What was counted, by family, with ages in place of moments."""
+        found: dict[str, Asks] = {}
+        for (name, asker), (first, last, count) in taken.items():
+            family = self._families.find(name, snapshot)
+            if family is None or family.name.startswith("."):
+                continue
+            before = found.get(family.name, Asks(family.name, 0.0, now, 0, calls=_calls(family)))
+            found[family.name] = Asks(
+                family.name,
+                max(before.first_at, now - first),
+                min(before.last_at, now - last),
+                before.count + int(count),
+                before.persons + (int(count) if asker is Asker.PERSON else 0),
+                before.agents + (int(count) if asker is Asker.AGENT else 0),
+                _calls(family),
+            )
+        return list(found.values())
+
+    def _mappings(self, snapshot: Snapshot) -> dict[str, str]:
+        """A hash of the mappings of each known family."""
+        found = {}
+        for name in self._demand.state.families:
+            family = self._families.of_family(name, snapshot)
+            if family is not None:
+                hashes = sorted(
+                    {snapshot.indices[one].mapping_hash for one in family.indices if one in snapshot.indices}
+                )
+                found[name] = blake2b("".join(hashes).encode(), digest_size=6).hexdigest()
+        return found
+
+    def _gathered_families(self, taken: Mapping[tuple[str, Asker], list[float]], snapshot: Snapshot) -> frozenset[str]:
+        """Of the known families and those that were asked for, the ones whose values are gathered."""
+        of_names = (self._families.find(name, snapshot) for name, _ in taken)
+        of_families = (self._families.of_family(name, snapshot) for name in self._demand.state.families)
+        return frozenset(
+            family.name for family in (*of_names, *of_families) if family is not None and self._is_gathered(family)
+        )
+
+    def _waiting(self, now: float) -> dict[str, float]:
+        """The families that were asked for since the last exchange, and how long ago in seconds."""
+        found: dict[str, float] = {}
+        snapshot = self._snapshot()
+        for (name, _), (_, last, _) in self._pending.items():
+            family = self._families.find(name, snapshot)
+            if family is not None:
+                found[family.name] = min(found.get(family.name, now - last), now - last)
+        return found
+
+    def _warmed(self) -> list[WarmedFamily]:
+        """The families whose values are gathered, those that were asked for last first."""
+        state, now = self._demand.state, self._now()
+        gathered = [(family.asked_at, name) for name, family in state.families.items() if family.values is not None]
+        rows = []
+        for _, name in sorted(gathered, reverse=True)[:SHOWN_FAMILIES]:
+            family = state.families[name]
+            values = family.values
+            assert values is not None  # as chosen above
+            rows.append(
+                WarmedFamily(
+                    family=name,
+                    chance_percent=round(100 * self._demand.chance(name, now), 1),
+                    is_warm=now < values.gathered_at + WARM_SECONDS,
+                    useful_total=values.useful,
+                    in_vain_total=values.in_vain,
+                    late_total=values.late,
+                    missed_total=values.missed,
+                    reason=reason(self._demand, name, now, self.mode),
+                )
+            )
+        return rows
+
+
+DEMAND: Handle[DemandLearner] = Handle("demand")
+
+
+def _calls(family: NamedFamily | None) -> int:
+    """What gathering the values of a family costs: of an alias the filter is asked for first."""
+    return 2 if family is not None and family.is_alias else 1
+
+
+def _skill(state: DemandState) -> float | None:
+    """By how many percent its squared error is smaller than that of expecting what is usual; None: too early to say."""
+    if not state.base_error:
+        return None
+    return round(100 * (1 - state.squared_error / state.base_error), 1)
+
+
+def _shadow(state: DemandState, place: int) -> ShadowReport:
+    tally = state.shadow[place]
+    return ShadowReport(tally.calls, tally.asks, tally.warm, percent(tally.warm, tally.asks))

@@ -1,0 +1,87 @@
+"""The home of an installation: the folder of `.env`, of the SQLite file and of profiles of its own."""
+
+import grp
+import os
+import pwd
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+"""Where the packages are: a checkout, or the folder that a wheel was installed into."""
+FIRST_ENV: Final = """\
+# Written by `esassistant serve`, as there was none. docs/settings.md lists every setting.
+SECRET_KEY={secret_key}
+# The names that callers use; add that of this machine when it serves others.
+ALLOWED_HOSTS=localhost,127.0.0.1,[::1]
+# Send it as `Authorization: Bearer …`. Without it only totals are answered.
+ESASSISTANT_API_TOKENS={token}
+"""
+
+
+def home_of(environment: Mapping[str, str], root: Path = ROOT) -> Path:
+    """The folder that `ESASSISTANT_HOME` names; without it that of manage.py in a checkout, else the current one.
+
+    Raises `ImproperlyConfigured` where it is no folder.
+    """
+    named = environment.get("ESASSISTANT_HOME", "").strip()
+    if not named:
+        return root if (root / "manage.py").is_file() else Path.cwd()
+    home = Path(named).expanduser().absolute()
+    if not home.is_dir():
+        raise ImproperlyConfigured(f"ESASSISTANT_HOME: {home} is no folder. Make it, or name another.")
+    return home
+
+
+def write_first_env(environment: Mapping[str, str], home: Path) -> Path | None:
+    """Write a `.env` with a secret key and a token of this installation's own, readable by nobody else, and return its
+    path. None: there is one, the environment says all that is needed, or nothing can be written here, which the
+    settings tell of.
+    """
+    path = home / (environment.get("ESASSISTANT_ENV_FILE") or ".env")
+    if environment.get("SECRET_KEY") or "ESASSISTANT_ENV_FILE" in environment or path.exists():
+        return None
+    text = FIRST_ENV.format(secret_key=secrets.token_urlsafe(50), token=secrets.token_hex(32))
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:
+        return None
+    with os.fdopen(file, "w", encoding="utf-8") as opened:
+        opened.write(text)
+    return path
+
+
+def distrust_of(path: Path) -> str | None:
+    """Why a file of settings is not believed, and what to do: somebody else than root and the user that this process
+    runs as could say in it what this service does. None: it is believed, or is no file.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    if found.st_uid not in (0, os.geteuid()):
+        return f"belongs to another user: chown {_user()} {path}"
+    if found.st_mode & stat.S_IWOTH:
+        return f"can be written by everybody: chmod 600 {path}"
+    if found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid):
+        return f"can be written by its group: chmod 600 {path}"
+    return None
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _is_private(group: int, user: int) -> bool:
+    """Whether a group is one user's own, as many systems make it for each: what it can write, nobody else can."""
+    try:
+        name, members = pwd.getpwuid(user).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return members.gr_name == name and set(members.gr_mem) <= {name}

@@ -1,0 +1,3 @@
+"""The addresses of a project that hasn't included ours."""
+
+urlpatterns: list[object] = []
