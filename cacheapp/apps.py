@@ -4,12 +4,21 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 from django.conf import settings
 
-from cacheapp.advice import cache_rules, field_limit_rules, history_rules, refresh_rules, store_rules, watch_rules
+from cacheapp.advice import (
+    cache_rules,
+    field_limit_rules,
+    history_rules,
+    refresh_rules,
+    store_rules,
+    watch_rules,
+    webhook_rules,
+)
 from cacheapp.cache.cluster_fields import CLUSTER_FIELDS, ClusterFields
 from cacheapp.cache.derived import FIELD_LIST, FIELDS, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
@@ -23,7 +32,7 @@ from cacheapp.cluster.reader import ClusterReader
 from cacheapp.describe.near_names import with_near_names
 from cacheapp.errors import MappingNotFound
 from cacheapp.instances import INSTANCES, Instances
-from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL
+from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL, WEBHOOKS_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
     FIELD_LIMITS_METRICS,
@@ -36,6 +45,7 @@ from cacheapp.reports import (
     STORE_METRICS,
     VALIDATION_METRICS,
     WATCH_METRICS,
+    WEBHOOKS_METRICS,
     PassOutcome,
     RefresherReport,
     StoreReport,
@@ -63,9 +73,11 @@ from cacheapp.values.policy import situation_of
 from cacheapp.values.use_counts import USE_COUNTS, UseCounts
 from esassistant.advice import percent
 from esassistant.config.tokens import Right
+from esassistant.config.webhooks import Target, load_targets
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.elasticsearch.client import report as pool_report
+from esassistant.followed_file import FollowedFile
 from esassistant.http.answer import Answer
 from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
@@ -78,6 +90,7 @@ from esassistant.resource import Health, PingResult
 
 if TYPE_CHECKING:
     from cacheapp.history import History
+    from cacheapp.webhooks.webhooks import Webhooks
 
 
 class CacheConfig(AppConfig):
@@ -92,8 +105,8 @@ def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
     (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
     is asked of them), `descriptions`, `cluster_fields`, `field_limits`, `search`, `validation` (of searches),
-    `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and
-    taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
+    `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `webhooks` (sends what it
+    tells), `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -150,6 +163,8 @@ def declare(registry: Registry) -> None:
         rules=(watch_rules,),
     )
 
+    _declare_webhooks(registry)
+
     async def ping_database() -> PingResult:
         history = registry.get(HISTORY)
         await history.ping()
@@ -157,6 +172,26 @@ def declare(registry: Registry) -> None:
         return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
+
+
+def _declare_webhooks(registry: Registry) -> None:
+    """Declare `webhooks`."""
+    from cacheapp.history import HISTORY  # here, as above
+    from cacheapp.webhooks.webhooks import NO_WEBHOOKS, WEBHOOKS, Webhooks
+
+    async def ping(webhooks: Webhooks | None) -> PingResult:
+        return PingResult(Health.HEALTHY) if webhooks is None else await webhooks.ping()
+
+    registry.register(
+        WEBHOOKS,
+        _webhooks,
+        needs=(HISTORY,),
+        ping=ping if settings.ESASSISTANT.webhooks_file else None,
+        stats=lambda webhooks: NO_WEBHOOKS if webhooks is None else webhooks.report(),
+        metrics=WEBHOOKS_METRICS,
+        rules=(webhook_rules,),
+        panel=WEBHOOKS_PANEL,
+    )
 
 
 def _declare_answers(registry: Registry) -> None:
@@ -377,6 +412,41 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
         registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
+
+
+@asynccontextmanager
+async def _webhooks(registry: Registry) -> AsyncIterator["Webhooks | None"]:
+    from cacheapp.history import HISTORY  # here, as above
+    from cacheapp.webhooks.delivery import Delivery
+    from cacheapp.webhooks.sender import open_sender
+    from cacheapp.webhooks.webhooks import Webhooks
+
+    config = settings.ESASSISTANT
+    if not config.webhooks_file:
+        yield None
+        return
+    file = FollowedFile(
+        Path(config.webhooks_file), config.webhook_targets, load_targets, noun="targets", setting="ESASSISTANT_WEBHOOKS"
+    )
+    async with open_database_thread("webhooks") as thread:
+
+        def make_delivery(webhooks: Webhooks, target: Target) -> Delivery:
+            return Delivery(
+                target,
+                registry.get(HISTORY),
+                thread,
+                open_sender,
+                head=lambda: webhooks.head,
+                written_at=lambda: file.written_at,
+                instance=instance_name(),
+            )
+
+        spawn = partial(registry.flight, name="send-webhooks", owner="webhooks")
+        webhooks = Webhooks(file, thread, make_delivery, spawn)
+        registry.spawn(file.keep_following, name="follow-webhooks", owner="webhooks")
+        registry.spawn(webhooks.run, name="keep-sending", owner="webhooks")
+        yield webhooks
+        await webhooks.release_lease()
 
 
 @asynccontextmanager

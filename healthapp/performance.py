@@ -12,6 +12,7 @@ from cacheapp.reports import (
     STORE_REPORT,
     VALIDATION_REPORT,
     WATCH_REPORT,
+    WEBHOOKS_REPORT,
     CacheReport,
     HistoryReport,
     InstanceReport,
@@ -20,6 +21,7 @@ from cacheapp.reports import (
     StoreReport,
     ValidationReport,
     WatchReport,
+    WebhooksReport,
 )
 from esassistant.advice import NotEnoughData
 from esassistant.elasticsearch.client import POOLS_REPORTS
@@ -41,7 +43,7 @@ from healthapp.process import PROCESS_REPORT, ProcessReport
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
     *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
-    *(SEARCH_REPORT, VALIDATION_REPORT),
+    *(SEARCH_REPORT, VALIDATION_REPORT, WEBHOOKS_REPORT),
     *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, STREAMS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT),
     *(HEALTH_REPORT, VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
@@ -71,6 +73,7 @@ class PerformanceReport:
     search: SearchReport
     validation: ValidationReport
     history: HistoryReport
+    webhooks: WebhooksReport
     store: StoreReport
     health: HealthReport | None
     verdict: VerdictReport
@@ -104,6 +107,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         search=reports.typed(SEARCH_REPORT),
         validation=reports.typed(VALIDATION_REPORT),
         history=reports.typed(HISTORY_REPORT),
+        webhooks=reports.typed(WEBHOOKS_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),
         verdict=reports.typed(VERDICT_REPORT),

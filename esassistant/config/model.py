@@ -6,6 +6,7 @@ from typing import Any
 
 from esassistant.config.pools import PoolRule
 from esassistant.config.tokens import ScopedToken
+from esassistant.config.webhooks import Target
 
 LONGEST_SECONDS = 7 * 86_400
 LONGEST_NEGATIVE_TTL_SECONDS = 3600
@@ -148,6 +149,10 @@ class Config:
     search_max_bytes: int
     redis_url: str = field(repr=False)
     field_values: FieldValuesConfig = FieldValuesConfig()
+    webhooks_file: str = ""
+    """An absolute path; empty: there is none."""
+    webhook_targets: tuple[Target, ...] = ()
+    """What the file said at the start."""
 
 
 @dataclass(frozen=True, slots=True)
