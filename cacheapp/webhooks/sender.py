@@ -7,6 +7,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -20,13 +21,24 @@ from esassistant.config.webhooks import Target
 from esassistant.connection_causes import Cause, connection_cause, sentence
 from esassistant.units import as_seconds
 
-SEND_SECONDS: Final = 15.0
 KEEP_SECONDS: Final = 10.0
 """A connection that nothing needs is closed after it, sooner than most receivers do."""
-CONNECT_SECONDS: Final = 5.0
 MAX_READ_BYTES: Final = 65_536
-READ_SECONDS: Final = 2.0
 """So much of an answer is read, and thrown away, so that its connection can be used again; after more it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long things may take, in seconds: one attempt until its answer begins, a connection, and the rest of the
+    answer.
+    """
+
+    attempt: float = 15.0
+    connect: float = 5.0
+    rest: float = 2.0
+
+
+DEADLINES: Final = Deadlines()
 
 
 class ForbiddenAddress(Exception):
@@ -64,10 +76,13 @@ def check_address(target: Target, address: str) -> None:
 class Sender:
     """One per target, for as long as its process sends to it. Lives from `open_sender()` to the end of its block."""
 
-    def __init__(self, target: Target, session: aiohttp.ClientSession, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, target: Target, session: aiohttp.ClientSession, now: Callable[[], datetime], deadlines: Deadlines
+    ) -> None:
         self._target = target
         self._session = session
         self._now = now
+        self._deadlines = deadlines
 
     async def send(self, event: Event) -> Attempt:
         """Send an event once. Never raises but `CancelledError`."""
@@ -79,7 +94,7 @@ class Sender:
         except ForbiddenAddress as error:
             return Attempt(Outcome.FORBIDDEN, str(error))
         except TimeoutError:
-            return Attempt(Outcome.TIMED_OUT, f"it did not answer within {as_seconds(SEND_SECONDS)}")
+            return Attempt(Outcome.TIMED_OUT, f"it did not answer within {as_seconds(self._deadlines.attempt)}")
         except aiohttp.ClientConnectionError as error:
             return Attempt(Outcome.UNREACHABLE, _why(error))
         except aiohttp.InvalidURL:
@@ -89,30 +104,27 @@ class Sender:
 
     async def _post(self, event: Event) -> Attempt:
         body, at = event.body(), self._now()
-        async with self._session.post(
-            self._target.url,
-            data=body,
-            headers=headers(event.message_id, at, body, self._target.secrets),
-            allow_redirects=False,
-        ) as response:
+        signed = headers(event.message_id, at, body, self._target.secrets)
+        async with asyncio.timeout(self._deadlines.attempt):
+            response = await self._session.post(self._target.url, data=body, headers=signed, allow_redirects=False)
+        async with response:
             attempt = attempt_of(response.status, response.headers.get("retry-after"), at)
-            await _throw_away(response)
+            await self._throw_away(response)
         return attempt
 
-
-async def _throw_away(response: aiohttp.ClientResponse) -> None:
-    """Read what is left of a small answer; close the connection of any other, or of one that is slow. What is in it,
-    and whether it is whole, doesn't matter.
-    """
-    left = MAX_READ_BYTES
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            while left > 0 and not response.content.at_eof():
-                left -= len(await response.content.readany())
-    except (TimeoutError, aiohttp.ClientError):
-        left = 0
-    if left <= 0:
-        response.close()
+    async def _throw_away(self, response: aiohttp.ClientResponse) -> None:
+        """Read what is left of a small answer; close the connection of any other, or of one that is slow. What is in it,
+        and whether it is whole, doesn't matter.
+        """
+        left = MAX_READ_BYTES
+        try:
+            async with asyncio.timeout(self._deadlines.rest):
+                while left > 0 and not response.content.at_eof():
+                    left -= len(await response.content.readany())
+        except (TimeoutError, aiohttp.ClientError):
+            left = 0
+        if left <= 0:
+            response.close()
 
 
 def _is_address(host: str) -> bool:
@@ -130,7 +142,11 @@ def _why(error: aiohttp.ClientConnectionError) -> str:
 
 @asynccontextmanager
 async def open_sender(
-    target: Target, *, now: Callable[[], datetime] = now_utc, resolver: AbstractResolver | None = None
+    target: Target,
+    *,
+    now: Callable[[], datetime] = now_utc,
+    resolver: AbstractResolver | None = None,
+    deadlines: Deadlines = DEADLINES,
 ) -> AsyncIterator[Sender]:
     """A sender for the length of the block. Does no I/O until it is used.
 
@@ -145,10 +161,10 @@ async def open_sender(
     )
     async with aiohttp.ClientSession(
         connector=connector,
-        timeout=aiohttp.ClientTimeout(total=SEND_SECONDS, sock_connect=CONNECT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=deadlines.attempt + deadlines.rest, sock_connect=deadlines.connect),
         headers={"user-agent": "esassistant"},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
     ) as session:
-        yield Sender(target, session, now)
+        yield Sender(target, session, now, deadlines)
