@@ -28,23 +28,35 @@ class Cursor:
 def load(target: str, lease: Lease) -> Cursor:
     """How far a target is. A new one begins with what comes next. Raises `StaleToken`."""
     _check(lease)
-    row = WebhookCursor.objects.filter(pk=target).first()
-    if row is None:
+    rows = WebhookCursor.objects.filter(pk=target)
+    row = rows.first()
+    if row is None and not rows.exists():
         head = change_log.head()
-        row = WebhookCursor(target=target, history=head.name, last_id=head.last_id)
-        row.save(force_insert=True)
-    elif not _is_cursor(row):
-        # Of no history: all that is kept is sent then, after a gap.
-        ignored_rows.note(WebhookCursor)
-        row = WebhookCursor(history="", last_id=0)
+        cursor = Cursor(head.name, head.last_id)
+        _write(target, cursor)
+        return cursor
+    if row is None or not _is_cursor(row):
+        # Somebody edited it. Of no history: all that is kept is sent then, after a gap.
+        ignored_rows.note(WebhookCursor, row is not None)
+        return Cursor("", 0)
     return Cursor(row.history, row.last_id, row.paused_at)
 
 
 def save(target: str, cursor: Cursor, lease: Lease) -> None:
     """Record how far a target is. Raises `StaleToken` where another process sends by now: it knows better."""
     _check(lease)
-    values = {"history": cursor.history, "last_id": cursor.last_id, "paused_at": cursor.paused_at}
-    WebhookCursor.objects.update_or_create(target=target, defaults=values)
+    _write(target, cursor)
+
+
+def _write(target: str, cursor: Cursor) -> None:
+    # Without reading what is there, which somebody may have edited.
+    row = WebhookCursor(target=target, history=cursor.history, last_id=cursor.last_id, paused_at=cursor.paused_at)
+    WebhookCursor.objects.bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=["target"],
+        update_fields=["history", "last_id", "paused_at"],
+    )
 
 
 def _check(lease: Lease) -> None:

@@ -23,7 +23,7 @@ from cacheapp.webhooks.cursors import Cursor
 from cacheapp.webhooks.events import Event, event_of, lost_until
 from cacheapp.webhooks.policy import AT_ONCE, Attempt, Outcome, next_window, seconds_until_retry
 from esassistant.clock import Clock, Sleep, monotonic, now_utc
-from esassistant.config.webhooks import Target
+from esassistant.config.webhooks import KINDS, Target
 from esassistant.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Delivery:
         self._head, self._written_at = head, written_at
         self._instance = instance
         self._clock, self._sleep, self._now, self._jitter = clock, sleep, now, jitter
-        self._kinds = tuple(map(ChangeKind, target.kinds))
+        self._kinds = () if target.kinds == KINDS else tuple(map(ChangeKind, target.kinds))
         self._visible = Visible(target.indices)
         # Where it is, and what it has read beyond that: None and nothing while another process sends.
         self._cursor: Cursor | None = None

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from cacheapp import change_log
 from cacheapp.change_log import Entry, Head
@@ -292,13 +293,23 @@ async def test_another_history(sending: Sending) -> None:
     assert (await sending.cursor())[:2] == ("empty", 0)
 
 
-async def test_edited_cursor(sending: Sending) -> None:
-    """A cursor that somebody edited is ignored and counted: all that is kept is sent, after a gap."""
-    await sending.thread.run(lambda: WebhookCursor.objects.update(last_id=-5))
+@pytest.mark.parametrize(
+    ("column", "value"), [("last_id", "-5"), ("last_id", "'many'"), ("history", "x'ff'"), ("paused_at", "'yesterday'")]
+)
+async def test_case_63_edited_cursor(sending: Sending, column: str, value: str) -> None:
+    """A cursor that somebody edited is ignored and counted: all that is kept is sent, after a gap; then it is right."""
+
+    def edit() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+            cursor.execute(f"UPDATE cacheapp_webhookcursor SET {column} = {value}")  # noqa: S608
+
+    await sending.thread.run(edit)
     sending.delivery = sending.made()
     await sending.turns()
     assert sending.receiver.names == [None, "before"]
     assert ignored_rows.total(HISTORY_MODELS) == 1
+    assert (await sending.cursor())[1:] == (1, False)
 
 
 async def test_the_lease_was_overtaken(sending: Sending) -> None:
