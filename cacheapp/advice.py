@@ -1,4 +1,4 @@
-"""What the reports of the mapping cache, its passes, its watch, its history and webhooks say of the settings. Pure functions."""
+"""What the reports of the mapping cache, its passes, its watch, its history and webhooks say of the settings. Pure."""
 
 import math
 from collections.abc import Iterable
@@ -240,7 +240,7 @@ def webhook_rules(webhooks: WebhooksReport) -> Iterable[Advice]:
     """The rules for webhooks: the file of targets is in force, and each target takes what it is sent."""
     if webhooks.error is not None:
         why = kept_entries("ESASSISTANT_WEBHOOKS", webhooks.error)
-        yield Recommendation("webhooks.readable", 0, 1, len(webhooks.targets), "targets", why, None)
+        yield Recommendation("webhooks.error", 1, 0, webhooks.reads_total, "reads", why, None)
     for name, target in webhooks.targets.items():
         if target.state is TargetState.PAUSED:
             yield Recommendation(

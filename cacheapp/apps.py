@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
@@ -73,11 +72,9 @@ from cacheapp.values.policy import situation_of
 from cacheapp.values.use_counts import USE_COUNTS, UseCounts
 from esassistant.advice import percent
 from esassistant.config.tokens import Right
-from esassistant.config.webhooks import Target, load_targets
 from esassistant.deployment import DATABASE_WORK, DatabaseWork
 from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH
 from esassistant.elasticsearch.client import report as pool_report
-from esassistant.followed_file import FollowedFile
 from esassistant.http.answer import Answer
 from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
@@ -90,7 +87,6 @@ from esassistant.resource import Health, PingResult
 
 if TYPE_CHECKING:
     from cacheapp.history import History
-    from cacheapp.webhooks.webhooks import Webhooks
 
 
 class CacheConfig(AppConfig):
@@ -103,10 +99,9 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
-    is asked of them), `descriptions`, `cluster_fields`, `field_limits`, `search`, `validation` (of searches),
-    `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `webhooks` (sends what it
-    tells), `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
+    (answers), what is made of these for callers, `mcp`, `database_work` (a thread for the health app), `history`,
+    `webhooks` (sends what that tells), `sharing` (publishing and taking over), `refresher` (passes),
+    `refresh_schedule`, `watch` and `instances`.
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
@@ -177,6 +172,7 @@ def declare(registry: Registry) -> None:
 def _declare_webhooks(registry: Registry) -> None:
     """Declare `webhooks`."""
     from cacheapp.history import HISTORY  # here, as above
+    from cacheapp.webhooks.opened import open_webhooks
     from cacheapp.webhooks.webhooks import NO_WEBHOOKS, WEBHOOKS, Webhooks
 
     async def ping(webhooks: Webhooks | None) -> PingResult:
@@ -184,7 +180,7 @@ def _declare_webhooks(registry: Registry) -> None:
 
     registry.register(
         WEBHOOKS,
-        _webhooks,
+        open_webhooks,
         needs=(HISTORY,),
         ping=ping if settings.ESASSISTANT.webhooks_file else None,
         stats=lambda webhooks: NO_WEBHOOKS if webhooks is None else webhooks.report(),
@@ -412,41 +408,6 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
         registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
-
-
-@asynccontextmanager
-async def _webhooks(registry: Registry) -> AsyncIterator["Webhooks | None"]:
-    from cacheapp.history import HISTORY  # here, as above
-    from cacheapp.webhooks.delivery import Delivery
-    from cacheapp.webhooks.sender import open_sender
-    from cacheapp.webhooks.webhooks import Webhooks
-
-    config = settings.ESASSISTANT
-    if not config.webhooks_file:
-        yield None
-        return
-    file = FollowedFile(
-        Path(config.webhooks_file), config.webhook_targets, load_targets, noun="targets", setting="ESASSISTANT_WEBHOOKS"
-    )
-    async with open_database_thread("webhooks") as thread:
-
-        def make_delivery(webhooks: Webhooks, target: Target) -> Delivery:
-            return Delivery(
-                target,
-                registry.get(HISTORY),
-                thread,
-                open_sender,
-                head=lambda: webhooks.head,
-                written_at=lambda: file.written_at,
-                instance=instance_name(),
-            )
-
-        spawn = partial(registry.flight, name="send-webhooks", owner="webhooks")
-        webhooks = Webhooks(file, thread, make_delivery, spawn)
-        registry.spawn(file.keep_following, name="follow-webhooks", owner="webhooks")
-        registry.spawn(webhooks.run, name="keep-sending", owner="webhooks")
-        yield webhooks
-        await webhooks.release_lease()
 
 
 @asynccontextmanager

@@ -341,6 +341,7 @@ class WebhooksReport:
     sends: bool
     readable: bool
     error: str | None
+    reads_total: int
     targets: Mapping[str, TargetReport]
 
 

@@ -113,8 +113,8 @@ class Sender:
         return attempt
 
     async def _throw_away(self, response: aiohttp.ClientResponse) -> None:
-        """Read what is left of a small answer; close the connection of any other, or of one that is slow. What is in it,
-        and whether it is whole, doesn't matter.
+        """Read what is left of a small answer; close the connection of any other, or of one that is slow. What is in
+        it, and whether it is whole, doesn't matter.
         """
         left = MAX_READ_BYTES
         try:

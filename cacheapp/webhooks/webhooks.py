@@ -72,6 +72,7 @@ class Webhooks:
             sends=self.head is not None,
             readable=self._file.error is None,
             error=self._file.error,
+            reads_total=self._file.reads_total,
             targets={name: delivery.report() for name, delivery in self._deliveries.items()},
         )
 
@@ -156,4 +157,4 @@ class Webhooks:
 
 WEBHOOKS: Handle[Webhooks | None] = Handle("webhooks")
 """None: there are no targets."""
-NO_WEBHOOKS: Final = WebhooksReport(enabled=False, sends=False, readable=True, error=None, targets={})
+NO_WEBHOOKS: Final = WebhooksReport(enabled=False, sends=False, readable=True, error=None, reads_total=0, targets={})

@@ -41,8 +41,8 @@ from esassistant.config.model import (
 )
 from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
 from esassistant.config.run_note import RunNote, read_note
-from esassistant.config.toml_file import BadFile
 from esassistant.config.tokens import load_tokens
+from esassistant.config.toml_file import BadFile
 from esassistant.config.webhooks import load_targets
 
 # It logs a line of a file that it can't read as it stands, secrets included; such lines are refused below instead.

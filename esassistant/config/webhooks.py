@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -121,17 +122,18 @@ def _parts(given: Any) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(given)
-        return None if parts.port == 0 else parts
+        port = parts.port
     except ValueError:
         return None
+    return None if port == 0 else parts
 
 
 def _check_place(target: Target, where: str) -> None:
     """Raises `BadFile` for a target that nothing could ever be sent to."""
     if not target.is_encrypted and not target.allow_networks:
         raise BadFile(
-            f"{where}: url is plain http, which anybody between can read; use https, or name the networks that it stays "
-            'in, such as allow_networks = ["10.1.0.0/16"]'
+            f"{where}: url is plain http, which anybody between can read; use https, or name the networks that it "
+            'stays in, such as allow_networks = ["10.1.0.0/16"]'
         )
     try:
         ipaddress.ip_address(target.host)
@@ -149,12 +151,10 @@ def _secrets(given: Any, where: str) -> tuple[bytes, ...]:
 
 
 def _secret(given: Any, where: str) -> bytes:
-    try:
-        if not isinstance(given, str) or not given.startswith(SECRET_PREFIX):
-            raise ValueError
-        key = base64.b64decode(given.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raise BadFile(f"{where}: {SECRET_HINT}") from None
+    key = b""
+    if isinstance(given, str) and given.startswith(SECRET_PREFIX):
+        with suppress(binascii.Error, ValueError):
+            key = base64.b64decode(given.removeprefix(SECRET_PREFIX), validate=True)
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
         raise BadFile(f"{where}: {SECRET_HINT}")
     return key

@@ -101,10 +101,9 @@ class WebhookReceiver:
                 handler.close_connection = True
                 return
             handler.send_response(reply.status)
-            for name, value in (reply.headers or {}).items():
+            length = {} if reply.status == 204 else {"content-length": str(len(reply.body))}
+            for name, value in {**length, **(reply.headers or {})}.items():
                 handler.send_header(name, value)
-            if reply.status != 204:
-                handler.send_header("content-length", str(len(reply.body)))
             handler.end_headers()
             handler.wfile.write(reply.body)
         except OSError:

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from esassistant.config.toml_file import BadFile
 from esassistant.config.tokens import Right, digest_of, parse_tokens
+from esassistant.config.toml_file import BadFile
 from esassistant.masking import TOKEN_PREFIX
 
 RANDOM_BYTES = 32

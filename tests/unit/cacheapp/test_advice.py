@@ -298,7 +298,7 @@ def test_families_near_their_field_limit() -> None:
 
 def of_target(**values: Any) -> list[Advice]:
     report = TargetReport("h", TargetState.IDLE, 0, None, 0.0, None, 9, {}, 0, None, None)
-    return list(webhook_rules(WebhooksReport(True, True, True, None, {"registry": replace(report, **values)})))
+    return list(webhook_rules(WebhooksReport(True, True, True, None, 1, {"registry": replace(report, **values)})))
 
 
 def test_webhooks() -> None:
@@ -306,11 +306,13 @@ def test_webhooks() -> None:
     nothing of one that is well, or failed a moment ago, or is another process's.
     """
     assert of_target() == of_target(failing_seconds=300.0) == of_target(failing_seconds=None) == []
-    advice = only(of_target(failing_seconds=301.0, error="it answered 500"), "webhooks.targets.registry.failing_seconds")
+    advice = only(
+        of_target(failing_seconds=301.0, error="it answered 500"), "webhooks.targets.registry.failing_seconds"
+    )
     assert (advice.value, advice.threshold, advice.sample_size, advice.setting) == (301.0, 300.0, 9, None)
     assert "'registry' takes no events: it answered 500." in advice.why
     gone = only(of_target(state=TargetState.PAUSED, failing_seconds=999.0), "webhooks.targets.registry.state")
     assert "answered 410" in gone.why
-    bad = WebhooksReport(True, False, False, "is not TOML", {})
-    advice = only(webhook_rules(bad), "webhooks.readable")
+    bad = WebhooksReport(True, False, False, "is not TOML", 1, {})
+    advice = only(webhook_rules(bad), "webhooks.error")
     assert advice.why.startswith("ESASSISTANT_WEBHOOKS is not TOML. What it said before stays in force")

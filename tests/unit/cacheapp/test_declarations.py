@@ -152,7 +152,7 @@ async def test_webhooks(declared: Registry, settings: Settings, tmp_path: Path) 
                 "follow-webhooks",
                 "keep-sending",
             }
-            while with_file.read(WEBHOOKS_REPORT).targets["registry"].state is not TargetState.IDLE:
+            while with_file.read(WEBHOOKS_REPORT).targets["registry"].state is not TargetState.IDLE:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             assert with_file.read(WEBHOOKS_REPORT).sends
     [ping] = [resource.ping for resource in with_file.declared() if resource.name == "webhooks"]

@@ -46,7 +46,7 @@ FAILING: dict[str, Any] = {"state": TargetState.FAILING, "error": "it answered 5
 
 
 def webhooks(**values: Any) -> str:
-    report = WebhooksReport(True, True, True, None, {"registry": replace(TARGET, **values)})
+    report = WebhooksReport(True, True, True, None, 1, {"registry": replace(TARGET, **values)})
     return render_to_string("cacheapp/webhooks_panel.html", {"webhooks": report})
 
 
@@ -71,7 +71,7 @@ def test_webhooks_that_are_off() -> None:
     """Where no file is named there is no panel; without targets, or where nobody sends, that is said."""
     page = render_to_string("cacheapp/webhooks_panel.html", {"webhooks": NO_WEBHOOKS})
     assert page.strip() == ""
-    nobody = WebhooksReport(True, False, False, "is not TOML", {})
+    nobody = WebhooksReport(True, False, False, "is not TOML", 1, {})
     page = render_to_string("cacheapp/webhooks_panel.html", {"webhooks": nobody})
     assert "No process sends at the moment" in page
     assert "it is not TOML." in page
@@ -80,7 +80,7 @@ def test_webhooks_that_are_off() -> None:
 
 def test_what_another_process_says() -> None:
     """The panel shows what the process says that sends; one of another version may say anything."""
-    report = WebhooksReport(True, True, True, None, {"registry": TARGET})
+    report = WebhooksReport(True, True, True, None, 1, {"registry": TARGET})
     told = msgspec.json.decode(msgspec.json.encode(report))
     assert sent_by(told) == report
     assert sent_by({**told, "sends": False}) is None

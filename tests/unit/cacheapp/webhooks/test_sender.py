@@ -98,7 +98,10 @@ async def test_it_arrives(receiver: WebhookReceiver) -> None:
         (Reply(200, {"content-encoding": "gzip"}, b"no gzip"), Attempt(Outcome.DELIVERED)),
         (Reply(200, {"set-cookie": "a=b"}), Attempt(Outcome.DELIVERED)),
         (Reply(raw=b"220 smtp.example.org\r\n"), Attempt(Outcome.FAILED, "what it answered is not HTTP")),
-        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 100_000), Attempt(Outcome.FAILED, "what it answered is not HTTP")),
+        (
+            Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 100_000),
+            Attempt(Outcome.FAILED, "what it answered is not HTTP"),
+        ),
         (
             Reply(raw=b""),
             Attempt(

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.config.toml_file import MAX_FILE_BYTES, BadFile
 from esassistant.config.tokens import (
     Right,
     ScopedToken,
@@ -17,6 +16,7 @@ from esassistant.config.tokens import (
     load_tokens,
     parse_tokens,
 )
+from esassistant.config.toml_file import MAX_FILE_BYTES, BadFile
 
 DIGEST = digest_of(b"one")
 ENTRY = f"""

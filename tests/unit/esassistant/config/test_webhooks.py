@@ -20,7 +20,7 @@ def entry(**values: object) -> str:
     """An entry with these keys written otherwise; None: without it."""
     lines = {
         "name": '"one"',
-        "url": '"https://hooks.example.org/es?key=hidden"',
+        "url": '"https://hooks.example.org/es?key=concealed"',
         "secret": f'"{SECRET}"',
         "indices": '["logs-*"]',
         **values,
@@ -31,7 +31,11 @@ def entry(**values: object) -> str:
 def test_the_least() -> None:
     """Without more, all kinds are sent, to public addresses."""
     [target] = parse_targets(entry())
-    assert (target.name, target.url, target.host) == ("one", "https://hooks.example.org/es?key=hidden", "hooks.example.org")
+    assert (target.name, target.url, target.host) == (
+        "one",
+        "https://hooks.example.org/es?key=concealed",
+        "hooks.example.org",
+    )
     assert (target.secrets, target.indices, target.kinds) == ((KEY,), ("logs-*",), KINDS)
     assert target.refusal_of("1.1.1.1") is None
     assert target.refusal_of("10.0.0.1") is not None
@@ -57,7 +61,7 @@ def test_plain_http_stays_in_its_networks() -> None:
     assert target.refusal_of("1.1.1.1") is not None
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, object], str]] = {
     "no name": ({"name": None}, "target 1 (line 1): name is missing"),
     "name": ({"name": '"a b"'}, "a name has 1 to 64"),
     "unknown key": ({"urls": "1"}, "there is no key 'urls'"),
@@ -68,15 +72,15 @@ BAD = {
     "port 0": ({"url": '"https://h:0/"'}, "url is one such as"),
     "blank": ({"url": '"https://h/a b"'}, "url is one such as"),
     "too long": ({"url": f'"https://h/{"a" * 2000}"'}, "url is one such as"),
-    "password": ({"url": '"https://user:hidden@h/"'}, "has a user or a password"),
+    "password": ({"url": '"https://user:concealed@h/"'}, "has a user or a password"),
     "fragment": ({"url": '"https://h/#x"'}, "has a # in it"),
     "http": ({"url": '"http://h/"'}, "plain http"),
     "private": ({"url": '"https://10.0.0.1/"'}, "10.0.0.1 is private; name its network"),
     "metadata": ({"url": '"https://[::ffff:169.254.169.254]/"'}, "169.254.169.254 is link-local"),
     "public http": ({"url": '"http://1.1.1.1/"', "allow_networks": '["10.0.0.0/8"]'}, "in none of the networks"),
-    "secret": ({"secret": '"hidden-and-not-of-the-form"'}, "secret is whsec_ and 24 to 64"),
-    "secret not base64": ({"secret": '"whsec_hidden!"'}, "secret is whsec_ and 24 to 64"),
-    "secret too short": ({"secret": '"whsec_aGlkZGVu"'}, "secret is whsec_ and 24 to 64"),
+    "secret": ({"secret": '"concealed-and-not-of-the-form"'}, "secret is whsec_ and 24 to 64"),
+    "secret not base64": ({"secret": '"whsec_concealed!"'}, "secret is whsec_ and 24 to 64"),
+    "secret too short": ({"secret": '"whsec_Y29uY2VhbGVk"'}, "secret is whsec_ and 24 to 64"),
     "no secret": ({"secret": "[]"}, "secret is whsec_ and 24 to 64"),
     "three secrets": ({"secret": f'["{SECRET}", "{SECRET}", "{SECRET}"]'}, "secret is whsec_ and 24 to 64"),
     "indices": ({"indices": '"logs-*"'}, "indices is a list"),
@@ -95,7 +99,7 @@ def test_what_is_wrong(case: str) -> None:
         parse_targets(entry(**values))
     assert message in str(caught.value)
     assert str(caught.value).startswith("target 1")
-    assert "hidden" not in str(caught.value)
+    assert "concealed" not in str(caught.value)
 
 
 def test_whole_file(tmp_path: Path) -> None:
@@ -116,7 +120,7 @@ def test_whole_file(tmp_path: Path) -> None:
 def test_nothing_secret_is_shown() -> None:
     """Neither `repr` nor a log has the URL or the secret."""
     [target] = parse_targets(entry())
-    assert "hidden" not in repr(target)
+    assert "concealed" not in repr(target)
     assert SECRET not in repr(target)
     assert str(KEY) not in repr(target)
     assert mask_text(f"it was {SECRET}, alas") == f"it was {MASK}, alas"
