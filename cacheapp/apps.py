@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 from django.conf import settings
 
-from cacheapp.advice import cache_rules, field_limit_rules, history_rules, refresh_rules, store_rules, watch_rules
+from cacheapp.advice import (
+    cache_rules,
+    field_limit_rules,
+    history_rules,
+    refresh_rules,
+    store_rules,
+    watch_rules,
+    webhook_rules,
+)
 from cacheapp.cache.cluster_fields import CLUSTER_FIELDS, ClusterFields
 from cacheapp.cache.derived import FIELD_LIST, FIELDS, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
@@ -24,7 +32,7 @@ from cacheapp.demand.learner import DEMAND, DemandLearner
 from cacheapp.describe.near_names import with_near_names
 from cacheapp.errors import MappingNotFound
 from cacheapp.instances import INSTANCES, Instances
-from cacheapp.panels import CACHE_PANEL, DEMAND_PANEL, HISTORY_PANEL, VALIDATION_PANEL
+from cacheapp.panels import CACHE_PANEL, DEMAND_PANEL, HISTORY_PANEL, VALIDATION_PANEL, WEBHOOKS_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
     DEMAND_METRICS,
@@ -38,6 +46,7 @@ from cacheapp.reports import (
     STORE_METRICS,
     VALIDATION_METRICS,
     WATCH_METRICS,
+    WEBHOOKS_METRICS,
     PassOutcome,
     RefresherReport,
     StoreReport,
@@ -93,11 +102,9 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `demand` (what will be asked for), `demand_exchange`, `mapping_views` (what is derived from mappings),
-    `known_values` and `field_uses` (what fields hold, and what is asked of them), `descriptions`, `cluster_fields`,
-    `field_limits`, `search`, `validation` (of searches), `field_values` (gathers them), `database_work` (a thread for
-    the health app), `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`,
-    `watch` and `instances`.
+    (answers), `demand` (what will be asked for), `demand_exchange`, what is made of these for callers, `mcp`,
+    `database_work` (a thread for the health app), `history`, `webhooks` (sends what that tells), `sharing` (publishing
+    and taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
 
     The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
@@ -154,6 +161,8 @@ def declare(registry: Registry) -> None:
         rules=(watch_rules,),
     )
 
+    _declare_webhooks(registry)
+
     async def ping_database() -> PingResult:
         history = registry.get(HISTORY)
         await history.ping()
@@ -161,6 +170,27 @@ def declare(registry: Registry) -> None:
         return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
+
+
+def _declare_webhooks(registry: Registry) -> None:
+    """Declare `webhooks`."""
+    from cacheapp.history import HISTORY  # here, as above
+    from cacheapp.webhooks.opened import open_webhooks
+    from cacheapp.webhooks.webhooks import NO_WEBHOOKS, WEBHOOKS, Webhooks
+
+    async def ping(webhooks: Webhooks | None) -> PingResult:
+        return PingResult(Health.HEALTHY) if webhooks is None else await webhooks.ping()
+
+    registry.register(
+        WEBHOOKS,
+        open_webhooks,
+        needs=(HISTORY,),
+        ping=ping if settings.ESASSISTANT.webhooks_file else None,
+        stats=lambda webhooks: NO_WEBHOOKS if webhooks is None else webhooks.report(),
+        metrics=WEBHOOKS_METRICS,
+        rules=(webhook_rules,),
+        panel=WEBHOOKS_PANEL,
+    )
 
 
 def _declare_answers(registry: Registry) -> None:

@@ -171,6 +171,7 @@ class ChangesGone(EsassistantError):
 
     def __init__(self, since: int, oldest_id: int | None, last_id: int) -> None:
         first = last_id if oldest_id is None else oldest_id - 1
+        self.go_on_with = first
         why = (
             f"This history ends with id {last_id}: id {since} is of another one."
             if since > last_id

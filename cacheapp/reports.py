@@ -354,6 +354,55 @@ class FieldLimitsReport:
     families: Mapping[str, FamilyFields] | None
 
 
+class TargetState(enum.Enum):
+    """What sending to a target of webhooks does. `standby`: another process sends. `paused`: nothing is sent, as the
+    receiver said that it is gone.
+    """
+
+    STANDBY = "standby"
+    IDLE = "idle"
+    SENDING = "sending"
+    FAILING = "failing"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """A target of webhooks, as this process knows it.
+
+    `behind`: how many changes of the history it is behind, those that are not for it included; None, as the times: in
+    processes that don't send. `failing_seconds` since `failing_since` it takes nothing; 0: the last attempt succeeded,
+    or there was none. `outcomes`: what became of attempts since the start. `gaps_total`: how often it was told that
+    changes may be missing. `error`: why the last attempt failed.
+    """
+
+    host: str
+    state: TargetState
+    behind: int | None
+    failing_since: datetime | None
+    failing_seconds: float | None
+    retry_in_seconds: float | None
+    attempts_total: int
+    outcomes: Mapping[str, int]
+    gaps_total: int
+    last_delivered_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhooksReport:
+    """Webhooks. `enabled`: `ESASSISTANT_WEBHOOKS` names a file. `sends`: this process does, and no other. `readable`:
+    what the file says now is in force; else `error` says why not.
+    """
+
+    enabled: bool
+    sends: bool
+    readable: bool
+    error: str | None
+    reads_total: int
+    targets: Mapping[str, TargetReport]
+
+
 CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
 VIEWS_REPORT: ReportHandle[ViewsReport] = ReportHandle("mapping_views")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
@@ -366,6 +415,7 @@ FIELD_VALUES_REPORT: ReportHandle[FieldValuesReport] = ReportHandle("field_value
 FIELD_USES_REPORT: ReportHandle[FieldUsesReport] = ReportHandle("field_uses")
 DEMAND_REPORT: ReportHandle[DemandReport] = ReportHandle("demand")
 FIELD_LIMITS_REPORT: ReportHandle[FieldLimitsReport] = ReportHandle("field_limits")
+WEBHOOKS_REPORT: ReportHandle[WebhooksReport] = ReportHandle("webhooks")
 INSTANCES_REPORT: ReportHandle[dict[str, InstanceReport]] = ReportHandle("instances")
 
 CACHE_METRICS = (
@@ -512,5 +562,45 @@ FIELD_LIMITS_METRICS = (
         "Fields that this index may have (index.mapping.total_fields.limit).",
         "families.*.limit",
         ("family",),
+    ),
+)
+WEBHOOKS_METRICS = (
+    Metric(
+        Kind.STATE,
+        "webhook_state",
+        "What sending to a target of webhooks does.",
+        "targets.*.state",
+        ("target",),
+        states=tuple(state.value for state in TargetState),
+    ),
+    Metric(
+        Kind.COUNTER,
+        "webhook_attempts",
+        "Attempts to send a change to a target, by outcome.",
+        "targets.*.outcomes.*",
+        ("target", "outcome"),
+    ),
+    Metric(
+        Kind.COUNTER,
+        "webhook_gaps",
+        "Gaps that a target was told: changes before them may be missing.",
+        "targets.*.gaps_total",
+        ("target",),
+    ),
+    Metric(
+        Kind.GAUGE, "webhook_behind", "Changes of the history that a target is behind.", "targets.*.behind", ("target",)
+    ),
+    Metric(
+        Kind.GAUGE,
+        "webhook_failing_seconds",
+        "How long a target takes nothing; 0 when the last attempt succeeded.",
+        "targets.*.failing_seconds",
+        ("target",),
+    ),
+    Metric(
+        Kind.GAUGE,
+        "webhooks_file_readable",
+        "0 while the file of targets can't be used, and what it said before is in force.",
+        "readable",
     ),
 )

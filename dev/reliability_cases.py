@@ -293,6 +293,13 @@ _LATER = (
         "No change is lost without a `gap`, none told twice; ids are in the order of commits; 410 with the oldest id",
     ),
     Case(
+        68,
+        "Receivers of webhooks are down for hours, slow, answer 500 or redirect; the process that sends is killed "
+        "(`kill -9`) amid deliveries, or all are",
+        "Each gets every change at least once, those of each index in order; waits grow to an hour; none holds up "
+        "another",
+    ),
+    Case(
         69,
         "Field values are due while callers' calls are under way, the cluster answers 429, or a breaker is open",
         "No call for them, or no second one; they are gathered once that is over",

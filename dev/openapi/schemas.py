@@ -33,6 +33,7 @@ from cacheapp.reports import (
     ValidationReport,
     ViewsReport,
     WatchReport,
+    WebhooksReport,
 )
 from cacheapp.shown_changes import Feed, ShownChange
 from cacheapp.state.changes import ChangeKind
@@ -79,6 +80,7 @@ REPORTS: Mapping[str, Any] = {
     "refresher": RefresherReport,
     "watch": WatchReport,
     "history": HistoryReport,
+    "webhooks": WebhooksReport,
     "search": SearchReport,
     "validation": ValidationReport,
     "field_values": FieldValuesReport,

@@ -26,6 +26,7 @@ from cacheapp.reports import FieldLimitsReport, FieldUsesReport, SearchReport, S
 from cacheapp.sync.refresher import Refresher
 from cacheapp.values.gatherer import NOT_GATHERED
 from cacheapp.values.known import KnownValues
+from cacheapp.webhooks.webhooks import NO_WEBHOOKS
 from esassistant.advice import Rule
 from esassistant.asgi import application
 from esassistant.clock import monotonic
@@ -88,6 +89,7 @@ class World:
         self.declare("refresher", self.instance.refresher, Refresher.report)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
+        self.declare("webhooks", None, lambda _: NO_WEBHOOKS)
         self.declare("store", None, lambda _: StoreReport("redis", 3))
         instances = Instances(
             self.store, "one", lambda: {"refreshes": self.instance.refresher.latest_reports()}, clock=self.clock
