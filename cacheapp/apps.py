@@ -26,10 +26,12 @@ from cacheapp.instances import INSTANCES, Instances
 from cacheapp.panels import CACHE_PANEL, HISTORY_PANEL, VALIDATION_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
+    FEED_METRICS,
     FIELD_LIMITS_METRICS,
     FIELD_USES_METRICS,
     FIELD_VALUES_METRICS,
     HISTORY_METRICS,
+    HISTORY_REPORT,
     REFRESH_METRICS,
     REFRESHER_REPORT,
     SEARCH_METRICS,
@@ -71,12 +73,13 @@ from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import AnswerSource, hot_routes
 from esassistant.http.logins import LOGINS
-from esassistant.http.streams import STREAMS
+from esassistant.http.streams import EVENT_STREAM, STREAMS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
 
 if TYPE_CHECKING:
+    from cacheapp.feed.change_feed import ChangeFeed
     from cacheapp.history import History
 
 
@@ -93,11 +96,13 @@ def declare(registry: Registry) -> None:
     (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
     is asked of them), `descriptions`, `cluster_fields`, `field_limits`, `search`, `validation` (of searches),
     `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and
-    taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
+    taking over), `refresher` (passes), `refresh_schedule`, `watch`, `instances` and `feed` (tells the history's changes).
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
-    from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
+    # Here, as Django loads models after all AppConfigs.
+    from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed
+    from cacheapp.history import HISTORY, History
 
     async def ping_store(store: Store) -> PingResult:
         facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
@@ -141,6 +146,9 @@ def declare(registry: Registry) -> None:
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER, SHARING, STORE))
     registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER, SHARING), stats=Instances.report)
+    registry.register(
+        CHANGE_FEED, _feed, needs=(STREAMS, HISTORY, INSTANCES), stats=ChangeFeed.report, metrics=FEED_METRICS
+    )
     registry.register(
         WATCH,
         _watch,
@@ -377,6 +385,20 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
         registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
+
+
+@asynccontextmanager
+async def _feed(registry: Registry) -> AsyncIterator["ChangeFeed"]:
+    from cacheapp.feed.change_feed import ADDRESS, ChangeFeed  # here, as above
+    from cacheapp.history import HISTORY
+    from cacheapp.shown_changes import is_shared
+
+    history, instances = registry.get(HISTORY), registry.get(INSTANCES)
+    feed = ChangeFeed(history, lambda name: is_shared(name, instances.told_by_others(HISTORY_REPORT.name)))
+    registry.spawn(feed.run, name="feed-changes", owner="feed")
+    with history.telling(feed.note_news):
+        async with registry.get(STREAMS).answering(ADDRESS, feed.answer, media_type=EVENT_STREAM):
+            yield feed
 
 
 @asynccontextmanager

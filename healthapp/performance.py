@@ -5,6 +5,7 @@ from typing import Any
 
 from cacheapp.reports import (
     CACHE_REPORT,
+    FEED_REPORT,
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
@@ -13,6 +14,7 @@ from cacheapp.reports import (
     VALIDATION_REPORT,
     WATCH_REPORT,
     CacheReport,
+    FeedReport,
     HistoryReport,
     InstanceReport,
     RefresherReport,
@@ -40,7 +42,7 @@ from healthapp.process import PROCESS_REPORT, ProcessReport
 
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
-    *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
+    *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, FEED_REPORT, STORE_REPORT, INSTANCES_REPORT),
     *(SEARCH_REPORT, VALIDATION_REPORT),
     *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, STREAMS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT),
     *(HEALTH_REPORT, VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
@@ -71,6 +73,7 @@ class PerformanceReport:
     search: SearchReport
     validation: ValidationReport
     history: HistoryReport
+    feed: FeedReport
     store: StoreReport
     health: HealthReport | None
     verdict: VerdictReport
@@ -104,6 +107,7 @@ def performance_report(registry: Registry) -> PerformanceReport:
         search=reports.typed(SEARCH_REPORT),
         validation=reports.typed(VALIDATION_REPORT),
         history=reports.typed(HISTORY_REPORT),
+        feed=reports.typed(FEED_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),
         verdict=reports.typed(VERDICT_REPORT),

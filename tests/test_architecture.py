@@ -41,7 +41,7 @@ FLOORS = {
         ("cache", "history", "instances"),
         ("validation",),
         ("index_name_queries", "search_target"),
-        ("sync", "search", "browse"),
+        ("sync", "search", "browse", "feed"),
         ("mcp",),
         ("views", "advice", "panels", "management", "templatetags"),
         ("admin", "urls", "apps"),

@@ -17,6 +17,7 @@ from cacheapp.reports import (
     FIELD_LIMITS_REPORT,
     FIELD_USES_REPORT,
     FIELD_VALUES_REPORT,
+    FEED_REPORT,
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
@@ -142,6 +143,7 @@ def cache_stats(*, details: bool) -> Answer:
             "field_uses": registry.read(FIELD_USES_REPORT),
             "field_limits": registry.read(FIELD_LIMITS_REPORT),
             "history": registry.read(HISTORY_REPORT),
+            "feed": registry.read(FEED_REPORT),
             "store": registry.read(STORE_REPORT),
             "instances": registry.read(INSTANCES_REPORT),
         }

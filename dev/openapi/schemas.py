@@ -20,6 +20,7 @@ from cacheapp.mapping.diff import Retyped
 from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
     CacheReport,
+    FeedReport,
     FieldLimitsReport,
     FieldUsesReport,
     FieldValuesReport,
@@ -78,6 +79,7 @@ REPORTS: Mapping[str, Any] = {
     "refresher": RefresherReport,
     "watch": WatchReport,
     "history": HistoryReport,
+    "feed": FeedReport,
     "search": SearchReport,
     "validation": ValidationReport,
     "field_values": FieldValuesReport,
@@ -137,6 +139,7 @@ def response_types() -> dict[str, Any]:
                 ("field_uses", FieldUsesReport),
                 ("field_limits", FieldLimitsReport),
                 ("history", HistoryReport),
+                ("feed", FeedReport),
                 ("store", StoreReport),
                 ("instances", instances),
             ],

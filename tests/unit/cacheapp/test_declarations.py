@@ -59,6 +59,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "keep-sampling",
                 "refresh-ahead",
                 "count-fields",
+                "feed-changes",
                 "exchange-uses",
                 "report-instance",
                 "say-failed-logins",
