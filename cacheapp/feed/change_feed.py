@@ -266,8 +266,9 @@ class ChangeFeed:
             if call.ending.is_set():
                 return
             subscriber.wake.clear()
+            before = subscriber.told_id
             pieces = await self._next(subscriber)
-            if pieces == []:
+            if pieces == [] and subscriber.told_id == before:
                 await self._wait(call, subscriber)
 
     async def _next(self, subscriber: Subscriber) -> list[bytes] | None:
