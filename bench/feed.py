@@ -1,5 +1,5 @@
-"""How soon a change of a mapping reaches all who follow: `python -m bench.feed [--subscribers N] [--changes N] [--stores
-redis]`.
+"""How soon a change of a mapping reaches all who follow: `python -m bench.feed [--subscribers N] [--changes N]
+[--stores redis]`.
 
 Two servers, as an operator starts them, over a real node with 1 000 indices; first with Redis between them, then with
 nothing but their SQLite file. Half of the subscribers follow each. An index gets a field, and each subscriber waits for
@@ -137,7 +137,9 @@ class Bench:
         return load.per_second, load.requests
 
 
-async def _measure(url: str, servers: Sequence[Server], store: str, count: int, changes: int, rounds: int) -> list[Line]:
+async def _measure(
+    url: str, servers: Sequence[Server], store: str, count: int, changes: int, rounds: int
+) -> list[Line]:
     async with AsyncElasticsearch(url) as client:
         bench = Bench(client, servers, store)
         async with bench.subscribers(count):
@@ -198,9 +200,7 @@ def main() -> int:
                     measured = _measure(url, servers, store, options.subscribers, changes, options.rounds)
                     lines.extend(uvloop.run(measured))
         print_lines(lines)
-        save(
-            options.json, **started.facts(), instances=INSTANCES, subscribers=options.subscribers, lines=lines
-        )
+        save(options.json, **started.facts(), instances=INSTANCES, subscribers=options.subscribers, lines=lines)
 
     return exit_code_of(run)
 

@@ -96,13 +96,12 @@ def declare(registry: Registry) -> None:
     (answers), `mapping_views` (what is derived from them), `known_values` and `field_uses` (what fields hold, and what
     is asked of them), `descriptions`, `cluster_fields`, `field_limits`, `search`, `validation` (of searches),
     `field_values` (gathers them), `database_work` (a thread for the health app), `history`, `sharing` (publishing and
-    taking over), `refresher` (passes), `refresh_schedule`, `watch`, `instances` and `feed` (tells the history's changes).
+    taking over), `refresher` (passes), `refresh_schedule`, `watch`, `instances` and `feed` (tells changes as
+    they happen).
 
     The schedule is a resource of its own so that commands can open the refresher without it.
     """
-    # Here, as Django loads models after all AppConfigs.
-    from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed
-    from cacheapp.history import HISTORY, History
+    from cacheapp.history import HISTORY  # here, as Django loads models after all AppConfigs
 
     async def ping_store(store: Store) -> PingResult:
         facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
@@ -132,9 +131,7 @@ def declare(registry: Registry) -> None:
     if settings.ESASSISTANT.mcp:
         registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, CLUSTER_FIELDS, DESCRIPTIONS, VALIDATION, SEARCH))
     registry.register(DATABASE_WORK, _database_work)
-    registry.register(
-        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
-    )
+    _declare_history(registry)
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
@@ -146,9 +143,6 @@ def declare(registry: Registry) -> None:
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER, SHARING, STORE))
     registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER, SHARING), stats=Instances.report)
-    registry.register(
-        CHANGE_FEED, _feed, needs=(STREAMS, HISTORY, INSTANCES), stats=ChangeFeed.report, metrics=FEED_METRICS
-    )
     registry.register(
         WATCH,
         _watch,
@@ -165,6 +159,19 @@ def declare(registry: Registry) -> None:
         return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
+
+
+def _declare_history(registry: Registry) -> None:
+    """Declare what records changes, and what tells them as they happen."""
+    from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed  # here, as above
+    from cacheapp.history import HISTORY, History
+
+    registry.register(
+        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
+    )
+    registry.register(
+        CHANGE_FEED, _feed, needs=(STREAMS, HISTORY, INSTANCES), stats=ChangeFeed.report, metrics=FEED_METRICS
+    )
 
 
 def _declare_answers(registry: Registry) -> None:

@@ -191,10 +191,12 @@ class HistoryReport:
 
 @dataclass(frozen=True, slots=True)
 class FeedReport:
-    """Subscribers of the change feed in this process: now, of `limit`. Since the start `shed_total` found no place (503),
-    `events_total` were sent to all of them together, `reads_total` is how often the history was asked for what is new,
-    and `caught_up_total` how often for one subscriber that was further behind. `last_id`: of the last change that is
-    told; None: nobody has followed yet. `read_error`: why the last reading failed; None: it did not.
+    """Subscribers of the change feed in this process: now, of `limit`.
+
+    Since the start `shed_total` found no place (503), `events_total` were sent to all of them together, `reads_total`
+    is how often the history was asked for what is new, and `caught_up_total` how often for one subscriber that was
+    further behind. `last_id`: of the last change that is told; None: nobody has followed yet. `read_error`: why the
+    last reading failed; None: it did not.
     """
 
     subscribers: int

@@ -252,8 +252,8 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
 
 @api_view("GET", parameters=("since", "pattern", "kind", "limit"))
 async def changes(request: HttpRequest) -> HttpResponse:
-    """`GET /api/changes?since=&pattern=&kind=&limit=`: what happened to all indices, oldest first. As events they come by
-    the door for streams (cacheapp/feed).
+    """`GET /api/changes?since=&pattern=&kind=&limit=`: what happened to all indices, oldest first. As events they
+    come by the door for streams (cacheapp/feed).
     """
     visible = await _visible(request)
     interest = interest_of(parameter(request, "pattern", None), parameter(request, "kind", None), visible)

@@ -14,10 +14,10 @@ from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
     CACHE_REPORT,
+    FEED_REPORT,
     FIELD_LIMITS_REPORT,
     FIELD_USES_REPORT,
     FIELD_VALUES_REPORT,
-    FEED_REPORT,
     HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,

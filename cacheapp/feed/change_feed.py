@@ -254,8 +254,8 @@ class ChangeFeed:
         return ChangesGone(position.id, page.oldest_id, page.last_id, of_another=True)
 
     async def _follow(self, call: StreamCall, subscriber: Subscriber, pieces: list[bytes] | None) -> None:
-        """Tell what there is, wait for more, and so on. Ends where the order of changes does: who reconnects then is told
-        what became of it.
+        """Tell what there is, wait for more, and so on. Ends where the order of changes does: who reconnects then is
+        told what became of it.
         """
         while pieces is not None:
             for piece in pieces:
@@ -288,10 +288,9 @@ class ChangeFeed:
                 return []  # it is waked when that is over
         step, told_id = self._step, subscriber.told_id
         subscriber.told_id = tail.last_id
-        if step is not None and step.tail is tail and step.before == told_id:
-            if (ready := step.pieces.get(subscriber.interest)) is not None:
-                return ready
-        return in_pieces(tail.told_to(subscriber.interest, told_id))
+        is_ready = step is not None and step.tail is tail and step.before == told_id
+        ready = step.pieces.get(subscriber.interest) if step is not None and is_ready else None
+        return in_pieces(tail.told_to(subscriber.interest, told_id)) if ready is None else ready
 
     async def _from_history(self, subscriber: Subscriber) -> list[bytes]:
         """Go on in the history. Raises `ChangesGone` or `StoreUnavailable`."""
@@ -342,7 +341,7 @@ def _last_event_id(call: StreamCall) -> str | None:
 
 
 def _reconnect_ms() -> int:
-    return random.randint(*RECONNECT_MS)  # noqa: S311  (chance spreads them; it keeps no secret)
+    return random.randint(*RECONNECT_MS)
 
 
 CHANGE_FEED: Handle[ChangeFeed] = Handle("feed")

@@ -21,38 +21,6 @@ JSON = "application/json"
 TEXT = "text/plain"
 EVENTS = "text/event-stream"
 
-MAPPED = {
-    "description": "Mappings by index, each as Elasticsearch renders it.",
-    "type": "object",
-    "additionalProperties": {
-        "type": "object",
-        "properties": {"mappings": {"type": "object", "additionalProperties": True}},
-        "required": ["mappings"],
-    },
-}
-GROUPED = {
-    "description": "Each distinct mapping once, ordered by the first index that has it.",
-    "type": "object",
-    "properties": {
-        "groups": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "mapping_hash": {"type": "string"},
-                    "indices": {
-                        "description": "All indices that have this mapping, sorted by name.",
-                        "type": "array",
-                        "items": {"type": "string"},
-                    },
-                    "mappings": {"type": "object", "additionalProperties": True},
-                },
-                "required": ["mapping_hash", "indices", "mappings"],
-            },
-        }
-    },
-    "required": ["groups"],
-}
 STARTED = {
     "type": "object",
     "properties": {
@@ -585,8 +553,8 @@ OPERATIONS = (
         ),
         (410, 503),
         "With `Accept: text/event-stream` the changes come as server-sent events. 403 too: a token that doesn't see "
-        "all names has to send a pattern. 410: not all that came after `since` is kept any more, or `since` is an id of "
-        "another history.",
+        "all names has to send a pattern. 410: not all that came after `since` is kept any more, or `since` is an id "
+        "of another history.",
     ),
     Operation(
         "/api/compare",

@@ -79,8 +79,8 @@ class StreamCall:
             asyncio.get_running_loop().call_later(after_seconds, self.stop, Stop.ENDED)
 
     def when_ending(self, listener: Callable[[], object]) -> None:
-        """Have `listener` called when `ending` is set, at once if it is: for a source that waits for something else, too,
-        and would need a task for each.
+        """Have `listener` called when `ending` is set, at once if it is: for a source that waits for something else,
+        too, and would need a task for each.
         """
         self._when_ending.append(listener)
         if self.ending.is_set():

@@ -85,8 +85,8 @@ async def until_all(followers: Sequence[Follower], fields: Sequence[str]) -> flo
 
 
 async def test_case_67_subscribers(redis: RedisServer, node: Node, cluster: Elasticsearch, figure: Figure) -> None:
-    """500 follow two servers. The one that watches publishes a change, and is killed before it can write it: all hear of
-    it once the other has read it, those of the killed one too, each once and in order, and go on from there.
+    """500 follow two servers. The one that watches publishes a change, and is killed before it can write it: all hear
+    of it once the other has read it, those of the killed one too, each once and in order, and go on from there.
     """
     cluster.indices.create(index="shop", mappings={"properties": {"a": {"type": "date"}}})
     with two_servers(node.url, redis.url, redis.url) as (one, two):
@@ -122,8 +122,8 @@ async def test_case_67_subscribers(redis: RedisServer, node: Node, cluster: Elas
     p95 = statistics.quantiles(seconds, n=20)[-1]
     figure(
         67,
-        f"{SUBSCRIBERS} subscribers: {QUICK_CHANGES} changes told after {p95 * 1000:.0f} ms (p95); the server that owed one killed: all told "
-        f"it once {taken_over:.1f} s later, half of them by the other server; 410 with the oldest id",
+        f"{SUBSCRIBERS} subscribers: {QUICK_CHANGES} changes told after {p95 * 1000:.0f} ms (p95); the server that "
+        f"owed one killed: all were told it once {taken_over:.1f} s later; 410 with the oldest id",
     )
 
 

@@ -29,6 +29,7 @@ from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
     with RedisServer() as server:

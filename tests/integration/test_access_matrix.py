@@ -226,8 +226,8 @@ def _unpadded(text: bytes) -> bytes:
 
 @pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
 async def test_the_door_for_streams(world: World, up: bool) -> None:
-    """It decides as the others do, but for sessions, at which it doesn't look; who has a scope is told nothing of foreign
-    names.
+    """It decides as the others do, but for sessions, at which it doesn't look; who has a scope is told nothing of
+    foreign names.
     """
     accept = ((b"accept", b"text/event-stream"),)
     rows = [row for row in ROWS if row.template == "/api/changes"]
@@ -255,7 +255,9 @@ async def begun(app: ASGIApp, row: Row, headers: Headers) -> bytes:
     async def send(message: Message) -> None:
         found.append(b"%d" % message["status"] if "status" in message else message.get("body", b""))
 
-    asking = asyncio.ensure_future(app(Asked(row.template, query=row.query.encode(), headers=headers).scope(), receive, send))
+    asking = asyncio.ensure_future(
+        app(Asked(row.template, query=row.query.encode(), headers=headers).scope(), receive, send)
+    )
     await asyncio.wait({asking}, timeout=0.3)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)

@@ -81,7 +81,9 @@ async def test_a_change_is_told_at_once(node: Node, cluster: Elasticsearch) -> N
             assert (report["subscribers"], report["events_total"], report["read_error"]) == (1, 1, None)
             metrics = (await asyncio.to_thread(server.get, "/metrics")).text
             assert "esassistant_feed_subscribers{" in metrics
-        await asyncio.to_thread(wait_until, lambda: server.get("/api/performance").json()["feed"]["subscribers"] == 0, 5)
+        await asyncio.to_thread(
+            wait_until, lambda: server.get("/api/performance").json()["feed"]["subscribers"] == 0, 5
+        )
 
 
 @pytest.mark.parametrize("store", ["redis", "database"])
@@ -156,7 +158,7 @@ async def test_what_is_not_kept_any_more(node: Node, cluster: Elasticsearch) -> 
     with serving(node) as [server]:
         for field in ("b", "c", "d"):
             add_field(cluster, field)
-            wait_until(lambda field=field: field in server.get("/api/changes").text, SOON)
+            wait_until(lambda field=field: f'"{field}"' in server.get("/api/changes").text, SOON)
         await MappingChange.objects.filter(number__lte=2).adelete()
         for query, last in (("?since=0", None), ("?since=1", "1"), ("", "3-another"), ("?since=9", None)):
             async with following(f"{server.url}/api/changes{query}", last_event_id=last) as stream:

@@ -401,7 +401,10 @@ async def test_what_is_refused(history: MemoryHistory, options: dict[str, Any], 
 
 async def test_many_different_interests(history: MemoryHistory) -> None:
     """Choosing for many gives others a turn in between; each is told its own."""
-    async with feeding(history, pause_seconds=-1.0) as feed, clients(feed, *({"query": f"pattern=a{n}"} for n in range(5))) as many:
+    async with (
+        feeding(history, pause_seconds=-1.0) as feed,
+        clients(feed, *({"query": f"pattern=a{n}"} for n in range(5))) as many,
+    ):
         for number in range(5):
             history.add(f"a{number}")
         await until(lambda: [client.ids for client in many] == [[1], [2], [3], [4], [5]])

@@ -21,9 +21,7 @@ def stretch(after: int, *numbers: int, last_id: int | None = None, name: str = "
 
 
 def shown(number: int) -> ShownChange:
-    return ShownChange(
-        number, f"i{number}", AT, "created", "vault", True, "i0", ["a"], [], [], [], 1, 0, 0, 0, "p"
-    )
+    return ShownChange(number, f"i{number}", AT, "created", "vault", True, "i0", ["a"], [], [], [], 1, 0, 0, 0, "p")
 
 
 def told(tail: Tail, after: int, interest: Interest = ALL) -> list[int]:
