@@ -34,7 +34,7 @@ def sharing(elasticsearch_url: str, store: str, count: int) -> Iterator[list[Ser
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sharing-")))
-        shared = {
+        shared: dict[str, Any] = {
             "DATABASE_URL": f"sqlite:///{folder / 'bench.sqlite3'}",
             "MAPPING_CACHE_WATCH": "true",
         }

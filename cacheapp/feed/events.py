@@ -19,7 +19,7 @@ def event(change: ShownChange, history: str) -> bytes:
 
     It has no name of its own, not even a gap: browsers give named events only to who listens for that name.
     """
-    return b"id: %d-%b\ndata: %b\n\n" % (change.id, history.encode(), _encoder.encode(change))
+    return f"id: {change.id}-{history}\ndata: ".encode() + _encoder.encode(change) + b"\n\n"
 
 
 def opening(position: Position, retry_ms: int, note: str) -> bytes:

@@ -21,7 +21,7 @@ from esassistant.errors import BadRequest, EsassistantError, Forbidden, StoreUna
 from esassistant.http.callers import API_CALLER, Caller, CallerKind
 from esassistant.http.limits import Overloaded
 from esassistant.http.streams import StreamCall
-from tests.support.asgi import Asked
+from tests.support.asgi import Asked, Headers
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SCOPED = Caller(CallerKind.TOKEN, frozenset({Right.READ}), ("logs-*",), token="logs")
@@ -82,7 +82,7 @@ class Client:
     """One call at the door, and what its client got."""
 
     def __init__(self, feed: ChangeFeed, query: str = "", last_event_id: str = "", caller: Caller = API_CALLER) -> None:
-        headers = ((b"host", b"testserver"), (b"accept", b"text/event-stream"))
+        headers: Headers = ((b"host", b"testserver"), (b"accept", b"text/event-stream"))
         if last_event_id:
             headers += ((b"last-event-id", last_event_id.encode()),)
         scope = Asked("/api/changes", query=query.encode(), headers=headers).scope()
