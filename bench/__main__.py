@@ -50,6 +50,11 @@ STEPS = (
     Step("seed", ["--rounds", "3"], ["--rounds", "1", "--seconds", "1", "--searches", "200"]),
     Step("refresh", ["--rounds", "5"], ["--rounds", "1", "--changes", "4"]),
     Step("coherence", ["--changes", "60"], ["--changes", "4", "--stores", "redis"]),
+    Step(
+        "feed",
+        ["--changes", "60", "--rounds", "3"],
+        ["--changes", "4", "--rounds", "1", "--subscribers", "50", "--stores", "redis"],
+    ),
     Step("pool", ["--rounds", "3"], ["--rounds", "1", "--searches", "100"]),
     Step(
         "http",

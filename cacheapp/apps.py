@@ -36,10 +36,12 @@ from cacheapp.panels import CACHE_PANEL, DEMAND_PANEL, HISTORY_PANEL, VALIDATION
 from cacheapp.reports import (
     CACHE_METRICS,
     DEMAND_METRICS,
+    FEED_METRICS,
     FIELD_LIMITS_METRICS,
     FIELD_USES_METRICS,
     FIELD_VALUES_METRICS,
     HISTORY_METRICS,
+    HISTORY_REPORT,
     REFRESH_METRICS,
     REFRESHER_REPORT,
     SEARCH_METRICS,
@@ -82,12 +84,13 @@ from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import AnswerSource, hot_routes
 from esassistant.http.logins import LOGINS
-from esassistant.http.streams import STREAMS
+from esassistant.http.streams import EVENT_STREAM, STREAMS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
 
 if TYPE_CHECKING:
+    from cacheapp.feed.change_feed import ChangeFeed
     from cacheapp.history import History
 
 
@@ -104,11 +107,12 @@ def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
     (answers), `demand` (what will be asked for), `demand_exchange`, what is made of these for callers, `mcp`,
     `database_work` (a thread for the health app), `history`, `webhooks` (sends what that tells), `sharing` (publishing
-    and taking over), `refresher` (passes), `refresh_schedule`, `watch` and `instances`.
+    and taking over), `refresher` (passes), `refresh_schedule`, `watch`, `instances` and `feed`
+    (tells changes as they happen).
 
     The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
-    from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
+    from cacheapp.history import HISTORY  # here, as Django loads models after all AppConfigs
 
     async def ping_store(store: Store) -> PingResult:
         facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
@@ -138,9 +142,7 @@ def declare(registry: Registry) -> None:
     if settings.ESASSISTANT.mcp:
         registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, CLUSTER_FIELDS, DESCRIPTIONS, VALIDATION, SEARCH))
     registry.register(DATABASE_WORK, _database_work)
-    registry.register(
-        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
-    )
+    _declare_history(registry)
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
@@ -190,6 +192,19 @@ def _declare_webhooks(registry: Registry) -> None:
         metrics=WEBHOOKS_METRICS,
         rules=(webhook_rules,),
         panel=WEBHOOKS_PANEL,
+    )
+
+
+def _declare_history(registry: Registry) -> None:
+    """Declare what records changes, and what tells them as they happen."""
+    from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed  # here, as above
+    from cacheapp.history import HISTORY, History
+
+    registry.register(
+        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
+    )
+    registry.register(
+        CHANGE_FEED, _feed, needs=(STREAMS, HISTORY, INSTANCES), stats=ChangeFeed.report, metrics=FEED_METRICS
     )
 
 
@@ -450,6 +465,20 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
         registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
+
+
+@asynccontextmanager
+async def _feed(registry: Registry) -> AsyncIterator["ChangeFeed"]:
+    from cacheapp.feed.change_feed import ADDRESS, ChangeFeed  # here, as above
+    from cacheapp.history import HISTORY
+    from cacheapp.shown_changes import is_shared
+
+    history, instances = registry.get(HISTORY), registry.get(INSTANCES)
+    feed = ChangeFeed(history, lambda name: is_shared(name, instances.told_by_others(HISTORY_REPORT.name)))
+    registry.spawn(feed.run, name="feed-changes", owner="feed")
+    with history.telling(feed.note_news):
+        async with registry.get(STREAMS).answering(ADDRESS, feed.answer, media_type=EVENT_STREAM):
+            yield feed
 
 
 @asynccontextmanager

@@ -190,6 +190,26 @@ class HistoryReport:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedReport:
+    """Subscribers of the change feed in this process: now, of `limit`.
+
+    Since the start `shed_total` found no place (503), `events_total` were sent to all of them together, `reads_total`
+    is how often the history was asked for what is new, and `caught_up_total` how often for one subscriber that was
+    further behind. `last_id`: of the last change that is told; None: nobody has followed yet. `read_error`: why the
+    last reading failed; None: it did not.
+    """
+
+    subscribers: int
+    limit: int
+    shed_total: int
+    events_total: int
+    reads_total: int
+    caught_up_total: int
+    last_id: int | None
+    read_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ValidationReport:
     """Searches validated since the start. `wrong_total`: those with a finding; `codes`: in how many searches each kind
     of finding was; `families`: how many wrong searches there were of each, the most first: of the first 50 families,
@@ -408,6 +428,7 @@ VIEWS_REPORT: ReportHandle[ViewsReport] = ReportHandle("mapping_views")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
 WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
 HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
+FEED_REPORT: ReportHandle[FeedReport] = ReportHandle("feed")
 STORE_REPORT: ReportHandle[StoreReport] = ReportHandle("store")
 SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
 VALIDATION_REPORT: ReportHandle[ValidationReport] = ReportHandle("validation")
@@ -460,6 +481,13 @@ HISTORY_METRICS = (
     Metric(Kind.COUNTER, "history_lost", "Parts of the history that could not be written.", "lost_total"),
     Metric(Kind.COUNTER, "history_gaps", "Gaps in the history: changes before them may be missing.", "gaps_total"),
     Metric(Kind.COUNTER, "history_ignored_rows", "Edited rows of the history, ignored.", "ignored_rows_total"),
+)
+FEED_METRICS = (
+    Metric(Kind.GAUGE, "feed_subscribers", "Subscribers of the change feed.", "subscribers"),
+    Metric(Kind.COUNTER, "feed_shed", "Subscribers refused as all places were taken.", "shed_total"),
+    Metric(Kind.COUNTER, "feed_events", "Events sent to subscribers.", "events_total"),
+    Metric(Kind.COUNTER, "feed_reads", "Readings of the history for what is new.", "reads_total"),
+    Metric(Kind.COUNTER, "feed_caught_up", "Readings of the history for one subscriber.", "caught_up_total"),
 )
 SEARCH_METRICS = (
     Metric(Kind.COUNTER, "searches_answered", "Searches that were answered.", "answered_total"),

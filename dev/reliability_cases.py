@@ -289,7 +289,8 @@ _LATER = (
     Case(
         67,
         "The process that reads the cluster is killed between writing changes and publishing, or the reverse; several "
-        "write at once; version 1.0 writes beside; rows are no longer kept; there are several databases",
+        "write at once; version 1.0 writes beside; rows are no longer kept; there are several databases; 500 "
+        "subscribers follow, half of them the process that is killed",
         "No change is lost without a `gap`, none told twice; ids are in the order of commits; 410 with the oldest id",
     ),
     Case(

@@ -42,7 +42,7 @@ FLOORS = {
         ("cache", "history", "instances"),
         ("validation",),
         ("index_name_queries", "search_target"),
-        ("sync", "search", "browse", "webhooks"),
+        ("sync", "search", "browse", "webhooks", "feed"),
         ("mcp",),
         ("views", "advice", "panels", "management", "templatetags"),
         ("admin", "urls", "apps"),

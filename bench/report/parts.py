@@ -123,6 +123,18 @@ PARTS = (
         "time may be too long by as much as *asked every* says.",
     ),
     Part(
+        "feed",
+        "Change feed",
+        "python -m bench.feed",
+        "{subscribers} subscribers of the change feed on {instances} servers over one cluster: the time from "
+        "Elasticsearch's acknowledgement of a new field until a subscriber has the event, of all subscribers and "
+        "changes together, over *redis* and with nothing but the *database* (SQLite) between the servers. Each gets "
+        "each event once, or the bench fails. *Memory* is what the resident memory of the servers grew by. *hot "
+        "answers* are requests for health from memory on 8 connections to one of the servers: while nobody follows, "
+        "while half of the subscribers follow it in silence, and while an index changes each second. Servers, "
+        "subscribers, generator and Elasticsearch share the processors.",
+    ),
+    Part(
         "pool",
         "Connection pools",
         "python -m bench.pool",

@@ -21,6 +21,7 @@ from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
     CacheReport,
     DemandReport,
+    FeedReport,
     FieldLimitsReport,
     FieldUsesReport,
     FieldValuesReport,
@@ -81,6 +82,7 @@ REPORTS: Mapping[str, Any] = {
     "watch": WatchReport,
     "history": HistoryReport,
     "webhooks": WebhooksReport,
+    "feed": FeedReport,
     "search": SearchReport,
     "validation": ValidationReport,
     "field_values": FieldValuesReport,
@@ -142,6 +144,7 @@ def response_types() -> dict[str, Any]:
                 ("demand", DemandReport),
                 ("field_limits", FieldLimitsReport),
                 ("history", HistoryReport),
+                ("feed", FeedReport),
                 ("store", StoreReport),
                 ("instances", instances),
             ],

@@ -22,7 +22,7 @@ from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.demand.learner import DemandLearner
 from cacheapp.instances import Instances
-from cacheapp.reports import FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
+from cacheapp.reports import FeedReport, FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
 from cacheapp.values.gatherer import NOT_GATHERED
 from cacheapp.values.known import KnownValues
@@ -90,6 +90,7 @@ class World:
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
         self.declare("webhooks", None, lambda _: NO_WEBHOOKS)
+        self.declare("feed", None, lambda _: FeedReport(0, 900, 0, 0, 0, 0, None, None))
         self.declare("store", None, lambda _: StoreReport("redis", 3))
         instances = Instances(
             self.store, "one", lambda: {"refreshes": self.instance.refresher.latest_reports()}, clock=self.clock

@@ -64,6 +64,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "refresh-ahead",
                 "count-fields",
                 "exchange-demand",
+                "feed-changes",
                 "exchange-uses",
                 "report-instance",
                 "say-failed-logins",
