@@ -62,6 +62,14 @@ STEPS = (
     Step("views", ["--rounds", "3", "--seconds", "1"], ["--rounds", "1", "--seconds", "0.5", "--requests", "1000"]),
     Step("strangers", ["--seconds", "3"], ["--seconds", "1", "--only", "static", "missing"]),
     Step("loop", ["--passes", "3"], ["--passes", "1"]),
+    Step(
+        "fleet",
+        [],
+        [
+            *("--instances", "1", "4", "--indices", "1000", "--changes", "4", "--quiet-seconds", "3", "--no-kill"),
+            *("--only", "instances", "published"),
+        ],
+    ),
 )
 
 
