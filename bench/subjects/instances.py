@@ -26,6 +26,7 @@ import uvloop
 FIELD = re.compile(rb'"(fleet_\d+)"')
 """Fields by which changes are known. Nothing else is named so."""
 POLL_SECONDS = 0.1
+TAKE_TURNS_SECONDS = 20.0
 OLD_AGE_SECONDS = 5.0
 """For a process to end that was told to."""
 
@@ -59,16 +60,21 @@ class Fleet:
         return sorted(self._learnt[field][number] for number in self.pids)
 
     def kill_the_watcher(self) -> float:
-        """Kill the instance that watches, at once. Returns when."""
-        [number] = self._watching.keys() & self.pids.keys()
+        """Kill the instance that watches, at once. Returns when.
+
+        While Redis was not asked in time several watch, each for itself, until it is.
+        """
+        self._wait(lambda: len(self._watching) == 1, TAKE_TURNS_SECONDS, "agree on who watches")
+        [number] = self._watching
         at = time.monotonic()
         os.kill(self.pids.pop(number), signal.SIGKILL)
+        del self._watching[number]
         return at
 
     def watched_since(self, seconds: float) -> float:
         """When the one began that watches now."""
-        self._wait(lambda: bool(self._watching.keys() & self.pids.keys()), seconds, "watch")
-        return min(at for number, at in self._watching.items() if number in self.pids)
+        self._wait(lambda: bool(self._watching), seconds, "watch")
+        return min(self._watching.values())
 
     def _wait(self, is_so: Callable[[], bool], seconds: float, what: str) -> None:
         with self._told:
@@ -88,6 +94,8 @@ class Fleet:
                         self._warm.add(number)
                     case "watching":
                         self._watching[number] = at
+                    case "standby":
+                        self._watching.pop(number, None)
                     case "learnt":
                         self._learnt[told["field"]][number] = at
                 self._told.notify_all()
@@ -175,9 +183,9 @@ async def _live(number: int) -> None:
             if not is_warm and cache.warm and sharing.pass_at is not None:
                 is_warm = True
                 _tell(number, "warm")
-            if not is_watching and watch.report().state is WatchState.WATCHING:
-                is_watching = True
-                _tell(number, "watching")
+            if is_watching != (watch.report().state is WatchState.WATCHING):
+                is_watching = not is_watching
+                _tell(number, "watching" if is_watching else "standby")
             await asyncio.sleep(POLL_SECONDS)
 
 
