@@ -65,7 +65,7 @@ def test_per_minute_and_per_change() -> None:
 def test_one_instance_has_no_spread() -> None:
     """Nor anybody who takes over."""
     alone, several = (by_metric(grown_lines(grown(count))) for count in (1, 4))
-    assert "1 instance: calls for mappings" in alone
+    assert alone["1 instance: calls for mappings"].met is True
     assert not [metric for metric in alone if "spread" in metric or "killed" in metric]
     assert several["4 instances: spread of a change, p99"].met is True
     measured = grown(4)
@@ -75,9 +75,8 @@ def test_one_instance_has_no_spread() -> None:
 
 def test_growth_is_of_the_most_over_the_fewest() -> None:
     """What all share is flat where it doesn't grow at all; Redis, where each instance takes as much as before."""
-    lines = by_metric(growth_lines([grown(1), grown(4), grown(64, calls=8, commands=9600.0)]))
-    assert lines["cluster: calls for mappings, 64 ÷ 1 instances"].value == 2.0
-    assert lines["cluster: calls for mappings, 64 ÷ 1 instances"].met is False
+    lines = by_metric(growth_lines([grown(1), grown(4), grown(64, commands=9600.0)]))
+    assert lines["cluster: calls per change, 64 ÷ 1 instances"].met is True
     assert lines["memory of an instance, 64 ÷ 1"].met is True
     assert lines["Redis' commands a minute for each of 64 ÷ 4"].value == 2.0
     assert growth_lines([grown(1)]) == []
@@ -85,10 +84,10 @@ def test_growth_is_of_the_most_over_the_fewest() -> None:
 
 @pytest.mark.parametrize("distinct", [False, True])
 def test_one_change_changes_one_index(*, distinct: bool) -> None:
-    """Of a state to publish; every mapping that is named is there."""
-    before, after = stored(100, distinct=distinct), stored(100, distinct=distinct, changed=7)
-    changed = [name for name in before.indices if before.indices[name] != after.indices[name]]
-    assert len(changed) == 1
+    """Of a state to publish, which says how old it is; every mapping that is named is there."""
+    before, after = (stored(100, distinct=distinct, changed_at=changed_at, now=9.0) for changed_at in ((), (7.0,)))
+    [changed] = [name for name in before.indices if before.indices[name] != after.indices[name]]
+    assert (before.indices[changed].age_seconds, after.indices[changed].age_seconds) == (None, 2.0)
     assert {index.mapping_hash for index in after.indices.values()} == after.bodies.keys()
     assert len(before.bodies) == (100 if distinct else 7)
 
