@@ -18,7 +18,7 @@ from cacheapp.feed.events import comment, event, in_pieces, moved, opening
 from cacheapp.feed.interest import Interest, Position, interest_of, position_of
 from cacheapp.feed.tail import KEPT_CHANGES, Tail, tail_of
 from cacheapp.reports import FeedReport
-from cacheapp.state.visible import Visible
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from esassistant.api import query_of
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
@@ -250,7 +250,7 @@ class ChangeFeed:
 
     async def _gone(self, position: Position) -> ChangesGone:
         """What to say to who has an id of another history."""
-        page = await self._history.changes(limit=1)
+        page = await self._history.changes(limit=1, visible=ALL_VISIBLE)
         return ChangesGone(position.id, page.oldest_id, page.last_id, of_another=True)
 
     async def _follow(self, call: StreamCall, subscriber: Subscriber, pieces: list[bytes] | None) -> None:
