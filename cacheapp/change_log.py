@@ -308,6 +308,28 @@ def latest_outlines(
     return fit, fit[-1].id if len(found) == most and fit else 0
 
 
+def newest(after: int | None, most: int) -> tuple[Head, int, list[MappingChange]]:
+    """The changes after a number, in their order; of more than `most`, and where it is None, the newest. Returns also
+    where the history ends, and the number after which that is all.
+    """
+    found = head()  # first: what is written meanwhile comes behind it
+    first = max(0, found.last_id - most)
+    if after is not None and after <= found.last_id:
+        first = max(first, after)
+    rows = list(MappingChange.objects.filter(number__gt=first, number__lte=MAX_EXACT).order_by("number")[:most])
+    if found.last_id > first and not (rows and rows[0].number == first + 1):
+        # What came next may not be kept any more; else it is a hole that somebody made.
+        oldest = oldest_id()
+        first = found.last_id if oldest is None else max(first, oldest - 1)
+    return found, first, rows
+
+
+def outline_of(row: MappingChange) -> Outline:
+    """What a change is chosen by; of a row that is shown."""
+    assert row.number is not None
+    return Outline(row.number, row.index, row.kind, _split(row.names))
+
+
 def numbered(numbers: Collection[int]) -> list[MappingChange]:
     """The changes of some numbers, in their order."""
     rows: list[MappingChange] = []

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -28,8 +28,10 @@ from cacheapp.shown_changes import (
     RecentChanges,
     RecentOfIndex,
     ShownChange,
+    Stretch,
     counts_of,
     is_chosen,
+    newest_stretch,
     shown_change,
     sums_of,
 )
@@ -126,6 +128,7 @@ class History:
         self._clock = clock
         self._mark_seconds = mark_seconds
         self._ask_hidden: AskHidden | None = None
+        self._listeners: list[Callable[[], object]] = []
         # What is recorded, as far as this process knows; None: it hasn't looked yet.
         self._known: Known | None = None
         self._newest: Snapshot | None = None
@@ -147,6 +150,21 @@ class History:
     def ask_hidden_by(self, ask_hidden: AskHidden) -> None:
         """From now on, have that tell which indices are hidden of those that are listed no more."""
         self._ask_hidden = ask_hidden
+
+    @contextmanager
+    def telling(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Have `listener` called, for the length of a block, when changes were written that this process hears of: by
+        itself, or by who published what it took over. Others it finds by asking.
+        """
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def report(self) -> HistoryReport:
         return HistoryReport(
@@ -211,6 +229,7 @@ class History:
         if own is not None and mark.name == own and mark.last_id is not None:
             self._known = known_of(state, bodies, self._known)
             self._may_owe_gap = False
+            self._tell()
         elif own is None or mark.name in ("", own):
             self._may_owe_gap = self._may_owe_gap or mark.lost
         else:
@@ -327,6 +346,7 @@ class History:
         self._gaps_total += written.gaps
         if entry.gap:
             self._may_owe_gap = False
+        self._tell()
 
     async def _hidden_of(self, changes: Iterable[IndexChange]) -> frozenset[str]:
         gone = [change.index for change in changes if change.kind is ChangeKind.DELETED]
@@ -460,6 +480,12 @@ class History:
             )
             found.extend(some)
         return found
+
+    async def newest(self, after: int | None, most: int) -> Stretch:
+        """The changes after a number; of more than `most`, and where it is None, the newest. Raises
+        `StoreUnavailable`.
+        """
+        return await self._thread.run(partial(newest_stretch, after, most), atomic=False)
 
     async def _oldest_id(self) -> int | None:
         return await self._thread.run(change_log.oldest_id, atomic=False)

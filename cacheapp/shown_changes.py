@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from cacheapp.change_log import DatedOutline, Outline
+from cacheapp.change_log import DatedOutline, Head, Outline, newest, outline_of
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange
 from cacheapp.rows import ignored_rows
@@ -134,9 +134,14 @@ class Feed:
 
 def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) -> Feed:
     """A page, with what the reports of the `others` on their history say of whose it is."""
-    names = None if others is None else {told.get("name") for told in others} - {None}
-    shared = None if names is None else names <= {page.history}
+    shared = is_shared(page.history, others)
     return Feed(page.changes, page.next, page.oldest_id, page.last_id, page.history, shared)
+
+
+def is_shared(history: str, others: Iterable[Mapping[str, object]] | None) -> bool | None:
+    """Whether the other instances have this history, by their reports on theirs; None: it isn't known."""
+    names = None if others is None else {told.get("name") for told in others} - {None}
+    return None if names is None else names <= {history}
 
 
 def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool:
@@ -165,10 +170,29 @@ def shown_change(row: MappingChange, visible: Visible) -> ShownChange | None:
     if change is None or change.index == "" or not isinstance(row.at, datetime) or min(change.totals) < 0:
         ignored_rows.note(MappingChange)
         return None
-    return _as_seen(change, visible)
+    return as_seen(change, visible)
 
 
-def _as_seen(change: ShownChange, visible: Visible) -> ShownChange:
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Changes one after the other, each with what it is chosen by: all of a history after the number `after`, up to
+    `last_id`. `head`: where the history ended when it was read.
+    """
+
+    head: Head
+    after: int
+    last_id: int
+    changes: tuple[tuple[Outline, ShownChange], ...]
+
+
+def newest_stretch(after: int | None, most: int) -> Stretch:
+    """The changes after a number; of more than `most`, and where it is None, the newest. Reads the database."""
+    head, first, rows = newest(after, most)
+    changes = tuple((outline_of(row), change) for row in rows if (change := shown_change(row, ALL_VISIBLE)) is not None)
+    return Stretch(head, first, max([head.last_id, *(outline.id for outline, _ in changes)]), changes)
+
+
+def as_seen(change: ShownChange, visible: Visible) -> ShownChange:
     """The same without what names, or describes, what a caller may not see."""
     is_family_seen = change.family is None or change.family.endswith("*") or visible.covers(change.family)
     if change.compared_with is not None and not visible.covers(change.compared_with):

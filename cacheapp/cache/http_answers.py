@@ -15,6 +15,7 @@ from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
     CACHE_REPORT,
     DEMAND_REPORT,
+    FEED_REPORT,
     FIELD_LIMITS_REPORT,
     FIELD_USES_REPORT,
     FIELD_VALUES_REPORT,
@@ -144,6 +145,7 @@ def cache_stats(*, details: bool) -> Answer:
             "demand": registry.read(DEMAND_REPORT),
             "field_limits": registry.read(FIELD_LIMITS_REPORT),
             "history": registry.read(HISTORY_REPORT),
+            "feed": registry.read(FEED_REPORT),
             "store": registry.read(STORE_REPORT),
             "instances": registry.read(INSTANCES_REPORT),
         }

@@ -21,6 +21,7 @@ from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
     CacheReport,
     DemandReport,
+    FeedReport,
     FieldLimitsReport,
     FieldUsesReport,
     FieldValuesReport,
@@ -33,6 +34,7 @@ from cacheapp.reports import (
     ValidationReport,
     ViewsReport,
     WatchReport,
+    WebhooksReport,
 )
 from cacheapp.shown_changes import Feed, ShownChange
 from cacheapp.state.changes import ChangeKind
@@ -79,6 +81,8 @@ REPORTS: Mapping[str, Any] = {
     "refresher": RefresherReport,
     "watch": WatchReport,
     "history": HistoryReport,
+    "webhooks": WebhooksReport,
+    "feed": FeedReport,
     "search": SearchReport,
     "validation": ValidationReport,
     "field_values": FieldValuesReport,
@@ -140,6 +144,7 @@ def response_types() -> dict[str, Any]:
                 ("demand", DemandReport),
                 ("field_limits", FieldLimitsReport),
                 ("history", HistoryReport),
+                ("feed", FeedReport),
                 ("store", StoreReport),
                 ("instances", instances),
             ],

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
-from esassistant.config.tokens import EVERYTHING, Right
+from esassistant.config.tokens import Right
+from esassistant.config.toml_file import EVERYTHING
 from esassistant.errors import EsassistantError, Forbidden, Unauthorized
 from esassistant.http.callers import STAFF, Caller, CallerKind, anonymous, bearer_token, tokens
 from esassistant.http.sessions import session_failure, session_unavailable

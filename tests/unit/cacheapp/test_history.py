@@ -270,6 +270,54 @@ async def test_pages_of_changes() -> None:
         assert (page.changes, page.next, page.oldest_id) == ([], 6, None)
 
 
+async def test_the_newest() -> None:
+    """What follows a number, or the last few, at one look; from where on that is all: rows may be gone, and holes that
+    somebody made are none.
+    """
+    async with writing(kept_changes=6) as history:
+        await history.mark(snapshot())
+        nothing = await history.newest(None, 3)
+        assert (nothing.after, nothing.last_id, nothing.changes) == (0, 0, ())
+        for number in range(1, 9):
+            await history.mark(snapshot(**{f"i{n}": ONE for n in range(number)}))
+
+        async def newest(after: int | None, most: int) -> tuple[int, int, list[int]]:
+            found = await history.newest(after, most)
+            assert found.head.last_id == 8
+            assert [outline.id for outline, _ in found.changes] == [change.id for _, change in found.changes]
+            return found.after, found.last_id, [outline.id for outline, _ in found.changes]
+
+        assert await newest(None, 3) == (5, 8, [6, 7, 8])
+        assert await newest(6, 3) == (6, 8, [7, 8])
+        assert await newest(8, 3) == (8, 8, [])
+        assert await newest(99, 3) == (5, 8, [6, 7, 8])
+        assert await newest(0, 20) == (2, 8, [3, 4, 5, 6, 7, 8])
+        await MappingChange.objects.filter(number__in=[4, 6]).adelete()
+        assert await newest(3, 20) == (3, 8, [5, 7, 8])
+        await MappingChange.objects.filter(number=7).aupdate(kind="x", added_total=-1)
+        assert await newest(5, 20) == (5, 8, [8])
+        await MappingChange.objects.all().adelete()
+        assert await newest(3, 20) == (8, 8, [])
+
+
+async def test_who_wants_to_hear_of_changes() -> None:
+    """They are called when this process wrote something, and when it took over what is recorded; not of nothing new."""
+    heard: list[int] = []
+    async with writing() as history, writing() as other:
+        await history.mark(snapshot(a=ONE))
+        with history.telling(lambda: heard.append(1)):
+            after = snapshot(a=TWO)
+            await history.mark(after)
+            assert len(heard) == 1
+            await history.mark(after)
+            assert len(heard) == 1
+            mark = await other.mark(snapshot(b=ONE))
+            await history.note_published(published(mark, b=ONE), {}, snapshot(b=ONE))
+            assert len(heard) == 2
+        await history.mark(snapshot(c=ONE))
+        assert len(heard) == 2
+
+
 async def test_which_changes() -> None:
     """By pattern, of deleted names and aliases too; by kind; and what a caller may see: gaps come with all."""
     async with writing() as history:
