@@ -78,11 +78,10 @@ def test_marks() -> None:
         ("bad", "Unhealthy from 09:54 UTC, 1 min"),
         ("silent", "Nobody told from 09:55 UTC, 1 min"),
     ]
-    assert [(mark.x, mark.width) for mark in marks] == [
-        (pytest.approx(LEFT + first * width), pytest.approx(count * width)) for first, count in ((1, 2), (4, 1), (5, 1))
-    ]
-    mark = Mark("bad", LEFT, 1.0, "x")
-    assert chart("Title", times(1), [], as_count, marks=[mark]).marks == (mark,)
+    for mark, (first, count) in zip(marks, ((1, 2), (4, 1), (5, 1)), strict=True):
+        assert (mark.x, mark.width) == pytest.approx((LEFT + first * width, count * width))
+    one = Mark("bad", LEFT, 1.0, "x")
+    assert chart("Title", times(1), [], as_count, marks=[one]).marks == (one,)
 
 
 @pytest.mark.parametrize(("highest", "top"), [(0, 1), (0.3, 0.5), (1, 1), (1.1, 2), (3, 5), (7, 10), (1000, 1000)])

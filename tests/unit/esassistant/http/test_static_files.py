@@ -131,7 +131,7 @@ def test_all_files_are_there() -> None:
 def test_those_of_our_pages() -> None:
     """A project that embeds this service gets what our pages ask for, and nothing that it serves itself."""
     files, everything = own_static_files(), all_static_files()
-    assert {"esassistant/site.js", "cacheapp/browse.css", "healthapp/status.css", "django_htmx/htmx-2.min.js"} <= set(
+    assert {"esassistant/site.js", "cacheapp/browse.css", "esassistant/theme.js", "django_htmx/htmx-2.min.js"} <= set(
         files
     )
     assert not any(name.startswith("admin/") for name in files)
