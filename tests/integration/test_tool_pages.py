@@ -48,6 +48,7 @@ async def test_finding_names_and_fields(node: Node, cluster: Elasticsearch, open
         meant = words(await page(http, "/browse/?q=duration"))
         assert "No field has this word in its path." in meant
         assert "Near by meaning Field Type Indices Families took_ms long" in meant
+        assert meant.index("Near by meaning Field") < meant.index("No field has this word")
         assert "Names like it: people" in words(await page(http, "/browse/?q=peopel"))
         assert "took_ms" in words(await page(http, "/browse/?q=took+customer"))
         assert "by what they mean" in words(await page(http, "/browse/?q="))
