@@ -242,15 +242,15 @@ class ChangeFeed:
         if position is None:
             return []
         if position.history not in (None, tail.history):
-            raise await self._gone(position)
+            raise await self._gone(position, subscriber.interest.visible)
         # Behind the tail is what another instance has told already, or nothing at all: that the history knows.
         if tail.after <= position.id <= tail.last_id:
             return []
         return await self._from_history(subscriber)
 
-    async def _gone(self, position: Position) -> ChangesGone:
+    async def _gone(self, position: Position, visible: Visible) -> ChangesGone:
         """What to say to who has an id of another history."""
-        page = await self._history.changes(limit=1)
+        page = await self._history.changes(limit=1, visible=visible)
         return ChangesGone(position.id, page.oldest_id, page.last_id, of_another=True)
 
     async def _follow(self, call: StreamCall, subscriber: Subscriber, pieces: list[bytes] | None) -> None:
