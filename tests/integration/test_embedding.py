@@ -40,7 +40,9 @@ def seen(url: str) -> list[tuple[int, list[str], bytes]]:
             client.cookies.clear()
             answer = client.request(method, path, **options)
             headers = [
-                f"{name}: {value}" for name, value in answer.headers.items() if name not in ("date", "expires", "set-cookie")
+                f"{name}: {value}"
+                for name, value in answer.headers.items()
+                if name not in ("date", "expires", "set-cookie")
             ]
             is_made_anew = path == "/admin/login/" or answer.status_code == 404  # a CSRF token; a list of all addresses
             if is_made_anew:

@@ -81,7 +81,9 @@ class Service(Process):
 @pytest.fixture
 def orders(node: Node) -> Iterator[Node]:
     with Elasticsearch(node.url, request_timeout=30) as client:
-        client.indices.create(index="orders", settings={"number_of_replicas": 0}, mappings={"properties": {"total": {"type": "long"}}})
+        client.indices.create(
+            index="orders", settings={"number_of_replicas": 0}, mappings={"properties": {"total": {"type": "long"}}}
+        )
         yield node
         client.indices.delete(index="orders")
 
