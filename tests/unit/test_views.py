@@ -45,7 +45,9 @@ from esassistant.resource import Health, PingResult
 from healthapp.advice_watch import AdviceWatch, advice
 from healthapp.checks import Check
 from healthapp.evidence import ServedMappings, Told
+from healthapp.hour import DeploymentHour
 from healthapp.judge import Judge, Sources
+from healthapp.minutes import Minute
 from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
@@ -117,6 +119,8 @@ class World:
         judge = self.judge()
         self.declare("verdict", judge, Judge.report)
         self.declare("verdict_basis", judge, Judge.basis)
+        hour = DeploymentHour(lambda _: Minute(), judge.level, self.store, clock=self.clock)
+        self.declare("hour", hour, DeploymentHour.report)
         for client, its_pools in self.pools.items():
             self.declare(client, its_pools, lambda found: Pools.report(found, None), pool_rules(()))
         with_rules = list(self.pools)
