@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvloop
@@ -193,7 +194,7 @@ def _change(url: str, fleet: Fleet, number: int, grown: Grown) -> None:
     grown.spread.append(learnt[-1] - learnt[0])
 
 
-def _migrate(url: str, settings: dict[str, object]) -> None:
+def _migrate(url: str, settings: dict[str, Any]) -> None:
     migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=url, **settings)
     if migrated.returncode:
         raise RuntimeError(migrated.stderr)

@@ -18,10 +18,11 @@ from itertools import islice
 
 from cacheapp import change_log
 from cacheapp.change_log import Entry, Head
+from cacheapp.change_reports import HistoryReport
 from cacheapp.errors import ChangesGone, nothing_matches
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import PassRecord
-from cacheapp.reports import HistoryReport, RefreshReport
+from cacheapp.reports import RefreshReport
 from cacheapp.rows import HISTORY_MODELS, ignored_rows
 from cacheapp.shown_changes import (
     ChangesPage,

@@ -186,7 +186,9 @@ class Stretch:
 
 
 def newest_stretch(after: int | None, most: int) -> Stretch:
-    """The changes after a number; of more than `most`, and where it is None, the newest. Reads the database."""
+    """The changes after a number; of more than `most`, and where it is None, the newest; each as who sees
+    everything sees it. Reads the database.
+    """
     head, first, rows = newest(after, most)
     changes = tuple((outline_of(row), change) for row in rows if (change := shown_change(row, ALL_VISIBLE)) is not None)
     return Stretch(head, first, max([head.last_id, *(outline.id for outline, _ in changes)]), changes)

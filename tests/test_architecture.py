@@ -30,7 +30,7 @@ FLOORS = {
         ("asgi", "embedding", "root_urls"),
     ),
     "cacheapp": (
-        ("errors", "reports", "rows"),
+        ("errors", "reports", "change_reports", "rows"),
         ("models",),
         ("search_rules",),
         ("mapping",),
@@ -57,6 +57,7 @@ BETWEEN_APPS = {
     ("cacheapp", "esassistant"),
     ("healthapp", "esassistant"),
     ("healthapp", "cacheapp.reports"),
+    ("healthapp", "cacheapp.change_reports"),
 }
 """All arrows between the apps. The kernel knows neither app; of cacheapp, healthapp knows the types of its reports
 alone.

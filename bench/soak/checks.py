@@ -109,7 +109,8 @@ class Checks:
     def some_field(self, name: str, chance: random.Random) -> str:
         """A field that the index has now, or one that none ever has."""
         state = self._truth.now(name)
-        return chance.choice([NO_FIELD, *(sorted(state.fields) if isinstance(state, Index) else ())])
+        fields = sorted(state.fields) if isinstance(state, Index) else []
+        return chance.choice([NO_FIELD, *fields])
 
     def check(self, asked: str, name: str, reply: Reply, where: str, *, field: str = "") -> None:
         """An answer to a request of kind `asked`, for `name` if it has one; `where` it came from, for messages.

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cacheapp.change_reports import FeedReport
 from cacheapp.errors import ChangesGone
 from cacheapp.feed.events import comment, event, in_pieces, moved, opening
 from cacheapp.feed.interest import Interest, Position, interest_of, position_of
 from cacheapp.feed.tail import KEPT_CHANGES, Tail, tail_of
-from cacheapp.reports import FeedReport
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 from esassistant.api import query_of
 from esassistant.clock import Clock, monotonic
 from esassistant.errors import StoreUnavailable
@@ -242,15 +242,15 @@ class ChangeFeed:
         if position is None:
             return []
         if position.history not in (None, tail.history):
-            raise await self._gone(position)
+            raise await self._gone(position, subscriber.interest.visible)
         # Behind the tail is what another instance has told already, or nothing at all: that the history knows.
         if tail.after <= position.id <= tail.last_id:
             return []
         return await self._from_history(subscriber)
 
-    async def _gone(self, position: Position) -> ChangesGone:
+    async def _gone(self, position: Position, visible: Visible) -> ChangesGone:
         """What to say to who has an id of another history."""
-        page = await self._history.changes(limit=1, visible=ALL_VISIBLE)
+        page = await self._history.changes(limit=1, visible=visible)
         return ChangesGone(position.id, page.oldest_id, page.last_id, of_another=True)
 
     async def _follow(self, call: StreamCall, subscriber: Subscriber, pieces: list[bytes] | None) -> None:

@@ -9,11 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-import msgspec
 import pytest
 from elasticsearch import Elasticsearch
 
-from cacheapp.models import MappingChange
 from dev.elasticsearch.node import Node
 from dev.event_stream import Event, EventStream, following
 from dev.servers.redis import RedisServer
@@ -114,16 +112,11 @@ async def test_case_67_subscribers(redis: RedisServer, node: Node, cluster: Elas
             assert len(ids) == 1
             for task in tasks:
                 task.cancel()
-        await MappingChange.objects.filter(number__lte=3).adelete()
-        async with following(f"{two.url}/api/changes?since=0", last_event_id="1") as stream:
-            assert stream.status == 410
-            await stream.ended
-            assert msgspec.json.decode(stream.body)["oldest_id"] == 4
     p95 = statistics.quantiles(seconds, n=20)[-1]
     figure(
         67,
         f"{SUBSCRIBERS} subscribers: {QUICK_CHANGES} changes told after {p95 * 1000:.0f} ms (p95); the server that "
-        f"owed one killed: all were told it once {taken_over:.1f} s later; 410 with the oldest id",
+        f"owed one killed: all were told it, once, {taken_over:.1f} s later",
     )
 
 

@@ -22,6 +22,7 @@ from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
 from dev.servers.service import TOKEN, Server
 from esassistant.config.tokens import digest_of
+from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -165,7 +166,7 @@ async def test_filters_and_scopes(node: Node, cluster: Elasticsearch, tmp_path: 
             assert scoped.events[0].data["compared_with"] == "logs-1"
 
 
-async def test_what_is_not_kept_any_more(node: Node, cluster: Elasticsearch) -> None:
+async def test_case_67_rows_that_are_not_kept(node: Node, cluster: Elasticsearch, figure: Figure) -> None:
     """410 with the oldest id, also for who was told something by another history; the page of changes says the same."""
     make(cluster, "shop")
     with serving(node) as [server]:
@@ -181,6 +182,7 @@ async def test_what_is_not_kept_any_more(node: Node, cluster: Elasticsearch) -> 
                 assert (problem["type"], problem["oldest_id"], problem["last_id"]) == ("/problems/changes-gone", 3, 3)
         async with following(f"{server.url}/api/changes?since=2") as stream:
             assert [event.data["added"] for event in await stream.wait_for(1, SOON)] == [["d"]]
+    figure(67, "events after an id that is not kept any more, or of another history: 410 with the oldest id")
 
 
 async def test_the_end_of_the_server(node: Node, cluster: Elasticsearch) -> None:

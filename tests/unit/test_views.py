@@ -20,9 +20,10 @@ import healthapp.views
 from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import FeedReport
 from cacheapp.demand.learner import DemandLearner
 from cacheapp.instances import Instances
-from cacheapp.reports import FeedReport, FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
+from cacheapp.reports import FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
 from cacheapp.values.gatherer import NOT_GATHERED
 from cacheapp.values.known import KnownValues

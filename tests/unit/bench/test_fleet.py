@@ -51,7 +51,8 @@ def test_two_moments_make_a_time() -> None:
     """Of every count; of health apart from all else."""
     spent = total(40.0, 10, 7, 500.0).since(total(10.0, 4, 5, 200.0))
     assert (spent.seconds, spent.mapping_calls, spent.health_calls) == (30.0, 6, 2)
-    assert (spent.commands, spent.bytes, spent.redis_seconds) == (300.0, 300_000.0, pytest.approx(0.3))
+    assert (spent.commands, spent.bytes) == (300.0, 300_000.0)
+    assert spent.redis_seconds == pytest.approx(0.3)
 
 
 def test_per_minute_and_per_change() -> None:

@@ -72,7 +72,7 @@ class MemoryHistory:
         found = [
             row
             for row in self.rows
-            if row[0].id > after and (not wanted or is_chosen(row[0], wanted["visible"], wanted["chosen_by"]))
+            if row[0].id > after and (since is None or is_chosen(row[0], wanted["visible"], wanted["chosen_by"]))
         ]
         following = found[limit - 1][0].id if len(found) > limit else self.last_id
         return ChangesPage([change for _, change in found[:limit]], following, oldest_id, self.last_id, self.name)
