@@ -19,6 +19,8 @@ from tests.support.browser import NARROW, WIDE, Browser, OpenBrowser
 pytestmark = pytest.mark.django_db(transaction=True)
 
 QUICK = {"HEALTH_CACHE_TTL": 1, "HEALTH_TIMEOUT": 1, "MAPPING_CACHE_WATCH": "true"}
+MISSING = "/nothing-here"
+"""A browser writes each answer of 404 to its console."""
 PAGES = (
     "/",
     "/browse/",
@@ -32,7 +34,7 @@ PAGES = (
     "/api/docs",
     "/problems/",
     "/logout",
-    "/nothing-here",
+    MISSING,
 )
 
 
@@ -149,6 +151,7 @@ def test_accessible(node: Node, shop: Elasticsearch, open_browser: OpenBrowser, 
                 )
                 found[path, width] = serious(browser)
                 assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width, path
+        assert all(f"{MISSING} " in said for said in browser.console_errors())
     assert {where: violations for where, violations in found.items() if violations} == {}
 
 
