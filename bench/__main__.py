@@ -50,6 +50,12 @@ STEPS = (
     Step("seed", ["--rounds", "3"], ["--rounds", "1", "--seconds", "1", "--searches", "200"]),
     Step("refresh", ["--rounds", "5"], ["--rounds", "1", "--changes", "4"]),
     Step("coherence", ["--changes", "60"], ["--changes", "4", "--stores", "redis"]),
+    Step(
+        "feed",
+        ["--changes", "60", "--rounds", "3"],
+        ["--changes", "4", "--rounds", "1", "--subscribers", "50", "--stores", "redis"],
+        runs_alone=True,
+    ),
     Step("pool", ["--rounds", "3"], ["--rounds", "1", "--searches", "100"]),
     Step(
         "http",
@@ -66,6 +72,15 @@ STEPS = (
     Step("strangers", ["--seconds", "3"], ["--seconds", "1", "--only", "static", "missing"]),
     Step("loop", ["--passes", "3"], ["--passes", "1"]),
     Step("predict", ["--seeds", "20"], ["--seeds", "2"], runs_alone=True),
+    Step(
+        "fleet",
+        [],
+        [
+            *("--instances", "1", "4", "--indices", "1000", "--changes", "4", "--quiet-seconds", "3", "--no-kill"),
+            *("--only", "instances", "published"),
+        ],
+        runs_alone=True,
+    ),
 )
 
 

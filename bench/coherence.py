@@ -20,13 +20,7 @@ import os
 import random
 import statistics
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import aiohttp
 import uvloop
@@ -37,9 +31,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 from bench.command import Started, parser, save
 from bench.report.lines import Goal, Line, milliseconds, print_lines
 from bench.subjects.cluster import FAMILIES, names, running_node
-from dev.servers.process import wait_until
-from dev.servers.redis import RedisServer
-from dev.servers.service import Server, manage
+from bench.subjects.served import sharing
 from esassistant.clock import monotonic
 
 INSTANCES = 4
@@ -47,7 +39,6 @@ CHANGES = 300
 PAUSE_SECONDS = 0.015
 """More often, and the asking itself keeps two cores busy."""
 WARM_UP_CHANGES = 5
-WARM_SECONDS = 60
 LONGEST_SECONDS = 15.0
 CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
 GOALS = {"redis": 100.0, "sqlite": 2000.0}
@@ -64,30 +55,6 @@ class Measured:
     spread: list[float] = field(default_factory=list)
     everywhere: list[float] = field(default_factory=list)
     asked_every: list[float] = field(default_factory=list)
-
-
-@contextmanager
-def servers(url: str, store: str) -> Iterator[list[str]]:
-    """The URLs of instances that are warm, and share by way of `store`."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coherence-")))
-        shared: dict[str, Any] = {
-            "DATABASE_URL": f"sqlite:///{folder / 'bench.sqlite3'}",
-            "MAPPING_CACHE_WATCH": "true",
-        }
-        if store == "redis":
-            shared["REDIS_URL"] = stack.enter_context(RedisServer()).url
-        migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=url, **shared)
-        if migrated.returncode:
-            raise RuntimeError(migrated.stderr)
-        instances = [stack.enter_context(Server(url, **shared)) for _ in range(INSTANCES)]
-        for instance in instances:
-            wait_until(partial(_is_ready, instance), WARM_SECONDS)
-        yield [instance.url for instance in instances]
-
-
-def _is_ready(server: Server) -> bool:
-    return server.get("/readyz").status_code == 200
 
 
 class Bench:
@@ -171,7 +138,8 @@ def main() -> int:
     with running_node() as url:
         for store in options.stores:
             changes = max(2, options.changes // FEWER[store])
-            with servers(url, store) as urls:
+            with sharing(url, store, INSTANCES) as instances:
+                urls = [one.url for one in instances]
                 lines += _lines(store, uvloop.run(_measure(url, urls, store, changes)))
     print_lines(lines)
     save(options.json, **started.facts(), instances=INSTANCES, lines=lines)

@@ -1,9 +1,10 @@
-"""What the reports of the mapping cache, its passes, its watch and its history say of the settings. Pure functions."""
+"""What the reports of the mapping cache, its passes, its watch, its history and webhooks say of the settings. Pure."""
 
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from cacheapp.change_reports import TargetState, WebhooksReport
 from cacheapp.reports import (
     CacheReport,
     FieldLimitsReport,
@@ -17,15 +18,17 @@ from cacheapp.reports import (
 from cacheapp.sync.schedule import LONGEST_RETRY_SECONDS
 from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
 from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECONDS, MOST_CACHE_BYTES, MappingCacheConfig
+from esassistant.followed_file import kept_entries
 
 if TYPE_CHECKING:
-    from cacheapp.reports import HistoryReport  # beside models, which Django loads later
+    from cacheapp.change_reports import HistoryReport  # beside models, which Django loads later
 
 ENOUGH_ANSWERS = 200
 STALE_PERCENT = 5.0
 MISSES_PERCENT = 20.0
 PASS_PERCENT = 50.0
 FULL_PERCENT = 80.0
+FAILING_SECONDS = 300.0
 DAY_SECONDS = 86_400
 
 
@@ -230,3 +233,33 @@ def field_limit_rules(limits: FieldLimitsReport) -> Iterable[Advice]:
         f"`index.mapping.total_fields.limit` in the index and its template.{rest}",
         None,
     )
+
+
+def webhook_rules(webhooks: WebhooksReport) -> Iterable[Advice]:
+    """The rules for webhooks: the file of targets is in force, and each target takes what it is sent."""
+    if webhooks.error is not None:
+        why = kept_entries("ESASSISTANT_WEBHOOKS", webhooks.error)
+        yield Recommendation("webhooks.error", 1, 0, webhooks.reads_total, "reads", why, None)
+    for name, target in webhooks.targets.items():
+        if target.state is TargetState.PAUSED:
+            yield Recommendation(
+                f"webhooks.targets.{name}.state",
+                1,
+                0,
+                target.attempts_total,
+                "attempts",
+                f"The receiver {name!r} answered 410, so that nothing is sent to it any more. Take it out of the file "
+                "of ESASSISTANT_WEBHOOKS, or write the file again (`touch` will do) to go on where it ended.",
+                None,
+            )
+        elif (target.failing_seconds or 0) > FAILING_SECONDS:
+            yield Recommendation(
+                f"webhooks.targets.{name}.failing_seconds",
+                target.failing_seconds or 0,
+                FAILING_SECONDS,
+                target.attempts_total,
+                "attempts",
+                f"The receiver {name!r} takes no events: {target.error}. Mend it, or correct its entry in the file of "
+                "ESASSISTANT_WEBHOOKS. What it misses waits in the history, whose newest 10,000 changes are kept.",
+                None,
+            )

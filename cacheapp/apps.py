@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 from django.conf import settings
 
-from cacheapp.advice import cache_rules, field_limit_rules, history_rules, refresh_rules, store_rules, watch_rules
+from cacheapp.advice import (
+    cache_rules,
+    field_limit_rules,
+    history_rules,
+    refresh_rules,
+    store_rules,
+    watch_rules,
+    webhook_rules,
+)
 from cacheapp.cache.cluster_fields import CLUSTER_FIELDS, ClusterFields
 from cacheapp.cache.derived import FIELD_LIST, FIELDS, MAPPING_VIEWS, SCHEMA_TEXT, MappingViews
 from cacheapp.cache.descriptions import DESCRIPTIONS, Descriptions
@@ -17,6 +25,7 @@ from cacheapp.cache.field_limits import FIELD_LIMITS, FieldLimits
 from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text, visible_to_reader
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
 from cacheapp.cache.refresh_ahead import RefreshAhead
+from cacheapp.change_reports import FEED_METRICS, HISTORY_METRICS, HISTORY_REPORT, WEBHOOKS_METRICS
 from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
@@ -24,14 +33,13 @@ from cacheapp.demand.learner import DEMAND, DemandLearner
 from cacheapp.describe.near_names import with_near_names
 from cacheapp.errors import MappingNotFound
 from cacheapp.instances import INSTANCES, Instances
-from cacheapp.panels import CACHE_PANEL, DEMAND_PANEL, HISTORY_PANEL, VALIDATION_PANEL
+from cacheapp.panels import CACHE_PANEL, DEMAND_PANEL, HISTORY_PANEL, VALIDATION_PANEL, WEBHOOKS_PANEL
 from cacheapp.reports import (
     CACHE_METRICS,
     DEMAND_METRICS,
     FIELD_LIMITS_METRICS,
     FIELD_USES_METRICS,
     FIELD_VALUES_METRICS,
-    HISTORY_METRICS,
     REFRESH_METRICS,
     REFRESHER_REPORT,
     SEARCH_METRICS,
@@ -73,12 +81,13 @@ from esassistant.http.callers import Caller
 from esassistant.http.direct_path import direct_routes
 from esassistant.http.hot_path import AnswerSource, hot_routes
 from esassistant.http.logins import LOGINS
-from esassistant.http.streams import STREAMS
+from esassistant.http.streams import EVENT_STREAM, STREAMS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
 
 if TYPE_CHECKING:
+    from cacheapp.feed.change_feed import ChangeFeed
     from cacheapp.history import History
 
 
@@ -93,15 +102,14 @@ class CacheConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `demand` (what will be asked for), `demand_exchange`, `mapping_views` (what is derived from mappings),
-    `known_values` and `field_uses` (what fields hold, and what is asked of them), `descriptions`, `cluster_fields`,
-    `field_limits`, `search`, `validation` (of searches), `field_values` (gathers them), `database_work` (a thread for
-    the health app), `history`, `sharing` (publishing and taking over), `refresher` (passes), `refresh_schedule`,
-    `watch` and `instances`.
+    (answers), `demand` (what will be asked for), `demand_exchange`, what is made of these for callers, `mcp`,
+    `database_work` (a thread for the health app), `history`, `webhooks` (sends what that tells), `sharing` (publishing
+    and taking over), `refresher` (passes), `refresh_schedule`, `watch`, `instances` and `feed`
+    (tells changes as they happen).
 
     The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
-    from cacheapp.history import HISTORY, History  # here, as Django loads models after all AppConfigs
+    from cacheapp.history import HISTORY  # here, as Django loads models after all AppConfigs
 
     async def ping_store(store: Store) -> PingResult:
         facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
@@ -131,9 +139,7 @@ def declare(registry: Registry) -> None:
     if settings.ESASSISTANT.mcp:
         registry.register("mcp", _mcp, needs=(STREAMS, ELASTICSEARCH, CLUSTER_FIELDS, DESCRIPTIONS, VALIDATION, SEARCH))
     registry.register(DATABASE_WORK, _database_work)
-    registry.register(
-        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
-    )
+    _declare_history(registry)
     registry.register(SHARING, _sharing, needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, STORE, HISTORY))
     registry.register(
         REFRESHER,
@@ -154,6 +160,8 @@ def declare(registry: Registry) -> None:
         rules=(watch_rules,),
     )
 
+    _declare_webhooks(registry)
+
     async def ping_database() -> PingResult:
         history = registry.get(HISTORY)
         await history.ping()
@@ -161,6 +169,40 @@ def declare(registry: Registry) -> None:
         return PingResult(Health.HEALTHY if refusal is None else Health.DEGRADED, refusal)
 
     registry.check("database", ping_database, needs=(HISTORY,))
+
+
+def _declare_webhooks(registry: Registry) -> None:
+    """Declare `webhooks`."""
+    from cacheapp.history import HISTORY  # here, as above
+    from cacheapp.webhooks.opened import open_webhooks
+    from cacheapp.webhooks.webhooks import NO_WEBHOOKS, WEBHOOKS, Webhooks
+
+    async def ping(webhooks: Webhooks | None) -> PingResult:
+        return PingResult(Health.HEALTHY) if webhooks is None else await webhooks.ping()
+
+    registry.register(
+        WEBHOOKS,
+        open_webhooks,
+        needs=(HISTORY,),
+        ping=ping if settings.ESASSISTANT.webhooks_file else None,
+        stats=lambda webhooks: NO_WEBHOOKS if webhooks is None else webhooks.report(),
+        metrics=WEBHOOKS_METRICS,
+        rules=(webhook_rules,),
+        panel=WEBHOOKS_PANEL,
+    )
+
+
+def _declare_history(registry: Registry) -> None:
+    """Declare what records changes, and what tells them as they happen."""
+    from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed  # here, as above
+    from cacheapp.history import HISTORY, History
+
+    registry.register(
+        HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
+    )
+    registry.register(
+        CHANGE_FEED, _feed, needs=(STREAMS, HISTORY, INSTANCES), stats=ChangeFeed.report, metrics=FEED_METRICS
+    )
 
 
 def _declare_answers(registry: Registry) -> None:
@@ -420,6 +462,20 @@ async def _history(registry: Registry) -> AsyncIterator["History"]:
         registry.spawn(history.keep_probing, name="probe-database", owner="history")
         yield history
         await history.write_rest()
+
+
+@asynccontextmanager
+async def _feed(registry: Registry) -> AsyncIterator["ChangeFeed"]:
+    from cacheapp.feed.change_feed import ADDRESS, ChangeFeed  # here, as above
+    from cacheapp.history import HISTORY
+    from cacheapp.shown_changes import is_shared
+
+    history, instances = registry.get(HISTORY), registry.get(INSTANCES)
+    feed = ChangeFeed(history, lambda name: is_shared(name, instances.told_by_others(HISTORY_REPORT.name)))
+    registry.spawn(feed.run, name="feed-changes", owner="feed")
+    with history.telling(feed.note_news):
+        async with registry.get(STREAMS).answering(ADDRESS, feed.answer, media_type=EVENT_STREAM):
+            yield feed
 
 
 @asynccontextmanager

@@ -169,11 +169,13 @@ class ChangesGone(EsassistantError):
         "kept.",
     )
 
-    def __init__(self, since: int, oldest_id: int | None, last_id: int) -> None:
+    def __init__(self, since: int, oldest_id: int | None, last_id: int, *, of_another: bool = False) -> None:
+        """`of_another`: the id came with the name of another history than this one."""
         first = last_id if oldest_id is None else oldest_id - 1
+        self.go_on_with = first
         why = (
             f"This history ends with id {last_id}: id {since} is of another one."
-            if since > last_id
+            if of_another or since > last_id
             else f"Not all changes after id {since} are kept any more: "
             + ("none is." if oldest_id is None else f"the oldest is {oldest_id}.")
         )

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -18,12 +18,24 @@ from itertools import islice
 
 from cacheapp import change_log
 from cacheapp.change_log import Entry, Head
+from cacheapp.change_reports import HistoryReport
 from cacheapp.errors import ChangesGone, nothing_matches
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import PassRecord
-from cacheapp.reports import HistoryReport, RefreshReport
+from cacheapp.reports import RefreshReport
 from cacheapp.rows import HISTORY_MODELS, ignored_rows
-from cacheapp.shown_changes import ChangesPage, ShownChange, is_chosen, shown_change
+from cacheapp.shown_changes import (
+    ChangesPage,
+    RecentChanges,
+    RecentOfIndex,
+    ShownChange,
+    Stretch,
+    counts_of,
+    is_chosen,
+    newest_stretch,
+    shown_change,
+    sums_of,
+)
 from cacheapp.state.changes import (
     ChangeKind,
     IndexChange,
@@ -40,7 +52,7 @@ from cacheapp.state.expressions import Expression, resolve, with_recorded
 from cacheapp.state.published import HistoryMark, StoredState
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
-from cacheapp.stores.database_rows import is_name
+from cacheapp.stores.database_rows import MAX_EXACT, is_name
 from cacheapp.stores.database_thread import DatabaseThread, database_unavailable
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.errors import StoreUnavailable
@@ -117,6 +129,7 @@ class History:
         self._clock = clock
         self._mark_seconds = mark_seconds
         self._ask_hidden: AskHidden | None = None
+        self._listeners: list[Callable[[], object]] = []
         # What is recorded, as far as this process knows; None: it hasn't looked yet.
         self._known: Known | None = None
         self._newest: Snapshot | None = None
@@ -138,6 +151,21 @@ class History:
     def ask_hidden_by(self, ask_hidden: AskHidden) -> None:
         """From now on, have that tell which indices are hidden of those that are listed no more."""
         self._ask_hidden = ask_hidden
+
+    @contextmanager
+    def telling(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Have `listener` called, for the length of a block, when changes were written that this process hears of: by
+        itself, or by who published what it took over. Others it finds by asking.
+        """
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def report(self) -> HistoryReport:
         return HistoryReport(
@@ -202,6 +230,7 @@ class History:
         if own is not None and mark.name == own and mark.last_id is not None:
             self._known = known_of(state, bodies, self._known)
             self._may_owe_gap = False
+            self._tell()
         elif own is None or mark.name in ("", own):
             self._may_owe_gap = self._may_owe_gap or mark.lost
         else:
@@ -318,6 +347,7 @@ class History:
         self._gaps_total += written.gaps
         if entry.gap:
             self._may_owe_gap = False
+        self._tell()
 
     async def _hidden_of(self, changes: Iterable[IndexChange]) -> frozenset[str]:
         gone = [change.index for change in changes if change.kind is ChangeKind.DELETED]
@@ -401,6 +431,62 @@ class History:
             raise ChangesGone(since, oldest_id, head.last_id)
         shown = [change for change in (shown_change(row, visible) for row in rows) if change is not None]
         return ChangesPage(shown, cursor, oldest_id, head.last_id, head.name)
+
+    async def recent(
+        self,
+        *,
+        since: datetime | None,
+        before: int | None,
+        limit: int,
+        chosen_by: NameChoice = EVERY_NAME,
+        kinds: Collection[ChangeKind] = (),
+        visible: Visible,
+    ) -> RecentChanges:
+        """The latest changes that were seen since a moment, newest first; None: all that are kept.
+
+        Args:
+            before: those before the one of this id; None: from the newest on.
+            limit: how many.
+            chosen_by, kinds, visible: as for `changes`.
+
+        Raises:
+            StoreUnavailable
+        """
+        outlines = [
+            outline for outline in await self._outlines_since(since, kinds) if is_chosen(outline, visible, chosen_by)
+        ]
+        page = [outline.id for outline in outlines if before is None or outline.id < before]
+        rows = await self._thread.run(lambda: change_log.numbered(page[:limit]), atomic=False)
+        shown = [change for change in (shown_change(row, visible) for row in reversed(rows)) if change is not None]
+        return RecentChanges(
+            changes=shown,
+            next_before=page[limit - 1] if len(page) > limit else None,
+            totals=sums_of(outlines),
+            oldest_at=await self._thread.run(change_log.oldest_at, atomic=False),
+        )
+
+    async def counts_since(self, since: datetime) -> dict[str, RecentOfIndex]:
+        """How often each index changed since a moment, and when last. Raises `StoreUnavailable`."""
+        return counts_of(await self._outlines_since(since))
+
+    async def _outlines_since(
+        self, since: datetime | None, kinds: Collection[ChangeKind] = ()
+    ) -> list[change_log.DatedOutline]:
+        wanted = frozenset({*(kind.value for kind in kinds), ChangeKind.GAP.value} if kinds else ())
+        found: list[change_log.DatedOutline] = []
+        before = MAX_EXACT
+        while before:
+            some, before = await self._thread.run(
+                partial(change_log.latest_outlines, before, since, OUTLINES_AT_ONCE, wanted), atomic=False
+            )
+            found.extend(some)
+        return found
+
+    async def newest(self, after: int | None, most: int) -> Stretch:
+        """The changes after a number; of more than `most`, and where it is None, the newest. Raises
+        `StoreUnavailable`.
+        """
+        return await self._thread.run(partial(newest_stretch, after, most), atomic=False)
 
     async def _oldest_id(self) -> int | None:
         return await self._thread.run(change_log.oldest_id, atomic=False)

@@ -1,5 +1,5 @@
 """The tables of the database store, written by stores/database.py alone, and those of the history, by history.py and
-change_log.py.
+change_log.py; that of webhooks, by webhooks/cursors.py.
 """
 
 from datetime import datetime
@@ -229,3 +229,19 @@ class MappingChange(models.Model):
 
     def __str__(self) -> str:
         return f"{_moment(self.at)} {self.index} {self.kind}"
+
+
+class WebhookCursor(models.Model):
+    """How far a target of webhooks is: all changes up to `last_id` of the history of that name have reached it, or are
+    none of its own. `paused_at`: since when nothing is sent, as the receiver said that it is gone; null: it is sent to.
+    """
+
+    target = models.CharField(max_length=64, primary_key=True)
+    history = models.CharField(max_length=32)
+    last_id = models.BigIntegerField()
+    paused_at = models.DateTimeField(null=True)
+
+    objects = ReadableRows.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.last_id}"

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from cacheapp.change_reports import HistoryReport, WebhooksReport
 from cacheapp.reports import (
+    INSTANCES_REPORT,
     REFRESHER_REPORT,
     STORE_REPORT,
     WATCH_REPORT,
     CacheReport,
     DemandReport,
-    HistoryReport,
     ValidationReport,
 )
 from esassistant.registry import registry
@@ -56,7 +59,24 @@ def warmed_ahead(report: DemandReport) -> Mapping[str, Any]:
     }
 
 
+def _webhooks(report: WebhooksReport) -> Mapping[str, Any]:
+    """What the process says that sends, which may be another one."""
+    others = registry.reports((INSTANCES_REPORT,)).get(INSTANCES_REPORT.name) or {}
+    told = (sent_by(seen.report.get("webhooks")) for seen in others.values())
+    return {"webhooks": report if report.sends else next(filter(None, told), report)}
+
+
+def sent_by(told: object) -> WebhooksReport | None:
+    """The report of another instance, if it is the one that sends; one of another version may tell something else."""
+    try:
+        report = msgspec.convert(told, WebhooksReport)
+    except msgspec.ValidationError:
+        return None
+    return report if report.sends else None
+
+
 CACHE_PANEL = Panel("cacheapp/cache_panel.html", _cache)
 HISTORY_PANEL = Panel("cacheapp/history_panel.html", _history)
 DEMAND_PANEL = Panel("cacheapp/demand_panel.html", warmed_ahead)
 VALIDATION_PANEL = Panel("cacheapp/validation_panel.html", _validation)
+WEBHOOKS_PANEL = Panel("cacheapp/webhooks_panel.html", _webhooks)

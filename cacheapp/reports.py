@@ -1,4 +1,4 @@
-"""Reports of the mapping cache and its passes: frozen, in the shape that the API shows."""
+"""Reports of the mapping cache, its passes and what is made of it: frozen, in the shape that the API shows."""
 
 import enum
 from collections.abc import Mapping
@@ -170,26 +170,6 @@ class WatchReport:
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryReport:
-    """Rows that this process wrote; things that it noted but could not write.
-
-    `ignored_rows_total`: rows that somebody edited to what can't be shown, left out since the start; one that is read
-    again counts again. `write_error`: why the last write failed; None: it succeeded, or none was made yet.
-    `gaps_total`: how often it had to write that something is missing. `name`: of the database's history, by which
-    instances know whether theirs is the same; `last_id`: of the last change, when this process wrote last.
-    """
-
-    rows_written_total: int
-    lost_total: int
-    waiting: int
-    ignored_rows_total: int = 0
-    write_error: str | None = None
-    gaps_total: int = 0
-    name: str | None = None
-    last_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ValidationReport:
     """Searches validated since the start. `wrong_total`: those with a finding; `codes`: in how many searches each kind
     of finding was; `families`: how many wrong searches there were of each, the most first: of the first 50 families,
@@ -358,7 +338,6 @@ CACHE_REPORT: ReportHandle[CacheReport] = ReportHandle("mapping_cache")
 VIEWS_REPORT: ReportHandle[ViewsReport] = ReportHandle("mapping_views")
 REFRESHER_REPORT: ReportHandle[RefresherReport] = ReportHandle("refresher")
 WATCH_REPORT: ReportHandle[WatchReport] = ReportHandle("watch")
-HISTORY_REPORT: ReportHandle[HistoryReport] = ReportHandle("history")
 STORE_REPORT: ReportHandle[StoreReport] = ReportHandle("store")
 SEARCH_REPORT: ReportHandle[SearchReport] = ReportHandle("search")
 VALIDATION_REPORT: ReportHandle[ValidationReport] = ReportHandle("validation")
@@ -405,11 +384,6 @@ STORE_METRICS = (
     ),
     Metric(Kind.GAUGE, "store_writable", "0 while the store refuses the writes of this process.", "writable"),
     Metric(Kind.COUNTER, "store_refused_writes", "Writes that the store refused.", "refused_writes_total"),
-)
-HISTORY_METRICS = (
-    Metric(Kind.COUNTER, "history_lost", "Parts of the history that could not be written.", "lost_total"),
-    Metric(Kind.COUNTER, "history_gaps", "Gaps in the history: changes before them may be missing.", "gaps_total"),
-    Metric(Kind.COUNTER, "history_ignored_rows", "Edited rows of the history, ignored.", "ignored_rows_total"),
 )
 SEARCH_METRICS = (
     Metric(Kind.COUNTER, "searches_answered", "Searches that were answered.", "answered_total"),

@@ -44,7 +44,7 @@ ignored_rows = IgnoredRows()
 STORE_MODELS: Final = (
     *("MappingBody", "IndexMapping", "Alias", "Published", "LeaseRow", "Attempt", "SharedValue", "InstanceReport"),
 )
-HISTORY_MODELS: Final = ("PassRecord", "MappingChange", "RecordedIndex", "HistoryHead")
+HISTORY_MODELS: Final = ("PassRecord", "MappingChange", "RecordedIndex", "HistoryHead", "WebhookCursor")
 
 
 def is_unreadable(error: Exception) -> bool:

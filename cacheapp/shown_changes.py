@@ -1,12 +1,13 @@
 """Changes of the history as the API and pages show them: which of them, and what of each, a caller may see."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
 
-from cacheapp.change_log import Outline
+from cacheapp.change_log import DatedOutline, Head, Outline, newest, outline_of
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange
 from cacheapp.rows import ignored_rows
@@ -60,6 +61,64 @@ class ChangesPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeSums:
+    """How many changes there were of each kind, of how many indices, and of how many fields: those of each index count,
+    whether or not others got the same.
+    """
+
+    kinds: Mapping[str, int]
+    indices_total: int
+    added_total: int
+    removed_total: int
+    retyped_total: int
+    altered_total: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.kinds.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RecentChanges:
+    """Some changes, newest first; those before them come with `before=next_before`, None: these are all. `totals`: of
+    all that were asked for. `oldest_at`: when the oldest was seen that is kept; None: none is.
+    """
+
+    changes: list[ShownChange]
+    next_before: int | None
+    totals: ChangeSums
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentOfIndex:
+    """How often an index changed lately, and when last."""
+
+    total: int
+    last_at: datetime
+
+
+def sums_of(outlines: Collection[DatedOutline]) -> ChangeSums:
+    """Count changes."""
+    sums = [sum(column) for column in zip(*(outline.totals for outline in outlines), strict=True)] or [0, 0, 0, 0]
+    kinds = Counter(outline.kind for outline in outlines)
+    indices = {outline.index for outline in outlines if outline.kind != ChangeKind.GAP.value}
+    return ChangeSums(kinds, len(indices), *sums)
+
+
+def counts_of(outlines: Iterable[DatedOutline]) -> dict[str, RecentOfIndex]:
+    """Count the changes of each index. `outlines`: the newest first."""
+    found: dict[str, RecentOfIndex] = {}
+    for outline in outlines:
+        if outline.kind != ChangeKind.GAP.value:
+            known = found.get(outline.index)
+            found[outline.index] = RecentOfIndex(
+                1 + (known.total if known else 0), known.last_at if known else outline.at
+            )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """A page as the API gives it. `shared`: whether all instances have this history; false: they use several databases,
     and each has rows and ids of its own; None: it isn't known which they use.
@@ -75,9 +134,14 @@ class Feed:
 
 def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) -> Feed:
     """A page, with what the reports of the `others` on their history say of whose it is."""
-    names = None if others is None else {told.get("name") for told in others} - {None}
-    shared = None if names is None else names <= {page.history}
+    shared = is_shared(page.history, others)
     return Feed(page.changes, page.next, page.oldest_id, page.last_id, page.history, shared)
+
+
+def is_shared(history: str, others: Iterable[Mapping[str, object]] | None) -> bool | None:
+    """Whether the other instances have this history, by their reports on theirs; None: it isn't known."""
+    names = None if others is None else {told.get("name") for told in others} - {None}
+    return None if names is None else names <= {history}
 
 
 def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool:
@@ -106,10 +170,31 @@ def shown_change(row: MappingChange, visible: Visible) -> ShownChange | None:
     if change is None or change.index == "" or not isinstance(row.at, datetime) or min(change.totals) < 0:
         ignored_rows.note(MappingChange)
         return None
-    return _as_seen(change, visible)
+    return as_seen(change, visible)
 
 
-def _as_seen(change: ShownChange, visible: Visible) -> ShownChange:
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Changes one after the other, each with what it is chosen by: all of a history after the number `after`, up to
+    `last_id`. `head`: where the history ended when it was read.
+    """
+
+    head: Head
+    after: int
+    last_id: int
+    changes: tuple[tuple[Outline, ShownChange], ...]
+
+
+def newest_stretch(after: int | None, most: int) -> Stretch:
+    """The changes after a number; of more than `most`, and where it is None, the newest; each as who sees
+    everything sees it. Reads the database.
+    """
+    head, first, rows = newest(after, most)
+    changes = tuple((outline_of(row), change) for row in rows if (change := shown_change(row, ALL_VISIBLE)) is not None)
+    return Stretch(head, first, max([head.last_id, *(outline.id for outline, _ in changes)]), changes)
+
+
+def as_seen(change: ShownChange, visible: Visible) -> ShownChange:
     """The same without what names, or describes, what a caller may not see."""
     is_family_seen = change.family is None or change.family.endswith("*") or visible.covers(change.family)
     if change.compared_with is not None and not visible.covers(change.compared_with):

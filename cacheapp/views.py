@@ -25,18 +25,18 @@ from cacheapp.cache.http_answers import (
     with_values,
 )
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.change_reports import HISTORY_REPORT
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.describe.near_names import with_near_names
 from cacheapp.errors import MappingNotFound, RateLimited, RefreshNotFound
+from cacheapp.feed.interest import change_id, interest_of
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
-from cacheapp.reports import HISTORY_REPORT, PassOutcome, RefreshReport
+from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.search import SEARCH
 from cacheapp.shown_changes import as_answer
-from cacheapp.state.changes import ChangeKind
-from cacheapp.state.choice import EVERY_NAME, NameChoice
-from cacheapp.state.expressions import Asked, Expression, asked, names_of, parse
+from cacheapp.state.expressions import Asked, Expression, asked, names_of
 from cacheapp.state.field_pages import MAX_FIELD_CHARACTERS, FieldFilter
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, Kind, NameFilter, State
 from cacheapp.state.visible import Visible
@@ -45,7 +45,7 @@ from cacheapp.validation import VALIDATION, Validate
 from cacheapp.values.known import KNOWN_VALUES
 from esassistant.api import View, api_view, json_response, parameter
 from esassistant.config.tokens import Right
-from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, Forbidden, UnknownAddress
+from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, UnknownAddress
 from esassistant.http.answer import Answer
 from esassistant.http.auth import check_rights, reads_all, require
 from esassistant.http.counters import note_of
@@ -53,7 +53,6 @@ from esassistant.http.problems import EXPLANATIONS, slash_hint
 from esassistant.registry import registry
 from esassistant.units import as_duration
 
-MAX_CHANGE_ID = 999_999_999
 Choice = TypeVar("Choice", bound=enum.Enum)
 
 
@@ -254,20 +253,17 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
 
 @api_view("GET", parameters=("since", "pattern", "kind", "limit"))
 async def changes(request: HttpRequest) -> HttpResponse:
-    """`GET /api/changes?since=&pattern=&kind=&limit=`: what happened to all indices, oldest first."""
+    """`GET /api/changes?since=&pattern=&kind=&limit=`: what happened to all indices, oldest first. As events they
+    come by the door for streams (cacheapp/feed).
+    """
     visible = await _visible(request)
-    pattern = parameter(request, "pattern", None)
-    if pattern is None and not visible.everything:
-        raise Forbidden(
-            "Without a pattern this is of all names, and needs a token that sees all: send pattern= with names or "
-            f"patterns of yours, such as pattern={visible.patterns[0]}."
-        )
-    since = None if parameter(request, "since", None) is None else _integer(request, "since", 0, MAX_CHANGE_ID, 0)
+    interest = interest_of(parameter(request, "pattern", None), parameter(request, "kind", None), visible)
+    since = parameter(request, "since", None)
     page = await registry.get(HISTORY).changes(
-        since=since,
+        since=None if since is None else change_id(since),
         limit=_integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
-        chosen_by=EVERY_NAME if pattern is None else NameChoice(parse(pattern)),
-        kinds=_kinds(request),
+        chosen_by=interest.chosen_by,
+        kinds=interest.kinds,
         visible=visible,
     )
     others: list[Any] | None = registry.get(INSTANCES).told_by_others(HISTORY_REPORT.name)
@@ -354,14 +350,6 @@ def _boolean(request: HttpRequest, name: str) -> bool:
     if given not in ("true", "false"):
         raise BadRequest(f"Use {name}=true or {name}=false.")
     return given == "true"
-
-
-def _kinds(request: HttpRequest) -> list[ChangeKind]:
-    given = parameter(request, "kind", None)
-    try:
-        return [] if given is None else [ChangeKind(kind) for kind in given.split(",")]
-    except ValueError:
-        raise BadRequest(f"Use kind= with one or more of {','.join(ChangeKind)}, with commas between.") from None
 
 
 def _field_filter(request: HttpRequest) -> FieldFilter:

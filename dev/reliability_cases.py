@@ -289,8 +289,16 @@ _LATER = (
     Case(
         67,
         "The process that reads the cluster is killed between writing changes and publishing, or the reverse; several "
-        "write at once; version 1.0 writes beside; rows are no longer kept; there are several databases",
+        "write at once; version 1.0 writes beside; rows are no longer kept; there are several databases; 500 "
+        "subscribers follow, half of them the process that is killed",
         "No change is lost without a `gap`, none told twice; ids are in the order of commits; 410 with the oldest id",
+    ),
+    Case(
+        68,
+        "Receivers of webhooks are down for hours, slow, answer 500 or redirect; the process that sends is killed "
+        "(`kill -9`) amid deliveries, or all are",
+        "Each gets every change at least once, those of each index in order; waits grow to an hour; none holds up "
+        "another",
     ),
     Case(
         69,

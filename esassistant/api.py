@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 import msgspec
 from django.core.exceptions import TooManyFieldsSent
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.views.decorators.csrf import csrf_exempt
 
+from esassistant.asgi_types import Scope
 from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, UnknownParameter
 from esassistant.http.auth import token_caller
 from esassistant.http.lanes import mark_api_view
@@ -61,8 +62,17 @@ def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
     """
     if not request.META.get("QUERY_STRING"):
         return
+    _checked(lambda: request.GET, known)
+
+
+def query_of(scope: Scope, known: Collection[str]) -> QueryDict:
+    """The query of a request that comes to no view, checked likewise. Raises `BadRequest`."""
+    return _checked(lambda: QueryDict(scope["query_string"]), known)
+
+
+def _checked(parsed: Callable[[], QueryDict], known: Collection[str]) -> QueryDict:
     try:
-        given = request.GET
+        given = parsed()
     except TooManyFieldsSent:
         raise BadRequest("The query has too many parameters.") from None
     for name, values in given.lists():
@@ -71,6 +81,7 @@ def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
             raise UnknownParameter(f"There is no parameter {shown!r} here: {_use(known)}.")
         if len(values) > 1:
             raise BadRequest(f"Send {name}= once.")
+    return given
 
 
 def _use(known: Collection[str]) -> str:

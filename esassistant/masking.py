@@ -31,14 +31,17 @@ PAIR = re.compile(
 
 TOKEN_PREFIX = "esa_"  # noqa: S105  (how tokens begin, none itself)
 """So begin the tokens that `manage.py make_token` makes, whose digests alone are known here."""
-MADE_TOKEN = re.compile(rf"\b{TOKEN_PREFIX}[\w-]{{20,}}")
+SECRET_PREFIX = "whsec_"  # noqa: S105  (likewise)
+"""So begin the secrets that webhooks are signed with, in a file that may change while the process runs."""
+MADE_TOKEN = re.compile(rf"\b(?:{TOKEN_PREFIX}[\w-]{{20,}}|{SECRET_PREFIX}[\w+/=-]{{20,}})")
 
 _known: re.Pattern[str] | None = None
 
 
 def mask_text(text: str) -> str:
     """The text without credentials in URLs, without the values of `Authorization` headers and of pairs such as
-    `password=…`, without tokens that `make_token` made, and without any secret of this process.
+    `password=…`, without tokens that `make_token` made, without secrets of webhooks, and without any secret of this
+    process.
     """
     if _known is not None:
         text = _known.sub(MASK, text)

@@ -3,10 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cacheapp.change_reports import (
+    FEED_REPORT,
+    HISTORY_REPORT,
+    WEBHOOKS_REPORT,
+    FeedReport,
+    HistoryReport,
+    WebhooksReport,
+)
 from cacheapp.reports import (
     CACHE_REPORT,
     DEMAND_REPORT,
-    HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
     SEARCH_REPORT,
@@ -15,7 +22,6 @@ from cacheapp.reports import (
     WATCH_REPORT,
     CacheReport,
     DemandReport,
-    HistoryReport,
     InstanceReport,
     RefresherReport,
     SearchReport,
@@ -42,8 +48,8 @@ from healthapp.process import PROCESS_REPORT, ProcessReport
 
 SHOWN: tuple[ReportHandle[Any], ...] = (
     *POOLS_REPORTS,
-    *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, STORE_REPORT, INSTANCES_REPORT),
-    *(SEARCH_REPORT, VALIDATION_REPORT, DEMAND_REPORT),
+    *(CACHE_REPORT, REFRESHER_REPORT, WATCH_REPORT, HISTORY_REPORT, FEED_REPORT, STORE_REPORT, INSTANCES_REPORT),
+    *(SEARCH_REPORT, VALIDATION_REPORT, DEMAND_REPORT, WEBHOOKS_REPORT),
     *(PROCESS_REPORT, HTTP_REPORT, CONNECTIONS_REPORT, STREAMS_REPORT, LOGINS_REPORT, LOG_REPORT, ACCESS_LOG_REPORT),
     *(HEALTH_REPORT, VERDICT_REPORT, BASIS_REPORT, ADVICE_REPORT),
 )
@@ -74,6 +80,8 @@ class PerformanceReport:
     validation: ValidationReport
     demand: DemandReport
     history: HistoryReport
+    webhooks: WebhooksReport
+    feed: FeedReport
     store: StoreReport
     health: HealthReport | None
     verdict: VerdictReport
@@ -108,6 +116,8 @@ def performance_report(registry: Registry) -> PerformanceReport:
         validation=reports.typed(VALIDATION_REPORT),
         demand=reports.typed(DEMAND_REPORT),
         history=reports.typed(HISTORY_REPORT),
+        webhooks=reports.typed(WEBHOOKS_REPORT),
+        feed=reports.typed(FEED_REPORT),
         store=reports.typed(STORE_REPORT),
         health=reports.typed(HEALTH_REPORT),
         verdict=reports.typed(VERDICT_REPORT),

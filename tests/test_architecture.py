@@ -16,13 +16,13 @@ FLOORS = {
     "esassistant": (
         (
             *("errors", "clock", "metrics", "advice", "masking", "units", "asgi_types", "instance", "long_work"),
-            *("connection_causes", "program", "addresses"),
+            *("connection_causes", "program", "addresses", "ip_addresses"),
         ),
         (
             *("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
             "shared_values",
         ),
-        ("breaker", "log_handler", "database", "windows"),
+        ("breaker", "log_handler", "database", "windows", "followed_file"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
         ("api", "api_page", "templatetags"),
@@ -30,7 +30,7 @@ FLOORS = {
         ("asgi", "embedding", "root_urls"),
     ),
     "cacheapp": (
-        ("errors", "reports", "rows"),
+        ("errors", "reports", "change_reports", "rows"),
         ("models",),
         ("search_rules",),
         ("mapping",),
@@ -42,7 +42,7 @@ FLOORS = {
         ("cache", "history", "instances"),
         ("validation",),
         ("index_name_queries", "search_target"),
-        ("sync", "search", "browse"),
+        ("sync", "search", "browse", "webhooks", "feed"),
         ("mcp",),
         ("views", "advice", "panels", "management", "templatetags"),
         ("admin", "urls", "apps"),
@@ -57,6 +57,7 @@ BETWEEN_APPS = {
     ("cacheapp", "esassistant"),
     ("healthapp", "esassistant"),
     ("healthapp", "cacheapp.reports"),
+    ("healthapp", "cacheapp.change_reports"),
 }
 """All arrows between the apps. The kernel knows neither app; of cacheapp, healthapp knows the types of its reports
 alone.

@@ -26,7 +26,7 @@ from bench.report.texts import (
 Json = Mapping[str, Any]
 FACTS = (
     *("indices", "instances", "searches", "callers", "delay_ms", "connections", "per_second"),
-    *("times", "beyond_connections", "seeds", "days"),
+    *("times", "beyond_connections", "seeds", "days", "subscribers"),
 )
 README_BEGIN, README_END = "<!-- made by make bench -->", "<!-- end of what make bench made -->"
 GAIN_UNITS = {"x less": ("x", "less"), "x more": ("x", "more"), "points": ("points", ""), "% less": ("%", "less")}

@@ -1,11 +1,14 @@
 """This project's server as an operator runs it, for benches that ask it over HTTP."""
 
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dev.servers.process import wait_until
+from dev.servers.redis import RedisServer
 from dev.servers.service import Server, environment, manage
 
 WARM_SECONDS = 90
@@ -22,6 +25,32 @@ def served(elasticsearch_url: str, folder: Path, **settings: object) -> Iterator
         wait_until(lambda: server.get("/readyz").status_code == 200, WARM_SECONDS)
         wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", WARM_SECONDS)
         yield server
+
+
+@contextmanager
+def sharing(elasticsearch_url: str, store: str, count: int) -> Iterator[list[Server]]:
+    """So many instances of one deployment that are warm: with one SQLite file, and with `store` "redis" a Redis between
+    them.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sharing-")))
+        shared: dict[str, Any] = {
+            "DATABASE_URL": f"sqlite:///{folder / 'bench.sqlite3'}",
+            "MAPPING_CACHE_WATCH": "true",
+        }
+        if store == "redis":
+            shared["REDIS_URL"] = stack.enter_context(RedisServer()).url
+        migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=elasticsearch_url, **shared)
+        if migrated.returncode:
+            raise RuntimeError(migrated.stderr)
+        instances = [stack.enter_context(Server(elasticsearch_url, **shared)) for _ in range(count)]
+        for instance in instances:
+            wait_until(partial(_is_ready, instance), WARM_SECONDS)
+        yield instances
+
+
+def _is_ready(server: Server) -> bool:
+    return server.get("/readyz").status_code == 200
 
 
 def environment_of(elasticsearch_url: str, folder: Path) -> dict[str, str]:

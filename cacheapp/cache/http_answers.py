@@ -10,6 +10,7 @@ from msgspec import structs
 from cacheapp.cache.derivations import Content, Text
 from cacheapp.cache.derived import JSON, MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import FEED_REPORT, HISTORY_REPORT
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
@@ -18,7 +19,6 @@ from cacheapp.reports import (
     FIELD_LIMITS_REPORT,
     FIELD_USES_REPORT,
     FIELD_VALUES_REPORT,
-    HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
     STORE_REPORT,
@@ -144,6 +144,7 @@ def cache_stats(*, details: bool) -> Answer:
             "demand": registry.read(DEMAND_REPORT),
             "field_limits": registry.read(FIELD_LIMITS_REPORT),
             "history": registry.read(HISTORY_REPORT),
+            "feed": registry.read(FEED_REPORT),
             "store": registry.read(STORE_REPORT),
             "instances": registry.read(INSTANCES_REPORT),
         }

@@ -69,11 +69,11 @@ def asked(text: str, visible: Visible) -> Asked:
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of an expression. `text` is without the minus of what `is_excluded`; `matches` is the test of what
-    `is_pattern`.
+    `is_pattern`, which follows from it.
     """
 
     text: str
-    matches: Callable[[str], bool]
+    matches: Callable[[str], bool] = field(compare=False)
     is_excluded: bool = False
 
     @property

@@ -8,10 +8,9 @@ from typing import Any
 
 from django.conf import settings
 
+from dev.openapi.mapping_schemas import GROUPED, MAPPED
 from dev.openapi.operations import (
-    GROUPED,
     JSON,
-    MAPPED,
     NAME_SCHEMA,
     NAMES_SCHEMA,
     OPERATIONS,

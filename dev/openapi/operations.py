@@ -7,51 +7,20 @@ from typing import Any
 
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MAX_QUESTION_CHARACTERS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
+from cacheapp.feed.interest import MAX_CHANGE_ID
 from cacheapp.mapping.fields import MAX_QUERY_CHARACTERS
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.expressions import MAX_EXPRESSION_BYTES, MAX_PATTERNS
 from cacheapp.state.field_pages import MAX_FIELD_CHARACTERS
 from cacheapp.state.listing import DEFAULT_LIMIT, MAX_LIMIT, Kind, State
 from cacheapp.state.names import MAX_NAME_BYTES
-from cacheapp.views import MAX_CHANGE_ID
 from dev.openapi import examples
 from dev.openapi.search_schemas import SEARCH, SEARCH_EXAMPLES, SEARCH_RESULT
 
 JSON = "application/json"
 TEXT = "text/plain"
+EVENTS = "text/event-stream"
 
-MAPPED = {
-    "description": "Mappings by index, each as Elasticsearch renders it.",
-    "type": "object",
-    "additionalProperties": {
-        "type": "object",
-        "properties": {"mappings": {"type": "object", "additionalProperties": True}},
-        "required": ["mappings"],
-    },
-}
-GROUPED = {
-    "description": "Each distinct mapping once, ordered by the first index that has it.",
-    "type": "object",
-    "properties": {
-        "groups": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "mapping_hash": {"type": "string"},
-                    "indices": {
-                        "description": "All indices that have this mapping, sorted by name.",
-                        "type": "array",
-                        "items": {"type": "string"},
-                    },
-                    "mappings": {"type": "object", "additionalProperties": True},
-                },
-                "required": ["mapping_hash", "indices", "mappings"],
-            },
-        }
-    },
-    "required": ["groups"],
-}
 STARTED = {
     "type": "object",
     "properties": {
@@ -540,14 +509,21 @@ OPERATIONS = (
         "/api/changes",
         "get",
         "changes",
-        "What happened to all indices, oldest first, page by page",
+        "What happened to all indices, oldest first, page by page, or as events as it happens",
         Access.DETAILS,
-        {200: Answer("`next` is the `since` of the page that follows.", ("Feed",))},
+        {
+            200: Answer(
+                "`next` is the `since` of the page that follows. As `text/event-stream`: an answer without end, each "
+                "event of which has a `Change` as its data.",
+                ("Feed",),
+                other={EVENTS: {"type": "string"}},
+            )
+        },
         (
             Parameter(
                 "since",
                 "query",
-                "The changes after the one of this id; left out: all that are kept.",
+                "The changes after the one of this id; left out: all that are kept, and as events those from now on.",
                 {"type": "integer", "minimum": 0, "maximum": MAX_CHANGE_ID},
             ),
             Parameter(
@@ -565,13 +541,20 @@ OPERATIONS = (
             Parameter(
                 "limit",
                 "query",
-                "The number of changes on a page.",
+                "The number of changes on a page; not for events.",
                 {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+            ),
+            Parameter(
+                "Last-Event-ID",
+                "header",
+                "For events: the `id` of the last one that came, after which to go on. It counts more than `since`.",
+                {"type": "string", "pattern": r"^([0-9]{1,9}(-[!-~]{1,32})?)?$"},
             ),
         ),
         (410, 503),
-        "403 too: a token that doesn't see all names has to send a pattern. 410: not all that came after `since` is "
-        "kept any more, or `since` is an id of another history.",
+        "With `Accept: text/event-stream` the changes come as server-sent events. 403 too: a token that doesn't see "
+        "all names has to send a pattern. 410: not all that came after `since` is kept any more, or `since` is an id "
+        "of another history.",
     ),
     Operation(
         "/api/compare",

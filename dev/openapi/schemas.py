@@ -14,6 +14,7 @@ import msgspec
 
 from cacheapp.cache.cluster_fields import ClusterFieldPage
 from cacheapp.cache.comparisons import Comparison
+from cacheapp.change_reports import FeedReport, HistoryReport, WebhooksReport
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.mapping.diff import Retyped
@@ -24,7 +25,6 @@ from cacheapp.reports import (
     FieldLimitsReport,
     FieldUsesReport,
     FieldValuesReport,
-    HistoryReport,
     InstanceReport,
     RefresherReport,
     RefreshReport,
@@ -79,6 +79,8 @@ REPORTS: Mapping[str, Any] = {
     "refresher": RefresherReport,
     "watch": WatchReport,
     "history": HistoryReport,
+    "webhooks": WebhooksReport,
+    "feed": FeedReport,
     "search": SearchReport,
     "validation": ValidationReport,
     "field_values": FieldValuesReport,
@@ -140,6 +142,7 @@ def response_types() -> dict[str, Any]:
                 ("demand", DemandReport),
                 ("field_limits", FieldLimitsReport),
                 ("history", HistoryReport),
+                ("feed", FeedReport),
                 ("store", StoreReport),
                 ("instances", instances),
             ],

@@ -6,6 +6,7 @@ from typing import Any
 
 from esassistant.config.pools import PoolRule
 from esassistant.config.tokens import ScopedToken
+from esassistant.config.webhooks import Target
 
 LONGEST_SECONDS = 7 * 86_400
 LONGEST_NEGATIVE_TTL_SECONDS = 3600
@@ -161,6 +162,10 @@ class Config:
     field_values: FieldValuesConfig = FieldValuesConfig()
     unknown_names: tuple[str, ...] = ()
     """What is wrong with names in the environment that are no settings, but were meant to be: a sentence each."""
+    webhooks_file: str = ""
+    """An absolute path; empty: there is none."""
+    webhook_targets: tuple[Target, ...] = ()
+    """What the file said at the start."""
 
 
 @dataclass(frozen=True, slots=True)

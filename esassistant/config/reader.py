@@ -12,6 +12,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -43,7 +44,9 @@ from esassistant.config.model import (
 from esassistant.config.pools import LARGEST_POOL, parse_pools, with_default_pool
 from esassistant.config.run_note import RunNote, read_note
 from esassistant.config.spelling import wrong_in_environment, wrong_in_file
-from esassistant.config.tokens import BadTokens, ScopedToken, load_tokens
+from esassistant.config.tokens import load_tokens
+from esassistant.config.toml_file import BadFile
+from esassistant.config.webhooks import load_targets
 
 # It logs a line of a file that it can't read as it stands, secrets included; such lines are refused below instead.
 logging.getLogger("environ.environ").setLevel(logging.ERROR)
@@ -399,7 +402,10 @@ def _read_django(reader: Reader, base_dir: Path) -> None:
 def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, django: bool) -> Config:
     debug = django and reader.settings["DEBUG"].value
     api_tokens = reader.words("ESASSISTANT_API_TOKENS", secret=True)
-    tokens_file, scoped_tokens = _read_tokens_file(reader, base_dir, api_tokens)
+    tokens_file, scoped_tokens = _read_file(
+        reader, "ESASSISTANT_TOKENS_FILE", base_dir, partial(load_tokens, api_tokens=api_tokens)
+    )
+    webhooks_file, webhook_targets = _read_file(reader, "ESASSISTANT_WEBHOOKS", base_dir, load_targets)
     config = Config(
         elasticsearch=_read_elasticsearch(reader, note),
         mapping_cache=_read_mapping_cache(reader),
@@ -429,6 +435,8 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, django
         max_in_flight=reader.integer("ESASSISTANT_MAX_IN_FLIGHT", 2000, minimum=1, maximum=1_000_000),
         max_connections=reader.integer("ESASSISTANT_MAX_CONNECTIONS", 4000, minimum=1, maximum=1_000_000),
         drain_seconds=reader.seconds("ESASSISTANT_DRAIN_SECONDS", 5, minimum=0, maximum=600),
+        webhooks_file=webhooks_file,
+        webhook_targets=webhook_targets,
     )
     if config.mcp and importlib.util.find_spec("mcp") is None:
         reader.refuse(
@@ -448,17 +456,18 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, django
     return config
 
 
-def _read_tokens_file(
-    reader: Reader, base_dir: Path, api_tokens: tuple[str, ...]
-) -> tuple[str, tuple[ScopedToken, ...]]:
-    name = reader.text("ESASSISTANT_TOKENS_FILE")
+def _read_file(
+    reader: Reader, setting: str, base_dir: Path, load: Callable[[Path], tuple[T, ...]]
+) -> tuple[str, tuple[T, ...]]:
+    """The path of a file of entries, and what it says; nothing where the setting names none."""
+    name = reader.text(setting)
     if not name:
         return "", ()
     path = base_dir / name
     try:
-        return str(path), load_tokens(path, api_tokens)
-    except BadTokens as error:
-        reader.refuse("ESASSISTANT_TOKENS_FILE", f"{path} {error}")
+        return str(path), load(path)
+    except BadFile as error:
+        reader.refuse(setting, f"{path} {error}")
         return str(path), ()
 
 

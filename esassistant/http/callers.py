@@ -12,7 +12,8 @@ from django.conf import settings
 
 from esassistant.asgi_types import Scope
 from esassistant.config.model import Details
-from esassistant.config.tokens import API, EVERYTHING, Right, ScopedToken
+from esassistant.config.tokens import API, Right, ScopedToken
+from esassistant.config.toml_file import EVERYTHING
 
 
 class CallerKind(enum.Enum):

@@ -64,6 +64,7 @@ class StreamCall:
         self.is_complete = False
         self._send = send
         self._write_seconds = write_seconds
+        self._when_ending: list[Callable[[], object]] = []
 
     def stop(self, why: Stop) -> None:
         """Have the source cancelled; the first reason counts. Who leaves with the whole answer is no reason."""
@@ -74,7 +75,17 @@ class StreamCall:
         """Tell the source to end, and have it cancelled if it goes on for longer than that."""
         if not self.ending.is_set():
             self.ending.set()
+            for listener in self._when_ending:
+                listener()
             asyncio.get_running_loop().call_later(after_seconds, self.stop, Stop.ENDED)
+
+    def when_ending(self, listener: Callable[[], object]) -> None:
+        """Have `listener` called when `ending` is set, at once if it is: for a source that waits for something else,
+        too, and would need a task for each.
+        """
+        self._when_ending.append(listener)
+        if self.ending.is_set():
+            listener()
 
     def read(self, body: bytes) -> None:
         """The body has been read."""

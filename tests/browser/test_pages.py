@@ -2,23 +2,16 @@
 JavaScript.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
-from axe_core_python.base import AXE_SCRIPT
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.process import wait_until
-from dev.servers.service import Server
-from tests.support.browser import NARROW, WIDE, Browser, OpenBrowser
+from tests.support.browser import NARROW, WIDE, OpenBrowser
+from tests.support.browsing import serious, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-QUICK = {"HEALTH_CACHE_TTL": 1, "HEALTH_TIMEOUT": 1, "MAPPING_CACHE_WATCH": "true"}
 MISSING = "/nothing-here"
 """A browser writes each answer of 404 to its console."""
 PAGES = (
@@ -36,14 +29,6 @@ PAGES = (
     "/logout",
     MISSING,
 )
-
-
-@contextmanager
-def serving(url: str, **settings: Any) -> Iterator[Server]:
-    with Server(url, **{**QUICK, **settings}) as server:
-        wait_until(lambda: server.get("/readyz").status_code == 200, 20)
-        wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 20)
-        yield server
 
 
 @pytest.fixture
@@ -153,18 +138,3 @@ def test_accessible(node: Node, shop: Elasticsearch, open_browser: OpenBrowser, 
                 assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width, path
         assert all(f"{MISSING} " in said for said in browser.console_errors())
     assert {where: violations for where, violations in found.items() if violations} == {}
-
-
-def serious(browser: Browser) -> list[str]:
-    """What axe-core finds that is serious or critical: rule and element."""
-    browser.driver.execute_script(AXE_SCRIPT)
-    result = browser.driver.execute_async_script(
-        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done, (e) => done(String(e)))"
-    )
-    assert isinstance(result, dict), result
-    return [
-        f"{violation['id']}: {node['html'][:120]} ({node['any'][0]['message'] if node['any'] else ''})"
-        for violation in result["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]

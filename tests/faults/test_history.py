@@ -2,14 +2,11 @@
 goes on neither loses a change nor tells one twice; several databases behind one store.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
@@ -18,14 +15,19 @@ from dev.ports import HOST
 from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
 from dev.servers.service import Server
+from tests.support.deployments import (
+    KNOWN_SECONDS,
+    LEASE_SECONDS,
+    SETTINGS,
+    add_field,
+    has,
+    locked_database,
+    two_servers,
+    watches,
+)
 from tests.support.fixtures import Figure
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-SETTINGS: dict[str, Any] = {"MAPPING_CACHE_WATCH": "true", "MAPPING_CACHE_REFRESH_INTERVAL": 0}
-KNOWN_SECONDS = 10.0
-LEASE_SECONDS = 10.0
-"""Of the watch; whoever takes over begins after it."""
 
 
 @pytest.fixture
@@ -34,54 +36,11 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-def watches(server: Server) -> bool:
-    return bool(server.get("/api/cache/stats").json()["watch"]["state"] == "watching")
-
-
-def add_field(cluster: Elasticsearch, name: str) -> None:
-    cluster.indices.put_mapping(index="shop", properties={name: {"type": "ip"}})
-
-
 def added(server: Server) -> list[str]:
     """The fields that were added, as the history tells it, oldest first; a gap is one too."""
     page = server.get("/api/changes").json()
     assert [change["id"] for change in page["changes"]] == list(range(1, page["last_id"] + 1))
     return [field for change in page["changes"] for field in (change["added"] or [change["kind"]])]
-
-
-def has(server: Server, field: str) -> bool:
-    return field in server.get("/api/mappings/shop").json()["shop"]["mappings"].get("properties", {})
-
-
-def started(one: Server, two: Server) -> None:
-    """Wait until the first server watches, and the second stands by; it must have started afterwards."""
-    wait_until(lambda: watches(one), 30)
-    two.__enter__()
-    wait_until(lambda: two.get("/readyz").status_code == 200, 30)
-    assert not watches(two)
-
-
-@contextmanager
-def locked_database() -> Iterator[None]:
-    """Somebody else writes to the SQLite file, and doesn't end."""
-    other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-    finally:
-        other.close()
-
-
-@contextmanager
-def two_servers(url: str, first_redis: str, second_redis: str) -> Iterator[tuple[Server, Server]]:
-    two = Server(url, REDIS_URL=second_redis, **SETTINGS)
-    with Server(url, REDIS_URL=first_redis, **SETTINGS) as one:
-        try:
-            started(one, two)
-            yield one, two
-        finally:
-            two.__exit__(None, None, None)
 
 
 def test_case_67_killed_between_writing_and_publishing(

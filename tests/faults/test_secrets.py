@@ -23,6 +23,7 @@ from esassistant.elasticsearch.client import new_client
 from esassistant.registry import registry
 from tests.support.clients import pools
 from tests.support.fixtures import Figure, OpenApp
+from tests.support.receiver import entry
 
 PASSWORD = "planted-p@ss/w:rd"
 URL_PASSWORD = "planted-url-p@ss"
@@ -31,10 +32,11 @@ API_KEY = base64.b64encode(b"planted-id:planted-key").decode()
 TOKENS = ("planted-token-one-01", "planted-token-two-02")
 SECRET_KEY = "planted-secret-key-<&'>-long-enough-to-be-accepted-0123456789"
 STAFF_PASSWORD = "planted-staff-password"
+WEBHOOK_SECRET = f"whsec_{base64.b64encode(b'planted-secret-of-webhooks-0123').decode()}"
 GUESSED = "guessed-token-guessed"
 """Sent by a caller; nobody's secret yet, but often nearly one."""
 
-SECRETS = (PASSWORD, URL_PASSWORD, DATABASE_PASSWORD, API_KEY, *TOKENS, SECRET_KEY, GUESSED)
+SECRETS = (PASSWORD, URL_PASSWORD, DATABASE_PASSWORD, API_KEY, *TOKENS, SECRET_KEY, WEBHOOK_SECRET, GUESSED)
 FORMS = {
     form
     for secret in SECRETS
@@ -86,7 +88,11 @@ def found(texts: Iterable[str]) -> list[str]:
 
 
 def secret_settings(kind: str, log: Path) -> dict[str, Any]:
+    targets = log.with_name("webhooks.toml")
+    url = "https://127.0.0.1:9/planted-path?planted-query"
+    targets.write_text(entry(url, secret=json.dumps(WEBHOOK_SECRET)))
     return {
+        "ESASSISTANT_WEBHOOKS": targets,
         "DJANGO_SETTINGS_MODULE": "tests.support.loud_settings",
         "LOUD_LOG": str(log),
         "SECRET_KEY": SECRET_KEY,

@@ -26,7 +26,7 @@ from pytest_django import Settings
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from esassistant.asgi import new_application
-from esassistant.asgi_types import ASGIApp
+from esassistant.asgi_types import ASGIApp, Message
 from esassistant.config.model import Details
 from esassistant.http.counters import Counters
 from esassistant.http.hot_path import hot_routes
@@ -52,7 +52,7 @@ from tests.support.access import (
     referring,
     templates,
 )
-from tests.support.asgi import Asked, Got, Headers, ask
+from tests.support.asgi import Asked, Got, Headers, ask, never
 from tests.support.fixtures import OpenApp
 
 HOST = (b"host", b"testserver")
@@ -222,6 +222,46 @@ def _unpadded(text: bytes) -> bytes:
     """Names of another length make another length of the whole."""
     lines = [line for line in text.split(b"\n") if not line.startswith(b"content-length:")]
     return b"\n".join(lines).replace(b"-" * len(FOREIGN), b"-" * len(MISSING))
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+async def test_the_door_for_streams(world: World, up: bool) -> None:
+    """It decides as the others do, but for sessions, at which it doesn't look; who has a scope is told nothing of
+    foreign names.
+    """
+    accept = ((b"accept", b"text/event-stream"),)
+    rows = [row for row in ROWS if row.template == "/api/changes"]
+    assert len(rows) > 1
+    async with cluster_state(world, up=up):
+        for row in rows:
+            asked = replace(row, query=f"{row.query}&since=0".lstrip("&"))
+            for holder in HOLDERS:
+                wanted = 401 if holder.staff else expected(row, holder, "", up=up)
+                text = await begun(world.doors["hot"], asked, (*world.headers(holder), *accept))
+                assert text.startswith(b"%d" % wanted), (row, holder.name, text)
+                assert not holder.scoped or MARK not in text.lower(), text
+
+
+async def begun(app: ASGIApp, row: Row, headers: Headers) -> bytes:
+    """The status of a stream, and what comes of it in a moment."""
+    found: list[bytes] = []
+    received = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if not received:
+            await never()
+        return received.pop()
+
+    async def send(message: Message) -> None:
+        found.append(b"%d" % message["status"] if "status" in message else message.get("body", b""))
+
+    asking = asyncio.ensure_future(
+        app(Asked(row.template, query=row.query.encode(), headers=headers).scope(), receive, send)
+    )
+    await asyncio.wait({asking}, timeout=0.3)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    return b"\n".join(found)
 
 
 @pytest.mark.parametrize("up", [True, False], ids=["up", "down"])

@@ -23,6 +23,7 @@ from dev.servers.prometheus import PrometheusServer, promtool
 from dev.servers.service import ROOT, TOKEN, Server, manage
 from esassistant.registry import registry
 from healthapp.metrics import PREFIX
+from tests.support.receiver import entry
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WORKERS = 2
@@ -37,7 +38,10 @@ def server(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """Two workers that are ready, with an index `shop` and a database of their own, which no test empties; details are
     for those with a token.
     """
-    database = f"sqlite:///{tmp_path_factory.mktemp('metrics') / 'store.sqlite3'}"
+    folder = tmp_path_factory.mktemp("metrics")
+    database = f"sqlite:///{folder / 'store.sqlite3'}"
+    targets = folder / "webhooks.toml"
+    targets.write_text(entry("http://127.0.0.1:9/", "registry"))
     assert manage("migrate", elasticsearch_url=node.url, DATABASE_URL=database).returncode == 0
     with Elasticsearch(node.url) as cluster:
         cluster.indices.create(index="shop", settings={"number_of_replicas": 0})
@@ -46,9 +50,11 @@ def server(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
             *("--workers", str(WORKERS)),
             DATABASE_URL=database,
             ESASSISTANT_DETAILS="authorized",
+            ESASSISTANT_WEBHOOKS=targets,
             MAPPING_CACHE_WATCH="true",
         ) as server:
             wait_until(lambda: total(scrape(server), "cache_warm") == WORKERS, 20)
+            wait_until(lambda: total(scrape(server), "webhook_state", target="registry", state="idle") == 1, 20)
             wait_until(lambda: total(scrape(server), "watch_state", state="watching") == 1, 10)
             wait_until(lambda: total(scrape(server), "mapping_fields_limit", family="shop") >= 1000, 10)
             yield server

@@ -20,12 +20,14 @@ import healthapp.views
 from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import FeedReport
 from cacheapp.demand.learner import DemandLearner
 from cacheapp.instances import Instances
 from cacheapp.reports import FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
 from cacheapp.values.gatherer import NOT_GATHERED
 from cacheapp.values.known import KnownValues
+from cacheapp.webhooks.webhooks import NO_WEBHOOKS
 from esassistant.advice import Rule
 from esassistant.asgi import application
 from esassistant.clock import monotonic
@@ -90,6 +92,8 @@ class World:
         self.declare("refresher", self.instance.refresher, Refresher.report)
         self.declare("watch", None, lambda _: None)
         self.declare("history", None, lambda _: None)
+        self.declare("webhooks", None, lambda _: NO_WEBHOOKS)
+        self.declare("feed", None, lambda _: FeedReport(0, 900, 0, 0, 0, 0, None, None))
         self.declare("store", None, lambda _: StoreReport("redis", 3))
         instances = Instances(
             self.store, "one", lambda: {"refreshes": self.instance.refresher.latest_reports()}, clock=self.clock

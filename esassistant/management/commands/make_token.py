@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from esassistant.config.tokens import BadTokens, Right, digest_of, parse_tokens
+from esassistant.config.tokens import Right, digest_of, parse_tokens
+from esassistant.config.toml_file import BadFile
 from esassistant.masking import TOKEN_PREFIX
 
 RANDOM_BYTES = 32
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         entry = entry_of(digest_of(token.encode()), **options)
         try:
             parse_tokens(entry)
-        except BadTokens as error:
+        except BadFile as error:
             where, _, wrong = str(error).partition(": ")
             if not where.startswith("token"):  # all but the date is written as it can be read
                 wrong = "expires is a date such as 2027-06-30 or 2027-06-30T18:00:00Z"

@@ -8,14 +8,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheapp.advice import cache_rules, field_limit_rules, history_rules, refresh_rules, store_rules, watch_rules
+from cacheapp.advice import (
+    cache_rules,
+    field_limit_rules,
+    history_rules,
+    refresh_rules,
+    store_rules,
+    watch_rules,
+    webhook_rules,
+)
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import HistoryReport, TargetReport, TargetState, WebhooksReport
 from cacheapp.errors import MappingNotFound
 from cacheapp.reports import (
     CacheReport,
     FamilyFields,
     FieldLimitsReport,
-    HistoryReport,
     PassOutcome,
     RefresherReport,
     RefreshReport,
@@ -283,3 +291,25 @@ def test_families_near_their_field_limit() -> None:
     assert "more of the families" not in one.why
     (several,) = recommendations(of_fields(20, 18, 17, 2))
     assert "2 more of the families" in several.why
+
+
+def of_target(**values: Any) -> list[Advice]:
+    report = TargetReport("h", TargetState.IDLE, 0, None, 0.0, None, 9, {}, 0, None, None)
+    return list(webhook_rules(WebhooksReport(True, True, True, None, 1, {"registry": replace(report, **values)})))
+
+
+def test_webhooks() -> None:
+    """Said: a file that can't be used, a receiver that has taken nothing for minutes, one that is gone, and what to do;
+    nothing of one that is well, or failed a moment ago, or is another process's.
+    """
+    assert of_target() == of_target(failing_seconds=300.0) == of_target(failing_seconds=None) == []
+    advice = only(
+        of_target(failing_seconds=301.0, error="it answered 500"), "webhooks.targets.registry.failing_seconds"
+    )
+    assert (advice.value, advice.threshold, advice.sample_size, advice.setting) == (301.0, 300.0, 9, None)
+    assert "'registry' takes no events: it answered 500." in advice.why
+    gone = only(of_target(state=TargetState.PAUSED, failing_seconds=999.0), "webhooks.targets.registry.state")
+    assert "answered 410" in gone.why
+    bad = WebhooksReport(True, False, False, "is not TOML", 1, {})
+    advice = only(webhook_rules(bad), "webhooks.error")
+    assert advice.why.startswith("ESASSISTANT_WEBHOOKS is not TOML. What it said before stays in force")

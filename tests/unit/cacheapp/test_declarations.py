@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pytest_django import Settings
@@ -10,6 +11,7 @@ import cacheapp.apps
 import esassistant.apps
 import healthapp.apps
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import WEBHOOKS_REPORT, TargetState
 from cacheapp.reports import STORE_REPORT, StoreReport
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
@@ -17,12 +19,15 @@ from cacheapp.stores.protocol import STORE
 from cacheapp.stores.redis.store import RedisStore
 from cacheapp.stores.writes import RecordingStore
 from cacheapp.sync.refresher import REFRESHER, Refresher
+from cacheapp.webhooks.webhooks import NO_WEBHOOKS, WEBHOOKS
 from esassistant.clock import monotonic
+from esassistant.config.webhooks import load_targets
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health
 from healthapp.checks import checks_of, run_checks
 from healthapp.monitor import HealthMonitor
 from tests.support.fakes import A_MAPPING
+from tests.support.receiver import entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,6 +65,7 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "refresh-ahead",
                 "count-fields",
                 "exchange-demand",
+                "feed-changes",
                 "exchange-uses",
                 "report-instance",
                 "say-failed-logins",
@@ -126,3 +132,32 @@ async def test_pings(declared: Registry) -> None:
             StoredState(0.0, {"fresh": StoredIndex("u", known)}, {}, {known: A_MAPPING}), monotonic()
         )
         assert (await run_checks(checks))["mapping_cache"].status is Health.HEALTHY
+
+
+async def test_webhooks(declared: Registry, settings: Settings, tmp_path: Path) -> None:
+    """Without a file nothing is sent, and nothing is said of it in health; with one, this process sends once it has the
+    lease, and gives it back at the end.
+    """
+    async with declared.open(only=["webhooks"]):
+        assert declared.get(WEBHOOKS) is None
+        assert declared.read(WEBHOOKS_REPORT) == NO_WEBHOOKS
+    assert "webhooks" not in {resource.name for resource in declared.declared() if resource.ping}
+    path = tmp_path / "webhooks.toml"
+    path.write_text(entry("http://127.0.0.1:9/"))
+    config = replace(settings.ESASSISTANT, webhooks_file=str(path), webhook_targets=load_targets(path))
+    settings.ESASSISTANT = config
+    with_file = Registry()
+    for app in (esassistant.apps, cacheapp.apps, healthapp.apps):
+        app.declare(with_file)
+    for _ in range(2):
+        async with with_file.open(only=["webhooks"]), asyncio.timeout(5):
+            assert {task.name for task in with_file.tasks() if task.owner == "webhooks"} == {
+                "follow-webhooks",
+                "keep-sending",
+            }
+            while with_file.read(WEBHOOKS_REPORT).targets["registry"].state is not TargetState.IDLE:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert with_file.read(WEBHOOKS_REPORT).sends
+    [ping] = [resource.ping for resource in with_file.declared() if resource.name == "webhooks"]
+    assert ping is not None
+    assert (await ping(None)).health is Health.HEALTHY

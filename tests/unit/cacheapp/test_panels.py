@@ -1,9 +1,18 @@
-"""The panel of the mapping cache on the status page."""
+"""The panels of the mapping cache and of webhooks on the status page."""
 
+from dataclasses import replace
+from typing import Any
+
+import msgspec
 import pytest
 from django.template.loader import render_to_string
 
+from cacheapp.change_reports import TargetReport, TargetState, WebhooksReport
+from cacheapp.panels import sent_by
 from cacheapp.reports import StoreReport
+from cacheapp.webhooks.policy import Outcome
+from cacheapp.webhooks.webhooks import NO_WEBHOOKS
+from tests.support.changes import NOW
 from tests.support.fakes import A_MAPPING, FakeClock, FakeReader, Instance, MemoryStore
 
 
@@ -19,3 +28,61 @@ async def test_foreign_values_in_redis(poisoned_total: int, told: str | None) ->
     assert "generation none yet" in page
     assert told is None or told in page
     assert (told is None) == ("foreign" not in page)
+
+
+TARGET = TargetReport(
+    host="hooks.example.org",
+    state=TargetState.IDLE,
+    behind=0,
+    failing_since=None,
+    failing_seconds=0.0,
+    retry_in_seconds=None,
+    attempts_total=1200,
+    outcomes={outcome.value: 0 for outcome in Outcome} | {"delivered": 1100},
+    gaps_total=0,
+    last_delivered_at=NOW,
+    error=None,
+)
+FAILING: dict[str, Any] = {"state": TargetState.FAILING, "error": "it answered 500", "failing_seconds": 90.0}
+
+
+def webhooks(**values: Any) -> str:
+    report = WebhooksReport(True, True, True, None, 1, {"registry": replace(TARGET, **values)})
+    return render_to_string("cacheapp/webhooks_panel.html", {"webhooks": report})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, ("registry", "hooks.example.org", "idle", "1,100", "1,200", "11-29 10:33:07")),
+        ({"last_delivered_at": None}, ("none yet",)),
+        ({**FAILING, "retry_in_seconds": 30.0}, ("It answered 500, for 1 min 30 s; tried again in 30 s.",)),
+        ({**FAILING, "retry_in_seconds": 0.0}, ("tried again now.",)),
+        ({"state": TargetState.PAUSED, "error": "x"}, ("The receiver is gone (410)",)),
+    ],
+)
+def test_targets_of_webhooks(values: dict[str, Any], told: tuple[str, ...]) -> None:
+    """A line for each: how far it is, and what is wrong."""
+    page = webhooks(**values)
+    assert [part for part in told if part not in page] == []
+    assert "No process sends" not in page
+
+
+def test_webhooks_that_are_off() -> None:
+    """Where no file is named there is no panel; without targets, or where nobody sends, that is said."""
+    page = render_to_string("cacheapp/webhooks_panel.html", {"webhooks": NO_WEBHOOKS})
+    assert page.strip() == ""
+    nobody = WebhooksReport(True, False, False, "is not TOML", 1, {})
+    page = render_to_string("cacheapp/webhooks_panel.html", {"webhooks": nobody})
+    assert "No process sends at the moment" in page
+    assert "it is not TOML." in page
+    assert "has none" in page
+
+
+def test_what_another_process_says() -> None:
+    """The panel shows what the process says that sends; one of another version may say anything."""
+    report = WebhooksReport(True, True, True, None, 1, {"registry": TARGET})
+    told = msgspec.json.decode(msgspec.json.encode(report))
+    assert sent_by(told) == report
+    assert sent_by({**told, "sends": False}) is None
+    assert [sent_by(one) for one in (None, 5, {}, {**told, "targets": 5})] == [None] * 4

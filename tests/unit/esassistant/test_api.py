@@ -9,8 +9,9 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from esassistant.api import api_view, json_response, parameter
-from esassistant.errors import BadRequest
+from esassistant.api import api_view, json_response, parameter, query_of
+from esassistant.errors import BadRequest, UnknownParameter
+from tests.support.asgi import Asked
 
 
 @api_view("GET")
@@ -117,3 +118,14 @@ async def test_what_is_not_known_is_repeated_in_part() -> None:
 async def test_known_parameters(query: str) -> None:
     """Those that it knows, each once, in any order, are for the view to read."""
     assert (await listing(RequestFactory().get(f"/api/x?{query}"))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [(b"b=1", UnknownParameter), (b"a=1&a=2", BadRequest), (b"&".join(b"a%d=" % n for n in range(2000)), BadRequest)],
+)
+def test_a_query_that_comes_to_no_view(query: bytes, kind: type[BadRequest]) -> None:
+    """It is checked as those of views are."""
+    with pytest.raises(kind):
+        query_of(Asked("/", query=query).scope(), ("a",))
+    assert query_of(Asked("/", query=b"a=%C3%A4").scope(), ("a",)).get("a") == "\u00e4"

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from esassistant.api import api_view
-from esassistant.config.checks import check_api_views, check_tokens_file
+from esassistant.config.checks import check_api_views, check_tokens_file, check_webhooks_file
 
 
 def sync_view(_: HttpRequest) -> HttpResponse:
@@ -90,3 +90,26 @@ def test_whose_file_it_is(settings: Any, tmp_path: Path, monkeypatch: pytest.Mon
     assert [message.msg for message in messages] == (
         [] if owner == 0 else ["The file of tokens can be written by another user, who can give himself any right."]
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"),
+    [
+        (0o600, []),
+        (0o640, []),
+        (0o660, ["esassistant.W022"]),
+        (0o604, ["esassistant.W022"]),
+        (0o602, ["esassistant.E004"]),
+    ],
+)
+def test_who_may_write_targets(settings: Any, tmp_path: Path, mode: int, found: list[str]) -> None:
+    """Whoever can write the file of targets has every change sent anywhere; who can read it can sign events."""
+    path = tmp_path / "webhooks.toml"
+    assert check_webhooks_file(None) == []
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, webhooks_file=str(path))
+    assert check_webhooks_file(None) == []
+    path.touch()
+    path.chmod(mode)
+    messages = check_webhooks_file(None)
+    assert [message.id for message in messages] == found
+    assert all(f"chmod 600 {path}" in (message.hint or "") for message in messages)

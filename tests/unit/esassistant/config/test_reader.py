@@ -20,6 +20,7 @@ from esassistant.config.reader import (
     parse_node_urls,
 )
 from tests.support.clients import elasticsearch_config
+from tests.support.receiver import entry
 
 SECRET = "hunter2-hunter2"
 
@@ -288,6 +289,19 @@ def test_a_file_that_is_named_exists(tmp_path: Path) -> None:
     assert "can't be read (UnicodeDecodeError)" in refused(tmp_path, ESASSISTANT_ENV_FILE="binary.env")
     (tmp_path / "odd.env").write_text("HEALTH_TIMEOUT 7\n")
     assert "odd.env, line 1: is neither NAME=value nor a comment" in refused(tmp_path, ESASSISTANT_ENV_FILE="odd.env")
+
+
+def test_the_file_of_webhooks(tmp_path: Path) -> None:
+    """What it says at the start is in the configuration; a bad one is refused with entry and line."""
+    file = tmp_path / "webhooks.toml"
+    file.write_text(entry("http://127.0.0.1/", "registry"))
+    config, settings = read({"SECRET_KEY": "x", "ESASSISTANT_WEBHOOKS": "webhooks.toml"}, tmp_path)
+    assert config.webhooks_file == str(file)
+    assert [target.name for target in config.webhook_targets] == ["registry"]
+    assert settings["ESASSISTANT_WEBHOOKS"].value == "webhooks.toml"
+    file.write_text(entry("http://127.0.0.1/", "registry", allow_networks="[]"))
+    with pytest.raises(BadSettings, match=r"target 1 'registry' \(line 1\): allow_networks is a list"):
+        read({"SECRET_KEY": "x", "ESASSISTANT_WEBHOOKS": str(file)}, tmp_path)
 
 
 @pytest.mark.parametrize(

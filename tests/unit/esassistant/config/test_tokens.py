@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.config.tokens import (
-    MAX_FILE_BYTES,
-    BadTokens,
     Right,
     ScopedToken,
     digest_of,
     load_tokens,
     parse_tokens,
 )
+from esassistant.config.toml_file import MAX_FILE_BYTES, BadFile
 
 DIGEST = digest_of(b"one")
 ENTRY = f"""
@@ -113,21 +112,21 @@ def test_digests_are_not_shown() -> None:
 )
 def test_what_is_wrong(text: str, message: str) -> None:
     """It is said of which entry, on which line, and what to write; no digest is repeated."""
-    with pytest.raises(BadTokens, match=message) as caught:
+    with pytest.raises(BadFile, match=message) as caught:
         parse_tokens(text)
     assert DIGEST not in str(caught.value)
 
 
 def test_nothing_is_narrowed_that_may_do_everything() -> None:
     """A token of ESASSISTANT_API_TOKENS has no entry: one of the two would be without effect."""
-    with pytest.raises(BadTokens, match="this token is in ESASSISTANT_API_TOKENS too"):
+    with pytest.raises(BadFile, match="this token is in ESASSISTANT_API_TOKENS too"):
         parse_tokens(entry(), ["zero", "one"])
 
 
 @given(st.text())
 def test_no_text_is_a_crash(text: str) -> None:
     """Whatever the file has in it is a list of tokens, or an error that says so."""
-    with suppress(BadTokens):
+    with suppress(BadFile):
         parse_tokens(text)
 
 
@@ -135,20 +134,20 @@ def test_a_pipe_is_no_file_of_tokens(tmp_path: Path) -> None:
     """It is refused unopened, as that would wait for somebody to write to it; so is a folder."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(BadTokens, match="is no regular file"):
+        with pytest.raises(BadFile, match="is no regular file"):
             load_tokens(path)
 
 
 def test_files(tmp_path: Path) -> None:
     """A file is read whole; one that can't be, is too large or no text is said to be so."""
     path = tmp_path / "tokens.toml"
-    with pytest.raises(BadTokens, match=r"can't be read \(No such file or directory\)"):
+    with pytest.raises(BadFile, match=r"can't be read \(No such file or directory\)"):
         load_tokens(path)
     path.write_text(ENTRY)
     assert load_tokens(path) == parse_tokens(ENTRY)
     path.write_bytes(b"\xff")
-    with pytest.raises(BadTokens, match="is not UTF-8"):
+    with pytest.raises(BadFile, match="is not UTF-8"):
         load_tokens(path)
     path.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
-    with pytest.raises(BadTokens, match="has more than 1000000 bytes"):
+    with pytest.raises(BadFile, match="has more than 1000000 bytes"):
         load_tokens(path)

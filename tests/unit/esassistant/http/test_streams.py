@@ -121,6 +121,17 @@ async def test_the_end_of_the_server() -> None:
     assert not streams.is_ending
 
 
+async def test_who_wants_to_know_of_the_end() -> None:
+    """Each is called once, when a stream is told to end; at once, if it has been."""
+    one, heard = call(), []
+    one.when_ending(lambda: heard.append("before"))
+    assert heard == []
+    one.end(1)
+    one.end(1)
+    one.when_ending(lambda: heard.append("after"))
+    assert heard == ["before", "after"]
+
+
 async def test_the_bound() -> None:
     """As many as there are places."""
     streams = Streams(1)

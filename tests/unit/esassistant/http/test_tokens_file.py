@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from esassistant.config.tokens import Right, ScopedToken, digest_of, load_tokens
+from esassistant.followed_file import LOOK_SECONDS
 from esassistant.http.callers import Tokens
-from esassistant.http.tokens_file import LOOK_SECONDS, TokensFile, TokensFileReport, tokens_file_rules
+from esassistant.http.tokens_file import TokensFile, TokensFileReport, tokens_file_rules
 from esassistant.resource import Health
 
 

@@ -1,0 +1,347 @@
+"""The change feed: what the history records as server-sent events, to any number of subscribers.
+
+One reader per process asks the history, and only while somebody follows: at once when it hears that something was
+written, and once a second, as nobody tells of what others wrote. What it finds it keeps for a while, the tail.
+A subscriber is a place in the order of changes: where it is by now, it is told what the tail has behind that; where the
+tail begins later, what the history has. So nothing waits in a queue for who reads slowly: it goes on from where it is.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from cacheapp.change_reports import FeedReport
+from cacheapp.errors import ChangesGone
+from cacheapp.feed.events import comment, event, in_pieces, moved, opening
+from cacheapp.feed.interest import Interest, Position, interest_of, position_of
+from cacheapp.feed.tail import KEPT_CHANGES, Tail, tail_of
+from cacheapp.state.visible import Visible
+from esassistant.api import query_of
+from esassistant.clock import Clock, monotonic
+from esassistant.errors import StoreUnavailable
+from esassistant.http.limits import Overloaded
+from esassistant.http.streams import StreamCall
+from esassistant.long_work import batched
+from esassistant.resource import Handle
+
+if TYPE_CHECKING:
+    from cacheapp.history import History  # has models, which Django loads after what imports this
+
+ADDRESS: Final = "/api/changes"
+PARAMETERS: Final = ("since", "pattern", "kind")
+MAX_SUBSCRIBERS: Final = 900
+"""Of the thousand places for streams: the rest is for agents."""
+POLL_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 15.0
+"""Proxies end connections that are silent, the usual ones after a minute."""
+RETRY_SECONDS: Final = 5
+"""Who finds no place, or the history away, comes back after so long."""
+RECONNECT_MS: Final = (1_000, 5_000)
+"""A client waits so long before it reconnects, by chance: not all at once when a server has ended."""
+WOKEN_AT_ONCE: Final = 100
+"""So many subscribers are written to in one turn of the loop: some five milliseconds."""
+EVENTS_AT_ONCE: Final = 100
+"""So many are read at once from the history for who is behind the tail."""
+CATCHING_UP_AT_ONCE: Final = 2
+"""So many of those are read for at once: the history has one thread, which writes too."""
+PAUSE_SECONDS: Final = 0.005
+"""Choosing among the changes for many different interests gives others a turn after so long."""
+
+
+@dataclass(slots=True, eq=False)
+class Subscriber:
+    """One open stream. `told_id`: it was told all changes up to this one that it wants; `sent_id`: it knows that."""
+
+    interest: Interest
+    era: int = 0
+    told_id: int = 0
+    sent_id: int = 0
+    sent_at: float = 0.0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What came last, for those who had all before: the same bytes for all of one interest."""
+
+    tail: Tail
+    before: int
+    pieces: Mapping[Interest, list[bytes]]
+
+
+class ChangeFeed:
+    """One per process, owned by the registry; belongs to its loop. `run` is its background task."""
+
+    def __init__(
+        self,
+        history: "History",
+        is_shared: Callable[[str], bool | None],
+        *,
+        max_subscribers: int = MAX_SUBSCRIBERS,
+        poll_seconds: float = POLL_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+        clock: Clock = monotonic,
+    ) -> None:
+        """`is_shared`: whether all instances have the history of that name; None: not known."""
+        self._history = history
+        self._is_shared = is_shared
+        self._max_subscribers = max_subscribers
+        self._poll_seconds = poll_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._pause_seconds = pause_seconds
+        self._clock = clock
+        self._subscribers: set[Subscriber] = set()
+        self._anybody = asyncio.Event()
+        self._news = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
+        # Of which the history is another one, or set back: it is never gone on from one to the next.
+        self._era = 0
+        self._tail: Tail | None = None
+        self._told_tail: Tail | None = None
+        self._read_at: float | None = None
+        self._step: _Step | None = None
+        self._trouble: str | None = None
+        self._reads_total = 0
+        self._caught_up_total = 0
+        self._shed_total = 0
+        self._events_total = 0
+
+    def report(self) -> FeedReport:
+        return FeedReport(
+            subscribers=len(self._subscribers),
+            limit=self._max_subscribers,
+            shed_total=self._shed_total,
+            events_total=self._events_total,
+            reads_total=self._reads_total,
+            caught_up_total=self._caught_up_total,
+            last_id=None if self._tail is None else self._tail.last_id,
+            read_error=self._trouble,
+        )
+
+    def note_news(self) -> None:
+        """Something was written to the history, perhaps: read at once."""
+        self._news.set()
+
+    # The reader
+
+    async def run(self) -> None:
+        """Background task: read what is new, and tell it, as long as anybody follows."""
+        while True:
+            await self._anybody.wait()
+            self._news.clear()
+            trouble = self._trouble
+            try:
+                await self._read()
+            except StoreUnavailable as error:
+                self._trouble = error.detail
+            if self._tail is not self._told_tail or self._trouble != trouble:
+                await self._tell()
+            try:
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _read(self) -> None:
+        """Read what follows the tail. Raises `StoreUnavailable`."""
+        async with self._reading:
+            asked_at = self._clock()
+            tail = self._tail
+            stretch = await self._history.newest(None if tail is None else tail.last_id, KEPT_CHANGES)
+            self._reads_total += 1
+            following = None if tail is None else tail.followed_by(stretch)
+            if following is None:
+                self._era += 1
+                following = tail_of(stretch)
+            if tail is None or following.history != tail.history or following.last_id != tail.last_id:
+                self._tail = following
+            self._read_at, self._trouble = asked_at, None
+
+    async def _tell(self) -> None:
+        """Wake all subscribers. What most of them are told is made beforehand, once for each interest."""
+        before, tail = self._told_tail, self._tail
+        self._told_tail = tail
+        if tail is not None and before is not None and tail.history == before.history:
+            live = {one.interest for one in self._subscribers if one.told_id == before.last_id >= tail.after}
+            pieces: dict[Interest, list[bytes]] = {}
+            paused_at = self._clock()
+            for interest in live:
+                pieces[interest] = in_pieces(tail.told_to(interest, before.last_id))
+                if self._clock() - paused_at > self._pause_seconds:
+                    await asyncio.sleep(0)
+                    paused_at = self._clock()
+            self._step = _Step(tail, before.last_id, pieces)
+        for some in batched(tuple(self._subscribers), WOKEN_AT_ONCE):
+            for subscriber in some:
+                subscriber.wake.set()
+            await asyncio.sleep(0)
+
+    async def _current_tail(self) -> Tail:
+        """The tail, read anew unless the reader has just done that. Raises `StoreUnavailable`."""
+        while self._tail is None or self._read_at is None or self._is_old(self._read_at):
+            if not self._reading.locked():
+                await self._read()
+            else:
+                async with self._reading:  # somebody else reads: look again then
+                    pass
+        return self._tail
+
+    def _is_old(self, read_at: float) -> bool:
+        return self._clock() - read_at > 2 * self._poll_seconds
+
+    # A subscriber
+
+    async def answer(self, call: StreamCall) -> None:
+        """Tell a caller of what happens, from where it wants, as long as it follows: the source of a stream.
+
+        Raises:
+            BadRequest, Forbidden: What it asks for is nothing that it may have.
+            ChangesGone: What came after its position is not kept any more, or is of another history.
+            Overloaded: All places are taken.
+            StoreUnavailable: The history can't be read.
+        """
+        given = query_of(call.scope, PARAMETERS)
+        interest = interest_of(given.get("pattern"), given.get("kind"), Visible(call.caller.patterns))
+        position = position_of(given.get("since"), _last_event_id(call))
+        if len(self._subscribers) >= self._max_subscribers:
+            self._shed_total += 1
+            raise Overloaded(
+                f"This process has {self._max_subscribers} subscribers, which is as many as it may have. Ask again.",
+                retry_after_seconds=RETRY_SECONDS,
+            )
+        subscriber = Subscriber(interest)
+        call.when_ending(subscriber.wake.set)
+        with self._subscribed(subscriber):
+            pieces = await self._begin(subscriber, position)
+            await call.begin()
+            await call.write(opening(self._position(subscriber, position), _reconnect_ms(), self._note()))
+            await self._follow(call, subscriber, pieces)
+
+    @contextmanager
+    def _subscribed(self, subscriber: Subscriber) -> Iterator[None]:
+        self._subscribers.add(subscriber)
+        self._anybody.set()
+        try:
+            yield
+        finally:
+            self._subscribers.remove(subscriber)
+            if not self._subscribers:
+                self._anybody.clear()
+
+    async def _begin(self, subscriber: Subscriber, position: Position | None) -> list[bytes]:
+        """Place a subscriber. Returns what it is to be told at first, where that is not in the tail."""
+        tail = await self._current_tail()
+        subscriber.era = self._era
+        subscriber.sent_at = self._clock()
+        subscriber.told_id = subscriber.sent_id = tail.last_id if position is None else position.id
+        if position is None:
+            return []
+        if position.history not in (None, tail.history):
+            raise await self._gone(position, subscriber.interest.visible)
+        # Behind the tail is what another instance has told already, or nothing at all: that the history knows.
+        if tail.after <= position.id <= tail.last_id:
+            return []
+        return await self._from_history(subscriber)
+
+    async def _gone(self, position: Position, visible: Visible) -> ChangesGone:
+        """What to say to who has an id of another history."""
+        page = await self._history.changes(limit=1, visible=visible)
+        return ChangesGone(position.id, page.oldest_id, page.last_id, of_another=True)
+
+    async def _follow(self, call: StreamCall, subscriber: Subscriber, pieces: list[bytes] | None) -> None:
+        """Tell what there is, wait for more, and so on. Ends where the order of changes does: who reconnects then is
+        told what became of it.
+        """
+        while pieces is not None:
+            for piece in pieces:
+                await call.write(piece)
+                self._events_total += piece.count(b"\ndata: ")
+            if pieces:
+                subscriber.sent_id, subscriber.sent_at = subscriber.told_id, self._clock()
+            if call.ending.is_set():
+                return
+            subscriber.wake.clear()
+            before = subscriber.told_id
+            pieces = await self._next(subscriber)
+            if pieces == [] and subscriber.told_id == before:
+                await self._wait(call, subscriber)
+
+    async def _next(self, subscriber: Subscriber) -> list[bytes] | None:
+        """What a subscriber is told now: events; nothing; None: nothing ever, as its history is gone."""
+        tail = self._tail
+        assert tail is not None
+        if subscriber.era != self._era:
+            return None
+        if subscriber.told_id >= tail.last_id:
+            return []
+        if subscriber.told_id < tail.after:
+            try:
+                return await self._from_history(subscriber)
+            except ChangesGone:
+                return None
+            except StoreUnavailable:
+                return []  # it is waked when that is over
+        step, told_id = self._step, subscriber.told_id
+        subscriber.told_id = tail.last_id
+        is_ready = step is not None and step.tail is tail and step.before == told_id
+        ready = step.pieces.get(subscriber.interest) if step is not None and is_ready else None
+        return in_pieces(tail.told_to(subscriber.interest, told_id)) if ready is None else ready
+
+    async def _from_history(self, subscriber: Subscriber) -> list[bytes]:
+        """Go on in the history. Raises `ChangesGone` or `StoreUnavailable`."""
+        interest = subscriber.interest
+        async with self._catching_up:
+            self._caught_up_total += 1
+            page = await self._history.changes(
+                since=subscriber.told_id,
+                limit=EVENTS_AT_ONCE,
+                chosen_by=interest.chosen_by,
+                kinds=interest.kinds,
+                visible=interest.visible,
+            )
+        subscriber.told_id = page.next
+        return in_pieces(event(change, page.history) for change in page.changes)
+
+    async def _wait(self, call: StreamCall, subscriber: Subscriber) -> None:
+        """Wait for more, or until it is time for a sign of life, and give that."""
+        passed = self._clock() - subscriber.sent_at
+        try:
+            async with asyncio.timeout(max(0.0, self._heartbeat_seconds - passed)):
+                await subscriber.wake.wait()
+        except TimeoutError:
+            beat = comment(self._note())
+            if subscriber.told_id != subscriber.sent_id:
+                # Who follows few names would else come back with an id that is long gone.
+                beat += moved(self._position(subscriber))
+            await call.write(beat)
+            subscriber.sent_id, subscriber.sent_at = subscriber.told_id, self._clock()
+
+    def _position(self, subscriber: Subscriber, asked: Position | None = None) -> Position:
+        assert self._tail is not None
+        return Position(subscriber.told_id if asked is None else asked.id, self._tail.history)
+
+    def _note(self) -> str:
+        """What there is to say of the feed in a comment."""
+        if self._trouble is not None:
+            return f"{self._trouble} What happens meanwhile comes afterwards."
+        name = "" if self._tail is None else self._tail.history
+        if self._is_shared(name) is False:
+            return f"history {name}, which not all instances have: they use several databases, each with ids of its own"
+        return f"history {name}"
+
+
+def _last_event_id(call: StreamCall) -> str | None:
+    values = [value for name, value in call.scope["headers"] if name == b"last-event-id"]
+    return b",".join(values).decode("latin-1") if values else None
+
+
+def _reconnect_ms() -> int:
+    return random.randint(*RECONNECT_MS)
+
+
+CHANGE_FEED: Handle[ChangeFeed] = Handle("feed")

@@ -1,0 +1,74 @@
+"""The table of cursors: how far each target is. Called in the webhooks' thread, by who holds the lease alone."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cacheapp import change_log
+from cacheapp.models import LeaseRow, WebhookCursor
+from cacheapp.rows import ignored_rows
+from cacheapp.stores.database_rows import is_count
+from cacheapp.stores.protocol import Lease
+from esassistant.errors import StaleToken
+
+MAX_HISTORY_NAME = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """All changes of a history up to one number have reached a target, or are none of its own. `paused_at`: since when
+    nothing is sent to it; None: it is.
+    """
+
+    history: str
+    last_id: int
+    paused_at: datetime | None = None
+
+
+def load(target: str, lease: Lease) -> Cursor:
+    """How far a target is. A new one begins with what comes next. Raises `StaleToken`."""
+    _check(lease)
+    rows = WebhookCursor.objects.filter(pk=target)
+    row = rows.first()
+    if row is None and not rows.exists():
+        head = change_log.head()
+        cursor = Cursor(head.name, head.last_id)
+        _write(target, cursor)
+        return cursor
+    if row is None or not _is_cursor(row):
+        # Somebody edited it. Of no history: all that is kept is sent then, after a gap.
+        ignored_rows.note(WebhookCursor, row is not None)
+        return Cursor("", 0)
+    return Cursor(row.history, row.last_id, row.paused_at)
+
+
+def save(target: str, cursor: Cursor, lease: Lease) -> None:
+    """Record how far a target is. Raises `StaleToken` where another process sends by now: it knows better."""
+    _check(lease)
+    _write(target, cursor)
+
+
+def _write(target: str, cursor: Cursor) -> None:
+    # Without reading what is there, which somebody may have edited.
+    row = WebhookCursor(target=target, history=cursor.history, last_id=cursor.last_id, paused_at=cursor.paused_at)
+    WebhookCursor.objects.bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=["target"],
+        update_fields=["history", "last_id", "paused_at"],
+    )
+
+
+def _check(lease: Lease) -> None:
+    # Locked for the length of the transaction: no later holder can come between this check and the commit.
+    if not LeaseRow.objects.select_for_update().filter(name=lease.name, token=lease.token).exists():
+        raise StaleToken("Another process took over the sending of webhooks.")
+
+
+def _is_cursor(row: Any) -> bool:
+    return (
+        isinstance(row.history, str)
+        and len(row.history) <= MAX_HISTORY_NAME
+        and is_count(row.last_id)
+        and (row.paused_at is None or isinstance(row.paused_at, datetime))
+    )

@@ -1,0 +1,170 @@
+"""Sends events to one target by HTTP: to checked addresses alone, within deadlines, and reads next to nothing of what
+comes back.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from cacheapp.webhooks.events import Event, headers
+from cacheapp.webhooks.policy import AT_ONCE, Attempt, Outcome, attempt_of
+from esassistant.clock import now_utc
+from esassistant.config.webhooks import Target
+from esassistant.connection_causes import Cause, connection_cause, sentence
+from esassistant.units import as_seconds
+
+KEEP_SECONDS: Final = 10.0
+"""A connection that nothing needs is closed after it, sooner than most receivers do."""
+MAX_READ_BYTES: Final = 65_536
+"""So much of an answer is read, and thrown away, so that its connection can be used again; after more it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long things may take, in seconds: one attempt until its answer begins, a connection, and the rest of the
+    answer.
+    """
+
+    attempt: float = 15.0
+    connect: float = 5.0
+    rest: float = 2.0
+
+
+DEADLINES: Final = Deadlines()
+
+
+class ForbiddenAddress(Exception):
+    """A host stands for an address that isn't to be connected to."""
+
+
+class CheckedResolver(AbstractResolver):
+    """Looks up names, and gives no address that the target may not have. Connections are made to just these addresses,
+    so that a name which stands for another one a moment later (DNS rebinding) gains nothing.
+    """
+
+    def __init__(self, target: Target, inner: AbstractResolver) -> None:
+        self._target = target
+        self._inner = inner
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Raises `ForbiddenAddress` if any of the addresses is forbidden."""
+        found = await self._inner.resolve(host, port, family)
+        for one in found:
+            check_address(self._target, one["host"])
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def check_address(target: Target, address: str) -> None:
+    """Raises `ForbiddenAddress`."""
+    if (refusal := target.refusal_of(address)) is not None:
+        raise ForbiddenAddress(f"its host stands for an address that is not allowed: {refusal}")
+
+
+class Sender:
+    """One per target, for as long as its process sends to it. Lives from `open_sender()` to the end of its block."""
+
+    def __init__(
+        self, target: Target, session: aiohttp.ClientSession, now: Callable[[], datetime], deadlines: Deadlines
+    ) -> None:
+        self._target = target
+        self._session = session
+        self._now = now
+        self._deadlines = deadlines
+
+    async def send(self, event: Event) -> Attempt:
+        """Send an event once. Never raises but `CancelledError`."""
+        try:
+            # The library asks no resolver about an address.
+            if _is_address(self._target.host):
+                check_address(self._target, self._target.host)
+            return await self._post(event)
+        except ForbiddenAddress as error:
+            return Attempt(Outcome.FORBIDDEN, str(error))
+        except TimeoutError:
+            return Attempt(Outcome.TIMED_OUT, f"it did not answer within {as_seconds(self._deadlines.attempt)}")
+        except aiohttp.ClientConnectionError as error:
+            return Attempt(Outcome.UNREACHABLE, _why(error))
+        except aiohttp.InvalidURL:
+            return Attempt(Outcome.FORBIDDEN, "nothing can be sent to its url, which is not one of a host")
+        except aiohttp.ClientError:
+            return Attempt(Outcome.FAILED, "what it answered is not HTTP")
+
+    async def _post(self, event: Event) -> Attempt:
+        body, at = event.body(), self._now()
+        signed = headers(event.message_id, at, body, self._target.secrets)
+        async with asyncio.timeout(self._deadlines.attempt):
+            response = await self._session.post(self._target.url, data=body, headers=signed, allow_redirects=False)
+        async with response:
+            attempt = attempt_of(response.status, response.headers.get("retry-after"), at)
+            await self._throw_away(response)
+        return attempt
+
+    async def _throw_away(self, response: aiohttp.ClientResponse) -> None:
+        """Read what is left of a small answer; close the connection of any other, or of one that is slow. What is in
+        it, and whether it is whole, doesn't matter.
+        """
+        left = MAX_READ_BYTES
+        try:
+            async with asyncio.timeout(self._deadlines.rest):
+                while left > 0 and not response.content.at_eof():
+                    left -= len(await response.content.readany())
+        except (TimeoutError, aiohttp.ClientError):
+            left = 0
+        if left <= 0:
+            response.close()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _why(error: aiohttp.ClientConnectionError) -> str:
+    cause = Cause.CLOSED if isinstance(error, aiohttp.ServerDisconnectedError) else connection_cause(error)
+    return sentence(cause, "the receiver", "url", "SSL_CERT_FILE", ("http://", "https://"))
+
+
+@asynccontextmanager
+async def open_sender(
+    target: Target,
+    *,
+    now: Callable[[], datetime] = now_utc,
+    resolver: AbstractResolver | None = None,
+    deadlines: Deadlines = DEADLINES,
+) -> AsyncIterator[Sender]:
+    """A sender for the length of the block. Does no I/O until it is used.
+
+    No proxy of the environment is used, which would look up names itself; no redirect is followed, no cookie kept, and
+    nothing unpacked.
+    """
+    connector = aiohttp.TCPConnector(
+        resolver=CheckedResolver(target, aiohttp.ThreadedResolver() if resolver is None else resolver),
+        use_dns_cache=False,
+        limit=AT_ONCE,
+        keepalive_timeout=KEEP_SECONDS,
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=deadlines.attempt + deadlines.rest, sock_connect=deadlines.connect),
+        headers={"user-agent": "esassistant"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    ) as session:
+        yield Sender(target, session, now, deadlines)
