@@ -12,12 +12,12 @@ from cacheapp.browse.pages import READS, HtmlPage, Reader, address, page_view
 from cacheapp.cache.comparisons import compare_sides
 from cacheapp.cache.descriptions import DESCRIPTIONS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.change_reports import HISTORY_REPORT
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MAX_QUESTION_CHARACTERS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.errors import BadSearch
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
-from cacheapp.reports import HISTORY_REPORT
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.choice import EVERY_NAME, NameChoice
 from cacheapp.state.expressions import asked, parse

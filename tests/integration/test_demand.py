@@ -2,7 +2,6 @@
 node, and that the budget holds; and what a running server says of it.
 """
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -50,7 +49,7 @@ class Replayed:
 
 
 @pytest.fixture
-def families(cluster: Elasticsearch) -> Iterator[Elasticsearch]:
+def families(cluster: Elasticsearch) -> Elasticsearch:
     """Twelve indices of one shard each; every other one has an alias, which is its family."""
     for number in range(FAMILIES):
         cluster.indices.create(
