@@ -151,7 +151,7 @@ def states(node: Node, proxy: FaultProxy, folder: Path, settings: dict[str, Any]
         return take
 
     proxy.refuse()
-    session(one("warming-up", "No mappings yet"))
+    session(one("warming-up", "No mappings can be answered yet"))
     proxy.accept()
     session(one("empty", "nothing to serve"))
     loaded = manage("load_samples", elasticsearch_url=node.url, **settings)
