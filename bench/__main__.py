@@ -54,6 +54,7 @@ STEPS = (
         "feed",
         ["--changes", "60", "--rounds", "3"],
         ["--changes", "4", "--rounds", "1", "--subscribers", "50", "--stores", "redis"],
+        runs_alone=True,
     ),
     Step("pool", ["--rounds", "3"], ["--rounds", "1", "--searches", "100"]),
     Step(
@@ -71,6 +72,15 @@ STEPS = (
     Step("strangers", ["--seconds", "3"], ["--seconds", "1", "--only", "static", "missing"]),
     Step("loop", ["--passes", "3"], ["--passes", "1"]),
     Step("predict", ["--seeds", "20"], ["--seeds", "2"], runs_alone=True),
+    Step(
+        "fleet",
+        [],
+        [
+            *("--instances", "1", "4", "--indices", "1000", "--changes", "4", "--quiet-seconds", "3", "--no-kill"),
+            *("--only", "instances", "published"),
+        ],
+        runs_alone=True,
+    ),
 )
 
 

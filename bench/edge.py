@@ -7,6 +7,7 @@ worker carries at least what was last carried. Then
 
     beyond   `TIMES` times what it carries, on more connections than a worker works on requests at once; its latencies
              count from when a request was sent, as what waits for a free connection is not the worker's queue
+    others   meanwhile, who asks for a mapping that is in memory, and for /livez, at an easy rate
     after    half of what it carries, right after that
 
 Requests are asked of one worker of `manage.py serve`, on the same processors as the generator and Elasticsearch.
@@ -16,7 +17,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
 
 from bench.command import Started, parser, save
 from bench.load.client import Load, Target, paced
-from bench.report.lines import Line, milliseconds, print_lines
+from bench.report.lines import Goal, Line, milliseconds, percent, print_lines
 from bench.subjects.cluster import SAMPLES, sample_node
 from bench.subjects.served import served
 from dev.servers.service import TOKEN
@@ -42,6 +45,14 @@ FASTEST_BEYOND = 50_000
 """No generator of this project begins more a second; beyond is left out where it would have to."""
 BEYOND_CONNECTIONS = 2500
 """More than ESASSISTANT_MAX_IN_FLIGHT is by default."""
+OTHERS_PER_SECOND = 25.0
+OTHERS_CONNECTIONS = 4
+LATER_SECONDS = 0.5
+"""After the overload began."""
+REFUSED_GOAL, OTHERS_GOAL = Goal(at_most=250), Goal(at_most=1000)
+"""Milliseconds: who is refused knows it at once; who asks for something else waits, but not for long."""
+ALL_GOOD = Goal(at_least=100)
+"""Percent."""
 ASKED = f"{SAMPLES[0].name}-1"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 JSON = {**BEARER, "Content-Type": "application/json"}
@@ -62,10 +73,17 @@ class Kind:
         return Target(url, self.path, JSON if self.body else BEARER, self.method, self.body)
 
 
+VALIDATED = (
+    '{"query": {"bool": {"filter": [{"term": {"customers_part_000.attribute_00": "a"}},'
+    ' {"range": {"@timestamp": {"gte": "now-1d"}}}]}}, "aggs": {"a": {"terms": {"field": "nowhere"}}}}'
+)
 KINDS = (
     Kind("health", "/api/health", 1000),
     Kind("mapping", f"/api/mappings/{ASKED}", 1000),
     Kind("names", "/api/indices?limit=10", 250),
+    Kind("fields", f"/api/mappings/{ASKED}/fields", 250),
+    Kind("validate", f"/api/mappings/{ASKED}/validate", 100, method="POST", body=VALIDATED),
+    Kind("describe", f"/api/mappings/{ASKED}/describe?tokens=500&q=attribute", 50),
     Kind("miss", "/api/mappings/absent-{n}", 50, good="404"),
     Kind("search", f"/api/indices/{ASKED}/search", 50, method="POST", body='{"size": 10}'),
 )
@@ -144,12 +162,39 @@ def measure(kind: Kind, url: str, seconds: float) -> list[Line]:
     ]
     if carried.per_second * TIMES > FASTEST_BEYOND:
         return lines
-    beyond = ask(carried.per_second * TIMES, seconds, BEYOND_CONNECTIONS)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(_others, url, seconds)
+        beyond = ask(carried.per_second * TIMES, seconds, BEYOND_CONNECTIONS)
+        others = waiting.result()
     after = ask(carried.per_second / 2, SEARCHING_SECONDS)
-    return [*lines, *_beyond(beyond), milliseconds("  after: p99", [after.load.p99], after.load.requests)]
+    return [
+        *lines,
+        *beyond_lines(kind.name, beyond),
+        *others_lines(kind.name, others),
+        milliseconds("  after: p99", [after.load.p99], after.load.requests),
+    ]
 
 
-def _beyond(step: Step) -> list[Line]:
+def _others(url: str, seconds: float) -> list[Load]:
+    """What others get while a worker is asked for too much."""
+    time.sleep(LATER_SECONDS)
+    asked = [Target(url, f"/api/mappings/{ASKED}", BEARER), Target(url, "/livez")]
+    return paced(asked, OTHERS_PER_SECOND, max(1.0, seconds - LATER_SECONDS), OTHERS_CONNECTIONS)
+
+
+def others_lines(kind: str, loads: Sequence[Load]) -> list[Line]:
+    """Whether all of them were answered well while there was too much of a kind, and how soon."""
+    asked = sum(load.requests + load.errors for load in loads)
+    good = sum(load.statuses.get("200", 0) for load in loads)
+    latest = max(load.p99 for load in loads)
+    return [
+        Line(f"  too much of {kind}: others answered 200", [percent(good, asked)], "%", asked, ALL_GOOD),
+        milliseconds(f"  too much of {kind}: p99 of others", [latest], asked, OTHERS_GOAL),
+    ]
+
+
+def beyond_lines(kind: str, step: Step) -> list[Line]:
+    """What came of a rate of a kind that is too much."""
     load = step.load
     asked, good, refused = load.requests + load.errors, load.statuses.get(step.good, 0), load.statuses.get("503", 0)
     others = asked - good - refused
@@ -158,8 +203,11 @@ def _beyond(step: Step) -> list[Line]:
         Line("  beyond: answered", [good / load.seconds], "/s", good),
         Line("  beyond: refused with 503", [refused / asked * 100], "%", asked, note=odd),
         *(
-            milliseconds(f"  beyond: p99 of {what}", [load.p99_served[status]], load.statuses[status])
-            for status, what in ((step.good, "answered"), ("503", "refused"))
+            milliseconds(metric, [load.p99_served[status]], load.statuses[status], goal)
+            for status, metric, goal in (
+                (step.good, "  beyond: p99 of answered", None),
+                ("503", f"  too much of {kind}: p99 of refused", REFUSED_GOAL),
+            )
             if status in load.p99_served
         ),
     ]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from cacheapp.change_reports import TargetState, WebhooksReport
 from cacheapp.reports import (
     CacheReport,
     FieldLimitsReport,
@@ -11,10 +12,8 @@ from cacheapp.reports import (
     RefresherReport,
     RefreshReport,
     StoreReport,
-    TargetState,
     WatchReport,
     WatchState,
-    WebhooksReport,
 )
 from cacheapp.sync.schedule import LONGEST_RETRY_SECONDS
 from esassistant.advice import Advice, Recommendation, Rule, judge, percent, raised
@@ -22,7 +21,7 @@ from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECON
 from esassistant.followed_file import kept_entries
 
 if TYPE_CHECKING:
-    from cacheapp.reports import HistoryReport  # beside models, which Django loads later
+    from cacheapp.change_reports import HistoryReport  # beside models, which Django loads later
 
 ENOUGH_ANSWERS = 200
 STALE_PERCENT = 5.0

@@ -25,6 +25,7 @@ from cacheapp.cache.field_limits import FIELD_LIMITS, FieldLimits
 from cacheapp.cache.http_answers import cache_stats, first_page, ready_mapping, ready_text, visible_to_reader
 from cacheapp.cache.mapping_cache import MAPPING_CACHE, MappingCache
 from cacheapp.cache.refresh_ahead import RefreshAhead
+from cacheapp.change_reports import FEED_METRICS, HISTORY_METRICS, HISTORY_REPORT, WEBHOOKS_METRICS
 from cacheapp.cluster.mapping_versions import MappingVersions
 from cacheapp.cluster.metadata_version import MetadataClock
 from cacheapp.cluster.reader import ClusterReader
@@ -36,19 +37,15 @@ from cacheapp.panels import CACHE_PANEL, DEMAND_PANEL, HISTORY_PANEL, VALIDATION
 from cacheapp.reports import (
     CACHE_METRICS,
     DEMAND_METRICS,
-    FEED_METRICS,
     FIELD_LIMITS_METRICS,
     FIELD_USES_METRICS,
     FIELD_VALUES_METRICS,
-    HISTORY_METRICS,
-    HISTORY_REPORT,
     REFRESH_METRICS,
     REFRESHER_REPORT,
     SEARCH_METRICS,
     STORE_METRICS,
     VALIDATION_METRICS,
     WATCH_METRICS,
-    WEBHOOKS_METRICS,
     PassOutcome,
     RefresherReport,
     StoreReport,

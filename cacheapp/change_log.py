@@ -228,6 +228,13 @@ def oldest_id() -> int | None:
     return found
 
 
+def oldest_at() -> datetime | None:
+    """When the oldest change that is kept was seen; None: there is none."""
+    rows = MappingChange.objects.filter(number__lte=MAX_EXACT).order_by("number").values_list("at", flat=True)
+    found = rows.first()
+    return found if isinstance(found, datetime) else None
+
+
 def _numbers() -> Any:
     """All numbers; not what somebody edited to none, which SQLite takes for larger than any."""
     return MappingChange.objects.filter(number__lte=MAX_EXACT).values_list("number", flat=True)
@@ -258,6 +265,47 @@ def outlines(after: int, until: int, most: int, kinds: Collection[str]) -> tuple
     ]
     ignored_rows.note(MappingChange, len(found) - len(fit))
     return fit, fit[-1].id if len(found) == most and fit else until
+
+
+@dataclass(frozen=True, slots=True)
+class DatedOutline(Outline):
+    """Beside it when it was seen, of which family the index was (empty: none), and how many fields were added, removed,
+    retyped and altered.
+    """
+
+    at: datetime
+    family: str
+    totals: tuple[int, int, int, int]
+
+
+_DATED = (
+    *("number", "index", "kind", "names", "at", "family"),
+    *("added_total", "removed_total", "retyped_total", "altered_total"),
+)
+
+
+def latest_outlines(
+    before: int, since: datetime | None, most: int, kinds: Collection[str]
+) -> tuple[list[DatedOutline], int]:
+    """The latest changes before a number that were seen since a moment, newest first; and the number before which there
+    may be more, 0: there are none. `since` None, `kinds` empty: whenever, of all kinds.
+    """
+    rows = MappingChange.objects.filter(number__gt=0, number__lt=before).order_by("-number")
+    if since is not None:
+        rows = rows.filter(at__gte=since)
+    if kinds:
+        rows = rows.filter(kind__in=kinds)
+    found = list(rows.values_list(*_DATED)[:most])
+    fit = [
+        DatedOutline(number, index, kind, _split(names), at, family, tuple(totals))
+        for number, index, kind, names, at, family, *totals in found
+        if is_count(number)
+        and isinstance(at, datetime)
+        and all(isinstance(text, str) for text in (index, kind, family))
+        and all(is_count(total) for total in totals)
+    ]
+    ignored_rows.note(MappingChange, len(found) - len(fit))
+    return fit, fit[-1].id if len(found) == most and fit else 0
 
 
 def newest(after: int | None, most: int) -> tuple[Head, int, list[MappingChange]]:

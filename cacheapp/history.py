@@ -18,12 +18,24 @@ from itertools import islice
 
 from cacheapp import change_log
 from cacheapp.change_log import Entry, Head
+from cacheapp.change_reports import HistoryReport
 from cacheapp.errors import ChangesGone, nothing_matches
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import PassRecord
-from cacheapp.reports import HistoryReport, RefreshReport
+from cacheapp.reports import RefreshReport
 from cacheapp.rows import HISTORY_MODELS, ignored_rows
-from cacheapp.shown_changes import ChangesPage, ShownChange, Stretch, is_chosen, newest_stretch, shown_change
+from cacheapp.shown_changes import (
+    ChangesPage,
+    RecentChanges,
+    RecentOfIndex,
+    ShownChange,
+    Stretch,
+    counts_of,
+    is_chosen,
+    newest_stretch,
+    shown_change,
+    sums_of,
+)
 from cacheapp.state.changes import (
     ChangeKind,
     IndexChange,
@@ -40,7 +52,7 @@ from cacheapp.state.expressions import Expression, resolve, with_recorded
 from cacheapp.state.published import HistoryMark, StoredState
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
-from cacheapp.stores.database_rows import is_name
+from cacheapp.stores.database_rows import MAX_EXACT, is_name
 from cacheapp.stores.database_thread import DatabaseThread, database_unavailable
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.errors import StoreUnavailable
@@ -419,6 +431,56 @@ class History:
             raise ChangesGone(since, oldest_id, head.last_id)
         shown = [change for change in (shown_change(row, visible) for row in rows) if change is not None]
         return ChangesPage(shown, cursor, oldest_id, head.last_id, head.name)
+
+    async def recent(
+        self,
+        *,
+        since: datetime | None,
+        before: int | None,
+        limit: int,
+        chosen_by: NameChoice = EVERY_NAME,
+        kinds: Collection[ChangeKind] = (),
+        visible: Visible,
+    ) -> RecentChanges:
+        """The latest changes that were seen since a moment, newest first; None: all that are kept.
+
+        Args:
+            before: those before the one of this id; None: from the newest on.
+            limit: how many.
+            chosen_by, kinds, visible: as for `changes`.
+
+        Raises:
+            StoreUnavailable
+        """
+        outlines = [
+            outline for outline in await self._outlines_since(since, kinds) if is_chosen(outline, visible, chosen_by)
+        ]
+        page = [outline.id for outline in outlines if before is None or outline.id < before]
+        rows = await self._thread.run(lambda: change_log.numbered(page[:limit]), atomic=False)
+        shown = [change for change in (shown_change(row, visible) for row in reversed(rows)) if change is not None]
+        return RecentChanges(
+            changes=shown,
+            next_before=page[limit - 1] if len(page) > limit else None,
+            totals=sums_of(outlines),
+            oldest_at=await self._thread.run(change_log.oldest_at, atomic=False),
+        )
+
+    async def counts_since(self, since: datetime) -> dict[str, RecentOfIndex]:
+        """How often each index changed since a moment, and when last. Raises `StoreUnavailable`."""
+        return counts_of(await self._outlines_since(since))
+
+    async def _outlines_since(
+        self, since: datetime | None, kinds: Collection[ChangeKind] = ()
+    ) -> list[change_log.DatedOutline]:
+        wanted = frozenset({*(kind.value for kind in kinds), ChangeKind.GAP.value} if kinds else ())
+        found: list[change_log.DatedOutline] = []
+        before = MAX_EXACT
+        while before:
+            some, before = await self._thread.run(
+                partial(change_log.latest_outlines, before, since, OUTLINES_AT_ONCE, wanted), atomic=False
+            )
+            found.extend(some)
+        return found
 
     async def newest(self, after: int | None, most: int) -> Stretch:
         """The changes after a number; of more than `most`, and where it is None, the newest. Raises

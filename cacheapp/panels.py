@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from cacheapp.change_reports import HistoryReport, WebhooksReport
 from cacheapp.reports import (
     INSTANCES_REPORT,
     REFRESHER_REPORT,
@@ -12,9 +13,7 @@ from cacheapp.reports import (
     WATCH_REPORT,
     CacheReport,
     DemandReport,
-    HistoryReport,
     ValidationReport,
-    WebhooksReport,
 )
 from esassistant.registry import registry
 from esassistant.resource import Panel

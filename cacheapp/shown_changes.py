@@ -1,12 +1,13 @@
 """Changes of the history as the API and pages show them: which of them, and what of each, a caller may see."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
 
-from cacheapp.change_log import Head, Outline, newest, outline_of
+from cacheapp.change_log import DatedOutline, Head, Outline, newest, outline_of
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange
 from cacheapp.rows import ignored_rows
@@ -57,6 +58,64 @@ class ChangesPage:
     oldest_id: int | None
     last_id: int
     history: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSums:
+    """How many changes there were of each kind, of how many indices, and of how many fields: those of each index count,
+    whether or not others got the same.
+    """
+
+    kinds: Mapping[str, int]
+    indices_total: int
+    added_total: int
+    removed_total: int
+    retyped_total: int
+    altered_total: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.kinds.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RecentChanges:
+    """Some changes, newest first; those before them come with `before=next_before`, None: these are all. `totals`: of
+    all that were asked for. `oldest_at`: when the oldest was seen that is kept; None: none is.
+    """
+
+    changes: list[ShownChange]
+    next_before: int | None
+    totals: ChangeSums
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentOfIndex:
+    """How often an index changed lately, and when last."""
+
+    total: int
+    last_at: datetime
+
+
+def sums_of(outlines: Collection[DatedOutline]) -> ChangeSums:
+    """Count changes."""
+    sums = [sum(column) for column in zip(*(outline.totals for outline in outlines), strict=True)] or [0, 0, 0, 0]
+    kinds = Counter(outline.kind for outline in outlines)
+    indices = {outline.index for outline in outlines if outline.kind != ChangeKind.GAP.value}
+    return ChangeSums(kinds, len(indices), *sums)
+
+
+def counts_of(outlines: Iterable[DatedOutline]) -> dict[str, RecentOfIndex]:
+    """Count the changes of each index. `outlines`: the newest first."""
+    found: dict[str, RecentOfIndex] = {}
+    for outline in outlines:
+        if outline.kind != ChangeKind.GAP.value:
+            known = found.get(outline.index)
+            found[outline.index] = RecentOfIndex(
+                1 + (known.total if known else 0), known.last_at if known else outline.at
+            )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from cacheapp import views
+from cacheapp.browse import tool_views
 from cacheapp.browse import views as browse
 
 urlpatterns = [
@@ -24,6 +25,10 @@ urlpatterns = [
     path("api/mappings/<path:name>", views.mapping, name="mapping"),
     path("api/mappings", views.no_name),
     path("api/mappings/", views.no_name),
+    path("changes", tool_views.changes, name="changes-page"),
+    path("compare", tool_views.comparison, name="compare-page"),
+    path("validate", tool_views.validation, name="validate-page"),
+    path("describe", tool_views.description, name="describe-page"),
     path("browse/", browse.names, name="browse"),
     path("browse/<path:name>", browse.one_name, name="browse-name"),
 ]

@@ -25,6 +25,7 @@ from cacheapp.cache.http_answers import (
     with_values,
 )
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.change_reports import HISTORY_REPORT
 from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MIN_BUDGET_TOKENS
 from cacheapp.describe.fields import MAX_BUDGET_TOKENS
 from cacheapp.describe.near_names import with_near_names
@@ -32,7 +33,7 @@ from cacheapp.errors import MappingNotFound, RateLimited, RefreshNotFound
 from cacheapp.feed.interest import change_id, interest_of
 from cacheapp.history import HISTORY
 from cacheapp.instances import INSTANCES
-from cacheapp.reports import HISTORY_REPORT, PassOutcome, RefreshReport
+from cacheapp.reports import PassOutcome, RefreshReport
 from cacheapp.search import SEARCH
 from cacheapp.shown_changes import as_answer
 from cacheapp.state.expressions import Asked, Expression, asked, names_of

@@ -64,7 +64,7 @@ def unpack(commit: str, folder: Path) -> None:
 
 def _install(folder: Path) -> None:
     psycopg = pinned(requirements("requirements-dev.txt"))["psycopg[binary]"]
-    commands = (
+    commands: tuple[list[str | Path], ...] = (
         [sys.executable, "-m", "venv", folder / ".venv"],
         [
             *(folder / ".venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),

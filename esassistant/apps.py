@@ -29,6 +29,7 @@ from esassistant.elasticsearch.client import (
     within,
 )
 from esassistant.elasticsearch.health import ClusterPing, pools_health
+from esassistant.elasticsearch.identity import CLUSTER_IDENTITY, IdentityWatch
 from esassistant.elasticsearch.node_pool import NodeMarks
 from esassistant.elasticsearch.pings import PINGS, Pings
 from esassistant.elasticsearch.pools import PoolLimits, one_pool, pools_of
@@ -74,7 +75,7 @@ class EsassistantConfig(AppConfig):
 def declare(registry: Registry) -> None:
     """Declare `http`, `connections`, `streams`, `logins`, `log` and `access_log`, which tell of what is served and
     logged; `tokens_file`, which follows the file of tokens; the Elasticsearch clients (`elasticsearch` is public, for
-    anybody's views; the others are our own), their pings, and a check of their pools.
+    anybody's views; the others are our own), their pings, `cluster_identity`, and a check of their pools.
 
     The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
     """
@@ -110,6 +111,9 @@ def declare(registry: Registry) -> None:
     )
     marks = NodeMarks()
     registry.register(PINGS, _pings, needs=(ELASTICSEARCH_HEALTH,))
+    registry.register(
+        CLUSTER_IDENTITY, _cluster_identity, needs=(ELASTICSEARCH_HEALTH, PINGS), stats=IdentityWatch.report
+    )
     for client, factory, needs in (
         (ELASTICSEARCH_CACHE, _cache_client, (PINGS,)),
         (ELASTICSEARCH_WATCH, _watch_client, ()),
@@ -255,6 +259,13 @@ async def _pings(registry: Registry) -> AsyncIterator[Pings]:
     pings = Pings(ClusterPing(client), settings.ESASSISTANT.health.timeout)
     registry.spawn(pings.keep_pinging, name="keep-pinging", owner="elasticsearch_pings")
     yield pings
+
+
+@asynccontextmanager
+async def _cluster_identity(registry: Registry) -> AsyncIterator[IdentityWatch]:
+    watch = IdentityWatch(registry.get(ELASTICSEARCH_HEALTH), registry.get(PINGS).answered.wait)
+    registry.spawn(watch.keep_asking, name="keep-asking", owner="cluster_identity")
+    yield watch
 
 
 @asynccontextmanager

@@ -4,7 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from esassistant.resource import Handle
+from esassistant.resource import Handle, Health, ReportHandle
+from esassistant.shared_values import SharedValues
 
 T = TypeVar("T")
 
@@ -51,6 +52,16 @@ class DatabaseWork(Protocol):
         """Call `function` in a thread, in one transaction if `atomic`. Raises `StoreUnavailable`."""
 
 
+class KnownHealth(Protocol):
+    """How the service is, as the last checks and the verdict say."""
+
+    @property
+    def status(self) -> Health: ...
+
+
 REFRESHES: Handle[Refreshes] = Handle("refresher")
 INSTANCE_REPORTS: Handle[InstanceReports] = Handle("instances")
 DATABASE_WORK: Handle[DatabaseWork] = Handle("database_work")
+SHARED_VALUES: Handle[SharedValues] = Handle("store")
+KNOWN_HEALTH: ReportHandle[KnownHealth | None] = ReportHandle("health")
+"""None: there is no report that is young enough."""

@@ -38,6 +38,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = middleware(cors=bool(ESASSISTANT.cors_origins))
 
+CSRF_FAILURE_VIEW = "esassistant.views.csrf_failed"
 SESSION_ENGINE = "esassistant.http.sessions"
 
 CORS_ALLOWED_ORIGINS = list(ESASSISTANT.cors_origins)
@@ -85,6 +86,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "Y-m-d", "H:i:s", "Y-m-d H:i:s e"
 
 STATIC_URL = "static/"
 

@@ -1,6 +1,10 @@
-"""Numbers with their units, as people read them. Pure."""
+"""Numbers with their units, and moments, as people read them. Pure."""
+
+from datetime import datetime, timedelta
 
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+TIME_ALONE = timedelta(hours=12)
+"""For so long a moment is told by its time: also when midnight was a minute ago."""
 
 
 def as_duration(seconds: float) -> str:
@@ -33,7 +37,7 @@ def as_bytes(count: float) -> str:
 
 
 def as_rate(per_second: float) -> str:
-    return f"{per_second:.3g}/s"
+    return f"{per_second:.3g}/s" if per_second < 999.5 else f"{per_second:,.0f}/s"
 
 
 def as_percent(percent: float) -> str:
@@ -42,3 +46,20 @@ def as_percent(percent: float) -> str:
 
 def as_count(count: float) -> str:
     return f"{count:.0f}"
+
+
+def as_ago(seconds: float) -> str:
+    """How long ago something was, in its largest unit: `just now`, `42 s ago`, `3 min ago`; `in 2 h` where it is to
+    come. site.js counts on with the same words.
+    """
+    rest = abs(int(seconds))
+    if rest < 2:
+        return "just now"
+    unit, length = next((unit, length) for unit, length in UNITS if rest >= length)
+    text = f"{rest // length} {unit}"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def clock_time(at: datetime, now: datetime) -> str:
+    """A moment as people say it: the time alone where it can't be another day's, else with the day."""
+    return f"{at:%H:%M:%S} UTC" if abs(now - at) < TIME_ALONE else f"{at:%Y-%m-%d %H:%M} UTC"

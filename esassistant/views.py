@@ -1,10 +1,10 @@
-"""What the kernel itself answers over HTTP: the description of the API, what its problems mean, and errors that no view
-answers.
+"""What the kernel itself answers over HTTP: the description of the API, the guide, what problems mean, the page to log
+out, and errors that no view answers.
 """
 
 import asyncio
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
@@ -21,7 +22,8 @@ from esassistant.api import api_view
 from esassistant.api_page import shown_tags
 from esassistant.errors import EsassistantError, UnknownAddress, problem_types
 from esassistant.http.answer import Answer, etag_of
-from esassistant.http.problems import error_page
+from esassistant.http.auth import caller_of
+from esassistant.http.problems import CSRF_FAILED, error_page
 
 DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
 
@@ -44,9 +46,37 @@ async def openapi(request: HttpRequest) -> HttpResponse:
 @require_safe
 async def api_page(request: HttpRequest) -> HttpResponse:
     """`GET /api/docs`: this API for people, made of the same document; for anybody, without a script."""
+    await caller_of(request)  # for the header, which doesn't look it up itself
     address = request.build_absolute_uri(reverse("esassistant:front")).rstrip("/")
     tags = await asyncio.to_thread(shown_tags, msgspec.json.decode(DOCUMENT), address)
     return await asyncio.to_thread(render, request, "esassistant/api.html", {"tags": tags, "page": "api"})
+
+
+GUIDE: Final = Path(__file__).parent / "guide"
+
+
+@cache
+def guide_pages() -> Mapping[str, SafeString]:
+    """The pages of the guide by name, as `python -m dev.guide` made them of our own documents."""
+    files = sorted(GUIDE.glob("*.html"))
+    # Of our own making, of nobody's input.
+    return {file.stem: mark_safe(file.read_text("utf-8")) for file in files}  # noqa: S308  # nosec B308, B703
+
+
+@require_safe
+async def guide(request: HttpRequest, name: str) -> HttpResponse:
+    """`GET /docs/{name}`: how to operate this service, its settings, its security and its API; for anybody."""
+    pages = await asyncio.to_thread(guide_pages)
+    if name not in pages:
+        raise UnknownAddress(f"There is no such page of the guide. There are: {', '.join(pages)}.")
+    await caller_of(request)  # as above
+    context = {"page": "guide", "name": name, "names": list(pages), "html": pages[name]}
+    return await asyncio.to_thread(render, request, "esassistant/guide.html", context)
+
+
+def log_out(request: HttpRequest) -> HttpResponse:
+    """`GET /logout`: asks whether to log out; the admin does."""
+    return render(request, "esassistant/log_out.html", {"name": request.user.get_username()})
 
 
 TEXT, HTML = "text/plain", "text/html"
@@ -102,6 +132,11 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's `handler404`."""
     return error_page(request, 404)
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    """Django's `CSRF_FAILURE_VIEW`."""
+    return error_page(request, 403, CSRF_FAILED)
 
 
 def failed(request: HttpRequest) -> HttpResponse:

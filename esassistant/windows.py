@@ -14,6 +14,8 @@ from esassistant.durations import BOUNDS
 
 SLICE_SECONDS: Final = 5.0
 SLICES_OF_MINUTE: Final = 12
+SLICES: Final = SLICES_OF_MINUTE + 3
+"""A whole minute can still be told some seconds after its end."""
 RECENT_SLICES: Final = 3
 QUIET_SLICES: Final = 4
 """What was before so many slices in a row with calls of which none was bad is other trouble."""
@@ -104,6 +106,18 @@ class WindowReport:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class MinuteCounts:
+    """One whole minute of one kind of call, such as 10:33. `times` counts the answered calls by how long they took, as
+    `WindowReport.minute` does.
+    """
+
+    calls: int = 0
+    bad: int = 0
+    parts: int = 0
+    times: Mapping[int, int] = field(default_factory=dict)
+
+
 class _Slice:
     __slots__ = (
         *("calls", "counts", "failures", "first_bad_at", "first_long_at", "first_part_at", "number", "parts"),
@@ -127,7 +141,7 @@ class Window:
 
     def __init__(self) -> None:
         self._latest = _Slice(-1)
-        self._slices: deque[_Slice] = deque(maxlen=SLICES_OF_MINUTE)
+        self._slices: deque[_Slice] = deque(maxlen=SLICES)
         self._last: deque[tuple[float, float, Got]] = deque(maxlen=KEPT_LAST)
         self._newest_bad_at: float | None = None
         self._newest_good_at: float | None = None
@@ -190,6 +204,27 @@ class Window:
             minute=_added(part.counts for part in minute),
             last=last,
         )
+
+    def whole_minute(self, number: int) -> MinuteCounts:
+        """The minute of this number on the monotonic clock, one that has just ended."""
+        found = [part for part in self._slices if part.number // SLICES_OF_MINUTE == number]
+        return MinuteCounts(
+            sum(part.calls for part in found),
+            sum(part.failures + part.refusals for part in found),
+            sum(part.parts for part in found),
+            _added(part.counts for part in found),
+        )
+
+
+def minutes_together(counts: Iterable[MinuteCounts]) -> MinuteCounts:
+    """What several kinds of calls had in one minute."""
+    parts = tuple(counts)
+    return MinuteCounts(
+        sum(part.calls for part in parts),
+        sum(part.bad for part in parts),
+        sum(part.parts for part in parts),
+        _added(part.times for part in parts),
+    )
 
 
 def _newest_trouble(first_at: Sequence[float | None]) -> list[float]:
@@ -270,6 +305,17 @@ def median_seconds(counts: Mapping[int, int]) -> float | None:
     """The median of answered calls counted by how long they took: never less than the truth, at most 5 % more."""
     total = sum(counts.values())
     return None if not total else BOUNDS[_median_place(counts, total)]
+
+
+def quantile_seconds(counts: Mapping[int, int], share: float) -> float | None:
+    """The same of any quantile; `share`: 0.95 for that below which 95 % are."""
+    total = sum(counts.values())
+    if not total:
+        return None
+    places = sorted(counts)
+    running = itertools.accumulate(counts[place] for place in places)
+    found = next(place for place, seen in zip(places, running, strict=True) if seen >= share * total)
+    return BOUNDS[min(found, len(BOUNDS) - 1)]
 
 
 def median_place(counts: Mapping[int, int]) -> int | None:

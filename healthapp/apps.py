@@ -11,18 +11,27 @@ from django.conf import settings
 from cacheapp.reports import CACHE_REPORT, STORE_REPORT
 from esassistant.breaker import BreakerReport, BreakerState
 from esassistant.clock import now_utc
-from esassistant.deployment import DATABASE_WORK, INSTANCE_REPORTS
-from esassistant.elasticsearch.client import ELASTICSEARCH, ELASTICSEARCH_CACHE, breaker_reports, windows
+from esassistant.deployment import DATABASE_WORK, INSTANCE_REPORTS, SHARED_VALUES
+from esassistant.elasticsearch.client import (
+    ELASTICSEARCH,
+    ELASTICSEARCH_CACHE,
+    breaker_reports,
+    searches_of_minute,
+    windows,
+)
 from esassistant.elasticsearch.pings import PINGS
 from esassistant.http.hot_path import hot_routes
 from esassistant.http.statistics import HTTP
 from esassistant.instance import instance_name
 from esassistant.registry import Registry, State, registry
+from esassistant.windows import minutes_together
 from healthapp.advice import process_rules
 from healthapp.advice_watch import ADVICE, AdviceWatch, advice
 from healthapp.checks import checks_of
-from healthapp.evidence import OpenBreaker, ServedMappings, Told, Unwritable, kinds_of
+from healthapp.evidence import NOT_CALLERS, OpenBreaker, ServedMappings, Told, Unwritable, kinds_of
+from healthapp.hour import HOUR, DeploymentHour
 from healthapp.judge import BASIS_REPORT, VERDICT, VERDICT_METRICS, Judge, Sources
+from healthapp.minutes import Counts, Minute
 from healthapp.monitor import HEALTH, HEALTH_METRICS, HealthMonitor
 from healthapp.probes import ALIVE, readyz_answer
 from healthapp.process import PROCESS, PROCESS_METRICS, ProcessWatch, ping_loop
@@ -42,8 +51,8 @@ class HealthAppConfig(AppConfig):
 
 def declare(registry: Registry) -> None:
     """Declare `process`: what it takes of its machine; `health`: the monitor of everything that can be checked;
-    `verdict`: how things are for callers, `verdict_basis`: what that rests on; `advice`: what to change; and
-    `timeline`: the last hour.
+    `verdict`: how things are for callers, `verdict_basis`: what that rests on; `advice`: what to change;
+    `timeline`: the last hour of this process; and `hour`: what callers of the deployment got in it.
     """
     registry.register(
         PROCESS,
@@ -74,6 +83,9 @@ def declare(registry: Registry) -> None:
     registry.register(BASIS_REPORT.name, _basis, needs=(VERDICT,), stats=Judge.basis)
     registry.register(ADVICE, _advice, needs=(VERDICT,), stats=AdviceWatch.report)
     registry.register(TIMELINE, _timeline, needs=SOURCES, stats=Timeline.report)
+    registry.register(
+        HOUR, _hour, needs=(HTTP, ELASTICSEARCH, PINGS, VERDICT, SHARED_VALUES), stats=DeploymentHour.report
+    )
 
 
 @asynccontextmanager
@@ -81,6 +93,21 @@ async def _timeline(registry: Registry) -> AsyncIterator[Timeline]:
     timeline = Timeline(lambda: registry.reports(SOURCES))
     registry.spawn(timeline.keep_sampling, name="keep-sampling", owner="timeline")
     yield timeline
+
+
+@asynccontextmanager
+async def _hour(registry: Registry) -> AsyncIterator[DeploymentHour]:
+    def collect(number: int) -> Minute:
+        routes = registry.get(HTTP).whole_minute(number).items()
+        return Minute(
+            requests=Counts.of(minutes_together(counts for route, counts in routes if route not in NOT_CALLERS)),
+            searches=Counts.of(searches_of_minute(registry.get(ELASTICSEARCH), number)),
+            pings=Counts.of(registry.get(PINGS).whole_minute(number)),
+        )
+
+    hour = DeploymentHour(collect, registry.get(VERDICT).level, registry.get(SHARED_VALUES))
+    registry.spawn(hour.keep_counting, name="keep-counting", owner="hour")
+    yield hour
 
 
 @asynccontextmanager

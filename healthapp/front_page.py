@@ -8,6 +8,7 @@ from cacheapp.reports import CACHE_REPORT
 from esassistant.addresses import placed
 from esassistant.errors import RegistryNotOpen
 from esassistant.http.auth import reads_all
+from esassistant.http.layout import layout_of
 from esassistant.registry import registry
 from healthapp.monitor import HEALTH_REPORT
 
@@ -39,6 +40,7 @@ async def front(request: HttpRequest) -> HttpResponse:
         "addresses": [(placed(address), what) for address, what in ADDRESSES],
         "debug": settings.DEBUG,
         "details": details,
+        "cluster": layout_of(request).cluster_name,
     }
     try:
         context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}

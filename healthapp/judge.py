@@ -191,6 +191,10 @@ class Judge:
         """Those of the present verdict."""
         return self._verdict.effects
 
+    def level(self) -> Health | None:
+        """That of the present verdict."""
+        return self._verdict.level
+
     def basis(self) -> Basis:
         return self._basis
 

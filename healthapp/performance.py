@@ -3,29 +3,31 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cacheapp.change_reports import (
+    FEED_REPORT,
+    HISTORY_REPORT,
+    WEBHOOKS_REPORT,
+    FeedReport,
+    HistoryReport,
+    WebhooksReport,
+)
 from cacheapp.reports import (
     CACHE_REPORT,
     DEMAND_REPORT,
-    FEED_REPORT,
-    HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
     SEARCH_REPORT,
     STORE_REPORT,
     VALIDATION_REPORT,
     WATCH_REPORT,
-    WEBHOOKS_REPORT,
     CacheReport,
     DemandReport,
-    FeedReport,
-    HistoryReport,
     InstanceReport,
     RefresherReport,
     SearchReport,
     StoreReport,
     ValidationReport,
     WatchReport,
-    WebhooksReport,
 )
 from esassistant.advice import NotEnoughData
 from esassistant.elasticsearch.client import POOLS_REPORTS

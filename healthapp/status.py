@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -15,14 +16,30 @@ from esassistant.database.failures import database_failure
 from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
-from esassistant.units import as_bytes, as_count, as_percent, as_rate, as_seconds
-from healthapp.charts import Chart, chart
+from esassistant.resource import Health
+from healthapp import callers
+from healthapp.checks import ServiceReport
+from healthapp.findings import OF_CALLS
+from healthapp.hour import HOUR_REPORT
+from healthapp.hour_charts import deployment_charts, process_charts
+from healthapp.monitor import VERDICT_SERVICE, Transition
 from healthapp.performance import PerformanceReport, performance_report
-from healthapp.timeline import TIMELINE_REPORT, TimelineReport
+from healthapp.timeline import TIMELINE_REPORT
+from healthapp.verdict import LEVELS, OPERATIONS, Effect, title_of
 
 logger = logging.getLogger(__name__)
 
 RECENT_TRANSITIONS = 10
+SERVICE_NAMES = {
+    "elasticsearch": "Elasticsearch",
+    "pools": "Connection pools",
+    "store": "Store",
+    "mapping_cache": "Mapping cache",
+    "database": "Database",
+    "process": "This process",
+    "tokens_file": "File of tokens",
+    VERDICT_SERVICE: "Service as a whole",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +56,52 @@ class ShownInstance:
     resident_bytes: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class ShownEffect:
+    """One thing that is wrong, or worth saying. `guide`: where to read what to do."""
+
+    title: str
+    effect: Effect
+    guide: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownService:
+    """What a check found. `since`: when it began to be so; None: not known. `guide`: where to read what to do; empty:
+    it is well.
+    """
+
+    title: str
+    report: ServiceReport
+    since: datetime | None
+    guide: str
+
+
 def status_context(registry: Registry) -> dict[str, Any]:
     """Everything on the page. Raises `RegistryNotOpen` where there is nothing to show."""
     report = performance_report(registry)
     timeline = registry.read(TIMELINE_REPORT)
+    transitions = () if report.health is None else report.health.transitions
+    effects = report.verdict.effects
+    checks = {} if report.health is None else report.health.services
+    services = shown_services(checks, transitions, effects)
     return {
         "verdict": report.verdict,
         "now": now_utc(),
         "this_process": instance_name(),
         "performance": report,
         "timeline": timeline,
-        "charts": charts(timeline),
-        "transitions": () if report.health is None else report.health.transitions[:RECENT_TRANSITIONS],
+        "all_callers": callers.together(report.verdict_basis),
+        "searches": callers.searches(report.verdict_basis),
+        "by_address": callers.by_address(report.verdict_basis),
+        "by_pool": callers.by_pool(report.verdict_basis),
+        "effects_on_callers": [shown_effect(one) for one in effects if one.trouble in OF_CALLS],
+        "causes": [shown_effect(one) for one in effects if one.trouble not in OF_CALLS and one.callers not in checks],
+        "troubled_services": [one for one in services if one.report.status is not Health.HEALTHY],
+        "healthy_services": [one for one in services if one.report.status is Health.HEALTHY],
+        "charts": deployment_charts(registry.read(HOUR_REPORT)),
+        "process_charts": process_charts(timeline),
+        "transitions": [(service_title(one.service), one) for one in transitions[:RECENT_TRANSITIONS]],
         "instances": list(shown_instances(report)),
         "panels": list(panels(registry)),
         "profile": settings.ESASSISTANT_SETTINGS["ESASSISTANT_PROFILE"].value,
@@ -58,6 +109,35 @@ def status_context(registry: Registry) -> dict[str, Any]:
             one.cells() for one in shown_settings(settings.ESASSISTANT_SETTINGS) if one.default is not None
         ],
     }
+
+
+def service_title(name: str) -> str:
+    """What a check is called on pages; of one's own, what it is called in the code."""
+    return SERVICE_NAMES.get(name, name.replace("_", " ").capitalize())
+
+
+def shown_effect(effect: Effect) -> ShownEffect:
+    title = title_of(effect.trouble, effect.callers)
+    return ShownEffect(title[0].upper() + title[1:], effect, f"{OPERATIONS}#{effect.trouble.section}")
+
+
+def shown_services(
+    services: Mapping[str, ServiceReport], transitions: Iterable[Transition], effects: Iterable[Effect] = ()
+) -> list[ShownService]:
+    """All checks, the worst first, each by the effect that it has on the verdict."""
+    since: dict[str, datetime | None] = {}
+    for transition in transitions:
+        since.setdefault(transition.service, transition.at)
+    known = {effect.callers: effect for effect in effects if effect.trouble not in OF_CALLS}
+    shown = []
+    for name, report in services.items():
+        effect = known.get(name)
+        if effect is None or report.status is Health.HEALTHY:
+            shown.append(ShownService(service_title(name), report, since.get(name), ""))
+        else:
+            told = shown_effect(effect)
+            shown.append(ShownService(told.title, report, effect.since or since.get(name), told.guide))
+    return sorted(shown, key=lambda one: -LEVELS.index(one.report.status))
 
 
 def panels(registry: Registry) -> Iterable[str]:
@@ -108,50 +188,3 @@ def _at(found: Any, *path: str) -> Any:
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
     return getattr(found, "value", found)
-
-
-def charts(timeline: TimelineReport) -> tuple[Chart, ...]:
-    """The last hour as charts."""
-    points = timeline.points
-    times = [point.at for point in points]
-    return (
-        chart(
-            "Requests",
-            times,
-            (
-                ("answered", "line-1", [point.requests_per_second for point in points]),
-                ("of them 5xx", "line-2", [point.errors_per_second for point in points]),
-            ),
-            as_rate,
-        ),
-        chart(
-            "Latency of requests",
-            times,
-            (
-                ("p50", "line-1", [point.p50_seconds for point in points]),
-                ("p95", "line-2", [point.p95_seconds for point in points]),
-                ("p99", "line-3", [point.p99_seconds for point in points]),
-            ),
-            as_seconds,
-        ),
-        chart(
-            "Answers from memory",
-            times,
-            (("hit ratio", "line-1", [point.hit_percent for point in points]),),
-            as_percent,
-            100,
-        ),
-        chart(
-            "Connections in use",
-            times,
-            (("in use", "line-1", [float(point.connections_in_use) for point in points]),),
-            as_count,
-        ),
-        chart(
-            "Event loop lag",
-            times,
-            (("p99", "line-1", [point.loop_lag_p99_seconds for point in points]),),
-            as_seconds,
-        ),
-        chart("Memory", times, (("resident", "line-1", [point.resident_bytes for point in points]),), as_bytes),
-    )

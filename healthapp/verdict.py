@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from esassistant.resource import Health
-from esassistant.units import as_duration
+from esassistant.units import as_duration, clock_time
 from healthapp.evidence import ASKERS, SEARCHES, Evidence, ServedMappings, callers_of
 from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 
@@ -18,8 +18,6 @@ STARTING = "verdict-starting"
 MAX_ALSO = 3
 """So many findings beside the first are named; the others are counted."""
 LEVELS = tuple(Health)
-TIME_ALONE = timedelta(hours=12)
-"""For so long a moment is told by its time: also when midnight was a minute ago."""
 
 SERVICES = {
     Trouble.CLUSTER_AWAY: "Elasticsearch can't be asked",
@@ -187,30 +185,49 @@ def _clause(finding: Finding, now: datetime, *, public: bool, is_first: bool = T
     return text[0].upper() + text[1:] if is_first else text
 
 
-def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
-    callers, counts = finding.callers, f"{finding.bad} of {finding.calls} in the last minute"
-    match finding.trouble:
+def title_of(trouble: Trouble, callers: str) -> str:
+    """What is wrong, in a few words and with a small letter, without since when and why."""
+    match trouble:
         case Trouble.CALLS_FAIL:
-            return f"{callers} fail{since} ({counts}): {why}"
+            return f"{callers} fail"
         case Trouble.CALLS_REFUSED:
-            return f"{callers} are refused{since} ({counts}): {why}"
+            return f"{callers} are refused"
         case Trouble.PARTIAL_ANSWERS:
-            return f"{callers} get answers that are not whole{since} ({counts}): {why}"
+            return f"{callers} get answers that are not whole"
         case Trouble.CLUSTER_SLOW:
-            who = "Elasticsearch answers in" if callers in ASKERS else "they take"
-            return f"{callers} are slow{since}: {who} {_speed(finding)}, and {why}"
+            return f"{callers} are slow"
         case Trouble.HEAVY_CALLS:
-            return f"{callers} take long{since} ({_speed(finding)}), but {why}: these calls are heavy"
+            return f"{callers} take long"
         case Trouble.NEW_USUAL:
-            return f"{callers} were slow for an hour, so that{since} {why}"
+            return f"{callers} were slow for an hour"
         case Trouble.BREAKER_OPEN:
-            return f"calls get 503 at once{since}, as the breaker is open: {why}"
+            return "calls get 503 at once"
         case Trouble.STORE_UNWRITABLE:
-            return f"what one process learns is not shared{since}: {why}"
+            return "what one process learns is not shared"
         case Trouble.OTHER_CHECK:
-            return f"a check fails{since}" if public else f"the check {callers} fails{since}: {why}"
-        case trouble:
-            return f"{SERVICES[trouble]}{since}: {why}"
+            return f"the check {callers} fails"
+        case _:
+            return SERVICES[trouble]
+
+
+def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
+    title, counts = title_of(finding.trouble, finding.callers), f"{finding.bad} of {finding.calls} in the last minute"
+    match finding.trouble:
+        case Trouble.CALLS_FAIL | Trouble.CALLS_REFUSED | Trouble.PARTIAL_ANSWERS:
+            return f"{title}{since} ({counts}): {why}"
+        case Trouble.CLUSTER_SLOW:
+            who = "Elasticsearch answers in" if finding.callers in ASKERS else "they take"
+            return f"{title}{since}: {who} {_speed(finding)}, and {why}"
+        case Trouble.HEAVY_CALLS:
+            return f"{title}{since} ({_speed(finding)}), but {why}: these calls are heavy"
+        case Trouble.NEW_USUAL:
+            return f"{title}, so that{since} {why}"
+        case Trouble.BREAKER_OPEN:
+            return f"{title}{since}, as the breaker is open: {why}"
+        case Trouble.OTHER_CHECK if public:
+            return f"a check fails{since}"
+        case _:
+            return f"{title}{since}: {why}"
 
 
 def _speed(finding: Finding) -> str:
@@ -220,11 +237,6 @@ def _speed(finding: Finding) -> str:
         else f"usually {as_duration(finding.usual_seconds)}"
     )
     return f"{as_duration(finding.seconds or 0.0)}, {usual}"
-
-
-def clock_time(at: datetime, now: datetime) -> str:
-    """A moment as people say it: the time alone where it can't be another day's, else with the day."""
-    return f"{at:%H:%M:%S} UTC" if abs(now - at) < TIME_ALONE else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _served(mappings: ServedMappings) -> str:

@@ -70,17 +70,10 @@ def status(request: HttpRequest) -> HttpResponse:
     is.
     """
     context = {
-        # Of what the admin gives its pages, all but the list of apps, which the database would be asked for.
-        "site_title": admin.site.site_title,
-        "site_header": admin.site.site_header,
-        "site_url": admin.site.site_url,
-        "has_permission": True,
-        "is_popup": False,
         **_status(),
-        "title": "Status",
+        "page": "status",
         "paused": "paused" in request.GET,
         "login_url": f"{reverse('admin:login')}?{urlencode({'next': reverse('esassistant:status')})}",
-        "is_nav_sidebar_enabled": False,
     }
     return render(request, "healthapp/status.html", context)
 
@@ -114,5 +107,5 @@ async def status_refresh(request: HttpRequest) -> HttpResponse:
         level, text = REFRESH_MESSAGES[asked.outcome.value]
         messages.add_message(request, level, text.format(wait=wait))
         return redirect("esassistant:status")
-    context = {"min_interval": as_duration(settings.ESASSISTANT.mapping_cache.min_refresh_interval)}
+    context = {"page": "status", "min_interval": as_duration(settings.ESASSISTANT.mapping_cache.min_refresh_interval)}
     return render(request, "healthapp/refresh.html", context)

@@ -22,15 +22,15 @@ FLOORS = {
             *("durations", "single_flight", "tasks", "error_reports", "sliding_window", "resource", "config"),
             "shared_values",
         ),
-        ("breaker", "log_handler", "templatetags", "database", "windows", "followed_file"),
+        ("breaker", "log_handler", "database", "windows", "followed_file"),
         ("registry", "elasticsearch", "deployment"),
         ("http", "lifespan"),
-        ("api", "api_page"),
+        ("api", "api_page", "templatetags"),
         ("views", "settings", "apps", "application", "urls", "management", "command_line"),
         ("asgi", "embedding", "root_urls"),
     ),
     "cacheapp": (
-        ("errors", "reports", "rows"),
+        ("errors", "reports", "change_reports", "rows"),
         ("models",),
         ("search_rules",),
         ("mapping",),
@@ -57,6 +57,7 @@ BETWEEN_APPS = {
     ("cacheapp", "esassistant"),
     ("healthapp", "esassistant"),
     ("healthapp", "cacheapp.reports"),
+    ("healthapp", "cacheapp.change_reports"),
 }
 """All arrows between the apps. The kernel knows neither app; of cacheapp, healthapp knows the types of its reports
 alone.

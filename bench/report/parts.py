@@ -175,11 +175,13 @@ PARTS = (
         "python -m bench.edge",
         "How many requests a second one worker carries, beside the generator and Elasticsearch on the same "
         "processors: the fastest rate whose p99, counted from when each request should have begun, is at most 50 ms. "
-        "*health* and *mapping* come from memory, *names* is a view in the fast lane, a *miss* asks for a name that "
-        "doesn't exist, the dearest sort: Elasticsearch is asked for several together, then for each alone. A "
-        "*search* is one call. *beyond* is {times} times that rate on {beyond_connections} connections, with "
-        "latencies from when a request was sent; *after* is half of the rate, right afterwards. What needs no "
-        "waiting is not refused: each connection gets its answer in turn.",
+        "*health* and *mapping* come from memory, *names* is a view in the fast lane; *fields*, *validate* (two "
+        "clauses and an aggregation, one of them wrong) and *describe* (500 tokens) are made of mappings in memory; a "
+        "*miss* asks for a name that doesn't exist, the dearest sort: Elasticsearch is asked for several together, "
+        "then for each alone. A *search* is one call. *beyond* is {times} times that rate on {beyond_connections} "
+        "connections, with latencies from when a request was sent; *others* meanwhile ask for a mapping in memory and "
+        "for /livez, 50 times a second together; *after* is half of the rate, right afterwards. What needs no waiting "
+        "is not refused: each connection gets its answer in turn.",
     ),
     Part(
         "search",
@@ -256,5 +258,17 @@ PARTS = (
                 frozenset({"model: asks that found warm values"}),
             ),
         ),
+    ),
+    Part(
+        "fleet",
+        "Growth",
+        "python -m bench.fleet",
+        "1 to 64 instances of one deployment over one cluster of 1 000 indices, all on the processors of one machine: "
+        "the cluster is replayed, Redis is real, and each instance is a process with all of this project but for "
+        "HTTP. *Calls for mappings* are those of the watch and of passes, which one instance makes for all; *calls for "
+        "health* are each instance's own. Redis' commands are those that it carried out, also inside of scripts; what "
+        "a change costs is beyond what comes anyway. *Spread* is from the first instance that has a change to the "
+        "last. Then what one change costs at Redis by the store alone, which publishes what is new, and a server over "
+        "ever more indices.",
     ),
 )

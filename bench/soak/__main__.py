@@ -1,13 +1,16 @@
 """A soak: `python -m bench.soak [--minutes N] [--instances N] [--seed N]`, or `make soak MINUTES=10`.
 
-A real node, a real Redis, a fault proxy before each, and instances of `manage.py serve` of one deployment, with a cache
-smaller than what there is. One writer changes the cluster all the time, users ask all instances for everything, and one
-after the other all kinds of faults come and go, by a plan that is printed with its seed.
+Three real nodes, a real Redis, a fault proxy before each, and instances of `manage.py serve` of one deployment, with a
+cache smaller than what there is. One writer changes the cluster all the time, users ask all instances for everything,
+with a token for all names, with one for some, and with none, and one after the other all kinds of faults come and go,
+also of one node alone, by a plan that is printed with its seed.
 
 It fails (exit code 1) when
 
 * a mapping was answered that was not true at its stated age (bench/soak/truth.py says what that means), or a 404 for a
   name that was there;
+* a validation told of a field what was not true at its age; a list of fields had values that no document has, or of
+  families of which none are gathered; a token got a name that it may not see;
 * a request got an unexpected status, no answer, or 503 while the cluster was well; a log has an error; an instance
   ended;
 * memory, descriptors, threads or tasks of an instance grew, or its cache went beyond its limits;
@@ -32,6 +35,7 @@ from bench.command import save
 from bench.soak.report import Options, document, lines_of
 from bench.soak.soak import DOCUMENT, DOCUMENTED_MINUTES, Soak, say
 from bench.subjects.cluster import CACHE
+from dev.elasticsearch.cluster import Cluster
 from dev.elasticsearch.node import Node
 from esassistant.clock import now_utc
 
@@ -44,22 +48,27 @@ def _interrupted(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _cluster(nodes: int, data: Path) -> Node | Cluster:
+    return Node(data) if nodes == 1 else Cluster(data, size=nodes)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description="See the top of bench/soak/__main__.py.")
     parser.add_argument("--minutes", type=float, default=10.0, help="of load (default: %(default)g)")
     parser.add_argument("--instances", type=int, default=4, help="default: %(default)s")
+    parser.add_argument("--nodes", type=int, choices=(1, 3), default=3, help="default: %(default)s")
     parser.add_argument("--users", type=int, default=6, help="who ask at the same time (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="of the plan and the load (default: another each time)")
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
-    options = Options(60 * arguments.minutes, arguments.instances, arguments.users, seed)
+    options = Options(60 * arguments.minutes, arguments.instances, arguments.users, seed, nodes=arguments.nodes)
     folder = CACHE / "soak"
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        with tempfile.TemporaryDirectory(prefix="soak-node-") as data, Node(Path(data)) as node:
-            soak = Soak(options, node, folder)
+        with tempfile.TemporaryDirectory(prefix="soak-node-") as data, _cluster(arguments.nodes, Path(data)) as cluster:
+            soak = Soak(options, cluster, folder)
             print(f"seed {seed}, {len(soak.plan)} faults in {options.seconds:g} s:")
             for fault in soak.plan:
                 print(f"  {fault}")

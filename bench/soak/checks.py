@@ -3,6 +3,7 @@ whether all say exactly what is true once nothing is wrong any more.
 """
 
 import json
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from bench.soak.access import BEARER
 from bench.soak.http import Caller, NoAnswer, Reply
 from bench.soak.instances import Instance
 from bench.soak.tally import Tally
@@ -26,10 +28,11 @@ from bench.soak.truth import (
     window_of_absence,
     wrong_absence,
     wrong_fields,
+    wrong_finding,
     wrong_listing,
     wrong_mappings,
 )
-from bench.soak.writer import ABSENT, LARGE, STEADY, STEADY_ALIASES
+from bench.soak.writer import ABSENT, LARGE, NO_FIELD, STEADY, STEADY_ALIASES, VALUES, VALUES_FIELD
 from cacheapp.state.snapshot import mapping_hash
 
 KEPT_ETAGS = 20_000
@@ -52,12 +55,25 @@ EXPECTED: Mapping[str, frozenset[int]] = {
         "livez": (200,),
         "readyz": (200,),
         "search": (200,),
+        "refused search": (400, 200),  # 200: its mapping is not in memory
+        "validate": (200, 404),
+        "values": (200, 404),
+        "describe": (200,),
+        "in scope": (200,),
+        "out of scope": (404,),
+        "scoped names": (200,),
+        "stranger": (401,),
         "refresh": (200, 202, 429),
         "refresh of one": (200, 404),
     }.items()
 }
 """Which statuses each kind of request may get at any time."""
-NEEDS_CLUSTER = frozenset(("mapping", "schema", "fields", "absent", "health", "search", "refresh", "refresh of one"))
+NEEDS_CLUSTER = frozenset(
+    (
+        *("mapping", "schema", "fields", "validate", "values", "describe", "in scope", "absent", "health"),
+        *("search", "refused search", "refresh", "refresh of one"),
+    )
+)
 """What may get 503 while the cluster isn't well."""
 
 
@@ -90,8 +106,17 @@ class Checks:
         self._lock = threading.Lock()
         self._by_etag: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
 
-    def check(self, asked: str, name: str, reply: Reply, where: str) -> None:
-        """An answer to a request of kind `asked`, for `name` if it has one; `where` it came from, for messages."""
+    def some_field(self, name: str, chance: random.Random) -> str:
+        """A field that the index has now, or one that none ever has."""
+        state = self._truth.now(name)
+        fields = sorted(state.fields) if isinstance(state, Index) else []
+        return chance.choice([NO_FIELD, *fields])
+
+    def check(self, asked: str, name: str, reply: Reply, where: str, *, field: str = "") -> None:
+        """An answer to a request of kind `asked`, for `name` if it has one; `where` it came from, for messages.
+
+        `field`: used by the search that was validated.
+        """
         told = f"{asked} {name!r} of {where}: {reply.status}"
         self._tally.answered(asked, str(reply.status))
         if reply.status == 503 and asked in NEEDS_CLUSTER and (self._is_disturbed(reply.sent_at) or is_red(reply)):
@@ -102,16 +127,54 @@ class Checks:
             self._tally.violated("unexpected status", f"{told} {reply.body[:300]!r}")
             return
         try:
-            if reply.status == 404:
-                self._absence(asked, name, reply, told)
-            elif asked == "mapping" or (asked == "refresh of one" and reply.status == 200):
-                self._mapping(asked, name, reply, told)
-            elif asked in ("schema", "fields"):
-                self._derived(asked, name, reply, told)
-            elif asked == "indices":
-                self._listing(reply, told)
+            self._compare(asked, name, reply, told, field)
         except (ValueError, KeyError, TypeError) as error:
             self._tally.violated("not what was asked for", f"{told} {error!r} {reply.body[:300]!r}")
+
+    def _compare(self, asked: str, name: str, reply: Reply, told: str, field: str) -> None:
+        """Compare what was answered with the truth, if it says anything of it."""
+        match asked:
+            case "out of scope":
+                self._tally.compared(asked, "absent", "", None)  # to who asked, whatever is there
+            case _ if reply.status == 404:
+                self._absence(asked, name, reply, told)
+            case "mapping" | "in scope" | "refresh of one":
+                self._mapping(asked, name, reply, told)
+            case "schema" | "fields":
+                self._derived(asked, name, reply, told)
+            case "indices":
+                self._listing(reply, told)
+            case "validate":
+                self._validation(name, reply, told, field)
+            case "values":
+                self._values(name, reply, told)
+            case "describe" if VALUES_FIELD not in reply.body.decode():
+                self._tally.violated("a description without its fields", told)
+            case "scoped names":
+                self._scoped_names(reply, told)
+
+    def _validation(self, name: str, reply: Reply, told: str, field: str) -> None:
+        answer = json.loads(reply.body)
+        is_unknown = any(found["code"] == "unknown_field" and found["field"] == field for found in answer["findings"])
+        window = window_of(reply.sent_at, reply.received_at, answer["age_seconds"], MILLISECOND)
+        wrong = wrong_finding(self._truth, name, field, is_unknown=is_unknown, window=window)
+        self._tally.compared(
+            "validate", "unknown" if is_unknown else "known", "", wrong and f"{told}: {wrong}; {window}"
+        )
+
+    def _values(self, name: str, reply: Reply, told: str) -> None:
+        """Values are those that documents have, of no field whose values may not be told, and of no other family."""
+        fields = {field["name"]: field["values"] for field in json.loads(reply.body)["fields"]}
+        given = fields.pop(VALUES_FIELD, None) if name in STEADY else None
+        found = {value["value"] for value in given["values"]} if given else set()
+        leaked = [field for field, values in fields.items() if values and values["values"]]
+        wrong = f"{told}: {sorted(found)}, {leaked}" if not found <= set(VALUES) or leaked else None
+        self._tally.compared("values", "known" if found else "not known", "", wrong)
+
+    def _scoped_names(self, reply: Reply, told: str) -> None:
+        listed = {line["name"] for line in json.loads(reply.body)["names"]}
+        wrong = f"{told}: {sorted(listed ^ set(STEADY))}" if listed != set(STEADY) else None
+        self._tally.compared("scoped names", "listed", "", wrong)
 
     def _absence(self, asked: str, name: str, reply: Reply, told: str) -> None:
         window = window_of_absence(
@@ -227,7 +290,7 @@ def settled(instances: Sequence[Instance], truth: Truth, within_seconds: float) 
 def _differs(caller: Caller, url: str, name: str, truth: Truth) -> str | None:
     """How an answer for `name` differs from what is true now; None: it doesn't."""
     try:
-        reply = caller.ask(url, f"/api/mappings/{quote(name, safe='')}")
+        reply = caller.ask(url, f"/api/mappings/{quote(name, safe='')}", headers=BEARER)
     except NoAnswer as failure:
         return f"{name}: {failure}"
     if differs := difference(name, truth.now(name), reply, truth):

@@ -1,13 +1,16 @@
 """What goes wrong in a soak, made to happen: one thing after the other, as planned."""
 
+import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 from bench.soak.instances import Instance
 from bench.soak.plan import Fault, Kind, Pace
+from dev.elasticsearch.cluster import START_SECONDS, Cluster
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.faults.tcp_proxy import TcpProxy
@@ -28,18 +31,21 @@ class Faults:
 
     def __init__(
         self,
-        node: Node,
-        elasticsearch: FaultProxy,
+        cluster: Node | Cluster,
+        proxies: Sequence[FaultProxy],
         redis: RedisServer,
         redis_proxy: TcpProxy,
         instances: Sequence[Instance],
     ) -> None:
+        """`proxies`: one before each node, in their order."""
         self.happened: Counter[str] = Counter()
-        self._node = node
-        self._elasticsearch = elasticsearch
+        self._cluster = cluster
+        self._nodes = nodes_of(cluster)
+        self._proxies = proxies
         self._redis = redis
         self._redis_proxy = redis_proxy
         self._instances = instances
+        self._chance = random.Random(len(instances))
         self._now: Fault | None = None
         self._over_at = 0.0
         self._disturbed_until = 0.0
@@ -76,53 +82,111 @@ class Faults:
                 self._now = None
             self.happened[fault.kind] += 1
 
-    @contextmanager
-    def _happening(self, fault: Fault) -> Iterator[None]:
+    def _happening(self, fault: Fault) -> AbstractContextManager[None]:
+        """Have it happen for the length of a block."""
         match fault.kind:
             case Kind.ES_REFUSED:
-                with self._refusing(self._elasticsearch):
-                    yield
+                return self._refusing(*self._proxies)
             case Kind.ES_BLACKHOLED:
-                with self._elasticsearch.fault(blackhole=True):
-                    yield
+                return self._everywhere(blackhole=True)
             case Kind.ES_SLOW:
-                with self._elasticsearch.fault(delay_seconds=SLOW_SECONDS):
-                    yield
+                return self._everywhere(delay_seconds=SLOW_SECONDS)
             case Kind.ES_FAILING:
-                with self._elasticsearch.fault(status=503, probability=FAILING_SHARE):
-                    yield
+                return self._everywhere(status=503, probability=FAILING_SHARE)
             case Kind.ES_STOPPED:
-                self._node.suspend()
-                try:
-                    yield
-                finally:
-                    self._node.resume()
+                return self._stopped(*self._nodes)
             case Kind.REDIS_BLACKHOLED:
-                self._redis_proxy.blackhole()
-                try:
-                    yield
-                finally:
-                    self._redis_proxy.restore()
+                return self._redis_blackholed()
             case Kind.REDIS_REFUSED:
-                with self._refusing(self._redis_proxy):
-                    yield
+                return self._refusing(self._redis_proxy)
             case Kind.REDIS_RESTARTED:
-                self._redis.kill()
-                try:
-                    yield
-                finally:
-                    self._redis.start()
+                return self._redis_killed()
             case Kind.INSTANCE_KILLED:
                 assert fault.instance is not None
-                instance = self._instances[fault.instance]
-                instance.kill()
-                yield
-                instance.start()
+                return self._instance_killed(self._instances[fault.instance])
+        return self._at_one_node(fault.kind, self._one_of_several())
+
+    def _at_one_node(self, kind: Kind, number: int) -> AbstractContextManager[None]:
+        match kind:
+            case Kind.NODE_KILLED:
+                return self._node_killed(self._nodes[number])
+            case Kind.NODE_STOPPED:
+                return self._stopped(self._nodes[number])
+            case _:
+                return self._refusing(self._proxies[number])
 
     @contextmanager
-    def _refusing(self, proxy: FaultProxy | TcpProxy) -> Iterator[None]:
-        proxy.refuse()
+    def _redis_blackholed(self) -> Iterator[None]:
+        self._redis_proxy.blackhole()
         try:
             yield
         finally:
-            proxy.accept()
+            self._redis_proxy.restore()
+
+    @contextmanager
+    def _redis_killed(self) -> Iterator[None]:
+        self._redis.kill()
+        try:
+            yield
+        finally:
+            self._redis.start()
+
+    @contextmanager
+    def _instance_killed(self, instance: Instance) -> Iterator[None]:
+        instance.kill()
+        yield
+        instance.start()
+
+    @contextmanager
+    def _node_killed(self, node: Node) -> Iterator[None]:
+        node.kill()
+        try:
+            yield
+        finally:
+            node.start(START_SECONDS)
+            self._wait_until_joined()
+
+    @contextmanager
+    def _everywhere(self, **fields: Any) -> Iterator[None]:
+        """`Rule(**fields)` before all nodes."""
+        with ExitStack() as stack:
+            for proxy in self._proxies:
+                stack.enter_context(proxy.fault(**fields))
+            yield
+
+    @contextmanager
+    def _refusing(self, *proxies: FaultProxy | TcpProxy) -> Iterator[None]:
+        for proxy in proxies:
+            proxy.refuse()
+        try:
+            yield
+        finally:
+            for proxy in proxies:
+                proxy.accept()
+
+    @contextmanager
+    def _stopped(self, *nodes: Node) -> Iterator[None]:
+        for node in nodes:
+            node.suspend()
+        try:
+            yield
+        finally:
+            for node in nodes:
+                node.resume()
+            self._wait_until_joined()
+
+    def _wait_until_joined(self) -> None:
+        if isinstance(self._cluster, Cluster):
+            self._cluster.wait_until_joined()
+
+    def _one_of_several(self) -> int:
+        """The number of a node that may fail: neither the first, to which the writer speaks, nor the master: a change
+        that was under way when that died may be made twice by Elasticsearch itself, and nobody could tell what is true.
+        """
+        assert isinstance(self._cluster, Cluster)
+        master = self._cluster.master(self._nodes[0])
+        return self._chance.choice([number for number, node in enumerate(self._nodes) if number and node is not master])
+
+
+def nodes_of(cluster: Node | Cluster) -> tuple[Node, ...]:
+    return cluster.nodes if isinstance(cluster, Cluster) else (cluster,)

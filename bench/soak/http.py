@@ -94,9 +94,10 @@ class Caller:
             self._connection = None
 
 
-def ask_and_leave(url: str, target: str, after_seconds: float) -> None:
+def ask_and_leave(url: str, target: str, headers: Mapping[str, str], after_seconds: float) -> None:
     """What an impatient client does: asks, and closes the connection before the answer."""
     parts = urlsplit(url)
+    told = "".join(f"{name}: {value}\r\n" for name, value in {"Host": parts.netloc, **headers}.items())
     with contextlib.suppress(OSError), socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:
-        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        connection.sendall(f"GET {target} HTTP/1.1\r\n{told}\r\n".encode())
         time.sleep(after_seconds)

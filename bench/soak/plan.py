@@ -2,7 +2,7 @@
 
 import enum
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -18,10 +18,26 @@ class Kind(enum.StrEnum):
     REDIS_REFUSED = "Redis refuses connections"
     REDIS_RESTARTED = "Redis is killed, and started again empty"
     INSTANCE_KILLED = "an instance is killed (SIGKILL), and started again"
+    NODE_KILLED = "one of several nodes is killed (SIGKILL), and started again"
+    NODE_STOPPED = "one of several nodes is stopped (SIGSTOP)"
+    NODE_REFUSED = "one of several nodes refuses connections"
 
     @property
     def is_of_elasticsearch(self) -> bool:
-        return self.name.startswith("ES_")
+        """Of the cluster as a whole, or of a part of it."""
+        return self.name.startswith(("ES_", "NODE_"))
+
+    @property
+    def is_of_one_node(self) -> bool:
+        return self.name.startswith("NODE_")
+
+
+def kinds_for(*, instances: int, nodes: int) -> tuple[Kind, ...]:
+    """What can go wrong with so many: the first instance is never killed, so that one is seen from the start to the
+    end, and a node alone fails only where there are others.
+    """
+    left_out = {Kind.INSTANCE_KILLED} if instances < 2 else set()
+    return tuple(kind for kind in Kind if kind not in left_out and (nodes > 1 or not kind.is_of_one_node))
 
 
 @dataclass(frozen=True)
@@ -52,9 +68,8 @@ class Pace:
 USUAL = Pace(fault=(3.0, 12.0), quiet=(6.0, 20.0), calm=20.0)
 
 
-def pace_for(seconds: float) -> Pace:
-    """The usual one; in a run too short for it, one in which every kind of fault comes once."""
-    kinds = len(Kind)
+def pace_for(seconds: float, kinds: int) -> Pace:
+    """The usual one; in a run too short for it, one in which each of so many kinds of faults comes once."""
     usual = 2 * USUAL.calm + kinds * (sum(USUAL.fault) + sum(USUAL.quiet)) / 2
     if seconds >= usual:
         return USUAL
@@ -66,24 +81,21 @@ def pace_for(seconds: float) -> Pace:
     )
 
 
-def plan(seed: int, seconds: float, pace: Pace, instances: int) -> tuple[Fault, ...]:
-    """Faults for a run of `seconds`: every kind once, in random order, then every kind again, and so on. The first
-    instance is never killed, so that one is seen from the start to the end.
-    """
+def plan(seed: int, seconds: float, pace: Pace, *, instances: int, nodes: int) -> tuple[Fault, ...]:
+    """Faults for a run of `seconds`: every kind once, in random order, then every kind again, and so on."""
     chance = random.Random(seed)
     faults: list[Fault] = []
     at = pace.calm
-    for kind in _kinds(chance):
+    for kind in _in_turn(kinds_for(instances=instances, nodes=nodes), chance):
         lasts = chance.uniform(*pace.fault)
         if at + lasts > seconds - pace.calm:
             return tuple(faults)
-        target = chance.randrange(1, instances) if kind is Kind.INSTANCE_KILLED and instances > 1 else None
-        if kind is not Kind.INSTANCE_KILLED or target is not None:
-            faults.append(Fault(kind, at, lasts, target))
-            at += lasts + chance.uniform(*pace.quiet)
+        target = chance.randrange(1, instances) if kind is Kind.INSTANCE_KILLED else None
+        faults.append(Fault(kind, at, lasts, target))
+        at += lasts + chance.uniform(*pace.quiet)
     raise AssertionError("kinds never end")
 
 
-def _kinds(chance: random.Random) -> Iterator[Kind]:
+def _in_turn(kinds: Sequence[Kind], chance: random.Random) -> Iterator[Kind]:
     while True:
-        yield from chance.sample(list(Kind), len(Kind))
+        yield from chance.sample(kinds, len(kinds))

@@ -17,13 +17,15 @@ UNITS = {"rss_bytes": (1e6, "MB")}
 DOCUMENT = """# A soak
 
 What `make soak` found on {at:%Y-%m-%d}, in {minutes:g} minutes: {instances} instances of one deployment over a real
-Elasticsearch and a real Redis, a proxy before each, a cache smaller than what there is, a writer that changes the
-cluster all the time, users who ask all instances for everything, and all kinds of faults that come and go. `make soak`
-writes this page when it ran for at least {least:g} minutes.
+Elasticsearch of {nodes} node{s} and a real Redis, a proxy before each, a cache smaller than what there is, a writer
+that changes the cluster all the time, users who ask all instances for everything, with a token for all names, for some,
+and with none, and all kinds of faults that come and go, also of one node alone. `make soak` writes this page when it
+ran for at least {least:g} minutes.
 
 Each answer is compared with what was true at its stated age. `fresh` and `stale` are what it said of itself, `memory`,
 `store` and `elasticsearch` where it came from; a mapping counts as over from the moment at which the writer's change of
-it was acknowledged.
+it was acknowledged. A *validate* says whether a field is known, `values` what documents hold; *in scope* and *out of
+scope* are mappings for a token that sees the steady indices alone.
 
 ```
 {lines}
@@ -40,6 +42,7 @@ class Options:
     users: int
     seed: int
     pause_seconds: float = 0.02
+    nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,16 @@ def _life(life: tuple[int, int]) -> str:
 def document(result: Result, at: datetime, least_minutes: float) -> str:
     """docs/soak.md."""
     minutes, lines = result.options.seconds / 60, "\n".join(lines_of(result)).strip("\n")
-    return DOCUMENT.format(at=at, minutes=minutes, instances=result.options.instances, least=least_minutes, lines=lines)
+    options = result.options
+    return DOCUMENT.format(
+        at=at,
+        minutes=minutes,
+        instances=options.instances,
+        nodes=options.nodes,
+        s="" if options.nodes == 1 else "s",
+        least=least_minutes,
+        lines=lines,
+    )
 
 
 def lines_of(result: Result) -> Iterator[str]:

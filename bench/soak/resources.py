@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.soak.access import BEARER
 from bench.soak.http import Caller, NoAnswer
 from bench.soak.instances import Instance
 from cacheapp.state.answer import MAX_KEPT_BYTES
@@ -151,7 +152,7 @@ class Sampler:
         if up_since is None:
             return None
         try:
-            reply = self._caller.ask(self.instance.url, "/api/performance")
+            reply = self._caller.ask(self.instance.url, "/api/performance", headers=BEARER)
             report: dict[str, Any] = json.loads(reply.body)
             folder = Path(f"/proc/{self.instance.pid}")
             status = dict(

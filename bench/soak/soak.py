@@ -11,22 +11,28 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from bench.soak.access import write_tokens
 from bench.soak.checks import Checks, Promise, settled
-from bench.soak.faults import Faults
+from bench.soak.faults import Faults, nodes_of
 from bench.soak.instances import Instance
 from bench.soak.load import User
-from bench.soak.plan import pace_for, plan
+from bench.soak.plan import kinds_for, pace_for, plan
 from bench.soak.report import Options, Result
 from bench.soak.resources import MEASURES, Sample, Sampler, over_limits, trend
 from bench.soak.tally import Tally
 from bench.soak.truth import Truth
 from bench.soak.writer import BOTH, CHANGING, LARGE, STEADY, Writer
+from dev.elasticsearch.cluster import Cluster
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.faults.tcp_proxy import TcpProxy
 from dev.servers.redis import RedisServer
 from dev.servers.service import environment, manage
 
+VALUES_FAMILY = "all-steady"
+VALUE_CALLS_PER_MINUTE = 6
+VALUE_CALL = "max_concurrent_shard_requests"
+"""Stands in the address of a call for field values, and of no other."""
 MAX_BYTES = 1_000_000
 """The least that MAPPING_CACHE_MAX_BYTES may be; the large mappings alone have half as much again."""
 MOST_INDICES = len(STEADY) + len(LARGE) + len(CHANGING) + len(BOTH)
@@ -49,6 +55,9 @@ def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
         promise = Promise(ttl=4.0, max_stale=30.0, negative_ttl=0.5, fetch_timeout=2.0)
         interval, health, timeout, least = 3.0, 2.0, 1.5, 1.0
     return promise, {
+        "ESASSISTANT_DETAILS": "authorized",
+        "ESASSISTANT_FIELD_VALUES": VALUES_FAMILY,
+        "ESASSISTANT_VALUE_CALLS_PER_MINUTE": VALUE_CALLS_PER_MINUTE,
         "MAPPING_CACHE_WATCH": "true",
         "MAPPING_CACHE_TTL": promise.ttl,
         "MAPPING_CACHE_MAX_STALE": promise.max_stale,
@@ -66,17 +75,21 @@ def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
 
 
 class Soak:
-    """One run on `node`, which should have no other indices. `folder` gets a database and the logs."""
+    """One run on a node or a cluster of several, which should have no other indices. `folder` gets a database and the
+    logs.
+    """
 
-    def __init__(self, options: Options, node: Node, folder: Path) -> None:
+    def __init__(self, options: Options, cluster: Node | Cluster, folder: Path) -> None:
         self._options = options
-        self._node = node
+        self._cluster = cluster
+        self._nodes = nodes_of(cluster)
         self._folder = folder
-        self._pace = pace_for(options.seconds)
-        self.plan = plan(options.seed, options.seconds, self._pace, options.instances)
+        kinds = kinds_for(instances=options.instances, nodes=len(self._nodes))
+        self._pace = pace_for(options.seconds, len(kinds))
+        self.plan = plan(options.seed, options.seconds, self._pace, instances=options.instances, nodes=len(self._nodes))
         self.tally = Tally()
         self._truth = Truth(time.monotonic)
-        self._writer = Writer(node.url, self._truth, options.seed)
+        self._writer = Writer(self._nodes[0].url, self._truth, options.seed, copies=len(self._nodes) - 1)
         self._stopping = threading.Event()
         self._lives: dict[tuple[int, int], list[Sample]] = defaultdict(list)
 
@@ -86,14 +99,16 @@ class Soak:
         with ExitStack() as stack:
             redis = stack.enter_context(RedisServer())
             redis_proxy = stack.enter_context(TcpProxy("127.0.0.1", redis.port))
-            proxy = stack.enter_context(FaultProxy(self._node.url, seed=options.seed))
+            proxies = [stack.enter_context(FaultProxy(node.url, seed=options.seed)) for node in self._nodes]
+            urls = ",".join(proxy.url for proxy in proxies)
             settings["REDIS_URL"] = f"redis://127.0.0.1:{redis_proxy.port}/0"
             settings["DATABASE_URL"] = f"sqlite:///{self._folder / 'soak.sqlite3'}"
-            migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=proxy.url, **settings)
+            settings["ESASSISTANT_TOKENS_FILE"] = write_tokens(self._folder)
+            migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=urls, **settings)
             if migrated.returncode:
                 raise RuntimeError(migrated.stderr)
             self._writer.prepare()
-            started_with = environment(proxy.url, **settings)
+            started_with = environment(urls, **settings)
             instances = [
                 stack.enter_context(closing(Instance(number, started_with, self._folder)))
                 for number in range(options.instances)
@@ -102,8 +117,12 @@ class Soak:
                 instance.spawn()
             for instance in instances:
                 instance.wait_for_answer()
-            faults = Faults(self._node, proxy, redis, redis_proxy, instances)
+            faults = Faults(self._cluster, proxies, redis, redis_proxy, instances)
+            began_at = time.monotonic()
             self._under_load(instances, faults, promise)
+            value_calls = sum(proxy.count(path=VALUE_CALL) for proxy in proxies)
+            if value_calls > (most := VALUE_CALLS_PER_MINUTE * ((time.monotonic() - began_at) / 60 + 1)):
+                self.tally.violated("calls for field values", f"{value_calls}, of at most {most:.0f}")
             say("settling")
             settled_seconds, differing = settled(instances, self._truth, SETTLE_SECONDS)
             for each in differing:

@@ -159,6 +159,14 @@ def wrong_fields(truth: Truth, name: str, fields: Collection[str], window: Windo
     return f"{name} never had those {len(fields)} fields then"
 
 
+def wrong_finding(truth: Truth, name: str, field: str, *, is_unknown: bool, window: Window) -> str | None:
+    """What is wrong with the validation of a search that uses a field: whether it is unknown in the index `name`."""
+    possible = truth.possible(name, window.since, window.until)
+    if any(isinstance(state, Index) and (field in state.fields) != is_unknown for state in possible):
+        return None
+    return f"{field} was {'known' if is_unknown else 'unknown'} all the time: {_told(possible)}"
+
+
 def wrong_listing(truth: Truth, name: str, mapping: str | None, indices: Iterable[str], window: Window) -> str | None:
     """What is wrong with a line of `/api/indices`: an index with the mapping of that hash, or (None) an alias."""
     listed = Alias(frozenset(indices)) if mapping is None else Index(mapping)

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from bench.soak.http import Caller
 from bench.soak.truth import Alias, Index, State, Truth
@@ -20,6 +21,8 @@ TYPES = ("keyword", "long", "date", "boolean", "ip", "text", "double")
 STEADY = tuple(f"steady-{number:02}" for number in range(12))
 """Never changed. A few mappings between them, as rolled-over indices have."""
 STEADY_MAPPINGS = 3
+VALUES_FIELD, VALUES = "keyword_0", ("blue", "green", "red")
+"""What the documents of the steady indices have, one each."""
 LARGE = tuple(f"large-{number:02}" for number in range(24))
 """Never changed, each with a mapping of its own; together more than the instances may keep."""
 LARGE_BYTES = 60_000
@@ -30,6 +33,8 @@ MOVING = tuple(f"moving-{number}" for number in range(4))
 """Aliases that are moved from index to index."""
 BOTH = ("both-0", "both-1")
 """Now an index, now an alias."""
+NO_FIELD = "no_such_field"
+"""No index ever has it."""
 ABSENT = tuple(f"absent-{number}" for number in range(8))
 """Never there."""
 
@@ -69,9 +74,11 @@ def large_mapping(number: int) -> dict[str, Any]:
 class Writer:
     """`prepare` makes what never changes, `run` changes the rest until it is told to stop. Belongs to one thread."""
 
-    def __init__(self, url: str, truth: Truth, seed: int) -> None:
+    def __init__(self, url: str, truth: Truth, seed: int, *, copies: int = 0) -> None:
+        """`copies`: of each index, on other nodes than the first."""
         self.changes: Counter[str] = Counter()
         self._url = url
+        self._copies = copies
         self._truth = truth
         self._chance = random.Random(seed)
         self._caller = Caller(timeout=PATIENCE_SECONDS)
@@ -92,6 +99,9 @@ class Writer:
             self._point(alias, self._some_indices())
         for name in (*STEADY[:STEADY_MAPPINGS], LARGE[0], CHANGING[0]):
             self._see(name)
+        for number, name in enumerate(STEADY):
+            document = {VALUES_FIELD: VALUES[number % len(VALUES)], "text_0": "never told"}
+            self._ask("PUT", f"/{name}/_doc/1", {"refresh": "true"}, document)
 
     def run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
@@ -182,7 +192,7 @@ class Writer:
         if alias is not None:
             states[alias] = Alias(self._members(alias) | {name})
         body = {
-            "settings": {"number_of_shards": 1, "number_of_replicas": 0},
+            "settings": {"number_of_shards": 1, "number_of_replicas": self._copies},
             "mappings": mapping,
             "aliases": {} if alias is None else {alias: {}},
         }
@@ -247,14 +257,24 @@ class Writer:
             raise WriterFailed(f"{name} is rendered otherwise than expected: {reply.body[:500]!r}")
 
     def _send(self, method: str, target: str, body: object = None) -> None:
+        patience = f"{PATIENCE_SECONDS:.0f}s"
+        answer = self._ask(method, target, {"timeout": patience, "master_timeout": patience}, body)
+        if not answer["acknowledged"]:
+            # The cluster has the change, but a node was lost before it said so.
+            if not self._copies:
+                raise WriterFailed(f"{method} {target} was not acknowledged")
+            self.changes["not acknowledged by a node"] += 1
+
+    def _ask(self, method: str, target: str, parameters: Mapping[str, str], body: object) -> dict[str, Any]:
         self._caller.close()  # on a connection of its own, it is sent once and never again
         reply = self._caller.ask(
             self._url,
-            f"{target}?timeout={PATIENCE_SECONDS:.0f}s&master_timeout={PATIENCE_SECONDS:.0f}s",
+            f"{target}?{urlencode(parameters)}",
             method=method,
             headers={"Content-Type": "application/json"},
             body=None if body is None else json.dumps(body).encode(),
         )
-        answer = json.loads(reply.body)
-        if reply.status != 200 or not answer.get("acknowledged"):
+        answer: dict[str, Any] = json.loads(reply.body)
+        if reply.status not in (200, 201):
             raise WriterFailed(f"{method} {target} got {reply.status}: {str(answer)[:500]}")
+        return answer

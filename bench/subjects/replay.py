@@ -1,17 +1,23 @@
-"""A server that answers a full pass over 10 000 indices from recorded bodies: `python -m bench.subjects.replay`.
+"""A cluster that is replayed from recorded bodies, of any size, whose mappings change when they are told to: `python -m
+bench.subjects.replay [TIMES]`.
 
 The bodies are what Elasticsearch renders for the mappings of bench/subjects/cluster.py, byte by byte, compressed as
-Elasticsearch compresses. It is a process of its own: in a thread it would hold the interpreter that the bench measures.
+Elasticsearch compresses; there are TIMES as many indices as there. Waits for a version of the metadata last as long as
+they do there. It is a process of its own: in a thread it would hold the interpreter that the bench measures.
 """
 
 import asyncio
 import gzip
 import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx
 
 from bench.subjects.cluster import FAMILIES, names, rendered
 from dev.servers.process import Program
@@ -21,67 +27,134 @@ TIMES = 10
 METADATA_VERSION = 12_345
 COMPRESSION_LEVEL = 3
 CLUSTER_UUID = "replayed-cluster"
+CHANGE, REQUESTS = "/_bench/change", "/_bench/requests"
+"""Of the bench, not of Elasticsearch: these are not counted."""
+COUNTS, SETTINGS = "/_nodes/stats/indices/mappings", "/_settings/index.uuid,index.mapping.total_fields.limit"
+RESOLVED, VERSIONS = "/_resolve/index/*", "/_cluster/state/metadata"
+LISTINGS = ("/", COUNTS, RESOLVED, SETTINGS)
+HEALTH = "/_cluster/health"
+CHANGE_SECONDS = 30.0
+"""So long a change may take where there are very many indices."""
 
 
 @contextmanager
-def replayed() -> Iterator[str]:
+def replayed(times: int = TIMES) -> Iterator[str]:
     """The URL of a server that runs for the length of a block."""
-    with Program("bench-replay", [sys.executable, "-m", "bench.subjects.replay"]) as server:
+    with Program("bench-replay", [sys.executable, "-m", "bench.subjects.replay", str(times)]) as server:
         yield server.url
 
 
-class _Recording:
+def change(url: str, name: str, field: str) -> float:
+    """Add a field to an index. Returns when the cluster had it, by the monotonic clock."""
+    answer = httpx.post(f"{url}{CHANGE}", params={"index": name, "field": field}, timeout=CHANGE_SECONDS)
+    answer.raise_for_status()
+    return float(answer.json()["at"])
+
+
+def requests_so_far(url: str) -> Counter[str]:
+    """How many requests of each kind the cluster has got: `waits` for changes, `versions` of mappings, `listings`,
+    `mappings`, `health`.
+    """
+    return Counter(httpx.get(f"{url}{REQUESTS}", timeout=CHANGE_SECONDS).json())
+
+
+def kind_of(path: str) -> str:
+    """What a request of that path is counted as."""
+    if path == HEALTH:
+        return "health"
+    if path in LISTINGS:
+        return "listings"
+    if path.endswith("/_mapping"):
+        return "mappings"
+    return "versions" if path == VERSIONS else "waits"
+
+
+class Recording:
     """What there is to answer. Listings are rendered and compressed once, mappings for each request."""
 
-    def __init__(self) -> None:
-        self._bodies = {name: rendered(family) for family in FAMILIES for name in names(family, TIMES)}
-        counts = {name: family.fields for family in FAMILIES for name in names(family, TIMES)}
+    def __init__(self, times: int) -> None:
+        self._families = {name: family for family in FAMILIES for name in names(family, times)}
+        bodies = {family.name: rendered(family) for family in FAMILIES}
+        self._bodies = {name: bodies[family.name] for name, family in self._families.items()}
+        self._counts = {name: family.fields for name, family in self._families.items()}
+        self._versions = dict.fromkeys(self._families, 1)
+        self._version = METADATA_VERSION
+        self._changed = asyncio.Event()
+        self.requests: Counter[str] = Counter()
         self._listings = {
-            "/_settings/index.uuid,index.mapping.total_fields.limit": _compressed(
+            SETTINGS: _compressed(
                 {name: {"settings": {"index.uuid": f"uuid-{number:020}"}} for number, name in enumerate(self._bodies)}
             ),
-            "/_resolve/index/*": _compressed(
+            RESOLVED: _compressed(
                 {
                     "indices": [
                         {"name": name, "aliases": [f"all-{name.partition('-')[0]}"], "attributes": ["open"]}
                         for name in self._bodies
                     ],
-                    "aliases": [{"name": f"all-{family.name}", "indices": names(family, TIMES)} for family in FAMILIES],
+                    "aliases": [{"name": f"all-{family.name}", "indices": names(family, times)} for family in FAMILIES],
                     "data_streams": [],
                 }
             ),
-            "/_nodes/stats/indices/mappings": _compressed(
-                {
-                    "_nodes": {"total": 1},
-                    "nodes": {
-                        "node": {
-                            "indices": {
-                                "indices": {
-                                    name: {"mappings": {"total_count": count}} for name, count in counts.items()
-                                }
-                            }
-                        }
-                    },
-                }
-            ),
             "/": _compressed({"cluster_uuid": CLUSTER_UUID}),
-            "/_cluster/health": _compressed({"status": "green", "number_of_nodes": 1, "unassigned_shards": 0}),
-            "/_mapping": gzip.compress(self._mappings(list(self._bodies)), COMPRESSION_LEVEL),
+            HEALTH: _compressed({"status": "green", "number_of_nodes": 1, "unassigned_shards": 0}),
+            **self._changing(),
         }
 
-    def answer(self, target: str) -> bytes:
-        """The compressed body of the answer to a GET."""
+    def _changing(self) -> dict[str, bytes]:
+        """The listings that a change of a mapping changes."""
+        counts = {name: {"mappings": {"total_count": count}} for name, count in self._counts.items()}
+        versions = {name: {"mapping_version": version} for name, version in self._versions.items()}
+        return {
+            COUNTS: _compressed({"_nodes": {"total": 1}, "nodes": {"node": {"indices": {"indices": counts}}}}),
+            VERSIONS: _compressed({"wait_for_timed_out": False, "metadata": {"indices": versions}}),
+        }
+
+    async def answer(self, target: str) -> bytes:
+        """The compressed body of the answer to a request."""
         path, query = urlsplit(target)[2:4]
-        if path.startswith("/_cluster/state/"):
-            version = int(parse_qs(query)["wait_for_metadata_version"][0])
-            state = {"cluster_uuid": CLUSTER_UUID, "state_uuid": "state", "wait_for_timed_out": False}
-            if version > METADATA_VERSION:
-                return _compressed({"wait_for_timed_out": True})
-            return _compressed({**state, "metadata": {"cluster_coordination": {"term": 1}}})
+        if path == REQUESTS:
+            return _compressed(self.requests)
+        if path == CHANGE:
+            told = parse_qs(query)
+            return _compressed({"at": self._change(told["index"][0], told["field"][0])})
+        self.requests[kind_of(path)] += 1
         if path in self._listings:
             return self._listings[path]
+        if path.startswith("/_cluster/state/"):
+            return await self._state(parse_qs(query))
         wanted = path.removeprefix("/").removesuffix("/_mapping").split(",")
         return gzip.compress(self._mappings([unquote(name) for name in wanted]), COMPRESSION_LEVEL)
+
+    def _change(self, name: str, field: str) -> float:
+        self._bodies[name] = rendered(self._families[name], field)
+        self._counts[name] += 1
+        self._versions[name] += 1
+        self._listings |= self._changing()
+        self._version += 1
+        at = time.monotonic()
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return at
+
+    async def _state(self, query: dict[str, list[str]]) -> bytes:
+        """Once the metadata has the version that is waited for, or when that was waited for long enough."""
+        version = int(query["wait_for_metadata_version"][0])
+        milliseconds = int(query["wait_for_timeout"][0].removesuffix("ms"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(milliseconds / 1000):
+                while self._version < version:
+                    await self._changed.wait()
+        if self._version < version:
+            return _compressed({"wait_for_timed_out": True})
+        return _compressed(
+            {
+                "cluster_uuid": CLUSTER_UUID,
+                "version": self._version,
+                "state_uuid": f"state-{self._version}",
+                "wait_for_timed_out": False,
+                "metadata": {"cluster_coordination": {"term": 1}},
+            }
+        )
 
     def _mappings(self, wanted: list[str]) -> bytes:
         parts = (b'"%b":{"mappings":%b}' % (name.encode(), self._bodies[name]) for name in sorted(wanted))
@@ -92,15 +165,16 @@ def _compressed(answer: dict[str, Any]) -> bytes:
     return gzip.compress(json.dumps(answer, separators=(",", ":")).encode(), COMPRESSION_LEVEL)
 
 
-def _connected(recording: _Recording) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
+def _connected(recording: Recording) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await _head(reader):
-            body = recording.answer(head.split(b" ", 2)[1].decode())
+            body = await recording.answer(head.split(b" ", 2)[1].decode())
             writer.write(
                 b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
                 b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
             )
-            await writer.drain()
+            with suppress(ConnectionError):
+                await writer.drain()
         writer.close()
 
     return serve
@@ -114,7 +188,8 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _main() -> None:
-    server = await asyncio.start_server(_connected(_Recording()), "127.0.0.1", 0)
+    recording = Recording(int(sys.argv[1]) if len(sys.argv) > 1 else TIMES)
+    server = await asyncio.start_server(_connected(recording), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     # Ends with the process that started it: its end of the pipe closes then.
     await asyncio.to_thread(sys.stdin.buffer.read)

@@ -9,10 +9,13 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from cacheapp.browse.names import INDEX, SEVERAL, SHOWN_NAMES, Group, group_by_mapping, kind_of
+from cacheapp.browse.families import SHOWN_ODD, odd_members
+from cacheapp.browse.filters import INDEX, SEVERAL, SHOWN_NAMES, kind_of
+from cacheapp.browse.names import Group, group_by_mapping
 from cacheapp.mapping.fields import FieldCounts
 from cacheapp.state.expressions import Resolved
 from cacheapp.state.snapshot import Snapshot
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 SHOWN_GROUPS = 20
 
@@ -23,7 +26,8 @@ class About:
 
     An index has `others`, the indices with the same mapping, and `reached_by`, the aliases and data streams that lead
     to it. Anything else has `groups`, the distinct mappings of the indices it stands for; a list or pattern has `names`
-    too, and the `closed` ones that it leaves out. Each list is bounded, and its total is given beside.
+    too, and the `closed` ones that it leaves out. `odd` are those of the indices whose mapping isn't that of most.
+    `closed_members` are those of its indices that are closed. Each list is bounded, and its total is given beside.
     """
 
     kind: str
@@ -39,6 +43,16 @@ class About:
     names_total: int = 0
     closed: tuple[str, ...] = ()
     closed_total: int = 0
+    odd: tuple[str, ...] = ()
+    odd_total: int = 0
+    usual: str = ""
+    closed_members: tuple[str, ...] = ()
+    closed_members_total: int = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all that it stands for is closed."""
+        return self.closed_members_total == self.indices_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +69,27 @@ class Raw:
 
 
 def describe(
-    snapshot: Snapshot, counts: FieldCounts, name: str, indices: tuple[str, ...], resolved: Resolved | None = None
+    snapshot: Snapshot,
+    counts: FieldCounts,
+    name: str,
+    indices: tuple[str, ...],
+    resolved: Resolved | None = None,
+    visible: Visible = ALL_VISIBLE,
 ) -> About:
     """Describe `name`, which has just been resolved to `indices`; the snapshot may have more or fewer of them by
-    now. `resolved`: what it stands for, if it is a list or a pattern.
+    now. `resolved`: what it stands for, if it is a list or a pattern. `visible`: what exists for who asks.
     """
     cached = [index for index in indices if index in snapshot.indices]
+    closed_members = [index for index in cached if index in snapshot.closed]
     if resolved is not None or indices != (name,):
         names, closed = ((), ()) if resolved is None else (resolved.names, resolved.closed)
+        mappings_total, usual, odd = odd_members(snapshot, cached) if cached else (0, "", [])
         return About(
             kind=kind_of(snapshot, name) if resolved is None else SEVERAL,
             mapping_hash="",
             indices_total=len(indices),
             groups=group_by_mapping(snapshot, counts, cached, 0, SHOWN_GROUPS),
-            groups_total=len({snapshot.indices[index].mapping_hash for index in cached}),
+            groups_total=mappings_total,
             others=(),
             others_total=0,
             reached_by=(),
@@ -77,12 +98,21 @@ def describe(
             names_total=len(names),
             closed=closed[:SHOWN_NAMES],
             closed_total=len(closed),
+            odd=tuple(odd[:SHOWN_ODD]),
+            odd_total=len(odd),
+            usual=usual,
+            closed_members=tuple(closed_members[:SHOWN_NAMES]),
+            closed_members_total=len(closed_members),
         )
     mapping_hash = snapshot.indices[name].mapping_hash if cached else ""
     others = sorted(
-        other for other, entry in snapshot.indices.items() if entry.mapping_hash == mapping_hash and other != name
+        other
+        for other, entry in snapshot.indices.items()
+        if entry.mapping_hash == mapping_hash and other != name and visible.covers(other)
     )
-    reached_by = sorted(alias for alias, members in snapshot.aliases.items() if name in members)
+    reached_by = sorted(
+        alias for alias, members in snapshot.aliases.items() if name in members and visible.covers(alias)
+    )
     return About(
         kind=INDEX,
         mapping_hash=mapping_hash,
@@ -93,6 +123,8 @@ def describe(
         others_total=len(others),
         reached_by=tuple(reached_by[:SHOWN_NAMES]),
         reached_by_total=len(reached_by),
+        closed_members=tuple(closed_members),
+        closed_members_total=len(closed_members),
     )
 
 

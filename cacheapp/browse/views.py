@@ -1,214 +1,210 @@
 """The mapping browser: pages for people that show what the cache has in memory.
 
-For staff, or for everybody where details are public. What takes long, templates included, is done in threads; that work
-touches neither the database nor the user.
+For who may read mappings by the API; each sees there and here the same names. What takes long, templates included, is
+done in threads; that work touches neither the database nor the user.
 """
 
 import asyncio
-import functools
-import math
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from django.conf import settings
-from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.urls import reverse
-from django.views.decorators.csrf import csrf_exempt
+from django.http import HttpRequest
 
 from cacheapp.browse.about import describe, raw_links
-from cacheapp.browse.fields import Search, show_fields
-from cacheapp.browse.names import Groups, NameFilter, Names, NameState, Times, list_groups, list_names
+from cacheapp.browse.families import list_families
+from cacheapp.browse.field_details import field_details
+from cacheapp.browse.fields import Search, ShownFields, show_fields
+from cacheapp.browse.filters import Changes, Grouping, NameFilter, NameState, Sort, Times, chosen, place_of
+from cacheapp.browse.names import list_groups, list_names
+from cacheapp.browse.pages import (
+    READS,
+    HtmlPage,
+    Reader,
+    address,
+    changes_of_indices,
+    is_part,
+    page_view,
+)
+from cacheapp.browse.search_page import search_page
 from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
-from cacheapp.demand.askers import ASKER, Asker
-from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
+from cacheapp.describe.near_names import names_like
+from cacheapp.errors import NotWarm
 from cacheapp.history import HISTORY
-from cacheapp.shown_changes import ShownChange
-from cacheapp.state.expressions import Expression, asked, names_of
-from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
-from cacheapp.state.visible import ALL_VISIBLE
-from cacheapp.validation import VALIDATION
-from cacheapp.values.known import KNOWN_VALUES
+from cacheapp.mapping.fields import Field
+from cacheapp.state.answer import MappingAnswer
+from cacheapp.state.expressions import asked, names_of
+from cacheapp.state.field_pages import MAX_FIELD_CHARACTERS
+from cacheapp.values.known import KNOWN_VALUES, KnownOfName
 from cacheapp.values.shown import about, brief_values
-from esassistant.clock import monotonic
+from esassistant.clock import monotonic, now_utc
 from esassistant.config.model import Details
-from esassistant.config.tokens import Right
-from esassistant.errors import BadRequest, EsassistantError, MethodNotAllowed, StoreUnavailable
-from esassistant.http.auth import caller_of, check_rights
-from esassistant.http.callers import CallerKind
-from esassistant.http.problems import already_logged, is_for_people, problem_of, request_id_of
+from esassistant.errors import BadRequest, StoreUnavailable, UnknownAddress
 from esassistant.registry import registry
 
-SHOWN_CHANGES = 20
-RETRY_AFTER_SECONDS = 5
-"""Used when an error does not say when to try again."""
+RECENT = timedelta(days=7)
+"""So far back changes are counted in the list of names."""
+NO_CHANGES: Changes = {}
+MAX_NAMED_FAMILY = 500
+"""So many members of a family have their changes on its page, as databases bound how many values a query may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlPage:
-    """A template and the context to render it with."""
-
-    template: str
-    context: dict[str, Any] = field(default_factory=dict)
-    status: int = 200
-
-
-PageView = Callable[..., Awaitable[HtmlPage]]
-
-
-def page_view(view: PageView, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> Any:
-    """Decorate an `async def` view of a page, which answers `methods`.
-
-    Only those who may read everything get the page: pages are full views. Others are sent to the login, or refused
-    where they have a token. An `EsassistantError` becomes a page too, or a problem where no person asked.
+@page_view(*READS)
+async def names(request: HttpRequest, reader: Reader) -> HtmlPage:
+    """`GET /browse/?pattern=&state=&mapping=&of=&group=&sort=&cursor=`: list the families, names, or distinct mappings.
+    With `q` instead: find names and fields over all indices.
     """
-
-    @functools.wraps(view)
-    async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            if request.method not in methods:
-                raise MethodNotAllowed(methods)
-            caller = await caller_of(request)
-            if caller.kind is CallerKind.TOKEN:
-                check_rights(caller, Right.READ, everything=True)
-            if caller.reads_all:
-                ASKER.set(Asker.PERSON)
-                response = await _rendered(request, await view(request, *args, **kwargs))
-            else:
-                response = redirect_to_login(request.get_full_path(), reverse("admin:login"))
-        except EsassistantError as error:
-            response = await _refusal(request, error, kwargs.get("name", ""))
-        response["Cache-Control"] = "no-store"
-        return response
-
-    return wrapped
-
-
-@page_view
-async def names(request: HttpRequest) -> HtmlPage:
-    """`GET /browse/?pattern=&state=&mapping=&of=&group=&cursor=`: list the names, or the distinct mappings."""
-    cache = registry.get(MAPPING_CACHE)
-    views = registry.get(MAPPING_VIEWS)
-    wanted, group = NameFilter.parse(request.GET), request.GET.get("group", "")
-    if group not in ("", "mapping"):
-        raise BadRequest("Use group=mapping, or leave it out.")
+    if "q" in request.GET:
+        return await search_page(request.GET.get("q", ""), reader.visible)
+    cache, views = registry.get(MAPPING_CACHE), registry.get(MAPPING_VIEWS)
+    wanted = NameFilter.parse(request.GET, reader.visible)
+    grouping = chosen(Grouping, "group", request.GET) or _usual_grouping(wanted)
     if not cache.warm:
         raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
     config = settings.ESASSISTANT.mapping_cache
-    makes_list: Callable[..., Names | Groups] = list_groups if group else list_names
-    times = Times.at(monotonic(), config)
-    listed = await asyncio.to_thread(makes_list, cache.snapshot, views.field_counts, wanted, times)
-    grouped = {"group": group} if group else {}
+    changes, are_changes_known = await _recent_changes()
+    arguments: tuple[Any, ...] = (cache.snapshot, views.field_counts, wanted, Times.at(monotonic(), config))
+    lists: dict[Grouping, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+        Grouping.FAMILY: (list_families, (*arguments, changes)),
+        Grouping.NAME: (list_names, (*arguments, changes)),
+        Grouping.MAPPING: (list_groups, arguments),
+    }
+    list_rows, given = lists[grouping]
+    listed = await asyncio.to_thread(list_rows, *given)
+    near: tuple[str, ...] = ()
+    if wanted.pattern and not listed.rows:
+        near = await asyncio.to_thread(names_like, wanted.pattern, cache.snapshot, reader.visible)
+    this = {**wanted.filters, "group": grouping.value, "sort": wanted.sort.value}
     context = {
+        "tab": "names",
+        "near": near,
         "wanted": wanted,
         "listed": listed,
-        "by_mapping": bool(group),
+        "grouping": grouping.value,
         "states": list(NameState),
+        "are_changes_known": are_changes_known,
         "config": config,
         "is_selective": config.include != ("*",) or config.exclude,
-        "names_url": _address(wanted.filters),
-        "groups_url": _address({**wanted.filters, "group": "mapping"}),
-        "first_url": _address({**wanted.filters, **grouped}) if wanted.cursor else "",
-        "next_url": _address({**wanted.filters, **grouped, "cursor": listed.next_cursor}) if listed.next_cursor else "",
-        "clear_url": _address(grouped),
+        "tabs": [(one.value, address("browse", {**this, "group": one.value})) for one in Grouping],
+        "sorts": {one.value: address("browse", {**this, "sort": one.value}) for one in Sort},
+        "first_url": address("browse", this) if wanted.start else "",
+        "next_url": address("browse", {**this, "cursor": listed.next_cursor}) if listed.next_cursor else "",
+        "clear_url": address("browse", {"group": grouping.value}),
     }
-    return HtmlPage("cacheapp/browse.html", context)
+    return HtmlPage("cacheapp/_listed.html" if is_part(request) else "cacheapp/browse.html", context)
 
 
-@csrf_exempt  # it changes nothing, and a token would give everybody who looks at a page a cookie
-@partial(page_view, methods=("GET", "HEAD", "POST"))
-async def one_name(request: HttpRequest, name: str) -> HtmlPage:
-    """`GET /browse/{name}?q=&type=`: show what a name, a list or a pattern stands for, its fields, and how they
-    changed. With `POST` and a `search`, what is wrong with that search too.
+def _usual_grouping(wanted: NameFilter) -> Grouping:
+    """Who asks for a state or for members wants names; else families are fewer."""
+    return Grouping.NAME if wanted.state or wanted.of or wanted.mapping else Grouping.FAMILY
+
+
+async def _recent_changes() -> tuple[Changes, bool]:
+    """How often each index changed of late, and whether that is known."""
+    try:
+        return await registry.get(HISTORY).counts_since(now_utc() - RECENT), True
+    except StoreUnavailable:
+        return NO_CHANGES, False
+
+
+@page_view(*READS)
+async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
+    """`GET /browse/{name}?q=&type=&conflict=&under=&after=&field=`: show what a name, a list or a pattern stands for,
+    its fields, one of them, and how they changed.
     """
-    cache = registry.get(MAPPING_CACHE)
     views = registry.get(MAPPING_VIEWS)
-    wanted = Search(request.GET.get("q", "").strip(), request.GET.get("type", ""))
-    answer, fields = await views.get(FIELDS, asked(name, ALL_VISIBLE))
-    changes = await _changes(answer.indices)
-    is_public = settings.ESASSISTANT.details is Details.ALWAYS
-    known = registry.get(KNOWN_VALUES).of(names_of(name, answer.resolved), cache.snapshot, ALL_VISIBLE)
-    values = {} if known is None else brief_values(known, fields)
-    shown = await asyncio.to_thread(show_fields, fields, wanted, len(answer.indices), values)
-    arguments = (cache.snapshot, views.field_counts, name, answer.indices, answer.resolved)
-    described = await asyncio.to_thread(describe, *arguments)
-    context = {
+    query = request.GET
+    wanted = _search(query)
+    under, after, path = (_path(query, parameter) for parameter in ("under", "after", "field"))
+    answer, fields = await views.get(FIELDS, asked(name, reader.visible))
+    known = _known_values(name, answer, reader)
+    context: dict[str, Any] = {
         "name": name,
         "answer": answer,
-        "about": described,
-        "shown": shown,
-        "values_about": about(known) if known is not None and values else "",
-        **_history(changes),
-        **await _validated(request, name),
-        "raw": raw_links(name, wanted.q, request.build_absolute_uri, public=is_public),
-        "same_url": _address({"mapping": described.mapping_hash}),
-        "members_url": _address({"of": name}),
-        "groups_url": _address({"of": name, "group": "mapping"}),
+        "own_url": address("browse-name", {}, name),
+        "tab": "names",
     }
+    if path:
+        context["details"] = await asyncio.to_thread(field_details, fields, answer.distinct, path, known)
+        if context["details"] is None:
+            raise UnknownAddress(f"{name} has no field {path!r}. Its page lists all: /browse/{name}")
+        context["permalink"] = request.build_absolute_uri(address("browse-name", {"field": path}, name) + "#field")
+        if is_part(request):
+            return HtmlPage("cacheapp/_field_details.html", context)
+    shown = await _shown(fields, answer, known, wanted, under, after)
+    context |= {"shown": shown, **_field_addresses(name, shown)}
+    if is_part(request):
+        is_filter = request.headers.get("HX-Target") == "fields-listed"
+        return HtmlPage("cacheapp/_fields_listed.html" if is_filter else "cacheapp/_branches.html", context)
+    context |= await _about(request, reader, name, answer)
+    context["values_about"] = about(known) if known is not None else ""
     return HtmlPage("cacheapp/browse_name.html", context)
 
 
-async def _validated(request: HttpRequest, name: str) -> dict[str, Any]:
-    """What is wrong with the search that was sent with the page's form, if one was."""
-    text = request.POST.get("search") if request.method == "POST" else None
-    if text is None:
-        return {}
-    try:
-        return {
-            "search": text,
-            "validated": await registry.get(VALIDATION).validate(asked(name, ALL_VISIBLE), text.encode(), ALL_VISIBLE),
-        }
-    except BadSearch as error:
-        return {"search": text, "unreadable": error.detail}
+async def _about(request: HttpRequest, reader: Reader, name: str, answer: MappingAnswer) -> dict[str, Any]:
+    """What the page of a name says besides its fields."""
+    snapshot, counts = registry.get(MAPPING_CACHE).snapshot, registry.get(MAPPING_VIEWS).field_counts
+    arguments = (snapshot, counts, name, answer.indices, answer.resolved, reader.visible)
+    described = await asyncio.to_thread(describe, *arguments)
+    is_public = settings.ESASSISTANT.details is Details.ALWAYS
+    return {
+        "about": described,
+        **await changes_of_indices(answer.indices[:MAX_NAMED_FAMILY], reader.visible),
+        "raw": raw_links(name, request.GET.get("q", "").strip(), request.build_absolute_uri, public=is_public),
+        "same_url": address("browse", {"mapping": described.mapping_hash}),
+        "members_url": address("browse", {"of": name}),
+        "groups_url": address("browse", {"of": name, "group": "mapping"}),
+        "changes_url": address("changes-page", {"pattern": name, "since": "all"}),
+        "validate_url": address("validate-page", {"name": name}),
+        "describe_url": address("describe-page", {"name": name}),
+    }
 
 
-def _address(query: dict[str, str]) -> str:
-    return reverse("esassistant:browse") + (f"?{urlencode(query)}" if query else "")
+def _search(query: Mapping[str, str]) -> Search:
+    if (conflict := query.get("conflict", "")) not in ("", "true", "false"):
+        raise BadRequest("Use conflict=true, or leave it out.")
+    start = place_of(query.get("cursor", ""))
+    return Search(query.get("q", "").strip(), query.get("type", ""), conflict == "true", start)
 
 
-async def _changes(indices: Iterable[str]) -> list[ShownChange] | None:
-    """Read the history of indices; None where it cannot be read now."""
-    try:
-        changes: list[ShownChange] = await registry.get(HISTORY).latest_changes(indices, ALL_VISIBLE)
-    except StoreUnavailable:
-        return None
-    return changes
+def _path(query: Mapping[str, str], parameter: str) -> str:
+    given = query.get(parameter, "")
+    if len(given) > MAX_FIELD_CHARACTERS:
+        raise BadRequest(f"Use {parameter}= with at most {MAX_FIELD_CHARACTERS} characters.")
+    return given
 
 
-def _history(changes: list[ShownChange] | None) -> dict[str, Any]:
-    return {"changes": changes and changes[:SHOWN_CHANGES], "changes_total": len(changes or ())}
+def _known_values(name: str, answer: MappingAnswer, reader: Reader) -> KnownOfName | None:
+    names: Iterable[str] = names_of(name, answer.resolved)
+    return registry.get(KNOWN_VALUES).of(tuple(names), registry.get(MAPPING_CACHE).snapshot, reader.visible)
 
 
-async def _rendered(request: HttpRequest, page: HtmlPage) -> HttpResponse:
-    return await asyncio.to_thread(
-        render, request, page.template, {"page": "browse", **page.context}, status=page.status
+async def _shown(
+    fields: tuple[Field, ...],
+    answer: MappingAnswer,
+    known: KnownOfName | None,
+    wanted: Search,
+    under: str,
+    after: str,
+) -> ShownFields:
+    def show() -> ShownFields:
+        values = {} if known is None else brief_values(known, fields)
+        return show_fields(fields, wanted, len(answer.indices), values, under, after)
+
+    return await asyncio.to_thread(show)
+
+
+def _field_addresses(name: str, shown: ShownFields) -> dict[str, str]:
+    """Where what comes after the shown fields is."""
+    tree = shown.tree
+    more = (
+        ""
+        if tree is None or not tree.next_after
+        else address("browse-name", {"under": tree.under, "after": tree.next_after}, name)
     )
-
-
-async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> HttpResponse:
-    """Make the page that says what is wrong and what to do; `name` is the requested name, if any."""
-    retry_after_seconds = error.retry_after_seconds
-    if error.status == 503:
-        retry_after_seconds = max(1, math.ceil(retry_after_seconds or RETRY_AFTER_SECONDS))
-    problem = problem_of(request, error)
-    if is_for_people(request):
-        context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
-        is_name = 0 < len(name) <= MAX_PATTERN_CHARACTERS and not isinstance(asked(name, ALL_VISIBLE), Expression)
-        if isinstance(error, IllegalName | MappingNotFound) and is_name:
-            context |= {"name": name, "similar_url": _address({"pattern": name})}
-        if isinstance(error, MappingNotFound):
-            context |= _history(await _changes((name,)))
-        response = await _rendered(request, HtmlPage("cacheapp/browse_error.html", context, error.status))
-        for header in ("Allow", "WWW-Authenticate"):
-            if header in problem:
-                response[header] = problem[header]
-    else:
-        response = problem
-    if retry_after_seconds is not None:
-        response["Retry-After"] = str(retry_after_seconds)
-    return already_logged(response)
+    following = ""
+    if shown.left_out:
+        following = address("browse-name", {**shown.search.filters, "cursor": str(shown.next_start)}, name)
+    return {"more_url": more, "following_url": following}

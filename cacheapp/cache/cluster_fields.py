@@ -29,6 +29,7 @@ MAX_KEPT_BYTES = 16_777_216
 ROW_BYTES = 400
 """What a row takes beside its name, as measured for one with two families."""
 SHOWN_FAMILIES = 10
+SHOWN_CLOSED = 100
 
 
 class TypeTotal(msgspec.Struct, frozen=True, gc=False):
@@ -56,12 +57,19 @@ class ClusterField(msgspec.Struct, frozen=True, gc=False):
 class ClusterFieldPage:
     """A page of fields of the cluster. `total`: how many there are on all pages; `unread_indices_total`: of how many
     indices the mapping isn't in memory, whose fields are missing here.
+
+    `closed_indices`: those that are closed of the indices whose fields are here: of names that were given exactly, as
+    patterns give no closed ones. The first by name, of `closed_indices_total`. `left_out_closed_total`: how many closed
+    ones match a pattern.
     """
 
     total: int
     fields: tuple[ClusterField, ...]
     next_cursor: str | None
     unread_indices_total: int
+    closed_indices: tuple[str, ...] = ()
+    closed_indices_total: int = 0
+    left_out_closed_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,8 @@ class _Rows:
     snapshot: Snapshot
     fields: tuple[ClusterField, ...]
     unread_indices_total: int
+    closed_indices: tuple[str, ...] = ()
+    left_out_closed_total: int = 0
 
 
 class ClusterFields:
@@ -105,7 +115,15 @@ class ClusterFields:
         wanted.check()
         rows = await self._rows(pattern, visible)
         page: FieldPage[ClusterField] = await self._views.in_turn(field_page, rows.fields, wanted, limit, cursor)
-        return ClusterFieldPage(page.total, page.fields, page.next_cursor, rows.unread_indices_total)
+        return ClusterFieldPage(
+            total=page.total,
+            fields=page.fields,
+            next_cursor=page.next_cursor,
+            unread_indices_total=rows.unread_indices_total,
+            closed_indices=rows.closed_indices[:SHOWN_CLOSED],
+            closed_indices_total=len(rows.closed_indices),
+            left_out_closed_total=rows.left_out_closed_total,
+        )
 
     async def of_paths(
         self, paths: Sequence[str], *, pattern: str | None, visible: Visible, type_: str = ""
@@ -158,7 +176,9 @@ class ClusterFields:
         unread = sum(one.indices_total for hashed, one in counted.items() if hashed not in snapshot.bodies)
         parts = await self._views.parts(FIELDS, distinct)
         having = [counted[one.mapping_hash] for one in distinct]
-        return _Rows(snapshot, await self._views.in_turn(cluster_fields, parts, having), unread)
+        closed = tuple(index for index in resolved.indices if index in snapshot.closed) if snapshot.closed else ()
+        fields = await self._views.in_turn(cluster_fields, parts, having)
+        return _Rows(snapshot, fields, unread, closed, len(resolved.closed))
 
 
 CLUSTER_FIELDS: Handle[ClusterFields] = Handle("cluster_fields")

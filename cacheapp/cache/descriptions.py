@@ -12,9 +12,11 @@ from cacheapp.describe.description import Description, check_question, describe
 from cacheapp.describe.entries import about_of
 from cacheapp.describe.families import (
     ClusterDescription,
+    FamilyAbout,
     FamilyIndex,
     Summary,
     describe_families,
+    families_about,
     families_of,
     summary_of,
 )
@@ -122,14 +124,26 @@ class Descriptions:
             ClusterUnavailable: No pass has ended yet.
         """
         check_question(question)
+        snapshot, index = await self._summed_up(visible)
+        return snapshot, await asyncio.to_thread(describe_families, index, budget_tokens, question)
+
+    async def families_about(self, question: str, limit: int, visible: Visible) -> tuple[FamilyAbout, ...]:
+        """Return the visible families that a question is about, the nearest first, at most `limit`. Raises what
+        `describe_cluster` raises.
+        """
+        check_question(question)
+        _, index = await self._summed_up(visible)
+        return await asyncio.to_thread(families_about, index, question, limit)
+
+    async def _summed_up(self, visible: Visible) -> tuple[Snapshot, FamilyIndex]:
+        """What ranks the families of now, with what could be summarised of them in a moment."""
         if not self._cache.warm:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._summary_seconds):
                 await self._summing.do("summaries", self._sum_up)
         snapshot = self._cache.snapshot
-        index = await self._family_index(snapshot, visible)
-        return snapshot, await asyncio.to_thread(describe_families, index, budget_tokens, question)
+        return snapshot, await self._family_index(snapshot, visible)
 
     async def _family_index(self, snapshot: Snapshot, visible: Visible) -> FamilyIndex:
         """Return what ranks the families of a snapshot; that of all is kept while there are the same names with the

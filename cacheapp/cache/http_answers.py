@@ -10,16 +10,15 @@ from msgspec import structs
 from cacheapp.cache.derivations import Content, Text
 from cacheapp.cache.derived import JSON, MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import FEED_REPORT, HISTORY_REPORT
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.reports import (
     CACHE_REPORT,
     DEMAND_REPORT,
-    FEED_REPORT,
     FIELD_LIMITS_REPORT,
     FIELD_USES_REPORT,
     FIELD_VALUES_REPORT,
-    HISTORY_REPORT,
     INSTANCES_REPORT,
     REFRESHER_REPORT,
     STORE_REPORT,

@@ -18,6 +18,7 @@ from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 
 MAX_WORDS = 300
+MAX_SAMPLES = 6
 MAX_MAPPINGS = 3
 """A family is judged by so many of its distinct mappings, those of the most indices."""
 NAME_WEIGHT, FIELD_WEIGHT = 3.0, 1.0
@@ -144,6 +145,30 @@ def _words(family: Family, summaries: Mapping[str, Summary]) -> dict[str, float]
         for word in stems if whole is None else [*stems, whole]:
             words[word] = words.get(word, 0.0) + NAME_WEIGHT
     return words
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyAbout:
+    """A family that a question is about: how many fields it has, None: not known, and the names of some, those first
+    that the question is about.
+    """
+
+    family: Family
+    fields_total: int | None
+    fields: tuple[str, ...]
+
+
+def families_about(index: FamilyIndex, question: str, limit: int) -> tuple[FamilyAbout, ...]:
+    """Return the families that a question is about, the nearest first, at most `limit`."""
+    asked = index.asked(question)
+    numbers = index.ranked(question)[: min(limit, index.matching_total(question))]
+    found = ((index.families[number], index.summaries[number]) for number in numbers)
+    return tuple(
+        FamilyAbout(family, None, ())
+        if summary is None
+        else FamilyAbout(family, summary.fields_total, tuple(summary.fields.first(asked)[:MAX_SAMPLES]))
+        for family, summary in found
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cacheapp.change_reports import FeedReport
 from cacheapp.errors import ChangesGone
 from cacheapp.feed.events import comment, event, in_pieces, moved, opening
 from cacheapp.feed.interest import Interest, Position, interest_of, position_of
 from cacheapp.feed.tail import KEPT_CHANGES, Tail, tail_of
-from cacheapp.reports import FeedReport
 from cacheapp.state.visible import Visible
 from esassistant.api import query_of
 from esassistant.clock import Clock, monotonic

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from cacheapp.cache.cluster_fields import ClusterField, ClusterFields
+from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.descriptions import Descriptions
+from cacheapp.cache.field_search import FieldSearch, Nearness, find_fields
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.demand.askers import ASKER, Asker
 from cacheapp.describe.near_names import names_like
@@ -25,8 +26,7 @@ from cacheapp.mcp.texts import cluster_away, field_line, findings_text, hits_tex
 from cacheapp.queries.findings import Severity
 from cacheapp.search import Searches
 from cacheapp.state.answer import Freshness
-from cacheapp.state.expressions import EVERYTHING, Expression, asked
-from cacheapp.state.field_pages import FieldFilter
+from cacheapp.state.expressions import Expression, asked
 from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validated, Validations
 from esassistant.errors import ClusterUnavailable, EsassistantError
@@ -44,10 +44,11 @@ IN_THREAD_BYTES: Final = 32_768
 NEXT_DESCRIBE: Final = "\nNext: describe a name with your question."
 NOTHING_MATCHES: Final = "None of the families has to do with these words; here are all, by size.\n"
 MAX_FIELDS: Final = 60
-MAX_WORDS: Final = 8
-SOME_WORDS: Final = "No field has all of these words; these have some:\n"
-NO_FIELD: Final = "No field has these words in its path, or none of that type. Near by meaning:\n"
-MAX_NEAR: Final = 10
+HEADS: Final = {
+    Nearness.ALL_WORDS: "",
+    Nearness.SOME_WORDS: "No field has all of these words; these have some:\n",
+    Nearness.MEANING: "No field has these words in its path, or none of that type. Near by meaning:\n",
+}
 NOTHING_NEAR: Final = (
     "No field has these words in its path, and none is near by meaning.\n"
     "Next: try other words, or find_indices with your question, then describe a name."
@@ -153,45 +154,12 @@ class Tools:
         return f"{found.text}\n# as it was {as_duration(answer.age_seconds)} ago"
 
     async def _find_fields(self, given: FindFields, visible: Visible) -> str:
-        head = ""
-        found, total = await self._having(given.words, given, visible)
-        if not found:
-            found = await self._having_some(given, visible)
-            head, total = SOME_WORDS, len(found)
-        if not found:
-            found = await self._near_by_meaning(given, visible)
-            head, total = NO_FIELD, len(found)
-        if not found:
+        wanted = FieldSearch(given.words, given.type, given.names, visible, MAX_FIELDS)
+        found = await find_fields(self._fields, self._descriptions, wanted)
+        if not found.fields:
             return NOTHING_NEAR_OF_TYPE.format(given.type[:100]) if given.type else NOTHING_NEAR
-        lines = [field_line(field) for field in found]
-        return head + within(lines, given.tokens - count_tokens(head), "fields", beyond=total - len(found))
-
-    async def _having(self, words: str, given: FindFields, visible: Visible) -> tuple[tuple[ClusterField, ...], int]:
-        """The first fields that have all of these words, and how many there are."""
-        page = await self._fields.page(
-            FieldFilter(q=words, type=given.type),
-            pattern=given.names or None,
-            visible=visible,
-            limit=MAX_FIELDS,
-            cursor=None,
-        )
-        return page.fields, page.total
-
-    async def _having_some(self, given: FindFields, visible: Visible) -> tuple[ClusterField, ...]:
-        """Fields that have some of the words, those with most first."""
-        words = list(dict.fromkeys(given.words.split()))[:MAX_WORDS]
-        found: dict[str, tuple[int, ClusterField]] = {}
-        for word in words if len(words) > 1 else ():
-            for field in (await self._having(word, given, visible))[0]:
-                found[field.name] = found.get(field.name, (0, field))[0] - 1, field
-        return tuple(field for _, field in sorted(found.values(), key=lambda one: (one[0], one[1].name)))
-
-    async def _near_by_meaning(self, given: FindFields, visible: Visible) -> tuple[ClusterField, ...]:
-        """Fields that words are about though their paths don't have these, the nearest first."""
-        wanted = asked(given.names or EVERYTHING, visible)
-        paths = await self._descriptions.fields_about(wanted, given.words)
-        near = await self._fields.of_paths(paths, pattern=given.names or None, visible=visible, type_=given.type)
-        return near[:MAX_NEAR]
+        head, lines = HEADS[found.nearness], [field_line(field) for field in found.fields]
+        return head + within(lines, given.tokens - count_tokens(head), "fields", beyond=found.total - len(lines))
 
     async def _validate_search(self, given: ValidateSearch, visible: Visible) -> str:
         found = await self._validate(given.names, msgspec.json.encode(given.search), visible)

@@ -1,12 +1,15 @@
-"""Find the line of a JSON text on which a part of it stands."""
+"""Find where in a JSON text its parts stand."""
 
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 _BLANK = re.compile(r"[\s,:]*")
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"]+")
-MAX_DEPTH = 200
+Span = tuple[int, int]
+"""Where something begins in a text, and where it ends, in characters."""
 
 
 def line_of(raw: bytes, path: str) -> int:
@@ -17,42 +20,72 @@ def line_of(raw: bytes, path: str) -> int:
         path: The pointer.
     """
     text = raw.decode("utf-8", "replace")
-    steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
-    place = _start(text, 0)
-    for step in steps:
-        found = _below(text, place, step)
-        if found is None:
-            break
-        key_at, place = found
-        if text[place : place + 1] not in ("{", "["):
-            place = key_at
-            break
-    return text.count("\n", 0, place) + 1
+    return text.count("\n", 0, spans_of(text, [path])[path][0]) + 1
+
+
+def spans_of(text: str, paths: Iterable[str]) -> dict[str, Span]:
+    """Return where what JSON Pointers lead to stands; where one leads nowhere, the last step that is there.
+
+    That is the key, and a value that is neither object nor list beside it. The text is read once for all of them.
+
+    Args:
+        text: JSON that can be parsed.
+        paths: The pointers.
+    """
+    root = _Wanted()
+    for path in paths:
+        wanted = root
+        for step in path.split("/")[1:]:
+            wanted = wanted.below.setdefault(step.replace("~1", "/").replace("~0", "~"), _Wanted())
+        wanted.paths.append(path)
+    start = _start(text, 0)
+    found: dict[str, Span] = {}
+    _look_into(text, start, root, (start, start + 1), found)
+    return found
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What is looked for: the pointers that end here, and what lies below by the next step."""
+
+    paths: list[str] = field(default_factory=list)
+    below: dict[str, "_Wanted"] = field(default_factory=dict)
+
+    def give(self, span: Span, found: dict[str, Span]) -> None:
+        """All pointers that lead here or beyond get this span, unless they have one."""
+        left = [self]
+        while left:
+            one = left.pop()
+            for path in one.paths:
+                found.setdefault(path, span)
+            left.extend(one.below.values())
+
+
+def _look_into(text: str, place: int, wanted: _Wanted, span: Span, found: dict[str, Span]) -> None:
+    """Look for what is wanted in the value that begins at `place`, which as a whole stands at `span`."""
+    for path in wanted.paths:
+        found[path] = span
+    is_object = text[place : place + 1] == "{"
+    if wanted.below and (is_object or text[place : place + 1] == "["):
+        place, number = _start(text, place + 1), 0
+        while place < len(text) and text[place] not in "}]":
+            key_at, key = place, str(number)
+            key_end = place + 1
+            if is_object:
+                key_end = _end(text, place)
+                key = json.loads(text[place:key_end])
+                place = _start(text, key_end)
+            end = _end(text, place)
+            if (below := wanted.below.get(key)) is not None and not any(path in found for path in below.paths):
+                is_plain = text[place : place + 1] not in ("{", "[")
+                _look_into(text, place, below, (key_at, end if is_plain else key_end), found)
+            place, number = _start(text, end), number + 1
+    wanted.give(span, found)
 
 
 def _start(text: str, place: int) -> int:
     blank = _BLANK.match(text, place)
     return place if blank is None else blank.end()
-
-
-def _below(text: str, place: int, step: str) -> tuple[int, int] | None:
-    """Where the key or element of that name stands, and where its value begins."""
-    is_object = text[place : place + 1] == "{"
-    if not is_object and text[place : place + 1] != "[":
-        return None
-    place = _start(text, place + 1)
-    number = 0
-    while place < len(text) and text[place] not in "}]":
-        key_at, key = place, str(number)
-        if is_object:
-            end = _end(text, place)
-            key = json.loads(text[place:end])
-            place = _start(text, end)
-        if key == step:
-            return key_at, place
-        place = _start(text, _end(text, place))
-        number += 1
-    return None
 
 
 def _end(text: str, place: int) -> int:

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from cacheapp.change_log import Head
+from cacheapp.change_reports import TargetReport, TargetState
 from cacheapp.errors import ChangesGone
-from cacheapp.reports import TargetReport, TargetState
 from cacheapp.shown_changes import ChangesPage
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.visible import Visible

@@ -14,7 +14,7 @@ from typing import Final
 
 from cacheapp import change_log
 from cacheapp.change_log import Head
-from cacheapp.reports import WebhooksReport
+from cacheapp.change_reports import WebhooksReport
 from cacheapp.stores.database import DatabaseStore
 from cacheapp.stores.database_thread import DatabaseThread
 from cacheapp.stores.protocol import Lease

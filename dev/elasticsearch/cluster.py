@@ -65,15 +65,19 @@ class Cluster:
 
     def wait_until_whole(self, seconds: float = 60.0) -> None:
         """Return when all nodes answer, know of each other, and have every copy of every index."""
-        wait_until(lambda: all(self._is_whole(node) for node in self.nodes), seconds)
+        wait_until(lambda: all(self._is_joined(node, "green") for node in self.nodes), seconds)
 
-    def _is_whole(self, node: Node) -> bool:
+    def wait_until_joined(self, seconds: float = 60.0) -> None:
+        """Return when all nodes answer and know of each other, whether or not they have every copy yet."""
+        wait_until(lambda: all(self._is_joined(node, "green", "yellow") for node in self.nodes), seconds)
+
+    def _is_joined(self, node: Node, *statuses: str) -> bool:
         with Elasticsearch(node.url, request_timeout=5, max_retries=0) as client:
             try:
                 health = client.cluster.health(wait_for_nodes=str(len(self.nodes)), timeout="1s")
             except (ApiError, TransportError):
                 return False
-        return bool(health["status"] == "green")
+        return not health["timed_out"] and health["status"] in statuses
 
     def master(self, asked: Node) -> Node | None:
         """The node that is the master, as another one knows without asking it; None: there is none at the moment."""

@@ -30,6 +30,9 @@ CLUSTER_FIELDS = {
     ],
     "next_cursor": None,
     "unread_indices_total": 0,
+    "closed_indices": [],
+    "closed_indices_total": 0,
+    "left_out_closed_total": 0,
 }
 COMPACT_FIELDS = {
     "total": 1,

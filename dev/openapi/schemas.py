@@ -14,6 +14,7 @@ import msgspec
 
 from cacheapp.cache.cluster_fields import ClusterFieldPage
 from cacheapp.cache.comparisons import Comparison
+from cacheapp.change_reports import FeedReport, HistoryReport, WebhooksReport
 from cacheapp.describe.description import Description
 from cacheapp.describe.families import ClusterDescription
 from cacheapp.mapping.diff import Retyped
@@ -21,11 +22,9 @@ from cacheapp.mapping.fields import Field
 from cacheapp.reports import (
     CacheReport,
     DemandReport,
-    FeedReport,
     FieldLimitsReport,
     FieldUsesReport,
     FieldValuesReport,
-    HistoryReport,
     InstanceReport,
     RefresherReport,
     RefreshReport,
@@ -34,7 +33,6 @@ from cacheapp.reports import (
     ValidationReport,
     ViewsReport,
     WatchReport,
-    WebhooksReport,
 )
 from cacheapp.shown_changes import Feed, ShownChange
 from cacheapp.state.changes import ChangeKind

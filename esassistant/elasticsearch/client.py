@@ -47,7 +47,7 @@ from esassistant.elasticsearch.stats import PoolReport
 from esassistant.elasticsearch.transport import Transport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle, ReportHandle
-from esassistant.windows import WindowReport
+from esassistant.windows import MinuteCounts, WindowReport
 
 ELASTICSEARCH: Handle[AsyncElasticsearch] = Handle("elasticsearch")
 """The public client, for anybody's views. The others are this project's own."""
@@ -162,6 +162,13 @@ def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:
 def windows(client: AsyncElasticsearch) -> dict[str, dict[str, WindowReport]]:
     """What callers of one of our clients got of late, by pool, of searches and of other calls."""
     return cast("Transport", client.transport).windows()
+
+
+def searches_of_minute(client: AsyncElasticsearch, number: int) -> MinuteCounts:
+    """What callers of searches by one of our clients got in one minute: that of this number on the monotonic clock, one
+    that has just ended.
+    """
+    return cast("Transport", client.transport).whole_minute(number)
 
 
 def breaker_reports(client: AsyncElasticsearch) -> dict[str, BreakerReport]:

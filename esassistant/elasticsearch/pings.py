@@ -16,7 +16,7 @@ from esassistant.elasticsearch.errors import AnswerTooLarge, CallRefused
 from esassistant.elasticsearch.transport import outcome_of
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Handle, PingResult
-from esassistant.windows import Got, Window, WindowReport
+from esassistant.windows import Got, MinuteCounts, Window, WindowReport
 
 PING_SECONDS = 3.0
 """A ping without an answer by then has failed, for the breakers."""
@@ -58,6 +58,8 @@ class Pings:
         self._wakes_at = FOREVER
         self._sent_at = -FOREVER
         self._window = Window()
+        self.answered = asyncio.Event()
+        """Set by the first ping that is answered."""
 
     def attach(self, breakers: Iterable[Breaker]) -> None:
         """Have these breakers told of every ping, and ping when they want it."""
@@ -92,8 +94,14 @@ class Pings:
         """How the pings of late went: those that got no answer failed."""
         return self._window.report(self._clock())
 
+    def whole_minute(self, number: int) -> MinuteCounts:
+        """The pings of one minute: that of this number on the monotonic clock, one that has just ended."""
+        return self._window.whole_minute(number)
+
     def _note(self, sent_at: float, *, answered: bool) -> None:
         now = self._clock()
+        if answered:
+            self.answered.set()
         self._window.ended(Got.ANSWER if answered else Got.FAILURE, now - sent_at, now)
 
     async def keep_pinging(self) -> None:

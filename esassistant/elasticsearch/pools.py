@@ -15,7 +15,7 @@ from esassistant.elasticsearch.retry import RetryBudget
 from esassistant.elasticsearch.routing import pool_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
 from esassistant.units import as_seconds
-from esassistant.windows import WindowReport
+from esassistant.windows import MinuteCounts, WindowReport, minutes_together
 
 MAX_WAITING = 10_000
 POOL_RETRY_AFTER_SECONDS = 1.0
@@ -166,6 +166,10 @@ class Pools:
     def windows(self) -> dict[str, dict[str, WindowReport]]:
         """What callers got of late, by pool, of searches and of other calls."""
         return {name: pool.counters.windows() for name, pool in self._pools.items()}
+
+    def whole_minute(self, number: int) -> MinuteCounts:
+        """What callers of searches got in one minute of all pools, one that has just ended."""
+        return minutes_together(pool.counters.whole_minute(number) for pool in self._pools.values())
 
 
 def one_pool(

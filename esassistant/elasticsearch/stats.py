@@ -11,7 +11,7 @@ from esassistant.clock import monotonic
 from esassistant.durations import Durations, DurationTotals, LatencyReport, report_of, totals_of
 from esassistant.elasticsearch.routing import LONG_POLL
 from esassistant.metrics import Kind, Metric
-from esassistant.windows import Got, Window, WindowReport
+from esassistant.windows import Got, MinuteCounts, Window, WindowReport
 
 FAILURE_KINDS = (
     *("connect_timeout", "request_timeout", "connection", "tls", "too_large"),
@@ -165,6 +165,10 @@ class PoolCounters:
         now = monotonic()
         found = ((sort, window.report(now)) for sort, window in self._windows.items())
         return {sort: report for sort, report in found if report is not None}
+
+    def whole_minute(self, number: int) -> MinuteCounts:
+        """What callers of searches got in one minute: the one of that number on the monotonic clock, just ended."""
+        return self._windows["search"].whole_minute(number)
 
     def report(self) -> dict[str, Any]:
         """What the counters know of a `PoolReport`."""

@@ -33,7 +33,7 @@ from esassistant.elasticsearch.pools import Pool, Pools
 from esassistant.elasticsearch.retry import IDEMPOTENT_METHODS, RetryPolicy
 from esassistant.elasticsearch.routing import READS, kind_of
 from esassistant.elasticsearch.stats import PoolCounters, PoolReport
-from esassistant.windows import Got, WindowReport
+from esassistant.windows import Got, MinuteCounts, WindowReport
 
 FAILURE_STATUSES = frozenset({502, 503, 504})
 """Statuses by which a cluster, or what stands before it, says that it can't serve. 500 may be one query's fault."""
@@ -92,6 +92,10 @@ class Transport(AsyncTransport):
     def windows(self) -> dict[str, dict[str, WindowReport]]:
         """What callers got of late, by pool, of searches and of other calls."""
         return self._pools.windows()
+
+    def whole_minute(self, number: int) -> MinuteCounts:
+        """What callers of searches got in one minute, one that has just ended."""
+        return self._pools.whole_minute(number)
 
     def breaker_reports(self) -> dict[str, BreakerReport]:
         """The breakers by pool."""

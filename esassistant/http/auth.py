@@ -80,9 +80,15 @@ async def require(request: HttpRequest, *rights: Right, everything: bool = False
     if caller.kind is CallerKind.ANONYMOUS and not any(map(caller.may, rights)):
         raise refusal_of(request)
     check_rights(caller, *rights, everything=everything)
-    if caller.kind is CallerKind.STAFF and Right.READ not in rights and (reason := _csrf_failure(request)) is not None:
-        raise Forbidden(f"The CSRF check failed ({reason}). Send the token of the page in the X-CSRFToken header.")
+    if Right.READ not in rights:
+        check_csrf(request, caller)
     return caller
+
+
+def check_csrf(request: HttpRequest, caller: Caller) -> None:
+    """Raises `Forbidden` for a session without its CSRF token. Who sends a token of ours, or nothing, needs none."""
+    if caller.kind is CallerKind.STAFF and (reason := _csrf_failure(request)) is not None:
+        raise Forbidden(f"The CSRF check failed ({reason}). Send the token of the page in the X-CSRFToken header.")
 
 
 def check_rights(caller: Caller, *rights: Right, everything: bool = False) -> None:

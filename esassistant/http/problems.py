@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 NO_MEMBERS: Mapping[str, object] = MappingProxyType({})
 CONTENT_TYPE = "application/problem+json"
+PAGE_TYPE = "text/html; charset=utf-8"
 EXPLANATIONS = {
     400: "The request can't be understood as it was sent.",
     403: "The request was refused. A change made from a browser session needs its CSRF token.",
@@ -43,6 +45,11 @@ EXPLANATIONS = {
     413: "The request is too large.",
     500: "Something failed in this server. The log has the details under the request id.",
 }
+
+CSRF_FAILED = (
+    "The form came without the token of a page that this browser was given. Load the page again and send it anew; "
+    "cookies have to be permitted for this site."
+)
 
 TYPES = {
     400: "bad-request",
@@ -122,22 +129,23 @@ def answer_of_error(request: HttpRequest, error: EsassistantError) -> HttpRespon
     """The same, as a page where a person in a browser asked. It is expected, and not logged."""
     found = problem_of(request, error)
     if is_for_people(request):
-        context = {"error": error, "request_id": request_id_of(request), "again": _again(request)}
-        page = render_to_string("esassistant/error.html", context)
-        page_headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(page.encode()))}
-        found = HttpResponse(page, status=error.status, headers={**found.headers, **page_headers})
+        context = {"error": error, "again": _again(request)}
+        found = _page(request, error.status, context, {**found.headers, "Content-Type": PAGE_TYPE})
     return already_logged(found)
 
 
-def error_page(request: HttpRequest, status: int) -> HttpResponse:
-    """The page of an error of which no more than its status is known. Looks at nothing that a client may have sent in
-    a bad form.
+def error_page(request: HttpRequest, status: int, explanation: str | None = None) -> HttpResponse:
+    """The page of an error of which no more than its status is known, and perhaps an explanation. Looks at nothing that
+    a client may have sent in a bad form.
     """
-    context = {
-        "error": {"title": _phrase(status), "detail": EXPLANATIONS[status], "status": status},
-        "request_id": request_id_of(request),
-    }
-    return HttpResponse(render_to_string("esassistant/error.html", context), status=status)
+    detail = explanation or EXPLANATIONS.get(status) or f"{_phrase(status)}."
+    return _page(request, status, {"error": {"title": _phrase(status), "detail": detail, "status": status}}, {})
+
+
+def _page(request: HttpRequest, status: int, context: dict[str, Any], headers: Mapping[str, str]) -> HttpResponse:
+    context |= {"request_id": request_id_of(request), "request": request}
+    page = render_to_string("esassistant/error.html", context)
+    return HttpResponse(page, status=status, headers={**headers, "Content-Length": str(len(page.encode()))})
 
 
 def _again(request: HttpRequest) -> str:
@@ -192,12 +200,14 @@ def _is_allowed_host(request: HttpRequest) -> bool:
     return True
 
 
-def _page_of_other_host(response: HttpResponseBase) -> HttpResponseBase:
-    page = HttpResponse(f"<!doctype html><title>Bad Request (400)</title><p>{OTHER_HOST}</p>", status=400)
-    page["Content-Length"] = str(len(page.content))
+def _as_page(request: HttpRequest, response: HttpResponseBase, *, is_other_host: bool) -> HttpResponseBase:
+    """What a person gets: a page that says nothing is replaced by one that does."""
+    if not is_other_host and (response.streaming or response.content):  # type: ignore[attr-defined]
+        return response
+    page = error_page(request, response.status_code, OTHER_HOST if is_other_host else None)
     for name, value in response.headers.items():
         page.headers.setdefault(name, value)
-    return already_logged(page)
+    return already_logged(page) if is_other_host or getattr(response, "_has_been_logged", False) else page
 
 
 def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -213,7 +223,7 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
         return response
     is_other_host = status == 400 and not _is_allowed_host(request)
     if is_for_people(request):
-        return _page_of_other_host(response) if is_other_host and not settings.DEBUG else response
+        return _as_page(request, response, is_other_host=is_other_host and not settings.DEBUG)
     explanation = OTHER_HOST if is_other_host else EXPLANATIONS.get(status) or f"{_phrase(status)}."
     if status == 404:
         explanation += slash_hint(request.path)
@@ -247,4 +257,4 @@ class ProblemMiddleware(AnswerMiddleware):
         if isinstance(exception, DataError):
             exception = BadRequest("A value that was sent can't be looked for in the database.")
         error = as_own_error(exception)
-        return None if error is None else already_logged(problem_of(request, error))
+        return None if error is None else answer_of_error(request, error)

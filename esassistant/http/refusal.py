@@ -1,15 +1,22 @@
-"""Refusals: problems whose bytes are made once. What strangers can cause at any rate must cost next to nothing."""
+"""Refusals: problems, and pages of errors, whose bytes are made once. What strangers can cause at any rate must cost
+next to nothing.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from django.template.loader import render_to_string
+
+from esassistant.addresses import prefix
 from esassistant.asgi_types import Scope, Send
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Headers
 from esassistant.http.counters import Door, note_of
-from esassistant.http.problems import headers_of, problem_body
-from esassistant.http.security_headers import security_headers
+from esassistant.http.problems import PAGE_TYPE, headers_of, problem_body
+from esassistant.http.security_headers import CONTENT_SECURITY_POLICY, security_headers
 
 ID = "request-id-of-this-refusal"
+API = "/api/"
 
 
 def encoded(headers: Mapping[str, str]) -> Headers:
@@ -17,25 +24,51 @@ def encoded(headers: Mapping[str, str]) -> Headers:
     return tuple((name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers.items())
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """One form of a refusal. `heads`: by whether the request came over HTTPS; between `before` and `after` stands the
+    request's id.
+    """
+
+    heads: Mapping[bool, Headers]
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, body: bytes, headers: Mapping[str, str]) -> "_Form":
+        before, _, after = body.partition(ID.encode())
+        return cls(
+            {secure: encoded({**headers, **security_headers(secure=secure)}) for secure in (False, True)}, before, after
+        )
+
+
 class Refusal:
     """The answer that one of our own errors stands for, the same each time but for the request's id.
 
-    It is what `problem_of` gives, without a request of Django's. Made under the settings in force.
+    It is what `answer_of_error` gives, without a request of Django's. Made under the settings in force.
     """
 
     def __init__(self, error: EsassistantError, *, closes: bool = False) -> None:
         """`closes`: a body may still come, and nobody would read it."""
         self.status = error.status
-        whole = problem_body(error, ID)
-        before, _, after = whole.partition(ID.encode())
-        self._before, self._after = before, after
-        own = headers_of(error) | ({"Connection": "close"} if closes else {})
-        self._heads = {secure: encoded(own | security_headers(secure=secure)) for secure in (False, True)}
+        self._error = error
+        self._headers = headers_of(error) | ({"Connection": "close"} if closes else {})
+        self._problem = _Form.of(problem_body(error, ID), self._headers)
+        self._page: _Form | None = None
 
     def parts(self, scope: Scope, request_id: bytes) -> tuple[Headers, bytes]:
         """Headers and body for one request."""
-        body = b"%b%b%b" % (self._before, request_id, self._after)
-        return (*self._heads[scope.get("scheme") == "https"], (b"content-length", b"%d" % len(body))), body
+        form = self._page_form() if _is_for_people(scope) else self._problem
+        body = b"%b%b%b" % (form.before, request_id, form.after)
+        return (*form.heads[scope.get("scheme") == "https"], (b"content-length", b"%d" % len(body))), body
+
+    def _page_form(self) -> _Form:
+        if self._page is None:
+            # Not before somebody needs it: templates name addresses, and refusals are made before there are any.
+            page = render_to_string("esassistant/error.html", {"error": self._error, "request_id": ID}).encode()
+            policy = {"Content-Type": PAGE_TYPE, "Content-Security-Policy": CONTENT_SECURITY_POLICY}
+            self._page = _Form.of(page, self._headers | policy)
+        return self._page
 
     async def answer(self, scope: Scope, send: Send) -> None:
         """Refuse the request."""
@@ -44,3 +77,10 @@ class Refusal:
         head, body = self.parts(scope, note.request_id)
         await send({"type": "http.response.start", "status": self.status, "headers": head})
         await send({"type": "http.response.body", "body": body})
+
+
+def _is_for_people(scope: Scope) -> bool:
+    """As `problems.is_for_people`, of a request that Django hasn't seen."""
+    if scope.get("path", API).removeprefix(prefix()).startswith(API):
+        return False
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])

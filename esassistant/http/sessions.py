@@ -152,6 +152,11 @@ def session_failure(request: HttpRequest) -> DatabaseFailure | None:
     return getattr(getattr(request, "session", None), "failure", None)
 
 
+def known_user(request: HttpRequest) -> Any:
+    """Whose session a request has, where that was looked up before; None: nobody has. Asks no database."""
+    return getattr(request, "_cached_user", None)
+
+
 def session_unavailable(failure: DatabaseFailure) -> DatabaseUnavailable:
     """What a caller is told whose session can't be looked up."""
     detail = f"Your session can't be looked up: the database {failure.why} A bearer token works without it."

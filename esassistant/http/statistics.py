@@ -9,7 +9,7 @@ from esassistant.config.tokens import OTHER
 from esassistant.durations import Durations, DurationTotals, LatencyReport, last_minute_of, report_of, totals_of
 from esassistant.metrics import Kind, Metric
 from esassistant.resource import Handle, ReportHandle
-from esassistant.windows import Got, Window, WindowReport
+from esassistant.windows import Got, MinuteCounts, Window, WindowReport
 
 UNMATCHED = "unmatched"
 """Stands for the route of what has none."""
@@ -153,6 +153,10 @@ class HttpStatistics:
         now = self._clock()
         found = ((name, counted.window.report(now)) for name, counted in sorted(self._routes.items()))
         return {name: report for name, report in found if report is not None}
+
+    def whole_minute(self, number: int) -> dict[str, MinuteCounts]:
+        """What callers got in one minute, by route: the one of that number on the monotonic clock, just ended."""
+        return {name: counted.window.whole_minute(number) for name, counted in self._routes.items()}
 
     def report(self) -> HttpReport:
         routes = {name: _report((counted,), self._clock) for name, counted in sorted(self._routes.items())}

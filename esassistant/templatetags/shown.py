@@ -1,14 +1,17 @@
-"""Filters: numbers with their units, and words, as people read them."""
+"""Filters: numbers with their units, moments and words, as people read them."""
 
 import re
+from datetime import UTC, datetime
 
 from django import template
-from django.utils.html import conditional_escape
+from django.urls import reverse
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from esassistant.addresses import own_static as address_of_own_static
 from esassistant.addresses import placed
-from esassistant.units import as_bytes, as_duration, as_percent
+from esassistant.clock import now_utc
+from esassistant.units import as_ago, as_bytes, as_duration, as_percent, clock_time
 
 register = template.Library()
 register.filter("placed", placed)
@@ -36,6 +39,29 @@ def bytes_(value: float | None) -> str:
 def milliseconds(value: float) -> str:
     """A duration that is told in milliseconds: `12 ms`, `1.5 s`."""
     return as_duration(value / 1000)
+
+
+@register.simple_tag
+def moment(at: datetime | None) -> SafeString | str:
+    """A moment: how long ago, and when in UTC; the browser adds the local time and counts on. `never` for None."""
+    if at is None:
+        return "never"
+    now, utc = now_utc(), at.astimezone(UTC)
+    return format_html(
+        '<time class="moment" datetime="{}" title="{}">'
+        '<span class="ago">{}</span> <span class="clock">{}</span></time>',
+        f"{utc:%Y-%m-%dT%H:%M:%SZ}",
+        f"{utc:%Y-%m-%d %H:%M:%S} UTC",
+        as_ago((now - utc).total_seconds()),
+        clock_time(utc, now),
+    )
+
+
+@register.filter
+def guide_address(reference: str) -> str:
+    """Where a reference to the documents, such as `docs/operations.md#locked-out`, is read here."""
+    page, _, anchor = reference.removeprefix("docs/").partition("#")
+    return reverse("esassistant:guide", args=(page.removesuffix(".md"),)) + (f"#{anchor}" if anchor else "")
 
 
 @register.filter

@@ -2,23 +2,16 @@
 JavaScript.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
-from axe_core_python.base import AXE_SCRIPT
 from elasticsearch import Elasticsearch
 
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
-from dev.servers.process import wait_until
-from dev.servers.service import Server
-from tests.support.browser import NARROW, WIDE, Browser, OpenBrowser
+from tests.support.browser import NARROW, WIDE, OpenBrowser
+from tests.support.browsing import serious, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-QUICK = {"HEALTH_CACHE_TTL": 1, "HEALTH_TIMEOUT": 1, "MAPPING_CACHE_WATCH": "true"}
 PAGES = (
     "/",
     "/browse/",
@@ -27,15 +20,13 @@ PAGES = (
     "/admin/status/",
     "/admin/status/refresh",
     "/admin/",
+    "/admin/auth/user/",
+    "/docs/operations",
+    "/api/docs",
+    "/problems/",
+    "/logout",
+    "/nothing-here",
 )
-
-
-@contextmanager
-def serving(url: str, **settings: Any) -> Iterator[Server]:
-    with Server(url, **{**QUICK, **settings}) as server:
-        wait_until(lambda: server.get("/readyz").status_code == 200, 20)
-        wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 20)
-        yield server
 
 
 @pytest.fixture
@@ -57,13 +48,15 @@ def test_an_outage_and_its_end(node: Node, shop: Elasticsearch, open_browser: Op
     """
     with FaultProxy(node.url) as proxy, serving(proxy.url) as server, open_browser(server.url) as browser:
         browser.log_in()
-        browser.wait_for_text("Healthy · Serving fresh mappings", ".verdict")
+        browser.wait_for_text("Healthy", ".verdict")
+        browser.wait_for_text("Serving fresh mappings", ".verdict")
+        browser.click("#open-transitions")
         browser.driver.execute_script("window.unreloaded = true")
         proxy.refuse()
         browser.wait_for_text("Unhealthy", ".verdict")
         browser.wait_for_text("could not be reached", ".verdict")
         assert " since " in browser.text(".verdict")
-        browser.wait_for_text("unhealthy", "#transitions + div")
+        browser.wait_for_text("unhealthy", "#part-transitions table")
         proxy.accept()
         browser.wait_for_text("Healthy", ".verdict", seconds=40)
         assert browser.driver.execute_script("return window.unreloaded")
@@ -77,6 +70,7 @@ def test_refreshing(node: Node, shop: Elasticsearch, open_browser: OpenBrowser) 
         browser.wait_for_text("Refresh all mappings?")
         browser.click("main button[type=submit]")
         browser.wait_for_text("The refresh has begun.")
+        browser.click("#open-cache")
         browser.wait_for_text("(admin)", "#live")
         browser.wait_for_text("Refresh again in", "#live")
         browser.open("/admin/status/refresh")
@@ -90,9 +84,10 @@ def test_a_new_field_appears_by_itself(node: Node, shop: Elasticsearch, open_bro
     """
     with serving(node.url) as server, open_browser(server.url) as browser:
         browser.log_in()
-        browser.wait_for_text("None yet.", "#history ~ .columns")
+        browser.click("#open-history")
+        browser.wait_for_text("None yet.", "#recent-changes")
         shop.indices.put_mapping(index="shop", properties={"gift_note": {"type": "text"}})
-        browser.wait_for_text("1 field added", "#history ~ .columns")
+        browser.wait_for_text("1 field added", "#recent-changes")
         browser.open("/browse/shop")
         browser.wait_for_text("gift_note")
 
@@ -134,21 +129,9 @@ def test_accessible(node: Node, shop: Elasticsearch, open_browser: OpenBrowser, 
             for width in (WIDE, NARROW):
                 browser.resize(width)
                 browser.open(path)
+                browser.driver.execute_script(
+                    "document.querySelectorAll('details').forEach((one) => { one.open = true })"
+                )
                 found[path, width] = serious(browser)
                 assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width, path
     assert {where: violations for where, violations in found.items() if violations} == {}
-
-
-def serious(browser: Browser) -> list[str]:
-    """What axe-core finds that is serious or critical: rule and element."""
-    browser.driver.execute_script(AXE_SCRIPT)
-    result = browser.driver.execute_async_script(
-        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done, (e) => done(String(e)))"
-    )
-    assert isinstance(result, dict), result
-    return [
-        f"{violation['id']}: {node['html'][:120]} ({node['any'][0]['message'] if node['any'] else ''})"
-        for violation in result["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]

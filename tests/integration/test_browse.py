@@ -2,9 +2,6 @@
 
 import html
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import httpx
@@ -14,7 +11,8 @@ from django.test import AsyncClient
 from elasticsearch import Elasticsearch
 from pytest_django import Settings
 
-from cacheapp.browse.names import PAGE
+from cacheapp.browse.fields import SHOWN_FIELDS
+from cacheapp.browse.filters import PAGE
 from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
@@ -22,12 +20,11 @@ from esassistant.config.model import Details
 from esassistant.errors import StoreUnavailable
 from esassistant.registry import registry
 from tests.support.fixtures import OpenApp
+from tests.support.pages import BROWSER, page, with_details, words
 from tests.support.running import refresh_with_history
 
-BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NOBODY_LISTENS = "http://127.0.0.1:9"
-VOID = frozenset({"meta", "link", "input", "br"})
 SHOP = {
     "properties": {
         "sku": {"type": "keyword"},
@@ -38,67 +35,44 @@ SHOP = {
 }
 
 
-class Sound(HTMLParser):
-    """Raises unless each element is closed where it has to be; collects what the CSP would refuse."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        named = dict(attrs)
-        assert "style" not in named
-        assert not any(name.startswith("on") for name in named)
-        assert tag not in ("style", "script") or "src" in named
-        if (own := named.get("id")) is not None:
-            self.ids.append(own)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-async def page(http: httpx.AsyncClient, path: str, status: int = 200, headers: Mapping[str, str] = BROWSER) -> str:
-    """A page as its source, which has to be sound."""
-    answer = await http.get(path, headers=headers)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
-    assert answer.headers["cache-control"] == "no-store"
-    parser = Sound()
-    parser.feed(answer.text)
-    assert parser.open == []
-    assert len(parser.ids) == len(set(parser.ids))
-    return answer.text
-
-
-def words(source: str) -> str:
-    """What a page says, without its markup."""
-    main = source[source.index("<main") : source.index("</main>")]
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", main)).split())
-
-
-def with_details(settings: Settings, details: Details) -> None:
-    settings.ESASSISTANT = replace(settings.ESASSISTANT, details=details)
-
-
 async def test_the_list(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
     """Every name with kind, state in words, age, fields, and who else has its mapping; filtered as the form asks."""
     for index in ("shop-1", "shop-2"):
         cluster.indices.create(index=index, mappings=SHOP, aliases={"shops": {}})
     cluster.indices.create(index="other")
     async with open_app(node.url) as http:
-        everything = words(await page(http, "/browse/"))
+        everything = words(await page(http, "/browse/?group=name"))
         assert "4 names: 3 indices, 1 alias." in everything
-        assert re.search(r"shop-1 index index fresh ([\d.]+ m?s) ago \1 ago 7 as 1 other", everything)
+        assert re.search(r"shop-1 index fresh [\d.]+ m?s ago 7 as 1 other .", everything)
         assert "shops alias of 2 indices" in everything
-        assert "2 names: 2 indices." in words(await page(http, "/browse/?pattern=SHOP-&state=fresh"))
+        assert "2 names: 2 indices." in words(await page(http, "/browse/?group=name&pattern=SHOP-&state=fresh"))
         assert "Nothing matches" in words(await page(http, "/browse/?pattern=shop&state=stale"))
-        source = await page(http, "/browse/?pattern=shop-1")
+        assert "Did you mean shops" in words(await page(http, "/browse/?pattern=shpos"))
+        source = await page(http, "/browse/?group=name&pattern=shop-1")
         same = re.findall(r'href="(/browse/\?mapping=\w+)"', source)
         assert 'value="shop-1"' in source
-        assert "2 names: 2 indices. Name" in words(await page(http, same[0]))
+        assert "2 names: 2 indices." in words(await page(http, same[0]))
         assert "Indices of shops" in words(await page(http, "/browse/?of=shops"))
+
+
+async def test_families(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Without a filter families are listed: equal members are one row, those that differ are named, closed ones
+    counted.
+    """
+    for number in range(1, 13):
+        cluster.indices.create(index=f"log-{number:02}", mappings=SHOP, settings={"number_of_replicas": 0})
+    cluster.indices.put_mapping(index="log-07", properties={"odd": {"type": "ip"}})
+    cluster.indices.close(index="log-12")
+    cluster.indices.create(index="other")
+    async with open_app(node.url) as http:
+        source = await page(http, "/browse/")
+        assert "2 families of 13 indices." in words(source)
+        assert re.search(r"log\* indices 12 1 closed 2 different : log-07 differs 8 fresh", words(source))
+        [compared] = re.findall(r'href="(/compare\?[^"]+)"', source)
+        assert "1 field more, 0 fewer" in words(await page(http, html.unescape(compared)))
+        part = await http.get("/browse/?pattern=oth", headers={"HX-Request": "true"})
+        assert part.text.startswith('<p id="found"')
+        assert "1 family of 1 index." in " ".join(part.text.split())
 
 
 async def test_pages_of_the_list(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
@@ -107,14 +81,15 @@ async def test_pages_of_the_list(node: Node, cluster: Elasticsearch, open_app: O
     cluster.indices.create(index="a", settings={"number_of_replicas": 0}, aliases=aliases)
     cluster.indices.create(index="b", settings={"number_of_replicas": 0})
     async with open_app(node.url) as http:
-        first = await page(http, "/browse/?pattern=a")
+        first = await page(http, "/browse/?pattern=a&group=name")
         assert "101 names: 1 index, 100 aliases; 1 to 100 shown." in words(first)
         [following] = re.findall(r'rel="next" href="([^"]+)"', first)
         second = await page(http, html.unescape(following))
         assert "101 names: 1 index, 100 aliases; 101 to 101 shown." in words(second)
-        assert 'href="/browse/?pattern=a">First page' in second
+        [back] = re.findall(r'href="([^"]+)">First page', second)
+        assert words(await page(http, html.unescape(back))) == words(first) or "1 to 100 shown" in words(first)
         assert 'rel="next"' not in second
-        assert "The list became shorter." in words(await page(http, "/browse/?cursor=z"))
+        assert "The list became shorter." in words(await page(http, "/browse/?cursor=900"))
 
 
 async def test_the_list_by_mapping(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
@@ -139,13 +114,13 @@ async def test_an_index(node: Node, cluster: Elasticsearch, open_app: OpenApp) -
         said = words(source)
         raw = re.findall(r'<h3><a href="([^"]+)"', source)
         assert [(await http.get(html.unescape(link))).status_code for link in raw] == [200] * 4
-    assert "shop-1 index State fresh" in said
+    assert re.search("shop-1 index Confirmed by the cluster [\\d.]+ m?s ago fresh", said)
     assert "One other index has exactly this mapping: shop-2" in said
     assert "One name leads to it: shops" in said
     assert "7 fields, objects and multi-fields included." in said
-    assert "stock object 2 fields count long place geo_point title text 1 field · not aggregatable raw keyword" in said
+    assert "stock object 2 fields · about it : stock count long All about stock.count place geo_point" in said
+    assert "title text 1 field · about it : title · not aggregatable raw keyword multi-field" in said
     assert "day date runtime" in said
-    assert "raw keyword multi-field" in said
     assert "<details open>" in source
     assert '<code id="raw-schema">curl http://testserver/api/mappings/shop-1/schema</code>' in source
     assert 'hidden data-copies="raw-schema"' in source
@@ -159,8 +134,9 @@ async def test_an_alias_with_conflicts(node: Node, cluster: Elasticsearch, open_
         said = words(await page(http, "/browse/m"))
     assert "m is an alias of 2 indices with 2 distinct mappings." in said
     assert "v conflict: double long" in said
-    assert "1 field has another type in some indices than in others" in said
-    assert "v double m-2 long m-1" in said
+    assert "1 field is not the same in all indices" in said
+    assert "v type double m-2 v type long m-1" in said
+    assert "1 of 2 indices has another mapping than most: m-1 ( compare m-1 with most of them )" in said
 
 
 async def test_searching_fields(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
@@ -171,6 +147,9 @@ async def test_searching_fields(node: Node, cluster: Elasticsearch, open_app: Op
         assert "1 of 7 fields, the best matches first. title.raw keyword multi-field" in words(
             found.replace("<mark>", "").replace("</mark>", "")
         )
+        part = await http.get("/browse/shop?q=RAW", headers={"HX-Request": "true", "HX-Target": "fields-listed"})
+        assert part.text.startswith('<p id="fields-found"')
+        assert "title.<mark>raw</mark>" in part.text
         assert "title.<mark>raw</mark>" in found
         assert "curl &#x27;http://testserver/api/mappings/shop/fields?q=RAW&#x27;" in found
         assert "stock.place geo_point" in words(await page(http, "/browse/shop?q=geo_"))
@@ -181,18 +160,53 @@ async def test_searching_fields(node: Node, cluster: Elasticsearch, open_app: Op
 
 
 async def test_many_fields(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
-    """Five hundred rows at most, and how many more there are; what is below an object is one link away."""
+    """All fields can be reached: so many rows at once, and links to what comes after them and to what is below each."""
     inner = {f"field_{number:03}": {"type": "long"} for number in range(600)}
     cluster.indices.create(index="wide", mappings={"properties": inner})
     cluster.indices.create(index="deep", mappings={"properties": {"box": {"properties": inner}}})
     async with open_app(node.url) as http:
-        wide, deep = await page(http, "/browse/wide"), await page(http, "/browse/deep")
-        assert wide.count('class="leaf"') == 500
-        assert "600 fields, objects and multi-fields included; 500 shown." in words(wide)
-        assert "100 more are not shown." in words(wide)
-        assert '<a href="?q=box.#fields">600 fields below</a>' in deep
+        source, seen = await page(http, "/browse/wide"), set[str]()
+        assert "600 fields, objects and multi-fields included." in words(source)
+        while True:
+            seen |= set(re.findall(r'<code class="path">(field_\d+)</code>', source))
+            if not (more := re.findall(r'<a href="([^"]+)" hx-get="[^"]+" hx-target="closest li"', source)):
+                break
+            source = await page(http, html.unescape(more[0]).partition("#")[0])
+        assert (len(seen), SHOWN_FIELDS < 600) == (600, True)
+        deep = await page(http, "/browse/deep")
+        assert '<a href="/browse/deep?under=box#fields">600 fields below box</a>' in deep
+        below = await page(http, "/browse/deep?under=box")
+        assert "600 fields below box . All 601 fields" in words(below)
+        part = (await http.get("/browse/deep?under=box", headers={"HX-Request": "true"})).text
+        assert part.startswith('<li class="leaf">')
+        assert part.count('class="path"') == SHOWN_FIELDS
         searched = await page(http, "/browse/deep?q=box.")
-        assert "600 of 601 fields, the best matches first; 500 shown." in words(searched)
+        assert f"600 of 601 fields, the best matches first; 1 to {SHOWN_FIELDS} shown." in words(searched)
+        [following] = re.findall(r'href="(/browse/deep\?[^"]*cursor=[^"]+)"', searched)
+        assert f"{SHOWN_FIELDS + 1} to 600 shown." in words(
+            await page(http, html.unescape(following).partition("#")[0])
+        )
+
+
+async def test_one_field(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """A field has an address of its own: what it is where, what belongs to it, and links to it; one that isn't there
+    has none.
+    """
+    cluster.indices.create(index="shop-1", mappings=SHOP, aliases={"shops": {}})
+    other = {"properties": {"title": {"type": "text", "analyzer": "simple", "meta": {"by": "us"}}}}
+    cluster.indices.create(index="shop-2", mappings=other, aliases={"shops": {}})
+    async with open_app(node.url) as http:
+        source = await page(http, "/browse/shops?field=title")
+        said = words(source)
+        assert "Field title" in said
+        assert "Multi-fields: title.raw keyword." in said
+        assert "text none 1 index : shop-1" in said.replace(": shop", " : shop").replace("  ", " ")
+        assert 'analyzer: simple , meta: {"by":"us"}' in said
+        assert "http://testserver/browse/shops?field=title#field" in said
+        part = (await http.get("/browse/shops?field=sku", headers={"HX-Request": "true"})).text
+        assert part.strip().startswith('<div class="about-field">')
+        assert "not there" in part
+        assert "has no field" in await page(http, "/browse/shops?field=nowhere", 404)
 
 
 async def test_history(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
@@ -205,6 +219,7 @@ async def test_history(node: Node, cluster: Elasticsearch, open_app: OpenApp) ->
         await refresh_with_history(http)
         said = words(await page(http, "/browse/shop"))
         assert re.search(r"\d\d:\d\d:\d\d UTC changed seen by \S+ Added: new_00 , .* new_09 and 2 more", said)
+        assert re.search(r"\d 1 last .* ago|just now", words(await page(http, "/browse/?group=name&pattern=shop")))
         assert "Another type: day from date to keyword" in said
         cluster.indices.delete(index="shop")
         await refresh_with_history(http)
@@ -218,7 +233,7 @@ async def test_history_without_a_database(
 ) -> None:
     """A page goes without its history while the database is away."""
 
-    async def fail(_: object) -> Any:
+    async def fail(*_: object) -> Any:
         raise StoreUnavailable("The database is away.")
 
     cluster.indices.create(index="shop", mappings=SHOP)
@@ -235,14 +250,15 @@ async def test_hostile_names(node: Node, cluster: Elasticsearch, open_app: OpenA
     async with open_app(node.url) as http:
         listed = await page(http, "/browse/")
         [link] = re.findall(r'<th scope="row"><a href="([^"]+)"', listed)
+        opened = await page(http, html.unescape(link) + "?field=%3Cscript%3Ealert(1)%3C/script%3E")
         source = await page(http, html.unescape(link))
         searched = await page(http, html.unescape(link) + "?q=%3Cscript%3E")
-        reflected = await page(http, "/browse/?pattern=%22%3E%3Cimg+src%3Dx%3E&of=%22%3E%3Cb%3E&mapping=%3Cb%3E")
+        reflected = await page(http, "/browse/?pattern=%22%3E%3Cimg+src%3Dx%3E&of=%22%3E%3Cu%3E&mapping=%3Cu%3E", 404)
     assert index in words(source)
     assert field in words(source)
-    assert "<script>alert" not in source + searched
-    assert "<img" not in reflected
-    assert "<b>" not in reflected
+    assert "<script>alert" not in source + searched + opened
+    assert "<img src=x" not in reflected
+    assert "<u>" not in reflected
     command = "curl 'http://testserver/api/mappings/it'\"'\"'s-$(id)-%7B1;2%7D&%5Bx%5D'"
     assert f'<code id="raw-mapping">{html.escape(command, quote=True)}</code>' in source
 
@@ -291,8 +307,18 @@ async def test_who_may_see_it(node: Node, cluster: Elasticsearch, open_app: Open
         ("/browse/a/b", 400, "Illegal name"),
         ("/browse/%3Cb%3E", 400, "Illegal name"),
         ("/browse/?state=new", 400, "Bad request Use state=fresh, state=stale, state=unread"),
-        ("/browse/?group=new", 400, "Use group=mapping"),
+        ("/browse/?group=new", 400, "Use group=family, group=name, group=mapping"),
         ("/browse/?group=mapping&cursor=x", 400, "This cursor is not one of ours"),
+        ("/browse/?of=nowhere", 404, "No such index"),
+        ("/changes?since=never", 400, "Use since= with 24h"),
+        ("/changes?kind=odd", 400, "Use kind=created"),
+        ("/changes?pattern=-x,y", 400, "Illegal name"),
+        ("/changes?before=x", 400, "This cursor is not one of ours"),
+        ("/compare?a=nowhere&b=nothing", 404, "No such index"),
+        ("/describe?name=nowhere", 404, "No such index"),
+        ("/describe?tokens=1", 400, "Use tokens= with a whole number from 50"),
+        (f"/describe?q={'a' * 1001}", 400, "A question has at most 1000 characters"),
+        (f"/browse/?q={'a' * 201}", 400, "A search has at most 200 characters"),
     ],
 )
 async def test_what_cannot_be_shown(
@@ -317,7 +343,8 @@ async def test_an_empty_cluster(node: Node, cluster: Elasticsearch, open_app: Op
     """Says that there is nothing, why that may be, and what to do."""
     async with open_app(node.url) as http:
         assert "There are no indices" in words(await page(http, "/browse/"))
-        assert "load_samples" in words(await page(http, "/browse/"))
+        assert "As soon as there is one it appears here by itself" in words(await page(http, "/browse/"))
+        assert "load_samples" not in await page(http, "/browse/")
         assert "0 distinct mappings of 0 indices." in words(await page(http, "/browse/?group=mapping"))
 
 
@@ -335,7 +362,7 @@ async def test_an_empty_mapping(node: Node, cluster: Elasticsearch, open_app: Op
     async with open_app(node.url) as http:
         source = await page(http, "/browse/bare")
     assert "This mapping has no fields" in words(source)
-    assert 'name="q"' not in source
+    assert 'id="q"' not in source
 
 
 async def test_without_a_cluster(open_app: OpenApp) -> None:
@@ -352,5 +379,5 @@ async def test_nothing_is_open() -> None:
     """Without an open registry a page says what to do, instead of failing."""
     transport = httpx.ASGITransport(app=new_application())
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
-        for path in ("/browse/", "/browse/shop"):
+        for path in ("/browse/", "/browse/shop", "/changes", "/describe"):
             assert "Not serving" in words(await page(http, path, 503))

@@ -1,11 +1,13 @@
 """What only Redis can do wrong with what instances say of themselves: what stays there, and what others wrote there."""
 
+import json
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
 
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES
-from cacheapp.stores.redis.reports import MAX_INSTANCE_BYTES, MOMENT_DIGITS, REPORTING, REPORTS
+from cacheapp.stores.redis.reports import MAX_INSTANCE_BYTES, MOMENT_DIGITS, REPORTING, REPORTS, ZLIB_BEGINS
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
 from dev.servers.redis import RedisServer
 from tests.support.states import LONG
@@ -49,6 +51,9 @@ async def test_foreign_values(redis_server: RedisServer, store: RedisStore) -> N
         "short": b"1" * (MOMENT_DIGITS - 1),
         "oversized": b"1" * (MOMENT_DIGITS + MAX_REPORT_BYTES + 1),
         "n" * (MAX_INSTANCE_BYTES + 1): b"1" * MOMENT_DIGITS,
+        "damaged": b"1" * MOMENT_DIGITS + zlib.compress(b"{}")[:-1],
+        "no zlib": b"1" * MOMENT_DIGITS + ZLIB_BEGINS + b"hello",
+        "bomb": b"1" * MOMENT_DIGITS + zlib.compress(b" " * (MAX_REPORT_BYTES + 1)),
     }
     for name, value in foreign.items():
         redis_server.command("HSET", REPORTS, name, value)
@@ -56,6 +61,18 @@ async def test_foreign_values(redis_server: RedisServer, store: RedisStore) -> N
     redis_server.command("ZADD", REPORTING, "4000000000000000", "nothing")
     assert list(await store.reports()) == ["ours"]
     assert store.link.poisoned_total == len(foreign)
+
+
+async def test_reports_are_compressed(redis_server: RedisServer, store: RedisStore) -> None:
+    """To less than half of what instances tell; the largest that there may be is read again; one of version 1.0 too."""
+    report = json.dumps({f"resource_{number}": {"requests_total": number} for number in range(400)}).encode()
+    await store.report("one", report, LONG)
+    assert redis_server.command("HSTRLEN", REPORTS, "one") < len(report) / 2
+    await store.report("largest", b" " * MAX_REPORT_BYTES, LONG)
+    await store.report("old", b"{}", LONG)
+    redis_server.command("HSET", REPORTS, "old", b"1" * MOMENT_DIGITS + report)
+    told = await store.reports()
+    assert (told["one"].report, told["old"].report, len(told["largest"].report)) == (report, report, MAX_REPORT_BYTES)
 
 
 async def test_foreign_keys(redis_server: RedisServer, store: RedisStore) -> None:

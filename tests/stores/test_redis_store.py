@@ -102,6 +102,27 @@ async def test_only_changes_travel(redis_server: RedisServer) -> None:
         assert loaded.state.bodies == {B: B_MAPPING}
 
 
+async def test_what_changed_before_does_not_travel_again(redis_server: RedisServer) -> None:
+    """However many indices have changed since the last pass, each confirmed at a moment of its own: one more costs what
+    the first did, also for who publishes what another has published.
+    """
+    changed_at = {f"logs-{100 * number:06}": monotonic() for number in range(60)}
+
+    def now() -> StoredState:
+        ages = {name: StoredIndex("uuid", B, monotonic() - at) for name, at in changed_at.items()}
+        return state({**ten_thousand().indices, **ages}, A_MAPPING, B_MAPPING)
+
+    async with counted(redis_server) as (store, proxy), counted(redis_server) as (other, others):
+        await store.publish(now(), await take(store))
+        await load(other)
+        for publisher, travelled in ((store, proxy), (other, others)):
+            changed_at[f"logs-{len(changed_at):06}"] = monotonic()
+            before = travelled.bytes_forwarded
+            await publisher.publish(now(), await take(store))
+            assert travelled.bytes_forwarded - before < 35_000
+            await load(other)
+
+
 async def test_unused_pieces_are_dropped(redis_server: RedisServer, redis_store: RedisStore) -> None:
     """After any number of publications, Redis holds the pieces of the last one."""
     lease = await take(redis_store)
@@ -222,8 +243,9 @@ async def test_poisoned_body(
 @pytest.mark.parametrize("poison", [b"hello", b'{"indices":{"a":[1,2]}}', None], ids=["text", "document", "lost"])
 async def test_damaged_chunk(redis_server: RedisServer, redis_store: RedisStore, poison: bytes | None) -> None:
     """A state that lacks a part of its indices isn't taken for the whole; the next publication mends it."""
-    lease = await take(redis_store)
-    await redis_store.publish(FIRST, lease)
+    async with open_redis_store(redis_server.url, timeouts=PATIENT) as publisher:  # which knows what it published
+        lease = await take(publisher)
+        await publisher.publish(FIRST, lease)
     for name in redis_server.command("HKEYS", PIECES):
         if name.decode() not in FIRST.bodies:
             redis_server.command(*(("HDEL", PIECES, name) if poison is None else ("HSET", PIECES, name, poison)))

@@ -36,7 +36,7 @@ class Kind(enum.Enum):
     3. `NAMED`: is about the name in it, in memory; `ASKED`: and asks the cluster each time.
     4. `LISTED`: shows what the caller may see.
     5. `WHOLE`: is about everything.
-    6. `PAGE`: a page for who may read everything; strangers are sent to the login.
+    6. `PAGE`: a page for who may read, which shows what the caller may see; strangers are sent to the login.
     7. `STAFF`: for sessions of staff alone.
     """
 
@@ -137,7 +137,15 @@ ROWS = (
     Row("/api/performance", Kind.WHOLE),
     Row("/metrics", Kind.WHOLE),
     Row("/browse/", Kind.PAGE),
+    Row("/browse/", Kind.PAGE, query="q=logged+at"),
+    Row("/browse/", Kind.PAGE, query="group=mapping"),
+    Row("/browse/", Kind.PAGE, query="group=name&sort=changes"),
     Row("/browse/{name}", Kind.PAGE),
+    Row("/changes", Kind.PAGE, query="since=all"),
+    Row("/compare", Kind.PAGE, query="a={name}&b=logs-alias"),
+    Row("/validate", Kind.PAGE),
+    Row("/describe", Kind.PAGE),
+    Row("/describe", Kind.PAGE, query="name={name}&tokens=500"),
     Row("/admin/status/", Kind.STAFF),
     Row("/admin/status/live", Kind.STAFF, known=(302, 302)),
     Row("/admin/status/refresh", Kind.STAFF),
@@ -219,7 +227,7 @@ def expected(row: Row, holder: Holder, name: str, *, up: bool) -> int:  # noqa: 
     if row.kind is Kind.PAGE:
         if not holder.is_known:
             return 302
-        if READ not in holder.rights or holder.scoped:
+        if READ not in holder.rights:
             return 403
     elif not holder.is_known:
         return 401

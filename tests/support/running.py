@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from cacheapp.reports import RefreshReport, WatchReport, WatchState
+from cacheapp.state.visible import ALL_VISIBLE
 from dev.servers.service import TOKEN
 from esassistant.registry import registry
 from tests.support.fixtures import OpenApp
@@ -53,4 +54,4 @@ async def refresh_with_history(http: httpx.AsyncClient) -> None:
     async with asyncio.timeout(5):
         while registry.read("history").waiting:  # noqa: ASYNC110  (reports are read, nothing is signalled)
             await asyncio.sleep(0.01)
-    await registry.get("history").latest_changes(["behind what is being written"])
+    await registry.get("history").latest_changes(["behind what is being written"], ALL_VISIBLE)

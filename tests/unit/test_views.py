@@ -20,9 +20,10 @@ import healthapp.views
 from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import FeedReport
 from cacheapp.demand.learner import DemandLearner
 from cacheapp.instances import Instances
-from cacheapp.reports import FeedReport, FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
+from cacheapp.reports import FieldLimitsReport, FieldUsesReport, SearchReport, StoreReport, ValidationReport
 from cacheapp.sync.refresher import Refresher
 from cacheapp.values.gatherer import NOT_GATHERED
 from cacheapp.values.known import KnownValues
@@ -44,7 +45,9 @@ from esassistant.resource import Health, PingResult
 from healthapp.advice_watch import AdviceWatch, advice
 from healthapp.checks import Check
 from healthapp.evidence import ServedMappings, Told
+from healthapp.hour import DeploymentHour
 from healthapp.judge import Judge, Sources
+from healthapp.minutes import Minute
 from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
@@ -116,6 +119,8 @@ class World:
         judge = self.judge()
         self.declare("verdict", judge, Judge.report)
         self.declare("verdict_basis", judge, Judge.basis)
+        hour = DeploymentHour(lambda _: Minute(), judge.level, self.store, clock=self.clock)
+        self.declare("hour", hour, DeploymentHour.report)
         for client, its_pools in self.pools.items():
             self.declare(client, its_pools, lambda found: Pools.report(found, None), pool_rules(()))
         with_rules = list(self.pools)

@@ -2,8 +2,12 @@
 
 `reports` is a hash: the moment of each report, in 16 digits of microseconds, and the report, by instance; `reporting`
 is a sorted set of the instances, by when they are forgotten. Both expire with the last of them.
+
+Each instance reads the reports of all others, so that what travels grows with the square of their number: reports are
+compressed (zlib), which makes a quarter of them.
 """
 
+import zlib
 from typing import Final
 
 from cacheapp.stores.protocol import MAX_INSTANCES, MAX_REPORT_BYTES, StoredReport, check_report
@@ -16,6 +20,9 @@ REPORTING = f"{PREFIX}reporting"
 MOMENT_DIGITS: Final = 16
 MAX_INSTANCE_BYTES = 200
 BYTES_AT_ONCE = 1024 * 1024
+COMPRESSION_LEVEL: Final = 1
+ZLIB_BEGINS: Final = b"\x78"
+"""So no JSON begins, which is what version 1.0 writes."""
 LONGEST_KEPT_SECONDS = 86_400.0
 
 # KEYS: reports, reporting. ARGV: instance, microseconds until it is forgotten, report, the most instances, the longest
@@ -68,7 +75,13 @@ async def keep_report(link: RedisLink, instance: str, report: bytes, ttl_seconds
     """As `Store.report`."""
     check_report(report)
     ttl = to_microseconds(min(ttl_seconds, LONGEST_KEPT_SECONDS))
-    arguments = [instance, ttl, report, MAX_INSTANCES, to_microseconds(LONGEST_KEPT_SECONDS)]
+    arguments = [
+        instance,
+        ttl,
+        zlib.compress(report, COMPRESSION_LEVEL),
+        MAX_INSTANCES,
+        to_microseconds(LONGEST_KEPT_SECONDS),
+    ]
     await link.run(REPORT, [REPORTS, REPORTING], arguments)
 
 
@@ -81,10 +94,23 @@ async def read_reports(link: RedisLink) -> dict[str, StoredReport]:
         for instance, value in zip(waiting, found, strict=False):
             if value is None:
                 continue  # forgotten meanwhile
-            if len(instance) > MAX_INSTANCE_BYTES or not value[:MOMENT_DIGITS].isdigit() or len(value) < MOMENT_DIGITS:
+            moment, report = value[:MOMENT_DIGITS], _unpacked(value[MOMENT_DIGITS:])
+            is_ours = len(instance) <= MAX_INSTANCE_BYTES and moment.isdigit() and len(moment) == MOMENT_DIGITS
+            if report is None or not is_ours:
                 link.note_poison(REPORTS)
                 continue
-            age = to_seconds(now - int(value[:MOMENT_DIGITS]))
-            reports[instance.decode(errors="replace")] = StoredReport(age, value[MOMENT_DIGITS:])
+            reports[instance.decode(errors="replace")] = StoredReport(to_seconds(now - int(moment)), report)
         waiting = waiting[len(found) :]
     return dict(sorted(reports.items()))
+
+
+def _unpacked(packed: bytes) -> bytes | None:
+    """The report; None: it is none of ours, or larger than reports are."""
+    if not packed.startswith(ZLIB_BEGINS):
+        return packed
+    unpacking = zlib.decompressobj()
+    try:
+        report = unpacking.decompress(packed, MAX_REPORT_BYTES)
+    except zlib.error:
+        return None
+    return report if unpacking.eof else None

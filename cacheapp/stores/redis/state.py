@@ -10,14 +10,18 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
-from cacheapp.state.snapshot import mapping_hash
 
 CHUNKS = 64
 """Of ten thousand indices, one changed costs a chunk of 150."""
 MAX_PIECE_BYTES = 16 * 1024 * 1024
 MAX_PUBLISHED_BYTES = 16 * 1024
+SAME_MOMENT_MICROSECONDS = 500_000
+"""A moment is computed anew for each publication, from an age and from Redis' clock, and differs by how long the calls
+took.
+"""
 MAX_EXACT = 2**53
 """Up to here, numbers are exact in Lua and in JSON's readers."""
 
@@ -70,26 +74,47 @@ _published = msgspec.json.Decoder(Manifest)
 _chunk = msgspec.json.Decoder(Chunk)
 
 
-def encode_chunks(state: StoredState, asked_at: int) -> dict[str, bytes]:
-    """The chunks of a state by their hashes. Its ages count from `asked_at`."""
+def chunks_of(state: StoredState, asked_at: int, before: Iterable[Chunk] = ()) -> list[Chunk]:
+    """The chunks of a state. Its ages count from `asked_at`.
+
+    An index of which nothing has changed keeps the moment that it has in the chunks of `before`, if that is about the
+    same: else each publication would change all chunks in which anything has a moment of its own. No computed moment is
+    later than the true one, so neither is the one that is kept.
+    """
+    known = {name: entry for chunk in before for name, entry in chunk.indices.items()}
     chunks = [Chunk({}, {}, ()) for _ in range(CHUNKS)]
     listed: list[tuple[list[str], list[str], list[str]]] = [([], [], []) for _ in range(CHUNKS)]
     for name, stored in state.indices.items():
         at = None if stored.age_seconds is None else asked_at - to_microseconds(stored.age_seconds)
         entry = Entry(stored.uuid, stored.mapping_hash, at, stored.field_count)
-        chunks[_place(name)].indices[name] = entry
+        chunks[_place(name)].indices[name] = _told_before(entry, known.get(name))
     for name, members in state.aliases.items():
         chunks[_place(name)].aliases[name] = members
     for kind, names in enumerate((state.unread, state.closed, state.hidden)):
         for name in sorted(names):
             listed[_place(name)][kind].append(name)
-    pieces: dict[str, bytes] = {}
-    for chunk, kinds in zip(chunks, listed, strict=True):
-        if chunk.indices or chunk.aliases or any(kinds):
-            data_streams = tuple(sorted(state.data_streams.intersection(chunk.aliases)))
-            piece = _encode(Chunk(chunk.indices, chunk.aliases, data_streams, *map(tuple, kinds)))
-            pieces[mapping_hash(piece)] = piece
-    return pieces
+    return [
+        Chunk(
+            chunk.indices,
+            chunk.aliases,
+            tuple(sorted(state.data_streams.intersection(chunk.aliases))),
+            *map(tuple, kinds),
+        )
+        for chunk, kinds in zip(chunks, listed, strict=True)
+        if chunk.indices or chunk.aliases or any(kinds)
+    ]
+
+
+def _told_before(entry: Entry, known: Entry | None) -> Entry:
+    """What is known of an index already, where the entry says the same of about the same moment; else the entry."""
+    if known is None or known.confirmed_at is None or entry.confirmed_at is None:
+        return entry
+    is_about_the_same = abs(entry.confirmed_at - known.confirmed_at) <= SAME_MOMENT_MICROSECONDS
+    return known if is_about_the_same and structs.replace(entry, confirmed_at=known.confirmed_at) == known else entry
+
+
+def encode_chunk(chunk: Chunk) -> bytes:
+    return _encode(chunk)
 
 
 def encode_manifest(published: Manifest) -> bytes:

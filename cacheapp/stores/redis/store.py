@@ -20,9 +20,10 @@ from cacheapp.stores.redis.state import (
     MAX_PUBLISHED_BYTES,
     Chunk,
     Manifest,
+    chunks_of,
     decode_chunk,
     decode_manifest,
-    encode_chunks,
+    encode_chunk,
     encode_manifest,
     join,
     to_microseconds,
@@ -155,7 +156,7 @@ class RedisStore:
         self._tries = tries
         self._clock = clock
         self._publishing = asyncio.Lock()
-        # Of the state that was loaded last.
+        # Of the state that was loaded or published last.
         self._chunks: Mapping[str, Chunk] = {}
 
     def __repr__(self) -> str:
@@ -286,8 +287,10 @@ class RedisStore:
         before, now, names = await self.link.run(PREPARE, [PUBLISHED, PIECES], [MAX_PUBLISHED_BYTES])
         present = {name.decode("ascii", "replace") for name in names}
         asked = now - to_microseconds(self._clock() - asked_at)
-        chunks = encode_chunks(state, asked)
-        await asyncio.sleep(0)  # of ten thousand indices, this took tens of milliseconds
+        made = chunks_of(state, asked, self._chunks.values())
+        await asyncio.sleep(0)  # of ten thousand indices, either step takes tens of milliseconds
+        chunks = {mapping_hash(piece): piece for piece in map(encode_chunk, made)}
+        await asyncio.sleep(0)
         used = {stored.mapping_hash for stored in state.indices.values()}
         await self._send(chunks, present)
         await self._send({name: state.bodies[name] for name in used if name in state.bodies}, present)
@@ -313,7 +316,10 @@ class RedisStore:
         )
         if answer == b"stale":
             raise StaleToken("Another instance took over the refresh lease; its result stands.")
-        return published.generation if answer == b"done" else None
+        if answer != b"done":
+            return None
+        self._chunks = dict(zip(chunks, made, strict=True))
+        return published.generation
 
     async def _send(self, pieces: Mapping[str, bytes], present: Collection[str]) -> None:
         """Give Redis the pieces that it lacks, in portions that fit into a short timeout."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.edge import LATE_SECONDS, P99_SECONDS, SEARCHING_SECONDS, Step, find_edge
+from bench.edge import LATE_SECONDS, P99_SECONDS, SEARCHING_SECONDS, Step, beyond_lines, find_edge, others_lines
 from bench.load.client import Load
 
 
@@ -60,3 +60,34 @@ def test_a_limit_of_the_generator_is_none_of_the_worker(carried: float, generato
 def test_only_good_answers_count(statuses: dict[str, int], errors: int, is_carried: bool) -> None:
     load = Load(10, 1.0, 0.0, 0.0, 0.0, 0, errors, 0.1, statuses)
     assert Step(100, load, "200").is_carried == is_carried
+
+
+def loaded(statuses: dict[str, int], p99: float, errors: int = 0) -> Load:
+    served = dict.fromkeys(statuses, p99)
+    return Load(sum(statuses.values()), 1.0, p99, p99, p99, 0, errors, 0.1, statuses, p99_served=served)
+
+
+def test_who_is_refused_knows_it_soon() -> None:
+    """Only the refusals are held to a time; what is neither answered nor refused is said."""
+    lines = {
+        line.metric.strip(): line
+        for line in beyond_lines("search", Step(100, loaded({"200": 6, "503": 3, "500": 1}, 0.3), "200"))
+    }
+    assert lines["beyond: refused with 503"].value == 30.0
+    assert "1 others" in lines["beyond: refused with 503"].note
+    assert lines["too much of search: p99 of refused"].met is False
+    assert lines["beyond: p99 of answered"].met is None
+
+
+@pytest.mark.parametrize(
+    ("statuses", "errors", "p99", "met"),
+    [
+        ({"200": 10}, 0, 0.2, [True, True]),
+        ({"200": 10}, 1, 0.2, [False, True]),
+        ({"200": 9, "503": 1}, 0, 1.5, [False, False]),
+    ],
+)
+def test_others_are_unharmed(statuses: dict[str, int], errors: int, p99: float, met: list[bool]) -> None:
+    """All of them are answered, and soon; a request without an answer is none that was answered."""
+    lines = others_lines("search", [loaded({"200": 5}, 0.1), loaded(statuses, p99, errors)])
+    assert [line.met for line in lines] == met

@@ -140,7 +140,7 @@ def test_what_was_not_measured_is_said() -> None:
         assert not re.search(r"\b(nan|inf|none|null)\b", written, re.IGNORECASE)
     absent = (
         "Several instances; Change feed; Connection pools; HTTP; At the edge; Searches; Views; Strangers; The loop; "
-        "Warming ahead."
+        "Warming ahead; Growth."
     )
     assert f"Not measured: {absent}" in document(broken)
     assert f"| mappings fresh | {NOT_MEASURED} | {NOT_MEASURED} | {NOT_MEASURED} |" in document(broken)

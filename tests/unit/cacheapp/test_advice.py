@@ -18,21 +18,18 @@ from cacheapp.advice import (
     webhook_rules,
 )
 from cacheapp.cache.mapping_cache import MappingCache
+from cacheapp.change_reports import HistoryReport, TargetReport, TargetState, WebhooksReport
 from cacheapp.errors import MappingNotFound
 from cacheapp.reports import (
     CacheReport,
     FamilyFields,
     FieldLimitsReport,
-    HistoryReport,
     PassOutcome,
     RefresherReport,
     RefreshReport,
     StoreReport,
-    TargetReport,
-    TargetState,
     WatchReport,
     WatchState,
-    WebhooksReport,
 )
 from esassistant.advice import Advice, NotEnoughData
 from esassistant.clock import now_utc

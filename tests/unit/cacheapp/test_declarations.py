@@ -11,7 +11,8 @@ import cacheapp.apps
 import esassistant.apps
 import healthapp.apps
 from cacheapp.cache.mapping_cache import MappingCache
-from cacheapp.reports import STORE_REPORT, WEBHOOKS_REPORT, StoreReport, TargetState
+from cacheapp.change_reports import WEBHOOKS_REPORT, TargetState
+from cacheapp.reports import STORE_REPORT, StoreReport
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import STORE

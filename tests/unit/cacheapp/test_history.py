@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cacheapp.errors import ChangesGone, MappingNotFound
-from cacheapp.history import History
+from cacheapp.history import OUTLINES_AT_ONCE, History
 from cacheapp.models import MappingChange
 from cacheapp.reports import PassOutcome, RefreshReport
+from cacheapp.shown_changes import RecentChanges
 from cacheapp.state.changes import GONE_SECONDS, ChangeKind
 from cacheapp.state.choice import NameChoice
 from cacheapp.state.expressions import Expression, parse
@@ -352,6 +354,56 @@ async def test_which_changes() -> None:
         assert await told(history, kinds=[ChangeKind.DELETED]) == [everything[2], everything[4]]
         page = await history.changes(limit=1, visible=Visible(("orders",)))
         assert (page.changes[0].index, page.changes[0].family, page.next) == ("orders", None, 2)
+
+
+async def test_the_latest_changes() -> None:
+    """Newest first, in pages, since a moment, of those that are chosen and visible; what all of them sum up to."""
+    async with writing() as history:
+        await history.mark(snapshot())
+        await history.mark(snapshot(orders=ONE, vault=ONE))
+        await history.mark(snapshot(orders=TWO, vault=ONE))
+        await history.mark(snapshot(orders=TWO))
+
+        async def recent(**asked: Any) -> RecentChanges:
+            return await history.recent(**{"since": None, "before": None, "limit": 10, "visible": ALL_VISIBLE, **asked})
+
+        everything = await recent()
+        assert [(one.id, one.kind) for one in everything.changes] == [
+            (4, "deleted"),
+            (3, "changed"),
+            (2, "created"),
+            (1, "created"),
+        ]
+        totals = everything.totals
+        assert (totals.total, totals.kinds, totals.indices_total) == (4, {"deleted": 1, "changed": 1, "created": 2}, 2)
+        assert (totals.retyped_total, totals.added_total, everything.next_before) == (1, 0, None)
+        first = await recent(limit=3)
+        assert ([one.id for one in first.changes], first.next_before, first.totals.total) == ([4, 3, 2], 2, 4)
+        assert [one.id for one in (await recent(before=first.next_before)).changes] == [1]
+        assert [one.id for one in (await recent(visible=Visible(("orders",)))).changes] == [3, 1]
+        assert [one.id for one in (await recent(chosen_by=NameChoice(parse("va*")))).changes] == [4, 2]
+        assert [one.id for one in (await recent(kinds=[ChangeKind.CREATED])).changes] == [2, 1]
+        counts = await history.counts_since(now_utc() - timedelta(minutes=5))
+        assert {index: one.total for index, one in counts.items()} == {"orders": 2, "vault": 2}
+        assert counts["vault"].last_at == everything.changes[0].at
+        # What somebody edited to what no change is, is left out.
+        await MappingChange.objects.filter(number=3).aupdate(index=" " * 3, added_total=-1)
+        assert [one.id for one in (await recent()).changes] == [4, 2, 1]
+        later = now_utc() + timedelta(minutes=5)
+        assert await history.counts_since(later) == {}
+        nothing = await recent(since=later)
+        assert (nothing.changes, nothing.totals.total, nothing.totals.added_total) == ([], 0, 0)
+        assert nothing.oldest_at == everything.changes[-1].at
+
+
+async def test_many_changes_are_looked_through_in_parts() -> None:
+    """Nothing is lost or doubled between two parts, between which others have their turn in the database's thread."""
+    total = 2 * OUTLINES_AT_ONCE + 1
+    async with writing(mark_seconds=60.0) as history:
+        await history.mark(snapshot())
+        await history.mark(snapshot(**{f"i{number}": ONE for number in range(total)}))
+        found = await history.recent(since=None, before=None, limit=total, visible=ALL_VISIBLE)
+        assert [one.id for one in found.changes] == list(range(total, 0, -1))
 
 
 async def test_a_list_with_a_name_beyond_a_scope() -> None:

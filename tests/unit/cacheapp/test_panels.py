@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from django.template.loader import render_to_string
 
+from cacheapp.change_reports import TargetReport, TargetState, WebhooksReport
 from cacheapp.panels import sent_by
-from cacheapp.reports import StoreReport, TargetReport, TargetState, WebhooksReport
+from cacheapp.reports import StoreReport
 from cacheapp.webhooks.policy import Outcome
 from cacheapp.webhooks.webhooks import NO_WEBHOOKS
 from tests.support.changes import NOW

@@ -53,7 +53,7 @@ async def test_clients_apart(own_registry: Registry, stub: FaultProxy) -> None:
     declare(own_registry)
     assert tuple(resource.name for resource in own_registry.declared()) == (
         *("http", "connections", "streams", "logins", "log", "access_log", "tokens_file", "elasticsearch_pings"),
-        *(*CLIENTS, "pools"),
+        *("cluster_identity", *CLIENTS, "pools"),
     )
     async with own_registry.open():
         limits = {pool: report.max_connections for pool, report in reports(own_registry).items()}

@@ -1,11 +1,24 @@
-"""Numbers as people read them."""
+"""Numbers and moments as people read them."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esassistant.clock import now_utc
 from esassistant.templatetags import shown
-from esassistant.units import as_bytes, as_count, as_duration, as_percent, as_rate, as_seconds
+from esassistant.units import (
+    as_ago,
+    as_bytes,
+    as_count,
+    as_duration,
+    as_percent,
+    as_rate,
+    as_seconds,
+    clock_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +64,8 @@ def test_durations_are_never_overstated(seconds: float) -> None:
         (as_bytes(9100), "9.1 kB"),
         (as_bytes(102_000_000), "102 MB"),
         (as_bytes(3.2e9), "3.2 GB"),
-        (as_rate(1234), "1.23e+03/s"),
+        (as_rate(1234), "1,234/s"),
+        (as_rate(0.25), "0.25/s"),
         (as_percent(99.95), "100 %"),
         (as_count(3.0), "3"),
         (shown.duration(None), "no data"),
@@ -95,3 +109,52 @@ def test_prose(text: str, html: str) -> None:
 def test_facts(name: str, value: float | str | None, text: str) -> None:
     """The unit at the end of a fact's name is written with its value."""
     assert shown.fact(name, value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "just now"),
+        (1.9, "just now"),
+        (42.9, "42 s ago"),
+        (61, "1 min ago"),
+        (7300, "2 h ago"),
+        (200_000, "2 d ago"),
+        (-90, "in 1 min"),
+    ],
+)
+def test_how_long_ago(seconds: float, text: str) -> None:
+    """In the largest unit alone, rounded down."""
+    assert as_ago(seconds) == text
+
+
+NOW = datetime(2026, 11, 29, 10, 40, tzinfo=UTC)
+
+
+def test_clock_times() -> None:
+    """The time alone for half a day, over midnight too; what is older has its day."""
+    assert clock_time(NOW, NOW) == "10:40:00 UTC"
+    assert clock_time(NOW - timedelta(hours=11), NOW) == "23:40:00 UTC"
+    assert clock_time(NOW - timedelta(days=1), NOW) == "2026-11-28 10:40 UTC"
+
+
+def test_moments() -> None:
+    """A moment is told relative and in UTC, whatever zone it comes in, and machines can read it."""
+    at = (now_utc() - timedelta(minutes=3, seconds=2)).astimezone(timezone(timedelta(hours=5)))
+    html = str(shown.moment(at))
+    utc = at.astimezone(UTC)
+    assert f'datetime="{utc:%Y-%m-%dT%H:%M:%SZ}" title="{utc:%Y-%m-%d %H:%M:%S} UTC"' in html
+    assert re.sub("<[^>]+>", "", html) == f"3 min ago {utc:%H:%M:%S} UTC"
+    assert shown.moment(None) == "never"
+
+
+@pytest.mark.parametrize(
+    ("reference", "address"),
+    [
+        ("docs/operations.md#locked-out", "/docs/operations#locked-out"),
+        ("docs/security.md", "/docs/security"),
+    ],
+)
+def test_addresses_of_the_guide(reference: str, address: str) -> None:
+    """A reference to a document leads to its page in the guide."""
+    assert shown.guide_address(reference) == address

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 
 from dev.openapi.operations import OPERATIONS, Access
 from esassistant.asgi import application
@@ -64,6 +66,19 @@ async def test_no_such_type(client: httpx.AsyncClient) -> None:
     assert "/problems/ lists all" in response.json()["detail"]
     assert (await client.get("/problems")).headers["location"] == "/problems/"
     assert (await client.post("/problems/")).status_code == 405
+
+
+@pytest.mark.django_db
+def test_logging_out() -> None:
+    """The header's link asks, and the admin logs out; who isn't logged in is told so."""
+    client = Client()
+    assert "Nobody is logged in here." in client.get("/logout").content.decode()
+    client.force_login(User.objects.create_superuser("ada", "ada@example.org", "a long enough password"))
+    page = client.get("/logout").content.decode()
+    assert "You are logged in as <strong>ada</strong>" in page
+    [action] = re.findall(r'<form method="post" action="([^"]+)"', page)
+    assert client.post(action).status_code == 200
+    assert "Nobody is logged in here." in client.get("/logout").content.decode()
 
 
 @pytest.mark.parametrize("path", ["/api/mappings", "/api/mappings/"])

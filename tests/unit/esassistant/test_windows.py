@@ -1,5 +1,7 @@
 """Windows of calls: what of the last minute and quarter of an hour is told, bounded, and added up over processes."""
 
+from bisect import bisect_left
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -10,12 +12,15 @@ from esassistant.windows import (
     KEPT_LAST,
     EndedCall,
     Got,
+    MinuteCounts,
     Window,
     WindowReport,
     added,
     calls_in_a_row,
     median_place,
     median_seconds,
+    minutes_together,
+    quantile_seconds,
 )
 
 AT = 6_000.0
@@ -120,6 +125,34 @@ def test_adding_up(processes: list[list[tuple[float, float, Got]]]) -> None:
         assert getattr(together, name) == getattr(alone, name), name
     assert len(together.last) <= KEPT_LAST
     assert [call.age_seconds for call in together.last] == [call.age_seconds for call in alone.last]
+
+
+def test_a_whole_minute() -> None:
+    """A minute that has just ended is told whole, and nothing of its neighbours; an older one is forgotten."""
+    window, minute = Window(), int(AT // 60)
+    for ended_at, got in (
+        (AT - 61.0, Got.FAILURE),
+        (AT - 59.0, Got.ANSWER),
+        (AT - 30.0, Got.PART),
+        (AT - 0.5, Got.REFUSAL),
+        (AT + 4.0, Got.FAILURE),
+    ):
+        window.ended(got, 0.01, ended_at)
+    assert window.whole_minute(minute - 1) == MinuteCounts(3, 1, 1, {bisect_left(BOUNDS, 0.01): 2})
+    assert window.whole_minute(minute) == MinuteCounts(1, 1, 0, {})
+    assert window.whole_minute(minute - 5) == MinuteCounts()
+    twice = minutes_together([window.whole_minute(minute - 1)] * 2)
+    assert twice == MinuteCounts(6, 2, 2, {bisect_left(BOUNDS, 0.01): 4})
+
+
+@given(st.dictionaries(st.integers(0, len(BOUNDS)), st.integers(1, 1000), min_size=1))
+def test_quantiles(counts: dict[int, int]) -> None:
+    """Half is the median; all is the longest; more is never less."""
+    found = [quantile_seconds(counts, share) for share in (0.1, 0.5, 0.95, 1.0)]
+    assert found == sorted(found, key=lambda seconds: seconds or 0)
+    assert found[1] == median_seconds(counts)
+    assert found[-1] == BOUNDS[min(max(counts), len(BOUNDS) - 1)]
+    assert quantile_seconds({}, 0.5) is None
 
 
 def test_two_troubles_within_a_minute() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +15,12 @@ from cacheapp.reports import WatchState
 from esassistant.errors import RegistryNotOpen
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
-from esassistant.resource import Panel
-from healthapp.status import ShownInstance, panels, shown_instances
+from esassistant.resource import Health, Panel
+from healthapp.checks import ServiceReport
+from healthapp.findings import Trouble
+from healthapp.monitor import Transition
+from healthapp.status import ShownInstance, panels, service_title, shown_effect, shown_instances, shown_services
+from healthapp.verdict import Effect
 
 TEMPLATE = "healthapp/unshown_panel.html"
 
@@ -85,3 +90,45 @@ def test_instances() -> None:
         ShownInstance(instance_name(), True, 0.0, 9, 1, "watching", 5, 100),
         ShownInstance("b:2", False, 3.0, 8, None, "standby", None, None),
     ]
+
+
+NOW = datetime(2026, 11, 30, 4, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "callers", "title"),
+    [
+        (Trouble.CALLS_FAIL, "searches", "Searches fail"),
+        (Trouble.CLUSTER_AWAY, "elasticsearch", "Elasticsearch can't be asked"),
+        (Trouble.OTHER_CHECK, "orders", "The check orders fails"),
+    ],
+)
+def test_effects(trouble: Trouble, callers: str, title: str) -> None:
+    """What is wrong has a title in words, and the section of the guide that says what to do."""
+    effect = Effect(trouble, callers, Health.DEGRADED, NOW, 3, 3, None, None, False)
+    shown = shown_effect(effect)
+    assert (shown.title, shown.guide) == (title, f"docs/operations.md#verdict-{trouble.value}")
+
+
+def test_services() -> None:
+    """Checks are shown by what is wrong with them or what people call them, the worst first, with since when, and where
+    to read what to do.
+    """
+    reports = {
+        "mapping_cache": ServiceReport(Health.HEALTHY, 1.0, False, None),
+        "my_orders": ServiceReport(Health.UNHEALTHY, 1.0, False, "away"),
+        "store": ServiceReport(Health.DEGRADED, 1.0, False, "slow"),
+    }
+    changes = [Transition(at, "store", None, Health.DEGRADED, None) for at in (NOW, NOW - timedelta(hours=1))]
+    earlier = NOW - timedelta(hours=2)
+    effects = [
+        Effect(Trouble.STORE_AWAY, "store", Health.DEGRADED, earlier, None, None, None, None, False),
+        Effect(Trouble.MAPPINGS_STALE, "mapping_cache", Health.DEGRADED, NOW, None, None, None, None, False),
+    ]
+    assert [(one.title, one.since, one.guide) for one in shown_services(reports, changes, effects)] == [
+        ("My orders", None, ""),
+        ("The store can't be used", earlier, "docs/operations.md#verdict-store-away"),
+        ("Mapping cache", None, ""),
+    ]
+    assert shown_services(reports, changes)[1].since == NOW
+    assert service_title("verdict") == "Service as a whole"

@@ -12,7 +12,7 @@ from esassistant.resource import Health
 from esassistant.windows import Got, WindowReport
 from healthapp.evidence import Evidence, OpenBreaker, ServedMappings, Unwritable
 from healthapp.findings import Trouble
-from healthapp.verdict import LEVELS, NOTHING_KNOWN, clock_time, judge, worst
+from healthapp.verdict import LEVELS, NOTHING_KNOWN, judge, worst
 from tests.support.verdicts import FRESH, NOW, QUICK_PINGS, SEARCHES, WELL, evidence, service, steady, window
 
 ANSWER, FAILURE, REFUSAL, PART = Got.ANSWER, Got.FAILURE, Got.REFUSAL, Got.PART
@@ -397,13 +397,6 @@ def test_trouble_without_a_beginning() -> None:
     assert verdict.since is None
     assert verdict.sentence.startswith("The store can't be used: ")
     assert judge(evidence(services=unknown), NOW, {"store-away store": 60.0})[0].since == NOW - timedelta(minutes=1)
-
-
-def test_clock_times() -> None:
-    """The time alone for half a day, over midnight too; what is older has its day."""
-    assert clock_time(NOW, NOW) == "10:40:00 UTC"
-    assert clock_time(NOW - timedelta(hours=11), NOW) == "23:40:00 UTC"
-    assert clock_time(NOW - timedelta(days=1), NOW) == "2026-11-28 10:40 UTC"
 
 
 def test_the_worst() -> None:

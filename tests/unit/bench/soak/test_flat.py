@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.soak.instances import BAD_LINE
-from bench.soak.plan import USUAL, Kind, pace_for, plan
+from bench.soak.plan import USUAL, Kind, kinds_for, pace_for, plan
 from bench.soak.resources import MEASURES, Flat, Sample, over_limits, slope, trend
 
 
@@ -95,14 +95,15 @@ def test_what_no_log_should_have(line: str, *, is_bad: bool) -> None:
 # The plan
 
 
-@given(seed=st.integers(), seconds=st.floats(20.0, 3600.0), instances=st.integers(1, 6))
-def test_plans(seed: int, seconds: float, instances: int) -> None:
+@given(seed=st.integers(), seconds=st.floats(20.0, 3600.0), instances=st.integers(1, 6), nodes=st.sampled_from((1, 3)))
+def test_plans(seed: int, seconds: float, instances: int, nodes: int) -> None:
     """One fault at a time, with quiet times between and calm at both ends; each kind again and again; never the first
     instance; the same for the same seed.
     """
-    pace = pace_for(seconds)
-    faults = plan(seed, seconds, pace, instances)
-    assert faults == plan(seed, seconds, pace, instances)
+    possible = kinds_for(instances=instances, nodes=nodes)
+    pace = pace_for(seconds, len(possible))
+    faults = plan(seed, seconds, pace, instances=instances, nodes=nodes)
+    assert faults == plan(seed, seconds, pace, instances=instances, nodes=nodes)
     at = pace.calm
     for number, fault in enumerate(faults):
         assert fault.at >= at + (pace.quiet[0] if number else 0) - 1e-6
@@ -112,12 +113,28 @@ def test_plans(seed: int, seconds: float, instances: int) -> None:
         at = fault.at + fault.seconds
     assert at <= seconds - pace.calm or not faults
     counts = Counter(fault.kind for fault in faults)
-    possible = [kind for kind in Kind if kind is not Kind.INSTANCE_KILLED or instances > 1]
+    assert counts.keys() <= set(possible)
     assert max(counts.values(), default=0) - min(counts[kind] for kind in possible) <= 1
 
 
 def test_the_pace_fits_the_time() -> None:
     """A long run has the usual pace; a short one is quicker, so that every kind of fault still comes about once."""
-    assert pace_for(600.0) == USUAL
-    assert pace_for(25.0).fault[1] < 2.0
-    assert {len(plan(seed, 25.0, pace_for(25.0), 2)) for seed in range(50)} <= set(range(7, 13))
+    kinds = len(kinds_for(instances=2, nodes=1))
+    short = pace_for(25.0, kinds)
+    assert pace_for(600.0, kinds) == USUAL
+    assert short.fault[1] < 2.0
+    assert {len(plan(seed, 25.0, short, instances=2, nodes=1)) for seed in range(50)} <= set(range(7, 13))
+
+
+@pytest.mark.parametrize(
+    ("instances", "nodes", "left_out"),
+    [
+        (2, 3, set()),
+        (1, 3, {Kind.INSTANCE_KILLED}),
+        (2, 1, {Kind.NODE_KILLED, Kind.NODE_STOPPED, Kind.NODE_REFUSED}),
+    ],
+)
+def test_what_can_go_wrong(instances: int, nodes: int, left_out: set[Kind]) -> None:
+    """A node alone fails only where there are others, an instance likewise; all of them are faults of the cluster."""
+    assert set(Kind) - set(kinds_for(instances=instances, nodes=nodes)) == left_out
+    assert all(kind.is_of_elasticsearch for kind in Kind if kind.is_of_one_node)

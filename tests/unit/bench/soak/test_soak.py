@@ -26,7 +26,7 @@ from bench.soak.truth import (
     wrong_listing,
     wrong_mappings,
 )
-from bench.soak.writer import LARGE, STEADY, STEADY_ALIASES, index_state, rendered
+from bench.soak.writer import LARGE, STEADY, STEADY_ALIASES, VALUES, VALUES_FIELD, index_state, rendered
 from cacheapp.state.snapshot import mapping_hash
 from tests.support.fakes import FakeClock
 
@@ -192,7 +192,15 @@ class Checked:
         self.checks = Checks(truth, PROMISE, self.tally, is_disturbed=lambda _: self.is_disturbed)
 
     def __call__(
-        self, asked: str, status: int, body: bytes = b"{}", name: str = "x", *, sent_at: float = 200.0, **headers: str
+        self,
+        asked: str,
+        status: int,
+        body: bytes = b"{}",
+        name: str = "x",
+        *,
+        sent_at: float = 200.0,
+        field: str = "",
+        **headers: str,
     ) -> list[str]:
         """What is found wrong with an answer: kinds of violations."""
         told = Message()
@@ -202,7 +210,8 @@ class Checked:
             told["retry-after"] = headers["retry_after"]
         self.tally.violations.clear()
         self.tally.wrong.total = 0
-        self.checks.check(asked, name, Reply(status, told, body, sent_at, sent_at + 0.1), "instance 0")
+        reply = Reply(status, told, body, sent_at, sent_at + 0.1)
+        self.checks.check(asked, name, reply, "instance 0", field=field)
         return [*self.tally.violations, *(["wrong"] * self.tally.wrong.total)]
 
 
@@ -239,6 +248,51 @@ def test_what_is_derived_is_compared(checked: Checked) -> None:
     assert checked("fields", 200, b'{"total":1,"fields":[{"name":"b"}]}') == ["wrong"]
     assert checked("schema", 200, b'{"properties":{"a":{},"_doc_count":{}}}') == []
     assert checked("schema", 200, b'{"properties":{}}') == ["wrong"]
+
+
+def test_validations_are_compared(checked: Checked) -> None:
+    """A field is unknown where no index of that time had it, and known where all had."""
+    found = b'{"findings":[{"code":"unknown_field","field":"a"}],"age_seconds":1.5}'
+    other = b'{"findings":[{"code":"unknown_field","field":"b"}],"age_seconds":1.5}'
+    none = b'{"findings":[],"age_seconds":1.5}'
+    assert checked("validate", 200, none, field="a") == []
+    assert checked("validate", 200, found, field="a") == ["wrong"]
+    assert checked("validate", 200, other, field="b") == []
+    assert checked("validate", 200, none, field="b") == ["wrong"]
+    assert checked("validate", 200, none, field="a", sent_at=99.0) == ["wrong"], "before its time"
+    assert checked("validate", 404, field="a") == ["wrong"]
+
+
+def test_values_are_those_of_documents(checked: Checked) -> None:
+    """Of the one field that has some, and of no name whose family isn't gathered."""
+
+    def told(field: str, *values: str) -> bytes:
+        listed = {"values": [{"value": value} for value in values]}
+        return json.dumps({"fields": [{"name": field, "values": listed}, {"name": "text_0", "values": None}]}).encode()
+
+    assert checked("values", 200, told(VALUES_FIELD, *VALUES), STEADY[0]) == []
+    assert checked("values", 200, told(VALUES_FIELD, "black"), STEADY[0]) == ["wrong"]
+    assert checked("values", 200, told("ip_0", VALUES[0]), STEADY[0]) == ["wrong"]
+    assert checked("values", 200, told(VALUES_FIELD, VALUES[0])) == ["wrong"], "not gathered"
+    assert checked("values", 200, b'{"fields":[{"name":"a","values":null}]}') == []
+
+
+def test_a_token_sees_its_names_alone(checked: Checked) -> None:
+    """Others are absent whatever there is and however the cluster is; nothing is said without a token."""
+    checked.is_disturbed = True
+    assert checked("out of scope", 404) == []
+    assert checked("out of scope", 503, retry_after="1") == ["unexpected status"]
+    assert checked("stranger", 401) == []
+    assert checked("stranger", 200) == ["unexpected status"]
+    names = [{"name": name} for name in STEADY]
+    assert checked("scoped names", 200, json.dumps({"names": names}).encode()) == []
+    assert checked("scoped names", 200, json.dumps({"names": [*names, {"name": "x"}]}).encode()) == ["wrong"]
+    assert checked("scoped names", 200, json.dumps({"names": names[1:]}).encode()) == ["wrong"]
+
+
+def test_a_description_names_fields(checked: Checked) -> None:
+    assert checked("describe", 200, VALUES_FIELD.encode()) == []
+    assert checked("describe", 200, b"nothing") == ["a description without its fields"]
 
 
 def test_statuses(checked: Checked) -> None:

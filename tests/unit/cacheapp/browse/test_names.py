@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.template.loader import render_to_string
@@ -9,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheapp.browse.about import SHOWN_GROUPS, curl, describe, raw_links
-from cacheapp.browse.names import PAGE, SHOWN_NAMES, NameFilter, NameState, Row, Times, list_groups, list_names
+from cacheapp.browse.filters import PAGE, SHOWN_NAMES, NameFilter, NameState, Sort, Times, place_of
+from cacheapp.browse.names import Row, list_groups, list_names
+from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import FieldCounts, field_count, fields
+from cacheapp.shown_changes import RecentOfIndex
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
+from cacheapp.state.visible import Visible
 from cacheapp.templatetags import wording
 from esassistant.errors import BadRequest
 from tests.support.fakes import A_MAPPING, B_MAPPING
@@ -19,6 +24,8 @@ from tests.support.mappings import STRANGE, body, strange_mappings
 from tests.support.snapshots import changed
 
 TIMES = Times(now=100.0, ttl=10.0, max_stale=50.0)
+AT = datetime(2026, 11, 30, tzinfo=UTC)
+NONE: dict[str, RecentOfIndex] = {}
 HOSTILE = ("it's", "$(touch x)", "`id`", "a;b", "a&b", "a!b", "[1-3]", "{a,b}", "~x", "ä%20", 'é"', "-x")
 
 
@@ -33,7 +40,7 @@ def snapshot(
 
 
 def rows(known: Snapshot, wanted: NameFilter = NameFilter()) -> dict[str, Row]:  # noqa: B008  (frozen)
-    return {row.name: row for row in list_names(known, FieldCounts(), wanted, TIMES).rows}
+    return {row.name: row for row in list_names(known, FieldCounts(), wanted, TIMES, NONE).rows}
 
 
 def test_what_a_row_says() -> None:
@@ -72,7 +79,7 @@ def test_what_is_not_in_memory() -> None:
         (NameFilter(mapping=mapping_hash(B_MAPPING)), ["shop"]),
         (NameFilter(of="all"), ["orders-1", "orders-2"]),
         (NameFilter(of="all", pattern="1"), ["orders-1"]),
-        (NameFilter(of="nothing"), []),
+        (NameFilter(of="shop"), ["shop"]),
     ],
 )
 def test_filters(wanted: NameFilter, names: list[str]) -> None:
@@ -87,6 +94,53 @@ def test_filters(wanted: NameFilter, names: list[str]) -> None:
     assert list(rows(known, wanted)) == names
 
 
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        (Sort.NAME, ["a", "b", "both", "c"]),
+        (Sort.FIELDS, ["b", "a", "c", "both"]),
+        (Sort.AGE, ["both", "c", "b", "a"]),
+        (Sort.CHANGES, ["both", "c", "a", "b"]),
+    ],
+)
+def test_orders(sort: Sort, names: list[str]) -> None:
+    """By name; the most fields, the greatest age, the most changes of late first; equal ones by name."""
+    two = body({"properties": {"x": {"type": "long"}, "y": {"type": "long"}}})
+    known = snapshot({"a": (A_MAPPING, 99.0), "b": (two, 98.0), "c": (A_MAPPING, 90.0)}, {"both": ("a", "c")})
+    changes = {"a": RecentOfIndex(1, AT), "c": RecentOfIndex(2, AT + timedelta(hours=1))}
+    listed = list_names(known, FieldCounts(), NameFilter(sort=sort), TIMES, changes)
+    assert [row.name for row in listed.rows] == names
+    assert {row.name: row.changes for row in listed.rows}["both"] == RecentOfIndex(3, AT + timedelta(hours=1))
+
+
+def test_what_is_closed() -> None:
+    """An index says so, and an alias how many of its are."""
+    known = snapshot({"a": (A_MAPPING, 95.0), "b": (A_MAPPING, 95.0)}, {"both": ("a", "b")})
+    known = changed(known, {}, {}, closed=frozenset({"b"}))
+    assert {name: row.closed_total for name, row in rows(known).items()} == {"a": 0, "b": 1, "both": 1}
+    assert describe(known, FieldCounts(), "both", ("a", "b")).closed_members == ("b",)
+    assert describe(known, FieldCounts(), "b", ("b",)).is_closed
+
+
+def test_what_is_visible() -> None:
+    """Names out of a scope are in no list, count and link; a visible alias shows what it stands for."""
+    known = snapshot(
+        {"logs-1": (A_MAPPING, 95.0), "vault": (A_MAPPING, 95.0), "shared": (B_MAPPING, 95.0)},
+        {"logs-all": ("logs-1", "shared"), "vaults": ("vault", "logs-1")},
+    )
+    scope = Visible(("logs-*",))
+    found = rows(known, NameFilter(visible=scope))
+    assert {name: row.others_total for name, row in found.items()} == {"logs-1": 0, "logs-all": 0}
+    assert list(rows(known, NameFilter(of="logs-all", visible=scope))) == ["logs-1", "shared"]
+    for name in ("vaults", "logs-nothing"):
+        with pytest.raises(MappingNotFound):
+            rows(known, NameFilter(of=name, visible=scope))
+    groups = list_groups(known, FieldCounts(), NameFilter(visible=scope), TIMES)
+    assert [group.names for group in groups.rows] == [("logs-1",)]
+    about = describe(known, FieldCounts(), "logs-1", ("logs-1",), visible=scope)
+    assert (about.others_total, about.reached_by) == (0, ("logs-all",))
+
+
 def test_pages_of_names() -> None:
     """All pages together are all names, each once and in order; every page says where it is."""
     names = [f"i{number:03}" for number in range(2 * PAGE + 1)]
@@ -94,7 +148,7 @@ def test_pages_of_names() -> None:
     seen: list[str] = []
     cursor = ""
     while True:
-        page = list_names(known, FieldCounts(), NameFilter(cursor=cursor), TIMES)
+        page = list_names(known, FieldCounts(), NameFilter(start=place_of(cursor)), TIMES, NONE)
         assert (page.total, page.kinds) == (len(names) + 1, (("index", len(names)), ("alias", 1)))
         assert (page.first, page.last) == (len(seen) + 1, len(seen) + len(page.rows))
         seen += [row.name for row in page.rows]
@@ -121,23 +175,23 @@ def test_pages_of_groups() -> None:
     bodies = [body({"properties": {f"f{number}": {"type": "long"}}}) for number in range(PAGE + 1)]
     known = snapshot({f"i{number:03}": (own, 95.0) for number, own in enumerate(bodies)})
     first = list_groups(known, FieldCounts(), NameFilter(), TIMES)
-    rest = list_groups(known, FieldCounts(), NameFilter(cursor=first.next_cursor), TIMES)
+    rest = list_groups(known, FieldCounts(), NameFilter(start=place_of(first.next_cursor)), TIMES)
     assert (len(first.rows), [group.names for group in rest.rows]) == (PAGE, [("i100",)])
     assert (rest.first, rest.last, rest.next_cursor) == (PAGE + 1, PAGE + 1, "")
     for cursor in ("x", "-1", "9" * 5000, "²"):
         with pytest.raises(BadRequest, match="cursor"):
-            list_groups(known, FieldCounts(), NameFilter(cursor=cursor), TIMES)
+            NameFilter.parse({"cursor": cursor})
 
 
 def test_what_an_address_asks_for() -> None:
     """The query says which names; what it says can be put into an address again; nonsense is refused."""
-    query = {"pattern": " a* ", "state": "stale", "mapping": "h", "of": "x", "cursor": "b", "other": "y"}
+    query = {"pattern": " a* ", "state": "stale", "mapping": "h", "of": "x", "cursor": "7", "sort": "age", "other": "y"}
     wanted = NameFilter.parse(query)
-    assert wanted == NameFilter("a*", NameState.STALE, "h", "x", "b")
+    assert wanted == NameFilter("a*", NameState.STALE, "h", "x", Sort.AGE, 7)
     assert wanted.narrows
     assert NameFilter.parse(wanted.filters) == NameFilter("a*", NameState.STALE, "h", "x")
     assert not NameFilter.parse({}).narrows
-    for refused in ({"state": "new"}, {"pattern": "a" * 256}):
+    for refused in ({"state": "new"}, {"pattern": "a" * 256}, {"sort": "size"}):
         with pytest.raises(BadRequest):
             NameFilter.parse(refused)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -183,3 +183,14 @@ async def test_mappings_that_are_not_in_memory() -> None:
     fields = ClusterFields(cache, MappingViews(cache, spawn, clock=clock))
     page = await fields.page(FieldFilter(), pattern=None, visible=ALL_VISIBLE, limit=10, cursor=None)
     assert (page.total, page.unread_indices_total) == (1, 1)
+
+
+async def test_closed_members_are_marked(made: Made) -> None:
+    """Closed indices whose fields are counted are named; those that a pattern leaves out are counted."""
+    made.cache.snapshot = replace(made.cache.snapshot, closed=frozenset({"web-2", "orders"}))
+    by_name = await made.page(pattern="web,orders")
+    assert (by_name.closed_indices, by_name.closed_indices_total) == (("orders", "web-2"), 2)
+    assert by_name.left_out_closed_total == 0
+    by_pattern = await made.page(pattern="web*,or*")
+    assert (by_pattern.closed_indices, by_pattern.left_out_closed_total) == ((), 2)
+    assert (await made.page(pattern="web*,or*", visible=Visible(("web*",)))).left_out_closed_total == 1

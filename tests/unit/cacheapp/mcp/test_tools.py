@@ -12,9 +12,10 @@ import pytest
 from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.descriptions import Descriptions
+from cacheapp.cache.field_search import MAX_NEAR
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.mcp.tools import MAX_FIELDS, MAX_NEAR, Outcome, Tools, tools_for
+from cacheapp.mcp.tools import MAX_FIELDS, Outcome, Tools, tools_for
 from cacheapp.validation import Validate, Validations
 from cacheapp.values.family_values import FamilyValues, FieldValues, ValueCount
 from cacheapp.values.known import KnownValues

@@ -12,9 +12,9 @@ from django.db import connection
 
 from cacheapp import change_log
 from cacheapp.change_log import Entry, Head
+from cacheapp.change_reports import TargetState
 from cacheapp.history import History
 from cacheapp.models import HistoryHead, LeaseRow, MappingChange, WebhookCursor
-from cacheapp.reports import TargetState
 from cacheapp.rows import HISTORY_MODELS, ignored_rows
 from cacheapp.state.changes import ChangeKind
 from cacheapp.stores.database import DatabaseStore

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from cacheapp.change_reports import TargetReport, TargetState
 from cacheapp.models import LeaseRow
-from cacheapp.reports import TargetReport, TargetState
 from cacheapp.stores.database_thread import DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import Lease
 from cacheapp.webhooks.delivery import Delivery

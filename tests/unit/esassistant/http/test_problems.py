@@ -14,11 +14,20 @@ from django.http.response import HttpResponseBase
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
 from django.urls import path
 from elastic_transport import ConnectionTimeout
+from pytest_django import Settings
 
 from esassistant.elasticsearch.errors import BreakerOpen, PoolExhausted
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, MethodNotAllowed, Unauthorized
 from esassistant.http.counters import NOTE, RequestNote
-from esassistant.http.problems import TYPES, ProblemMiddleware, already_logged, problem, problem_of, request_id_of
+from esassistant.http.problems import (
+    EXPLANATIONS,
+    TYPES,
+    ProblemMiddleware,
+    already_logged,
+    problem,
+    problem_of,
+    request_id_of,
+)
 
 HTML = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 
@@ -251,3 +260,32 @@ def test_errors_that_a_view_lets_pass(error: Exception, status: int) -> None:
 def test_other_errors_stay_errors() -> None:
     """A bug in a view is Django's to report."""
     assert ProblemMiddleware(lambda _: HttpResponse()).process_exception(a_request(), ValueError("bug")) is None
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 500])
+def test_pages_that_say_nothing(status: int) -> None:
+    """A person gets a page that says what happened where a view or Django gives an empty one; a page that says
+    something stays.
+    """
+    empty = through_middleware(a_request("/x", accept=HTML), HttpResponse(status=status, headers={"Allow": "GET"}))
+    assert (empty.status_code, empty["Allow"]) == (status, "GET")
+    assert EXPLANATIONS[status].replace("'", "&#x27;") in empty.content.decode()
+    said = HttpResponse("said", status=status)
+    assert through_middleware(a_request("/x", accept=HTML), said) is said
+
+
+def test_the_page_of_another_host(settings: Settings) -> None:
+    """A person who came by a name that isn't ours is told so, in the layout."""
+    settings.ALLOWED_HOSTS = ["known.example"]
+    request = RequestFactory().get("/x", headers={"accept": HTML, "host": "other.example"})
+    page = through_middleware(request, HttpResponse("<h1>Bad Request (400)</h1>", status=400)).content.decode()
+    assert "ALLOWED_HOSTS" in page
+    assert 'id="site-search"' in page
+
+
+@pytest.mark.django_db
+def test_a_form_without_its_token() -> None:
+    """Whoever sends a form without the token of its page is told what to do."""
+    answer = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "a"}, headers={"accept": HTML})
+    assert answer.status_code == 403
+    assert "Load the page again" in answer.content.decode()

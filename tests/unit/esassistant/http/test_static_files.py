@@ -124,14 +124,14 @@ async def test_with_debug_a_change_shows_at_once(settings: Settings, tmp_path: P
 def test_all_files_are_there() -> None:
     """Ours and the admin's; what is text is compressed where that is worth while."""
     files = all_static_files()
-    assert {"esassistant/site.js", "admin/css/base.css", "healthapp/status.css"} <= set(files)
+    assert {"esassistant/site.js", "admin/css/base.css", "esassistant/tokens.css"} <= set(files)
     assert files["admin/css/base.css"].gzipped is not None
 
 
 def test_those_of_our_pages() -> None:
     """A project that embeds this service gets what our pages ask for, and nothing that it serves itself."""
     files, everything = own_static_files(), all_static_files()
-    assert {"esassistant/site.js", "cacheapp/browse.css", "healthapp/status.css", "django_htmx/htmx-2.min.js"} <= set(
+    assert {"esassistant/site.js", "cacheapp/browse.css", "esassistant/theme.js", "django_htmx/htmx-2.min.js"} <= set(
         files
     )
     assert not any(name.startswith("admin/") for name in files)

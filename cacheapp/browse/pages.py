@@ -1,0 +1,171 @@
+"""What all pages of the mapping browser share: who gets them, how they are rendered, what they are where something is
+wrong.
+"""
+
+import asyncio
+import functools
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
+
+from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.demand.askers import ASKER, Asker
+from cacheapp.describe.near_names import names_like
+from cacheapp.errors import IllegalName, MappingNotFound
+from cacheapp.history import HISTORY
+from cacheapp.shown_changes import ShownChange
+from cacheapp.state.expressions import Expression, asked
+from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
+from cacheapp.state.visible import Visible
+from esassistant.config.tokens import Right
+from esassistant.errors import EsassistantError, MethodNotAllowed, StoreUnavailable
+from esassistant.http.auth import caller_of, check_csrf, check_rights, refusal_of
+from esassistant.http.callers import Caller, CallerKind
+from esassistant.http.problems import already_logged, is_for_people, problem_of, request_id_of
+from esassistant.registry import registry
+
+SHOWN_CHANGES = 20
+RETRY_AFTER_SECONDS = 5
+"""Used when an error does not say when to try again."""
+READS = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlPage:
+    """A template and the context to render it with."""
+
+    template: str
+    context: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks at a page: what exists for them, and whether their forms need the CSRF token of their session."""
+
+    visible: Visible
+    has_session: bool
+
+
+PageView = Callable[..., Awaitable[HtmlPage]]
+
+
+def page_view(*methods: str) -> Callable[[PageView], Any]:
+    """Decorates an `async def` view of a page, which answers `methods` and is given who reads it.
+
+    Who may read mappings by the API gets the page, and on it what he gets there. Others are sent to the login, or
+    refused: where they have a token that doesn't suffice, or where a part of a page is asked for, in which a login has
+    no place. An `EsassistantError` becomes a page too, or a problem where no person asked.
+
+    A form that is sent needs the CSRF token of the session that it comes with, if it comes with one. Django's own check
+    isn't used: its token would give everybody who looks at a page a cookie.
+    """
+
+    def decorate(view: PageView) -> Any:
+        @csrf_exempt
+        @functools.wraps(view)
+        async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                if request.method not in methods:
+                    raise MethodNotAllowed(methods)
+                caller = await caller_of(request)
+                if caller.kind is CallerKind.ANONYMOUS and not caller.may(Right.READ):
+                    response = _sent_to_login(request)
+                else:
+                    reader = _reader(request, caller)
+                    ASKER.set(Asker.PERSON)
+                    response = await _rendered(request, await view(request, reader, *args, **kwargs), reader)
+            except EsassistantError as error:
+                response = await _refusal(request, error, kwargs.get("name", ""))
+            response["Cache-Control"] = "no-store"
+            return response
+
+        return wrapped
+
+    return decorate
+
+
+def is_part(request: HttpRequest) -> bool:
+    """Whether a script asks for a part of a page, to put it into one that is shown."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def address(name: str, query: Mapping[str, str], *args: str) -> str:
+    """The address of a page, without what is empty of the query."""
+    given = {key: value for key, value in query.items() if value}
+    return reverse(f"esassistant:{name}", args=args) + (f"?{urlencode(given)}" if given else "")
+
+
+async def changes_of_indices(indices: Iterable[str], visible: Visible) -> dict[str, Any]:
+    """The history of some indices for a template; `changes` None: it can't be read now."""
+    try:
+        changes: list[ShownChange] | None = await registry.get(HISTORY).latest_changes(indices, visible)
+    except StoreUnavailable:
+        changes = None
+    return {"changes": changes and changes[:SHOWN_CHANGES], "changes_total": len(changes or ())}
+
+
+def _reader(request: HttpRequest, caller: Caller) -> Reader:
+    check_rights(caller, Right.READ)
+    if request.method not in READS:
+        check_csrf(request, caller)
+    return Reader(Visible(caller.patterns), caller.kind is CallerKind.STAFF)
+
+
+def _sent_to_login(request: HttpRequest) -> HttpResponse:
+    if is_part(request):
+        raise refusal_of(request)
+    back = request.get_full_path() if request.method in READS else request.path
+    return redirect_to_login(back, reverse("admin:login"))
+
+
+async def _rendered(request: HttpRequest, page: HtmlPage, reader: Reader | None) -> HttpResponse:
+    context = {"page": "browse", "has_session": reader is not None and reader.has_session, **page.context}
+    return await asyncio.to_thread(render, request, page.template, context, status=page.status)
+
+
+async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> HttpResponse:
+    """Make the page that says what is wrong and what to do; `name` is the requested name, if any."""
+    retry_after_seconds = error.retry_after_seconds
+    if error.status == 503:
+        retry_after_seconds = max(1, math.ceil(retry_after_seconds or RETRY_AFTER_SECONDS))
+    problem = problem_of(request, error)
+    if is_for_people(request) and not is_part(request):
+        context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
+        context |= await _about_missing(request, error, name)
+        response = await _rendered(request, HtmlPage("cacheapp/browse_error.html", context, error.status), None)
+        for header in ("Allow", "WWW-Authenticate"):
+            if header in problem:
+                response[header] = problem[header]
+    else:
+        response = problem
+    if retry_after_seconds is not None:
+        response["Retry-After"] = str(retry_after_seconds)
+    return already_logged(response)
+
+
+async def _about_missing(request: HttpRequest, error: EsassistantError, name: str) -> dict[str, Any]:
+    """What a page says of a name that isn't there: names like it, and what was recorded of it."""
+    if not isinstance(error, IllegalName | MappingNotFound):
+        return {}
+    wanted = name or (error.name if isinstance(error, MappingNotFound) else "") or ""
+    if not 0 < len(wanted) <= MAX_PATTERN_CHARACTERS:
+        return {}
+    try:
+        visible = Visible((await caller_of(request)).patterns)
+        near = await asyncio.to_thread(names_like, wanted, registry.get(MAPPING_CACHE).snapshot, visible)
+    except EsassistantError:  # it is not the time for suggestions
+        return {}
+    context: dict[str, Any] = {"name": wanted, "near": near, "similar_url": address("browse", {"q": wanted})}
+    is_gone = isinstance(error, MappingNotFound) and visible.covers(wanted)
+    if is_gone and not isinstance(asked(wanted, visible), Expression):
+        context |= await changes_of_indices((wanted,), visible)
+    return context

@@ -1,0 +1,164 @@
+"""Pages about more than one name: what changed, how two differ, what is wrong with a search, a text for a prompt."""
+
+import asyncio
+from typing import Any
+
+from django.http import HttpRequest
+
+from cacheapp.browse.change_days import PERIOD_WORDS, Period, by_day
+from cacheapp.browse.filters import chosen, place_of
+from cacheapp.browse.marked_search import marked_search, readable
+from cacheapp.browse.pages import READS, HtmlPage, Reader, address, page_view
+from cacheapp.cache.comparisons import compare_sides
+from cacheapp.cache.descriptions import DESCRIPTIONS
+from cacheapp.cache.mapping_cache import MAPPING_CACHE
+from cacheapp.change_reports import HISTORY_REPORT
+from cacheapp.describe.description import DEFAULT_BUDGET_TOKENS, MAX_QUESTION_CHARACTERS, MIN_BUDGET_TOKENS
+from cacheapp.describe.fields import MAX_BUDGET_TOKENS
+from cacheapp.errors import BadSearch
+from cacheapp.history import HISTORY
+from cacheapp.instances import INSTANCES
+from cacheapp.state.changes import ChangeKind
+from cacheapp.state.choice import EVERY_NAME, NameChoice
+from cacheapp.state.expressions import asked, parse
+from cacheapp.validation import VALIDATION
+from esassistant.clock import now_utc
+from esassistant.errors import BadRequest
+from esassistant.registry import registry
+
+CHANGES_AT_ONCE = 500
+"""So many are read and grouped for a page; those before them are on the next."""
+BUDGETS = (500, 1000, 2000, 4000, 8000)
+
+
+@page_view(*READS)
+async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
+    """`GET /changes?pattern=&kind=&since=&before=`: what changed, by day, the latest first."""
+    query = request.GET
+    pattern = query.get("pattern", "").strip()
+    period = Period.parse(query.get("since", ""), now_utc())
+    kind = chosen(ChangeKind, "kind", query)
+    found = await registry.get(HISTORY).recent(
+        since=period.since,
+        before=place_of(query.get("before", "")) or None,
+        limit=CHANGES_AT_ONCE,
+        chosen_by=NameChoice(parse(_as_pattern(pattern))) if pattern else EVERY_NAME,
+        kinds=[kind] if kind else [],
+        visible=reader.visible,
+    )
+    this = {"pattern": pattern, "kind": kind or "", "since": period.given}
+    context = {
+        "page": "changes",
+        "pattern": pattern,
+        "kind": kind,
+        "kinds": [one for one in ChangeKind if one is not ChangeKind.GAP],
+        "period": period,
+        "periods": PERIOD_WORDS,
+        "found": found,
+        "days": await asyncio.to_thread(by_day, found.changes),
+        "is_shared": _is_shared(),
+        "is_later_page": "before" in query,
+        "kind_urls": {one.value: address("changes-page", {**this, "kind": one.value}) for one in ChangeKind},
+        "first_url": address("changes-page", this),
+        "next_url": address("changes-page", {**this, "before": str(found.next_before)}) if found.next_before else "",
+    }
+    return HtmlPage("cacheapp/changes.html", context)
+
+
+def _as_pattern(pattern: str) -> str:
+    """A part of a name finds what has it, as in the list of names; a whole name, list or pattern means what it does
+    everywhere.
+    """
+    is_whole = any(sign in pattern for sign in "*,") or registry.get(MAPPING_CACHE).snapshot.knows(pattern)
+    return pattern if is_whole else f"*{pattern}*"
+
+
+def _is_shared() -> bool:
+    """Whether all instances have this history, as far as is known."""
+    others: list[Any] | None = registry.get(INSTANCES).told_by_others(HISTORY_REPORT.name)
+    own = registry.read(HISTORY_REPORT).name
+    return others is None or {told.get("name") for told in others} <= {None, own}
+
+
+@page_view(*READS)
+async def comparison(request: HttpRequest, reader: Reader) -> HtmlPage:
+    """`GET /compare?a=&b=`: in which fields two names or mappings differ."""
+    a, b = (request.GET.get(side, "").strip() for side in "ab")
+    context: dict[str, Any] = {"tab": "compare", "a": a, "b": b}
+    if a and b:
+        compared, both = await compare_sides(registry.get(MAPPING_CACHE), a, b, reader.visible)
+        context |= {
+            "compared": compared,
+            "differences": compared.differences,
+            "links": {"a": _link(a, both[0].indices), "b": _link(b, both[1].indices)},
+            "swapped_url": address("compare-page", {"a": b, "b": a}),
+        }
+    return HtmlPage("cacheapp/compare.html", context)
+
+
+@page_view(*READS, "POST")
+async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
+    """`GET /validate?name=`: a form for a search. `POST`: what is wrong with it, where it stands. Nothing is searched,
+    and the cluster isn't asked.
+    """
+    sent = request.POST if request.method == "POST" else request.GET
+    name, text = sent.get("name", "").strip(), sent.get("search", "")
+    context: dict[str, Any] = {"tab": "validate", "name": name, "search": text}
+    if request.method == "POST" and not name:
+        raise BadRequest("Say which name the search is for.")
+    if request.method == "POST":
+        text = text.replace("\r\n", "\n")  # as browsers send lines
+        try:
+            validated = await registry.get(VALIDATION).validate(
+                asked(name, reader.visible), text.encode("utf-8", "replace"), reader.visible
+            )
+        except BadSearch as error:
+            return HtmlPage("cacheapp/validate.html", {**context, "unreadable": error.detail})
+        shown = await asyncio.to_thread(lambda: marked_search(readable(text), validated.findings))
+        context |= {"validated": validated, "marked": shown, "search": shown.text}
+    return HtmlPage("cacheapp/validate.html", context)
+
+
+@page_view(*READS)
+async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
+    """`GET /describe?name=&q=&tokens=`: a name's fields, or the families of the cluster, in a text for a prompt."""
+    name, question = (request.GET.get(parameter, "").strip() for parameter in ("name", "q"))
+    tokens = _tokens(request.GET.get("tokens", ""))
+    descriptions = registry.get(DESCRIPTIONS)
+    context: dict[str, Any] = {
+        "tab": "describe",
+        "name": name,
+        "question": question,
+        "tokens": tokens,
+        "budgets": BUDGETS,
+        "min_tokens": MIN_BUDGET_TOKENS,
+        "max_tokens": MAX_BUDGET_TOKENS,
+        "max_question": MAX_QUESTION_CHARACTERS,
+        "raw_path": _raw_path(name, question, tokens),
+    }
+    if name:
+        wanted = asked(name, reader.visible)
+        context["answer"], context["described"] = await descriptions.describe(wanted, tokens, question, reader.visible)
+    else:
+        _, context["families"] = await descriptions.describe_cluster(tokens, question, reader.visible)
+    return HtmlPage("cacheapp/describe.html", context)
+
+
+def _tokens(given: str) -> int:
+    if not given:
+        return DEFAULT_BUDGET_TOKENS
+    is_number = given.isascii() and given.isdigit() and len(given) <= 9
+    if not is_number or not MIN_BUDGET_TOKENS <= int(given) <= MAX_BUDGET_TOKENS:
+        raise BadRequest(f"Use tokens= with a whole number from {MIN_BUDGET_TOKENS} to {MAX_BUDGET_TOKENS}.")
+    return int(given)
+
+
+def _raw_path(name: str, question: str, tokens: int) -> str:
+    query = {"tokens": str(tokens), "q": question}
+    return address("mapping-describe", query, name) if name else address("describe", query)
+
+
+def _link(name: str, indices: tuple[str, ...]) -> str:
+    """Where one side of a comparison is shown: a mapping by its hash on the page of one index that has it."""
+    known = registry.get(MAPPING_CACHE).snapshot
+    return name if known.knows(name) or "," in name or "*" in name or not indices else indices[0]

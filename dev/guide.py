@@ -1,0 +1,93 @@
+"""`python -m dev.guide`: make the pages of the guide in esassistant/guide/ from docs/, for who has the service alone.
+
+A test compares them with what this would write.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "esassistant" / "guide"
+PAGES = ("operations", "settings", "security", "api")
+LINK = re.compile(r"(?:(?P<page>[a-z]+)\.md)?(?P<anchor>#.*)?")
+SCROLLED = '<div class="scrolled" tabindex="0" role="region" aria-label="Table">\n'
+NO_WORD = re.compile(r"[^\w\- ]")
+
+
+def slug(title: str, known: set[str]) -> str:
+    """The anchor of a heading, as GitHub makes it, where links in docs/ lead to."""
+    base = found = NO_WORD.sub("", title.lower()).replace(" ", "-")
+    count = 0
+    while found in known:
+        count += 1
+        found = f"{base}-{count}"
+    known.add(found)
+    return found
+
+
+def rendered(name: str) -> str:
+    """A document of docs/ as HTML, without its page around it."""
+    # The only HTML in docs/ are anchors; nobody else writes there.
+    markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
+    tokens = markdown.parse((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
+    known: set[str] = set()
+    chapters: list[tuple[str, str]] = []
+    for token, inline in zip(tokens, [*tokens[1:], Token("inline", "", 0)], strict=True):
+        if token.type == "heading_open":
+            title = "".join(child.content for child in inline.children or ())
+            token.attrSet("id", slug(title, known))
+            if token.tag == "h2":
+                chapters.append((str(token.attrs["id"]), title))
+        if token.type == "table_open":
+            token.attrSet("class", "table")
+        if token.children:
+            token.children = _reachable(token.children)
+    html = str(markdown.renderer.render(tokens, markdown.options, {})).replace("<p></p>\n", "")
+    html = html.replace("</h1>", f"</h1>\n{_contents(chapters)}", 1)
+    return html.replace("<table", f"{SCROLLED}<table").replace("</table>", "</table>\n</div>")
+
+
+def _contents(chapters: Iterable[tuple[str, str]]) -> str:
+    links = "\n".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in chapters)
+    return f'<nav class="onpage" aria-label="On this page">\n{links}\n</nav>'
+
+
+def _reachable(children: Sequence[Token]) -> list[Token]:
+    """Links to pages of the guide as links from page to page; other links as their text alone; no pictures."""
+    found: list[Token] = []
+    opened: list[bool] = []
+    for child in children:
+        if child.type == "image":
+            continue
+        if child.type == "link_open":
+            opened.append(_leads_on(child))
+        is_dropped = child.type in ("link_open", "link_close") and not opened[-1]
+        if child.type == "link_close":
+            opened.pop()
+        if not is_dropped:
+            found.append(child)
+    return found
+
+
+def _leads_on(link: Token) -> bool:
+    href = str(link.attrs["href"])
+    if href.startswith("http"):
+        return True
+    match = LINK.fullmatch(href)
+    if match is None or match["page"] not in (None, *PAGES):
+        return False
+    link.attrSet("href", f"{match['page'] or ''}{match['anchor'] or ''}")
+    return True
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for page in PAGES:
+        path = FOLDER / f"{page}.html"
+        path.write_text(rendered(page), encoding="utf-8")
+        print(f"wrote {path}")
