@@ -213,10 +213,13 @@ async def test_one_reading_for_all(history: MemoryHistory) -> None:
 
 
 async def test_a_slow_history(history: MemoryHistory) -> None:
-    """Many who come at once wait for one reading together, however old that is when it is done."""
+    """Many who come at once wait for one reading together, however old that is when it is done: there are those of the
+    reader itself, but none for each of them.
+    """
     history.seconds = 0.05
-    async with feeding(history, poll_seconds=0.001) as feed, clients(feed, *([{}] * 50)):
-        assert history.reads_total <= 4
+    many = 100
+    async with feeding(history, poll_seconds=0.001) as feed, clients(feed, *([{}] * many)):
+        assert history.reads_total < many / 2
 
 
 async def test_nobody_follows(history: MemoryHistory) -> None:
