@@ -43,7 +43,6 @@ class EventStream(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
-        self.transport: asyncio.Transport | None = None
         self._received = b""
         self._length = 0
         self._text = b""
@@ -56,10 +55,6 @@ class EventStream(asyncio.Protocol):
                 self._news.clear()
                 await self._news.wait()
         return self.events[:count]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
 
     def connection_lost(self, _: Exception | None) -> None:
         for future in (self.begun, self.ended):

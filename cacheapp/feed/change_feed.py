@@ -183,16 +183,15 @@ class ChangeFeed:
 
     async def _current_tail(self) -> Tail:
         """The tail, read anew unless the reader has just done that. Raises `StoreUnavailable`."""
-        while self._tail is None or self._read_at is None or self._is_old(self._read_at):
+        # Compared with when it was asked for, not with now: of a history that is slow each reading would be too old.
+        young_at = self._clock() - 2 * self._poll_seconds
+        while self._tail is None or self._read_at is None or self._read_at < young_at:
             if not self._reading.locked():
                 await self._read()
             else:
                 async with self._reading:  # somebody else reads: look again then
                     pass
         return self._tail
-
-    def _is_old(self, read_at: float) -> bool:
-        return self._clock() - read_at > 2 * self._poll_seconds
 
     # A subscriber
 

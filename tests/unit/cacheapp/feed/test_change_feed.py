@@ -37,6 +37,7 @@ class MemoryHistory:
         self.last_id = 0
         self.reads_total = self.pages_total = 0
         self.failure: StoreUnavailable | None = None
+        self.seconds = 0.0
 
     def add(self, index: str = "a", kind: str = "changed") -> None:
         self.last_id += 1
@@ -49,7 +50,7 @@ class MemoryHistory:
 
     async def newest(self, after: int | None, most: int) -> Stretch:
         self.reads_total += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.seconds)
         if self.failure is not None:
             raise self.failure
         first = max(0, self.last_id - most)
@@ -209,6 +210,16 @@ async def test_one_reading_for_all(history: MemoryHistory) -> None:
         assert (report.subscribers, report.events_total, report.last_id) == (count, count, 1)
         assert report.caught_up_total == 0
     assert feed.report().subscribers == 0
+
+
+async def test_a_slow_history(history: MemoryHistory) -> None:
+    """Many who come at once wait for one reading together, however old that is when it is done: there are those of the
+    reader itself, but none for each of them.
+    """
+    history.seconds = 0.05
+    many = 100
+    async with feeding(history, poll_seconds=0.001) as feed, clients(feed, *([{}] * many)):
+        assert history.reads_total < many / 2
 
 
 async def test_nobody_follows(history: MemoryHistory) -> None:
