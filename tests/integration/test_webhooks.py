@@ -106,7 +106,7 @@ def test_from_a_mapping_to_its_receivers(
         put(path, everything, "[[target]]\n")
         wait_until(lambda: not report(server)["readable"], 15)
         assert set(states(server)) == {"all", "logs", "new"}
-        assert "target 2 (line 8): name is missing" in report(server)["error"]
+        assert "target 2 (line 7): name is missing" in report(server)["error"]
         put(path, everything, logs)
         wait_until(told("/logs", 2), 15)
         assert ids("/logs") == [2, 4]

@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cacheapp.webhooks.events import event_of, headers
 from cacheapp.webhooks.policy import Attempt, Outcome
-from cacheapp.webhooks.sender import MAX_READ_BYTES, Deadlines, Sender, open_sender
+from cacheapp.webhooks.sender import MAX_READ_BYTES, CheckedResolver, Deadlines, Sender, open_sender
 from dev.ports import HOST
 from esassistant.config.webhooks import Target
 from tests.support.changes import NOW, change
@@ -61,7 +61,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        pass
+        self.answers.clear()
 
 
 @asynccontextmanager
@@ -192,6 +192,13 @@ async def test_rebinding(receiver: WebhookReceiver) -> None:
         assert (await sender.send(EVENT)).outcome is Outcome.FORBIDDEN
     assert names.asked == ["hooks.example.org"] * 2
     assert len(receiver.tried) == 2
+
+
+async def test_the_name_server_is_closed() -> None:
+    """Who closes the checked one closes what it asks."""
+    names = Names([HOST])
+    await CheckedResolver(target("http://hooks.example.org/"), names).close()
+    assert names.answers == []
 
 
 async def test_certificates_are_checked(certificate: Certificate) -> None:
