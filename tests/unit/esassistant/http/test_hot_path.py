@@ -4,7 +4,6 @@ tests/integration/test_doors.py.
 
 import gzip
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
