@@ -8,8 +8,8 @@ import pytest
 from django.template.loader import render_to_string
 
 from cacheapp.change_reports import TargetReport, TargetState, WebhooksReport
-from cacheapp.reports import StoreReport
 from cacheapp.panels import sent_by, warmed_ahead
+from cacheapp.reports import StoreReport
 from cacheapp.webhooks.policy import Outcome
 from cacheapp.webhooks.webhooks import NO_WEBHOOKS
 from esassistant.config.model import Predict
