@@ -123,7 +123,7 @@ def expecting(reader: FakeReader, *names: str) -> tuple[Passes, list[set[str]]]:
         seen.append(set(passes.cache.snapshot.indices))
         return await original(asked, sent)
 
-    reader.mappings = mappings  # type: ignore[method-assign]
+    reader.mappings = mappings  # type: ignore[method-assign, assignment]
     passes.runner = PassRunner(passes.cache, reader, cache_config(batch_size=4), None, first=first, clock=FakeClock())
     return passes, seen
 
@@ -398,7 +398,7 @@ async def test_a_withheld_mapping_is_a_failure(make: Make) -> None:
         sent()
         return {name: one.reader.indices[name] for name in names if name != "b"}
 
-    one.reader.mappings = mappings  # type: ignore[method-assign]
+    one.reader.mappings = mappings  # type: ignore[method-assign, assignment]
     report = await one.run()
     assert report.outcome is PassOutcome.PARTIAL
     assert [(failed.index, failed.error) for failed in report.errors] == [
