@@ -8,11 +8,13 @@ import pytest
 from django.template.loader import render_to_string
 
 from cacheapp.change_reports import TargetReport, TargetState, WebhooksReport
-from cacheapp.panels import sent_by, shown_webhooks
+from cacheapp.panels import sent_by, shown_webhooks, warmed_ahead
 from cacheapp.reports import StoreReport
 from cacheapp.webhooks.policy import Outcome
 from cacheapp.webhooks.webhooks import NO_WEBHOOKS
+from esassistant.config.model import Predict
 from tests.support.changes import NOW
+from tests.support.demand import MONDAY, demand_learner
 from tests.support.fakes import A_MAPPING, FakeClock, FakeReader, Instance, MemoryStore
 
 
@@ -99,3 +101,28 @@ def test_what_another_process_says() -> None:
     assert sent_by(told) == report
     assert sent_by({**told, "sends": False}) is None
     assert [sent_by(one) for one in (None, 5, {}, {**told, "targets": 5})] == [None] * 4
+
+
+async def test_warmed_ahead() -> None:
+    """What is in force, what the model has learnt, each family with what became of its values and why, and what each
+    policy would have done; and that there is nothing yet.
+    """
+    clock = FakeClock(MONDAY)
+    learner = demand_learner(MemoryStore(clock), clock)
+    empty = render_to_string("cacheapp/demand_panel.html", warmed_ahead(learner.report()))
+    assert "No family has been asked for yet" in empty
+    assert "None" not in empty
+    learner.note("orders")
+    await learner.exchange()
+    clock.advance(60)
+    page = render_to_string("cacheapp/demand_panel.html", warmed_ahead(learner.report()))
+    assert "asked for in the last 24 h (<code>MAPPING_CACHE_PREDICT=rule</code>)" in page
+    assert "0 useful, 0 in vain, 0 late, 1 missed" in " ".join(page.split())
+    assert '<th scope="row">orders</th><td>cold</td>' in page
+    assert "Asked for 1 min ago, within the last 24 h." in page
+    assert '<th scope="row">rule (in force)</th>' in page
+    for mode in (Predict.OFF, Predict.MODEL):
+        report = demand_learner(MemoryStore(clock), clock, mode).report()
+        assert f"MAPPING_CACHE_PREDICT={mode.value}" in render_to_string(
+            "cacheapp/demand_panel.html", warmed_ahead(report)
+        )
