@@ -63,12 +63,12 @@ def check_webhooks_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
         return []
     if (whose := _other_writer(mode)) is not None:
         message = f"The file of targets of webhooks can be written by {whose}, who can have every change sent anywhere."
-        return [checks.Error(message, hint=_hint(path), id="esassistant.E004")]
+        return [checks.Error(message, hint=_hint(path), id="esassistant.E008")]
     if mode.st_mode & (stat.S_IWGRP | stat.S_IROTH):
         message = (
             "The file of targets of webhooks can be written by its group, or read by everybody, who can sign events."
         )
-        return [checks.Warning(message, hint=_hint(path), id="esassistant.W022")]
+        return [checks.Warning(message, hint=_hint(path), id="esassistant.W026")]
     return []
 
 
