@@ -262,6 +262,10 @@ def test_validations_are_compared(checked: Checked) -> None:
     assert checked("validate", 200, none, field="b") == ["wrong"]
     assert checked("validate", 200, none, field="a", sent_at=99.0) == ["wrong"], "before its time"
     assert checked("validate", 404, field="a") == ["wrong"]
+    not_kept, away = (b'{"type":"/problems/%b"}' % kind for kind in (b"no-mappings-yet", b"elasticsearch-unavailable"))
+    assert checked("validate", 503, not_kept, retry_after="1") == []
+    assert checked("validate", 503, not_kept) == ["503 without Retry-After"]
+    assert checked("validate", 503, away, retry_after="1") == ["unexpected status"]
 
 
 def test_values_are_those_of_documents(checked: Checked) -> None:
