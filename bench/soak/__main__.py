@@ -10,7 +10,8 @@ It fails (exit code 1) when
 * a mapping was answered that was not true at its stated age (bench/soak/truth.py says what that means), or a 404 for a
   name that was there;
 * a validation told of a field what was not true at its age; a list of fields had values that no document has, or of
-  families of which none are gathered; a token got a name that it may not see;
+  families of which none are gathered; a token got a name that it may not see; a follower of the change feed, who goes
+  from one instance to the next, missed a change that is recorded, or got one twice or out of order;
 * a request got an unexpected status, no answer, or 503 while the cluster was well; a log has an error; an instance
   ended;
 * memory, descriptors, threads or tasks of an instance grew, or its cache went beyond its limits;

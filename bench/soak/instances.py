@@ -21,7 +21,7 @@ class Instance(Process):
     Every start gets a port of its own. `up_since`: when it last became ready, None while it isn't.
     """
 
-    start_seconds = 60
+    start_seconds = 120
     stop_seconds = 20
 
     def __init__(self, number: int, environment: Mapping[str, str], folder: Path) -> None:

@@ -46,7 +46,7 @@ SHARES = {
 NAMES = {(*CHANGING, *MOVING, *BOTH): 6, LARGE: 2, (*STEADY, *STEADY_ALIASES): 2}
 OUT_OF_SCOPE = (*LARGE, *CHANGING, *MOVING, *BOTH, *STEADY_ALIASES, *ABSENT)
 HOSTILE = (
-    "_all",
+    "a*,_b",
     "*,_all",
     "..",
     "a,,b",

@@ -1,5 +1,6 @@
 """One soak: starts what it needs, lets the load, the writer and the faults loose, and judges what came of it."""
 
+import random
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 from bench.soak.access import write_tokens
 from bench.soak.checks import Checks, Promise, settled
 from bench.soak.faults import Faults, nodes_of
+from bench.soak.followers import WISHES, Follower, last_id, missing_or_twice, recorded, untrue_ends
 from bench.soak.instances import Instance
 from bench.soak.load import User
 from bench.soak.plan import kinds_for, pace_for, plan
@@ -118,8 +120,12 @@ class Soak:
             for instance in instances:
                 instance.wait_for_answer()
             faults = Faults(self._cluster, proxies, redis, redis_proxy, instances)
-            began_at = time.monotonic()
-            self._under_load(instances, faults, promise)
+            began_at, since = time.monotonic(), last_id(instances[0])
+            followers = [
+                Follower(wish, instances, self.tally, since, random.Random(f"{options.seed}/{wish.pattern}"))
+                for wish in WISHES
+            ]
+            self._under_load(instances, faults, promise, followers)
             value_calls = sum(proxy.count(path=VALUE_CALL) for proxy in proxies)
             if value_calls > (most := VALUE_CALLS_PER_MINUTE * ((time.monotonic() - began_at) / 60 + 1)):
                 self.tally.violated("calls for field values", f"{value_calls}, of at most {most:.0f}")
@@ -127,12 +133,27 @@ class Soak:
             settled_seconds, differing = settled(instances, self._truth, SETTLE_SECONDS)
             for each in differing:
                 self.tally.violated("not settled", each)
+            self._judge_feed(followers, instances[0])
             for instance in instances:
                 if (code := instance.stop()) not in (0, -signal.SIGTERM):
                     self.tally.violated("exit code", f"{instance}: {code}")
             return self._result(instances, faults, settled_seconds)
 
-    def _under_load(self, instances: Sequence[Instance], faults: Faults, promise: Promise) -> None:
+    def _judge_feed(self, followers: Sequence[Follower], instance: Instance) -> None:
+        """Compare what followers got with what the history has, and its end with the truth."""
+        until = last_id(instance)
+        for follower in followers:
+            follower.catch_up(until)
+            wrong = missing_or_twice(follower.changes, recorded(instance, follower.wish, follower.since))
+            self.tally.compared("feed", "whole", follower.wish.pattern, wrong)
+            for change in follower.changes:
+                self.tally.compared("feed", change["kind"], follower.wish.pattern, None)
+            for each in untrue_ends(follower.changes, (*CHANGING, *BOTH), self._truth):
+                self.tally.violated("the feed's end", each)
+
+    def _under_load(
+        self, instances: Sequence[Instance], faults: Faults, promise: Promise, followers: Sequence[Follower]
+    ) -> None:
         options = self._options
         checks = Checks(self._truth, promise, self.tally, is_disturbed=faults.is_disturbed)
         users = [
@@ -143,6 +164,7 @@ class Soak:
             self._writer.run,
             lambda stopping: self._sample(instances, faults, stopping),
             *(user.run for user in users),
+            *(follower.run for follower in followers),
         ]
         threads = [threading.Thread(target=self._guarded, args=(work,), daemon=True) for work in works]
         began_at = time.monotonic()

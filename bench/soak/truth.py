@@ -100,6 +100,10 @@ class Truth:
         with self._lock:
             return self._spans[name][-1].state if name in self._spans else None
 
+    def is_index(self, name: str) -> bool:
+        """Whether `name` is that of an index since the last change that was acknowledged."""
+        return isinstance(self.now(name), Index)
+
     def names(self) -> tuple[str, ...]:
         """All names that ever stood for something."""
         with self._lock:

@@ -196,6 +196,9 @@ class Sharing:
         except StoreUnavailable as error:
             self.note_store_error(error)
             self._publish_error = error.detail
+            # What was to be published is published by whoever watches once the store is back; else all others would
+            # lack it until something else changes, or until the next pass.
+            self._is_ahead = True
             return False
         self._stored, self._is_taken = self.cluster, True
         self._note_foreign(None)
@@ -205,8 +208,8 @@ class Sharing:
         return True
 
     async def publish_if_ahead(self, lease: Lease) -> bool:
-        """Publish, if another process has published over what this one knows, or nobody uses what the store holds any
-        more. Return whether anything was published.
+        """Publish, if another process has published over what this one knows, or what this one published last did not
+        reach the store, or nobody uses what the store holds any more. Return whether anything was published.
         """
         return (self._is_ahead or self._foreign is Foreign.UNUSED) and await self.publish(lease)
 

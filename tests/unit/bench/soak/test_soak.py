@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.soak.checks import Checks, Promise
+from bench.soak.followers import missing_or_twice, untrue_ends
 from bench.soak.http import Reply
 from bench.soak.tally import Tally
 from bench.soak.truth import (
@@ -261,6 +262,10 @@ def test_validations_are_compared(checked: Checked) -> None:
     assert checked("validate", 200, none, field="b") == ["wrong"]
     assert checked("validate", 200, none, field="a", sent_at=99.0) == ["wrong"], "before its time"
     assert checked("validate", 404, field="a") == ["wrong"]
+    not_kept, away = (b'{"type":"/problems/%b"}' % kind for kind in (b"no-mappings-yet", b"elasticsearch-unavailable"))
+    assert checked("validate", 503, not_kept, retry_after="1") == []
+    assert checked("validate", 503, not_kept) == ["503 without Retry-After"]
+    assert checked("validate", 503, away, retry_after="1") == ["unexpected status"]
 
 
 def test_values_are_those_of_documents(checked: Checked) -> None:
@@ -343,6 +348,36 @@ def test_the_list_has_what_is_always_there(checked: Checked, truth: Truth, clock
     assert checked("indices", 200, json.dumps({"names": lines[1:]}).encode()) == ["wrong"]
     lines[0]["mapping_hash"] = "other"
     assert checked("indices", 200, json.dumps({"names": lines}).encode()) == ["wrong"]
+
+
+# The change feed
+
+
+def changes(*told: tuple[int, str, str]) -> list[dict[str, Any]]:
+    return [{"id": number, "index": index or None, "kind": kind} for number, index, kind in told]
+
+
+def test_a_feed_has_each_change_once() -> None:
+    """What is lacking, and what there is beyond, is said."""
+    told = changes((1, "x", "created"), (3, "x", "changed"))
+    assert missing_or_twice(told, told) is None
+    assert missing_or_twice([], []) is None
+    assert "without [3]" in str(missing_or_twice(told[:1], told))
+    assert "beyond [3]" in str(missing_or_twice(told, told[:1]))
+    assert missing_or_twice([*told, told[1]], told) is not None, "twice"
+
+
+def test_a_feed_ends_with_the_truth(truth: Truth, clock: FakeClock) -> None:
+    """The last change of an index that is there is none that removed it; after a gap nothing is known."""
+    change(truth, clock, 1.0, 2.0, x=ONE, y=Alias(frozenset({"x"})))
+    ends = changes((1, "x", "created"), (2, "y", "created"), (3, "y", "deleted"))
+    assert untrue_ends(ends, ("x", "y", "z"), truth) == []
+    assert untrue_ends([*ends, *changes((4, "y", "created"))], ("x", "y"), truth) == [
+        "y: last created, and it is not there"
+    ]
+    deleted = [*ends, *changes((4, "x", "deleted"))]
+    assert untrue_ends(deleted, ("x", "y"), truth) == ["x: last deleted, and it is there"]
+    assert untrue_ends([*deleted, *changes((5, "", "gap"))], ("x", "y"), truth) == []
 
 
 def test_rendered_as_elasticsearch_does() -> None:

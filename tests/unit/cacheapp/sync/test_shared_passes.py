@@ -287,6 +287,28 @@ async def published_late(one: Instance, other: Instance, change: Callable[[], No
     return lease
 
 
+async def test_what_did_not_reach_the_store_is_published_later(make: Make) -> None:
+    """A change that is found while the store is away is not lost to the others until the next one: it is published once
+    the store is back, and once.
+    """
+    one, other = make(), make()
+    await one.run()
+    await other.sharing.take_over()
+    lease = await one.store.lease("watch", "one", 30.0)
+    assert isinstance(lease, Lease)
+    one.clock.advance(1.0)
+    one.reader.indices["a"] = b'{"properties":{"x":{"type":"ip"},"y":{"type":"ip"}}}'
+    assert (await one.refresher.read_changes()).changes_total == 1
+    one.store.down = True
+    assert not await one.sharing.publish(lease)
+    assert not await one.sharing.publish_if_ahead(lease)
+    one.store.down = False
+    assert await one.sharing.publish_if_ahead(lease)
+    assert not await one.sharing.publish_if_ahead(lease)
+    await other.sharing.take_over()
+    assert b'"y"' in mappings_of(other.cache, ["a"])["a"]
+
+
 async def test_who_knows_more_than_was_published(make: Make) -> None:
     """An older state that another process publishes leaves what is newer here in place; it is ahead until published."""
     one, other = make(), make()
