@@ -269,7 +269,9 @@ def test_the_env_file_of_1_0(release: Release, tmp_path: Path) -> None:
     env_file.chmod(0o600)
     wanted = {name: value for name, value in documented if name not in left_out}
     assert len(wanted) > 30
-    unset: dict[str, Any] = {name: "" for name in environment("") if name in wanted or name in ("SECRET_KEY", "ALLOWED_HOSTS")}
+    unset: dict[str, Any] = {
+        name: "" for name in environment("") if name in wanted or name in ("SECRET_KEY", "ALLOWED_HOSTS")
+    }
     checked = manage(
         "check",
         elasticsearch_url="",
