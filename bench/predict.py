@@ -10,7 +10,7 @@ Parameters are chosen on days 1 to 7, of which the first two only teach; days 8 
 
 The model is the default only if, of every shape, it saves at least 15 % of the calls of the best rule (the lower bound
 of the 95 % interval of a paired bootstrap over seeds), at a coverage at most 1 % lower. "The best rule" is last-asked
-with its best T; MAPPING_CACHE_PREDICT=rule has a T of 24 h.
+with its best T; *as shipped* are MAPPING_CACHE_PREDICT=rule and model with the settings of the service.
 
 With --trace, a trace of your own takes the place of the made-up ones. A line has
   {formats};
@@ -22,7 +22,7 @@ import argparse
 import random
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,17 @@ from bench.report.lines import Goal, Line, print_lines
 from bench.subjects.policies import POLICIES, RULES, Choice
 from bench.subjects.traces import DAY, DAYS, FORMATS, SHAPES, BadTrace, Trace, made, read
 from bench.subjects.warming import Outcome, quantile, replayed
+from cacheapp.demand.policy import LEAST_CHANCE, RULE_SECONDS
 from esassistant.units import as_duration
 
 SEEDS = 20
 TAUGHT_DAYS, CHOSEN_DAYS = 2, 7
 COLD_ASK_CALLS = 5
 """An ask that finds cold values counts as so many calls, when the best T is chosen."""
+SHIPPED = {"rule as shipped": "last-asked", "model as shipped": "model"}
+"""`MAPPING_CACHE_PREDICT=rule` and `model`, with their own settings: a T of 24 h, and a chance of 20 % for each call,
+which is what an ask that finds cold values costs in calls, the other way round.
+"""
 RESAMPLES = 2_000
 LEAST_SAVED, MOST_LOST = 15.0, 1.0
 """What the model has to save of the calls, and may lose of the coverage, both in percent, to be the default."""
@@ -92,6 +97,17 @@ def judge(trace: Trace, chosen_until: float, counted_from: float) -> list[Judged
             choice = _cheapest(tried[policy], reference.coverage)
         outcome = replayed(trace, choice.scores, choice.threshold, counted_from=chosen_until, end=trace.end)
         judged.append(Judged(policy, choice.setting, outcome, (trace.end - chosen_until) / DAY))
+    return [*judged, *judge_shipped(trace, chosen_until, {policy: choices[policy] for policy in SHIPPED.values()})]
+
+
+def judge_shipped(trace: Trace, counted_from: float, choices: Mapping[str, Sequence[Choice]]) -> list[Judged]:
+    """Judge the rule and the model with the settings that the service has, whatever was chosen."""
+    thresholds = {"last-asked": -RULE_SECONDS, "model": LEAST_CHANCE}
+    judged = []
+    for name, policy in SHIPPED.items():
+        choice = next(one for one in choices[policy] if one.threshold == thresholds[policy])
+        outcome = replayed(trace, choice.scores, choice.threshold, counted_from=counted_from, end=trace.end)
+        judged.append(Judged(name, choice.setting, outcome, (trace.end - counted_from) / DAY))
     return judged
 
 
@@ -218,7 +234,7 @@ def lines_of(found: dict[str, dict[str, list[Judged]]]) -> list[Line]:
                 metric = f"{shape}: model against {rule}: {what}"
                 note = f"95 %: {_bound(said[1])} … {_bound(said[2])}"
                 lines.append(Line(metric, [said[0]], "%", seeds, goal if is_the_rule else None, note))
-    for policy in POLICIES:
+    for policy in (*POLICIES, *SHIPPED):
         some = [one for judged in found.values() for one in judged[policy]]
         mean_coverage = statistics.fmean(100 * one.outcome.coverage for one in some)
         asks = sum(one.outcome.asks for one in some)
@@ -266,7 +282,7 @@ def _run(options: argparse.Namespace) -> None:
         for seed in range(options.seeds):
             print(f"{shape}: seed {seed + 1} of {options.seeds}", file=sys.stderr, flush=True)
             seeds.append(judge_seed(shape, seed))
-        found[shape] = {policy: [one[place] for one in seeds] for place, policy in enumerate(POLICIES)}
+        found[shape] = {judged.policy: [one[place] for one in seeds] for place, judged in enumerate(seeds[0])}
     tables = [table_of(shape[:1].upper() + shape[1:], judged) for shape, judged in found.items()]
     for table in tables:
         _print_table(table)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from cacheapp.change_reports import HistoryReport, WebhooksReport
+from cacheapp.change_reports import HistoryReport, TargetState, WebhooksReport
 from cacheapp.reports import (
     INSTANCES_REPORT,
     REFRESHER_REPORT,
@@ -63,7 +63,16 @@ def _webhooks(report: WebhooksReport) -> Mapping[str, Any]:
     """What the process says that sends, which may be another one."""
     others = registry.reports((INSTANCES_REPORT,)).get(INSTANCES_REPORT.name) or {}
     told = (sent_by(seen.report.get("webhooks")) for seen in others.values())
-    return {"webhooks": report if report.sends else next(filter(None, told), report)}
+    return shown_webhooks(report if report.sends else next(filter(None, told), report))
+
+
+def shown_webhooks(report: WebhooksReport) -> Mapping[str, Any]:
+    """A report, and the names of the targets that take nothing."""
+    troubles = (TargetState.FAILING, TargetState.PAUSED)
+    return {
+        "webhooks": report,
+        "unwell": [name for name, target in report.targets.items() if target.state in troubles],
+    }
 
 
 def sent_by(told: object) -> WebhooksReport | None:

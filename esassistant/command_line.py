@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from esassistant.config.home import home_of, write_first_env
-from esassistant.database.sqlite3.files import MISSING, make_missing
+from esassistant.database.sqlite3.files import make_missing
 from esassistant.program import PROGRAM
 
 UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
@@ -86,14 +86,14 @@ def _database_line(error: Exception) -> str | None:
     from django.conf import settings
     from django.db import Error
 
-    from esassistant.database.connecting import place_of
+    from esassistant.database.connecting import told
     from esassistant.database.failures import database_trouble
 
     assert isinstance(error, Error)
     failure = database_trouble(error)
-    database = settings.DATABASES["default"]
-    place = f" {database['NAME']}" if failure is MISSING else place_of(database)
-    return None if failure is None else f"The database{place} {failure.why} (--traceback shows where it failed.)"
+    if failure is None:
+        return None
+    return f"{told(settings.DATABASES['default'], failure)} (--traceback shows where it failed.)"
 
 
 def _flush_failure() -> OSError | None:

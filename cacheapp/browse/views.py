@@ -134,7 +134,7 @@ async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
         if is_part(request):
             return HtmlPage("cacheapp/_field_details.html", context)
     shown = await _shown(fields, answer, known, wanted, under, after)
-    context |= {"shown": shown, **_field_addresses(name, shown)}
+    context |= {"shown": shown, "after": after, **_field_addresses(name, shown)}
     if is_part(request):
         is_filter = request.headers.get("HX-Target") == "fields-listed"
         return HtmlPage("cacheapp/_fields_listed.html" if is_filter else "cacheapp/_branches.html", context)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from django.db import Error, close_old_connections, connection, connections, transaction
 
-from esassistant.database.connecting import outage_of, place_of
+from esassistant.database.connecting import outage_of, told
 from esassistant.database.failures import DatabaseFailure, database_failure
 from esassistant.errors import StoreRefused, StoreUnavailable
 from esassistant.units import as_seconds
@@ -63,10 +63,9 @@ class DatabaseThread:
 
 def database_unavailable(failure: DatabaseFailure) -> StoreUnavailable:
     """A failure of the database, for callers and for operators."""
-    place = connection.settings_dict
-    at = place_of(place)
     kind = StoreRefused if failure.is_answer else StoreUnavailable
-    return kind(f"The database {failure.why}", retry_after_seconds=5, operator_detail=f"The database{at} {failure.why}")
+    told_operators = told(connection.settings_dict, failure)
+    return kind(f"The database {failure.why}", retry_after_seconds=5, operator_detail=told_operators)
 
 
 @asynccontextmanager

@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -23,6 +25,7 @@ from esassistant.units import as_seconds
 
 KEEP_SECONDS: Final = 10.0
 """A connection that nothing needs is closed after it, sooner than most receivers do."""
+LOOKUPS_AT_ONCE: Final = 2
 MAX_READ_BYTES: Final = 65_536
 """So much of an answer is read, and thrown away, so that its connection can be used again; after more it is closed."""
 
@@ -43,6 +46,36 @@ DEADLINES: Final = Deadlines()
 
 class ForbiddenAddress(Exception):
     """A host stands for an address that isn't to be connected to."""
+
+
+class OwnThreads(AbstractResolver):
+    """Looks up names in threads of its own: those of the loop are few, and others wait for them while a name server
+    says nothing. Lives as long as its executor.
+    """
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._executor = executor
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Raises `OSError`."""
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._executor, look_up)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, proto, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """The executor is its owner's."""
 
 
 class CheckedResolver(AbstractResolver):
@@ -153,18 +186,23 @@ async def open_sender(
     No proxy of the environment is used, which would look up names itself; no redirect is followed, no cookie kept, and
     nothing unpacked.
     """
+    executor = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="webhook-names")
     connector = aiohttp.TCPConnector(
-        resolver=CheckedResolver(target, aiohttp.ThreadedResolver() if resolver is None else resolver),
+        resolver=CheckedResolver(target, OwnThreads(executor) if resolver is None else resolver),
         use_dns_cache=False,
         limit=AT_ONCE,
         keepalive_timeout=KEEP_SECONDS,
     )
-    async with aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=deadlines.attempt + deadlines.rest, sock_connect=deadlines.connect),
         headers={"user-agent": "esassistant"},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
-    ) as session:
-        yield Sender(target, session, now, deadlines)
+    )
+    try:
+        async with session:
+            yield Sender(target, session, now, deadlines)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)

@@ -12,6 +12,7 @@ from django.db import Error, OperationalError
 
 from esassistant.database.failures import DatabaseFailure, database_failure
 from esassistant.database.outage import Outage
+from esassistant.database.sqlite3.files import MISSING
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as Wrapper
@@ -58,6 +59,12 @@ def outage_of(database: Mapping[str, Any]) -> Outage:
 def place_of(database: Mapping[str, Any]) -> str:
     """Where a database is, for operators: ` at host:port`, or nothing where it is a file."""
     return f" at {database['HOST']}:{database.get('PORT') or 5432}" if database.get("HOST") else ""
+
+
+def told(database: Mapping[str, Any], failure: DatabaseFailure) -> str:
+    """What is wrong with a database, for operators: with its place, or the file that is missing."""
+    place = f" {database['NAME']}" if failure is MISSING else place_of(database)
+    return f"The database{place} {failure.why}"
 
 
 def forget_outages() -> None:

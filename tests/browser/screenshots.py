@@ -91,15 +91,19 @@ class Photographer:
             self._browser.open(path)
         script = "document.querySelectorAll(arguments[0] || 'none').forEach((one) => { one.open = true })"
         self._browser.driver.execute_script(script, unfold)
+        self.shoot(name, width, longest)
+        shown = "as wanted" if wanted in self._browser.text() else f"WITHOUT {wanted!r}"
+        sys.stdout.write(f"{name}.png: {path} at {width} px, {scheme}: {shown}\n")
+        sys.stdout.flush()
+
+    def shoot(self, name: str, width: int, longest: int | None = None) -> None:
+        """Of the page that is open, of its first `longest` pixels."""
         height = self._browser.driver.execute_script("return document.documentElement.scrollHeight")
         self._browser.resize(width, min(height, longest or LONGEST_PIXELS[width]))
         file = self._folder / f"{name}.png"
         self._browser.driver.save_screenshot(str(file))
         # A palette of 256 colours at most: a third of the size, and nothing of it is seen.
         subprocess.run([pngquant(), "--strip", "--force", "--ext", ".png", file], check=True)
-        shown = "as wanted" if wanted in self._browser.text() else f"WITHOUT {wanted!r}"
-        sys.stdout.write(f"{name}.png: {path} at {width} px, {scheme}: {shown}\n")
-        sys.stdout.flush()
 
     def everything(self, state: str) -> None:
         """Of each page in a state, in all variants."""
@@ -147,7 +151,7 @@ def states(node: Node, proxy: FaultProxy, folder: Path, settings: dict[str, Any]
         return take
 
     proxy.refuse()
-    session(one("warming-up", "No mappings yet"))
+    session(one("warming-up", "No mappings can be answered yet"))
     proxy.accept()
     session(one("empty", "nothing to serve"))
     loaded = manage("load_samples", elasticsearch_url=node.url, **settings)

@@ -12,6 +12,8 @@ from tests.support.browsing import serious, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+MISSING = "/nothing-here"
+"""A browser writes each answer of 404 to its console."""
 PAGES = (
     "/",
     "/browse/",
@@ -25,7 +27,7 @@ PAGES = (
     "/api/docs",
     "/problems/",
     "/logout",
-    "/nothing-here",
+    MISSING,
 )
 
 
@@ -134,4 +136,5 @@ def test_accessible(node: Node, shop: Elasticsearch, open_browser: OpenBrowser, 
                 )
                 found[path, width] = serious(browser)
                 assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width, path
+        assert all(f"{MISSING} " in said for said in browser.console_errors())
     assert {where: violations for where, violations in found.items() if violations} == {}

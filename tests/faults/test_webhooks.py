@@ -23,6 +23,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SETTINGS: dict[str, Any] = {"MAPPING_CACHE_WATCH": "true", "MAPPING_CACHE_REFRESH_INTERVAL": 0}
 TAKE_OVER_SECONDS = 20.0
 """The lease of who is killed ends after 10 s."""
+TAKEN_BEFORE = 3
 INDICES = ("shop", "logs", "users")
 
 
@@ -158,13 +159,14 @@ def test_case_68_killed_amid_deliveries(
     """The process that sends is killed (`kill -9`) while events are under way: another sends what is left, nothing is
     lost, and what comes twice has the same id.
     """
-    go_on = threading.Semaphore(0)
+    killed = threading.Event()
 
-    def slowly(_: Received) -> Reply:
-        go_on.acquire(timeout=0.5)
+    def until_killed(received: Received) -> Reply:
+        if received.data["id"] > TAKEN_BEFORE:
+            killed.wait(120)  # who sends gives up sooner, and tries again
         return Reply()
 
-    receiver.answer = slowly
+    receiver.answer = until_killed
     file.write_text(entry(receiver.url))
     create(cluster)
     settings = {"ESASSISTANT_WEBHOOKS": file, **SETTINGS}
@@ -174,11 +176,11 @@ def test_case_68_killed_amid_deliveries(
         sender, other = (one, two) if sends(one) else (two, one)
         assert not webhooks(other)["sends"]
         ids = change(cluster, other, 4)
-        wait_until(lambda: len(receiver.taken) >= 2, 10)
+        wait_until(lambda: len(receiver.tried) > TAKEN_BEFORE, 10)
         sender.kill()
-        killed_after = len(receiver.taken)
-        assert killed_after < len(ids)
-        receiver.answer = lambda _: Reply()
+        under_way = len(receiver.tried) - TAKEN_BEFORE
+        assert sorted(receiver.ids) == ids[:TAKEN_BEFORE] == [1, 2, 3]
+        killed.set()
         took_over = wait_until(lambda: set(receiver.ids) >= set(ids), TAKE_OVER_SECONDS)
         assert in_order(receiver.taken)
         by_message: dict[str, set[int]] = {}
@@ -187,13 +189,13 @@ def test_case_68_killed_amid_deliveries(
         assert all(len(found) == 1 for found in by_message.values())
         assert len(by_message) == len(ids)
         twice = len(receiver.taken) - len(ids)
-        assert twice <= 8
+        assert twice <= under_way
         later = change(cluster, other, 1)
         wait_until(lambda: set(receiver.ids) >= set(later), 10)
     figure(
         68,
-        f"killed after {killed_after} of {len(ids)} events: the rest came within {took_over:.1f} s from another "
-        f"process, none lost, {twice} twice",
+        f"killed after {TAKEN_BEFORE} of {len(ids)} events were taken, amid others: the rest came within "
+        f"{took_over:.1f} s from another process, none lost, {twice} twice",
     )
 
 

@@ -118,8 +118,8 @@ async def test_an_index(node: Node, cluster: Elasticsearch, open_app: OpenApp) -
     assert "One other index has exactly this mapping: shop-2" in said
     assert "One name leads to it: shops" in said
     assert "7 fields, objects and multi-fields included." in said
-    assert "stock object 2 fields · about it : stock count long All about stock.count place geo_point" in said
-    assert "title text 1 field · about it : title · not aggregatable raw keyword multi-field" in said
+    assert "stock object 2 fields About stock count long All about stock.count place geo_point" in said
+    assert "title text 1 field · not aggregatable About title raw keyword multi-field" in said
     assert "day date runtime" in said
     assert "<details open>" in source
     assert '<code id="raw-schema">curl http://testserver/api/mappings/shop-1/schema</code>' in source
@@ -178,7 +178,7 @@ async def test_many_fields(node: Node, cluster: Elasticsearch, open_app: OpenApp
         below = await page(http, "/browse/deep?under=box")
         assert "600 fields below box . All 601 fields" in words(below)
         part = (await http.get("/browse/deep?under=box", headers={"HX-Request": "true"})).text
-        assert part.startswith('<li class="leaf">')
+        assert part.startswith('<li class="leaf own">')
         assert part.count('class="path"') == SHOWN_FIELDS
         searched = await page(http, "/browse/deep?q=box.")
         assert f"600 of 601 fields, the best matches first; 1 to {SHOWN_FIELDS} shown." in words(searched)

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from elasticsearch import Elasticsearch
@@ -86,11 +87,18 @@ def test_a_part_is_warmed(node: Node, cluster: Elasticsearch) -> None:
     assert warmed("--index", "absent") == (1, "failed", 0)
 
 
-def test_a_database_that_lacks_its_tables(node: Node, cluster: Elasticsearch, tmp_path: object) -> None:
-    """Without tables nothing can be published: the command says so, names the remedy and fails."""
-    ended = manage("warm_cache", elasticsearch_url=node.url, DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
+def test_a_database_that_lacks_its_tables(node: Node, cluster: Elasticsearch, tmp_path: Path) -> None:
+    """Without tables, or without its file, nothing can be published: the command says which, names the remedy, fails,
+    and makes none.
+    """
+    path = tmp_path / "empty.sqlite3"
+    ended = manage("warm_cache", elasticsearch_url=node.url, DATABASE_URL=f"sqlite:///{path}")
+    assert (ended.returncode, path.exists()) == (1, False)
+    assert f"The database {path} isn't there. `manage.py serve` and `manage.py migrate` make it." in ended.stdout
+    path.touch()
+    ended = manage("warm_cache", elasticsearch_url=node.url, DATABASE_URL=f"sqlite:///{path}")
     assert ended.returncode == 1
-    assert "migrate" in ended.stdout
+    assert "lacks a table or a column. Run `manage.py migrate`." in ended.stdout
 
 
 def test_samples_load_once(node: Node, cluster: Elasticsearch) -> None:

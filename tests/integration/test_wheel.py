@@ -117,7 +117,7 @@ def test_the_first_answer(
         record_property("first_answer_seconds", round(time.monotonic() - started_at, 1))
         assert http.get(f"{service.url}/api/mappings/orders").status_code == 401
         # Pages, and their files, ours and those of packages, as in a checkout.
-        for name in ("esassistant/pages.css", "esassistant/icon.svg", "cacheapp/browse.css", "healthapp/status.css"):
+        for name in ("esassistant/pages.css", "esassistant/icon.svg", "cacheapp/browse.css"):
             served = http.get(f"{service.url}/static/{name}")
             assert served.content == (ROOT / name.partition("/")[0] / "static" / name).read_bytes()
         for address in ("/", "/api/docs", "/admin/login/", "/static/admin/css/base.css", "/problems/"):

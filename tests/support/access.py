@@ -90,6 +90,8 @@ ROWS = (
     Row("/api/mappings/", Kind.TOTALS, known=(404, 404)),
     Row("/api/openapi.json", Kind.TOTALS),
     Row("/api/docs", Kind.TOTALS),
+    Row("/docs/{name}", Kind.TOTALS, path="/docs/operations"),
+    Row("/logout", Kind.TOTALS),
     Row("/", Kind.TOTALS),
     Row("/api/health", Kind.TOTALS, known=(200, 503)),
     Row("/api/cache/stats", Kind.TOTALS),

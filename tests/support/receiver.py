@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ class Reply:
 class WebhookReceiver:
     """Lives in threads of its own, for the length of a block. `answer` says what it answers to a request."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: with which it speaks TLS; None: it doesn't."""
+        self._tls = tls
         self.answer: Callable[[Received], Reply] = lambda _: Reply()
         self.tried: list[Received] = []
         """All requests, in the order in which they came."""
@@ -87,6 +90,8 @@ class WebhookReceiver:
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._server.daemon_threads = False
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}).start()
         return self
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import predict
-from bench.predict import COLD_ASK_CALLS, Comparison, Judged, compare, decision_of, interval, judge, table_of
+from bench.predict import COLD_ASK_CALLS, SHIPPED, Comparison, Judged, compare, decision_of, interval, judge, table_of
 from bench.subjects.policies import POLICIES
 from bench.subjects.traces import DAY, HOUR, START, made
 from bench.subjects.warming import Outcome
@@ -64,7 +64,8 @@ def test_what_is_chosen_on_the_first_days() -> None:
     """Each policy once; T is the cheapest with its cold asks, all others lose no coverage against it there."""
     trace = made("office hours", 5)
     chosen = judge(trace, START + 7 * DAY, START + 2 * DAY)
-    assert [one.policy for one in chosen] == list(POLICIES)
+    assert [one.policy for one in chosen] == [*POLICIES, *SHIPPED]
+    assert [one.setting for one in chosen[-2:]] == ["T = 24 h", "from 20% a call"]
     assert all(one.outcome.asks == chosen[0].outcome.asks for one in chosen)
     by_policy = {one.policy: one.outcome for one in chosen}
     assert by_policy["never"].coverage < by_policy["last-asked"].coverage < by_policy["oracle"].coverage

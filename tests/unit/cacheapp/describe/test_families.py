@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheapp.describe import families as module
-from cacheapp.describe.families import FamilyIndex, describe_families, families_of, summary_of
+from cacheapp.describe.families import FamilyIndex, describe_families, families_about, families_of, summary_of
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from cacheapp.state.visible import ALL_VISIBLE, Visible
@@ -137,6 +137,17 @@ def test_what_a_question_matches() -> None:
     families = families_of(snapshot({"orders": "orders", "things": "sensors"}, {}), ALL_VISIBLE)
     index = FamilyIndex(families, {"orders": summary_of(ORDERS), "sensors": summary_of(SENSORS)})
     assert [describe_families(index, 500, question).matching_total for question in ("orders", "zebra", "")] == [1, 0, 0]
+
+
+def test_families_about_a_question() -> None:
+    """Those that have to do with it, the nearest first, with the fields that do; at most so many."""
+    index = two_families()
+    first, *_ = families_about(index, "How warm was it?", 10)
+    assert (first.family.name, first.fields_total, first.fields[0]) == ("b", 3, "temp_c")
+    unread, *_ = families_about(index, "any cars?", 10)
+    assert (unread.family.name, unread.fields_total, unread.fields) == ("cars", None, ())
+    assert families_about(index, "zebra", 10) == ()
+    assert len(families_about(index, "buyers temperature", 1)) == 1
 
 
 def test_names_come_before_all_else() -> None:

@@ -16,7 +16,13 @@ from cacheapp.state.merge import PassChanges
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.sync.pass_record import CHANGES, EVERYTHING, Pass, PassScope
-from cacheapp.sync.pass_runner import BAD_NAMES_IN_A_ROW, FAILURES_IN_A_ROW, UNKNOWN_AGAIN_SECONDS, PassRunner
+from cacheapp.sync.pass_runner import (
+    BAD_NAMES_IN_A_ROW,
+    FAILURES_IN_A_ROW,
+    MANY_INDICES,
+    UNKNOWN_AGAIN_SECONDS,
+    PassRunner,
+)
 from esassistant.clock import now_utc
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable
@@ -96,6 +102,70 @@ async def test_everything(reader: FakeReader) -> None:
     assert reading.mappings == Mappings.from_bodies(dict.fromkeys("abcd", A_MAPPING))
     assert (reading.left_alone, reading.listed_at) == (frozenset(), 1000.0)
     assert (current.indices_total, current.read_total, current.errors) == (4, 4, {})
+
+
+@pytest.fixture
+async def many() -> FakeReader:
+    """A cluster of more indices than come in a moment."""
+    return FakeReader({f"index-{number:03}": A_MAPPING for number in range(MANY_INDICES + 1)})
+
+
+def expecting(reader: FakeReader, *names: str) -> tuple[Passes, list[set[str]]]:
+    """Passes that read some names first; and what is known, by the time that the others are asked for."""
+    passes, seen = Passes(reader, batch_size=4), list[set[str]]()
+
+    async def first(_: Listing) -> Sequence[str]:
+        return names
+
+    original = reader.mappings
+
+    async def mappings(asked: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
+        seen.append(set(passes.cache.snapshot.indices))
+        return await original(asked, sent)
+
+    reader.mappings = mappings  # type: ignore[method-assign, assignment]
+    passes.runner = PassRunner(passes.cache, reader, cache_config(batch_size=4), None, first=first, clock=FakeClock())
+    return passes, seen
+
+
+async def test_what_will_be_asked_for_is_read_first(many: FakeReader) -> None:
+    """In its order, and answered before the rest is read; nothing is asked for twice, all of it is new."""
+    passes, seen = expecting(many, "index-050", "index-007")
+    current = new_pass()
+    reading = await passes.everything(current)
+    assert many.asked[0] == ("index-050", "index-007")
+    assert seen[:2] == [set(), {"index-050", "index-007"}]
+    asked = [name for names in many.asked for name in names]
+    assert sorted(asked) == sorted(many.indices)
+    assert set(reading.mappings.hashes) == set(many.indices)
+    assert (reading.left_alone, current.changed_total, current.read_total) == (frozenset(), 101, 101)
+    assert passes.cache.warm
+
+
+async def test_what_fails_first_is_told_once(many: FakeReader) -> None:
+    """A name that can't be read fails the pass for itself alone, and isn't asked for with the others again."""
+    many.broken["index-050"] = no_answer()
+    passes, _ = expecting(many, "index-050")
+    current = new_pass()
+    await passes.everything(current)
+    assert current.errors.keys() == {"index-050"}
+    assert len(passes.cache.snapshot.indices) == 100
+
+
+async def test_no_order_where_it_does_not_matter(many: FakeReader) -> None:
+    """Where mappings are known, or few are to be read, or nobody expects anything, the names are read by name."""
+    passes, _ = expecting(many, "index-050")
+    passes.cache.snapshot = known("index-000")
+    await passes.everything(new_pass())
+    assert many.asked[0][0] == "index-000"
+    many.asked.clear()
+    nothing_expected, _ = expecting(many)
+    await nothing_expected.everything(new_pass())
+    assert many.asked[0][0] == "index-000"
+    few = FakeReader(dict.fromkeys("abcd", A_MAPPING))
+    others, _ = expecting(few, "d")
+    await others.everything(new_pass())
+    assert few.asked[0][0] == "a"
 
 
 async def test_an_unchanged_cluster_is_only_listed(reader: FakeReader) -> None:
@@ -328,7 +398,7 @@ async def test_a_withheld_mapping_is_a_failure(make: Make) -> None:
         sent()
         return {name: one.reader.indices[name] for name in names if name != "b"}
 
-    one.reader.mappings = mappings  # type: ignore[method-assign]
+    one.reader.mappings = mappings  # type: ignore[method-assign, assignment]
     report = await one.run()
     assert report.outcome is PassOutcome.PARTIAL
     assert [(failed.index, failed.error) for failed in report.errors] == [

@@ -3,16 +3,19 @@
 import asyncio
 import ipaddress
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cacheapp.webhooks.events import event_of, headers
 from cacheapp.webhooks.policy import Attempt, Outcome
-from cacheapp.webhooks.sender import MAX_READ_BYTES, Deadlines, Sender, open_sender
+from cacheapp.webhooks.sender import MAX_READ_BYTES, CheckedResolver, Deadlines, OwnThreads, Sender, open_sender
 from dev.ports import HOST
 from esassistant.config.webhooks import Target
 from tests.support.changes import NOW, change
@@ -61,7 +64,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        pass
+        self.answers.clear()
 
 
 @asynccontextmanager
@@ -192,6 +195,41 @@ async def test_rebinding(receiver: WebhookReceiver) -> None:
         assert (await sender.send(EVENT)).outcome is Outcome.FORBIDDEN
     assert names.asked == ["hooks.example.org"] * 2
     assert len(receiver.tried) == 2
+
+
+async def test_names_are_looked_up_in_own_threads(receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that says nothing takes none of the loop's threads, which others wait for; the attempt ends in
+    time, and the next finds a name server that is well again.
+    """
+    threads: list[str] = []
+    look_up, is_silent = socket.getaddrinfo, True
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        if is_silent:
+            receiver.ending.wait(5)
+        return look_up(*arguments, **options)
+
+    to = target(f"http://localhost:{receiver.port}/", f"{HOST}/32", "::1/128")
+    async with opened(to) as sender:
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        attempt = await sender.send(EVENT)
+        assert attempt.outcome is Outcome.TIMED_OUT
+        is_silent = False
+        assert (await sender.send(EVENT)).is_delivered
+        receiver.ending.set()
+    assert len(threads) == 2
+    assert all(name.startswith("webhook-names") for name in threads)
+
+
+async def test_the_name_server_is_closed() -> None:
+    """Who closes the checked one closes what it asks."""
+    names = Names([HOST])
+    await CheckedResolver(target("http://hooks.example.org/"), names).close()
+    assert names.answers == []
+    with ThreadPoolExecutor(1) as executor:
+        await OwnThreads(executor).close()
+        assert executor.submit(int).result() == 0  # which is its owner's
 
 
 async def test_certificates_are_checked(certificate: Certificate) -> None:

@@ -116,6 +116,8 @@ async def test_one_sends(path: Path, fake_clock: FakeClock) -> None:
             await asyncio.sleep(0.2)
             assert two.running == []
             assert not two.webhooks.report().sends
+            await two.webhooks.release_lease()  # of one that never had it: nothing
+            assert one.running == ["a", "b"]
             assert list(two.webhooks.report().targets) == ["a", "b"]
             await one.stop()
             assert one.running == []

@@ -9,11 +9,12 @@ from django.db import OperationalError, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresqlWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SqliteWrapper
 
-from esassistant.database.connecting import RememberedOutage, forget_outages, outage_of, place_of
-from esassistant.database.failures import database_failure
+from esassistant.database.connecting import RememberedOutage, forget_outages, outage_of, place_of, told
+from esassistant.database.failures import DatabaseFailure, database_failure
 from esassistant.database.outage import probing
 from esassistant.database.postgresql.base import DatabaseWrapper as OwnPostgresqlWrapper
 from esassistant.database.sqlite3.base import DatabaseWrapper as OwnSqliteWrapper
+from esassistant.database.sqlite3.files import MISSING
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,6 +73,14 @@ def test_success_ends_it() -> None:
     made.settings_dict["NAME"] = ":memory:"
     connected_to(made)
     assert outage_of(made.settings_dict).failure() is None
+
+
+def test_what_operators_are_told() -> None:
+    """A server is named, and so is a file that is missing."""
+    away = DatabaseFailure("is away.", is_answer=False)
+    assert told({"HOST": "h", "PORT": 5433}, away) == "The database at h:5433 is away."
+    assert told({"NAME": "/x/y.sqlite3"}, away) == "The database is away."
+    assert told({"NAME": "/x/y.sqlite3"}, MISSING).startswith("The database /x/y.sqlite3 isn't there.")
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ async def test_redirects_are_djangos(settings: Any, spine: Spine, scheme: str, s
 
 async def test_other_origins_vary(settings: Any) -> None:
     """Where origins are configured, caches are told that an answer depends on them."""
-    settings.ESASSISTANT = replace(settings.ESASSISTANT, api_tokens=(TOKEN,), cors_origins=("https://ui.example",))
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, api_tokens=(TOKEN,))
+    settings.CORS_ALLOWED_ORIGINS = ["https://ui.example"]
     spine = Spine()
     with spine.routes.answering(TEMPLATE, echo, Right.SEARCH):
         assert (await spine.post()).header("vary") == "origin"

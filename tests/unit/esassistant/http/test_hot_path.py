@@ -4,7 +4,6 @@ tests/integration/test_doors.py.
 
 import gzip
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -265,7 +264,7 @@ async def test_a_large_answer_is_compressed_elsewhere(spine: Spine) -> None:
 
 async def test_origins_and_codings_are_one_header(spine: Spine, settings: Any) -> None:
     """With other origins allowed, all but probes depend on the origin too."""
-    settings.ESASSISTANT = replace(settings.ESASSISTANT, cors_origins=("https://ui.example",))
+    settings.CORS_ALLOWED_ORIGINS = ["https://ui.example"]
     spine.app = HotPath(Counters(spine._beyond, spine.statistics, None), spine.routes)
     with (
         spine.routes.answering("/long", lambda _name, _caller: answer(LONG)),
