@@ -333,7 +333,7 @@ def outline_of(row: MappingChange) -> Outline:
 def numbered(numbers: Collection[int]) -> list[MappingChange]:
     """The changes of some numbers, in their order."""
     rows: list[MappingChange] = []
-    for some in _portions(list(numbers)):
+    for some in _portions(sorted(numbers)):
         rows.extend(MappingChange.objects.filter(number__in=some).order_by("number"))
     return rows
 
