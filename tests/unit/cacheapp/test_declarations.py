@@ -62,6 +62,8 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "keep-judging",
                 "keep-writing",
                 "keep-sampling",
+                "keep-asking",
+                "keep-counting",
                 "refresh-ahead",
                 "count-fields",
                 "exchange-demand",
