@@ -19,7 +19,7 @@ from esassistant.registry import Registry
 from esassistant.resource import Health
 from healthapp import callers
 from healthapp.checks import ServiceReport
-from healthapp.findings import OF_CALLS
+from healthapp.findings import OF_CALLS, Trouble
 from healthapp.hour import HOUR_REPORT
 from healthapp.hour_charts import deployment_charts, process_charts
 from healthapp.monitor import VERDICT_SERVICE, Transition
@@ -118,6 +118,8 @@ def service_title(name: str) -> str:
 
 def shown_effect(effect: Effect) -> ShownEffect:
     title = title_of(effect.trouble, effect.callers)
+    if effect.trouble is Trouble.BREAKER_OPEN:  # there is one for each pool
+        title += f" ({effect.callers})"
     return ShownEffect(title[0].upper() + title[1:], effect, f"{OPERATIONS}#{effect.trouble.section}")
 
 

@@ -178,3 +178,20 @@ def test_what_to_do_leads_to_the_guide(node: Node, cluster: Elasticsearch, open_
             browser.driver.execute_script("return document.querySelector(':target').textContent")
             == "verdict-cluster-yellow"
         )
+
+
+def test_on_paper(node: Node, cluster: Elasticsearch, open_browser: OpenBrowser) -> None:
+    """Printed, a page has what is folded on the screen, in light colours, and neither navigation nor buttons."""
+    with serving(node.url) as server, open_browser(server.url) as browser:
+        browser.log_in()
+        browser.prefer("dark")
+        browser.open("/admin/status/?paused=1")
+        is_shown = "return document.querySelector(arguments[0]).checkVisibility()"
+        assert not browser.driver.execute_script(is_shown, "#part-pools .inside")
+        dark = browser.driver.execute_script(GROUND)
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+        for shown in ("#part-pools .inside", ".verdict"):
+            assert browser.driver.execute_script(is_shown, shown), shown
+        for gone in (".top nav", "#site-search", "#refresh-now"):
+            assert not browser.driver.execute_script(is_shown, gone), gone
+        assert browser.driver.execute_script(GROUND) != dark

@@ -101,6 +101,7 @@ NOW = datetime(2026, 11, 30, 4, 0, tzinfo=UTC)
         (Trouble.CALLS_FAIL, "searches", "Searches fail"),
         (Trouble.CLUSTER_AWAY, "elasticsearch", "Elasticsearch can't be asked"),
         (Trouble.OTHER_CHECK, "orders", "The check orders fails"),
+        (Trouble.BREAKER_OPEN, "pool logs", "Calls get 503 at once (pool logs)"),
     ],
 )
 def test_effects(trouble: Trouble, callers: str, title: str) -> None:
