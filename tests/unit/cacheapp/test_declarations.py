@@ -68,8 +68,6 @@ async def test_opens_without_cluster(declared: Registry) -> None:
                 "count-fields",
                 "exchange-demand",
                 "feed-changes",
-                "keep-asking",
-                "keep-counting",
                 "exchange-uses",
                 "report-instance",
                 "say-failed-logins",
