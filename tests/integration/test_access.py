@@ -87,7 +87,7 @@ async def test_staff_sessions(details: Details, node: Node, cluster: Elasticsear
         staff = await browser(staff=True)
         assert (await staff.get("/api/mappings/shop")).status_code == 200
         without = await staff.post("/api/cache/refresh?wait=true")
-        page = await staff.get("/admin/")
+        page = await staff.get("/logout")
         assert page.status_code == 200
         token = staff.cookies["csrftoken"].value
         with_token = await staff.post("/api/cache/refresh?wait=true", headers={"X-CSRFToken": token})

@@ -347,4 +347,4 @@ def test_without_the_package(node: Node, tmp_path: Path) -> None:
     )
     ran = manage("check", elasticsearch_url=node.url, ESASSISTANT_MCP="true", PYTHONPATH=str(tmp_path))
     assert ran.returncode != 0
-    assert "ESASSISTANT_MCP: needs the package mcp: pip install -r requirements-mcp.txt" in ran.stderr
+    assert "ESASSISTANT_MCP: needs the package mcp: pip install 'esassistant[mcp]'" in ran.stderr

@@ -134,29 +134,6 @@ async def test_searches_are_validated(node: Node, orders: None, open_app: OpenAp
     assert report is not None
 
 
-async def test_the_page_has_a_box(node: Node, orders: None, open_app: OpenApp) -> None:
-    """Without JavaScript: a form that says what is wrong, what was meant, and what can't be read, and keeps the
-    text.
-    """
-    async with open_app(node.url) as http:
-        empty = (await http.get("/browse/orders", headers=BEARER)).text
-
-        async def page(search: str) -> str:
-            answer = await http.post("/browse/orders", data={"search": search}, headers=BEARER)
-            assert answer.status_code == 200
-            return answer.text
-
-        wrong, right = await page(json.dumps(WRONG)), await page(json.dumps(RIGHT))
-        warned, unread = await page(json.dumps({"_source": ["nosuch"]})), await page("{<b>")
-    assert '<form method="post"' in empty
-    assert "/query/term/statsu" in wrong
-    assert "<code>status</code>" in wrong
-    assert "Nothing is wrong with it." in right
-    assert "warnings" in warned
-    assert "The search is no JSON" in unread
-    assert "&lt;b&gt;" in unread
-
-
 def test_the_command(node: Node, orders: None, tmp_path: Path, transactional_db: None) -> None:
     """Findings come with file and line; the exit code is 0 without errors, 1 with one, 2 for what can't be read."""
     right, wrong = tmp_path / "right.json", tmp_path / "wrong.json"

@@ -37,6 +37,9 @@ BOUNDED_LABELS = {
     "service": "declared checks",
     "code": "of findings: a fixed list",
     "token": "of the file of tokens: the first 100, `api` and `other`",
+    "target": "of webhooks: as set, at most 20",
+    "fate": "a fixed list",
+    "policy": "a fixed list",
     "family": "of names that the cluster has: the first 50, and `other`; or the 20 fullest",
 }
 """Every label that a metric has, and why it has few values. Names that callers choose must never be among them."""
