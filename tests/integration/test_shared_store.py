@@ -94,7 +94,10 @@ def test_a_database_that_lacks_its_tables(node: Node, cluster: Elasticsearch, tm
     path = tmp_path / "empty.sqlite3"
     ended = manage("warm_cache", elasticsearch_url=node.url, DATABASE_URL=f"sqlite:///{path}")
     assert (ended.returncode, path.exists()) == (1, False)
-    assert f"The database {path} isn't there. `manage.py serve` and `manage.py migrate` make it." in ended.stdout
+    assert (
+        f"The database {path} isn't there. `manage.py serve` and `manage.py migrate` make it."
+        in ended.stdout + ended.stderr
+    )
     path.touch()
     ended = manage("warm_cache", elasticsearch_url=node.url, DATABASE_URL=f"sqlite:///{path}")
     assert ended.returncode == 1
