@@ -547,8 +547,9 @@ OPERATIONS = (
             Parameter(
                 "Last-Event-ID",
                 "header",
-                "For events: the `id` of the last one that came, after which to go on. It counts more than `since`.",
-                {"type": "string", "pattern": r"^([0-9]{1,9}(-[!-~]{1,32})?)?$"},
+                "For events: the `id` of the last one that came, after which to go on. It counts more than `since`. Pages "
+                "pass over it.",
+                {"type": "string"},
             ),
         ),
         (410, 503),
