@@ -547,8 +547,8 @@ OPERATIONS = (
             Parameter(
                 "Last-Event-ID",
                 "header",
-                "For events: the `id` of the last one that came, after which to go on. It counts more than `since`. Pages "
-                "pass over it.",
+                "For events: the `id` of the last one that came, after which to go on. It counts more than `since`. "
+                "Pages pass over it.",
                 {"type": "string"},
             ),
         ),

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 from elasticsearch import ApiError
 
+import esassistant
 from dev.faults.proxy import FaultProxy, ProxyResponse
 from esassistant import apps
-from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, WATCH_CONNECTIONS, declare
+from esassistant.apps import CACHE_CONNECTIONS, HEALTH_CONNECTIONS, WATCH_CONNECTIONS, EsassistantConfig, declare
 from esassistant.clock import now_utc
 from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen
@@ -218,3 +222,12 @@ async def test_the_file_of_tokens_is_followed_while_open(own_registry: Registry,
 def test_the_process_has_them() -> None:
     """Django's start declares them in the registry of the process."""
     assert {resource.name for resource in process_registry.declared()} >= set(CLIENTS)
+
+
+def test_settings_that_lack_ours() -> None:
+    """A project that embeds this service is told which lines of settings.py it lacks."""
+    config = EsassistantConfig("esassistant", esassistant)
+    with override_settings():
+        del django_settings.ESASSISTANT
+        with pytest.raises(ImproperlyConfigured, match=r"The settings lack ESASSISTANT\. In settings\.py: from"):
+            config.ready()

@@ -4,18 +4,31 @@ written.
 
 import errno
 import io
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, ProgrammingError
 
-from esassistant.command_line import main
+from esassistant.command_line import installed, main
 from tests.support.settings import GOOD, ROOT, run
 
 AWAY = {**GOOD, "DATABASE_URL": "postgres://somebody:hunter2@127.0.0.1:9/nothing", "ESASSISTANT_API_TOKENS": "x" * 32}
 ADA = ("--noinput", "--username", "ada", "--email", "ada@example.org")
+
+
+@pytest.fixture(autouse=True)
+def _loud_outages() -> Iterator[None]:
+    """Commands that say themselves that the database is away keep the log from it, for as long as their process."""
+    outages = logging.getLogger("esassistant.database.outage")
+    level = outages.level
+    yield
+    outages.setLevel(level)
 
 
 @pytest.mark.parametrize("arguments", [("migrate",), ("showmigrations",), ("createsuperuser", *ADA), ("flush",)])
@@ -153,3 +166,47 @@ def test_no_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.stdout is not None
     sys.stdout.close()
     assert ended.value.code is None
+
+
+def test_the_installed_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a wheel installs runs with the words it was called with."""
+    called = Mock()
+    monkeypatch.setattr("esassistant.command_line._run", called)
+    monkeypatch.setattr("sys.argv", ["esassistant", "config"])
+    with pytest.raises(SystemExit):
+        installed()
+    called.assert_called_once_with(["esassistant", "config"])
+
+
+def test_the_first_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The installed `serve` writes the settings that it can't start without, once, and says where; no other command
+    does.
+    """
+    monkeypatch.setattr("esassistant.command_line.PROGRAM", "esassistant")
+    monkeypatch.setattr("django.core.management.execute_from_command_line", Mock())
+    monkeypatch.setattr("os.environ", {"ESASSISTANT_HOME": str(tmp_path), "DJANGO_SETTINGS_MODULE": "x"})
+    for words, written in ((("config",), False), (("serve",), True), (("serve",), True)):
+        with pytest.raises(SystemExit):
+            main(["esassistant", *words])
+        assert (tmp_path / ".env").exists() is written
+    assert capsys.readouterr().err.count("Wrote ") == 1
+
+
+@pytest.mark.parametrize("words", [("flush",), ("serve",), ("migrate", "--traceback")])
+def test_bugs_stay_what_they_are(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    """An error of the database that says nothing of it is a bug, and has a traceback; so has any, on demand."""
+    error = OperationalError("away") if "--traceback" in words else ProgrammingError("syntax error")
+    monkeypatch.setattr("django.core.management.execute_from_command_line", Mock(side_effect=error))
+    monkeypatch.setattr("esassistant.command_line.make_missing", Mock())
+    with pytest.raises(type(error)):
+        main(["manage.py", *words])
+
+
+def test_what_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad settings, and a database that can't be used."""
+    run_command = Mock(side_effect=[ImproperlyConfigured("SECRET_KEY: is missing"), OperationalError("away")])
+    monkeypatch.setattr("django.core.management.execute_from_command_line", run_command)
+    for said in ("SECRET_KEY: is missing", "(--traceback shows where it failed.)"):
+        with pytest.raises(SystemExit) as ended:
+            main(["manage.py", "flush"])
+        assert said in str(ended.value.code)

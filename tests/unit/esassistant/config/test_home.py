@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,6 +99,25 @@ def test_whose_file_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     found = distrust_of(path)
     assert found is None if owner == 0 else "belongs to another user: chown" in (found or "")
     assert distrust_of(Path(os.devnull)) is None
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with a name", "without one"])
+def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
+    """The remedy names the user that this process runs as, by its number where it has no name, as in containers."""
+    path = tmp_path / ".env"
+    found = SimpleNamespace(st_mode=stat.S_IFREG | 0o600, st_uid=4_000_001, st_gid=4_000_001)
+
+    def named(user: int) -> SimpleNamespace:
+        if not known:
+            raise KeyError(user)
+        return SimpleNamespace(pw_name="service")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", lambda _: found)
+        patched.setattr(os, "geteuid", lambda: 4_000_002)
+        patched.setattr(pwd, "getpwuid", named)
+        said = distrust_of(path)
+    assert said == f"belongs to another user: chown {'service' if known else '4000002'} {path}"
 
 
 def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
