@@ -178,18 +178,16 @@ def test_the_installed_command(monkeypatch: pytest.MonkeyPatch) -> None:
     called.assert_called_once_with(["esassistant", "config"])
 
 
-def test_the_first_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_start(tmp_path: Path) -> None:
     """The installed `serve` writes the settings that it can't start without, once, and says where; no other command
     does.
     """
-    monkeypatch.setattr("esassistant.command_line.PROGRAM", "esassistant")
-    monkeypatch.setattr("django.core.management.execute_from_command_line", Mock())
-    monkeypatch.setattr("os.environ", {"ESASSISTANT_HOME": str(tmp_path), "DJANGO_SETTINGS_MODULE": "x"})
-    for words, written in ((("config",), False), (("serve",), True), (("serve",), True)):
-        with pytest.raises(SystemExit):
-            main(["esassistant", *words])
-        assert (tmp_path / ".env").exists() is written
-    assert capsys.readouterr().err.count("Wrote ") == 1
+    code = "import sys; sys.argv[0] = 'esassistant'; from esassistant.command_line import installed; installed()"
+    home = {"ESASSISTANT_HOME": str(tmp_path)}
+    for words, written in ((("config", "--help"), False), (("serve", "--help"), True), (("serve", "--help"), False)):
+        ended = run("-c", code, *words, **home)
+        assert ("Wrote " in ended.stderr) is written, ended.stderr
+        assert (tmp_path / ".env").exists() is (words[0] == "serve")
 
 
 @pytest.mark.parametrize("words", [("flush",), ("serve",), ("migrate", "--traceback")])
