@@ -15,7 +15,7 @@ from cacheapp.browse.names import Group, group_by_mapping
 from cacheapp.mapping.fields import FieldCounts
 from cacheapp.state.expressions import Resolved
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 
 SHOWN_GROUPS = 20
 
@@ -73,11 +73,11 @@ def describe(
     counts: FieldCounts,
     name: str,
     indices: tuple[str, ...],
+    visible: Visible,
     resolved: Resolved | None = None,
-    visible: Visible = ALL_VISIBLE,
 ) -> About:
     """Describe `name`, which has just been resolved to `indices`; the snapshot may have more or fewer of them by
-    now. `resolved`: what it stands for, if it is a list or a pattern. `visible`: what exists for who asks.
+    now. `visible`: what exists for who asks. `resolved`: what the name stands for, if it is a list or a pattern.
     """
     cached = [index for index in indices if index in snapshot.indices]
     closed_members = [index for index in cached if index in snapshot.closed]

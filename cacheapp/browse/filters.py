@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from cacheapp.errors import no_such_name
@@ -11,7 +11,7 @@ from cacheapp.state.expressions import Expression, asked, resolve
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.state.names import matches
 from cacheapp.state.snapshot import Snapshot
-from cacheapp.state.visible import ALL_VISIBLE, Visible
+from cacheapp.state.visible import Visible
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import BadRequest
 
@@ -92,10 +92,10 @@ class NameFilter:
     of: str = ""
     sort: Sort = Sort.NAME
     start: int = 0
-    visible: Visible = ALL_VISIBLE
+    visible: Visible = field(kw_only=True)
 
     @classmethod
-    def parse(cls, query: Mapping[str, str], visible: Visible = ALL_VISIBLE) -> "NameFilter":
+    def parse(cls, query: Mapping[str, str], visible: Visible) -> "NameFilter":
         """Read the query of an address. Raises `BadRequest`."""
         pattern = query.get("pattern", "").strip()
         if len(pattern) > MAX_PATTERN_CHARACTERS:
@@ -107,7 +107,7 @@ class NameFilter:
             query.get("of", ""),
             chosen(Sort, "sort", query) or Sort.NAME,
             place_of(query.get("cursor", "")),
-            visible,
+            visible=visible,
         )
 
     @property

@@ -146,7 +146,7 @@ async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
 async def _about(request: HttpRequest, reader: Reader, name: str, answer: MappingAnswer) -> dict[str, Any]:
     """What the page of a name says besides its fields."""
     snapshot, counts = registry.get(MAPPING_CACHE).snapshot, registry.get(MAPPING_VIEWS).field_counts
-    arguments = (snapshot, counts, name, answer.indices, answer.resolved, reader.visible)
+    arguments = (snapshot, counts, name, answer.indices, reader.visible, answer.resolved)
     described = await asyncio.to_thread(describe, *arguments)
     is_public = settings.ESASSISTANT.details is Details.ALWAYS
     return {

@@ -4,7 +4,7 @@ import enum
 import math
 from bisect import bisect_right
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -89,10 +89,10 @@ class NameFilter:
     kind: Kind | None = None
     state: State | None = None
     mapping_hashes: Container[str] | None = None
-    visible: Visible = ALL_VISIBLE
+    visible: Visible = field(kw_only=True)
 
 
-ANY_NAME = NameFilter()
+ANY_NAME = NameFilter(visible=ALL_VISIBLE)
 
 
 class NamePages:

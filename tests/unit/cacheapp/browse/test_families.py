@@ -1,6 +1,7 @@
 """Families in the list of names and in the search: one row whatever they have, and what differs is named."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.support.fakes import A_MAPPING, B_MAPPING, C_MAPPING
 from tests.support.snapshots import changed
 
 TIMES = Times(now=100.0, ttl=10.0, max_stale=50.0)
+choosing = partial(NameFilter, visible=ALL_VISIBLE)
+"""A filter of somebody who sees everything."""
 
 
 def snapshot(indices: Mapping[str, bytes], aliases: Mapping[str, tuple[str, ...]] | None = None) -> Snapshot:
@@ -26,7 +29,7 @@ def snapshot(indices: Mapping[str, bytes], aliases: Mapping[str, tuple[str, ...]
     return changed(Snapshot(), entries, bodies, aliases=aliases, aliases_at=100.0, data_streams=frozenset({"data"}))
 
 
-def listed(known: Snapshot, wanted: NameFilter = NameFilter()) -> dict[str, FamilyRow]:  # noqa: B008  (frozen)
+def listed(known: Snapshot, wanted: NameFilter = choosing()) -> dict[str, FamilyRow]:  # noqa: B008  (frozen)
     return {row.name: row for row in list_families(known, FieldCounts(), wanted, TIMES, {}).rows}
 
 
@@ -79,12 +82,12 @@ def test_what_asks_for_a_family() -> None:
 def test_filters() -> None:
     """A family is listed whole for its own name, and with those of its members that match for theirs."""
     known = changed(snapshot({**FIFTY, "orders": B_MAPPING}), {}, {}, closed=frozenset({"web-50"}))
-    assert listed(known, NameFilter("WEB"))["web*"].chosen_total == 50
-    row = listed(known, NameFilter("b-5"))["web*"]
+    assert listed(known, choosing("WEB"))["web*"].chosen_total == 50
+    row = listed(known, choosing("b-5"))["web*"]
     assert (row.chosen_total, row.indices_total, row.closed_total) == (1, 50, 1)
-    assert listed(known, NameFilter(mapping=mapping_hash(B_MAPPING))).keys() == {"orders"}
-    assert listed(known, NameFilter(of="orders,web-01")).keys() == {"orders", "web*"}
-    assert listed(known, NameFilter(state=NameState.STALE)) == {}
+    assert listed(known, choosing(mapping=mapping_hash(B_MAPPING))).keys() == {"orders"}
+    assert listed(known, choosing(of="orders,web-01")).keys() == {"orders", "web*"}
+    assert listed(known, choosing(state=NameState.STALE)) == {}
     assert listed(known, NameFilter(visible=Visible(("web-0*",))))["web*"].indices_total == 9
 
 
@@ -103,15 +106,15 @@ def test_orders(sort: Sort, names: list[str]) -> None:
     known = snapshot({"a": A_MAPPING, "b": A_MAPPING, "c": wide})
     older = {"b": IndexEntry(None, mapping_hash(A_MAPPING), 20.0, Source.MEMORY)}
     changes = {"b": RecentOfIndex(2, now_utc())}
-    page = list_families(changed(known, older, {}), FieldCounts(), NameFilter(sort=sort), TIMES, changes)
+    page = list_families(changed(known, older, {}), FieldCounts(), choosing(sort=sort), TIMES, changes)
     assert [row.name for row in page.rows] == names
 
 
 def test_pages() -> None:
     """All pages together are all families, and each counts all indices."""
     known = snapshot({f"{chr(97 + number % 26)}{chr(97 + number // 26)}x-1": A_MAPPING for number in range(PAGE + 1)})
-    first = list_families(known, FieldCounts(), NameFilter(), TIMES, {})
-    rest = list_families(known, FieldCounts(), NameFilter(start=PAGE), TIMES, {})
+    first = list_families(known, FieldCounts(), choosing(), TIMES, {})
+    rest = list_families(known, FieldCounts(), choosing(start=PAGE), TIMES, {})
     assert (len(first.rows), first.next_cursor, len(rest.rows), rest.next_cursor) == (PAGE, str(PAGE), 1, "")
     assert (first.total, first.indices_total) == (PAGE + 1, PAGE + 1)
 

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.template.loader import render_to_string
@@ -16,7 +17,7 @@ from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import FieldCounts, field_count, fields
 from cacheapp.shown_changes import RecentOfIndex
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
-from cacheapp.state.visible import Visible
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from cacheapp.templatetags import wording
 from esassistant.errors import BadRequest
 from tests.support.fakes import A_MAPPING, B_MAPPING
@@ -26,6 +27,8 @@ from tests.support.snapshots import changed
 TIMES = Times(now=100.0, ttl=10.0, max_stale=50.0)
 AT = datetime(2026, 11, 30, tzinfo=UTC)
 NONE: dict[str, RecentOfIndex] = {}
+choosing = partial(NameFilter, visible=ALL_VISIBLE)
+"""A filter of somebody who sees everything."""
 HOSTILE = ("it's", "$(touch x)", "`id`", "a;b", "a&b", "a!b", "[1-3]", "{a,b}", "~x", "ä%20", 'é"', "-x")
 
 
@@ -39,7 +42,7 @@ def snapshot(
     return changed(Snapshot(), entries, bodies, aliases=aliases, aliases_at=100.0, data_streams=data_streams)
 
 
-def rows(known: Snapshot, wanted: NameFilter = NameFilter()) -> dict[str, Row]:  # noqa: B008  (frozen)
+def rows(known: Snapshot, wanted: NameFilter = choosing()) -> dict[str, Row]:  # noqa: B008  (frozen)
     return {row.name: row for row in list_names(known, FieldCounts(), wanted, TIMES, NONE).rows}
 
 
@@ -71,15 +74,15 @@ def test_what_is_not_in_memory() -> None:
 @pytest.mark.parametrize(
     ("wanted", "names"),
     [
-        (NameFilter(pattern="ORD"), ["orders-1", "orders-2"]),
-        (NameFilter(pattern="orders-*"), ["orders-1", "orders-2"]),
-        (NameFilter(pattern="rders-*"), []),
-        (NameFilter(state=NameState.STALE), ["orders-2"]),
-        (NameFilter(state=NameState.UNREAD), ["all"]),
-        (NameFilter(mapping=mapping_hash(B_MAPPING)), ["shop"]),
-        (NameFilter(of="all"), ["orders-1", "orders-2"]),
-        (NameFilter(of="all", pattern="1"), ["orders-1"]),
-        (NameFilter(of="shop"), ["shop"]),
+        (choosing(pattern="ORD"), ["orders-1", "orders-2"]),
+        (choosing(pattern="orders-*"), ["orders-1", "orders-2"]),
+        (choosing(pattern="rders-*"), []),
+        (choosing(state=NameState.STALE), ["orders-2"]),
+        (choosing(state=NameState.UNREAD), ["all"]),
+        (choosing(mapping=mapping_hash(B_MAPPING)), ["shop"]),
+        (choosing(of="all"), ["orders-1", "orders-2"]),
+        (choosing(of="all", pattern="1"), ["orders-1"]),
+        (choosing(of="shop"), ["shop"]),
     ],
 )
 def test_filters(wanted: NameFilter, names: list[str]) -> None:
@@ -108,7 +111,7 @@ def test_orders(sort: Sort, names: list[str]) -> None:
     two = body({"properties": {"x": {"type": "long"}, "y": {"type": "long"}}})
     known = snapshot({"a": (A_MAPPING, 99.0), "b": (two, 98.0), "c": (A_MAPPING, 90.0)}, {"both": ("a", "c")})
     changes = {"a": RecentOfIndex(1, AT), "c": RecentOfIndex(2, AT + timedelta(hours=1))}
-    listed = list_names(known, FieldCounts(), NameFilter(sort=sort), TIMES, changes)
+    listed = list_names(known, FieldCounts(), choosing(sort=sort), TIMES, changes)
     assert [row.name for row in listed.rows] == names
     assert {row.name: row.changes for row in listed.rows}["both"] == RecentOfIndex(3, AT + timedelta(hours=1))
 
@@ -118,8 +121,8 @@ def test_what_is_closed() -> None:
     known = snapshot({"a": (A_MAPPING, 95.0), "b": (A_MAPPING, 95.0)}, {"both": ("a", "b")})
     known = changed(known, {}, {}, closed=frozenset({"b"}))
     assert {name: row.closed_total for name, row in rows(known).items()} == {"a": 0, "b": 1, "both": 1}
-    assert describe(known, FieldCounts(), "both", ("a", "b")).closed_members == ("b",)
-    assert describe(known, FieldCounts(), "b", ("b",)).is_closed
+    assert describe(known, FieldCounts(), "both", ("a", "b"), ALL_VISIBLE).closed_members == ("b",)
+    assert describe(known, FieldCounts(), "b", ("b",), ALL_VISIBLE).is_closed
 
 
 def test_what_is_visible() -> None:
@@ -137,7 +140,7 @@ def test_what_is_visible() -> None:
             rows(known, NameFilter(of=name, visible=scope))
     groups = list_groups(known, FieldCounts(), NameFilter(visible=scope), TIMES)
     assert [group.names for group in groups.rows] == [("logs-1",)]
-    about = describe(known, FieldCounts(), "logs-1", ("logs-1",), visible=scope)
+    about = describe(known, FieldCounts(), "logs-1", ("logs-1",), scope)
     assert (about.others_total, about.reached_by) == (0, ("logs-all",))
 
 
@@ -148,7 +151,7 @@ def test_pages_of_names() -> None:
     seen: list[str] = []
     cursor = ""
     while True:
-        page = list_names(known, FieldCounts(), NameFilter(start=place_of(cursor)), TIMES, NONE)
+        page = list_names(known, FieldCounts(), choosing(start=place_of(cursor)), TIMES, NONE)
         assert (page.total, page.kinds) == (len(names) + 1, (("index", len(names)), ("alias", 1)))
         assert (page.first, page.last) == (len(seen) + 1, len(seen) + len(page.rows))
         seen += [row.name for row in page.rows]
@@ -162,7 +165,7 @@ def test_groups_are_bounded() -> None:
     """The mapping of the most indices comes first; a group names a few of them, and says how many there are."""
     many = {f"i{number:03}": (A_MAPPING, 95.0) for number in range(1000)}
     known = snapshot({"one": (B_MAPPING, 95.0), **many}, {"all": ("one",)})
-    groups = list_groups(known, FieldCounts(), NameFilter(), TIMES)
+    groups = list_groups(known, FieldCounts(), choosing(), TIMES)
     assert [(group.names[0], len(group.names), group.total) for group in groups.rows] == [
         ("i000", SHOWN_NAMES, 1000),
         ("one", 1, 1),
@@ -174,33 +177,33 @@ def test_pages_of_groups() -> None:
     """Distinct mappings come in pages; a cursor that isn't a number is refused."""
     bodies = [body({"properties": {f"f{number}": {"type": "long"}}}) for number in range(PAGE + 1)]
     known = snapshot({f"i{number:03}": (own, 95.0) for number, own in enumerate(bodies)})
-    first = list_groups(known, FieldCounts(), NameFilter(), TIMES)
-    rest = list_groups(known, FieldCounts(), NameFilter(start=place_of(first.next_cursor)), TIMES)
+    first = list_groups(known, FieldCounts(), choosing(), TIMES)
+    rest = list_groups(known, FieldCounts(), choosing(start=place_of(first.next_cursor)), TIMES)
     assert (len(first.rows), [group.names for group in rest.rows]) == (PAGE, [("i100",)])
     assert (rest.first, rest.last, rest.next_cursor) == (PAGE + 1, PAGE + 1, "")
     for cursor in ("x", "-1", "9" * 5000, "²"):
         with pytest.raises(BadRequest, match="cursor"):
-            NameFilter.parse({"cursor": cursor})
+            NameFilter.parse({"cursor": cursor}, ALL_VISIBLE)
 
 
 def test_what_an_address_asks_for() -> None:
     """The query says which names; what it says can be put into an address again; nonsense is refused."""
     query = {"pattern": " a* ", "state": "stale", "mapping": "h", "of": "x", "cursor": "7", "sort": "age", "other": "y"}
-    wanted = NameFilter.parse(query)
-    assert wanted == NameFilter("a*", NameState.STALE, "h", "x", Sort.AGE, 7)
+    wanted = NameFilter.parse(query, ALL_VISIBLE)
+    assert wanted == choosing("a*", NameState.STALE, "h", "x", Sort.AGE, 7)
     assert wanted.narrows
-    assert NameFilter.parse(wanted.filters) == NameFilter("a*", NameState.STALE, "h", "x")
-    assert not NameFilter.parse({}).narrows
+    assert NameFilter.parse(wanted.filters, ALL_VISIBLE) == choosing("a*", NameState.STALE, "h", "x")
+    assert not NameFilter.parse({}, ALL_VISIBLE).narrows
     for refused in ({"state": "new"}, {"pattern": "a" * 256}, {"sort": "size"}):
         with pytest.raises(BadRequest):
-            NameFilter.parse(refused)
+            NameFilter.parse(refused, ALL_VISIBLE)
 
 
 def test_about_an_index() -> None:
     """The others with its mapping, a few named and all counted, and the aliases that lead to it."""
     names = {f"i{number:03}": (A_MAPPING, 95.0) for number in range(100)}
     known = snapshot({"x": (B_MAPPING, 95.0), **names}, {"all": tuple(names), "none": ("x",)})
-    found = describe(known, FieldCounts(), "i000", ("i000",))
+    found = describe(known, FieldCounts(), "i000", ("i000",), ALL_VISIBLE)
     assert (found.kind, found.others_total, found.others[0], len(found.others)) == ("index", 99, "i001", SHOWN_NAMES)
     assert (found.reached_by, found.reached_by_total) == (("all",), 1)
 
@@ -209,10 +212,10 @@ def test_about_an_alias() -> None:
     """The distinct mappings of its indices, a bounded number of them; what is gone by now is left out."""
     bodies = [body({"properties": {f"f{number}": {"type": "long"}}}) for number in range(SHOWN_GROUPS + 5)]
     known = snapshot({f"i{number:03}": (own, 95.0) for number, own in enumerate(bodies)})
-    found = describe(known, FieldCounts(), "all", (*known.indices, "gone"))
+    found = describe(known, FieldCounts(), "all", (*known.indices, "gone"), ALL_VISIBLE)
     assert (found.kind, found.indices_total) == ("alias", SHOWN_GROUPS + 6)
     assert (len(found.groups), found.groups_total) == (SHOWN_GROUPS, SHOWN_GROUPS + 5)
-    assert describe(Snapshot(), FieldCounts(), "gone", ("gone",)).others_total == 0
+    assert describe(Snapshot(), FieldCounts(), "gone", ("gone",), ALL_VISIBLE).others_total == 0
 
 
 @pytest.mark.parametrize("name", HOSTILE)

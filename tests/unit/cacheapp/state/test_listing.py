@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -13,11 +14,13 @@ from cacheapp.errors import IllegalName
 from cacheapp.state.listing import Kind, Listed, NameFilter, NamePages, State
 from cacheapp.state.names import Selection, matches
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
-from cacheapp.state.visible import Visible
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from esassistant.errors import BadRequest
 from tests.support.snapshots import changed
 
 LETTERS = st.text("ab-", min_size=1, max_size=6)
+choosing = partial(NameFilter, visible=ALL_VISIBLE)
+"""A filter of somebody who sees everything."""
 
 
 def snapshot(*names: str) -> Snapshot:
@@ -29,7 +32,7 @@ def all_names(listing: NamePages, known: Snapshot, pattern: str, limit: int) -> 
     names: list[str] = []
     cursor = None
     while True:
-        page = listing.page(known, 100.0, NameFilter(pattern), limit=limit, cursor=cursor)
+        page = listing.page(known, 100.0, choosing(pattern), limit=limit, cursor=cursor)
         assert len(page.names) <= limit
         names += [listed.name for listed in page.names]
         cursor = page.next_cursor
@@ -79,7 +82,7 @@ def test_kinds() -> None:
         aliases_at=95.0,
         data_streams=frozenset({"d"}),
     )
-    page = NamePages().page(known, 100.0, NameFilter("*"), limit=10, cursor=None)
+    page = NamePages().page(known, 100.0, choosing("*"), limit=10, cursor=None)
     assert page.names == (
         Listed("a", Kind.INDEX, "h", ("a",), (), 10.0),
         Listed("b", Kind.INDEX, "h", ("b",), (), 10.0),
@@ -99,14 +102,14 @@ def test_names_of_a_new_snapshot() -> None:
 def test_foreign_cursors(cursor: str) -> None:
     """A cursor that isn't ours is said to be so."""
     with pytest.raises(BadRequest, match="next_cursor"):
-        NamePages().page(snapshot("a"), 0.0, NameFilter("*"), limit=5, cursor=cursor)
+        NamePages().page(snapshot("a"), 0.0, choosing("*"), limit=5, cursor=cursor)
 
 
 @pytest.mark.parametrize("pattern", ["", "-a", "a b", "a," * 5000])
 def test_illegal_patterns(pattern: str) -> None:
     """What is no expression of names is refused, as everywhere."""
     with pytest.raises(IllegalName):
-        NamePages().page(snapshot("a"), 0.0, NameFilter(pattern), limit=5, cursor=None)
+        NamePages().page(snapshot("a"), 0.0, choosing(pattern), limit=5, cursor=None)
 
 
 def a_cluster() -> Snapshot:
@@ -125,18 +128,18 @@ def a_cluster() -> Snapshot:
 @pytest.mark.parametrize(
     ("wanted", "names"),
     [
-        (NameFilter(), [".kibana", "logs", "logs-1", "logs-2", "old", "orders", "secret", "shop", "stream"]),
-        (NameFilter("*"), ["logs", "logs-1", "logs-2", "old", "orders", "shop", "stream"]),
-        (NameFilter(".*,secret"), [".kibana", "secret"]),
-        (NameFilter("logs*,-*-1,shop"), ["logs", "logs-2", "shop"]),
-        (NameFilter("nothing"), []),
-        (NameFilter(kind=Kind.ALIAS), ["logs", "old"]),
-        (NameFilter(kind=Kind.DATA_STREAM), ["stream"]),
-        (NameFilter("*", kind=Kind.INDEX, state=State.OPEN), ["logs-1", "orders", "shop"]),
-        (NameFilter(state=State.CLOSED), ["logs-2", "old"]),
-        (NameFilter(state=State.STALE), ["orders"]),
-        (NameFilter(mapping_hashes={"other"}), ["orders"]),
-        (NameFilter(mapping_hashes=frozenset()), []),
+        (choosing(), [".kibana", "logs", "logs-1", "logs-2", "old", "orders", "secret", "shop", "stream"]),
+        (choosing("*"), ["logs", "logs-1", "logs-2", "old", "orders", "shop", "stream"]),
+        (choosing(".*,secret"), [".kibana", "secret"]),
+        (choosing("logs*,-*-1,shop"), ["logs", "logs-2", "shop"]),
+        (choosing("nothing"), []),
+        (choosing(kind=Kind.ALIAS), ["logs", "old"]),
+        (choosing(kind=Kind.DATA_STREAM), ["stream"]),
+        (choosing("*", kind=Kind.INDEX, state=State.OPEN), ["logs-1", "orders", "shop"]),
+        (choosing(state=State.CLOSED), ["logs-2", "old"]),
+        (choosing(state=State.STALE), ["orders"]),
+        (choosing(mapping_hashes={"other"}), ["orders"]),
+        (choosing(mapping_hashes=frozenset()), []),
         (NameFilter("*", visible=Visible(("logs*", ".k*"))), ["logs", "logs-1", "logs-2"]),
     ],
 )
@@ -154,7 +157,7 @@ def test_filters(wanted: NameFilter, names: list[str]) -> None:
 
 def test_closed_indices_are_marked() -> None:
     """Of an alias it is said which of its indices are closed."""
-    page = NamePages().page(a_cluster(), 100.0, NameFilter("logs"), limit=5, cursor=None)
+    page = NamePages().page(a_cluster(), 100.0, choosing("logs"), limit=5, cursor=None)
     assert [listed.closed_indices for listed in page.names] == [("logs-2",)]
 
 
@@ -187,12 +190,12 @@ def test_names_are_sorted_once() -> None:
     listing, known = NamePages(), snapshot("b", "a")
     sorted_names = []
     for each in (known, replace(known, confirmed_at=100.0), snapshot("b", "a"), snapshot("a", "b", "c"), snapshot("a")):
-        page = listing.page(each, 100.0, NameFilter("*"), limit=10, cursor=None)
+        page = listing.page(each, 100.0, choosing("*"), limit=10, cursor=None)
         assert [listed.name for listed in page.names] == sorted(each.indices)
         sorted_names.append(listing._names)
     assert [names is sorted_names[0] for names in sorted_names] == [True, True, True, False, False]
     aliased = changed(snapshot("a"), {}, {}, aliases={"x": ("a",)}, aliases_at=95.0)
-    assert [listed.name for listed in listing.page(aliased, 100.0, NameFilter("*"), limit=9, cursor=None).names] == [
+    assert [listed.name for listed in listing.page(aliased, 100.0, choosing("*"), limit=9, cursor=None).names] == [
         "a",
         "x",
     ]
