@@ -68,11 +68,6 @@ class ChangeGroup:
         """Whether a mapping is another than it was, or than that of the member before."""
         return any(self.example.totals)
 
-    @property
-    def is_unknown(self) -> bool:
-        """Whether something changed, but not known what."""
-        return not self.example.compared and self.kind == ChangeKind.CHANGED.value
-
 
 @dataclass(frozen=True, slots=True)
 class Day:

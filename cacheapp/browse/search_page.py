@@ -30,7 +30,7 @@ async def search_page(q: str, visible: Visible) -> HtmlPage:
     cache = registry.get(MAPPING_CACHE)
     if not cache.warm:
         raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
-    context: dict[str, Any] = {"q": q, "site_search": q, "total_names": len(cache.snapshot.indices)}
+    context: dict[str, Any] = {"q": q, "site_search": q}
     if q:
         context["names"] = await asyncio.to_thread(find_names, cache.snapshot, q, visible)
         context |= await _fields(q, visible)

@@ -58,7 +58,6 @@ async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
         "days": await asyncio.to_thread(by_day, found.changes),
         "is_shared": _is_shared(),
         "is_later_page": "before" in query,
-        "kind_urls": {one.value: address("changes-page", {**this, "kind": one.value}) for one in ChangeKind},
         "first_url": address("changes-page", this),
         "next_url": address("changes-page", {**this, "before": str(found.next_before)}) if found.next_before else "",
     }

@@ -86,7 +86,7 @@ def _object(
     status: int,
     detail: str,
     request_id: str,
-    members: Mapping[str, object] = MappingProxyType({}),
+    members: Mapping[str, object] = NO_MEMBERS,
 ) -> bytes:
     common = {
         "type": placed(type_uri),
