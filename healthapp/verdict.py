@@ -19,18 +19,27 @@ MAX_ALSO = 3
 """So many findings beside the first are named; the others are counted."""
 LEVELS = tuple(Health)
 
-SERVICES = {
+TITLES = {
+    Trouble.CALLS_FAIL: "{} fail",
+    Trouble.CALLS_REFUSED: "{} are refused",
+    Trouble.PARTIAL_ANSWERS: "{} get answers that are not whole",
+    Trouble.CLUSTER_SLOW: "{} are slow",
+    Trouble.HEAVY_CALLS: "{} take long",
+    Trouble.NEW_USUAL: "{} were slow for an hour",
     Trouble.CLUSTER_AWAY: "Elasticsearch can't be asked",
     Trouble.CLUSTER_RED: "Elasticsearch says that it is red",
     Trouble.CLUSTER_YELLOW: "Elasticsearch is not quite well",
+    Trouble.BREAKER_OPEN: "calls get 503 at once",
     Trouble.NO_MAPPINGS: "there are no mappings",
     Trouble.MAPPINGS_STALE: "mappings are stale",
+    Trouble.STORE_UNWRITABLE: "what one process learns is not shared",
     Trouble.STORE_AWAY: "the store can't be used",
     Trouble.DATABASE_AWAY: "the database can't be used",
     Trouble.POOL_FULL: "the connection pools are busy",
     Trouble.LOOP_LATE: "this process is late",
+    Trouble.OTHER_CHECK: "the check {} fails",
 }
-"""What a check's trouble is called."""
+"""What a trouble is called; `{}` stands for whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +168,7 @@ def _earlier_cause(troubles: list[Finding], now: datetime) -> str:
     for one in troubles[1:]:
         is_cause = one.trouble in (Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED)
         if is_cause and one.since is not None and one.since < first.since:
-            return f"{SERVICES[one.trouble]} since {clock_time(one.since, now)}; "
+            return f"{title_of(one.trouble, one.callers)} since {clock_time(one.since, now)}; "
     return ""
 
 
@@ -187,27 +196,7 @@ def _clause(finding: Finding, now: datetime, *, public: bool, is_first: bool = T
 
 def title_of(trouble: Trouble, callers: str) -> str:
     """What is wrong, in a few words and with a small letter, without since when and why."""
-    match trouble:
-        case Trouble.CALLS_FAIL:
-            return f"{callers} fail"
-        case Trouble.CALLS_REFUSED:
-            return f"{callers} are refused"
-        case Trouble.PARTIAL_ANSWERS:
-            return f"{callers} get answers that are not whole"
-        case Trouble.CLUSTER_SLOW:
-            return f"{callers} are slow"
-        case Trouble.HEAVY_CALLS:
-            return f"{callers} take long"
-        case Trouble.NEW_USUAL:
-            return f"{callers} were slow for an hour"
-        case Trouble.BREAKER_OPEN:
-            return "calls get 503 at once"
-        case Trouble.STORE_UNWRITABLE:
-            return "what one process learns is not shared"
-        case Trouble.OTHER_CHECK:
-            return f"the check {callers} fails"
-        case _:
-            return SERVICES[trouble]
+    return TITLES[trouble].format(callers)
 
 
 def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
