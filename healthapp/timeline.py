@@ -10,7 +10,6 @@ from typing import Any, Final
 from cacheapp.reports import CACHE_REPORT
 from esassistant.clock import Clock, monotonic, now_utc
 from esassistant.elasticsearch.client import POOLS_REPORTS
-from esassistant.http.statistics import HTTP_REPORT
 from esassistant.resource import Handle, ReportHandle, Reports
 from healthapp.process import PROCESS_REPORT
 
@@ -21,20 +20,17 @@ MINUTE: Final = 60.0
 KEPT_POINTS: Final = 61
 FIVE_MINUTES: Final = 300.0
 ELASTICSEARCH_POOLS: Final = POOLS_REPORTS[0]
-SOURCES: tuple[ReportHandle[Any], ...] = (HTTP_REPORT, CACHE_REPORT, PROCESS_REPORT, ELASTICSEARCH_POOLS)
+SOURCES: tuple[ReportHandle[Any], ...] = (CACHE_REPORT, PROCESS_REPORT, ELASTICSEARCH_POOLS)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One minute that ended at `at`: rates of it, quantiles of the last whole minute of the clock; None: no data."""
+    """One minute that ended at `at`: its answers, how late the loop was in the last whole minute of the clock, and what
+    was so at the end; None: no data.
+    """
 
     at: datetime
-    requests_per_second: float | None
-    errors_per_second: float | None
     hit_percent: float | None
-    p50_seconds: float | None
-    p95_seconds: float | None
-    p99_seconds: float | None
     connections_in_use: int
     resident_bytes: int | None
     loop_lag_p99_seconds: float | None
@@ -51,9 +47,8 @@ class HitRatio:
 
 @dataclass(frozen=True, slots=True)
 class TimelineReport:
-    """Oldest first; `every_seconds` apart."""
+    """The points are a minute apart, oldest first."""
 
-    every_seconds: float
     points: tuple[Point, ...]
     hits_five_minutes: HitRatio
     hits_hour: HitRatio
@@ -62,8 +57,6 @@ class TimelineReport:
 @dataclass(frozen=True, slots=True)
 class _Sample:
     taken_at: float
-    requests: int
-    errors: int
     hits: int
     misses: int
 
@@ -89,30 +82,18 @@ class Timeline:
     def sample(self) -> None:
         """Note how things are now; after each minute, how it was."""
         reports = self._reports()
-        together, cache = reports.typed(HTTP_REPORT).together, reports.typed(CACHE_REPORT)
-        now = _Sample(
-            taken_at=self._clock(),
-            requests=together.requests_total,
-            errors=together.statuses.get("5xx", 0),
-            hits=cache.answers.hits_total,
-            misses=cache.answers.misses_total,
-        )
+        answers = reports.typed(CACHE_REPORT).answers
+        now = _Sample(self._clock(), answers.hits_total, answers.misses_total)
         self._samples.append(now)
         before = now if self._pointed is None else self._pointed
-        seconds = now.taken_at - before.taken_at
-        if self._pointed is not None and seconds < MINUTE:
+        if self._pointed is not None and now.taken_at - before.taken_at < MINUTE:
             return
         self._pointed = now
-        latency, process = reports.typed(HTTP_REPORT).last_minute, reports.typed(PROCESS_REPORT)
+        process = reports.typed(PROCESS_REPORT)
         self._points.append(
             Point(
                 at=now_utc(),
-                requests_per_second=(now.requests - before.requests) / seconds if seconds else None,
-                errors_per_second=(now.errors - before.errors) / seconds if seconds else None,
                 hit_percent=_hits(before, now).percent,
-                p50_seconds=latency.p50_seconds,
-                p95_seconds=latency.p95_seconds,
-                p99_seconds=latency.p99_seconds,
                 connections_in_use=sum(
                     pool.in_use + pool.overflow_in_use for pool in reports.typed(ELASTICSEARCH_POOLS).values()
                 ),
@@ -122,11 +103,11 @@ class Timeline:
         )
 
     def report(self) -> TimelineReport:
-        nothing = _Sample(0.0, 0, 0, 0, 0)
+        nothing = _Sample(0.0, 0, 0)
         last = self._samples[-1] if self._samples else nothing
         first = self._samples[0] if self._samples else nothing
         recent = next((sample for sample in self._samples if last.taken_at - sample.taken_at <= FIVE_MINUTES), nothing)
-        return TimelineReport(MINUTE, tuple(self._points), _hits(recent, last), _hits(first, last))
+        return TimelineReport(tuple(self._points), _hits(recent, last), _hits(first, last))
 
 
 TIMELINE: Handle[Timeline] = Handle("timeline")

@@ -48,9 +48,9 @@ def test_nothing_yet() -> None:
 
 def test_this_process() -> None:
     """Of the process: hits, connections, lateness, memory."""
-    point = Point(BEGIN, None, None, 75.0, None, None, None, 3, 5_000_000, 0.02)
+    point = Point(BEGIN, 75.0, 3, 5_000_000, 0.02)
     nothing = HitRatio(0.0, 0, None)
-    texts = [chart.slots[0].text for chart in process_charts(TimelineReport(60.0, (point,), nothing, nothing))]
+    texts = [chart.slots[0].text for chart in process_charts(TimelineReport((point,), nothing, nothing))]
     assert texts == [
         "09:58 UTC: share 75 %",
         "09:58 UTC: in use 3",

@@ -1,4 +1,4 @@
-"""The last hour: rates and ratios between samples, bounded, and without claims before there is data."""
+"""The last hour: ratios between samples, bounded, and without claims before there is data."""
 
 import asyncio
 from types import SimpleNamespace
@@ -15,14 +15,12 @@ class Numbers:
     """What the reports say; counters a test moves."""
 
     def __init__(self) -> None:
-        self.requests = self.errors = self.hits = self.misses = 0
+        self.hits = self.misses = 0
 
     def __call__(self) -> Reports:
         latency = LatencyReport(WINDOW_SECONDS, 0)
-        together = SimpleNamespace(requests_total=self.requests, statuses={"5xx": self.errors})
         return Reports(
             {
-                "http": SimpleNamespace(together=together, last_minute=latency),
                 "mapping_cache": SimpleNamespace(
                     answers=SimpleNamespace(hits_total=self.hits, misses_total=self.misses)
                 ),
@@ -52,19 +50,16 @@ def test_nothing_yet(timeline: Timeline) -> None:
     assert report.hits_hour == report.hits_five_minutes == HitRatio(0.0, 0, None)
 
 
-def test_rates_are_of_the_time_between(timeline: Timeline, numbers: Numbers, fake_clock: FakeClock) -> None:
-    """A point has the rates of its minute, the ratio of the answers in it, and what is so at its end; there is one a
-    minute.
-    """
+def test_points_are_of_the_time_between(timeline: Timeline, numbers: Numbers, fake_clock: FakeClock) -> None:
+    """A point has the ratio of the answers in its minute, and what is so at its end; there is one a minute."""
     timeline.sample()
-    for number in range(1, 7):
+    for _ in range(6):
         fake_clock.now += EVERY_SECONDS
-        numbers.requests, numbers.errors, numbers.hits, numbers.misses = 50 * number, 5 * number, 3, 1
+        numbers.hits, numbers.misses = 3, 1
         timeline.sample()
     first, second = timeline.report().points
-    assert (first.requests_per_second, first.errors_per_second, first.hit_percent) == (None, None, None)
-    assert (second.requests_per_second, second.errors_per_second, second.hit_percent) == (5.0, 0.5, 75.0)
-    assert (second.connections_in_use, second.resident_bytes, second.p50_seconds) == (4, 7, None)
+    assert (first.hit_percent, second.hit_percent) == (None, 75.0)
+    assert (second.connections_in_use, second.resident_bytes, second.loop_lag_p99_seconds) == (4, 7, None)
 
 
 def test_ratios_over_a_while(timeline: Timeline, numbers: Numbers, fake_clock: FakeClock) -> None:
