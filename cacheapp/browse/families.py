@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cacheapp.browse.filters import (
+    INDEX,
     PAGE,
     Changes,
     Listed,
@@ -16,6 +17,7 @@ from cacheapp.browse.filters import (
     Sort,
     Times,
     changes_of,
+    changes_total,
     next_cursor,
     state_of,
 )
@@ -42,6 +44,11 @@ class Family:
     kind: str
     members: tuple[str, ...]
 
+    @property
+    def shown_kind(self) -> str:
+        """The kind for people, to whom an index that is alone is no family."""
+        return INDEX if self.kind == INDICES and len(self.members) == 1 else self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class FamilyRow:
@@ -50,7 +57,7 @@ class FamilyRow:
     Args:
         name: Of the data stream or alias; of an index that is alone; else how the names begin, and a star.
         asked_by: The name, list or pattern that stands for the members.
-        kind: `data stream`, `alias`, `indices`.
+        kind: `data stream`, `alias`, `indices`, `index`.
         mappings_total: How many distinct mappings the members have.
         usual: The hash of that of the most members.
         odd: Members that have another one, the last ones first: `odd_total` in all.
@@ -99,7 +106,7 @@ def list_families(
     if wanted.sort is Sort.AGE:
         found.sort(key=lambda one: -_oldest(snapshot, one[1], times)[1])
     elif wanted.sort is Sort.CHANGES:
-        found.sort(key=lambda one: -getattr(changes_of(one[1], changes), "total", 0))
+        found.sort(key=lambda one: -changes_total(one[1], changes))
     elif wanted.sort is Sort.FIELDS:
         found.sort(key=lambda one: -(_most_fields(snapshot, counts, one[1]) or 0))
     asking = Asking(snapshot)
@@ -126,7 +133,7 @@ class Asking:
         3. The names of the members have room in an address: these.
         4. The beginning with a star, which gives others too.
         """
-        if family.kind != INDICES or len(family.members) == 1:
+        if family.shown_kind != INDICES:
             return family.name
         beginning = family.name.removesuffix("*")
         first = bisect_left(self._names, beginning)
@@ -167,7 +174,7 @@ def _row(
     return FamilyRow(
         name=family.name,
         asked_by=asking.by(family),
-        kind="index" if family.kind == INDICES and len(family.members) == 1 else family.kind,
+        kind=family.shown_kind,
         indices_total=len(family.members),
         chosen_total=len(members),
         mappings_total=mappings_total,

@@ -213,6 +213,11 @@ def kind_of(snapshot: Snapshot, name: str) -> str:
     return DATA_STREAM if name in snapshot.data_streams else ALIAS
 
 
+def changes_total(indices: Iterable[str], changes: Changes) -> int:
+    """How often some indices changed, together."""
+    return sum(changes[index].total for index in indices if index in changes)
+
+
 def changes_of(indices: Iterable[str], changes: Changes) -> RecentOfIndex | None:
     """The changes of some indices together; None: there was none."""
     found = [changes[index] for index in indices if index in changes]

@@ -10,7 +10,7 @@ from heapq import nsmallest
 from cacheapp.browse.families import Asking, Family, families, odd_members
 from cacheapp.browse.filters import SHOWN_NAMES, kind_of
 from cacheapp.describe.near_names import names_like
-from cacheapp.state.families import INDICES, natural_key
+from cacheapp.state.families import natural_key
 from cacheapp.state.names import matches
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
@@ -82,7 +82,7 @@ def _found(snapshot: Snapshot, family: Family, matching: Sequence[str], asking: 
     return FoundName(
         name=family.name,
         asked_by=asking.by(family),
-        kind="index" if family.kind == INDICES and len(family.members) == 1 else family.kind,
+        kind=family.shown_kind,
         indices_total=len(family.members),
         matching=tuple(nsmallest(SHOWN_NAMES, matching, key=natural_key)),
         matching_total=len(matching),

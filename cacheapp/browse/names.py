@@ -20,6 +20,7 @@ from cacheapp.browse.filters import (
     Sort,
     Times,
     changes_of,
+    changes_total,
     kind_of,
     next_cursor,
     state_of,
@@ -141,7 +142,7 @@ def _order(snapshot: Snapshot, counts: FieldCounts, sort: Sort, times: Times, ch
     if sort is Sort.AGE:
         return lambda name: -state_of(snapshot, name, times)[1]
     if sort is Sort.CHANGES:
-        return lambda name: -getattr(changes_of(_indices(snapshot, name), changes), "total", 0)
+        return lambda name: -changes_total(_indices(snapshot, name), changes)
 
     def by_fields(name: str) -> int:
         entry = snapshot.indices.get(name)
