@@ -43,7 +43,7 @@ from cacheapp.state.visible import Visible
 from cacheapp.sync.refresher import REFRESHER
 from cacheapp.validation import VALIDATION, Validate
 from cacheapp.values.known import KNOWN_VALUES
-from esassistant.api import View, api_view, json_response, parameter
+from esassistant.api import View, api_view, json_response, parameter, whole_number
 from esassistant.config.tokens import Right
 from esassistant.errors import BadRequest, ClusterUnavailable, EsassistantError, UnknownAddress
 from esassistant.http.answer import Answer
@@ -388,8 +388,4 @@ def _is_grouped(request: HttpRequest) -> bool:
 
 
 def _integer(request: HttpRequest, name: str, default: int, maximum: int, minimum: int = 1) -> int:
-    given = parameter(request, name, str(default))
-    # `int` refuses thousands of digits with an error of its own.
-    if not given.isascii() or not given.isdigit() or len(given) > 9 or not minimum <= int(given) <= maximum:
-        raise BadRequest(f"Use {name}= with a whole number from {minimum} to {maximum}.")
-    return int(given)
+    return whole_number(name, parameter(request, name, str(default)), minimum, maximum)

@@ -22,6 +22,7 @@ from cacheapp.state.changes import ChangeKind
 from cacheapp.state.choice import EVERY_NAME, NameChoice
 from cacheapp.state.expressions import asked, parse
 from cacheapp.validation import VALIDATION
+from esassistant.api import whole_number
 from esassistant.clock import now_utc
 from esassistant.errors import BadRequest
 from esassistant.registry import registry
@@ -122,7 +123,8 @@ async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
 async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
     """`GET /describe?name=&q=&tokens=`: a name's fields, or the families of the cluster, in a text for a prompt."""
     name, question = (request.GET.get(parameter, "").strip() for parameter in ("name", "q"))
-    tokens = _tokens(request.GET.get("tokens", ""))
+    given = request.GET.get("tokens", "") or str(DEFAULT_BUDGET_TOKENS)
+    tokens = whole_number("tokens", given, MIN_BUDGET_TOKENS, MAX_BUDGET_TOKENS)
     descriptions = registry.get(DESCRIPTIONS)
     context: dict[str, Any] = {
         "tab": "describe",
@@ -141,15 +143,6 @@ async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
     else:
         _, context["families"] = await descriptions.describe_cluster(tokens, question, reader.visible)
     return HtmlPage("cacheapp/describe.html", context)
-
-
-def _tokens(given: str) -> int:
-    if not given:
-        return DEFAULT_BUDGET_TOKENS
-    is_number = given.isascii() and given.isdigit() and len(given) <= 9
-    if not is_number or not MIN_BUDGET_TOKENS <= int(given) <= MAX_BUDGET_TOKENS:
-        raise BadRequest(f"Use tokens= with a whole number from {MIN_BUDGET_TOKENS} to {MAX_BUDGET_TOKENS}.")
-    return int(given)
 
 
 def _raw_path(name: str, question: str, tokens: int) -> str:
