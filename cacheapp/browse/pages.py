@@ -4,7 +4,6 @@ wrong.
 
 import asyncio
 import functools
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,21 +133,18 @@ async def _rendered(request: HttpRequest, page: HtmlPage, reader: Reader | None)
 
 async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> HttpResponse:
     """Make the page that says what is wrong and what to do; `name` is the requested name, if any."""
-    retry_after_seconds = error.retry_after_seconds
-    if error.status == 503:
-        retry_after_seconds = max(1, math.ceil(retry_after_seconds or RETRY_AFTER_SECONDS))
     problem = problem_of(request, error)
+    if error.status == 503:
+        problem.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     if is_for_people(request) and not is_part(request):
         context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
         context |= await _about_missing(request, error, name)
         response = await _rendered(request, HtmlPage("cacheapp/browse_error.html", context, error.status), None)
-        for header in ("Allow", "WWW-Authenticate"):
+        for header in ("Allow", "Retry-After", "WWW-Authenticate"):
             if header in problem:
                 response[header] = problem[header]
     else:
         response = problem
-    if retry_after_seconds is not None:
-        response["Retry-After"] = str(retry_after_seconds)
     return already_logged(response)
 
 
