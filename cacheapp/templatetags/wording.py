@@ -1,5 +1,7 @@
 """Numbers as people read them: filters for the pages of the mapping browser."""
 
+from collections.abc import Sized
+
 from django import template
 
 register = template.Library()
@@ -21,6 +23,6 @@ def counted(value: int, words: str) -> str:
 
 
 @register.filter
-def beyond(total: int, shown: int) -> int:
-    """How many of `total` are left when `shown` are shown."""
-    return max(0, total - shown)
+def beyond(total: int, shown: Sized | int) -> int:
+    """How many of `total` are left; `shown`: those that are shown, or how many."""
+    return max(0, total - (shown if isinstance(shown, int) else len(shown)))
