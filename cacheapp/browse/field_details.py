@@ -88,9 +88,7 @@ def field_details(
     if field is None:
         return None
     looked_at = sorted(distinct, key=lambda one: -len(one.indices))[:MAX_MAPPINGS]
-    held = None if known is None else known.fields.get(path)
-    is_of_now = held is not None and field.types == (held.type,)
-    values = shown_values(held, known.sample_documents) if held and known and is_of_now else None
+    values = shown_values(known, path, field.types)
     beginning = f"{path}."
     return FieldDetails(
         field=field,

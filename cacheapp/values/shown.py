@@ -1,6 +1,6 @@
 """How field values are shown: in descriptions, in lists of fields, and on pages. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -58,9 +58,14 @@ def note_of(known: KnownOfName) -> ValuesNote:
     return ValuesNote(known.family, known.age_seconds, known.sample_documents, known.is_whole, known.fields_left_out)
 
 
-def shown_values(values: FieldValues, sample_documents: int) -> ShownFieldValues:
-    """Return the values of one field as the API shows them."""
-    missing_percent = percent(values.missing_documents, sample_documents)
+def shown_values(known: KnownOfName | None, name: str, types: Sequence[str]) -> ShownFieldValues | None:
+    """Return the values of a field that has these types now, as the API shows them; None: none are known, or of another
+    type.
+    """
+    values = None if known is None else known.fields.get(name)
+    if known is None or values is None or tuple(types) != (values.type,):
+        return None
+    missing_percent = percent(values.missing_documents, known.sample_documents)
     if values.type not in LISTED_TYPES:
         return ShownFieldValues(missing_percent, min=values.min, max=values.max)
     return ShownFieldValues(missing_percent, values.values, values.more)
@@ -73,9 +78,7 @@ def add_values(body: bytes, known: KnownOfName | None) -> bytes:
     listed: dict[str, Any] = msgspec.json.decode(body)
     listed["values"] = None if known is None else note_of(known)
     for field in listed["fields"]:
-        values = None if known is None else known.fields.get(field["name"])
-        is_of_now = values is not None and field["types"] == [values.type]
-        field["values"] = shown_values(values, known.sample_documents) if known and values and is_of_now else None
+        field["values"] = shown_values(known, field["name"], field["types"])
     return msgspec.json.encode(listed)
 
 

@@ -266,7 +266,7 @@ def test_numbers_in_words() -> None:
         "1 data stream",
         "1,000 data streams",
     ]
-    assert (wording.beyond(12, 10), wording.beyond(3, 10)) == (2, 0)
+    assert (wording.beyond(12, 10), wording.beyond(3, 10), wording.beyond(12, ("a", "b"))) == (2, 0, 10)
 
 
 @pytest.mark.parametrize("template", ["cacheapp/_history.html", "cacheapp/history_panel.html"])
