@@ -17,7 +17,7 @@ from elasticsearch import Elasticsearch
 from dev.elasticsearch.node import Node
 from dev.servers.process import wait_until
 from dev.servers.service import Server, manage
-from tests.browser.screenshots import QUICK, Photographer, make_staff
+from tests.browser.screenshots import SETTINGS, Photographer, make_staff
 from tests.support.browser import NARROW, WIDE, open_window
 
 PAGES = {
@@ -88,7 +88,7 @@ def main() -> int:
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pictures-")))
         node = stack.enter_context(Node(data / "node"))
-        settings: dict[str, Any] = {**QUICK, "DATABASE_URL": f"sqlite:///{data / 'pictures.sqlite3'}"}
+        settings: dict[str, Any] = {**SETTINGS, "DATABASE_URL": f"sqlite:///{data / 'pictures.sqlite3'}"}
         make_staff(node.url, settings)
         assert manage("load_samples", elasticsearch_url=node.url, timeout=300.0, **settings).returncode == 0
         cluster = stack.enter_context(Elasticsearch(node.url))

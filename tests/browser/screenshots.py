@@ -26,6 +26,7 @@ from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
 from dev.servers.service import ROOT, TOKEN, Server, manage
 from tests.support.browser import NARROW, PASSWORD, WIDE, Browser, open_window
+from tests.support.browsing import QUICK
 
 FOLDER = ROOT / "docs" / "images"
 LONGEST_PIXELS = {WIDE: 1600, NARROW: 1800}
@@ -43,7 +44,7 @@ PAGES = {
     "admin": "/admin/",
     "admin-list": "/admin/cacheapp/passrecord/",
 }
-QUICK = {"HEALTH_CACHE_TTL": 1, "HEALTH_TIMEOUT": 1, "MAPPING_CACHE_WATCH": "true", "MIN_REFRESH_INTERVAL": 60}
+SETTINGS = {**QUICK, "MIN_REFRESH_INTERVAL": 60}
 
 
 def pngquant() -> Path:
@@ -125,7 +126,7 @@ def main() -> int:
         proxy = stack.enter_context(FaultProxy(node.url))
         redis = stack.enter_context(RedisServer())
         settings: dict[str, Any] = {
-            **QUICK,
+            **SETTINGS,
             "DATABASE_URL": f"sqlite:///{data / 'shots.sqlite3'}",
             "REDIS_URL": redis.url,
         }

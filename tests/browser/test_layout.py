@@ -1,30 +1,18 @@
 """What all pages share, in a real browser: theme, search, keyboard, times, errors, charts."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
 from elasticsearch import Elasticsearch
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from dev.elasticsearch.node import Node
-from dev.servers.process import wait_until
-from dev.servers.service import Server
 from tests.support.browser import Browser, OpenBrowser
+from tests.support.browsing import serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 GROUND = "return getComputedStyle(document.body).backgroundColor"
 ACTIVE = "return document.activeElement.id || document.activeElement.textContent.trim()"
-
-
-@contextmanager
-def serving(url: str, **settings: Any) -> Iterator[Server]:
-    with Server(url, **{"HEALTH_CACHE_TTL": 1, "HEALTH_TIMEOUT": 1, **settings}) as server:
-        wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", 30)
-        yield server
 
 
 def press(browser: Browser, *keys: str) -> str:
