@@ -86,8 +86,7 @@ def chart(
     top: float | None = None,
     marks: Sequence[Mark] = (),
 ) -> Chart:
-    """
-    Draw a chart.
+    """Draw a chart.
 
     Args:
         times: when each moment begins; they are equally far apart.

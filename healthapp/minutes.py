@@ -91,7 +91,7 @@ def together(hours: Iterable[Hour]) -> dict[int, Minute]:
 
 
 def kept(hour: Hour, now: int) -> dict[int, Minute]:
-    """Those of the last hour before the minute `now`, in order; none that a clock that is wrong has made future."""
+    """Return the minutes of the last hour up to `now`, in order, without those that a wrong clock put in the future."""
     return {number: hour[number] for number in sorted(hour) if now - KEPT_MINUTES <= number <= now}
 
 

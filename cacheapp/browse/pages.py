@@ -28,7 +28,7 @@ from esassistant.config.tokens import Right
 from esassistant.errors import EsassistantError, MethodNotAllowed, StoreUnavailable
 from esassistant.http.auth import caller_of, check_csrf, check_rights, refusal_of
 from esassistant.http.callers import Caller, CallerKind
-from esassistant.http.problems import already_logged, is_for_people, problem_of, request_id_of
+from esassistant.http.problems import already_logged, is_for_people, problem_of, request_id_of, retry_address
 from esassistant.registry import registry
 
 SHOWN_CHANGES = 20
@@ -60,9 +60,9 @@ PageView = Callable[..., Awaitable[HtmlPage]]
 def page_view(*methods: str) -> Callable[[PageView], Any]:
     """Decorates an `async def` view of a page, which answers `methods` and is given who reads it.
 
-    Who may read mappings by the API gets the page, and on it what he gets there. Others are sent to the login, or
-    refused: where they have a token that doesn't suffice, or where a part of a page is asked for, in which a login has
-    no place. An `EsassistantError` becomes a page too, or a problem where no person asked.
+    Whoever may read mappings by the API gets the page, which shows the same names. Others are sent to the login. They
+    are refused instead if their token doesn't suffice, or if a script asks for a part of a page, which has no place for
+    a login. An `EsassistantError` becomes a page too, or a problem if no person asked.
 
     A form that is sent needs the CSRF token of the session that it comes with, if it comes with one. Django's own check
     isn't used: its token would give everybody who looks at a page a cookie.
@@ -122,8 +122,7 @@ def _reader(request: HttpRequest, caller: Caller) -> Reader:
 def _sent_to_login(request: HttpRequest) -> HttpResponse:
     if is_part(request):
         raise refusal_of(request)
-    back = request.get_full_path() if request.method in READS else request.path
-    return redirect_to_login(back, reverse("admin:login"))
+    return redirect_to_login(retry_address(request), reverse("admin:login"))
 
 
 async def _rendered(request: HttpRequest, page: HtmlPage, reader: Reader | None) -> HttpResponse:

@@ -20,7 +20,7 @@ SHOWN_FAMILIES: Final = 10
 FEW_FIELDS: Final = 10
 """So many that have the words leave nothing to be looked for by meaning."""
 MEANING_SECONDS: Final = 3.0
-"""What it takes is made once, and goes on to be made: the next one who asks has it."""
+"""A page waits so long for what is near by meaning. What that needs goes on being made, for the next who asks."""
 
 
 async def search_page(q: str, visible: Visible) -> HtmlPage:

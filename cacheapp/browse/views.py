@@ -1,7 +1,7 @@
 """The mapping browser: pages for people that show what the cache has in memory.
 
-For who may read mappings by the API; each sees there and here the same names. What takes long, templates included, is
-done in threads; that work touches neither the database nor the user.
+Whoever may read mappings by the API may see them, and sees the same names there and here. What takes long, templates
+included, is done in threads; that work touches neither the database nor the user.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ async def names(request: HttpRequest, reader: Reader) -> HtmlPage:
 
 
 def _usual_grouping(wanted: NameFilter) -> Grouping:
-    """Who asks for a state or for members wants names; else families are fewer."""
+    """List names where a state, members or a mapping are asked for; else families, which are fewer."""
     return Grouping.NAME if wanted.state or wanted.of or wanted.mapping else Grouping.FAMILY
 
 

@@ -129,7 +129,7 @@ def answer_of_error(request: HttpRequest, error: EsassistantError) -> HttpRespon
     """The same, as a page where a person in a browser asked. It is expected, and not logged."""
     found = problem_of(request, error)
     if is_for_people(request):
-        context = {"error": error, "again": _again(request)}
+        context = {"error": error, "again": retry_address(request)}
         found = _page(request, error.status, context, {**found.headers, "Content-Type": PAGE_TYPE})
     return already_logged(found)
 
@@ -148,8 +148,8 @@ def _page(request: HttpRequest, status: int, context: dict[str, Any], headers: M
     return HttpResponse(page, status=status, headers={**headers, "Content-Length": str(len(page.encode()))})
 
 
-def _again(request: HttpRequest) -> str:
-    """Where to try again: what was posted isn't posted anew by a link."""
+def retry_address(request: HttpRequest) -> str:
+    """Return where a link leads that tries again; what was posted isn't posted anew by it."""
     return request.get_full_path() if request.method in ("GET", "HEAD") else request.path
 
 
