@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 _BLANK = re.compile(r"[\s,:]*")
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(_TEXT.pattern + r"|[{}\[\]]", re.DOTALL)
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"]+")
 Span = tuple[int, int]
 """Where something begins in a text, and where it ends, in characters."""
@@ -40,7 +41,7 @@ def spans_of(text: str, paths: Iterable[str]) -> dict[str, Span]:
         wanted.paths.append(path)
     start = _start(text, 0)
     found: dict[str, Span] = {}
-    _look_into(text, start, root, (start, start + 1), found)
+    _look_into(text, start, root, (start, start + 1), found, _ends(text))
     return found
 
 
@@ -61,7 +62,9 @@ class _Wanted:
             left.extend(one.below.values())
 
 
-def _look_into(text: str, place: int, wanted: _Wanted, span: Span, found: dict[str, Span]) -> None:
+def _look_into(
+    text: str, place: int, wanted: _Wanted, span: Span, found: dict[str, Span], ends: dict[int, int]
+) -> None:
     """Look for what is wanted in the value that begins at `place`, which as a whole stands at `span`."""
     for path in wanted.paths:
         found[path] = span
@@ -72,13 +75,13 @@ def _look_into(text: str, place: int, wanted: _Wanted, span: Span, found: dict[s
             key_at, key = place, str(number)
             key_end = place + 1
             if is_object:
-                key_end = _end(text, place)
+                key_end = _end(text, place, ends)
                 key = json.loads(text[place:key_end])
                 place = _start(text, key_end)
-            end = _end(text, place)
+            end = _end(text, place, ends)
             if (below := wanted.below.get(key)) is not None and not any(path in found for path in below.paths):
                 is_plain = text[place : place + 1] not in ("{", "[")
-                _look_into(text, place, below, (key_at, end if is_plain else key_end), found)
+                _look_into(text, place, below, (key_at, end if is_plain else key_end), found, ends)
             place, number = _start(text, end), number + 1
     wanted.give(span, found)
 
@@ -88,24 +91,21 @@ def _start(text: str, place: int) -> int:
     return place if blank is None else blank.end()
 
 
-def _end(text: str, place: int) -> int:
+def _ends(text: str) -> dict[int, int]:
+    """Where each object and each list ends, by where it begins. Read once: an inner one is part of each outer one."""
+    ends: dict[int, int] = {}
+    opened: list[int] = []
+    for sign in _BRACKET.finditer(text):
+        if sign[0] in ("{", "["):
+            opened.append(sign.start())
+        elif sign[0] in ("}", "]") and opened:
+            ends[opened.pop()] = sign.end()
+    return ends
+
+
+def _end(text: str, place: int, ends: dict[int, int]) -> int:
     """Where the value that begins here ends."""
-    depth = 0
-    while place < len(text):
-        sign = text[place]
-        if sign == '"':
-            found = _TEXT.match(text, place)
-            place = len(text) if found is None else found.end()
-        elif sign in "{[":
-            depth, place = depth + 1, place + 1
-        elif sign in "}]":
-            depth, place = depth - 1, place + 1
-        else:
-            found = _PLAIN.match(text, place) or _BLANK.match(text, place)
-            place = place + 1 if found is None or found.end() == place else found.end()
-            if depth == 0:
-                return place
-            continue
-        if depth == 0:
-            return place
-    return place
+    if (known := ends.get(place)) is not None:
+        return known
+    found = (_TEXT if text[place : place + 1] == '"' else _PLAIN).match(text, place)
+    return place + 1 if found is None else found.end()

@@ -1,10 +1,9 @@
 """Which recorded changes an expression of names chooses: also those of indices that are gone. Pure."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from cacheapp.state.expressions import Part
-from cacheapp.state.names import matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +17,39 @@ class NameChoice:
     """
 
     parts: tuple[Part, ...] = ()
+    # Thousands of exact names are looked up at once; of patterns there are few. Changes by the thousand are held
+    # against one choice, on the loop.
+    _exact: dict[str, int] = field(init=False, repr=False, compare=False)
+    """The place of the last part that is this name."""
+    _patterns: tuple[tuple[int, Callable[[str], bool]], ...] = field(init=False, repr=False, compare=False)
+    """The places and tests of the others, the last first."""
+
+    def __post_init__(self) -> None:
+        numbered = tuple(enumerate(self.parts))
+        exact = {part.text: place for place, part in numbered if not part.is_pattern}
+        patterns = tuple((place, _shown_by(part)) for place, part in reversed(numbered) if part.is_pattern)
+        object.__setattr__(self, "_exact", exact)
+        object.__setattr__(self, "_patterns", patterns)
 
     def covers(self, names: Collection[str]) -> bool:
         """Whether it chooses what has these names."""
-        is_chosen = not self.parts
-        for part in self.parts:
-            if any(_stands_for(part, name) for name in names):
-                is_chosen = not part.is_excluded
-        return is_chosen
+        if not self.parts:
+            return True
+        last = max((self._exact.get(name, -1) for name in names), default=-1)
+        for place, does_match in self._patterns:
+            if place < last:
+                break
+            if any(map(does_match, names)):
+                last = place
+                break
+        return last >= 0 and not self.parts[last].is_excluded
 
 
 EVERY_NAME = NameChoice()
 
 
-def _stands_for(part: Part, name: str) -> bool:
-    """Names with a dot are given by themselves, or by a pattern that begins with one."""
-    is_shown = not part.is_pattern or part.text.startswith(".") or not name.startswith(".")
-    return is_shown and matches(name, part.text)
+def _shown_by(pattern: Part) -> Callable[[str], bool]:
+    """The test of a pattern: names with a dot are given by one that begins with a dot alone."""
+    if pattern.text.startswith("."):
+        return pattern.matches
+    return lambda name: not name.startswith(".") and pattern.matches(name)
