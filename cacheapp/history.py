@@ -412,7 +412,7 @@ class History:
         after = since if since is not None else (await self._oldest_id() or head.last_id + 1) - 1
         if after > head.last_id:
             raise ChangesGone(after, await self._oldest_id(), head.last_id)
-        wanted = frozenset({*(kind.value for kind in kinds), ChangeKind.GAP.value} if kinds else ())
+        wanted = _with_gaps(kinds)
         chosen: list[int] = []
         cursor = after
         while len(chosen) < limit and cursor < head.last_id:
@@ -472,7 +472,7 @@ class History:
     async def _outlines_since(
         self, since: datetime | None, kinds: Collection[ChangeKind] = ()
     ) -> list[change_log.DatedOutline]:
-        wanted = frozenset({*(kind.value for kind in kinds), ChangeKind.GAP.value} if kinds else ())
+        wanted = _with_gaps(kinds)
         found: list[change_log.DatedOutline] = []
         before = MAX_EXACT
         while before:
@@ -493,6 +493,11 @@ class History:
 
 
 HISTORY: Handle[History] = Handle("history")
+
+
+def _with_gaps(kinds: Collection[ChangeKind]) -> frozenset[str]:
+    """The values of the kinds to look for, where only these are asked for: gaps are told too. Empty: all kinds."""
+    return frozenset(kind.value for kind in (*kinds, ChangeKind.GAP)) if kinds else frozenset()
 
 
 def _news(

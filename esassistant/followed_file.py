@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from esassistant.clock import Sleep
 from esassistant.config.toml_file import BadFile
+from esassistant.resource import Health, PingResult
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +18,17 @@ E = TypeVar("E")
 
 LOOK_SECONDS: Final = 5.0
 
-Mark = tuple[int, ...]
-"""What a file is told from another one by, and from itself before it was changed."""
+
+class Mark(NamedTuple):
+    """What a file is told from another one by, and from itself before it was changed. `changed_ns`: when its mode or
+    owner last did, too, as it may have become readable by that.
+    """
+
+    device: int
+    inode: int
+    size_bytes: int
+    written_ns: int
+    changed_ns: int
 
 
 def kept_entries(setting: str, error: str) -> str:
@@ -70,7 +80,12 @@ class FollowedFile(Generic[E]):
     @property
     def written_at(self) -> float | None:
         """When the file was last written, by the wall clock in seconds since 1970; None: it isn't known."""
-        return None if self._mark is None else self._mark[3] / 1e9
+        return None if self._mark is None else self._mark.written_ns / 1e9
+
+    async def ping(self) -> PingResult:
+        """Say whether what the file says is in force."""
+        health = Health.HEALTHY if self.error is None else Health.DEGRADED
+        return PingResult(health, self.kept, {self._noun: len(self.entries)})
 
     async def keep_following(self) -> None:
         """Background task: look every few seconds."""
@@ -113,6 +128,5 @@ class FollowedFile(Generic[E]):
             found = self._path.stat()
         except OSError as error:
             raise BadFile(f"can't be read ({error.strerror or type(error).__name__})") from None
-        # The time of the last change of mode or owner, too: it may have become readable by that.
-        mark = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        mark = Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         return (mark, None) if mark == known else (mark, self._load(self._path))

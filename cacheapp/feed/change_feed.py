@@ -218,7 +218,7 @@ class ChangeFeed:
         with self._subscribed(subscriber):
             pieces = await self._begin(subscriber, position)
             await call.begin()
-            await call.write(opening(self._position(subscriber, position), _reconnect_ms(), self._note()))
+            await call.write(opening(self._position(subscriber.sent_id), _reconnect_ms(), self._note()))
             await self._follow(call, subscriber, pieces)
 
     @contextmanager
@@ -287,9 +287,9 @@ class ChangeFeed:
                 return []  # it is waked when that is over
         step, told_id = self._step, subscriber.told_id
         subscriber.told_id = tail.last_id
-        is_ready = step is not None and step.tail is tail and step.before == told_id
-        ready = step.pieces.get(subscriber.interest) if step is not None and is_ready else None
-        return in_pieces(tail.told_to(subscriber.interest, told_id)) if ready is None else ready
+        if step is not None and step.tail is tail and step.before == told_id and subscriber.interest in step.pieces:
+            return step.pieces[subscriber.interest]
+        return in_pieces(tail.told_to(subscriber.interest, told_id))
 
     async def _from_history(self, subscriber: Subscriber) -> list[bytes]:
         """Go on in the history. Raises `ChangesGone` or `StoreUnavailable`."""
@@ -316,13 +316,13 @@ class ChangeFeed:
             beat = comment(self._note())
             if subscriber.told_id != subscriber.sent_id:
                 # Who follows few names would else come back with an id that is long gone.
-                beat += moved(self._position(subscriber))
+                beat += moved(self._position(subscriber.told_id))
             await call.write(beat)
             subscriber.sent_id, subscriber.sent_at = subscriber.told_id, self._clock()
 
-    def _position(self, subscriber: Subscriber, asked: Position | None = None) -> Position:
+    def _position(self, change_id: int) -> Position:
         assert self._tail is not None
-        return Position(subscriber.told_id if asked is None else asked.id, self._tail.history)
+        return Position(change_id, self._tail.history)
 
     def _note(self) -> str:
         """What there is to say of the feed in a comment."""

@@ -207,9 +207,7 @@ def _bodies(known_hashes: frozenset[str]) -> tuple[dict[str, bytes], list[str]]:
 
 
 def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
-    # Locked for the length of the transaction: no later holder can come between this check and the commit.
-    if not LeaseRow.objects.select_for_update().filter(name=lease.name, token=lease.token).exists():
-        raise StaleToken("Another process took over the refresh lease; its result stands.")
+    check_lease(lease, "Another process took over the refresh lease; its result stands.")
     now = _now()
     asked = now - timedelta(seconds=monotonic() - asked_at)
     _write_indices(state, asked)
@@ -217,8 +215,7 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
     _write_bodies(state)
     generation = _generation() + 1
     listed_age, mark = state.listed_age_seconds, state.history
-    # Without reading what is there, which somebody may have edited.
-    _replace(
+    replace_row(
         Published(
             pk=PUBLISHED_ROW,
             generation=generation,
@@ -236,8 +233,8 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
     return generation
 
 
-def _replace(row: models.Model) -> None:
-    """Write a row, whether there is one of its key or not."""
+def replace_row(row: models.Model) -> None:
+    """Write a row, whether there is one of its key or not: without reading that, which somebody may have edited."""
     key, *others = [field.name for field in row._meta.concrete_fields]  # noqa: SLF001  (Django's name for it is public)
     type(row)._default_manager.bulk_create(  # noqa: SLF001
         [row], update_conflicts=True, unique_fields=[key], update_fields=others
@@ -325,6 +322,19 @@ def _lease(name: str, holder: str, ttl_seconds: float) -> Lease | float:
     return Lease(name, row.token, ttl_seconds)
 
 
+def check_lease(lease: Lease, otherwise: str) -> None:
+    """Lock the row of a lease for the rest of the transaction, so that no later holder comes before its commit.
+
+    Args:
+        otherwise: what to say where there is a later holder.
+
+    Raises:
+        StaleToken: There is one.
+    """
+    if not LeaseRow.objects.select_for_update().filter(name=lease.name, token=lease.token).exists():
+        raise StaleToken(otherwise)
+
+
 def _ensure(row: LeaseRow | Attempt) -> None:
     """Write a row unless there is one of its key."""
     rows: Any = type(row).objects
@@ -370,7 +380,7 @@ def _change(names: list[str], function: Callable[[Values, int], tuple[Values, T]
 
 def _report(instance: str, report: bytes, ttl_seconds: float) -> None:
     now = _now()
-    _replace(InstanceReport(name=instance, at=now, expires_at=now + timedelta(seconds=ttl_seconds), report=report))
+    replace_row(InstanceReport(name=instance, at=now, expires_at=now + timedelta(seconds=ttl_seconds), report=report))
     over = models.Q(expires_at__lt=now) | models.Q(expires_at__gt=now + AHEAD)  # which nobody says of itself
     InstanceReport.objects.filter(over).delete()
 

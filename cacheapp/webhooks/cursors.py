@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from cacheapp import change_log
-from cacheapp.models import LeaseRow, WebhookCursor
+from cacheapp.models import WebhookCursor
 from cacheapp.rows import ignored_rows
+from cacheapp.stores.database import check_lease, replace_row
 from cacheapp.stores.database_rows import is_count
 from cacheapp.stores.protocol import Lease
-from esassistant.errors import StaleToken
 
 MAX_HISTORY_NAME = 32
+OVERTAKEN = "Another process took over the sending of webhooks."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Cursor:
 
 def load(target: str, lease: Lease) -> Cursor:
     """How far a target is. A new one begins with what comes next. Raises `StaleToken`."""
-    _check(lease)
+    check_lease(lease, OVERTAKEN)
     rows = WebhookCursor.objects.filter(pk=target)
     row = rows.first()
     if row is None and not rows.exists():
@@ -44,25 +45,14 @@ def load(target: str, lease: Lease) -> Cursor:
 
 def save(target: str, cursor: Cursor, lease: Lease) -> None:
     """Record how far a target is. Raises `StaleToken` where another process sends by now: it knows better."""
-    _check(lease)
+    check_lease(lease, OVERTAKEN)
     _write(target, cursor)
 
 
 def _write(target: str, cursor: Cursor) -> None:
-    # Without reading what is there, which somebody may have edited.
-    row = WebhookCursor(target=target, history=cursor.history, last_id=cursor.last_id, paused_at=cursor.paused_at)
-    WebhookCursor.objects.bulk_create(
-        [row],
-        update_conflicts=True,
-        unique_fields=["target"],
-        update_fields=["history", "last_id", "paused_at"],
+    replace_row(
+        WebhookCursor(target=target, history=cursor.history, last_id=cursor.last_id, paused_at=cursor.paused_at)
     )
-
-
-def _check(lease: Lease) -> None:
-    # Locked for the length of the transaction: no later holder can come between this check and the commit.
-    if not LeaseRow.objects.select_for_update().filter(name=lease.name, token=lease.token).exists():
-        raise StaleToken("Another process took over the sending of webhooks.")
 
 
 def _is_cursor(row: Any) -> bool:

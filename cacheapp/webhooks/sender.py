@@ -15,6 +15,7 @@ from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from cacheapp.webhooks.events import Event, headers
 from cacheapp.webhooks.policy import AT_ONCE, Attempt, Outcome, attempt_of
@@ -121,8 +122,8 @@ class Sender:
         """Send an event once. Never raises but `CancelledError`."""
         try:
             # The library asks no resolver about an address.
-            if _is_address(self._target.host):
-                check_address(self._target, self._target.host)
+            if (address := _address_in(self._target.url)) is not None:
+                check_address(self._target, address)
             return await self._post(event)
         except ForbiddenAddress as error:
             return Attempt(Outcome.FORBIDDEN, str(error))
@@ -160,12 +161,17 @@ class Sender:
             response.close()
 
 
-def _is_address(host: str) -> bool:
+def _address_in(url: str) -> str | None:
+    """Return the host of a URL where that is an address; None: it is a name, or the URL can't be read.
+
+    As the library reads it, for which some more characters are digits and dots, such as full-width ones.
+    """
     try:
+        host = URL(url).raw_host or ""
         ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
+    return host
 
 
 def _why(error: aiohttp.ClientConnectionError) -> str:

@@ -23,7 +23,7 @@ from esassistant.clock import Clock, Sleep, monotonic
 from esassistant.config.webhooks import Target
 from esassistant.errors import StaleToken, StoreUnavailable
 from esassistant.followed_file import FollowedFile
-from esassistant.resource import Handle, Health, PingResult
+from esassistant.resource import Handle, PingResult
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +78,7 @@ class Webhooks:
 
     async def ping(self) -> PingResult:
         """Say whether what the file of targets says is in force. Whether receivers do well isn't about this service."""
-        health = Health.HEALTHY if self._file.error is None else Health.DEGRADED
-        return PingResult(health, self._file.kept, {"targets": len(self._file.entries)})
+        return await self._file.ping()
 
     async def run(self) -> None:
         """Background task: send while the lease is ours, wait for it otherwise.

@@ -15,7 +15,7 @@ from esassistant.config.tokens import ScopedToken, load_tokens
 from esassistant.followed_file import FollowedFile, kept_entries
 from esassistant.http.callers import Tokens
 from esassistant.metrics import Kind, Metric
-from esassistant.resource import Handle, Health, PingResult, ReportHandle
+from esassistant.resource import Handle, ReportHandle
 
 SETTING: Final = "ESASSISTANT_TOKENS_FILE"
 
@@ -62,11 +62,6 @@ class TokensFile(FollowedFile[ScopedToken]):
 
     def report(self) -> TokensFileReport:
         return TokensFileReport(len(self.entries), self.error is None, self.error, self.reads_total)
-
-    async def ping(self) -> PingResult:
-        """Say whether what the file says is in force."""
-        health = Health.HEALTHY if self.error is None else Health.DEGRADED
-        return PingResult(health, self.kept, {"tokens": len(self.entries)})
 
 
 TOKENS_FILE: Handle[TokensFile | None] = Handle("tokens_file")

@@ -182,6 +182,17 @@ async def test_addresses_as_hosts(receiver: WebhookReceiver, host: str) -> None:
     assert receiver.tried == []
 
 
+@pytest.mark.parametrize("host", ["\uff11\uff12\uff17.0.0.1", "127\u30020\u30020\u30021", "\u2460\u2461\u2466.0.0.1"])
+async def test_addresses_in_other_characters(receiver: WebhookReceiver, host: str) -> None:
+    """What the library for HTTP reads as an address is checked as one, though Python's own parser takes it for a name:
+    nothing is connected to.
+    """
+    attempt = await sent(replace(target(f"https://{host}:{receiver.port}/"), allow_networks=()))
+    assert attempt == Attempt(
+        Outcome.FORBIDDEN, "its host stands for an address that is not allowed: 127.0.0.1 is this machine"
+    )
+
+
 async def test_rebinding(receiver: WebhookReceiver) -> None:
     """The connection goes to the address that was checked: the name is looked up once for it, and what the name server
     says then doesn't matter. A later connection is checked anew.
