@@ -36,7 +36,8 @@ from bench.command import Started, exit_code_of, parser, save
 from bench.load.client import percentile
 from bench.report.lines import Goal, Line, milliseconds, print_lines
 from bench.subjects.cluster import FAMILIES, names, rendered
-from bench.subjects.instances import Fleet, memory_of, running
+from bench.subjects.instances import Fleet, running
+from bench.subjects.processes import memory_of
 from bench.subjects.replay import change, replayed, requests_so_far
 from bench.subjects.served import in_force, served
 from cacheapp.state.published import StoredIndex, StoredState
