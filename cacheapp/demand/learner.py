@@ -21,7 +21,7 @@ from cacheapp.state.family_names import FamilyNames, NamedFamily
 from cacheapp.state.readings import Listing
 from cacheapp.state.snapshot import Snapshot
 from esassistant.advice import percent
-from esassistant.clock import Clock, Sleep, monotonic
+from esassistant.clock import Clock, monotonic
 from esassistant.config.model import Predict
 from esassistant.errors import StoreUnavailable
 from esassistant.resource import Handle
@@ -29,7 +29,6 @@ from esassistant.shared_values import SharedValues
 
 logger = logging.getLogger(__name__)
 
-EXCHANGE_SECONDS = 60.0
 MAX_PENDING = 1_000
 """So many names are counted between two exchanges, each by kind of caller."""
 SHOWN_FAMILIES = 20
@@ -38,7 +37,7 @@ FIRST_READ_SECONDS = 2.0
 
 
 class DemandLearner:
-    """One per process, owned by the registry; belongs to its loop. `keep_exchanging` is its background task."""
+    """One per process, owned by the registry; belongs to its loop. `exchange` is called by a background task."""
 
     def __init__(
         self,
@@ -50,7 +49,6 @@ class DemandLearner:
         ages: Callable[[], Mapping[str, float]],
         is_gathered: Callable[[NamedFamily], bool],
         clock: Clock = monotonic,
-        sleep: Sleep = asyncio.sleep,
         max_pending: int = MAX_PENDING,
     ) -> None:
         """Make one.
@@ -61,7 +59,7 @@ class DemandLearner:
         """
         self._store, self._snapshot, self._cluster, self.mode = store, snapshot, cluster, mode
         self._ages, self._is_gathered = ages, is_gathered
-        self._clock, self._sleep, self._max_pending = clock, sleep, max_pending
+        self._clock, self._max_pending = clock, max_pending
         self._families = FamilyNames()
         self._pending: dict[tuple[str, Asker], list[float]] = {}
         self._uncounted_total = 0
@@ -83,15 +81,6 @@ class DemandLearner:
             self._pending[key] = [now, now, 1]
         else:
             self._uncounted_total += 1
-
-    async def keep_exchanging(self) -> None:
-        """Background task: share what was counted, and take over what all know."""
-        while True:
-            try:
-                await self.exchange()
-            except StoreUnavailable as error:
-                logger.debug("%s", error.operator_detail)
-            await self._sleep(EXCHANGE_SECONDS)
 
     async def exchange(self) -> None:
         """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`;

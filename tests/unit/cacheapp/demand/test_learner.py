@@ -16,6 +16,7 @@ from cacheapp.state.readings import Listing
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from esassistant.config.model import Predict
 from esassistant.errors import StoreUnavailable
+from esassistant.shared_values import keep_exchanging
 from tests.support.demand import DAY, MONDAY, SNAPSHOT, demand_learner, office_weeks
 from tests.support.fakes import FakeClock, MemoryStore
 
@@ -240,10 +241,10 @@ async def test_it_exchanges_each_minute(world: World) -> None:
         if len(slept) == 3:
             raise asyncio.CancelledError
 
-    one = world.process(sleep=sleep)
+    one = world.process()
     one.note("plain")
     with suppress(asyncio.CancelledError):
-        await one.keep_exchanging()
+        await keep_exchanging(one.exchange, sleep=sleep)
     assert slept == [60.0] * 3
     assert one.report().families == 1
 
