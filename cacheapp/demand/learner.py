@@ -33,7 +33,7 @@ MAX_PENDING = 1_000
 """So many names are counted between two exchanges, each by kind of caller."""
 SHOWN_FAMILIES = 20
 FIRST_READ_SECONDS = 2.0
-"""So long is what the store knows waited for before the first pass reads in any order."""
+"""The first pass waits at most so long for what the store knows; after that it reads in any order."""
 
 
 class DemandLearner:
@@ -84,7 +84,7 @@ class DemandLearner:
 
     async def exchange(self) -> None:
         """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`;
-        then what was counted waits for the next time.
+        then, or when it is cancelled, what was counted waits for the next time.
         """
         snapshot, now = self._snapshot(), self._clock()
         taken, self._pending = self._pending, {}
@@ -98,7 +98,7 @@ class DemandLearner:
         )
         try:
             found = await self._store.change((SHARED,), partial(exchanged, seen=seen), KEPT_SECONDS)
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             for key, pending in self._pending.items():  # noted meanwhile: later than what was taken
                 before = taken.get(key)
                 taken[key] = pending if before is None else [before[0], pending[1], before[2] + pending[2]]
