@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import uvloop
 from elasticsearch import AsyncElasticsearch
@@ -33,6 +32,7 @@ from bench.command import Started, exit_code_of, parser, save
 from bench.load.client import Job, Target, bundled
 from bench.report.lines import Goal, Line, milliseconds, print_lines, ratio
 from bench.subjects.cluster import FAMILIES, names, running_node
+from bench.subjects.processes import memory_of
 from bench.subjects.served import sharing
 from dev.event_stream import following
 from dev.servers.service import Server
@@ -52,7 +52,6 @@ BETWEEN_CHANGES = (0.1, 0.7)
 CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
 GOALS = {"redis": Goal(at_most=200), "database": Goal(at_most=2500)}
 """Milliseconds from the change to the event, p95."""
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Bench:
@@ -123,8 +122,7 @@ class Bench:
             return (self._resident_bytes() - before) / count
 
     def _resident_bytes(self) -> int:
-        found = [Path(f"/proc/{server.process.pid}/statm").read_text().split()[1] for server in self._servers]
-        return sum(map(int, found)) * PAGE_BYTES
+        return sum(memory_of(server.pid)["Rss"] for server in self._servers)
 
     async def hot(self, *, changing: bool) -> tuple[float, int]:
         """Hot answers of a server: how many a second, and how many in all."""

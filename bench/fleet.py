@@ -36,16 +36,17 @@ from bench.command import Started, exit_code_of, parser, save
 from bench.load.client import percentile
 from bench.report.lines import Goal, Line, milliseconds, print_lines
 from bench.subjects.cluster import FAMILIES, names, rendered
-from bench.subjects.instances import Fleet, memory_of, running
+from bench.subjects.instances import Fleet, running
+from bench.subjects.processes import memory_of
 from bench.subjects.replay import change, replayed, requests_so_far
-from bench.subjects.served import in_force, served
+from bench.subjects.served import in_force, migrate, served
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.snapshot import mapping_hash
 from cacheapp.stores.protocol import Lease
 from cacheapp.stores.redis.store import RedisStore, open_redis_store
 from dev.servers.process import wait_until
 from dev.servers.redis import RedisServer
-from dev.servers.service import Server, environment, manage
+from dev.servers.service import Server, environment
 from esassistant.clock import monotonic
 
 PARTS = ("instances", "published", "indices")
@@ -165,7 +166,7 @@ def grow(count: int, quiet_seconds: float, changes: int, *, kills: bool) -> Grow
         redis = stack.enter_context(RedisServer())
         url = stack.enter_context(replayed(times=1))
         settings = in_force(folder, REDIS_URL=redis.url)
-        _migrate(url, settings)
+        migrate(url, settings)
         fleet = stack.enter_context(running(count, environment(url, **settings), folder / "instances.log"))
         fleet.wait_until_warm(WARM_SECONDS)
         time.sleep(SETTLE_SECONDS)
@@ -193,12 +194,6 @@ def _change(url: str, fleet: Fleet, number: int, grown: Grown) -> None:
     learnt = fleet.learnt(added, LEARN_SECONDS)
     grown.learnt.append(learnt[0] - at)
     grown.spread.append(learnt[-1] - learnt[0])
-
-
-def _migrate(url: str, settings: dict[str, Any]) -> None:
-    migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=url, **settings)
-    if migrated.returncode:
-        raise RuntimeError(migrated.stderr)
 
 
 def grown_lines(grown: Grown) -> list[Line]:

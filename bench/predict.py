@@ -40,8 +40,8 @@ TAUGHT_DAYS, CHOSEN_DAYS = 2, 7
 COLD_ASK_CALLS = 5
 """An ask that finds cold values counts as so many calls, when the best T is chosen."""
 SHIPPED = {"rule as shipped": "last-asked", "model as shipped": "model"}
-"""`MAPPING_CACHE_PREDICT=rule` and `model`, with their own settings: a T of 24 h, and a chance of 20 % for each call,
-which is what an ask that finds cold values costs in calls, the other way round.
+"""`MAPPING_CACHE_PREDICT=rule` and `model` as the service has them: a T of 24 h, and a chance of 20 % for each call.
+20 % is 1 in `COLD_ASK_CALLS`.
 """
 RESAMPLES = 2_000
 LEAST_SAVED, MOST_LOST = 15.0, 1.0

@@ -34,6 +34,7 @@ from elasticsearch import Elasticsearch
 from bench.command import Started, parser, save
 from bench.load.client import Job, Load, Target, bundled, doubts
 from bench.report.lines import Goal, Line, milliseconds, print_lines, ratio
+from bench.subjects.processes import processor_seconds
 from bench.subjects.saved_answers import save_answer
 from bench.subjects.searches import STARLETTE_MISSING, has_starlette, searching
 from bench.subjects.served import served
@@ -45,7 +46,6 @@ SECONDS = 2.0
 WARM_UP_SECONDS = 1.0
 WARM_UP_SEARCHES = 40
 """A young node compiles its code while it answers."""
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 OURS, PLAIN, LIMIT = "ours", "starlette", "aiohttp"
 SERVERS = (OURS, PLAIN, LIMIT)
 BEHIND = ("replayed", "real")
@@ -95,12 +95,6 @@ class Measured:
 
     load: Load
     processor_seconds: float
-
-
-def processor_seconds(pid: int) -> float:
-    """What a process has used so far, of all its threads."""
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / TICKS_PER_SECOND
 
 
 def measure(url: str, pid: int, case: Case, seconds: float) -> Measured:

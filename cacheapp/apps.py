@@ -85,6 +85,7 @@ from esassistant.http.streams import EVENT_STREAM, STREAMS
 from esassistant.instance import instance_name, server_name
 from esassistant.registry import Registry, registry
 from esassistant.resource import Health, PingResult
+from esassistant.shared_values import keep_exchanging
 
 if TYPE_CHECKING:
     from cacheapp.feed.change_feed import ChangeFeed
@@ -371,7 +372,8 @@ async def _demand(registry: Registry) -> AsyncIterator[DemandLearner]:
 
 @asynccontextmanager
 async def _demand_exchange(registry: Registry) -> AsyncIterator[None]:
-    registry.spawn(registry.get(DEMAND).keep_exchanging, name="exchange-demand", owner="demand_exchange")
+    exchange = registry.get(DEMAND).exchange
+    registry.spawn(partial(keep_exchanging, exchange), name="exchange-demand", owner="demand_exchange")
     yield
 
 
@@ -380,7 +382,7 @@ async def _use_counts(registry: Registry) -> AsyncIterator[UseCounts]:
     cache = registry.get(MAPPING_CACHE)
     store, on_search = registry.get(STORE), registry.get(DEMAND).note
     uses = UseCounts(store, lambda: cache.snapshot, lambda: _cluster(cache), on_search=on_search)
-    registry.spawn(uses.keep_exchanging, name="exchange-uses", owner="field_uses")
+    registry.spawn(partial(keep_exchanging, uses.exchange), name="exchange-uses", owner="field_uses")
     yield uses
 
 

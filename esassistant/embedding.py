@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -69,8 +67,8 @@ class Embedded:
             await host.drop()
 
 
-def _first(message: Message, receive: Receive) -> Callable[[], Any]:
-    """What gives a message that was received already, and then what comes."""
+def _first(message: Message, receive: Receive) -> Receive:
+    """Return what gives a message that was received already, and then what comes."""
     waiting = [message]
 
     async def replayed() -> Message:

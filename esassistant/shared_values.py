@@ -2,15 +2,21 @@
 for one process.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, Protocol, TypeVar
 
-from esassistant.clock import Clock, monotonic
+from esassistant.clock import Clock, Sleep, monotonic
+from esassistant.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Values = Mapping[str, bytes]
 
 MAX_VALUE_BYTES: Final = 256 * 1024
+EXCHANGE_SECONDS: Final = 60.0
 
 
 class SharedValues(Protocol):
@@ -47,3 +53,17 @@ class MemoryValues:
         replaced, result = function(there, int(self._clock() * 1000))
         self._values.update(replaced)
         return result
+
+
+async def keep_exchanging(exchange: Callable[[], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:
+    """Exchange every minute what processes share: a background task. While the store is away it tries again.
+
+    Args:
+        exchange: Shares what this process has counted, and takes over what all have. May raise `StoreUnavailable`.
+    """
+    while True:
+        try:
+            await exchange()
+        except StoreUnavailable as error:
+            logger.debug("%s", error.operator_detail)
+        await sleep(EXCHANGE_SECONDS)

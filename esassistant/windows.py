@@ -303,31 +303,27 @@ def _longest(values: Iterable[float | None]) -> float | None:
 
 def median_seconds(counts: Mapping[int, int]) -> float | None:
     """The median of answered calls counted by how long they took: never less than the truth, at most 5 % more."""
-    total = sum(counts.values())
-    return None if not total else BOUNDS[_median_place(counts, total)]
+    return quantile_seconds(counts, 0.5)
 
 
 def quantile_seconds(counts: Mapping[int, int], share: float) -> float | None:
     """The same of any quantile; `share`: 0.95 for that below which 95 % are."""
+    place = _quantile_place(counts, share)
+    return None if place is None else BOUNDS[place]
+
+
+def median_place(counts: Mapping[int, int]) -> int | None:
+    """The place of the median in `durations.BOUNDS`."""
+    return _quantile_place(counts, 0.5)
+
+
+def _quantile_place(counts: Mapping[int, int], share: float) -> int | None:
     total = sum(counts.values())
     if not total:
         return None
     places = sorted(counts)
     running = itertools.accumulate(counts[place] for place in places)
     found = next(place for place, seen in zip(places, running, strict=True) if seen >= share * total)
-    return BOUNDS[min(found, len(BOUNDS) - 1)]
-
-
-def median_place(counts: Mapping[int, int]) -> int | None:
-    """The place of the same in `durations.BOUNDS`."""
-    total = sum(counts.values())
-    return None if not total else _median_place(counts, total)
-
-
-def _median_place(counts: Mapping[int, int], total: int) -> int:
-    places = sorted(counts)
-    running = itertools.accumulate(counts[place] for place in places)
-    found = next(place for place, seen in zip(places, running, strict=True) if 2 * seen >= total)
     return min(found, len(BOUNDS) - 1)
 
 

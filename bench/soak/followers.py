@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.soak.access import BEARER, NARROW, SEEN
+from bench.soak.access import NARROW, SEEN
 from bench.soak.http import Caller
 from bench.soak.instances import Instance
 from bench.soak.tally import Tally
@@ -125,7 +125,7 @@ def recorded(instance: Instance, wish: Wish, since: int) -> list[dict[str, Any]]
 def _page(instance: Instance, target: str, token: str = TOKEN) -> dict[str, Any]:
     caller = Caller()
     try:
-        reply = caller.ask(instance.url, target, headers={**BEARER, "Authorization": f"Bearer {token}"})
+        reply = caller.ask(instance.url, target, headers={"Authorization": f"Bearer {token}"})
     finally:
         caller.close()
     page: dict[str, Any] = json.loads(reply.body)

@@ -24,12 +24,13 @@ from bench.soak.resources import MEASURES, Sample, Sampler, over_limits, trend
 from bench.soak.tally import Tally
 from bench.soak.truth import Truth
 from bench.soak.writer import BOTH, CHANGING, LARGE, STEADY, Writer
+from bench.subjects.served import migrate
 from dev.elasticsearch.cluster import Cluster
 from dev.elasticsearch.node import Node
 from dev.faults.proxy import FaultProxy
 from dev.faults.tcp_proxy import TcpProxy
 from dev.servers.redis import RedisServer
-from dev.servers.service import environment, manage
+from dev.servers.service import environment
 
 VALUES_FAMILY = "all-steady"
 VALUE_CALLS_PER_MINUTE = 6
@@ -106,9 +107,7 @@ class Soak:
             settings["REDIS_URL"] = f"redis://127.0.0.1:{redis_proxy.port}/0"
             settings["DATABASE_URL"] = f"sqlite:///{self._folder / 'soak.sqlite3'}"
             settings["ESASSISTANT_TOKENS_FILE"] = write_tokens(self._folder)
-            migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=urls, **settings)
-            if migrated.returncode:
-                raise RuntimeError(migrated.stderr)
+            migrate(urls, settings)
             self._writer.prepare()
             started_with = environment(urls, **settings)
             instances = [

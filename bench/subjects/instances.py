@@ -23,12 +23,14 @@ from typing import Any
 
 import uvloop
 
+from bench.subjects.processes import memory_of, processor_seconds
+
 FIELD = re.compile(rb'"(fleet_\d+)"')
 """Fields by which changes are known. Nothing else is named so."""
 POLL_SECONDS = 0.1
 TAKE_TURNS_SECONDS = 20.0
-OLD_AGE_SECONDS = 5.0
-"""For a process to end that was told to."""
+STOP_SECONDS = 5.0
+"""A process that was told to end and hasn't by then is killed."""
 
 
 class Fleet:
@@ -109,7 +111,7 @@ class Fleet:
 
     def processor_seconds(self) -> float:
         """Of all instances together, since they began."""
-        return sum(processor_seconds_of(pid) for pid in self.pids.values())
+        return sum(processor_seconds(pid) for pid in self.pids.values())
 
 
 @contextmanager
@@ -132,24 +134,9 @@ def running(count: int, environment: Mapping[str, str], log: Path) -> Iterator[F
         finally:
             process.terminate()
             try:
-                process.wait(OLD_AGE_SECONDS)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def memory_of(pid: int) -> dict[str, int]:
-    """What a process takes, in bytes: `Rss`, and `Private`, which it shares with nobody."""
-    found = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:] if ":" in line
-    )
-    kilobytes = {name: int(value.split()[0]) for name, value in found.items()}
-    private = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
-    return {"Rss": kilobytes["Rss"] * 1024, "Private": private * 1024}
-
-
-def processor_seconds_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _tell(number: int, event: str, **facts: Any) -> None:

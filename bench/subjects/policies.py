@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bench.subjects.traces import AGENT, DAY, HOUR, PERSON, Trace
 from bench.subjects.warming import ALWAYS, NEVER, STEP_SECONDS
 from cacheapp.demand.demand import Asks, Demand
+from cacheapp.demand.features import weekday
 from cacheapp.demand.state import DemandState
 
 UNKNOWN = -1e18
@@ -111,7 +112,7 @@ def seasonal(trace: Trace) -> list[Choice]:
 
 def _slot(step: int, per_day: int) -> int:
     day, slot = divmod(step, per_day)
-    return slot + (per_day if (day + 3) % 7 >= 5 else 0)
+    return slot + (per_day if weekday(day) >= 5 else 0)
 
 
 def markov(trace: Trace) -> list[Choice]:

@@ -1,7 +1,7 @@
 """This project's server as an operator runs it, for benches that ask it over HTTP."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,9 @@ WARM_SECONDS = 90
 def served(elasticsearch_url: str, folder: Path, **settings: object) -> Iterator[Server]:
     """`manage.py serve` with a database in `folder`, once it has read the cluster."""
     wanted = in_force(folder, **settings)
-    migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=elasticsearch_url, **wanted)
-    if migrated.returncode:
-        raise RuntimeError(migrated.stderr)
+    migrate(elasticsearch_url, wanted)
     with Server(elasticsearch_url, **wanted) as server:
-        wait_until(lambda: server.get("/readyz").status_code == 200, WARM_SECONDS)
+        wait_until(partial(_is_ready, server), WARM_SECONDS)
         wait_until(lambda: server.get("/api/health").json()["status"] == "healthy", WARM_SECONDS)
         yield server
 
@@ -34,15 +32,9 @@ def sharing(elasticsearch_url: str, store: str, count: int) -> Iterator[list[Ser
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sharing-")))
-        shared: dict[str, Any] = {
-            "DATABASE_URL": f"sqlite:///{folder / 'bench.sqlite3'}",
-            "MAPPING_CACHE_WATCH": "true",
-        }
-        if store == "redis":
-            shared["REDIS_URL"] = stack.enter_context(RedisServer()).url
-        migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=elasticsearch_url, **shared)
-        if migrated.returncode:
-            raise RuntimeError(migrated.stderr)
+        redis_url = stack.enter_context(RedisServer()).url if store == "redis" else ""
+        shared = in_force(folder, REDIS_URL=redis_url)
+        migrate(elasticsearch_url, shared)
         instances = [stack.enter_context(Server(elasticsearch_url, **shared)) for _ in range(count)]
         for instance in instances:
             wait_until(partial(_is_ready, instance), WARM_SECONDS)
@@ -51,6 +43,13 @@ def sharing(elasticsearch_url: str, store: str, count: int) -> Iterator[list[Ser
 
 def _is_ready(server: Server) -> bool:
     return server.get("/readyz").status_code == 200
+
+
+def migrate(elasticsearch_url: str, settings: Mapping[str, Any]) -> None:
+    """Make the tables of the database that these settings name."""
+    migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=elasticsearch_url, **settings)
+    if migrated.returncode:
+        raise RuntimeError(migrated.stderr)
 
 
 def environment_of(elasticsearch_url: str, folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
+from cacheapp.demand.features import weekday
 from cacheapp.state.families import stem_of
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -70,7 +71,7 @@ def office(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, i
 
 def office_share(at: float, shift_hours: float = 0.0) -> float:
     """Of the demand at the busiest hour."""
-    day, hour = _weekday(at), (at % DAY) / HOUR - shift_hours
+    day, hour = weekday(int(at // DAY)), (at % DAY) / HOUR - shift_hours
     if day >= 5 or not 8 <= hour < 18:
         return 0.01
     return 0.5 if 12 <= hour < 13 else 1.0
@@ -84,7 +85,7 @@ def dashboards(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[floa
         for day in range(DAYS):
             begin, end = START + day * DAY, START + (day + 1) * DAY
             if kind >= 0.3:
-                if kind < 0.8 and _weekday(begin) >= 5:
+                if kind < 0.8 and weekday(int(begin // DAY)) >= 5:
                     continue
                 if kind >= 0.8 and rng.random() < 0.7:
                     continue
@@ -103,7 +104,7 @@ def batch(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, in
         begin = START + day * DAY
         if rng.random() < 0.95:
             yield from _chain(rng, range(weekly, count), begin + 1.5 * HOUR + rng.gauss(0, 600))
-        if _weekday(begin) == 6:
+        if weekday(int(begin // DAY)) == 6:
             yield from _chain(rng, range(weekly), begin + 4 * HOUR + rng.gauss(0, 600))
     for number in range(count):
         yield from _arrivals(rng, number, lambda at: 0.1 * office_share(at), 0.1, persons=1.0)
@@ -175,10 +176,6 @@ def _launched(number: int, count: int) -> float:
         return START - DAY * (number + 1)
     days = [day for day in range(DAYS) if day % 7 < 5]
     return START + days[number % len(days)] * DAY + (9 + number % 7) * HOUR
-
-
-def _weekday(at: float) -> int:
-    return (int(at // DAY) + 3) % 7
 
 
 def _arrivals(

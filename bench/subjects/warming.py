@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from bench.subjects.traces import Trace
 from cacheapp.demand.policy import WARM_SECONDS
+from cacheapp.values.policy import seconds_between_calls
 
 STEP_SECONDS = 600.0
 """So often a policy decides. In between, what is asked for and cold is gathered on demand, as budget allows."""
-CALL_SECONDS = 10.2
+CALL_SECONDS = seconds_between_calls(6)
 """Between calls, at six a minute."""
 NEVER, ALWAYS = float("inf"), float("-inf")
 

@@ -17,7 +17,7 @@ from esassistant.shared_values import Values
 SHARED = "demand"
 """The name of the value."""
 ADVANCE_SECONDS = 55.0
-"""Who has seen nothing writes nothing, unless nobody has for so long."""
+"""So long after the model last advanced an exchange advances it. Before that, one without asks writes nothing."""
 
 
 @dataclass(frozen=True, slots=True)

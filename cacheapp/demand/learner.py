@@ -21,7 +21,7 @@ from cacheapp.state.family_names import FamilyNames, NamedFamily
 from cacheapp.state.readings import Listing
 from cacheapp.state.snapshot import Snapshot
 from esassistant.advice import percent
-from esassistant.clock import Clock, Sleep, monotonic
+from esassistant.clock import Clock, monotonic
 from esassistant.config.model import Predict
 from esassistant.errors import StoreUnavailable
 from esassistant.resource import Handle
@@ -29,16 +29,15 @@ from esassistant.shared_values import SharedValues
 
 logger = logging.getLogger(__name__)
 
-EXCHANGE_SECONDS = 60.0
 MAX_PENDING = 1_000
 """So many names are counted between two exchanges, each by kind of caller."""
 SHOWN_FAMILIES = 20
 FIRST_READ_SECONDS = 2.0
-"""So long is what the store knows waited for before the first pass reads in any order."""
+"""The first pass waits at most so long for what the store knows; after that it reads in any order."""
 
 
 class DemandLearner:
-    """One per process, owned by the registry; belongs to its loop. `keep_exchanging` is its background task."""
+    """One per process, owned by the registry; belongs to its loop. `exchange` is called by a background task."""
 
     def __init__(
         self,
@@ -50,7 +49,6 @@ class DemandLearner:
         ages: Callable[[], Mapping[str, float]],
         is_gathered: Callable[[NamedFamily], bool],
         clock: Clock = monotonic,
-        sleep: Sleep = asyncio.sleep,
         max_pending: int = MAX_PENDING,
     ) -> None:
         """Make one.
@@ -61,7 +59,7 @@ class DemandLearner:
         """
         self._store, self._snapshot, self._cluster, self.mode = store, snapshot, cluster, mode
         self._ages, self._is_gathered = ages, is_gathered
-        self._clock, self._sleep, self._max_pending = clock, sleep, max_pending
+        self._clock, self._max_pending = clock, max_pending
         self._families = FamilyNames()
         self._pending: dict[tuple[str, Asker], list[float]] = {}
         self._uncounted_total = 0
@@ -84,18 +82,9 @@ class DemandLearner:
         else:
             self._uncounted_total += 1
 
-    async def keep_exchanging(self) -> None:
-        """Background task: share what was counted, and take over what all know."""
-        while True:
-            try:
-                await self.exchange()
-            except StoreUnavailable as error:
-                logger.debug("%s", error.operator_detail)
-            await self._sleep(EXCHANGE_SECONDS)
-
     async def exchange(self) -> None:
         """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`;
-        then what was counted waits for the next time.
+        then, or when it is cancelled, what was counted waits for the next time.
         """
         snapshot, now = self._snapshot(), self._clock()
         taken, self._pending = self._pending, {}
@@ -109,7 +98,7 @@ class DemandLearner:
         )
         try:
             found = await self._store.change((SHARED,), partial(exchanged, seen=seen), KEPT_SECONDS)
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             for key, pending in self._pending.items():  # noted meanwhile: later than what was taken
                 before = taken.get(key)
                 taken[key] = pending if before is None else [before[0], pending[1], before[2] + pending[2]]

@@ -1,4 +1,4 @@
-"""What was asked for lately: by refresh ahead it is made anew, and of its families field values are gathered."""
+"""What was asked for lately, which refresh ahead makes anew."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar

@@ -1,7 +1,5 @@
 """The use counts of a process: counted in searches, exchanged by way of the store, and read by descriptions."""
 
-import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,20 +11,15 @@ from cacheapp.state.family_names import FamilyNames
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 from cacheapp.values.uses import KEPT_SECONDS, NO_USES, SHARED, PendingUses, added, shares_of
-from esassistant.clock import Sleep
-from esassistant.errors import StoreUnavailable
 from esassistant.resource import Handle
 from esassistant.shared_values import SharedValues
 
-logger = logging.getLogger(__name__)
-
-EXCHANGE_SECONDS = 60.0
 MAX_PENDING = 1_000
 """So many searches that differ in their name or their fields are counted between two exchanges."""
 
 
 class UseCounts:
-    """One per process, owned by the registry; belongs to its loop. `keep_exchanging` is its background task."""
+    """One per process, owned by the registry; belongs to its loop. `exchange` is called by a background task."""
 
     def __init__(
         self,
@@ -35,11 +28,10 @@ class UseCounts:
         cluster: Callable[[], ClusterId],
         *,
         on_search: Callable[[str], None] = lambda _: None,
-        sleep: Sleep = asyncio.sleep,
         max_pending: int = MAX_PENDING,
     ) -> None:
         """`on_search` is called with each name that is searched."""
-        self._store, self._snapshot, self._cluster, self._sleep = store, snapshot, cluster, sleep
+        self._store, self._snapshot, self._cluster = store, snapshot, cluster
         self._families = FamilyNames()
         self._pending = PendingUses(max_pending)
         self._uses = NO_USES
@@ -66,15 +58,6 @@ class UseCounts:
         """The fields of a family that are used most."""
         uses = shares_of(self._uses.families.get(family))
         return sorted(uses, key=lambda field: (-uses[field], field))
-
-    async def keep_exchanging(self) -> None:
-        """Background task: share what was counted, and take over what others have."""
-        while True:
-            try:
-                await self.exchange()
-            except StoreUnavailable as error:
-                logger.debug("%s", error.operator_detail)
-            await self._sleep(EXCHANGE_SECONDS)
 
     async def exchange(self) -> None:
         """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`;

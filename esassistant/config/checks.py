@@ -39,17 +39,13 @@ def _findings(*, deployed: bool) -> list[checks.CheckMessage]:
 @checks.register(checks.Tags.security)
 def check_tokens_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
     """Nobody else can write the file of tokens, which would be to make tokens, nor need read it."""
-    path = settings.ESASSISTANT.tokens_file
-    mode = _mode(path)
-    if mode is None:
-        return []
-    if (whose := _other_writer(mode)) is not None:
-        message = f"The file of tokens can be written by {whose}, who can give himself any right."
-        return [checks.Error(message, hint=_hint(path), id="esassistant.E003")]
-    if mode.st_mode & (stat.S_IWGRP | stat.S_IROTH):
-        message = "The file of tokens can be written by its group, or read by everybody."
-        return [checks.Warning(message, hint=_hint(path), id="esassistant.W018")]
-    return []
+    return _file_messages(
+        settings.ESASSISTANT.tokens_file,
+        writer="The file of tokens can be written by {whose}, who can give himself any right.",
+        writer_id="esassistant.E003",
+        reader="The file of tokens can be written by its group, or read by everybody.",
+        reader_id="esassistant.W018",
+    )
 
 
 @checks.register(checks.Tags.security)
@@ -57,38 +53,37 @@ def check_webhooks_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
     """Nobody else can write the file of targets, which would be to have names and fields sent to him, nor read it: the
     secrets stand in it.
     """
-    path = settings.ESASSISTANT.webhooks_file
-    mode = _mode(path)
-    if mode is None:
-        return []
-    if (whose := _other_writer(mode)) is not None:
-        message = f"The file of targets of webhooks can be written by {whose}, who can have every change sent anywhere."
-        return [checks.Error(message, hint=_hint(path), id="esassistant.E008")]
-    if mode.st_mode & (stat.S_IWGRP | stat.S_IROTH):
-        message = (
-            "The file of targets of webhooks can be written by its group, or read by everybody, who can sign events."
-        )
-        return [checks.Warning(message, hint=_hint(path), id="esassistant.W026")]
-    return []
+    return _file_messages(
+        settings.ESASSISTANT.webhooks_file,
+        writer="The file of targets of webhooks can be written by {whose}, who can have every change sent anywhere.",
+        writer_id="esassistant.E008",
+        reader="The file of targets of webhooks can be written by its group, or read by everybody, "
+        "who can sign events.",
+        reader_id="esassistant.W026",
+    )
 
 
-def _mode(path: str) -> os.stat_result | None:
-    """Whose a file is, and who may what; None: there is none, or it can't be reached, which the settings tell."""
+def _file_messages(path: str, *, writer: str, writer_id: str, reader: str, reader_id: str) -> list[checks.CheckMessage]:
+    """Say who can write or read a file of secrets though only this service needs to.
+
+    Args:
+        path: Empty: there is no such file.
+        writer, writer_id: The error where everybody or another user (`{whose}`) can write it.
+        reader, reader_id: The warning where its group can write it, or everybody can read it.
+    """
     try:
-        return Path(path).stat() if path else None
+        found = Path(path).stat() if path else None
     except OSError:
-        return None
-
-
-def _other_writer(mode: os.stat_result) -> str | None:
-    """Who can write a file beside its group, root and the user that this service runs as; None: nobody."""
-    if mode.st_mode & stat.S_IWOTH:
-        return "everybody"
-    return None if mode.st_uid in (0, os.geteuid()) else "another user"
-
-
-def _hint(path: str) -> str:
-    return f"chmod 600 {path}, owned by the user that this service runs as."
+        return []  # which the settings tell
+    if found is None:
+        return []
+    hint = f"chmod 600 {path}, owned by the user that this service runs as."
+    if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
+        whose = "everybody" if found.st_mode & stat.S_IWOTH else "another user"
+        return [checks.Error(writer.format(whose=whose), hint=hint, id=writer_id)]
+    if found.st_mode & (stat.S_IWGRP | stat.S_IROTH):
+        return [checks.Warning(reader, hint=hint, id=reader_id)]
+    return []
 
 
 @checks.register(checks.Tags.urls)

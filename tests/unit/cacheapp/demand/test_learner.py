@@ -16,6 +16,7 @@ from cacheapp.state.readings import Listing
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from esassistant.config.model import Predict
 from esassistant.errors import StoreUnavailable
+from esassistant.shared_values import keep_exchanging
 from tests.support.demand import DAY, MONDAY, SNAPSHOT, demand_learner, office_weeks
 from tests.support.fakes import FakeClock, MemoryStore
 
@@ -192,6 +193,28 @@ async def test_first_reads_without_a_store(world: World) -> None:
     assert await one.first_indices(listing) == ["plain"]
 
 
+async def test_an_exchange_that_is_given_up_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first pass no longer waits for is shared by the next exchange, with what was asked for meanwhile."""
+    begun = asyncio.Event()
+
+    async def hang(*_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    one = world.process()
+    one.note("plain")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "change", hang)
+        exchange = asyncio.create_task(one.exchange())
+        await begun.wait()
+        one.note("plain")
+        exchange.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await exchange
+    await one.exchange()
+    assert one._demand.state.families["plain"].last_day == 2.0
+
+
 async def test_report(world: World) -> None:
     """Families with values, those asked for last first, each with its reason; a bound on their number."""
     names = [f"family{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
@@ -240,10 +263,10 @@ async def test_it_exchanges_each_minute(world: World) -> None:
         if len(slept) == 3:
             raise asyncio.CancelledError
 
-    one = world.process(sleep=sleep)
+    one = world.process()
     one.note("plain")
     with suppress(asyncio.CancelledError):
-        await one.keep_exchanging()
+        await keep_exchanging(one.exchange, sleep=sleep)
     assert slept == [60.0] * 3
     assert one.report().families == 1
 
