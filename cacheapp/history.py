@@ -452,9 +452,9 @@ class History:
         Raises:
             StoreUnavailable
         """
-        outlines = [
-            outline for outline in await self._outlines_since(since, kinds) if is_chosen(outline, visible, chosen_by)
-        ]
+        seen = await self._outlines_since(since, kinds)
+        # Ten thousand, held against fifty patterns, take 0.2 s.
+        outlines = await asyncio.to_thread(lambda: [one for one in seen if is_chosen(one, visible, chosen_by)])
         page = [outline.id for outline in outlines if before is None or outline.id < before]
         rows = await self._thread.run(lambda: change_log.numbered(page[:limit]), atomic=False)
         shown = [change for change in (shown_change(row, visible) for row in reversed(rows)) if change is not None]

@@ -74,7 +74,9 @@ class Finding:
         callers: whose calls, or what it is of; with the trouble it is its name.
         level: what it makes of the verdict; healthy: it is only said.
         since: when it began: of calls, when the first bad one did.
-        calls, bad: of the last minute, of trouble with calls. seconds, usual_seconds: of slowness.
+        calls, bad: of the last minute, of trouble with calls; None: it had none of these calls.
+        in_a_row, newest_seconds: then, how many failed one after the other, and how long ago the newest did.
+        seconds, usual_seconds: of slowness.
         why: for operators; `public_why`: without what callers have no business to know.
         is_own: only this process knows.
     """
@@ -89,6 +91,8 @@ class Finding:
     bad: int | None = None
     seconds: float | None = None
     usual_seconds: float | None = None
+    in_a_row: int | None = None
+    newest_seconds: float | None = None
     is_own: bool = False
 
     @property
@@ -213,10 +217,16 @@ def _of_kind(
         row = list(calls_in_a_row(window.last))
         trouble = Trouble.CALLS_REFUSED if 2 * window.refusals > window.bad else Trouble.CALLS_FAIL
         why, public_why = _why_failing(kind, trouble, window, evidence)
-        bad, calls = (window.bad, window.calls) if window.bad else (len(row), len(row))
         began = _unanswered_since(row, evidence.ping) or [call.began_seconds_ago for call in row]
         since = _ago(now, window.first_bad_seconds, *began)
-        yield Finding(trouble, callers, Health.DEGRADED, since, why, public_why, calls, bad)
+        if window.bad:
+            yield Finding(trouble, callers, Health.DEGRADED, since, why, public_why, window.calls, window.bad)
+        else:
+            yield Finding(
+                *(trouble, callers, Health.DEGRADED, since, why, public_why),
+                in_a_row=len(row),
+                newest_seconds=row[0].age_seconds,
+            )
     if is_partial(window):
         why = "shards failed, or the time of a search ran out"
         since = _ago(now, window.first_part_seconds)

@@ -200,10 +200,10 @@ def title_of(trouble: Trouble, callers: str) -> str:
 
 
 def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
-    title, counts = title_of(finding.trouble, finding.callers), f"{finding.bad} of {finding.calls} in the last minute"
+    title = title_of(finding.trouble, finding.callers)
     match finding.trouble:
         case Trouble.CALLS_FAIL | Trouble.CALLS_REFUSED | Trouble.PARTIAL_ANSWERS:
-            return f"{title}{since} ({counts}): {why}"
+            return f"{title}{since} ({_counts(finding)}): {why}"
         case Trouble.CLUSTER_SLOW:
             who = "Elasticsearch answers in" if finding.callers in ASKERS else "they take"
             return f"{title}{since}: {who} {_speed(finding)}, and {why}"
@@ -217,6 +217,12 @@ def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
             return f"a check fails{since}"
         case _:
             return f"{title}{since}: {why}"
+
+
+def _counts(finding: Finding) -> str:
+    if finding.in_a_row is None:
+        return f"{finding.bad} of {finding.calls} in the last minute"
+    return f"the last {finding.in_a_row}, the newest {as_duration(finding.newest_seconds or 0.0)} ago"
 
 
 def _speed(finding: Finding) -> str:

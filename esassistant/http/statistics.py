@@ -15,6 +15,7 @@ UNMATCHED = "unmatched"
 """Stands for the route of what has none."""
 REFUSED = "refused"
 """The door of what was refused before anything looked at it: how long that took says nothing of the service."""
+LEAST_ERROR_STATUS = 400
 MAX_ROUTES = 200
 TOO_MANY = 429
 MAX_TOKENS = 100
@@ -132,7 +133,9 @@ class HttpStatistics:
             counted.window.ended(Got.FAILURE, seconds, ended_at)
         elif not is_long_poll:
             counted.durations.record(seconds, ended_at)
-            counted.window.ended(Got.ANSWER, seconds, ended_at)
+            # Of 4xx the caller is to blame: quick refusals must make neither failures rare nor answers quick.
+            if status < LEAST_ERROR_STATUS:
+                counted.window.ended(Got.ANSWER, seconds, ended_at)
 
     def ended_of(self, token: str, door: str, status: int | None) -> None:
         """The same request was one of a caller with that token."""

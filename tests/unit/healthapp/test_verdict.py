@@ -450,3 +450,12 @@ def test_what_elasticsearch_answers_comes_first() -> None:
     sentence = judge(found, NOW)[0].sentence
     assert sentence.startswith("Searches are slow since 10:39:48 UTC: Elasticsearch answers in 3.01 s, usually 10 ms")
     assert "Also: requests to /admin/status/ are slow since 10:39:48 UTC: they take 3.01 s, usually 10 ms" in sentence
+
+
+def test_calls_of_some_minutes_ago_are_not_of_the_last_one() -> None:
+    """Where the last calls failed and none came since, it is said how long ago; programs are told of no minute."""
+    row = evidence(kinds={SEARCHES: window(*((540 + i, 5.0, FAILURE) for i in range(3)))}, ping=WindowReport())
+    verdict = judge(row, NOW)[0]
+    assert "(the last 3, the newest 9 min ago)" in verdict.sentence
+    assert "last minute" not in verdict.sentence
+    assert (verdict.effects[0].calls, verdict.effects[0].bad) == (None, None)

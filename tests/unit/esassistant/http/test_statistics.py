@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from esassistant.durations import WINDOW_SECONDS, Durations, LatencyReport, totals_of
 from esassistant.http.statistics import MAX_ROUTES, MAX_TOKENS, UNMATCHED, HttpStatistics, RouteReport, TokenReport
+from esassistant.windows import calls_in_a_row
 from tests.support.fakes import FakeClock
 
 NOTHING = RouteReport(
@@ -230,6 +231,16 @@ def test_windows() -> None:
     statistics.forget_recent()
     assert statistics.windows() == {}
     assert statistics.report().routes["/a"].requests_total == 4
+
+
+def test_what_callers_are_to_blame_for() -> None:
+    """Refusals of strangers (4xx) are requests, and say nothing of what callers get: neither that it goes well, nor how
+    long it takes.
+    """
+    statistics = counted(*(Ended("/a", status=401) for _ in range(500)), *(Ended("/a", status=503) for _ in range(3)))
+    [window] = statistics.windows().values()
+    assert (window.calls, window.bad, len(list(calls_in_a_row(window.last)))) == (3, 3, 3)
+    assert statistics.report().routes["/a"].statuses == {"4xx": 500, "5xx": 3}
 
 
 def test_the_last_minute() -> None:
