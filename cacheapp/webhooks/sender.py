@@ -3,7 +3,6 @@ comes back.
 """
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 from cacheapp.webhooks.events import Event, headers
 from cacheapp.webhooks.policy import AT_ONCE, Attempt, Outcome, attempt_of
@@ -27,6 +25,7 @@ from esassistant.units import as_seconds
 KEEP_SECONDS: Final = 10.0
 """A connection that nothing needs is closed after it, sooner than most receivers do."""
 LOOKUPS_AT_ONCE: Final = 2
+NO_HOST: Final = "nothing can be sent to its url, which is not one of a host"
 MAX_READ_BYTES: Final = 65_536
 """So much of an answer is read, and thrown away, so that its connection can be used again; after more it is closed."""
 
@@ -91,8 +90,11 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises `ForbiddenAddress` if any of the addresses is forbidden."""
-        found = await self._inner.resolve(host, port, family)
+        """Raises `ForbiddenAddress` if any of the addresses is forbidden, `OSError` where there is none."""
+        try:
+            found = await self._inner.resolve(host, port, family)
+        except ValueError as error:  # what can't be encoded, such as a name with an empty part: there is none of it
+            raise socket.gaierror(socket.EAI_NONAME, "no such name") from error
         for one in found:
             check_address(self._target, one["host"])
         return found
@@ -119,11 +121,16 @@ class Sender:
         self._deadlines = deadlines
 
     async def send(self, event: Event) -> Attempt:
-        """Send an event once. Never raises but `CancelledError`."""
+        """Send an event once. Raises nothing of the network, names and URLs: that is an outcome."""
         try:
             # The library asks no resolver about an address.
-            if (address := _address_in(self._target.url)) is not None:
+            if (address := self._target.address) is not None:
                 check_address(self._target, address)
+        except ForbiddenAddress as error:
+            return Attempt(Outcome.FORBIDDEN, str(error))
+        except ValueError:
+            return Attempt(Outcome.FORBIDDEN, NO_HOST)
+        try:
             return await self._post(event)
         except ForbiddenAddress as error:
             return Attempt(Outcome.FORBIDDEN, str(error))
@@ -132,7 +139,7 @@ class Sender:
         except aiohttp.ClientConnectionError as error:
             return Attempt(Outcome.UNREACHABLE, _why(error))
         except aiohttp.InvalidURL:
-            return Attempt(Outcome.FORBIDDEN, "nothing can be sent to its url, which is not one of a host")
+            return Attempt(Outcome.FORBIDDEN, NO_HOST)
         except aiohttp.ClientError:
             return Attempt(Outcome.FAILED, "what it answered is not HTTP")
 
@@ -159,19 +166,6 @@ class Sender:
             left = 0
         if left <= 0:
             response.close()
-
-
-def _address_in(url: str) -> str | None:
-    """Return the host of a URL where that is an address; None: it is a name, or the URL can't be read.
-
-    As the library reads it, for which some more characters are digits and dots, such as full-width ones.
-    """
-    try:
-        host = URL(url).raw_host or ""
-        ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return host
 
 
 def _why(error: aiohttp.ClientConnectionError) -> str:

@@ -9,17 +9,19 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 from cacheapp import change_log
 from cacheapp.change_log import Head
-from cacheapp.change_reports import WebhooksReport
+from cacheapp.change_reports import TargetReport, TargetState, WebhooksReport
 from cacheapp.stores.database import DatabaseStore
 from cacheapp.stores.database_thread import DatabaseThread
 from cacheapp.stores.protocol import Lease
 from cacheapp.webhooks.delivery import Delivery
-from esassistant.clock import Clock, Sleep, monotonic
+from esassistant.clock import Clock, Sleep, monotonic, now_utc
 from esassistant.config.webhooks import Target
 from esassistant.errors import StaleToken, StoreUnavailable
 from esassistant.followed_file import FollowedFile
@@ -31,10 +33,23 @@ LEASE: Final = "webhooks"
 LEASE_SECONDS: Final = 10.0
 """A process that sends and dies keeps the others from sending so long."""
 RENEW_SECONDS: Final = 2.0
-ANSWER_SECONDS: Final = 5.0
 END_SECONDS: Final = 3.0
+HELD_SECONDS: Final = LEASE_SECONDS - END_SECONDS
+"""So long after it was asked for, a lease counts as ours: what sends ends before another process can have it."""
+RESTART_SECONDS: Final = 30.0
+"""A target whose delivery ended by an error is sent to again after it."""
 LOOK_SECONDS: Final = 0.5
 """How often who sends asks where the history ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A delivery that ended by an error that nobody foresaw; `at` on the monotonic clock."""
+
+    delivery: Delivery
+    error: str
+    at: float
+    since: datetime
 
 
 class Webhooks:
@@ -62,6 +77,8 @@ class Webhooks:
         self._lease: Lease | None = None
         self._deliveries: dict[str, Delivery] = {}
         self._tasks: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
+        self._crashes: dict[str, Crash] = {}
+        """By the names of targets, until they are sent to again."""
         self.head: Head | None = None
         """Where the history ends, as it was a moment ago; None: this process doesn't send."""
         self._match_targets()
@@ -73,7 +90,21 @@ class Webhooks:
             readable=self._file.error is None,
             error=self._file.error,
             reads_total=self._file.reads_total,
-            targets={name: delivery.report() for name, delivery in self._deliveries.items()},
+            targets={name: self._target_report(name, delivery) for name, delivery in self._deliveries.items()},
+        )
+
+    def _target_report(self, name: str, delivery: Delivery) -> TargetReport:
+        crash = self._crashes.get(name)
+        if crash is None or self.head is None:
+            return delivery.report()
+        seconds = self._clock() - crash.at
+        return replace(
+            delivery.report(),
+            state=TargetState.FAILING,
+            failing_since=crash.since,
+            failing_seconds=seconds,
+            retry_in_seconds=max(0.0, RESTART_SECONDS - seconds),
+            error=f"this service made a mistake ({crash.error}), which its log has",
         )
 
     async def ping(self) -> PingResult:
@@ -89,10 +120,11 @@ class Webhooks:
         while True:
             self._match_targets()
             with suppress(StoreUnavailable, StaleToken, TimeoutError):
+                asked_at = self._clock()
                 taken = await self._leases.lease(LEASE, self._holder, LEASE_SECONDS)
                 if isinstance(taken, Lease):
                     self._lease = taken
-                    await self._send(taken)
+                    await self._send(taken, asked_at)
             await self._sleep(RENEW_SECONDS)
 
     async def release_lease(self) -> None:
@@ -101,23 +133,26 @@ class Webhooks:
             with suppress(StoreUnavailable):
                 await self._leases.release(self._lease)
 
-    async def _send(self, lease: Lease) -> None:
+    async def _send(self, lease: Lease, asked_at: float) -> None:
         """Have all targets sent to for as long as the lease is ours. Raises `StaleToken`, `StoreUnavailable` or
         `TimeoutError` as soon as that isn't known.
+
+        Args:
+            asked_at: when the lease was asked for. It was granted at some moment after it, and is over `LEASE_SECONDS`
+                after that moment, however late the answer came.
         """
-        renewed_at = self._clock()
         try:
             while True:
                 # Sooner than the lease ends, or two processes would send at once.
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    if self._clock() - renewed_at >= RENEW_SECONDS:
-                        renewed_at = self._clock()
+                async with asyncio.timeout(asked_at + HELD_SECONDS - self._clock()):
+                    if (now := self._clock()) - asked_at >= RENEW_SECONDS:
                         # Another token: another process held it meanwhile, and sent what this one doesn't know of.
                         if await self._leases.lease(LEASE, self._holder, LEASE_SECONDS) != lease:
                             return
+                        asked_at = now
                     self.head = await self._thread.run(change_log.head, atomic=False)
-                self._match_targets()
-                await self._match_tasks(lease)
+                    self._match_targets()
+                    await self._match_tasks(lease)
                 await self._sleep(LOOK_SECONDS)
         finally:
             self.head = None
@@ -130,18 +165,35 @@ class Webhooks:
         self._deliveries = {
             name: kept[name] if name in kept else self._make_delivery(self, target) for name, target in wanted.items()
         }
+        self._crashes = {name: one for name, one in self._crashes.items() if self._deliveries.get(name) is one.delivery}
 
     async def _match_tasks(self, lease: Lease) -> None:
-        """Have a task for each delivery. Raises what one of them raised: none ends by itself."""
-        for _, task in self._tasks.values():
+        """Have a task for each delivery. None ends by itself:
+
+        1. By `StaleToken`, or as the database is away: that is about all, and raised.
+        2. By an error that nobody foresaw: of this target alone, which is sent to again later.
+        """
+        for name, (delivery, task) in list(self._tasks.items()):
             if task.done():
-                task.result()
+                self._note_end(name, delivery, task)
         await self._end(
             [name for name, (delivery, _) in self._tasks.items() if self._deliveries.get(name) is not delivery]
         )
         for name, delivery in self._deliveries.items():
-            if name not in self._tasks:
+            crash = self._crashes.get(name)
+            if name not in self._tasks and (crash is None or self._clock() - crash.at >= RESTART_SECONDS):
+                self._crashes.pop(name, None)
                 self._tasks[name] = delivery, self._spawn(partial(delivery.run, lease))
+
+    def _note_end(self, name: str, delivery: Delivery, task: asyncio.Task[None]) -> None:
+        try:
+            task.result()
+        except (StaleToken, StoreUnavailable):
+            raise
+        except Exception as error:
+            logger.exception("webhooks: sending to %s crashed; it starts again in %.0f s", name, RESTART_SECONDS)
+            self._crashes[name] = Crash(delivery, type(error).__name__, self._clock(), now_utc())
+        del self._tasks[name]
 
     async def _end(self, names: list[str]) -> None:
         tasks = [self._tasks.pop(name)[1] for name in names]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from yarl import URL
+
 from esassistant.config.toml_file import NAME, BadFile, check_keys, entries, patterns, read_text
 from esassistant.ip_addresses import Network, refusal_of
 from esassistant.masking import SECRET_PREFIX
@@ -18,6 +20,7 @@ MOST_TARGETS: Final = 20
 """They are labels of metrics, and each has connections of its own."""
 MOST_SECRETS: Final = 2
 MAX_URL_CHARACTERS: Final = 2000
+MAX_HOST_CHARACTERS: Final = 253
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 """As Standard Webhooks has them."""
 KINDS: Final = ("created", "changed", "recreated", "deleted", "hidden", "shown", "gap")
@@ -59,6 +62,25 @@ class Target:
     @property
     def is_encrypted(self) -> bool:
         return self.url.startswith("https:")
+
+    @property
+    def asked_host(self) -> str:
+        """The host as the library for HTTP reads it: what it connects to if it is an address, and else looks up. For it
+        some more characters are digits and dots than for Python's own parser, such as full-width ones.
+
+        Raises `ValueError` where it can't read it.
+        """
+        return URL(self.url).raw_host or ""
+
+    @property
+    def address(self) -> str | None:
+        """The host, where that is an address; None: it is a name. Raises `ValueError` as `asked_host` does."""
+        host = self.asked_host
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return None
+        return host
 
     def refusal_of(self, address: str) -> str | None:
         """Say why an address is not to be connected to; None: it may be."""
@@ -136,11 +158,23 @@ def _check_place(target: Target, where: str) -> None:
             'stays in, such as allow_networks = ["10.1.0.0/16"]'
         )
     try:
-        ipaddress.ip_address(target.host)
+        address = target.address
+        if address is None:
+            _check_name(target.asked_host)
+            return  # it is looked up when something is sent
     except ValueError:
-        return  # a name, which is looked up when something is sent
-    if (refusal := target.refusal_of(target.host)) is not None:
+        raise BadFile(
+            f"{where}: the host of url can't be looked up: a name has 1 to 63 characters between two dots, and at most "
+            f"{MAX_HOST_CHARACTERS} in all"
+        ) from None
+    if (refusal := target.refusal_of(address)) is not None:
         raise BadFile(f'{where}: {refusal}; name its network, such as allow_networks = ["10.1.0.0/16"]')
+
+
+def _check_name(host: str) -> None:
+    """Raises `ValueError` for what no resolver can be asked for: the system's encodes names just so."""
+    if len(host.encode("idna").removesuffix(b".")) > MAX_HOST_CHARACTERS:
+        raise ValueError("too long")
 
 
 def _secrets(given: Any, where: str) -> tuple[bytes, ...]:

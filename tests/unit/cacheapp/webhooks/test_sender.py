@@ -173,13 +173,56 @@ async def test_names_of_forbidden_addresses(receiver: WebhookReceiver, address: 
     assert receiver.tried == []
 
 
-@pytest.mark.parametrize("host", [HOST, "[::ffff:127.0.0.1]", "2130706433", "0x7f000001", "127.1", "localhost"])
-async def test_addresses_as_hosts(receiver: WebhookReceiver, host: str) -> None:
-    """This machine isn't reached by any spelling of its address."""
-    to = replace(target(f"https://{host}:{receiver.port}/"), allow_networks=())
-    attempt = await sent(to)
-    assert attempt.outcome in (Outcome.FORBIDDEN, Outcome.UNREACHABLE)
-    assert receiver.tried == []
+@asynccontextmanager
+async def counting() -> AsyncIterator[tuple[int, list[object]]]:
+    """A port on which connections are accepted, by both families of addresses, and those that were."""
+    accepted: list[object] = []
+
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer.get_extra_info("peername"))
+        writer.close()
+
+    has_both = socket.has_dualstack_ipv6()
+    listening = socket.create_server(
+        ("", 0), family=socket.AF_INET6 if has_both else socket.AF_INET, dualstack_ipv6=has_both
+    )
+    async with await asyncio.start_server(accept, sock=listening):
+        yield listening.getsockname()[1], accepted
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_connections_are_counted(host: str) -> None:
+    """Where it may be connected to it is, though no TLS comes of it: the test below would see it."""
+    async with counting() as (port, accepted):
+        attempt = await sent(target(f"https://{host}:{port}/", "127.0.0.0/8", "::1/128"))
+        assert attempt.outcome is Outcome.UNREACHABLE
+        assert accepted
+
+
+@pytest.mark.parametrize(
+    "host",
+    [HOST, "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost"],
+)
+async def test_addresses_as_hosts(host: str) -> None:
+    """This machine isn't connected to by any spelling of its address."""
+    async with counting() as (port, accepted):
+        attempt = await sent(replace(target(f"https://{host}:{port}/"), allow_networks=()))
+        await asyncio.sleep(0)
+        assert (attempt.outcome, accepted) == (Outcome.FORBIDDEN, [])
+
+
+@pytest.mark.parametrize("host", ["hooks..example.org", ".example.org", f"{'a' * 64}.org"])
+async def test_names_that_cannot_be_asked_for(host: str) -> None:
+    """What the system's resolver can't encode is a name that isn't there: an outcome, not an error."""
+    attempt = await sent(target(f"https://{host}/"))
+    assert attempt.outcome is Outcome.UNREACHABLE
+    assert "doesn't resolve" in attempt.detail
+
+
+async def test_a_url_that_is_none() -> None:
+    """What the library for HTTP can't read is an outcome, too."""
+    attempt = await sent(target("https://a b:99999/"))
+    assert attempt == Attempt(Outcome.FORBIDDEN, "nothing can be sent to its url, which is not one of a host")
 
 
 @pytest.mark.parametrize("host", ["\uff11\uff12\uff17.0.0.1", "127\u30020\u30020\u30021", "\u2460\u2461\u2466.0.0.1"])

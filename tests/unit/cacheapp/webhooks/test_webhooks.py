@@ -13,9 +13,9 @@ from cacheapp.models import LeaseRow
 from cacheapp.stores.database_thread import DatabaseThread, open_database_thread
 from cacheapp.stores.protocol import Lease
 from cacheapp.webhooks.delivery import Delivery
-from cacheapp.webhooks.webhooks import LEASE_SECONDS, Webhooks
+from cacheapp.webhooks.webhooks import HELD_SECONDS, LEASE_SECONDS, RENEW_SECONDS, RESTART_SECONDS, Webhooks
 from esassistant.config.webhooks import Target, load_targets, parse_targets
-from esassistant.errors import StoreUnavailable
+from esassistant.errors import StaleToken, StoreUnavailable
 from esassistant.followed_file import FollowedFile
 from esassistant.resource import Health
 from tests.support.fakes import FakeClock
@@ -34,6 +34,7 @@ class FakeDelivery(Delivery):
         self.leases: list[Lease] = []
         self.running = False
         self.failure = asyncio.Event()
+        self.error: Exception = ZeroDivisionError()
 
     def report(self) -> TargetReport:
         return STANDBY
@@ -43,7 +44,7 @@ class FakeDelivery(Delivery):
         self.running = True
         try:
             await self.failure.wait()
-            raise ZeroDivisionError
+            raise self.error
         finally:
             self.running = False
 
@@ -170,17 +171,76 @@ async def test_the_file_is_followed(path: Path, fake_clock: FakeClock) -> None:
     assert all(len(delivery.leases) == 1 for delivery in one.made)
 
 
-async def test_what_nobody_foresaw(path: Path, fake_clock: FakeClock) -> None:
-    """An error in what sends to one target is raised, so that it is logged and all is started anew; nothing is left."""
+async def test_what_nobody_foresaw(path: Path, fake_clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    """An error in what sends to one target is logged with its name and reported; that one alone starts again, later."""
     async with process(path, fake_clock) as one:
         await until(lambda: one.running == ["a", "b"])
         one.made[0].failure.set()
-        assert one.task is not None
-        with pytest.raises(ZeroDivisionError):
-            await one.task
-        assert one.running == []
+        await until(lambda: one.webhooks.report().targets["a"].state is TargetState.FAILING)
+        crashed_at = fake_clock()
         one.made[0].failure.clear()
-        one.start()
+        report = one.webhooks.report().targets["a"]
+        assert report.error == "this service made a mistake (ZeroDivisionError), which its log has"
+        assert report.retry_in_seconds is not None
+        assert 0 <= report.retry_in_seconds <= RESTART_SECONDS
+        assert one.running == ["b"]
+        await until(lambda: one.running == ["a", "b"])
+        assert fake_clock() - crashed_at >= RESTART_SECONDS - 2
+        assert one.webhooks.report().targets["a"] == STANDBY
+        assert [len(delivery.leases) for delivery in one.made] == [2, 1]
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert record.getMessage() == "webhooks: sending to a crashed; it starts again in 30 s"
+
+
+async def test_an_entry_is_written_anew_after_an_error(path: Path, fake_clock: FakeClock) -> None:
+    """It is sent to at once: what failed was another."""
+    async with process(path, fake_clock) as one:
+        await until(lambda: one.running == ["a", "b"])
+        one.made[0].failure.set()
+        await until(lambda: one.running == ["b"])
+        crashed_at = fake_clock()
+        path.write_text(entry("http://127.0.0.1/other", "a") + entry("http://127.0.0.1/", "b"))  # noqa: ASYNC240
+        await one.file.look()
+        await until(lambda: one.running == ["a", "b"])
+        assert fake_clock() - crashed_at < RESTART_SECONDS
+
+
+@pytest.mark.parametrize("error", [StaleToken("another"), StoreUnavailable("The database is away.")])
+async def test_what_is_about_all_targets(path: Path, fake_clock: FakeClock, error: Exception) -> None:
+    """A lease that another took, and a database that is away, end all; all start again with the lease."""
+    async with process(path, fake_clock) as one:
+        await until(lambda: one.running == ["a", "b"])
+        one.made[0].error = error
+        one.made[0].failure.set()
+        await until(lambda: one.running == [])
+        one.made[0].failure.clear()
+        await until(lambda: one.running == ["a", "b"])
+        assert [len(delivery.leases) for delivery in one.made] == [2, 2]
+
+
+async def test_a_lease_that_is_granted_late(path: Path, fake_clock: FakeClock) -> None:
+    """The lease began before the answer came: who gets that too late sends nothing, whenever it was asked for."""
+    async with process(path, fake_clock) as one:
+        await until(lambda: one.running == ["a", "b"])
+        grant, took = one.webhooks._leases.lease, [HELD_SECONDS + 1]
+        told: list[bool] = []
+
+        async def late(*arguments: Any) -> Any:
+            granted = await grant(*arguments)
+            fake_clock.advance(took[0])
+            told.append(bool(one.running))
+            return granted
+
+        one.webhooks._leases.lease = late  # type: ignore[method-assign]
+        await until(lambda: one.running == [])
+        asked = len(told)
+        await until(lambda: len(told) > asked + 3)
+        assert not any(told[asked:])
+        # Late, and in time: it is renewed before anything is sent.
+        took[0] = RENEW_SECONDS + 1
+        asked = len(told)
+        await until(lambda: len(told) > asked + 1)
+        took[0] = 0
         await until(lambda: one.running == ["a", "b"])
 
 

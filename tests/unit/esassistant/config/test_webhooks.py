@@ -61,6 +61,15 @@ def test_plain_http_stays_in_its_networks() -> None:
     assert target.refusal_of("1.1.1.1") is not None
 
 
+@pytest.mark.parametrize(
+    "host", ["hooks.example.org.", f"{'a' * 63}.org", f"{'a.b.' * 62}ccccc", "m\u00fcnchen.example", "a_b.example", "h"]
+)
+def test_hosts_that_can_be_looked_up(host: str) -> None:
+    """Names of another script, with an underscore or a dot at the end, and the longest, are names."""
+    [target] = parse_targets(entry(url=f'"https://{host}/"'))
+    assert target.address is None
+
+
 BAD: dict[str, tuple[dict[str, object], str]] = {
     "no name": ({"name": None}, "target 1 (line 1): name is missing"),
     "name": ({"name": '"a b"'}, "a name has 1 to 64"),
@@ -77,6 +86,17 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "http": ({"url": '"http://h/"'}, "plain http"),
     "private": ({"url": '"https://10.0.0.1/"'}, "10.0.0.1 is private; name its network"),
     "metadata": ({"url": '"https://[::ffff:169.254.169.254]/"'}, "169.254.169.254 is link-local"),
+    "empty label": (
+        {"url": '"https://hooks..example.org/x"'},
+        "the host of url can't be looked up: a name has 1 to 63",
+    ),
+    "empty first label": ({"url": '"https://.example.org/"'}, "the host of url can't be looked up"),
+    "dots alone": ({"url": '"https://./"'}, "the host of url can't be looked up"),
+    "two dots in one": ({"url": '"https://\u2025example.org/"'}, "the host of url can't be looked up"),
+    "long label": ({"url": f'"https://{"a" * 64}.org/"'}, "the host of url can't be looked up"),
+    "long name": ({"url": f'"https://{"a.b." * 63}cc/"'}, "at most 253 in all"),
+    "full-width": ({"url": '"https://\uff11\uff12\uff17.0.0.1/"'}, "127.0.0.1 is this machine; name its network"),
+    "other dots": ({"url": '"https://10\u30020\u30020\u30021/"'}, "10.0.0.1 is private; name its network"),
     "public http": ({"url": '"http://1.1.1.1/"', "allow_networks": '["10.0.0.0/8"]'}, "in none of the networks"),
     "secret": ({"secret": '"concealed-and-not-of-the-form"'}, "secret is whsec_ and 24 to 64"),
     "secret not base64": ({"secret": '"whsec_concealed!"'}, "secret is whsec_ and 24 to 64"),
