@@ -55,13 +55,43 @@ def write_first_env(environment: Mapping[str, str], home: Path) -> Path | None:
     return path
 
 
-def distrust_of(path: Path) -> str | None:
-    """Why a file of settings is not believed, and what to do: somebody else than root and the user that this process
-    runs as could say in it what this service does. None: it is believed, or is no file.
+class NotBelieved(Exception):
+    """A file of settings in which somebody else than root and the user that this process runs as could say what this
+    service does; says why, and what to do.
     """
-    found = path.stat()
+
+
+def believed_text(path: Path) -> str:
+    """Read a file of settings, if it is believed: a regular file that belongs to root or to us, and that nobody else
+    can write. Of a symbolic link the file that it leads to is judged, and not the link. What is judged is what is read:
+    it is opened once, and without waiting, as for a FIFO that nobody writes to.
+
+    `/dev/null` is an empty file, whoever has it.
+
+    Raises:
+        NotBelieved: It isn't.
+        OSError, UnicodeDecodeError: It can't be read.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(opened)
+        if _is_null(found):
+            return ""
+        if (distrust := _distrust_of(found, path)) is not None:
+            raise NotBelieved(distrust)
+        with os.fdopen(opened, encoding="utf-8", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(opened)
+
+
+def _is_null(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev  # noqa: PTH116  (no file of ours)
+
+
+def _distrust_of(found: os.stat_result, path: Path) -> str | None:
     if not stat.S_ISREG(found.st_mode):
-        return None
+        return "is no regular file: write the settings into one, or name another"
     if found.st_uid not in (0, os.geteuid()):
         return f"belongs to another user: chown {_user()} {path}"
     if found.st_mode & stat.S_IWOTH:

@@ -22,7 +22,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.connection import parse_url as parse_redis_url
 
-from esassistant.config.home import distrust_of
+from esassistant.config.home import NotBelieved, believed_text
 from esassistant.config.model import (
     LONGEST_NEGATIVE_TTL_SECONDS,
     LONGEST_SECONDS,
@@ -88,10 +88,10 @@ class Reader:
             ENVIRON: ClassVar[dict[str, str]] = {}
 
         try:
-            if (distrust := distrust_of(path)) is not None:
-                self.refuse(path.name, distrust)
-                return
-            text = path.read_text(encoding="utf-8")
+            text = believed_text(path)
+        except NotBelieved as distrust:
+            self.refuse(path.name, str(distrust))
+            return
         except (OSError, UnicodeDecodeError) as error:
             self.refuse(path.name, f"can't be read ({type(error).__name__})")
             return

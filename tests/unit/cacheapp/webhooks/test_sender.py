@@ -201,7 +201,7 @@ async def test_connections_are_counted(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [HOST, "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost"],
+    [HOST, "[::1]", "[::ffff:127.0.0.1]", "0", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost"],
 )
 async def test_addresses_as_hosts(host: str) -> None:
     """This machine isn't connected to by any spelling of its address."""

@@ -10,8 +10,17 @@ from types import SimpleNamespace
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from esassistant.config.home import distrust_of, home_of, write_first_env
+from esassistant.config.home import NotBelieved, believed_text, home_of, write_first_env
 from esassistant.config.reader import BadSettings, read
+
+
+def distrust_of(path: Path) -> str | None:
+    """Why a file is not believed; None: it is."""
+    try:
+        believed_text(path)
+    except NotBelieved as distrust:
+        return str(distrust)
+    return None
 
 
 def test_which_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +98,7 @@ def test_a_group_that_may_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_whose_file_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another user's is not believed; root's is, and what is no file has no owner to fear."""
+    """Another user's is not believed; root's is, and `/dev/null` is an empty file, whoever has it."""
     path = tmp_path / ".env"
     path.touch()
     path.chmod(0o600)
@@ -98,13 +107,63 @@ def test_whose_file_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     found = distrust_of(path)
     assert found is None if owner == 0 else "belongs to another user: chown" in (found or "")
-    assert distrust_of(Path(os.devnull)) is None
+    assert believed_text(Path(os.devnull)) == ""
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A FIFO, a folder and a device are refused at once, whoever has them and whether or not anybody writes: neither is
+    the start held up, nor anything read.
+    """
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo, 0o600)
+    for path in (fifo, tmp_path, Path("/dev/zero")):
+        assert distrust_of(path) == "is no regular file: write the settings into one, or name another"
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(path)
+        assert "is no regular file" in (distrust_of(tmp_path / "link") or "")
+    writer = os.open(fifo, os.O_RDWR)  # what another user has written waits in it
+    os.write(writer, b"HEALTH_TIMEOUT=7\n")
+    assert "is no regular file" in (distrust_of(fifo) or "")
+    os.close(writer)
+    with pytest.raises(BadSettings, match="fifo: is no regular file"):
+        read({"ESASSISTANT_ENV_FILE": str(fifo)}, tmp_path)
+
+
+def test_a_link(tmp_path: Path) -> None:
+    """The file that it leads to is judged."""
+    target, link = tmp_path / "target", tmp_path / ".env"
+    target.write_text("HEALTH_TIMEOUT=7\n")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    assert believed_text(link) == "HEALTH_TIMEOUT=7\n"
+    target.chmod(0o602)
+    assert "can be written by everybody" in (distrust_of(link) or "")
+
+
+def test_what_is_judged_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is given to another file right after the look gains nothing."""
+    path, other = tmp_path / ".env", tmp_path / "other"
+    path.write_text("HEALTH_TIMEOUT=7\n")
+    path.chmod(0o600)
+    other.write_text("HEALTH_TIMEOUT=8\n")
+    look = os.fstat
+
+    def swap(opened: int) -> os.stat_result:
+        found = look(opened)
+        if other.exists():
+            other.rename(path)
+        return found
+
+    monkeypatch.setattr(os, "fstat", swap)
+    assert believed_text(path) == "HEALTH_TIMEOUT=7\n"
+    assert not other.exists()
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with a name", "without one"])
 def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
     """The remedy names the user that this process runs as, by its number where it has no name, as in containers."""
     path = tmp_path / ".env"
+    path.touch()
     found = SimpleNamespace(st_mode=stat.S_IFREG | 0o600, st_uid=4_000_001, st_gid=4_000_001)
 
     def named(user: int) -> SimpleNamespace:
@@ -113,7 +172,7 @@ def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         return SimpleNamespace(pw_name="service")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "stat", lambda _: found)
+        patched.setattr(os, "fstat", lambda _: found)
         patched.setattr(os, "geteuid", lambda: 4_000_002)
         patched.setattr(pwd, "getpwuid", named)
         said = distrust_of(path)

@@ -103,7 +103,7 @@ def test_an_unknown_profile_is_a_bad_setting() -> None:
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """A folder in the place of the file stops the start, instead of passing for an empty file."""
-    assert "can't be read" in refused(ESASSISTANT_ENV_FILE=str(tmp_path))
+    assert "is no regular file" in refused(ESASSISTANT_ENV_FILE=str(tmp_path))
 
 
 @pytest.mark.parametrize("environment", [*({"ESASSISTANT_PROFILE": name} for name in NAMES), ROLLED_BACK, {}])
