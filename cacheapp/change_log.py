@@ -324,6 +324,11 @@ def newest(after: int | None, most: int) -> tuple[Head, int, list[MappingChange]
     return found, first, rows
 
 
+def names_of(row: MappingChange) -> tuple[str, ...]:
+    """The aliases and data streams that the index of a change belonged to."""
+    return _split(row.names)
+
+
 def outline_of(row: MappingChange) -> Outline:
     """What a change is chosen by; of a row that is shown."""
     assert row.number is not None

@@ -1,18 +1,20 @@
 """Changes of the history as the API and pages show them: which of them, and what of each, a caller may see."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from os.path import commonprefix
 
 import msgspec
 
-from cacheapp.change_log import DatedOutline, Head, Outline, newest, outline_of
+from cacheapp.change_log import DatedOutline, Head, Outline, names_of, newest, outline_of
 from cacheapp.mapping.diff import FieldChanges
 from cacheapp.models import MappingChange
 from cacheapp.rows import ignored_rows
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.choice import NameChoice
+from cacheapp.state.families import family_by_name, stem_of
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 
 
@@ -170,7 +172,7 @@ def shown_change(row: MappingChange, visible: Visible) -> ShownChange | None:
     if change is None or change.index == "" or not isinstance(row.at, datetime) or min(change.totals) < 0:
         ignored_rows.note(MappingChange)
         return None
-    return as_seen(change, visible)
+    return as_seen(change, names_of(row), visible)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +196,33 @@ def newest_stretch(after: int | None, most: int) -> Stretch:
     return Stretch(head, first, max([head.last_id, *(outline.id for outline, _ in changes)]), changes)
 
 
-def as_seen(change: ShownChange, visible: Visible) -> ShownChange:
-    """The same without what names, or describes, what a caller may not see."""
-    is_family_seen = change.family is None or change.family.endswith("*") or visible.covers(change.family)
-    if change.compared_with is not None and not visible.covers(change.compared_with):
+def as_seen(change: ShownChange, names: Sequence[str], visible: Visible) -> ShownChange:
+    """The same as a caller may see it: just what it would be if nothing existed that the caller may not see.
+
+    1. The family is the first of the aliases and data streams of the index (`names`) that the caller sees; without one,
+       it follows from the index's name alone. Which one has most indices depends on those that it doesn't see.
+    2. With what a new index was compared is told where all that could come between both in their order is visible, and
+       so can't be missing for the caller alone.
+    """
+    if visible.everything or change.index is None:
+        return change
+    if change.compared_with is not None and not _is_next_seen(change.compared_with, change.index, visible):
         nothing = msgspec.to_builtins(FieldChanges())
         change = replace(change, compared=False, compared_with=None, **nothing)
-    return change if is_family_seen else replace(change, family=None)
+    if change.family is not None:
+        seen = min(filter(visible.covers, names), default=None)
+        change = replace(change, family=family_by_name(change.index) if seen is None else seen)
+    return change
+
+
+def _is_next_seen(before: str, index: str, visible: Visible) -> bool:
+    """Whether a caller would find that one index comes before another among what it sees, too.
+
+    What is between them begins as both do, up to a number in which they differ. (But for numbers with zeros in front,
+    which nobody mixes with others.) Of another stem it is for an alias's sake, which may be one that isn't seen.
+    """
+    common = commonprefix([before, index]).rstrip("0123456789")
+    return stem_of(before) == stem_of(index) and visible.covers(before) and visible.covers_all_from(common)
 
 
 def recent_changes(most: int) -> list[ShownChange]:

@@ -21,14 +21,14 @@ class KnownChange:
     outline: Outline
     change: ShownChange
     history: str
-    _events: dict[tuple[bool, bool], bytes] = field(default_factory=dict)
+    _events: dict[tuple[str | None, str | None], bytes] = field(default_factory=dict)
 
     def event_for(self, interest: Interest) -> bytes | None:
         """The event that tells it; None: it isn't wanted."""
         if not interest.takes(self.outline):
             return None
-        seen = as_seen(self.change, interest.visible)
-        what = seen.family is None, seen.compared_with is None  # all that a scope may hide of it
+        seen = as_seen(self.change, self.outline.names, interest.visible)
+        what = seen.family, seen.compared_with  # all in which what callers see of it may differ
         if (found := self._events.get(what)) is None:
             found = self._events[what] = event(seen, self.history)
         return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cacheapp.mapping.diff import FieldChanges, field_changes
-from cacheapp.state.families import INDICES, Series, family_of, names_by_index, stem_of
+from cacheapp.state.families import INDICES, Series, family_by_name, family_of, names_by_index, stem_of
 from cacheapp.state.published import StoredState
 from cacheapp.state.snapshot import Snapshot
 
@@ -214,14 +214,19 @@ class _Members:
         else:
             names = self._names_now(index)
         kind, family = family_of(index, names, of.aliases, of.data_streams)
-        if kind == INDICES and family != index:
-            family += "*"
+        if kind == INDICES:
+            family = family_by_name(index)
         return replace(recorded, family=family, names=tuple(sorted(names)[:MAX_NAMES]))
 
     def created(self, index: str, recorded: Recorded) -> IndexChange:
-        """A new index, compared with the member of its family before it."""
-        kind, family = family_of(index, self._names_now(index), self._snapshot.aliases, self._snapshot.data_streams)
-        before = self._series_of(kind, family).before(index)
+        """A new index, compared with the one before it of those whose names differ from its by a trailing date or number
+        alone; without one, with the member of its family before it.
+        """
+        # In this order, so that an alias which a caller may not see doesn't decide with what it is compared.
+        before = self._series_of(INDICES, stem_of(index)).before(index)
+        if before is None:
+            kind, family = family_of(index, self._names_now(index), self._snapshot.aliases, self._snapshot.data_streams)
+            before = self._series_of(kind, family).before(index)
         if before is None:
             return IndexChange(index, ChangeKind.CREATED, recorded)
         pair = (self._snapshot.indices[before].mapping_hash, recorded.mapping_hash)

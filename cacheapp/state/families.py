@@ -18,6 +18,17 @@ def stem_of(index: str) -> str:
     return _TRAILING.sub("", index) or index
 
 
+def family_by_name(index: str) -> str:
+    """Return the name of the family of an index that is in no data stream or alias, as changes tell it: the beginning of
+    its names with `*`, whether or not there are others.
+
+    >>> family_by_name("logs-2026.11.30"), family_by_name("orders")
+    ('logs*', 'orders')
+    """
+    stem = stem_of(index)
+    return index if stem == index else f"{stem}*"
+
+
 def names_by_index(aliases: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     """Return the aliases and data streams that each index belongs to."""
     names: dict[str, list[str]] = {}

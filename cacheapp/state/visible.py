@@ -31,6 +31,14 @@ class Visible:
         """Whether `name` is visible."""
         return self.everything or any(matches(name, pattern) for pattern in self.patterns)
 
+    def covers_all_from(self, beginning: str) -> bool:
+        """Whether every name that begins so is visible by a pattern, whichever there are.
+
+        >>> Visible(("logs-*",)).covers_all_from("logs-2026."), Visible(("logs-*",)).covers_all_from("logs")
+        (True, False)
+        """
+        return any(pattern.endswith("*") and matches(beginning, pattern) for pattern in self.patterns)
+
     def check(self, name: str) -> None:
         """Raises, of a name that isn't visible, what is said of one that can't be a name or isn't there."""
         # What is too long for a name is none, and isn't kept.

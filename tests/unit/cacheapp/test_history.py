@@ -353,7 +353,7 @@ async def test_which_changes() -> None:
         assert await told(history, visible=scope, chosen_by=NameChoice(parse("o*,-all"))) == orders
         assert await told(history, kinds=[ChangeKind.DELETED]) == [everything[2], everything[4]]
         page = await history.changes(limit=1, visible=Visible(("orders",)))
-        assert (page.changes[0].index, page.changes[0].family, page.next) == ("orders", None, 2)
+        assert (page.changes[0].index, page.changes[0].family, page.next) == ("orders", "orders", 2)
 
 
 async def test_the_latest_changes() -> None:

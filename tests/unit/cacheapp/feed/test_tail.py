@@ -79,6 +79,6 @@ def test_each_sees_what_exists_for_it() -> None:
     )
     [everything], [less], [same] = (list(tail.told_to(interest, 0)) for interest in (wide, narrow, other))
     assert data(everything) | {"family": "vault", "compared_with": "i0"} == data(everything)
-    assert data(less) | {"family": None, "compared_with": None, "compared": False, "added": []} == data(less)
+    assert data(less) | {"family": "logs-all", "compared_with": None, "compared": False, "added": []} == data(less)
     assert less is same
     assert told(tail, 0, interest_of("*", None, Visible(("vault",)))) == []
