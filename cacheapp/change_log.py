@@ -313,6 +313,8 @@ def newest(after: int | None, most: int) -> tuple[Head, int, list[MappingChange]
     where the history ends, and the number after which that is all.
     """
     found = head()  # first: what is written meanwhile comes behind it
+    if found.last_id == after:
+        return found, after, []  # each second, mostly
     first = max(0, found.last_id - most)
     if after is not None and after <= found.last_id:
         first = max(first, after)

@@ -210,8 +210,7 @@ def as_seen(change: ShownChange, names: Sequence[str], visible: Visible) -> Show
         nothing = msgspec.to_builtins(FieldChanges())
         change = replace(change, compared=False, compared_with=None, **nothing)
     if change.family is not None:
-        seen = min(filter(visible.covers, names), default=None)
-        change = replace(change, family=family_by_name(change.index) if seen is None else seen)
+        return replace(change, family=min(filter(visible.covers, names), default=family_by_name(change.index)))
     return change
 
 
@@ -221,7 +220,7 @@ def _is_next_seen(before: str, index: str, visible: Visible) -> bool:
     What is between them begins as both do, up to a number in which they differ. (But for numbers with zeros in front,
     which nobody mixes with others.) Of another stem it is for an alias's sake, which may be one that isn't seen.
     """
-    common = commonprefix([before, index]).rstrip("0123456789")
+    common = commonprefix([before, index]).rstrip("0123456789")  # noqa: RUF071  (of names, by characters)
     return stem_of(before) == stem_of(index) and visible.covers(before) and visible.covers_all_from(common)
 
 

@@ -219,8 +219,8 @@ class _Members:
         return replace(recorded, family=family, names=tuple(sorted(names)[:MAX_NAMES]))
 
     def created(self, index: str, recorded: Recorded) -> IndexChange:
-        """A new index, compared with the one before it of those whose names differ from its by a trailing date or number
-        alone; without one, with the member of its family before it.
+        """A new index, compared with the one before it whose name differs by a trailing date or number alone; without
+        one, with the member of its family before it.
         """
         # In this order, so that an alias which a caller may not see doesn't decide with what it is compared.
         before = self._series_of(INDICES, stem_of(index)).before(index)

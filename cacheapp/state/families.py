@@ -19,8 +19,8 @@ def stem_of(index: str) -> str:
 
 
 def family_by_name(index: str) -> str:
-    """Return the name of the family of an index that is in no data stream or alias, as changes tell it: the beginning of
-    its names with `*`, whether or not there are others.
+    """Return the name of the family of an index that is in no data stream or alias, as changes tell it: the beginning
+    of its names with `*`, whether or not there are others.
 
     >>> family_by_name("logs-2026.11.30"), family_by_name("orders")
     ('logs*', 'orders')

@@ -159,7 +159,7 @@ class NamePages:
 
 def _is_given(snapshot: Snapshot, name: str, choice: NameChoice) -> bool:
     """Whether an expression gives a name. One that is hidden by its settings is given by itself alone."""
-    if name in snapshot.hidden and not any(part.text == name for part in choice.parts):
+    if name in snapshot.hidden and not choice.names(name):
         return False
     return choice.covers((name,))
 

@@ -13,7 +13,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test.utils import CaptureQueriesContext
 
+from cacheapp import change_log
 from cacheapp.errors import ChangesGone, MappingNotFound
 from cacheapp.history import OUTLINES_AT_ONCE, History
 from cacheapp.models import MappingChange
@@ -291,6 +293,13 @@ async def test_the_newest() -> None:
         assert await newest(6, 3) == (6, 8, [7, 8])
         assert await newest(8, 3) == (8, 8, [])
         assert await newest(99, 3) == (5, 8, [6, 7, 8])
+
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as found:
+                change_log.newest(8, 3)
+            return len(found)
+
+        assert await history._thread.run(queries, atomic=False) == 1  # where nothing is new, of the head alone
         assert await newest(0, 20) == (2, 8, [3, 4, 5, 6, 7, 8])
         await MappingChange.objects.filter(number__in=[4, 6]).adelete()
         assert await newest(3, 20) == (3, 8, [5, 7, 8])

@@ -1,5 +1,7 @@
 """Which recorded changes an expression chooses."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,28 @@ def test_what_is_chosen(text: str, names: list[str], is_chosen: bool) -> None:
 def test_without_parts_all_are_chosen() -> None:
     """Hidden ones too."""
     assert EVERY_NAME.covers([".hidden"])
+
+
+def test_two_that_are_read_alike_are_one() -> None:
+    """Equal lists are equal, whoever read them; what is left out makes a difference."""
+    one, two = (NameChoice(parse("a*,b,-ab,c")) for _ in range(2))
+    assert (one, hash(one)) == (two, hash(two))
+    assert one != NameChoice(parse("a*,b,ab,c"))
+    assert [one.names(name) for name in ("b", "ab", "a*", "d")] == [True, True, False, False]
+
+
+def test_what_a_long_list_costs() -> None:
+    """The names of a list are kept once, with their places: each of 900 followers may have one."""
+    text = ",".join(f"{number:03x}" for number in range(1_999))
+    parse(text)
+    tracemalloc.start()
+    try:
+        choice = NameChoice(parse(text))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert choice.covers(["7ce"])
+    assert kept < 150 * 1_999
 
 
 @given(
