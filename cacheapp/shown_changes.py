@@ -204,13 +204,14 @@ def as_seen(change: ShownChange, names: Sequence[str], visible: Visible) -> Show
     2. With what a new index was compared is told where all that could come between both in their order is visible, and
        so can't be missing for the caller alone.
     """
-    if visible.everything or change.index is None:
+    index = change.index
+    if visible.everything or index is None:
         return change
-    if change.compared_with is not None and not _is_next_seen(change.compared_with, change.index, visible):
+    if change.compared_with is not None and not _is_next_seen(change.compared_with, index, visible):
         nothing = msgspec.to_builtins(FieldChanges())
         change = replace(change, compared=False, compared_with=None, **nothing)
     if change.family is not None:
-        return replace(change, family=min(filter(visible.covers, names), default=family_by_name(change.index)))
+        return replace(change, family=min(filter(visible.covers, names), default=family_by_name(index)))
     return change
 
 

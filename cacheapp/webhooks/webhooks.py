@@ -38,18 +38,23 @@ HELD_SECONDS: Final = LEASE_SECONDS - END_SECONDS
 """So long after it was asked for, a lease counts as ours: what sends ends before another process can have it."""
 RESTART_SECONDS: Final = 30.0
 """A target whose delivery ended by an error is sent to again after it."""
+SETTLED_SECONDS: Final = 30.0
+"""A delivery that went on so long since is well again: its next error is a first one."""
 LOOK_SECONDS: Final = 0.5
 """How often who sends asks where the history ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A delivery that ended by an error that nobody foresaw; `at` on the monotonic clock."""
+    """A delivery that ended by an error that nobody foresaw: for the first time `at`, and may `restart_at`, both on the
+    monotonic clock. `since`: when that first time was.
+    """
 
     delivery: Delivery
     error: str
     at: float
     since: datetime
+    restart_at: float
 
 
 class Webhooks:
@@ -78,7 +83,7 @@ class Webhooks:
         self._deliveries: dict[str, Delivery] = {}
         self._tasks: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
         self._crashes: dict[str, Crash] = {}
-        """By the names of targets, until they are sent to again."""
+        """The latest by the names of targets."""
         self.head: Head | None = None
         """Where the history ends, as it was a moment ago; None: this process doesn't send."""
         self._match_targets()
@@ -95,15 +100,14 @@ class Webhooks:
 
     def _target_report(self, name: str, delivery: Delivery) -> TargetReport:
         crash = self._crashes.get(name)
-        if crash is None or self.head is None:
+        if crash is None or self.head is None or name in self._tasks:
             return delivery.report()
-        seconds = self._clock() - crash.at
         return replace(
             delivery.report(),
             state=TargetState.FAILING,
             failing_since=crash.since,
-            failing_seconds=seconds,
-            retry_in_seconds=max(0.0, RESTART_SECONDS - seconds),
+            failing_seconds=self._clock() - crash.at,
+            retry_in_seconds=max(0.0, crash.restart_at - self._clock()),
             error=f"this service made a mistake ({crash.error}), which its log has",
         )
 
@@ -181,8 +185,7 @@ class Webhooks:
         )
         for name, delivery in self._deliveries.items():
             crash = self._crashes.get(name)
-            if name not in self._tasks and (crash is None or self._clock() - crash.at >= RESTART_SECONDS):
-                self._crashes.pop(name, None)
+            if name not in self._tasks and (crash is None or self._clock() >= crash.restart_at):
                 self._tasks[name] = delivery, self._spawn(partial(delivery.run, lease))
 
     def _note_end(self, name: str, delivery: Delivery, task: asyncio.Task[None]) -> None:
@@ -192,7 +195,12 @@ class Webhooks:
             raise
         except Exception as error:
             logger.exception("webhooks: sending to %s crashed; it starts again in %.0f s", name, RESTART_SECONDS)
-            self._crashes[name] = Crash(delivery, type(error).__name__, self._clock(), now_utc())
+            now, before = self._clock(), self._crashes.get(name)
+            if before is None or now - before.restart_at >= SETTLED_SECONDS:
+                at, since = now, now_utc()
+            else:
+                at, since = before.at, before.since
+            self._crashes[name] = Crash(delivery, type(error).__name__, at, since, now + RESTART_SECONDS)
         del self._tasks[name]
 
     async def _end(self, names: list[str]) -> None:

@@ -188,7 +188,19 @@ async def test_what_nobody_foresaw(path: Path, fake_clock: FakeClock, caplog: py
         assert fake_clock() - crashed_at >= RESTART_SECONDS - 2
         assert one.webhooks.report().targets["a"] == STANDBY
         assert [len(delivery.leases) for delivery in one.made] == [2, 1]
-    [record] = [record for record in caplog.records if record.exc_info]
+        # Once more, soon: it fails since the first time. Much later: since then.
+        for settled, since in ((0.0, crashed_at), (2 * RESTART_SECONDS, None)):
+            fake_clock.advance(settled)
+            crashed_again_at = fake_clock()
+            one.made[0].failure.set()
+            await until(lambda: one.running == ["b"])
+            await until(lambda: one.webhooks.report().targets["a"].state is TargetState.FAILING)
+            one.made[0].failure.clear()
+            seconds = one.webhooks.report().targets["a"].failing_seconds
+            assert seconds is not None
+            assert seconds >= RESTART_SECONDS if since else seconds <= fake_clock() - crashed_again_at
+            await until(lambda: one.running == ["a", "b"])
+    record, *_ = [record for record in caplog.records if record.exc_info]
     assert record.getMessage() == "webhooks: sending to a crashed; it starts again in 30 s"
 
 
@@ -218,7 +230,7 @@ async def test_what_is_about_all_targets(path: Path, fake_clock: FakeClock, erro
         assert [len(delivery.leases) for delivery in one.made] == [2, 2]
 
 
-async def test_a_lease_that_is_granted_late(path: Path, fake_clock: FakeClock) -> None:
+async def test_a_lease_that_is_granted_late(path: Path, fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lease began before the answer came: who gets that too late sends nothing, whenever it was asked for."""
     async with process(path, fake_clock) as one:
         await until(lambda: one.running == ["a", "b"])
@@ -231,7 +243,7 @@ async def test_a_lease_that_is_granted_late(path: Path, fake_clock: FakeClock) -
             told.append(bool(one.running))
             return granted
 
-        one.webhooks._leases.lease = late  # type: ignore[method-assign]
+        monkeypatch.setattr(one.webhooks._leases, "lease", late)
         await until(lambda: one.running == [])
         asked = len(told)
         await until(lambda: len(told) > asked + 3)
