@@ -197,6 +197,7 @@ def _declare_history(registry: Registry) -> None:
     """Declare what records changes, and what tells them as they happen."""
     from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed  # here, as above
     from cacheapp.history import HISTORY, History
+    from cacheapp.recent_counts import RECENT_COUNTS, open_recent_counts
 
     registry.register(
         HISTORY, _history, stats=History.report, metrics=HISTORY_METRICS, rules=(history_rules,), panel=HISTORY_PANEL
@@ -204,6 +205,7 @@ def _declare_history(registry: Registry) -> None:
     registry.register(
         CHANGE_FEED, _feed, needs=(STREAMS, HISTORY, INSTANCES), stats=ChangeFeed.report, metrics=FEED_METRICS
     )
+    registry.register(RECENT_COUNTS, open_recent_counts, needs=(HISTORY,))
 
 
 def _declare_answers(registry: Registry) -> None:

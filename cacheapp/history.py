@@ -462,12 +462,13 @@ class History:
             changes=shown,
             next_before=page[limit - 1] if len(page) > limit else None,
             totals=sums_of(outlines),
-            oldest_at=await self._thread.run(change_log.oldest_at, atomic=False),
+            # That of all names is for nobody who doesn't see all: it would tell of others.
+            oldest_at=await self._thread.run(change_log.oldest_at, atomic=False) if visible.everything else None,
         )
 
     async def counts_since(self, since: datetime) -> dict[str, RecentOfIndex]:
         """How often each index changed since a moment, and when last. Raises `StoreUnavailable`."""
-        return counts_of(await self._outlines_since(since))
+        return await asyncio.to_thread(counts_of, await self._outlines_since(since))
 
     async def _outlines_since(
         self, since: datetime | None, kinds: Collection[ChangeKind] = ()

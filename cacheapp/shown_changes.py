@@ -83,7 +83,8 @@ class ChangeSums:
 @dataclass(frozen=True, slots=True)
 class RecentChanges:
     """Some changes, newest first; those before them come with `before=next_before`, None: these are all. `totals`: of
-    all that were asked for. `oldest_at`: when the oldest was seen that is kept; None: none is.
+    all that were asked for. `oldest_at`: when the oldest was seen that is kept; None: none is, or the reader
+    doesn't see all names.
     """
 
     changes: list[ShownChange]

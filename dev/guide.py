@@ -4,8 +4,9 @@ A test compares them with what this would write.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -35,6 +36,7 @@ def rendered(name: str) -> str:
     # The only HTML in docs/ are anchors; nobody else writes there.
     markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens = markdown.parse((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
+    _label_cells(tokens)
     known: set[str] = set()
     chapters: list[tuple[str, str]] = []
     for token, inline in zip(tokens, [*tokens[1:], Token("inline", "", 0)], strict=True):
@@ -43,13 +45,29 @@ def rendered(name: str) -> str:
             token.attrSet("id", slug(title, known))
             if token.tag == "h2":
                 chapters.append((str(token.attrs["id"]), title))
-        if token.type == "table_open":
-            token.attrSet("class", "table")
         if token.children:
             token.children = _reachable(token.children)
     html = str(markdown.renderer.render(tokens, markdown.options, {})).replace("<p></p>\n", "")
     html = html.replace("</h1>", f"</h1>\n{_contents(chapters)}", 1)
     return html.replace("<table", f"{SCROLLED}<table").replace("</table>", "</table>\n</div>")
+
+
+def _label_cells(tokens: Iterable[Token]) -> None:
+    """Give each cell of a table the name of its column, which stands beside it where rows are blocks on a small
+    screen.
+    """
+    titles: list[str] = []
+    row: Iterator[str] = iter(())
+    for token, inline in pairwise(tokens):
+        if token.type == "table_open":
+            token.attrSet("class", "table stacked")
+            titles = []
+        elif token.type == "th_open":
+            titles.append(inline.content.replace("`", ""))
+        elif token.type == "tr_open":
+            row = iter(titles)
+        elif token.type == "td_open" and (title := next(row, "")):
+            token.attrSet("data-label", title)
 
 
 def _contents(chapters: Iterable[tuple[str, str]]) -> str:

@@ -21,6 +21,7 @@ import environ
 
 from dev.elasticsearch.install import CACHE
 from dev.elasticsearch.node import DEFAULT_VERSION, Node, NodeError, PortTaken
+from esassistant.config.model import Config, Details
 from esassistant.config.run_note import ELSEWHERE, RunsAlready, hold_note, read_note
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,17 +38,18 @@ ESASSISTANT_API_TOKENS={token}
 
 WHAT_TO_TRY = """
 Try, in another terminal:
+  TOKEN={token}
   curl http://{host}:{port}/api/health
-  curl http://{host}:{port}/api/cache/stats
-  curl -X POST -H "Authorization: Bearer {token}" "http://{host}:{port}/api/cache/refresh?wait=true"
-  curl http://{host}:{port}/api/mappings/{example}
-  curl http://{host}:{port}/api/performance
+  curl {reader}http://{host}:{port}/api/cache/stats
+  curl -X POST {bearer}"http://{host}:{port}/api/cache/refresh?wait=true"
+  curl {reader}http://{host}:{port}/api/mappings/{example}
+  curl {reader}http://{host}:{port}/api/performance
 
-The API token is {where}.
 In a browser: http://{host}:{port}/          (mappings: /browse/, all addresses: /api/docs)
 Status page:  http://{host}:{port}/admin/status/   (make yourself a user: .venv/bin/python manage.py createsuperuser)
 Elasticsearch: {elasticsearch}
 """
+BEARER = '-H "Authorization: Bearer $TOKEN" '
 
 
 class NodeEnded(Exception):
@@ -132,25 +134,27 @@ def _serve(port: int, *, samples: bool) -> None:
         call_command("migrate", verbosity=0)
         if samples:
             call_command("load_samples")
-        in_environment = os.environ.get("ESASSISTANT_API_TOKENS")
-        print(
-            WHAT_TO_TRY.format(
-                host=HOST,
-                port=port,
-                token="$TOKEN"
-                if in_environment
-                else f"$(sed -n s/^ESASSISTANT_API_TOKENS=//p {shlex.quote(str(ROOT / '.env'))})",
-                where="in your environment (ESASSISTANT_API_TOKENS)"
-                if in_environment
-                else "in .env (ESASSISTANT_API_TOKENS)",
-                example="orders" if samples else "<one of your indices>",
-                elasticsearch=", ".join(settings.ESASSISTANT.elasticsearch.urls),
-            ),
-            flush=True,
-        )
+        print(what_to_try(settings.ESASSISTANT, port, samples=samples), flush=True)
         call_command("serve", host=HOST, port=port, skip_checks=False)
     except (CommandError, ImproperlyConfigured) as error:
         raise NodeError(str(error)) from error
+
+
+def what_to_try(config: Config, port: int, *, samples: bool) -> str:
+    """Commands that work as they are printed: reading takes a token where strangers may not read."""
+    env_file = shlex.quote(str(ROOT / ".env"))
+    in_environment = bool(os.environ.get("ESASSISTANT_API_TOKENS"))
+    return WHAT_TO_TRY.format(
+        host=HOST,
+        port=port,
+        token="'one of those that you have set as ESASSISTANT_API_TOKENS'"
+        if in_environment
+        else f"$(sed -n s/^ESASSISTANT_API_TOKENS=//p {env_file} | cut -d, -f1)",
+        bearer=BEARER,
+        reader="" if config.details is Details.ALWAYS else BEARER,
+        example="orders" if samples else "<one of your indices>",
+        elasticsearch=", ".join(config.elasticsearch.urls),
+    )
 
 
 def _port(raw: str) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.safestring import SafeString, mark_safe
@@ -61,6 +61,13 @@ def guide_pages() -> Mapping[str, SafeString]:
     files = sorted(GUIDE.glob("*.html"))
     # Of our own making, of nobody's input.
     return {file.stem: mark_safe(file.read_text("utf-8")) for file in files}  # noqa: S308  # nosec B308, B703
+
+
+@require_safe
+async def guide_start(request: HttpRequest) -> HttpResponse:
+    """`GET /docs/`: leads to the first page of the guide, which has links to the others; for anybody."""
+    await caller_of(request)  # as above
+    return redirect("esassistant:guide", "operations")
 
 
 @require_safe

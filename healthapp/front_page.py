@@ -33,7 +33,7 @@ ADDRESSES = (
 
 
 async def front(request: HttpRequest) -> HttpResponse:
-    """`GET /`. Who may not read everything gets status and totals. Raises `Unauthorized` for a wrong token."""
+    """`GET /`. Who may not read everything gets status, its sentence for strangers, and totals. Raises `Unauthorized` for a wrong token."""
     details = await reads_all(request)
     context = {
         "page": "front",
@@ -43,7 +43,10 @@ async def front(request: HttpRequest) -> HttpResponse:
         "cluster": layout_of(request).cluster_name,
     }
     try:
-        context |= {"health": registry.read(HEALTH_REPORT), "cache": registry.read(CACHE_REPORT)}
+        health = registry.read(HEALTH_REPORT)
+        context |= {"health": health, "cache": registry.read(CACHE_REPORT)}
+        if health is not None:
+            context["verdict"] = health.verdict if details else health.public_verdict
     except RegistryNotOpen as error:
         context["not_open"] = error.detail
     return render(request, "healthapp/front.html", context)

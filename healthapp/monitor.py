@@ -48,7 +48,7 @@ class HealthReport:
     monotonic clock of this process, `checked_at` for people.
 
     `status`: the worst of both. `verdict`: in words, for operators; None, as `since`, before it is known or while there
-    is no trouble. `transitions`: the latest, newest first, those of earlier processes included.
+    is no trouble. `public_verdict`: the same for strangers; None before it is known. `transitions`: the latest, newest first, those of earlier processes included.
     """
 
     status: Health
@@ -59,6 +59,7 @@ class HealthReport:
     made_at: float
     transitions: tuple[Transition, ...]
     verdict: str | None = None
+    public_verdict: str | None = None
     since: datetime | None = None
     effects: tuple[Effect, ...] = ()
     next_step: str | None = None
@@ -215,7 +216,8 @@ class HealthMonitor:
         found = overall(report.services.values())
         # A round of checks that began before a verdict may end after it.
         transitions = tuple(sorted(self._transitions, key=lambda one: one.at, reverse=True))
-        report = replace(report, status=found, transitions=transitions)
+        public = None if verdict is None else verdict.public_sentence
+        report = replace(report, status=found, transitions=transitions, public_verdict=public)
         if verdict is not None and verdict.level is not None:
             report = replace(
                 report,
@@ -226,7 +228,7 @@ class HealthMonitor:
                 next_step=verdict.next_step,
             )
         self._report = report
-        self._answers = {details: _answer(report, verdict, details=details) for details in (False, True)}
+        self._answers = {details: _answer(report, details=details) for details in (False, True)}
         return report
 
 
@@ -234,10 +236,10 @@ HEALTH: Handle[HealthMonitor] = Handle("health")
 HEALTH_REPORT: ReportHandle[HealthReport | None] = ReportHandle("health")
 
 
-def _answer(report: HealthReport, verdict: Verdict | None, *, details: bool) -> Answer:
+def _answer(report: HealthReport, *, details: bool) -> Answer:
     shown: dict[str, object] = {
         "status": report.status,
-        "verdict": report.verdict if details or verdict is None else verdict.public_sentence,
+        "verdict": report.verdict if details else report.public_verdict,
         "since": report.since,
         "effects": [effect for effect in report.effects if details or effect.trouble in OF_CALLS],
         "next_step": report.next_step,

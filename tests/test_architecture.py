@@ -40,7 +40,7 @@ FLOORS = {
         ("shown_changes", "demand"),
         ("values",),
         ("cache", "history", "instances"),
-        ("validation",),
+        ("validation", "recent_counts"),
         ("index_name_queries", "search_target"),
         ("sync", "search", "browse", "webhooks", "feed"),
         ("mcp",),

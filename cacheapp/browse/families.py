@@ -109,7 +109,7 @@ def list_families(
         found.sort(key=lambda one: -changes_total(one[1], changes))
     elif wanted.sort is Sort.FIELDS:
         found.sort(key=lambda one: -(_most_fields(snapshot, counts, one[1]) or 0))
-    asking = Asking(snapshot)
+    asking = Asking(snapshot, wanted.visible)
     rows = tuple(
         _row(snapshot, counts, family, members, times, changes, asking)
         for family, members in found[wanted.start : wanted.start + PAGE]
@@ -122,8 +122,9 @@ def list_families(
 class Asking:
     """Finds the name, list or pattern that stands for a family's members and for nothing else."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._names = sorted({*snapshot.indices, *snapshot.aliases})
+    def __init__(self, snapshot: Snapshot, visible: Visible) -> None:
+        """`visible`: of whose names it is made. Others don't exist for who asks: no link may tell of them."""
+        self._names = sorted(name for name in {*snapshot.indices, *snapshot.aliases} if visible.covers(name))
 
     def by(self, family: Family) -> str:
         """What stands for a family, the first that applies:

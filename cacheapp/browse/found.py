@@ -72,7 +72,7 @@ def find_names(snapshot: Snapshot, q: str, visible: Visible) -> FoundNames:
     if not ranked:
         return FoundNames((), 0, names_like(q, snapshot, visible))
     ranked.sort(key=lambda one: one[0])
-    asking = Asking(snapshot)
+    asking = Asking(snapshot, visible)
     found = tuple(_found(snapshot, family, members, asking) for _, family, members in ranked[:SHOWN_FAMILIES])
     return FoundNames(found, len(ranked))
 

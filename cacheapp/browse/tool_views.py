@@ -21,6 +21,7 @@ from cacheapp.instances import INSTANCES
 from cacheapp.state.changes import ChangeKind
 from cacheapp.state.choice import EVERY_NAME, NameChoice
 from cacheapp.state.expressions import asked, parse
+from cacheapp.state.visible import Visible
 from cacheapp.validation import VALIDATION
 from esassistant.api import whole_number
 from esassistant.clock import now_utc
@@ -43,7 +44,7 @@ async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
         since=period.since,
         before=place_of(query.get("before", "")) or None,
         limit=CHANGES_AT_ONCE,
-        chosen_by=NameChoice(parse(_as_pattern(pattern))) if pattern else EVERY_NAME,
+        chosen_by=NameChoice(parse(_as_pattern(pattern, reader.visible))) if pattern else EVERY_NAME,
         kinds=[kind] if kind else [],
         visible=reader.visible,
     )
@@ -58,6 +59,7 @@ async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
         "found": found,
         "days": await asyncio.to_thread(by_day, found.changes),
         "is_shared": _is_shared(),
+        "sees_all": reader.visible.everything,
         "is_later_page": "before" in query,
         "first_url": address("changes-page", this),
         "next_url": address("changes-page", {**this, "before": str(found.next_before)}) if found.next_before else "",
@@ -65,12 +67,14 @@ async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
     return HtmlPage("cacheapp/changes.html", context)
 
 
-def _as_pattern(pattern: str) -> str:
+def _as_pattern(pattern: str, visible: Visible) -> str:
     """A part of a name finds what has it, as in the list of names; a whole name, list or pattern means what it does
-    everywhere.
+    everywhere. A name that isn't visible is no whole one: what is found must not tell that it is there.
     """
-    is_whole = any(sign in pattern for sign in "*,") or registry.get(MAPPING_CACHE).snapshot.knows(pattern)
-    return pattern if is_whole else f"*{pattern}*"
+    if any(sign in pattern for sign in "*,"):
+        return pattern
+    is_name = visible.covers(pattern) and registry.get(MAPPING_CACHE).snapshot.knows(pattern)
+    return pattern if is_name else f"*{pattern}*"
 
 
 def _is_shared() -> bool:

@@ -6,7 +6,6 @@ included, is done in threads; that work touches neither the database nor the use
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -32,20 +31,18 @@ from cacheapp.cache.derived import FIELDS, MAPPING_VIEWS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.describe.near_names import names_like
 from cacheapp.errors import NotWarm
-from cacheapp.history import HISTORY
 from cacheapp.mapping.fields import Field
+from cacheapp.recent_counts import RECENT_COUNTS
 from cacheapp.state.answer import MappingAnswer
 from cacheapp.state.expressions import asked, names_of
 from cacheapp.state.field_pages import MAX_FIELD_CHARACTERS
 from cacheapp.values.known import KNOWN_VALUES, KnownOfName
 from cacheapp.values.shown import about, brief_values
-from esassistant.clock import monotonic, now_utc
+from esassistant.clock import monotonic
 from esassistant.config.model import Details
 from esassistant.errors import BadRequest, StoreUnavailable, UnknownAddress
 from esassistant.registry import registry
 
-RECENT = timedelta(days=7)
-"""So far back changes are counted in the list of names."""
 NO_CHANGES: Changes = {}
 MAX_NAMED_FAMILY = 500
 """So many members of a family have their changes on its page, as databases bound how many values a query may have."""
@@ -104,7 +101,7 @@ def _usual_grouping(wanted: NameFilter) -> Grouping:
 async def _recent_changes() -> tuple[Changes, bool]:
     """How often each index changed of late, and whether that is known."""
     try:
-        return await registry.get(HISTORY).counts_since(now_utc() - RECENT), True
+        return await registry.get(RECENT_COUNTS).get(), True
     except StoreUnavailable:
         return NO_CHANGES, False
 

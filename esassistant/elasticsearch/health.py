@@ -88,8 +88,9 @@ async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
         "pending_tasks": pending,
     }
     if status != "green":
-        detail = f"cluster status {status}, {body.get('unassigned_shards')} shards unassigned"
-        return PingResult(CLUSTER_HEALTH[status], detail, facts)
+        unassigned = body.get("unassigned_shards")
+        shards = "shard" if unassigned == 1 else "shards"
+        return PingResult(CLUSTER_HEALTH[status], f"cluster status {status}, {unassigned} {shards} unassigned", facts)
     if isinstance(pending, int) and pending > MANY_PENDING_TASKS:
         return PingResult(Health.DEGRADED, f"{pending} tasks wait for the cluster's master", facts)
     return PingResult(Health.HEALTHY, None, facts)

@@ -90,6 +90,7 @@ ROWS = (
     Row("/api/mappings/", Kind.TOTALS, known=(404, 404)),
     Row("/api/openapi.json", Kind.TOTALS),
     Row("/api/docs", Kind.TOTALS),
+    Row("/docs/", Kind.TOTALS, known=(302, 302)),
     Row("/docs/{name}", Kind.TOTALS, path="/docs/operations"),
     Row("/logout", Kind.TOTALS),
     Row("/", Kind.TOTALS),

@@ -108,6 +108,9 @@ const restore = () => {
 
 // A page that can't be renewed says so, and why, instead of looking alive.
 
+// The notes stand at the end of the page, so that browsers without CSS and scripts don't begin with them.
+
+const raiseNotes = () => document.getElementById("main").prepend(...document.querySelectorAll("[data-lost], [data-ended]"));
 const tell = (selector, isSo) => document.querySelectorAll(selector).forEach((note) => { note.hidden = !isSo; });
 const explain = (text) => document.querySelectorAll("[data-why]").forEach((note) => {
   const said = text || note.dataset.why;
@@ -134,4 +137,4 @@ document.addEventListener("htmx:afterSwap", (event) => {
   showCopies(event.target);
   tellMoments(event.target);
 });
-document.addEventListener("DOMContentLoaded", () => { showCopies(document); tellMoments(document); });
+document.addEventListener("DOMContentLoaded", () => { raiseNotes(); showCopies(document); tellMoments(document); });

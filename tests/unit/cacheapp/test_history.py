@@ -403,6 +403,8 @@ async def test_the_latest_changes() -> None:
         nothing = await recent(since=later)
         assert (nothing.changes, nothing.totals.total, nothing.totals.added_total) == ([], 0, 0)
         assert nothing.oldest_at == everything.changes[-1].at
+        # It is of all names, and tells of those that aren't visible.
+        assert (await recent(visible=Visible(("orders",)))).oldest_at is None
 
 
 async def test_many_changes_are_looked_through_in_parts() -> None:

@@ -231,6 +231,12 @@ def test_what_goes_into_the_image() -> None:
     assert let_in == {"manage.py", "requirements.txt", "requirements-mcp.txt", *own}
 
 
+def test_files_with_secrets_are_not_committed() -> None:
+    """What api.md and webhooks.md have written beside manage.py; the image has no file there but those that it names."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {".env", "tokens.toml", "webhooks.toml"} <= set(ignored)
+
+
 def test_the_final_stage() -> None:
     """It runs as an ordinary user, who owns only the place of the database, and installs nothing."""
     final = DOCKERFILE.rpartition("\nFROM ")[2]

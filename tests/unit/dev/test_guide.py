@@ -37,6 +37,14 @@ def test_what_the_verdict_leads_to() -> None:
     assert all(f'id="{section}"' in HTML["operations"] for section in sections)
 
 
+def test_cells_name_their_column() -> None:
+    """Rows of tables are blocks on a small screen: each cell says what it is of, where the column has a title."""
+    row = HTML["operations"].partition('id="cause-refused"')[2].partition("</tr>")[0]
+    assert re.findall(r'<td data-label="([^"]*)">', row) == ["Cause", "Remedy"]
+    assert not re.search(r'data-label="[^"]*`', "".join(HTML.values()))
+    assert 'data-label=""' not in "".join(HTML.values())
+
+
 def test_slugs() -> None:
     """Anchors are those of GitHub; of two alike the second has a number."""
     known: set[str] = set()
@@ -58,5 +66,7 @@ async def test_it_is_served() -> None:
             assert page.status_code == 200
             assert HTML[name].strip() in page.text
             assert all(f'href="/docs/{other}"' in page.text for other in PAGES)
+        start = await client.get("/docs/")
+        assert (start.status_code, start.headers["location"]) == (302, "/docs/operations")
         missing = await client.get("/docs/nothing")
         assert (missing.status_code, "operations" in missing.json()["detail"]) == (404, True)

@@ -79,6 +79,18 @@ def test_what_asks_for_a_family() -> None:
     assert listed(snapshot({**many, "logs-app-1": B_MAPPING}))["logs*"].asked_by == "logs*"
 
 
+def test_links_are_made_of_visible_names() -> None:
+    """What a link asks for doesn't change with names that its reader doesn't see."""
+    mine = {f"payroll-{number}": A_MAPPING for number in (1, 2)}
+    alone, beside = snapshot(mine), snapshot({**mine, "payroll-old-1": B_MAPPING}, {"payroll-all": ("payroll-1",)})
+    visible = Visible(("payroll-1", "payroll-2"))
+    for known in (alone, beside):
+        assert listed(known, NameFilter(visible=visible))["payroll*"].asked_by == "payroll*"
+        assert found(known, "payroll", visible)["payroll*"].asked_by == "payroll*"
+    everything = snapshot({**mine, "payroll-old-1": B_MAPPING})
+    assert listed(everything)["payroll*"].asked_by == "payroll-1,payroll-2"
+
+
 def test_filters() -> None:
     """A family is listed whole for its own name, and with those of its members that match for theirs."""
     known = changed(snapshot({**FIFTY, "orders": B_MAPPING}), {}, {}, closed=frozenset({"web-50"}))

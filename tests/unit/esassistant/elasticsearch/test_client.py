@@ -229,20 +229,22 @@ def test_unavailable(error: ApiError | TransportError, detail: str, retry_after:
 
 
 @pytest.mark.parametrize(
-    ("status", "pending", "health", "detail"),
+    ("status", "shards", "pending", "health", "detail"),
     [
-        ("green", 0, Health.HEALTHY, None),
-        ("green", 100, Health.HEALTHY, None),
-        ("green", 101, Health.DEGRADED, "101 tasks wait for the cluster's master"),
-        ("yellow", 101, Health.DEGRADED, "cluster status yellow, 3 shards unassigned"),
-        ("red", 0, Health.UNHEALTHY, "cluster status red, 3 shards unassigned"),
+        ("green", 0, 0, Health.HEALTHY, None),
+        ("green", 0, 100, Health.HEALTHY, None),
+        ("green", 0, 101, Health.DEGRADED, "101 tasks wait for the cluster's master"),
+        ("yellow", 1, 0, Health.DEGRADED, "cluster status yellow, 1 shard unassigned"),
+        ("yellow", 3, 101, Health.DEGRADED, "cluster status yellow, 3 shards unassigned"),
+        ("red", 3, 0, Health.UNHEALTHY, "cluster status red, 3 shards unassigned"),
     ],
 )
-async def test_ping(stub: FaultProxy, status: str, pending: int, health: Health, detail: str | None) -> None:
+async def test_ping(
+    stub: FaultProxy, status: str, shards: int, pending: int, health: Health, detail: str | None
+) -> None:
     """The cluster's colour becomes its health, and a master that is behind degrades it; asked for in one small request
     that never waits for a colour.
     """
-    shards = 0 if status == "green" else 3
     facts: dict[str, Any] = {"status": status, "nodes": 1, "unassigned_shards": shards, "pending_tasks": pending}
     answer = {"status": status, "number_of_nodes": 1, "unassigned_shards": shards}
     body = json.dumps({**answer, "number_of_pending_tasks": pending})
