@@ -33,7 +33,9 @@ ADDRESSES = (
 
 
 async def front(request: HttpRequest) -> HttpResponse:
-    """`GET /`. Who may not read everything gets status, its sentence for strangers, and totals. Raises `Unauthorized` for a wrong token."""
+    """`GET /`. Who may not read everything gets status, its sentence for strangers, and totals. Raises `Unauthorized`
+    for a wrong token.
+    """
     details = await reads_all(request)
     context = {
         "page": "front",
@@ -45,7 +47,7 @@ async def front(request: HttpRequest) -> HttpResponse:
     try:
         health = registry.read(HEALTH_REPORT)
         context |= {"health": health, "cache": registry.read(CACHE_REPORT)}
-        if health is not None:
+        if health is not None and health.verdict is not None:  # not while it can't be told yet
             context["verdict"] = health.verdict if details else health.public_verdict
     except RegistryNotOpen as error:
         context["not_open"] = error.detail

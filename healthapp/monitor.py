@@ -48,7 +48,8 @@ class HealthReport:
     monotonic clock of this process, `checked_at` for people.
 
     `status`: the worst of both. `verdict`: in words, for operators; None, as `since`, before it is known or while there
-    is no trouble. `public_verdict`: the same for strangers; None before it is known. `transitions`: the latest, newest first, those of earlier processes included.
+    is no trouble. `public_verdict`: the same for strangers. `transitions`: the latest, newest first, those of earlier
+    processes included.
     """
 
     status: Health

@@ -207,6 +207,34 @@ def test_on_paper(pages: Browser) -> None:
     assert not pages.find(".subnav").is_displayed()
 
 
+def test_names_have_room_on_a_telephone(pages: Browser) -> None:
+    """A name beside the title of its column is on one line if it has room there."""
+    pages.resize(NARROW)
+    pages.open("/browse/shop?field=customer.name")
+    height = "return document.querySelector('.definitions td.which').getBoundingClientRect().height"
+    assert pages.driver.execute_script(height) < 30
+
+
+def test_the_guide_on_a_telephone(pages: Browser) -> None:
+    """Tables of the guide end where the screen does: the last column isn't cut off."""
+    pages.resize(NARROW)
+    pages.open("/docs/operations")
+    ends = "return [...document.querySelectorAll('.guide td')].map((one) => one.getBoundingClientRect().right)"
+    assert max(pages.driver.execute_script(ends)) <= NARROW
+    label = "return getComputedStyle(document.querySelector('#cause-refused').closest('td'), '::before').content"
+    assert pages.driver.execute_script(label) == '"Message"'
+
+
+def test_notes_stand_at_the_end(node: Node, cluster_of_pages: Elasticsearch, open_browser: OpenBrowser) -> None:
+    """Browsers without CSS and scripts don't begin with what is hidden; a script lifts it to where it is seen."""
+    with serving(node.url) as server:
+        source = server.get("/browse/").text
+        assert source.index("</main>") < source.index("What you asked for")
+        with open_browser(server.url) as browser:
+            browser.open("/browse/")
+            assert browser.find("#main > [data-lost]").get_attribute("hidden") == "true"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible(pages: Browser, scheme: str) -> None:
     """axe-core finds nothing serious on any page, in light and dark, and no page is wider than a small screen."""

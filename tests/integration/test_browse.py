@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from dev.elasticsearch.node import Node
 from dev.servers.service import TOKEN
 from esassistant.asgi import new_application
 from esassistant.config.model import Details
+from esassistant.config.tokens import Right, ScopedToken, digest_of
 from esassistant.errors import StoreUnavailable
 from esassistant.registry import registry
 from tests.support.fixtures import OpenApp
@@ -24,6 +26,7 @@ from tests.support.pages import BROWSER, page, with_details, words
 from tests.support.running import refresh_with_history
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+SCOPED = "esa_a-token-with-a-scope"
 NOBODY_LISTENS = "http://127.0.0.1:9"
 SHOP = {
     "properties": {
@@ -354,6 +357,32 @@ async def test_nothing_is_selected(node: Node, cluster: Elasticsearch, open_app:
     async with open_app(node.url, cache={"include": ("a-*",), "exclude": ("b",)}) as http:
         said = words(await page(http, "/browse/"))
         assert "MAPPING_CACHE_INCLUDE=a-* , MAPPING_CACHE_EXCLUDE=b" in said
+
+
+async def test_settings_are_not_for_a_scope(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, settings: Settings
+) -> None:
+    """Who doesn't see all names isn't told which the settings select."""
+    scoped_token = ScopedToken("some", digest_of(SCOPED.encode()), frozenset({Right.READ}), ("x-*",))
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, details=Details.AUTHORIZED, scoped_tokens=(scoped_token,))
+    async with open_app(node.url, cache={"include": ("a-*",), "exclude": ("b",)}) as http:
+        scoped = words(await page(http, "/browse/", headers={**BROWSER, "Authorization": f"Bearer {SCOPED}"}))
+        whole = words(await page(http, "/browse/", headers={**BROWSER, **BEARER}))
+    assert "has no index that you may see." in scoped
+    assert "MAPPING_CACHE" not in scoped
+    assert "MAPPING_CACHE_INCLUDE=a-*" in whole
+
+
+async def test_one_is_not_equal_to_all(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """Of several indices a page says that their mappings are equal; of one there is nothing to say."""
+    for name in ("log-1", "log-2"):
+        cluster.indices.create(index=name, mappings=SHOP)
+    cluster.indices.create(index="shop", mappings=SHOP, aliases={"store": {}})
+    async with open_app(node.url) as http:
+        assert "Indices 2 all equal" in words(await page(http, "/browse/log-*"))
+        said = words(await page(http, "/browse/store"))
+    assert "Indices 1 " in said
+    assert "all equal" not in said
 
 
 async def test_an_empty_mapping(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

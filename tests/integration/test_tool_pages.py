@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,8 +16,10 @@ from pytest_django import Settings
 from cacheapp.browse.tool_views import CHANGES_AT_ONCE
 from cacheapp.models import MappingChange
 from dev.elasticsearch.node import Node
+from dev.servers.service import TOKEN
 from esassistant.clock import now_utc
 from esassistant.config.model import Details
+from esassistant.config.tokens import Right, ScopedToken, digest_of
 from esassistant.errors import StoreUnavailable
 from esassistant.registry import registry
 from tests.support.fixtures import OpenApp
@@ -30,6 +33,7 @@ SHOP = {
         "customer": {"properties": {"name": {"type": "text"}}},
     }
 }
+SCOPED = "esa_a-token-with-a-scope"
 NO_REPLICAS = {"number_of_replicas": 0}
 
 
@@ -50,7 +54,8 @@ async def test_finding_names_and_fields(node: Node, cluster: Elasticsearch, open
         assert "Near by meaning Field Type Indices Families took_ms long" in meant
         assert meant.index("Near by meaning Field") < meant.index("No field has this word")
         assert "Names like it: people" in words(await page(http, "/browse/?q=peopel"))
-        assert "took_ms" in words(await page(http, "/browse/?q=took+customer"))
+        some = words(await page(http, "/browse/?q=status+duration"))
+        assert some.index("No field has all of these words; these have some.") < some.index("Near by meaning Field")
         assert "by what they mean" in words(await page(http, "/browse/?q="))
         members = words(await page(http, "/browse/?q=order-0*"))
         assert "order-01 , order-02" in members, members
@@ -126,6 +131,35 @@ async def test_changes_without_a_database(
             monkeypatch.setattr(registry.get("history"), method, fail)
         assert "The database is away." in words(await page(http, "/changes", 503))
         assert words(await page(http, "/browse/")).endswith("ago unknown")
+
+
+async def test_changes_within_a_scope(
+    node: Node, cluster: Elasticsearch, open_app: OpenApp, settings: Settings
+) -> None:
+    """A foreign name in the filter is a part of names, as one that isn't there: it tells nothing. Nor does the page say
+    when the oldest change of all names was seen.
+    """
+    for name in ("orders", "orders-vault-1"):
+        cluster.indices.create(index=name, settings=NO_REPLICAS)
+    token = ScopedToken("some", digest_of(SCOPED.encode()), frozenset({Right.READ}), ("orders-*",))
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, details=Details.AUTHORIZED, scoped_tokens=(token,))
+    scoped = {**BROWSER, "Authorization": f"Bearer {SCOPED}"}
+    whole = {**BROWSER, "Authorization": f"Bearer {TOKEN}"}
+    async with open_app(node.url, cache={"min_refresh_interval": 0.0}) as http:
+        http.headers["Authorization"] = f"Bearer {TOKEN}"
+        await refresh_with_history(http)
+        cluster.indices.create(index="orders-1", settings=NO_REPLICAS)
+        await refresh_with_history(http)
+        there = words(await page(http, "/changes?pattern=orders", headers=scoped))
+        not_there = words(await page(http, "/changes?pattern=order", headers=scoped))
+        assert "created orders-1" in there
+        assert there == not_there.replace("order ", "orders ")
+        assert "created orders-1" not in words(await page(http, "/changes?pattern=orders", headers=whole))
+        assert "oldest change" in words(await page(http, "/changes?pattern=nothing", headers=whole))
+        said = words(await page(http, "/changes?pattern=nothing", headers=scoped))
+        assert "No such change was seen" in said
+        assert "oldest change" not in said
+        assert "began to look" not in said
 
 
 async def test_comparing(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

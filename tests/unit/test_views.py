@@ -1,9 +1,11 @@
 """The API's views through the whole of Django: with nothing open, and over stand-ins for cluster and store."""
 
 import asyncio
+import html
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,10 +14,12 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from django.test import RequestFactory
+from pytest_django import Settings
 
 import cacheapp.cache.http_answers
 import cacheapp.views
 import esassistant.views
+import healthapp.front_page
 import healthapp.views
 from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
@@ -30,7 +34,8 @@ from cacheapp.values.known import KnownValues
 from cacheapp.webhooks.webhooks import NO_WEBHOOKS
 from esassistant.advice import Rule
 from esassistant.asgi import application
-from esassistant.clock import monotonic
+from esassistant.clock import monotonic, now_utc
+from esassistant.config.model import Details
 from esassistant.elasticsearch.advice import pool_rules
 from esassistant.elasticsearch.client import CLIENTS
 from esassistant.elasticsearch.pools import Pools
@@ -51,6 +56,7 @@ from healthapp.minutes import Minute
 from healthapp.monitor import HealthMonitor
 from healthapp.process import ProcessWatch
 from healthapp.timeline import SOURCES, Timeline
+from healthapp.verdict import Verdict
 from tests.support.clients import pools
 from tests.support.demand import demand_learner
 from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, Instance, MemoryStore, no_answer, spawn
@@ -431,6 +437,19 @@ async def test_front_page_not_open(client: httpx.AsyncClient) -> None:
     response = await client.get("/", headers={"Accept": "text/html"})
     assert response.status_code == 200
     assert "manage.py serve" in response.text
+
+
+async def test_front_page_says_what_is_wrong(
+    client: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """Strangers get the sentence that `/api/health` gives them, without hosts; who may read details the whole one."""
+    monkeypatch.setattr(healthapp.front_page, "registry", world.registry)
+    settings.ESASSISTANT = replace(settings.ESASSISTANT, details=Details.AUTHORIZED)
+    whole, public = "es:9200 doesn't answer.", "Elasticsearch doesn't answer."
+    await world.monitor.report()
+    world.monitor.note_verdict(Verdict(Health.UNHEALTHY, whole, public, now_utc(), (), None))
+    said = [html.unescape((await client.get("/", headers=headers)).text) for headers in ({}, TOKEN)]
+    assert [(whole in text, public in text) for text in said] == [(False, True), (True, False)]
 
 
 async def test_front_page_refuses_a_wrong_token(client: httpx.AsyncClient) -> None:

@@ -232,7 +232,7 @@ def test_what_goes_into_the_image() -> None:
 
 
 def test_files_with_secrets_are_not_committed() -> None:
-    """What api.md and webhooks.md have written beside manage.py; the image has no file there but those that it names."""
+    """Nor are they in the image, which lets in only what it names."""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {".env", "tokens.toml", "webhooks.toml"} <= set(ignored)
 

@@ -1,12 +1,14 @@
 """The monitor: a report is never older than twice the TTL, and nobody checks twice at once."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from esassistant.clock import now_utc
 from esassistant.resource import Health, PingResult
 from healthapp.checks import Check
 from healthapp.monitor import KEPT_TRANSITIONS, HealthMonitor, HealthReport, Transition
@@ -193,6 +195,20 @@ async def test_a_better_verdict_has_the_checks_made_again(health: HealthMonitor,
     assert service.checks == 2
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_strangers_have_a_sentence_of_their_own(health: HealthMonitor) -> None:
+    """The report has it beside that of operators, and the answers give each reader theirs; before a verdict there is
+    none.
+    """
+    assert (await health.report()).public_verdict is None
+    health.note_verdict(
+        Verdict(Health.UNHEALTHY, "es:9200 is away.", "Elasticsearch can't be asked.", now_utc(), (), None)
+    )
+    report = await health.report()
+    assert (report.verdict, report.public_verdict) == ("es:9200 is away.", "Elasticsearch can't be asked.")
+    for details, said in ((True, report.verdict), (False, report.public_verdict)):
+        assert json.loads((await health.answer(details=details)).body)["verdict"] == said
 
 
 async def test_check_soon_during_a_round(health: HealthMonitor, service: Service) -> None:
