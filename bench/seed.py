@@ -158,8 +158,9 @@ class Reliability:
     async def _ours(self) -> dict[str, Any]:
         async with open_stack(self._proxy.url) as stack:
             await stack.full_pass()
-            answers = {name: stack.cache.peek(name) for name in self.truth}
-        return {name: json.loads(answer.body)[name]["mappings"] for name, answer in answers.items() if answer}
+            answered = [name for name in self.truth if stack.cache.peek(name) is not None]
+            snapshot = stack.cache.snapshot
+        return {name: json.loads(snapshot.bodies[snapshot.indices[name].mapping_hash]) for name in answered}
 
     def refused_percent(self, kind: str) -> str:
         share = percent(self.refused[kind], self.asked[kind])

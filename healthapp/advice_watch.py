@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from esassistant.addresses import placed
 from esassistant.advice import Advice, NotEnoughData, Recommendation
 from esassistant.clock import Clock, Sleep, monotonic, now_utc
 from esassistant.registry import Registry
@@ -172,7 +173,7 @@ class AdviceWatch:
 
 def _timed(advice: Recommendation, from_at: datetime, to_at: datetime) -> RecentAdvice:
     return RecentAdvice(
-        *(advice.metric, advice.value, advice.threshold, advice.sample_size, advice.samples, advice.why),
+        *(advice.metric, advice.value, advice.threshold, advice.sample_size, advice.samples, placed(advice.why)),
         *(advice.setting, figures(advice), from_at, to_at),
     )
 

@@ -139,7 +139,7 @@ def is_failing(window: WindowReport, ping: WindowReport) -> bool:
 def _is_answered_since(window: WindowReport, ping: WindowReport) -> bool:
     """Whether a ping has been answered since the newest call failed."""
     ago = window.newest_bad_seconds or 0.0
-    return any(call.got is Got.ANSWER and call.age_seconds < ago for call in ping.last)
+    return ping.newest_good_seconds is not None and ping.newest_good_seconds < ago
 
 
 def is_partial(window: WindowReport) -> bool:

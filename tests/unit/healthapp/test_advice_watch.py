@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
+from django.urls import include, path
+from pytest_django import Settings
 
 from esassistant.advice import Advice, NotEnoughData, Recommendation, judge, percent
 from esassistant.resource import Health
@@ -17,6 +19,8 @@ from healthapp.verdict import Effect
 from tests.support.fakes import FakeClock
 from tests.support.fixtures import Figure
 from tests.support.verdicts import NOW
+
+urlpatterns = [path("assistant/", include("esassistant.urls"))]
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,13 @@ class Report:
 
 
 SLOW = "More would not help."
+WHY = "Too small: see /api/performance."
 
 
 def rules(reports: Mapping[str, Any]) -> Iterable[Advice]:
     report: Report = reports["pool"]
     share = percent(report.refused_total, report.calls_total)
-    return judge("p.refused_percent", share, 1.0, report.calls_total, 100, "calls", "Too small.", "SIZE=10", SLOW)
+    return judge("p.refused_percent", share, 1.0, report.calls_total, 100, "calls", WHY, "SIZE=10", SLOW)
 
 
 class World:
@@ -107,6 +112,13 @@ def test_what_is_over_was(world: World) -> None:
     assert NOW + timedelta(minutes=5) < (over.ended_at or NOW) <= NOW + timedelta(minutes=7)
     assert metrics(world.minutes(8).was) == ["p.refused_percent"]
     assert world.minutes(62).was == ()
+
+
+def test_addresses_below_a_prefix(world: World, settings: Settings) -> None:
+    """Where the service is embedded below a prefix, the addresses that advice names have it."""
+    settings.ROOT_URLCONF = __name__
+    [found] = world.minutes(2, refused=60).recommendations
+    assert found.why == "Too small: see /assistant/api/performance."
 
 
 def test_it_comes_back(world: World) -> None:
