@@ -115,7 +115,7 @@ class Bench:
         """From the moment Elasticsearch acknowledged a change until the cache answers with it."""
         name, expected = await self.change()
         acknowledged = monotonic()
-        while expected not in self._mapping(name):
+        while expected not in self._mapping(name):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         self._note("latency", monotonic() - acknowledged, 0)
         # Past the second look of a change that the first did not find, so that its requests count for this change.

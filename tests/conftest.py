@@ -3,6 +3,7 @@ loop.
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,10 @@ hypothesis_settings.register_profile("same", deadline=None, derandomize=True)
 # Other examples each time: pytest --hypothesis-profile=other
 hypothesis_settings.register_profile("other", deadline=None)
 hypothesis_settings.load_profile("same")
+
+# A node of the tests lives for seconds: with the quick compiler alone, starting one takes half of the processor time.
+# In the environment, so that it holds for nodes that are started by what is tested, too.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 WARM_UP_SECONDS = 5
 QUIET = {"refresh_interval": 0.0, "watch": False}
