@@ -102,11 +102,13 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `demand` (what will be asked for), `demand_exchange`, what is made of these for callers, `mcp`,
-    `database_work` (a thread for the health app), `history`, `webhooks` (sends what that tells), `sharing` (publishing
-    and taking over), `refresher` (passes), `refresh_schedule`, `watch`, `instances` and `feed`
-    (tells changes as they happen).
+    """Register all resources of the mapping cache, each with what it needs.
+
+    `store`: what processes share. `shared_logins`: counts failed logins in the store. `mapping_cache`: answers for
+    mappings. `demand`: which families will be asked for, with `demand_exchange`, which shares it. Then what is derived
+    from mappings for callers (`_declare_answers`), and `mcp`. `database_work`: a database thread for the health app.
+    `history`, `feed` (sends changes as they happen) and `webhooks` (sends them to targets). `sharing`: publishes, and
+    takes over what others published. `refresher`: makes passes. `refresh_schedule`, `instances` and `watch`.
 
     The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
@@ -173,7 +175,7 @@ def declare(registry: Registry) -> None:
 
 
 def _declare_webhooks(registry: Registry) -> None:
-    """Declare `webhooks`."""
+    """Register `webhooks`."""
     from cacheapp.history import HISTORY  # here, as above
     from cacheapp.webhooks.opened import open_webhooks
     from cacheapp.webhooks.webhooks import NO_WEBHOOKS, WEBHOOKS, Webhooks
@@ -194,7 +196,7 @@ def _declare_webhooks(registry: Registry) -> None:
 
 
 def _declare_history(registry: Registry) -> None:
-    """Declare what records changes, and what tells them as they happen."""
+    """Register the history, which records changes, the feed, which sends them as they happen, and the recent counts."""
     from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed  # here, as above
     from cacheapp.history import HISTORY, History
     from cacheapp.recent_counts import RECENT_COUNTS, open_recent_counts
@@ -209,7 +211,7 @@ def _declare_history(registry: Registry) -> None:
 
 
 def _declare_answers(registry: Registry) -> None:
-    """Declare what is made of the cache's mappings for callers."""
+    """Register what is derived from the cache's mappings for callers."""
     registry.register(
         SEARCH,
         _search,
@@ -418,7 +420,7 @@ def _cluster(cache: MappingCache) -> ClusterId:
 
 
 def _cluster_urls() -> str:
-    """A hash of the cluster's URLs: what tells clusters apart while none can be reached."""
+    """Return a hash of the cluster's URLs. It tells clusters apart while none can be reached."""
     urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
     return hashlib.blake2b(urls.encode(), digest_size=16).hexdigest()
 
@@ -579,7 +581,7 @@ def _recorded(store: Store) -> RecordingStore:
 
 
 def _cache_health(cache: MappingCache, failure: str | None) -> PingResult:
-    """What the cache says of itself; `failure`: why the last pass failed, if it did."""
+    """Return the health of the cache, by its report. `failure`: why the last pass failed; None if it didn't."""
     stats, snapshot = cache.report(), cache.snapshot
     facts = {
         "indices": stats.indices,
