@@ -133,7 +133,7 @@ class MappingCache:
                 on_change()
 
     def on_change(self, changed: Callable[[], None]) -> None:
-        """From now on, call `changed` when the names or mappings may have changed. A change of all ages at once doesn't
+        """From now on, call `changed` when names or mappings may have changed. A renewal of all ages at once doesn't
         count.
         """
         self._on_change.append(changed)

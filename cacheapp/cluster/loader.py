@@ -1,4 +1,4 @@
-"""Misses that arrive together travel in one request."""
+"""Reads of single names that are asked for at about the same time share one request."""
 
 import asyncio
 
@@ -11,14 +11,12 @@ from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.single_flight import Spawn, let_go
 
 GATHER_SECONDS = 0.001
-"""How long the first miss waits for others: short beside any answer of a cluster."""
+"""How long the first miss waits for others: short, compared with any answer of a cluster."""
 MAX_TOGETHER = 50
 
 
 class TogetherReader:
-    """Reads the mappings of single names, several at a time. Lives as long as the cache that owns it; belongs to its
-    loop.
-    """
+    """Reads the mappings of single names, several in one request. Owned by the cache; used only on its event loop."""
 
     def __init__(self, reader: ClusterReader, spawn: Spawn) -> None:
         self._reader = reader
@@ -26,7 +24,9 @@ class TogetherReader:
         self._waiting: dict[str, asyncio.Future[dict[str, bytes]]] = {}
 
     async def mapping(self, name: str) -> dict[str, bytes]:
-        """As `ClusterReader.mapping`. A name that is being gathered already is asked for once."""
+        """Return what `ClusterReader.mapping` returns. A name that already waits for the next request is asked for
+        once.
+        """
         if name not in self._waiting:
             if not self._waiting:
                 self._spawn(self._gather)
@@ -78,8 +78,8 @@ class TogetherReader:
 
 
 def _may_be_of_one(error: Exception) -> bool:
-    """Whether a request for several may have failed for one of them: a mapping that the cluster can't render, an index
-    with a block, mappings that are too large together.
+    """Return whether a request for several names may have failed because of one of them: a mapping that the cluster
+    can't render, a blocked index, or mappings that are too large together.
     """
     cause = error.__cause__
     if isinstance(cause, AnswerTooLarge) or failure_kind(cause) is AnswerKind.BLOCKED:
