@@ -186,8 +186,8 @@ class MetadataClock:
 
     async def now(self, at_least: int = FIRST) -> MetadataVersion:
         """Return the present version. It is searched for from `at_least` by galloping: steps double until they are too
-        large, then the last step is halved. This takes about 2·log₂(distance) requests. Raise `ClusterUnavailable` if
-        eras change too quickly.
+        large, then the last step is halved. The number of requests is about 2·log₂ of the distance. Raise
+        `ClusterUnavailable` if eras change too quickly.
         """
         for _ in range(MAX_ERAS):
             if (found := await self._galloped(at_least)) is not None:

@@ -1,4 +1,4 @@
-"""`manage.py warm_cache`: bring what processes share up to date, for example before a deployment."""
+"""`manage.py warm_cache`: bring the mappings that processes share up to date, for example before a deployment."""
 
 from argparse import ArgumentParser
 from typing import Any
