@@ -23,7 +23,7 @@ from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECON
 from esassistant.followed_file import kept_entries
 
 if TYPE_CHECKING:
-    from cacheapp.change_reports import HistoryReport  # beside models, which Django loads later
+    from cacheapp.change_reports import HistoryReport  # imports models, which Django loads later
 
 ENOUGH_ANSWERS = 200
 STALE_PERCENT = 5.0
@@ -94,7 +94,7 @@ def refresh_rules(config: MappingCacheConfig) -> Rule:
     def advise(refresh: RefresherReport) -> Iterable[Advice]:
         if refresh.last is not None:
             yield from _of_last(refresh.last, config)
-            # Tried again within moments; if not, another process has read everything since.
+            # A failed pass is tried again within moments. If it isn't, another process has read everything since.
             is_due = (refresh.next_refresh_in_seconds or 0.0) <= LONGEST_RETRY_SECONDS
             if refresh.last.outcome is PassOutcome.FAILED and is_due:
                 yield Recommendation(

@@ -112,7 +112,7 @@ def declare(registry: Registry) -> None:
 
     The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
-    from cacheapp.history import HISTORY  # here, as Django loads models after all AppConfigs
+    from cacheapp.history import HISTORY  # here, because Django loads models after all AppConfigs
 
     async def ping_store(store: Store) -> PingResult:
         facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
@@ -276,7 +276,7 @@ async def _store(registry: Registry) -> AsyncIterator[Store]:
         async with open_redis_store(url) as redis_store:
             yield RecordingStore(redis_store, on_change=announce)
         return
-    # Here, not at the top: it needs the models, which Django loads after all AppConfigs.
+    # Imported here, not at the top: it needs the models, which Django loads after all AppConfigs.
     from cacheapp.stores.database import open_database_store
 
     async with open_database_store() as database_store:
@@ -426,8 +426,8 @@ def _cluster_urls() -> str:
 
 
 def _mcp(registry: Registry) -> AbstractAsyncContextManager[None]:
-    # Here, not at the top: the SDK is an extra, and takes its memory. It also takes seconds to import where processors
-    # are busy, which is not what the deadline for opening is about.
+    # Imported here, not at the top: the SDK is an optional dependency, and takes memory. Where processors are busy the
+    # import takes seconds, which must not count against the deadline for opening.
     from cacheapp.mcp.server import open_mcp
 
     return open_mcp(registry)
@@ -576,7 +576,7 @@ def _store_report(store: Store) -> StoreReport:
 
 
 def _recorded(store: Store) -> RecordingStore:
-    assert isinstance(store, RecordingStore)  # as `_store` makes it
+    assert isinstance(store, RecordingStore)  # `_store` makes no other
     return store
 
 

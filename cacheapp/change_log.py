@@ -106,7 +106,7 @@ def recorded(names: Collection[str] | None) -> dict[str, Recorded]:
             found[row.name] = Recorded(
                 row.uuid,
                 row.mapping_hash,
-                # Ahead of now: the database's clock was set back, and says nothing of what is newer.
+                # Ahead of now: the clock of the database was set back, so this time can't say which of two is newer.
                 -math.inf if row.at > now else asked - (now - row.at).total_seconds(),
                 ChangeKind(row.gone) if row.gone else None,
                 row.family,
@@ -120,14 +120,14 @@ def write(entry: Entry, kept: int) -> Written:
     changes.
     """
     before = _lock()
-    changes = entry.compare(recorded(entry.names))  # under the lock: nobody else tells the same meanwhile
+    changes = entry.compare(recorded(entry.names))  # under the lock: nobody else writes the same meanwhile
     told = [change for change in changes if change.kind is not None]
     is_another = bool(before.cluster_uuid and entry.cluster_uuid and before.cluster_uuid != entry.cluster_uuid)
     gap = entry.gap
-    # The first that applies:
-    #   1. Nothing is recorded yet: what is there is no news.
-    #   2. Another cluster is in the place of the one that was known: that its indices are others is no news of them.
-    #   3. Somebody else tells it.
+    # The changes are not written if one of these applies:
+    #   1. Nothing is recorded yet, so that every index would count as new.
+    #   2. It is another cluster than before, so that all its indices would differ.
+    #   3. Another process writes them.
     if before.is_new or is_another or entry.silently:
         gap, told = gap or (bool(told) and not before.is_new), []
     number, gaps = _take_in_unnumbered(before.last_id, entry)
@@ -333,15 +333,15 @@ def newest(after: int | None, most: int) -> tuple[Head, int, list[MappingChange]
     The number is `after`, or a later one if there are more than `most` changes after it, or if the next ones aren't
     kept any more. `after` None: the newest `most` changes.
     """
-    found = head()  # first: what is written meanwhile comes behind it
+    found = head()  # read first: what is written meanwhile comes after it
     if found.last_id == after:
-        return found, after, []  # each second, mostly
+        return found, after, []  # the usual case, once a second
     first = max(0, found.last_id - most)
     if after is not None and after <= found.last_id:
         first = max(first, after)
     rows = list(MappingChange.objects.filter(number__gt=first, number__lte=MAX_EXACT).order_by("number")[:most])
     if found.last_id > first and not (rows and rows[0].number == first + 1):
-        # What came next may not be kept any more; else it is a hole that somebody made.
+        # The next changes aren't kept any more, or somebody deleted them.
         oldest = oldest_id()
         first = found.last_id if oldest is None else max(first, oldest - 1)
     return found, first, rows
@@ -395,7 +395,7 @@ def _is_recorded(row: Any, now: datetime) -> bool:
 
 
 def _joined(names: Sequence[str]) -> str:
-    # No name has a comma, so that `,name,` and `,beginning` can be looked for.
+    # No name has a comma in it, so `,name,` and `,beginning` can be searched for.
     return f",{','.join(names)}," if names else ""
 
 
@@ -423,7 +423,7 @@ def _clocks() -> tuple[datetime, float]:
     best: tuple[float, datetime, float] | None = None
     for _ in range(CLOCK_TRIES):
         before = monotonic()
-        # An aggregate, as it gives a row on an empty table too.
+        # An aggregate, because it returns a row even for an empty table.
         now: datetime = HistoryHead.objects.aggregate(now=Coalesce(Max(Now()), Now()))["now"]
         took = monotonic() - before
         if best is None or took < best[0]:

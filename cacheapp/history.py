@@ -136,7 +136,7 @@ class History:
         self._mark_seconds = mark_seconds
         self._ask_hidden: AskHidden | None = None
         self._listeners: list[Callable[[], object]] = []
-        # What is recorded, as far as this process knows; None: it hasn't looked yet.
+        # What is recorded, as far as this process knows; None: it hasn't read it yet.
         self._known: Known | None = None
         self._newest: Snapshot | None = None
         self._head: Head | None = None
@@ -145,7 +145,7 @@ class History:
         self._all_seen = asyncio.Event()
         self._all_seen.set()
         self._wake = asyncio.Event()
-        # A gap that is to be written: this process lost something; or another may have, and died with it.
+        # A gap has to be written: this process lost changes, or another one may have lost some and then died.
         self._owes_gap = False
         self._may_owe_gap = False
         self._old_until = -math.inf
@@ -278,7 +278,7 @@ class History:
             while self._passes:
                 await self._write_pass()
         except StoreUnavailable as error:
-            # Once per outage: health and the number of what is lost tell the rest.
+            # A warning once per outage; health and `lost_total` show the rest.
             log = logger.debug if self._refusal else logger.warning
             log("the history can't be written: %s", error.operator_detail)
             self._refusal = error.detail
@@ -288,7 +288,7 @@ class History:
     def _note(self, seen: _Seen) -> None:
         self._newest = seen.snapshot
         if len(self._seen) >= self._max_seen:
-            # What it differs in from its successor alone is lost: the rest is found by comparing that.
+            # Only what differs from the next snapshot is lost; the rest is found by comparing that one.
             self._seen.popleft()
             self._lost_total += 1
             self._owes_gap = True
@@ -316,7 +316,7 @@ class History:
         else:
             self._known = seen.snapshot
         self._refusal = None
-        # It may have been dropped meanwhile.
+        # It may have been dropped meanwhile (`_note`).
         if self._seen and self._seen[0] is seen:
             self._seen.popleft()
         if not self._seen:
@@ -435,7 +435,7 @@ class History:
             chosen = chosen[:limit]
             cursor = chosen[-1]
         rows = await self._thread.run(lambda: change_log.numbered(chosen), atomic=False)
-        # Last, as the oldest rows are dropped meanwhile: what was read in spite of that is all there was.
+        # Checked last, because the oldest rows may be dropped meanwhile: only now it is sure that none is missing.
         oldest_id = await self._oldest_id()
         if since is not None and since + 1 < (head.last_id + 1 if oldest_id is None else oldest_id):
             raise ChangesGone(since, oldest_id, head.last_id)
@@ -464,7 +464,7 @@ class History:
             StoreUnavailable: the database can't be read.
         """
         seen = await self._outlines_since(since, kinds)
-        # Ten thousand, held against fifty patterns, take 0.2 s.
+        # Matching ten thousand of them with fifty patterns takes 0.2 s.
         outlines = await asyncio.to_thread(lambda: [one for one in seen if is_chosen(one, visible, chosen_by)])
         page = [outline.id for outline in outlines if before is None or outline.id < before]
         rows = await self._thread.run(lambda: change_log.numbered(page[:limit]), atomic=False)
@@ -473,7 +473,7 @@ class History:
             changes=shown,
             next_before=page[limit - 1] if len(page) > limit else None,
             totals=sums_of(outlines),
-            # That of all names is for nobody who doesn't see all: it would tell of others.
+            # Only for callers who see all names: the oldest change may be of a name that others don't see.
             oldest_at=await self._thread.run(change_log.oldest_at, atomic=False) if visible.everything else None,
         )
 
@@ -548,11 +548,11 @@ def _keys_matching(snapshot: Snapshot, expression: Expression) -> list[int] | No
     """Return the keys of the latest changes of the indices that an expression stands for; None if it stands for
     nothing.
     """
-    # As many rows as are kept, and few columns: their names are few, and the patterns are held against these.
+    # All rows that are kept, but few columns. They have few different names, with which the patterns are matched.
     rows = [(key, index) for key, index in change_log.names_by_key() if is_name(index)]
     resolved = resolve(with_recorded(snapshot, {index for _, index in rows}), expression)
     for name in resolved.missing:
-        expression.visible.check(name)  # what is recorded of a name that the caller may not see isn't looked for
+        expression.visible.check(name)  # a name that the caller may not see isn't looked up in the history
     names = {*resolved.indices, *resolved.missing}
     return [key for key, index in rows if index in names][:SHOWN_CHANGES] if names else None
 
@@ -573,7 +573,7 @@ def _write_pass(report: RefreshReport, instance: str, kept: int) -> None:
         error=(report.error or "")[:500],
         instance=instance,
     )
-    # Keys grow, so that the oldest rows have the lowest.
+    # Keys grow, so the oldest rows have the lowest keys.
     first_kept = PassRecord.objects.order_by("-pk").values_list("pk", flat=True)[kept - 1 : kept].first()
     if first_kept is not None:
         PassRecord.objects.filter(pk__lt=first_kept).delete()

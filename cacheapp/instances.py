@@ -137,7 +137,7 @@ class Instances:
 
     async def publish(self) -> None:
         """Write this instance's report to the store. Raise `StoreUnavailable`."""
-        async with self._publishing:  # one after the other: an older report must not replace a newer one
+        async with self._publishing:  # one at a time: an older report must not replace a newer one
             published_at, report = self._clock(), self._encoded()
             if len(report) <= MAX_REPORT_BYTES:
                 await self._store.report(self._name, report, FORGOTTEN_AFTER_SECONDS)
@@ -187,5 +187,5 @@ def _decoded(named: tuple[str, StoredReport]) -> tuple[str, InstanceReport | Non
         report = msgspec.json.decode(stored.report, type=dict[str, Any])
     except msgspec.MsgspecError:
         ignored_rows.note("InstanceReport")
-        return name, None  # damaged: as if it had said nothing
+        return name, None  # damaged: as if it had published no report
     return name, InstanceReport(stored.age_seconds, report)

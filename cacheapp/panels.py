@@ -32,7 +32,7 @@ def _cache(report: CacheReport) -> Mapping[str, Any]:
 
 
 def _history(report: HistoryReport) -> Mapping[str, Any]:
-    # Here, as Django loads models after all AppConfigs.
+    # Imported here, because Django loads models after all AppConfigs.
     from cacheapp.history import recent_passes
     from cacheapp.shown_changes import recent_changes
 

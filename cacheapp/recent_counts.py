@@ -45,7 +45,7 @@ class RecentCounts:
 
     async def _read(self) -> Counts:
         counts = await self._count_since(now_utc() - RECENT)
-        # Kept from the end of the reading on: one that took longer than that would be of no use to anybody else.
+        # The age counts from the end of the reading: otherwise a slow one would be too old before anybody used it.
         self._known = (self._clock(), counts)
         return counts
 

@@ -67,8 +67,8 @@ class RefreshReport:
 
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
-    """Answers since the start; `failures_total` counts reads of the cluster that failed. `hit_ratio` (0 to 1, over
-    `hits_total + misses_total`) is None before the first.
+    """Answers since the start. `failures_total`: reads of the cluster that failed. `hit_ratio`: the share of hits among
+    hits and misses, from 0 to 1; None before the first answer.
     """
 
     hits_total: int

@@ -52,7 +52,7 @@ def is_unreadable(error: Exception) -> bool:
     database.
     """
     if isinstance(error, OperationalError):
-        return "could not decode to utf-8" in str(error).lower()  # SQLite's driver has no code of its own for it
+        return "could not decode to utf-8" in str(error).lower()  # SQLite's driver has no error code for this
     return isinstance(error, ValueError | TypeError | OverflowError | DataError)
 
 
@@ -77,7 +77,7 @@ class ReadableRows(models.QuerySet[Any]):
         super()._fetch_all()
 
     def _readable(self) -> list[Any]:
-        # Not by this class: where the keys themselves can't be read, that is an error.
+        # `iterator` isn't overridden here: if the keys themselves can't be read, that is an error.
         keys = list(self._chain().values_list("pk", flat=True).iterator())  # type: ignore[attr-defined]
         return [
             row

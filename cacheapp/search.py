@@ -91,7 +91,7 @@ class Searches:
         """
         seconds = min(LONGEST_SECONDS, timeout)
         self._calls = PassingCalls(client, seconds)
-        # A little less, so that what was found by then still arrives.
+        # A little less than the client's timeout, so that what was found by then still arrives.
         self._target = "/{}/_search?timeout=" + f"{int(900 * seconds)}ms"
         self._cache = cache
         self._selection = selection
@@ -131,8 +131,8 @@ class Searches:
             if target.passes_over or not _is_about_another(error, target, self._cache):
                 raise self._failure(error, target) from error
             body = await self._sent_again(target, raw or EMPTY)
-        # Whether the rest is JSON isn't looked at: what Elasticsearch answers is, and what isn't Elasticsearch's was
-        # refused.
+        # Whether the rest is JSON isn't checked: Elasticsearch's answers are JSON, and answers from anything else have
+        # been refused.
         if not (body.startswith(b"{") and body.endswith(b"}")):
             raise unavailable(SerializationError("the answer is no JSON object"))
         self._count(read_head(body))
@@ -190,7 +190,7 @@ class Searches:
             visible: the names that exist for the caller.
             pattern: whether `name` is a pattern; then all names that it stands for have to be allowed.
         """
-        # A pattern that is itself covered by another stands for nothing that the other doesn't stand for.
+        # If the caller's patterns cover this pattern, they cover every name that it stands for.
         if not visible.covers(name) or (pattern and self._selection.exclude):
             return False
         return self._selection.covers(name) or name in self._cache.snapshot.aliases

@@ -214,11 +214,11 @@ def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference
             assert isinstance(value, dict)
             known, named = MEMBERS.get(place, NONE), NAMED.get(place)
             for key, member in value.items():
-                # What a member is, the first that applies:
-                #   1. A name that somebody chose: whatever it is called, it is no script and no index.
-                #   2. A script, or what hides one: refused, wherever it stands.
-                #   3. The name of an index, also the one that Elasticsearch takes where none is given.
-                #   4. What the tables say, else anything.
+                # A member is the first of these that applies:
+                #   1. A name that somebody chose. Whatever it is, it is no script and no index.
+                #   2. A script, or something that may hide one: refused, wherever it is.
+                #   3. The name of an index, or something for which Elasticsearch takes a default index.
+                #   4. What the tables say; `ANY` if they don't say.
                 here = (path, key)
                 if named is not None and key not in known:
                     inner = named

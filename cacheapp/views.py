@@ -128,7 +128,7 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     with `group=mapping` each distinct one once.
     """
     visible = await _visible(request)
-    if name.endswith("/"):  # as at addresses with a pattern of their own
+    if name.endswith("/"):  # as in addresses with a route of their own
         raise UnknownAddress(f"{EXPLANATIONS[404]}{slash_hint(request.path)}")
     wanted = asked(name, visible)
     views = registry.get(MAPPING_VIEWS)
@@ -307,7 +307,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     caller = await require(request, Right.REFRESH)
     wait = _boolean(request, "wait")
     if (index := parameter(request, "index", None)) is not None:
-        check_rights(caller, Right.READ)  # which the answer is
+        check_rights(caller, Right.READ)  # because the answer is the mapping
         Visible(caller.patterns).check(index)
         cache = registry.get(MAPPING_CACHE)
         return answer_of(await cache.reread(index)).response(request)
@@ -328,7 +328,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
         note_of(getattr(request, "scope", request.META)).is_long_poll = True
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)
-    await instances.try_publish()  # if that fails, it is found where it runs, alone
+    await instances.try_publish()  # if that fails, only this instance can report on the pass
     location = reverse("esassistant:cache-refresh-report", args=[answer.id])
     response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
     response["Location"] = location

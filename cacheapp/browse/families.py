@@ -155,7 +155,7 @@ def odd_members(snapshot: Snapshot, members: Iterable[str]) -> tuple[int, str, l
     """
     hashes = {index: snapshot.indices[index].mapping_hash for index in members}
     totals = Counter(hashes.values())
-    # Of two that are as frequent, that of the last member is the usual one: what will come is like that.
+    # If two are equally frequent, the last member's is the usual one: new members will be like it.
     latest = {hashed: place for place, hashed in enumerate(hashes[index] for index in _in_order(hashes))}
     usual = max(totals, key=lambda hashed: (totals[hashed], latest[hashed]))
     odd = [index for index in reversed(_in_order(hashes)) if hashes[index] != usual] if len(totals) > 1 else []

@@ -233,7 +233,7 @@ def draw_tree(
     rows = _with_room(roots, children, limit)
     following = [depths[number] for number in rows[1:]] + [0]
     branches = []
-    for number, depth in zip(rows, following, strict=False):  # (of no rows, none)
+    for number, depth in zip(rows, following, strict=False):  # (without rows, none)
         deeper = depth - depths[number]
         shown = _shown(ordered[number][1], labels[number], (), indices_total, values)
         branches.append(Branch(shown, below[number], deeper > 0, range(max(0, -deeper))))
@@ -252,14 +252,14 @@ def _below(fields: Sequence[Field], under: str) -> Sequence[Field]:
     if not under:
         return fields
     first = bisect_left(fields, f"{under}.", key=lambda field: field.name)
-    last = bisect_left(fields, f"{under}/", key=lambda field: field.name)  # the sign after the dot
+    last = bisect_left(fields, f"{under}/", key=lambda field: field.name)  # `/` is the character after the dot
     return fields[first:last]
 
 
 def _with_room(roots: list[int], children: list[list[int]], limit: int) -> list[int]:
     """Return the numbers of the rows to show, in order. They are chosen breadth first, as long as there is room."""
     shown = roots[:limit]
-    for number in shown:  # which grows meanwhile
+    for number in shown:  # the list grows meanwhile
         if len(shown) + len(children[number]) <= limit:
             shown += children[number]
     return sorted(shown)

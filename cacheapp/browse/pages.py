@@ -160,7 +160,7 @@ async def _about_missing(request: HttpRequest, error: EsassistantError, name: st
     try:
         visible = Visible((await caller_of(request)).patterns)
         near = await asyncio.to_thread(names_like, wanted, registry.get(MAPPING_CACHE).snapshot, visible)
-    except EsassistantError:  # it is not the time for suggestions
+    except EsassistantError:  # an error page has to work even if suggestions can't be made
         return {}
     context: dict[str, Any] = {"name": wanted, "near": near, "similar_url": address("browse", {"q": wanted})}
     is_gone = isinstance(error, MappingNotFound) and visible.covers(wanted)

@@ -115,7 +115,7 @@ async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
     if request.method == "POST" and not name:
         raise BadRequest("Say which name the search is for.")
     if request.method == "POST":
-        text = text.replace("\r\n", "\n")  # as browsers send lines
+        text = text.replace("\r\n", "\n")  # browsers send line breaks like this
         try:
             validated = await registry.get(VALIDATION).validate(
                 asked(name, reader.visible), text.encode("utf-8", "replace"), reader.visible

@@ -97,7 +97,7 @@ class ClusterFields:
         self._cache = cache
         self._views = views
         self._kept: KeptByBytes[Hashable, _Rows] = KeptByBytes(max_kept_bytes)
-        # Rows are made one after the other, and once for all who wait for the same.
+        # Rows are made one set at a time, and once for all who wait for the same.
         self._making = asyncio.Lock()
 
     async def page(
@@ -162,7 +162,7 @@ class ClusterFields:
         except MappingNotFound:
             if pattern is not None:
                 raise
-            return _Rows(self._cache.snapshot, (), 0)  # there is nothing
+            return _Rows(self._cache.snapshot, (), 0)  # the cluster has no indices to show
         if resolved.missing:
             raise no_such_name(resolved.missing[0])
         snapshot = self._cache.snapshot
@@ -230,7 +230,7 @@ def _row(name: str, found: Sequence[tuple[str, Having]], known: dict[tuple[int, 
         totals[type_] += one.indices_total
     types = tuple(sorted(totals))
     key = tuple(id(one) for _, one in found)
-    if (families := known.get(key)) is None:  # most fields of a mapping are in the same others, too
+    if (families := known.get(key)) is None:  # most fields of a mapping are in the same set of mappings
         families = known[key] = tuple(sorted({family for _, one in found for family in one.families}))
     conflict = tuple(TypeTotal(type_, totals[type_]) for type_ in types) if len(types) > 1 else ()
     return ClusterField(name, types, totals.total(), families[:SHOWN_FAMILIES], len(families), conflict)

@@ -60,7 +60,7 @@ async def compare_sides(
 async def compared(cache: MappingCache, a: str, b: str, visible: Visible) -> MappingAnswer:
     """Return a `Comparison` as JSON, with the age of the older side. Take and raise what `compare_sides` does."""
     comparison, both = await compare_sides(cache, a, b, visible)
-    body = msgspec.json.encode(comparison)  # at most some thousand names, in less than a millisecond or two
+    body = msgspec.json.encode(comparison)  # at most some thousand names, which takes a millisecond or two
     older = min(both, key=lambda found: found.confirmed_at)
     return structs.replace(
         older,

@@ -52,7 +52,7 @@ FIELDS: View[tuple[Field, ...], tuple[Field, ...]] = View("fields", fields_of, m
 
 SCHEMA: View[bytes, WrittenSchema] = View(
     "schema",
-    lambda body: body,  # merging takes the mappings themselves: two schemas can't be made one
+    lambda body: body,  # `merge` needs the mappings themselves: two schemas can't be merged
     lambda bodies, _: written_schema([parse(body) for body in bodies]),
     len,
     lambda written: len(written.members) + 200 * len(written.conflicts),

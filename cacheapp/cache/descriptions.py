@@ -82,7 +82,7 @@ class Descriptions:
         self._summaries: dict[str, Summary] = {}
         self._summaries_total = 0
         self._families: tuple[Snapshot, int, FamilyIndex] | None = None
-        # Indices are made one after the other: several threads would take turns with the loop, each some milliseconds.
+        # One `FieldIndex` or `Summary` is made at a time: several threads would hold up the event loop.
         self._making = asyncio.Lock()
 
     async def describe(

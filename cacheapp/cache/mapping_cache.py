@@ -99,8 +99,8 @@ class MappingCache:
         self._pages = NamePages()
         self._snapshot = Snapshot()
         self._on_change: list[Callable[[], None]] = []
-        # When each body was last part of an answer; until when each absent name needn't be asked for again, and what
-        # is said of it.
+        # `_used_at`: when each body was last part of an answer. `_absent_until`: until when each absent name isn't
+        # asked for again, and the text of its error.
         self._used_at: dict[str, float] = {}
         self._absent_until: dict[str, tuple[float, str]] = {}
         self._evictions_total = 0
@@ -160,9 +160,9 @@ class MappingCache:
         rendered = await self._render(name, kept)
         if (answer := self._hit(name, rendered)) is not None:
             return answer
-        # What is known exists, though it may have to be read again.
+        # A known name exists, even if it has to be read again.
         if not self.is_known(name) and (absent := self._absent_until.get(name)) and self._clock() < absent[0]:
-            self._hits_total += 1  # from memory too, that there is no such name
+            self._hits_total += 1  # "no such name" is an answer from memory too
             raise MappingNotFound(absent[1], name)
         self._misses_total += 1
         return await self._flights.do(name, lambda: self._read(name))
@@ -175,7 +175,7 @@ class MappingCache:
         """
         if (answer := self._hit(expression, await self._render(expression, kept))) is not None:
             return answer
-        # It may stand for all names there are, which takes too long for the loop.
+        # In a thread, because the expression may stand for all names, which takes too long for the event loop.
         if lacking := await asyncio.to_thread(self._lacking, expression, await self.resolve(expression)):
             self._misses_total += 1
             try:
@@ -315,7 +315,7 @@ class MappingCache:
             after, changes = await in_turns(_merged(before, said))
             if self.snapshot is before:
                 break
-        else:  # something was read meanwhile, each time
+        else:  # each time something else was read meanwhile
             after, changes = at_once(_merged(self.snapshot, said))
         self.snapshot = after
         return changes
@@ -371,7 +371,7 @@ class MappingCache:
 
     def check_name(self, name: str) -> None:
         """Raise `IllegalName` if this can't be the name of an index, alias or data stream."""
-        # An alias may have upper case, which no index has: such a name is legal once the cluster has said so.
+        # An alias may have capitals, an index may not: such a name is legal if the cluster has listed it as an alias.
         if name not in self.snapshot.aliases:
             check_name(name)
 
@@ -412,8 +412,8 @@ class MappingCache:
     def _revalidate(self, name: str) -> None:
         if self._flights.is_in_flight(name):
             return
-        # Raised at once: it failed a moment ago. Nobody waits for the flight itself; the stale answer goes on either
-        # way.
+        # `start` raises at once if the read failed a moment ago. Nobody waits for the flight: the stale answer is given
+        # either way.
         with suppress(EsassistantError):
             self._flights.start(name, lambda: self._read(name))
 
@@ -429,7 +429,7 @@ class MappingCache:
                 return answer
         after = after_read(self.snapshot, name, mappings, asked_at)
         used = [after.indices[index].mapping_hash for index in mappings if index in after.indices]
-        self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
+        self._used_at.update(dict.fromkeys(used, self._clock()))  # otherwise they would be the first to be evicted
         self._read_names.note_read(self.snapshot, after, {name, *mappings}, asked_at)
         self.snapshot = after
         if denial is not None:
@@ -437,8 +437,8 @@ class MappingCache:
             raise denial
         rendered = await self._render(name, self._rendered)
         if rendered is None:
-            # It is gone since, or known newer but not kept, or larger than all that may be kept: what was read is as
-            # old as the answer says.
+            # It was deleted meanwhile, or a newer one is known but not kept, or it is larger than all that may be kept.
+            # So answer with what was read, and with its age.
             alone, size_bytes = after_read(Snapshot(), name, mappings, asked_at), sum(map(len, mappings.values()))
             rendered = await in_thread_if_large(size_bytes, render, alone, name)
         if rendered is None:
@@ -459,7 +459,7 @@ class MappingCache:
             raise ClusterUnavailable(
                 f"Elasticsearch did not answer within {as_seconds(self._config.fetch_timeout)}.", retry_after_seconds=5
             ) from None
-        if not mappings:  # an alias without any index that we may show
+        if not mappings:  # an alias without any index that is selected
             raise no_such_name(name)
         self._slow_reads.note(name, self._clock() - asked_at)
         return mappings
@@ -474,7 +474,7 @@ class MappingCache:
             return
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
-                for _ in range(2):  # the listing that is joined may have begun before
+                for _ in range(2):  # the first listing may be one that began before `asked_at`
                     if self.snapshot.listed_at < asked_at:
                         await self._listings.do("listing", self._list_in_turn)
         except TimeoutError:

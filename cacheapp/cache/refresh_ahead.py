@@ -133,7 +133,7 @@ class RefreshAhead(Generic[K]):
                 return
             began_at = self._clock()
             await self._rebuild(kind, name, room)
-            # Waiting for others counts as well: at most that much was spent.
+            # Time spent waiting for others counts too, so this is the most that can have been spent.
             spent_seconds = self._clock() - began_at
             self._budget.spend(spent_seconds)
             self.rebuilt_seconds_total += spent_seconds

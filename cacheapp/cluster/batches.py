@@ -44,15 +44,15 @@ class BatchSize:
         if not self._adaptive:
             return
         if body_bytes > MAX_BODY_BYTES:
-            # How many would have fitted is known, unlike with time.
+            # With sizes, unlike times, it is known how many names would have fitted.
             self._shrink_to(names * MAX_BODY_BYTES // body_bytes)
         elif seconds > SLOW_SECONDS:
-            # Not below where it began: where every answer is slow, more requests only make it slower.
+            # Not below the initial size: if every answer is slow, more requests only make things slower.
             floor = min(self.size, self._initial)
             self._shrink_to(max(floor, min(self.size, (asked_size or names) // 2)))
-        elif self._doubling and names >= self.size:  # a short last batch says nothing of the size
+        elif self._doubling and names >= self.size:  # a short last batch says nothing about the size
             self._grow_to(self.size * 2)
-        elif not self._doubling and 2 * names >= self.size:  # one that was sent before it grew does
+        elif not self._doubling and 2 * names >= self.size:  # but one that was sent before the size grew does
             self._grow_to(self.size + max(1, self._highest // 8))
 
     def failed(self, names: int) -> None:

@@ -84,12 +84,12 @@ class MappingCheck:
         """
         if not mapping.startswith(b"{") or len(mapping) > MAX_MAPPING_BYTES:
             return False
-        if mapping.count(b":") > MAX_MEMBERS:  # colons within strings are counted too: rather too many than decoded
+        if mapping.count(b":") > MAX_MEMBERS:  # colons in strings count too: better too high
             return False
         hashed = mapping_hash(mapping)
         if hashed not in self._readable:
             try:
-                # Not by msgspec: it keeps the last of two keys, and the interpreter to itself.
+                # Not with msgspec: it accepts a key that comes twice, and holds the interpreter's lock all the time.
                 json.loads(mapping.decode(), object_pairs_hook=_check_keys, parse_float=_check_number)
             except (ValueError, RecursionError):
                 return False
@@ -100,7 +100,7 @@ class MappingCheck:
 
 
 def _check_keys(pairs: list[tuple[str, object]]) -> None:
-    # Gives nothing back, so that the objects around hold nothing.
+    # Returns nothing, so that the objects around this one hold nothing in memory.
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a key comes twice")
 

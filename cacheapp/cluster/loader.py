@@ -43,16 +43,16 @@ class TogetherReader:
                     group.create_task(self._read(batch, waiting))
         finally:
             for future in waiting.values():
-                future.cancel()  # only those without an answer: the owner closes
+                future.cancel()  # has an effect only on those without an answer, if the owner is closing
 
     async def _read(self, names: list[str], waiting: dict[str, asyncio.Future[dict[str, bytes]]]) -> None:
         alone = names
         if len(names) > 1:
             try:
                 read = await self._reader.mappings(names)
-            except Exception as error:  # noqa: BLE001  (it belongs to those who wait)
+            except Exception as error:  # noqa: BLE001  (given to those who wait)
                 if _may_be_of_one(error):
-                    # It must not fail who happened to ask at the same time.
+                    # One bad name must not fail the others that were asked for at the same time.
                     middle = len(names) // 2
                     await self._read(names[:middle], waiting)
                     await self._read(names[middle:], waiting)
@@ -63,9 +63,9 @@ class TogetherReader:
             for name in names:
                 if name in read:
                     waiting[name].set_result({name: read[name]})
-            # The answer doesn't say which indices an alias stands for; and a name may not exist at all.
+            # Left are aliases, for which the answer doesn't say which indices they have, and names that don't exist.
             alone = [name for name in names if name not in read]
-        # All at once, as far as there are connections: nobody waits for the answers of others.
+        # All at once, as far as there are connections, so that nobody waits for the answers of others.
         async with asyncio.TaskGroup() as group:
             for name in alone:
                 group.create_task(self._read_alone(name, waiting[name]))
@@ -90,4 +90,4 @@ def _may_be_of_one(error: Exception) -> bool:
 def _settle(future: "asyncio.Future[dict[str, bytes]]", error: Exception) -> None:
     let_go(error)
     future.set_exception(error)
-    future.exception()  # whoever asked may have gone: nobody needs to hear of it then
+    future.exception()  # marks it as retrieved: if nobody waits any more, asyncio must not log it

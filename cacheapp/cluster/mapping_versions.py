@@ -42,7 +42,7 @@ class MappingVersions:
     """Reads the versions of all mappings. Used only on the event loop of its client, which leaves bodies as bytes."""
 
     def __init__(self, client: AsyncElasticsearch) -> None:
-        # Derived once: `options()` copies the client each time.
+        # Made once, because `options()` copies the client each time.
         self._client = client.options(request_timeout=TIMEOUT_SECONDS)
         self.requests_total = 0
 

@@ -104,7 +104,7 @@ class MetadataClock:
 
     def __init__(self, client: AsyncElasticsearch) -> None:
         self._client = client
-        # Derived once: `options()` copies the client each time.
+        # Made once, because `options()` copies the client each time.
         self._quick_client = client.options(request_timeout=QUICK_SECONDS)
         self.requests_total = 0
 
@@ -143,7 +143,7 @@ class MetadataClock:
         finally:
             for task in waiting:
                 task.cancel()
-            # Of all of them: two may have ended in the same turn, and the error of the second belongs to nobody else.
+            # Wait for all: two may have ended in the same turn, and nothing else retrieves the error of the second.
             await asyncio.gather(*asked, return_exceptions=True)
         if failure is not None and not is_quiet:
             raise failure
@@ -162,7 +162,7 @@ class MetadataClock:
         if within_seconds:
             client = self._client.options(request_timeout=within_seconds + QUICK_SECONDS)
         try:
-            with reading_at_most(MAX_SMALL_ANSWER_BYTES):  # a pass asks through the client of the mappings
+            with reading_at_most(MAX_SMALL_ANSWER_BYTES):  # the client for mappings allows more
                 response = await client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
             kind = failure_kind(error)
@@ -208,7 +208,7 @@ class MetadataClock:
         if seen is None:
             if at_least == FIRST:
                 raise ClusterUnavailable("Elasticsearch has not recovered its metadata yet.", retry_after_seconds=5)
-            return None  # it fell
+            return None  # the version has become lower
         low, step = at_least, max(1, seen.state_version) if at_least == FIRST else 1
         while (higher := await self.reached(low + step)) is not None:
             if higher.era != seen.era:

@@ -115,7 +115,7 @@ Sent = Callable[[], None]
 """Called for each request that is sent."""
 
 _mappings = msgspec.json.Decoder(dict[Name, _Index], dec_hook=lambda _, text: Name(text))
-# Settings that are numbers come as strings.
+# strict=False, because Elasticsearch writes numbers in settings as strings.
 _settings = msgspec.json.Decoder(dict[Name, _Settings], dec_hook=lambda _, text: Name(text), strict=False)
 _resolved = msgspec.json.Decoder(_Resolved)
 _cluster = msgspec.json.Decoder(_Cluster)
@@ -158,9 +158,9 @@ class ClusterReader:
         self._selection = selection
         self._names = NameCheck()
         self._mapping_check = MappingCheck()
-        # The decoder keeps the interpreter to itself: several at once would leave the loop no turn.
+        # The decoder holds the interpreter's lock: several at once would keep the event loop from running.
         self._splitting = asyncio.Lock()
-        # Derived once: `options()` copies the client each time.
+        # Made once, because `options()` copies the client each time.
         self._listing_client = client.options(request_timeout=within(indices_timeout))
         self._counting_client = client.options(request_timeout=min(within(indices_timeout), COUNTING_SECONDS))
 
@@ -243,7 +243,7 @@ class ClusterReader:
                     retry_after_seconds=30,
                 ) from cause
             raise
-        # Of ten thousand indices, each of these steps takes a millisecond or two: others get a turn between them.
+        # With ten thousand indices each of these steps takes a millisecond or two. Others get a turn between them.
         await asyncio.sleep(0)
         uuids: dict[str, str] = {}
         field_limits: dict[str, int] = {}
@@ -347,8 +347,8 @@ class ClusterReader:
         for node in stats.nodes.values():
             for some in batched(node.indices.indices.items(), TURN):
                 for name, index in some:
-                    # Copies of an index on several nodes may be applied one after the other; a copy on a node that
-                    # doesn't answer may be ahead. Whatever number is known then, the next one differs from it.
+                    # Nodes apply a new mapping one after the other, so copies of an index may have different counts.
+                    # The highest one may still be old, if a node didn't answer; a later listing shows the change.
                     counts[name] = max(counts.get(name, 0), index.mappings.total_count)
                 await asyncio.sleep(0)
         return counts

@@ -32,7 +32,7 @@ def first_indices(names: Iterable[str], listing: Listing, most: int = MOST_FIRST
             members = series.get(name[:-1], ())
         else:
             continue
-        # Of many the last by name are mostly the newest.
+        # In a series the last names are mostly the newest indices.
         found.update(dict.fromkeys(index for index in sorted(members, reverse=True) if index in listing.uuids))
         if len(found) >= most:
             break

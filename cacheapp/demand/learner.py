@@ -105,7 +105,7 @@ class DemandLearner:
         try:
             found = await self._store.change((SHARED,), partial(exchanged, seen=seen), KEPT_SECONDS)
         except (StoreUnavailable, asyncio.CancelledError):
-            for key, pending in self._pending.items():  # noted meanwhile: later than what was taken
+            for key, pending in self._pending.items():  # these were noted meanwhile, after what was taken
                 before = taken.get(key)
                 taken[key] = pending if before is None else [before[0], pending[1], before[2] + pending[2]]
             self._pending = dict(list(taken.items())[: self._max_pending])
@@ -247,7 +247,7 @@ class DemandLearner:
         for _, name in sorted(gathered, reverse=True)[:SHOWN_FAMILIES]:
             family = state.families[name]
             values = family.values
-            assert values is not None  # as chosen above
+            assert values is not None  # only such families are in `gathered`
             rows.append(
                 WarmedFamily(
                     family=name,

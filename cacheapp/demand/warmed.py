@@ -96,7 +96,7 @@ def shadow_time(state: DemandState, family: FamilyDemand, now: float, chance: fl
         if warm_until > now:
             continue
         age = now - warm_until + WARM_SECONDS
-        asked_seconds = max(now - family.asked_at, age - WARM_SECONDS + 1)  # an ask would have had them gathered
+        asked_seconds = max(now - family.asked_at, age - WARM_SECONDS + 1)  # a later ask would have had them gathered
         if why_gather(mode, Known(asked_seconds, age, family.calls, chance)) is not None:
             state.shadow[place].calls += family.calls
             family.shadow[place] = now + WARM_SECONDS

@@ -221,7 +221,7 @@ def _head(name: str, index: FieldIndex, budget_tokens: int) -> str:
     indices = f"{index.indices_total:,} indices, " if index.indices_total != 1 else ""
     head = f"{written(name)}: {indices}{fields}"
     if tokens_of([head]) > budget_tokens / 2:
-        head = f"{indices}{fields}"  # whoever asked knows the name
+        head = f"{indices}{fields}"  # the reader knows the name
     if index.about and tokens_of([about := f"\n# {index.about}"]) <= ABOUT_SHARE * budget_tokens:
         head += about
     return head

@@ -209,7 +209,7 @@ def describe_families(index: FamilyIndex, budget_tokens: int, question: str = ""
     lines = []
     for place, number in enumerate(order[:shown]):
         detail = _detail(index, number)
-        # Each gets its share of the room that is left; what is shorter leaves more to the next.
+        # Each family gets its share of the room that is left; a short one leaves more room for the next.
         said, room = _with_room(detail, room, room)
         samples, room = (
             _with_room(_samples(index, number, asked), room, room / (shown - place) * FIRST_SHARE)

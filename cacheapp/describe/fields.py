@@ -90,7 +90,7 @@ class FieldIndex:
                 raised[number] = raised.get(number, 0.0) + USED * share
         priors = self._priors
         others = self._by_prior[:limit]
-        least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # so many have more without a question
+        least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # `limit` others have this much
         found = [(-total, number) for number, score in raised.items() if (total := priors[number] + score) >= least]
         found += [(-priors[number], number) for number in others if number not in raised]
         found.sort()

@@ -36,7 +36,7 @@ def names_like(wanted: str, snapshot: Snapshot, visible: Visible) -> tuple[str, 
     """
     aliases = [alias for alias in snapshot.aliases if visible.covers(alias) and not alias.startswith(".")]
     families = [family.name for family in families_of(snapshot, visible)]
-    # No family has the names of indices that an alias stands for.
+    # Families of aliases are named by the alias, so the names of their indices are added.
     aliased = (index for alias in aliases for index in snapshot.aliases[alias])
     indices = [index for index in aliased if visible.covers(index) and not index.startswith(".")]
     return near_names(wanted, dict.fromkeys([*aliases, *families, *indices]))

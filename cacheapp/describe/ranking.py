@@ -89,7 +89,7 @@ class WordIndex:
             for word, weight in sorted(meant.items(), key=itemgetter(1), reverse=True):
                 postings = self._postings[word]
                 if weight == 1.0:
-                    best = dict(postings)  # the word itself, of which there is one: it comes first
+                    best = dict(postings)  # the word itself: sorted first, and the only one with 1
                 elif len(postings) > self._common:
                     continue
                 elif best:

@@ -108,13 +108,13 @@ def _choose(root: _Object, chosen: list[Line]) -> list[Entry]:
     Objects are handled before those around them. There is no recursion, because names may have any number of dots.
     """
     ordered = [root]
-    for found in ordered:  # which grows meanwhile
+    for found in ordered:  # the list grows meanwhile
         ordered += found.below.values()
     for found in reversed(ordered[1:]):
         if not found.entries:
             continue
         around = found.around
-        assert around is not None  # only the root has none
+        assert around is not None  # only the root is in no other object
         saved_bytes = (len(found.prefix) - len(around.prefix)) * len(found.entries)
         paid_bytes = len(found.prefix) + 3 + sum(len(types) + 2 for types in {entry.types for entry in found.entries})
         if found.is_nested or around is root or saved_bytes > paid_bytes:

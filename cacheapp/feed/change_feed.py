@@ -29,7 +29,7 @@ from esassistant.long_work import batched
 from esassistant.resource import Handle
 
 if TYPE_CHECKING:
-    from cacheapp.history import History  # has models, which Django loads after what imports this
+    from cacheapp.history import History  # imports models, which Django loads later
 
 ADDRESS: Final = "/api/changes"
 PARAMETERS: Final = ("since", "pattern", "kind")
@@ -107,7 +107,7 @@ class ChangeFeed:
         self._news = asyncio.Event()
         self._reading = asyncio.Lock()
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
-        # Of which the history is another one, or set back: it is never gone on from one to the next.
+        # Grows when the history is replaced or set back. A subscriber never goes on from one era to the next.
         self._era = 0
         self._tail: Tail | None = None
         self._told_tail: Tail | None = None
@@ -191,13 +191,13 @@ class ChangeFeed:
 
     async def _current_tail(self) -> Tail:
         """Return the tail; read it first, unless the reader has just done so. Raise `StoreUnavailable`."""
-        # Compared with when it was asked for, not with now: of a history that is slow each reading would be too old.
+        # Compared with the time of the request, not with now: if the history is slow, every reading would be too old.
         young_at = self._clock() - 2 * self._poll_seconds
         while self._tail is None or self._read_at is None or self._read_at < young_at:
             if not self._reading.locked():
                 await self._read()
             else:
-                async with self._reading:  # somebody else reads: look again then
+                async with self._reading:  # wait for the other reading, then look again
                     pass
         return self._tail
 
@@ -252,7 +252,7 @@ class ChangeFeed:
             return []
         if position.history not in (None, tail.history):
             raise await self._gone(position, subscriber.interest.visible)
-        # Behind the tail is what another instance has told already, or nothing at all: that the history knows.
+        # An id after the tail comes from another instance, or doesn't exist at all; the history knows which.
         if tail.after <= position.id <= tail.last_id:
             return []
         return await self._from_history(subscriber)
@@ -296,7 +296,7 @@ class ChangeFeed:
             except ChangesGone:
                 return None
             except StoreUnavailable:
-                return []  # it is waked when that is over
+                return []  # it is woken when the history can be read again
         step, told_id = self._step, subscriber.told_id
         subscriber.told_id = tail.last_id
         if step is not None and step.tail is tail and step.before == told_id and subscriber.interest in step.pieces:
@@ -327,7 +327,7 @@ class ChangeFeed:
         except TimeoutError:
             beat = comment(self._note())
             if subscriber.told_id != subscriber.sent_id:
-                # Who follows few names would else come back with an id that is long gone.
+                # Otherwise a client that wants few changes would reconnect with an id that isn't kept any more.
                 beat += moved(self._position(subscriber.told_id))
             await call.write(beat)
             subscriber.sent_id, subscriber.sent_at = subscriber.told_id, self._clock()

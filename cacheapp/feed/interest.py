@@ -86,7 +86,7 @@ def position_of(since: str | None, last_event_id: str | None) -> Position | None
 
 def change_id(given: str) -> int:
     """Return the number in `since`. Raise `BadRequest`."""
-    # `int` refuses thousands of digits with an error of its own.
+    # Checked first, because `int` raises another error for thousands of digits.
     if not given.isascii() or not given.isdigit() or len(given) > len(str(MAX_CHANGE_ID)):
         raise BadRequest(f"Use since= with a whole number from 0 to {MAX_CHANGE_ID}.")
     return int(given)

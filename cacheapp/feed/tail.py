@@ -28,7 +28,7 @@ class KnownChange:
         if not interest.takes(self.outline):
             return None
         seen = as_seen(self.change, self.outline.names, interest.visible)
-        what = seen.family, seen.compared_with  # all in which what callers see of it may differ
+        what = seen.family, seen.compared_with  # callers see the change alike except for these two
         if (found := self._events.get(what)) is None:
             found = self._events[what] = event(seen, self.history)
         return found
@@ -50,7 +50,7 @@ class Tail:
         if stretch.head.name != self.history or stretch.head.last_id < self.last_id:
             return None
         if stretch.after > self.last_id:
-            return tail_of(stretch)  # there were more of them than are kept
+            return tail_of(stretch)  # there are more new changes than are kept
         changes = (*self.changes, *_known(stretch, self.last_id))
         kept = changes[-KEPT_CHANGES:]
         after = self.after if len(kept) == len(changes) else changes[-KEPT_CHANGES - 1].outline.id

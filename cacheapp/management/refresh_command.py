@@ -71,8 +71,8 @@ class RefreshCommand(BaseCommand):
         async with registry.open(only=[REFRESHER]):
             refresher = registry.get(REFRESHER)
             while True:
-                # What is published replaces everything: an index that can't be read now must be known from before, to
-                # stay.
+                # What is published replaces everything. An index that can't be read now stays only if it is known from
+                # before.
                 await registry.get(SHARING).take_over()
                 answer = await refresher.ask(self.trigger, limited=limited, scope=scope)
                 left = ends_at - monotonic()

@@ -175,7 +175,7 @@ class Tools:
         try:
             found = await self._validate(given.names, raw, visible)
         except (NotWarm, MappingNotFound):
-            found = None  # the cluster knows more than memory
+            found = None  # the cluster may know names that aren't in memory yet
         if found is not None and not found.valid:
             errors = [finding for finding in found.findings if finding.severity is Severity.ERROR]
             raise Mistake(f"Not searched. {findings_text(errors, (), min(given.tokens, FINDINGS_TOKENS))}")
