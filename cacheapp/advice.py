@@ -160,7 +160,7 @@ def _less_often(pass_seconds: float, config: MappingCacheConfig) -> str | None:
 
 
 def watch_rules(watch: WatchReport) -> Iterable[Advice]:
-    """Recommend to switch the watch off if the cluster refuses it."""
+    """Recommend switching the watch off if the cluster refuses it."""
     if watch.state is WatchState.REFUSED:
         yield Recommendation(
             "watch.state",
@@ -174,7 +174,7 @@ def watch_rules(watch: WatchReport) -> Iterable[Advice]:
 
 
 def history_rules(history: "HistoryReport") -> Iterable[Advice]:
-    """Recommend to mend the database if passes or changes are missing from the history."""
+    """Recommend repairing the database if passes or changes are missing from the history."""
     if history.lost_total:
         yield Recommendation(
             "history.lost_total",

@@ -91,7 +91,9 @@ class NotCovered(MappingNotFound):
 
 
 class NotWarm(ClusterUnavailable):
-    """This process has not read the cluster yet, and no other one has published what it read."""
+    """What is needed for the answer isn't in memory now. Mostly no pass has ended yet; or mappings were evicted, or are
+    too old.
+    """
 
     title = "No mappings yet"
     problem_type = ProblemType(

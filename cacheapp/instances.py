@@ -58,13 +58,13 @@ class Instances:
         self._seen: Mapping[str, InstanceReport] = MappingProxyType({})
 
     def report(self) -> dict[str, InstanceReport]:
-        """Return the reports of all instances: this one's as of now, the others' as of a few seconds ago. Asks
-        nobody.
+        """Return the reports of all instances: this one's as of now, the others' as of a few seconds ago. Doesn't ask
+        the store.
         """
         return {self._name: InstanceReport(0.0, self._collect()), **self.others()}
 
     def others(self) -> dict[str, InstanceReport]:
-        """Return the reports of the other instances, as of a few seconds ago. Asks nobody."""
+        """Return the reports of the other instances, as of a few seconds ago. Doesn't ask the store."""
         passed = self._clock() - self._seen_at
         return {
             name: InstanceReport(seen.age_seconds + passed, seen.report)

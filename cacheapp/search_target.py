@@ -23,7 +23,7 @@ from cacheapp.state.expressions import Resolved
 from cacheapp.state.names import encode_name
 
 MAX_NAMES_BYTES = 3_000
-"""How many bytes of names a search is sent to at most; a node takes addresses of 4 kB."""
+"""How many bytes the names in the address of a search may have; a node takes addresses of 4 kB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ MAX_NAMED_FAMILY = 500
 @page_view(*READS)
 async def names(request: HttpRequest, reader: Reader) -> HtmlPage:
     """`GET /browse/?pattern=&state=&mapping=&of=&group=&sort=&cursor=`: list the families, names, or distinct mappings.
-    With `q` instead: find names and fields over all indices.
+    With `q`, find names and fields of all indices instead.
     """
     if "q" in request.GET:
         return await search_page(request.GET.get("q", ""), reader.visible)

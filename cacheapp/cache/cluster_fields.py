@@ -33,7 +33,7 @@ SHOWN_CLOSED = 100
 
 
 class TypeTotal(msgspec.Struct, frozen=True, gc=False):
-    """In how many indices a field has one type."""
+    """One of the types of a field, and in how many indices the field has it."""
 
     type: str
     indices_total: int

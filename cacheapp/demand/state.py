@@ -55,7 +55,7 @@ class FamilyDemand(msgspec.Struct, array_like=True):
         persons, agents: The share of asks by people and by agents, from 0 to 1; the others are by programs.
         visits, visit_at, gap: How many visits there were (fading with each), when the last was, and the usual seconds
             between two.
-        successors: By family, how many of these visits were soon followed by one of that family.
+        successors: By family, how often a visit of this family was soon followed by one of that family.
         changes: How often its mappings changed, with a half-life of a day, as of `counts_at`.
         hashed: A hash of its mappings, by which a change is noticed.
         calls: How many calls it takes to gather its values.
