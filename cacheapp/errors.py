@@ -70,8 +70,8 @@ class TooMuch(BadRequest):
     title = "Too much at once"
     problem_type = ProblemType(
         "too-much-at-once",
-        "The list of names, or the pattern, stands for more than one answer may hold, or than one search is sent to.",
-        "`detail` says how much it stands for, and what narrows it: a longer pattern, or `-x` after it.",
+        "The list of names, or the pattern, stands for more than one answer may hold or one search may be sent to.",
+        "`detail` says how much it stands for, and how to narrow it: by a longer pattern, or by `-x` after it.",
     )
 
 
@@ -98,7 +98,7 @@ class NotWarm(ClusterUnavailable):
     title = "No mappings yet"
     problem_type = ProblemType(
         "no-mappings-yet",
-        "This service has not read the cluster since it was started, and nobody else has for it.",
+        "The mappings for the answer are not in memory. Mostly the first pass over the cluster has not ended yet.",
         "Ask again after the seconds in `Retry-After`. While it lasts, `/api/health` says why.",
     )
 
@@ -120,7 +120,7 @@ class SearchHasErrors(BadSearch):
     title = "Search has errors"
     problem_type = ProblemType(
         "search-has-errors",
-        "The search was to be refused if it has errors (`?validate=refuse`), and it has; Elasticsearch was not asked.",
+        "The search has an error, and `?validate=refuse` was given, so it was not sent to Elasticsearch.",
         "`findings` has all that is wrong, each with the place in the search and what was probably meant.",
     )
 
@@ -146,7 +146,7 @@ class RefreshNotFound(EsassistantError):
     problem_type = ProblemType(
         "no-such-refresh",
         "No refresh has this id, or it is forgotten: only the latest are kept.",
-        "`refresh.last` of `/api/cache/stats` has what came of the last one.",
+        "`refresh.last` of `/api/cache/stats` has the result of the last one.",
     )
 
 
