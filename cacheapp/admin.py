@@ -1,4 +1,4 @@
-"""The history in Django's admin: to look at and to search, not to change."""
+"""The history in Django's admin: rows can be viewed and searched, but not changed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from cacheapp.models import MappingChange, PassRecord
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # (generic in its stubs alone)
-    """Rows that only the service writes."""
+    """Rows that only the service writes, so that the admin can't add, change or delete them."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False

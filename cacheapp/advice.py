@@ -1,4 +1,6 @@
-"""What the reports of the mapping cache, its passes, its watch, its history and webhooks say of the settings. Pure."""
+"""Rules that recommend settings, from the reports of the mapping cache, its passes, its watch, its history and
+webhooks. Pure.
+"""
 
 import math
 from collections.abc import Iterable
@@ -21,7 +23,7 @@ from esassistant.config.model import LONGEST_NEGATIVE_TTL_SECONDS, LONGEST_SECON
 from esassistant.followed_file import kept_entries
 
 if TYPE_CHECKING:
-    from cacheapp.change_reports import HistoryReport  # beside models, which Django loads later
+    from cacheapp.change_reports import HistoryReport  # imports models, which Django loads later
 
 ENOUGH_ANSWERS = 200
 STALE_PERCENT = 5.0
@@ -33,7 +35,7 @@ DAY_SECONDS = 86_400
 
 
 def cache_rules(config: MappingCacheConfig) -> Rule:
-    """The rules for the mapping cache under `config`."""
+    """Return the rules for the mapping cache under `config`."""
 
     def advise(cache: CacheReport) -> Iterable[Advice]:
         answers = cache.answers
@@ -67,7 +69,9 @@ def cache_rules(config: MappingCacheConfig) -> Rule:
 
 
 def _of_misses(cache: CacheReport, config: MappingCacheConfig) -> tuple[str, str | None]:
-    """Why many answers wait for the cluster, and the line that makes them fewer."""
+    """Return why many answers wait for the cluster, and the line of settings that makes them fewer (None: no setting
+    does).
+    """
     misses = cache.answers.misses_total
     if 2 * cache.answers.failures_total >= misses:
         return "Many answers wait for the cluster, which can't be read: health says what is wrong with it.", None
@@ -85,12 +89,12 @@ def _of_misses(cache: CacheReport, config: MappingCacheConfig) -> tuple[str, str
 
 
 def refresh_rules(config: MappingCacheConfig) -> Rule:
-    """The rules for passes under `config`, and for the store by which they are shared."""
+    """Return the rules for passes under `config`, and for the store through which their results are shared."""
 
     def advise(refresh: RefresherReport) -> Iterable[Advice]:
         if refresh.last is not None:
             yield from _of_last(refresh.last, config)
-            # Tried again within moments; if not, another process has read everything since.
+            # A failed pass is tried again within moments. If it isn't, another process has read everything since.
             is_due = (refresh.next_refresh_in_seconds or 0.0) <= LONGEST_RETRY_SECONDS
             if refresh.last.outcome is PassOutcome.FAILED and is_due:
                 yield Recommendation(
@@ -144,7 +148,9 @@ def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice
 
 
 def _less_often(pass_seconds: float, config: MappingCacheConfig) -> str | None:
-    """The lines after which passes take a quarter of the time, and nothing grows stale between them."""
+    """Return the lines of settings with which passes take a quarter of the time and mappings don't grow stale between
+    them. None if the interval can't be raised.
+    """
     interval = min(4 * pass_seconds, 0.75 * LONGEST_SECONDS)
     lines = (
         raised("MAPPING_CACHE_REFRESH_INTERVAL", interval, config.refresh_interval, LONGEST_SECONDS),
@@ -154,7 +160,7 @@ def _less_often(pass_seconds: float, config: MappingCacheConfig) -> str | None:
 
 
 def watch_rules(watch: WatchReport) -> Iterable[Advice]:
-    """The rule for the watch: one that is refused is better off."""
+    """Recommend switching the watch off if the cluster refuses it."""
     if watch.state is WatchState.REFUSED:
         yield Recommendation(
             "watch.state",
@@ -168,7 +174,7 @@ def watch_rules(watch: WatchReport) -> Iterable[Advice]:
 
 
 def history_rules(history: "HistoryReport") -> Iterable[Advice]:
-    """The rule for the history: nothing of it should be lost."""
+    """Recommend repairing the database if passes or changes are missing from the history."""
     if history.lost_total:
         yield Recommendation(
             "history.lost_total",
@@ -183,7 +189,7 @@ def history_rules(history: "HistoryReport") -> Iterable[Advice]:
 
 
 def store_rules(store: StoreReport) -> Iterable[Advice]:
-    """The rules for the store: it takes writes, and in Redis only this deployment writes where it keeps its state."""
+    """Recommend what to do if the store refuses writes, or if it holds values that this service didn't write."""
     if not store.writable:
         yield Recommendation(
             "store.write_error",
@@ -211,7 +217,7 @@ def store_rules(store: StoreReport) -> Iterable[Advice]:
 
 
 def field_limit_rules(limits: FieldLimitsReport) -> Iterable[Advice]:
-    """The rule for the number of fields: no family should be near its limit."""
+    """Recommend what to do if a family is near its limit of fields."""
     full = [
         (name, one)
         for name, one in (limits.families or {}).items()
@@ -236,7 +242,7 @@ def field_limit_rules(limits: FieldLimitsReport) -> Iterable[Advice]:
 
 
 def webhook_rules(webhooks: WebhooksReport) -> Iterable[Advice]:
-    """The rules for webhooks: the file of targets is in force, and each target takes what it is sent."""
+    """Recommend what to do if the file of targets is not in force, or if a target takes no events."""
     if webhooks.error is not None:
         why = kept_entries("ESASSISTANT_WEBHOOKS", webhooks.error)
         yield Recommendation("webhooks.error", 1, 0, webhooks.reads_total, "reads", why, None)

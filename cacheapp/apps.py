@@ -102,15 +102,17 @@ class CacheConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `store` (what processes share), `shared_logins` (has failed logins counted there), `mapping_cache`
-    (answers), `demand` (what will be asked for), `demand_exchange`, what is made of these for callers, `mcp`,
-    `database_work` (a thread for the health app), `history`, `webhooks` (sends what that tells), `sharing` (publishing
-    and taking over), `refresher` (passes), `refresh_schedule`, `watch`, `instances` and `feed`
-    (tells changes as they happen).
+    """Register all resources of the mapping cache, each with what it needs.
+
+    `store`: what processes share. `shared_logins`: counts failed logins in the store. `mapping_cache`: answers for
+    mappings. `demand`: which families will be asked for, with `demand_exchange`, which shares it. Then what is derived
+    from mappings for callers (`_declare_answers`), and `mcp`. `database_work`: a database thread for the health app.
+    `history`, `feed` (sends changes as they happen) and `webhooks` (sends them to targets). `sharing`: publishes, and
+    takes over what others published. `refresher`: makes passes. `refresh_schedule`, `instances` and `watch`.
 
     The schedule and the exchange are resources of their own so that commands can open the refresher without them.
     """
-    from cacheapp.history import HISTORY  # here, as Django loads models after all AppConfigs
+    from cacheapp.history import HISTORY  # here, because Django loads models after all AppConfigs
 
     async def ping_store(store: Store) -> PingResult:
         facts = {"kind": _store_report(store).kind, "generation": await store.generation()}
@@ -173,7 +175,7 @@ def declare(registry: Registry) -> None:
 
 
 def _declare_webhooks(registry: Registry) -> None:
-    """Declare `webhooks`."""
+    """Register `webhooks`."""
     from cacheapp.history import HISTORY  # here, as above
     from cacheapp.webhooks.opened import open_webhooks
     from cacheapp.webhooks.webhooks import NO_WEBHOOKS, WEBHOOKS, Webhooks
@@ -194,7 +196,7 @@ def _declare_webhooks(registry: Registry) -> None:
 
 
 def _declare_history(registry: Registry) -> None:
-    """Declare what records changes, and what tells them as they happen."""
+    """Register the history, which records changes, the feed, which sends them as they happen, and the recent counts."""
     from cacheapp.feed.change_feed import CHANGE_FEED, ChangeFeed  # here, as above
     from cacheapp.history import HISTORY, History
     from cacheapp.recent_counts import RECENT_COUNTS, open_recent_counts
@@ -209,7 +211,7 @@ def _declare_history(registry: Registry) -> None:
 
 
 def _declare_answers(registry: Registry) -> None:
-    """Declare what is made of the cache's mappings for callers."""
+    """Register what is derived from the cache's mappings for callers."""
     registry.register(
         SEARCH,
         _search,
@@ -274,7 +276,7 @@ async def _store(registry: Registry) -> AsyncIterator[Store]:
         async with open_redis_store(url) as redis_store:
             yield RecordingStore(redis_store, on_change=announce)
         return
-    # Here, not at the top: it needs the models, which Django loads after all AppConfigs.
+    # Imported here, not at the top: it needs the models, which Django loads after all AppConfigs.
     from cacheapp.stores.database import open_database_store
 
     async with open_database_store() as database_store:
@@ -418,14 +420,14 @@ def _cluster(cache: MappingCache) -> ClusterId:
 
 
 def _cluster_urls() -> str:
-    """A hash of the cluster's URLs: what tells clusters apart while none can be reached."""
+    """Return a hash of the cluster's URLs. It tells clusters apart while none can be reached."""
     urls = ",".join(sorted(settings.ESASSISTANT.elasticsearch.urls))
     return hashlib.blake2b(urls.encode(), digest_size=16).hexdigest()
 
 
 def _mcp(registry: Registry) -> AbstractAsyncContextManager[None]:
-    # Here, not at the top: the SDK is an extra, and takes its memory. It also takes seconds to import where processors
-    # are busy, which is not what the deadline for opening is about.
+    # Imported here, not at the top: the SDK is an optional dependency, and takes memory. Where processors are busy the
+    # import takes seconds, which must not count against the deadline for opening.
     from cacheapp.mcp.server import open_mcp
 
     return open_mcp(registry)
@@ -574,12 +576,12 @@ def _store_report(store: Store) -> StoreReport:
 
 
 def _recorded(store: Store) -> RecordingStore:
-    assert isinstance(store, RecordingStore)  # as `_store` makes it
+    assert isinstance(store, RecordingStore)  # `_store` makes no other
     return store
 
 
 def _cache_health(cache: MappingCache, failure: str | None) -> PingResult:
-    """What the cache says of itself; `failure`: why the last pass failed, if it did."""
+    """Return the health of the cache, by its report. `failure`: why the last pass failed; None if it didn't."""
     stats, snapshot = cache.report(), cache.snapshot
     facts = {
         "indices": stats.indices,

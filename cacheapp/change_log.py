@@ -1,5 +1,7 @@
-"""The tables of the history's changes: one order of numbers, given under a lock, and what was recorded last of each
-index. Called in the history's thread.
+"""The tables of the history's changes. Called in the history's thread.
+
+All changes are numbered in one order; the numbers are given under a lock. A second table has, for each index, the state
+that was recorded last.
 """
 
 import math
@@ -22,14 +24,19 @@ from esassistant.clock import monotonic
 
 ROWS_AT_ONCE = 500
 KEPT_GONE = 10_000
-"""So many indices that are gone are remembered, the latest: one that was hidden is told when it is shown again."""
+"""How many indices that are gone stay recorded, the latest ones: if a hidden one comes back, that is recorded as
+`shown`.
+"""
 HEAD_ROW = 1
 CLOCK_TRIES = 3
 GAP_INDEX = "*"
 
 
 class Head(NamedTuple):
-    """Where a history ends: its name, and the number of its last change. `is_new`: no index is recorded yet."""
+    """The end of a history: its name, the number of its last change (0: none), and the cluster it is about.
+
+    `cluster_uuid`: empty if the cluster doesn't say; None if no index is recorded yet, which is what `is_new` says.
+    """
 
     name: str
     last_id: int
@@ -42,11 +49,12 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What goes into the history in one step: what of some indices (`names`; None: of all that are recorded) differs
-    from what is recorded of them, as `compare` finds it.
+    """What is written to the history in one step.
 
-    `gap`: something was lost before it. `silently`: the indices are recorded as they are, and their changes are not
-    told, but a gap where there are any: another tells them.
+    `names`: the indices it is about; None: all that are recorded. `compare` is given what is recorded of them, and
+    returns what differs now. `gap`: something before this was lost, so a gap is written first. `silently`: update what
+    is recorded of the indices, but write a gap in place of their changes, if there are any, because another process
+    (version 1.0) writes these.
     """
 
     at: datetime
@@ -59,7 +67,7 @@ class Entry:
 
 
 class Written(NamedTuple):
-    """What was written: how many changes, and how many gaps."""
+    """The result of a write: where the history ends now, how many changes were written, and how many gaps."""
 
     head: Head
     changes: int
@@ -67,7 +75,7 @@ class Written(NamedTuple):
 
 
 def head() -> Head:
-    """Where the history ends. Makes its row, if there is none, and mends one that somebody edited."""
+    """Return where the history ends. Create its row if there is none, and repair one that somebody edited."""
     row = HistoryHead.objects.filter(pk=HEAD_ROW).first()
     if row is None:
         made = HistoryHead(pk=HEAD_ROW, name=secrets.token_hex(8), last_id=0)
@@ -86,7 +94,7 @@ def head() -> Head:
 
 
 def recorded(names: Collection[str] | None) -> dict[str, Recorded]:
-    """What is recorded of some indices; None: of all."""
+    """Return what is recorded of some indices, by name; `names` None: of all."""
     now, asked = _clocks()
     found: dict[str, Recorded] = {}
     for some in [None] if names is None else _portions(list(names)):
@@ -98,7 +106,7 @@ def recorded(names: Collection[str] | None) -> dict[str, Recorded]:
             found[row.name] = Recorded(
                 row.uuid,
                 row.mapping_hash,
-                # Ahead of now: the database's clock was set back, and says nothing of what is newer.
+                # Ahead of now: the clock of the database was set back, so this time can't say which of two is newer.
                 -math.inf if row.at > now else asked - (now - row.at).total_seconds(),
                 ChangeKind(row.gone) if row.gone else None,
                 row.family,
@@ -108,16 +116,18 @@ def recorded(names: Collection[str] | None) -> dict[str, Recorded]:
 
 
 def write(entry: Entry, kept: int) -> Written:
-    """Give what is news its numbers, and record it. In one transaction: all of it, or nothing."""
+    """Number and write the changes of an entry, and update what is recorded, in one transaction. Keep the newest `kept`
+    changes.
+    """
     before = _lock()
-    changes = entry.compare(recorded(entry.names))  # under the lock: nobody else tells the same meanwhile
+    changes = entry.compare(recorded(entry.names))  # under the lock: nobody else writes the same meanwhile
     told = [change for change in changes if change.kind is not None]
     is_another = bool(before.cluster_uuid and entry.cluster_uuid and before.cluster_uuid != entry.cluster_uuid)
     gap = entry.gap
-    # The first that applies:
-    #   1. Nothing is recorded yet: what is there is no news.
-    #   2. Another cluster is in the place of the one that was known: that its indices are others is no news of them.
-    #   3. Somebody else tells it.
+    # The changes are not written if one of these applies:
+    #   1. Nothing is recorded yet, so that every index would count as new.
+    #   2. It is another cluster than before, so that all its indices would differ.
+    #   3. Another process writes them.
     if before.is_new or is_another or entry.silently:
         gap, told = gap or (bool(told) and not before.is_new), []
     number, gaps = _take_in_unnumbered(before.last_id, entry)
@@ -138,20 +148,22 @@ def write(entry: Entry, kept: int) -> Written:
 
 
 def _lock() -> Head:
-    """Keep everybody else from writing changes until the transaction ends."""
+    """Keep all others from writing changes until the transaction ends, and return where the history ends."""
     head()
     HistoryHead.objects.select_for_update().get(pk=HEAD_ROW)
     return head()
 
 
 def has_unnumbered() -> bool:
-    """Whether there are rows that version 1.0 wrote, and nobody has taken in yet."""
+    """Return whether there are rows that version 1.0 wrote and that have no number yet."""
     return MappingChange.objects.filter(number=None).exists()
 
 
 def _take_in_unnumbered(last_id: int, entry: Entry) -> tuple[int, int]:
-    """Number the rows that version 1.0 wrote, after a gap: it writes afterwards and may lose some. Returns the last
-    number, and how many gaps that made.
+    """Number the rows that version 1.0 wrote, with a gap before them: that version writes changes after it has
+    published, and may lose some.
+
+    Return the last number, and how many gaps (0 or 1) were written.
     """
     keys = list(MappingChange.objects.filter(number=None).order_by("pk").values_list("pk", flat=True))
     if not keys:
@@ -223,26 +235,28 @@ def _record(changes: Iterable[IndexChange]) -> None:
 
 
 def oldest_id() -> int | None:
-    """The number of the oldest change that is kept; None: there is none."""
+    """Return the number of the oldest change that is kept; None if there is none."""
     found: int | None = _numbers().order_by("number").first()
     return found
 
 
 def oldest_at() -> datetime | None:
-    """When the oldest change that is kept was seen; None: there is none."""
+    """Return when the oldest change that is kept was seen; None if there is none."""
     rows = MappingChange.objects.filter(number__lte=MAX_EXACT).order_by("number").values_list("at", flat=True)
     found = rows.first()
     return found if isinstance(found, datetime) else None
 
 
 def _numbers() -> Any:
-    """All numbers; not what somebody edited to none, which SQLite takes for larger than any."""
+    """Return a query of all numbers. It leaves out values that somebody edited so that they are no numbers: SQLite
+    takes these for larger than any number.
+    """
     return MappingChange.objects.filter(number__lte=MAX_EXACT).values_list("number", flat=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What a change is chosen by."""
+    """The columns by which it is decided whether a change is wanted."""
 
     id: int
     index: str
@@ -251,8 +265,10 @@ class Outline:
 
 
 def outlines(after: int, until: int, most: int, kinds: Collection[str]) -> tuple[list[Outline], int]:
-    """The next changes after a number, up to another, in their order; and the number up to which that is all. `kinds`:
-    of these alone; empty: of all.
+    """Return changes with numbers above `after` and up to `until`, in order, and the number up to which they are
+    complete.
+
+    `most`: how many rows are read at once. `kinds`: only changes of these kinds; empty: of all.
     """
     rows = MappingChange.objects.filter(number__gt=after, number__lte=until).order_by("number")
     if kinds:
@@ -269,8 +285,8 @@ def outlines(after: int, until: int, most: int, kinds: Collection[str]) -> tuple
 
 @dataclass(frozen=True, slots=True)
 class DatedOutline(Outline):
-    """Beside it when it was seen, of which family the index was (empty: none), and how many fields were added, removed,
-    retyped and altered.
+    """An outline with the time when the change was seen, the family of the index (empty: none), and how many fields
+    were added, removed, retyped and altered.
     """
 
     at: datetime
@@ -287,8 +303,11 @@ _DATED = (
 def latest_outlines(
     before: int, since: datetime | None, most: int, kinds: Collection[str]
 ) -> tuple[list[DatedOutline], int]:
-    """The latest changes before a number that were seen since a moment, newest first; and the number before which there
-    may be more, 0: there are none. `since` None, `kinds` empty: whenever, of all kinds.
+    """Return changes with numbers below `before`, newest first, and the number below which there may be more (0: there
+    are none).
+
+    `since`: only changes that were seen at this time or later; None: all. `most`: how many rows are read at once.
+    `kinds`: only changes of these kinds; empty: of all.
     """
     rows = MappingChange.objects.filter(number__gt=0, number__lt=before).order_by("-number")
     if since is not None:
@@ -309,36 +328,38 @@ def latest_outlines(
 
 
 def newest(after: int | None, most: int) -> tuple[Head, int, list[MappingChange]]:
-    """The changes after a number, in their order; of more than `most`, and where it is None, the newest. Returns also
-    where the history ends, and the number after which that is all.
+    """Return where the history ends, a number, and the changes after that number, in order.
+
+    The number is `after`, or a later one if there are more than `most` changes after it, or if the next ones aren't
+    kept any more. `after` None: the newest `most` changes.
     """
-    found = head()  # first: what is written meanwhile comes behind it
+    found = head()  # read first: what is written meanwhile comes after it
     if found.last_id == after:
-        return found, after, []  # each second, mostly
+        return found, after, []  # the usual case, once a second
     first = max(0, found.last_id - most)
     if after is not None and after <= found.last_id:
         first = max(first, after)
     rows = list(MappingChange.objects.filter(number__gt=first, number__lte=MAX_EXACT).order_by("number")[:most])
     if found.last_id > first and not (rows and rows[0].number == first + 1):
-        # What came next may not be kept any more; else it is a hole that somebody made.
+        # The next changes aren't kept any more, or somebody deleted them.
         oldest = oldest_id()
         first = found.last_id if oldest is None else max(first, oldest - 1)
     return found, first, rows
 
 
 def names_of(row: MappingChange) -> tuple[str, ...]:
-    """The aliases and data streams that the index of a change belonged to."""
+    """Return the aliases and data streams that the index of a change belonged to."""
     return _split(row.names)
 
 
 def outline_of(row: MappingChange) -> Outline:
-    """What a change is chosen by; of a row that is shown."""
+    """Return the outline of a change that has a number."""
     assert row.number is not None
     return Outline(row.number, row.index, row.kind, _split(row.names))
 
 
 def numbered(numbers: Collection[int]) -> list[MappingChange]:
-    """The changes of some numbers, in their order."""
+    """Return the changes with these numbers, in order."""
     rows: list[MappingChange] = []
     for some in _portions(sorted(numbers)):
         rows.extend(MappingChange.objects.filter(number__in=some).order_by("number"))
@@ -346,17 +367,17 @@ def numbered(numbers: Collection[int]) -> list[MappingChange]:
 
 
 def latest(names: Sequence[str], most: int) -> list[MappingChange]:
-    """The latest changes of some indices, newest first."""
+    """Return the latest changes of some indices, newest first, at most `most`."""
     return list(MappingChange.objects.filter(index__in=names).order_by("-pk")[:most])
 
 
 def names_by_key() -> list[tuple[int, str]]:
-    """Key and index of each change that is kept, newest first."""
+    """Return the primary key and the index of each change that is kept, newest first."""
     return list(MappingChange.objects.order_by("-pk").values_list("pk", "index"))
 
 
 def by_keys(keys: Collection[int]) -> list[MappingChange]:
-    """Changes by their keys, newest first."""
+    """Return the changes with these primary keys, newest first."""
     return list(MappingChange.objects.filter(pk__in=list(keys)).order_by("-pk"))
 
 
@@ -374,7 +395,7 @@ def _is_recorded(row: Any, now: datetime) -> bool:
 
 
 def _joined(names: Sequence[str]) -> str:
-    # No name has a comma, so that `,name,` and `,beginning` can be looked for.
+    # No name has a comma in it, so `,name,` and `,beginning` can be searched for.
     return f",{','.join(names)}," if names else ""
 
 
@@ -383,7 +404,9 @@ def _split(names: object) -> tuple[str, ...]:
 
 
 def _storable(value: Any) -> Any:
-    """The same without what PostgreSQL takes in no text: fields may be named by any character."""
+    """Return the same value without the characters that PostgreSQL can't store in a text. Names of fields may have any
+    characters.
+    """
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
@@ -392,13 +415,15 @@ def _storable(value: Any) -> Any:
 
 
 def _clocks() -> tuple[datetime, float]:
-    """The database's clock and this process's at one moment: of some tries the one that was answered soonest, as what
-    is told newer from older by it may be milliseconds apart (Cristian's algorithm).
+    """Return the database's clock and this process's clock (in seconds) at the same moment.
+
+    Of a few tries the one with the fastest answer counts (Cristian's algorithm). By this pair, times are converted from
+    one clock to the other, to decide which of two statements is newer; these may be milliseconds apart.
     """
     best: tuple[float, datetime, float] | None = None
     for _ in range(CLOCK_TRIES):
         before = monotonic()
-        # An aggregate, as it gives a row on an empty table too.
+        # An aggregate, because it returns a row even for an empty table.
         now: datetime = HistoryHead.objects.aggregate(now=Coalesce(Max(Now()), Now()))["now"]
         took = monotonic() - before
         if best is None or took < best[0]:

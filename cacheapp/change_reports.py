@@ -1,4 +1,4 @@
-"""Reports of what records changes of mappings and of what tells them: frozen, in the shape that the API shows."""
+"""Reports of the history, the change feed and webhooks: frozen, in the shape that the API shows."""
 
 import enum
 from collections.abc import Mapping
@@ -11,12 +11,13 @@ from esassistant.resource import ReportHandle
 
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
-    """Rows that this process wrote; things that it noted but could not write.
+    """The history as this process writes it: how many rows it has written, how many passes and snapshots were lost
+    before they were written, and how many are waiting.
 
-    `ignored_rows_total`: rows that somebody edited to what can't be shown, left out since the start; one that is read
-    again counts again. `write_error`: why the last write failed; None: it succeeded, or none was made yet.
-    `gaps_total`: how often it had to write that something is missing. `name`: of the database's history, by which
-    instances know whether theirs is the same; `last_id`: of the last change, when this process wrote last.
+    `ignored_rows_total`: rows that somebody edited and that can't be shown, since the start; a row that is read again
+    counts again. `write_error`: why the last write failed; None if it succeeded, or if none was made yet. `gaps_total`:
+    how often this process recorded that changes may be missing. `name`: the name of the database's history, by which
+    instances find out whether they share one. `last_id`: the id of the last change when this process last wrote.
     """
 
     rows_written_total: int
@@ -31,12 +32,12 @@ class HistoryReport:
 
 @dataclass(frozen=True, slots=True)
 class FeedReport:
-    """Subscribers of the change feed in this process: now, of `limit`.
+    """The subscribers of the change feed in this process, `limit` of them at most.
 
-    Since the start `shed_total` found no place (503), `events_total` were sent to all of them together, `reads_total`
-    is how often the history was asked for what is new, and `caught_up_total` how often for one subscriber that was
-    further behind. `last_id`: of the last change that is told; None: nobody has followed yet. `read_error`: why the
-    last reading failed; None: it did not.
+    Counted since the start: `shed_total`, subscribers that were refused (503) because all places were taken;
+    `events_total`, events sent to all of them together; `reads_total`, how often the history was read for new changes;
+    `caught_up_total`, how often it was read for one subscriber that was further behind. `last_id`: the id of the last
+    change that was read; None: nobody has subscribed yet. `read_error`: why the last reading failed; None if it didn't.
     """
 
     subscribers: int
@@ -50,8 +51,8 @@ class FeedReport:
 
 
 class TargetState(enum.Enum):
-    """What sending to a target of webhooks does. `standby`: another process sends. `paused`: nothing is sent, as the
-    receiver said that it is gone.
+    """What this process does for a target of webhooks. `standby`: another process sends. `paused`: nothing is sent,
+    because the receiver answered that it is gone.
     """
 
     STANDBY = "standby"
@@ -65,10 +66,10 @@ class TargetState(enum.Enum):
 class TargetReport:
     """A target of webhooks, as this process knows it.
 
-    `behind`: how many changes of the history it is behind, those that are not for it included; None, as the times: in
-    processes that don't send. `failing_seconds` since `failing_since` it takes nothing; 0: the last attempt succeeded,
-    or there was none. `outcomes`: what became of attempts since the start. `gaps_total`: how often it was told that
-    changes may be missing. `error`: why the last attempt failed.
+    `behind`: how many changes of the history come after its cursor, whether or not it wants them. `behind` and the
+    times are None in processes that don't send. `failing_seconds`: for how long the target has taken no event, since
+    `failing_since`; 0: the last attempt succeeded, or there was none. `outcomes`: the results of attempts since the
+    start. `gaps_total`: how often it was told that changes may be missing. `error`: why the last attempt failed.
     """
 
     host: str
@@ -86,8 +87,8 @@ class TargetReport:
 
 @dataclass(frozen=True, slots=True)
 class WebhooksReport:
-    """Webhooks. `enabled`: `ESASSISTANT_WEBHOOKS` names a file. `sends`: this process does, and no other. `readable`:
-    what the file says now is in force; else `error` says why not.
+    """Webhooks. `enabled`: `ESASSISTANT_WEBHOOKS` names a file. `sends`: this process is the one that sends.
+    `readable`: the present content of the file is in force; if not, `error` says why.
     """
 
     enabled: bool

@@ -1,4 +1,4 @@
-"""What can go wrong with mappings, as callers see it."""
+"""Errors about mappings, as callers see them."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ SHOWN_CHARACTERS = 200
 
 
 class IllegalName(BadRequest):
-    """The name can't be one of an index, alias or data stream; it is never sent to the cluster."""
+    """The name can't be the name of an index, alias or data stream, and is not sent to the cluster."""
 
     title = "Illegal name"
     problem_type = ProblemType(
@@ -32,24 +32,28 @@ class MappingNotFound(EsassistantError):
     )
 
     def __init__(self, detail: str, name: str | None = None) -> None:
-        """`name`: what isn't there, or the list or pattern that stands for nothing."""
+        """Make the error. `name`: the name that isn't there, or the list or pattern that matches nothing."""
         super().__init__(detail)
         self.name = name
 
     def meaning(self, names: Sequence[str]) -> "MappingNotFound":
-        """The same for one caller, to whom `names` are suggested: many may wait for one read, and get its error."""
+        """Return a copy of this error for one caller, to whom `names` are suggested. A copy, because many callers may
+        wait for one read and get the same error.
+        """
         error = MappingNotFound(self.detail, self.name)
         error.members = {"did_you_mean": list(names)} if names else {}
         return error
 
 
 def no_such_name(name: str) -> MappingNotFound:
-    """For a name that the cluster doesn't know."""
+    """Return the error for a name that the cluster doesn't know."""
     return MappingNotFound(f"There is no index, alias or data stream named {name!r}.", name)
 
 
 def nothing_matches(expression: str, closed: Sequence[str] = ()) -> MappingNotFound:
-    """For a list or pattern that stands for nothing; `closed`: what it would stand for, were it open."""
+    """Return the error for a list or pattern that matches nothing. `closed`: the closed indices that match, which
+    patterns leave out.
+    """
     shown = ", ".join(closed[:SHOWN_NAMES]) + (" …" if len(closed) > SHOWN_NAMES else "")
     hint = (
         f"What matches is closed ({shown}): ask for it by its exact name."
@@ -61,19 +65,20 @@ def nothing_matches(expression: str, closed: Sequence[str] = ()) -> MappingNotFo
 
 
 class TooMuch(BadRequest):
-    """A list or pattern stands for more than is answered or sent at once; the detail says what narrows it."""
+    """A list or pattern stands for more than is answered or sent at once; the detail says how to narrow it."""
 
     title = "Too much at once"
     problem_type = ProblemType(
         "too-much-at-once",
-        "The list of names, or the pattern, stands for more than one answer may hold, or than one search is sent to.",
-        "`detail` says how much it stands for, and what narrows it: a longer pattern, or `-x` after it.",
+        "The list of names, or the pattern, stands for more than one answer may hold or one search may be sent to.",
+        "`detail` says how much it stands for, and how to narrow it: by a longer pattern, or by `-x` after it.",
     )
 
 
 class NotCovered(MappingNotFound):
-    """Elasticsearch denies us a name, and doesn't say whether it is there. `denial` says which privilege is missing:
-    what callers get where the name is known to be there.
+    """Elasticsearch denies this service a name, and doesn't say whether it exists.
+
+    `denial` says which privilege is missing; callers get it instead if the name is known to exist.
     """
 
     def __init__(self, name: str, denial: ClusterUnavailable) -> None:
@@ -86,18 +91,20 @@ class NotCovered(MappingNotFound):
 
 
 class NotWarm(ClusterUnavailable):
-    """The cluster has not been read yet, and no other instance published what it read."""
+    """What is needed for the answer isn't in memory now. Mostly no pass has ended yet; or mappings were evicted, or are
+    too old.
+    """
 
     title = "No mappings yet"
     problem_type = ProblemType(
         "no-mappings-yet",
-        "This service has not read the cluster since it was started, and nobody else has for it.",
+        "The mappings for the answer are not in memory. Mostly the first pass over the cluster has not ended yet.",
         "Ask again after the seconds in `Retry-After`. While it lasts, `/api/health` says why.",
     )
 
 
 class BadSearch(BadRequest):
-    """The search is not one that may be made here, or Elasticsearch refused it; the detail says why."""
+    """The search is not allowed here, or Elasticsearch refused it; the detail says why."""
 
     title = "Bad search"
     problem_type = ProblemType(
@@ -108,27 +115,27 @@ class BadSearch(BadRequest):
 
 
 class SearchHasErrors(BadSearch):
-    """A search that its caller wants refused where something is wrong with it has an error."""
+    """Validation found an error in the search, and the caller wants such searches refused."""
 
     title = "Search has errors"
     problem_type = ProblemType(
         "search-has-errors",
-        "The search was to be refused if it has errors (`?validate=refuse`), and it has; Elasticsearch was not asked.",
+        "The search has an error, and `?validate=refuse` was given, so it was not sent to Elasticsearch.",
         "`findings` has all that is wrong, each with the place in the search and what was probably meant.",
     )
 
     def __init__(self, detail: str, findings: Sequence[object]) -> None:
-        """`findings`: all of them, as a validation answers them."""
+        """Make the error. `findings`: all findings, as a validation answers them."""
         super().__init__(detail)
         self.members = {"findings": findings}
 
 
 class WatchRefused(EsassistantError):
-    """The cluster doesn't let us wait for changes of its metadata; full passes alone find them."""
+    """The cluster doesn't let this service wait for changes of its metadata; only full passes find changes then."""
 
 
 class VersionsRefused(EsassistantError):
-    """The cluster doesn't tell us the versions of its mappings."""
+    """The cluster doesn't let this service read the versions of its mappings."""
 
 
 class RefreshNotFound(EsassistantError):
@@ -139,7 +146,7 @@ class RefreshNotFound(EsassistantError):
     problem_type = ProblemType(
         "no-such-refresh",
         "No refresh has this id, or it is forgotten: only the latest are kept.",
-        "`refresh.last` of `/api/cache/stats` has what came of the last one.",
+        "`refresh.last` of `/api/cache/stats` has the result of the last one.",
     )
 
 
@@ -157,7 +164,7 @@ class RateLimited(EsassistantError):
 
 
 class ChangesGone(EsassistantError):
-    """The changes after that id are not kept any more, or there is no such id in this history."""
+    """The changes after that id are not kept any more, or this history has no such id."""
 
     status = 410
     title = "Changes gone"
@@ -170,7 +177,9 @@ class ChangesGone(EsassistantError):
     )
 
     def __init__(self, since: int, oldest_id: int | None, last_id: int, *, of_another: bool = False) -> None:
-        """`of_another`: the id came with the name of another history than this one."""
+        """Make the error. `since`: the id that was given. `of_another`: it came with the name of another history than
+        this one.
+        """
         first = last_id if oldest_id is None else oldest_id - 1
         self.go_on_with = first
         why = (

@@ -1,8 +1,8 @@
-"""History: each pass and each change of a mapping as a bounded row in Django's database.
+"""History: each pass and each change of a mapping as a row in Django's database; the number of rows is bounded.
 
-Changes are found by comparing what this process knows with what is recorded (cacheapp/state/changes.py), and recorded
-before what is known is published. A database that is away delays a publication for two seconds, and then not again:
-what was not recorded is compared anew once it is back, and where more was seen meanwhile than can wait, a gap says so.
+A change is found by comparing a snapshot with what is recorded (cacheapp/state/changes.py), and it is recorded before
+the snapshot is published. If the database is away, it delays one publication by two seconds, and no further ones.
+Snapshots wait and are compared once the database is back. If more come than can wait, a gap is recorded.
 """
 
 import asyncio
@@ -67,29 +67,33 @@ KEPT_PASSES = 1_000
 KEPT_CHANGES = 10_000
 COMPARED_AT_ONCE = 20
 MAX_WAITING = 100
-"""Passes that are not written yet."""
+"""How many passes may wait to be written."""
 MAX_SEEN = 16
-"""Snapshots that are not compared yet. Each holds what it differs in from the others."""
+"""How many snapshots may wait to be compared. Each takes memory only for what differs from the others."""
 SHOWN_CHANGES = 100
 PROBE_PAUSE_SECONDS = 2.0
 RETRY_SECONDS = 2.0
 MARK_SECONDS = 2.0
-"""So long a publication waits at most for the history."""
+"""How long a publication waits for the history at most."""
 HIDDEN_SECONDS = 5.0
-"""So long the cluster is asked whether what it lists no more is there: a slow one must not make deletions of it."""
+"""How long to wait for the cluster to say which unlisted indices are hidden; without its answer they count as
+deleted.
+"""
 TAKE_IN_SECONDS = 2.0
-"""How often rows of version 1.0 are looked for, while it publishes."""
+"""How often to look for new rows of version 1.0 while a process of that version publishes."""
 BESIDE_SECONDS = 600.0
-"""So long after the last publication of version 1.0."""
+"""How long after its last publication version 1.0 is taken to be running still."""
 MAX_INDICES = 500
-"""Of an alias: databases bound how many values a query may have."""
+"""How many indices of an alias are looked up: databases limit how many values a query may have."""
 OUTLINES_AT_ONCE = 1_000
-"""So many changes are looked through in one turn of the thread, in which others may wait."""
+"""How many changes are looked through in one turn of the thread; between turns others get theirs."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A snapshot to compare with what is recorded. `by_old`: version 1.0 published it, which writes its changes."""
+    """A snapshot to compare with what is recorded. `by_old`: version 1.0 published it, and writes its changes
+    itself.
+    """
 
     at: datetime
     snapshot: Snapshot
@@ -97,11 +101,13 @@ class _Seen:
 
 
 AskHidden = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
-"""Tells which of some names that the cluster doesn't list any more are there, or denied to us."""
+"""Returns which of some names that the cluster doesn't list any more still exist, or are denied to this service."""
 
 
 class History:
-    """One per process, owned by the registry; belongs to its loop. `keep_writing` is its background task."""
+    """The history, one per process, owned by the registry; used only on its event loop. `keep_writing` is its
+    background task.
+    """
 
     def __init__(
         self,
@@ -116,8 +122,8 @@ class History:
         clock: Clock = monotonic,
         mark_seconds: float = MARK_SECONDS,
     ) -> None:
-        """`kept_passes`, `kept_changes`: rows of each kind. `max_waiting`, `max_seen`: passes and snapshots not written
-        yet. A publication waits at most `mark_seconds`.
+        """Make it. `kept_passes`, `kept_changes`: how many rows of each kind are kept. `max_waiting`, `max_seen`: how
+        many passes and snapshots may wait to be written. `mark_seconds`: how long a publication waits at most.
         """
         self._thread = thread
         self._kept_passes = kept_passes
@@ -130,7 +136,7 @@ class History:
         self._mark_seconds = mark_seconds
         self._ask_hidden: AskHidden | None = None
         self._listeners: list[Callable[[], object]] = []
-        # What is recorded, as far as this process knows; None: it hasn't looked yet.
+        # What is recorded, as far as this process knows; None: it hasn't read it yet.
         self._known: Known | None = None
         self._newest: Snapshot | None = None
         self._head: Head | None = None
@@ -139,7 +145,7 @@ class History:
         self._all_seen = asyncio.Event()
         self._all_seen.set()
         self._wake = asyncio.Event()
-        # A gap that is to be written: this process lost something; or another may have, and died with it.
+        # A gap has to be written: this process lost changes, or another one may have lost some and then died.
         self._owes_gap = False
         self._may_owe_gap = False
         self._old_until = -math.inf
@@ -149,13 +155,15 @@ class History:
         self._refusal: str | None = None
 
     def ask_hidden_by(self, ask_hidden: AskHidden) -> None:
-        """From now on, have that tell which indices are hidden of those that are listed no more."""
+        """From now on, use `ask_hidden` to tell hidden indices from deleted ones, when indices aren't listed any
+        more.
+        """
         self._ask_hidden = ask_hidden
 
     @contextmanager
     def telling(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Have `listener` called, for the length of a block, when changes were written that this process hears of: by
-        itself, or by who published what it took over. Others it finds by asking.
+        """Call `listener`, for the length of a block, whenever this process learns that changes were written: by
+        itself, or by a process whose publication it took over. Other writes are found only by reading the history.
         """
         self._listeners.append(listener)
         try:
@@ -180,19 +188,19 @@ class History:
         )
 
     async def ping(self) -> None:
-        """Say whether the database can be connected to, and sessions be looked up, which everybody's pages need. Raises
-        `StoreUnavailable`: at once where that is known to fail, as `keep_probing` tries then.
+        """Check that the database can be connected to and sessions can be looked up, which every page for people needs.
+        Raise `StoreUnavailable`; at once if the database is known to fail, because `keep_probing` is trying then.
         """
         if (failure := known_failure()) is not None:
             raise database_unavailable(failure)
         await self.probe()
 
     async def probe(self) -> None:
-        """Connect, and look up a session, whatever has failed before. Raises `StoreUnavailable`."""
+        """Connect and look up a session, even if the database is known to fail. Raise `StoreUnavailable`."""
         await self._thread.run(probe_sessions, atomic=False, probes=True)
 
     async def keep_probing(self) -> None:
-        """Background task: while the database is in trouble, find out whether it is well again. Nobody else tries."""
+        """Background task: while the database fails, try whether it is back. No other task tries meanwhile."""
         while True:
             await self._sleep(PROBE_PAUSE_SECONDS)
             if known_failure() is not None:
@@ -200,7 +208,7 @@ class History:
                     await self.probe()
 
     def note_pass(self, report: RefreshReport) -> None:
-        """A pass ended, with this report."""
+        """Note that a pass ended with this report. It is written later."""
         if len(self._passes) >= self._max_waiting:
             self._passes.popleft()
             self._lost_total += 1
@@ -208,18 +216,18 @@ class History:
         self._wake.set()
 
     def note_snapshot(self, snapshot: Snapshot) -> None:
-        """This process read the cluster, and knows this now."""
+        """Note that this process has read the cluster, and that `snapshot` is what it knows now."""
         if self._newest is None or self._newest.indices is not snapshot.indices:
             self._note(_Seen(now_utc(), snapshot))
 
     async def note_published(self, state: StoredState, bodies: Mapping[str, bytes], snapshot: Snapshot) -> None:
-        """This was published by another process, and taken over: `bodies` were known before, and `snapshot` is since.
-        What follows, the first that applies:
+        """Note that a publication of another process was taken over. `bodies`: the mappings in memory before;
+        `snapshot`: the state since. The first of these applies:
 
-        1. Version 1.0 published it: it writes the changes itself, afterwards. They are taken in then.
-        2. All of it is recorded in this database.
-        3. It is not yet: the publisher will, or, if it dies, whoever reads the cluster next.
-        4. It is recorded in another database: here too, then, by this process.
+        1. Version 1.0 published it. It writes the changes itself, afterwards; they are numbered then.
+        2. All of it is recorded in this database already: nothing is left to do.
+        3. It isn't recorded yet. The publisher will do it; if that process dies, the next one that reads the cluster.
+        4. It is recorded in another database. This process records it here too.
         """
         mark = state.history
         if mark is None:
@@ -237,8 +245,8 @@ class History:
             self.note_snapshot(snapshot)
 
     async def mark(self, snapshot: Snapshot) -> HistoryMark:
-        """Have a snapshot recorded that is to be published, and say how far that got. Waits a moment, unless the last
-        attempt failed. Never raises `StoreUnavailable`.
+        """Have a snapshot recorded before it is published, and return how far its changes are recorded. Wait for that
+        at most `mark_seconds`, and not at all if the last write failed. Never raise `StoreUnavailable`.
         """
         self.note_snapshot(snapshot)
         with suppress(StoreUnavailable, TimeoutError):
@@ -251,7 +259,7 @@ class History:
         return HistoryMark("" if self._head is None else self._head.name, None, self._owes_gap)
 
     async def keep_writing(self) -> None:
-        """Background task: write what was noted, in order; what fails again after a while."""
+        """Background task: write what was noted, in order. If a write fails, try again after a pause."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TAKE_IN_SECONDS if self._clock() < self._old_until else None):
@@ -263,14 +271,14 @@ class History:
                 await self._take_in()
 
     async def write_rest(self) -> bool:
-        """Write what is waiting, once. Return whether nothing is left of it."""
+        """Write all that is waiting, and return True; return False as soon as a write fails."""
         try:
             while self._seen:
                 await self._record(self._seen[0])
             while self._passes:
                 await self._write_pass()
         except StoreUnavailable as error:
-            # Once per outage: health and the number of what is lost tell the rest.
+            # A warning once per outage; health and `lost_total` show the rest.
             log = logger.debug if self._refusal else logger.warning
             log("the history can't be written: %s", error.operator_detail)
             self._refusal = error.detail
@@ -280,7 +288,7 @@ class History:
     def _note(self, seen: _Seen) -> None:
         self._newest = seen.snapshot
         if len(self._seen) >= self._max_seen:
-            # What it differs in from its successor alone is lost: the rest is found by comparing that.
+            # Only what differs from the next snapshot is lost; the rest is found by comparing that one.
             self._seen.popleft()
             self._lost_total += 1
             self._owes_gap = True
@@ -299,7 +307,7 @@ class History:
         self._refusal = None
 
     async def _record(self, seen: _Seen) -> None:
-        """Record what a snapshot says that isn't recorded, and go on to the next. Raises `StoreUnavailable`."""
+        """Record the changes that a snapshot shows, and take it off the queue. Raise `StoreUnavailable`."""
         known, owes_gap = self._known, self._owes_gap
         names = None if known is None else await asyncio.to_thread(differing, known, seen.snapshot)
         if names is None or names or owes_gap:
@@ -308,14 +316,16 @@ class History:
         else:
             self._known = seen.snapshot
         self._refusal = None
-        # It may have been dropped meanwhile.
+        # It may have been dropped meanwhile (`_note`).
         if self._seen and self._seen[0] is seen:
             self._seen.popleft()
         if not self._seen:
             self._all_seen.set()
 
     async def _record_news(self, seen: _Seen, known: Known | None, names: list[str] | None, *, gap: bool) -> Known:
-        """Record it, unless another process has. Return what is recorded then."""
+        """Write the changes that a snapshot shows, unless another process has. Return what is recorded afterwards.
+        `names`: the indices that may have changed; None: all. `gap`: write a gap before them.
+        """
         snapshot = seen.snapshot
         recorded = await self._thread.run(lambda: change_log.recorded(names), atomic=False)
         found = await asyncio.to_thread(_news, recorded, known, snapshot, names)
@@ -335,7 +345,7 @@ class History:
         return after
 
     async def _take_in(self) -> None:
-        """Take in what version 1.0 wrote meanwhile."""
+        """Number the rows that version 1.0 has written meanwhile."""
         with suppress(StoreUnavailable):
             if await self._thread.run(change_log.has_unnumbered, atomic=False):
                 await self._write(Entry(now_utc(), self._instance, "", (), lambda _: ()))
@@ -360,7 +370,7 @@ class History:
             return frozenset()
 
     async def _own_name(self) -> str | None:
-        """The name of this database's history; None: it can't be asked for now."""
+        """Return the name of this database's history; None if the database doesn't answer now."""
         if self._head is None:
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(self._mark_seconds):
@@ -368,7 +378,7 @@ class History:
         return None if self._head is None else self._head.name
 
     async def latest_changes(self, indices: Iterable[str], visible: Visible) -> list[ShownChange]:
-        """The latest changes of some indices, newest first; nothing of what a caller may not see. Raises
+        """Return the latest changes of some indices, newest first, as the caller sees them. Raise
         `StoreUnavailable`.
         """
         names = list(islice(indices, MAX_INDICES))
@@ -376,10 +386,8 @@ class History:
         return [change for change in (shown_change(row, visible) for row in rows) if change is not None]
 
     async def changes_matching(self, snapshot: Snapshot, expression: Expression) -> list[ShownChange]:
-        """The latest changes of the indices that an expression stands for, newest first: of those that there are, and
-        of those that are recorded, deleted ones too.
-
-        Raises `IllegalName`, `MappingNotFound` where it stands for nothing, or `StoreUnavailable`.
+        """Return the latest changes of the indices that an expression stands for, newest first, deleted indices
+        included. Raise `IllegalName`, `MappingNotFound` if it stands for nothing, or `StoreUnavailable`.
         """
         keys = await self._thread.run(lambda: _keys_matching(snapshot, expression), atomic=False)
         if keys is None:
@@ -397,16 +405,18 @@ class History:
         kinds: Collection[ChangeKind] = (),
         visible: Visible,
     ) -> ChangesPage:
-        """The changes after the one of the id `since`, oldest first; None: all that are kept.
+        """Return the changes after the one with the id `since`, oldest first; None: from the oldest that is kept.
 
         Args:
-            chosen_by: those of indices that it chooses, by their own name or that of an alias or data stream of theirs.
-            kinds: of these alone. Gaps are told whatever is asked for.
-            visible: of what the caller may see.
+            limit: how many at most.
+            chosen_by: only changes of the indices that it chooses, by their own name or that of an alias or data
+                stream.
+            kinds: only changes of these kinds; empty: of all. Gaps are always given.
+            visible: the names that exist for the caller.
 
         Raises:
-            ChangesGone: what came after `since` is not kept any more, or it is an id of another history.
-            StoreUnavailable
+            ChangesGone: the changes after `since` are not kept any more, or the id is from another history.
+            StoreUnavailable: the database can't be read.
         """
         head = await self._thread.run(change_log.head, atomic=False)
         after = since if since is not None else (await self._oldest_id() or head.last_id + 1) - 1
@@ -425,7 +435,7 @@ class History:
             chosen = chosen[:limit]
             cursor = chosen[-1]
         rows = await self._thread.run(lambda: change_log.numbered(chosen), atomic=False)
-        # Last, as the oldest rows are dropped meanwhile: what was read in spite of that is all there was.
+        # Checked last, because the oldest rows may be dropped meanwhile: only now it is sure that none is missing.
         oldest_id = await self._oldest_id()
         if since is not None and since + 1 < (head.last_id + 1 if oldest_id is None else oldest_id):
             raise ChangesGone(since, oldest_id, head.last_id)
@@ -442,18 +452,19 @@ class History:
         kinds: Collection[ChangeKind] = (),
         visible: Visible,
     ) -> RecentChanges:
-        """The latest changes that were seen since a moment, newest first; None: all that are kept.
+        """Return the latest changes that were seen at the time `since` or later, newest first; None: of all that are
+        kept.
 
         Args:
-            before: those before the one of this id; None: from the newest on.
-            limit: how many.
+            before: only changes before the one with this id; None: from the newest on.
+            limit: how many at most.
             chosen_by, kinds, visible: as for `changes`.
 
         Raises:
-            StoreUnavailable
+            StoreUnavailable: the database can't be read.
         """
         seen = await self._outlines_since(since, kinds)
-        # Ten thousand, held against fifty patterns, take 0.2 s.
+        # Matching ten thousand of them with fifty patterns takes 0.2 s.
         outlines = await asyncio.to_thread(lambda: [one for one in seen if is_chosen(one, visible, chosen_by)])
         page = [outline.id for outline in outlines if before is None or outline.id < before]
         rows = await self._thread.run(lambda: change_log.numbered(page[:limit]), atomic=False)
@@ -462,12 +473,14 @@ class History:
             changes=shown,
             next_before=page[limit - 1] if len(page) > limit else None,
             totals=sums_of(outlines),
-            # That of all names is for nobody who doesn't see all: it would tell of others.
+            # Only for callers who see all names: the oldest change may be of a name that others don't see.
             oldest_at=await self._thread.run(change_log.oldest_at, atomic=False) if visible.everything else None,
         )
 
     async def counts_since(self, since: datetime) -> dict[str, RecentOfIndex]:
-        """How often each index changed since a moment, and when last. Raises `StoreUnavailable`."""
+        """Return, by index, how many changes were seen since a time, and when the last was. Raise
+        `StoreUnavailable`.
+        """
         return await asyncio.to_thread(counts_of, await self._outlines_since(since))
 
     async def _outlines_since(
@@ -484,9 +497,7 @@ class History:
         return found
 
     async def newest(self, after: int | None, most: int) -> Stretch:
-        """The changes after a number; of more than `most`, and where it is None, the newest. Raises
-        `StoreUnavailable`.
-        """
+        """Return the changes after a number as `newest_stretch` does. Raise `StoreUnavailable`."""
         return await self._thread.run(partial(newest_stretch, after, most), atomic=False)
 
     async def _oldest_id(self) -> int | None:
@@ -497,7 +508,7 @@ HISTORY: Handle[History] = Handle("history")
 
 
 def _with_gaps(kinds: Collection[ChangeKind]) -> frozenset[str]:
-    """The values of the kinds to look for, where only these are asked for: gaps are told too. Empty: all kinds."""
+    """Return the values of the wanted kinds, and of gaps, which are always given. Empty if all kinds are wanted."""
     return frozenset(kind.value for kind in (*kinds, ChangeKind.GAP)) if kinds else frozenset()
 
 
@@ -511,8 +522,9 @@ def _news(
 async def _compared(
     changes: Iterable[IndexChange], known: Known | None, snapshot: Snapshot
 ) -> dict[tuple[str, str], FieldChanges]:
-    """Compare what there is to compare. In a thread, as comparing two mappings of a thousand fields takes ten
-    milliseconds, and a few at a time, as a process that ends waits for its threads.
+    """Compare the mappings of each change that has two, and return the differences by both hashes. In a thread, because
+    comparing two mappings of a thousand fields takes ten milliseconds; a few at a time, because a process that ends
+    waits for its threads.
     """
     pairs = {change.pair for change in changes if change.pair is not None}
     compared: dict[tuple[str, str], FieldChanges] = {}
@@ -524,7 +536,7 @@ async def _compared(
 def _completed(
     change: IndexChange, compared: Mapping[tuple[str, str], FieldChanges], hidden: Collection[str]
 ) -> IndexChange:
-    """The same with its fields, and with what became of it."""
+    """Return the change with the differences of its fields, and as `hidden`, not `deleted`, if the index is hidden."""
     if change.pair is not None:
         return replace(change, fields=compared.get(change.pair))
     if change.kind is ChangeKind.DELETED and change.index in hidden:
@@ -533,12 +545,14 @@ def _completed(
 
 
 def _keys_matching(snapshot: Snapshot, expression: Expression) -> list[int] | None:
-    """None: it stands for nothing."""
-    # As many rows as are kept, and few columns: their names are few, and the patterns are held against these.
+    """Return the keys of the latest changes of the indices that an expression stands for; None if it stands for
+    nothing.
+    """
+    # All rows that are kept, but few columns. They have few different names, with which the patterns are matched.
     rows = [(key, index) for key, index in change_log.names_by_key() if is_name(index)]
     resolved = resolve(with_recorded(snapshot, {index for _, index in rows}), expression)
     for name in resolved.missing:
-        expression.visible.check(name)  # what is recorded of a name that the caller may not see isn't looked for
+        expression.visible.check(name)  # a name that the caller may not see isn't looked up in the history
     names = {*resolved.indices, *resolved.missing}
     return [key for key, index in rows if index in names][:SHOWN_CHANGES] if names else None
 
@@ -559,14 +573,14 @@ def _write_pass(report: RefreshReport, instance: str, kept: int) -> None:
         error=(report.error or "")[:500],
         instance=instance,
     )
-    # Keys grow, so that the oldest rows have the lowest.
+    # Keys grow, so the oldest rows have the lowest keys.
     first_kept = PassRecord.objects.order_by("-pk").values_list("pk", flat=True)[kept - 1 : kept].first()
     if first_kept is not None:
         PassRecord.objects.filter(pk__lt=first_kept).delete()
 
 
 def recent_passes(most: int) -> list[PassRecord]:
-    """The latest passes. Reads the database."""
+    """Return the latest passes, newest first. Reads the database."""
     rows = list(PassRecord.objects.order_by("-pk")[:most])
     passes = [row for row in rows if _is_pass(row)]
     ignored_rows.note(PassRecord, len(rows) - len(passes))

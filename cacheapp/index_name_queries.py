@@ -1,8 +1,9 @@
-"""Find queries on `_index` in a search: to a caller with a scope they would tell which aliases there are. Pure.
+"""Find queries on the field `_index` in a search. They are refused for callers with a scope. Pure.
 
-Elasticsearch compares a query on `_index` with the names of *aliases* too, of all that there are: a search of `logs-1`
-for `_index: secret*` finds its documents where an alias `secret-project` stands for it (tried on nodes of 8.19).
-Sorting by `_index` and aggregations of it give the names of indices alone, and are no such queries.
+Elasticsearch compares a query on `_index` with the names of all aliases too. A search of `logs-1` for `_index: secret*`
+finds its documents if an alias `secret-project` stands for it (tried on nodes of 8.19), so such a query would tell a
+caller with a scope which aliases exist. Sorts and aggregations by `_index` give only names of indices, and are not
+counted as such queries.
 """
 
 import re
@@ -14,15 +15,15 @@ from cacheapp.state.names import matches
 
 INDEX_FIELD = "_index"
 _TEXT_QUERIES = frozenset({"multi_match", "combined_fields", "query_string", "simple_query_string"})
-"""Queries that name their fields in `fields` or `default_field`, by patterns too."""
+"""Queries that name their fields in `fields` or `default_field`, possibly by patterns."""
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _NAMED = re.compile(r"(?<![^\W\d])(?<!\.)_index\s*:")
-"""`_index:`, also directly behind the number of a boost, but not as the end of another name."""
+"""`_index:`, also right after the number of a boost, but not as the end of a longer name."""
 _PATTERN = re.compile(r"([\w.*]*\*[\w.*]*)\s*:")
 
 
 def query_on_index_name(search: Mapping[str, Any]) -> str | None:
-    """Return where a decoded search asks by `_index`, as a path for people; None: nowhere."""
+    """Return where a decoded search has a query on `_index`, as a path for people; None if it has none."""
     waiting: list[tuple[object, str, Path | tuple[()]]] = [(search, "", ())]
     while waiting:
         value, inside, path = waiting.pop()
@@ -50,12 +51,14 @@ def _fields_of(query: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _stands_for_index(field: str) -> bool:
-    """Whether a field, or a pattern of fields, is `_index`; `*` alone leaves it out, in Elasticsearch."""
+    """Return whether a field, or a pattern of fields, matches `_index`. In Elasticsearch `*` alone doesn't."""
     return field != "*" and matches(INDEX_FIELD, field)
 
 
 def _names_index(text: object) -> bool:
-    """Whether a text of `query_string` names the field, however it is escaped. It may say so of one that doesn't."""
+    """Return whether a text of `query_string` names the field `_index`, escaped or not. May be True for a text that
+    doesn't.
+    """
     if not isinstance(text, str):
         return False
     plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)

@@ -1,4 +1,6 @@
-"""The instances of a deployment: each says how it does by way of the store, so that any of them can tell of all."""
+"""The instances of a deployment. Each writes reports about itself to the store, so that any of them can report on
+all.
+"""
 
 import asyncio
 import logging
@@ -22,11 +24,14 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 5.0
 FORGOTTEN_AFTER_SECONDS = 3 * REPORT_SECONDS
 STORE_SECONDS = 2.0
-"""Who asks for all reports waits at most so long for the store."""
+"""How long a request for all reports waits for the store at most."""
 
 
 class Instances:
-    """One per process, owned by the registry; belongs to its loop. `keep_publishing` is its background task."""
+    """Exchanges reports with the other instances. One per process, owned by the registry; used only on its event loop.
+
+    `keep_publishing` is its background task.
+    """
 
     def __init__(
         self,
@@ -37,7 +42,9 @@ class Instances:
         clock: Clock = monotonic,
         store_seconds: float = STORE_SECONDS,
     ) -> None:
-        """`collect` gives this instance's own report. Who asks for all reports waits at most `store_seconds`."""
+        """Make it. `collect` returns this instance's own report. `store_seconds`: how long a request waits for the
+        store at most.
+        """
         self._store = store
         self._name = name
         self._collect = collect
@@ -51,11 +58,13 @@ class Instances:
         self._seen: Mapping[str, InstanceReport] = MappingProxyType({})
 
     def report(self) -> dict[str, InstanceReport]:
-        """Report all instances, this one as it is now, the others as they were a few seconds ago. Asks nobody."""
+        """Return the reports of all instances: this one's as of now, the others' as of a few seconds ago. Doesn't ask
+        the store.
+        """
         return {self._name: InstanceReport(0.0, self._collect()), **self.others()}
 
     def others(self) -> dict[str, InstanceReport]:
-        """The other instances, as they were a few seconds ago. Asks nobody."""
+        """Return the reports of the other instances, as of a few seconds ago. Doesn't ask the store."""
         passed = self._clock() - self._seen_at
         return {
             name: InstanceReport(seen.age_seconds + passed, seen.report)
@@ -64,20 +73,24 @@ class Instances:
         }
 
     def told_by_others(self, report: str) -> list[Any] | None:
-        """One report of each of the other instances that gives it; None: the store doesn't say what they report."""
+        """Return the part named `report` of the other instances' reports, as far as they have it. None if the store
+        hasn't answered lately, so that their reports aren't known.
+        """
         if self._clock() - self._seen_at > FORGOTTEN_AFTER_SECONDS:
             return None
         return [seen.report[report] for seen in self.others().values() if report in seen.report]
 
     async def look(self) -> dict[str, InstanceReport]:
-        """Report all instances, the others as the store knows them now. Raises `StoreUnavailable`."""
+        """Return the reports of all instances, after reading those of the others from the store. Raise
+        `StoreUnavailable`.
+        """
         asked_at = self._clock()
         reports = await self._store.reports()
         self._seen_at, self._seen = asked_at, {name: found for name, found in map(_decoded, reports.items()) if found}
         return self.report()
 
     async def refresh_report(self, refresh_id: str) -> object:
-        """Return the report of a pass of any instance. Raises `RefreshNotFound`."""
+        """Return the report of the refresh with this id, whichever instance made it. Raise `RefreshNotFound`."""
         async with _if_the_store_answers(self._store_seconds):
             await self.look()
         for seen in self._seen.values():
@@ -87,10 +100,11 @@ class Instances:
         raise RefreshNotFound("No refresh of this id is known; only the latest of each process are kept.")
 
     async def reports(self) -> dict[str, InstanceReport]:
-        """Return what all instances published, this one just now: whichever of them is asked, no number falls.
+        """Return what all instances published, after publishing this one's report. So totals never fall, whichever
+        instance is asked.
 
-        While the store is away only this one: as it published last, for as long as others may show that once the store
-        is back; then as it is now.
+        While the store is away, return only this instance's report: the one it published last, for as long as other
+        instances might still show that; after that, a new one.
         """
         known: dict[str, InstanceReport] = {}
         async with _if_the_store_answers(self._store_seconds):
@@ -113,17 +127,17 @@ class Instances:
         return msgspec.json.encode(self._collect())
 
     async def try_publish(self) -> None:
-        """Publish at once, if the store takes it soon; else the next turn does."""
+        """Publish at once if the store answers in time; otherwise the next turn of `keep_publishing` does it."""
         async with _if_the_store_answers(self._store_seconds):
             await self.publish()
 
     def publish_soon(self) -> None:
-        """Something happened that the others are asked about: don't wait for the next turn."""
+        """Publish without waiting for the next turn: something has happened that others are asked about."""
         self._wake.set()
 
     async def publish(self) -> None:
-        """Tell the others, by way of the store, how this instance does. Raises `StoreUnavailable`."""
-        async with self._publishing:  # one after the other: an older report must not replace a newer one
+        """Write this instance's report to the store. Raise `StoreUnavailable`."""
+        async with self._publishing:  # one at a time: an older report must not replace a newer one
             published_at, report = self._clock(), self._encoded()
             if len(report) <= MAX_REPORT_BYTES:
                 await self._store.report(self._name, report, FORGOTTEN_AFTER_SECONDS)
@@ -139,7 +153,9 @@ class Instances:
                 )
 
     async def keep_publishing(self) -> None:
-        """Background task: publish and look every few seconds. Without the store, nothing is known of the others."""
+        """Background task: publish, and read the others' reports, every few seconds. Failures of the store are only
+        logged.
+        """
         while True:
             self._wake.clear()
             try:
@@ -159,7 +175,7 @@ INSTANCES: Handle[Instances] = Handle("instances")
 
 @asynccontextmanager
 async def _if_the_store_answers(seconds: float) -> AsyncIterator[None]:
-    """Do what the block does with the store, as far as that answers in time."""
+    """Run the block for at most `seconds`; leave it quietly if the store fails or takes longer."""
     with suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(seconds):
             yield
@@ -171,5 +187,5 @@ def _decoded(named: tuple[str, StoredReport]) -> tuple[str, InstanceReport | Non
         report = msgspec.json.decode(stored.report, type=dict[str, Any])
     except msgspec.MsgspecError:
         ignored_rows.note("InstanceReport")
-        return name, None  # damaged: as if it had said nothing
+        return name, None  # damaged: as if it had published no report
     return name, InstanceReport(stored.age_seconds, report)

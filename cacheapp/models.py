@@ -1,5 +1,5 @@
-"""The tables of the database store, written by stores/database.py alone, and those of the history, by history.py and
-change_log.py; that of webhooks, by webhooks/cursors.py.
+"""The database tables. Those of the database store are written only by stores/database.py, those of the history by
+history.py and change_log.py, that of webhooks by webhooks/cursors.py.
 """
 
 from datetime import datetime
@@ -10,12 +10,12 @@ from cacheapp.rows import ReadableRows
 
 
 def _moment(at: datetime | None) -> str:
-    """None: what is there is no time."""
+    """Return a time as text for `__str__`. `at` is None if what the row has is no time."""
     return "?" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 class MappingBody(models.Model):
-    """One distinct mapping, under its hash, as compact JSON."""
+    """One distinct mapping as compact JSON, by its hash."""
 
     mapping_hash = models.CharField(max_length=32, primary_key=True)
     body = models.BinaryField()
@@ -27,7 +27,7 @@ class MappingBody(models.Model):
 
 
 class IndexMapping(models.Model):
-    """Which mapping an index has. `confirmed_at` null: when the published state as a whole was."""
+    """Which mapping an index has. `confirmed_at` null: it was confirmed when the published state as a whole was."""
 
     name = models.CharField(max_length=255, primary_key=True)
     uuid = models.CharField(max_length=64, null=True)  # noqa: DJ001  (null: not known, unlike any text)
@@ -55,13 +55,13 @@ class Alias(models.Model):
 
 
 class Published(models.Model):
-    """One row: the generation of the published state, and when the pass that found it listed the cluster; `listed_at`:
-    when a change pass listed it since, null: none did.
+    """One row: the generation of the published state, and when the pass that found it listed the cluster. `listed_at`:
+    when a change pass listed it since; null if none did.
 
-    `unread`: a generation, and the indices that were listed then but could not be read; null: there were none.
-    `marked`: likewise, which indices are closed and which are hidden. `history`: a generation, and what its publisher
-    says of the history; null: nothing. Of another generation they mean nothing: version 1.0, which doesn't know these
-    columns, leaves them as they are.
+    Three columns begin with a generation, and mean nothing if that isn't the present one: version 1.0 doesn't know
+    these columns, and leaves them as they are. `unread`: the indices that were listed but could not be read; null:
+    none. `marked`: which indices are closed and which are hidden. `history`: how far the publisher has recorded the
+    changes; null: it didn't say.
     """
 
     generation = models.BigIntegerField()
@@ -80,7 +80,7 @@ class Published(models.Model):
 
 
 class LeaseRow(models.Model):
-    """Who may do one thing until when. `token` grows with each new holder."""
+    """Who holds a lease, and until when. `token` grows with each new holder."""
 
     name = models.CharField(max_length=64, primary_key=True)
     holder = models.CharField(max_length=200)
@@ -95,7 +95,7 @@ class LeaseRow(models.Model):
 
 
 class Attempt(models.Model):
-    """When something that is limited in rate was last attempted."""
+    """When something with a rate limit was last attempted."""
 
     name = models.CharField(max_length=64, primary_key=True)
     at = models.DateTimeField()
@@ -107,7 +107,7 @@ class Attempt(models.Model):
 
 
 class SharedValue(models.Model):
-    """A small value that processes change one after the other; empty: there is none. There are few, by fixed names."""
+    """A small value that processes change one after the other; empty if it isn't set. The names are fixed, and few."""
 
     name = models.CharField(max_length=64, primary_key=True)
     value = models.BinaryField()
@@ -119,7 +119,7 @@ class SharedValue(models.Model):
 
 
 class InstanceReport(models.Model):
-    """What one process of the deployment last said of itself, and until when that counts."""
+    """The last report of one process of the deployment, and until when it counts."""
 
     name = models.CharField(max_length=200, primary_key=True)
     at = models.DateTimeField()
@@ -133,7 +133,7 @@ class InstanceReport(models.Model):
 
 
 class PassRecord(models.Model):
-    """One pass that ended, as its report said."""
+    """One pass that ended, by its report."""
 
     refresh_id = models.CharField(max_length=32)
     started_at = models.DateTimeField(db_index=True)
@@ -160,12 +160,12 @@ class PassRecord(models.Model):
 
 
 class HistoryHead(models.Model):
-    """One row: where the history of this database ends. Whoever writes changes locks it first, so that their numbers
-    have the order of their commits, which those of a sequence need not have.
+    """One row: where the history of this database ends. Writers of changes lock it first, so that numbers are in the
+    order of commits; numbers from a sequence might not be.
 
-    `name` is made up once and tells this history from those of other databases. `last_id`: the number of the last
-    change; 0: there is none. `cluster_uuid`: whose changes these are, empty: it doesn't tell; null: no index is
-    recorded yet.
+    `name`: made up once, it tells this history from those of other databases. `last_id`: the number of the last change;
+    0 if there is none. `cluster_uuid`: the cluster that the changes are about; empty if it doesn't say; null if no
+    index is recorded yet.
     """
 
     name = models.CharField(max_length=32)
@@ -177,8 +177,8 @@ class HistoryHead(models.Model):
 
 
 class RecordedIndex(models.Model):
-    """What the history told last of an index; `at`: for which moment the cluster had said so. `gone`: `deleted` or
-    `hidden`; empty: it is there.
+    """The last state of an index that the history recorded. `at`: the moment at which the cluster confirmed it. `gone`:
+    `deleted` or `hidden`; empty if the index is there.
     """
 
     name = models.CharField(max_length=255, primary_key=True)
@@ -196,12 +196,12 @@ class RecordedIndex(models.Model):
 
 
 class MappingChange(models.Model):
-    """What happened to one index, and when this was seen. The lists have the first hundred names, the totals all; where
-    `compared` is false they say nothing.
+    """What happened to one index, and when this was seen. The lists have the first hundred names, the totals count all;
+    if `compared` is false both say nothing.
 
-    `number` is its place in the one order, without holes; null: version 1.0 wrote it, which numbers nothing, and it
-    hasn't been taken in yet. `names`: the aliases and data streams that the index belonged to, each between commas. A
-    gap has the index `*`: version 1.0 takes an empty one for an edited row.
+    `number`: its place in the one order of changes, which has no holes; null: version 1.0 wrote the row, which gives no
+    numbers, and it hasn't been numbered since. `names`: the aliases and data streams that the index belonged to, each
+    between commas. A gap has the index `*`: version 1.0 would take an empty one for an edited row.
     """
 
     number = models.BigIntegerField(null=True, unique=True)
@@ -232,8 +232,9 @@ class MappingChange(models.Model):
 
 
 class WebhookCursor(models.Model):
-    """How far a target of webhooks is: all changes up to `last_id` of the history of that name have reached it, or are
-    none of its own. `paused_at`: since when nothing is sent, as the receiver said that it is gone; null: it is sent to.
+    """How far a target of webhooks is: it has received all changes up to `last_id` that it wants, of the history with
+    that name. `paused_at`: since when nothing is sent, because the receiver answered that it is gone; null if it is
+    sent to.
     """
 
     target = models.CharField(max_length=64, primary_key=True)

@@ -1,4 +1,4 @@
-"""What the mapping cache shows of itself on the status page. Called in threads; the history is read by the ORM."""
+"""The panels of the mapping cache on the status page. Called in threads; that of the history reads the database."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,7 @@ def _cache(report: CacheReport) -> Mapping[str, Any]:
 
 
 def _history(report: HistoryReport) -> Mapping[str, Any]:
-    # Here, as Django loads models after all AppConfigs.
+    # Imported here, because Django loads models after all AppConfigs.
     from cacheapp.history import recent_passes
     from cacheapp.shown_changes import recent_changes
 
@@ -49,8 +49,8 @@ def _validation(report: ValidationReport) -> Mapping[str, Any]:
 
 
 def warmed_ahead(report: DemandReport) -> Mapping[str, Any]:
-    """What _warmed_ahead.html shows: what was gathered ahead and what became of it, by family and in all; and what each
-    policy would have done with what was asked for.
+    """Return the context of _warmed_ahead.html: which field values were gathered ahead and what became of them, by
+    family and in all, and what each policy would have achieved.
     """
     return {
         "demand": report,
@@ -60,14 +60,14 @@ def warmed_ahead(report: DemandReport) -> Mapping[str, Any]:
 
 
 def _webhooks(report: WebhooksReport) -> Mapping[str, Any]:
-    """What the process says that sends, which may be another one."""
+    """Return the context of the panel, by the report of the process that sends, which may be another one."""
     others = registry.reports((INSTANCES_REPORT,)).get(INSTANCES_REPORT.name) or {}
     told = (sent_by(seen.report.get("webhooks")) for seen in others.values())
     return shown_webhooks(report if report.sends else next(filter(None, told), report))
 
 
 def shown_webhooks(report: WebhooksReport) -> Mapping[str, Any]:
-    """A report, and the names of the targets that take nothing."""
+    """Return a context: the report, and the names of the targets that take no events."""
     troubles = (TargetState.FAILING, TargetState.PAUSED)
     return {
         "webhooks": report,
@@ -76,7 +76,9 @@ def shown_webhooks(report: WebhooksReport) -> Mapping[str, Any]:
 
 
 def sent_by(told: object) -> WebhooksReport | None:
-    """The report of another instance, if it is the one that sends; one of another version may tell something else."""
+    """Return the report of another instance if that is the one that sends, else None. Also None if it can't be read:
+    the instance may have another version.
+    """
     try:
         report = msgspec.convert(told, WebhooksReport)
     except msgspec.ValidationError:

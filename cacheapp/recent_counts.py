@@ -1,5 +1,5 @@
-"""How often each index changed of late, for the pages that list names: read once for all who look within ten seconds,
-as a reading takes the history's one thread for tenths of a second.
+"""How often each index changed lately, for the pages that list names. One reading serves all requests of ten seconds,
+because it keeps the history's only thread busy for tenths of a second.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -15,7 +15,7 @@ from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
 
 RECENT = timedelta(days=7)
-"""So far back changes are counted."""
+"""How far back changes are counted."""
 KEPT_SECONDS = 10.0
 
 Counts = Mapping[str, RecentOfIndex]
@@ -23,7 +23,9 @@ CountSince = Callable[[datetime], Awaitable[Counts]]
 
 
 class RecentCounts:
-    """The counts of all indices, whoever asks: callers show those of what they may see. Belongs to its loop."""
+    """The counts of all indices, for every caller: the views show only those of visible names. Used only on its event
+    loop.
+    """
 
     def __init__(self, count_since: CountSince, spawn: Spawn, *, clock: Clock = monotonic) -> None:
         self._count_since = count_since
@@ -32,8 +34,10 @@ class RecentCounts:
         self._known: tuple[float, Counts] | None = None
 
     async def get(self) -> Counts:
-        """How often each index changed within `RECENT`, and when last; at most `KEPT_SECONDS` old, and the time of a
-        reading. Raises `StoreUnavailable`.
+        """Return how often each index changed within `RECENT`, and when last. The counts were read at most
+        `KEPT_SECONDS` ago.
+
+        Raise `StoreUnavailable`.
         """
         if self._known is not None and self._clock() - self._known[0] < KEPT_SECONDS:
             return self._known[1]
@@ -41,14 +45,14 @@ class RecentCounts:
 
     async def _read(self) -> Counts:
         counts = await self._count_since(now_utc() - RECENT)
-        # Kept from the end of the reading on: one that took longer than that would be of no use to anybody else.
+        # The age counts from the end of the reading: otherwise a slow one would be too old before anybody used it.
         self._known = (self._clock(), counts)
         return counts
 
 
 @asynccontextmanager
 async def open_recent_counts(registry: Registry) -> AsyncIterator[RecentCounts]:
-    """Open `RECENT_COUNTS`."""
+    """Open the resource `RECENT_COUNTS`."""
     history = registry.get(HISTORY)
     spawn = partial(registry.flight, name="count-changes", owner=RECENT_COUNTS.name)
     yield RecentCounts(lambda since: history.counts_since(since), spawn)

@@ -1,4 +1,6 @@
-"""Reports of the mapping cache, its passes and what is made of it: frozen, in the shape that the API shows."""
+"""Reports of the mapping cache, its passes and what is derived from mappings: frozen, in the shape that the API
+shows.
+"""
 
 import enum
 from collections.abc import Mapping
@@ -11,8 +13,8 @@ from esassistant.resource import ReportHandle
 
 
 class PassOutcome(enum.Enum):
-    """How asking for a refresh ended, or how far it is. `unchanged`: nothing to read, as the metadata is the same.
-    `overlap`: another process holds the lease and does the work.
+    """How a request for a refresh ended, or how far it is. `unchanged`: nothing had to be read, because the metadata is
+    the same. `overlap`: another process holds the lease and does the work.
     """
 
     STARTED = "started"
@@ -26,7 +28,7 @@ class PassOutcome(enum.Enum):
 
 
 ENDS = (PassOutcome.UNCHANGED, PassOutcome.COMPLETED, PassOutcome.PARTIAL, PassOutcome.FAILED)
-"""How a pass that ran can have ended."""
+"""The outcomes of a pass that ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,11 @@ class FailedIndex:
 
 @dataclass(frozen=True, slots=True)
 class RefreshReport:
-    """One pass, full or not, under way or ended. Its numbers are those of the pass.
+    """One pass, full or not, under way or ended. Its numbers are about this pass alone.
 
-    `indices_total` is None until the listing has arrived; `errors` are bounded, `failed_total` counts all. `error` says
-    why the pass failed, or why it was not published. `published`: whether other processes can take it over.
+    `indices_total` is None until the listing has arrived. `errors` lists only the first failures; `failed_total` counts
+    all. `error` says why the pass failed, or why it was not published. `published`: whether other processes can take it
+    over.
     """
 
     counts_since_start: ClassVar[bool] = False
@@ -64,8 +67,8 @@ class RefreshReport:
 
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
-    """Answers since the start; `failures_total` counts reads of the cluster that failed. `hit_ratio` (0 to 1, over
-    `hits_total + misses_total`) is None before the first.
+    """Answers since the start. `failures_total`: reads of the cluster that failed. `hit_ratio`: the share of hits among
+    hits and misses, from 0 to 1; None before the first answer.
     """
 
     hits_total: int
@@ -77,7 +80,7 @@ class CacheCounts:
 
 @dataclass(frozen=True, slots=True)
 class NamedSeconds:
-    """How long, or how old, something of that name is."""
+    """A name with a duration or an age in seconds."""
 
     name: str
     seconds: float
@@ -85,9 +88,10 @@ class NamedSeconds:
 
 @dataclass(frozen=True, slots=True)
 class CacheReport:
-    """The mapping cache now. Ages are None while the cache has no snapshot or no index. `body_bytes` are those of the
-    distinct mappings, `rendered_bytes` those of whole answers that are kept ready. `stalest`: the indices confirmed the
-    longest ago, with their ages; `slowest_reads`: of the latest reads of single names. Both bounded.
+    """The mapping cache now. Ages are None while the cache has no snapshot or no index. `body_bytes`: the size of all
+    distinct mappings; `rendered_bytes`: the size of the whole answers that are kept ready. `stalest`: the indices that
+    were confirmed the longest ago, with their ages. `slowest_reads`: the slowest of the latest reads of single names.
+    Both lists are bounded.
     """
 
     warm: bool
@@ -110,8 +114,8 @@ class CacheReport:
 
 @dataclass(frozen=True, slots=True)
 class ViewsReport:
-    """What is derived from mappings. How often since the start a mapping was taken apart for a view, a set of them
-    merged, a text written, and something dropped as there was no room; and the estimated bytes of what is kept now.
+    """What is derived from mappings. Counted since the start: mappings taken apart for a view, sets of parts merged,
+    texts written, and things dropped because there was no room. `kept_bytes`: the estimated size of what is kept now.
     """
 
     derived_total: int
@@ -124,9 +128,10 @@ class ViewsReport:
 
 @dataclass(frozen=True, slots=True)
 class RefresherReport:
-    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off; `on_demand_in_seconds`: until one
-    may be asked for again, as far as this process knows. `outcomes`: how many passes ended how. `illegal_names_total`:
-    names in answers of the cluster that can't be any, and were left out, each as often as it came.
+    """The refresher now. `next_refresh_in_seconds` is None when the schedule is off. `on_demand_in_seconds`: how long
+    until a refresh may be asked for again, as far as this process knows. `outcomes`: how many passes had each outcome.
+    `illegal_names_total`: names in answers of the cluster that can't be the name of anything; they were left out, and
+    each counts as often as it came.
     """
 
     running: RefreshReport | None
@@ -142,8 +147,8 @@ class RefresherReport:
 
 
 class WatchState(enum.Enum):
-    """What the watch does. `off`: it is not to watch. `standby`: another process watches. `refused`: the cluster
-    doesn't let us.
+    """What the watch does. `off`: it is switched off. `standby`: another process watches. `refused`: the cluster
+    doesn't let this service watch.
     """
 
     OFF = "off"
@@ -156,8 +161,8 @@ class WatchState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """The watch of this process. `wakes_total`: changes of metadata that it was told of; `changes_total`: mappings that
-    were other.
+    """The watch of this process. `wakes_total`: how often it learnt that the metadata had changed. `changes_total`: how
+    many mappings had changed then.
     """
 
     state: WatchState
@@ -171,9 +176,10 @@ class WatchReport:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """Searches validated since the start. `wrong_total`: those with a finding; `codes`: in how many searches each kind
-    of finding was; `families`: how many wrong searches there were of each, the most first: of the first 50 families,
-    and of all others together under `other`. `kept_fields`: of the mappings that are kept looked up.
+    """Searches validated since the start. `wrong_total`: those with a finding. `codes`: how many searches had each kind
+    of finding. `families`: how many wrong searches there were of each family, the most first; only the first 50
+    families have a count of their own, all others are counted together as `other`. `kept_fields`: how many fields the
+    mappings have that are kept ready for validation.
     """
 
     validated_total: int
@@ -185,7 +191,7 @@ class ValidationReport:
 
 @dataclass(frozen=True, slots=True)
 class InstanceReport:
-    """What one instance said of itself `age_seconds` ago: its statistics by resource."""
+    """What one instance reported of itself `age_seconds` ago: its statistics by resource."""
 
     age_seconds: float
     report: Mapping[str, Any]
@@ -193,11 +199,11 @@ class InstanceReport:
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What the processes share mappings through, and how many values in Redis, or rows in the database, were not what
-    this service writes: they are ignored, and counted since the start.
+    """The store through which processes share mappings. `poisoned_total`: how many values in Redis, or rows in the
+    database, were not what this service writes, since the start; they are ignored.
 
-    `writable`: the last write of this process succeeded, or none was made yet. `write_error` and `unwritable_since` are
-    None then. `refused_writes_total`: writes that the store refused since the start.
+    `writable`: the last write of this process succeeded, or none was made yet; then `write_error` and
+    `unwritable_since` are None. `refused_writes_total`: writes that the store refused since the start.
     """
 
     kind: Literal["redis", "database"]
@@ -210,8 +216,9 @@ class StoreReport:
 
 @dataclass(frozen=True, slots=True)
 class SearchReport:
-    """Searches through this service that were answered, since the start, and what the answers say of themselves: time
-    ran out, shards failed, nothing was found. `untold_total`: those that don't say it where Elasticsearch does.
+    """Searches through this service that were answered, since the start, and how many of the answers say that time ran
+    out, that shards failed, or that nothing was found. `untold_total`: answers that don't have this information where
+    Elasticsearch puts it.
     """
 
     answered_total: int = 0
@@ -223,11 +230,12 @@ class SearchReport:
 
 @dataclass(frozen=True, slots=True)
 class FieldValuesReport:
-    """Field values: of how many families and fields they are known, why how many other families have none, and the
-    bytes of what is kept. `enabled`: whether this process gathers any.
+    """Field values: for how many families and fields they are known, how many other families have none, by reason
+    (`left_out`), and the size of what is kept. `enabled`: whether this process gathers values.
 
-    `calls_total`: of this process to the cluster since the start; `outcomes`: what became of them. `hindered`: how
-    often a call that was due was put off, and why. `paused_seconds`: how long nothing is asked, as the cluster refused.
+    `calls_total`: calls of this process to the cluster since the start; `outcomes`: how many of them had each outcome.
+    `hindered`: how often a call that was due was put off, by reason. `paused_seconds`: for how long no call is made,
+    because the cluster refused one.
     """
 
     enabled: bool
@@ -245,8 +253,9 @@ class FieldValuesReport:
 
 @dataclass(frozen=True, slots=True)
 class FieldUsesReport:
-    """Use counts: of how many families and fields they are known in the whole deployment; and how many searches this
-    process counted since the start, and how many it did not, as too many were different at once.
+    """Use counts: for how many families and fields they are known in the whole deployment. `counted_total`: how many
+    searches this process counted since the start. `uncounted_total`: how many it did not count, because too many
+    different ones came at once.
     """
 
     families: int
@@ -257,8 +266,9 @@ class FieldUsesReport:
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """What a policy would have cost and achieved since the model began, whichever is in force: calls to the cluster,
-    asks of the deployment, and those of them that would have found warm field values. No budget is counted.
+    """What a policy would have cost and achieved since the model began, whichever policy is in force: calls to the
+    cluster, asks of the deployment, and how many of these would have found warm field values. It is assumed that no
+    limit on calls holds the policy back.
     """
 
     calls_total: int
@@ -272,8 +282,9 @@ class WarmedFamily:
     """A family whose field values are gathered: how likely it is asked for within an hour, whether its values are warm
     (younger than six hours), what became of them since the family is known, and why they are gathered or not.
 
-    `useful_total`: gathered ahead, and asked for while warm; `in_vain_total`: gathered ahead, and not asked for;
-    `late_total`: asked for while they were to be gathered; `missed_total`: asked for while cold, and not expected.
+    `useful_total`: gathered ahead, and asked for while warm. `in_vain_total`: gathered ahead, and not asked for.
+    `late_total`: asked for when they were to be gathered ahead, but were not yet. `missed_total`: asked for while cold,
+    and not expected.
     """
 
     family: str
@@ -288,15 +299,15 @@ class WarmedFamily:
 
 @dataclass(frozen=True, slots=True)
 class DemandReport:
-    """The demand model. `mode`: what is in force, as `MAPPING_CACHE_PREDICT` says. `families`: that it remembers.
-    `learning_seconds`: since it began; None: it hasn't.
+    """The demand model. `mode`: the policy in force, as set by `MAPPING_CACHE_PREDICT`. `families`: how many families
+    it remembers. `learning_seconds`: for how long it has been learning; None: it hasn't begun.
 
-    `examples_total`: it learnt from, in this process since the start; `examples_ever`: in the whole deployment.
-    `asked_percent`: of these, how many were asked for within the hour. `skill_percent`: by how much the squared error
-    of what it expected is smaller than that of always expecting what is usual; below 0 it is worse; None: too early.
-    `fates`: what became of field values, as this process found out since the start. `shadow`: what each policy would
-    have done. `warmed`: the 20 families that were asked for last. `refused_state`: why what it had learnt before could
-    not be used; None: it could, or there was none.
+    `examples_total`: how many examples it learnt from in this process since the start; `examples_ever`: in the whole
+    deployment. `asked_percent`: the share of these in which the family was asked for within the hour. `skill_percent`:
+    by how much the squared error of its predictions is smaller than that of always predicting the usual rate; below 0
+    it is larger; None: too early to say. `fates`: what became of field values, as this process found out since the
+    start. `shadow`: what each policy would have cost and achieved. `warmed`: the 20 families that were asked for last.
+    `refused_state`: why what it had learnt before could not be used; None if it could, or if there was nothing.
     """
 
     mode: str
@@ -315,8 +326,9 @@ class DemandReport:
 
 @dataclass(frozen=True, slots=True)
 class FamilyFields:
-    """The member of a family that is nearest to its limit: how many fields it has, of how many that it may have
-    (`index.mapping.total_fields.limit`); `share`: 0 to 1, or more where the limit was lowered afterwards.
+    """The member of a family that is nearest to its limit of fields: how many it has, and how many it may have
+    (`index.mapping.total_fields.limit`). `share`: the first divided by the second; above 1 if the limit was lowered
+    afterwards.
     """
 
     index: str
@@ -327,8 +339,8 @@ class FamilyFields:
 
 @dataclass(frozen=True, slots=True)
 class FieldLimitsReport:
-    """The 20 families whose indices are nearest to the limit of their fields, by name, the fullest first. None: not
-    known, as the latest listing of the cluster is another process's.
+    """The 20 families that are nearest to their limit of fields, by name, the fullest first. None: not known, because
+    another process made the latest listing of the cluster.
     """
 
     families: Mapping[str, FamilyFields] | None

@@ -1,6 +1,6 @@
-"""Rows that somebody edited: what can't be read of a table is ignored and counted, the rest is read.
+"""Rows that somebody edited: values that can't be read are ignored and counted, the rest is read.
 
-Django fails to read all rows of a query where one has a date that is none, or JSON of another kind than its column.
+Django fails to read all rows of a query if one of them has an invalid date, or JSON of another type than its column.
 """
 
 import threading
@@ -14,8 +14,8 @@ KEYS_AT_ONCE: Final = 500
 
 
 class IgnoredRows:
-    """How many rows were ignored since the start, by their model. Of one process, for many threads; a row that is read
-    again counts again.
+    """How many rows this process has ignored since the start, by model. Used by many threads; a row that is read again
+    counts again.
     """
 
     def __init__(self) -> None:
@@ -23,23 +23,23 @@ class IgnoredRows:
         self._by_model: Counter[str] = Counter()
 
     def note(self, model: type[models.Model] | str, rows: int = 1) -> None:
-        """`model`: it, or its name."""
+        """Count ignored rows. `model`: the model, or its name."""
         with self._lock:
             self._by_model[model if isinstance(model, str) else model.__name__] += rows
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Set all counts to zero."""
         with self._lock:
             self._by_model.clear()
 
     def total(self, names: Sequence[str]) -> int:
-        """Those of the models of these names."""
+        """Return how many rows of the models with these names were ignored."""
         with self._lock:
             return sum(self._by_model[name] for name in names)
 
 
 ignored_rows = IgnoredRows()
-"""Of this process."""
+"""The counts of this process."""
 
 STORE_MODELS: Final = (
     *("MappingBody", "IndexMapping", "Alias", "Published", "LeaseRow", "Attempt", "SharedValue", "InstanceReport"),
@@ -48,19 +48,22 @@ HISTORY_MODELS: Final = ("PassRecord", "MappingChange", "RecordedIndex", "Histor
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Whether an error says that a row has a value which can't be read; else it is about the query or the database."""
+    """Return whether an error says that a row has a value that can't be read. Other errors are about the query or the
+    database.
+    """
     if isinstance(error, OperationalError):
-        return "could not decode to utf-8" in str(error).lower()  # SQLite's driver has no code of its own for it
+        return "could not decode to utf-8" in str(error).lower()  # SQLite's driver has no error code for this
     return isinstance(error, ValueError | TypeError | OverflowError | DataError)
 
 
 class ReadableRows(models.QuerySet[Any]):
-    """A query whose unreadable rows are left out, and counted in `ignored_rows`.
+    """A query that leaves out rows that can't be read, and counts them in `ignored_rows`.
 
-    1. All rows are read at once, as ever. 2. Where that fails the keys are read, and the rows by their keys: half of
-    them, and half of that half, until those are found that can't be read.
+    1. Read all rows at once, as Django does.
+    2. If that fails, read the keys, then the rows by their keys. If a set of rows fails, halve it and read both halves,
+       until only the rows that can't be read are left.
 
-    It stands on an inner part of Django, which tests/unit/cacheapp/test_rows.py names.
+    It overrides a private method of Django, which tests/unit/cacheapp/test_rows.py names.
     """
 
     def _fetch_all(self) -> None:
@@ -74,7 +77,7 @@ class ReadableRows(models.QuerySet[Any]):
         super()._fetch_all()
 
     def _readable(self) -> list[Any]:
-        # Not by this class: where the keys themselves can't be read, that is an error.
+        # `iterator` isn't overridden here: if the keys themselves can't be read, that is an error.
         keys = list(self._chain().values_list("pk", flat=True).iterator())  # type: ignore[attr-defined]
         return [
             row

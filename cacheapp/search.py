@@ -45,18 +45,19 @@ KEYS = frozenset(
         *("track_scores", "script_fields", "runtime_mappings", "version", "seq_no_primary_term", "indices_boost"),
     }
 )
-"""What a search may be made of."""
+"""The keys that a search body may have at the top level."""
 EMPTY = b"{}"
 
 
 def parse_search(raw: bytes) -> dict[str, Any]:
-    """The search in a request's body; an empty body finds everything.
+    """Return the search in a request's body. An empty body finds everything.
 
-    It is decoded to be looked at, and sent as it came. No two parsers read it in two ways: this one takes neither
-    comments nor other encodings than UTF-8, and Elasticsearch no key twice.
+    The body is decoded only to be checked; it is sent as it came. This parser and Elasticsearch can't understand it
+    differently: comments and other encodings than UTF-8 are refused here, and a key that comes twice is refused by
+    Elasticsearch.
 
     Raises:
-        BadSearch: it isn't one, or has other members than it may have; it says what to send instead.
+        BadSearch: it is no search, or has keys or a size that aren't allowed; the detail says what to send instead.
     """
     if len(raw) > MAX_BODY_BYTES:
         raise BadSearch(f"Send at most {MAX_BODY_BYTES} bytes.")
@@ -73,7 +74,7 @@ def parse_search(raw: bytes) -> dict[str, Any]:
 
 
 class Searches:
-    """Searches by way of the public client. One per process; belongs to its loop."""
+    """Sends searches through the public client. One per process; used only on its event loop."""
 
     def __init__(
         self,
@@ -85,12 +86,12 @@ class Searches:
         scripts: bool = False,
         validations: Validations | None = None,
     ) -> None:
-        """`timeout`: of the client's calls. `scripts`: whether searches may have any. `validations`: what they are
-        validated by, if they are.
+        """Make it. `timeout`: of the client's calls, in seconds. `scripts`: whether searches may have scripts.
+        `validations`: what validates searches before they are sent; None: nothing does.
         """
         seconds = min(LONGEST_SECONDS, timeout)
         self._calls = PassingCalls(client, seconds)
-        # A little less, so that what was found by then still arrives.
+        # A little less than the client's timeout, so that what was found by then still arrives.
         self._target = "/{}/_search?timeout=" + f"{int(900 * seconds)}ms"
         self._cache = cache
         self._selection = selection
@@ -99,13 +100,16 @@ class Searches:
         self._counts: Counter[str] = Counter()
 
     async def answer(self, name: str, raw: bytes, validate: Validate = Validate.WARN, *, visible: Visible) -> Answer:
-        """Elasticsearch's own answer to the search in a request's body, of an index, alias or data stream, or of what a
-        list or pattern stands for. The body is sent as it came, once it is checked, and the answer is given as it
-        comes. `validate`: what happens where something is wrong with the search. `visible`: the names that exist for
-        the caller; those inside the search have to be among them too.
+        """Send a search, and return Elasticsearch's own answer.
 
-        Raises `IllegalName`, `MappingNotFound`, `TooMuch`, `BadSearch` with Elasticsearch's reason, or
-        `ClusterUnavailable`; and what the client raises when nothing may be sent.
+        Args:
+            name: the index, alias or data stream, or a list or pattern.
+            raw: the request's body. It is checked, and sent as it came.
+            validate: what happens if validation finds something wrong with the search.
+            visible: the names that exist for the caller. Names inside the search have to be among them too.
+
+        Raise `IllegalName`, `MappingNotFound`, `TooMuch`, `BadSearch` (also with Elasticsearch's reason), or
+        `ClusterUnavailable`, and what the client raises when nothing may be sent.
         """
         search = parse_search(raw)
         references = references_in(search, scripts=self._scripts)
@@ -127,15 +131,15 @@ class Searches:
             if target.passes_over or not _is_about_another(error, target, self._cache):
                 raise self._failure(error, target) from error
             body = await self._sent_again(target, raw or EMPTY)
-        # Whether the rest is JSON isn't looked at: what Elasticsearch answers is, and what isn't Elasticsearch's was
-        # refused.
+        # Whether the rest is JSON isn't checked: Elasticsearch's answers are JSON, and answers from anything else have
+        # been refused.
         if not (body.startswith(b"{") and body.endswith(b"}")):
             raise unavailable(SerializationError("the answer is no JSON object"))
         self._count(read_head(body))
         return told(Answer(body, "application/json"), findings)
 
     async def _target_of(self, wanted: Asked, visible: Visible) -> Target:
-        """What the search is sent to. Raises as `answer` does."""
+        """Return what the search is sent to. Raise what `answer` raises."""
         if not isinstance(wanted, Expression):
             self._check_exact(wanted, visible)
             return one_name(wanted)
@@ -156,7 +160,9 @@ class Searches:
         return await self._calls.post(address, raw, endpoint="search", path_parts={"index": target.names})
 
     async def _sent_again(self, target: Target, raw: bytes) -> bytes:
-        """Search all that is still there, as what isn't was given by a pattern."""
+        """Send the search again and let Elasticsearch ignore what isn't there any more. This is right because a pattern
+        gave the name that is missing.
+        """
         try:
             return await self._send(target, raw, passes_over=True)
         except (ApiError, TransportError) as error:
@@ -176,20 +182,21 @@ class Searches:
         counts["empty_total"] += head.hits == 0
 
     def may_read(self, name: str, visible: Visible, *, pattern: bool = False) -> bool:
-        """Whether a search may read what has this name: one place decides, for its own name and for those in it.
+        """Return whether a search may read what has this name. The same rule holds for the name it is sent to and for
+        names inside it.
 
         Args:
-            name: legal, of an index, alias or data stream.
-            visible: what exists for the caller.
-            pattern: it is a pattern; all that it stands for has to be covered.
+            name: a legal name of an index, alias or data stream.
+            visible: the names that exist for the caller.
+            pattern: whether `name` is a pattern; then all names that it stands for have to be allowed.
         """
-        # A pattern that is itself covered by another stands for nothing that the other doesn't stand for.
+        # If the caller's patterns cover this pattern, they cover every name that it stands for.
         if not visible.covers(name) or (pattern and self._selection.exclude):
             return False
         return self._selection.covers(name) or name in self._cache.snapshot.aliases
 
     def _check_reference(self, reference: Reference, visible: Visible) -> None:
-        """Raises `BadSearch` unless the search may name that index."""
+        """Raise `BadSearch` unless the search may use that index."""
         name, is_pattern = reference.name, reference.may_be_pattern and "*" in reference.name
         try:
             check_name(name.replace("*", "x") if is_pattern else name, upper_case=True)
@@ -199,7 +206,7 @@ class Searches:
             raise BadSearch(f"{reference.where}: there is no index, alias or data stream named {name!r} to search.")
 
     def _failure(self, error: ApiError | TransportError, target: Target) -> EsassistantError:
-        """What to tell who searched: a name isn't there, it is the search's fault, or the cluster can't be asked."""
+        """Return the error for the caller: a name isn't there, the search is wrong, or the cluster can't be asked."""
         if isinstance(error, AnswerTooLarge):
             return BadSearch(f"{error.detail} Ask for less: a smaller size, fewer fields by _source, fewer buckets.")
         name = _index_of(error)
@@ -220,13 +227,13 @@ SEARCH: Handle[Searches] = Handle("search")
 
 
 def _index_of(error: ApiError | TransportError) -> str | None:
-    """The index of which an error says that it is missing, or closed; None: it says neither."""
+    """Return the index that is missing or closed according to an error; None if the error says neither."""
     body = error.body if isinstance(error, ApiError) else None
     return missing_index(body) or closed_index(body)
 
 
 def _is_about_another(error: ApiError | TransportError, target: Target, cache: MappingCache) -> bool:
-    """Whether a search failed for an index, missing or closed, that none of the exact names stands for."""
+    """Return whether a search failed for a missing or closed index that none of the exact names stands for."""
     if not target.has_others or (index := _index_of(error)) is None:
         return False
     aliases = cache.snapshot.aliases

@@ -1,10 +1,9 @@
-"""What a search brings with it that the rules of searching are about: scripts, templates, and names of other indices.
-Pure.
+"""Find the parts of a search that need permission: scripts, templates, and names of other indices. Pure.
 
-They are found by their place in the search, since a field, an aggregation or a filter may be called `script` or
-`index`. The tables say where keys are names that somebody chose, and where a search has queries, sorts and so on
-inside. In any other place a key that looks like a script's or an index's is taken for one: what the tables don't know
-is rather refused than let through.
+They are recognised by their place in the search, because a field, an aggregation or a filter may be called `script` or
+`index`. The tables say where keys are names that somebody chose, and where a search contains queries, sorts and so on.
+At any place that the tables don't know, a key that looks like a script or an index is treated as one: it is better to
+refuse too much than too little.
 """
 
 from collections.abc import Mapping
@@ -15,22 +14,22 @@ from typing import Any
 from cacheapp.errors import BadSearch
 
 DEFAULT_SHAPE_INDEX = "shapes"
-"""Where Elasticsearch looks up an `indexed_shape` that names no index."""
+"""The index that Elasticsearch reads for an `indexed_shape` without an index name."""
 SCRIPTED = frozenset({"script", "scripted_metric", "bucket_selector", "moving_fn"})
-"""What needs a script; and all that begins with `script_` or ends with `_script`."""
+"""Keys that need a script. Those that begin with `script_` or end with `_script` do too."""
 HIDING = frozenset({"wrapper", "collate"})
-"""A query in base64, and a template of one: what they ask for can't be looked at."""
+"""A query in base64, and a template of a query: what they ask for can't be checked."""
 INDEX_KEYS = frozenset({"index", "_index", "target_index"})
 SHOWN_CHARACTERS = 120
 
 
 class Place(Enum):
-    """What stands somewhere in a search."""
+    """The kinds of things that a search is made of."""
 
     ANY = auto()
-    """Whatever the tables don't know."""
+    """Something that the tables don't know."""
     LITERAL = auto()
-    """Values and documents: nothing in them means anything to Elasticsearch but itself."""
+    """Values and documents: Elasticsearch takes them as they are, so nothing in them is a script or an index."""
     SEARCH = auto()
     INNER_HITS = auto()
     QUERY = auto()
@@ -150,10 +149,10 @@ MEMBERS: Mapping[Place, Mapping[str, Place]] = {
     P.RUNTIME_FIELD: {"fields": P.RUNTIME_FIELDS},
     P.SCRIPT: {"params": P.LITERAL},
 }
-"""What a member of an object is, by the place of the object."""
+"""For each kind of object, what its members with these keys are."""
 
 OTHERS: Mapping[Place, Place] = {P.AGG: P.AGG_BODY}
-"""What its other members are; where it isn't here, `ANY`."""
+"""For each kind of object, what its other members are; `ANY` if it isn't here."""
 
 NAMED: Mapping[Place, Place] = {
     P.QUERIES_BY_NAME: P.QUERY,
@@ -166,21 +165,25 @@ NAMED: Mapping[Place, Place] = {
     P.SUGGEST: P.SUGGESTION,
     P.RUNTIME_FIELDS: P.RUNTIME_FIELD,
 }
-"""Objects whose other keys are names that somebody chose, and what their values are."""
+"""Objects whose other keys are names that somebody chose, and what the values are."""
 
 IN_LISTS: Mapping[Place, Place] = {P.QUERIES_BY_NAME: P.QUERY}
-"""What the elements of a list are where they aren't what the list is."""
+"""What the elements of a list are. If it isn't here, they are what the list itself is."""
 
 NONE: Mapping[str, Place] = {}
 
 
 Path = tuple[Any, object]
-"""The path of what something is in, and its key or number there; the outermost is empty."""
+"""Where something stands: the path of the object or list around it, and its key or number in that. The path of the
+whole search is empty.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The name of another index, and where it stands. `may_be_pattern`: Elasticsearch takes patterns there."""
+    """The name of another index, and where in the search it stands. `may_be_pattern`: Elasticsearch takes patterns
+    there.
+    """
 
     where: str
     name: str
@@ -188,14 +191,14 @@ class Reference:
 
 
 def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference]:
-    """The names of other indices in a decoded search, from which it would read.
+    """Return the names of other indices in a decoded search, from which it would read.
 
     Args:
         search: the whole body; its own keys have been checked.
-        scripts: whether it may have any.
+        scripts: whether it may have scripts.
 
     Raises:
-        BadSearch: it has a script and may not, or something that hides what it asks for.
+        BadSearch: it has a script and may not have one, or it has something that hides what it asks for.
     """
     found: list[Reference] = []
     waiting: list[tuple[object, Place, Path | tuple[()]]] = [(search, Place.SEARCH, ())]
@@ -211,11 +214,11 @@ def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference
             assert isinstance(value, dict)
             known, named = MEMBERS.get(place, NONE), NAMED.get(place)
             for key, member in value.items():
-                # What a member is, the first that applies:
-                #   1. A name that somebody chose: whatever it is called, it is no script and no index.
-                #   2. A script, or what hides one: refused, wherever it stands.
-                #   3. The name of an index, also the one that Elasticsearch takes where none is given.
-                #   4. What the tables say, else anything.
+                # A member is the first of these that applies:
+                #   1. A name that somebody chose. Whatever it is, it is no script and no index.
+                #   2. A script, or something that may hide one: refused, wherever it is.
+                #   3. The name of an index, or something for which Elasticsearch takes a default index.
+                #   4. What the tables say; `ANY` if they don't say.
                 here = (path, key)
                 if named is not None and key not in known:
                     inner = named
@@ -242,7 +245,7 @@ def _check_key(key: str, path: Path, *, scripts: bool) -> None:
 
 
 def is_script(key: str) -> bool:
-    """Whether a key, where it is no name that somebody chose, brings a script with it."""
+    """Return whether a key brings a script with it. Not for keys that are names somebody chose."""
     if key == "script_fields":
         return False  # each of them has a `script`
     return key in SCRIPTED or key.endswith("_script") or key.startswith("script_")
@@ -253,7 +256,7 @@ def _place_of(key: str, place: Place) -> Place:
 
 
 def _named_by(key: str, value: object, path: Path) -> list[Reference]:
-    """The indices that a member names."""
+    """Return the indices that a member names."""
     if key in INDEX_KEYS:
         names = value if isinstance(value, list) else [value]
         return [Reference(shown(path), name) for name in names if isinstance(name, str)]
@@ -263,7 +266,7 @@ def _named_by(key: str, value: object, path: Path) -> list[Reference]:
 
 
 def shown(path: Path | tuple[()]) -> str:
-    """A path for people, such as `/query/terms/user`, shortened in the middle."""
+    """Return a path as text for people, such as `/query/terms/user`, shortened in the middle."""
     parts: list[str] = []
     left: Any = path
     while left:

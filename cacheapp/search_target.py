@@ -1,17 +1,18 @@
 """Which names a search is sent to. Pure.
 
-The names go to Elasticsearch as the caller sees them, aliases and data streams as such: the indices of an alias would
-lose its filter by their own names, and those of a long series don't fit into an address.
+The names go to Elasticsearch as the caller sees them, aliases and data streams too: under the names of its indices an
+alias would lose its filter, and a long series of names doesn't fit into an address.
 
-1. Exact names are sent as they are, known or not: Elasticsearch says which one is missing, or closed.
-2. A pattern is sent as what it stands for, by what is in memory. Closed indices are left out, and an index that is
-   deleted or closed meanwhile is passed over (`ignore_unavailable`).
-3. With both in one list an exact name must not be passed over. So it is asked first without `ignore_unavailable`, and
-   again with it only where what is missing, or closed, was given by a pattern alone.
-4. An alias that lost some of its indices to a `-x` is left out where a pattern gives the rest by their own names, which
-   then aren't filtered, as in Elasticsearch; else there is no list of names that means it, and it is refused.
-5. A filtered alias beside one of its indices: that index isn't filtered, as in Elasticsearch. Who may see the alias
-   alone gets the index by no pattern.
+1. Exact names are sent as they are, known or not. Elasticsearch says which one is missing or closed.
+2. For a pattern, the names are sent that match it in memory. Closed indices are left out. An index that is deleted or
+   closed meanwhile is ignored (`ignore_unavailable`).
+3. If a list has both, a missing exact name must be an error. So the search is first sent without `ignore_unavailable`,
+   and again with it only if what is missing or closed came from a pattern alone.
+4. An alias may have lost some of its indices to a `-x`. If a pattern gives the remaining ones by their own names, the
+   alias is left out, and these indices aren't filtered, as in Elasticsearch. Otherwise no list of names means the same,
+   and the search is refused.
+5. If a filtered alias and one of its indices are both given, that index isn't filtered, as in Elasticsearch. For a
+   caller who may see only the alias, no pattern gives the index.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from cacheapp.state.expressions import Resolved
 from cacheapp.state.names import encode_name
 
 MAX_NAMES_BYTES = 3_000
-"""A node takes addresses of 4 kB."""
+"""How many bytes the names in the address of a search may have; a node takes addresses of 4 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,9 @@ class Target:
     """What a search is sent to.
 
     Args:
-        names: Encoded, as they stand in an address.
+        names: The names, encoded for an address.
         exact: Those of them that were given exactly.
-        has_others: Whether a pattern gave any.
+        has_others: Whether a pattern gave others.
     """
 
     names: str
@@ -41,12 +42,15 @@ class Target:
 
     @property
     def passes_over(self) -> bool:
-        """Whether what isn't there any more is passed over at once."""
+        """Return whether the search can ignore missing indices in the first call: no exact name was given."""
         return self.has_others and not self.exact
 
 
 def target_of(resolved: Resolved) -> Target:
-    """Raises `TooMuch` where the names don't fit, or stand for what no list of names means."""
+    """Return the target of what an expression stands for.
+
+    Raise `TooMuch` if the names don't fit into an address, or if no list of names means the same.
+    """
     if resolved.partial:
         raise TooMuch(
             f"Some of the indices that {resolved.partial[0]!r} stands for are taken away, which no search can do: "
@@ -58,7 +62,7 @@ def target_of(resolved: Resolved) -> Target:
 
 
 def one_name(name: str) -> Target:
-    """For the one name of an index, alias or data stream."""
+    """Return the target for one index, alias or data stream."""
     return Target(encode_name(name), frozenset((name,)), has_others=False)
 
 

@@ -1,4 +1,4 @@
-"""Changes of the history as the API and pages show them: which of them, and what of each, a caller may see."""
+"""Changes of the history as the API and the pages show them: which changes a caller may see, and what of each."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,9 +22,10 @@ from cacheapp.state.visible import ALL_VISIBLE, Visible
 class ShownChange:
     """One change of an index, as the API shows it.
 
-    `id`: its number in the one order; None: version 1.0 wrote it a moment ago. `index` None: a gap, which is of none.
-    `compared`: two mappings were there to compare, its own before and after, or that of the member of its family before
-    it (`compared_with`) and its own; else nothing is known of its fields.
+    `id`: its number in the one order of changes; None: version 1.0 wrote it a moment ago. `index` is None for a gap,
+    which is about no index. `compared`: two mappings were compared, and the lists say in what they differ: the index's
+    own mapping before and after, or, for a new index, the mapping of the member of its family before it
+    (`compared_with`) and its own. If it is false, nothing is known of its fields.
     """
 
     id: int | None
@@ -51,8 +52,9 @@ class ShownChange:
 
 @dataclass(frozen=True, slots=True)
 class ChangesPage:
-    """Some changes, oldest first; those after them come with `since=next`. `oldest_id`, `last_id`: of all that are
-    kept; None, 0: none is. `history`: the name of the database's history, of which alone these ids are.
+    """A page of changes, oldest first; `since=next` gives those after them. `oldest_id`, `last_id`: the first and last
+    id of all changes that are kept; None and 0 if none is. `history`: the name of the database's history; ids are valid
+    only in it.
     """
 
     changes: list[ShownChange]
@@ -64,8 +66,8 @@ class ChangesPage:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSums:
-    """How many changes there were of each kind, of how many indices, and of how many fields: those of each index count,
-    whether or not others got the same.
+    """How many changes there were of each kind, of how many indices, and of how many fields. Fields are counted for
+    each index, even if several indices changed alike.
     """
 
     kinds: Mapping[str, int]
@@ -82,9 +84,9 @@ class ChangeSums:
 
 @dataclass(frozen=True, slots=True)
 class RecentChanges:
-    """Some changes, newest first; those before them come with `before=next_before`, None: these are all. `totals`: of
-    all that were asked for. `oldest_at`: when the oldest was seen that is kept; None: none is, or the reader
-    doesn't see all names.
+    """A page of changes, newest first; `before=next_before` gives those before them; None: there are none. `totals`:
+    counts of all changes that were asked for, on this page or not. `oldest_at`: when the oldest change that is kept was
+    seen; None if none is kept, or if the caller doesn't see all names.
     """
 
     changes: list[ShownChange]
@@ -102,7 +104,7 @@ class RecentOfIndex:
 
 
 def sums_of(outlines: Collection[DatedOutline]) -> ChangeSums:
-    """Count changes."""
+    """Count changes, by kind and by field."""
     sums = [sum(column) for column in zip(*(outline.totals for outline in outlines), strict=True)] or [0, 0, 0, 0]
     kinds = Counter(outline.kind for outline in outlines)
     indices = {outline.index for outline in outlines if outline.kind != ChangeKind.GAP.value}
@@ -110,7 +112,7 @@ def sums_of(outlines: Collection[DatedOutline]) -> ChangeSums:
 
 
 def counts_of(outlines: Iterable[DatedOutline]) -> dict[str, RecentOfIndex]:
-    """Count the changes of each index. `outlines`: the newest first."""
+    """Count the changes of each index. `outlines`: changes, newest first."""
     found: dict[str, RecentOfIndex] = {}
     for outline in outlines:
         if outline.kind != ChangeKind.GAP.value:
@@ -123,8 +125,8 @@ def counts_of(outlines: Iterable[DatedOutline]) -> dict[str, RecentOfIndex]:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A page as the API gives it. `shared`: whether all instances have this history; false: they use several databases,
-    and each has rows and ids of its own; None: it isn't known which they use.
+    """A page of changes as the API gives it. `shared`: whether all instances have this history; false: they use several
+    databases, each with rows and ids of its own; None: not known.
     """
 
     changes: list[ShownChange]
@@ -136,22 +138,26 @@ class Feed:
 
 
 def as_answer(page: ChangesPage, others: Iterable[Mapping[str, object]] | None) -> Feed:
-    """A page, with what the reports of the `others` on their history say of whose it is."""
+    """Return a page for the API. `others`: the reports of the other instances on their histories; they decide
+    `shared`.
+    """
     shared = is_shared(page.history, others)
     return Feed(page.changes, page.next, page.oldest_id, page.last_id, page.history, shared)
 
 
 def is_shared(history: str, others: Iterable[Mapping[str, object]] | None) -> bool | None:
-    """Whether the other instances have this history, by their reports on theirs; None: it isn't known."""
+    """Return whether the other instances have the history of this name, by their reports on theirs; None if that isn't
+    known.
+    """
     names = None if others is None else {told.get("name") for told in others} - {None}
     return None if names is None else names <= {history}
 
 
 def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool:
-    """Whether a change is to be told: of an index that the caller sees, by its own name or by that of an alias.
+    """Return whether a caller wants a change and may see it. Gaps are for all.
 
-    It is chosen by its own name, and by those of its aliases that the caller sees: a pattern that finds something would
-    tell the others.
+    The change is matched by the name of its index and by the names of its aliases, but only by those that the caller
+    sees: otherwise a pattern that finds something would give away the others.
     """
     if outline.kind == ChangeKind.GAP.value:
         return True
@@ -160,7 +166,7 @@ def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool
 
 
 def shown_change(row: MappingChange, visible: Visible) -> ShownChange | None:
-    """None: somebody edited it to what no change is."""
+    """Return a row as a caller may see it; None if somebody edited the row so that it is no change any more."""
     columns = {name: getattr(row, name) for name in ShownChange.__dataclass_fields__ if name not in ("id", "seen_by")}
     columns |= {"id": row.number, "seen_by": row.instance}
     columns |= {name: columns[name] or None for name in ("compared_with", "family")}
@@ -178,8 +184,8 @@ def shown_change(row: MappingChange, visible: Visible) -> ShownChange | None:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Changes one after the other, each with what it is chosen by: all of a history after the number `after`, up to
-    `last_id`. `head`: where the history ended when it was read.
+    """Consecutive changes of a history, each with its outline: all after the number `after`, up to `last_id`. `head`:
+    where the history ended when it was read.
     """
 
     head: Head
@@ -189,8 +195,9 @@ class Stretch:
 
 
 def newest_stretch(after: int | None, most: int) -> Stretch:
-    """The changes after a number; of more than `most`, and where it is None, the newest; each as who sees
-    everything sees it. Reads the database.
+    """Return the changes after a number, as somebody who sees all names sees them. Reads the database.
+
+    If there are more than `most`, or if `after` is None, return only the newest `most`.
     """
     head, first, rows = newest(after, most)
     changes = tuple((outline_of(row), change) for row in rows if (change := shown_change(row, ALL_VISIBLE)) is not None)
@@ -198,12 +205,13 @@ def newest_stretch(after: int | None, most: int) -> Stretch:
 
 
 def as_seen(change: ShownChange, names: Sequence[str], visible: Visible) -> ShownChange:
-    """The same as a caller may see it: just what it would be if nothing existed that the caller may not see.
+    """Return a change as a caller may see it: what it would be if the names that the caller may not see didn't exist.
 
-    1. The family is the first of the aliases and data streams of the index (`names`) that the caller sees; without one,
-       it follows from the index's name alone. Which one has most indices depends on those that it doesn't see.
-    2. With what a new index was compared is told where all that could come between both in their order is visible, and
-       so can't be missing for the caller alone.
+    1. The family is the first alias or data stream of the index (`names`) that the caller sees. Without one it follows
+       from the index's name alone. It can't be the largest one, as usual: its size depends on indices that the caller
+       doesn't see.
+    2. The index that a new index was compared with is shown only if the caller sees every name that could come between
+       the two. Otherwise the caller's own view might have another index there.
     """
     index = change.index
     if visible.everything or index is None:
@@ -217,16 +225,17 @@ def as_seen(change: ShownChange, names: Sequence[str], visible: Visible) -> Show
 
 
 def _is_next_seen(before: str, index: str, visible: Visible) -> bool:
-    """Whether a caller would find that one index comes before another among what it sees, too.
+    """Return whether `before` comes right before `index` in the caller's view too.
 
-    What is between them begins as both do, up to a number in which they differ. (But for numbers with zeros in front,
-    which nobody mixes with others.) Of another stem it is for an alias's sake, which may be one that isn't seen.
+    The names between them begin as both do, up to a number in which they differ (numbers with leading zeros aside,
+    which nobody mixes with others). If the two names have different stems, they were compared because of a common
+    alias, which the caller may not see: then return False.
     """
     common = commonprefix([before, index]).rstrip("0123456789")  # noqa: RUF071  (of names, by characters)
     return stem_of(before) == stem_of(index) and visible.covers(before) and visible.covers_all_from(common)
 
 
 def recent_changes(most: int) -> list[ShownChange]:
-    """The latest changes of all indices. Reads the database."""
+    """Return the latest changes of all indices, newest first. Reads the database."""
     rows = MappingChange.objects.order_by("-pk")[:most]
     return [change for change in (shown_change(row, ALL_VISIBLE) for row in rows) if change is not None]

@@ -1,6 +1,4 @@
-"""Validate searches against the mappings that are in memory: what is made of them is kept, and what callers get wrong
-is counted. The cluster is never asked.
-"""
+"""Validate searches against the mappings in memory, and count what callers get wrong. The cluster is never asked."""
 
 import asyncio
 import enum
@@ -37,32 +35,34 @@ from esassistant.single_flight import SingleFlight, Spawn
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 262_144
-"""Of a search to be validated."""
+"""The largest search that is validated."""
 MAX_KEPT_FIELDS = 200_000
-"""So many fields are kept looked up, over all mappings: about 1 KB each."""
+"""How many prepared fields are kept, over all mappings: about 1 KB each."""
 SMALL_BODY_BYTES = 2_048
 MAX_KEPT_VERDICTS = 256
-"""On small searches: some 4 MB at most."""
+"""How many verdicts on small searches are kept: some 4 MB at most."""
 SMALL_FIELDS = 1_000
-"""A small search against few fields is validated in less time than a thread costs."""
+"""With at most this many fields, a small search is validated faster than a thread could be started."""
 MAX_FAMILIES = 50
 OTHER_FAMILIES = "other"
-"""Counts of what isn't among the first families are kept under this name: labels are bounded."""
+"""The name under which wrong searches of all further families are counted, so that the number of labels stays
+bounded.
+"""
 MAX_COUNTED_FAMILIES = 5
-"""A wrong search of more families, by a list or pattern, counts for none of them but among the others."""
+"""A wrong search of more families than this, by a list or pattern, is counted only under `OTHER_FAMILIES`."""
 MAX_COUNTED_NAMES = 100
 MAX_HEADER_CHARACTERS = 2_000
 
 Key = tuple[tuple[str, int], ...]
-"""The distinct mappings of a name by hash, each with the number of indices that have it."""
+"""The distinct mappings of a name, by hash, each with the number of indices that have it."""
 
 
 class Validate(enum.Enum):
     """What happens to a search in which something is wrong.
 
-    1. `off`: it is made, and that is all.
-    2. `warn`: it is made, and findings come with the answer.
-    3. `refuse`: so too, but a search with an error isn't made. Warnings refuse nothing.
+    1. `off`: it is sent without validation.
+    2. `warn`: it is sent, and the findings come with the answer.
+    3. `refuse`: as `warn`, but a search with an error isn't sent. Warnings refuse nothing.
     """
 
     OFF = "off"
@@ -75,8 +75,8 @@ class Validated(msgspec.Struct, frozen=True):
 
     Args:
         valid: Whether there is no error among the findings; warnings don't count.
-        findings: What is wrong, at most 50.
-        not_checked: JSON Pointers of what isn't looked into, as scripts are.
+        findings: What is wrong, at most 50 findings.
+        not_checked: JSON Pointers to parts that aren't checked, such as scripts.
         age_seconds: How long ago the cluster confirmed the mappings.
     """
 
@@ -87,7 +87,9 @@ class Validated(msgspec.Struct, frozen=True):
 
 
 class Validations:
-    """One per process, owned by the registry; belongs to its loop."""
+    """Validates searches, and keeps what it prepares of mappings for that. One per process, owned by the registry; used
+    only on its event loop.
+    """
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class Validations:
         clock: Clock = monotonic,
         max_kept_fields: int = MAX_KEPT_FIELDS,
     ) -> None:
-        """`values`: what fields hold; `uses`: counts which fields are asked for."""
+        """Make it. `values`: knows what values fields have; `uses`: counts which fields searches use."""
         self._cache = cache
         self._values = values
         self._uses = uses
@@ -114,8 +116,8 @@ class Validations:
         self._family_names = FamilyNames()
 
     async def validate(self, wanted: Asked, raw: bytes, visible: Visible) -> Validated:
-        """Validate a search of an index, alias or data stream, or of all that an expression stands for, for somebody
-        who sees what is `visible`.
+        """Validate a search of an index, alias or data stream, or of all that an expression stands for. `visible`: the
+        names that exist for the caller.
 
         Raises:
             IllegalName, MappingNotFound: No such name is known, or nothing matches.
@@ -154,10 +156,11 @@ class Validations:
             raise no_such_name(unknown[0])
 
     async def findings(self, wanted: Asked, raw: bytes, how: Validate, visible: Visible) -> tuple[Finding, ...]:
-        """Validate a search that is about to be made. Empty where that isn't possible now: the search is made anyway.
+        """Validate a search that is about to be sent, and return what is wrong. Empty if it can't be validated now: the
+        search is sent anyway.
 
         Raises:
-            SearchHasErrors: It has an error, and such searches are to be refused.
+            SearchHasErrors: It has an error, and the caller wants such searches refused.
         """
         if how is Validate.OFF:
             return ()
@@ -182,8 +185,10 @@ class Validations:
         )
 
     async def _verdict(self, rendered: Rendered, raw: bytes) -> Verdict:
-        """What is wrong with a search of these mappings. Searches are repeated, by screens above all: verdicts on the
-        last small ones are kept, since the same mappings and body give the same verdict.
+        """Return what is wrong with a search of these mappings.
+
+        Searches are repeated, most of all by dashboards. So the verdicts on the last small ones are kept: the same
+        mappings and body give the same verdict.
         """
         key = tuple((one.mapping_hash, len(one.indices)) for one in rendered.distinct)
         if (kept := self._verdicts.get((key, raw))) is not None:
@@ -202,7 +207,9 @@ class Validations:
         return verdict
 
     def _with_values(self, names: Sequence[str], verdict: Verdict, visible: Visible) -> Verdict:
-        """The verdict with warnings of values that no document has. It is not kept: values are renewed."""
+        """Return the verdict with warnings for values that no document has. It is not kept, because known values
+        change.
+        """
         if self._values is None or not verdict.asked_values:
             return verdict
         known = self._values.of(names, self._cache.snapshot, visible)
@@ -212,7 +219,7 @@ class Validations:
         return msgspec.structs.replace(verdict, findings=(*verdict.findings, *more)[:MAX_FINDINGS])
 
     async def _prepared(self, key: Key, distinct: Sequence[Distinct]) -> Prepared:
-        """The fields of distinct mappings, looked up once for all who wait."""
+        """Return the fields of distinct mappings, ready for validation: kept, or prepared once for all who wait."""
         prepared = self._kept.find(key)
         if prepared is None:
             known = self._kept.known(key)
@@ -240,7 +247,7 @@ VALIDATION: Handle[Validations] = Handle("validation")
 
 
 class _Kept:
-    """What was prepared last, within a number of fields."""
+    """The prepared fields that were used last, bounded by the number of fields."""
 
     def __init__(self, max_fields: int) -> None:
         self._max_fields = max_fields
@@ -254,7 +261,7 @@ class _Kept:
         return self._prepared[key]
 
     def known(self, key: Key) -> Mapping[str, MappingFields]:
-        """The mappings among these that are looked up already, for another name or state."""
+        """Return, by hash, which of these mappings are prepared already, for another name or an earlier state."""
         wanted = {hashed for hashed, _ in key}
         return {
             hashed: fields
@@ -274,7 +281,7 @@ class _Kept:
 
 
 def findings_header(findings: tuple[Finding, ...]) -> str:
-    """Findings as JSON in ASCII, as far as a header has room: `{"total": 3, "findings": [...]}`."""
+    """Return findings as JSON in ASCII, as many as fit into a header: `{"total": 3, "findings": [...]}`."""
     given: list[dict[str, Any]] = []
     text = ""
     for finding in findings:
@@ -294,8 +301,8 @@ def findings_header(findings: tuple[Finding, ...]) -> str:
 
 
 def with_findings(body: bytes, findings: tuple[Finding, ...]) -> bytes:
-    """Elasticsearch's answer with the findings in a member `_esassistant`, if nothing was found; else as it is. The
-    rest stays byte for byte.
+    """Return Elasticsearch's answer with the findings in a member `_esassistant` if the search had no hits; otherwise
+    unchanged. The rest stays byte for byte.
     """
     if not findings or not body.endswith(b"}"):
         return body
@@ -323,7 +330,7 @@ class _Answer(msgspec.Struct):
 
 
 def told(answer: Answer, findings: tuple[Finding, ...]) -> Answer:
-    """Elasticsearch's answer with what is wrong with the search, in a header and where nothing was found in it too."""
+    """Return Elasticsearch's answer with the findings in a header, and in the body too if the search had no hits."""
     if not findings:
         return answer
     header = ("X-Search-Findings", findings_header(findings))
@@ -331,7 +338,7 @@ def told(answer: Answer, findings: tuple[Finding, ...]) -> Answer:
 
 
 def refusal(findings: tuple[Finding, ...]) -> SearchHasErrors | None:
-    """The error of a search that is refused for its first error; None where it has only warnings."""
+    """Return the error for a search that is refused, which is about its first error; None if it has only warnings."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if not errors:
         return None
@@ -349,7 +356,7 @@ def _prepare(distinct: Sequence[Distinct], known: Mapping[str, MappingFields]) -
 
 
 def _parsed_and_validated(prepared: Prepared, raw: bytes) -> Verdict:
-    """Raises `BadSearch` where the body is no JSON."""
+    """Validate a body. Raise `BadSearch` if it is no JSON."""
     try:
         body = msgspec.json.decode(raw or b"{}")
     except (ValueError, RecursionError) as error:  # msgspec's own error is a ValueError

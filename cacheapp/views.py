@@ -1,4 +1,4 @@
-"""The mapping cache over HTTP. Views parse, call once, serialise."""
+"""The mapping cache over HTTP. Views parse, make one call, and serialise."""
 
 import enum
 import functools
@@ -57,7 +57,9 @@ Choice = TypeVar("Choice", bound=enum.Enum)
 
 
 def _suggesting(view: View) -> View:
-    """Decorates a view: where a name isn't there, the problem has names like it too, for who may list names."""
+    """Decorate a view: if a name isn't there, the problem also suggests similar names, for callers who may list
+    names.
+    """
 
     @functools.wraps(view)
     async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -97,7 +99,9 @@ async def indices(request: HttpRequest) -> HttpResponse:
 @api_view("GET", parameters=("q", "type", "prefix", "leaves", "pattern", "limit", "cursor"))
 @_suggesting
 async def cluster_fields(request: HttpRequest) -> HttpResponse:
-    """`GET /api/fields?q=&type=&prefix=&leaves=&pattern=&limit=&cursor=`: the fields of the cluster, a row per path."""
+    """`GET /api/fields?q=&type=&prefix=&leaves=&pattern=&limit=&cursor=`: the fields of the cluster, one row for each
+    path.
+    """
     visible = await _visible(request)
     page = await registry.get(CLUSTER_FIELDS).page(
         _field_filter(request),
@@ -111,7 +115,9 @@ async def cluster_fields(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 async def no_name(request: HttpRequest) -> HttpResponse:  # noqa: ARG001  (Django's signature)
-    """`/api/mappings`: 404 that says where names and mappings are. All mappings at once are nobody's need."""
+    """`/api/mappings`: 404 with a hint where names and mappings are. There is no address for all mappings, because
+    nobody needs all of them at once.
+    """
     raise UnknownAddress("Add a name: /api/mappings/{name}. /api/indices lists the names.")
 
 
@@ -122,7 +128,7 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
     with `group=mapping` each distinct one once.
     """
     visible = await _visible(request)
-    if name.endswith("/"):  # as at addresses with a pattern of their own
+    if name.endswith("/"):  # as in addresses with a route of their own
         raise UnknownAddress(f"{EXPLANATIONS[404]}{slash_hint(request.path)}")
     wanted = asked(name, visible)
     views = registry.get(MAPPING_VIEWS)
@@ -133,7 +139,9 @@ async def mapping(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("POST", parameters=("validate",))
 @_suggesting
 async def search(request: HttpRequest, name: str) -> HttpResponse:
-    """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a bounded search that changes nothing."""
+    """`POST /api/indices/{name}/search`: Elasticsearch's own answer to a search that only reads, bounded in size and
+    time.
+    """
     visible = await _visible(request, Right.SEARCH)
     searches = registry.get(SEARCH)
     try:
@@ -164,7 +172,7 @@ async def schema(request: HttpRequest, name: str) -> HttpResponse:
 @_suggesting
 async def fields(request: HttpRequest, name: str) -> HttpResponse:
     """`GET /api/mappings/{name}/fields?q=&type=&prefix=&leaves=&limit=&cursor=&compact=&values=`: the fields of `name`
-    as a flat list, those that `q` finds best first; with `values=true` what they hold.
+    as a flat list, with `q` the best matches first; with `values=true` also what values they have.
     """
     visible = await _visible(request)
     wanted = asked(name, visible)
@@ -188,7 +196,7 @@ async def fields(request: HttpRequest, name: str) -> HttpResponse:
 @api_view("GET", parameters=("tokens", "q"))
 @_suggesting
 async def describe(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` in a text that fits a prompt."""
+    """`GET /api/mappings/{name}/describe?tokens=&q=`: the fields of `name` as a text that fits into a prompt."""
     visible = await _visible(request)
     budget_tokens, question = _budget_and_question(request)
     wanted = asked(name, visible)
@@ -198,7 +206,7 @@ async def describe(request: HttpRequest, name: str) -> HttpResponse:
 
 @api_view("GET", parameters=("tokens", "q"))
 async def describe_cluster(request: HttpRequest) -> HttpResponse:
-    """`GET /api/describe?tokens=&q=`: the families of the cluster in a text that fits a prompt."""
+    """`GET /api/describe?tokens=&q=`: the families of the cluster as a text that fits into a prompt."""
     visible = await _visible(request)
     budget_tokens, question = _budget_and_question(request)
     snapshot, description = await registry.get(DESCRIPTIONS).describe_cluster(budget_tokens, question, visible)
@@ -206,19 +214,19 @@ async def describe_cluster(request: HttpRequest) -> HttpResponse:
 
 
 async def _asked(request: HttpRequest, name: str) -> Asked:
-    """Return what this caller asks for by what stands for a name in the address. Raises what `_visible` and `asked`
+    """Return what the caller asks for by the name, list or pattern in the address. Raise what `_visible` and `asked`
     raise.
     """
     return asked(name, await _visible(request))
 
 
 async def _visible(request: HttpRequest, right: Right = Right.READ) -> Visible:
-    """Return which names exist for this caller. Raises what `require` raises unless he has that right."""
+    """Return which names exist for this caller, who must have that right. Raise what `require` raises."""
     return Visible((await require(request, right)).patterns)
 
 
 def _budget_and_question(request: HttpRequest) -> tuple[int, str]:
-    """Read what both descriptions are asked with. Raises `BadRequest`."""
+    """Return the token budget and the question, which both kinds of descriptions take. Raise `BadRequest`."""
     budget_tokens = _integer(request, "tokens", DEFAULT_BUDGET_TOKENS, MAX_BUDGET_TOKENS, MIN_BUDGET_TOKENS)
     return budget_tokens, parameter(request, "q", "")
 
@@ -228,7 +236,7 @@ def _wants_json(request: HttpRequest) -> bool:
 
 
 def _chosen(request: HttpRequest, answer: Answer) -> HttpResponse:
-    """The response of an address that answers as text or JSON, as the caller accepts."""
+    """Return the response for an answer that is text or JSON, as chosen by the caller's `Accept`."""
     response = answer.response(request)
     patch_vary_headers(response, ("Accept",))
     return response
@@ -237,8 +245,8 @@ def _chosen(request: HttpRequest, answer: Answer) -> HttpResponse:
 @api_view("GET")
 @_suggesting
 async def history(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first; a
-    pattern stands for those that are recorded too, though they may be deleted.
+    """`GET /api/mappings/{name}/history`: the latest changes of the indices that `name` stands for, newest first. A
+    pattern also matches deleted indices that are recorded.
     """
     visible = await _visible(request)
     wanted = asked(name, visible)
@@ -253,8 +261,8 @@ async def history(request: HttpRequest, name: str) -> HttpResponse:
 
 @api_view("GET", parameters=("since", "pattern", "kind", "limit"))
 async def changes(request: HttpRequest) -> HttpResponse:
-    """`GET /api/changes?since=&pattern=&kind=&limit=`: what happened to all indices, oldest first. As events they
-    come by the door for streams (cacheapp/feed).
+    """`GET /api/changes?since=&pattern=&kind=&limit=`: what happened to all indices, oldest first. A request for events
+    is not answered here but by the change feed (cacheapp/feed).
     """
     visible = await _visible(request)
     interest = interest_of(parameter(request, "pattern", None), parameter(request, "kind", None), visible)
@@ -273,8 +281,8 @@ async def changes(request: HttpRequest) -> HttpResponse:
 @api_view("GET", parameters=("a", "b"))
 @_suggesting
 async def comparison(request: HttpRequest) -> HttpResponse:
-    """`GET /api/compare?a=&b=`: what the fields of one index, alias, data stream or mapping are that of another
-    aren't.
+    """`GET /api/compare?a=&b=`: how the fields of one index, alias, data stream or mapping differ from those of
+    another.
     """
     visible = await _visible(request)
     a, b = parameter(request, "a", ""), parameter(request, "b", "")
@@ -285,8 +293,8 @@ async def comparison(request: HttpRequest) -> HttpResponse:
 
 @api_view("GET")
 async def cache_stats(request: HttpRequest) -> HttpResponse:
-    """`GET /api/cache/stats`: what the cache holds and how it was used, and the last and next pass. Totals for
-    anybody.
+    """`GET /api/cache/stats`: what the cache holds, how it was used, and the last and next pass. Callers who may not
+    read all get only totals.
     """
     return http_answers.cache_stats(details=await reads_all(request)).response(request)
 
@@ -299,7 +307,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
     caller = await require(request, Right.REFRESH)
     wait = _boolean(request, "wait")
     if (index := parameter(request, "index", None)) is not None:
-        check_rights(caller, Right.READ)  # which the answer is
+        check_rights(caller, Right.READ)  # because the answer is the mapping
         Visible(caller.patterns).check(index)
         cache = registry.get(MAPPING_CACHE)
         return answer_of(await cache.reread(index)).response(request)
@@ -320,7 +328,7 @@ async def refresh(request: HttpRequest) -> HttpResponse:
         note_of(getattr(request, "scope", request.META)).is_long_poll = True
         return _result(await refresher.wait(answer.id))
     instances = registry.get(INSTANCES)
-    await instances.try_publish()  # if that fails, it is found where it runs, alone
+    await instances.try_publish()  # if that fails, only this instance can report on the pass
     location = reverse("esassistant:cache-refresh-report", args=[answer.id])
     response = json_response({"outcome": answer.outcome, "id": answer.id, "url": location}, status=202)
     response["Location"] = location
@@ -353,7 +361,7 @@ def _boolean(request: HttpRequest, name: str) -> bool:
 
 
 def _field_filter(request: HttpRequest) -> FieldFilter:
-    """Read which fields are wanted. Raises `BadRequest`."""
+    """Return which fields are wanted. Raise `BadRequest`."""
     return FieldFilter(
         q=parameter(request, "q", ""),
         type=_path(request, "type"),

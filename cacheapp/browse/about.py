@@ -1,5 +1,5 @@
-"""Describe one name for the mapping browser, besides its fields. Pure; belongs in a thread, as the lists of names
-do.
+"""Describe one name for the mapping browser, its fields aside. Pure; called in a thread, because it goes through all
+names.
 """
 
 import shlex
@@ -22,12 +22,13 @@ SHOWN_GROUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """A name, or a list or pattern, and what it is related to.
+    """What a name, a list or a pattern stands for, and what it is related to.
 
-    An index has `others`, the indices with the same mapping, and `reached_by`, the aliases and data streams that lead
-    to it. Anything else has `groups`, the distinct mappings of the indices it stands for; a list or pattern has `names`
-    too, and the `closed` ones that it leaves out. `odd` are those of the indices whose mapping isn't that of most.
-    `closed_members` are those of its indices that are closed. Each list is bounded, and its total is given beside.
+    For an index: `others` are the indices with the same mapping, `reached_by` the aliases and data streams that contain
+    it. For anything else: `groups` are the distinct mappings of its indices, and `odd` the indices with another mapping
+    than most. A list or pattern also has `names`, the names it stands for, and `closed`, the closed indices that it
+    leaves out. `closed_members` are the closed indices among those it stands for. Each list is bounded, with its total
+    beside it.
     """
 
     kind: str
@@ -51,15 +52,15 @@ class About:
 
     @property
     def is_closed(self) -> bool:
-        """Whether all that it stands for is closed."""
+        """Return whether all that it stands for is closed."""
         return self.closed_members_total == self.indices_total
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An address of the API that gives programs what the page shows, and the command that requests it.
+    """An address of the API that gives programs what the page shows, and a shell command that requests it.
 
-    `id` is that of the command's element on the page.
+    `id` is the id of the command's element on the page.
     """
 
     id: str
@@ -76,8 +77,10 @@ def describe(
     visible: Visible,
     resolved: Resolved | None = None,
 ) -> About:
-    """Describe `name`, which has just been resolved to `indices`; the snapshot may have more or fewer of them by
-    now. `visible`: what exists for who asks. `resolved`: what the name stands for, if it is a list or a pattern.
+    """Describe `name`, which has just been resolved to `indices`. The snapshot may have changed since, and lack some of
+    them.
+
+    `visible`: the names that exist for the reader. `resolved`: what the name stands for, if it is a list or a pattern.
     """
     cached = [index for index in indices if index in snapshot.indices]
     closed_members = [index for index in cached if index in snapshot.closed]
@@ -129,13 +132,13 @@ def describe(
 
 
 def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool) -> tuple[Raw, ...]:
-    """List the addresses of the API about `name`.
+    """Return the addresses of the API about `name`.
 
     Args:
         name: An index, an alias or a data stream, a list or a pattern.
         q: What the page searches the fields for, if anything.
-        absolute: Adds to a path the scheme and the host by which the page was requested.
-        public: Whether no token is needed.
+        absolute: Adds the scheme and host of the page's own address to a path.
+        public: Whether the API answers without a token.
     """
     fields = reverse("esassistant:mapping-fields", args=[name]) + (f"?{urlencode({'q': q})}" if q else "")
     addresses = (
@@ -148,6 +151,6 @@ def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool
 
 
 def curl(url: str, *, public: bool) -> str:
-    """Write the command that requests `url`, quoted for a shell."""
+    """Return the shell command that requests `url`."""
     token = "" if public else '-H "Authorization: Bearer $TOKEN" '
     return f"curl {token}{shlex.quote(url)}"

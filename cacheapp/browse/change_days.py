@@ -1,4 +1,4 @@
-"""Changes as people read them: by day, and what happened to several indices of a family alike as one. Pure."""
+"""Changes as people read them: by day, with what happened alike to several indices of a family as one row. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,9 @@ USUAL_PERIOD = "7d"
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From when on changes are shown; `since` None: all that are kept. `given`: as the address has it."""
+    """The time from which on changes are shown; `since` None: all that are kept. `given`: the period as the address has
+    it.
+    """
 
     given: str
     words: str
@@ -35,8 +37,8 @@ class Period:
 
     @classmethod
     def parse(cls, given: str, now: datetime) -> "Period":
-        """Read `24h`, `7d`, `30d`, `all`, or a date such as `2026-11-23`, whose day begins in UTC. Raises
-        `BadRequest`.
+        """Read `24h`, `7d`, `30d`, `all`, or a date such as `2026-11-23`, which means the beginning of that day in UTC.
+        Raise `BadRequest`.
         """
         given = given.strip() or USUAL_PERIOD
         if given in PERIODS:
@@ -51,8 +53,8 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class ChangeGroup:
-    """What happened alike, on one day, to indices of one family: `example` is the latest of it. `indices` are the first
-    of them by name, `indices_total` how many.
+    """The same change on one day to indices of one family. `example` is the latest of these changes. `indices` are the
+    first of the indices by name, `indices_total` counts all.
     """
 
     kind: str
@@ -65,7 +67,9 @@ class ChangeGroup:
 
     @property
     def differs(self) -> bool:
-        """Whether a mapping is another than it was, or than that of the member before."""
+        """Return whether the example shows differing fields, between the index's mappings or to the member before
+        it.
+        """
         return any(self.example.totals)
 
 
@@ -87,7 +91,7 @@ def by_day(changes: Iterable[ShownChange]) -> tuple[Day, ...]:
 
 
 def _alike(change: ShownChange) -> tuple[Any, ...]:
-    """What changes have in common that are shown as one."""
+    """Return a key: changes with the same key are shown as one row."""
     if change.kind == ChangeKind.GAP.value:
         return (change.kind, change.id)
     return (

@@ -1,5 +1,6 @@
-"""List families of indices for the mapping browser: fifty equal members are one row, and what differs is named. Pure; a
-cluster of sixty thousand indices takes some tenths of a second of a thread.
+"""List families of indices for the mapping browser: fifty equal members are one row, and members that differ are named.
+
+Pure; a cluster of sixty thousand indices takes some tenths of a second in a thread.
 """
 
 from bisect import bisect_left
@@ -30,15 +31,15 @@ from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 
 SHOWN_ODD = 3
-"""How many of the members are named that differ from the others."""
+"""How many of the members with another mapping than most are named."""
 MAX_LISTED_BYTES = 2_000
-"""Of the names of a family's members in an address; a family with longer ones is asked for by its beginning."""
+"""How long a list of a family's members in an address may be. For longer ones the address has the family's pattern."""
 NAMES_AFTER = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Indices that belong together: their name, kind, and members."""
+    """Indices that belong together: the family's name, its kind, and its members."""
 
     name: str
     kind: str
@@ -46,25 +47,27 @@ class Family:
 
     @property
     def shown_kind(self) -> str:
-        """The kind for people, to whom an index that is alone is no family."""
+        """Return the kind as people see it: a family with one member is shown as an index."""
         return INDEX if self.kind == INDICES and len(self.members) == 1 else self.kind
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyRow:
-    """A family, or those of its members that were chosen (`chosen_total` of `indices_total`).
+    """A family, or those of its members that match a filter (`chosen_total` of `indices_total`). The members below are
+    these.
 
     Args:
-        name: Of the data stream or alias; of an index that is alone; else how the names begin, and a star.
+        name: Of the data stream or alias; of the index, if there is only one; otherwise how the names begin, with a
+            star.
         asked_by: The name, list or pattern that stands for the members.
         kind: `data stream`, `alias`, `indices`, `index`.
         mappings_total: How many distinct mappings the members have.
-        usual: The hash of that of the most members.
-        odd: Members that have another one, the last ones first: `odd_total` in all.
-        fields_total: The most that a member has; None: not known.
-        state, age_seconds: Those of the member that was confirmed the longest ago.
-        closed_total: Members that are closed.
-        changes: Of late; None: there was none.
+        usual: The hash of the mapping that most members have.
+        odd: Members that have another mapping, the last ones by name first; `odd_total` counts all.
+        fields_total: The highest number of fields that a member has; None: not known.
+        state, age_seconds: Of the member that was confirmed the longest ago.
+        closed_total: How many members are closed.
+        changes: The members' recent changes; None: there were none.
     """
 
     name: str
@@ -84,7 +87,7 @@ class FamilyRow:
 
 
 def families(snapshot: Snapshot, visible: Visible) -> list[Family]:
-    """The families that are visible, in alphabetical order; those whose names begin with a dot come last."""
+    """Return the visible families in alphabetical order; those whose names begin with a dot come last."""
     found = [Family(name, kind, tuple(members)) for name, kind, members in members_of_families(snapshot, visible)]
     return sorted(found, key=lambda family: (family.name.startswith("."), family.name))
 
@@ -92,9 +95,9 @@ def families(snapshot: Snapshot, visible: Visible) -> list[Family]:
 def list_families(
     snapshot: Snapshot, counts: FieldCounts, wanted: NameFilter, times: Times, changes: Changes
 ) -> Listed[FamilyRow]:
-    """List a page of families with their members that match: all of them where the family's own name does.
+    """Return a page of families with the members that match. If the family's own name matches, all of its members do.
 
-    Raises `IllegalName`, `MappingNotFound` of what they are members of.
+    Raise `IllegalName` or `MappingNotFound` if the filter names an alias, list or pattern that isn't there.
     """
     is_chosen = wanted.indices(snapshot, times)
     found: list[tuple[Family, list[str]]] = []
@@ -120,19 +123,21 @@ def list_families(
 
 
 class Asking:
-    """Finds the name, list or pattern that stands for a family's members and for nothing else."""
+    """Finds the name, list or pattern that stands for a family's members and, if possible, for nothing else."""
 
     def __init__(self, snapshot: Snapshot, visible: Visible) -> None:
-        """`visible`: of whose names it is made. Others don't exist for who asks: no link may tell of them."""
+        """Make it. `visible`: the names that exist for the reader. Only these are used, so that no link gives away
+        others.
+        """
         self._names = sorted(name for name in {*snapshot.indices, *snapshot.aliases} if visible.covers(name))
 
     def by(self, family: Family) -> str:
-        """What stands for a family, the first that applies:
+        """Return what stands for a family, the first of these that applies:
 
-        1. A data stream, an alias, an index that is alone: its name.
-        2. No other name begins so: the beginning with a star.
-        3. The names of the members have room in an address: these.
-        4. The beginning with a star, which gives others too.
+        1. The name of a data stream, of an alias, or of a single index.
+        2. The beginning of the names with a star, if no other name begins like that.
+        3. The list of all names, if it fits into an address.
+        4. The beginning with a star, although it matches other names too.
         """
         if family.shown_kind != INDICES:
             return family.name
@@ -145,12 +150,12 @@ class Asking:
 
 
 def odd_members(snapshot: Snapshot, members: Iterable[str]) -> tuple[int, str, list[str]]:
-    """How many distinct mappings some indices have, the hash of the most frequent one, and who has another, the last
-    ones first.
+    """Return how many distinct mappings some indices have, the hash of the most frequent one, and the indices that have
+    another, the last ones by name first.
     """
     hashes = {index: snapshot.indices[index].mapping_hash for index in members}
     totals = Counter(hashes.values())
-    # Of two that are as frequent, that of the last member is the usual one: what will come is like that.
+    # If two are equally frequent, the last member's is the usual one: new members will be like it.
     latest = {hashed: place for place, hashed in enumerate(hashes[index] for index in _in_order(hashes))}
     usual = max(totals, key=lambda hashed: (totals[hashed], latest[hashed]))
     odd = [index for index in reversed(_in_order(hashes)) if hashes[index] != usual] if len(totals) > 1 else []

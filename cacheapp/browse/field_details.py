@@ -1,5 +1,6 @@
-"""Say all that is known of one field of a name: how each mapping defines it, in which indices. Pure; takes mappings
-apart, so that it belongs in a thread.
+"""Return all that is known of one field of a name: how each mapping defines it, and in which indices.
+
+Pure; called in a thread, because it parses mappings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,13 +19,15 @@ from esassistant.advice import percent
 
 SHOWN_INDICES = 10
 MAX_MAPPINGS = 50
-"""So many distinct mappings are taken apart, those of the most indices; one of five thousand fields takes 10 ms."""
+"""How many distinct mappings are parsed, those of the most indices; one with five thousand fields takes 10 ms."""
 MAX_RELATED = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FieldDefinition:
-    """How some mappings define a field, and the indices that have them. `type` empty: it isn't there."""
+    """How some mappings define a field, and the indices that have these mappings. `type` is empty if they don't have
+    it.
+    """
 
     type: str
     parameters: tuple[tuple[str, str], ...]
@@ -34,7 +37,7 @@ class FieldDefinition:
 
 @dataclass(frozen=True, slots=True)
 class ValueShare:
-    """One value, and in how many documents of the sample it is."""
+    """One value, and how many documents of the sample have it."""
 
     value: str
     documents: int
@@ -43,18 +46,18 @@ class ValueShare:
 
 @dataclass(frozen=True, slots=True)
 class FieldDetails:
-    """One field.
+    """One field in detail.
 
     Args:
-        field: As lists of fields have it.
-        definitions: Those that differ, the one of the most indices first.
-        looked_at_total: Of how many distinct mappings, those of the most indices; `mappings_total` there are.
-        multi_fields: Those that index its values once more.
-        aliases: Fields that stand for it.
+        field: The field, as in lists of fields.
+        definitions: The different definitions, the one of the most indices first.
+        looked_at_total: How many distinct mappings were parsed, those of the most indices, of `mappings_total`.
+        multi_fields: Its multi-fields.
+        aliases: Alias fields that stand for it.
         below_total: How many fields are below it, multi-fields aside.
-        values: What documents hold; None: it isn't known.
-        shares: The same value by value.
-        sample_documents: So many documents were looked at.
+        values: What values documents have; None: not known.
+        shares: The same, with the share of documents for each value.
+        sample_documents: How many documents the sample has.
     """
 
     field: Field
@@ -76,11 +79,11 @@ class FieldDetails:
 def field_details(
     fields: Sequence[Field], distinct: Sequence[Distinct], path: str, known: KnownOfName | None
 ) -> FieldDetails | None:
-    """Say what is known of the field of that path; None: there is none.
+    """Return what is known of the field with that path; None if there is none.
 
     Args:
-        fields: Of the name, sorted.
-        distinct: Its mappings, with the indices that have each.
+        fields: All fields of the name, sorted.
+        distinct: The distinct mappings of the name, with the indices that have each.
         path: Of the field.
         known: What is known of the values of the name's fields.
     """
@@ -115,8 +118,11 @@ def _definitions(distinct: Iterable[Distinct], field: Field) -> tuple[FieldDefin
 
 
 def _definition(body: bytes, field: Field) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Type and parameters in one mapping. A runtime field comes last, and shadows a mapped one of its name. What no
-    mapping defines is an object that only stands before the dots of other names, or a short name of a passthrough one.
+    """Return the type and the parameters of a field in one mapping.
+
+    A runtime field comes last in a mapping, and shadows a mapped field of the same name. A field that no mapping
+    defines is an object that exists only as the beginning of dotted names, or the short name of a field in a
+    passthrough object.
     """
     kind = ""
     parameters: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,4 @@
-"""Prepare fields for the mapping browser: as a tree, or as the list that a search finds. Pure, and bounded."""
+"""Prepare fields for the mapping browser: as a tree, or as a list of those that a search finds. Pure, and bounded."""
 
 import re
 from bisect import bisect_left
@@ -10,16 +10,16 @@ from cacheapp.mapping.fields import Field, check_query, search
 from cacheapp.mapping.tree import OBJECT_TYPES
 
 SHOWN_FIELDS = 300
-"""How many rows a page shows at first; what is below and after them comes when it is asked for."""
+"""How many rows a page shows at first; the others are loaded when the reader asks for them."""
 SHOWN_CONFLICTS = 100
 NO_VALUES: Mapping[str, str] = {}
 OPEN_UP_TO = 100
-"""A tree of at most so many rows is shown with all its objects open, a larger one with all of them closed."""
+"""A tree of at most this many rows is shown with all its objects open, a larger one with all of them closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a name; `is_hit` where it is what was searched for."""
+    """A part of a name; `is_hit`: it is one of the words that were searched for."""
 
     text: str
     is_hit: bool = False
@@ -27,9 +27,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ShownField:
-    """One field in words.
+    """One field as text.
 
-    `label` is its name, or the rest of it below the object above; `marks` say what sort of field it is, `notes` what
+    `label` is its name, or the part of it after the object above. `marks` say what sort of field it is, `notes` what
     else there is to know.
     """
 
@@ -47,8 +47,9 @@ class ShownField:
 class Branch:
     """One row of the tree, in the order of reading.
 
-    `below_total` fields are below it. It `opens` where those right below it follow; otherwise there are none, or no
-    room for them: then they are asked for. As many opened rows end after it as `closes` has entries.
+    `below_total`: how many fields are below it. `opens`: the rows of the fields right below it follow. If it doesn't
+    open, it has no fields below it, or there was no room for them, and they are loaded when asked for. `closes` has one
+    entry for each open row that ends after this row.
     """
 
     shown: ShownField
@@ -58,14 +59,15 @@ class Branch:
 
     @property
     def is_lazy(self) -> bool:
-        """Whether what is below it has to be asked for."""
+        """Return whether the fields below it have to be loaded."""
         return bool(self.below_total) and not self.opens
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Some rows of the tree of fields: those below `under` (empty: all), of `total`. `next_after`: the field after
-    which the `left_total` others come that are right below it; empty: there are none.
+    """Some rows of the tree of fields below `under` (empty: of all), which has `total` fields. `next_after`: if not all
+    of the fields right below `under` fit, the next rows are those after this field, `left_total` of them; empty: all
+    fit.
     """
 
     under: str
@@ -77,8 +79,8 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to search for: words in paths and types, and one type alone; fields that are in `conflict` alone. `start`:
-    how many were on the pages before. Raises `BadRequest` where they are too long.
+    """A search for fields: words in paths and types, one `type`, or only fields in `conflict`. `start`: how many fields
+    were on earlier pages. Raise `BadRequest` if the words or the type are too long.
     """
 
     q: str = ""
@@ -92,7 +94,7 @@ class Search:
 
     @property
     def filters(self) -> dict[str, str]:
-        """The query of an address that searches for the same, from the first page on."""
+        """Return the query of the address that makes the same search, from the first page on."""
         named = {"q": self.q, "type": self.type, "conflict": "true" if self.conflict else ""}
         return {name: value for name, value in named.items() if value}
 
@@ -117,17 +119,17 @@ class ShownFields:
 
     @property
     def left_out(self) -> int:
-        """How many of the fields that a search found are on the pages after this."""
+        """Return how many of the found fields are on later pages."""
         return max(0, self.found_total - self.search.start - len(self.found)) if self.tree is None else 0
 
     @property
     def first(self) -> int:
-        """The number of the first field on this page, from 1."""
+        """Return the number of the first field on this page, from 1."""
         return self.search.start + 1
 
     @property
     def next_start(self) -> int:
-        """How many fields are on the pages up to this."""
+        """Return how many fields are on the pages up to this one."""
         return self.search.start + len(self.found)
 
 
@@ -139,8 +141,14 @@ def show_fields(
     under: str = "",
     after: str = "",
 ) -> ShownFields:
-    """Show all `fields` of a name that stands for `indices_total` indices, or those that `wanted` finds; `values`: what
-    is said of those of fields, by their names. `under`, `after`: which part of the tree.
+    """Show all fields of a name as a tree, or those that a search finds.
+
+    Args:
+        fields: All fields of the name, sorted by name.
+        wanted: The search; if it asks for nothing, the tree is shown.
+        indices_total: How many indices the name stands for.
+        values: Text about the values of fields, by name of field.
+        under, after: Which part of the tree, as for `draw_tree`.
     """
     conflicts = [field for field in fields if is_in_conflict(field)]
     found = find(fields, wanted) if wanted.narrows else ()
@@ -159,12 +167,12 @@ def show_fields(
 
 
 def is_in_conflict(field: Field) -> bool:
-    """Whether indices disagree on its type, its format, its `meta`, or the nested object that it is in."""
+    """Return whether indices disagree on the field's type, format, `meta`, or the nested object that it is in."""
     return bool(field.conflict or field.format_conflict or field.meta_conflict or field.nested_path_conflict)
 
 
 def find(fields: Iterable[Field], wanted: Search) -> tuple[Field, ...]:
-    """Find the fields of the type that have each word in their path or in one of their types.
+    """Return the fields of the wanted type that have each word in their path or in one of their types.
 
     Returns:
         Those with all words in their path, as `search` ranks them, then the others.
@@ -189,15 +197,16 @@ def draw_tree(
     under: str = "",
     after: str = "",
 ) -> Tree:
-    """Draw the tree that dotted names make in at most `limit` rows, each object before what is in it.
+    """Draw the tree that dotted names form, each object before the fields in it, in at most `limit` rows.
 
-    Where there is no room for all, what is near the root is shown; of each object all that is right below it, or none.
+    If there is no room for all, the rows nearest to the root are shown. Of each object, all fields right below it are
+    shown, or none.
 
     Args:
         fields: Sorted by name.
         indices_total: How many indices there are.
         limit: How many rows.
-        values: What is said of those of fields.
+        values: Text about the values of fields, by name of field.
         under: Only what is below that field.
         after: Only what comes after that field and all that is below it.
     """
@@ -224,7 +233,7 @@ def draw_tree(
     rows = _with_room(roots, children, limit)
     following = [depths[number] for number in rows[1:]] + [0]
     branches = []
-    for number, depth in zip(rows, following, strict=False):  # (of no rows, none)
+    for number, depth in zip(rows, following, strict=False):  # (without rows, none)
         deeper = depth - depths[number]
         shown = _shown(ordered[number][1], labels[number], (), indices_total, values)
         branches.append(Branch(shown, below[number], deeper > 0, range(max(0, -deeper))))
@@ -239,25 +248,25 @@ def draw_tree(
 
 
 def _below(fields: Sequence[Field], under: str) -> Sequence[Field]:
-    """The fields below that one. They stand together, as `fields` are sorted by name."""
+    """Return the fields below that one. They are next to each other, because `fields` are sorted by name."""
     if not under:
         return fields
     first = bisect_left(fields, f"{under}.", key=lambda field: field.name)
-    last = bisect_left(fields, f"{under}/", key=lambda field: field.name)  # the sign after the dot
+    last = bisect_left(fields, f"{under}/", key=lambda field: field.name)  # `/` is the character after the dot
     return fields[first:last]
 
 
 def _with_room(roots: list[int], children: list[list[int]], limit: int) -> list[int]:
-    """Choose the rows to show, breadth first as long as there is room, and return them in order."""
+    """Return the numbers of the rows to show, in order. They are chosen breadth first, as long as there is room."""
     shown = roots[:limit]
-    for number in shown:  # which grows meanwhile
+    for number in shown:  # the list grows meanwhile
         if len(shown) + len(children[number]) <= limit:
             shown += children[number]
     return sorted(shown)
 
 
 def split_at_words(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
-    """Split `text` so that each occurrence of one of `words`, whatever the case, is a piece of its own."""
+    """Split `text` so that each occurrence of one of `words`, in upper or lower case, is a piece of its own."""
     if not words:
         return (Piece(text),)
     # The longest first: "id" must not hide "identifier".
@@ -303,7 +312,7 @@ def _notes(field: Field, indices_total: int) -> Iterable[str]:
 
 
 def _meta_notes(field: Field) -> Iterable[str]:
-    """What is said of what doesn't change how a field is indexed, and where indices disagree on it."""
+    """Return notes on what doesn't change how a field is indexed, and on where indices disagree on that."""
     if field.format_conflict:
         yield f"formats differ: {_either(field.format_conflict, 'the default')}"
     elif field.format is not None:

@@ -18,7 +18,7 @@ from esassistant.errors import BadRequest
 PAGE = 100
 """How many rows a page lists."""
 SHOWN_NAMES = 10
-"""How many names are shown where there may be thousands; the total is given beside."""
+"""How many names are shown where there may be thousands; the total is shown beside them."""
 
 INDEX, ALIAS, DATA_STREAM, SEVERAL = "index", "alias", "data stream", "several names"
 
@@ -27,7 +27,7 @@ Changes = Mapping[str, RecentOfIndex]
 
 
 class NameState(enum.StrEnum):
-    """How the API would answer for a name: from memory, fresh or stale, or only after it has read the mapping."""
+    """How the API would answer for a name: from memory (fresh or stale), or only after reading the mapping."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -43,8 +43,8 @@ class Grouping(enum.StrEnum):
 
 
 class Sort(enum.StrEnum):
-    """What comes first: names in alphabetical order, what has the most fields, what was confirmed the longest ago, what
-    changed most often lately.
+    """The order of a list: by name, by the number of fields (most first), by age (confirmed the longest ago first), or
+    by the number of recent changes (most first).
     """
 
     NAME = "name"
@@ -58,7 +58,8 @@ Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The time by which states and ages are judged, and up to which ages (in seconds) a mapping is fresh and stale.
+    """The time at which states and ages are judged, and the ages in seconds up to which a mapping is fresh, and then
+    stale.
 
     `now` is a time of the monotonic clock.
     """
@@ -77,13 +78,13 @@ class NameFilter:
     """Selects names.
 
     Args:
-        pattern: A part of the name, or what matches all of it where it has a `*`.
+        pattern: A part of the name; with a `*`, a pattern for the whole name.
         state: The state of the name.
-        mapping: The hash of the mapping, which only indices have.
-        of: What stands for the index: an alias or data stream, a list or a pattern.
-        sort: What comes first.
-        start: How many rows are on the pages before.
-        visible: What exists for who asks.
+        mapping: The hash of the mapping; selects only indices.
+        of: Selects the indices of an alias or data stream, or those that a list or pattern stands for.
+        sort: The order of the list.
+        start: How many rows are on earlier pages.
+        visible: The names that exist for the reader.
     """
 
     pattern: str = ""
@@ -96,7 +97,7 @@ class NameFilter:
 
     @classmethod
     def parse(cls, query: Mapping[str, str], visible: Visible) -> "NameFilter":
-        """Read the query of an address. Raises `BadRequest`."""
+        """Read the query of an address. Raise `BadRequest`."""
         pattern = query.get("pattern", "").strip()
         if len(pattern) > MAX_PATTERN_CHARACTERS:
             raise BadRequest(f"A pattern has at most {MAX_PATTERN_CHARACTERS} characters.")
@@ -112,22 +113,22 @@ class NameFilter:
 
     @property
     def narrows(self) -> bool:
-        """Whether it can leave out a name."""
+        """Return whether the filter can leave out a name."""
         return bool(self.pattern or self.state or self.mapping or self.of)
 
     @property
     def filters(self) -> dict[str, str]:
-        """The query of an address that selects the same names, from the first page on."""
+        """Return the query of the address that selects the same names, from the first page on."""
         named = {"pattern": self.pattern, "state": self.state or "", "mapping": self.mapping, "of": self.of}
         return {name: value for name, value in named.items() if value}
 
     def matches_name(self, name: str) -> bool:
-        """Whether the pattern matches, whatever the case."""
+        """Return whether the pattern matches, in upper or lower case."""
         pattern = self.pattern.lower()
         return matches(name.lower(), pattern) if "*" in pattern else pattern in name.lower()
 
     def members(self, snapshot: Snapshot) -> frozenset[str] | None:
-        """The indices that `of` stands for; None: it isn't asked for. Raises `IllegalName`, `MappingNotFound`."""
+        """Return the indices that `of` stands for; None if `of` isn't given. Raise `IllegalName`, `MappingNotFound`."""
         if not self.of:
             return None
         of = asked(self.of, self.visible)
@@ -140,7 +141,9 @@ class NameFilter:
         return frozenset(index for index in indices if index in snapshot.indices)
 
     def indices(self, snapshot: Snapshot, times: Times) -> Callable[[str], bool]:
-        """Return the test whether a known index is chosen, whatever its name is and whether it is visible."""
+        """Return a test whether a known index is selected by `state`, `mapping` and `of`. It checks neither its name
+        nor whether it is visible.
+        """
         members = self.members(snapshot)
 
         def is_chosen(index: str) -> bool:
@@ -154,7 +157,9 @@ class NameFilter:
 
 
 def chosen(choices: type[Choice], name: str, query: Mapping[str, str]) -> Choice | None:
-    """Read one of several words of a query; None: it isn't given. Raises `BadRequest`."""
+    """Return the value of a query parameter that takes one of several words; None if it isn't given. Raise
+    `BadRequest`.
+    """
     given = query.get(name, "")
     if not given:
         return None
@@ -164,7 +169,7 @@ def chosen(choices: type[Choice], name: str, query: Mapping[str, str]) -> Choice
 
 
 def place_of(cursor: str) -> int:
-    """How many rows are on the pages before. Raises `BadRequest`."""
+    """Return how many rows are on the pages before the one of this cursor. Raise `BadRequest`."""
     if not cursor:
         return 0
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 9:
@@ -177,8 +182,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[R]):
-    """One page of rows. `total` counts those of all pages, `kinds` what they are, `indices_total` the indices of all.
-    `first` is the number of the first row, from 1; `next_cursor` is empty on the last page.
+    """One page of rows. `total` counts the rows of all pages, `kinds` how many of them are of each kind,
+    `indices_total` the indices that they stand for. `first` is the number of the first row, from 1; `next_cursor` is
+    empty on the last page.
     """
 
     rows: tuple[R, ...]
@@ -194,12 +200,12 @@ class Listed(Generic[R]):
 
 
 def next_cursor(start: int, total: int) -> str:
-    """The cursor of the page after the one that begins at `start`; empty: that is the last."""
+    """Return the cursor of the page after the one that begins at `start`; empty if that is the last one."""
     return str(start + PAGE) if start + PAGE < total else ""
 
 
 def state_of(snapshot: Snapshot, name: str, times: Times) -> tuple[NameState, float]:
-    """The state of a known name, and its age in seconds."""
+    """Return the state of a known name, and its age in seconds."""
     age_seconds = max(0.0, times.now - snapshot.confirmed_of(name))
     if snapshot.resolve(name) is None or age_seconds > times.ttl + times.max_stale:
         return NameState.UNREAD, age_seconds
@@ -207,18 +213,18 @@ def state_of(snapshot: Snapshot, name: str, times: Times) -> tuple[NameState, fl
 
 
 def kind_of(snapshot: Snapshot, name: str) -> str:
-    """Tell an index, an alias and a data stream apart."""
+    """Return whether a known name is an index, an alias or a data stream."""
     if name in snapshot.indices:
         return INDEX
     return DATA_STREAM if name in snapshot.data_streams else ALIAS
 
 
 def changes_total(indices: Iterable[str], changes: Changes) -> int:
-    """How often some indices changed, together."""
+    """Return how many changes some indices had together."""
     return sum(changes[index].total for index in indices if index in changes)
 
 
 def changes_of(indices: Iterable[str], changes: Changes) -> RecentOfIndex | None:
-    """The changes of some indices together; None: there was none."""
+    """Return the changes of some indices together; None if there were none."""
     found = [changes[index] for index in indices if index in changes]
     return RecentOfIndex(sum(one.total for one in found), max(one.last_at for one in found)) if found else None

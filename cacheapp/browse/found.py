@@ -1,5 +1,5 @@
-"""Find names for the search of the header: families of indices, and aliases and data streams that are none. Pure;
-belongs in a thread.
+"""Find names for the search in the page header: families of indices, and aliases and data streams that are no families.
+Pure; called in a thread.
 """
 
 import re
@@ -21,15 +21,15 @@ _SEPARATOR = re.compile(r"[^0-9a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class FoundName:
-    """A family that has the words in its name or in those of its members; or an alias or data stream.
+    """A family that has the words in its name or in its members' names; or an alias or data stream.
 
     Args:
-        name: Its own.
-        asked_by: What stands for it in an address.
+        name: Its name.
+        asked_by: The name, list or pattern that stands for it in an address.
         kind: `data stream`, `alias`, `indices`, `index`.
-        indices_total: How many it has.
-        matching: Those of them that have the words, where the name itself hasn't; `matching_total` in all.
-        mappings_total: How many distinct mappings these have.
+        indices_total: How many indices it has.
+        matching: The indices whose names have the words, if its own name doesn't; `matching_total` counts all.
+        mappings_total: How many distinct mappings its indices have.
     """
 
     name: str
@@ -43,7 +43,9 @@ class FoundName:
 
 @dataclass(frozen=True, slots=True)
 class FoundNames:
-    """What was found, the nearest first, of `total`; or if there is nothing, `near`: names that may have been meant."""
+    """The names that were found, the best matches first, of `total`; if there are none, `near`: names that may have
+    been meant.
+    """
 
     found: tuple[FoundName, ...]
     total: int
@@ -51,7 +53,7 @@ class FoundNames:
 
 
 def find_names(snapshot: Snapshot, q: str, visible: Visible) -> FoundNames:
-    """Find the names that have each word of `q`, or match it where a word has a `*`."""
+    """Return the names that contain each word of `q`. A word with a `*` has to match the whole name."""
     words = q.lower().split()
     if not words:
         return FoundNames((), 0)
@@ -99,8 +101,8 @@ def _test(words: Iterable[str]) -> Callable[[str], bool]:
 
 
 def _rank(name: str, words: Sequence[str]) -> tuple[int, int]:
-    """How near a name is that has all words: it is one, begins with one, has one as a word, has it within a word; and
-    how long it is.
+    """Return a key for sorting names that have all words: first a name that is one of the words, then one that begins
+    with one, then one that has one as a whole word, then the others; among these, shorter names come first.
     """
     lowered = name.lower().removesuffix("*")
     plain = [word.strip("*") for word in words]

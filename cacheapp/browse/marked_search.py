@@ -1,4 +1,6 @@
-"""Show a search with its findings at their places. Pure; a large body takes some milliseconds: a thread's work."""
+"""Show a search with its findings at their places. Pure; a large body takes some milliseconds, so call it in a
+thread.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +12,11 @@ from cacheapp.queries.findings import Finding, Severity
 from cacheapp.queries.positions import Span, spans_of
 
 LONG_LINE = 200
-"""A body with a longer line is written anew, with line breaks: nobody finds anything in it otherwise."""
+"""A body with a longer line than this is reformatted with line breaks, because nobody could find anything in it."""
 SHOWN_LINES = 300
-"""A body of more lines is shown where something is wrong alone, with so many lines around:"""
+"""A body with more lines than this is shown only around its findings, with `LINES_AROUND` lines before and after
+each.
+"""
 LINES_AROUND = 3
 
 
@@ -26,7 +30,7 @@ class MarkedPiece:
 
 @dataclass(frozen=True, slots=True)
 class PlacedFinding:
-    """A finding with its place: line and column from 1; `number`, from 1, by which the page links to it."""
+    """A finding with its place: line and column, from 1. The page links to it by `number`, from 1."""
 
     number: int
     line: int
@@ -36,7 +40,7 @@ class PlacedFinding:
 
 @dataclass(frozen=True, slots=True)
 class MarkedLine:
-    """One line of a search, with the findings that begin in it. `skipped` lines before it are not shown."""
+    """One line of a search, with the findings that begin in it. `skipped`: how many lines before it are not shown."""
 
     number: int
     pieces: tuple[MarkedPiece, ...]
@@ -46,7 +50,9 @@ class MarkedLine:
 
 @dataclass(frozen=True, slots=True)
 class MarkedSearch:
-    """A search as it is shown, and all findings in the order of their places. `skipped`: lines after the last one."""
+    """A search as it is shown, and all findings in the order of their places. `skipped`: how many lines after the last
+    one are not shown.
+    """
 
     text: str
     lines: tuple[MarkedLine, ...]
@@ -55,7 +61,9 @@ class MarkedSearch:
 
 
 def readable(text: str) -> str:
-    """The same JSON, with line breaks if it has lines too long to read; what is no JSON as it is."""
+    """Return the same JSON, with line breaks if it has lines too long to read. Text that is no JSON is returned
+    unchanged.
+    """
     if not any(len(line) > LONG_LINE for line in text.splitlines()):
         return text
     try:
@@ -65,7 +73,7 @@ def readable(text: str) -> str:
 
 
 def marked_search(text: str, findings: Sequence[Finding]) -> MarkedSearch:
-    """Mark what is wrong with a search, given as JSON that can be parsed."""
+    """Mark what is wrong with a search. `text` has to be valid JSON, or empty."""
     if not text.strip():
         text = "{}"
     spans = spans_of(text, [finding.path for finding in findings])
@@ -96,7 +104,9 @@ def _placed(spans: Mapping[str, Span], starts: Sequence[int], findings: Iterable
 
 
 def _severities(spans: Mapping[str, Span], findings: Iterable[Finding]) -> list[tuple[Span, str]]:
-    """What is marked, in order and without overlaps: of two that share a place, an error is marked."""
+    """Return the spans to mark, in order and without overlaps. Where an error and a warning begin at the same place,
+    the error is marked.
+    """
     ordered = sorted(
         ((spans[finding.path], finding.severity is not Severity.ERROR, finding.severity.value) for finding in findings),
         key=lambda one: (one[0][0], one[1]),

@@ -1,5 +1,5 @@
-"""List names and distinct mappings for the mapping browser. Pure; many thousands of names take tens of milliseconds, so
-that it belongs in a thread.
+"""List names and distinct mappings for the mapping browser. Pure; called in a thread, because many thousands of names
+take tens of milliseconds.
 """
 
 from collections import Counter
@@ -34,9 +34,9 @@ from cacheapp.state.snapshot import Snapshot
 class Row:
     """One name.
 
-    An index has a `mapping_hash`, `fields_total` (None: its mapping is not in memory), and `others_total` indices with
-    the same mapping; an alias or data stream stands for `indices_total` indices. So many of these are closed. `changes`
-    are those of late; None: there were none.
+    An index has a `mapping_hash`, `fields_total` (None: its mapping is not in memory), and `others_total`, the number
+    of other indices with the same mapping. An alias or data stream has `indices_total`, the number of its indices.
+    `closed_total`: how many of the indices are closed. `changes`: the recent changes; None: there were none.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Indices that share one mapping: the first by name, and how many there are."""
+    """Indices that share one mapping: `names` has the first ones, `total` counts all."""
 
     mapping_hash: str
     names: tuple[str, ...]
@@ -64,7 +64,10 @@ class Group:
 def list_names(
     snapshot: Snapshot, counts: FieldCounts, wanted: NameFilter, times: Times, changes: Changes
 ) -> Listed[Row]:
-    """List a page of the names that match. Raises `IllegalName`, `MappingNotFound` of what they are members of."""
+    """Return a page of the names that match.
+
+    Raise `IllegalName` or `MappingNotFound` if the filter's `of` is no name, or isn't there.
+    """
     found = _matching(snapshot, wanted, times)
     if wanted.sort is not Sort.NAME:
         found.sort(key=_order(snapshot, counts, wanted.sort, times, changes))
@@ -86,7 +89,7 @@ def list_names(
 
 
 def list_groups(snapshot: Snapshot, counts: FieldCounts, wanted: NameFilter, times: Times) -> Listed[Group]:
-    """List a page of the distinct mappings of the indices that match. Raises what `list_names` does."""
+    """Return a page of the distinct mappings of the indices that match. Raise what `list_names` raises."""
     found = [name for name in _matching(snapshot, wanted, times) if name in snapshot.indices]
     groups = group_by_mapping(snapshot, counts, found, wanted.start, wanted.start + PAGE)
     total = len({snapshot.indices[name].mapping_hash for name in found})
@@ -113,13 +116,13 @@ def group_by_mapping(
 
 
 def fields_total(snapshot: Snapshot, counts: FieldCounts, mapping_hash: str) -> int | None:
-    """How many fields a mapping has; None: it isn't in memory."""
+    """Return how many fields a mapping has; None if it isn't in memory."""
     body = snapshot.bodies.get(mapping_hash)
     return None if body is None else counts.count(mapping_hash, body)
 
 
 def _matching(snapshot: Snapshot, wanted: NameFilter, times: Times) -> list[str]:
-    """The names that match, in alphabetical order."""
+    """Return the names that match, in alphabetical order."""
     visible = wanted.visible
     of_index = wanted.of or wanted.mapping
     among: Iterable[str] = snapshot.indices if of_index else {*snapshot.indices, *snapshot.aliases}
@@ -138,7 +141,7 @@ def _is_in_state(snapshot: Snapshot, name: str, wanted: NameFilter, times: Times
 
 
 def _order(snapshot: Snapshot, counts: FieldCounts, sort: Sort, times: Times, changes: Changes) -> Callable[[str], Any]:
-    """The key by which names in alphabetical order are sorted."""
+    """Return the key to sort names by. They have to be in alphabetical order already."""
     if sort is Sort.AGE:
         return lambda name: -state_of(snapshot, name, times)[1]
     if sort is Sort.CHANGES:

@@ -1,6 +1,4 @@
-"""What all pages of the mapping browser share: who gets them, how they are rendered, what they are where something is
-wrong.
-"""
+"""What all pages of the mapping browser share: who may see them, how they are rendered, and the pages for errors."""
 
 import asyncio
 import functools
@@ -33,7 +31,7 @@ from esassistant.registry import registry
 
 SHOWN_CHANGES = 20
 RETRY_AFTER_SECONDS = 5
-"""Used when an error does not say when to try again."""
+"""When to try again, if an error doesn't say."""
 READS = ("GET", "HEAD")
 
 
@@ -48,7 +46,9 @@ class HtmlPage:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who looks at a page: what exists for them, and whether their forms need the CSRF token of their session."""
+    """The reader of a page: the names that exist for them, and whether their forms need the CSRF token of their
+    session.
+    """
 
     visible: Visible
     has_session: bool
@@ -58,14 +58,15 @@ PageView = Callable[..., Awaitable[HtmlPage]]
 
 
 def page_view(*methods: str) -> Callable[[PageView], Any]:
-    """Decorates an `async def` view of a page, which answers `methods` and is given who reads it.
+    """Decorate an `async def` view of a page. It answers `methods`, and is called with the request and its `Reader`.
 
-    Whoever may read mappings by the API gets the page, which shows the same names. Others are sent to the login. They
-    are refused instead if their token doesn't suffice, or if a script asks for a part of a page, which has no place for
-    a login. An `EsassistantError` becomes a page too, or a problem if no person asked.
+    Whoever may read mappings by the API gets the page, which shows the same names. Others are redirected to the login
+    page. They are refused instead if they have a token that doesn't suffice, or if a script asks for a part of a page,
+    which can't show a login. An `EsassistantError` becomes an error page; it becomes a problem (RFC 9457) for scripts
+    and other programs.
 
-    A form that is sent needs the CSRF token of the session that it comes with, if it comes with one. Django's own check
-    isn't used: its token would give everybody who looks at a page a cookie.
+    A form that is sent with a session needs the CSRF token of that session. Django's own check isn't used, because its
+    token would set a cookie for everybody who looks at a page.
     """
 
     def decorate(view: PageView) -> Any:
@@ -93,18 +94,18 @@ def page_view(*methods: str) -> Callable[[PageView], Any]:
 
 
 def is_part(request: HttpRequest) -> bool:
-    """Whether a script asks for a part of a page, to put it into one that is shown."""
+    """Return whether a script asks for a part of a page, to insert it into the page that is shown."""
     return request.headers.get("HX-Request") == "true"
 
 
 def address(name: str, query: Mapping[str, str], *args: str) -> str:
-    """The address of a page, without what is empty of the query."""
+    """Return the address of a page, without the empty parameters of the query."""
     given = {key: value for key, value in query.items() if value}
     return reverse(f"esassistant:{name}", args=args) + (f"?{urlencode(given)}" if given else "")
 
 
 async def changes_of_indices(indices: Iterable[str], visible: Visible) -> dict[str, Any]:
-    """The history of some indices for a template; `changes` None: it can't be read now."""
+    """Return the history of some indices for a template; `changes` is None if it can't be read now."""
     try:
         changes: list[ShownChange] | None = await registry.get(HISTORY).latest_changes(indices, visible)
     except StoreUnavailable:
@@ -131,7 +132,7 @@ async def _rendered(request: HttpRequest, page: HtmlPage, reader: Reader | None)
 
 
 async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> HttpResponse:
-    """Make the page that says what is wrong and what to do; `name` is the requested name, if any."""
+    """Return the page that says what is wrong and what to do. `name` is the name in the address, if any."""
     problem = problem_of(request, error)
     if error.status == 503:
         problem.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
@@ -148,7 +149,9 @@ async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> 
 
 
 async def _about_missing(request: HttpRequest, error: EsassistantError, name: str) -> dict[str, Any]:
-    """What a page says of a name that isn't there: names like it, and what was recorded of it."""
+    """Return what an error page says about a name that isn't there: similar names, and what the history recorded of
+    it.
+    """
     if not isinstance(error, IllegalName | MappingNotFound):
         return {}
     wanted = name or (error.name if isinstance(error, MappingNotFound) else "") or ""
@@ -157,7 +160,7 @@ async def _about_missing(request: HttpRequest, error: EsassistantError, name: st
     try:
         visible = Visible((await caller_of(request)).patterns)
         near = await asyncio.to_thread(names_like, wanted, registry.get(MAPPING_CACHE).snapshot, visible)
-    except EsassistantError:  # it is not the time for suggestions
+    except EsassistantError:  # an error page has to work even if suggestions can't be made
         return {}
     context: dict[str, Any] = {"name": wanted, "near": near, "similar_url": address("browse", {"q": wanted})}
     is_gone = isinstance(error, MappingNotFound) and visible.covers(wanted)

@@ -1,4 +1,4 @@
-"""The search of the header: names and fields of all indices, by words and by meaning."""
+"""The page for the search in the page header: names, and fields of all indices, by words and by meaning."""
 
 import asyncio
 from typing import Any, Final
@@ -18,13 +18,15 @@ from esassistant.registry import registry
 MAX_FIELDS: Final = 50
 SHOWN_FAMILIES: Final = 10
 FEW_FIELDS: Final = 10
-"""So many that have the words leave nothing to be looked for by meaning."""
+"""If at least this many fields contain all words, none are looked for by meaning."""
 MEANING_SECONDS: Final = 3.0
-"""A page waits so long for what is near by meaning. What that needs goes on being made, for the next who asks."""
+"""How long the page waits for fields that are near by meaning. What these need is still made after that, for the next
+request.
+"""
 
 
 async def search_page(q: str, visible: Visible) -> HtmlPage:
-    """Find names and fields. Raises `BadRequest`, `NotWarm`."""
+    """Find names and fields. Raise `BadRequest`, `NotWarm`."""
     q = q.strip()
     check_query(q)
     cache = registry.get(MAPPING_CACHE)
@@ -38,8 +40,10 @@ async def search_page(q: str, visible: Visible) -> HtmlPage:
 
 
 async def _fields(q: str, visible: Visible) -> dict[str, Any]:
-    """The fields that have the words, and those that are near by meaning. Of too many mappings to be looked through at
-    once, the families that the words are about in place of these.
+    """Return the fields that contain the words, and those that are near by meaning.
+
+    If there are too many mappings to look through at once, return the families that the words are about instead of the
+    latter.
     """
     among, descriptions = registry.get(CLUSTER_FIELDS), registry.get(DESCRIPTIONS)
     wanted = FieldSearch(" ".join(q.replace("*", " ").split()), "", "", visible, MAX_FIELDS)

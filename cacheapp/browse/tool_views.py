@@ -1,4 +1,6 @@
-"""Pages about more than one name: what changed, how two differ, what is wrong with a search, a text for a prompt."""
+"""Pages about more than one name: changes, comparisons of two names, validation of a search, and descriptions for a
+prompt.
+"""
 
 import asyncio
 from typing import Any
@@ -29,13 +31,13 @@ from esassistant.errors import BadRequest
 from esassistant.registry import registry
 
 CHANGES_AT_ONCE = 500
-"""So many are read and grouped for a page; those before them are on the next."""
+"""How many changes are read and grouped for one page; earlier ones are on the next page."""
 BUDGETS = (500, 1000, 2000, 4000, 8000)
 
 
 @page_view(*READS)
 async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
-    """`GET /changes?pattern=&kind=&since=&before=`: what changed, by day, the latest first."""
+    """`GET /changes?pattern=&kind=&since=&before=`: what changed, by day, the latest day first."""
     query = request.GET
     pattern = query.get("pattern", "").strip()
     period = Period.parse(query.get("since", ""), now_utc())
@@ -68,8 +70,10 @@ async def changes(request: HttpRequest, reader: Reader) -> HtmlPage:
 
 
 def _as_pattern(pattern: str, visible: Visible) -> str:
-    """A part of a name finds what has it, as in the list of names; a whole name, list or pattern means what it does
-    everywhere. A name that isn't visible is no whole one: what is found must not tell that it is there.
+    """Return a part of a name as a pattern that finds all names with it. Return a known name, a list or a pattern
+    unchanged.
+
+    A name that isn't visible counts as a part of a name: the result must not show that it exists.
     """
     if any(sign in pattern for sign in "*,"):
         return pattern
@@ -78,7 +82,7 @@ def _as_pattern(pattern: str, visible: Visible) -> str:
 
 
 def _is_shared() -> bool:
-    """Whether all instances have this history, as far as is known."""
+    """Return whether all instances have this history, as far as is known."""
     others: list[Any] | None = registry.get(INSTANCES).told_by_others(HISTORY_REPORT.name)
     own = registry.read(HISTORY_REPORT).name
     return others is None or {told.get("name") for told in others} <= {None, own}
@@ -102,8 +106,8 @@ async def comparison(request: HttpRequest, reader: Reader) -> HtmlPage:
 
 @page_view(*READS, "POST")
 async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
-    """`GET /validate?name=`: a form for a search. `POST`: what is wrong with it, where it stands. Nothing is searched,
-    and the cluster isn't asked.
+    """`GET /validate?name=`: a form for a search. `POST`: what is wrong with the search, marked in its text. The search
+    isn't sent to the cluster.
     """
     sent = request.POST if request.method == "POST" else request.GET
     name, text = sent.get("name", "").strip(), sent.get("search", "")
@@ -111,7 +115,7 @@ async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
     if request.method == "POST" and not name:
         raise BadRequest("Say which name the search is for.")
     if request.method == "POST":
-        text = text.replace("\r\n", "\n")  # as browsers send lines
+        text = text.replace("\r\n", "\n")  # browsers send line breaks like this
         try:
             validated = await registry.get(VALIDATION).validate(
                 asked(name, reader.visible), text.encode("utf-8", "replace"), reader.visible
@@ -125,7 +129,9 @@ async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
 
 @page_view(*READS)
 async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
-    """`GET /describe?name=&q=&tokens=`: a name's fields, or the families of the cluster, in a text for a prompt."""
+    """`GET /describe?name=&q=&tokens=`: the fields of a name, or the families of the cluster, as a text for a
+    prompt.
+    """
     name, question = (request.GET.get(parameter, "").strip() for parameter in ("name", "q"))
     given = request.GET.get("tokens", "") or str(DEFAULT_BUDGET_TOKENS)
     tokens = whole_number("tokens", given, MIN_BUDGET_TOKENS, MAX_BUDGET_TOKENS)
@@ -155,6 +161,8 @@ def _raw_path(name: str, question: str, tokens: int) -> str:
 
 
 def _link(name: str, indices: tuple[str, ...]) -> str:
-    """Where one side of a comparison is shown: a mapping by its hash on the page of one index that has it."""
+    """Return the name whose page shows one side of a comparison. For the hash of a mapping, that is an index that has
+    it.
+    """
     known = registry.get(MAPPING_CACHE).snapshot
     return name if known.knows(name) or "," in name or "*" in name or not indices else indices[0]

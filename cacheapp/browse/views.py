@@ -1,7 +1,7 @@
 """The mapping browser: pages for people that show what the cache has in memory.
 
-Whoever may read mappings by the API may see them, and sees the same names there and here. What takes long, templates
-included, is done in threads; that work touches neither the database nor the user.
+Whoever may read mappings by the API may see these pages, with the same names. Work that takes long, such as rendering
+templates, is done in threads; it touches neither the database nor the user.
 """
 
 import asyncio
@@ -45,13 +45,13 @@ from esassistant.registry import registry
 
 NO_CHANGES: Changes = {}
 MAX_NAMED_FAMILY = 500
-"""So many members of a family have their changes on its page, as databases bound how many values a query may have."""
+"""How many members of a family have their changes on its page: databases limit how many values a query may have."""
 
 
 @page_view(*READS)
 async def names(request: HttpRequest, reader: Reader) -> HtmlPage:
     """`GET /browse/?pattern=&state=&mapping=&of=&group=&sort=&cursor=`: list the families, names, or distinct mappings.
-    With `q` instead: find names and fields over all indices.
+    With `q`, find names and fields of all indices instead.
     """
     if "q" in request.GET:
         return await search_page(request.GET.get("q", ""), reader.visible)
@@ -94,12 +94,14 @@ async def names(request: HttpRequest, reader: Reader) -> HtmlPage:
 
 
 def _usual_grouping(wanted: NameFilter) -> Grouping:
-    """List names where a state, members or a mapping are asked for; else families, which are fewer."""
+    """Return how to group the list if the address doesn't say: by name if a state, members or a mapping are asked for;
+    otherwise by family, because there are fewer families.
+    """
     return Grouping.NAME if wanted.state or wanted.of or wanted.mapping else Grouping.FAMILY
 
 
 async def _recent_changes() -> tuple[Changes, bool]:
-    """How often each index changed of late, and whether that is known."""
+    """Return how often each index changed lately, and whether that is known."""
     try:
         return await registry.get(RECENT_COUNTS).get(), True
     except StoreUnavailable:
@@ -109,7 +111,7 @@ async def _recent_changes() -> tuple[Changes, bool]:
 @page_view(*READS)
 async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
     """`GET /browse/{name}?q=&type=&conflict=&under=&after=&field=`: show what a name, a list or a pattern stands for,
-    its fields, one of them, and how they changed.
+    its fields, one of the fields in detail, and how they changed.
     """
     views = registry.get(MAPPING_VIEWS)
     query = request.GET
@@ -141,7 +143,7 @@ async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
 
 
 async def _about(request: HttpRequest, reader: Reader, name: str, answer: MappingAnswer) -> dict[str, Any]:
-    """What the page of a name says besides its fields."""
+    """Return what the page of a name shows besides its fields."""
     snapshot, counts = registry.get(MAPPING_CACHE).snapshot, registry.get(MAPPING_VIEWS).field_counts
     arguments = (snapshot, counts, name, answer.indices, reader.visible, answer.resolved)
     described = await asyncio.to_thread(describe, *arguments)
@@ -194,7 +196,7 @@ async def _shown(
 
 
 def _field_addresses(name: str, shown: ShownFields) -> dict[str, str]:
-    """Where what comes after the shown fields is."""
+    """Return the addresses of the fields after those that are shown."""
     tree = shown.tree
     more = (
         ""

@@ -1,7 +1,7 @@
-"""The fields of the whole cluster, a row for each path: which types it has, in how many indices, of which families.
+"""The fields of the whole cluster, one row for each path: its types, in how many indices it is, and in which families.
 
-Ten thousand indices with fifty distinct mappings take fifty derivations, which views of single names share. The rows
-are made in a thread, and kept by bytes while there are the same names with the same mappings.
+Ten thousand indices with fifty distinct mappings take fifty derivations, which are shared with the views of single
+names. The rows are made in a thread. They are kept, within a number of bytes, until a name or a mapping changes.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ from esassistant.resource import Handle
 
 MAX_KEPT_BYTES = 16_777_216
 ROW_BYTES = 400
-"""What a row takes beside its name, as measured for one with two families."""
+"""The memory that a row takes, its name aside; measured for a row with two families."""
 SHOWN_FAMILIES = 10
 SHOWN_CLOSED = 100
 
 
 class TypeTotal(msgspec.Struct, frozen=True, gc=False):
-    """In how many indices a field has one type."""
+    """One of the types of a field, and in how many indices the field has it."""
 
     type: str
     indices_total: int
 
 
 class ClusterField(msgspec.Struct, frozen=True, gc=False):
-    """One field over all indices that have it (`indices_total`), of `families_total` families, of which the first by
-    name are given. Where indices disagree `types` has several entries, and `conflict` says in how many indices each is;
-    it is empty otherwise.
+    """One field over all indices that have it (`indices_total`). `families`: the first ones by name of the
+    `families_total` families that these belong to. If indices disagree on the type, `types` has several entries, and
+    `conflict` says in how many indices each type is; otherwise `conflict` is empty.
     """
 
     name: str
@@ -55,12 +55,11 @@ class ClusterField(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class ClusterFieldPage:
-    """A page of fields of the cluster. `total`: how many there are on all pages; `unread_indices_total`: of how many
-    indices the mapping isn't in memory, whose fields are missing here.
+    """A page of fields of the cluster. `total`: how many fields there are on all pages. `unread_indices_total`: how
+    many indices have a mapping that isn't in memory; their fields are missing here.
 
-    `closed_indices`: those that are closed of the indices whose fields are here: of names that were given exactly, as
-    patterns give no closed ones. The first by name, of `closed_indices_total`. `left_out_closed_total`: how many closed
-    ones match a pattern.
+    `closed_indices`: the closed indices among those whose fields are here, the first by name of `closed_indices_total`.
+    Only exact names include closed indices; `left_out_closed_total` counts those that match a pattern and are left out.
     """
 
     total: int
@@ -74,7 +73,7 @@ class ClusterFieldPage:
 
 @dataclass(frozen=True, slots=True)
 class Having:
-    """The indices that have one mapping: how many, and of which families, by name."""
+    """The indices that have one mapping: how many they are, and the names of their families, sorted."""
 
     indices_total: int
     families: tuple[str, ...]
@@ -82,7 +81,7 @@ class Having:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows of a snapshot, as long as there are the same names."""
+    """The rows made of a snapshot. They are valid until a name or a mapping changes."""
 
     snapshot: Snapshot
     fields: tuple[ClusterField, ...]
@@ -92,23 +91,23 @@ class _Rows:
 
 
 class ClusterFields:
-    """One per process, owned by the registry; belongs to its loop."""
+    """Makes and keeps the rows. One per process, owned by the registry; used only on its event loop."""
 
     def __init__(self, cache: MappingCache, views: MappingViews, *, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._cache = cache
         self._views = views
         self._kept: KeptByBytes[Hashable, _Rows] = KeptByBytes(max_kept_bytes)
-        # Rows are made one after the other, and once for all who wait for the same.
+        # Rows are made one set at a time, and once for all who wait for the same.
         self._making = asyncio.Lock()
 
     async def page(
         self, wanted: FieldFilter, *, pattern: str | None, visible: Visible, limit: int, cursor: str | None
     ) -> ClusterFieldPage:
-        """Give a page of the wanted fields, of the indices that an expression stands for; without one, of all but
-        hidden and closed ones.
+        """Return a page of the wanted fields in the indices that an expression stands for; without a pattern, in all
+        indices except hidden and closed ones.
 
         Raises:
-            BadRequest: The search is too long, the cursor none of ours, the pattern none.
+            BadRequest: The search is too long, or the cursor or the pattern isn't valid.
             MappingNotFound: The pattern stands for nothing that exists for the caller.
             ClusterUnavailable: No pass has ended yet.
         """
@@ -128,8 +127,8 @@ class ClusterFields:
     async def of_paths(
         self, paths: Sequence[str], *, pattern: str | None, visible: Visible, type_: str = ""
     ) -> tuple[ClusterField, ...]:
-        """Give the fields of these paths, in their order; with a type those alone that have it, multi-fields of these
-        paths too. Raises what `page` raises.
+        """Return the fields with these paths, in the order of the paths. With a type, return only fields of that type,
+        and multi-fields of these paths that have it. Raise what `page` raises.
         """
         rows = await self._rows(pattern, visible)
         return await self._views.in_turn(rows_of_paths, rows.fields, paths, type_)
@@ -163,7 +162,7 @@ class ClusterFields:
         except MappingNotFound:
             if pattern is not None:
                 raise
-            return _Rows(self._cache.snapshot, (), 0)  # there is nothing
+            return _Rows(self._cache.snapshot, (), 0)  # the cluster has no indices to show
         if resolved.missing:
             raise no_such_name(resolved.missing[0])
         snapshot = self._cache.snapshot
@@ -185,8 +184,8 @@ CLUSTER_FIELDS: Handle[ClusterFields] = Handle("cluster_fields")
 
 
 def having_by_hash(snapshot: Snapshot, indices: Iterable[str], visible: Visible) -> dict[str, Having]:
-    """Count the indices that have each mapping, and name their families. `indices` are those that count; all of them
-    exist for the caller.
+    """Return, for each mapping, how many of the `indices` have it, and their families. All of the `indices` exist for
+    the caller.
     """
     chosen = {index for index in indices if index in snapshot.indices}
     totals = Counter(snapshot.indices[index].mapping_hash for index in chosen)
@@ -199,7 +198,7 @@ def having_by_hash(snapshot: Snapshot, indices: Iterable[str], visible: Visible)
 
 
 def cluster_fields(parts: Sequence[tuple[Field, ...]], having: Sequence[Having]) -> tuple[ClusterField, ...]:
-    """Merge the fields of distinct mappings into rows, sorted by path."""
+    """Return the rows for the fields of distinct mappings, sorted by path. `having`: the indices of each mapping."""
     by_name: dict[str, list[tuple[str, Having]]] = {}
     for fields, one in zip(parts, having, strict=True):
         for field in fields:
@@ -209,8 +208,10 @@ def cluster_fields(parts: Sequence[tuple[Field, ...]], having: Sequence[Having])
 
 
 def rows_of_paths(rows: Sequence[ClusterField], paths: Sequence[str], type_: str) -> tuple[ClusterField, ...]:
-    """Choose the rows of these paths, in their order. With a type: those that have it, or their multi-fields that do.
-    The paths are those of fields that hold no others, so that what is below one is a multi-field.
+    """Return the rows of these paths, in the order of the paths. With a type: those that have it, and their
+    multi-fields that do.
+
+    None of the paths may be an object's: only then is everything below a path a multi-field.
     """
     places = {path: place for place, path in enumerate(paths)}
     found: list[tuple[int, str, ClusterField]] = []
@@ -229,7 +230,7 @@ def _row(name: str, found: Sequence[tuple[str, Having]], known: dict[tuple[int, 
         totals[type_] += one.indices_total
     types = tuple(sorted(totals))
     key = tuple(id(one) for _, one in found)
-    if (families := known.get(key)) is None:  # most fields of a mapping are in the same others, too
+    if (families := known.get(key)) is None:  # most fields of a mapping are in the same set of mappings
         families = known[key] = tuple(sorted({family for _, one in found for family in one.families}))
     conflict = tuple(TypeTotal(type_, totals[type_]) for type_ in types) if len(types) > 1 else ()
     return ClusterField(name, types, totals.total(), families[:SHOWN_FAMILIES], len(families), conflict)

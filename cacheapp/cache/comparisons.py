@@ -1,4 +1,4 @@
-"""Compare what two names stand for, or two mappings by their hashes."""
+"""Compare the mappings of two names, or two mappings by their hashes."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _HASH = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: what was asked for, how many indices have it, with which distinct mappings."""
+    """One side of a comparison: what was asked for, how many indices it stands for, and their distinct mappings."""
 
     name: str
     indices_total: int
@@ -31,7 +31,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides, and what `b` has otherwise than `a`."""
+    """Two sides, and how the fields of `b` differ from those of `a`."""
 
     a: Side
     b: Side
@@ -41,15 +41,15 @@ class Comparison:
 async def compare_sides(
     cache: MappingCache, a: str, b: str, visible: Visible
 ) -> tuple[Comparison, tuple[MappingAnswer, MappingAnswer]]:
-    """Compare two sides, and tell what the mappings of each are.
+    """Compare two sides. Return the comparison, and the mappings of each side.
 
     Args:
-        a: An index, alias or data stream, or a list with patterns; or the hash of a mapping of an index that the caller
-            may see.
+        a: An index, alias or data stream, a list or a pattern; or the hash of a mapping of an index that the caller may
+            see.
         b: Likewise.
 
     Raises:
-        IllegalName, MappingNotFound, ClusterUnavailable: As `MappingCache.outline` does, of either side.
+        IllegalName, MappingNotFound, ClusterUnavailable: As `MappingCache.outline` does, for either side.
     """
     (side_a, found_a), (side_b, found_b) = await _side(cache, a, visible), await _side(cache, b, visible)
     bodies_a, bodies_b = ([one.body for one in found.distinct] for found in (found_a, found_b))
@@ -58,9 +58,9 @@ async def compare_sides(
 
 
 async def compared(cache: MappingCache, a: str, b: str, visible: Visible) -> MappingAnswer:
-    """Return a `Comparison` as JSON, as old as the older of its sides. Takes and raises what `compare_sides` does."""
+    """Return a `Comparison` as JSON, with the age of the older side. Take and raise what `compare_sides` does."""
     comparison, both = await compare_sides(cache, a, b, visible)
-    body = msgspec.json.encode(comparison)  # at most some thousand names, in less than a millisecond or two
+    body = msgspec.json.encode(comparison)  # at most some thousand names, which takes a millisecond or two
     older = min(both, key=lambda found: found.confirmed_at)
     return structs.replace(
         older,
@@ -85,7 +85,7 @@ async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side,
 
 
 def _having(snapshot: Snapshot, mapping_hash: str, visible: Visible) -> Iterator[str]:
-    """The indices that have a mapping, of those that are visible by their names or by those of aliases."""
+    """Yield the indices with a mapping that are visible by their own names or by those of aliases."""
     by_alias = {
         index
         for alias, members in snapshot.aliases.items()

@@ -1,8 +1,9 @@
-"""Derive things from mappings: once per distinct mapping, merged once per set of them, and kept by bytes.
+"""Derive things from mappings: once for each distinct mapping, merged once for each set of them, and kept within a
+number of bytes.
 
-Rolled-over indices share their mapping. So nothing here goes by the names of indices: a thousand indices with nine
+Rolled-over indices share their mapping, so nothing here is kept by the names of indices. A thousand indices with nine
 mappings take nine derivations, and one more index with a known mapping takes none. A snapshot in which only ages
-changed has the same mappings, and empties nothing.
+changed has the same mappings, so everything stays valid.
 """
 
 import asyncio
@@ -20,9 +21,9 @@ from esassistant.http.answer import Answer, etag_of
 from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_KEPT_BYTES = 33_554_432
-"""Of all views together, by their own estimates."""
+"""The most memory for all views together, by their own estimates."""
 CONTENT_BYTES = 1_000
-"""What a content takes beside its body."""
+"""The memory that a content takes, its body aside."""
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
@@ -37,12 +38,12 @@ class View(Generic[Part, Whole]):
     Args:
         name: Unique among all views.
         derive: Makes a part of one mapping, given as JSON.
-        merge: Makes the whole of the parts of distinct mappings, ordered by the first index that has each, and of these
-            indices, in the same order.
-        part_bytes: Estimates what a part takes in memory.
-        whole_bytes: Estimates what a whole takes in memory.
-        counts_indices: Whether the whole depends on the number of indices, or on their names where several mappings are
-            merged. Where it doesn't, `merge` must not use the indices, and a rollover merges nothing anew.
+        merge: Makes a whole. It is given the parts of distinct mappings, ordered by the first index that has each, and
+            the indices of each, in the same order.
+        part_bytes: Estimates how much memory a part takes.
+        whole_bytes: Estimates how much memory a whole takes.
+        counts_indices: Whether the whole depends on the number of indices, or, if several mappings are merged, on their
+            names. If it doesn't, `merge` must not use the indices, and a rollover needs no new merge.
     """
 
     name: str
@@ -55,15 +56,15 @@ class View(Generic[Part, Whole]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Text(Generic[Whole]):
-    """How what a view gives is answered: as bytes that are made once and kept.
+    """How the whole of a view is answered: as bytes that are made once and kept.
 
     Args:
         name: Unique among all texts.
-        view: What is written.
-        write: Writes it, given the name that was asked for, and the indices that have each mapping. Pure, and called
-            in a thread.
-        content_type: Of what is written.
-        has_title: Whether it depends on the name, or on the names of indices.
+        view: The view whose wholes are written.
+        write: Writes a whole, given the name that was asked for and the indices that have each mapping. Pure, and
+            called in a thread.
+        content_type: The media type of what it writes.
+        has_title: Whether the text depends on the name, or on the names of indices.
     """
 
     name: str
@@ -75,8 +76,8 @@ class Text(Generic[Whole]):
 
 @dataclass(slots=True, eq=False)
 class Content:
-    """The bytes of a text with their validator. `answer` may hold the last answer that was made of it, with what that
-    depends on.
+    """The bytes of a text with their entity tag. `answer`: the last answer made of it, with the key that it depends
+    on.
     """
 
     body: bytes
@@ -85,8 +86,10 @@ class Content:
 
 
 class Derivations:
-    """One per process; belongs to its loop. At most one thread works on it at a time, whoever asks: several would take
-    turns with the loop, and each turn is several milliseconds.
+    """Makes and keeps parts, wholes and contents. One per process; used only on its event loop.
+
+    Only one thread works for it at a time. Several would hold up the event loop, because each may keep the
+    interpreter's lock for several milliseconds.
     """
 
     def __init__(self, spawn: Spawn, *, max_bytes: int = MAX_KEPT_BYTES) -> None:
@@ -98,7 +101,7 @@ class Derivations:
         self._written_total = 0
 
     async def whole(self, view: View[Any, Whole], distinct: Sequence[Distinct]) -> Whole:
-        """What `view` gives for distinct mappings: kept, or made in a thread, once for all who wait."""
+        """Return the whole of distinct mappings: kept, or made in a thread, once for all who wait."""
         key = whole_key(view, distinct)
         if (kept := self._kept.find(key)) is not None:
             return cast("Whole", kept)
@@ -106,7 +109,7 @@ class Derivations:
         return made
 
     async def parts(self, view: View[Part, Any], distinct: Sequence[Distinct]) -> list[Part]:
-        """What `view` derives of each of distinct mappings: kept, or made in a thread, each in a turn of its own."""
+        """Return the part of each of distinct mappings: kept, or made in a thread, one after the other."""
         return [await self._part(view, one) for one in distinct]
 
     async def _part(self, view: View[Part, Any], one: Distinct) -> Part:
@@ -126,7 +129,7 @@ class Derivations:
             return part
 
     async def content(self, text: Text[Any], name: str, distinct: Sequence[Distinct]) -> Content:
-        """The text of distinct mappings, for whoever asks for `name`: kept, or made as `whole` is."""
+        """Return the text of distinct mappings for the name that was asked for: kept, or made as `whole` makes it."""
         key = content_key(text, name, distinct)
         if (kept := self.ready(key)) is not None:
             return kept
@@ -134,11 +137,11 @@ class Derivations:
         return made
 
     def ready(self, key: Hashable) -> Content | None:
-        """The content of that key, if it is kept."""
+        """Return the content with that key; None if it isn't kept."""
         return self._kept.find(key)
 
     async def in_turn(self, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
-        """What `function` returns, called in a thread, alone."""
+        """Call `function` in a thread while nothing else is made, and return its result."""
         async with self._turn:
             return await asyncio.to_thread(function, *arguments)
 
@@ -175,7 +178,7 @@ class Derivations:
 
 
 def whole_key(view: View[Any, Any], distinct: Sequence[Distinct]) -> Hashable:
-    """By what a whole is kept: the distinct mappings, and of their indices what it depends on."""
+    """Return the key of a whole: the distinct mappings, and what the whole depends on of their indices."""
     if not view.counts_indices:
         return "whole", view.name, tuple(one.mapping_hash for one in distinct)
     if len(distinct) == 1:
@@ -184,7 +187,7 @@ def whole_key(view: View[Any, Any], distinct: Sequence[Distinct]) -> Hashable:
 
 
 def content_key(text: Text[Any], name: str, distinct: Sequence[Distinct]) -> Hashable:
-    """By what a content is kept: what it is written of, and where it has a title, the name and the indices."""
+    """Return the key of a content: that of the whole, or, if the text has a title, the name and the indices."""
     if not text.has_title:
         return "content", text.name, whole_key(text.view, distinct)
     return "content", text.name, name, tuple((one.mapping_hash, one.counted) for one in distinct)
@@ -193,7 +196,7 @@ def content_key(text: Text[Any], name: str, distinct: Sequence[Distinct]) -> Has
 def _made(
     view: View[Part, Whole], distinct: Sequence[Distinct], parts: list[Part | None]
 ) -> tuple[dict[int, Part], Whole]:
-    """The parts that weren't kept, by place, and the whole."""
+    """Make a whole. Return the parts that weren't kept, by their places, and the whole."""
     with _uninterrupted():
         made = {place: view.derive(one.body) for place, one in enumerate(distinct) if parts[place] is None}
         whole = view.merge(
@@ -216,9 +219,11 @@ def _written(text: Text[Whole], name: str, whole: Whole, indices: Sequence[Indic
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Without garbage collections for the length of a block. Taking a large mapping apart makes tens of thousands of
-    objects at once, which set off one full collection after the other; each holds the loop until it has visited all
-    that there is. Nothing made here is part of a circle, so none would find anything.
+    """Switch garbage collection off for the length of a block.
+
+    Parsing a large mapping makes tens of thousands of objects at once. These would start one full collection after the
+    other, and each would stop the event loop until it has visited all objects. No collection would find anything,
+    because nothing made here is part of a reference cycle.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What is derived from mappings and answered: the list of fields, and the JSON Schema."""
+"""What is derived from mappings for callers: the list of fields, and the JSON Schema."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar, TypeVarTuple
@@ -45,14 +45,14 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 MANY_FIELDS = 500
-"""So many are searched in less than a millisecond; more in a thread."""
+"""Up to this many fields are searched in less than a millisecond; more are searched in a thread."""
 
 FIELDS: View[tuple[Field, ...], tuple[Field, ...]] = View("fields", fields_of, merged_fields, size_of, size_of)
 """The fields of a name, sorted by name."""
 
 SCHEMA: View[bytes, WrittenSchema] = View(
     "schema",
-    lambda body: body,  # merging takes the mappings themselves: two schemas can't be made one
+    lambda body: body,  # `merge` needs the mappings themselves: two schemas can't be merged
     lambda bodies, _: written_schema([parse(body) for body in bodies]),
     len,
     lambda written: len(written.members) + 200 * len(written.conflicts),
@@ -64,14 +64,14 @@ FIELD_LIST: Text[tuple[Field, ...]] = Text("field list", FIELDS, lambda _, field
 SCHEMA_TEXT: Text[WrittenSchema] = Text("schema", SCHEMA, schema_text, JSON_SCHEMA, has_title=True)
 
 Kind = View[Any, Any] | Text[Any] | None
-"""What of a name was asked for; None: its mappings."""
+"""What was asked for of a name: a view, a text, or None for the mappings themselves."""
 
 
 class MappingViews:
-    """One per process, owned by the registry; belongs to its loop.
+    """Gives what is derived from the mappings of a name. One per process, owned by the registry; used only on its event
+    loop.
 
-    A mapping may have thousands of fields: each view is made in a thread, so that the loop goes on, and once for all
-    who wait.
+    A mapping may have thousands of fields, so each view is made in a thread, once for all who wait.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class MappingViews:
         clock: Clock = monotonic,
         max_bytes: int = MAX_KEPT_BYTES,
     ) -> None:
-        """`on_asked` is called with each name that is asked for."""
+        """Make it. `on_asked` is called with each name that is asked for."""
         self._cache = cache
         self._on_asked = on_asked
         self._derivations = Derivations(spawn, max_bytes=max_bytes)
@@ -91,31 +91,35 @@ class MappingViews:
         self.field_counts = FieldCounts()
 
     async def get(self, view: View[Any, Whole], asked: Asked) -> tuple[MappingAnswer, Whole]:
-        """An outline of what was asked for, and what `view` makes of it. Raises what `MappingCache.get` raises."""
+        """Return an outline of what was asked for, and the whole of `view`. Raise what `MappingCache.get` raises."""
         answer = await self._cache.outline(asked)
         self.note(view, asked)
         return answer, await self.of(view, answer.distinct)
 
     async def of(self, view: View[Any, Whole], distinct: Sequence[Distinct]) -> Whole:
-        """What `view` makes of distinct mappings, whichever name stands for them."""
+        """Return the whole of `view` for distinct mappings, whatever the name that stands for them."""
         return await self._derivations.whole(view, distinct)
 
     async def parts(self, view: View[Part, Any], distinct: Sequence[Distinct]) -> list[Part]:
-        """What `view` derives of each of distinct mappings."""
+        """Return the part of `view` for each of distinct mappings."""
         return await self._derivations.parts(view, distinct)
 
     async def in_turn(self, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
-        """What `function` returns, called in the thread in which views are made."""
+        """Call `function` in the thread in which views are made, and return its result."""
         return await self._derivations.in_turn(function, *arguments)
 
     async def text(self, text: Text[Any], asked: Asked) -> tuple[MappingAnswer, Content]:
-        """An outline of what was asked for, and the text about its mappings. Raises what `MappingCache.get` raises."""
+        """Return an outline of what was asked for, and the text about its mappings. Raise what `MappingCache.get`
+        raises.
+        """
         answer = await self._cache.outline(asked)
         self.note(text, asked)
         return answer, await self._derivations.content(text, str(asked), answer.distinct)
 
     def ready(self, text: Text[Any], asked: Asked) -> tuple[MappingAnswer, Content] | None:
-        """What `text` answers without waiting, counted as it is there; None where it has to wait, or raises."""
+        """Return what `text` would return, if it needn't wait, and count it as an answer. None if it has to wait, or
+        would raise.
+        """
         if (known := self._cache.peek(asked)) is None:
             return None
         key: Hashable = known.derived.get(text)
@@ -128,19 +132,23 @@ class MappingViews:
         return known, content
 
     async def mapping(self, asked: Asked) -> MappingAnswer:
-        """The mappings themselves. Raises what `MappingCache.get` raises."""
+        """Return the mappings themselves. Raise what `MappingCache.get` raises."""
         answer = await self._cache.get(asked)
         self.note(None, asked)
         return answer
 
     def ready_mapping(self, asked: Asked) -> MappingAnswer | None:
-        """What `mapping` answers without waiting, counted as it is there; None where it has to wait, or raises."""
+        """Return what `mapping` would return, if it needn't wait, and count it as an answer. None if it has to wait, or
+        would raise.
+        """
         if (answer := self._cache.ready(asked)) is not None:
             self.note(None, asked)
         return answer
 
     async def grouped(self, asked: Asked) -> MappingAnswer:
-        """`{"groups": […]}`: each distinct mapping once, with its indices. Raises what `MappingCache.get` raises."""
+        """Return `{"groups": […]}`: each distinct mapping once, with its indices. Raise what `MappingCache.get`
+        raises.
+        """
         answer = await self._cache.outline(asked)
         body, etag = await self._derivations.in_turn(_grouped, answer.distinct)
         return msgspec.structs.replace(answer, body=body, etag=etag)
@@ -148,9 +156,9 @@ class MappingViews:
     async def find_fields(
         self, asked: Asked, wanted: FieldFilter, *, limit: int | None, cursor: str | None, is_compact: bool = False
     ) -> MappingAnswer:
-        """`{"total": …, "fields": […], "next_cursor": …}`, the wanted fields of what was asked for, as JSON.
+        """Return `{"total": …, "fields": […], "next_cursor": …}`: a page of the wanted fields, as JSON.
 
-        Raises what `MappingCache.get` and `field_page` raise.
+        Raise what `MappingCache.get` and `field_page` raise.
         """
         wanted.check()
         answer, among = await self.get(FIELDS, asked)
@@ -161,15 +169,18 @@ class MappingViews:
         return msgspec.structs.replace(answer, body=body, etag=etag)
 
     def note(self, kind: Kind, asked: Asked) -> None:
-        """Have it made anew after a change, and count that it was asked for. Not so expressions: there may be any, and
-        each has to be resolved anew.
+        """Note that something was asked for, so that it is counted, and made anew after a change.
+
+        Lists and patterns are not noted: there are any number of them, and each would have to be resolved anew.
         """
         if isinstance(asked, str):
             self.asked_for.note(kind, asked)
             self._on_asked(asked)
 
     async def rebuild(self, kind: Kind, name: str, room: Room) -> None:
-        """Have ready what was asked for, if its mappings are in memory and there is room for it; asks nobody else."""
+        """Make again what was asked for, if its mappings are in memory and there is room for it. The cluster isn't
+        asked.
+        """
         if not room.has(Shelf.MAPPINGS if kind is None else Shelf.TEXTS):
             return
         rendered = await self._cache.render(name, outline=kind is not None)
@@ -198,7 +209,7 @@ def _grouped(distinct: Sequence[Distinct]) -> tuple[bytes, str]:
 def _found(
     among: tuple[Field, ...], wanted: FieldFilter, limit: int | None, cursor: str | None, is_compact: bool
 ) -> tuple[bytes, str]:
-    """A page of fields as JSON, and its validator."""
+    """Return a page of fields as JSON, and its entity tag."""
     page = field_page(among, wanted, limit, cursor)
     rows = [compact(field) for field in page.fields] if is_compact else page.fields
     body = field_list(rows, total=page.total, next_cursor=page.next_cursor)

@@ -1,4 +1,6 @@
-"""Descriptions of names and of the cluster: what their ranking needs is made in a thread, and kept by bytes."""
+"""Descriptions of names and of the cluster. What is needed to rank fields and families is made in a thread, and kept
+within a number of bytes.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -35,20 +37,24 @@ from esassistant.resource import Handle
 from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_KEPT_BYTES = 67_108_864
-"""Of all indices for the ranking together, by their own estimates; a mapping of 6 500 fields takes about 10 MB."""
+"""The most memory for all kept `FieldIndex` objects together, by their own estimates; that of a mapping with 6,500
+fields takes about 10 MB.
+"""
 MAX_SUMMARIES_BYTES = 67_108_864
-"""Of all summaries together, by their own estimates; that of a mapping of 5 000 fields takes about 0.3 MB."""
+"""The most memory for all summaries together, by their own estimates; that of a mapping with 5,000 fields takes about
+0.3 MB.
+"""
 SUMMARY_SECONDS = 3.0
-"""Who asks for the cluster waits so long for mappings that nobody has looked at yet; without them it is described all
-the same, and they are looked at meanwhile.
+"""How long a description of the cluster waits until all mappings are summarised. After that the cluster is described
+without the missing ones, and they are summarised in the background.
 """
 SMALL_ENTRIES = 300
 SMALL_BUDGET_TOKENS = 2_000
-"""So few fields are described within so few tokens in a millisecond, which needs no thread."""
+"""Up to `SMALL_ENTRIES` fields are described within this budget in a millisecond, which needs no thread."""
 
 
 class Descriptions:
-    """One per process, owned by the registry; belongs to its loop."""
+    """Makes descriptions. One per process, owned by the registry; used only on its event loop."""
 
     def __init__(
         self,
@@ -62,7 +68,7 @@ class Descriptions:
         max_summaries_bytes: int = MAX_SUMMARIES_BYTES,
         summary_seconds: float = SUMMARY_SECONDS,
     ) -> None:
-        """`values`: what fields hold; `uses`: how much they are asked for."""
+        """Make it. `values`: knows what values fields have; `uses`: knows how much fields are used in searches."""
         self._cache = cache
         self._views = views
         self._values = values
@@ -76,14 +82,14 @@ class Descriptions:
         self._summaries: dict[str, Summary] = {}
         self._summaries_total = 0
         self._families: tuple[Snapshot, int, FamilyIndex] | None = None
-        # Indices are made one after the other: several threads would take turns with the loop, each some milliseconds.
+        # One `FieldIndex` or `Summary` is made at a time: several threads would hold up the event loop.
         self._making = asyncio.Lock()
 
     async def describe(
         self, wanted: Asked, budget_tokens: int, question: str, visible: Visible
     ) -> tuple[MappingAnswer, Description]:
-        """Describe an index, alias or data stream, or all that an expression stands for, given what the mappings are,
-        for somebody who sees what is `visible`.
+        """Describe an index, alias or data stream, or all that an expression stands for. Return its outline, and the
+        description. `visible`: the names that exist for the caller.
 
         Raises:
             BadRequest: The question is too long.
@@ -102,9 +108,9 @@ class Descriptions:
         return answer, await asyncio.to_thread(describe, name, index, budget_tokens, question, uses, values)
 
     async def fields_about(self, wanted: Asked, question: str) -> list[str]:
-        """Return the paths of the fields that a question is about, the nearest first; none where nothing is near.
+        """Return the paths of the fields that a question is about, the nearest first; empty if none is near.
 
-        Raises what `describe` raises.
+        Raise what `describe` raises.
         """
         check_question(question)
         answer = await self._cache.outline(wanted)
@@ -117,7 +123,7 @@ class Descriptions:
     async def describe_cluster(
         self, budget_tokens: int, question: str, visible: Visible
     ) -> tuple[Snapshot, ClusterDescription]:
-        """Describe all families of the cluster that are visible, from memory alone.
+        """Describe all visible families of the cluster, from memory alone. Return the snapshot, and the description.
 
         Raises:
             BadRequest: The question is too long.
@@ -128,7 +134,7 @@ class Descriptions:
         return snapshot, await asyncio.to_thread(describe_families, index, budget_tokens, question)
 
     async def families_about(self, question: str, limit: int, visible: Visible) -> tuple[FamilyAbout, ...]:
-        """Return the visible families that a question is about, the nearest first, at most `limit`. Raises what
+        """Return the visible families that a question is about, the nearest first, at most `limit`. Raise what
         `describe_cluster` raises.
         """
         check_question(question)
@@ -136,7 +142,9 @@ class Descriptions:
         return await asyncio.to_thread(families_about, index, question, limit)
 
     async def _summed_up(self, visible: Visible) -> tuple[Snapshot, FamilyIndex]:
-        """What ranks the families of now, with what could be summarised of them in a moment."""
+        """Return the present snapshot, and the index that ranks its families. Summaries that take too long to make are
+        missing in it.
+        """
         if not self._cache.warm:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
         with suppress(TimeoutError):
@@ -146,8 +154,8 @@ class Descriptions:
         return snapshot, await self._family_index(snapshot, visible)
 
     async def _family_index(self, snapshot: Snapshot, visible: Visible) -> FamilyIndex:
-        """Return what ranks the families of a snapshot; that of all is kept while there are the same names with the
-        same mappings, and nothing more is known of these.
+        """Return the index that ranks the families of a snapshot. The one of all families is kept until a name, a
+        mapping or the number of summaries changes.
         """
         if not visible.everything:
             return await asyncio.to_thread(_family_index, snapshot, dict(self._summaries), visible)
@@ -161,8 +169,8 @@ class Descriptions:
         return index
 
     async def _index(self, distinct: Sequence[Distinct]) -> FieldIndex:
-        """Return what ranks the fields of distinct mappings, whichever name stands for them: of one mapping whatever
-        the names of its indices, so that rolled-over ones share it.
+        """Return the index that ranks the fields of distinct mappings, whatever the name that stands for them. It
+        doesn't depend on the names of indices if they have one mapping, so rolled-over indices share it.
         """
         key = whole_key(FIELDS, distinct)
         if (kept := self._kept.get(key)) is not None:
@@ -181,7 +189,9 @@ class Descriptions:
         return index
 
     async def _sum_up(self) -> None:
-        """Summarise the mappings that families are known by, as far as that isn't done and there is room."""
+        """Summarise the mappings by which families are ranked, except those that are summarised already, as long as
+        there is room.
+        """
         snapshot = self._cache.snapshot
         families = await asyncio.to_thread(families_of, snapshot, ALL_VISIBLE)
         wanted = dict.fromkeys(mapping_hash for family in families for mapping_hash in family.hashes)
@@ -209,7 +219,7 @@ def _family_index(snapshot: Snapshot, summaries: dict[str, Summary], visible: Vi
 
 
 def _has_same_names(before: Snapshot, after: Snapshot) -> bool:
-    """Whether two snapshots have the same names with the same mappings: then they share what says so."""
+    """Return whether two snapshots have the same names with the same mappings. Then they share these tables."""
     return (
         before.indices is after.indices
         and before.aliases is after.aliases

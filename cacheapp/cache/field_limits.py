@@ -1,5 +1,5 @@
-"""How near families of indices are to the number of fields that an index may have: at the limit, Elasticsearch refuses
-documents with new fields.
+"""How near families are to the number of fields that an index may have. At the limit, Elasticsearch refuses documents
+with new fields.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from esassistant.resource import Handle
 
 SHOWN_FAMILIES = 20
 PAUSE_SECONDS = 5.0
-"""Mappings may change many times a second. With ten thousand indices one look takes 50 ms of a thread if they are of
-fifty families, 250 ms if each is one of its own.
+"""How long to wait between two counts, because mappings may change many times a second. With ten thousand indices one
+count takes 50 ms in a thread if they form fifty families, and 250 ms if each is a family of its own.
 """
 
 Count = Callable[[str, bytes], int]
-"""Counts the fields of a mapping, given by its hash and its bytes."""
+"""Counts the fields of a mapping, given its hash and its bytes."""
 
 
 class FieldLimits:
-    """One per process, owned by the registry; belongs to its loop."""
+    """Finds the fullest families. One per process, owned by the registry; used only on its event loop."""
 
     def __init__(self, cache: MappingCache, *, sleep: Sleep = asyncio.sleep) -> None:
         self._cache = cache
@@ -38,7 +38,7 @@ class FieldLimits:
         cache.on_change(self._changed.set)
 
     async def keep_counting(self) -> None:
-        """Forever: count anew when anything has changed, and pause."""
+        """Background task: count again after each change, with a pause after each count."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -66,13 +66,15 @@ FIELD_LIMITS: Handle[FieldLimits] = Handle("field_limits")
 
 
 def fullest_families(snapshot: Snapshot, count: Count) -> dict[str, FamilyFields] | None:
-    """Return the fullest member of each of the `SHOWN_FAMILIES` fullest families, the fullest first; None: limits are
-    not known. Left out: families whose names begin with a dot, which nobody maintains by hand, indices with a limit of
-    0, which are to have no fields, and mappings that are not in memory.
+    """Return the fullest member of each of the `SHOWN_FAMILIES` fullest families, the fullest first; None if the limits
+    are not known.
 
-    The cluster's own count of fields is never less than what the limit is compared with. So mappings are taken apart in
-    the order of that count, and only until those that follow can't be fuller (the threshold algorithm of Fagin, Lotem
-    and Naor, 2001, with one list).
+    Left out are families whose names begin with a dot, because nobody maintains them by hand; indices with a limit of
+    0, which are to have no fields; and mappings that are not in memory.
+
+    The cluster's own count of fields is never less than the number that the limit is compared with. So mappings are
+    parsed in the order of that count, only until those that follow can't be fuller (the threshold algorithm of Fagin,
+    Lotem and Naor, 2001, with one list).
     """
     if not snapshot.field_limits:
         return None
@@ -91,8 +93,8 @@ def fullest_families(snapshot: Snapshot, count: Count) -> dict[str, FamilyFields
 
 
 def _by_bound(snapshot: Snapshot) -> list[tuple[float, str, str, str]]:
-    """List, for each mapping and limit of a family, one index: which share of the limit it has at most, its family, its
-    name, and the hash of its mapping; the largest first.
+    """Return one index for each mapping and limit of a family: its largest possible share of the limit, its family, its
+    name, and the hash of its mapping. The largest shares come first.
     """
     bounds: dict[tuple[str, str, int], tuple[float, str]] = {}
     for family, _, members in members_of_families(snapshot, ALL_VISIBLE):

@@ -1,5 +1,5 @@
-"""Find fields of the cluster by words: those that have all of them in their paths, else some, else those near by
-meaning.
+"""Find fields of the cluster by words: those with all words in their paths; if there are none, those with some; if
+there are none, those near by meaning.
 """
 
 import enum
@@ -17,7 +17,7 @@ MAX_NEAR: Final = 10
 
 
 class Nearness(enum.Enum):
-    """How found fields have to do with the words: all are in their paths, some are, or none, but what they mean."""
+    """How well the found fields match the words: their paths contain all of them, or some, or only mean the same."""
 
     ALL_WORDS = "all words"
     SOME_WORDS = "some words"
@@ -29,11 +29,11 @@ class FieldSearch:
     """What to find.
 
     Args:
-        words: In the paths of fields.
-        type: That fields have; empty: any.
-        names: A name, list or pattern; empty: the whole cluster but hidden and closed indices.
-        visible: What exists for who asks.
-        limit: How many fields.
+        words: Words to find in the paths of fields.
+        type: The type that fields must have; empty: any.
+        names: A name, list or pattern to look in; empty: the whole cluster except hidden and closed indices.
+        visible: The names that exist for the caller.
+        limit: How many fields to return at most.
     """
 
     words: str
@@ -45,7 +45,7 @@ class FieldSearch:
 
 @dataclass(frozen=True, slots=True)
 class FoundFields:
-    """Fields, the nearest first, and how many there are that are so near."""
+    """Fields, the best matches first. `total`: how many fields match as well as `nearness` says."""
 
     nearness: Nearness
     fields: tuple[ClusterField, ...]
@@ -53,8 +53,8 @@ class FoundFields:
 
 
 async def find_fields(among: ClusterFields, descriptions: Descriptions, wanted: FieldSearch) -> FoundFields:
-    """Find fields: those of the first nearness that any has. Raises what `ClusterFields.page` raises, and what
-    `Descriptions.fields_about` does.
+    """Return the fields that match best: all words, else some words, else meaning. Raise what `ClusterFields.page` and
+    `Descriptions.fields_about` raise.
     """
     found = await find_by_words(among, wanted)
     if found.fields:
@@ -64,7 +64,9 @@ async def find_fields(among: ClusterFields, descriptions: Descriptions, wanted: 
 
 
 async def find_by_words(among: ClusterFields, wanted: FieldSearch) -> FoundFields:
-    """Find fields that have all of the words, else those that have some. Raises what `ClusterFields.page` raises."""
+    """Return the fields that have all of the words, else those that have some. Raise what `ClusterFields.page`
+    raises.
+    """
     found, total = await _having(among, wanted.words, wanted)
     if found:
         return FoundFields(Nearness.ALL_WORDS, found, total)
@@ -75,7 +77,7 @@ async def find_by_words(among: ClusterFields, wanted: FieldSearch) -> FoundField
 async def near_by_meaning(
     among: ClusterFields, descriptions: Descriptions, wanted: FieldSearch
 ) -> tuple[ClusterField, ...]:
-    """Fields that words are about, though their paths need not have these, the nearest first."""
+    """Return the fields that the words are about, the nearest first. Their paths need not contain the words."""
     names = asked(wanted.names or EVERYTHING, wanted.visible)
     paths = await descriptions.fields_about(names, wanted.words)
     near = await among.of_paths(paths, pattern=wanted.names or None, visible=wanted.visible, type_=wanted.type)
@@ -83,7 +85,7 @@ async def near_by_meaning(
 
 
 async def _having(among: ClusterFields, words: str, wanted: FieldSearch) -> tuple[tuple[ClusterField, ...], int]:
-    """The first fields that have all of these words, and how many there are."""
+    """Return the first fields that have all of these words, and how many there are."""
     page = await among.page(
         FieldFilter(q=words, type=wanted.type),
         pattern=wanted.names or None,
@@ -95,7 +97,7 @@ async def _having(among: ClusterFields, words: str, wanted: FieldSearch) -> tupl
 
 
 async def _having_some(among: ClusterFields, wanted: FieldSearch) -> tuple[ClusterField, ...]:
-    """Fields that have some of the words, those with most first."""
+    """Return the fields that have some of the words, those with most of them first."""
     words = list(dict.fromkeys(wanted.words.split()))[:MAX_WORDS]
     found: dict[str, tuple[int, ClusterField]] = {}
     for word in words if len(words) > 1 else ():

@@ -1,4 +1,4 @@
-"""Figures of the mapping cache: how old its entries are, and which of the latest reads took longest."""
+"""Figures about the mapping cache: how old its entries are, and which of the latest reads took longest."""
 
 import heapq
 from bisect import bisect_left
@@ -11,7 +11,7 @@ STALEST = 5
 
 
 class Ages:
-    """Of the snapshot asked for last."""
+    """The ages of the entries of a snapshot. They are sorted once, and kept for the snapshot asked for last."""
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
@@ -19,18 +19,18 @@ class Ages:
         self._stalest: list[tuple[float, str]] = []
 
     def oldest_seconds(self, snapshot: Snapshot, now: float) -> float | None:
-        """The age of the oldest entry; None without any."""
+        """Return the age of the oldest entry; None if there are no entries."""
         confirmed_at = self._sorted(snapshot)
         return now - max(snapshot.confirmed_at, confirmed_at[0]) if confirmed_at else None
 
     def older_than(self, snapshot: Snapshot, seconds: float, now: float) -> int:
-        """How many entries are older than that."""
+        """Return how many entries are older than `seconds`."""
         if now - snapshot.confirmed_at <= seconds:
             return 0
         return bisect_left(self._sorted(snapshot), now - seconds)
 
     def stalest(self, snapshot: Snapshot, now: float) -> tuple[NamedSeconds, ...]:
-        """The indices that were confirmed the longest ago, oldest first."""
+        """Return the indices that were confirmed the longest ago, the oldest first, with their ages."""
         self._sorted(snapshot)
         return tuple(
             NamedSeconds(name, now - max(snapshot.confirmed_at, confirmed_at)) for confirmed_at, name in self._stalest
@@ -50,17 +50,17 @@ SHOWN = 5
 
 
 class SlowReads:
-    """Of the last `KEPT` reads of single names."""
+    """The durations of the last `KEPT` reads of single names."""
 
     def __init__(self) -> None:
         self._reads: deque[NamedSeconds] = deque(maxlen=KEPT)
 
     def note(self, name: str, seconds: float) -> None:
-        """A read of `name` ended, however."""
+        """Note that a read of `name` ended, successfully or not."""
         self._reads.append(NamedSeconds(name, seconds))
 
     def slowest(self) -> tuple[NamedSeconds, ...]:
-        """The slowest first; of several reads of one name the slowest."""
+        """Return the slowest reads, the slowest first, with only the slowest one of each name."""
         longest: dict[str, float] = {}
         for read in self._reads:
             longest[read.name] = max(read.seconds, longest.get(read.name, 0.0))

@@ -1,4 +1,4 @@
-"""The mapping cache's answers to GETs: for the views, and as sources of the hot path."""
+"""The mapping cache's answers to GET requests: for the views, and as sources of the hot path."""
 
 import math
 from collections.abc import Callable
@@ -43,7 +43,9 @@ _encoder = msgspec.json.Encoder()
 
 
 def answer_of(found: MappingAnswer, content_type: str = JSON) -> Answer:
-    """Mappings, or what is derived from them, with their age, freshness and source in headers."""
+    """Return an answer with mappings, or what is derived from them, and with their age, freshness and source in
+    headers.
+    """
     return Answer(
         found.body,
         content_type,
@@ -55,7 +57,9 @@ def answer_of(found: MappingAnswer, content_type: str = JSON) -> Answer:
 
 
 def content_answer(found: MappingAnswer, content: Content, content_type: str) -> Answer:
-    """A text about mappings. Made once for as long as these are confirmed for the same moment."""
+    """Return an answer with a text about mappings. It is kept until the mappings are confirmed again, or their
+    freshness or source changes.
+    """
     depends_on = found.confirmed_at, found.freshness, found.source
     if content.answer is not None and content.answer[0] == depends_on:
         return content.answer[1]
@@ -65,13 +69,13 @@ def content_answer(found: MappingAnswer, content: Content, content_type: str) ->
 
 
 async def with_values(found: MappingAnswer, known: KnownOfName | None) -> MappingAnswer:
-    """A list of fields with what is known of their values."""
+    """Return a list of fields with what is known of their values added to it."""
     body = await in_thread_if_large(len(found.body), add_values, found.body, known)
     return structs.replace(found, body=body, etag=etag_of(body))
 
 
 def ready_mapping(views: MappingViews, wanted: Asked) -> Answer | None:
-    """`GET /api/mappings/{name}`, on a hit."""
+    """Return the answer to `GET /api/mappings/{name}` if it is in memory; otherwise None."""
     if (found := views.ready_mapping(wanted)) is None:
         return None
     answer: Answer | None = found.derived.get(found.freshness)
@@ -81,14 +85,14 @@ def ready_mapping(views: MappingViews, wanted: Asked) -> Answer | None:
 
 
 def ready_text(views: MappingViews, text: Text[Any], wanted: Asked) -> Answer | None:
-    """The answer that a text about mappings is, when it has been made for the present ones."""
+    """Return the answer with a text about mappings if it is made already, for the present mappings; otherwise None."""
     found = views.ready(text, wanted)
     return None if found is None else content_answer(*found, text.content_type)
 
 
 def visible_to_reader(ready: Callable[[Asked], Answer | None]) -> Callable[[str, Caller], Answer | None]:
-    """A source of the hot path that gives what is `ready` for a name, or for a list or pattern, to who may read it; all
-    else is the view's.
+    """Return a source of the hot path. It answers callers with the right to read with what `ready` returns for a name,
+    list or pattern; the view answers all others, and whenever `ready` returns None.
     """
 
     def source(name: str, caller: Caller) -> Answer | None:
@@ -98,27 +102,29 @@ def visible_to_reader(ready: Callable[[Asked], Answer | None]) -> Callable[[str,
 
 
 async def text_answer(views: MappingViews, text: Text[Any], wanted: Asked) -> Answer:
-    """The same, made now where it isn't ready. Raises what `MappingCache.get` raises."""
+    """Return the answer with a text about mappings, made now if it isn't ready. Raise what `MappingCache.get`
+    raises.
+    """
     return content_answer(*await views.text(text, wanted), text.content_type)
 
 
 def first_page(cache: MappingCache) -> Answer:
-    """`GET /api/indices` without a filter: the first page of names, as it was made a moment ago. Raises what
-    `MappingCache.page` raises.
+    """Return the answer to `GET /api/indices` without a filter: the first page of names, which may be a moment old.
+    Raise what `MappingCache.page` raises.
     """
     page = cache.first_page()
     return Answer(page.body, JSON, compressed_as=page.etag)
 
 
 def description_answer(found: MappingAnswer, description: Description, *, as_json: bool) -> Answer:
-    """What is said of a name: the text alone, or as JSON with what was counted; with the headers of its mappings."""
+    """Return a description of a name, as its text or as JSON with its counts, with the same headers as its mappings."""
     body = _encoder.encode(description) if as_json else description.text.encode("utf-8", "replace")
     found = msgspec.structs.replace(found, body=body, etag=etag_of(body))
     return answer_of(found, JSON if as_json else f"{TEXT}; charset=utf-8")
 
 
 def cluster_answer(snapshot: Snapshot, description: ClusterDescription, *, as_json: bool) -> Answer:
-    """What is said of the cluster, as old as the last listing."""
+    """Return a description of the cluster, with the age of the last listing."""
     body = _encoder.encode(description) if as_json else description.text.encode("utf-8", "replace")
     made_at = max(snapshot.confirmed_at, snapshot.listed_at)
     return Answer(
@@ -131,7 +137,9 @@ def cluster_answer(snapshot: Snapshot, description: ClusterDescription, *, as_js
 
 
 def cache_stats(*, details: bool) -> Answer:
-    """`GET /api/cache/stats`, made of what the resources report now."""
+    """Return the answer to `GET /api/cache/stats`, made of what the resources report now. `details`: all, not only
+    totals.
+    """
     cache, refresher = registry.read(CACHE_REPORT), registry.read(REFRESHER_REPORT)
     if details:
         body = {

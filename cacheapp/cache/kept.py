@@ -1,4 +1,4 @@
-"""Things that are kept within a number of bytes: what wasn't asked for the longest goes first."""
+"""Things that are kept within a number of bytes; what has been unused the longest is dropped first."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -9,7 +9,9 @@ V = TypeVar("V")
 
 
 class KeptByBytes(Generic[K, V]):
-    """Values by key, of at most `max_bytes` together, as their owner estimates; the last one stays in any case."""
+    """Values by key, at most `max_bytes` together, as their owner estimates. The value that was kept last stays in any
+    case.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -21,14 +23,14 @@ class KeptByBytes(Generic[K, V]):
         return len(self._kept)
 
     def find(self, key: K) -> V | None:
-        """The value, which now is the last one to go; None: it isn't kept."""
+        """Return the value, and make it the last one to be dropped; None if it isn't kept."""
         if (kept := self._kept.get(key)) is None:
             return None
         self._kept.move_to_end(key)
         return kept[0]
 
     def keep(self, key: K, value: V, size_bytes: int) -> None:
-        """Keep a value in the place of an earlier one."""
+        """Keep a value; it replaces an earlier one with the same key."""
         if key in self._kept:
             self.kept_bytes -= self._kept.pop(key)[1]
         self._kept[key] = value, size_bytes

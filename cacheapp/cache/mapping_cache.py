@@ -1,7 +1,8 @@
-"""The mapping cache: answers from memory, reads through on a miss, serves stale while it reads again.
+"""The mapping cache. It answers from memory, reads a mapping from the cluster on a miss, and answers stale mappings
+while it reads them again.
 
 fresh   age ≤ ttl                   answered from memory
-stale   ttl < age ≤ ttl + max_stale answered from memory; read again once, behind the answer
+stale   ttl < age ≤ ttl + max_stale answered from memory, and read again once in the background
 miss    unknown or older            the caller waits for the one flight that reads it
 """
 
@@ -53,15 +54,18 @@ from esassistant.units import as_seconds
 
 MERGE_TRIES = 3
 MAX_LACKING = 10
-"""So many names of a list are read from the cluster, for one answer: in one request, and again each alone that is an
-alias or isn't there.
+"""How many names of a list are read from the cluster for one answer. They are read in one request; a name that is an
+alias, or isn't there, is then read again in a request of its own.
 """
 LISTING_SECONDS = 2.0
-"""Listings that reads ask for are at least so far apart: while a node recovers, it may deny every name there is."""
+"""The least time between listings that reads ask for: a node that is recovering may deny every name that exists."""
 
 
 class MappingCache:
-    """One per process, owned by the registry; belongs to its loop. The snapshot is replaced, never changed."""
+    """The mapping cache. One per process, owned by the registry; used only on its event loop.
+
+    Its snapshot is replaced, never changed.
+    """
 
     def __init__(
         self,
@@ -95,8 +99,8 @@ class MappingCache:
         self._pages = NamePages()
         self._snapshot = Snapshot()
         self._on_change: list[Callable[[], None]] = []
-        # When each body was last part of an answer; until when each absent name needn't be asked for again, and what
-        # is said of it.
+        # `_used_at`: when each body was last part of an answer. `_absent_until`: until when each absent name isn't
+        # asked for again, and the text of its error.
         self._used_at: dict[str, float] = {}
         self._absent_until: dict[str, tuple[float, str]] = {}
         self._evictions_total = 0
@@ -129,19 +133,23 @@ class MappingCache:
                 on_change()
 
     def on_change(self, changed: Callable[[], None]) -> None:
-        """From now on, call `changed` when anything but all ages at once may have changed."""
+        """From now on, call `changed` when names or mappings may have changed. A renewal of all ages at once doesn't
+        count.
+        """
         self._on_change.append(changed)
 
     async def get(self, asked: Asked) -> MappingAnswer:
-        """The mappings of an index, alias or data stream, or of all that an expression stands for.
+        """Return the mappings of an index, alias or data stream, or of all that an expression stands for.
 
-        Raises `IllegalName`, `MappingNotFound`, `TooMuch`, or `ClusterUnavailable` when nothing is known that is young
-        enough to answer.
+        Raise `IllegalName`, `MappingNotFound`, `TooMuch`, or `ClusterUnavailable` if nothing in memory is young enough
+        to answer, and nothing can be read.
         """
         return await self._get(asked, self._rendered)
 
     async def outline(self, asked: Asked) -> MappingAnswer:
-        """What `get` answers, perhaps with an empty body: for what is derived from mappings. Raises what it raises."""
+        """Return what `get` returns, perhaps with an empty body, for what is derived from mappings. Raise what `get`
+        raises.
+        """
         return await self._get(asked, self._outlines)
 
     async def _get(self, asked: Asked, kept: RenderedNames) -> MappingAnswer:
@@ -152,22 +160,22 @@ class MappingCache:
         rendered = await self._render(name, kept)
         if (answer := self._hit(name, rendered)) is not None:
             return answer
-        # What is known exists, though it may have to be read again.
+        # A known name exists, even if it has to be read again.
         if not self.is_known(name) and (absent := self._absent_until.get(name)) and self._clock() < absent[0]:
-            self._hits_total += 1  # from memory too, that there is no such name
+            self._hits_total += 1  # "no such name" is an answer from memory too
             raise MappingNotFound(absent[1], name)
         self._misses_total += 1
         return await self._flights.do(name, lambda: self._read(name))
 
     async def _get_all(self, expression: Expression, kept: RenderedNames) -> MappingAnswer:
-        """Answer what an expression stands for, of what is in memory. The cluster is asked for a few names at most:
+        """Return what an expression stands for, from memory. At most a few names are read from the cluster:
 
-        1. An exact name that isn't known: it may be new. One that the caller may not see isn't asked for.
-        2. A mapping that isn't in memory, as there was no room for it, or that is too old to be answered.
+        1. Exact names that aren't known, because they may be new. Names that the caller may not see are not read.
+        2. Mappings that aren't in memory, because there was no room for them, or that are too old.
         """
         if (answer := self._hit(expression, await self._render(expression, kept))) is not None:
             return answer
-        # It may stand for all names there are, which takes too long for the loop.
+        # In a thread, because the expression may stand for all names, which takes too long for the event loop.
         if lacking := await asyncio.to_thread(self._lacking, expression, await self.resolve(expression)):
             self._misses_total += 1
             try:
@@ -181,8 +189,8 @@ class MappingCache:
         raise NotWarm("Not all of these mappings are in memory, or young enough.", retry_after_seconds=5)
 
     def _lacking(self, expression: Expression, resolved: Resolved) -> list[str]:
-        """The names that have to be read before what an expression stands for can be answered. Raises what is to be
-        said where one isn't there for the caller, or where there are too many.
+        """Return the names that have to be read before an expression can be answered. Raise the error for a name that
+        doesn't exist for the caller, or if there are too many to read.
         """
         for name in resolved.missing:
             expression.visible.check(name)
@@ -207,10 +215,10 @@ class MappingCache:
         return list(lacking)
 
     async def resolve(self, expression: Expression) -> Resolved:
-        """What an expression stands for, as far as that is known; `missing` may be there all the same.
+        """Return what an expression stands for, as far as that is known. Names in `missing` may exist all the same.
 
-        Raises `IllegalName`; `MappingNotFound` where it stands for nothing; `NotWarm` where it has patterns, and what
-        there is isn't known yet.
+        Raise `IllegalName`; `MappingNotFound` if it stands for nothing; `NotWarm` if it has patterns and no pass has
+        ended yet.
         """
         resolved = await self._resolutions.resolve(self.snapshot, expression)
         if resolved.has_patterns and not self.warm:
@@ -220,16 +228,20 @@ class MappingCache:
         return resolved
 
     def ready(self, asked: Asked) -> MappingAnswer | None:
-        """What `get` answers without waiting, counted as it is there; None where `get` has to wait, or raises."""
+        """Return what `get` would return, if it needn't wait, and count it as an answer. None if `get` has to wait, or
+        would raise.
+        """
         return self._hit(asked, self._rendered.find(self.snapshot, asked))
 
     def peek(self, asked: Asked) -> MappingAnswer | None:
-        """What `outline` answers, if it is in memory and young enough; counts nothing and starts nothing."""
+        """Return what `outline` would return, if that is in memory and young enough. Counts nothing and starts no
+        read.
+        """
         return self._young(self._outlines.find(self.snapshot, asked))
 
     def note_hit(self, asked: Asked, answer: MappingAnswer) -> None:
-        """Count an answer that `peek` gave, and that was passed on. What is stale is read again: of an expression, if
-        it stands for few names; the passes renew the others.
+        """Count an answer that `peek` gave and that was passed on. If it is stale, read it again in the background; for
+        an expression only if it stands for few names, because passes renew the others.
         """
         self._hits_total += 1
         if answer.freshness is Freshness.STALE:
@@ -239,18 +251,20 @@ class MappingCache:
                 self._revalidate(name)
 
     async def render(self, asked: Asked, *, outline: bool) -> Rendered | None:
-        """What was asked for, rendered and kept, whatever its age; None where that isn't in memory. Counts nothing and
-        asks nobody. Raises `IllegalName` and `TooMuch`.
+        """Return what was asked for, rendered and kept, whatever its age; None if it isn't in memory. Counts nothing,
+        and doesn't ask the cluster. Raise `IllegalName` and `TooMuch`.
         """
         return await self._render(asked, self._outlines if outline else self._rendered)
 
     def page(self, wanted: NameFilter, *, limit: int, cursor: str | None) -> Page:
-        """A page of the names that are known. Raises `BadRequest`, or `ClusterUnavailable` before the first pass."""
+        """Return a page of the names that are known. Raise `BadRequest`, or `ClusterUnavailable` before the first pass
+        has ended.
+        """
         self._require_warm()
         return self._pages.page(self.snapshot, self._clock(), wanted, limit=limit, cursor=cursor, ttl=self._config.ttl)
 
     def first_page(self) -> FirstPage:
-        """The first page of all names, as it was made a moment ago. Raises `ClusterUnavailable` as `page` does."""
+        """Return the first page of all names, which may be a moment old. Raise `ClusterUnavailable` as `page` does."""
         self._require_warm()
         return self._pages.first(self.snapshot, self._clock())
 
@@ -259,13 +273,13 @@ class MappingCache:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
 
     async def reread(self, name: str) -> MappingAnswer:
-        """Read one name from the cluster now, whatever its age; joins a read of it that is under way."""
+        """Read one name from the cluster now, whatever its age; join a read of it that is under way."""
         self.check_name(name)
         self._flights.forget_failure(name, MappingNotFound)
         return await self._flights.do(name, lambda: self._read(name))
 
     async def apply_published(self, state: StoredState, asked_at: float) -> None:
-        """Take over what another process published; the store was asked at `asked_at`."""
+        """Take over what another process published. `asked_at`: when the store was asked for it."""
         before, said = self.snapshot, await in_turns(published_statement(state, asked_at))
         await self._merge(said)
         listed = said.listed or frozenset()
@@ -274,7 +288,9 @@ class MappingCache:
         self.warm = True
 
     async def apply(self, reading: Reading, failed: Iterable[str]) -> PassChanges:
-        """Take over what a pass read; `failed` could not be read and stay, as does what the pass left alone."""
+        """Take over what a pass read. The indices in `failed`, which could not be read, and those that the pass didn't
+        read stay as they are.
+        """
         changes = await self._merge(await in_turns(pass_statement(reading, failed)))
         listing = reading.listing
         self._read_names.note_listing(lambda name: name in listing.uuids or name in listing.aliases, reading.listed_at)
@@ -282,7 +298,7 @@ class MappingCache:
         return changes
 
     async def apply_early(self, reading: Reading) -> PassChanges:
-        """Take over the first that a pass has read. What it says of the rest is told when it has ended; until then this
+        """Take over the first part of what a pass reads. The rest follows when the pass has ended; until then this
         cache isn't warm.
         """
         return await self._merge(await in_turns(pass_statement(reading, ())))
@@ -290,37 +306,38 @@ class MappingCache:
     async def _merge(self, said: Statement) -> PassChanges:
         """Merge a statement into the snapshot, and return what that changed.
 
-        Of many indices it takes some turns of the loop; readers see the state before, then the state after. Nothing is
-        awaited once the snapshot is replaced: what the caller does next belongs to that snapshot.
+        With many indices this takes several turns of the event loop. Readers see the state before, then the state
+        after. Nothing is awaited after the snapshot is replaced, so what the caller does next is about that same
+        snapshot.
         """
         for _ in range(MERGE_TRIES):
             before = self.snapshot
             after, changes = await in_turns(_merged(before, said))
             if self.snapshot is before:
                 break
-        else:  # something was read meanwhile, each time
+        else:  # each time something else was read meanwhile
             after, changes = at_once(_merged(self.snapshot, said))
         self.snapshot = after
         return changes
 
     def confirm_all(self, at: float) -> None:
-        """Everything that is known was still so at `at`: renews all ages at once."""
+        """Note that everything known was still true at `at`: this renews all ages at once."""
         self.snapshot = replace(self.snapshot, confirmed_at=at)
 
     def note_cluster(self, uuid: str) -> None:
-        """Note which cluster it is (empty: it doesn't tell), unless a pass has told meanwhile."""
+        """Note which cluster this is (empty: it doesn't say), unless a pass has found it out meanwhile."""
         if self.snapshot.cluster_uuid is None:
             self.snapshot = replace(self.snapshot, cluster_uuid=uuid or None)
 
     @property
     def names_changed_total(self) -> int:
-        """How often a read, or what another process published, changed which names there are: a pass may take the
-        cluster for unchanged only while this is what it was.
+        """Return how often a read, or what another process published, changed which names there are. A pass may
+        conclude that the cluster hasn't changed only if this is the same as before.
         """
         return self._read_names.changes_total
 
     def read_listing_by(self, read_listing: Callable[[], Awaitable[None]]) -> None:
-        """From now on, have the cluster listed by that when a read denies a name that is known."""
+        """From now on, call `read_listing` to have the cluster listed when a read denies a name that is known."""
         self._read_listing = read_listing
 
     def report(self) -> CacheReport:
@@ -353,13 +370,13 @@ class MappingCache:
         )
 
     def check_name(self, name: str) -> None:
-        """Raises `IllegalName` for what can't be the name of an index, alias or data stream."""
-        # An alias may have upper case, which no index has: such a name is legal once the cluster has said so.
+        """Raise `IllegalName` if this can't be the name of an index, alias or data stream."""
+        # An alias may have capitals, an index may not: such a name is legal if the cluster has listed it as an alias.
         if name not in self.snapshot.aliases:
             check_name(name)
 
     def is_known(self, name: str) -> bool:
-        """Whether an index, alias or data stream of that name was there when it was last read or listed."""
+        """Return whether an index, alias or data stream of that name existed when it was last read or listed."""
         return self.snapshot.knows(name)
 
     def _hit(self, asked: Asked, rendered: Rendered | None) -> MappingAnswer | None:
@@ -380,7 +397,9 @@ class MappingCache:
         return answer_at(rendered, now, self._config.ttl, source)
 
     async def _render(self, asked: Asked, kept: RenderedNames) -> Rendered | None:
-        """Find what is kept; have what is large rendered in a thread, once for all who wait, and kept."""
+        """Return what is kept. If it isn't kept and is large, render it in a thread, once for all who wait, and keep
+        it.
+        """
         snapshot = self.snapshot
         rendered = kept.find(snapshot, asked)
         if rendered is None and kept.is_large(snapshot, asked):
@@ -393,13 +412,13 @@ class MappingCache:
     def _revalidate(self, name: str) -> None:
         if self._flights.is_in_flight(name):
             return
-        # Raised at once: it failed a moment ago. Nobody waits for the flight itself; the stale answer goes on either
-        # way.
+        # `start` raises at once if the read failed a moment ago. Nobody waits for the flight: the stale answer is given
+        # either way.
         with suppress(EsassistantError):
             self._flights.start(name, lambda: self._read(name))
 
     async def _read(self, name: str) -> MappingAnswer:
-        """Read what `name` stands for, put it into the snapshot, and answer."""
+        """Read what `name` stands for, put it into the snapshot, and return it."""
         asked_at, denial = self._clock(), None
         mappings: Mapping[str, bytes] = {}
         try:
@@ -410,7 +429,7 @@ class MappingCache:
                 return answer
         after = after_read(self.snapshot, name, mappings, asked_at)
         used = [after.indices[index].mapping_hash for index in mappings if index in after.indices]
-        self._used_at.update(dict.fromkeys(used, self._clock()))  # or they would be the first to be evicted
+        self._used_at.update(dict.fromkeys(used, self._clock()))  # otherwise they would be the first to be evicted
         self._read_names.note_read(self.snapshot, after, {name, *mappings}, asked_at)
         self.snapshot = after
         if denial is not None:
@@ -418,8 +437,8 @@ class MappingCache:
             raise denial
         rendered = await self._render(name, self._rendered)
         if rendered is None:
-            # It is gone since, or known newer but not kept, or larger than all that may be kept: what was read is as
-            # old as the answer says.
+            # It was deleted meanwhile, or a newer one is known but not kept, or it is larger than all that may be kept.
+            # So answer with what was read, and with its age.
             alone, size_bytes = after_read(Snapshot(), name, mappings, asked_at), sum(map(len, mappings.values()))
             rendered = await in_thread_if_large(size_bytes, render, alone, name)
         if rendered is None:
@@ -427,7 +446,7 @@ class MappingCache:
         return self._answer(rendered, Source.ELASTICSEARCH)
 
     async def _ask(self, name: str) -> Mapping[str, bytes]:
-        """Return the mappings that the cluster says `name` stands for, by index."""
+        """Return the mappings that `name` stands for according to the cluster, by index."""
         asked_at = self._clock()
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
@@ -440,22 +459,22 @@ class MappingCache:
             raise ClusterUnavailable(
                 f"Elasticsearch did not answer within {as_seconds(self._config.fetch_timeout)}.", retry_after_seconds=5
             ) from None
-        if not mappings:  # an alias without any index that we may show
+        if not mappings:  # an alias without any index that is selected
             raise no_such_name(name)
         self._slow_reads.note(name, self._clock() - asked_at)
         return mappings
 
     async def _listed_since(self, asked_at: float) -> None:
-        """Have the cluster listed, unless it was since `asked_at`: by that alone a known name goes, as a node whose
-        state isn't recovered may deny in a single read what is there.
+        """Have the cluster listed, unless it has been since `asked_at`. Only a listing removes a known name, because a
+        node that hasn't recovered its state yet may deny an existing name in a single read.
 
-        Raises `ClusterUnavailable` when that takes too long, or fails.
+        Raise `ClusterUnavailable` if that takes too long, or fails.
         """
         if self._read_listing is None:
             return
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
-                for _ in range(2):  # the listing that is joined may have begun before
+                for _ in range(2):  # the first listing may be one that began before `asked_at`
                     if self.snapshot.listed_at < asked_at:
                         await self._listings.do("listing", self._list_in_turn)
         except TimeoutError:
@@ -472,12 +491,13 @@ class MappingCache:
         await self._read_listing()
 
     async def _answer_of_denied(self, name: str, error: MappingNotFound, asked_at: float) -> MappingAnswer | None:
-        """Return, or raise, what is to be said of a name that a read denied; None: that it isn't there.
+        """Return or raise the answer for a name that a read denied; None if the name isn't there.
 
-        1. Nothing was listed yet, and our role may cover nothing at all: that can't be told from a name that isn't
-           there.
-        2. The cluster lists it: what is known of it, if that is young enough.
-        3. Neither: it isn't there, and needn't be asked for again for a while.
+        1. Nothing has been listed yet, and our role may cover nothing at all. This can't be told from a missing name,
+           so the denial is raised.
+        2. The cluster lists the name: what is known of it is returned, if that is young enough; otherwise an error is
+           raised.
+        3. The name isn't known and isn't listed: None. The caller then remembers for a while that it is absent.
         """
         if isinstance(error, NotCovered) and not self.warm:
             raise error.denial from error

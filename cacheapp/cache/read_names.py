@@ -1,4 +1,6 @@
-"""Which names single reads, and what others published, added or dropped beside the passes of this process."""
+"""Names that were added or removed outside of this process's passes: by reads of single names, and by what others
+published.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -7,14 +9,14 @@ from cacheapp.state.snapshot import Snapshot
 from esassistant.clock import Clock, monotonic
 
 UNLISTED_SECONDS = 3600.0
-"""So long it is remembered that a name can be read, but is never listed (restricted indices)."""
+"""How long to remember that a name can be read but is never listed, as restricted indices are."""
 
 
 class ReadNames:
-    """One per mapping cache; belongs to its loop.
+    """Keeps track of these names. One per mapping cache; used only on its event loop.
 
-    That "nothing has changed since the last full pass" may be said only while no name was added or dropped beside it:
-    otherwise what a wrong answer did to the names would be confirmed, pass after pass.
+    A pass may conclude that nothing has changed since the last full pass only if no name was added or removed in
+    another way meanwhile. Otherwise each pass would confirm again what one wrong answer did to the names.
     """
 
     def __init__(self, clock: Clock = monotonic, *, max_names: int = MAX_ABSENT) -> None:
@@ -23,21 +25,23 @@ class ReadNames:
         self._added_at: dict[str, float] = {}
         self._unlisted_until: dict[str, float] = {}
         self.changes_total = 0
-        """How often names were added or dropped, those aside that listings never have."""
+        """How often names were added or removed. Names that are never listed don't count."""
 
     def note_read(self, before: Snapshot, after: Snapshot, names: Iterable[str], asked_at: float) -> None:
-        """Note what a read of `names`, an alias with its indices or one index, asked at `asked_at` did to them."""
+        """Note which names a read added or removed. `names`: an alias with its indices, or one index; `asked_at`: when
+        it was asked for.
+        """
         for name in self._changed(before, after, names):
             if name in after.indices or name in after.aliases:
                 _keep(self._added_at, name, asked_at, self._max_names)
 
     def note_published(self, before: Snapshot, after: Snapshot) -> None:
-        """Note what a state that another process published did to the names."""
+        """Note which names were added or removed by a state that another process published."""
         names = (before.indices.keys() ^ after.indices.keys()) | before.aliases.keys() | after.aliases.keys()
         self._changed(before, after, names)
 
     def note_listing(self, is_listed: Callable[[str], bool], listed_at: float) -> None:
-        """Note which of the names that were read before `listed_at` the cluster doesn't list."""
+        """Note which names that were read before `listed_at` are missing in that listing."""
         for name in [name for name, asked_at in self._added_at.items() if asked_at <= listed_at]:
             del self._added_at[name]
             if not is_listed(name):
@@ -57,7 +61,7 @@ class ReadNames:
 
 
 def _keep(moments: dict[str, float], name: str, moment: float, max_names: int) -> None:
-    """Set the moment of a name; of too many names, forget the one that was set first."""
+    """Set the moment of a name. If there are too many names, forget the one that was set first."""
     moments.pop(name, None)
     while len(moments) >= max_names:
         del moments[next(iter(moments))]

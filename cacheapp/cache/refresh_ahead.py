@@ -1,7 +1,7 @@
-"""Refresh ahead: after a change, what was asked for lately is made anew before it is asked for again.
+"""Refresh ahead: after a change, what was asked for lately is made again before it is asked for.
 
-A rule, and no model: what was asked for in the last 24 hours, the newest first, with at most 2 % of a processor. What
-is asked for before its turn comes is made at once, as ever.
+This is a fixed rule, not a model: what was asked for in the last 24 hours is made again, the latest first, with at most
+2 % of one processor. What is asked for before its turn is made at once, as always.
 """
 
 import asyncio
@@ -14,11 +14,13 @@ from esassistant.clock import Clock, Sleep, monotonic
 
 SHARE = 0.02
 SAVED_SECONDS = 60.0
-"""The share of so long may be spent at once: most changes are then worked off in one go."""
+"""How long the share may be saved up; that much may then be spent at once. So most changes are dealt with in one go."""
 AHEAD_MAPPINGS_BYTES, AHEAD_TEXTS_BYTES = 14_680_064, 16_777_216
-"""Of what is made anew after one change: less than is kept of either, so that none of it drives out another."""
+"""How much is made again after one change, of mappings and of texts. It is less than what is kept of either, so that
+nothing made here drives out something else that was made here.
+"""
 TURN_JOBS = 50
-"""So many that turn out to be ready are looked at in less than a millisecond."""
+"""After this many names other tasks get a turn: if all are ready already, they take less than a millisecond."""
 
 K = TypeVar("K")
 
@@ -33,7 +35,7 @@ class ProcessorShare:
         self._looked_at = now
 
     def wait_seconds(self, now: float) -> float:
-        """How long until some of it is left; 0: now."""
+        """Return how long to wait until something may be spent; 0: it may be spent now."""
         self._left = min(self._most, self._left + (now - self._looked_at) * self._share)
         self._looked_at = now
         return max(0.0, -self._left / self._share)
@@ -43,15 +45,15 @@ class ProcessorShare:
 
 
 class Shelf(enum.Enum):
-    """Where something is kept: each has a bound of its own."""
+    """Where something is kept: each shelf has a bound of its own."""
 
     MAPPINGS = "mappings"
     TEXTS = "texts"
 
 
 class Room:
-    """How many bytes may be made anew after one change, of mappings and of texts about them: what would not be kept
-    until it is asked for isn't made.
+    """How many bytes may be made again after one change, of mappings and of texts about them. More would be dropped
+    before anybody asks for it.
     """
 
     def __init__(self, mappings_bytes: int = AHEAD_MAPPINGS_BYTES, texts_bytes: int = AHEAD_TEXTS_BYTES) -> None:
@@ -63,11 +65,13 @@ class Room:
         return not any(map(self.has, Shelf))
 
     def has(self, shelf: Shelf) -> bool:
-        """Whether there is any room on a shelf."""
+        """Return whether there is any room on a shelf."""
         return self._left[shelf] > 0
 
     def take(self, shelf: Shelf, key: Hashable, size_bytes: int) -> None:
-        """Put something on a shelf, the last one whatever its size. What is there takes no more room."""
+        """Put something on a shelf. The last thing may be larger than the room that is left. What is on it already
+        takes no more room.
+        """
         if key not in self._there:
             self._there.add(key)
             self._left[shelf] -= size_bytes
@@ -77,7 +81,9 @@ Rebuild = Callable[[K, str, Room], Awaitable[None]]
 
 
 class RefreshAhead(Generic[K]):
-    """Makes anew what `rebuild` makes, each time that something changed. One per process, a task of its owner."""
+    """Calls `rebuild` for what was asked for lately, after each change. One per process; `run` is its background
+    task.
+    """
 
     def __init__(
         self,
@@ -99,23 +105,23 @@ class RefreshAhead(Generic[K]):
         self.rebuilt_seconds_total = 0.0
 
     def note_change(self) -> None:
-        """Something has changed."""
+        """Note that something has changed."""
         self._changed.set()
 
     @property
     def has_changed(self) -> bool:
-        """Whether something has changed since `catch_up` began last."""
+        """Return whether something has changed since the last `catch_up` began."""
         return self._changed.is_set()
 
     async def run(self) -> None:
-        """Forever: wait for a change, and work it off."""
+        """Background task: wait for a change, and catch up with it."""
         while True:
             await self._changed.wait()
             await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Make anew what was asked for lately, until all is, there is no room, or something changes again: then what
-        was asked for last comes first again.
+        """Make again what was asked for lately, until all is made or there is no room. Stop if something changes
+        meanwhile, so that the next call begins again with what was asked for last.
         """
         self._changed.clear()
         room = self._new_room()
@@ -127,7 +133,7 @@ class RefreshAhead(Generic[K]):
                 return
             began_at = self._clock()
             await self._rebuild(kind, name, room)
-            # Waiting for others counts as well: at most that much was spent.
+            # Time spent waiting for others counts too, so this is the most that can have been spent.
             spent_seconds = self._clock() - began_at
             self._budget.spend(spent_seconds)
             self.rebuilt_seconds_total += spent_seconds

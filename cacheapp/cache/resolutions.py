@@ -1,4 +1,4 @@
-"""What expressions of names stand for, kept while the names are the same: each search by a pattern asks for it."""
+"""What lists and patterns stand for, kept until a name changes: every search by a pattern needs it."""
 
 import asyncio
 
@@ -9,11 +9,11 @@ from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_KEPT_BYTES = 4_194_304
 NAME_BYTES = 100
-"""What each name takes in memory, and as much again what is around them."""
+"""The memory that each name takes; the rest of a resolution counts as ten names."""
 
 
 class Resolutions:
-    """One per mapping cache; belongs to its loop."""
+    """Keeps what expressions stand for. One per mapping cache; used only on its event loop."""
 
     def __init__(self, spawn: Spawn, *, max_bytes: int = MAX_KEPT_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -22,7 +22,7 @@ class Resolutions:
         self._kept: KeptByBytes[Expression, Resolved] = KeptByBytes(max_bytes)
 
     async def resolve(self, snapshot: Snapshot, expression: Expression) -> Resolved:
-        """What an expression stands for. Raises `IllegalName`."""
+        """Return what an expression stands for. Raise `IllegalName`."""
         if snapshot is not self._snapshot:
             if not (snapshot.has_same_names(self._snapshot) and snapshot.listed == self._snapshot.listed):
                 self._kept = KeptByBytes(self._max_bytes)

@@ -1,4 +1,4 @@
-"""How names are put together into requests, and how many at once: pure policy."""
+"""How many names go into one request for mappings. Pure policy."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from cacheapp.state.names import encode_name
 
 MAX_TARGET_BYTES = 3_800
-"""Elasticsearch refuses a request line of more than 4 096 bytes; this is for the names alone."""
+"""How many bytes of names one request has at most: Elasticsearch refuses a request line of more than 4,096 bytes."""
 MAX_BODY_BYTES = 2_000_000
-"""An answer of this size is taken apart in a few milliseconds; the loop waits that long."""
+"""Batches get smaller when answers are larger than this. Parsing an answer of this size takes a few milliseconds,
+during which the event loop waits.
+"""
 MAX_FIELDS = 30_000
-"""So many fields are about three quarters of `MAX_BODY_BYTES`, at 50 bytes each: how large an answer will be is known
-before it is asked for, and large mappings don't shrink the batches of small ones.
+"""How many fields the mappings of one request have at most, as far as that is known before. At 50 bytes each they make
+about three quarters of `MAX_BODY_BYTES`. So a few large mappings don't shrink the batches of small ones.
 """
 SLOW_SECONDS = 0.4
 """An answer that takes longer than this counts as slow: four batches are in flight, and others wait behind them."""
@@ -19,12 +21,12 @@ MAX_BATCH_SIZE = 1_000
 
 
 class BatchSize:
-    """How many names to ask for in the next request.
+    """How many names to ask for in the next request. Lives for one pass.
 
-    It doubles until the first answer that is slow or large (slow start), and from then on halves on each of those and
-    grows by an eighth of the highest size so far on each other (additive increase, multiplicative decrease; Chiu and
-    Jain, 1989). Several requests are in flight, so that answers to larger ones still come after it was halved: they
-    halve what they asked for, not once more what it was halved to. Lives for one pass.
+    The size doubles until the first answer that is slow or large (slow start). From then on each such answer halves it,
+    and each other answer adds an eighth of the highest size so far (additive increase, multiplicative decrease; Chiu
+    and Jain, 1989). Several requests are in flight, so answers to larger requests still arrive after the size was
+    halved. If these are slow too, half of their own size is taken; the size isn't halved again.
     """
 
     def __init__(self, initial: int, *, adaptive: bool) -> None:
@@ -34,26 +36,27 @@ class BatchSize:
         self._highest = initial
 
     def answered(self, names: int, seconds: float, body_bytes: int, asked_size: int | None = None) -> None:
-        """A request for `names` names was answered after `seconds` with `body_bytes`. `asked_size`: the size when it
-        was sent, if there were fewer names than that for another reason (large mappings): those say nothing of the
-        size.
+        """Note that a request for `names` names was answered after `seconds` with `body_bytes`.
+
+        `asked_size`: the size when it was sent, if the request had fewer names because of large mappings. Then its
+        number of names says nothing about the right size.
         """
         if not self._adaptive:
             return
         if body_bytes > MAX_BODY_BYTES:
-            # How many would have fitted is known, unlike with time.
+            # With sizes, unlike times, it is known how many names would have fitted.
             self._shrink_to(names * MAX_BODY_BYTES // body_bytes)
         elif seconds > SLOW_SECONDS:
-            # Not below where it began: where every answer is slow, more requests only make it slower.
+            # Not below the initial size: if every answer is slow, more requests only make things slower.
             floor = min(self.size, self._initial)
             self._shrink_to(max(floor, min(self.size, (asked_size or names) // 2)))
-        elif self._doubling and names >= self.size:  # a short last batch says nothing of the size
+        elif self._doubling and names >= self.size:  # a short last batch says nothing about the size
             self._grow_to(self.size * 2)
-        elif not self._doubling and 2 * names >= self.size:  # one that was sent before it grew does
+        elif not self._doubling and 2 * names >= self.size:  # but one that was sent before the size grew does
             self._grow_to(self.size + max(1, self._highest // 8))
 
     def failed(self, names: int) -> None:
-        """A request for `names` names failed; smaller ones have a better chance."""
+        """Note that a request for `names` names failed. Smaller requests have a better chance."""
         if self._adaptive:
             self._shrink_to(min(self.size, names // 2))
 
@@ -68,8 +71,8 @@ class BatchSize:
 
 @dataclass(slots=True)
 class Batches:
-    """Names still to be asked for, taken in batches of whatever size is right at the moment. Each name is given out
-    once. `field_counts`, as far as they are known, keep answers from being large.
+    """Names still to be asked for, taken in batches of varying size; each name is taken once. `field_counts`, as far as
+    they are known, keep answers from getting too large.
     """
 
     _names: list[str]
@@ -81,8 +84,8 @@ class Batches:
         return cls(list(names), field_counts or {})
 
     def take(self, size: int, max_bytes: int = MAX_TARGET_BYTES, max_fields: int = MAX_FIELDS) -> list[str]:
-        """The next names, at most `size`, `max_bytes` encoded bytes and `max_fields` fields, but at least one; none at
-        the end.
+        """Return the next names: at most `size` names, `max_bytes` encoded bytes and `max_fields` fields, but at least
+        one name. Empty when none is left.
         """
         start = self._position
         taken_bytes = taken_fields = 0

@@ -1,4 +1,4 @@
-"""What of the cluster's answers is taken over: names that can be names, once each, and mappings that can be read."""
+"""Which parts of the cluster's answers are accepted: legal names that come once each, and mappings that can be read."""
 
 import json
 import logging
@@ -16,17 +16,21 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_MAPPING_BYTES = 8_000_000
-"""Of one index: 100,000 fields and more, a hundred times what Elasticsearch allows unless told otherwise. Schema, list
-of fields and pages of so many take seconds.
+"""The largest mapping of an index that is accepted. It has 100,000 fields or more, a hundred times what Elasticsearch
+allows by default; its schema, its list of fields and its pages take seconds.
 """
 MAX_MEMBERS = 300_000
-"""Of all objects of a mapping together: a field has two at least. Half a million in 8 MB held the loop for seconds."""
+"""How many members all objects of a mapping together may have; a field has at least two. Half a million of them in 8 MB
+stopped the event loop for seconds.
+"""
 SHOWN_CHARACTERS = 80
 REMEMBERED_MAPPINGS = 50_000
 
 
 class Name:
-    """A key of an answer while that is taken apart. Each is another, so that a name that comes twice is seen."""
+    """A key of an answer while it is parsed. Each `Name` is a different key of the dictionary, so that a name that
+    comes twice is noticed.
+    """
 
     __slots__ = ("text",)
 
@@ -35,7 +39,9 @@ class Name:
 
 
 def once_each(named: Mapping[Name, T]) -> dict[str, T]:
-    """Return the same by the names themselves. Raises `ClusterUnavailable` when one comes twice: which is right?"""
+    """Return the same values by their names as text. Raise `ClusterUnavailable` if a name comes twice, because it isn't
+    clear which value is right.
+    """
     once = {name.text: value for name, value in named.items()}
     if len(once) < len(named):
         raise ClusterUnavailable("Elasticsearch answered with the same name twice.")
@@ -43,13 +49,13 @@ def once_each(named: Mapping[Name, T]) -> dict[str, T]:
 
 
 class NameCheck:
-    """Tells names from what can be none, counts what isn't one and says so once. Belongs to one loop."""
+    """Checks names, counts the illegal ones, and logs the first of them. Used only on one event loop."""
 
     def __init__(self) -> None:
         self.illegal_total = 0
 
     def is_legal(self, name: str, *, upper_case: bool = False) -> bool:
-        """Whether `name` can be one. `upper_case`: of an alias, which alone may have that."""
+        """Return whether `name` is legal. `upper_case`: capitals are allowed, which only aliases may have."""
         try:
             check_name(name, upper_case=upper_case)
         except IllegalName as error:
@@ -62,10 +68,10 @@ class NameCheck:
 
 
 class MappingCheck:
-    """Tells mappings that callers and pages can read.
+    """Checks whether mappings can be read by callers and pages.
 
-    Checking one costs some 25 ms a megabyte, and most come again with each pass: those found readable are remembered by
-    their hash.
+    A check takes some 25 ms for each megabyte, and most mappings come again with each pass, so the hashes of readable
+    ones are remembered.
     """
 
     def __init__(self, *, remembered: int = REMEMBERED_MAPPINGS) -> None:
@@ -73,17 +79,17 @@ class MappingCheck:
         self._readable: set[str] = set()
 
     def is_readable(self, mapping: bytes) -> bool:
-        """Whether a JSON value is an object in UTF-8 of a size that can be worked on, that every parser reads alike:
-        no key comes twice within an object, and no number is beyond what parsers take. Called in threads.
+        """Return whether a JSON value is an object in UTF-8, not too large, that every parser reads alike: no key comes
+        twice within an object, and no number is too large for parsers. Called in threads.
         """
         if not mapping.startswith(b"{") or len(mapping) > MAX_MAPPING_BYTES:
             return False
-        if mapping.count(b":") > MAX_MEMBERS:  # colons within strings are counted too: rather too many than decoded
+        if mapping.count(b":") > MAX_MEMBERS:  # colons in strings count too: better too high
             return False
         hashed = mapping_hash(mapping)
         if hashed not in self._readable:
             try:
-                # Not by msgspec: it keeps the last of two keys, and the interpreter to itself.
+                # Not with msgspec: it accepts a key that comes twice, and holds the interpreter's lock all the time.
                 json.loads(mapping.decode(), object_pairs_hook=_check_keys, parse_float=_check_number)
             except (ValueError, RecursionError):
                 return False
@@ -94,7 +100,7 @@ class MappingCheck:
 
 
 def _check_keys(pairs: list[tuple[str, object]]) -> None:
-    # Gives nothing back, so that the objects around hold nothing.
+    # Returns nothing, so that the objects around this one hold nothing in memory.
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a key comes twice")
 

@@ -1,4 +1,4 @@
-"""Misses that arrive together travel in one request."""
+"""Reads of single names that are asked for at about the same time share one request."""
 
 import asyncio
 
@@ -11,14 +11,12 @@ from esassistant.elasticsearch.errors import AnswerTooLarge
 from esassistant.single_flight import Spawn, let_go
 
 GATHER_SECONDS = 0.001
-"""How long the first miss waits for others: short beside any answer of a cluster."""
+"""How long the first miss waits for others: short, compared with any answer of a cluster."""
 MAX_TOGETHER = 50
 
 
 class TogetherReader:
-    """Reads the mappings of single names, several at a time. Lives as long as the cache that owns it; belongs to its
-    loop.
-    """
+    """Reads the mappings of single names, several in one request. Owned by the cache; used only on its event loop."""
 
     def __init__(self, reader: ClusterReader, spawn: Spawn) -> None:
         self._reader = reader
@@ -26,7 +24,9 @@ class TogetherReader:
         self._waiting: dict[str, asyncio.Future[dict[str, bytes]]] = {}
 
     async def mapping(self, name: str) -> dict[str, bytes]:
-        """As `ClusterReader.mapping`. A name that is being gathered already is asked for once."""
+        """Return what `ClusterReader.mapping` returns. A name that already waits for the next request is asked for
+        once.
+        """
         if name not in self._waiting:
             if not self._waiting:
                 self._spawn(self._gather)
@@ -43,16 +43,16 @@ class TogetherReader:
                     group.create_task(self._read(batch, waiting))
         finally:
             for future in waiting.values():
-                future.cancel()  # only those without an answer: the owner closes
+                future.cancel()  # has an effect only on those without an answer, if the owner is closing
 
     async def _read(self, names: list[str], waiting: dict[str, asyncio.Future[dict[str, bytes]]]) -> None:
         alone = names
         if len(names) > 1:
             try:
                 read = await self._reader.mappings(names)
-            except Exception as error:  # noqa: BLE001  (it belongs to those who wait)
+            except Exception as error:  # noqa: BLE001  (given to those who wait)
                 if _may_be_of_one(error):
-                    # It must not fail who happened to ask at the same time.
+                    # One bad name must not fail the others that were asked for at the same time.
                     middle = len(names) // 2
                     await self._read(names[:middle], waiting)
                     await self._read(names[middle:], waiting)
@@ -63,9 +63,9 @@ class TogetherReader:
             for name in names:
                 if name in read:
                     waiting[name].set_result({name: read[name]})
-            # The answer doesn't say which indices an alias stands for; and a name may not exist at all.
+            # Left are aliases, for which the answer doesn't say which indices they have, and names that don't exist.
             alone = [name for name in names if name not in read]
-        # All at once, as far as there are connections: nobody waits for the answers of others.
+        # All at once, as far as there are connections, so that nobody waits for the answers of others.
         async with asyncio.TaskGroup() as group:
             for name in alone:
                 group.create_task(self._read_alone(name, waiting[name]))
@@ -78,8 +78,8 @@ class TogetherReader:
 
 
 def _may_be_of_one(error: Exception) -> bool:
-    """Whether a request for several may have failed for one of them: a mapping that the cluster can't render, an index
-    with a block, mappings that are too large together.
+    """Return whether a request for several names may have failed because of one of them: a mapping that the cluster
+    can't render, a blocked index, or mappings that are too large together.
     """
     cause = error.__cause__
     if isinstance(cause, AnswerTooLarge) or failure_kind(cause) is AnswerKind.BLOCKED:
@@ -90,4 +90,4 @@ def _may_be_of_one(error: Exception) -> bool:
 def _settle(future: "asyncio.Future[dict[str, bytes]]", error: Exception) -> None:
     let_go(error)
     future.set_exception(error)
-    future.exception()  # whoever asked may have gone: nobody needs to hear of it then
+    future.exception()  # marks it as retrieved: if nobody waits any more, asyncio must not log it

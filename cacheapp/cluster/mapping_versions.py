@@ -1,7 +1,7 @@
-"""The version of each index's mapping: it grows with every change, also with one that shows in no number of fields.
+"""The version of each index's mapping. It grows with every change, even one that leaves the number of fields as it is.
 
-Elasticsearch prints it in the cluster state alone, which it renders as a whole before all else is filtered out: the
-answer is small, but not cheap.
+Elasticsearch gives it only in the cluster state. It renders the whole state before it filters the answer, so the answer
+is small, but expensive for the cluster.
 """
 
 import msgspec
@@ -39,10 +39,10 @@ _decoder = msgspec.json.Decoder(_Answer)
 
 
 class MappingVersions:
-    """Reads the versions of all mappings. Belongs to the loop of its client, which leaves bodies as bytes."""
+    """Reads the versions of all mappings. Used only on the event loop of its client, which leaves bodies as bytes."""
 
     def __init__(self, client: AsyncElasticsearch) -> None:
-        # Derived once: `options()` copies the client each time.
+        # Made once, because `options()` copies the client each time.
         self._client = client.options(request_timeout=TIMEOUT_SECONDS)
         self.requests_total = 0
 
@@ -50,11 +50,12 @@ class MappingVersions:
         """Return the version of the mapping of each index that our credentials may see.
 
         Args:
-            metadata_version: what the answering node must have applied: one that lags behind would hide the change.
+            metadata_version: the version that the answering node must have applied: a node that lags behind would miss
+                the change.
 
         Raises:
-            VersionsRefused: Elasticsearch itself doesn't let us.
-            ClusterUnavailable: it can't be asked, or the node still lags behind.
+            VersionsRefused: Elasticsearch itself doesn't allow it.
+            ClusterUnavailable: Elasticsearch can't be asked, or the node still lags behind.
         """
         self.requests_total += 1
         target = TARGET.format(version=metadata_version)

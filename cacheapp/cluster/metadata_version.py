@@ -1,9 +1,9 @@
-"""The cluster's metadata version: a clock that ticks with each change of mappings, indices, aliases, settings or
+"""The cluster's metadata version, a number that grows with each change of mappings, indices, aliases, settings or
 templates.
 
-Elasticsearch never prints it, but answers whether it has reached a number, and waits until it has: so it can be found
-by asking, and a change can be waited for. An upper-case pattern matches no index, so that no metadata is rendered: an
-answer is about 200 bytes.
+Elasticsearch never gives the number itself. But it answers whether it has reached a given number, and can wait until it
+has: so the number can be searched for, and a change can be waited for. An upper-case pattern matches no index, so no
+metadata is rendered, and an answer has about 200 bytes.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ TARGET = (
     "&wait_for_metadata_version={version}&wait_for_timeout={milliseconds}ms"
 )
 QUICK_SECONDS = 5.0
-"""How long an answer may take that waits for nothing, or beyond what it waits for."""
+"""How long an answer may take that waits for nothing; or, if it waits for a change, how much longer than that wait."""
 OTHER_NODE_SECONDS = 1.0
-"""Once one node has waited in vain, the other may take so much longer."""
+"""After one node has waited in vain, how much longer the other node may take."""
 FIRST = 1
-"""The lowest version that may be asked for; every cluster has it."""
+"""The lowest version that may be asked for; every cluster has reached it."""
 
 
 class _Coordination(msgspec.Struct):
@@ -58,20 +58,22 @@ _decoder = msgspec.json.Decoder(_Answer)
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """Between two changes of these, versions only grow: a full restart of a cluster may begin anew with a lower one."""
+    """A cluster and its term. Versions only grow within an era: after a full restart of a cluster they may begin again
+    with a lower number.
+    """
 
     cluster_uuid: str
     term: int
 
     def is_before(self, other: "Era") -> bool:
-        """Whether this is an earlier term of the same cluster: a node that tells it lags behind."""
+        """Return whether this is an earlier term of the same cluster. A node that answers with it lags behind."""
         return self.cluster_uuid == other.cluster_uuid and self.term < other.term
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an answer shows: the era, and the id of the whole cluster state, which changes with more than metadata
-    does. `url`: the node that gave it, where one of several was asked on purpose.
+    """What an answer shows: the era, and the id of the whole cluster state, which also changes when the metadata
+    doesn't. `url`: the node that gave the answer, if it was chosen on purpose.
     """
 
     era: Era
@@ -82,7 +84,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class MetadataVersion:
-    """Which metadata a cluster has, and one of the cluster states that have it."""
+    """A metadata version (`number`) in its era, and one of the cluster states that have it."""
 
     era: Era
     number: int
@@ -90,29 +92,31 @@ class MetadataVersion:
 
 
 MAX_ERAS: Final = 3
-"""So many eras may be met before there is a version."""
+"""How often a search for the version may begin again because the era changed."""
 
 
 class MetadataClock:
-    """Reads and waits for the metadata version. Belongs to the loop of its client.
+    """Reads the metadata version, and waits for changes of it. Used only on the event loop of its client.
 
-    Raises `WatchRefused` where Elasticsearch itself doesn't let us, and `ClusterUnavailable` when it can't be asked.
+    Every method raises `WatchRefused` if Elasticsearch itself doesn't allow it, and `ClusterUnavailable` if
+    Elasticsearch can't be asked.
     """
 
     def __init__(self, client: AsyncElasticsearch) -> None:
         self._client = client
-        # Derived once: `options()` copies the client each time.
+        # Made once, because `options()` copies the client each time.
         self._quick_client = client.options(request_timeout=QUICK_SECONDS)
         self.requests_total = 0
 
     async def later_than(self, known: MetadataVersion, *, within_seconds: float) -> Seen | None:
-        """Wait until the metadata is later than `known`; None: it isn't, `within_seconds` later.
+        """Wait until the metadata is later than `known`; return None if it isn't within `within_seconds`.
 
-        Of several nodes two are asked at once, as one of them may hang, or lag behind. What counts, as answers come:
+        If there are several nodes, two are asked at once, because one of them may hang or lag behind. Each answer
+        counts as it comes:
 
-        1. A later version, or one of a later era: it is returned, whatever the other node says.
-        2. Quiet, or a version of an earlier era, whose node lags behind: the other node has a moment to know better.
-        3. A failure: the other node decides. If both fail, the failure of the last is raised.
+        1. A later version, or one of a later era: return it, whatever the other node says.
+        2. No change, or a version of an earlier era (the node lags behind): give the other node a moment to answer.
+        3. A failure: wait for the other node. If both fail, raise the last failure.
         """
         urls = two_nodes(self._client)
         asked = {
@@ -139,7 +143,7 @@ class MetadataClock:
         finally:
             for task in waiting:
                 task.cancel()
-            # Of all of them: two may have ended in the same turn, and the error of the second belongs to nobody else.
+            # Wait for all: two may have ended in the same turn, and nothing else retrieves the error of the second.
             await asyncio.gather(*asked, return_exceptions=True)
         if failure is not None and not is_quiet:
             raise failure
@@ -151,14 +155,14 @@ class MetadataClock:
         return None if seen is None else replace(seen, url=url)
 
     async def reached(self, number: int, *, within_seconds: float = 0.0) -> Seen | None:
-        """Wait until the version is at least `number`; None: it isn't, `within_seconds` later."""
+        """Wait until the version is at least `number`; return None if it isn't within `within_seconds`."""
         self.requests_total += 1
         target = TARGET.format(version=number, milliseconds=math.ceil(within_seconds * 1000))
         client = self._quick_client
         if within_seconds:
             client = self._client.options(request_timeout=within_seconds + QUICK_SECONDS)
         try:
-            with reading_at_most(MAX_SMALL_ANSWER_BYTES):  # a pass asks through the client of the mappings
+            with reading_at_most(MAX_SMALL_ANSWER_BYTES):  # the client for mappings allows more
                 response = await client.perform_request("GET", target, headers={"accept": "application/json"})
         except (ApiError, TransportError) as error:
             kind = failure_kind(error)
@@ -181,8 +185,9 @@ class MetadataClock:
         return Seen(era, answer.state_uuid, answer.version)
 
     async def now(self, at_least: int = FIRST) -> MetadataVersion:
-        """Find the version at this moment, by galloping from `at_least`: doubling steps up, then halving. About 2·log₂
-        requests of how far it is. Raises `ClusterUnavailable` where one era follows another too quickly.
+        """Return the present version. It is searched for from `at_least` by galloping: steps double until they are too
+        large, then the last step is halved. The number of requests is about 2·log₂ of the distance. Raise
+        `ClusterUnavailable` if eras change too quickly.
         """
         for _ in range(MAX_ERAS):
             if (found := await self._galloped(at_least)) is not None:
@@ -194,16 +199,16 @@ class MetadataClock:
         )
 
     async def _galloped(self, at_least: int) -> MetadataVersion | None:
-        """Return the version, or None where the era is another one amid it.
+        """Return the version; None if the era changes during the search.
 
-        Where nothing is known, the first step is the version of the whole cluster state: that changes at least as
-        often, so that only the halving is left.
+        If nothing is known, the first step is the version of the whole cluster state. That changes at least as often as
+        the metadata, so only the halving is left.
         """
         seen = await self.reached(at_least)
         if seen is None:
             if at_least == FIRST:
                 raise ClusterUnavailable("Elasticsearch has not recovered its metadata yet.", retry_after_seconds=5)
-            return None  # it fell
+            return None  # the version has become lower
         low, step = at_least, max(1, seen.state_version) if at_least == FIRST else 1
         while (higher := await self.reached(low + step)) is not None:
             if higher.era != seen.era:
@@ -223,7 +228,9 @@ class MetadataClock:
         return MetadataVersion(seen.era, low, seen.state_uuid)
 
     async def is_still(self, known: MetadataVersion) -> bool:
-        """Whether the metadata is still the same. One request when nothing at all happened in the cluster, else two."""
+        """Return whether the metadata is still the same. Takes one request if nothing at all has happened in the
+        cluster, otherwise two.
+        """
         seen = await self.reached(known.number)
         if seen is None or seen.era != known.era:
             return False

@@ -1,5 +1,5 @@
-"""What the mapping cache asks the cluster, and how the answers are taken apart. Bodies stay bytes: no mapping becomes a
-dict here.
+"""What the mapping cache asks the cluster, and how answers are parsed. Bodies stay bytes: no mapping becomes a dict
+here.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from esassistant.units import as_bytes
 T = TypeVar("T")
 _Id = Annotated[str, msgspec.Meta(max_length=128)]
 DEFAULT_FIELD_LIMIT = 1000
-"""Of `index.mapping.total_fields.limit`, which settings don't tell where nobody has set it."""
+"""The default of `index.mapping.total_fields.limit`, which the settings don't show if nobody has set it."""
 
 
 class _Index(msgspec.Struct, gc=False):
@@ -103,17 +103,19 @@ FIELD_COUNTS = (
     "&filter_path=_nodes.total,nodes.*.indices.indices.*.mappings.total_count"
 )
 MAX_LISTING_BYTES = 24_000_000
-"""Of each answer that a listing is made of: some 180 000 indices. Taken apart, it takes several times as much."""
+"""The largest size of each answer that makes up a listing: enough for some 180,000 indices. Parsed, it takes several
+times that memory.
+"""
 COUNTING_SECONDS = 5.0
-"""A node that hangs is waited for by the node that is asked, for two seconds, and the listing waits for both."""
+"""How long the listing waits for field counts. The node that is asked waits two seconds for a node that hangs."""
 PRIVILEGES = "/_security/user/_has_privileges"
 SETTINGS = "/_settings/index.uuid,index.mapping.total_fields.limit?flat_settings=true&expand_wildcards=all"
 RESOLVED = "/_resolve/index/*?expand_wildcards=all"
 Sent = Callable[[], None]
-"""Is called for each request that is sent."""
+"""Called for each request that is sent."""
 
 _mappings = msgspec.json.Decoder(dict[Name, _Index], dec_hook=lambda _, text: Name(text))
-# Settings that are numbers come as strings.
+# strict=False, because Elasticsearch writes numbers in settings as strings.
 _settings = msgspec.json.Decoder(dict[Name, _Settings], dec_hook=lambda _, text: Name(text), strict=False)
 _resolved = msgspec.json.Decoder(_Resolved)
 _cluster = msgspec.json.Decoder(_Cluster)
@@ -122,14 +124,15 @@ _stats = msgspec.json.Decoder(_Stats)
 
 
 def uncounted() -> None:
-    """What is sent outside of a pass is counted by its pool alone."""
+    """Count nothing. Requests outside of a pass are counted only by their pool."""
 
 
 async def _outcome(work: Coroutine[Any, Any, T]) -> Callable[[], T]:
-    """What gives the result of `work`, or raises `ClusterUnavailable`, once it is asked.
+    """Wait for `work`. Return a function that returns its result, or raises the `ClusterUnavailable` that it raised.
 
-    Of calls that are made together none is cancelled as another failed: it may be the probe of a half-open breaker,
-    which refuses the others. A probe that is cancelled each time proves nothing, and the breaker would stay half-open.
+    So of several calls made together, none is cancelled because another failed. One of them may be the probe of a
+    half-open breaker, which refuses the others. If the probe were cancelled each time, the breaker would stay
+    half-open.
     """
     try:
         result = await work
@@ -146,8 +149,8 @@ async def _outcome(work: Coroutine[Any, Any, T]) -> Callable[[], T]:
 class ClusterReader:
     """Reads mappings, uuids and aliases of the selected indices, through a client that leaves bodies as bytes.
 
-    Every method raises `ClusterUnavailable` when the cluster can't be reached, refuses, or answers what can't be
-    understood, and when something else answers in its place. What can't be a name is left out of every answer.
+    Every method raises `ClusterUnavailable` if the cluster can't be reached, refuses, or gives an answer that can't be
+    understood, and if something else answers in its place. Illegal names are left out of every answer.
     """
 
     def __init__(self, client: AsyncElasticsearch, selection: Selection, *, indices_timeout: float) -> None:
@@ -155,23 +158,23 @@ class ClusterReader:
         self._selection = selection
         self._names = NameCheck()
         self._mapping_check = MappingCheck()
-        # The decoder keeps the interpreter to itself: several at once would leave the loop no turn.
+        # The decoder holds the interpreter's lock: several at once would keep the event loop from running.
         self._splitting = asyncio.Lock()
-        # Derived once: `options()` copies the client each time.
+        # Made once, because `options()` copies the client each time.
         self._listing_client = client.options(request_timeout=within(indices_timeout))
         self._counting_client = client.options(request_timeout=min(within(indices_timeout), COUNTING_SECONDS))
 
     @property
     def illegal_names_total(self) -> int:
-        """How many names were left out so far, each as often as it came."""
+        """Return how many names were left out so far; each counts as often as it came."""
         return self._names.illegal_total
 
     async def mapping(self, name: str) -> dict[str, bytes]:
-        """The mapping of each index that `name` stands for.
+        """Return the mapping of each index that `name` stands for.
 
-        Raises `MappingNotFound` when Elasticsearch itself says that there is no such name; `NotCovered` when it denies
-        us that name: to whom a name is denied, it doesn't say whether it is there; `ClusterUnavailable` too when one of
-        the mappings can't be read.
+        Raise `MappingNotFound` if Elasticsearch itself says that there is no such name. Raise `NotCovered` if it denies
+        us the name: then it doesn't say whether the name exists. Raise `ClusterUnavailable` also if one of the mappings
+        can't be read.
         """
         try:
             body = await self._get(self._client, f"/{encode_name(name)}/_mapping?expand_wildcards=all")
@@ -196,8 +199,8 @@ class ClusterReader:
         return readable
 
     async def mappings(self, names: Sequence[str], sent: Sent = uncounted) -> dict[str, bytes]:
-        """The mappings of several indices in one request. An index that is absent from the answer is gone, or left
-        out, or has a mapping that can't be read.
+        """Return the mappings of several indices, read in one request. An index that is missing in the result is gone,
+        or not selected, or has a mapping that can't be read.
         """
         if not names:
             # An empty list would ask for every mapping of the cluster.
@@ -214,9 +217,10 @@ class ClusterReader:
         }
 
     async def listing(self, cluster_uuid: str | None = None, sent: Sent = uncounted) -> Listing:
-        """Every selected index there is, hidden and closed ones included, and every alias and data stream over one.
+        """Return all selected indices, hidden and closed ones included, and all aliases and data streams that have some
+        of them.
 
-        Three small requests at once; a fourth when `cluster_uuid` isn't known yet.
+        Makes three small requests at once, and a fourth one if `cluster_uuid` isn't known yet.
         """
         with reading_at_most(MAX_LISTING_BYTES):
             return await self._listing(cluster_uuid, sent)
@@ -239,7 +243,7 @@ class ClusterReader:
                     retry_after_seconds=30,
                 ) from cause
             raise
-        # Of ten thousand indices, each of these steps takes a millisecond or two: others get a turn between them.
+        # With ten thousand indices each of these steps takes a millisecond or two. Others get a turn between them.
         await asyncio.sleep(0)
         uuids: dict[str, str] = {}
         field_limits: dict[str, int] = {}
@@ -279,18 +283,18 @@ class ClusterReader:
         )
 
     async def _indices(self, sent: Sent) -> dict[str, _Settings]:
-        """The settings of each index there is, by its name."""
+        """Return the settings of all indices, by name."""
         body = await self._get(self._listing_client, SETTINGS, sent)
         return await in_thread_if_large(len(body), lambda: once_each(self._decode(_settings, body)))
 
     async def _uuid(self, known: str | None, sent: Sent) -> str:
-        """The uuid of the cluster, where it isn't known yet."""
+        """Return the uuid of the cluster; ask for it only if it isn't known."""
         return known if known is not None else await self.cluster_uuid(sent)
 
     async def hidden_among(self, names: Sequence[str]) -> frozenset[str]:
-        """Those of some names that aren't listed any more which are hidden from us: still listed, but not selected, or
-        not covered by our role. To whom a name is denied, Elasticsearch doesn't say whether it is there. As far as the
-        cluster can't be asked, none.
+        """Return which of some names that aren't listed any more are hidden from us, not deleted: they exist but aren't
+        selected, or our role doesn't cover them. In the second case Elasticsearch doesn't say whether they exist. If
+        the cluster can't be asked, return none.
         """
         with reading_at_most(MAX_LISTING_BYTES), suppress(ClusterUnavailable):
             there = await self._indices(uncounted)
@@ -300,7 +304,7 @@ class ClusterReader:
         return frozenset()
 
     async def _denied_among(self, names: Sequence[str]) -> frozenset[str]:
-        """Those on which our role lacks the privilege to read mappings; none where there is no security."""
+        """Return the indices whose mappings our role may not read; none if the cluster has no security."""
         if not names:
             return frozenset()
         asked = msgspec.json.encode({"index": [{"names": list(names), "privileges": ["view_index_metadata"]}]})
@@ -311,14 +315,14 @@ class ClusterReader:
         return frozenset()
 
     async def cluster_uuid(self, sent: Sent = uncounted) -> str:
-        """The uuid of the cluster; empty: it doesn't tell."""
+        """Return the uuid of the cluster; empty if it doesn't say."""
         body = await self._unless_refused("/?filter_path=cluster_uuid", sent)
         cluster: _Cluster = _Cluster("") if body is None else self._decode(_cluster, body)
         return cluster.cluster_uuid
 
     async def _unless_refused(self, target: str, sent: Sent) -> bytes | None:
-        """What a full pass can do without; None where the cluster doesn't let us (no privilege `monitor`,
-        serverless).
+        """Return an answer that a pass can do without; None if the cluster doesn't allow it (the privilege `monitor` is
+        missing, or the cluster is serverless).
         """
         try:
             return await self._get(self._listing_client, target, sent)
@@ -329,7 +333,9 @@ class ClusterReader:
             raise
 
     async def _counts(self, sent: Sent) -> _Stats | None:
-        """The fields of each index, as far as nodes tell in time; None: unknown, which is no failure."""
+        """Return the number of fields of each index, from the nodes that answer in time; None: not known, which is no
+        failure.
+        """
         try:
             body = await self._get(self._counting_client, FIELD_COUNTS, sent)
             return cast("_Stats", await in_thread_if_large(len(body), self._decode, _stats, body))
@@ -341,8 +347,8 @@ class ClusterReader:
         for node in stats.nodes.values():
             for some in batched(node.indices.indices.items(), TURN):
                 for name, index in some:
-                    # Copies of an index on several nodes may be applied one after the other; a copy on a node that
-                    # doesn't answer may be ahead. Whatever number is known then, the next one differs from it.
+                    # Nodes apply a new mapping one after the other, so copies of an index may have different counts.
+                    # The highest one may still be old, if a node didn't answer; a later listing shows the change.
                     counts[name] = max(counts.get(name, 0), index.mappings.total_count)
                 await asyncio.sleep(0)
         return counts
@@ -360,7 +366,7 @@ class ClusterReader:
         return body
 
     async def _split(self, body: bytes) -> dict[str, bytes | None]:
-        """The mapping of each index in an answer; None: it can't be read."""
+        """Return the mapping of each index in an answer; None for a mapping that can't be read."""
 
         def split() -> dict[str, bytes | None]:
             indices: dict[str, _Index] = once_each(self._decode(_mappings, body))
@@ -387,8 +393,8 @@ class ClusterReader:
 
 
 async def _marked(indices: list[_Named], among: Mapping[str, str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Which of the indices `among` these are closed, and which are hidden by their settings. Those with a dot hide by
-    it.
+    """Return which of the indices in `among` are closed, and which are hidden by their settings. Names with a leading
+    dot aren't among the latter, because the dot hides them already.
     """
     closed: set[str] = set()
     hidden: set[str] = set()

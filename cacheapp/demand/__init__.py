@@ -1,3 +1,4 @@
-"""The demand model: which families will be asked for soon, learnt from what was asked for. It chooses what costs calls
-to the cluster: whose field values are gathered ahead, and whose mappings are read first. Pure, but for `learner`.
+"""The demand model: it learns from past requests which families will be asked for soon. By it is chosen for which
+families to spend calls to the cluster: whose field values are gathered ahead, and whose mappings are read first. All
+modules are pure, except `learner`.
 """

@@ -1,4 +1,4 @@
-"""Who asks for a name: noted by the doors, read where demand is counted."""
+"""Which kind of caller asks for a name: set where a request arrives, read where demand is counted."""
 
 import enum
 from contextvars import ContextVar
@@ -13,4 +13,4 @@ class Asker(enum.Enum):
 
 
 ASKER: ContextVar[Asker] = ContextVar("asker", default=Asker.PROGRAM)
-"""Of the request that is answered."""
+"""The kind of caller of the request that is being answered."""

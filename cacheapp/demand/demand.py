@@ -1,5 +1,5 @@
-"""The demand model: takes in who asks for what, learns, and says how likely a family is asked for soon. Pure, by the
-times that it is told.
+"""The demand model: it notes who asks for what, learns, and says how likely a family is to be asked for soon. Pure; it
+uses only the times that it is given.
 """
 
 from dataclasses import dataclass
@@ -31,26 +31,28 @@ from cacheapp.demand.state import (
 )
 
 BREAK_SECONDS = 600.0
-"""A family that was not asked for that long is visited anew."""
+"""An ask is a new visit if the family wasn't asked for during this time."""
 EXAMPLE_SECONDS = HORIZON_SECONDS + 300.0
-"""From one example of a family to the next: no two overlap, and they wander through the hour."""
+"""The time from one example of a family to the next. It is a little more than an hour, so that examples don't overlap,
+and begin at ever different minutes of the hour.
+"""
 FADING = 0.95
-"""So much of what was counted of a family's visits is left after another one."""
+"""With each visit, the counts of earlier visits are multiplied by this."""
 LEAST_COUNTED = 0.2
 UNSCORED_EXAMPLES = 100
-"""The first examples show what it knew before it learnt anything."""
+"""The first examples don't count for the model's score, because it has learnt too little by then."""
 ROUNDED = 4
-"""Decimals of what is kept."""
+"""How many decimals are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """That a family was asked for, once or several times within a minute or so.
+    """Asks for one family, within a minute or so.
 
     Args:
-        first_at, last_at: By the clock of the store, in seconds.
-        persons, agents: By how many of the asks each was; the others are by programs.
-        calls: What gathering its values costs.
+        first_at, last_at: When the first and the last one came, by the clock of the store, in seconds.
+        persons, agents: How many of them were by people and by agents; the others are by programs.
+        calls: How many calls it takes to gather the family's values.
     """
 
     family: str
@@ -63,7 +65,7 @@ class Asks:
 
 
 class Demand:
-    """The model over a state, which it changes. Moments have to come in order, as far as they are known."""
+    """The model, over a state that it changes. Times must be given in order, as far as they are known."""
 
     def __init__(self, state: DemandState) -> None:
         self.state = state
@@ -71,7 +73,9 @@ class Demand:
         self._expected: tuple[float, dict[str, float]] | None = None
 
     def note(self, asks: Asks) -> FamilyDemand | None:
-        """Take in that a family was asked for; return what is known of it now. None: its name is too long to keep."""
+        """Note that a family was asked for, and return what is known of it now; None if its name is too long to
+        keep.
+        """
         state, at = self.state, asks.first_at
         if len(asks.family) > MAX_NAME_CHARACTERS:
             return None
@@ -97,14 +101,14 @@ class Demand:
         return family
 
     def note_mappings(self, name: str, hashed: str) -> None:
-        """Take in what a known family's mappings are now, by a hash: another one is a change."""
+        """Note a hash of a known family's mappings. If it differs from the last one, the mappings have changed."""
         family = self.state.families.get(name)
         if family is not None and family.hashed != hashed:
             family.changes = round(family.changes + bool(family.hashed), ROUNDED)
             family.hashed = hashed
 
     def roll(self, now: float) -> None:
-        """Begin the hour and the day of `now`, if they are new."""
+        """Begin a new hour, and a new day, if `now` is in a later one."""
         state, hour = self.state, hour_number(now)
         if hour <= state.hour:
             return
@@ -115,7 +119,9 @@ class Demand:
                 family.hours = ([0] * days + family.hours)[: KEPT_DAYS + 1]
 
     def advance(self, now: float) -> None:
-        """Learn from the examples whose time is over, begin others, and forget what was not asked for in two weeks."""
+        """Learn from the examples whose time is over, begin new ones, and forget families that were not asked for in 15
+        days.
+        """
         state = self.state
         self.roll(now)
         state.began_at = state.began_at or now
@@ -135,11 +141,11 @@ class Demand:
                 family.example = Example(now, seen)
 
     def chance(self, name: str, now: float) -> float:
-        """Return how likely a known family is asked for within the horizon, from 0 to 1."""
+        """Return how likely a known family is to be asked for within the horizon, from 0 to 1."""
         return probability(self.state.weights, self.features(name, self.state.families[name], now))
 
     def features(self, name: str, family: FamilyDemand, now: float) -> list[float]:
-        """Return what the model looks at."""
+        """Return the features of a family, which are the inputs of the model."""
         hour = hour_number(now)
         kept = self._profiles.get(name)
         if kept is None or kept[0] != hour:
@@ -151,7 +157,7 @@ class Demand:
         return features(family, kept[1:], now, self._expected[1], name)
 
     def _count(self, family: FamilyDemand, asks: Asks) -> None:
-        """Add asks to what is counted, which is made less by the time since."""
+        """Add asks to the family's counts, after reducing these by the time that has passed."""
         minutes, hours, day = decayed(family, asks.first_at)
         family.last_minutes = round(minutes + asks.count, ROUNDED)
         family.last_hours = round(hours + asks.count, ROUNDED)
@@ -164,7 +170,9 @@ class Demand:
         family.counts_at = max(family.counts_at, asks.first_at)
 
     def _note_visit(self, name: str, family: FamilyDemand, at: float) -> None:
-        """A family is asked for after a break: it follows those that were visited a moment ago."""
+        """Note that a family is asked for after a break. It counts as a successor of the families visited a moment
+        ago.
+        """
         state = self.state
         if family.visits:
             gap = max(BREAK_SECONDS, at - family.visit_at)

@@ -1,4 +1,4 @@
-"""How the processes of a deployment share one model: each adds what it saw to one value of the store. Pure; for
+"""How the processes of a deployment share one model: each adds what it saw to one value of the store. Pure; called by
 `SharedValues.change`.
 """
 
@@ -15,9 +15,11 @@ from esassistant.config.model import Predict
 from esassistant.shared_values import Values
 
 SHARED = "demand"
-"""The name of the value."""
+"""The name of the shared value."""
 ADVANCE_SECONDS = 55.0
-"""So long after the model last advanced an exchange advances it. Before that, one without asks writes nothing."""
+"""An exchange advances the model if it last advanced at least this long ago. Before that, an exchange without asks
+writes nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,11 @@ class Seen:
     """What a process saw since the last exchange.
 
     Args:
-        asks: With their ages in seconds in place of moments.
-        mappings: A hash of the mappings of families, by their names.
-        gathered: How old in seconds the values of families are; those that could not be gathered are not among them.
-        is_gathered: Whether values of a family are gathered, by the names of families; others have none.
+        asks: With ages in seconds instead of times.
+        mappings: A hash of the mappings of each family, by name.
+        gathered: The ages in seconds of the families' values, by name; without families whose values could not be
+            gathered.
+        is_gathered: The names of the families whose values are gathered; the others have none.
     """
 
     cluster: ClusterId
@@ -41,14 +44,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What an exchange gave.
+    """The result of an exchange.
 
     Args:
         state: All that is known now.
-        now: By the clock of the store, in seconds since 1970.
-        fates: Of values, as found out by this exchange.
-        examples: How many it learnt from.
-        refused: Why what was there could not be used, if it couldn't.
+        now: The clock of the store, in seconds since 1970.
+        fates: What this exchange found out about the fates of values.
+        examples: How many examples the model learnt from.
+        refused: Why the shared state could not be used; None if it could.
     """
 
     state: DemandState
@@ -59,7 +62,9 @@ class Exchanged:
 
 
 def exchanged(there: Values, now_ms: int, seen: Seen) -> tuple[Values, Exchanged]:
-    """Take what a process saw into what is shared, and return all of it."""
+    """Add what a process saw to the shared state. Return the values to write (none if nothing is due), and the
+    result.
+    """
     now = now_ms / 1000
     state, refused = _state_in(there, now, seen.cluster)
     is_due = now - state.advanced_at >= ADVANCE_SECONDS
@@ -103,7 +108,7 @@ def _advance(demand: Demand, now: float, seen: Seen, fates: Counter[Fate]) -> No
 
 
 def _state_in(there: Values, now: float, cluster: ClusterId) -> tuple[DemandState, str | None]:
-    """The state that is there, or a new one, and why, if another was refused."""
+    """Return the shared state, and None. If it can't be used, return a new state, and why."""
     raw = there.get(SHARED)
     if not raw:
         return DemandState(cluster=cluster), None
@@ -124,6 +129,6 @@ def _note_gathered(state: DemandState, at: float, name: str, fates: Counter[Fate
 
 
 def _moved(asks: Asks, now: float) -> Asks:
-    """Asks with moments in place of ages."""
+    """Return asks with times instead of ages."""
     first_at, last_at = now - asks.first_at, now - asks.last_at
     return Asks(asks.family, first_at, max(first_at, last_at), asks.count, asks.persons, asks.agents, asks.calls)

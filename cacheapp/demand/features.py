@@ -1,7 +1,8 @@
-"""What the model looks at: a family, at a moment, in numbers between 0 and about 2. Pure.
+"""The features of a family at a moment: numbers between 0 and about 2, the inputs of the model. Pure.
 
-Whether there is demand at an hour is looked up in the days before: all days, those like today (workdays or weekends),
-and the same weekday. Within an hour it goes over from this hour to the next, as the horizon does.
+The demand at an hour of the day is taken from the days before: from all of them, from those like today (workdays or
+weekends), and from the same weekday. In the course of an hour these features move from the value of this hour to that
+of the next, as the horizon does.
 """
 
 import math
@@ -12,15 +13,15 @@ from cacheapp.demand.state import HOURS, KEPT_DAYS, DemandState, FamilyDemand
 HOUR_SECONDS = 3_600.0
 DAY_SECONDS = 86_400.0
 HORIZON_SECONDS = HOUR_SECONDS
-"""The model says how likely it is that a family is asked for within this time."""
+"""The model says how likely a family is to be asked for within this time."""
 HALF_LIVES_SECONDS = (600.0, 7_200.0, DAY_SECONDS)
 FOLLOWS_SECONDS = 900.0
-"""So soon after another family one is asked for, if it follows it."""
+"""A family follows another one if it is asked for at most this long after it."""
 ALL_DAYS, SUCH_DAYS = 7, 5
-"""So many days before are looked at, of all and of those like today."""
+"""How many of the days before count: of all days, and of days like today."""
 
 Profile = tuple[float, float, float]
-"""How likely demand is at an hour, by all days, by days like it, and by the same weekday."""
+"""How likely demand is at an hour of the day: by all days, by days like it, and by the same weekday."""
 
 
 def weekday(day: int) -> int:
@@ -34,13 +35,17 @@ def hour_number(at: float) -> int:
 
 
 def was_asked(family: FamilyDemand, hour: int, today: int) -> bool:
-    """Whether a family was asked for in an hour, as far back as is remembered. `today`: the day of its first bits."""
+    """Return whether a family was asked for in an hour, as far back as is remembered. `today`: the day that the first
+    entry of `hours` is about.
+    """
     back = today - hour // HOURS
     return 0 <= back < len(family.hours) and bool(family.hours[back] >> (hour % HOURS) & 1)
 
 
 def profile(family: FamilyDemand, hour: int, today: int) -> Profile:
-    """Return how often a family was asked for in this hour of other days. With few days before, it is nearer to 0."""
+    """Return how often a family was asked for at this hour of earlier days. With few days to go by, the result is
+    nearer to 0.
+    """
     day = hour // HOURS
     is_weekend = weekday(day) >= 5
     first = hour_number(family.first_at)
@@ -64,8 +69,8 @@ def profile(family: FamilyDemand, hour: int, today: int) -> Profile:
 
 
 def rhythm(gap: float, since: float) -> float:
-    """Return 1 where a visit is due within the horizon, as visits come every `gap` seconds and the last was `since`
-    seconds ago; less, the further off it is, or the longer it is overdue.
+    """Return how well the next visit fits into the horizon if visits come every `gap` seconds and the last was `since`
+    seconds ago: 1 if it is due within the horizon, less the further off or the longer overdue it is.
     """
     hours_left = (gap - since) / HOUR_SECONDS
     if hours_left > 1:
@@ -74,7 +79,9 @@ def rhythm(gap: float, since: float) -> float:
 
 
 def expected_now(state: DemandState, now: float) -> dict[str, float]:
-    """Return which families follow those that were asked for a moment ago, and how often they do, from 0 to 1."""
+    """Return which families usually follow those that were asked for a moment ago, and how often they do, from 0 to
+    1.
+    """
     expected: dict[str, float] = {}
     for name, at in state.visits:
         family = state.families.get(name)
@@ -88,7 +95,9 @@ def expected_now(state: DemandState, now: float) -> dict[str, float]:
 
 
 def decayed(family: FamilyDemand, now: float) -> tuple[float, float, float]:
-    """Return how often it was asked for in the last minutes, hours and day, as of now."""
+    """Return how often a family was asked for in the last minutes, hours and day, reduced by the time that has passed
+    until `now`.
+    """
     passed = max(0.0, now - family.counts_at)
     minutes, hours, day = (0.5 ** (passed / half_life) for half_life in HALF_LIVES_SECONDS)
     return family.last_minutes * minutes, family.last_hours * hours, family.last_day * day
@@ -97,11 +106,11 @@ def decayed(family: FamilyDemand, now: float) -> tuple[float, float, float]:
 def features(
     family: FamilyDemand, profiles: tuple[Profile, Profile], now: float, follows: Mapping[str, float], name: str
 ) -> list[float]:
-    """Return what the model looks at, in the order of `FEATURES`.
+    """Return the features of a family, in the order of `FEATURES`.
 
     Args:
-        profiles: Of this hour and the next.
-        follows: What `expected_now` gave.
+        profiles: Those of this hour and of the next.
+        follows: What `expected_now` returned.
     """
     since = max(0.0, now - family.asked_at)
     minutes, hours, day = decayed(family, now)

@@ -1,4 +1,4 @@
-"""In which order a process that knows nothing reads mappings: those that will be asked for come first. Pure."""
+"""In which order a process that knows nothing reads mappings: those most likely to be asked for come first. Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,15 +6,15 @@ from cacheapp.state.families import stem_of
 from cacheapp.state.readings import Listing
 
 MOST_FIRST = 500
-"""So many indices are read before all others: a few requests."""
+"""How many indices are read before all others: a few requests."""
 
 
 def first_indices(names: Iterable[str], listing: Listing, most: int = MOST_FIRST) -> list[str]:
-    """Return the listed indices that names stand for, each once, in the order of the names; at most so many.
+    """Return the listed indices that `names` stand for, each once, in the order of the names, at most `most`.
 
     Args:
-        names: Of families, indices, aliases and data streams, the likeliest first. A series of indices is named by its
-            beginning, with `*`.
+        names: Of families, indices, aliases and data streams, the likeliest first. A series of indices is named by the
+            beginning of its names and a `*`.
     """
     found: dict[str, None] = {}
     series: dict[str, list[str]] | None = None
@@ -32,7 +32,7 @@ def first_indices(names: Iterable[str], listing: Listing, most: int = MOST_FIRST
             members = series.get(name[:-1], ())
         else:
             continue
-        # Of many the last by name are mostly the newest.
+        # In a series the last names are mostly the newest indices.
         found.update(dict.fromkeys(index for index in sorted(members, reverse=True) if index in listing.uuids))
         if len(found) >= most:
             break

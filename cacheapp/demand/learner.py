@@ -1,4 +1,6 @@
-"""The demand model of a process: notes who asks for what, exchanges it by way of the store, and says what to gather."""
+"""The demand model of a process: it notes who asks for what, exchanges that through the store, and chooses what to
+gather.
+"""
 
 import asyncio
 import logging
@@ -30,14 +32,17 @@ from esassistant.shared_values import SharedValues
 logger = logging.getLogger(__name__)
 
 MAX_PENDING = 1_000
-"""So many names are counted between two exchanges, each by kind of caller."""
+"""How many different names (for each kind of caller) are counted between two exchanges."""
 SHOWN_FAMILIES = 20
 FIRST_READ_SECONDS = 2.0
-"""The first pass waits at most so long for what the store knows; after that it reads in any order."""
+"""How long the first pass waits for what the store knows. After that it reads mappings in any order."""
 
 
 class DemandLearner:
-    """One per process, owned by the registry; belongs to its loop. `exchange` is called by a background task."""
+    """The demand model of a process. One per process, owned by the registry; used only on its event loop.
+
+    A background task calls `exchange`.
+    """
 
     def __init__(
         self,
@@ -51,11 +56,11 @@ class DemandLearner:
         clock: Clock = monotonic,
         max_pending: int = MAX_PENDING,
     ) -> None:
-        """Make one.
+        """Make it.
 
         Args:
-            ages: Gives how old in seconds the values of families are that have any.
-            is_gathered: Tells whether values of a family are gathered.
+            ages: Returns the ages in seconds of the families' values, for families that have some.
+            is_gathered: Returns whether values of a family are gathered.
         """
         self._store, self._snapshot, self._cluster, self.mode = store, snapshot, cluster, mode
         self._ages, self._is_gathered = ages, is_gathered
@@ -71,7 +76,7 @@ class DemandLearner:
         self._refused: str | None = None
 
     def note(self, name: str) -> None:
-        """Count that a name is asked for. Takes about a microsecond: it is done in each request."""
+        """Count that a name is asked for. Takes about a microsecond, because every request does it."""
         now, key = self._clock(), (name, ASKER.get())
         pending = self._pending.get(key)
         if pending is not None:
@@ -83,8 +88,9 @@ class DemandLearner:
             self._uncounted_total += 1
 
     async def exchange(self) -> None:
-        """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`;
-        then, or when it is cancelled, what was counted waits for the next time.
+        """Share what was counted since the last exchange, and take over all that is shared.
+
+        Raise `StoreUnavailable`. Then, and if it is cancelled, what was counted waits for the next exchange.
         """
         snapshot, now = self._snapshot(), self._clock()
         taken, self._pending = self._pending, {}
@@ -99,7 +105,7 @@ class DemandLearner:
         try:
             found = await self._store.change((SHARED,), partial(exchanged, seen=seen), KEPT_SECONDS)
         except (StoreUnavailable, asyncio.CancelledError):
-            for key, pending in self._pending.items():  # noted meanwhile: later than what was taken
+            for key, pending in self._pending.items():  # these were noted meanwhile, after what was taken
                 before = taken.get(key)
                 taken[key] = pending if before is None else [before[0], pending[1], before[2] + pending[2]]
             self._pending = dict(list(taken.items())[: self._max_pending])
@@ -107,8 +113,10 @@ class DemandLearner:
         self._take_over(found)
 
     def choose(self, ages: Mapping[str, float], *, room_for_new: bool) -> Mapping[str, Why]:
-        """Return which families' values are to be gathered and why, the first first; `ages`: of those that are there,
-        or were left out. They are named as by `FamilyNames`.
+        """Return the families whose values are to be gathered and why, in the order in which to gather them.
+
+        `ages`: the ages of the values that are known, and of families that were left out. Families are named as by
+        `FamilyNames`.
         """
         now, store_now = self._clock(), self._now()
         waiting = self._waiting(now)
@@ -128,8 +136,9 @@ class DemandLearner:
         return choose(self.mode, {**families, **waiting}, known, room_for_new=room_for_new)
 
     async def first_indices(self, listing: Listing) -> list[str]:
-        """Return which indices are to be read first by a process that knows none: of names that somebody has asked for
-        since the start, then of families by how likely they will be. In no order while the model is off.
+        """Return the indices that a process without any mappings reads first: those of names that were asked for since
+        the start, then those of families by how likely they are to be asked for. Empty while the model is off: any
+        order will do.
         """
         if self.mode is Predict.OFF:
             return []
@@ -143,7 +152,9 @@ class DemandLearner:
         return first_indices([*asked, *self.ranked()], listing)
 
     def ranked(self) -> list[str]:
-        """The families that are known, the likeliest first: by the model, or by the rule those asked for last."""
+        """Return the known families, the likeliest first: by the model's chance, or, with the rule, by the latest
+        ask.
+        """
         families, now = self._demand.state.families, self._now()
         if self.mode is Predict.MODEL:
             return sorted(families, key=lambda name: (-self._demand.chance(name, now), name))
@@ -176,11 +187,11 @@ class DemandLearner:
             logger.info("the demand model begins anew, as what it had learnt can't be used: %s", found.refused)
 
     def _now(self) -> float:
-        """The clock of the store, as far as it is known."""
+        """Return the clock of the store, as far as it is known."""
         return self._store_now + (0.0 if self._exchanged_at is None else self._clock() - self._exchanged_at)
 
     def _asks(self, taken: Mapping[tuple[str, Asker], list[float]], snapshot: Snapshot, now: float) -> list[Asks]:
-        """What was counted, by family, with ages in place of moments."""
+        """Return what was counted, by family, with ages instead of times."""
         found: dict[str, Asks] = {}
         for (name, asker), (first, last, count) in taken.items():
             family = self._families.find(name, snapshot)
@@ -199,7 +210,7 @@ class DemandLearner:
         return list(found.values())
 
     def _mappings(self, snapshot: Snapshot) -> dict[str, str]:
-        """A hash of the mappings of each known family."""
+        """Return a hash of the mappings of each known family."""
         found = {}
         for name in self._demand.state.families:
             family = self._families.of_family(name, snapshot)
@@ -211,7 +222,7 @@ class DemandLearner:
         return found
 
     def _gathered_families(self, taken: Mapping[tuple[str, Asker], list[float]], snapshot: Snapshot) -> frozenset[str]:
-        """Of the known families and those that were asked for, the ones whose values are gathered."""
+        """Return the families whose values are gathered, among those that are known or were asked for."""
         of_names = (self._families.find(name, snapshot) for name, _ in taken)
         of_families = (self._families.of_family(name, snapshot) for name in self._demand.state.families)
         return frozenset(
@@ -219,7 +230,7 @@ class DemandLearner:
         )
 
     def _waiting(self, now: float) -> dict[str, float]:
-        """The families that were asked for since the last exchange, and how long ago in seconds."""
+        """Return the families that were asked for since the last exchange, and how many seconds ago."""
         found: dict[str, float] = {}
         snapshot = self._snapshot()
         for (name, _), (_, last, _) in self._pending.items():
@@ -229,14 +240,14 @@ class DemandLearner:
         return found
 
     def _warmed(self) -> list[WarmedFamily]:
-        """The families whose values are gathered, those that were asked for last first."""
+        """Return the families whose values are gathered, those that were asked for last first."""
         state, now = self._demand.state, self._now()
         gathered = [(family.asked_at, name) for name, family in state.families.items() if family.values is not None]
         rows = []
         for _, name in sorted(gathered, reverse=True)[:SHOWN_FAMILIES]:
             family = state.families[name]
             values = family.values
-            assert values is not None  # as chosen above
+            assert values is not None  # only such families are in `gathered`
             rows.append(
                 WarmedFamily(
                     family=name,
@@ -256,12 +267,16 @@ DEMAND: Handle[DemandLearner] = Handle("demand")
 
 
 def _calls(family: NamedFamily | None) -> int:
-    """What gathering the values of a family costs: of an alias the filter is asked for first."""
+    """Return how many calls it takes to gather the values of a family: two for an alias, because its filter is read
+    first.
+    """
     return 2 if family is not None and family.is_alias else 1
 
 
 def _skill(state: DemandState) -> float | None:
-    """By how many percent its squared error is smaller than that of expecting what is usual; None: too early to say."""
+    """Return by how many percent the model's squared error is smaller than that of always expecting the usual rate;
+    None if it is too early to say.
+    """
     if not state.base_error:
         return None
     return round(100 * (1 - state.squared_error / state.base_error), 1)

@@ -1,7 +1,7 @@
-"""What is gathered ahead, and in which order. Pure.
+"""Which field values are gathered, and in which order. Pure.
 
-Values are *warm* for six hours after they were gathered, then they are *cold*. Whoever asks for a family with cold
-values has them gathered by that, in every mode; the modes differ in what is gathered before anybody asks.
+Values are *warm* for six hours after they were gathered; then they are *cold*. In every mode, an ask for a family with
+cold values has them gathered. The modes differ in what is gathered before anybody asks.
 """
 
 import enum
@@ -14,27 +14,29 @@ WARM_SECONDS = 21_600.0
 RULE_SECONDS = 86_400.0
 """The rule gathers ahead what was asked for within this time."""
 LEAST_CHANCE = 0.2
-"""The model gathers ahead what is so likely to be asked for within an hour, for each call that it costs."""
+"""The model gathers ahead if a family is at least this likely to be asked for within an hour, for each call that it
+takes.
+"""
 
 
 class Why(enum.Enum):
     """Why values are gathered now."""
 
     ASKED = "asked"
-    """Somebody asked for the family since its values went cold."""
+    """Somebody asked for the family after its values went cold."""
     RULE = "rule"
     MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a family when it is decided about.
+    """What is known of a family when it is decided whether to gather its values.
 
     Args:
-        asked_seconds: Since it was asked for last.
-        age_seconds: Of its values; None: it has none.
-        calls: What gathering costs.
-        chance: How likely it is asked for within the horizon; None: the model doesn't know it.
+        asked_seconds: How long ago it was asked for last.
+        age_seconds: The age of its values; None: it has none.
+        calls: How many calls it takes to gather them.
+        chance: How likely it is to be asked for within the horizon; None: not known.
     """
 
     asked_seconds: float
@@ -44,12 +46,12 @@ class Known:
 
 
 def why_gather(mode: Predict, known: Known) -> Why | None:
-    """Return why values are to be gathered now; None: they aren't.
+    """Return why values are to be gathered now; None if they aren't. The first of these that applies:
 
-    1. They are warm: nothing is to be done.
-    2. The family was asked for since they went cold (or within a day, if there are none): in every mode.
-    3. The rule: it was asked for within `RULE_SECONDS`.
-    4. The model: it is likely enough that it will be, for what it costs.
+    1. They are warm: None.
+    2. The family was asked for after they went cold (or within a day, if it has none): `ASKED`, in every mode.
+    3. With the rule: it was asked for within `RULE_SECONDS`.
+    4. With the model: it is likely enough to be asked for, given the calls that it takes.
     """
     age = known.age_seconds
     if age is not None and age < WARM_SECONDS:
@@ -64,11 +66,12 @@ def why_gather(mode: Predict, known: Known) -> Why | None:
 
 
 def order_key(why: Why, known: Known) -> tuple[float, float]:
-    """Sort by this, and what is to be gathered first comes first.
+    """Return a key to sort by; what is to be gathered first has the lowest.
 
-    1. What was asked for, of which nothing is known; the newest ask first.
-    2. What was asked for, and is cold; likewise.
-    3. What the model chose, by chance for each call; what the rule chose, the oldest values first.
+    1. Families that were asked for and have no values, the latest ask first.
+    2. Families that were asked for and have cold values, the latest ask first.
+    3. Families to gather ahead: with the model, those with the highest chance for each call first; with the rule, those
+       with the oldest values first.
     """
     if why is Why.ASKED:
         return (0.0 if known.age_seconds is None else 1.0), known.asked_seconds
@@ -80,8 +83,8 @@ def order_key(why: Why, known: Known) -> tuple[float, float]:
 def choose(
     mode: Predict, families: Iterable[str], known: Callable[[str], Known], *, room_for_new: bool
 ) -> Mapping[str, Why]:
-    """Return which families are to be gathered and why, in their order. `room_for_new`: whether values of another
-    family may be kept.
+    """Return which families are to be gathered and why, in order. `room_for_new`: whether there is room for the values
+    of families that have none.
     """
     chosen = []
     for family in families:

@@ -12,7 +12,7 @@ PROFILES = ("hour_of_day", "hour_of_such_days", "hour_of_week")
 
 
 def reason(demand: Demand, name: str, now: float, mode: Predict) -> str:
-    """Say what decides about a known family: when it was asked for, or what the model sees in it."""
+    """Say why a known family is gathered ahead or not: when it was asked for, or which feature counts most."""
     family = demand.state.families[name]
     asked = f"Asked for {as_duration(max(0.0, now - family.asked_at))} ago"
     if mode is Predict.OFF:
@@ -31,7 +31,7 @@ def reason(demand: Demand, name: str, now: float, mode: Predict) -> str:
 
 
 def _strongest(demand: Demand, name: str, family: FamilyDemand, now: float) -> str:
-    """The feature that speaks loudest for it; if none does, how long ago it was asked for."""
+    """Return the feature that adds most to the chance; `long_ago` if none adds to it."""
     seen = demand.features(name, family, now)
     parts = zip(FEATURES[1:], demand.state.weights[1:], seen[1:], strict=True)
     weight, feature = max((weight * value, feature) for feature, weight, value in parts)
@@ -39,7 +39,7 @@ def _strongest(demand: Demand, name: str, family: FamilyDemand, now: float) -> s
 
 
 def _said(feature: str, family: FamilyDemand, name: str, demand: Demand, now: float, asked: str) -> str:
-    """What a feature says of a family, with its figures."""
+    """Say in words what a feature means for a family, with its figures."""
     if feature in PROFILES:
         return _hours_said(feature, family, demand.state.hour // HOURS, now)
     if feature == "follows":
@@ -64,7 +64,9 @@ def _said(feature: str, family: FamilyDemand, name: str, demand: Demand, now: fl
 
 
 def _hours_said(feature: str, family: FamilyDemand, today: int, now: float) -> str:
-    """On how many of the days that count it was asked for in this hour, or in the next where that is nearer."""
+    """Say on how many of the days that count the family was asked for in this hour, or, in the second half of an hour,
+    in the next.
+    """
     hour = hour_number(now + 1_800)
     day = hour // HOURS
     backs = range(1, KEPT_DAYS + 1)

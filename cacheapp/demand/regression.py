@@ -1,5 +1,5 @@
 """Logistic regression that learns from one example after the other, with AdaGrad (Duchi, Hazan and Singer, 2011): each
-weight has a step of its own, which shrinks with what it has learnt already. Pure.
+weight has its own step size, which shrinks with what the weight has learnt already. Pure.
 """
 
 import math
@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 STEP = 0.3
 FIRST_SQUARES = 1.0
-"""Added up before the first example: without it the first steps would have the full length each, whatever is seen."""
+"""The sum of squares of each weight before the first example. Without it the first steps would have the full length,
+whatever the example is.
+"""
 MAX_WEIGHT = 20.0
 
 
 def probability(weights: Sequence[float], features: Sequence[float]) -> float:
-    """Return how likely it is, from 0 to 1; both have the same length."""
+    """Return the probability that the family is asked for, from 0 to 1. Both arguments have the same length."""
     score = sum(weight * feature for weight, feature in zip(weights, features, strict=True))
     if score >= 0:
         return 1.0 / (1.0 + math.exp(-min(score, 40.0)))
@@ -21,13 +23,13 @@ def probability(weights: Sequence[float], features: Sequence[float]) -> float:
 
 
 def learn(weights: list[float], squares: list[float], features: Sequence[float], outcome: bool) -> float:
-    """Change weights by one example, and return how likely its outcome was thought to be before.
+    """Change the weights by one example, and return the probability that they gave before.
 
     Args:
-        weights: One for each feature.
-        squares: Of each weight, the sum of the squares of its slopes so far.
-        features: What was known.
-        outcome: What came of it.
+        weights: One for each feature. Changed in place.
+        squares: For each weight, the sum of the squares of its gradients so far. Changed in place.
+        features: What was known at the beginning.
+        outcome: Whether the family was asked for.
     """
     expected = probability(weights, features)
     error = expected - outcome

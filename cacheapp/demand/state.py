@@ -1,6 +1,6 @@
-"""What the demand model remembers, and how that is written: one value of the store, for the whole deployment. Pure.
+"""What the demand model remembers, and how it is encoded: one value of the store, for the whole deployment. Pure.
 
-Times are seconds since 1970 by the clock of the store. Hours and days are those of UTC.
+Times are seconds since 1970 by the clock of the store. Hours and days are in UTC.
 """
 
 import math
@@ -13,10 +13,10 @@ from cacheapp.state.clusters import ClusterId
 from esassistant.shared_values import MAX_VALUE_BYTES
 
 VERSION = 1
-"""Of what is written. What has another version is not read: the model begins anew."""
+"""The version of the encoded state. A state of another version is not read, and the model begins anew."""
 MAX_FAMILIES = 400
 KEPT_SECONDS = 15 * 86_400.0
-"""A family that was not asked for that long is forgotten."""
+"""A family is forgotten if it was not asked for during this time."""
 KEPT_DAYS = 14
 MAX_SUCCESSORS = 4
 MAX_VISITS = 32
@@ -30,13 +30,13 @@ FEATURES = (
     *("hour_of_day", "hour_of_such_days", "hour_of_week", "weekend"),
     *("follows", "rhythm", "changes", "persons", "agents"),
 )
-"""What the model looks at, in the order of its weights; cacheapp/demand/features.py makes them."""
+"""The features, in the order of their weights; cacheapp/demand/features.py computes them."""
 FIRST_WEIGHTS = (-2.5, 1.5, -0.5, 0.3, 0.5, 0.5, 1.0, 1.0, 1.0, 0.0, 1.0, 0.5, 0.0, 0.0, 0.0)
-"""Before anything is learnt: what was asked for lately, or at this hour, is likely to be asked for."""
+"""The weights before anything is learnt: what was asked for lately, or at this hour, is likely to be asked for."""
 
 
 class Example(msgspec.Struct, array_like=True):
-    """What was known of a family at a moment, until it turns out whether it is asked for within the horizon."""
+    """The features of a family at a moment, kept until it turns out whether it is asked for within the horizon."""
 
     at: float
     features: list[float]
@@ -47,20 +47,21 @@ class FamilyDemand(msgspec.Struct, array_like=True):
     """What is remembered of one family.
 
     Args:
-        asked_at: When it was asked for last.
+        asked_at: When it was last asked for.
         first_at: When it was first asked for.
-        counts_at: As of when the next three are.
+        counts_at: The time up to which the next three counts are reduced.
         last_minutes, last_hours, last_day: How often it was asked for, with half-lives of 10 min, 2 h and 1 day.
-        hours: Of today and each of the 14 days before, the hours in which it was asked for, as bits.
-        persons, agents: The share of asks by each, from 0 to 1; the others are programs.
-        visits, visit_at, gap: How often it was asked for after a break, less with time; when last; and seconds between.
-        successors: How many of these visits were followed by one of another family soon.
+        hours: For today and each of the 14 days before, the hours in which it was asked for, as bits.
+        persons, agents: The share of asks by people and by agents, from 0 to 1; the others are by programs.
+        visits, visit_at, gap: How many visits there were (fading with each), when the last was, and the usual seconds
+            between two.
+        successors: By family, how often a visit of this family was soon followed by one of that family.
         changes: How often its mappings changed, with a half-life of a day, as of `counts_at`.
-        hashed: Of its mappings, to know a change by.
-        calls: What gathering its values costs.
-        example: What the model is to learn from next.
+        hashed: A hash of its mappings, by which a change is noticed.
+        calls: How many calls it takes to gather its values.
+        example: The example that the model learns from next.
         values: What became of its field values.
-        shadow: Until when its values would be warm: by demand alone, by the rule, by the model.
+        shadow: Until when its values would be warm under each policy: demand alone, the rule, the model.
     """
 
     asked_at: float
@@ -88,12 +89,12 @@ class ValuesState(msgspec.Struct, array_like=True):
     """What became of a family's field values.
 
     Args:
-        gathered_at: When they were gathered last; 0: never.
-        is_ahead: Before anybody asked for them.
+        gathered_at: When they were last gathered; 0: never.
+        is_ahead: They were gathered before anybody asked for them.
         is_used: Somebody asked for the family while they were warm.
-        wanted_at: Since when they are to be gathered ahead, and aren't; 0: they aren't to be.
-        is_asked: Somebody asked for the family since they went cold.
-        useful, in_vain, late, missed: How often each, since the family is known.
+        wanted_at: Since when they have been due to be gathered ahead; 0: they aren't due.
+        is_asked: Somebody asked for the family after they went cold.
+        useful, in_vain, late, missed: How often each fate came about, since the family is known.
     """
 
     gathered_at: float = 0.0
@@ -108,7 +109,7 @@ class ValuesState(msgspec.Struct, array_like=True):
 
 
 class Tally(msgspec.Struct, array_like=True):
-    """What a policy costs and achieves: calls to the cluster, asks, and those of them that found warm values."""
+    """What a policy costs and achieves: calls to the cluster, asks, and how many of these found warm values."""
 
     calls: int = 0
     asks: int = 0
@@ -120,14 +121,14 @@ class DemandState(msgspec.Struct):
 
     Args:
         version: `VERSION`.
-        cluster: Whose families these are.
-        began_at: When it began; 0: it hasn't.
-        hour: The number of the hour, since 1970, up to which `hours` are.
-        weights, squares: Of the regression.
-        examples: How many it has learnt from; `asked`: in how many of them the family was asked for.
-        squared_error: The sum of the squared errors of what it expected, over the examples after the first 100.
-        base_error: The same of expecting what is usual.
-        visits: Families that were asked for after a break in the last minutes, and when.
+        cluster: The cluster whose families these are.
+        began_at: When learning began; 0: it hasn't.
+        hour: The number of the present hour since 1970, up to which `hours` of the families reach.
+        weights, squares: Those of the regression.
+        examples: How many examples it has learnt from; `asked`: in how many of them the family was asked for.
+        squared_error: The sum of the squared errors of its predictions, without the first 100 examples.
+        base_error: The same for always predicting the usual rate.
+        visits: The families that were visited in the last minutes, and when.
         shadow: What each policy would have cost and achieved: demand alone, the rule, the model.
     """
 
@@ -149,7 +150,7 @@ class DemandState(msgspec.Struct):
 
 
 class UnusableState(Exception):
-    """What was read is damaged, of another version, or no state at all."""
+    """The encoded state is damaged, of another version, or no state at all."""
 
 
 _encoder = msgspec.json.Encoder()
@@ -157,14 +158,14 @@ _decoder = msgspec.json.Decoder(DemandState)
 
 
 def encoded(state: DemandState) -> bytes:
-    """Write a state as JSON of at most `MAX_VALUE_BYTES`; families that don't fit are dropped from it."""
+    """Return a state as JSON of at most `MAX_VALUE_BYTES`. Families that don't fit are dropped from the state."""
     while len(raw := _encoder.encode(state)) > MAX_VALUE_BYTES:
         keep_families(state, len(state.families) * 9 // 10)
     return raw
 
 
 def decoded(raw: bytes, now: float) -> DemandState:
-    """Read what `encoded` wrote. Raises `UnusableState`."""
+    """Return the state that `encoded` wrote. Raise `UnusableState`."""
     try:
         state = _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -177,8 +178,9 @@ def decoded(raw: bytes, now: float) -> DemandState:
 
 
 def keep_families(state: DemandState, most: int) -> None:
-    """Forget families beyond `most`: those that were asked for in the fewest hours, of these the longest ago. Whoever
-    goes through all names once drives out none that are asked for day by day.
+    """Forget the families beyond `most`: those that were asked for in the fewest hours, and of these the ones that were
+    asked for the longest ago. So somebody who goes through all names once doesn't drive out families that are asked for
+    every day.
     """
     if len(state.families) > most:
         families = state.families
@@ -192,7 +194,7 @@ def _hours_asked(family: FamilyDemand) -> int:
 
 
 def _is_sane(state: DemandState, now: float) -> Iterator[bool]:
-    """Checks, each of which has to hold. A clock that was set back by more than an hour makes all times wrong."""
+    """Yield checks of a state, each of which has to hold. A clock that was set back by more than an hour fails them."""
     latest = now + 3_600.0
     yield len(state.weights) == len(state.squares) == len(FEATURES)
     yield all(abs(weight) <= MAX_WEIGHT for weight in state.weights)

@@ -1,5 +1,5 @@
-"""What became of field values that were gathered ahead, and of asks that found none; and what each policy would have
-cost and achieved, had it decided. Pure.
+"""What became of gathered field values and of asks that found none, and what each policy would have cost and achieved
+if it had been in force. Pure.
 """
 
 import enum
@@ -11,27 +11,28 @@ from cacheapp.demand.state import DemandState, FamilyDemand, ValuesState
 from esassistant.config.model import Predict
 
 SHADOW = (Predict.OFF, Predict.RULE, Predict.MODEL)
-"""The policies whose figures are kept, in their order."""
+"""The policies whose figures are kept, in that order."""
 
 
 class Fate(enum.Enum):
-    """How it ended."""
+    """What became of field values, or of an ask for them."""
 
     USEFUL = "useful"
-    """Gathered ahead, and asked for while warm."""
+    """The values were gathered ahead, and asked for while they were warm."""
     IN_VAIN = "in_vain"
-    """Gathered ahead, and not asked for before it went cold."""
+    """The values were gathered ahead, and not asked for before they went cold."""
     LATE = "late"
-    """Asked for while it was to be gathered ahead, and wasn't yet."""
+    """The family was asked for when its values were due to be gathered ahead, but were not yet."""
     MISSED = "missed"
-    """Asked for while cold, and not expected."""
+    """The family was asked for while its values were cold, and this was not expected."""
 
 
 def note_asks(family: FamilyDemand, asks: Asks, fates: Counter[Fate]) -> None:
-    """Take in that a family whose values are gathered was asked for.
+    """Note that a family whose values are gathered was asked for.
 
-    1. Warm: if they were gathered ahead, and this is the first ask of them, that was useful.
-    2. Cold, and it was to be gathered ahead: late. Else: missed. Only the first ask since they went cold counts.
+    1. The values are warm: if they were gathered ahead, and this is the first ask for them, they were useful.
+    2. They are cold: the ask is late if they were due to be gathered ahead, otherwise missed. Only the first ask since
+       they went cold counts.
     """
     values = family.values = family.values or ValuesState()
     if values.gathered_at and asks.first_at < values.gathered_at + WARM_SECONDS:
@@ -50,7 +51,7 @@ def note_asks(family: FamilyDemand, asks: Asks, fates: Counter[Fate]) -> None:
 
 
 def note_gathered(family: FamilyDemand, at: float, fates: Counter[Fate]) -> None:
-    """Take in when values were gathered last: what is known already changes nothing."""
+    """Note when values were last gathered. A time that is known already changes nothing."""
     values = family.values = family.values or ValuesState()
     if at <= values.gathered_at + 1:
         return
@@ -61,7 +62,7 @@ def note_gathered(family: FamilyDemand, at: float, fates: Counter[Fate]) -> None
 
 
 def note_time(family: FamilyDemand, now: float, wanted: bool, fates: Counter[Fate]) -> None:
-    """Take in that time has passed. `wanted`: its values are to be gathered ahead now."""
+    """Note that time has passed. `wanted`: the family's values are due to be gathered ahead now."""
     values = family.values = family.values or ValuesState()
     if now < values.gathered_at + WARM_SECONDS:
         return
@@ -77,7 +78,7 @@ def _end_if_in_vain(values: ValuesState, fates: Counter[Fate]) -> None:
 
 
 def shadow_asks(state: DemandState, family: FamilyDemand, asks: Asks) -> None:
-    """Count what asks would have found under each policy; the first that finds cold values has them gathered."""
+    """Count what asks would have found under each policy. The first one that finds cold values has them gathered."""
     for place, tally in enumerate(state.shadow):
         tally.asks += asks.count
         if asks.first_at < family.shadow[place]:
@@ -89,13 +90,13 @@ def shadow_asks(state: DemandState, family: FamilyDemand, asks: Asks) -> None:
 
 
 def shadow_time(state: DemandState, family: FamilyDemand, now: float, chance: float) -> None:
-    """Gather ahead as each policy would now. No budget holds any of them back."""
+    """Count what each policy would gather ahead now. No limit on calls holds any of them back."""
     for place, mode in enumerate(SHADOW):
         warm_until = family.shadow[place]
         if warm_until > now:
             continue
         age = now - warm_until + WARM_SECONDS
-        asked_seconds = max(now - family.asked_at, age - WARM_SECONDS + 1)  # an ask would have had them gathered
+        asked_seconds = max(now - family.asked_at, age - WARM_SECONDS + 1)  # a later ask would have had them gathered
         if why_gather(mode, Known(asked_seconds, age, family.calls, chance)) is not None:
             state.shadow[place].calls += family.calls
             family.shadow[place] = now + WARM_SECONDS

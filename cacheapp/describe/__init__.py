@@ -1,1 +1,3 @@
-"""Descriptions: the fields of a name, or the families of the cluster, in a text that fits a budget of tokens. Pure."""
+"""Descriptions: the fields of a name, or the families of the cluster, as a text that fits into a budget of tokens.
+Pure.
+"""

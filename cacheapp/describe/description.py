@@ -1,4 +1,6 @@
-"""Describe a name: all its fields if they fit the budget, else those that a question is about, the rest is counted."""
+"""Describe a name: all its fields if they fit into the budget; otherwise those that a question is about, and the number
+of others.
+"""
 
 import math
 from collections import Counter
@@ -19,21 +21,23 @@ MIN_BUDGET_TOKENS = 50
 MAX_QUESTION_CHARACTERS = 1000
 
 REST_SHARE = 0.06
-"""The share of the budget that the objects take of which there is more."""
+"""The share of the budget for the last line, which says in which objects the fields are that aren't shown."""
 MAX_REST_TOKENS = 200
 ABOUT_SHARE = 0.1
 NOTED = 20
-"""So many of the fields that are ranked first are shown with what is said of them."""
+"""If not all fields fit, this many of the best-ranked ones are shown with their notes."""
 MIN_ENTRY_TOKENS, USUAL_ENTRY_TOKENS = 2, 4.5
 MAX_TRIES = 6
 GOOD_FILLING = 0.95
 VALUES_SHARE = 0.2
-"""The share of the budget that values have in any case; beyond it they have the room that fields leave."""
+"""The share of the budget that is reserved for values. They also get the room that fields leave."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownValues:
-    """Of how many fields values are shown, how old these are, of how many documents, and whether these were all."""
+    """The values that a description shows: of how many fields, how old they are, how many documents the sample has, and
+    whether these are all (`is_whole`).
+    """
 
     fields_total: int
     age_seconds: float
@@ -43,9 +47,9 @@ class ShownValues:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A text of at most `budget_tokens`, which has `tokens` at most itself; and how many fields it shows of how many.
-    `not_shown` counts the others by the beginning of their names, empty: at the top level. `values`: None where none
-    are shown.
+    """A description of a name. `tokens`: how many tokens the text has at most; this is never more than `budget_tokens`.
+    `shown_total`: how many of the `fields_total` fields it shows. `not_shown` counts the others by the beginning of
+    their names; the empty beginning stands for the top level. `values` is None if no values are shown.
     """
 
     name: str
@@ -64,10 +68,10 @@ class HeldValues:
     """What is known of the values of a name's fields.
 
     Args:
-        texts: The type of each field when they were gathered, and what is said of it, by its path.
+        texts: By path, the type that the field had when its values were gathered, and the text about them.
         age_seconds: How long ago they were gathered.
-        sample_documents: How many documents were looked at.
-        is_whole: Whether these were all there are.
+        sample_documents: How many documents the sample has.
+        is_whole: Whether these are all documents.
     """
 
     texts: Mapping[str, tuple[str, str]]
@@ -77,7 +81,7 @@ class HeldValues:
 
     @property
     def about(self) -> str:
-        """One line that says how far they can be trusted."""
+        """Return one line that says how far the values can be trusted."""
         number = self.sample_documents
         documents = f"{number:,} document{'' if number == 1 else 's'}"
         sample = documents if self.is_whole else f"a sample of {documents}"
@@ -86,7 +90,7 @@ class HeldValues:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A description in its parts. `noted`: the paths whose notes are shown; None: all."""
+    """A description in parts. `noted`: the paths whose notes are shown; None: all notes are."""
 
     head: str
     body: str
@@ -101,7 +105,7 @@ class _Text:
 
 
 def check_question(question: str) -> None:
-    """Raise `BadRequest` for a question that is too long."""
+    """Raise `BadRequest` if a question is too long."""
     if len(question) > MAX_QUESTION_CHARACTERS:
         raise BadRequest(f"A question has at most {MAX_QUESTION_CHARACTERS} characters.")
 
@@ -114,15 +118,15 @@ def describe(
     uses: Mapping[str, float] = NO_USES,
     values: HeldValues | None = None,
 ) -> Description:
-    """Describe what is known of `name`.
+    """Describe the fields of `name`.
 
     Args:
         name: The index, alias or data stream.
         index: Its fields.
-        budget_tokens: What the text has at most, from `MIN_BUDGET_TOKENS` to `MAX_BUDGET_TOKENS`.
+        budget_tokens: How many tokens the text may have, from `MIN_BUDGET_TOKENS` to `MAX_BUDGET_TOKENS`.
         question: What the reader wants to know, in words; may be empty.
-        uses: How much fields are asked for in searches, from 0 to 1, by path.
-        values: What fields hold.
+        uses: How much each field is used in searches, from 0 to 1, by path.
+        values: What values fields have; None: not known.
     """
     head = _head(name, index, budget_tokens)
     text, shown_values = None, 0
@@ -150,7 +154,7 @@ def describe(
 
 
 def _fitting(head: str, index: FieldIndex, budget_tokens: int, question: str, uses: Mapping[str, float]) -> _Text:
-    """Write all fields if they fit the budget, else those that are ranked first."""
+    """Write all fields if they fit into the budget, otherwise those that are ranked first."""
     left = budget_tokens - tokens_of([head])
     for (whole, tokens), noted in zip(index.wholes, (None, frozenset[str]()), strict=False):
         if tokens <= left and count_tokens(head + whole) <= budget_tokens:
@@ -171,8 +175,8 @@ def _fitting(head: str, index: FieldIndex, budget_tokens: int, question: str, us
 def _with_values(
     plain: _Text, ranked: Sequence[Entry], values: HeldValues, budget_tokens: int
 ) -> tuple[_Text | None, int]:
-    """Add values to the fields of a text, to those first that are ranked first, as far as the budget goes. Returns how
-    many fields have some, too; None and 0 where none have room.
+    """Add values to the fields of a text, the best-ranked fields first, as far as the budget goes. Return the text, and
+    how many fields have values in it; None and 0 if there is no room for any.
     """
     room = budget_tokens - count_tokens(plain.whole) - tokens_of([values.about]) - 1
     shown = {entry.path for entry in plain.shown}
@@ -194,7 +198,7 @@ def _with_values(
 
 
 def _valued(entry: Entry, text: str | None) -> Entry:
-    """Return an entry with what is said of its values among its marks."""
+    """Return an entry with the text about its values added to its marks."""
     if text is None:
         return entry
     marks = f"{entry.marks[:-1]}, {text})" if entry.marks else f"({text})"
@@ -202,30 +206,32 @@ def _valued(entry: Entry, text: str | None) -> Entry:
 
 
 def _rounded(age_seconds: float) -> float:
-    """An age in whole seconds, from a minute on in whole minutes, from an hour on in whole hours, never too young: with
-    each second the text would be another one.
+    """Round an age up: to whole seconds, above a minute to whole minutes, above an hour to whole hours. Otherwise the
+    text would change with every second.
     """
     unit = 1.0 if age_seconds <= 60 else 60.0 if age_seconds <= 3_600 else 3_600.0
     return max(1, math.ceil(age_seconds / unit)) * unit
 
 
 def _head(name: str, index: FieldIndex, budget_tokens: int) -> str:
-    """The first line: what is described, and what the mappings say of themselves, as far as there is room."""
+    """Return the first lines: what is described, and what the mappings say of themselves in `_meta`, if there is
+    room.
+    """
     fields = f"{len(index.entries):,} field{'' if len(index.entries) == 1 else 's'}"
     indices = f"{index.indices_total:,} indices, " if index.indices_total != 1 else ""
     head = f"{written(name)}: {indices}{fields}"
     if tokens_of([head]) > budget_tokens / 2:
-        head = f"{indices}{fields}"  # whoever asked knows the name
+        head = f"{indices}{fields}"  # the reader knows the name
     if index.about and tokens_of([about := f"\n# {index.about}"]) <= ABOUT_SHARE * budget_tokens:
         head += about
     return head
 
 
 def _filled(ranked: Sequence[Entry], room: float) -> tuple[Sequence[Entry], str]:
-    """Return as many of the entries as have room, and their text.
+    """Return the first entries, as many as there is room for, and their text.
 
-    What one more entry costs depends on the lines there are. So it is tried with more and fewer: the text grows with
-    each entry, nearly evenly.
+    The cost of one more entry depends on the lines that the others are in. So different numbers are tried; the text
+    grows nearly evenly with the number of entries, which gives good guesses.
     """
     fits, body = 0, ""
     least, most = 0, len(ranked)
@@ -248,7 +254,7 @@ def _filled(ranked: Sequence[Entry], room: float) -> tuple[Sequence[Entry], str]
 
 
 def _noted(shown: Sequence[Entry]) -> frozenset[str]:
-    """The paths of the entries that are shown with their notes."""
+    """Return the paths of the entries that are shown with their notes."""
     return frozenset(entry.path for entry in shown[:NOTED])
 
 
@@ -261,7 +267,7 @@ def _joined(pieces: Iterable[Piece]) -> str:
 
 
 def _not_shown(index: FieldIndex, shown: Iterable[Entry]) -> dict[str, int]:
-    """Count the entries that are not shown by their beginnings, the largest first."""
+    """Count the entries that are not shown by the beginnings of their names, the largest counts first."""
     left = index.totals - Counter(index.objects[entry.path] for entry in shown)
     return dict(sorted(left.items(), key=lambda item: (-item[1], item[0])))
 
@@ -271,7 +277,7 @@ def _rest_head(number: int) -> str:
 
 
 def _rest(not_shown: Mapping[str, int], room: float) -> str:
-    """The last line: how many fields there are beside those shown, and where most of them are."""
+    """Return the last line: how many fields aren't shown, and where most of them are."""
     text = _rest_head(sum(not_shown.values()))
     room -= tokens_of([text])
     separator = ": "

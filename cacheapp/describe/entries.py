@@ -1,4 +1,4 @@
-"""What a description says of each field: one entry per field that can be asked for, its multi-fields within it."""
+"""What a description says of each field: one entry for each field that can be searched, with its multi-fields in it."""
 
 import json
 import re
@@ -11,12 +11,14 @@ from cacheapp.mapping.fields import Field
 from cacheapp.mapping.tree import parse
 
 _UNSEEN = r"\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f"
-"""Blanks, and signs that nobody sees or that turn the direction: what is read would not be what stands there."""
+"""Blanks, and characters that are invisible or change the direction of writing: with these, a reader would see another
+text than is there.
+"""
 _PLAIN = re.compile(rf"[^{_UNSEEN}\"';:,()\[\]{{}}<>=|`]+")
 _BLANKS = re.compile(rf"[{_UNSEEN}]+")
 MAX_NOTE_CHARACTERS = 300
 _PLAIN_TYPES = {"raw": ("keyword",), "keyword": ("constant_keyword", "wildcard")}
-"""What multi-fields are where their name doesn't say it, and everybody knows."""
+"""Names of multi-fields that make their types obvious, so that the types aren't written."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -24,11 +26,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         path: The full name of the field.
-        types: Its type; of a field whose types differ, all of them with `+` between.
-        marks: What stands behind its name: the multi-fields, what it stands for, that a script computes it, how many
-            indices have it where not all do.
-        note: Which indices have which type where these differ, and what `meta` says of it; may be empty.
-        nested_path: The nested object around it.
+        types: Its type; if indices disagree, all types with `+` between them.
+        marks: What is written after its name: its multi-fields, the field that it is an alias of, that it is a runtime
+            field, and how many indices have it if not all do.
+        note: Which indices have which type if they disagree, and what `meta` says of the field; may be empty.
+        nested_path: The nested object that it is in.
     """
 
     path: str
@@ -39,9 +41,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 def entries(fields: Sequence[Field], indices_total: int) -> tuple[Entry, ...]:
-    """Make the entries of the fields of a name that stands for `indices_total` indices, sorted by path.
+    """Return the entries for the fields of a name that stands for `indices_total` indices, sorted by path.
 
-    An object has one only where nothing is known to be in it; nested objects are told by the fields in them.
+    An object has an entry only if no field in it is known. A nested object is recognised by the entries of its fields.
     """
     parents = {field.name.rpartition(".")[0] for field in fields if field.multi_field_of is None}
     multi_fields: dict[str, list[Field]] = {}
@@ -63,12 +65,12 @@ def entries(fields: Sequence[Field], indices_total: int) -> tuple[Entry, ...]:
 
 @lru_cache(maxsize=50_000)
 def written(name: str) -> str:
-    """Return a name as it is written: in quotes where it has signs in it that mean something here."""
+    """Return a name as it is written: in quotes if it has characters with a meaning in descriptions."""
     return name if _PLAIN.fullmatch(name) else json.dumps(name)
 
 
 def prose(text: str) -> str:
-    """Return a text from the cluster on one line, cut where it is long."""
+    """Return a text from the cluster on one line, shortened if it is long."""
     flat = _BLANKS.sub(" ", text).strip()
     return flat if len(flat) <= MAX_NOTE_CHARACTERS else flat[: MAX_NOTE_CHARACTERS - 1] + "…"
 
@@ -102,13 +104,13 @@ def _note(field: Field) -> str:
 
 
 def _meta_words(meta: Mapping[str, str]) -> list[str]:
-    """Return what `meta` says; a description without its key."""
+    """Return what `meta` says: each value with its key, a description without it."""
     return [value if key == "description" else f"{key} {value}" for key, value in meta.items() if value.strip()]
 
 
 def about_of(mappings: Iterable[bytes]) -> str:
-    """Return what mappings, given as JSON, say of themselves in `_meta`, on one line: the description, or else what
-    there is of single words and numbers. Of several mappings, the first that says anything.
+    """Return what mappings, given as JSON, say of themselves in `_meta`, on one line: the description; without one, all
+    texts and numbers. The first mapping that says anything counts.
     """
     for mapping in mappings:
         meta = parse(mapping).get("_meta")

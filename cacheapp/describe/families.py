@@ -1,4 +1,4 @@
-"""The whole cluster in one text: a line per family of indices, those first that a question is about."""
+"""Describe the whole cluster in one text: a line for each family of indices, first those that a question is about."""
 
 import math
 from collections import Counter
@@ -20,17 +20,17 @@ from cacheapp.state.visible import Visible
 MAX_WORDS = 300
 MAX_SAMPLES = 6
 MAX_MAPPINGS = 3
-"""A family is judged by so many of its distinct mappings, those of the most indices."""
+"""How many distinct mappings of a family count for its ranking: those of the most indices."""
 NAME_WEIGHT, FIELD_WEIGHT = 3.0, 1.0
 LENGTH_SHARE = 0.6
 REST_TOKENS = 12
 FIRST_SHARE = 1.5
-"""The families that are ranked first get so much more than an even share."""
+"""How much more than an even share of the room the families that are ranked first may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Indices that belong together; `hashes` are those of their mappings, that of the most indices first."""
+    """Indices that belong together. `hashes`: the hashes of their mappings, that of the most indices first."""
 
     name: str
     kind: str
@@ -40,8 +40,8 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a family is known by, of one mapping: the words of its fields, how many fields there are, their names, and
-    what the mapping says of itself.
+    """What a family is ranked and described by, taken from one mapping: weighted words, the number of fields, their
+    names, and what the mapping says of itself.
     """
 
     words: Mapping[str, float]
@@ -51,13 +51,14 @@ class Summary:
 
     @property
     def size_bytes(self) -> int:
-        """Estimate what it takes in memory."""
+        """Estimate how much memory the summary takes."""
         return 1_000 + 100 * len(self.words) + self.fields.size_bytes + 4 * len(self.about)
 
 
 def members_of_families(snapshot: Snapshot, visible: Visible) -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Give the families of a cluster: name, kind, and the indices that belong to each. Of what isn't visible nothing is
-    told but what a visible alias or data stream stands for.
+    """Yield the families of a cluster: name, kind, and the indices that belong to each.
+
+    An index that isn't visible is included only if a visible alias or data stream has it.
     """
     names = names_by_index({alias: aliased for alias, aliased in snapshot.aliases.items() if visible.covers(alias)})
     members: dict[tuple[str, str], list[str]] = {}
@@ -71,7 +72,7 @@ def members_of_families(snapshot: Snapshot, visible: Visible) -> Iterator[tuple[
 
 
 def families_of(snapshot: Snapshot, visible: Visible) -> tuple[Family, ...]:
-    """List the families of a cluster by name; without those whose names begin with a dot."""
+    """Return the families of a cluster by name, without those whose names begin with a dot."""
     found = []
     for name, kind, indices in members_of_families(snapshot, visible):
         if not name.startswith("."):
@@ -108,7 +109,9 @@ def summary_of(mapping: bytes) -> Summary:
 
 
 class FamilyIndex:
-    """The families of a cluster, ready to be ranked. `summaries` may lack those of mappings that are not in memory."""
+    """The families of a cluster, ready to be ranked. `summaries` need not have those of mappings that are not in
+    memory.
+    """
 
     def __init__(self, families: Sequence[Family], summaries: Mapping[str, Summary]) -> None:
         self.families = families
@@ -119,15 +122,17 @@ class FamilyIndex:
         self._words = WordIndex([_words(family, summaries) for family in families], LENGTH_SHARE)
 
     def matching_total(self, question: str) -> int:
-        """Count the families that have anything to do with a question."""
+        """Return how many families have anything to do with a question."""
         return len(self._words.scores(question))
 
     def asked(self, question: str) -> list[dict[str, float]]:
-        """Return for each word of a question the words of families that it may stand for, with weights."""
+        """Return, for each word of a question, the words of families that it may stand for, with weights."""
         return self._words.asked(question)
 
     def ranked(self, question: str) -> list[int]:
-        """Return the numbers of the families, those first that a question is about, then those of most indices."""
+        """Return the places of the families in order: first those that a question is about, then those with the most
+        indices.
+        """
         scores = self._words.scores(question)
         order = range(len(self.families))
         return sorted(
@@ -149,8 +154,8 @@ def _words(family: Family, summaries: Mapping[str, Summary]) -> dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class FamilyAbout:
-    """A family that a question is about: how many fields it has, None: not known, and the names of some, those first
-    that the question is about.
+    """A family that a question is about. `fields_total`: how many fields it has; None: not known. `fields`: the names
+    of some of them, first those that the question is about.
     """
 
     family: Family
@@ -173,8 +178,9 @@ def families_about(index: FamilyIndex, question: str, limit: int) -> tuple[Famil
 
 @dataclass(frozen=True, slots=True)
 class ClusterDescription:
-    """A text of at most `budget_tokens`, which has `tokens` at most itself; and the families it shows, of how many.
-    `matching_total`: how many have anything to do with the question.
+    """A description of a cluster. `tokens`: how many tokens the text has at most; this is never more than
+    `budget_tokens`. `shown`: the families in it, of `families_total`. `matching_total`: how many families have anything
+    to do with the question.
     """
 
     families_total: int
@@ -186,9 +192,10 @@ class ClusterDescription:
 
 
 def describe_families(index: FamilyIndex, budget_tokens: int, question: str = "") -> ClusterDescription:
-    """Describe a cluster: every family is named if the budget is large enough for all names; then, in the order of
-    their ranks, it is said of families how many indices they have, how many fields, and the names of some, those first
-    that the question is about.
+    """Describe a cluster.
+
+    If the budget is large enough, all families are named. Then, in the order of their ranks, their numbers of indices
+    and fields are added, and the names of some fields, first those that the question is about.
     """
     asked = index.asked(question)
     order = index.ranked(question)
@@ -202,7 +209,7 @@ def describe_families(index: FamilyIndex, budget_tokens: int, question: str = ""
     lines = []
     for place, number in enumerate(order[:shown]):
         detail = _detail(index, number)
-        # Each gets its share of the room that is left; what is shorter leaves more to the next.
+        # Each family gets its share of the room that is left; a short one leaves more room for the next.
         said, room = _with_room(detail, room, room)
         samples, room = (
             _with_room(_samples(index, number, asked), room, room / (shown - place) * FIRST_SHARE)
@@ -221,7 +228,7 @@ def describe_families(index: FamilyIndex, budget_tokens: int, question: str = ""
 
 
 def _how_many(pieces: Sequence[str], room: float) -> int:
-    """Return how many of the pieces have room."""
+    """Return how many of the pieces fit into the room."""
     for number, piece in enumerate(pieces):
         room -= tokens_of([piece])
         if room < 0:
@@ -230,7 +237,7 @@ def _how_many(pieces: Sequence[str], room: float) -> int:
 
 
 def _with_room(pieces: Sequence[str], room: float, share: float) -> tuple[str, float]:
-    """Return the first pieces that have room within a share of it, as one text, and the room that is left."""
+    """Return the first pieces that fit into a share of the room, as one text, and the room that is left."""
     taken = pieces[: _how_many(pieces, share)]
     return "".join(taken), room - tokens_of(taken)
 

@@ -1,4 +1,4 @@
-"""The names of the fields of one mapping, kept small: which a question is about, and which are told otherwise."""
+"""The names of the fields of one mapping, stored compactly, to choose some for a question, or without one."""
 
 import math
 from array import array
@@ -9,17 +9,17 @@ from operator import itemgetter
 from typing import Self
 
 MAX_TOLD = 12
-"""So many names are told of one mapping."""
+"""How many names of one mapping are given."""
 MAX_FIELDS = 10_000
-"""So many are looked at for a question; their numbers fit 16 bits."""
+"""How many names are searched for a question; their numbers fit into 16 bits."""
 MAINLY = 0.5
-"""Fields that have less of the score of the best are no better than those that are always told."""
+"""Fields with less than this share of the best score are no better than those that are given without a question."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldNames:
-    """Names as they are written, one a line, those first that count without any question; and by word the numbers of
-    those that have it.
+    """Names as they are written, one on each line, sorted by their priors, the highest first. `by_word`: for each word,
+    the numbers of the names that have it.
     """
 
     lines: str
@@ -28,7 +28,7 @@ class FieldNames:
 
     @classmethod
     def of(cls, fields: Sequence[tuple[str, set[str]]], words: frozenset[str]) -> Self:
-        """Keep the names of fields, each given with its words, of which `words` alone are kept."""
+        """Store the names of fields, each given with its words. Only words that are in `words` are kept."""
         by_word: dict[str, array[int]] = {}
         for number, (_, its_words) in enumerate(fields[:MAX_FIELDS]):
             for word in its_words & words:
@@ -38,14 +38,14 @@ class FieldNames:
 
     @property
     def size_bytes(self) -> int:
-        """Estimate what they take in memory."""
+        """Estimate how much memory the names take."""
         return len(self.lines) + sum(150 + 2 * len(numbers) for numbers in self.by_word.values())
 
     def first(self, asked: Sequence[Mapping[str, float]]) -> list[str]:
-        """Return the names to tell: those that a question is about, then those that count without any.
+        """Return the names to give: those that a question is about, then those with the highest priors.
 
         Args:
-            asked: For each word of the question the words that it may stand for, with weights.
+            asked: For each word of the question, the words that it may stand for, with weights.
         """
         scores: dict[int, float] = {}
         for meant in asked:
@@ -53,7 +53,7 @@ class FieldNames:
             values = [(weight * math.log(1 + self.total / len(numbers)), numbers) for weight, numbers in found]
             best: dict[int, float] = {}
             for value, numbers in sorted(values, key=itemgetter(0)):
-                best |= dict.fromkeys(numbers, value)  # what a word fits best counts alone: the last
+                best |= dict.fromkeys(numbers, value)  # the best value of a word counts, which comes last
             for number, value in best.items():
                 scores[number] = scores.get(number, 0.0) + value
         least = MAINLY * max(scores.values(), default=0.0)

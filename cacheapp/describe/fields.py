@@ -17,25 +17,25 @@ from cacheapp.mapping.fields import Field
 MAX_BUDGET_TOKENS = 50_000
 
 LAST_PART, OTHER_PART, TOGETHER, SAID = 1.3, 1.0, 0.3, 0.5
-"""What words of a field weigh: those of the last part of its path, of the others, of the last two as one word, and
-those of its type and description.
+"""The weights of the words of a field: of the last part of its path, of the other parts, of the last two parts as one
+word, and of its type and note.
 """
 ALWAYS, BEST, KNOWN, TELLS, AT_TOP, DEEPER = 3.0, 0.4, 0.1, 0.15, 0.25, -0.04
-"""What counts for a field without any question, where 1 is what the field that fits a question best has: that it is the
-time of all, among the best known or known names, its last word tells something, it is at the top, for each object
-around it.
+"""What is added up to the prior of a field; the score of the field that fits a question best is 1. In this order: it is
+a time of the document; its name is among the best known; its name is well known; its last word tells something; it is
+at the top level; for each object around it.
 """
 BESIDE, AROUND = 0.2, 0.15
-"""The share that a field whose last word tells something has in what the best field beside it, or in an object beside
-it, has: whose question is about queues asks for the queue's name too.
+"""The share of the best score beside it, or in an object beside it, that a field gets whose last word tells something:
+a question about queues needs the queue's name too.
 """
 
 USED = 0.3
-"""What counts for a field that searches ask for all the time: less than what a question says."""
+"""The score of a field that is always used in searches: less than that of a field that fits the question."""
 BARELY = 0.08
-"""Fields that have less of the score of the best have hardly to do with the question."""
+"""Fields with less than this share of the best score have hardly anything to do with the question."""
 MAINLY = 0.4
-"""Fields that have more raise those beside them."""
+"""Fields with at least this share of the best score raise those beside them."""
 
 NO_USES: Mapping[str, float] = {}
 TIME_TYPES = ("date", "date_nanos")
@@ -44,7 +44,7 @@ ONE_OBJECT_SHARE = 0.6
 
 
 class FieldIndex:
-    """All fields of a name, with what their ranking needs.
+    """All fields of a name, with what is needed to rank them.
 
     Args:
         fields: Sorted by name.
@@ -73,12 +73,12 @@ class FieldIndex:
         self.size_bytes = 600 * len(self.entries) + 100 * self._words.postings_total + texts_bytes  # an estimate
 
     def ranked(self, question: str, limit: int, uses: Mapping[str, float] = NO_USES) -> list[Entry]:
-        """Return the first `limit` entries, those first that a question is about, or that have to do with any.
+        """Return the first `limit` entries: first those that a question is about, then those with the highest priors.
 
         Args:
             question: May be empty.
-            limit: How many.
-            uses: How much fields are asked for in searches, from 0 to 1, by path.
+            limit: How many entries.
+            uses: How much each field is used in searches, from 0 to 1, by path.
         """
         scores = self._words.scores(question)
         best = max(scores.values(), default=1.0)
@@ -90,26 +90,28 @@ class FieldIndex:
                 raised[number] = raised.get(number, 0.0) + USED * share
         priors = self._priors
         others = self._by_prior[:limit]
-        least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # so many have more without a question
+        least = priors[others[-1]] if len(others) == limit > 0 else -math.inf  # `limit` others have this much
         found = [(-total, number) for number, score in raised.items() if (total := priors[number] + score) >= least]
         found += [(-priors[number], number) for number in others if number not in raised]
         found.sort()
         return [self.entries[number] for _, number in found[:limit]]
 
     def about_question(self, question: str) -> list[str]:
-        """Return the paths of the fields that a question is about by its words alone, the nearest first."""
+        """Return the paths of the fields that a question is about, the nearest first. Only its words count, not priors
+        or uses.
+        """
         scores = self._words.scores(question)
         least = BARELY * max(scores.values(), default=0.0)
         near = [(-score, -self._priors[number], number) for number, score in scores.items() if score >= least]
         return [self.entries[number].path for *_, number in sorted(near)]
 
     def _number_of(self, path: str) -> int | None:
-        """The number of the entry of that path; None: there is none."""
+        """Return the number of the entry with that path; None if there is none."""
         number = bisect_left(self.entries, path, key=attrgetter("path"))
         return number if number < len(self.entries) and self.entries[number].path == path else None
 
     def _shared(self, scores: Mapping[int, float]) -> dict[int, float]:
-        """Return what telling fields get from the fields beside them, by number."""
+        """Return, by number, what telling fields gain from the fields beside them."""
         beside: dict[str, float] = {}
         for number, score in scores.items():
             if score >= MAINLY and score > beside.get(around := self._arounds[number], 0.0):
@@ -139,19 +141,19 @@ def _words(entry: Entry) -> dict[str, float]:
 
 
 def _times(found: Sequence[Entry]) -> frozenset[str]:
-    """Return the paths of the times of a document: `@timestamp`, or else those nearest to the top."""
+    """Return the paths of the times of a document: `@timestamp`; without it, the dates nearest to the top level."""
     times = sorted((entry.path.count("."), len(entry.path), entry.path) for entry in found if entry.types in TIME_TYPES)
     paths = [path for _, _, path in times]
     return frozenset(["@timestamp"] if "@timestamp" in paths else paths[:MAX_TIMES])
 
 
 def _tells(last: str) -> bool:
-    """Whether the last part of a path ends in a word that tells something."""
+    """Return whether the last part of a path ends in a word that tells something, such as `name` or `status`."""
     return re.split(r"[_\W]|(?<=[a-z])(?=[A-Z])", last)[-1].lower() in TELLING
 
 
 def prior_of(entry: Entry, *, is_time: bool = False) -> float:
-    """Return what counts for a field without any question."""
+    """Return the prior of a field: what it scores without any question."""
     depth = entry.path.count(".")
     known = BEST if entry.path in BEST_KNOWN else KNOWN if entry.path in WELL_KNOWN else 0.0
     telling = TELLS if _tells(entry.path.rpartition(".")[2]) else 0.0
@@ -159,7 +161,9 @@ def prior_of(entry: Entry, *, is_time: bool = False) -> float:
 
 
 def _wholes(found: Sequence[Entry]) -> list[tuple[str, float]]:
-    """Write all entries, with all notes and without any; each text with its tokens, where a budget may be so large."""
+    """Return the text of all entries with all notes, and the one without notes, each with its tokens; without those
+    that are too long for any budget.
+    """
     if len(found) > MAX_BUDGET_TOKENS:
         return []
     texts = []
@@ -171,8 +175,8 @@ def _wholes(found: Sequence[Entry]) -> list[tuple[str, float]]:
 
 
 def _counted(found: Sequence[Entry]) -> dict[str, str]:
-    """Return the object by which each path is counted where it isn't shown: the first part of the path; or where nearly
-    all are in one object, the first two, and so on.
+    """Return, for each path, the object under which it is counted if it isn't shown: the first part of the path; if
+    nearly all fields are in one object, the first two parts, and so on.
     """
     if not found:
         return {}

@@ -1,4 +1,4 @@
-"""Which names of a cluster were probably meant by one that isn't there."""
+"""Which names of a cluster were probably meant by a name that isn't there."""
 
 import asyncio
 import re
@@ -14,12 +14,14 @@ from cacheapp.state.visible import Visible
 
 MAX_NEAR: Final = 5
 MAX_COMPARED: Final = 5_000
-"""Of names: to find those that are like another takes a microsecond each."""
+"""How many names are compared; each comparison takes a microsecond."""
 _PLAIN = re.compile(r"[^0-9a-z]+")
 
 
 def near_names(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Names like a wanted one, the likeliest first: alike in spelling, or with a word of it in them."""
+    """Return names similar to a wanted one, the likeliest first: those with similar spelling, then those that contain a
+    word of it.
+    """
     compared = [name for name, _ in zip(names, range(MAX_COMPARED), strict=False)]
     found = dict.fromkeys(nearest(wanted.replace("*", ""), compared))
     words = [word for word in _PLAIN.split(wanted.lower()) if len(word) > 2]
@@ -29,18 +31,20 @@ def near_names(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def names_like(wanted: str, snapshot: Snapshot, visible: Visible) -> tuple[str, ...]:
-    """Visible names like a wanted one: aliases, data streams, their indices, families. Long work on large clusters."""
+    """Return visible names similar to a wanted one: aliases, data streams, their indices, and families. Takes long on
+    large clusters.
+    """
     aliases = [alias for alias in snapshot.aliases if visible.covers(alias) and not alias.startswith(".")]
     families = [family.name for family in families_of(snapshot, visible)]
-    # No family has the names of indices that an alias stands for.
+    # Families of aliases are named by the alias, so the names of their indices are added.
     aliased = (index for alias in aliases for index in snapshot.aliases[alias])
     indices = [index for index in aliased if visible.covers(index) and not index.startswith(".")]
     return near_names(wanted, dict.fromkeys([*aliases, *families, *indices]))
 
 
 async def with_near_names(error: MappingNotFound, snapshot: Snapshot, visible: Visible) -> MappingNotFound:
-    """What to tell a caller who sees what is `visible` in place of `error`: what was probably meant, too. It depends on
-    nothing but the name and what is visible, so that it tells nothing of other names.
+    """Return the error with suggestions for a caller. They depend only on the name and on what is `visible`, so they
+    give away no other names.
     """
     if error.name is None:
         return error

@@ -1,6 +1,6 @@
-"""Rank documents by a question: BM25 over words, those that are spelled alike and those that mean the same. Pure.
+"""Rank documents by a question: BM25 over its words, and over words with similar spelling or the same meaning. Pure.
 
-A document is a mapping from words to weights: of a field, the words of its path; of a family, those of all its fields.
+A document is a mapping from words to weights. A field has the words of its path, a family those of all its fields.
 """
 
 import math
@@ -15,14 +15,16 @@ from cacheapp.describe.words import MAX_WORD_CHARACTERS, STOP_WORDS, joined, pie
 K1 = 0.9
 B = 0.35
 LIKE = 0.6
-"""What a word counts that is spelled alike, at most."""
+"""The highest weight of a word with similar spelling; the word itself has 1."""
 MEANT = 0.8
-"""What a word counts that means the same, at most."""
+"""The highest weight of a word with the same meaning."""
 MIN_LIKENESS = 0.5
 MIN_SHARED_GRAMS = 3
 MIN_CONTAINED = 0.75
 COMMON_SHARE, MIN_COMMON = 0.12, 60
-"""A word in more documents than this tells too little of them to stand for another."""
+"""A word that is in more documents than this share, or this number, doesn't stand for another word: it says too
+little.
+"""
 MAX_QUESTION_WORDS = 40
 MAX_KEPT_WORDS = 1_000
 
@@ -30,7 +32,9 @@ Words = Mapping[str, float]
 
 
 def words_of(token: str) -> tuple[list[str], str | None]:
-    """Return the stems of the pieces of one token; and the token as one word, where it has several pieces."""
+    """Return the stems of the pieces of a token; and, if it has several pieces, the stem of the token as one word, else
+    None.
+    """
     if len(token) > MAX_WORD_CHARACTERS:
         return [], None
     stems = [stem(piece) for piece in pieces(token)]
@@ -38,13 +42,13 @@ def words_of(token: str) -> tuple[list[str], str | None]:
 
 
 def _grams(word: str) -> set[str]:
-    """Return the runs of three and of four letters in a word with its borders."""
+    """Return the runs of three and of four letters in a word; its beginning and end count as letters."""
     bordered = f"^{word}$"
     return {bordered[start : start + size] for size in (3, 4) for start in range(len(bordered) - size + 1)}
 
 
 class WordIndex:
-    """Finds documents by words. `length_share` says how much a long document counts less."""
+    """Finds documents by words. `length_share`: how much less a long document counts, from 0 to 1."""
 
     def __init__(self, documents: Sequence[Words], length_share: float = B) -> None:
         lengths = [sum(words.values()) for words in documents]
@@ -75,9 +79,9 @@ class WordIndex:
         return sum(map(len, self._postings.values()))
 
     def scores(self, question: str) -> dict[int, float]:
-        """Return the scores of the documents that have anything to do with a question, by their number.
+        """Return the scores of the documents that have anything to do with a question, by number.
 
-        Of all that a word of the question may stand for, what fits a document best counts alone.
+        A word of the question may stand for several words. For each document only the best of these counts.
         """
         scores: dict[int, float] = {}
         for meant in self._asked(question):
@@ -85,7 +89,7 @@ class WordIndex:
             for word, weight in sorted(meant.items(), key=itemgetter(1), reverse=True):
                 postings = self._postings[word]
                 if weight == 1.0:
-                    best = dict(postings)  # the word itself, of which there is one: it comes first
+                    best = dict(postings)  # the word itself: sorted first, and the only one with 1
                 elif len(postings) > self._common:
                     continue
                 elif best:
@@ -105,11 +109,13 @@ class WordIndex:
         return scores
 
     def asked(self, question: str) -> list[dict[str, float]]:
-        """Return for each word of the question that anything has the words it may stand for, with weights."""
+        """Return, for each word of the question that any document has, the words that it may stand for, with
+        weights.
+        """
         return [meant for meant in self._asked(question) if meant]
 
     def _asked(self, question: str) -> Iterator[dict[str, float]]:
-        """Yield for each word of the question the words of documents that it may stand for, with weights."""
+        """Yield, for each word of the question, the words of documents that it may stand for, with weights."""
         seen: set[str] = set()
         before = ""
         for token in tokens(question):
@@ -126,8 +132,9 @@ class WordIndex:
                     yield self._meant(word, says_nothing=piece in STOP_WORDS)
 
     def _meant(self, word: str, *, says_nothing: bool) -> dict[str, float]:
-        """Return what a word may stand for. What says nothing itself ("who") may mean something all the same. Questions
-        repeat their words: what was found for the last ones is kept.
+        """Return what a word may stand for. A stop word such as "who" may still have a meaning in the thesaurus.
+
+        Questions repeat their words, so the results for the last ones are kept.
         """
         if (kept := self._kept_meant.get((word, says_nothing))) is not None:
             return kept
@@ -143,7 +150,7 @@ class WordIndex:
         return found
 
     def _alike(self, word: str) -> dict[str, float]:
-        """Return words that share most of their runs of letters with this one, or have it in them."""
+        """Return words that share most of their runs of letters with this one, or contain it."""
         if len(word) < 3:
             return {}
         grams = _grams(word)

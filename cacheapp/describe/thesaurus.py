@@ -1,7 +1,8 @@
-"""General words in English, German and French that mean what a field is usually called: kinds of things, not cases.
+"""General words in English, German and French, and what a field with that meaning is usually called. They are about
+kinds of things, not about the data of one domain.
 
-An idea has what fields are called, a colon, and what people call it, folded. A word of either side stands for the
-names.
+Each idea has the names of fields, a colon, and the words that people use, without accents. A word of either side stands
+for the names.
 """
 
 from functools import lru_cache
@@ -305,5 +306,5 @@ def _ideas() -> dict[str, dict[str, float]]:
 
 
 def meant_by(word: str) -> dict[str, float]:
-    """Return the stems of what fields are called that a stemmed word may mean, each with its weight."""
+    """Return the stems of the names of fields that a stemmed word may stand for, with weights."""
     return _ideas().get(word, {})

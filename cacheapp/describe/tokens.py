@@ -1,8 +1,10 @@
-"""Count tokens pessimistically, without a tokenizer: no common one makes more of a description than this says.
+"""Estimate tokens without a tokenizer. The estimate is on the safe side: no common tokenizer makes more tokens of a
+description.
 
-What a text costs is at least its bytes by `BYTES_PER_TOKEN`, which is less than names in Elasticsearch have, and at
-least the sum over its runs of letters, digits, signs and other characters: short names, hashes, capitals and scripts
-other than Latin cost more than their bytes say.
+It is the larger of two numbers. One is the bytes of the text divided by `BYTES_PER_TOKEN`, which is less than names in
+Elasticsearch usually have. The other is the sum of the costs of its runs of letters, digits, signs and other
+characters, because short names, hashes, capitals and scripts other than Latin have more tokens than their bytes
+suggest.
 """
 
 import math
@@ -15,7 +17,7 @@ _RUN = re.compile(
     r"[\t !-/:-@\[-`{-~]?(?:[A-Z]+(?![a-z])|[A-Z]?[a-z]+)|[\t !-/:-@\[-`{-~]?[0-9]+"
     r"| ?[\x00-\x08\x0e-\x1f!-/:-@\[-`{-\x7f]+|\s+|[^\x00-\x7f]+"
 )
-"""As tokenizers split a text first: letters with the sign before them, digits, signs, blanks."""
+"""The runs into which tokenizers split a text first: letters with the sign before them, digits, signs, blanks."""
 
 _FOLLOWERS = {
     "a": "abcdfgiklmnprstuvwxy",
@@ -45,7 +47,7 @@ _FOLLOWERS = {
     "z": "ei",
 }
 _FAMILIAR = frozenset(a + b for a, followers in _FOLLOWERS.items() for b in followers)
-"""Pairs of letters that words have. Where letters follow each other otherwise, a tokenizer knows no long pieces."""
+"""Pairs of letters that are common in words. Where other letters follow each other, tokenizers have no long tokens."""
 
 ONE_TOKEN = frozenset(
     """
@@ -56,7 +58,7 @@ ONE_TOKEN = frozenset(
     image label tags field fields text string list table account email location parent
     """.split()
 )
-"""Words that are one token with a sign before them."""
+"""Words that are one token, together with a sign before them."""
 
 
 def count_tokens(text: str) -> int:
@@ -65,7 +67,7 @@ def count_tokens(text: str) -> int:
 
 
 def cost(text: str) -> float:
-    """Return what the runs of `text` cost. What texts cost together is never more than what each costs."""
+    """Return the cost of the runs of `text` in tokens. Two texts joined never cost more than the sum of their costs."""
     return sum(map(_run_cost, _RUN.findall(text)))
 
 
@@ -94,7 +96,9 @@ def _letters_cost(run: str) -> float:
 
 
 def _character_cost(character: str) -> float:
-    """What one character beyond ASCII costs: a letter with an accent, Greek or Cyrillic, Chinese and so on, others."""
+    """Return the cost of one character beyond ASCII: of letters with accents, Greek, Cyrillic and dashes; of Chinese,
+    Japanese and Korean; or of others.
+    """
     point = ord(character)
     if 0xC0 <= point < 0x100 or 0x391 <= point < 0x3C9 or 0x410 <= point < 0x450 or 0x2013 <= point <= 0x2026:
         return 1.5

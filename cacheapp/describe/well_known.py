@@ -1,5 +1,5 @@
-"""Names that are the same in many mappings and answer many questions: those of level core of the Elastic Common
-Schema, and other general ones.
+"""Names of fields that are the same in many mappings and answer many questions: those of the core level of the Elastic
+Common Schema, and other general ones.
 """
 
 _BY_OBJECT = {
@@ -47,7 +47,7 @@ WELL_KNOWN = {
         (around, name) for around, names in _BY_OBJECT.items() for name in names.split()
     )
 }
-"""Each such name."""
+"""Each such name, with its place in the list."""
 
 BEST_KNOWN = frozenset(
     """
@@ -67,4 +67,6 @@ TELLING = frozenset(
     title text body email region country city location time timestamp date start end created value rate error
     """.split()
 )
-"""Last words of names that say what something is, when, where, how much and whose: rather asked for than others."""
+"""Last words of names that say what something is, when, where, how much and whose. Fields with such names are asked for
+more often than others.
+"""

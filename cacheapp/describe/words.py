@@ -1,4 +1,6 @@
-"""Split names and questions into words that can be compared: by the style of the name, folded, without endings."""
+"""Split names and questions into words that can be compared: by their notation (camel case, underscores), without
+accents, capitals and endings.
+"""
 
 import re
 import unicodedata
@@ -33,7 +35,7 @@ _ENDINGS = (
 )
 MIN_STEM = 3
 MAX_WORD_CHARACTERS = 64
-"""A longer piece of a name is a hash or a text, and no word that somebody asks for."""
+"""A longer piece of a name is a hash or a text, which nobody asks for."""
 
 STOP_WORDS = frozenset(
     """
@@ -50,12 +52,12 @@ STOP_WORDS = frozenset(
     tous tout toutes un une vos votre y d l s qu c n j
     """.split()
 )
-"""What questions in English, German and French are held together by; it says nothing of a field."""
+"""Words in English, German and French that hold a question together, and say nothing of a field."""
 
 
 @lru_cache(maxsize=20_000)
 def stem(word: str) -> str:
-    """Cut the ending of a folded word off, alike for questions and names; three letters stay."""
+    """Return a folded word without its ending, in the same way for questions and names; at least three letters stay."""
     if not word.isalpha() or len(word) <= MIN_STEM:
         return word
     for ending in _ENDINGS:
@@ -70,7 +72,7 @@ def stem(word: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Return `text` without accents; upper case stays, as it tells where words begin."""
+    """Return `text` without accents. Capitals stay, because they show where words begin."""
     if text.isascii():
         return text
     decomposed = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
@@ -78,15 +80,15 @@ def fold(text: str) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """Split at everything but letters, digits and underscores."""
+    """Return the tokens of a text: its runs of letters, digits and underscores."""
     return _TOKEN.findall(fold(text))
 
 
 def pieces(token: str) -> list[str]:
-    """Split a token by its style: `TargetUserName`, `target_user_name` and `s3access` have several pieces."""
+    """Split a token by its notation: `TargetUserName`, `target_user_name` and `s3access` have several pieces."""
     return [piece.lower() for piece in _PIECE.findall(token)]
 
 
 def joined(token: str) -> str:
-    """Return a token as one word, whatever its style."""
+    """Return a token as one word, whatever its notation."""
     return token.replace("_", "").lower()

@@ -14,7 +14,7 @@ from cacheapp.describe.tokens import BYTES_PER_TOKEN, cost
 
 
 class Piece(NamedTuple):
-    """A piece of a text, its bytes, and what its runs cost in tokens."""
+    """A piece of a text, its size in bytes, and the cost of its runs in tokens."""
 
     text: str
     size_bytes: int
@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 
 
 class Line:
-    """The entries of one line: all begin with `prefix`, which is empty at the top level."""
+    """The entries of one line. The paths of all begin with `prefix`, which is empty at the top level."""
 
     __slots__ = ("entries", "is_nested", "prefix")
 
@@ -32,7 +32,7 @@ class Line:
         self.entries = entries
 
     def pieces(self, noted: frozenset[str] | None) -> list[Piece]:
-        """Return the text in pieces; with the notes of the paths in `noted`, None: all notes."""
+        """Return the text of the line in pieces, with the notes of the paths in `noted`; None: all notes."""
         start = len(self.prefix) + 1 if self.prefix else 0
         by_types: dict[str, list[Piece]] = {}
         notes: list[Piece] = []
@@ -57,7 +57,7 @@ class Line:
 
 
 class _Object:
-    """An object while lines are chosen: its own entries, and the objects in it by name."""
+    """An object, used while lines are chosen: its own entries, and the objects in it by name."""
 
     __slots__ = ("around", "below", "entries", "is_nested", "prefix")
 
@@ -70,8 +70,8 @@ class _Object:
 
 
 def lines_of(entries: Iterable[Entry]) -> list[Line]:
-    """Put entries into lines, so that the text gets short: an object has its own line where that is shorter than to
-    write its name before each of its fields. A nested object always has one.
+    """Put entries into lines so that the text gets short: an object has its own line if that is shorter than to write
+    its name before each of its fields. A nested object always has one.
     """
     root = _Object("")
     objects = {"": root}
@@ -89,7 +89,7 @@ def lines_of(entries: Iterable[Entry]) -> list[Line]:
 
 
 def _object(objects: dict[str, _Object], prefix: str) -> _Object:
-    """Return the object of that path, made with those around it where it isn't there yet."""
+    """Return the object with that path. Make it, and the objects around it, if they aren't there yet."""
     missing = []
     while prefix not in objects:
         missing.append(prefix)
@@ -102,18 +102,19 @@ def _object(objects: dict[str, _Object], prefix: str) -> _Object:
 
 
 def _choose(root: _Object, chosen: list[Line]) -> list[Entry]:
-    """Give lines to the objects below `root` that deserve one; return the entries that are left to its own.
+    """Add the lines of the objects below `root` that get their own to `chosen`; return the entries that stay with
+    `root`.
 
-    Without recursion: names may have any number of dots. Those within come before those around them.
+    Objects are handled before those around them. There is no recursion, because names may have any number of dots.
     """
     ordered = [root]
-    for found in ordered:  # which grows meanwhile
+    for found in ordered:  # the list grows meanwhile
         ordered += found.below.values()
     for found in reversed(ordered[1:]):
         if not found.entries:
             continue
         around = found.around
-        assert around is not None  # only the root has none
+        assert around is not None  # only the root is in no other object
         saved_bytes = (len(found.prefix) - len(around.prefix)) * len(found.entries)
         paid_bytes = len(found.prefix) + 3 + sum(len(types) + 2 for types in {entry.types for entry in found.entries})
         if found.is_nested or around is root or saved_bytes > paid_bytes:
@@ -131,17 +132,19 @@ def sized(text: str) -> Piece:
 
 @lru_cache(maxsize=50_000)
 def _entry_piece(path: str, start: int, marks: str) -> Piece:
-    """The piece of one entry on a line whose beginning has `start` characters of its path."""
+    """Return the piece of one entry. The first `start` characters of its path are at the beginning of the line
+    already.
+    """
     return sized(f" {written(path[start:])}{marks}")
 
 
 def tokens_of(texts: Iterable[str]) -> float:
-    """Return how many tokens pieces of a text have together at most."""
+    """Return how many tokens texts have together at most."""
     return tokens_of_pieces(map(sized, texts))
 
 
 def tokens_of_pieces(pieces: Iterable[Piece]) -> float:
-    """The same of pieces whose sizes are known."""
+    """Return how many tokens pieces have together at most."""
     size_bytes, runs = 0, 0.0
     for _, piece_bytes, piece_runs in pieces:
         size_bytes += piece_bytes

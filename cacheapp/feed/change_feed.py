@@ -1,9 +1,10 @@
-"""The change feed: what the history records as server-sent events, to any number of subscribers.
+"""The change feed: it sends what the history records as server-sent events, to any number of subscribers.
 
-One reader per process asks the history, and only while somebody follows: at once when it hears that something was
-written, and once a second, as nobody tells of what others wrote. What it finds it keeps for a while, the tail.
-A subscriber is a place in the order of changes: where it is by now, it is told what the tail has behind that; where the
-tail begins later, what the history has. So nothing waits in a queue for who reads slowly: it goes on from where it is.
+One reader in each process reads the history, only while there are subscribers. It reads at once when this process
+learns of a write, and once a second, because writes of other processes may go unnoticed. It keeps the latest changes
+for a while; they are the tail. A subscriber has a place in the order of changes. If the tail has all changes after its
+place, it gets them from the tail, otherwise from the history. So nothing is queued for a subscriber that reads slowly:
+it goes on from its place.
 """
 
 import asyncio
@@ -28,32 +29,36 @@ from esassistant.long_work import batched
 from esassistant.resource import Handle
 
 if TYPE_CHECKING:
-    from cacheapp.history import History  # has models, which Django loads after what imports this
+    from cacheapp.history import History  # imports models, which Django loads later
 
 ADDRESS: Final = "/api/changes"
 PARAMETERS: Final = ("since", "pattern", "kind")
 MAX_SUBSCRIBERS: Final = 900
-"""Of the thousand places for streams: the rest is for agents."""
+"""How many of the thousand places for streams subscribers may take; the rest is for agents."""
 POLL_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 15.0
-"""Proxies end connections that are silent, the usual ones after a minute."""
+"""How often a silent stream gets a comment: proxies close silent connections, usually after a minute."""
 RETRY_SECONDS: Final = 5
-"""Who finds no place, or the history away, comes back after so long."""
+"""How long a caller should wait if there is no place for it, or if the history can't be read."""
 RECONNECT_MS: Final = (1_000, 5_000)
-"""A client waits so long before it reconnects, by chance: not all at once when a server has ended."""
+"""A client waits for a random time between these before it reconnects, so that not all come at once after a server has
+ended.
+"""
 WOKEN_AT_ONCE: Final = 100
-"""So many subscribers are written to in one turn of the loop: some five milliseconds."""
+"""How many subscribers are woken in one turn of the event loop: writing to them takes some five milliseconds."""
 EVENTS_AT_ONCE: Final = 100
-"""So many are read at once from the history for who is behind the tail."""
+"""How many changes are read from the history at once for a subscriber that is behind the tail."""
 CATCHING_UP_AT_ONCE: Final = 2
-"""So many of those are read for at once: the history has one thread, which writes too."""
+"""For how many of those subscribers the history is read at the same time: it has one thread, which also writes."""
 PAUSE_SECONDS: Final = 0.005
-"""Choosing among the changes for many different interests gives others a turn after so long."""
+"""How long the changes for many different interests are chosen before other tasks get a turn."""
 
 
 @dataclass(slots=True, eq=False)
 class Subscriber:
-    """One open stream. `told_id`: it was told all changes up to this one that it wants; `sent_id`: it knows that."""
+    """One open stream. `told_id`: all changes up to this one that it wants have been sent. `sent_id`: the last id that
+    the client knows.
+    """
 
     interest: Interest
     era: int = 0
@@ -65,7 +70,7 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What came last, for those who had all before: the same bytes for all of one interest."""
+    """The latest changes, for subscribers that had all before: the same bytes for all with the same interest."""
 
     tail: Tail
     before: int
@@ -73,7 +78,10 @@ class _Step:
 
 
 class ChangeFeed:
-    """One per process, owned by the registry; belongs to its loop. `run` is its background task."""
+    """Sends changes to subscribers. One per process, owned by the registry; used only on its event loop.
+
+    `run` is its background task.
+    """
 
     def __init__(
         self,
@@ -86,7 +94,7 @@ class ChangeFeed:
         pause_seconds: float = PAUSE_SECONDS,
         clock: Clock = monotonic,
     ) -> None:
-        """`is_shared`: whether all instances have the history of that name; None: not known."""
+        """Make it. `is_shared` returns whether all instances have the history of that name; None: not known."""
         self._history = history
         self._is_shared = is_shared
         self._max_subscribers = max_subscribers
@@ -99,7 +107,7 @@ class ChangeFeed:
         self._news = asyncio.Event()
         self._reading = asyncio.Lock()
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
-        # Of which the history is another one, or set back: it is never gone on from one to the next.
+        # Grows when the history is replaced or set back. A subscriber never goes on from one era to the next.
         self._era = 0
         self._tail: Tail | None = None
         self._told_tail: Tail | None = None
@@ -124,13 +132,13 @@ class ChangeFeed:
         )
 
     def note_news(self) -> None:
-        """Something was written to the history, perhaps: read at once."""
+        """Note that the history may have new changes, so that it is read at once."""
         self._news.set()
 
     # The reader
 
     async def run(self) -> None:
-        """Background task: read what is new, and tell it, as long as anybody follows."""
+        """Background task: read new changes and wake the subscribers, as long as there are any."""
         while True:
             await self._anybody.wait()
             self._news.clear()
@@ -148,7 +156,7 @@ class ChangeFeed:
                 continue
 
     async def _read(self) -> None:
-        """Read what follows the tail. Raises `StoreUnavailable`."""
+        """Read the changes after the tail. Raise `StoreUnavailable`."""
         async with self._reading:
             asked_at = self._clock()
             tail = self._tail
@@ -163,7 +171,7 @@ class ChangeFeed:
             self._read_at, self._trouble = asked_at, None
 
     async def _tell(self) -> None:
-        """Wake all subscribers. What most of them are told is made beforehand, once for each interest."""
+        """Wake all subscribers. What most of them get is prepared before that, once for each interest."""
         before, tail = self._told_tail, self._tail
         self._told_tail = tail
         if tail is not None and before is not None and tail.history == before.history:
@@ -182,25 +190,25 @@ class ChangeFeed:
             await asyncio.sleep(0)
 
     async def _current_tail(self) -> Tail:
-        """The tail, read anew unless the reader has just done that. Raises `StoreUnavailable`."""
-        # Compared with when it was asked for, not with now: of a history that is slow each reading would be too old.
+        """Return the tail; read it first, unless the reader has just done so. Raise `StoreUnavailable`."""
+        # Compared with the time of the request, not with now: if the history is slow, every reading would be too old.
         young_at = self._clock() - 2 * self._poll_seconds
         while self._tail is None or self._read_at is None or self._read_at < young_at:
             if not self._reading.locked():
                 await self._read()
             else:
-                async with self._reading:  # somebody else reads: look again then
+                async with self._reading:  # wait for the other reading, then look again
                     pass
         return self._tail
 
     # A subscriber
 
     async def answer(self, call: StreamCall) -> None:
-        """Tell a caller of what happens, from where it wants, as long as it follows: the source of a stream.
+        """Send events to a caller, from its position on, until it leaves: this is the source of a stream.
 
         Raises:
-            BadRequest, Forbidden: What it asks for is nothing that it may have.
-            ChangesGone: What came after its position is not kept any more, or is of another history.
+            BadRequest, Forbidden: The query isn't valid, or asks for what the caller may not see.
+            ChangesGone: The changes after its position are not kept any more, or are of another history.
             Overloaded: All places are taken.
             StoreUnavailable: The history can't be read.
         """
@@ -233,7 +241,9 @@ class ChangeFeed:
                 self._anybody.clear()
 
     async def _begin(self, subscriber: Subscriber, position: Position | None) -> list[bytes]:
-        """Place a subscriber. Returns what it is to be told at first, where that is not in the tail."""
+        """Set the position of a new subscriber. Return the first events, if they come from the history; empty if it
+        goes on from the tail.
+        """
         tail = await self._current_tail()
         subscriber.era = self._era
         subscriber.sent_at = self._clock()
@@ -242,19 +252,19 @@ class ChangeFeed:
             return []
         if position.history not in (None, tail.history):
             raise await self._gone(position, subscriber.interest.visible)
-        # Behind the tail is what another instance has told already, or nothing at all: that the history knows.
+        # An id after the tail comes from another instance, or doesn't exist at all; the history knows which.
         if tail.after <= position.id <= tail.last_id:
             return []
         return await self._from_history(subscriber)
 
     async def _gone(self, position: Position, visible: Visible) -> ChangesGone:
-        """What to say to who has an id of another history."""
+        """Return the error for a caller with an id of another history."""
         page = await self._history.changes(limit=1, visible=visible)
         return ChangesGone(position.id, page.oldest_id, page.last_id, of_another=True)
 
     async def _follow(self, call: StreamCall, subscriber: Subscriber, pieces: list[bytes] | None) -> None:
-        """Tell what there is, wait for more, and so on. Ends where the order of changes does: who reconnects then is
-        told what became of it.
+        """Send what there is, wait for more, and so on. Return when the history is replaced or set back: a client that
+        reconnects then gets an error that says so.
         """
         while pieces is not None:
             for piece in pieces:
@@ -271,7 +281,9 @@ class ChangeFeed:
                 await self._wait(call, subscriber)
 
     async def _next(self, subscriber: Subscriber) -> list[bytes] | None:
-        """What a subscriber is told now: events; nothing; None: nothing ever, as its history is gone."""
+        """Return the next events for a subscriber; empty if there are none now; None if there never will be, because
+        its history is gone.
+        """
         tail = self._tail
         assert tail is not None
         if subscriber.era != self._era:
@@ -284,7 +296,7 @@ class ChangeFeed:
             except ChangesGone:
                 return None
             except StoreUnavailable:
-                return []  # it is waked when that is over
+                return []  # it is woken when the history can be read again
         step, told_id = self._step, subscriber.told_id
         subscriber.told_id = tail.last_id
         if step is not None and step.tail is tail and step.before == told_id and subscriber.interest in step.pieces:
@@ -292,7 +304,7 @@ class ChangeFeed:
         return in_pieces(tail.told_to(subscriber.interest, told_id))
 
     async def _from_history(self, subscriber: Subscriber) -> list[bytes]:
-        """Go on in the history. Raises `ChangesGone` or `StoreUnavailable`."""
+        """Return the next events, read from the history. Raise `ChangesGone` or `StoreUnavailable`."""
         interest = subscriber.interest
         async with self._catching_up:
             self._caught_up_total += 1
@@ -307,7 +319,7 @@ class ChangeFeed:
         return in_pieces(event(change, page.history) for change in page.changes)
 
     async def _wait(self, call: StreamCall, subscriber: Subscriber) -> None:
-        """Wait for more, or until it is time for a sign of life, and give that."""
+        """Wait until the subscriber is woken; if that takes too long, send a comment as a sign of life."""
         passed = self._clock() - subscriber.sent_at
         try:
             async with asyncio.timeout(max(0.0, self._heartbeat_seconds - passed)):
@@ -315,7 +327,7 @@ class ChangeFeed:
         except TimeoutError:
             beat = comment(self._note())
             if subscriber.told_id != subscriber.sent_id:
-                # Who follows few names would else come back with an id that is long gone.
+                # Otherwise a client that wants few changes would reconnect with an id that isn't kept any more.
                 beat += moved(self._position(subscriber.told_id))
             await call.write(beat)
             subscriber.sent_id, subscriber.sent_at = subscriber.told_id, self._clock()
@@ -325,7 +337,7 @@ class ChangeFeed:
         return Position(change_id, self._tail.history)
 
     def _note(self) -> str:
-        """What there is to say of the feed in a comment."""
+        """Return the text of a comment: which history this is, or why it can't be read."""
         if self._trouble is not None:
             return f"{self._trouble} What happens meanwhile comes afterwards."
         name = "" if self._tail is None else self._tail.history

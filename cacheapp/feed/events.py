@@ -9,38 +9,39 @@ from cacheapp.feed.interest import Position
 from cacheapp.shown_changes import ShownChange
 
 PIECE_BYTES: Final = 65_536
-"""So much is given to a connection at once: it holds as much for a client that takes nothing."""
+"""How much is written to a connection at once. For a client that reads nothing, this is how much waits in memory."""
 
 _encoder = msgspec.json.Encoder()
 
 
 def event(change: ShownChange, history: str) -> bytes:
-    """One change. Its data is one line, as JSON has no line breaks in texts.
+    """Return the event for a change. Its data is one line, because JSON has no line breaks in texts.
 
-    It has no name of its own, not even a gap: browsers give named events only to who listens for that name.
+    The event has no name (field `event`), not even for a gap: browsers deliver named events only to listeners for that
+    name.
     """
     return f"id: {change.id}-{history}\ndata: ".encode() + _encoder.encode(change) + b"\n\n"
 
 
 def opening(position: Position, retry_ms: int, note: str) -> bytes:
-    """What a stream begins with: where it goes on, which a client that reconnects before the first event says then, and
-    how long it waits before it does. Without data it is no event.
+    """Return the beginning of a stream: how long a client waits before it reconnects, and an id for the case that it
+    does so before the first event. It has no data, so it is no event.
     """
     return b"%bretry: %d\nid: %b\n\n" % (comment(note), retry_ms, str(position).encode())
 
 
 def comment(note: str) -> bytes:
-    """A line that clients skip, and proxies take for a sign of life."""
+    """Return a line that clients skip. Proxies take it for a sign of life."""
     return f": {' '.join(note.split())}\n".encode()
 
 
 def moved(position: Position) -> bytes:
-    """Tell a client where the stream is by now, without any event."""
+    """Return the id of the stream's present position, without an event."""
     return b"id: %b\n\n" % str(position).encode()
 
 
 def in_pieces(events: Iterable[bytes]) -> list[bytes]:
-    """The same events, joined to pieces of about `PIECE_BYTES`."""
+    """Return the same events, joined to pieces of about `PIECE_BYTES`."""
     pieces: list[bytes] = []
     some: list[bytes] = []
     size_bytes = 0

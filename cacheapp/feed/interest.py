@@ -1,4 +1,4 @@
-"""Which changes a caller wants, and after which of them. Pure."""
+"""Which changes a caller wants, and from which position on. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -18,24 +18,26 @@ _POSITION = re.compile(r"(\d{1,9})(?:-(\S{1,32}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Which changes a caller wants, and what exists for it. `kinds` empty: all. A gap is told whatever is wanted."""
+    """Which changes a caller wants, and which names exist for it. `kinds` empty: changes of all kinds. Gaps are always
+    sent.
+    """
 
     visible: Visible
     chosen_by: NameChoice = EVERY_NAME
     kinds: frozenset[ChangeKind] = frozenset()
 
     def takes(self, change: Outline) -> bool:
-        """Whether a change is wanted."""
+        """Return whether a change is wanted."""
         is_wanted = not self.kinds or change.kind in self.kinds or change.kind == ChangeKind.GAP.value
         return is_wanted and is_chosen(change, self.visible, self.chosen_by)
 
 
 def interest_of(pattern: str | None, kinds: str | None, visible: Visible) -> Interest:
-    """Read what a caller asks for who sees these names.
+    """Return which changes a caller asks for. `visible`: the names that exist for it.
 
     Raises:
-        Forbidden: It sees some of the names, and gives no pattern.
-        BadRequest: There is no such kind, or the pattern is none.
+        Forbidden: It sees only some of the names, and gives no pattern.
+        BadRequest: There is no such kind, or the pattern isn't valid.
     """
     if pattern is None and not visible.everything:
         raise Forbidden(
@@ -54,7 +56,9 @@ def _kinds(given: str | None) -> frozenset[ChangeKind]:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The change after which a caller goes on: its id, and the name of its history; None: it didn't say which."""
+    """The change after which a caller goes on: its id, and the name of its history; None: the caller didn't give a
+    name.
+    """
 
     id: int
     history: str | None = None
@@ -64,8 +68,8 @@ class Position:
 
 
 def position_of(since: str | None, last_event_id: str | None) -> Position | None:
-    """Where a caller goes on: after the last event that it got, as who reconnects says, else after `since`; None: it
-    says neither. Raises `BadRequest`.
+    """Return where a caller goes on: after the last event that it got, which a reconnecting client sends, otherwise
+    after `since`; None if it gives neither. Raise `BadRequest`.
 
     >>> str(position_of("7", None))
     '7'
@@ -81,8 +85,8 @@ def position_of(since: str | None, last_event_id: str | None) -> Position | None
 
 
 def change_id(given: str) -> int:
-    """Read `since`. Raises `BadRequest`."""
-    # `int` refuses thousands of digits with an error of its own.
+    """Return the number in `since`. Raise `BadRequest`."""
+    # Checked first, because `int` raises another error for thousands of digits.
     if not given.isascii() or not given.isdigit() or len(given) > len(str(MAX_CHANGE_ID)):
         raise BadRequest(f"Use since= with a whole number from 0 to {MAX_CHANGE_ID}.")
     return int(given)

@@ -1,4 +1,4 @@
-"""The latest changes of the history in memory, from which all subscribers of a process are told."""
+"""The latest changes of the history, kept in memory for all subscribers of a process."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from cacheapp.feed.interest import Interest
 from cacheapp.shown_changes import ShownChange, Stretch, as_seen
 
 KEPT_CHANGES: Final = 256
-"""Of a change with hundreds of fields this is some 40 kB: 10 MB in all, at the worst."""
+"""How many changes the tail has. One with hundreds of fields takes some 40 kB: 10 MB in all, at worst."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownChange:
-    """One change, and the events that were written of it: one for each way in which callers see it."""
+    """One change, and the events made of it: one for each form in which different callers see it."""
 
     outline: Outline
     change: ShownChange
@@ -24,11 +24,11 @@ class KnownChange:
     _events: dict[tuple[str | None, str | None], bytes] = field(default_factory=dict)
 
     def event_for(self, interest: Interest) -> bytes | None:
-        """The event that tells it; None: it isn't wanted."""
+        """Return the event for a caller; None if it doesn't want the change."""
         if not interest.takes(self.outline):
             return None
         seen = as_seen(self.change, self.outline.names, interest.visible)
-        what = seen.family, seen.compared_with  # all in which what callers see of it may differ
+        what = seen.family, seen.compared_with  # callers see the change alike except for these two
         if (found := self._events.get(what)) is None:
             found = self._events[what] = event(seen, self.history)
         return found
@@ -44,20 +44,20 @@ class Tail:
     changes: tuple[KnownChange, ...]
 
     def followed_by(self, stretch: Stretch) -> "Tail | None":
-        """The same with the changes that were read after it. None: they don't follow, as this is another history, or
-        was set back.
+        """Return the tail with the changes that were read after it. None if these are from another history, or if the
+        history was set back.
         """
         if stretch.head.name != self.history or stretch.head.last_id < self.last_id:
             return None
         if stretch.after > self.last_id:
-            return tail_of(stretch)  # there were more of them than are kept
+            return tail_of(stretch)  # there are more new changes than are kept
         changes = (*self.changes, *_known(stretch, self.last_id))
         kept = changes[-KEPT_CHANGES:]
         after = self.after if len(kept) == len(changes) else changes[-KEPT_CHANGES - 1].outline.id
         return Tail(self.history, after, stretch.last_id, kept)
 
     def told_to(self, interest: Interest, after: int) -> Iterator[bytes]:
-        """The events of the changes after an id, which is not before `self.after`, that are wanted."""
+        """Yield the events that a caller wants of the changes after an id. The id must not be before `self.after`."""
         first = bisect_right(self.changes, after, key=lambda known: known.outline.id)
         for known in self.changes[first:]:
             if (found := known.event_for(interest)) is not None:
@@ -65,7 +65,7 @@ class Tail:
 
 
 def tail_of(stretch: Stretch) -> Tail:
-    """The changes that were read first."""
+    """Return a tail of the changes that were read first."""
     return Tail(stretch.head.name, stretch.after, stretch.last_id, tuple(_known(stretch, stretch.after)))
 
 

@@ -1,4 +1,4 @@
-"""What the commands that refresh share: open what a pass needs, run one, publish, report, exit."""
+"""What the commands that make a pass have in common: open what it needs, run it, publish, report, exit."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from esassistant.units import as_duration
 EXIT_CODES = {PassOutcome.COMPLETED: 0, PassOutcome.UNCHANGED: 0, PassOutcome.FAILED: 1, PassOutcome.PARTIAL: 3}
 EXIT_UNPUBLISHED = 1
 EXIT_NOT_NOW = 75
-"""sysexits.h's EX_TEMPFAIL: try again later."""
+"""EX_TEMPFAIL of sysexits.h: try again later."""
 EXITS = """\
 Exit status: 0 completed or unchanged; 1 failed, or not published; 2 wrong usage; 3 partial: some mappings could not be
 read and stay as they were; 75 not now: another process refreshes, or one did a moment ago."""
@@ -36,7 +36,7 @@ PROGRESS_SECONDS = 0.1
 
 
 class RefreshCommand(BaseCommand):
-    """A pass in a process of its own. The result goes to stdout, logs and progress to stderr."""
+    """A command that makes a pass in a process of its own. The result goes to stdout, logs and progress to stderr."""
 
     trigger: str
     examples: str
@@ -50,9 +50,7 @@ class RefreshCommand(BaseCommand):
         )
 
     def refresh(self, form: str, *, limited: bool, scope: PassScope = EVERYTHING, wait_seconds: float = 0.0) -> None:
-        """Run a pass, print what came of it, and exit. `wait_seconds`: how long to wait for another process that
-        refreshes.
-        """
+        """Make a pass, print the result, and exit. `wait_seconds`: how long to wait while another process makes one."""
         check_there_is_a_node(settings.ESASSISTANT.elasticsearch)
         with _results_unlogged():
             answer, report = asyncio.run(self._refresh(limited, scope, wait_seconds))
@@ -73,8 +71,8 @@ class RefreshCommand(BaseCommand):
         async with registry.open(only=[REFRESHER]):
             refresher = registry.get(REFRESHER)
             while True:
-                # What is published replaces everything: an index that can't be read now must be known from before, to
-                # stay.
+                # What is published replaces everything. An index that can't be read now stays only if it is known from
+                # before.
                 await registry.get(SHARING).take_over()
                 answer = await refresher.ask(self.trigger, limited=limited, scope=scope)
                 left = ends_at - monotonic()
@@ -111,7 +109,7 @@ class RefreshCommand(BaseCommand):
 
 @contextmanager
 def _results_unlogged() -> Iterator[None]:
-    """Keep what came of a pass out of the log: it is printed, once."""
+    """Keep the result of a pass out of the log, because it is printed."""
     logger = logging.getLogger("cacheapp.sync")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -144,7 +142,7 @@ def _errors(report: RefreshReport) -> Table:
 
 
 def seconds_argument(raw: str) -> float:
-    """An argument that is a number of seconds."""
+    """Return a command-line argument as a number of seconds."""
     try:
         value = float(raw)
     except ValueError:

@@ -1,5 +1,5 @@
-"""The tools as agents see them: names, descriptions, schemas, and what each takes. Pure; short, as every session of an
-agent pays for all of it.
+"""The tools as agents see them: names, descriptions, schemas and arguments. Pure; the texts are short, because every
+session of an agent pays for all of them.
 """
 
 from collections.abc import Mapping
@@ -20,18 +20,18 @@ Budget = Annotated[int, msgspec.Meta(ge=MIN_TOKENS, le=MAX_TOKENS)]
 
 
 class Arguments(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What a tool takes."""
+    """The arguments of a tool."""
 
 
 class FindIndices(Arguments, frozen=True):
-    """What `find_indices` takes."""
+    """The arguments of `find_indices`."""
 
     question: str = ""
     tokens: Budget = 600
 
 
 class Describe(Arguments, frozen=True):
-    """What `describe` takes."""
+    """The arguments of `describe`."""
 
     names: str
     question: str = ""
@@ -39,7 +39,7 @@ class Describe(Arguments, frozen=True):
 
 
 class FindFields(Arguments, frozen=True):
-    """What `find_fields` takes."""
+    """The arguments of `find_fields`."""
 
     words: str
     names: str = ""
@@ -48,14 +48,14 @@ class FindFields(Arguments, frozen=True):
 
 
 class ValidateSearch(Arguments, frozen=True):
-    """What `validate_search` takes."""
+    """The arguments of `validate_search`."""
 
     names: str
     search: dict[str, Any]
 
 
 class Search(Arguments, frozen=True):
-    """What `search` takes."""
+    """The arguments of `search`."""
 
     names: str
     search: dict[str, Any]
@@ -64,7 +64,9 @@ class Search(Arguments, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool: `right` is what a caller needs for it, `arguments` what it takes, `properties` the same for agents."""
+    """One tool. `right`: what a caller needs to use it. `arguments`: their type. `properties`: their JSON Schema for
+    agents.
+    """
 
     name: str
     right: Right
@@ -74,7 +76,7 @@ class Tool:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of its arguments."""
+        """Return the JSON Schema of the arguments."""
         required = [field.name for field in msgspec.structs.fields(self.arguments) if field.required]
         return {
             "type": "object",

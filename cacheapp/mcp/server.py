@@ -1,7 +1,8 @@
-"""The MCP server: the official SDK over our tools, at the door for streams. Imported only where it is switched on.
+"""The MCP server: the official SDK with our tools, served as streams. Imported only if it is switched on.
 
-It is stateless, so that any worker answers any request: nothing of a session is kept here. The SDK parses, dispatches
-and answers; who asks, from where, how many at once and how large is decided before it, at the door.
+It is stateless, so any worker can answer any request, and no session is kept. The SDK parses requests, calls the tools
+and writes answers. The caller's token, its origin, and how many requests there are and how large are checked before
+that, at the door for streams (esassistant/http/stream_door.py).
 """
 
 import asyncio
@@ -39,12 +40,12 @@ from esassistant.registry import Registry
 
 ADDRESS: Final = "/mcp"
 CALLER: Final = "esassistant.caller"
-"""Who asks, in the scope of a request."""
+"""The key of the caller in the scope of a request."""
 READ_ONLY: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
 
 class McpServer:
-    """One per process; belongs to its loop."""
+    """Answers MCP requests. One per process; used only on its event loop."""
 
     def __init__(self, tools: Tools, max_body_bytes: int) -> None:
         self._tools = tools
@@ -59,9 +60,10 @@ class McpServer:
         )
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Background task: the SDK's tasks live inside of it, so that a crash of one ends nothing but this.
+        """Background task: run the SDK. Its own tasks are children of this one, so that a crash of one ends only this
+        task.
 
-        A manager of the SDK's runs once, so each start has a new one.
+        A manager of the SDK can run only once, so each start makes a new one.
         """
         manager = StreamableHTTPSessionManager(
             self._server, json_response=True, stateless=True, max_request_body_size=self._max_body_bytes
@@ -75,7 +77,7 @@ class McpServer:
                 self._manager = None
 
     async def answer(self, call: StreamCall) -> None:
-        """Answer a request: the source of a stream."""
+        """Answer a request: this is the source of a stream."""
         if self._manager is None:
             raise RegistryNotOpen("The MCP server is starting.", retry_after_seconds=1)
         scope = {**call.scope, CALLER: call.caller}
@@ -101,7 +103,7 @@ def _caller(context: Any) -> Caller:
 
 @asynccontextmanager
 async def open_mcp(registry: Registry) -> AsyncIterator[None]:
-    """Serve MCP at `ADDRESS` for the length of the block."""
+    """Serve MCP at `ADDRESS` for the length of a block."""
     tools = Tools(
         registry.get(MAPPING_CACHE),
         registry.get(CLUSTER_FIELDS),

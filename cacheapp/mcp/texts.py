@@ -1,4 +1,4 @@
-"""What tools answer, as texts within a budget of tokens, and what to do next. Pure."""
+"""The answers of tools as texts within a budget of tokens, with what to do next. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -14,23 +14,27 @@ from cacheapp.queries.findings import Finding, Severity
 
 SHOWN_FAMILIES: Final = 4
 CUTS: Final[Sequence[tuple[int, int]]] = ((2_000, 200), (400, 30), (100, 12))
-"""What hits are cut to: characters of a text, members of a list or object. As little as leaves room for `GOOD_HITS`."""
+"""To what hits are cut: characters of a text, members of a list or object. The first that leaves room for `GOOD_HITS`
+is used.
+"""
 GOOD_HITS: Final = 3
 MIN_HIT_TOKENS: Final = 20
 MANY: Final = 1_000
 MAX_WARNINGS: Final = 3
 NOTHING_FOUND: Final = "Next: describe the names with what you look for, validate the search, or widen it."
 MAX_NAMES_CHARACTERS: Final = 100
-"""Of the names that were searched, in the head: whoever asked knows them."""
+"""How much of the searched names is repeated in the first line; the agent knows them."""
 NOTE_TOKENS: Final = 90
-"""What is said of what was cut."""
+"""The room that is reserved for the note on what was cut."""
 AGGREGATIONS_SHARE: Final = 0.6
 BUCKETS: Final[Sequence[int]] = (1_000, 100, 30, 10, 3)
 MAX_DEPTH: Final = 20
 
 
 def within(lines: Sequence[str], budget_tokens: int, what: str, *, beyond: int = 0) -> str:
-    """The first lines that fit a budget, and how many more there are, `beyond` these lines too. `what` names them."""
+    """Return the first lines that fit into a budget, and a last line with the number of others. `what`: what the lines
+    are, in the plural. `beyond`: how many more there are that aren't in `lines`.
+    """
     shown = _how_many(lines, budget_tokens)
     if shown < len(lines) or beyond:
         shown = _how_many(lines, budget_tokens - count_tokens(f"\n# {len(lines) + beyond:,} more {what}"))
@@ -39,13 +43,15 @@ def within(lines: Sequence[str], budget_tokens: int, what: str, *, beyond: int =
 
 
 def name_missing(detail: str, near: Sequence[str]) -> str:
-    """What to say of a name that isn't there."""
+    """Return the text for a name that isn't there."""
     meant = f" Did you mean {', '.join(near)}?" if near else ""
     return f"{detail}{meant}\nNext: find_indices with a question lists what there is."
 
 
 def field_line(field: ClusterField) -> str:
-    """A field on one line: path, type or types with how many indices have each, and the families that have it."""
+    """Return a field on one line: its path, its type (if indices disagree, each type with the number of indices), and
+    the families that have it.
+    """
     if field.conflict:
         kind = f"conflict: {', '.join(f'{one.type} in {one.indices_total:,}' for one in field.conflict)} indices"
     else:
@@ -56,13 +62,13 @@ def field_line(field: ClusterField) -> str:
 
 
 def one_finding(finding: Finding) -> str:
-    """A finding as it is, on one line, without what it has none of."""
+    """Return a finding as JSON on one line, without empty members."""
     given = {key: value for key, value in msgspec.to_builtins(finding).items() if value not in (None, [], ())}
     return json.dumps(given, ensure_ascii=False, separators=(",", ":"))
 
 
 def findings_text(findings: Sequence[Finding], not_checked: Sequence[str], budget_tokens: int) -> str:
-    """What a validation found."""
+    """Return the text about the findings of a validation."""
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     warnings = len(findings) - errors
     counts = [
@@ -84,7 +90,7 @@ def findings_text(findings: Sequence[Finding], not_checked: Sequence[str], budge
 
 
 def cluster_away(detail: str, since: datetime | None) -> str:
-    """Why a search can't be made now, and what works all the same."""
+    """Return why a search can't be made now, and what works meanwhile."""
     when = "" if since is None else f" It can't be asked since {since:%H:%M:%S} UTC."
     return (
         f"{detail}{when}\nNext: try again in a minute. find_indices, describe, find_fields and validate_search answer "
@@ -95,14 +101,14 @@ def cluster_away(detail: str, since: datetime | None) -> str:
 def hits_text(
     answer: bytes, budget_tokens: int, names: str, indices_total: int | None, warnings: Sequence[Finding] = ()
 ) -> str:
-    """An answer of Elasticsearch's to a search: a head, aggregations, hits, and what was cut.
+    """Return Elasticsearch's answer to a search as a text: a first line, aggregations, hits, and what was cut.
 
     Args:
         answer: The whole body, a JSON object.
-        budget_tokens: What the text has at most.
+        budget_tokens: How many tokens the text may have.
         names: What was searched, as it was asked for.
-        indices_total: How many indices that stands for; None: it isn't known.
-        warnings: What is probably not meant in the search, though it was made.
+        indices_total: How many indices that stands for; None: not known.
+        warnings: Findings about the search, which was made all the same.
     """
     found: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
     hits: list[dict[str, Any]] = found.get("hits", {}).get("hits", [])
@@ -124,7 +130,7 @@ def hits_text(
 
 
 def _total(found: dict[str, Any]) -> int | None:
-    """How many hits there are; None: nobody asked."""
+    """Return how many hits there are; None if the search didn't ask for it."""
     total = found.get("hits", {}).get("total")
     return None if total is None else int(total["value"])
 
@@ -159,7 +165,7 @@ def _aggregations(aggregations: Any, room: int) -> tuple[str, list[str]]:
 
 
 def _hits(hits: Sequence[dict[str, Any]], room: int, *, names_index: bool) -> tuple[list[str], list[str]]:
-    """As many hits as fit, one a line, cut as little as possible; and what was cut."""
+    """Return as many hits as fit, one on each line, cut as little as possible; and notes on what was cut."""
     plain = [_plain(hit, names_index=names_index) for hit in hits]
     lines: list[str] = []
     shown = 0
@@ -179,7 +185,7 @@ def _hits(hits: Sequence[dict[str, Any]], room: int, *, names_index: bool) -> tu
 
 
 def _how_many(lines: Sequence[str], room: float) -> int:
-    """How many lines have room."""
+    """Return how many of the lines fit into the room."""
     for number, line in enumerate(lines):
         room -= count_tokens(f"\n{line}")
         if room < 0:
@@ -198,7 +204,7 @@ def _plain(hit: dict[str, Any], *, names_index: bool) -> dict[str, Any]:
 
 
 def _shortened(value: Any, characters: int, items: int, members: int, depth: int = 0) -> Any:
-    """A value with its long texts, lists and objects cut, which is said in place."""
+    """Return a value with long texts, lists and objects cut; each cut is marked in its place."""
     if isinstance(value, str):
         return value if len(value) <= characters else f"{value[:characters]}… (+{len(value) - characters} characters)"
     if depth >= MAX_DEPTH and isinstance(value, list | dict):
@@ -218,7 +224,7 @@ def _json(value: Any) -> str:
 
 
 def _cut_to(text: str, budget_tokens: int) -> str:
-    """A text that fits, whatever it is: what is beyond is cut in the middle of a line, and said."""
+    """Return a text that fits into the budget. What is too long is cut, even in the middle of a line, and marked."""
     said = "… (cut)"
     while count_tokens(text) > budget_tokens:
         text = text[: int(len(text) * 0.8) - len(said)] + said

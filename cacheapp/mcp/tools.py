@@ -1,7 +1,7 @@
-"""The tools: each parses what an agent gives, asks what there is once, and makes a text of it.
+"""The tools. Each parses the arguments that an agent gives, gets the answer with one call, and makes a text of it.
 
-Everything is asked for with what exists for the caller: names that a scope doesn't cover are in no answer, count and
-suggestion. What goes wrong is told so that an agent can mend its call.
+The caller's scope applies to everything: names outside of it are in no answer, count or suggestion. Errors are worded
+so that an agent can correct its call.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ from esassistant.units import as_duration
 logger = logging.getLogger(__name__)
 
 CALL_SECONDS: Final = 30.0
-"""A call takes no longer; what it waits for has shorter deadlines."""
+"""The longest time for a call; what it waits for has shorter deadlines."""
 FINDINGS_TOKENS: Final = 1500
 MOST_HITS: Final = 100
-"""More would be read, and cut."""
+"""The largest `size` of a search: more hits would only be cut."""
 IN_THREAD_BYTES: Final = 32_768
 NEXT_DESCRIBE: Final = "\nNext: describe a name with your question."
 NOTHING_MATCHES: Final = "None of the families has to do with these words; here are all, by size.\n"
@@ -60,24 +60,24 @@ NOTHING_NEAR_OF_TYPE: Final = (
 
 
 class Mistake(Exception):
-    """What an agent has to mend in its call; the text says how."""
+    """An agent's call is wrong; the text says how to correct it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a tool answers."""
+    """The answer of a tool."""
 
     text: str
     is_error: bool = False
 
 
 def tools_for(caller: Caller) -> list[Tool]:
-    """The tools that a caller has a right to."""
+    """Return the tools that a caller has the right to use."""
     return [tool for tool in TOOLS.values() if caller.may(tool.right)]
 
 
 class Tools:
-    """One per process; belongs to its loop."""
+    """Calls the tools. One per process; used only on its event loop."""
 
     def __init__(
         self,
@@ -88,7 +88,9 @@ class Tools:
         searches: Searches,
         away_since: Callable[[], datetime | None],
     ) -> None:
-        """`away_since`: since when searches aren't sent to the cluster, as that can't be asked; None: they are."""
+        """Make it. `away_since` returns since when no searches have been sent because the cluster can't be asked; None
+        if they are sent.
+        """
         self._cache = cache
         self._fields = fields
         self._descriptions = descriptions
@@ -104,7 +106,7 @@ class Tools:
         }
 
     async def call(self, name: str, arguments: object, caller: Caller) -> Outcome:
-        """Call a tool for somebody. What goes wrong is an outcome too."""
+        """Call a tool for a caller. Errors are returned as outcomes too."""
         visible = Visible(caller.patterns)
         ASKER.set(Asker.AGENT)
         try:
@@ -173,7 +175,7 @@ class Tools:
         try:
             found = await self._validate(given.names, raw, visible)
         except (NotWarm, MappingNotFound):
-            found = None  # the cluster knows more than memory
+            found = None  # the cluster may know names that aren't in memory yet
         if found is not None and not found.valid:
             errors = [finding for finding in found.findings if finding.severity is Severity.ERROR]
             raise Mistake(f"Not searched. {findings_text(errors, (), min(given.tokens, FINDINGS_TOKENS))}")
@@ -185,7 +187,7 @@ class Tools:
         return await asyncio.to_thread(hits_text, answer.body, given.tokens, given.names, total, warnings)
 
     async def _indices_total(self, names: str, visible: Visible) -> int | None:
-        """How many indices names stand for, as far as memory knows; None: it doesn't."""
+        """Return how many indices names stand for, as far as is known in memory; None: not known."""
         try:
             resolved = await self._cache.resolve(Expression(names, visible))
         except (NotWarm, MappingNotFound):
@@ -197,7 +199,7 @@ class Tools:
 
 
 def _parsed(tool: Tool, arguments: object) -> Arguments:
-    """Raises `Mistake` that says what the tool takes."""
+    """Return the arguments of a call. Raise a `Mistake` that says what the tool takes."""
     try:
         return msgspec.convert(arguments, tool.arguments)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""`manage.py refresh_cache`: a full pass on a schedule, from cron."""
+"""`manage.py refresh_cache`: make a full pass, for example on a schedule from cron."""
 
 from argparse import ArgumentParser
 from typing import Any

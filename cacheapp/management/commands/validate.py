@@ -1,4 +1,4 @@
-"""`manage.py validate`: whether saved searches are right, for CI."""
+"""`manage.py validate`: check saved searches against the mappings, for CI."""
 
 import asyncio
 import sys
@@ -24,7 +24,7 @@ EXITS = """\
 Exit status: 0 no search has an error, though there may be warnings; 1 one has; 2 wrong usage, a file that can't be read
 or is no JSON, an unknown name, or nothing published yet: run the command warm_cache first."""
 Source = tuple[str, bytes]
-"""What a file is called, and what is in it."""
+"""The name of a file, and its content."""
 
 
 class Command(BaseCommand):
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
 
 async def _validated(name: str, sources: list[Source]) -> list[tuple[str, Validated]]:
-    """Validate each file. Raises an `EsassistantError` that names the file."""
+    """Validate each file. Raise an `EsassistantError` that names the file."""
     async with registry.open(only=[SHARING, VALIDATION]):
         await registry.get(SHARING).take_over()
         validations = registry.get(VALIDATION)
@@ -89,7 +89,7 @@ def _read(name: str) -> Source:
 
 
 def _line(source: str, raw: bytes, finding: Finding) -> str:
-    """One finding as compilers print theirs: `file:line: severity: …`."""
+    """Return one finding in the format of a compiler's message: `file:line: severity: …`."""
     meant = f" Did you mean {' or '.join(finding.did_you_mean)}?" if finding.did_you_mean else ""
     place = f"{source}:{line_of(raw, finding.path)}"
     return f"{place}: {finding.severity.value}: {finding.detail}{meant} [{finding.code.value}, {finding.path or '/'}]"

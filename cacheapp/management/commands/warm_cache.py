@@ -1,4 +1,4 @@
-"""`manage.py warm_cache`: bring what processes share up to date, for example before a deployment."""
+"""`manage.py warm_cache`: bring the mappings that processes share up to date, for example before a deployment."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -42,7 +42,7 @@ def _scope(*, full: bool, index: list[str], pattern: list[str], **_: Any) -> Pas
         raise CommandError("--full reads everything: use it without --index and --pattern.", returncode=2)
     try:
         for name in index:
-            check_name(name.lower())  # an alias may have upper case
+            check_name(name.lower())  # an alias may have capitals
     except BadRequest as error:
         raise CommandError(f"--index: {error.detail}", returncode=2) from None
     if full:
