@@ -1,4 +1,4 @@
 """The kernel: settings, the Elasticsearch clients, the registry of resources, and how requests are answered."""
 
 __version__ = "2.0.0"
-"""The one place: the wheel, the description of the API and the release take it from here."""
+"""The version. The wheel, the OpenAPI document and the release all read it from here."""

@@ -1,5 +1,5 @@
-"""Where the addresses of this service are: at the root of a server of its own, or below the prefix that another project
-includes them under.
+"""The addresses of this service: at the root of our own server, or below the prefix under which another project
+includes them.
 """
 
 import re
@@ -13,18 +13,22 @@ from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 NAMESPACE: Final = "esassistant"
 OWN_STATIC: Final = "/static/"
-"""Below the prefix: where a project that embeds this service gets our static files, whatever it does about its own."""
+"""The path of our static files, below the prefix, in a project that embeds this service. It doesn't depend on how that
+project serves its own static files.
+"""
 IN_TEXT: Final = re.compile(r"(?<![\w./])/(?=(?:api|browse|mcp|metrics|problems|livez|readyz)\b)")
 
 
 def is_embedded() -> bool:
-    """Whether another project's settings are in force, which read ours without what is Django's."""
+    """Return True if the settings in force are those of another project, which leaves out our settings for Django
+    itself.
+    """
     return "DATABASE_URL" not in settings.ESASSISTANT_SETTINGS
 
 
 def prefix() -> str:
-    """What stands before each of our addresses, such as `/assistant`; nothing where they are at the root, or are not
-    included at all.
+    """Return the prefix of all our addresses, such as `/assistant`. It is empty if they are at the root, or if the URL
+    configuration doesn't include them.
     """
     return _prefix_in(settings.ROOT_URLCONF)
 
@@ -35,21 +39,21 @@ def _prefix_in(urlconf: str) -> str:
         front = reverse(f"{NAMESPACE}:front", urlconf)
     except NoReverseMatch:
         return ""
-    # Where the server mounts the whole project belongs to each request, and comes by `reverse`.
+    # The mount point of the whole project can differ from request to request; `reverse` adds it, so it is removed here.
     return front.removeprefix(get_script_prefix().rstrip("/")).rstrip("/")
 
 
 def own_path(request: HttpRequest) -> str:
-    """The path of a request below our prefix, such as `/api/health`."""
+    """Return the path of a request without our prefix, such as `/api/health`."""
     return request.path_info.removeprefix(prefix())
 
 
 def placed(text: str) -> str:
-    """A text in which our addresses stand as they are described (`/api/indices`), with each where it is here."""
+    """Return `text` with our prefix added to each of our addresses in it, such as `/api/indices`."""
     at = prefix()
     return IN_TEXT.sub(f"{at}/", text) if at else text
 
 
 def own_static(name: str) -> str:
-    """The address of one of our static files."""
+    """Return the address of one of our static files."""
     return f"{get_script_prefix().rstrip('/')}{prefix()}{OWN_STATIC}{name}" if is_embedded() else static(name)

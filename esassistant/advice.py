@@ -1,9 +1,9 @@
-"""Advice: what a resource's report says of the settings. Rules are pure functions from reports, declared with the
+"""Advice: what the report of a resource says about the settings. Rules are pure functions of reports, declared with the
 resource.
 
-A rule gets a report of the last ten minutes: what counts since the start counts since then. It is silent when all is
-well, says so when it can't tell yet, and otherwise names the number, what it rests on, and the lines to put into the
-environment.
+A rule gets a report about the last ten minutes: its counters start ten minutes ago. The rule gives nothing if all is
+well. If there is too little data, it says so. Otherwise it gives the number, the size of the sample behind it, and the
+lines to add to the environment.
 """
 
 import math
@@ -14,12 +14,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """`value` of `metric` (of a report, or made of its numbers) is beyond `threshold`; it rests on `sample_size` of
-    what `samples` names.
+    """Advice to change something, because `value` is beyond `threshold`.
 
-    `setting` is the exact line for the environment, or lines where one alone would do harm; None where no setting
-    helps, and `why` says what does. `if_slow`: of one that asks more of the cluster at once, what is said instead of
-    `why` and `setting` while the cluster is slower than usual.
+    Attributes:
+        metric: The name of a number in the report, or of one computed from the report.
+        sample_size: How many samples `value` rests on.
+        samples: What the samples are, such as calls.
+        why: The reason. Where no setting helps, it also says what does.
+        setting: The exact line for the environment, or several lines if one alone would do harm. None if no setting
+            helps.
+        if_slow: Replaces `why` and `setting` while the cluster is slower than usual. It is set for advice that would
+            send
+            the cluster more work at once.
     """
 
     metric: str
@@ -34,7 +40,9 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class NotEnoughData:
-    """`metric` can't be judged before there are `needed` of what `samples` names; so far there are `sample_size`."""
+    """`metric` can't be judged yet: that takes `needed` samples, and there are `sample_size` so far. `samples` names
+    what is counted.
+    """
 
     metric: str
     sample_size: int
@@ -44,7 +52,7 @@ class NotEnoughData:
 
 Advice = Recommendation | NotEnoughData
 Rule = Callable[[Any], Iterable[Advice]]
-"""From a resource's report."""
+"""Gives advice from the report of a resource."""
 
 
 def judge(
@@ -58,7 +66,9 @@ def judge(
     setting: str | None,
     if_slow: str | None = None,
 ) -> Iterable[Advice]:
-    """Advice of the commonest form: speak when `value` is above `threshold`, given enough samples."""
+    """Return a recommendation if `value` is above `threshold`, and `NotEnoughData` if there are too few samples. This
+    is the most common form of a rule.
+    """
     if sample_size < needed or value is None:
         return (NotEnoughData(metric, sample_size, needed, samples),)
     if value <= threshold:
@@ -67,11 +77,11 @@ def judge(
 
 
 def percent(part: float, whole: float) -> float | None:
-    """None of nothing."""
+    """Return `part` as a percentage of `whole`, or None if `whole` is 0."""
     return 100.0 * part / whole if whole else None
 
 
 def raised(name: str, wanted: float, present: float, largest: int) -> str | None:
-    """The line that raises a setting to `wanted`, or as far as it may go; None where it is as high already."""
+    """Return the line that raises a setting to `wanted`, but not above `largest`; None if it is already that high."""
     value = min(math.ceil(wanted), largest)
     return f"{name}={value}" if value > present else None

@@ -1,4 +1,4 @@
-"""What all API views share: allowed methods, our errors as problems, JSON out."""
+"""What all API views share: checks of method and parameters, our errors as problems, and JSON answers."""
 
 import functools
 from collections.abc import Awaitable, Callable, Collection
@@ -21,14 +21,14 @@ View = Callable[..., Awaitable[HttpResponse]]
 
 
 def api_view(*methods: str, parameters: Collection[str] = ()) -> Callable[[View], Any]:
-    """Decorates an `async def` view: it answers `methods` (HEAD beside GET), and an `EsassistantError` becomes its
-    problem+json.
+    """Decorate an `async def` view of the API. An `EsassistantError` that it raises is answered as problem+json.
 
-    Exempt from Django's CSRF check: each view that changes something asks for a token itself.
+    The view is exempt from Django's CSRF check: each view that changes something checks a CSRF token itself.
 
     Args:
-        methods: what it answers; the others get 405.
-        parameters: those of the query that it knows; a request with another one, or with one several times, gets 400.
+        methods: The methods that the view answers; HEAD comes with GET. All others get 405.
+        parameters: The query parameters that the view knows. A request with any other one, or with the same one twice,
+            gets 400.
     """
     allowed = (*methods, "HEAD") if "GET" in methods else methods
 
@@ -37,7 +37,7 @@ def api_view(*methods: str, parameters: Collection[str] = ()) -> Callable[[View]
         @functools.wraps(view)
         async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
-                token_caller(request)  # a wrong token is refused before all else, as at addresses that are no API
+                token_caller(request)  # a wrong token is refused before all else, as it is outside of the API
                 if request.method not in allowed:
                     raise MethodNotAllowed(allowed)
                 check_parameters(request, parameters)
@@ -53,12 +53,14 @@ def api_view(*methods: str, parameters: Collection[str] = ()) -> Callable[[View]
 
 
 MAX_SHOWN_CHARACTERS = 100
-"""So much of what isn't known is repeated to who sent it."""
+"""At most so many characters of an unknown name are repeated in the answer."""
 
 
 def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
-    """Refuse a parameter that isn't known, which would have no effect, and one that comes several times: which of them
-    counts is a guess. Raises `BadRequest`.
+    """Refuse a query parameter that is unknown, or that comes more than once.
+
+    An unknown parameter would have no effect, and of a repeated one we could only guess which value counts. Raises
+    `BadRequest`.
     """
     if not request.META.get("QUERY_STRING"):
         return
@@ -66,7 +68,9 @@ def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
 
 
 def query_of(scope: Scope, known: Collection[str]) -> QueryDict:
-    """The query of a request that comes to no view, checked likewise. Raises `BadRequest`."""
+    """Return the query of a request that no view answers, with the same checks as `check_parameters`. Raises
+    `BadRequest`.
+    """
     return _checked(lambda: QueryDict(scope["query_string"]), known)
 
 
@@ -92,7 +96,7 @@ def _use(known: Collection[str]) -> str:
 
 
 def parameter(request: HttpRequest, name: str, default: T) -> str | T:
-    """A parameter of the query, which a view of `api_view` has named among its `parameters`."""
+    """Return a parameter of the query. The view must name it among the `parameters` of its `api_view`."""
     return request.GET.get(name, default)
 
 
@@ -108,7 +112,9 @@ _encoder = msgspec.json.Encoder()
 
 
 def json_response(value: object, *, status: int = 200) -> HttpResponse:
-    """A JSON answer of dataclasses, mappings, lists, texts and numbers; never stored by a cache on the way."""
+    """Return a JSON answer made of dataclasses, mappings, lists, texts and numbers. No cache on the way may
+    store it.
+    """
     response = HttpResponse(_encoder.encode(value), status=status, content_type="application/json")
     response["Cache-Control"] = "no-store"
     return response

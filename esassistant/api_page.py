@@ -1,4 +1,4 @@
-"""The description of the API for people: what its page shows, made of the OpenAPI document. Pure."""
+"""The API's documentation for people: what its page shows, made from the OpenAPI document. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ Object = Mapping[str, Any]
 METHODS = ("get", "post", "put", "patch", "delete")
 TYPES = {"integer": "a whole number", "boolean": "true or false", "string": "text"}
 EXAMPLE = "orders"
-"""Of what stands in an address, where the document has none."""
+"""Stands for a part of an address for which the document has no example."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownParameter:
-    """One parameter. `place`: path, query or header; `values`: which there may be, in words."""
+    """One parameter. `place`: path, query or header; `values`: the permitted values, in words."""
 
     name: str
     place: str
@@ -27,7 +27,7 @@ class ShownParameter:
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """One answer. `types`: its content types; `example`: as JSON, or nothing."""
+    """One answer. `types`: its content types; `example`: as JSON, empty if there is none."""
 
     status: str
     description: str
@@ -37,8 +37,8 @@ class ShownAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ShownOperation:
-    """One address and method. `bodies`: examples of what is sent, each with its summary; `problems`: what is answered
-    otherwise.
+    """One address with a method. `bodies`: examples of request bodies, each with its summary; `answers`: with status
+    below 400; `problems`: with status 400 and above.
     """
 
     name: str
@@ -64,8 +64,11 @@ class ShownTag:
 
 
 def shown_tags(document: Object, address: str) -> tuple[ShownTag, ...]:
-    """Say what each operation of a document does, by tag, in the document's order; `address`: of this server, such as
-    `https://es.example.org`, for the examples.
+    """Describe the operations of an OpenAPI document, grouped by tag, in the order of the document.
+
+    Args:
+        document: The OpenAPI document.
+        address: The address of this server, such as `https://es.example.org`, for the examples.
     """
     found: dict[str, list[ShownOperation]] = {tag["name"]: [] for tag in document["tags"]}
     for path, methods in document["paths"].items():
@@ -114,7 +117,7 @@ def _parameter(document: Object, parameter: Object) -> ShownParameter:
 
 
 def _values(schema: Object) -> Iterator[str]:
-    """Say in words what a schema permits."""
+    """Yield in words what a schema permits."""
     if "enum" in schema:
         yield " or ".join(str(value) for value in schema["enum"])
     elif "type" in schema:
@@ -135,7 +138,7 @@ def _answer(document: Object, status: str, response: Object) -> ShownAnswer:
 
 
 def _access(security: Sequence[Object]) -> str:
-    """Who may call an operation."""
+    """Say who may call an operation."""
     if not security:
         return "anybody"
     if {} in security:
@@ -147,7 +150,7 @@ def _access(security: Sequence[Object]) -> str:
 def _curl(
     path: str, method: str, operation: Object, parameters: Sequence[ShownParameter], content: Object, address: str
 ) -> str:
-    """A command to try it with."""
+    """Return a curl command that calls the operation."""
     given = {one.name: one.example or EXAMPLE for one in parameters if one.place == "path"}
     query = "&".join(f"{one.name}={one.example}" for one in parameters if one.place == "query" and one.example)
     needs_token = any("token" in scheme for scheme in operation.get("security", ()))
@@ -164,7 +167,7 @@ def _curl(
 
 
 def _resolved(document: Object, schema: Object) -> Object:
-    """What a reference stands for; what is none, as it is."""
+    """Return what the `$ref` of a schema points to, or the schema itself if it has none."""
     if "$ref" not in schema:
         return schema
     found: Any = document

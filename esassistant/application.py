@@ -1,5 +1,5 @@
-"""What answers HTTP, from the outside in: static files, hot path, counters, token limits, streams, limits, direct path,
-lanes (Django's and the fast one).
+"""The ASGI application: the layers that a request passes, from the outside in. They are static files, hot path,
+counters, token limits, streams, limits, direct path and lanes (Django's own and the fast one).
 """
 
 from django.conf import settings
@@ -28,13 +28,13 @@ from esassistant.registry import registry
 
 
 def new_application() -> Lifespan:
-    """The whole application of a server of our own, under the settings in force."""
+    """Return the whole application for our own server, under the settings in force."""
     in_flight, gates = _bounds()
     stock = StockLane()
     login_path = reverse("admin:login")
     logs_in = LoginLane(stock, gates.login, logins())
     counted, hot = _doors(Lanes(stock, FastLane(), gates, hot_routes.is_probe, {login_path: logs_in}), in_flight)
-    if settings.DEBUG:  # a change of a file shows at once
+    if settings.DEBUG:  # a changed file is served at once
         static = StaticFiles(hot, counted, settings.STATIC_URL, {}, reread=read_static_file)
     else:
         static = StaticFiles(hot, counted, settings.STATIC_URL, all_static_files())
@@ -42,7 +42,9 @@ def new_application() -> Lifespan:
 
 
 def new_embedded_application() -> ASGIApp:
-    """What answers our addresses in another project, which it knows as if they were at the root."""
+    """Return the application that answers our addresses in another project. It sees them as if they were at
+    the root.
+    """
     in_flight, gates = _bounds()
     stock = StockLane(middleware(cors=bool(cors_origins())))
     counted, hot = _doors(Lanes(stock, FastLane(), gates, hot_routes.is_probe, {}), in_flight)
@@ -52,13 +54,13 @@ def new_embedded_application() -> ASGIApp:
 def _bounds() -> tuple[InFlight, Gates]:
     config = settings.ESASSISTANT
     in_flight = InFlight.with_connections(config.max_in_flight, config.elasticsearch.max_connections)
-    # Where nobody needs a token, callers without one are no strangers.
+    # If nobody needs a token, callers without one are not strangers.
     fast = FAST_AT_ONCE if config.details is Details.AUTHORIZED else in_flight.max_others
     return in_flight, Gates.usual(fast, config.max_in_flight)
 
 
 def _doors(lanes: Lanes, in_flight: InFlight) -> tuple[Counters, ASGIApp]:
-    """The counters with all that is inside of them, and the same inside of the hot path."""
+    """Return the counters with everything inside them, and the hot path around the counters."""
     config = settings.ESASSISTANT
     direct: ASGIApp = DirectPath(lanes, direct_routes) if config.hot_path else lanes
     reader = RequestReader(config.max_body_bytes, in_flight)

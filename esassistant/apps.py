@@ -49,7 +49,7 @@ from esassistant.resource import Health, PingResult
 CACHE_CONNECTIONS = 8
 HEALTH_CONNECTIONS = 2
 WATCH_CONNECTIONS = 2
-"""It waits at two nodes at once."""
+"""The watch waits at two nodes at once."""
 WATCH_TIMEOUT_SECONDS = 35.0
 
 
@@ -73,11 +73,15 @@ class EsassistantConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `http`, `connections`, `streams`, `logins`, `log` and `access_log`, which tell of what is served and
-    logged; `tokens_file`, which follows the file of tokens; the Elasticsearch clients (`elasticsearch` is public, for
-    anybody's views; the others are our own), their pings, `cluster_identity`, and a check of their pools.
+    """Declare the resources of the kernel:
 
-    The mapping cache and the health check have connections apart, so that neither waits behind a full public pool.
+    - `http`, `connections`, `streams`, `logins`, `log` and `access_log` report what is served and logged.
+    - `tokens_file` follows the file of tokens.
+    - `elasticsearch` is the public client, for any view. The other Elasticsearch clients are for this project alone.
+    - `elasticsearch_pings` pings the cluster, `cluster_identity` knows its name and version.
+    - The check `pools` checks the pools of all clients.
+
+    The mapping cache and the health check have their own connections, so that neither waits behind a full public pool.
     """
 
     async def ping(_: AsyncElasticsearch) -> PingResult:
@@ -227,7 +231,9 @@ async def _cache_client(registry: Registry, *, marks: NodeMarks) -> AsyncIterato
         pools,
         request_timeout=within(config.mapping_cache.fetch_timeout),
         max_retries=config.elasticsearch.max_retries,
-        # What can't be kept needn't be read; an alias repeats what its indices share, hence never less than usual.
+        # An answer that is too large to keep needn't be read. The answer for an alias repeats the mapping of each of
+        # its indices,
+        # so the bound is never below the usual one.
         max_answer_bytes=max(config.mapping_cache.max_bytes, MAX_ANSWER_BYTES),
         raw=True,
         marks=marks,
@@ -239,7 +245,7 @@ async def _cache_client(registry: Registry, *, marks: NodeMarks) -> AsyncIterato
 
 @asynccontextmanager
 async def _watch_client(_: Registry, *, marks: NodeMarks) -> AsyncIterator[AsyncElasticsearch]:
-    # Its calls wait for changes: longer than any other call may take, on connections that serve nothing else.
+    # Its calls wait for changes, longer than any other call may take, on connections that serve nothing else.
     client = new_client(
         settings.ESASSISTANT.elasticsearch,
         one_pool("watch", PoolLimits(WATCH_CONNECTIONS), NEVER_TRIPS),

@@ -1,4 +1,4 @@
-"""The ASGI application of a server of our own."""
+"""The ASGI application of our own server."""
 
 import os
 

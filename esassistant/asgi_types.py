@@ -1,4 +1,4 @@
-"""What ASGI applications take and call. (asgiref has types too, as TypedDicts that no wrapper can change.)"""
+"""The types of ASGI applications. (asgiref has types too, but as TypedDicts, which a wrapper can't change.)"""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

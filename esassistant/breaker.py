@@ -2,14 +2,15 @@
 
 | from | to | when |
 |---|---|---|
-| closed | open | too many calls failed, or calls and a ping did (`_reason_to_open`) |
-| open | half-open | its time, which is jittered, is over; or a ping is answered after one that was not |
+| closed | open | too many calls failed, or some calls failed and a ping did too (`_reason_to_open`) |
+| open | half-open | the open time, which is jittered, is over; or a ping is answered after one that failed |
 | half-open | closed | a probe is answered |
 | half-open | open | a probe fails, or takes too long, or waits while a ping fails too; the open time doubles |
 
-Only a call closes it (Michael Nygard, "Release It!", 2007). A ping proves that the server is there, not that it serves
-these calls. Pings that were answered all along are no news and shorten nothing: they would have calls tried again and
-again that fail for another reason. By hand, because no asyncio library bounds the probes.
+Only a call closes the breaker (Michael Nygard, "Release It!", 2007). A ping proves that the server is there, but not
+that it serves these calls. If pings were answered all the time, another answered ping shortens nothing: the calls fail
+for another reason, and would only be tried in vain again and again. This is our own code, as no asyncio library bounds
+the number of probes.
 """
 
 import enum
@@ -27,12 +28,12 @@ from esassistant.units import as_seconds
 logger = logging.getLogger(__name__)
 
 PROBED_SECONDS = 1.0
-"""How long to wait while others probe."""
+"""How long a caller is told to wait while other calls probe."""
 KEPT_TRANSITIONS = 10
 
 
 class BreakerState(enum.StrEnum):
-    """Whether calls pass: all, none, or a few probes."""
+    """Whether calls pass: all (closed), none (open), or a few probes (half-open)."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -43,36 +44,41 @@ class Prober(enum.StrEnum):
     """Who finds out whether the server is back."""
 
     PING = "ping"
-    """The breaker is open, and the last ping failed: one that is answered makes it half-open early."""
+    """The breaker is open, and the last ping failed. The next answered ping makes it half-open early."""
     NEXT_CALL = "next call"
-    """It is half-open, and nobody has come."""
+    """The breaker is half-open and lets another probe through: the next call is the probe."""
     CALL = "call"
-    """It is half-open, and as many calls as may are under way."""
+    """The breaker is half-open, and the permitted number of probes is under way."""
 
 
 class Outcome(enum.Enum):
-    """What a call says of the server."""
+    """What the result of a call says about the server."""
 
     SUCCESS = "success"
     FAILURE = "failure"
     ANSWER = "answer"
-    """It answers, but to nobody's satisfaction (4xx, 500, an index without its shards): the question's fault, perhaps.
-    Enough for a probe.
+    """The server answered with an error that may be the fault of the request (4xx, 500, an index without its shards).
+    For a probe this is success.
     """
     NOTHING = "nothing"
-    """The call was cancelled."""
+    """The call was cancelled, which says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """When to trip, and for how long. Times in seconds.
+    """When the breaker trips, and for how long. Times in seconds.
 
-    It trips when `failure_percent` of at least `minimum_calls` calls within `window_seconds` failed (with 0 one failure
-    is enough), and, if pings are told to it, on `failures_in_a_row` over at least `row_seconds` or on a call that has
-    waited for `slow_seconds`, each if a ping failed too. Without `minimum_calls` it never trips.
+    It trips for one of these reasons:
 
-    The open time doubles with each failed probe, from `open_seconds` to `longest_open_seconds`, and is moved by up to
-    `jitter` of itself either way, so that many processes don't probe at once.
+    1. At least `minimum_calls` calls ended within `window_seconds`, and at least `failure_percent` of them failed. With
+       a `failure_percent` of 0, one failure is enough.
+    2. At least `failures_in_a_row` calls failed in a row, over at least `row_seconds`, and a ping failed too.
+    3. A call has waited for `slow_seconds`, and a ping failed too.
+
+    If `minimum_calls` is None it never trips. Reasons 2 and 3 need somebody who tells the breaker of pings.
+
+    The open time doubles with each failed probe, from `open_seconds` to `longest_open_seconds`. It is moved at random
+    by up to the share `jitter` either way, so that many processes don't probe at the same time.
     """
 
     failure_percent: float = 50.0
@@ -90,8 +96,8 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Permit:
-    """The right to make one call, in the period between two transitions in which it was given. `probing`: by a
-    half-open breaker.
+    """The right to make one call. `generation`: the period between two transitions in which the right was given;
+    `probing`: True if a half-open breaker gave it.
     """
 
     generation: int
@@ -101,8 +107,8 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class SentPing:
-    """A ping under way, and the period in which it was sent. `call_waited`: a call of that period had waited for
-    `slow_seconds` by then.
+    """A ping under way. `generation`: the period between two transitions in which it was sent; `call_waited`: True if a
+    call of that period had waited for `slow_seconds` when the ping was sent.
     """
 
     generation: int
@@ -122,10 +128,11 @@ class BreakerTransition:
 
 @dataclass(frozen=True, slots=True)
 class BreakerReport:
-    """`calls` and `failures` are those of the window, `failure_percent` None while there are none.
+    """The state of a breaker. `calls` and `failures` are counted in the sliding window; `failure_percent` is None
+    without calls.
 
-    `reason` says why it tripped last, None if it never did. `probing`: how many probes are under way; `prober`: who
-    finds out whether the server is back, None for nobody. `transitions`: the latest, newest first.
+    `reason`: why it last tripped; None if it never did. `probing`: how many probes are under way. `prober`: who finds
+    out whether the server is back; None if nobody needs to. `transitions`: the latest, newest first.
     """
 
     state: BreakerState
@@ -143,26 +150,28 @@ class BreakerReport:
 
     @property
     def refuses(self) -> bool:
-        """Whether calls are refused, or would be if more than the probes came. A half-open breaker that nobody asks is
-        no trouble.
+        """True if calls are refused: the breaker is open, or half-open with probes under way. A half-open breaker that
+        nobody calls is no trouble.
         """
         return self.state is BreakerState.OPEN or self.probing > 0
 
 
 OnTransition = Callable[[BreakerState], None]
 Refusal = Callable[[str, float], Exception]
-"""Makes the error of a refused call: from why the breaker tripped, and the seconds until it is worth asking again."""
+"""Makes the error of a refused call, from the reason why the breaker tripped and the seconds until it is worth asking
+again.
+"""
 
 NEVER_TRIPS = BreakerPolicy(minimum_calls=None)
-"""For calls that must be made whatever happened before: the health check's, the watch's."""
+"""For calls that must always be made: those of the health check and of the watch."""
 LONG_AGO = float("-inf")
 
 
 class Breaker:
-    """Lives as long as its client. Used on one loop: nothing here awaits, so nothing needs a lock.
+    """A circuit breaker. Lives as long as its client. Used on one loop: nothing here awaits, so no lock is needed.
 
-    `name` says in logs whose calls these are; transitions are logged at `log_level`. `wall_clock` labels them for
-    people.
+    `name` says in log lines whose calls these are. Transitions are logged at `log_level`. `wall_clock` gives the times
+    that people read.
     """
 
     def __init__(
@@ -186,24 +195,25 @@ class Breaker:
         self._uniform = uniform
         self._on_transition = on_transition
         self.want_ping: Callable[[float], None] = lambda _: None
-        """Is called with the seconds after which `ping_due_in` should be asked; set by whoever pings."""
+        """Called with the seconds after which to ask `ping_due_in` again; set by whoever sends pings."""
         self._window = SlidingWindow(policy.window_seconds, clock)
         self._state = BreakerState.CLOSED
         self._generation = 0
         self._probe_at = 0.0
         self._open_seconds = policy.open_seconds
-        # The calls under way, in the order in which they began; the probes among them that are of this period.
+        # The calls under way, in the order in which they began; and, among them, the probes of this period.
         self._under_way: dict[Permit, None] = {}
         self._probes: dict[Permit, None] = {}
-        # Failures in a row: how many, when the first of them and the last call to fail did.
+        # The failures in a row: their number, the time of the first one, and the time of the last failed call.
         self._row = 0
         self._row_began_at = 0.0
         self._failed_at = LONG_AGO
-        # When the server last answered a call, the last ping was sent, and the newest answered one was.
+        # The times at which the server last answered a call, the last ping was sent, and the newest answered ping was
+        # sent.
         self._answered_at = LONG_AGO
         self._ping_sent_at = LONG_AGO
         self._ping_answered = LONG_AGO
-        # The newest ping that failed, None once one that was sent later is answered.
+        # The newest failed ping; None once a ping that was sent later is answered.
         self._failed_ping: SentPing | None = None
         self._trips_total = 0
         self._reason = ""
@@ -213,7 +223,7 @@ class Breaker:
         return f"<Breaker {self._name}: {self._state}>"
 
     def wait_seconds(self) -> float | None:
-        """How long a call would be refused from now on; None: it would not."""
+        """Return for how long a call made now would be refused, or None if it would pass."""
         self._advance()
         if self._state is BreakerState.OPEN:
             return self._probe_at - self._clock()
@@ -222,12 +232,12 @@ class Breaker:
         return None
 
     def check(self) -> None:
-        """Raises what `refusal` makes if a call would be refused now; takes nothing."""
+        """Raise the error of `refusal` if a call made now would be refused. Takes no permit."""
         if (wait := self.wait_seconds()) is not None:
             raise self._refusal(self._reason, wait)
 
     def enter(self) -> Permit:
-        """Let one call through; its `leave` must follow, whatever happens. Raises as `check` does."""
+        """Let one call through. The caller must call `leave` afterwards, whatever happens. Raises as `check` does."""
         self.check()
         permit = Permit(self._generation, self._clock(), self._state is BreakerState.HALF_OPEN)
         if permit.probing:
@@ -237,8 +247,10 @@ class Breaker:
         return permit
 
     def leave(self, permit: Permit, outcome: Outcome) -> None:
-        """The call ended. A result from before the last transition doesn't count, but an answer proves that the server
-        is there.
+        """Note how a call ended.
+
+        If the breaker has changed its state since the call began, the result doesn't count. But an answer still proves
+        that the server is there.
         """
         self._advance()
         del self._under_way[permit]
@@ -254,25 +266,25 @@ class Breaker:
             self._trip_if_due()
 
     def time_for(self, permit: Permit, seconds: float | None) -> float | None:
-        """How long a call that may take `seconds` (None: forever) may take with this permit."""
+        """Return how many seconds a call may take with this permit. `seconds` is its own limit; None: it has none."""
         if not permit.probing:
             return seconds
         return self._policy.probe_seconds if seconds is None else min(seconds, self._policy.probe_seconds)
 
     def ping_due_in(self) -> float | None:
-        """In how many seconds the server should be pinged, if nothing happens before; None: there is no need."""
+        """Return in how many seconds to ping the server if nothing else happens, or None if no ping is needed."""
         self._advance()
         if self._state is BreakerState.OPEN:
             return None
         if self._row_is_long() and self._failed_at > self._ping_sent_at:
             return 0.0
-        # A ping tells of all calls that had waited long enough when it was sent.
+        # One ping is enough for all calls that had waited for long when it was sent.
         due = (permit.given_at + self._policy.slow_seconds for permit in self._of_this_period())
         due_at = next((at for at in due if at > self._ping_sent_at), None)
         return None if due_at is None else max(0.0, due_at - self._clock())
 
     def ping_sent(self) -> SentPing:
-        """Somebody pings the server, for whatever reason. `ping_ended` should follow."""
+        """Note that a ping is being sent, whatever the reason. `ping_ended` should follow."""
         self._advance()
         self._ping_sent_at = self._clock()
         oldest = next(self._of_this_period(), None)
@@ -280,8 +292,8 @@ class Breaker:
         return SentPing(self._generation, self._ping_sent_at, waited)
 
     def ping_ended(self, ping: SentPing, *, answered: bool) -> None:
-        """The server answered the ping, whatever it said, or didn't. May be called again for one that is answered after
-        all.
+        """Note whether the server answered a ping; any answer counts. May be called a second time if the answer comes
+        late.
         """
         self._advance()
         if answered:
@@ -296,7 +308,7 @@ class Breaker:
             self._trip_if_due(ping)
 
     def report(self) -> BreakerReport | None:
-        """None for a breaker that never trips."""
+        """Return the report, or None for a breaker that never trips."""
         if self._policy.minimum_calls is None:
             return None
         self._advance()
@@ -326,7 +338,9 @@ class Breaker:
         return Prober.PING if self._state is BreakerState.OPEN and self._failed_ping is not None else None
 
     def _advance(self) -> None:
-        """Do what time alone brings: an open breaker turns half-open, a probe that takes too long has failed."""
+        """Make the changes that come with time alone: an open breaker turns half-open, and a probe that takes too long
+        has failed.
+        """
         now = self._clock()
         if self._state is BreakerState.OPEN and now >= self._probe_at:
             self._turn(BreakerState.HALF_OPEN, "its time is over")
@@ -356,19 +370,22 @@ class Breaker:
             self._trip("a probe failed")
 
     def _reason_to_open(self, just_failed: SentPing | None) -> str | None:
-        """Decide whether what is known of calls and pings is reason enough. For a half-open breaker too: its probes
-        stand in no window and in no row, but they wait.
+        """Return the reason to open the breaker, or None if there is none.
 
-        `just_failed`: the ping that failed a moment ago, None if this is about a call.
+        It also applies to a half-open breaker: its probes aren't counted in the window or in the row, but they can wait
+        for long.
+
+        Args:
+            just_failed: The ping that has just failed; None if a call has just ended.
         """
-        # The first that applies:
-        #   1. The policy has no minimum: never.
-        #   2. Enough of enough calls of the window failed.
-        #   3. Enough calls in a row failed over long enough, and so did a ping sent after the first of them. Without
-        #      the ping this may be one heavy query, sent again and again.
-        #   4. A ping has just failed that was sent when a call of this period had waited for long, and since it was
-        #      sent no call has been answered.
-        #   5. Anything else: not.
+        # The first rule that applies:
+        # 1. The policy has no minimum of calls: None.
+        # 2. There were enough calls in the window, and enough of them failed.
+        # 3. Enough calls in a row failed over enough time, and a ping that was sent after the first of them failed too.
+        #    Without the ping, this may be one heavy query that is sent again and again.
+        # 4. The ping that has just failed was sent when a call of this period had waited for long, and no call has been
+        #    answered since the ping was sent.
+        # 5. Anything else: None.
         policy, newest = self._policy, self._failed_ping
         if policy.minimum_calls is None:
             return None
@@ -388,7 +405,7 @@ class Breaker:
         return None
 
     def _row_is_long(self) -> bool:
-        """Whether so many calls in a row failed over so long that a ping decides."""
+        """Return True if enough calls failed in a row, over enough time, for a failed ping to open the breaker."""
         is_over_time = self._failed_at - self._row_began_at >= self._policy.row_seconds
         return self._row >= self._policy.failures_in_a_row and is_over_time
 

@@ -1,8 +1,8 @@
-"""The two clocks: one for durations, one for people.
+"""The two clocks: one for durations, one for times that people read.
 
-Every duration, age, deadline and interval is taken from a monotonic clock, which no operator and no time server can
-move. The wall clock only labels what people read. Policies take clock and sleep as arguments, so that tests own the
-time.
+Every duration, age, deadline and interval comes from a monotonic clock, which neither an operator nor a time server can
+change. The wall clock gives only the times that people read. Policies take clock and sleep as arguments, so that tests
+control the time.
 """
 
 import time
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], float]
-"""Seconds since some fixed moment; only differences mean anything."""
+"""Returns seconds since some fixed moment; only differences have a meaning."""
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits so many seconds, as `asyncio.sleep` does."""

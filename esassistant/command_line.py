@@ -1,4 +1,6 @@
-"""The command line: Django's, ended by one line instead of a traceback where no bug but the world is to blame."""
+"""The command line: Django's own, but where the cause is no bug of ours it ends with one line instead of a
+traceback.
+"""
 
 import errno
 import logging
@@ -12,26 +14,28 @@ from esassistant.database.sqlite3.files import make_missing
 from esassistant.program import PROGRAM
 
 UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
-"""What a command that only reads, and writes to its output, can get from nothing else."""
+"""Errors that mean that the output can't be written."""
 SERVERS = ("serve", "runserver")
-"""They go on while the database is away, and log it; all other commands say it, and end."""
+"""These commands go on while the database is away, and log it. All other commands say it and end."""
 MAKERS = ("serve", "migrate")
-"""They make a SQLite file that isn't there; all other commands say that it is missing."""
+"""These commands create a missing SQLite file. All other commands say that it is missing."""
 
 
 def installed() -> None:
-    """The command `esassistant`, which a wheel installs."""
+    """Run the command `esassistant`, which the wheel installs."""
     main(sys.argv)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run a command, and end the process with its exit code: 1, and one line on stderr, where a setting is bad, the
-    database can't be used, or the output can't be written. `--traceback` shows where the database failed.
+    """Run a command, and end the process with its exit code.
+
+    If a setting is bad, the database can't be used or the output can't be written, the exit code is 1, with one line on
+    stderr. With `--traceback`, a failure of the database is shown with its traceback.
 
     Args:
-        arguments: as in `sys.argv`: the program, the command, and what comes with it.
+        arguments: As in `sys.argv`: the program, the command and its arguments.
     """
-    if sys.stdout is None:  # closed, as some have it in cron: nobody wants to read it
+    if sys.stdout is None:  # closed, as in some cron jobs: nobody wants to read it
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (for good)
     code: str | int | None = None
     failure: OSError | None = None
@@ -44,9 +48,9 @@ def main(arguments: Sequence[str]) -> None:
             raise
         failure = error
     if (failure := failure or _flush_failure()) is not None:
-        # Python would try once more when it ends, and tell of it in its own way.
+        # Python would flush stdout again when it exits, and print its own error message.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # Who reads from a pipe may have enough of it, as `head` does.
+        # The reader of a pipe, such as `head`, may stop reading: no message is needed then.
         code = 1 if isinstance(failure, BrokenPipeError) else f"The output can't be written: {failure.strerror}."
     sys.exit(code)
 
@@ -76,13 +80,15 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _begin_home() -> None:
-    """In an empty folder: write what the service can't start without. In a checkout `make run` does so."""
+    """Write a first `.env` if there is none: without it the service can't start. In a checkout, `make run` does so."""
     if (written := write_first_env(os.environ, home_of(os.environ))) is not None:
         sys.stderr.write(f"Wrote {written} with a secret key and an API token of your own.\n")
 
 
 def _database_line(error: Exception) -> str | None:
-    """Say what is wrong with the database, and what to do; None: nothing is, which makes it a bug."""
+    """Say in one line what is wrong with the database, and what to do. Return None if nothing is: then the error is a
+    bug.
+    """
     from django.conf import settings
     from django.db import Error
 
@@ -97,7 +103,7 @@ def _database_line(error: Exception) -> str | None:
 
 
 def _flush_failure() -> OSError | None:
-    """Why what was printed can't be written; None: it was."""
+    """Flush stdout; return the error if that fails, else None."""
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Why a server could not be reached: causes told apart, each with its remedy. Pure.
+"""Finds out why a server could not be reached: the cause, and its remedy. Pure.
 
-`docs/operations.md` has a section with one row per cause; the value of a `Cause` is its anchor there.
+`docs/operations.md` has a table with one row per cause; the value of a `Cause` is its anchor there.
 """
 
 import enum
@@ -43,11 +43,11 @@ _SENTENCES = {
 }
 
 _UNTRUSTED_CODES = frozenset({2, 18, 19, 20, 21, 27})
-"""OpenSSL's codes for a chain that doesn't lead to a known CA."""
+"""OpenSSL's codes for a certificate chain that doesn't lead to a known CA."""
 _EXPIRED_CODES = frozenset({9, 10})
 _OTHER_HOST_CODES = frozenset({62, 63, 64})
 _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
-"""How OpenSSL says that what came back is no TLS record."""
+"""OpenSSL's reasons which mean that the server's answer was no TLS record."""
 _NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 _CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN})
 
@@ -55,15 +55,15 @@ _CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ES
 def sentence(
     cause: Cause | None, service: str, setting: str, ca_setting: str, schemes: tuple[str, str], at: str = ""
 ) -> str:
-    """Say the cause and its remedy.
+    """Return the cause and its remedy in words.
 
     Args:
-        cause: None where it isn't known.
-        service: the name of the server.
-        setting: what names its address.
-        ca_setting: what names the CAs that are trusted.
-        schemes: those of a URL without and with TLS.
-        at: host and port, for operators alone.
+        cause: None if it isn't known.
+        service: The name of the server.
+        setting: The setting with its address.
+        ca_setting: The setting with the trusted CAs.
+        schemes: The schemes of a URL without and with TLS.
+        at: Host and port; only operators may see them.
     """
     where = f"{service} at {at}" if at else service
     if cause is None:
@@ -76,7 +76,7 @@ def sentence(
 
 
 def connection_cause(error: BaseException) -> Cause | None:
-    """Return why a connection failed, by the operating system's and OpenSSL's errors; None: they don't say."""
+    """Return why a connection failed, or None if the errors of the operating system and of OpenSSL don't say."""
     for one in chain(error):
         cause = _cause_of_one(one)
         if cause is not None:
@@ -85,7 +85,7 @@ def connection_cause(error: BaseException) -> Cause | None:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it came from."""
+    """Yield an error, and then the errors that caused it."""
     seen: set[int] = set()
     waiting: list[BaseException] = [error]
     while waiting:
@@ -109,7 +109,7 @@ def _cause_of_one(error: BaseException) -> Cause | None:
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "reason", None)
         if reason is None:
-            return None  # another library's error in the place of OpenSSL's, which is in the chain
+            return None  # another library's error that wraps OpenSSL's, which is in the chain too
         return Cause.PLAIN_PORT if reason in _PLAIN_REASONS else Cause.TLS
     if not isinstance(error, OSError):
         return None

@@ -1,4 +1,4 @@
-"""What health, the status page and the metrics ask of the deployment, whichever app does it: protocols of resources."""
+"""Protocols of what health, the status page and the metrics need from the deployment, whichever app provides it."""
 
 import enum
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class AskedRefresh(Protocol):
-    """What asking for a refresh gave; `retry_after_seconds` where one can't start now."""
+    """The result of asking for a refresh. `retry_after_seconds` is set if none can start now."""
 
     @property
     def outcome(self) -> enum.Enum: ...
@@ -20,14 +20,14 @@ class AskedRefresh(Protocol):
 
 
 class Refreshes(Protocol):
-    """Reads all mappings anew when it is asked."""
+    """Reads all mappings anew on request."""
 
     async def ask(self, trigger: str) -> AskedRefresh:
-        """Start a pass, or join the one that runs; `trigger` says in reports who asked."""
+        """Start a pass, or join the one that runs. `trigger` says in reports who asked for it."""
 
 
 class ToldReport(Protocol):
-    """What one instance told of itself `age_seconds` ago: its reports by resource."""
+    """The report that an instance published `age_seconds` ago: the reports of its resources, by their names."""
 
     @property
     def age_seconds(self) -> float: ...
@@ -36,24 +36,26 @@ class ToldReport(Protocol):
 
 
 class InstanceReports(Protocol):
-    """Knows what the instances of the deployment tell of themselves."""
+    """Gives the published reports of all instances of the deployment."""
 
     async def reports(self) -> Mapping[str, ToldReport]:
-        """All instances by name, as they told the store; only this one while the store is away."""
+        """Return the reports of all instances by name, from the store. If the store can't be reached, only this
+        instance is in it.
+        """
 
     def others(self) -> Mapping[str, ToldReport]:
-        """The other instances by name, as they told the store some seconds ago. Asks nobody."""
+        """Return the reports of all other instances by name, as read from the store some seconds ago. Makes no call."""
 
 
 class DatabaseWork(Protocol):
-    """Does work with Django's database beside the event loop."""
+    """Runs work with Django's database outside of the event loop."""
 
     async def run(self, function: Callable[[], T], *, atomic: bool = True) -> T:
-        """Call `function` in a thread, in one transaction if `atomic`. Raises `StoreUnavailable`."""
+        """Call `function` in a thread; in one transaction if `atomic`. Raises `StoreUnavailable`."""
 
 
 class KnownHealth(Protocol):
-    """How the service is, as the last checks and the verdict say."""
+    """The state of the service, from the latest checks and the verdict."""
 
     @property
     def status(self) -> Health: ...
@@ -64,4 +66,4 @@ INSTANCE_REPORTS: Handle[InstanceReports] = Handle("instances")
 DATABASE_WORK: Handle[DatabaseWork] = Handle("database_work")
 SHARED_VALUES: Handle[SharedValues] = Handle("store")
 KNOWN_HEALTH: ReportHandle[KnownHealth | None] = ReportHandle("health")
-"""None: there is no report that is young enough."""
+"""The report is None if there is none that is young enough."""

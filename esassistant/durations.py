@@ -1,7 +1,7 @@
-"""How long requests and calls took: counted in buckets, because recording one must cost next to nothing.
+"""Counts how long requests and calls took, in buckets, as recording must cost next to nothing.
 
-The buckets are those of a logarithmic histogram (as in Gil Tene's HdrHistogram, whose Python version takes six times as
-long to record a value): they bound the error of every quantile, in constant memory, and can be added up.
+The buckets form a logarithmic histogram, as in Gil Tene's HdrHistogram. (Its Python version takes six times as long to
+record a value.) They bound the error of every quantile, need constant memory, and can be added up.
 """
 
 from bisect import bisect_left
@@ -19,15 +19,15 @@ SLICE_SECONDS: Final = WINDOW_SECONDS / SLICES
 STEPS_PER_DECADE: Final = 48
 SHORTEST_SECONDS: Final = 1e-5
 BOUNDS: Final = tuple(SHORTEST_SECONDS * 10 ** (step / STEPS_PER_DECADE) for step in range(7 * STEPS_PER_DECADE + 1))
-"""Upper bounds in seconds, each 5 % above the one before, from 10 µs to 100 s."""
+"""Upper bounds of the buckets in seconds, from 10 µs to 100 s; each is 5 % above the one before."""
 TOTALS_EVERY: Final = STEPS_PER_DECADE // 2
-"""Running totals are told for two bounds per decade."""
+"""The running totals have two bounds per decade."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Quantiles over `window_seconds`, the last ones or a whole minute: never less than the truth, and at most 5 %
-    more. None without samples.
+    """Quantiles over `window_seconds`: either the last ones, or a whole minute. Each is at least the true value, and at
+    most 5 % above it. None without samples.
     """
 
     window_seconds: float
@@ -40,8 +40,8 @@ class LatencyReport:
 
 @dataclass(frozen=True, slots=True)
 class DurationTotals:
-    """All durations since the start: their sum, and how many were not longer than each bound (in seconds, as text: keys
-    of JSON objects are texts). The last bound is `+Inf`.
+    """All durations since the start: their sum, and how many were not longer than each bound. The bounds are in
+    seconds, as text, because keys of JSON objects are texts. The last bound is `+Inf`.
     """
 
     sum_seconds: float
@@ -60,7 +60,9 @@ class _Slice:
 
 
 class Durations:
-    """Counts since the start, and of the last five minutes in slices of one. In constant memory, about 20 kB."""
+    """Counts durations since the start, and those of the last five minutes, minute by minute. Needs about 20 kB,
+    however many there are.
+    """
 
     __slots__ = ("_latest", "_slices", "counts", "total_seconds")
 
@@ -68,11 +70,11 @@ class Durations:
         self._slices: deque[_Slice] = deque(maxlen=SLICES)
         self._latest = _Slice(-1)
         self.counts = _no_counts()
-        """By bucket since the start: up to each of `BOUNDS`, and the rest."""
+        """The counts of all buckets since the start: one for each of `BOUNDS`, and one for longer durations."""
         self.total_seconds = 0.0
 
     def record(self, seconds: float, ended_at: float) -> None:
-        """Count a duration that ended at `ended_at` of the monotonic clock: now."""
+        """Count a duration that has just ended, at `ended_at` of the monotonic clock."""
         number = int(ended_at / SLICE_SECONDS)
         latest = self._latest
         if latest.number != number:
@@ -86,13 +88,13 @@ class Durations:
         self.total_seconds += seconds
 
     def recent(self, now: float) -> list[_Slice]:
-        """The slices that lie in the window."""
+        """Return the slices that lie in the last five minutes."""
         oldest = int(now / SLICE_SECONDS) - SLICES + 1
         return [part for part in self._slices if part.number >= oldest]
 
 
 def totals_of(together: Iterable[Durations]) -> DurationTotals:
-    """All that several recorded since the start."""
+    """Return the totals since the start of several counters together."""
     parts = tuple(together)
     counts = [sum(column) for column in zip(*(part.counts for part in parts), strict=True)] or _no_counts()
     running = tuple(accumulate(counts))
@@ -101,13 +103,13 @@ def totals_of(together: Iterable[Durations]) -> DurationTotals:
 
 
 def report_of(together: Iterable[Durations], clock: Clock = monotonic) -> LatencyReport:
-    """Quantiles over the last five minutes of several together."""
+    """Return the quantiles over the last five minutes of several counters together."""
     now = clock()
     return _report(WINDOW_SECONDS, [part for durations in together for part in durations.recent(now)])
 
 
 def last_minute_of(together: Iterable[Durations], clock: Clock = monotonic) -> LatencyReport:
-    """Quantiles over the last whole minute of several together."""
+    """Return the quantiles over the last whole minute of several counters together."""
     now = clock()
     wanted = int(now / SLICE_SECONDS) - 1
     return _report(
@@ -126,7 +128,7 @@ def _report(window_seconds: float, slices: list[_Slice]) -> LatencyReport:
 
 
 def _quantile(counts: list[int], rank: float, longest: float) -> float:
-    """The upper bound of the bucket that holds the value of this rank."""
+    """Return the upper bound of the bucket that holds the value of this rank."""
     seen = 0
     for bucket, count in enumerate(counts[:-1]):
         seen += count

@@ -1,4 +1,4 @@
-"""In another Django project: the wrapper for its asgi.py, which answers our addresses and leaves all others alone."""
+"""For another Django project: the wrapper for its asgi.py, which answers our addresses and passes on all others."""
 
 import asyncio
 import logging
@@ -24,15 +24,15 @@ NO_PREFIX = (
 
 
 class Embedded:
-    """ASGI application of a project that embeds this service. In its asgi.py:
-    `application = Embedded(get_asgi_application())`. Lives as long as the process.
+    """ASGI application of a project that embeds this service. Lives as long as the process. In the project's asgi.py:
+    `application = Embedded(get_asgi_application())`.
 
-    What is below our prefix is answered as by a server of our own. Everything else goes to the project's application
-    as it came: other addresses, WebSockets, and the lifespan, which both have.
+    Requests below our prefix are answered as our own server would. All other requests and WebSockets go unchanged to
+    the project's application. The lifespan goes to both.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Raises `ImproperlyConfigured` where our addresses are not included below a prefix."""
+        """Raise `ImproperlyConfigured` if our addresses are not included below a prefix."""
         if not apps.ready:
             raise ImproperlyConfigured("Wrap what get_asgi_application() returns: Embedded(get_asgi_application()).")
         if not (at := prefix()):
@@ -48,7 +48,9 @@ class Embedded:
             await self._own(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The project's application starts before our resources open, and ends after they are closed."""
+        """Run both lifespans. The project's application starts before our resources open, and stops after they are
+        closed.
+        """
         host = HostLifespan(self._app, scope)
         try:
             starting = await receive()
@@ -68,7 +70,7 @@ class Embedded:
 
 
 def _first(message: Message, receive: Receive) -> Receive:
-    """Return what gives a message that was received already, and then what comes."""
+    """Return a `receive` that first gives a message that was received already, and then the following ones."""
     waiting = [message]
 
     async def replayed() -> Message:
@@ -78,7 +80,9 @@ def _first(message: Message, receive: Receive) -> Receive:
 
 
 class HostLifespan:
-    """The lifespan of the project's application, if it has one: Django's own has none, and says so by an error."""
+    """The lifespan of the project's application, if it has one. Django's own application has none, and
+    raises an error.
+    """
 
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         self._app = app
@@ -88,18 +92,18 @@ class HostLifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, message: Message) -> Message | None:
-        """Start it; return what it says where it can't, None where it did or has no lifespan."""
+        """Start the lifespan. Return the failure message if it can't start; None if it started or there is no lifespan."""
         self._sent.put_nowait(message)
         self._task = asyncio.create_task(self._run(), name="host-lifespan")
         return await self._failure()
 
     async def stop(self) -> Message | None:
-        """End it; return what it says where that failed."""
+        """Stop the lifespan. Return the failure message if that failed, else None."""
         self._sent.put_nowait({"type": "lifespan.shutdown"})
         return await self._failure()
 
     async def drop(self) -> None:
-        """Nothing of it is left running."""
+        """Cancel the lifespan's task if it still runs."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -111,7 +115,9 @@ class HostLifespan:
             logger.debug("the project's application has no lifespan (%s)", type(error).__name__)
 
     async def _failure(self) -> Message | None:
-        """Wait for its next word, or its end."""
+        """Wait for the next message of the lifespan, or for its end. Return the message if it says that something
+        failed.
+        """
         assert self._task is not None
         word = asyncio.create_task(self._said.get())
         try:

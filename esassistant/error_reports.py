@@ -1,7 +1,8 @@
-"""Django's error pages and mailed reports, without secrets: neither in settings, headers and form fields, nor in local
+"""Django's error pages and mailed reports, without secrets: not in settings, headers and form fields, nor in local
 variables and exception texts.
 
-Django's own filter hides by name only, and shows local variables as they are under DEBUG; the mask works on everything.
+Django's own filter hides values by name only, and shows local variables unchanged under DEBUG. Our mask works on all
+text.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from esassistant.masking import mask_text
 
 
 class _Masked:
-    """Stands in for a local variable; its `repr` is what may be shown of it."""
+    """Replaces a local variable; its `repr` is the masked text of the value."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -24,7 +25,9 @@ class _Masked:
 
 
 class MaskingFilter(SafeExceptionReporterFilter):
-    """Hides by name, as its base does, in local variables and form fields too, under DEBUG too; masks the rest."""
+    """Hides values by name, as Django's filter does, but also in local variables and form fields, and under DEBUG.
+    Masks secrets in all other values.
+    """
 
     def cleanse_setting(self, key: Any, value: Any) -> Any:
         cleansed = super().cleanse_setting(key, value)
@@ -39,7 +42,7 @@ class MaskingFilter(SafeExceptionReporterFilter):
 
 
 class MaskingReporter(ExceptionReporter):
-    """Masks the whole report once more: exception texts, source lines and the address have no filter of their own."""
+    """Masks the whole report once more, as no filter handles exception texts, source lines and the address."""
 
     def get_traceback_html(self) -> str:  # type: ignore[override]  # (nobody needs it marked as safe)
         return mask_text(super().get_traceback_html())

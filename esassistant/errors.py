@@ -1,7 +1,7 @@
-"""Errors that reach a caller. Each class carries what HTTP says of it; the message is written for the person who reads
+"""Errors that reach a caller. Each class has the HTTP status and title; the message is written for the person who reads
 it.
 
-A message never contains a secret or the raw text of another exception: those go to the log, scrubbed.
+A message never contains a secret or the raw text of another exception: those go to the log, with secrets masked.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 UNTYPED = "about:blank"
-"""The type of a problem of which no more is known than its status (RFC 9457, 4.2.1)."""
+"""The type of a problem about which only its status is known (RFC 9457, 4.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """What the `type` of a problem says, for people: the page `/problems/{name}` shows it. A name is never changed, and
-    never given to something else.
+    """Explains a `type` of problem to people; the page `/problems/{name}` shows it. A name is never changed, and never
+    reused for another type.
     """
 
     name: str
@@ -25,19 +25,19 @@ class ProblemType:
 
     @property
     def uri(self) -> str:
-        """The `type`, relative to the address that was asked."""
+        """The `type` of the problem, relative to the address of the request."""
         return f"/problems/{self.name}"
 
 
 class EsassistantError(Exception):
     """Base of the project's own errors.
 
-    `status` and `title` are what a problem+json answer shows, `problem_type` explains them; `retry_after_seconds`
+    `status` and `title` are shown in the problem+json answer, and `problem_type` explains them. `retry_after_seconds`
     becomes the `Retry-After` header. `detail` is for callers; `operator_detail` says the same with host and port, for
-    logs, health and the status page. `members` stand beside these in the answer, for programs.
+    logs, health and the status page. `members` are added to the answer, for programs.
 
-    A class has the type of its base class unless it declares one; where its status is another than that of the class
-    that declares the type, it has none.
+    A class inherits the problem type of its base class unless it declares one. If its status differs from the status of
+    the class that declares the type, its problems have no type.
     """
 
     status: ClassVar[int] = 500
@@ -56,7 +56,7 @@ class EsassistantError(Exception):
 
     @property
     def type_uri(self) -> str:
-        """The `type` of the problem that stands for this error."""
+        """The `type` of the problem that is answered for this error."""
         declared = _declared_by[self.problem_type.name]
         return self.problem_type.uri if declared.status == self.status else UNTYPED
 
@@ -74,7 +74,9 @@ _declared_by: dict[str, type[EsassistantError]] = {EsassistantError.problem_type
 
 
 def problem_types() -> Mapping[str, type[EsassistantError]]:
-    """The types of all problems, by name, each with the class that declares it, which has its status and title."""
+    """Return all types of problems by name, each with the class that declares it. That class has the status and the
+    title.
+    """
     return _declared_by
 
 
@@ -115,7 +117,7 @@ class Unauthorized(EsassistantError):
 
 
 class Forbidden(EsassistantError):
-    """The caller is known, but the request is not one that it may make this way."""
+    """The caller is known, but may not make this request in this way."""
 
     status = 403
     title = "Refused"
@@ -156,7 +158,7 @@ class MethodNotAllowed(EsassistantError):
 
 
 class RegistryNotOpen(EsassistantError):
-    """The resources are not there: the server runs without lifespan, or is starting or ending."""
+    """The resources are not open: the server runs without lifespan, or is starting or stopping."""
 
     status = 503
     title = "Not serving"
@@ -189,7 +191,7 @@ class ClusterUnavailable(EsassistantError):
 
 
 class StoreUnavailable(EsassistantError):
-    """The store that processes share could not be read or written."""
+    """The shared store of the processes could not be read or written."""
 
     status = 503
     title = "Store unavailable"
@@ -201,11 +203,11 @@ class StoreUnavailable(EsassistantError):
 
 
 class StoreRefused(StoreUnavailable):
-    """The store answers, and refuses what was asked of it: it can be read only, is full, or lacks a right."""
+    """The store answered, but refused the operation: it is read-only or full, or we lack a right."""
 
 
 class DatabaseUnavailable(EsassistantError):
-    """Django's database could not be asked; the detail has the cause and the remedy."""
+    """Django's database can't be used; the detail has the cause and the remedy."""
 
     status = 503
     title = "Database unavailable"
@@ -217,4 +219,4 @@ class DatabaseUnavailable(EsassistantError):
 
 
 class StaleToken(EsassistantError):
-    """A write came with a fencing token that a newer lease has overtaken; the write was refused."""
+    """A write was refused, as its fencing token is older than that of a newer lease."""

@@ -1,6 +1,4 @@
-"""A file of entries that is followed: what is written there is in force a few seconds later, in each process, without a
-restart.
-"""
+"""Follows a file of entries: what is written there is in force a few seconds later, in each process, without a restart."""
 
 import asyncio
 import logging
@@ -20,8 +18,8 @@ LOOK_SECONDS: Final = 5.0
 
 
 class Mark(NamedTuple):
-    """What a file is told from another one by, and from itself before it was changed. `changed_ns`: when its mode or
-    owner last did, too, as it may have become readable by that.
+    """Tells whether a file was replaced or changed since the last look. `changed_ns`: also the time of the last change
+    of mode or owner, which may have made it readable.
     """
 
     device: int
@@ -32,12 +30,12 @@ class Mark(NamedTuple):
 
 
 def kept_entries(setting: str, error: str) -> str:
-    """Say what is wrong with a file, and what that means."""
+    """Say what is wrong with a file, and what that means for its entries."""
     return f"{setting} {error}. What it said before stays in force, also what was taken out since."
 
 
 class FollowedFile(Generic[E]):
-    """One per file and process. `keep_following` is its background task."""
+    """Follows one file. One per file and process. `keep_following` is its background task."""
 
     def __init__(
         self,
@@ -52,11 +50,11 @@ class FollowedFile(Generic[E]):
     ) -> None:
         """
         Args:
-            entries: what the file said when the settings were read; they are in force already.
-            load: reads the file, in a thread; raises `BadFile`.
-            put_in_force: is called with what the file says, whenever that is something else.
-            noun: what its entries are, for people, such as `tokens`.
-            setting: what names the file.
+            entries: The entries when the settings were read; they are in force already.
+            load: Reads the file, in a thread; raises `BadFile`.
+            put_in_force: Called with the entries whenever they have changed.
+            noun: What the entries are, for people, such as `tokens`.
+            setting: The setting that names the file.
         """
         self._path = path
         self._load = load
@@ -67,23 +65,23 @@ class FollowedFile(Generic[E]):
         self._mark: Mark | None = None
         self.entries = entries
         self.error: str | None = None
-        """Why what the file says now isn't in force; None: it is."""
+        """Why the present content of the file isn't in force; None if it is."""
         self.reads_total = 0
 
     @property
     def kept(self) -> str | None:
-        """For people: what is wrong with the file, and what that means; None: nothing is."""
+        """What is wrong with the file and what that means, for people; None if nothing is wrong."""
         if self.error is None:
             return None
         return kept_entries(self._setting, self.error)
 
     @property
     def written_at(self) -> float | None:
-        """When the file was last written, by the wall clock in seconds since 1970; None: it isn't known."""
+        """When the file was last written, by the wall clock in seconds since 1970; None if that isn't known."""
         return None if self._mark is None else self._mark.written_ns / 1e9
 
     async def ping(self) -> PingResult:
-        """Say whether what the file says is in force."""
+        """Report whether the present content of the file is in force."""
         health = Health.HEALTHY if self.error is None else Health.DEGRADED
         return PingResult(health, self.kept, {self._noun: len(self.entries)})
 
@@ -94,11 +92,11 @@ class FollowedFile(Generic[E]):
             await self.look()
 
     async def look(self) -> None:
-        """Put in force what the file says, if it was changed since the last look and can be used."""
+        """Put the content of the file in force, if it has changed since the last look and can be used."""
         try:
             mark, found = await asyncio.to_thread(self._read, self._mark)
         except BadFile as error:
-            # Read again at the next look, whatever its mark: a disk may be there again.
+            # Read it again at the next look even if its mark is the same: the disk may be back by then.
             self._mark = None
             self._note_error(str(error))
             return
@@ -120,9 +118,9 @@ class FollowedFile(Generic[E]):
             logger.error("%s: %s", self._path, self.kept)
 
     def _read(self, known: Mark | None) -> tuple[Mark, tuple[E, ...] | None]:
-        """Return the mark of the file and what it says; None where it has the mark that is `known`. Raises `BadFile`.
+        """Return the mark of the file and its entries; None in place of the entries if the mark equals `known`.
 
-        The mark is taken before: what is written meanwhile is found at the next look.
+        The mark is taken before the file is read, so a change in between is found at the next look. Raises `BadFile`.
         """
         try:
             found = self._path.stat()

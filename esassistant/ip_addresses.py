@@ -1,7 +1,8 @@
-"""Which network addresses this service may connect to when somebody else chose the host: public ones, and those of
-networks that an operator named. Pure.
+"""Decides which network addresses this service may connect to when somebody else chose the host: public ones, and those
+in networks that an operator named. Pure.
 
-Lists of its own (IANA's registries of special addresses), as those of Python's `ipaddress` differ between its versions.
+The lists of special addresses are our own (from IANA's registries), as those of Python's `ipaddress` differ between its
+versions.
 """
 
 import ipaddress
@@ -46,17 +47,17 @@ SPECIAL: Final = tuple((ipaddress.ip_network(text), what) for text, what in (_SP
 
 
 def refusal_of(address: str, allowed: Sequence[Network], *, public: bool = True) -> str | None:
-    """Say why an address is not to be connected to; None: it may be.
+    """Return why not to connect to an address, or None if that is allowed.
+
+    1. An IPv4 address inside an IPv6 one (mapped, or by NAT64) is judged as the IPv4 address.
+    2. An address in an allowed network is allowed.
+    3. A special address, or an IPv6 address outside of the assigned range, is refused.
+    4. A public address is allowed if `public` is True.
 
     Args:
         address: As the system's resolver gives it, with or without a zone (`fe80::1%eth0`).
-        allowed: Networks that an operator named: their addresses may be connected to, whatever they are.
-        public: Whether public addresses may be, too.
-
-    1. An IPv4 address inside of an IPv6 one (mapped, or by NAT64) counts as itself.
-    2. In a network that is allowed: it may be.
-    3. A special one, or one beyond what IPv6 gives out: it may not.
-    4. A public one: if `public`.
+        allowed: Networks that an operator named. All their addresses are allowed, even special ones.
+        public: Whether public addresses are allowed too.
     """
     try:
         found = _plain(ipaddress.ip_address(address))
@@ -79,5 +80,5 @@ def _plain(address: Address) -> Address:
         return address.ipv4_mapped
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    # Without its zone, which would make it equal to no network's.
+    # Remove the zone: with it, the address would be in no network.
     return ipaddress.IPv6Address(int(address))

@@ -1,8 +1,8 @@
-"""The lifespan: opens the registry when the server starts, closes it when the server ends, and drains in between.
+"""The lifespan: opens the registry when the server starts, drains, and closes the registry when the server stops.
 
-uvicorn closes its listeners the moment it gets a signal, before any load balancer could have noticed. So the first
-signal is held back: `/readyz` turns 503 while everything is still served, and after `drain_seconds` the signal goes on
-to the server. A second signal goes on at once. (Starlette's `Router.lifespan` is the model for the protocol.)
+uvicorn closes its listeners as soon as it gets a signal, before any load balancer could notice. So we hold the first
+signal back: `/readyz` turns 503 while requests are still served, and after `drain_seconds` the signal is passed on to
+the server. A second signal is passed on at once. (The protocol is handled as in Starlette's `Router.lifespan`.)
 """
 
 import asyncio
@@ -38,8 +38,11 @@ class Lifespan:
         before_end: Callable[[], None] = lambda: None,
         parent_poll_seconds: float = PARENT_POLL_SECONDS,
     ) -> None:
-        """`before_end` is called on the loop when the drain is over: from then on the server waits for what is under
-        way, which it would do in vain for what has no end of its own.
+        """
+        Args:
+            before_end: Called on the loop when the drain is over. From then on the server waits for open requests, so
+                this must
+                end those that would never end by themselves.
         """
         self._app = app
         self._registry = registry
@@ -63,7 +66,7 @@ class Lifespan:
                 async with self._registry.open():
                     watch = asyncio.create_task(_end_with_parent(self._parent_poll_seconds), name="lifespan:parent")
                     started = True
-                    # What is there now stays: collections need not look at it again, each for some 20 ms.
+                    # All objects that exist now stay alive. Without them, each garbage collection saves some 20 ms.
                     gc.collect()
                     gc.freeze()
                     await send({"type": "lifespan.startup.complete"})
@@ -84,8 +87,8 @@ class Lifespan:
 
     @contextmanager
     def _held_back_signals(self, opening: asyncio.Task[Any]) -> Iterator[None]:
-        """Wrap the signal functions that the server set, for as long as the block lasts. Only the main thread has
-        signals.
+        """Wrap the server's signal handlers during the block. Does nothing in other threads than the main one, as they
+        get no signals.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -105,10 +108,10 @@ class Lifespan:
                 server(number, frame)
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            # Runs between two bytecodes of the main thread: it may only note things and wake the loop.
+            # This runs between two bytecodes of the main thread: it may only note things and wake the loop.
             nonlocal seen, first_number
             if in_worker and number == first_number:
-                return  # a signal to the whole group comes once from its sender and once more from the parent
+                return  # a signal to the process group arrives twice: from its sender, and from the parent
             first_number = first_number or number
             seen += 1
             loop.call_soon_threadsafe(hold_back if seen == 1 else pass_on, number, frame)
@@ -133,8 +136,8 @@ class Lifespan:
 
 
 async def _end_with_parent(poll_seconds: float) -> None:
-    """In a worker of several: end when the parent is gone, however it went; an orphan would keep the port and the
-    cluster busy.
+    """Stop this worker when its parent process is gone, for whatever reason. A worker without its parent would keep the
+    port in use and keep calling the cluster.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

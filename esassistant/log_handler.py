@@ -1,8 +1,8 @@
-"""The log on standard error: nothing waits for whoever reads it.
+"""The log on standard error, written so that nothing waits for its reader.
 
-`logging.StreamHandler` writes where the record is made, so a reader that stops reading stops the event loop with the
-next line. Here a line is put into a bounded queue, and a thread of its own writes it; what finds no place is lost, and
-how much is said as soon as there is a reader again.
+`logging.StreamHandler` writes in the thread that logs, so a reader that stops reading blocks the event loop at the next
+line. Here each line goes into a bounded queue, and a separate thread writes it. Lines that don't fit are lost; how many
+is logged as soon as the reader reads again.
 """
 
 import logging
@@ -20,16 +20,16 @@ from esassistant.resource import Handle, ReportHandle
 STANDARD_ERROR: Final = 2
 MAX_WAITING_BYTES: Final = 2**19
 MAX_CHARACTERS: Final = 8000
-"""Of one record, its traceback included: its beginning and its end are kept."""
+"""The longest record, traceback included. Of a longer one, the beginning and the end are kept."""
 END_SECONDS: Final = 1.0
-"""So long whoever waits for what is still to be written does so."""
+"""The longest wait for lines that are still to be written."""
 LOST: Final = b"%d records of the log were lost: its reader was too slow\n"
 
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """Records of this process since its start. `lost_records_total`: never written, as the reader of the log was too
-    slow, or is gone.
+    """Log records of this process since its start. `lost_records_total`: records that were never written, as the reader
+    of the log was too slow or had gone.
     """
 
     written_records_total: int
@@ -44,7 +44,7 @@ LOG_METRICS = (
 
 
 def log_rules(log: LogReport) -> Iterable[Advice]:
-    """The rule for the log: no record should be lost."""
+    """Give the advice for the log: no record should be lost."""
     return judge(
         "log.lost_records_total",
         log.lost_records_total,
@@ -58,7 +58,7 @@ def log_rules(log: LogReport) -> Iterable[Advice]:
 
 
 def cut(text: str, most: int = MAX_CHARACTERS) -> str:
-    """A text of at most so many characters and what says how many are left out."""
+    """Return a text with at most `most` of its characters, and a note that says how many are left out."""
     if len(text) <= most:
         return text
     half = most // 2
@@ -66,8 +66,8 @@ def cut(text: str, most: int = MAX_CHARACTERS) -> str:
 
 
 class ServerErrors(logging.Filter):
-    """Lets through what is no caller's fault: of Django's own records of answers, those of 5xx. Anybody can cause the
-    others, at any rate; the statistics count them.
+    """Drops Django's log records of answers below 500. Callers cause those, as often as they like; the statistics count
+    them.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -75,10 +75,11 @@ class ServerErrors(logging.Filter):
 
 
 class QueuedHandler(logging.Handler):
-    """Writes to a descriptor from a thread of its own, which the first record starts.
+    """Writes to a descriptor from its own thread, which the first record starts.
 
-    `waits`: whoever logs waits until it is written, unless nobody reads. So it is in commands, whose output stays in
-    order, and in a server that begins or ends, lest its last words be lost. A server that serves waits for nobody.
+    `waits`: the caller waits until its record is written, unless nobody reads. That is so in commands, to keep their
+    output in order, and in a server that starts or stops, so that its last lines aren't lost. A server that serves
+    doesn't wait.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class QueuedHandler(logging.Handler):
         return LogReport(self._written, self._lost)
 
     def flush(self) -> None:
-        """Wait until everything is written, but not for a reader that doesn't read."""
+        """Wait until everything is written, but not long for a reader that doesn't read."""
         self._drained()
 
     def _drained(self) -> bool:
@@ -150,7 +151,7 @@ class QueuedHandler(logging.Handler):
                 self._wake.notify_all()
 
     def _write(self, line: bytes) -> bool:
-        """Write all of it. False: the reader is gone or the disk full, and nothing here could mend it."""
+        """Write the whole line. Return False if that isn't possible, as the reader is gone or the disk is full."""
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
@@ -160,12 +161,12 @@ class QueuedHandler(logging.Handler):
 
 
 def standard_error() -> QueuedHandler:
-    """For `LOGGING`: the handler of this process."""
+    """Return the handler of this process, for `LOGGING`."""
     return log_handler
 
 
 log_handler = QueuedHandler()
-"""Of this process."""
+"""The handler of this process."""
 
 LOG: Handle[QueuedHandler] = Handle("log")
 LOG_REPORT: ReportHandle[LogReport] = ReportHandle("log")

@@ -1,4 +1,4 @@
-"""Work that would hold the event loop: in pieces between which others have their turn, or in a thread."""
+"""Runs long work without blocking the event loop: in pieces, between which other tasks run, or in a thread."""
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -8,18 +8,18 @@ from typing import Final, TypeVar, TypeVarTuple
 T = TypeVar("T")
 
 TURN: Final = 2_000
-"""So many small things are worked on in about a millisecond."""
+"""How many small items take about a millisecond."""
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last one shorter (`itertools.batched` of Python 3.12)."""
+    """Yield lists of `size` items; the last one may be shorter. (`itertools.batched` needs Python 3.12.)"""
     iterator = iter(items)
     while some := list(islice(iterator, size)):
         yield some
 
 
 def at_once(work: Generator[None, None, T]) -> T:
-    """The result of work that yields where others may have a turn, without giving any."""
+    """Run a generator to its end without a break, and return its result."""
     while True:
         try:
             next(work)
@@ -29,7 +29,7 @@ def at_once(work: Generator[None, None, T]) -> T:
 
 
 async def in_turns(work: Generator[None, None, T]) -> T:
-    """The result of the same, giving others a turn at each yield."""
+    """Run a generator and return its result. At each `yield`, other tasks of the loop run."""
     while True:
         try:
             next(work)
@@ -42,11 +42,11 @@ async def in_turns(work: Generator[None, None, T]) -> T:
 Arguments = TypeVarTuple("Arguments")
 
 LARGE_BYTES = 65_536
-"""So much is decompressed, taken apart or hashed in about a tenth of a millisecond, which is what a thread costs."""
+"""Decompressing, parsing or hashing so much takes about a tenth of a millisecond, as much as starting a thread."""
 
 
 async def in_thread_if_large(size_bytes: int, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
-    """What `function` returns; called in a thread when it works on many bytes, else right here."""
+    """Return the result of `function`. It is called in a thread if it works on many bytes, else directly."""
     if size_bytes < LARGE_BYTES:
         return function(*arguments)
     return await asyncio.to_thread(function, *arguments)

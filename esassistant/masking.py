@@ -1,7 +1,8 @@
-"""Masking: takes secrets out of any text before a person or a log sees it.
+"""Masking: removes secrets from any text before a person or a log sees it.
 
-Two nets. Forms that credentials have everywhere: inside URLs, in `Authorization` headers, behind `password=`. And the
-secrets of this process, wherever they occur: `settings.py` tells them by `remember_secrets`.
+There are two kinds of rules. The first knows the common forms of credentials: inside URLs, in `Authorization` headers,
+after `password=`. The second knows the secrets of this process, which `remember_secrets` is given at the start, and
+masks them wherever they occur.
 """
 
 import html
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 MASK = "***"
 MIN_SECRET_CHARACTERS = 4
-"""A shorter secret would mask half of every text; it is no secret either."""
+"""A shorter secret would mask half of every text, and protects nothing anyway."""
 
 SECRET_NAMES = r"password|passwd|secret|api[_-]?key|token|sessionid"  # noqa: S105  (names, no values)
 _QUOTE = r"(?:[\"']|&\#x27;|&quot;)"  # in HTML too
@@ -22,7 +23,7 @@ AUTHORIZATION = re.compile(
     rf"(authorization(?:{_QUOTE}\s*[:,]|\s*[:=])\s*(?:b?{_QUOTE})?)(?:[a-z]+\s+)?[^\s\"',;&<>]+", re.IGNORECASE
 )
 SCHEME = re.compile(r"\b(basic|bearer|apikey)\s+(?!auth|tokens?\b|realm=)[\w.~+/=:-]{4,}", re.IGNORECASE)
-# Bounded and possessive: these run over whatever strangers send, and backtracking would be quadratic.
+# Bounded and possessive: this runs on texts that strangers send, where backtracking would take quadratic time.
 PAIR = re.compile(
     rf"((?:{SECRET_NAMES})[\w-]{{0,64}}+(?:{_QUOTE}\s*[:,]|{_QUOTE}?\s*=(?!=))\s*b?)"
     rf"(?:{_QUOTE}.*?{_QUOTE}|[^\s,;&\"'<>)]+)",
@@ -30,18 +31,20 @@ PAIR = re.compile(
 )
 
 TOKEN_PREFIX = "esa_"  # noqa: S105  (how tokens begin, none itself)
-"""So begin the tokens that `manage.py make_token` makes, whose digests alone are known here."""
+"""The beginning of each token that `manage.py make_token` makes. This process knows only the digests of these tokens.
+"""
 SECRET_PREFIX = "whsec_"  # noqa: S105  (likewise)
-"""So begin the secrets that webhooks are signed with, in a file that may change while the process runs."""
+"""The beginning of each secret for signing webhooks. Their file may change while the process runs."""
 MADE_TOKEN = re.compile(rf"\b(?:{TOKEN_PREFIX}[\w-]{{20,}}|{SECRET_PREFIX}[\w+/=-]{{20,}})")
 
 _known: re.Pattern[str] | None = None
 
 
 def mask_text(text: str) -> str:
-    """The text without credentials in URLs, without the values of `Authorization` headers and of pairs such as
-    `password=…`, without tokens that `make_token` made, without secrets of webhooks, and without any secret of this
-    process.
+    """Return the text with its secrets masked.
+
+    These are credentials in URLs, the values of `Authorization` headers and of pairs such as `password=…`, tokens of
+    `make_token`, secrets of webhooks, and all secrets of this process.
     """
     if _known is not None:
         text = _known.sub(MASK, text)
@@ -53,8 +56,8 @@ def mask_text(text: str) -> str:
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """From now on mask exactly these secrets, however they are spelled: in a URL, in HTML, in a literal of a
-    literal.
+    """Mask exactly these secrets from now on, in every spelling: inside a URL, in HTML, or in a quoted literal that is
+    quoted again.
     """
     global _known
     long_enough = {secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS}
@@ -64,7 +67,9 @@ def remember_secrets(secrets: Iterable[str]) -> None:
 
 
 def _any_spelling(character: str) -> str:
-    """A pattern for one character as it is, percent-encoded, escaped for HTML, or escaped by up to 16 backslashes."""
+    """Return a pattern for one character: unchanged, percent-encoded, escaped for HTML, or escaped by up to 16
+    backslashes.
+    """
     if character.isascii() and character.isalnum():
         return character
     percent = quote(character, safe="", errors="surrogateescape")
@@ -75,7 +80,7 @@ def _any_spelling(character: str) -> str:
 
 
 class MaskingFormatter(logging.Formatter):
-    """Formats a record like its base and masks the whole: message, arguments, traceback."""
+    """Formats a record as its base does, and masks the result: message, arguments and traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         return mask_text(super().format(record))

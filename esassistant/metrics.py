@@ -1,8 +1,7 @@
-"""How reports become metrics: a resource declares its metrics beside its statistics, and whoever exports them reads
-both.
+"""How reports become metrics: a resource declares its metrics beside its report, and whoever exports them reads both.
 
-A metric is a place in the resource's report as JSON. So there is one source of every number, for the API, the status
-page and Prometheus, and an instance's report that came by way of the store is read like one's own.
+A metric is a place in the JSON form of a resource's report. So the API, the status page and Prometheus have the same
+source for each number, and the report of another instance, read from the store, is exported in the same way.
 """
 
 import enum
@@ -14,7 +13,7 @@ EVERY = "*"
 
 
 class Kind(enum.Enum):
-    """What the value at a metric's place is. `STATE`: one of a few words; `HISTOGRAM`: a `DurationTotals`."""
+    """The kind of value of a metric. `STATE`: one of a few words; `HISTOGRAM`: a `DurationTotals`."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -24,9 +23,14 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`path`: names separated by dots; each `*` stands for all keys at that place, and gives the value of the label of
-    that rank. `name` goes without the project's prefix and without Prometheus' suffixes for counters. `states`: all
-    that a `STATE` can have. `scale` makes the value one of `name`'s unit.
+    """A number in a report that is exported as a metric.
+
+    Attributes:
+        name: Without the project's prefix, and without Prometheus' suffixes for counters.
+        path: The place in the report: names separated by dots. A `*` stands for all keys at its place.
+        labels: The names of the labels, one for each `*`; its keys are the values of the label.
+        states: All values that a `STATE` can have.
+        scale: Multiplies the value, to get the unit of `name`.
     """
 
     kind: Kind
@@ -45,8 +49,9 @@ class Metric:
 
 
 def samples(metric: Metric, report: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The labels' values and the value of each sample in a report as JSON. What is null or missing has none: nothing is
-    known of it.
+    """Yield the values of the labels and the value of each sample in a report as JSON.
+
+    Values that are null or missing are left out: nothing is known about them.
     """
     yield from _samples(metric.path.split("."), report, ())
 

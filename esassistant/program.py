@@ -1,4 +1,4 @@
-"""What the command of this installation is called, for messages that tell somebody what to run."""
+"""The name of this installation's command, for messages that tell somebody what to run."""
 
 import sys
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Final
 
 
 def program_of(arguments: list[str]) -> str:
-    """The command's name by how this process was started: `esassistant`, which a wheel installs, else `manage.py`, of a
-    checkout or of the project that this one is embedded in.
+    """Return `esassistant` if this process was started by that command, which the wheel installs. Otherwise return
+    `manage.py`, of a checkout or of the project that embeds this service.
     """
     called = Path(arguments[0]).stem if arguments else ""
     return called if called == "esassistant" else "manage.py"
 
 
 PROGRAM: Final = program_of(sys.argv)
-"""Of this process; the workers of `serve` have the arguments of their parent."""
+"""The name for this process. The workers of `serve` have the arguments of their parent."""

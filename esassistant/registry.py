@@ -1,15 +1,16 @@
-"""The process-wide registry of resources: Django's answer to FastAPI's `app.state`.
+"""The process-wide registry of resources: what `app.state` is in FastAPI.
 
-Apps *declare* resources in `AppConfig.ready()`; the lifespan opens them in the order of their needs and closes them in
-reverse. An open registry belongs to one process and one event loop. Views reach a live resource by
-`registry.get(handle)`; code in other threads (a sync view) reads immutable reports by `registry.read(handle)`.
+Apps *declare* resources in `AppConfig.ready()`. The lifespan opens them, each after the resources that it needs, and
+closes them in reverse order. An open registry belongs to one process and one event loop. A view gets a live resource
+from `registry.get(handle)`. Code in other threads, such as a sync view, reads immutable reports from
+`registry.read(handle)`.
 
     MAIL: Handle[Mail] = Handle("mail")
 
     registry.register(MAIL, open_mail, stats=Mail.report)     # in AppConfig.ready()
     mail = registry.get(MAIL)                                 # in an `async def` view: a Mail
 
-Where the type doesn't matter, a name as a text does: `registry.get("mail")`.
+If the type doesn't matter, the name is enough: `registry.get("mail")`.
 """
 
 import asyncio
@@ -47,7 +48,7 @@ NOT_OPEN = (
 
 
 class State(enum.Enum):
-    """Where the registry is in its life."""
+    """The stage of life of the registry."""
 
     CLOSED = "closed"
     OPENING = "opening"
@@ -58,7 +59,7 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class _Opened:
-    """What exists only while the registry is open."""
+    """The state that exists only while the registry is open."""
 
     loop: asyncio.AbstractEventLoop
     pid: int
@@ -68,14 +69,14 @@ class _Opened:
 
 
 class OpenFailed(EsassistantError):
-    """A resource could not be opened; the registry closed again what it had opened."""
+    """A resource could not be opened. The registry has closed those that it had opened before."""
 
 
 class Registry:
-    """Declarations of resources and, while open, the live resources.
+    """The declarations of resources and, while it is open, the live resources.
 
-    The declarations live as long as the process. The live part lives from `open()` to the end of its block and can be
-    opened again.
+    The declarations live as long as the process. The live resources exist from `open()` to the end of its block, and
+    can then be opened again.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Registry:
         close_seconds: float = CLOSE_DEADLINE_SECONDS,
         read_seconds: float = READ_DEADLINE_SECONDS,
     ) -> None:
-        """Deadlines: one resource opens, or closes, within that time; another thread gets a report within
-        `read_seconds`.
+        """
+        Args:
+            open_seconds, close_seconds: How long one resource may take to open, and to close.
+            read_seconds: How long another thread waits for a report.
         """
         self._declared: dict[str, Resource] = {}
         self._opened: _Opened | None = None
@@ -111,20 +114,23 @@ class Registry:
         rules: tuple[Rule, ...] = (),
         panel: Panel | None = None,
     ) -> None:
-        """Declare a resource. Does no I/O; call it from `AppConfig.ready()`.
+        """Declare a resource. Makes no I/O; call it from `AppConfig.ready()`.
 
         Args:
-            resource: its handle, or its name.
-            factory: is called with the registry and gives an async context manager whose value is the resource; it must
-                not wait for a service that may be absent.
-            needs: the resources that it uses; they are opened before it and closed after it.
-            ping: the health check of the resource, awaited by the health monitor.
-            critical: a failed ping is an outage of the whole service.
-            stats: gives the resource's report, a frozen dataclass, without waiting.
-            metrics: places in that report, `rules` give advice on it, `panel` shows it on the status page.
+            resource: Its handle, or its name.
+            factory: Called with the registry; returns an async context manager whose value is the resource. It must not
+                wait
+                for a service that may be absent.
+            needs: The resources that it uses. They are opened before it and closed after it.
+            ping: The health check of the resource, awaited by the health monitor.
+            critical: True: if the ping fails, the whole service is unhealthy.
+            stats: Returns the report of the resource, a frozen dataclass, without waiting.
+            metrics: Numbers of the report that are exported.
+            rules: Give advice from the report.
+            panel: Shows the report on the status page.
 
         Raises:
-            ValueError: the name is taken, or there are metrics, rules or a panel without `stats`.
+            ValueError: The name is taken, or there are metrics, rules or a panel without `stats`.
         """
         name = _name_of(resource)
         if name in self._declared:
@@ -143,8 +149,8 @@ class Registry:
         needs: Iterable[Handle[Any] | ReportHandle[Any] | str] = (),
         critical: bool = False,
     ) -> None:
-        """Declare a health check of something that is no resource of its own. `run` is awaited by the health monitor,
-        and may call `get` for what it `needs`.
+        """Declare a health check for something that is not a resource. The health monitor awaits `run`, which may call
+        `get` for the resources that it `needs`.
         """
 
         async def ping(_: None) -> PingResult:
@@ -153,15 +159,18 @@ class Registry:
         self.register(name, lambda _: nullcontext(), needs=needs, ping=ping, critical=critical)
 
     def declared(self) -> tuple[Resource, ...]:
-        """All declarations, in the order they were made."""
+        """Return all declarations, in the order in which they were made."""
         return tuple(self._declared.values())
 
     @asynccontextmanager
     async def open(self, only: Iterable[Handle[Any] | str] | None = None) -> AsyncIterator["Registry"]:
-        """Open the resources (all, or `only` those named and what they need), and close them in reverse at the end of
-        the block.
+        """Open the resources, and close them in reverse order at the end of the block.
 
-        Raises `OpenFailed` when one can't be opened in time; whatever was open by then is closed again.
+        Args:
+            only: Open only these resources and those that they need. None: open all.
+
+        Raises:
+            OpenFailed: A resource could not be opened in time. Those that were open are closed again.
         """
         if self.state is not State.CLOSED:
             raise RuntimeError(f"the registry is {self.state.value}; it can be opened once at a time")
@@ -205,7 +214,7 @@ class Registry:
                 async with asyncio.timeout(self._close_seconds):
                     await context.__aexit__(None, None, None)
             except Exception:
-                # Isolated: one resource that fails to close must not keep the others open.
+                # If one resource fails to close, the others must still be closed.
                 logger.exception("resource %s failed to close", resource.name)
             finally:
                 opened.values.pop(resource.name, None)
@@ -245,7 +254,8 @@ class Registry:
     @overload
     def get(self, resource: str) -> Any: ...
     def get(self, resource: Handle[Any] | str) -> Any:
-        """The live resource. Only on the loop that opened the registry; elsewhere `WrongLoop` says what to do instead.
+        """Return the live resource. Works only on the loop that opened the registry; elsewhere it raises `WrongLoop`,
+        which says what to do instead.
 
         Raises `RegistryNotOpen`, `WrongLoop` or `UnknownResource`.
         """
@@ -272,10 +282,10 @@ class Registry:
     @overload
     def read(self, resource: str) -> Any: ...
     def read(self, resource: ReportHandle[Any] | str) -> Any:
-        """The immutable report of a resource (what its `stats` gives), from any thread.
+        """Return the immutable report of a resource, as its `stats` makes it. Works in any thread.
 
-        Computed on the registry's loop, so that the numbers belong together; another thread waits for it at most
-        `read_seconds`. Raises `RegistryNotOpen`, also when the loop doesn't answer in time.
+        The report is made on the registry's loop, so its numbers are consistent. Another thread waits for it for at
+        most `read_seconds`. Raises `RegistryNotOpen`, also if the loop doesn't answer in time.
         """
         opened = self._live()
         name = _name_of(resource)
@@ -285,8 +295,10 @@ class Registry:
         return self._on_loop(opened, lambda: stats(self._value(opened, name)))
 
     def reports(self, resources: Iterable[ReportHandle[Any] | str]) -> Reports:
-        """The reports of those resources, from any thread, taken in one moment. What isn't open has none, nor has one
-        whose `stats` fails: it is logged, and takes no other's report with it.
+        """Return the reports of several resources, all made at the same moment. Works in any thread.
+
+        A resource that isn't open is left out. So is one whose `stats` fails; the error is logged, and the other
+        reports are still returned.
         """
         opened = self._live()
         wanted = {name: self._declaration(name).stats for name in map(_name_of, resources)}
@@ -304,7 +316,7 @@ class Registry:
         return self._on_loop(opened, all_reports)
 
     def tasks(self) -> tuple[TaskReport, ...]:
-        """Reports on all background tasks, from any thread."""
+        """Return the reports of all background tasks. Works in any thread."""
         opened = self._live()
         return self._on_loop(opened, opened.tasks.reports)
 
@@ -329,24 +341,26 @@ class Registry:
         return self._live_here(owner).tasks.spawn(function, name=name, owner=owner)
 
     def flight(self, function: Callable[[], Coroutine[Any, Any, T]], *, name: str, owner: str) -> asyncio.Task[T]:
-        """Start a one-time task that ends when resource `owner` closes at the latest. See `Tasks.flight`."""
+        """Start a task that runs once, and that ends at the latest when resource `owner` closes. See `Tasks.flight`."""
         return self._live_here(owner).tasks.flight(function, name=name, owner=owner)
 
     def listen(self, listener: Callable[[str], None]) -> None:
-        """Have `listener` called, with the resource's name, whenever a resource announces that its health may have
-        changed; as long as the registry is open. It must neither wait nor raise.
+        """Call `listener` whenever a resource announces that its health may have changed, with the name of the
+        resource.
+
+        This lasts as long as the registry is open. `listener` must neither wait nor raise.
         """
         self._live().listeners.append(listener)
 
     def announce(self, name: str) -> None:
-        """Say that the health of resource `name` may have changed: what listens need not wait for its next turn. Once
-        the registry is closed nobody does.
+        """Tell the listeners that the health of resource `name` may have changed, so that they need not wait for their
+        next regular check. If the registry is closed, nothing happens.
         """
         for listener in () if self._opened is None else self._opened.listeners:
             listener(name)
 
     def start_draining(self) -> None:
-        """Say that this process is about to end: `/readyz` turns 503, everything else goes on."""
+        """Say that this process is about to stop: `/readyz` turns 503, and everything else goes on."""
         if self.state is State.OPEN:
             self.state = State.DRAINING
 
@@ -356,7 +370,7 @@ def _name_of(resource: Handle[Any] | ReportHandle[Any] | str) -> str:
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the caller runs on `loop`."""
+    """Return True if the caller runs on `loop`."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:

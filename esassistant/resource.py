@@ -1,4 +1,4 @@
-"""What is said of a resource: its declaration, its health, and what of it the status page shows."""
+"""The declaration of a resource, its health, and its panel on the status page."""
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,11 +15,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Handle(Generic[T]):
-    """The name of a resource with the type of its value, a constant beside that type:
+    """The name of a resource together with the type of its value. It is a constant beside that type:
 
         MAIL: Handle[Mail] = Handle("mail")
 
-    `registry.get(MAIL)` is a `Mail` then, for people and for type checkers.
+    People and type checkers then know that `registry.get(MAIL)` is a `Mail`.
     """
 
     name: str
@@ -27,25 +27,28 @@ class Handle(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ReportHandle(Generic[R]):
-    """The name of a resource with the type of its report: `registry.read(MAIL_REPORT)` is a `MailReport`. It stands
-    beside the report's class, for those who know the report and not the resource.
+    """The name of a resource together with the type of its report: `registry.read(MAIL_REPORT)` is a `MailReport`.
+
+    It is a constant beside the class of the report, for code that knows the report but not the resource.
     """
 
     name: str
 
 
 class Reports(dict[str, Any]):
-    """Reports of several resources by name, taken in one moment."""
+    """The reports of several resources by name, all made at the same moment."""
 
     def typed(self, handle: ReportHandle[R]) -> R:
-        """The report of one resource. Raises `KeyError` when it is not among them."""
+        """Return the report of one resource. Raises `KeyError` if it is missing."""
         report: R = self[handle.name]
         return report
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`context` makes what `template` shows of the resource's report. It is called in a thread, and may use the ORM."""
+    """How the status page shows a resource. `context` returns the context of `template`, from the resource's report. It
+    is called in a thread, and may use the ORM.
+    """
 
     template: str
     context: Callable[[Any], Mapping[str, Any]]
@@ -61,8 +64,8 @@ class Health(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """What a ping found. `detail`, the reason of what is less than healthy, and `facts`, a few numbers and words, are
-    shown to operators: short, and free of secrets.
+    """The result of a ping. `detail`: why the resource is not healthy; `facts`: a few numbers and words. Operators see
+    both, so they are short and contain no secrets.
     """
 
     health: Health
@@ -75,7 +78,7 @@ Ping = Callable[[Any], Awaitable[PingResult]]
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The declaration of one resource. Immutable; made by `Registry.register`, which says what each member means.
+    """The declaration of one resource. Immutable; made by `Registry.register`, whose arguments these are.
 
     `factory` is called with the registry.
     """

@@ -1,4 +1,4 @@
-"""All addresses of a server of our own: those of this service, and the admin."""
+"""All addresses of our own server: those of this service, and the admin."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -17,7 +17,7 @@ ESASSISTANT, ESASSISTANT_SETTINGS = read(os.environ, BASE_DIR, django=True)
 _values = {name: setting.value for name, setting in ESASSISTANT_SETTINGS.items()}
 
 DEBUG = _values["DEBUG"]
-# Without one, which DEBUG alone permits, sessions end with the process: good enough to try things out.
+# Without a key, which only DEBUG permits, all sessions end with the process: good enough to try things out.
 SECRET_KEY = _values["SECRET_KEY"] or secrets.token_urlsafe(50)
 ALLOWED_HOSTS = list(_values["ALLOWED_HOSTS"])
 DATABASES = {"default": remembering_outages(_values["DATABASE_URL"]) | {"CONN_MAX_AGE": 0}}
@@ -58,7 +58,7 @@ ROOT_URLCONF = "esassistant.root_urls"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        # What only a server of our own shows: another project's admin stays as it is.
+        # Only our own server uses these templates; the admin of another project stays unchanged.
         "DIRS": [Path(__file__).parent / "admin_templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -107,13 +107,14 @@ LOGGING = {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.request": {"filters": ["server errors"]},
-        # Anybody can cause it, at any length and with a traceback each time; the answer says what is wrong.
+        # Anybody can cause these records, of any length and with a traceback each; the answer itself says what is
+        # wrong.
         "django.security": {"level": "CRITICAL"},
-        # One line per request would drown everything else, and one with a traceback per retry: statistics count both.
+        # One line per request, and a traceback per retry, would drown everything else; statistics count both.
         "elastic_transport.transport": {"level": "ERROR"},
-        # Says of each call that it came and went, and of what callers send wrong.
+        # It logs the begin and end of each call, and the mistakes of callers.
         "mcp": {"level": "ERROR"},
-        # Says "node has failed" with a traceback for each attempt of an outage; health says it once.
+        # It logs "node has failed" with a traceback for each attempt during an outage; health says it once.
         "elastic_transport.node_pool": {"level": "ERROR"},
     },
 }
@@ -122,21 +123,23 @@ LOGGING = {
 
 _https = _values["ESASSISTANT_HTTPS"]
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
-# Prometheus asks each server itself, not the proxy; and a redirect would come after it had sent its token.
+# Prometheus calls each server directly, not through the proxy. A redirect would come too late: its token is sent by
+# then.
 SECURE_REDIRECT_EXEMPT = ["^metrics$"]
-# There is no SECURE_PROXY_SSL_HEADER: it would be believed from anybody. `serve --forwarded-allow-ips` believes
-# X-Forwarded-Proto from the proxies that it names.
+# SECURE_PROXY_SSL_HEADER isn't set, as Django would trust that header from anybody. `serve --forwarded-allow-ips`
+# trusts X-Forwarded-Proto only from the proxies that it names.
 SECURE_HSTS_SECONDS = _values["ESASSISTANT_HSTS_SECONDS"] if _https else 0
 SILENCED_SYSTEM_CHECKS = [
-    # Subdomains and preload lists bind the whole domain, of which this service is a part.
+    # These ask to include subdomains and to join preload lists, which affects the whole domain; this service is only a
+    # part of it.
     *("security.W005", "security.W021"),
-    # What they speak of follows from ESASSISTANT_HTTPS, ESASSISTANT_HSTS_SECONDS, SECRET_KEY and ALLOWED_HOSTS, of
-    # which the audit speaks: HSTS, the redirect, the key, hosts, cookies of sessions and of CSRF.
+    # These are about HSTS, the redirect, the key, the hosts, and the cookies of sessions and CSRF. All follow from
+    # ESASSISTANT_HTTPS, ESASSISTANT_HSTS_SECONDS, SECRET_KEY and ALLOWED_HOSTS, which our own audit checks.
     *("security.W004", "security.W008", "security.W009", "security.W020"),
     *("security.W010", "security.W011", "security.W012", "security.W016"),
 ]
 CSRF_TRUSTED_ORIGINS = list(_values["CSRF_TRUSTED_ORIGINS"])
-# What is larger is refused before Django reads it; the admin's forms are the largest bodies there are.
+# Larger bodies are refused before Django reads them. The largest allowed bodies are the forms of the admin.
 DATA_UPLOAD_MAX_MEMORY_SIZE = ESASSISTANT.max_body_bytes
 DEFAULT_EXCEPTION_REPORTER = "esassistant.error_reports.MaskingReporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "esassistant.error_reports.MaskingFilter"

@@ -1,5 +1,5 @@
-"""Small values that processes change one after the other. A store keeps them for the deployment; `MemoryValues` does so
-for one process.
+"""Small values that processes change one after the other. A store keeps them for the whole deployment; `MemoryValues`
+keeps them for one process.
 """
 
 import asyncio
@@ -20,18 +20,19 @@ EXCHANGE_SECONDS: Final = 60.0
 
 
 class SharedValues(Protocol):
-    """Raises `StoreUnavailable` when it can't be reached in time."""
+    """Keeps small values by name. Raises `StoreUnavailable` if the store can't be reached in time."""
 
     async def change(
         self, names: Collection[str], function: Callable[[Values, int], tuple[Values, T]], kept_seconds: float
     ) -> T:
-        """Replace values in one step, and return what `function` returns beside them.
+        """Replace values in one atomic step, and return the result of `function`.
 
         Args:
-            names: of the values that `function` may read and replace.
-            function: is given the values that are there and the time of the store in milliseconds, and returns those
-                that it replaces (at most `MAX_VALUE_BYTES` each) and a result. It is pure, and may be called again.
-            kept_seconds: a value may be forgotten so long after it was last replaced.
+            names: The values that `function` may read and replace.
+            function: Called with the present values and the time of the store in milliseconds. Returns the values to
+                replace
+                (at most `MAX_VALUE_BYTES` each), and a result. It must be pure, as it may be called again.
+            kept_seconds: The store may drop a value when it has not been replaced for so long.
         """
         ...
 
@@ -56,10 +57,11 @@ class MemoryValues:
 
 
 async def keep_exchanging(exchange: Callable[[], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:
-    """Exchange every minute what processes share: a background task. While the store is away it tries again.
+    """Background task: exchange every minute what the processes share. If the store can't be reached, try again a
+    minute later.
 
     Args:
-        exchange: Shares what this process has counted, and takes over what all have. May raise `StoreUnavailable`.
+        exchange: Publishes what this process has counted, and reads what all have. May raise `StoreUnavailable`.
     """
     while True:
         try:

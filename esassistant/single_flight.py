@@ -1,7 +1,7 @@
-"""Single-flight: many callers ask for the same thing at once, one call is made.
+"""Single-flight: if many callers ask for the same thing at once, only one call is made.
 
-The idea is Go's golang.org/x/sync/singleflight, made safe for asyncio: there the first caller makes the call, here a
-task that no caller owns. Any caller may be cancelled, the leader included, and nobody else notices.
+The idea is that of Go's golang.org/x/sync/singleflight, adapted to asyncio. In Go the first caller makes the call; here
+a task does, which no caller owns. Any caller may be cancelled, even the first one, without effect on the others.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ V = TypeVar("V")
 
 
 FORGOTTEN_AT_ONCE = 8
-"""More than come with one flight, and few enough for one turn of the loop."""
+"""How many old failures to drop when a flight ends: more than one flight adds, and few enough to be quick."""
 
 
 class Spawn(Protocol):
-    """Starts the task of a flight in a context of its own and keeps it until it ends; `registry.flight` in
-    production.
+    """Starts the task of a flight in its own context, and keeps a reference until it ends. In production it is
+    `registry.flight`.
     """
 
     def __call__(self, function: Callable[[], Coroutine[Any, Any, Any]], /) -> asyncio.Task[Any]: ...
@@ -31,8 +31,8 @@ class Spawn(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SingleFlightReport:
-    """Since the start: flights made, callers that shared one, calls answered by a remembered failure; and flights under
-    way.
+    """Since the start: the number of flights, of callers that shared one, and of calls answered by a remembered
+    failure. `in_flight`: flights under way now.
     """
 
     flights_total: int
@@ -42,11 +42,11 @@ class SingleFlightReport:
 
 
 class SingleFlight(Generic[K, V]):
-    """One flight per key at a time; lives as long as its owner and belongs to its loop.
+    """One flight per key at a time. Lives as long as its owner, and belongs to its loop.
 
     A failure is remembered for `failure_ttl_seconds`, so that callers who keep coming don't each start a call that is
-    bound to fail. At most `remembered_failures` failures are kept, and none much longer. Those of this project's own
-    kind are kept without their tracebacks, which keep alive what was under way where they were raised: whole answers.
+    bound to fail. At most `remembered_failures` are kept, and not much longer than that time. Errors of this project's
+    own classes are kept without tracebacks, as a traceback keeps all local variables alive, even whole answers.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class SingleFlight(Generic[K, V]):
         self._remembered_failures_total = 0
 
     def start(self, key: K, function: Callable[[], Coroutine[Any, Any, V]]) -> asyncio.Task[V]:
-        """Join the flight for `key`, or start one, without waiting for it. The task must not be cancelled by the
-        caller.
+        """Join the flight for `key`, or start one, and return its task without waiting. The caller must not cancel the
+        task.
 
-        Raises the remembered failure of a flight that failed a moment ago.
+        Raises the remembered failure if a flight for `key` failed a moment ago.
         """
         if (flight := self._in_flight.get(key)) is not None:
             self._shared_total += 1
@@ -80,7 +80,7 @@ class SingleFlight(Generic[K, V]):
             failed_at, error = failure
             if self._clock() - failed_at < self._failure_ttl_seconds:
                 self._remembered_failures_total += 1
-                # A fresh traceback for each caller: raising one exception again and again would grow it without bound.
+                # Remove the old traceback: it would grow each time the exception is raised.
                 raise error.with_traceback(None)
             del self._failures[key]
         flight = self._spawn(function)
@@ -93,14 +93,15 @@ class SingleFlight(Generic[K, V]):
         return key in self._in_flight
 
     def forget_failure(self, key: K, kind: type[Exception]) -> None:
-        """The next caller asks anew, if what is remembered for `key` is a `kind`."""
+        """Forget the remembered failure for `key` if it is a `kind`, so that the next caller starts a new flight."""
         if key in self._failures and isinstance(self._failures[key][1], kind):
             del self._failures[key]
 
     async def do(self, key: K, function: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """The result of the flight for `key`, joined or started. Cancelling the caller leaves the flight alone.
+        """Return the result of the flight for `key`, which is joined or started. Cancelling the caller doesn't cancel
+        the flight.
 
-        Raises what the flight raised, or `RegistryNotOpen` when the flight was ended because its owner closes.
+        Raises what the flight raised, or `RegistryNotOpen` if the flight was cancelled because its owner closes.
         """
         flight = self.start(key, function)
         try:
@@ -111,7 +112,7 @@ class SingleFlight(Generic[K, V]):
                 raise RegistryNotOpen("the server is ending") from None
             raise
         finally:
-            # The error's new traceback has this frame, and the flight the old one.
+            # The new traceback of the error refers to this frame, and the flight refers to the old traceback.
             del flight
 
     def _landed(self, key: K, flight: asyncio.Task[V]) -> None:
@@ -132,7 +133,7 @@ class SingleFlight(Generic[K, V]):
 
 
 def let_go(error: Exception) -> None:
-    """Take the tracebacks off an error of this project's own kind, and off all that it was raised from."""
+    """Remove the tracebacks from an error of this project's own classes, and from all errors that caused it."""
     waiting: list[BaseException | None] = [error] if isinstance(error, EsassistantError) else []
     seen: set[int] = set()
     while waiting:

@@ -16,9 +16,9 @@ class _Slice:
 
 
 class SlidingWindow:
-    """How many calls there were in the last `seconds`, and how many of them were marked (failed, tried again).
+    """Counts the calls of the last `seconds`, and how many of them were marked (failed, or tried again).
 
-    Kept in ten slices, so that it holds for `seconds` and up to a tenth more, in constant memory.
+    It has ten slices, so that it covers `seconds` and up to a tenth more, in constant memory.
     """
 
     def __init__(self, seconds: float, clock: Clock) -> None:
@@ -36,7 +36,7 @@ class SlidingWindow:
         newest.marked += marked
 
     def counts(self) -> tuple[int, int]:
-        """Calls, and marked ones among them."""
+        """Return the number of calls, and how many of them were marked."""
         self._drop_old(int(self._clock() / self._slice_seconds))
         return sum(found.calls for found in self._slices), sum(found.marked for found in self._slices)
 

@@ -1,7 +1,7 @@
 """Background tasks that have an owner.
 
-A task started with plain `create_task` inherits the context of the request that happened to start it, dies silently
-when it crashes and outlives what it works on. Tasks started here run in an empty context, are restarted with backoff
+A task of plain `create_task` inherits the context of the request that happens to start it, dies silently when it
+crashes, and outlives the objects that it works on. The tasks here run in an empty context, are restarted with backoff
 when they crash, are counted, and end when their owner ends.
 """
 
@@ -21,13 +21,13 @@ T = TypeVar("T")
 FIRST_RESTART_DELAY_SECONDS = 0.5
 LONGEST_RESTART_DELAY_SECONDS = 30.0
 SETTLED_AFTER_SECONDS = 60.0
-"""A task that ran this long before it crashed starts over with the shortest delay."""
+"""If a task ran for this long before it crashed, it is restarted with the shortest delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """What is known of one background task: `crashes_total` since the registry opened, `last_error` as the exception's
-    type name.
+    """The state of one background task. `crashes_total`: since the registry opened; `last_error`: the name of the
+    exception's type.
     """
 
     name: str
@@ -38,7 +38,9 @@ class TaskReport:
 
 
 def restart_delay_seconds(crashes_in_a_row: int) -> float:
-    """How long to wait before restart number `crashes_in_a_row` (from 1): exponential, bounded."""
+    """Return how long to wait before a restart after `crashes_in_a_row` crashes (1 or more). It grows exponentially, up
+    to a bound.
+    """
     return min(LONGEST_RESTART_DELAY_SECONDS, FIRST_RESTART_DELAY_SECONDS * 2.0 ** min(crashes_in_a_row - 1, 16))
 
 
@@ -94,8 +96,8 @@ class Tasks:
         return background.task
 
     def flight(self, function: Callable[[], Coroutine[Any, Any, T]], *, name: str, owner: str) -> asyncio.Task[T]:
-        """Start a task that runs once and whose outcome belongs to whoever awaits it; it ends with its owner at the
-        latest.
+        """Start a task that runs once. Its result or error is for whoever awaits it. It ends at the latest with its
+        owner.
         """
         task = asyncio.create_task(function(), name=f"{owner}:{name}", context=Context())
         flights = self._flights.setdefault(owner, set())
@@ -104,7 +106,9 @@ class Tasks:
         return task
 
     async def cancel(self, owner: str, deadline_seconds: float) -> None:
-        """End all tasks of `owner` and wait for them, but no longer than `deadline_seconds`; what resists is logged."""
+        """Cancel all tasks of `owner`, and wait for them for at most `deadline_seconds`. Tasks that have not ended by
+        then are logged.
+        """
         tasks: list[asyncio.Task[Any]] = [b.task for b in self._background if b.owner == owner and b.task is not None]
         tasks += self._flights.get(owner, ())
         pending = {task for task in tasks if not task.done()}
@@ -120,5 +124,5 @@ class Tasks:
             logger.error("task %s did not end within %.1f s", task.get_name(), deadline_seconds)
 
     def reports(self) -> tuple[TaskReport, ...]:
-        """What is known of every background task, in the order they were started."""
+        """Return the state of every background task, in the order in which they were started."""
         return tuple(background.report() for background in self._background)

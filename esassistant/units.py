@@ -1,14 +1,14 @@
-"""Numbers with their units, and moments, as people read them. Pure."""
+"""Writes numbers with units, and moments, for people. Pure."""
 
 from datetime import datetime, timedelta
 
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 TIME_ALONE = timedelta(hours=12)
-"""For so long a moment is told by its time: also when midnight was a minute ago."""
+"""A moment that is at most so far from now is shown with its time alone, even if midnight lies between."""
 
 
 def as_duration(seconds: float) -> str:
-    """In the two largest units: `3.2 ms`, `42 s`, `3 min 5 s`, `2 h 10 min`, `5 d 3 h`."""
+    """Return a duration in its two largest units: `3.2 ms`, `42 s`, `3 min 5 s`, `2 h 10 min`, `5 d 3 h`."""
     if seconds < 10:
         return as_seconds(max(0.0, seconds))
     rest = int(seconds)
@@ -23,7 +23,7 @@ def as_duration(seconds: float) -> str:
 
 
 def as_seconds(seconds: float) -> str:
-    """In seconds alone, as settings have them: `20 ms`, `0.35 s`, `12.5 s`, `1800 s`."""
+    """Return a duration in seconds or milliseconds alone, as in settings: `20 ms`, `0.35 s`, `12.5 s`, `1800 s`."""
     if seconds < 0.0995:
         return f"{seconds * 1000:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
@@ -49,8 +49,8 @@ def as_count(count: float) -> str:
 
 
 def as_ago(seconds: float) -> str:
-    """How long ago something was, in its largest unit: `just now`, `42 s ago`, `3 min ago`; `in 2 h` where it is to
-    come. site.js counts on with the same words.
+    """Return how long ago something was, in its largest unit: `just now`, `42 s ago`, `3 min ago`; `in 2 h` for the
+    future. site.js uses the same words.
     """
     rest = abs(int(seconds))
     if rest < 2:
@@ -61,5 +61,5 @@ def as_ago(seconds: float) -> str:
 
 
 def clock_time(at: datetime, now: datetime) -> str:
-    """A moment as people say it: the time alone where it can't be another day's, else with the day."""
+    """Return a moment as text: the time alone if it is close to `now`, else with the date."""
     return f"{at:%H:%M:%S} UTC" if abs(now - at) < TIME_ALONE else f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""All addresses of this service, to be included under any prefix."""
+"""All addresses of this service. They can be included under any prefix."""
 
 from django.urls import include, path
 

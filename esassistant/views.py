@@ -1,5 +1,5 @@
-"""What the kernel itself answers over HTTP: the description of the API, the guide, what problems mean, the page to log
-out, and errors that no view answers.
+"""The kernel's own pages and answers: the description of the API, the guide, the meaning of problems, the logout page,
+and errors that no view answers.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
 
 @lru_cache(maxsize=1)
 def description(at: str) -> Answer:
-    """The document, of addresses below a prefix."""
+    """Return the OpenAPI document, for addresses below the prefix `at`."""
     body = DOCUMENT
     if at:
         body = msgspec.json.encode(msgspec.json.decode(DOCUMENT) | {"servers": [{"url": at}]})
@@ -39,14 +39,16 @@ def description(at: str) -> Answer:
 
 @api_view("GET")
 async def openapi(request: HttpRequest) -> HttpResponse:
-    """`GET /api/openapi.json`: this API in OpenAPI 3.1, for anybody. `python -m dev.openapi` makes it."""
+    """`GET /api/openapi.json`: the OpenAPI 3.1 document of this API, for anybody. `python -m dev.openapi` makes it."""
     return description(prefix()).response(request)
 
 
 @require_safe
 async def api_page(request: HttpRequest) -> HttpResponse:
-    """`GET /api/docs`: this API for people, made of the same document; for anybody, without a script."""
-    await caller_of(request)  # for the header, which doesn't look it up itself
+    """`GET /api/docs`: the documentation of this API for people, made from the OpenAPI document; for anybody, without a
+    script.
+    """
+    await caller_of(request)  # needed by the header of the page, which makes no lookups itself
     address = request.build_absolute_uri(reverse("esassistant:front")).rstrip("/")
     tags = await asyncio.to_thread(shown_tags, msgspec.json.decode(DOCUMENT), address)
     return await asyncio.to_thread(render, request, "esassistant/api.html", {"tags": tags, "page": "api"})
@@ -57,22 +59,24 @@ GUIDE: Final = Path(__file__).parent / "guide"
 
 @cache
 def guide_pages() -> Mapping[str, SafeString]:
-    """The pages of the guide by name, as `python -m dev.guide` made them of our own documents."""
+    """Return the pages of the guide by name, as `python -m dev.guide` made them from the documents."""
     files = sorted(GUIDE.glob("*.html"))
-    # Of our own making, of nobody's input.
+    # We made this HTML ourselves; nobody's input is in it.
     return {file.stem: mark_safe(file.read_text("utf-8")) for file in files}  # noqa: S308  # nosec B308, B703
 
 
 @require_safe
 async def guide_start(request: HttpRequest) -> HttpResponse:
-    """`GET /docs/`: leads to the first page of the guide, which has links to the others; for anybody."""
+    """`GET /docs/`: redirects to the first page of the guide, which links to the others; for anybody."""
     await caller_of(request)  # as above
     return redirect("esassistant:guide", "operations")
 
 
 @require_safe
 async def guide(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /docs/{name}`: how to operate this service, its settings, its security and its API; for anybody."""
+    """`GET /docs/{name}`: a page of the guide, such as how to operate this service, its settings or its security; for
+    anybody.
+    """
     pages = await asyncio.to_thread(guide_pages)
     if name not in pages:
         raise UnknownAddress(f"There is no such page of the guide. There are: {', '.join(pages)}.")
@@ -82,7 +86,7 @@ async def guide(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def log_out(request: HttpRequest) -> HttpResponse:
-    """`GET /logout`: asks whether to log out; the admin does."""
+    """`GET /logout`: asks whether to log out; the form is posted to the admin, which logs out."""
     return render(request, "esassistant/log_out.html", {"name": request.user.get_username()})
 
 
@@ -92,7 +96,7 @@ TEXT, HTML = "text/plain", "text/html"
 @csrf_exempt
 @require_safe
 def problems(request: HttpRequest) -> HttpResponse:
-    """`GET /problems/`: what each type of problem means, and what to do; a page, or text."""
+    """`GET /problems/`: what each type of problem means, and what to do; as a page or as text."""
     shown = sorted(problem_types().values(), key=lambda error: (error.status, error.problem_type.name))
     return _explained(request, "Problems", shown)
 
@@ -100,7 +104,7 @@ def problems(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_safe
 def problem(request: HttpRequest, name: str) -> HttpResponse:
-    """`GET /problems/{name}`: the same of one type, to which the `type` of its problems leads."""
+    """`GET /problems/{name}`: what one type of problem means. The `type` of a problem is this address."""
     if (error := problem_types().get(name)) is None:
         raise UnknownAddress("There is no problem of this name. /problems/ lists all.")
     return _explained(request, error.title, [error])
@@ -108,7 +112,7 @@ def problem(request: HttpRequest, name: str) -> HttpResponse:
 
 def _explained(request: HttpRequest, title: str, shown: Sequence[type[EsassistantError]]) -> HttpResponse:
     if request.get_preferred_type([TEXT, HTML]) == HTML:
-        # Templates call what is callable, classes too.
+        # Templates call everything that is callable, even a class; so pass its attributes.
         of = [{"status": error.status, "title": error.title, "type": error.problem_type} for error in shown]
         response = render(request, "esassistant/problems.html", {"title": title, "problems": of})
     else:
@@ -125,8 +129,8 @@ def _in_words(error: type[EsassistantError]) -> str:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001  (Django's signature)
-    """Django's `handler400`. Its own reads the form for a CSRF token, which fails again where the form is what is bad;
-    so do those for 403, 404 and 500.
+    """Django's `handler400`. Django's own handlers for 400, 403, 404 and 500 read the form to get a CSRF token, which
+    fails again if the form itself is bad.
     """
     return error_page(request, 400)
 

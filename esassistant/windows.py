@@ -1,5 +1,5 @@
-"""What callers got of late, of one kind of call: how many calls failed, were refused or answered in part, and how long
-the others took. In constant memory; what several processes counted can be added up.
+"""Counts what callers got lately, for one kind of call: how many calls failed, were refused or answered in part, and
+how long the others took. Needs constant memory; the counts of several processes can be added up.
 """
 
 import enum
@@ -15,15 +15,15 @@ from esassistant.durations import BOUNDS
 SLICE_SECONDS: Final = 5.0
 SLICES_OF_MINUTE: Final = 12
 SLICES: Final = SLICES_OF_MINUTE + 3
-"""A whole minute can still be told some seconds after its end."""
+"""A few slices more than a minute has, so that a whole minute can still be reported some seconds after its end."""
 RECENT_SLICES: Final = 3
 QUIET_SLICES: Final = 4
-"""What was before so many slices in a row with calls of which none was bad is other trouble."""
+"""So many slices in a row without a bad call separate two troubles. Slices without any call don't count."""
 KEPT_LAST: Final = 5
 LONGEST_KEPT_SECONDS: Final = 900.0
-"""Older calls say nothing of now."""
+"""Older calls say nothing about the present."""
 LONG_SECONDS: Final = 0.5
-"""No call that takes less is called slow, whatever is usual."""
+"""A shorter call is never called slow, whatever is usual."""
 LONG_BUCKET: Final = bisect_left(BOUNDS, LONG_SECONDS)
 
 
@@ -32,21 +32,21 @@ class Got(enum.Enum):
 
     ANSWER = "answer"
     PART = "part"
-    """An answer that says itself that it is not whole."""
+    """An answer that says itself that it is incomplete."""
     FAILURE = "failure"
-    """A 5xx, or nothing in time, or nothing at all as calls before had failed."""
+    """A 5xx, no answer in time, or no call at all because earlier calls had failed."""
     REFUSAL = "refusal"
-    """Nothing was even tried: no connection was free."""
+    """No call was made, as no connection was free."""
 
     @property
     def is_bad(self) -> bool:
-        """Whether the caller has no answer, and is not to blame."""
+        """True if the caller got no answer, and it wasn't the caller's fault."""
         return self in (Got.FAILURE, Got.REFUSAL)
 
 
 @dataclass(frozen=True, slots=True)
 class EndedCall:
-    """One call: how long ago it ended, how long it took, and what its caller got."""
+    """One call: how long ago it ended (`age_seconds`), how long it took (`seconds`), and what its caller got."""
 
     age_seconds: float
     seconds: float
@@ -59,14 +59,18 @@ class EndedCall:
 
 @dataclass(frozen=True, slots=True)
 class WindowReport:
-    """The last minute of one kind of call, and its last calls of a quarter of an hour, newest first.
+    """The last minute of one kind of call, and its latest calls within a quarter of an hour, newest first (`last`). A
+    time is None if there was no such call.
 
-    `recent` and `minute` count the answered calls of the last 15 and 60 s by how long they took (the place in
-    `durations.BOUNDS`); `recent_bad` those of the last 15 s that were not answered. `first_bad_seconds`,
-    `first_part_seconds`: how long ago the first such call of the minute's newest trouble began. `first_long_seconds`:
-    the same of the first that took `LONG_SECONDS`, of the last 15 s and of the time before in which most calls did.
-    `slowest_seconds` is of all calls of the minute. None: there was none. `newest_bad_seconds`, `newest_good_seconds`:
-    how long ago the newest call ended that was not answered, and that was.
+    `recent` and `minute` count the answered calls of the last 15 and 60 s by their duration; the key is the place in
+    `durations.BOUNDS`. `recent_bad`: calls of the last 15 s that were not answered.
+
+    `first_bad_seconds`, `first_part_seconds`: how long ago the minute's newest trouble began, with the first call that
+    was not answered, or was answered in part. `first_long_seconds`: how long ago the first call began that took
+    `LONG_SECONDS` or more, within the last 15 s and the time before in which most calls did.
+
+    `slowest_seconds`: the longest call of the minute. `newest_bad_seconds`, `newest_good_seconds`: how long ago the
+    newest call ended that was not answered, and that was.
     """
 
     calls: int = 0
@@ -86,11 +90,11 @@ class WindowReport:
 
     @property
     def bad(self) -> int:
-        """The calls of the minute that were not answered."""
+        """The number of calls of the minute that were not answered."""
         return self.failures + self.refusals
 
     def older_by(self, seconds: float) -> "WindowReport":
-        """The same report, heard of so many seconds after it was made."""
+        """Return the same report with all ages increased by `seconds`."""
 
         def older(age: float | None) -> float | None:
             return None if age is None else age + seconds
@@ -108,7 +112,7 @@ class WindowReport:
 
 @dataclass(frozen=True, slots=True)
 class MinuteCounts:
-    """One whole minute of one kind of call, such as 10:33. `times` counts the answered calls by how long they took, as
+    """One whole minute of one kind of call, such as 10:33. `times` counts the answered calls by duration, as
     `WindowReport.minute` does.
     """
 
@@ -135,7 +139,7 @@ class _Slice:
 
 
 class Window:
-    """Counts one kind of call in slices of five seconds. Written on one loop."""
+    """Counts one kind of call in slices of five seconds. Used on one loop."""
 
     __slots__ = ("_last", "_latest", "_newest_bad_at", "_newest_good_at", "_slices")
 
@@ -147,7 +151,7 @@ class Window:
         self._newest_good_at: float | None = None
 
     def ended(self, got: Got, seconds: float, ended_at: float) -> None:
-        """Count a call that took `seconds` and ended at `ended_at` of the monotonic clock: now."""
+        """Count a call that took `seconds` and has just ended, at `ended_at` of the monotonic clock."""
         number = int(ended_at / SLICE_SECONDS)
         latest = self._latest
         if latest.number != number:
@@ -177,7 +181,7 @@ class Window:
             latest.first_bad_at = ended_at - seconds
 
     def report(self, now: float) -> WindowReport | None:
-        """None: there was no call for a quarter of an hour."""
+        """Return the report, or None if there was no call for a quarter of an hour."""
         last = tuple(
             EndedCall(now - ended_at, seconds, got)
             for ended_at, seconds, got in reversed(self._last)
@@ -206,7 +210,7 @@ class Window:
         )
 
     def whole_minute(self, number: int) -> MinuteCounts:
-        """The minute of this number on the monotonic clock, one that has just ended."""
+        """Return the counts of a minute that has just ended, given its number on the monotonic clock."""
         found = [part for part in self._slices if part.number // SLICES_OF_MINUTE == number]
         return MinuteCounts(
             sum(part.calls for part in found),
@@ -217,7 +221,7 @@ class Window:
 
 
 def minutes_together(counts: Iterable[MinuteCounts]) -> MinuteCounts:
-    """What several kinds of calls had in one minute."""
+    """Return the counts of several kinds of calls in the same minute, added up."""
     parts = tuple(counts)
     return MinuteCounts(
         sum(part.calls for part in parts),
@@ -228,8 +232,9 @@ def minutes_together(counts: Iterable[MinuteCounts]) -> MinuteCounts:
 
 
 def _newest_trouble(first_at: Sequence[float | None]) -> list[float]:
-    """The moments of the newest trouble: back to where `QUIET_SLICES` slices in a row had none. A slice without a call
-    isn't among them: it says nothing.
+    """Return the moments that belong to the newest trouble: going back until `QUIET_SLICES` slices in a row have none.
+
+    Slices without any call aren't in `first_at`, as they say nothing.
     """
     moments: list[float] = []
     quiet = 0
@@ -245,9 +250,11 @@ def _newest_trouble(first_at: Sequence[float | None]) -> list[float]:
 
 
 def _first_long(minute: Sequence[_Slice], recent: int) -> list[float | None]:
-    """When long calls began: those of the `recent` newest slices, and of earlier ones as far back as half of the
-    answered calls of each were long, and of the slice before, in which it began. A long call among quick ones that came
-    earlier has nothing to do with what is slow now.
+    """Return the moments at which long calls began, for the trouble that lasts now.
+
+    These are the moments of the `recent` newest slices, and of earlier slices going back to the first one in which less
+    than half of the answered calls were long; that slice is included, as the trouble began in it. A single long call
+    among quick ones before that has nothing to do with what is slow now.
     """
     moments = [part.first_long_at for part in minute[len(minute) - recent :]]
     for part in reversed(minute[: len(minute) - recent]):
@@ -270,7 +277,7 @@ def _added(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
 
 
 def added(reports: Iterable[WindowReport]) -> WindowReport:
-    """What several processes counted of one kind of call, together."""
+    """Return the reports of several processes about one kind of call, added up."""
     parts = tuple(reports)
     if len(parts) == 1:
         return parts[0]
@@ -302,18 +309,20 @@ def _longest(values: Iterable[float | None]) -> float | None:
 
 
 def median_seconds(counts: Mapping[int, int]) -> float | None:
-    """The median of answered calls counted by how long they took: never less than the truth, at most 5 % more."""
+    """Return the median duration of answered calls. It is at least the true value, and at most 5 % above it."""
     return quantile_seconds(counts, 0.5)
 
 
 def quantile_seconds(counts: Mapping[int, int], share: float) -> float | None:
-    """The same of any quantile; `share`: 0.95 for that below which 95 % are."""
+    """Return a quantile of the durations of answered calls, with the same precision; 0.95 is the one below which 95 %
+    are.
+    """
     place = _quantile_place(counts, share)
     return None if place is None else BOUNDS[place]
 
 
 def median_place(counts: Mapping[int, int]) -> int | None:
-    """The place of the median in `durations.BOUNDS`."""
+    """Return the place of the median in `durations.BOUNDS`."""
     return _quantile_place(counts, 0.5)
 
 
@@ -328,5 +337,5 @@ def _quantile_place(counts: Mapping[int, int], share: float) -> int | None:
 
 
 def calls_in_a_row(last: Iterable[EndedCall]) -> Iterator[EndedCall]:
-    """The newest calls that were not answered, up to the newest that was."""
+    """Return the newest calls that were not answered, back to the newest one that was."""
     return itertools.takewhile(lambda call: call.got.is_bad, last)

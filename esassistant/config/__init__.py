@@ -1,4 +1,4 @@
-"""What can be set: `read` gives the configuration in force, and each setting with its origin."""
+"""The settings of this service: `read` gives the configuration in force, and each setting with its origin."""
 
 from esassistant.config.reader import read
 

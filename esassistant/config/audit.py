@@ -1,7 +1,7 @@
-"""The audit: settings that are each fine, but together contradict each other, have no effect or are dangerous.
+"""The audit: finds settings that are fine one by one, but contradict each other, have no effect or are dangerous.
 
-Pure functions over the configuration. `system_checks.py` shows the findings as Django's system checks; docs/settings.md
-lists them all.
+Pure functions of the configuration. `checks.py` shows the findings as Django's system checks; docs/settings.md lists
+them all.
 """
 
 import enum
@@ -17,11 +17,11 @@ from esassistant.units import as_seconds
 LONGEST_DRAIN_SECONDS = 60.0
 SHORTEST_SECRET_KEY = 50
 FEWEST_DIFFERENT = 5
-"""As Django's check `security.W009` has them."""
+"""The same limit as in Django's check `security.W009`."""
 
 
 class Level(enum.Enum):
-    """How bad a finding is: a warning is printed, an error ends the command, `serve` included."""
+    """How bad a finding is. A warning is printed; an error ends the command, `serve` included."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -29,8 +29,8 @@ class Level(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that the audit found: what is wrong (`message`), what to do (`hint`), and in which `settings`. Shows no
-    secret.
+    """One result of the audit: what is wrong (`message`), what to do (`hint`), and in which `settings`. Never contains
+    a secret.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules look at."""
+    """The input of the rules."""
 
     config: Config
     settings: Mapping[str, Setting]
@@ -50,12 +50,12 @@ class Facts:
     hosts: Sequence[str]
 
     def given(self, *names: str) -> tuple[str, ...]:
-        """Those of `names` that somebody has set."""
+        """Return those of `names` that are set explicitly."""
         return tuple(name for name in names if self.settings[name].origin is not Origin.DEFAULT)
 
 
 Message = Callable[[Facts], str | None]
-"""What is wrong; None when nothing is."""
+"""Returns what is wrong, or None if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class AuditRule:
     hint: str
     message: Message
     deployed: bool
-    """Only `check --deploy` looks for it: it is fine on a machine of one's own."""
+    """True if only `check --deploy` applies the rule: on a developer's own machine, what it finds is fine."""
 
 
 RULES: list[AuditRule] = []
@@ -77,14 +77,18 @@ RULES: list[AuditRule] = []
 def audit(
     config: Config, settings: Mapping[str, Setting], debug: bool, hosts: Sequence[str], *, deployed: bool = False
 ) -> tuple[Finding, ...]:
-    """All findings in a configuration, `hosts` being `ALLOWED_HOSTS`; or those that matter only where it is `deployed`
-    for others.
+    """Return all findings about a configuration.
+
+    Args:
+        hosts: Django's `ALLOWED_HOSTS`.
+        deployed: True: only the findings that matter where the service is deployed for others. False: all the others.
     """
     facts = Facts(config, settings, debug, hosts)
     return tuple(
         Finding(rule.id, rule.level, message, rule.hint, rule.settings)
         for rule in RULES
-        # A project that embeds this service has said some things by Django's settings, of which Django speaks.
+        # A project that embeds this service sets some of these things by Django's own settings, which Django checks
+        # itself.
         if rule.deployed is deployed
         and settings.keys() >= set(rule.settings)
         and (message := rule.message(facts)) is not None
@@ -94,7 +98,7 @@ def audit(
 def _rule(
     number: str, *settings: str, hint: str, level: Level = Level.WARNING, deployed: bool = False
 ) -> Callable[[Message], Message]:
-    """Makes a function a rule."""
+    """Return a decorator that makes a function a rule."""
 
     def add(message: Message) -> Message:
         RULES.append(AuditRule(f"esassistant.{number}", level, settings, hint, message, deployed))
@@ -198,7 +202,7 @@ def _connect_timeout_never_runs_out(facts: Facts) -> str | None:
         config.mapping_cache.indices_timeout,
         config.health.timeout,
     )
-    is_wait = config.elasticsearch.pool_block  # for a free connection, too
+    is_wait = config.elasticsearch.pool_block  # then it also bounds the wait for a free connection
     if (
         not facts.given("ELASTICSEARCH_CONNECT_TIMEOUT")
         or is_wait
@@ -377,13 +381,13 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host name or address certainly means this machine."""
+    """Return True if a host name or address certainly means this machine."""
     address = _address(host)
     return address.is_loopback if address else _is_localhost(host)
 
 
 def _is_local(host: str) -> bool:
-    """Whether an entry of `ALLOWED_HOSTS` certainly means this machine or a private network."""
+    """Return True if an entry of `ALLOWED_HOSTS` certainly means this machine or a private network."""
     address = _address(host)
     return address.is_private if address else _is_localhost(host)
 

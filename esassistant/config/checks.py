@@ -1,4 +1,4 @@
-"""Django's system checks of this project: `manage.py check`, and every command before it starts."""
+"""Django's system checks of this project. They run with `manage.py check`, and before every command."""
 
 import inspect
 import os
@@ -20,13 +20,15 @@ MESSAGES = {Level.WARNING: checks.Warning, Level.ERROR: checks.Error}
 
 @checks.register
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """The findings of the audit of the settings in force."""
+    """Return the findings of the audit of the settings in force."""
     return _findings(deployed=False)
 
 
 @checks.register(checks.Tags.security, deploy=True)
 def check_deployed_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """What `check --deploy` says of our settings, in place of what Django says of those that it makes of them."""
+    """Return the findings that `check --deploy` adds. They replace Django's own warnings about settings that we derive
+    from ours.
+    """
     return _findings(deployed=True)
 
 
@@ -38,7 +40,9 @@ def _findings(*, deployed: bool) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.security)
 def check_tokens_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """Nobody else can write the file of tokens, which would be to make tokens, nor need read it."""
+    """Check that only this service's user can write or read the file of tokens. Whoever can write it can
+    make tokens.
+    """
     return _file_messages(
         settings.ESASSISTANT.tokens_file,
         writer="The file of tokens can be written by {whose}, who can give himself any right.",
@@ -50,8 +54,10 @@ def check_tokens_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
 
 @checks.register(checks.Tags.security)
 def check_webhooks_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """Nobody else can write the file of targets, which would be to have names and fields sent to him, nor read it: the
-    secrets stand in it.
+    """Check that only this service's user can write or read the file of webhook targets.
+
+    Whoever can write it can have names and fields of indices sent anywhere. Whoever can read it learns the secrets in
+    it.
     """
     return _file_messages(
         settings.ESASSISTANT.webhooks_file,
@@ -64,12 +70,12 @@ def check_webhooks_file(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
 
 
 def _file_messages(path: str, *, writer: str, writer_id: str, reader: str, reader_id: str) -> list[checks.CheckMessage]:
-    """Say who can write or read a file of secrets though only this service needs to.
+    """Return a message if others than this service's user can write or read a file of secrets.
 
     Args:
-        path: Empty: there is no such file.
-        writer, writer_id: The error where everybody or another user (`{whose}`) can write it.
-        reader, reader_id: The warning where its group can write it, or everybody can read it.
+        path: The file; empty if there is none.
+        writer, writer_id: The error if everybody or another user (`{whose}`) can write it.
+        reader, reader_id: The warning if its group can write it, or everybody can read it.
     """
     try:
         found = Path(path).stat() if path else None
@@ -88,8 +94,8 @@ def _file_messages(path: str, *, writer: str, writer_id: str, reader: str, reade
 
 @checks.register(checks.Tags.urls)
 def check_api_views(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """Every view under our `/api/` is `async def`: a sync one would hop to a thread for each request, or hold up the
-    loop.
+    """Check that every view under our `/api/` is `async def`. A sync view would need a thread for each request, or
+    block the loop.
     """
     return [
         checks.Error(
@@ -103,7 +109,7 @@ def check_api_views(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[c
 
 
 def views_of(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All addresses below `resolver`, with their views."""
+    """Yield all routes below `resolver`, each with its view."""
     for pattern in resolver.url_patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):

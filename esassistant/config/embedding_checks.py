@@ -1,4 +1,4 @@
-"""System checks of a project that embeds this service: what clashes, and what to do about it."""
+"""System checks of a project that embeds this service: what conflicts, and what to do about it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,13 +21,13 @@ VENDORS = ("sqlite", "postgresql")
 
 @checks.register
 def check_embedding(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """What this service needs of a project that embeds it."""
+    """Check what this service needs from a project that embeds it."""
     return list(_missing()) + list(_hidden_commands()) if is_embedded() else []
 
 
 @checks.register(checks.Tags.urls)
 def check_prefix(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """Our addresses have a prefix of their own."""
+    """Check that our addresses have a prefix that nothing else uses."""
     if not is_embedded():
         return []
     if not (at := prefix()):
@@ -82,7 +82,9 @@ def _missing() -> Iterator[checks.CheckMessage]:
 
 
 def _hidden_commands() -> Iterator[checks.CheckMessage]:
-    """Of two apps with a command of one name, Django takes the one that INSTALLED_APPS names first."""
+    """Yield a warning for each command of ours that another app has too. Of two commands with the same name, Django
+    takes the one whose app comes first in INSTALLED_APPS.
+    """
     own = {name for app in OWN_APPS for name in find_commands(f"{apps.get_app_config(app).path}/management")}
     is_before = True
     for app in apps.get_app_configs():

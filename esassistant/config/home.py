@@ -1,4 +1,4 @@
-"""The home of an installation: the folder of `.env`, of the SQLite file and of profiles of its own."""
+"""The home of an installation: the folder with `.env`, the SQLite file and the operator's own profiles."""
 
 import grp
 import os
@@ -12,7 +12,7 @@ from typing import Final
 from django.core.exceptions import ImproperlyConfigured
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-"""Where the packages are: a checkout, or the folder that a wheel was installed into."""
+"""The folder of the packages: a checkout, or the folder that the wheel was installed into."""
 FIRST_ENV: Final = """\
 # Written by `esassistant serve`, as there was none. docs/settings.md lists every setting.
 SECRET_KEY={secret_key}
@@ -24,9 +24,10 @@ ESASSISTANT_API_TOKENS={token}
 
 
 def home_of(environment: Mapping[str, str], root: Path = ROOT) -> Path:
-    """The folder that `ESASSISTANT_HOME` names; without it that of manage.py in a checkout, else the current one.
+    """Return the folder that `ESASSISTANT_HOME` names. Without it, return the folder of manage.py in a checkout, else
+    the current folder.
 
-    Raises `ImproperlyConfigured` where it is no folder.
+    Raises `ImproperlyConfigured` if `ESASSISTANT_HOME` names no folder.
     """
     named = environment.get("ESASSISTANT_HOME", "").strip()
     if not named:
@@ -38,9 +39,10 @@ def home_of(environment: Mapping[str, str], root: Path = ROOT) -> Path:
 
 
 def write_first_env(environment: Mapping[str, str], home: Path) -> Path | None:
-    """Write a `.env` with a secret key and a token of this installation's own, readable by nobody else, and return its
-    path. None: there is one, the environment says all that is needed, or nothing can be written here, which the
-    settings tell of.
+    """Write a `.env` with a new secret key and a new token, which nobody else can read, and return its path.
+
+    Return None if there is a `.env` already, if the environment has `SECRET_KEY` or names another file, or if the file
+    can't be written. In the last case, reading the settings fails later and says so.
     """
     path = home / (environment.get("ESASSISTANT_ENV_FILE") or ".env")
     if environment.get("SECRET_KEY") or "ESASSISTANT_ENV_FILE" in environment or path.exists():
@@ -56,21 +58,22 @@ def write_first_env(environment: Mapping[str, str], home: Path) -> Path | None:
 
 
 class NotBelieved(Exception):
-    """A file of settings in which somebody else than root and the user that this process runs as could say what this
-    service does; says why, and what to do.
+    """A file of settings can't be trusted, as others than root and the user of this process could change it. Says why,
+    and what to do.
     """
 
 
 def believed_text(path: Path) -> str:
-    """Read a file of settings, if it is believed: a regular file that belongs to root or to us, and that nobody else
-    can write. Of a symbolic link the file that it leads to is judged, and not the link. What is judged is what is read:
-    it is opened once, and without waiting, as for a FIFO that nobody writes to.
+    """Read a file of settings if it can be trusted: a regular file that belongs to root or to our user, and that nobody
+    else can write.
 
-    `/dev/null` is an empty file, whoever has it.
+    For a symbolic link, the file that it leads to is checked. The file is opened only once, so the file that is checked
+    is the one that is read. Opening it never blocks, not even for a FIFO without a writer. `/dev/null` counts as an
+    empty file, whoever owns it.
 
     Raises:
-        NotBelieved: It isn't.
-        OSError, UnicodeDecodeError: It can't be read.
+        NotBelieved: The file can't be trusted.
+        OSError, UnicodeDecodeError: The file can't be read.
     """
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -109,7 +112,9 @@ def _user() -> str:
 
 
 def _is_private(group: int, user: int) -> bool:
-    """Whether a group is one user's own, as many systems make it for each: what it can write, nobody else can."""
+    """Return True if a group is the private group of one user, which many systems create for each user. Nobody else is
+    in it.
+    """
     try:
         name, members = pwd.getpwuid(user).pw_name, grp.getgrgid(group)
     except KeyError:

@@ -1,4 +1,4 @@
-"""The configuration: what can be set, and what is in force."""
+"""The configuration: its types, and the values in force."""
 
 import enum
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ MOST_CACHE_BYTES = 2**40
 NO_PROFILE = "none"
 ROLLBACK = "rollback"
 ROLLBACK_VARIABLES = {"ELASTICSEARCH_POOL_MAXSIZE": 20, "MAPPING_CACHE_BATCH_SIZE": 1, "MIN_REFRESH_INTERVAL": 0}
-"""Who sets these three to these numbers, and no profile, gets the profile `rollback`."""
+"""If these three settings have these values and no profile is chosen, the profile `rollback` is in force."""
 
 
 class Origin(enum.Enum):
@@ -25,10 +25,10 @@ class Origin(enum.Enum):
     PROFILE = "profile"
     FILE = "file"
     RUN = "make run"
-    """What `make run` noted of the node that it started."""
+    """`make run` wrote down the node that it started."""
     ENVIRONMENT = "environment"
     IMPLIED = "implied"
-    """Given by nobody, but it follows from other settings: `ROLLBACK_VARIABLES`."""
+    """Not set, but it follows from other settings: `ROLLBACK_VARIABLES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Details(enum.StrEnum):
 
 
 class Predict(enum.StrEnum):
-    """`MAPPING_CACHE_PREDICT`: by what is chosen what costs calls before anybody asks."""
+    """`MAPPING_CACHE_PREDICT`: what predicts which families will be asked for, to make costly calls ahead of time."""
 
     OFF = "off"
     RULE = "rule"
@@ -59,11 +59,13 @@ class Predict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ElasticsearchConfig:
-    """How Elasticsearch is reached. `urls` carry no credentials: those given inside a URL are moved to `username` and
-    `password`.
+    """How Elasticsearch is reached. Times in seconds, pool sizes in connections.
 
-    Times in seconds, pool sizes in connections. `pools` are the rules of `ELASTICSEARCH_POOLS`, and one for what those
-    don't match. `pool_block`: a call that finds its pool full waits; else it gets one of `pool_overflow` connections.
+    Attributes:
+        urls: Without credentials. Credentials inside a URL are moved to `username` and `password`.
+        pools: The rules of `ELASTICSEARCH_POOLS`, and one for all other indices.
+        pool_block: True: a call that finds its pool full waits. False: it gets one of `pool_overflow` extra
+            connections.
     """
 
     urls: tuple[str, ...]
@@ -79,11 +81,11 @@ class ElasticsearchConfig:
     connect_timeout: float
     max_retries: int
     no_node: str = ""
-    """Why there is no node to ask; then `urls` is empty."""
+    """Why there is no node to call; then `urls` is empty."""
 
     @property
     def max_connections(self) -> int:
-        """How many calls may be under way at once, of all pools."""
+        """The largest number of calls that may be under way at once, over all pools."""
         overflow = 0 if self.pool_block else self.pool_overflow
         return sum(rule.maxsize + overflow for rule in self.pools)
 
@@ -92,12 +94,17 @@ class ElasticsearchConfig:
 class MappingCacheConfig:
     """How long mappings count as fresh, how they are read, and how often. Times in seconds.
 
-    `max_stale` is how long past `ttl` a mapping may still be answered, marked stale; 0: never.
-    `negative_ttl` is how long an absent name is not asked for again. `max_bytes` bounds the mappings held.
-    `watch`: changes are waited for, not only looked for by the schedule.
-    `adaptive`: batches of a pass start with `batch_size` and grow and shrink with how the cluster answers.
-    Only indices that match one of `include` and none of `exclude` (patterns with `*`) are read and answered.
-    `predict`: by what field values are gathered ahead, and what is read first by a process that knows nothing.
+    Attributes:
+        ttl: How long a mapping counts as fresh.
+        max_stale: How long after `ttl` a mapping may still be answered, marked as stale; 0: not at all.
+        negative_ttl: For how long an absent name isn't looked up again.
+        max_bytes: The most bytes of mappings to keep.
+        watch: Wait for changes, besides looking for them on a schedule.
+        adaptive: Let the batches of a pass start with `batch_size`, then grow and shrink with the cluster's response
+            times.
+        include, exclude: Patterns with `*`. Only indices that match an `include` and no `exclude` are read and
+            answered.
+        predict: What predicts which field values to gather ahead, and what an empty cache reads first.
     """
 
     ttl: float
@@ -118,8 +125,12 @@ class MappingCacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class FieldValuesConfig:
-    """Field values are gathered of families that match one of `families` (patterns with `*`; empty: of none), never of
-    fields that match one of `private`, by at most so many calls a minute of the whole deployment.
+    """Of which fields values are gathered.
+
+    Attributes:
+        families: Patterns with `*` of the families whose values are gathered; empty: no values are gathered.
+        private: Patterns with `*` of the fields whose values are never gathered.
+        calls_per_minute: The most calls per minute for this, of the whole deployment.
     """
 
     families: tuple[str, ...] = ()
@@ -137,16 +148,16 @@ class HealthConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that can be set, as far as this project's own code uses it. Lives as long as the process."""
+    """The whole configuration that this project's own code uses. Lives as long as the process."""
 
     elasticsearch: ElasticsearchConfig
     mapping_cache: MappingCacheConfig
     health: HealthConfig
     api_tokens: tuple[str, ...] = field(repr=False)
     tokens_file: str
-    """An absolute path; empty: there is none."""
+    """An absolute path; empty if there is no such file."""
     scoped_tokens: tuple[ScopedToken, ...]
-    """What the file said at the start."""
+    """The tokens in the file at the start."""
     details: Details
     cors_origins: tuple[str, ...]
     drain_seconds: float
@@ -161,16 +172,18 @@ class Config:
     redis_url: str = field(repr=False)
     field_values: FieldValuesConfig = FieldValuesConfig()
     unknown_names: tuple[str, ...] = ()
-    """What is wrong with names in the environment that are no settings, but were meant to be: a sentence each."""
+    """A sentence for each name in the environment that was meant to be a setting but is none."""
     webhooks_file: str = ""
-    """An absolute path; empty: there is none."""
+    """An absolute path; empty if there is no such file."""
     webhook_targets: tuple[Target, ...] = ()
-    """What the file said at the start."""
+    """The targets in the file at the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeUrls:
-    """The nodes of one cluster, and the credentials that stood inside their URLs (the same for all, or none)."""
+    """The nodes of one cluster, and the credentials from their URLs: either all URLs have the same ones, or none has
+    any.
+    """
 
     urls: tuple[str, ...]
     username: str = ""

@@ -14,7 +14,9 @@ LARGEST_POOL = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PoolRule:
-    """A pool for the indices that match one of `patterns` (with `*`); at most `maxsize` connections in use."""
+    """A pool for the indices that match one of `patterns` (with `*`). At most `maxsize` of its connections
+    are in use.
+    """
 
     name: str
     patterns: tuple[str, ...]
@@ -22,7 +24,10 @@ class PoolRule:
 
 
 def parse_pools(raw: str) -> tuple[PoolRule, ...]:
-    """`logs=logs-*,metrics-*:30;default=*:20`, first match wins. Raises `ValueError` that says what to write."""
+    """Parse a text such as `logs=logs-*,metrics-*:30;default=*:20`. For an index, the first pool that matches counts.
+
+    Raises `ValueError`, whose message says what to write.
+    """
     rules: list[PoolRule] = []
     for part in filter(None, map(str.strip, raw.split(";"))):
         name, _, rest = part.partition("=")
@@ -36,7 +41,7 @@ def parse_pools(raw: str) -> tuple[PoolRule, ...]:
 
 
 def with_default_pool(rules: tuple[PoolRule, ...], maxsize: int) -> tuple[PoolRule, ...]:
-    """The rules, and one of `maxsize` connections for what they don't match unless it is among them."""
+    """Return the rules, with a rule for all other indices of `maxsize` connections if they have none yet."""
     if any(rule.name == DEFAULT_POOL for rule in rules):
         return rules
     return (*rules, PoolRule(DEFAULT_POOL, ("*",), maxsize))
@@ -73,9 +78,9 @@ def _check(rule: PoolRule, earlier: Sequence[PoolRule]) -> None:
 
 
 def pattern_covers(name: str, pattern: str) -> bool:
-    """Whether a name, or all that another pattern stands for, is what `pattern` stands for.
+    """Return True if `pattern` matches a name, or everything that another pattern matches.
 
-    A `*` in `name` is a character like any other, which only a `*` matches: exactly what one pattern covering another
-    means.
+    A `*` in `name` counts as an ordinary character, which only a `*` in `pattern` matches. So `pattern` matches the
+    other pattern exactly if it covers it.
     """
     return fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))

@@ -1,8 +1,14 @@
 """Reads the settings from the environment, a `.env` file and a profile into the configuration.
 
-Order of strength: the environment, the file named by `ESASSISTANT_ENV_FILE` (`.env` in the base folder unless told),
-for `ELASTICSEARCH_URL` what `make run` noted of the node that it started, the profile that `ESASSISTANT_PROFILE` names,
-the default. docs/settings.md describes each setting.
+If several sources have a setting, the first of these counts:
+
+1. The environment.
+2. The file that `ESASSISTANT_ENV_FILE` names; by default `.env` in the base folder.
+3. For `ELASTICSEARCH_URL`: the node that `make run` wrote down.
+4. The profile that `ESASSISTANT_PROFILE` names.
+5. The default.
+
+docs/settings.md describes each setting.
 """
 
 import enum
@@ -48,7 +54,7 @@ from esassistant.config.tokens import load_tokens
 from esassistant.config.toml_file import BadFile
 from esassistant.config.webhooks import load_targets
 
-# It logs a line of a file that it can't read as it stands, secrets included; such lines are refused below instead.
+# environ logs each line that it can't parse, with any secret in it. We refuse such lines ourselves, below.
 logging.getLogger("environ.environ").setLevel(logging.ERROR)
 
 T = TypeVar("T")
@@ -60,11 +66,11 @@ ENV_LINE = re.compile(r"#|(export )?[A-Za-z_0-9]+=")
 
 
 class BadSettings(ImproperlyConfigured):
-    """At least one setting has a value that can't be used; the message names each, and what it should be."""
+    """One or more settings have values that can't be used. The message names each, and says what to write."""
 
 
 class Reader:
-    """Reads settings from mappings of names to texts, the strongest first, and remembers what it read.
+    """Reads settings from several sources, the strongest first, and remembers what it read.
 
     An empty text counts as not set. After the last setting call `finish()`.
     """
@@ -75,12 +81,13 @@ class Reader:
         self.problems: list[str] = []
 
     def fall_back_on(self, origin: Origin, source: Mapping[str, str]) -> None:
-        """Add a source that is weaker than all so far."""
+        """Add a source that is weaker than all sources so far."""
         self._sources.append((origin, source))
 
     def fall_back_on_file(self, origin: Origin, path: Path) -> None:
-        """Add a file of `NAME=value` lines as the weakest source so far. What can't be read in it is refused, and the
-        whole file where others could have written it.
+        """Add a file of `NAME=value` lines as the weakest source so far.
+
+        Lines that can't be parsed are refused. The whole file is refused if others could have written it.
         """
 
         class EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
@@ -101,11 +108,11 @@ class Reader:
         self.fall_back_on(origin, EnvFile.ENVIRON)
 
     def names_in(self, *origins: Origin) -> list[str]:
-        """The names in the sources of these origins, settings or not."""
+        """Return all names in the sources of these origins, whether or not they are settings."""
         return [name for origin, source in self._sources if origin in origins for name in source]
 
     def finish(self) -> None:
-        """Raises `BadSettings` when any value so far was bad."""
+        """Raise `BadSettings` if any value so far was bad."""
         if self.problems:
             lines = "\n".join(f"  - {problem}" for problem in self.problems)
             raise BadSettings(f"These settings can't be used (docs/settings.md describes each):\n{lines}")
@@ -147,7 +154,7 @@ class Reader:
         return self._read(name, default, parse)
 
     def choice(self, name: str, default: E) -> E:
-        """One of the values of the enumeration that `default` belongs to."""
+        """Read one value of an enumeration, the one that `default` belongs to."""
         kind = type(default)
 
         def parse(raw: str) -> E:
@@ -159,11 +166,11 @@ class Reader:
         return self._read(name, default, parse)
 
     def words(self, name: str, default: tuple[str, ...] = (), *, secret: bool = False) -> tuple[str, ...]:
-        """A comma-separated list; blanks around the words and empty words are dropped."""
+        """Read a comma-separated list. Blanks around the words are removed, and empty words are dropped."""
         return self._read(name, default, _split, secret=secret)
 
     def parsed(self, name: str, default: str, parse: Callable[[str], T], *, secret: bool = False) -> T:
-        """A text in a form of its own; `parse` raises `ValueError` whose message says what to write instead."""
+        """Read a text with `parse`, which raises `ValueError` with a message that says what to write instead."""
         try:
             parsed_default = parse(default)
         except ValueError as error:
@@ -171,8 +178,9 @@ class Reader:
         return self._read(name, parsed_default, parse, secret=secret)
 
     def profile(self, name: str, profiles: Sequence[str]) -> str:
-        """The profile that the setting `name` chooses; without one, `rollback` if `ROLLBACK_VARIABLES` are set to their
-        numbers, else `NO_PROFILE`.
+        """Return the profile that the setting `name` chooses.
+
+        If it isn't set: `rollback` if `ROLLBACK_VARIABLES` all have their values, else `NO_PROFILE`.
         """
 
         def parse(raw: str) -> str:
@@ -187,7 +195,7 @@ class Reader:
         return chosen
 
     def refuse(self, name: str, reason: str) -> None:
-        """Report a value that is bad for a reason its own parser can't see."""
+        """Report a bad value, for a reason that `parse` can't know."""
         self.problems.append(f"{name}: {reason}")
 
     def _rollback_variables_are_set(self) -> bool:
@@ -217,7 +225,7 @@ class Reader:
 
 
 def bad_lines(text: str) -> list[int]:
-    """The numbers of those lines of a `.env` file that would be dropped silently."""
+    """Return the numbers of the lines of a `.env` file that would otherwise be dropped silently."""
     lines = enumerate(text.splitlines(), start=1)
     return [number for number, line in lines if line.strip() and not ENV_LINE.match(line)]
 
@@ -233,8 +241,9 @@ HASH_HINT = "a URL has a # in it: write it as %23, in a password too"
 
 
 def parse_node_urls(raw: str) -> NodeUrls:
-    """One or several comma-separated http(s) URLs, with or without credentials. Raises `ValueError` that says what to
-    write.
+    """Parse one or more comma-separated http(s) URLs, with or without credentials.
+
+    Raises `ValueError`, whose message says what to write.
     """
     urls: list[str] = []
     credentials: set[tuple[str, str]] = set()
@@ -270,21 +279,21 @@ def parse_node_urls(raw: str) -> NodeUrls:
 
 
 POSTGRESQL_OPTIONS = {"connect_timeout": 2, "options": "-c lock_timeout=10s -c statement_timeout=30s"}
-"""Two seconds are the least that its library knows. A publication of ten thousand indices holds its locks for a few
-seconds.
+"""Two seconds are the shortest connect timeout that libpq supports. The publication of ten thousand indices holds its
+locks for a few seconds.
 """
 REMEMBERING = {f"django.db.backends.{name}": f"esassistant.database.{name}" for name in ("postgresql", "sqlite3")}
 DATABASE_HINT = "use a URL such as postgres://user:password@host:5432/name or sqlite:////var/lib/db.sqlite3"
 
 
 def parse_database_url(url: str) -> dict[str, Any]:
-    """Django's settings of a database. Raises `ValueError` that says what to write."""
+    """Return Django's settings for a database. Raises `ValueError`, whose message says what to write."""
     if url.startswith("sqlite:") and not url.startswith(("sqlite:///", "sqlite://:memory:")):
-        # Whatever else it has would be ignored, with a warning that shows it: a password too.
+        # The rest of the URL would be ignored, with a warning that shows it, even a password.
         raise ValueError("a SQLite URL is a path and nothing else: sqlite:////var/lib/db.sqlite3")
     if "#" in url:
         raise ValueError(HASH_HINT)
-    if url.partition(":")[0] not in environ.Env.DB_SCHEMES:  # of which environ would only warn, with the password
+    if url.partition(":")[0] not in environ.Env.DB_SCHEMES:  # for these, environ would only warn, and show the password
         raise ValueError(DATABASE_HINT)
     try:
         database: dict[str, Any] = environ.Env.db_url_config(url)
@@ -308,12 +317,12 @@ def parse_database_url(url: str) -> dict[str, Any]:
 
 
 def remembering_outages(database: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the same database, by way of the class that remembers when connecting to it fails."""
+    """Return the settings with our own database engine, which remembers that connecting has failed."""
     return {**database, "ENGINE": REMEMBERING.get(database["ENGINE"], database["ENGINE"])}
 
 
 def check_redis_url(url: str) -> str:
-    """The URL itself, if it is one of Redis or empty. Raises `ValueError` that says what to write."""
+    """Return the URL if it is empty or one of Redis. Raises `ValueError`, whose message says what to write."""
     if "#" in url:
         raise ValueError(HASH_HINT)
     try:
@@ -327,31 +336,33 @@ def check_redis_url(url: str) -> str:
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
 OWN_PROFILES = "profiles"
-"""The folder of profiles of one's own, in the home of the installation."""
+"""The folder of the operator's own profiles, in the home of the installation."""
 SERVICE_ALONE = frozenset(
     {
         *("DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL"),
         *("ESASSISTANT_HOME", "ESASSISTANT_HTTPS", "ESASSISTANT_HSTS_SECONDS", "ESASSISTANT_CORS_ORIGINS"),
     }
 )
-"""What a project that this service is embedded in says by Django's own settings."""
+"""Settings that only our own server has. A project that embeds this service uses Django's own settings instead."""
 
 
 def read(environment: Mapping[str, str], base_dir: Path, *, django: bool = False) -> tuple[Config, dict[str, Setting]]:
     """Read all settings.
 
     Args:
-        environment: that of the process.
-        base_dir: the folder of `.env`, of own profiles and of the SQLite file.
-        django: read what settings.py hands on to Django (`SERVICE_ALONE`) too. A project that this service is embedded
-            in has that in its own settings.
+        environment: The environment of the process.
+        base_dir: The folder of `.env`, of the operator's own profiles and of the SQLite file.
+        django: Also read what settings.py passes on to Django (`SERVICE_ALONE`). A project that embeds this service has
+            its
+            own settings for that.
 
     Returns:
-        What the settings call `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this project's code
-        uses, and each setting by its name.
+        The values for the Django settings `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this
+            project's
+        code uses, and each setting by its name.
 
     Raises:
-        BadSettings: Names every value that can't be used.
+        BadSettings: Some values can't be used; it names every one.
     """
     reader = Reader([(Origin.ENVIRONMENT, environment)])
     if django:
@@ -387,14 +398,14 @@ def _add_files(reader: Reader, base_dir: Path, note: RunNote | None) -> None:
 
 
 def _read_django(reader: Reader, base_dir: Path) -> None:
-    """Read what settings.py hands on to Django."""
+    """Read the settings that settings.py passes on to Django."""
     debug = reader.boolean("DEBUG", default=False)
     if not reader.text("SECRET_KEY", secret=True) and not debug:
         reader.refuse("SECRET_KEY", "is missing; set a long random text (with DEBUG=true one is made up at each start)")
     reader.words("ALLOWED_HOSTS")
     reader.words("CSRF_TRUSTED_ORIGINS")
     reader.parsed("DATABASE_URL", f"sqlite:///{base_dir / 'esassistant.sqlite3'}", parse_database_url, secret=True)
-    # Off by default: with it, nobody can log in over plain HTTP. `manage.py check --deploy` says what that means.
+    # Off by default: with it on, nobody could log in over plain HTTP. `manage.py check --deploy` warns while it is off.
     reader.boolean("ESASSISTANT_HTTPS", default=False)
     reader.integer("ESASSISTANT_HSTS_SECONDS", 3600, minimum=0, maximum=63_072_000)
 
@@ -459,7 +470,7 @@ def _read_config(reader: Reader, note: RunNote | None, base_dir: Path, *, django
 def _read_file(
     reader: Reader, setting: str, base_dir: Path, load: Callable[[Path], tuple[T, ...]]
 ) -> tuple[str, tuple[T, ...]]:
-    """The path of a file of entries, and what it says; nothing where the setting names none."""
+    """Return the path of a file of entries, and its entries. Both are empty if the setting isn't set."""
     name = reader.text(setting)
     if not name:
         return "", ()
@@ -475,7 +486,8 @@ def _read_elasticsearch(reader: Reader, note: RunNote | None) -> ElasticsearchCo
     nodes = reader.parsed("ELASTICSEARCH_URL", "http://127.0.0.1:9200", parse_node_urls, secret=True)
     no_node = ""
     if note is not None and reader.settings["ELASTICSEARCH_URL"].origin is Origin.DEFAULT:
-        # Not the default: at port 9200 may be another cluster, whose mappings would be published into our store.
+        # The default isn't used here: another cluster may listen at port 9200, and its mappings would be published into
+        # our store.
         nodes, no_node = NodeUrls(()), note.problem
         reader.settings["ELASTICSEARCH_URL"] = replace(
             reader.settings["ELASTICSEARCH_URL"], value=nodes, origin=Origin.RUN

@@ -1,7 +1,7 @@
-"""What `make run` notes in its folder, so that commands there reach the node that it started, and no other.
+"""The note that `make run` writes in its folder, so that commands there reach the node that it started, and no other.
 
-The note is locked for as long as `make run` lives, and the kernel unlocks it however that ends. So nobody has to trust
-a process id, or a port that another node may have taken since.
+`make run` holds a lock on the note while it lives, and the kernel releases the lock however the process ends. So nobody
+has to trust a process id, or a port that another node may use by now.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ NOTE = Path(".cache") / "make-run"
 STARTING = "starting"
 ELSEWHERE = "elsewhere"
 LOCK_SECONDS = 1.0
-"""Who reads a note locks it too, for a moment."""
+"""How long to try to lock the note. A reader locks it too, but only for a moment."""
 
 NOT_RUNNING = (
     "ELASTICSEARCH_URL is not set, and `make run`, whose node this folder uses, isn't running: "
@@ -27,19 +27,19 @@ IS_ELSEWHERE = "`make run` serves a cluster that ELASTICSEARCH_URL names in its 
 
 
 class RunsAlready(Exception):
-    """Another `make run` holds the note of the folder."""
+    """Another `make run` already holds the note of this folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunNote:
-    """The URL of the node that `make run` started; or, where that is empty, why there is none."""
+    """The URL of the node that `make run` started. If `url` is empty, `problem` says why there is none."""
 
     url: str
     problem: str
 
 
 def read_note(folder: Path) -> RunNote | None:
-    """What the latest `make run` in a folder noted. None: none ever did."""
+    """Return the note of the latest `make run` in a folder, or None if there never was one."""
     try:
         with (folder / NOTE).open("rb") as note:
             is_running = not _is_free(note.fileno())
@@ -55,16 +55,18 @@ def read_note(folder: Path) -> RunNote | None:
 
 @contextmanager
 def hold_note(folder: Path) -> Iterator[Callable[[str], None]]:
-    """Hold the note of a folder for the length of the block, which is given a function that writes it.
+    """Hold the note of a folder during the block, and give the block a function that writes it.
 
-    Raises `RunsAlready`. The note stays when the block ends: from then on it says that nothing runs.
+    Raises `RunsAlready`. The note stays after the block; from then on it says that `make run` isn't running.
     """
     path = folder / NOTE
     path.parent.mkdir(exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def write(text: str) -> None:
-        # In place, as a lock is on the file and not on its name. Who reads in between finds a node that is starting.
+        # Write in place, as the lock belongs to the open file and not to its name. A reader who comes in between is
+        # told that the
+        # node is starting.
         os.ftruncate(file, 0)
         os.pwrite(file, text.encode(), 0)
 

@@ -1,4 +1,4 @@
-"""Which texts in the settings are secret."""
+"""Finds the secret texts in the settings."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ from esassistant.masking import SECRET_NAMES
 
 
 def secrets_of(settings: Iterable[Setting]) -> Iterator[str]:
-    """The secret texts in settings: whole values, but of URLs only the passwords."""
+    """Yield the secret texts in settings: the whole value of a secret setting, but only the passwords of a URL."""
     for setting in settings:
         if setting.secret:
             is_url = setting.name.endswith("_URL") and isinstance(setting.value, str)
@@ -19,8 +19,8 @@ def secrets_of(settings: Iterable[Setting]) -> Iterator[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """What is secret in a secret value: of a dataclass the fields that its `repr` leaves out, of a mapping the entries
-    that are called so.
+    """Yield the secret texts in a value. Of a dataclass these are the fields without `repr`; of a mapping, the entries
+    with a name such as `password`.
     """
     if isinstance(value, str):
         yield value

@@ -1,4 +1,4 @@
-"""The settings in force as people may see them: for `manage.py config` and the status page."""
+"""The settings in force in a form for people, with secrets masked: for `manage.py config` and the status page."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ NOT_SET = "not set"
 
 @dataclass(frozen=True, slots=True)
 class ShownSetting:
-    """One setting as it is shown, secrets masked; `default` is None when it is in force.
+    """One setting as it is shown, with secrets masked. `default` is None if the default is in force.
 
-    Numbers and truth values stay what they are, all else is text.
+    Numbers and booleans keep their type; everything else becomes text.
     """
 
     name: str
@@ -28,13 +28,15 @@ class ShownSetting:
         return cls(setting.name, _shown(setting), _source(setting.origin, profile), default)
 
     def cells(self) -> tuple[str, ...]:
-        """Name, value, default where another is in force, and origin: as they are written in the environment."""
+        """Return name, value, default and origin, as they are written in the environment. The default is empty if it is
+        in force.
+        """
         default = "" if self.default is None else _text(self.default)
         return (self.name, _text(self.value), default, self.origin)
 
 
 def shown_settings(known: Mapping[str, Setting]) -> list[ShownSetting]:
-    """All settings, by name."""
+    """Return all settings, in the order of their names."""
     profile = known["ESASSISTANT_PROFILE"].value
     return [ShownSetting.from_setting(known[name], profile) for name in sorted(known)]
 
@@ -65,8 +67,8 @@ def _text(value: bool | float | str) -> str:
 
 
 def mask_setting(setting: Setting) -> str:
-    """The value of a setting, as it may be shown: of a secret only whether and how often it is set, of a URL everything
-    but its credentials.
+    """Return the value of a setting as it may be shown. A secret is only said to be set or not, or how many are set; a
+    URL is shown without its credentials.
     """
     value = setting.value
     if isinstance(value, NodeUrls):

@@ -1,4 +1,4 @@
-"""Names that are no settings, but were meant to be. Pure."""
+"""Finds names in the environment or in a file of settings that look like misspelled settings. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
@@ -6,24 +6,24 @@ from typing import Final
 from rapidfuzz.distance import OSA
 
 LETTERS: Final = 2
-"""So many may be wrong, missing, too many or swapped. More would accuse what others put into an environment: Kubernetes
-does `ELASTICSEARCH_PORT` and `ESASSISTANT_SERVICE_HOST`.
+"""A misspelled name differs from a setting by at most so many letters: wrong, missing, extra or swapped. A higher limit
+would accuse variables of others: Kubernetes sets `ELASTICSEARCH_PORT` and `ESASSISTANT_SERVICE_HOST`.
 """
 SHORT: Final = 6
-"""Of a name with fewer letters, one."""
+"""Names with fewer letters than this may differ by one letter only."""
 OURS: Final = ("ESASSISTANT_", "ELASTICSEARCH_", "MAPPING_CACHE_", "HEALTH_CACHE_")
-"""What begins so in a file of settings is meant for this service."""
+"""A name in a file of settings that begins with one of these is meant for this service."""
 ENVIRONMENT_ALONE: Final = ("ESASSISTANT_HOME", "ESASSISTANT_ENV_FILE")
-"""They say where the file is."""
+"""Settings that count only in the environment, as they say where the file is."""
 NOT_HERE: Final = "has no effect in a project that embeds this service: Django's own settings say it there"
 REMOVED: Final = {
     "MAPPING_REFRESH_TIMEOUT": "MAPPING_CACHE_FETCH_TIMEOUT holds for every reading of mappings",
 }
-"""Settings that there were, and what is in their place."""
+"""Settings of earlier versions, each with what replaces it."""
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """The setting that a name was probably meant to be: the most alike within `LETTERS`; None: there is none."""
+    """Return the setting that a name was probably meant to be: the most similar one within `LETTERS`, or None."""
     near = min(known, key=lambda one: (OSA.distance(name, one), one))
     allowed = LETTERS if min(len(name), len(near)) >= SHORT else 1
     return near if OSA.distance(name, near) <= allowed else None
@@ -32,10 +32,15 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 def wrong_in_file(
     names: Iterable[str], known: Collection[str], elsewhere: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """Those names in a file of settings that have no effect though they were meant to, each with what is wrong.
+    """Yield those names in a file of settings that were meant to be settings but have no effect, each with what is
+    wrong.
 
-    1. It is a setting, but not in a file. 2. It was one. 3. It is one, but not in this project (`elsewhere`). 4. It is
-    within two letters of one, or begins as only ours do. Anything else may be somebody else's.
+    1. The name is a setting that is read from the environment alone.
+    2. It is a setting that was removed.
+    3. It is a setting that a project that embeds this service doesn't have (`elsewhere`).
+    4. It is within two letters of a setting, or begins as only our settings do.
+
+    Any other name may belong to somebody else, and is left out.
     """
     for name in names:
         if name in ENVIRONMENT_ALONE:
@@ -54,8 +59,8 @@ def wrong_in_file(
 
 
 def wrong_in_environment(names: Iterable[str], known: Collection[str], elsewhere: Collection[str]) -> tuple[str, ...]:
-    """A sentence for each name in the environment that was removed, has no effect in this project (`elsewhere`), or is
-    within two letters of a setting and none.
+    """Return a sentence for each name in the environment that was removed, that has no effect in this project
+    (`elsewhere`), or that is no setting but within two letters of one.
     """
     found = []
     for name in sorted(set(names) - set(known)):

@@ -1,4 +1,4 @@
-"""The file of tokens with a scope, `ESASSISTANT_TOKENS_FILE`: what an entry may say, and what is wrong with one."""
+"""The file of tokens with a scope, `ESASSISTANT_TOKENS_FILE`: parses its entries, and says what is wrong with one."""
 
 import enum
 import re
@@ -13,9 +13,9 @@ from esassistant.config.toml_file import NAME, BadFile, check_keys, entries, pat
 
 MOST_IN_FLIGHT = 1_000_000
 API = "api"
-"""Stands in logs and metrics for the tokens of `ESASSISTANT_API_TOKENS`."""
+"""The name in logs and metrics for all tokens of `ESASSISTANT_API_TOKENS`."""
 OTHER = "other"
-"""Stands in metrics for what is beyond the names that are counted apart."""
+"""The name in metrics for all tokens beyond those that are counted separately."""
 
 KEYS = ("name", "sha256", "may", "indices", "expires", "max_in_flight")
 REQUIRED = KEYS[:4]
@@ -23,8 +23,8 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Right(enum.StrEnum):
-    """What a token may do. `READ`: mappings and all that is made of them; `SEARCH`: search documents; `REFRESH`: have
-    mappings read anew.
+    """What a token may do. `READ`: read mappings and everything made from them; `SEARCH`: search documents; `REFRESH`:
+    have mappings read anew.
     """
 
     READ = "read"
@@ -34,9 +34,13 @@ class Right(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScopedToken:
-    """One entry. `sha256`: of the token, in lower case; the token itself stands nowhere. `indices`: patterns of names
-    of indices, aliases and data streams. `expires`: None: never. `max_in_flight`: requests at once in each process;
-    None: as many as anybody.
+    """One entry of the file.
+
+    Attributes:
+        sha256: The digest of the token, in lower case. The token itself is stored nowhere.
+        indices: Patterns of names of indices, aliases and data streams.
+        expires: None: never.
+        max_in_flight: The most requests at once in each process. None: no limit of its own.
     """
 
     name: str
@@ -48,24 +52,27 @@ class ScopedToken:
 
 
 def digest_of(token: bytes) -> str:
-    """What stands in the file for a token. A token is random and long, so that its plain digest can't be guessed."""
+    """Return what the file has in place of a token. A plain digest is enough, as a token is long and random and can't
+    be guessed from it.
+    """
     return sha256(token).hexdigest()
 
 
 def load_tokens(path: Path, api_tokens: Collection[str] = ()) -> tuple[ScopedToken, ...]:
-    """Read the file. Raises `BadFile` when it can't be read, too."""
+    """Read and parse the file. Raises `BadFile`, also if it can't be read."""
     return parse_tokens(read_text(path), api_tokens)
 
 
 def parse_tokens(text: str, api_tokens: Collection[str] = ()) -> tuple[ScopedToken, ...]:
-    """Read the tokens of a file.
+    """Parse the tokens of a file.
 
     Args:
         text: The whole file, TOML with `[[token]]` entries; an empty file has none.
-        api_tokens: Tokens that may do everything; the file can't narrow them.
+        api_tokens: The tokens of `ESASSISTANT_API_TOKENS`, which may do everything. The file must not repeat one of
+            them.
 
     Raises:
-        BadFile: Something is wrong; the first such thing is named by entry and line.
+        BadFile: Something is wrong. The message names the entry and the line of the first mistake.
     """
     everything = {digest_of(token.encode()) for token in api_tokens}
     names: dict[str, str] = {}
@@ -114,7 +121,7 @@ def _rights(given: Any, where: str) -> list[Right]:
 
 
 def _expiry(given: Any, where: str) -> datetime | None:
-    """A date is its first moment in UTC."""
+    """Return when a token expires. A date without a time means its first moment in UTC."""
     if given is None:
         return None
     if isinstance(given, datetime):

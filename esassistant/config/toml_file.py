@@ -1,5 +1,5 @@
-"""Files of entries that an operator writes, such as `[[token]]`: read whole, and what is wrong is named by entry and
-line.
+"""Reads files with entries such as `[[token]]`, which an operator writes. Messages name the entry and the line that is
+wrong.
 """
 
 import re
@@ -16,14 +16,14 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class BadFile(ValueError):
-    """The file can't be used; the message says where and why, without any secret."""
+    """The file can't be used; the message says where and why, and contains no secret."""
 
 
 def read_text(path: Path) -> str:
     """Read a file. Raises `BadFile`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise BadFile("is no regular file")  # to open a pipe would wait for who writes to it
+            raise BadFile("is no regular file")  # opening a pipe would wait for a writer
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -37,8 +37,8 @@ def read_text(path: Path) -> str:
 
 
 def entries(text: str, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Read the entries of a file, `[[kind]]`, and where each stands, in words. An empty file has none. Raises
-    `BadFile`.
+    """Read the `[[kind]]` entries of a file; yield for each where it stands, in words, and its content. An empty file
+    has none. Raises `BadFile`.
     """
     try:
         document = tomllib.loads(text)
@@ -55,7 +55,7 @@ def entries(text: str, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def check_keys(entry: Mapping[str, Any], where: str, keys: Collection[str], required: Collection[str]) -> None:
-    """Raises `BadFile` for a key that there isn't, or one that is missing."""
+    """Raise `BadFile` if `entry` has an unknown key, or lacks a required one."""
     if unknown := sorted(entry.keys() - set(keys)):
         raise BadFile(f"{where}: there is no key {unknown[0][:80]!r}; use {', '.join(keys)}")
     if missing := [key for key in required if key not in entry]:
@@ -63,7 +63,7 @@ def check_keys(entry: Mapping[str, Any], where: str, keys: Collection[str], requ
 
 
 def patterns(given: Any, where: str) -> tuple[str, ...]:
-    """The value of `indices`: names and patterns of indices, aliases and data streams. Raises `BadFile`."""
+    """Return the value of `indices`: names and patterns of indices, aliases and data streams. Raises `BadFile`."""
     if not isinstance(given, list) or not given or not all(isinstance(pattern, str) for pattern in given):
         raise BadFile(f'{where}: indices is a list of names and patterns, such as ["logs-*"]; ["*"] is everything')
     for pattern in given:
@@ -76,11 +76,11 @@ def patterns(given: Any, where: str) -> tuple[str, ...]:
 
 
 def _lines(text: str, kind: str, count: int) -> list[int] | None:
-    """Return the line on which each entry begins; None where that can't be told."""
+    """Return the line on which each entry begins, or None if that isn't clear."""
     header = re.compile(rf"^[ \t]*\[\[[ \t]*[\"']?{kind}[\"']?[ \t]*\]\]", re.MULTILINE)
     lines, line, place = list[int](), 1, 0
     for match in header.finditer(text):
-        line += text.count("\n", place, match.start())  # from the header before: a file may have thousands
+        line += text.count("\n", place, match.start())  # counted from the header before, as a file may have thousands
         place = match.start()
         lines.append(line)
     return lines if len(lines) == count else None

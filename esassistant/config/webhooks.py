@@ -1,4 +1,4 @@
-"""The file of targets of webhooks, `ESASSISTANT_WEBHOOKS`: what an entry may say, and what is wrong with one."""
+"""The file of webhook targets, `ESASSISTANT_WEBHOOKS`: parses its entries, and says what is wrong with one."""
 
 import base64
 import binascii
@@ -17,14 +17,14 @@ from esassistant.ip_addresses import Network, refusal_of
 from esassistant.masking import SECRET_PREFIX
 
 MOST_TARGETS: Final = 20
-"""They are labels of metrics, and each has connections of its own."""
+"""There is a limit because each target is a label of metrics and has its own connections."""
 MOST_SECRETS: Final = 2
 MAX_URL_CHARACTERS: Final = 2000
 MAX_HOST_CHARACTERS: Final = 253
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
-"""As Standard Webhooks has them."""
+"""The limits of the Standard Webhooks specification."""
 KINDS: Final = ("created", "changed", "recreated", "deleted", "hidden", "shown", "gap")
-"""Of changes, as the history tells them."""
+"""The kinds of changes, as in the history."""
 
 KEYS = ("name", "url", "secret", "indices", "kinds", "allow_networks")
 REQUIRED = KEYS[:4]
@@ -40,11 +40,13 @@ class Target:
     """One entry: where changes are sent, and which.
 
     Attributes:
-        url: May have a secret in its path or query, so that only its host is ever shown.
-        secrets: The keys that each event is signed with, by each of them.
-        indices: Patterns of names of indices, aliases and data streams; nothing else exists for the target.
-        kinds: Of changes that are sent. Gaps are sent whatever these are.
-        allow_networks: Of addresses that it may have beside public ones; with http, of all that it may have.
+        url: Its path or query may contain a secret, so only the host is ever shown.
+        secrets: Keys. Each event is signed with every one of them.
+        indices: Patterns of names of indices, aliases and data streams. Nothing else exists for the target.
+        kinds: The kinds of changes that are sent. Gaps are always sent.
+        allow_networks: Networks in which the target may be. With https, public addresses are allowed too; with http,
+            only
+            these networks are.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Target:
 
     @property
     def host(self) -> str:
-        """The host of the URL, as it may be shown to operators."""
+        """The host of the URL, which may be shown to operators."""
         return urlsplit(self.url).hostname or ""
 
     @property
@@ -65,16 +67,17 @@ class Target:
 
     @property
     def asked_host(self) -> str:
-        """The host as the library for HTTP reads it: what it connects to if it is an address, and else looks up. For it
-        some more characters are digits and dots than for Python's own parser, such as full-width ones.
+        """The host as the HTTP library reads it: it connects to it if it is an address, and looks it up if it is a
+        name.
 
-        Raises `ValueError` where it can't read it.
+        The library accepts some more characters as digits and dots than Python's own parser does, such as full-width
+        ones. Raises `ValueError` if it can't read the host.
         """
         return URL(self.url).raw_host or ""
 
     @property
     def address(self) -> str | None:
-        """The host, where that is an address; None: it is a name. Raises `ValueError` as `asked_host` does."""
+        """The host if it is an address, or None if it is a name. Raises `ValueError` as `asked_host` does."""
         host = self.asked_host
         try:
             ipaddress.ip_address(host)
@@ -83,18 +86,19 @@ class Target:
         return host
 
     def refusal_of(self, address: str) -> str | None:
-        """Say why an address is not to be connected to; None: it may be."""
+        """Return why events must not be sent to an address, or None if they may be."""
         return refusal_of(address, self.allow_networks, public=self.is_encrypted)
 
 
 def load_targets(path: Path) -> tuple[Target, ...]:
-    """Read the file. Raises `BadFile` when it can't be read, too."""
+    """Read and parse the file. Raises `BadFile`, also if it can't be read."""
     return parse_targets(read_text(path))
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:
-    """Read the targets of a file: TOML with `[[target]]` entries. Raises `BadFile`, which names entry and line, and no
-    secret.
+    """Parse the targets of a file: TOML with `[[target]]` entries.
+
+    Raises `BadFile`. Its message names the entry and the line, and contains no secret.
     """
     names: dict[str, str] = {}
     found = []
@@ -127,7 +131,7 @@ def _target(entry: Mapping[str, Any], where: str) -> Target:
 
 
 def _url(given: Any, where: str) -> str:
-    """Check the form of a URL. It isn't repeated in any message: it may have a secret."""
+    """Check the form of a URL. No message repeats the URL, as it may contain a secret."""
     wrong = f"{where}: url is one such as https://hooks.example.org/es"
     parts = _parts(given)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
@@ -151,7 +155,7 @@ def _parts(given: Any) -> SplitResult | None:
 
 
 def _check_place(target: Target, where: str) -> None:
-    """Raises `BadFile` for a target that nothing could ever be sent to."""
+    """Raise `BadFile` for a target to which nothing could ever be sent."""
     if not target.is_encrypted and not target.allow_networks:
         raise BadFile(
             f"{where}: url is plain http, which anybody between can read; use https, or name the networks that it "
@@ -161,7 +165,7 @@ def _check_place(target: Target, where: str) -> None:
         address = target.address
         if address is None:
             _check_name(target.asked_host)
-            return  # it is looked up when something is sent
+            return  # a name is looked up only when something is sent
     except ValueError:
         raise BadFile(
             f"{where}: the host of url can't be looked up: a name has 1 to 63 characters between two dots, and at most "
@@ -172,7 +176,7 @@ def _check_place(target: Target, where: str) -> None:
 
 
 def _check_name(host: str) -> None:
-    """Raises `ValueError` for what no resolver can be asked for: the system's encodes names just so."""
+    """Raise `ValueError` for a name that no resolver could look up. The system encodes names in the same way."""
     if len(host.encode("idna").removesuffix(b".")) > MAX_HOST_CHARACTERS:
         raise ValueError("too long")
 

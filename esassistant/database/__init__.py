@@ -1,1 +1,1 @@
-"""Django's database: what its failures mean, and how long they are remembered."""
+"""Django's database: what its errors mean, and how long a failure is remembered."""

@@ -1,8 +1,8 @@
-"""Connecting to the database, unless that has just failed.
+"""Connects to the database, unless connecting has just failed.
 
-Everything that uses Django's database in this process connects here: sessions, pages, the admin, the store. A database
-that says nothing costs each of them its whole connect timeout; so one of them pays it, and the others are told at once
-what that one found.
+Everything that uses Django's database in this process connects here: sessions, pages, the admin, the store. If the
+database doesn't respond, each attempt to connect takes the whole connect timeout. So only one caller waits, and all
+others get the failure that it found at once.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ else:
     Wrapper = object
 
 _outages: dict[tuple[str, ...], Outage] = {}
-"""By the address of the database: each has its own."""
+"""One outage for each database, by its address."""
 
 
 class RememberedOutage(OperationalError):
-    """Not tried: it has just failed."""
+    """No connection was tried, as the last attempt has just failed."""
 
     def __init__(self, failure: DatabaseFailure) -> None:
         super().__init__(f"the database {failure.why}")
@@ -32,7 +32,7 @@ class RememberedOutage(OperationalError):
 
 
 class RemembersOutages(Wrapper):
-    """Makes one of Django's connections remember when connecting fails."""
+    """Mixin for Django's database wrappers that remembers when connecting fails."""
 
     def connect(self) -> None:
         outage = outage_of(self.settings_dict)
@@ -48,7 +48,7 @@ class RemembersOutages(Wrapper):
 
 
 def outage_of(database: Mapping[str, Any]) -> Outage:
-    """What is remembered of connecting to a database; `database` are Django's settings of it."""
+    """Return what is remembered about connecting to a database. `database`: Django's settings for it."""
     key = tuple(str(database.get(name) or "") for name in ("HOST", "PORT", "NAME"))
     if (outage := _outages.get(key)) is None:
         place = place_of(database)
@@ -57,16 +57,16 @@ def outage_of(database: Mapping[str, Any]) -> Outage:
 
 
 def place_of(database: Mapping[str, Any]) -> str:
-    """Where a database is, for operators: ` at host:port`, or nothing where it is a file."""
+    """Return where a database is, for operators: ` at host:port`, or an empty text for a file."""
     return f" at {database['HOST']}:{database.get('PORT') or 5432}" if database.get("HOST") else ""
 
 
 def told(database: Mapping[str, Any], failure: DatabaseFailure) -> str:
-    """What is wrong with a database, for operators: with its place, or the file that is missing."""
+    """Return in words what is wrong with a database, for operators: with its address, or the missing file."""
     place = f" {database['NAME']}" if failure is MISSING else place_of(database)
     return f"The database{place} {failure.why}"
 
 
 def forget_outages() -> None:
-    """Connect anew at the next opportunity, whatever failed before."""
+    """Forget all failures, so that the next caller tries to connect."""
     _outages.clear()

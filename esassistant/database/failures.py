@@ -1,4 +1,6 @@
-"""What an error of the database means: its cause and the remedy, never its text, which may quote anything. Pure."""
+"""What an error of the database means: its cause and the remedy. The error's own text is never used, as it may quote
+anything. Pure.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,10 @@ from esassistant.program import PROGRAM
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFailure:
-    """`why` goes on after "The database". `is_answer`: the database answers, and refuses what was asked of it."""
+    """Why the database can't do what was asked.
+
+    `why` continues a sentence that begins with "The database". `is_answer`: the database answered, with a refusal.
+    """
 
     why: str
     is_answer: bool
@@ -47,7 +52,7 @@ _BY_SQLITE_CODE = {
 }
 _SQLITE_CANTOPEN = 14
 _SQLITE_ERROR = 1
-"""SQLite's code for what it has no code of its own for."""
+"""SQLite's general code, for errors without a code of their own."""
 _BY_SQLSTATE = {
     "25006": _READ_ONLY_SERVER,
     "42501": _NO_RIGHT,
@@ -63,7 +68,7 @@ _UNABLE_BY_SQLSTATE = {
     "53300": _NO_PLACE,
     "57014": _SLOW,
 }
-"""PostgreSQL can do nothing for us then, whatever is asked of it."""
+"""With these states PostgreSQL can't do anything for us, whatever the statement."""
 _UNABLE_BY_TEXT = {
     "too many clients": _NO_PLACE,
     "remaining connection slots": _NO_PLACE,
@@ -72,19 +77,23 @@ _UNABLE_BY_TEXT = {
     "no password supplied": _CREDENTIALS,
     "no pg_hba.conf entry": _CREDENTIALS,
 }
-"""While it connects the driver gives no code. A server that speaks another language could not be reached, then."""
+"""While connecting, the driver gives no code, so its text is searched. If the server speaks another language, the
+failure counts as "could not be reached".
+"""
 _AWAY_CLASSES = ("08", "57P")
-"""Of SQL states: connections that fail, servers that start or end."""
+"""The beginnings of SQL states for connections that fail, and for servers that start or stop."""
 
 
 def database_failure(error: Error) -> DatabaseFailure:
-    """Tell the cause; of an error that none is known of, that it failed."""
+    """Return what an error of the database means. If no cause is known, it says only that the database failed."""
     return database_trouble(error) or DatabaseFailure(_failed(error), is_answer=True)
 
 
 def database_trouble(error: Error) -> DatabaseFailure | None:
-    """Tell the cause by the codes of the driver, which Django keeps as the error's own cause. None: the database is
-    well, and was asked for what can't be done: a bug.
+    """Return the cause of an error by the driver's codes. Django keeps the driver's error as the `__cause__` of its
+    own.
+
+    Return None if the database is well, but was asked for something impossible: then the error is a bug.
     """
     if (remembered := getattr(error, "failure", None)) is not None:
         found: DatabaseFailure = remembered
@@ -107,7 +116,7 @@ def _server_failure(driver: Any, *, is_unable: bool) -> DatabaseFailure | None:
         return DatabaseFailure(_BY_SQLSTATE[state], is_answer=True)
     if state in _UNABLE_BY_SQLSTATE:
         return DatabaseFailure(_UNABLE_BY_SQLSTATE[state], is_answer=False)
-    if state is None:  # the driver's own error: of a connection, or of a value that it can't send
+    if state is None:  # the driver's own error: about a connection, or a value that it can't send
         if not is_unable:
             return None
         text = str(driver)

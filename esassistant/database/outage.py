@@ -1,4 +1,4 @@
-"""Remembering that something of the database fails, so that not everybody waits for what has just failed."""
+"""Remembers that the database fails, so that not every caller waits for the same failure."""
 
 import logging
 import threading
@@ -13,16 +13,18 @@ from esassistant.units import as_duration
 logger = logging.getLogger(__name__)
 
 REMEMBERED_SECONDS: Final = 15.0
-"""Far above the pause between the probes of a server, so that no request of anybody's has to try."""
+"""Much longer than the time between two probes of a server, so that no request has to try."""
 PROBE_SECONDS: Final = 5.0
 SAID_AGAIN_SECONDS: Final = 60.0
-"""Failures that come and go must not fill the log."""
+"""A cause is logged again only after so long without it: failures that come and go must not fill the log."""
 
 _here = threading.local()
 
 
 class Unsaid:
-    """Which causes the log wasn't told within the last minute. There are only as many as `failures` knows."""
+    """Remembers which causes were seen within the last minute, so that each is logged once. `failures` has only a few
+    causes.
+    """
 
     def __init__(self, clock: Clock = monotonic, *, again_seconds: float = SAID_AGAIN_SECONDS) -> None:
         self._clock = clock
@@ -30,19 +32,20 @@ class Unsaid:
         self._seen_at: dict[str, float] = {}
 
     def take(self, why: str) -> bool:
-        """Whether to tell the log of this cause; no, while it keeps being seen."""
+        """Note that a cause was seen. Return True if it should be logged: it wasn't seen within the last minute."""
         now = self._clock()
         before, self._seen_at[why] = self._seen_at.get(why), now
         return before is None or now - before >= self._again_seconds
 
 
 class Outage:
-    """What fails, while it does; of one process, used by many threads.
+    """A failure of the database, while it lasts. One per process; used by many threads.
 
-    1. A failure is remembered for a while. Whoever asks meanwhile is told of it, and doesn't try.
-    2. Who probes tries at any time. A server has a task that does, every few seconds.
-    3. Where nobody has tried for so long (a command, `runserver`), one who asks tries. The others don't wait for it.
-    4. The first success ends it.
+    1. A failure is remembered for a while. During that time callers get the failure and don't try.
+    2. A probe always tries. A server has a task that probes every few seconds.
+    3. If nobody has tried for that long (in a command, or with `runserver`), one caller tries. The others don't wait
+       for it.
+    4. The first success ends the outage.
     """
 
     def __init__(
@@ -56,10 +59,10 @@ class Outage:
     ) -> None:
         """
         Args:
-            subject: what fails, for the log: the failure goes on after it.
-            again: what the log says when that is over.
-            remembered_seconds: how long a failure counts.
-            probe_seconds: how long the one who tries then may take before another one does.
+            subject: What fails, for the log; the failure's text follows it.
+            again: The log line for the end of the outage.
+            remembered_seconds: How long a failure is remembered.
+            probe_seconds: How long one caller may try before another one may.
         """
         self._subject = subject
         self._again = again
@@ -74,12 +77,12 @@ class Outage:
         self._is_said = False
 
     def failure(self) -> DatabaseFailure | None:
-        """What is known to fail now; None: nothing is, or not any more."""
+        """Return the failure that is remembered now, or None."""
         with self._lock:
             return self._failure if self._clock() < self._until else None
 
     def enter(self) -> DatabaseFailure | None:
-        """The same for whoever would try now; None: do, and say what came of it."""
+        """Return the failure that is remembered, or None if this caller should try now, and note the result."""
         if getattr(_here, "probes", False):
             return None
         with self._lock:
@@ -92,7 +95,7 @@ class Outage:
             return None
 
     def note_failure(self, failure: DatabaseFailure) -> None:
-        """It failed just now."""
+        """Note that an attempt has just failed."""
         with self._lock:
             now = self._clock()
             if self._failure is None:
@@ -104,7 +107,7 @@ class Outage:
             logger.warning("%s %s", self._subject, failure.why)
 
     def note_success(self) -> None:
-        """It succeeded just now."""
+        """Note that an attempt has just succeeded."""
         if self._failure is None:
             return
         with self._lock:
@@ -117,7 +120,7 @@ class Outage:
 
 @contextmanager
 def probing() -> Iterator[None]:
-    """For the length of the block, what this thread does tries in spite of what is remembered."""
+    """Let this thread try during the block, whatever failure is remembered."""
     _here.probes = True
     try:
         yield

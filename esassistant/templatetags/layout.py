@@ -1,4 +1,4 @@
-"""What the header of each page shows."""
+"""The template tag for the header of each page."""
 
 from typing import Any
 
@@ -11,5 +11,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def layout(context: dict[str, Any]) -> Layout:
-    """The layout for who asked; where the template is given no request, for nobody in particular."""
+    """Return the layout for the caller of the page. A template without a request gets the layout for nobody in
+    particular.
+    """
     return layout_of(context.get("request"))

@@ -1,4 +1,4 @@
-"""Filters: numbers with their units, moments and words, as people read them."""
+"""Template filters and tags that show numbers with units, moments and words for people."""
 
 import re
 from datetime import UTC, datetime
@@ -19,31 +19,33 @@ register.filter("placed", placed)
 
 @register.simple_tag
 def own_static(name: str) -> str:
-    """The address of one of our static files, also in a project whose own are elsewhere."""
+    """Return the address of one of our static files. Works also in a project that embeds this service."""
     return address_of_own_static(name)
 
 
 @register.filter
 def duration(value: float | None) -> str:
-    """`12 ms`, `1.5 s`, `3 min 5 s`; nothing known: `no data`."""
+    """Return a duration such as `12 ms`, `1.5 s` or `3 min 5 s`; `no data` for None."""
     return "no data" if value is None else as_duration(value)
 
 
 @register.filter(name="bytes")
 def bytes_(value: float | None) -> str:
-    """`9.1 kB`; nothing known: `no data`."""
+    """Return a size such as `9.1 kB`; `no data` for None."""
     return "no data" if value is None else as_bytes(value)
 
 
 @register.filter
 def milliseconds(value: float) -> str:
-    """A duration that is told in milliseconds: `12 ms`, `1.5 s`."""
+    """Return a duration, given in milliseconds, as `12 ms` or `1.5 s`."""
     return as_duration(value / 1000)
 
 
 @register.simple_tag
 def moment(at: datetime | None) -> SafeString | str:
-    """A moment: how long ago, and when in UTC; the browser adds the local time and counts on. `never` for None."""
+    """Return a moment as HTML: how long ago it was, and the time in UTC; `never` for None. In the browser, a script
+    adds the local time and keeps the age up to date.
+    """
     if at is None:
         return "never"
     now, utc = now_utc(), at.astimezone(UTC)
@@ -59,21 +61,23 @@ def moment(at: datetime | None) -> SafeString | str:
 
 @register.filter
 def guide_address(reference: str) -> str:
-    """Where a reference to the documents, such as `docs/operations.md#locked-out`, is read here."""
+    """Return the address, in this service, of a reference to the documents such as `docs/operations.md#locked-out`."""
     page, _, anchor = reference.removeprefix("docs/").partition("#")
     return reverse("esassistant:guide", args=(page.removesuffix(".md"),)) + (f"#{anchor}" if anchor else "")
 
 
 @register.filter
 def prose(text: str) -> SafeString:
-    """A text in which `backticks` are around what is code."""
+    """Return a text as HTML, with everything between `backticks` as code."""
     escaped = conditional_escape(placed(text))
     return mark_safe(re.sub("`([^`]+)`", r"<code>\1</code>", escaped))  # noqa: S308  # nosec B308, B703  (escaped)
 
 
 @register.simple_tag
 def fact(name: str, value: bool | float | str | None) -> str:
-    """A fact of a check, whose name has its unit: `oldest age 3 min 5 s`, `coverage 100 %`, `nodes 3`."""
+    """Return a fact of a check with its unit, which the name tells: `oldest age 3 min 5 s`, `coverage 100 %`, `nodes
+    3`.
+    """
     words, _, unit = name.rpartition("_")
     if unit not in FACT_UNITS:
         words = name

@@ -1,1 +1,1 @@
-"""PostgreSQL, as Django knows it, but that its outages are remembered."""
+"""Django's PostgreSQL backend, which also remembers outages."""

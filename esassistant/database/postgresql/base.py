@@ -1,4 +1,4 @@
-"""Django looks for a database's class in a module of this name."""
+"""The module in which Django looks for the database wrapper; Django sets its name."""
 
 from django.db.backends.postgresql import base
 

@@ -1,1 +1,1 @@
-"""SQLite, as Django knows it, but that its outages are remembered."""
+"""Django's SQLite backend, which also remembers outages."""

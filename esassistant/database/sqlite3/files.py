@@ -1,8 +1,8 @@
-"""Files of SQLite that aren't there.
+"""Handles missing SQLite files.
 
-SQLite makes one for whoever connects. So a command that was started in the wrong folder, or with a misspelled path,
-would leave an empty database there and then say that it lacks tables. Here `serve` and `migrate` make it, and whoever
-else comes is told.
+SQLite creates a missing file on connecting. So a command in the wrong folder, or with a misspelled path, would leave an
+empty database there, and then complain about missing tables. Here only `serve` and `migrate` create the file; all other
+commands say that it is missing.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ _makes_missing = False
 
 
 class MissingFile(OperationalError):
-    """The file isn't there, and this process is not to make it."""
+    """The SQLite file is missing, and this process must not create it."""
 
     failure = MISSING
 
@@ -28,14 +28,15 @@ class MissingFile(OperationalError):
 
 
 def make_missing(makes: bool = True) -> None:
-    """From now on this process makes files that aren't there."""
+    """Set whether this process creates missing SQLite files."""
     global _makes_missing
     _makes_missing = makes
 
 
 def check_there(name: Any) -> None:
-    """Raises `MissingFile` where the file of that name isn't there and this process is not to make it. A name that is
-    an address of SQLite's own (`file:…`, `:memory:`) is its business.
+    """Raise `MissingFile` if the file is missing and this process must not create it.
+
+    Special names of SQLite (`file:…`, `:memory:`) are not checked.
     """
     is_path = not str(name).startswith(("file:", ":memory:"))
     if is_path and not _makes_missing and not Path(name).exists():

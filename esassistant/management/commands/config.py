@@ -25,7 +25,7 @@ class Command(BaseCommand):
         "Show every setting in force: its value, where it comes from, and the default where it differs. "
         "Secrets are masked."
     )
-    # It is what one looks at when the checks fail.
+    # Operators use this command to find out why the checks fail.
     requires_system_checks = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
 
 def _table(lines: Iterable[tuple[str, ...]]) -> str:
-    """Lines of cells in columns as wide as their widest cell."""
+    """Return lines of cells as a table; each column is as wide as its widest cell."""
     cells = list(lines)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""`manage.py load_samples`: the sample indices, for a first look."""
+"""`manage.py load_samples`: creates the sample indices, for a first look."""
 
 import json
 from argparse import ArgumentParser
@@ -18,7 +18,7 @@ from esassistant.elasticsearch.client import sync_client
 
 @dataclass(frozen=True)
 class Sample:
-    """One index or data stream to create: `body` as the create-index API takes it, `documents` with their `_id`."""
+    """One index or data stream to create. `body`: as the create-index API takes it; `documents`: each with its `_id`."""
 
     name: str
     body: dict[str, Any]
@@ -52,7 +52,9 @@ class Command(BaseCommand):
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:
-    """Each `*.json` describes alike indices, or data streams; the documents of one are in `<name>.ndjson` beside it."""
+    """Yield the samples of a folder. Each `*.json` describes several indices or data streams of the same kind; the
+    documents of each are in `<name>.ndjson`.
+    """
     for path in sorted(folder.glob("*.json")):
         definition = json.loads(path.read_text(encoding="utf-8"))
         streams = definition.get("data_streams", {})
@@ -68,13 +70,13 @@ def read_samples(folder: Path) -> Iterator[Sample]:
 
 
 def load(client: Elasticsearch, sample: Sample) -> str:
-    """Create an index or data stream and fill it; returns what was done, for people. Raises `CommandError` when it
-    could not be filled.
+    """Create an index or data stream, fill it, and return for people what was done. Raises `CommandError` if filling it
+    failed.
     """
     if sample.is_data_stream:
         if client.indices.exists(index=sample.name):
             return "exists, left alone"
-        # With the first document of that name it is there.
+        # The first document creates the data stream.
         client.indices.put_index_template(
             name=sample.name, index_patterns=[sample.name], data_stream={}, template=sample.body, priority=500
         )

@@ -1,4 +1,4 @@
-"""`manage.py make_token`: a new token with a scope, and its entry for the file of tokens."""
+"""`manage.py make_token`: makes a new token with a scope, and its entry for the file of tokens."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ ESASSISTANT_TOKENS_FILE; servers that run look at it every five seconds.
 
 class Command(BaseCommand):
     help = "Make a token with a scope. Prints its entry for the file of tokens, and the token on standard error."
-    # Nothing of the settings matters here: a token may be made before anything runs.
+    # The settings don't matter here: a token may be made before anything runs.
     requires_system_checks = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             parse_tokens(entry)
         except BadFile as error:
             where, _, wrong = str(error).partition(": ")
-            if not where.startswith("token"):  # all but the date is written as it can be read
+            if not where.startswith("token"):  # entry_of writes all values but the date in a form that can be read
                 wrong = "expires is a date such as 2027-06-30 or 2027-06-30T18:00:00Z"
             raise CommandError(wrong, returncode=2) from None
         self.stdout.write(entry)
@@ -70,7 +70,7 @@ def entry_of(
     max_in_flight: int | None = None,
     **_: Any,
 ) -> str:
-    """The entry as TOML, whose texts and lists of texts are written as JSON's are."""
+    """Return the entry as TOML. Texts and lists of texts are written as in JSON, which TOML can read too."""
     lines = [
         "[[token]]",
         f"name = {json.dumps(name)}",

@@ -24,10 +24,10 @@ from esassistant.http.uvicorn_protocol import BoundedProtocol
 from esassistant.program import PROGRAM
 
 GRACE_SECONDS = 10
-"""How long requests under way may go on after draining."""
+"""How long open requests may go on after draining."""
 WORKER_HEALTHCHECK_SECONDS = 30
 DUE_MIGRATIONS = os.EX_CONFIG
-"""The exit code when an operator has to migrate first."""
+"""The exit code that says that an operator has to run the migrations first."""
 
 EXAMPLES = """examples:
   %(prog)s
@@ -73,7 +73,7 @@ class Command(BaseCommand):
             port=listener.getsockname()[1],
             workers=workers,
             lifespan="on",
-            http=cast("Any", BoundedProtocol),  # uvicorn's type knows only protocols of the other kind
+            http=cast("Any", BoundedProtocol),  # uvicorn's type allows only protocols that are no `BufferedProtocol`
             ws="none",
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_worker_healthcheck=WORKER_HEALTHCHECK_SECONDS,
@@ -89,7 +89,7 @@ class Command(BaseCommand):
             f"Serving on http://{address}:{config.port} with {workers} worker{'s' * (workers > 1)}. Ctrl-C ends it."
         )
         self.stdout.flush()
-        # With DEBUG it may have been made up: the workers must sign with the same.
+        # With DEBUG the key may be a random one: all workers must sign with the same key.
         os.environ.setdefault("SECRET_KEY", settings.SECRET_KEY)
         try:
             if workers == 1:
@@ -108,8 +108,11 @@ class Command(BaseCommand):
             sys.exit(STARTUP_FAILURE)
 
     def _prepare_database(self) -> None:
-        """1. A database that can't be read: the service goes on without it. 2. SQLite with due migrations, a file of
-        this service's own: it is migrated. 3. Any other with due migrations, which others may use: no start.
+        """Check the migrations of the database.
+
+        1. The database can't be read: go on without it.
+        2. SQLite with migrations that are due: migrate, as the file belongs to this service alone.
+        3. Any other database with migrations that are due: raise `CommandError`, as others may use it.
         """
         place = place_of(connection.settings_dict)
         try:
@@ -131,7 +134,9 @@ class Command(BaseCommand):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket; taken before anything starts, so that a taken port is said at once and plainly."""
+    """Return a bound socket. It is bound before anything else starts, so that a taken port is reported at once and
+    clearly.
+    """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
