@@ -92,7 +92,9 @@ class HostLifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, message: Message) -> Message | None:
-        """Start the lifespan. Return the failure message if it can't start; None if it started or there is no lifespan."""
+        """Start the lifespan. Return the failure message if it can't start; None if it started, or if there is no
+        lifespan.
+        """
         self._sent.put_nowait(message)
         self._task = asyncio.create_task(self._run(), name="host-lifespan")
         return await self._failure()

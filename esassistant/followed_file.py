@@ -1,4 +1,6 @@
-"""Follows a file of entries: what is written there is in force a few seconds later, in each process, without a restart."""
+"""Follows a file of entries. A change of the file is in force a few seconds later, in each process,
+without a restart.
+"""
 
 import asyncio
 import logging

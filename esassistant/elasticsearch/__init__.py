@@ -1,3 +1,3 @@
-"""The Elasticsearch layer: everything sits under elasticsearch-py's own API, so each call of the client goes through
-it.
+"""The Elasticsearch layer. All of it lies below elasticsearch-py's own API, so each call of the
+client goes through it.
 """

@@ -1,4 +1,4 @@
-"""What the pools' reports say of the settings. Pure functions."""
+"""Advice on settings from the reports of the connection pools. Pure functions."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,8 +16,10 @@ TOO_SLOW = "The cluster answers too slowly for so many calls at once."
 
 
 def pool_rules(listed: tuple[PoolRule, ...]) -> Rule:
-    """The rules for the pools of a client. `listed`: those of `ELASTICSEARCH_POOLS`; they and `default` can be set, any
-    others can't.
+    """Return the rule for the pools of a client.
+
+    Args:
+        listed: The pools of `ELASTICSEARCH_POOLS`. Settings can change these and `default`, but no others.
     """
 
     def advise(pools: Mapping[str, PoolReport]) -> Iterable[Advice]:
@@ -35,7 +37,7 @@ def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterab
         return
     timeouts = percent(pool.failures["request_timeout"] + pool.failures["connect_timeout"], attempts)
     overloaded = percent(pool.failures["status_429"], attempts)
-    # More at once would not help a cluster that is behind with what it has.
+    # More calls at once would not help a cluster that can't keep up with the present ones.
     is_behind = (timeouts or 0.0) > TIMEOUTS_PERCENT or (overloaded or 0.0) > OVERLOADED_PERCENT
     more = None if is_behind else _sized(name, pool, min(LARGEST_POOL, 2 * pool.max_connections), listed)
     yield from judge(
@@ -83,8 +85,8 @@ def _advise(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> Iterab
         "it more nodes.",
         _fewer(name, pool, listed),
     )
-    # The first connections are no sign of anything, and overflow is judged above. Idle ones are kept for a minute: it
-    # takes traffic to tell whether they last as long.
+    # The first connections say nothing, and overflow is judged above. Idle connections are kept for a minute; only with
+    # enough traffic can we tell whether they last that long.
     renewed = max(0, pool.connections_created_total - pool.overflow_total - pool.max_connections)
     yield from judge(
         f"pools.{name}.new_connections_percent",
@@ -104,14 +106,14 @@ def _can_be_set(name: str, listed: tuple[PoolRule, ...]) -> bool:
 
 
 def _fewer(name: str, pool: PoolReport, listed: tuple[PoolRule, ...]) -> str | None:
-    """The line that bounds more tightly how many calls of a pool are under way at once."""
+    """Return the line that lowers the number of calls of a pool that may be under way at once."""
     if pool.max_overflow and _can_be_set(name, listed):
-        return "ELASTICSEARCH_POOL_BLOCK=true"  # a smaller pool would only overflow more
+        return "ELASTICSEARCH_POOL_BLOCK=true"  # with a smaller pool, more calls would only overflow
     return _sized(name, pool, max(1, pool.max_connections // 2), listed)
 
 
 def _sized(name: str, pool: PoolReport, size: int, listed: tuple[PoolRule, ...]) -> str | None:
-    """The line that gives a pool that size; None where it has it, or can't be set."""
+    """Return the line that sets the size of a pool; None if it has that size already, or has no setting."""
     if size == pool.max_connections or not _can_be_set(name, listed):
         return None
     if not any(rule.name == name for rule in listed):

@@ -1,4 +1,4 @@
-"""What an answer of the cluster means: the one place that decides it. Pure."""
+"""Decides what an answer of the cluster means; nothing else does. Pure."""
 
 import enum
 import re
@@ -11,18 +11,20 @@ from elasticsearch import ApiError
 from esassistant.elasticsearch.search_head import read_head
 
 PRODUCT = ("x-elastic-product", "Elasticsearch")
-"""The header that is on every answer of Elasticsearch's REST layer, also on errors and on answers to HEAD; but never on
-401 and 403, with security or without.
+"""The header of every answer of Elasticsearch's REST layer, also of errors and of answers to HEAD. Only 401 and 403
+never have it, with or without security.
 """
 BARE_STATUSES = frozenset({413, 417})
-"""Elasticsearch's HTTP layer gives these before the REST layer has seen the request, without the header."""
+"""Elasticsearch's HTTP layer answers these without the header, before the REST layer has seen the request."""
 REFUSALS = frozenset({400, 403, 404, 405, 410})
-"""Not allowed to our credentials, or not there at all (serverless): asking again won't help."""
+"""The call isn't permitted for our credentials, or doesn't exist there at all (serverless). Trying again won't help."""
 BLOCK = "cluster_block_exception"
 PRIVILEGES = re.compile(r"granted by the (cluster|index) privileges? \[([a-z_,]{1,500})\]")
-"""At the end of the reason of a denial; before it stand the user or key and the roles, which nobody else needs."""
+"""Matches the end of the reason of a denial. Before it stand the user or key and the roles, which nobody else needs to
+know.
+"""
 USUAL_PRIVILEGES = {"cluster": ("monitor",), "index": ("view_index_metadata", "read")}
-"""What this service needs, docs/operations.md says for what."""
+"""The privileges that this service needs; docs/operations.md says for what."""
 BLOCK_REASON = re.compile(r"(?:index \[([^\[\]\s]{1,255})\] )?blocked by: \[[A-Z_]+/\d+/([\w (),./-]{1,100})\]")
 KEY_FAULTS = (
     ("has been invalidated", "the API key has been invalidated"),
@@ -32,63 +34,66 @@ KEY_FAULTS = (
     ("unable to authenticate user", "the user or the password is wrong"),
     ("missing authentication credentials", "it wants credentials, and has been given none"),
 )
-"""What is said of credentials, in Elasticsearch's words and in ours: its own have user names and ids in them."""
+"""What is wrong with our credentials, in Elasticsearch's words and in ours. Elasticsearch's own messages contain user
+names and ids.
+"""
 
 INDEX_FAILURES = frozenset(
     {"search_phase_execution_exception", "no_shard_available_action_exception", "unavailable_shards_exception"}
 )
-"""Errors by which Elasticsearch says, with 503, that an index has no shards to ask: the index is red, not the cluster
+"""Errors with status 503 which say that an index has no shard that could answer. The index is red; the cluster isn't
 away.
 """
 
 
 class AnswerKind(enum.Enum):
-    """What an answer means for whoever asked."""
+    """What an answer means for the caller."""
 
     ANSWERED = "answered"
     ABSENT = "absent"
-    """It is proven that there is no index, alias or data stream of the name."""
+    """There is certainly no index, alias or data stream with this name."""
     REFUSED = "refused"
     DENIED = "denied"
-    """Refused by Elasticsearch's security: our credentials lack a privilege, on what was asked for or at all."""
+    """Refused by Elasticsearch's security: our credentials lack a privilege, on these names or at all."""
     BLOCKED = "blocked"
-    """Somebody has blocked the index, or the cluster; it may be lifted at any time."""
+    """Somebody has set a block on the index or the cluster, and may remove it at any time."""
     UNAUTHORIZED = "unauthorized"
     FAILED = "failed"
     NOT_ELASTICSEARCH = "not Elasticsearch"
-    """Something else answered, a gateway for instance. It says nothing of the cluster, which can't be asked."""
+    """Something else answered, such as a gateway. The answer says nothing about the cluster, which we can't reach."""
 
     @property
     def is_refusal(self) -> bool:
-        """Whether asking again won't help until somebody gives us a privilege, or another cluster."""
+        """True if trying again won't help until somebody gives us a privilege, or another cluster."""
         return self in (AnswerKind.REFUSED, AnswerKind.DENIED)
 
 
 FORBIDDEN = {"security_exception": AnswerKind.DENIED, BLOCK: AnswerKind.BLOCKED}
-"""What a 403 means, by the type of its error."""
+"""The meaning of a 403, by the type of its error."""
 
 
 def answer_kind(status: int, headers: Mapping[str, str], body: object = None, name: str | None = None) -> AnswerKind:
     """Decide what an answer means.
 
     Args:
-        status: the HTTP status.
-        headers: of the answer; looked up by lower-case names.
-        body: of an error, decoded or as JSON bytes. Needed for `ABSENT`, `DENIED` and `BLOCKED`.
-        name: the one index, alias or data stream that was asked for.
+        status: The HTTP status.
+        headers: The headers of the answer; looked up by lower-case names.
+        body: The body of an error, decoded or as JSON bytes. Needed for `ABSENT`, `DENIED` and `BLOCKED`.
+        name: The one index, alias or data stream that the call was for.
     """
-    # The first that applies:
-    #   1. 429 and 5xx: failed, whoever says so. The cluster, or what stands before it, can't serve.
-    #   2. 401: unauthorized, whoever says so. While the security index recovers, good credentials get it too.
-    #   3. 413 and 417: failed; the header proves nothing there.
-    #   4. 403 whose body is an error in Elasticsearch's form: denied by its security, blocked, or refused, by the type
-    #      of the error. There is no header that could prove it.
-    #   5. No header: not Elasticsearch, whatever the status.
-    #   6. 2xx: answered.
-    #   7. 404, and the error says that no index has exactly that name: absent. A search may miss another index than
-    #      the one that it was sent to, and a URL with a path too many names one that nobody asked for.
-    #   8. 400, 403, 404, 405, 410: refused.
-    #   9. Anything else (a redirect, 406, 409): failed.
+    # The first rule that applies:
+    # 1. 429 or 5xx: FAILED, whoever sent it. The cluster, or something in front of it, can't serve.
+    # 2. 401: UNAUTHORIZED, whoever sent it. Good credentials get it too while the security index recovers.
+    # 3. 413 or 417: FAILED; these never have the header.
+    # 4. 403 whose body is an error in Elasticsearch's form: DENIED, BLOCKED or REFUSED, by the type of the error. A 403
+    #    never has the header.
+    # 5. No header: NOT_ELASTICSEARCH, whatever the status.
+    # 6. 2xx: ANSWERED.
+    # 7. 404 with an error that says that no index has exactly this name: ABSENT. The error may name another index: a
+    #    search may lack a different index than the one it was sent to, and with a superfluous path in the URL
+    #    Elasticsearch takes a part of the path for a name.
+    # 8. 400, 403, 404, 405, 410: REFUSED.
+    # 9. Anything else (a redirect, 406, 409): FAILED.
     header, value = PRODUCT
     if status == 429 or status >= 500 or status in BARE_STATUSES:
         return AnswerKind.FAILED
@@ -106,14 +111,16 @@ def answer_kind(status: int, headers: Mapping[str, str], body: object = None, na
 
 
 def failure_kind(error: BaseException | None, name: str | None = None) -> AnswerKind | None:
-    """Decide what the answer means that `error` was raised for; None: it isn't an answer's. `name` as above."""
+    """Return what the answer means for which `error` was raised, or None if the error isn't about an answer. `name`:
+    see `answer_kind`.
+    """
     if not isinstance(error, ApiError):
         return None
     return answer_kind(error.meta.status, error.meta.headers, error.body, name)
 
 
 def missing_index(body: object) -> str | None:
-    """Return the name of which an error of Elasticsearch, decoded or as bytes, says that no index has it."""
+    """Return the index name that an error of Elasticsearch (decoded or as bytes) says doesn't exist, or None."""
     match _error_of(body):
         case {"type": "index_not_found_exception", "resource.id": str(name)}:
             return name
@@ -121,7 +128,7 @@ def missing_index(body: object) -> str | None:
 
 
 def closed_index(body: object) -> str | None:
-    """Return the index of which an error of Elasticsearch, decoded or as bytes, says that it is closed."""
+    """Return the index that an error of Elasticsearch (decoded or as bytes) says is closed, or None."""
     match _error_of(body):
         case {"type": "index_closed_exception", "index": str(name)}:
             return name
@@ -129,8 +136,10 @@ def closed_index(body: object) -> str | None:
 
 
 def is_index_failure(status: int, body: object) -> bool:
-    """Say whether an answer, its body decoded or as bytes, is about an index that can't be asked: it says nothing
-    against the cluster, nor against the node that gave it, and asking again at once doesn't help.
+    """Return True if an answer says that an index can't answer now. `body` is decoded or bytes.
+
+    Such an answer says nothing against the cluster, nor against the node that sent it. Trying again at once doesn't
+    help.
     """
     if status != 503:
         return False
@@ -138,8 +147,9 @@ def is_index_failure(status: int, body: object) -> bool:
 
 
 def is_partial(body: object) -> bool:
-    """Say whether the answer to a search, decoded or as bytes, says itself that it is not whole: its time ran out, or
-    shards failed. Of bytes the head is read.
+    """Return True if the answer to a search says itself that it is incomplete: its time ran out, or shards failed.
+
+    `body` is decoded or bytes; of bytes, only the head is read.
     """
     if isinstance(body, bytes):
         head = read_head(body)
@@ -151,7 +161,9 @@ def is_partial(body: object) -> bool:
 
 
 def missing_privilege(body: object) -> str:
-    """Name the privilege that a denial says would allow the call: of several, the least that this project asks for."""
+    """Return the privilege that would allow a denied call, as the error says. If it names several, the first that this
+    project usually has is taken.
+    """
     found = PRIVILEGES.search(_reason_of(body))
     if found is None:
         return "a privilege that Elasticsearch doesn't name"
@@ -161,8 +173,8 @@ def missing_privilege(body: object) -> str:
 
 
 def block_reason(body: object) -> str | None:
-    """Return the block that an error says is in the way, such as "index read (api) of orders"; None: it says nothing of
-    a block.
+    """Return the block that an error names, such as "index read (api) of orders", or None if the error isn't about a
+    block.
     """
     if _error_of(body).get("type") != BLOCK:
         return None
@@ -173,13 +185,13 @@ def block_reason(body: object) -> str | None:
 
 
 def credentials_fault(body: object) -> str | None:
-    """Say what a 401 of Elasticsearch says is wrong with our credentials; None: it doesn't say."""
+    """Return what is wrong with our credentials, as a 401 of Elasticsearch says, or None if it doesn't say."""
     said = f"{_error_of(body).get('additional_unsuccessful_credentials', '')} {_reason_of(body)}"
     return next((ours for theirs, ours in KEY_FAULTS if theirs in said), None)
 
 
 def _error_of(body: object) -> Mapping[str, Any]:
-    """The error in an answer of Elasticsearch, decoded or as bytes; empty where there is none."""
+    """Return the error in an answer of Elasticsearch (decoded or as bytes), or an empty mapping."""
     match _decoded(body):
         case {"error": dict(error)}:
             return error
@@ -191,7 +203,7 @@ def _decoded(body: object) -> object:
         return body
     try:
         return msgspec.json.decode(body)
-    except (ValueError, RecursionError):  # msgspec's own error is a ValueError
+    except (ValueError, RecursionError):  # msgspec's own error is a ValueError too
         return None
 
 

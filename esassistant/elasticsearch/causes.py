@@ -1,4 +1,4 @@
-"""Why Elasticsearch can't be asked, told apart. Pure: what needs a look at the server is looked up in explain.py."""
+"""Tells why Elasticsearch can't be reached. Pure; where only the server can say it, explain.py finds out."""
 
 import gzip
 import re
@@ -12,14 +12,14 @@ from esassistant.connection_causes import Cause, chain, connection_cause, senten
 
 SETTING = "ELASTICSEARCH_URL"
 FIRST_WITH_HEADER = (7, 14)
-"""From this version on each answer of Elasticsearch has its header."""
+"""The first version in which each answer of Elasticsearch has the header."""
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}[\w.-]{0,20}")
 _BROKEN_COMPRESSION = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What a server says of itself at its root. `is_opensearch`: else it says that it is Elasticsearch."""
+    """What a server says at its root that it is. `is_opensearch` False: it says that it is Elasticsearch."""
 
     is_opensearch: bool
     version: str
@@ -30,9 +30,13 @@ class Product:
 
 
 class NodeFailure(Exception):
-    """What is known of a call that failed at a node: the origin of the error that elasticsearch-py's callers get.
+    """What is known about a call that failed at a node. It is the `__cause__` of the error that callers of
+    elasticsearch-py get.
 
-    `at`: host and port. `cause`: of a connection. `product`, `has_path`: of an answer that isn't Elasticsearch's.
+    Attributes:
+        at: Host and port.
+        cause: Why the connection failed.
+        product, has_path: About an answer that isn't Elasticsearch's: what answered, and whether our URL has a path.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ def cause_of(error: BaseException) -> Cause | None:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Cause.NAME
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        # With what came of the answer's head, if anything did.
+        # `message` is a text if no part of the answer's head came.
         return Cause.CLOSED if isinstance(error.message, str) else Cause.CUT
     if isinstance(error, aiohttp.ClientPayloadError):
         is_broken = any(isinstance(one, _BROKEN_COMPRESSION) for one in chain(error))
@@ -61,10 +65,10 @@ def cause_of(error: BaseException) -> Cause | None:
 
 
 def product_of(body: bytes) -> Product | None:
-    """Read what a server says of itself at its root; None: neither Elasticsearch nor OpenSearch."""
+    """Return what a server says at its root that it is, or None if it is neither Elasticsearch nor OpenSearch."""
     try:
         said = msgspec.json.decode(body)
-    except (ValueError, RecursionError):  # msgspec's own error is a ValueError
+    except (ValueError, RecursionError):  # msgspec's own error is a ValueError too
         return None
     match said:
         case {"version": {"number": str(number), **version}, **rest} if _VERSION.fullmatch(number):
@@ -76,12 +80,12 @@ def product_of(body: bytes) -> Product | None:
 
 
 def unreachable(cause: Cause | None, at: str = "") -> str:
-    """Say why no answer came. `at` is for operators alone."""
+    """Return a sentence that says why no answer came. `at`: host and port; only operators may see them."""
     return sentence(cause, "Elasticsearch", SETTING, "ELASTICSEARCH_CA_CERTS", ("http://", "https://"), at)
 
 
 def not_elasticsearch(status: int | None, product: Product | None, *, has_path: bool, at: str = "") -> str:
-    """Say what answers in the place of Elasticsearch."""
+    """Return a sentence that says what answers in place of Elasticsearch."""
     where = f"What answers at {SETTING} ({at})" if at else f"What answers at {SETTING}"
     if product is None:
         path = "the path in the URL is wrong. Correct it" if has_path else "a path is missing in the URL. Add it"
@@ -97,7 +101,9 @@ def not_elasticsearch(status: int | None, product: Product | None, *, has_path: 
 
 
 def has_path_too_many(status: int, body: object) -> bool:
-    """Whether an error of Elasticsearch says that it has nothing at the address, which is ours behind a path."""
+    """Return True if an error of Elasticsearch says that it has nothing at this address. Then our URL has a superfluous
+    path.
+    """
     if isinstance(body, bytes):
         try:
             body = msgspec.json.decode(body)

@@ -50,27 +50,27 @@ from esassistant.resource import Handle, ReportHandle
 from esassistant.windows import MinuteCounts, WindowReport
 
 ELASTICSEARCH: Handle[AsyncElasticsearch] = Handle("elasticsearch")
-"""The public client, for anybody's views. The others are this project's own."""
+"""The public client, which any view may use. All other clients are for this project's own code."""
 ELASTICSEARCH_CACHE: Handle[AsyncElasticsearch] = Handle("elasticsearch_cache")
 ELASTICSEARCH_WATCH: Handle[AsyncElasticsearch] = Handle("elasticsearch_watch")
 ELASTICSEARCH_HEALTH: Handle[AsyncElasticsearch] = Handle("elasticsearch_health")
 CLIENTS = (ELASTICSEARCH, ELASTICSEARCH_CACHE, ELASTICSEARCH_WATCH, ELASTICSEARCH_HEALTH)
 POOLS_REPORTS: tuple[ReportHandle[dict[str, PoolReport]], ...] = tuple(ReportHandle(client.name) for client in CLIENTS)
-"""What each client reports: its pools, by their names."""
+"""The report of each client: the reports of its pools, by their names."""
 MAX_ANSWER_BYTES = 64_000_000
 MAX_SMALL_ANSWER_BYTES = 1_000_000
-"""Of answers to the health check and about the metadata version, which have some hundred bytes."""
+"""The bound for answers about health and the metadata version, which have a few hundred bytes."""
 
 
 def within(seconds: float) -> float:
-    """The deadline of a call within one of so many seconds that ends all there is to it. It must be over sooner: a call
-    that is cancelled says nothing of the node that didn't answer.
+    """Return the timeout for a call that somebody else will cancel after `seconds`. It is shorter, so that the call
+    times out first: a cancelled call doesn't tell which node failed to answer.
     """
     return 0.9 * seconds
 
 
 class Serializers(SerializerCollection):
-    """Those of a client. `raw`: each of its answers stays as the bytes it came in, and so do its bodies."""
+    """The serializers of a client. `raw`: bodies of requests and answers stay bytes."""
 
     def __init__(self, serializers: Mapping[str, Serializer], *, raw: bool) -> None:
         super().__init__(serializers)
@@ -88,7 +88,7 @@ class Serializers(SerializerCollection):
 
 
 class FastJson(JsonSerializer):
-    """Decodes several times faster than the standard library's parser, which would hold the loop."""
+    """Decodes JSON several times faster than the standard library, which would block the loop for longer."""
 
     def loads(self, data: bytes) -> Any:
         if not data:
@@ -96,12 +96,12 @@ class FastJson(JsonSerializer):
         try:
             return msgspec.json.decode(data)
         except (ValueError, RecursionError) as error:
-            # Without the data: elastic-transport's own error would write it out, at four times its size.
+            # Leave the data out: elastic-transport's own error would contain it as text, four times as large.
             raise SerializationError("the answer is no JSON that can be read", errors=(error,)) from None
 
 
 def check_there_is_a_node(config: ElasticsearchConfig) -> None:
-    """Raises `ImproperlyConfigured` where the settings name no node to ask."""
+    """Raise `ImproperlyConfigured` if the settings name no node."""
     if config.no_node:
         raise ImproperlyConfigured(config.no_node)
 
@@ -117,17 +117,19 @@ def new_client(
     marks: NodeMarks | None = None,
     backs_up: bool = False,
 ) -> AsyncElasticsearch:
-    """A client that does no I/O until its first call, and then belongs to that call's loop. The caller closes it.
+    """Return a client. It does no I/O until its first call, and then belongs to the loop of that call. The caller
+    closes it.
 
     Args:
-        max_answer_bytes: an answer that is larger, as it comes or unpacked, raises `AnswerTooLarge`.
-        raw: leaves response bodies as bytes.
-        marks: which nodes failed of late, to share with other clients.
-        backs_up: whether a call that fails at one node, or takes half of its time there, is sent to a second one; and
-            whether its calls may be the first to a node that has failed.
+        max_answer_bytes: A larger answer, as sent or unpacked, raises `AnswerTooLarge`.
+        raw: Leave the bodies of answers as bytes.
+        marks: Which nodes have failed lately; can be shared with other clients.
+        backs_up: Send a call to a second node if it fails at the first one, or has taken half of its time there. Also
+            let
+            calls of this client be the first to try a node that has failed.
 
     Raises:
-        ImproperlyConfigured: the settings name no node to ask.
+        ImproperlyConfigured: The settings name no node.
     """
     check_there_is_a_node(config)
     extras = {EXTRAS: NodeExtras(config.connect_timeout, max_answer_bytes)}
@@ -155,36 +157,38 @@ def new_client(
 
 
 def report(client: AsyncElasticsearch) -> dict[str, PoolReport]:
-    """What the pools of one of our clients counted so far, by name."""
+    """Return the reports of all pools of one of our clients, by name."""
     return cast("Transport", client.transport).report()
 
 
 def windows(client: AsyncElasticsearch) -> dict[str, dict[str, WindowReport]]:
-    """What callers of one of our clients got of late, by pool, of searches and of other calls."""
+    """Return what callers of one of our clients got lately: by pool, for searches and for other calls."""
     return cast("Transport", client.transport).windows()
 
 
 def searches_of_minute(client: AsyncElasticsearch, number: int) -> MinuteCounts:
-    """What callers of searches by one of our clients got in one minute: that of this number on the monotonic clock, one
-    that has just ended.
+    """Return what callers of searches by one of our clients got in one minute. `number` is its number on the monotonic
+    clock; it must have just ended.
     """
     return cast("Transport", client.transport).whole_minute(number)
 
 
 def breaker_reports(client: AsyncElasticsearch) -> dict[str, BreakerReport]:
-    """The breakers of one of our clients, by pool."""
+    """Return the reports of the breakers of one of our clients, by pool."""
     return cast("Transport", client.transport).breaker_reports()
 
 
 def two_nodes(client: AsyncElasticsearch) -> tuple[str, ...]:
-    """The URLs of two nodes to wait at, or of the only one: rather those that answered of late."""
+    """Return the URLs of two nodes to wait at, preferring those that have answered lately. If there is only one node,
+    return that.
+    """
     return cast("Transport", client.transport).nodes.two()
 
 
 def sync_client(config: ElasticsearchConfig) -> Elasticsearch:
-    """A plain synchronous client for commands that run outside any event loop. The caller closes it.
+    """Return a plain synchronous client, for commands without an event loop. The caller closes it.
 
-    Raises `ImproperlyConfigured` where the settings name no node to ask.
+    Raises `ImproperlyConfigured` if the settings name no node.
     """
     check_there_is_a_node(config)
     context = _ssl_context(config)
@@ -204,7 +208,7 @@ def _credentials(config: ElasticsearchConfig) -> dict[str, Any]:
     if config.api_key:
         return {"api_key": config.api_key}
     if config.username:
-        # Encoded here, in UTF-8 as Elasticsearch reads it: elasticsearch-py takes pairs in ASCII only.
+        # Encode here in UTF-8, as Elasticsearch expects; elasticsearch-py would accept only ASCII.
         pair = f"{config.username}:{config.password}".encode()
         return {"basic_auth": base64.b64encode(pair).decode("ascii")}
     return {}
@@ -223,7 +227,9 @@ def _ssl_context(config: ElasticsearchConfig) -> ssl.SSLContext | None:
 
 
 def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
-    """What to tell a caller when a call failed: the kind of failure, never its raw text."""
+    """Return the error to raise for a caller when a call has failed. It names the kind of failure, and never the raw
+    text.
+    """
     if isinstance(error, CallRefused | AnswerTooLarge):
         return ClusterUnavailable(error.detail, retry_after_seconds=error.retry_after_seconds)
     if isinstance(error, ApiError) and (refusal := _refusal(error)) is not None:
@@ -245,11 +251,11 @@ def unavailable(error: ApiError | TransportError) -> ClusterUnavailable:
 
 
 def _refusal(error: ApiError) -> ClusterUnavailable | None:
-    """What to tell a caller when Elasticsearch, or its security, refused a call for a reason that it gives."""
+    """Return the error for a caller if Elasticsearch or its security refused a call and says why, else None."""
     if isinstance(error, elasticsearch.AuthenticationException):
         fault = credentials_fault(error.body)
         why = f": {fault}" if fault else ""
-        # Good credentials are refused too, while the cluster recovers what it knows of them.
+        # Good credentials are refused too while the cluster recovers its security index.
         return ClusterUnavailable(f"Elasticsearch refused our credentials (401){why}.", retry_after_seconds=5)
     if (block := block_reason(error.body)) is not None:
         return ClusterUnavailable(
@@ -267,17 +273,19 @@ def _refusal(error: ApiError) -> ClusterUnavailable | None:
 
 
 LASTING = frozenset(Cause) - {Cause.REFUSED, Cause.NO_ROUTE, Cause.CLOSED, Cause.CUT}
-"""Causes that somebody must mend: asking again soon is in vain."""
+"""Causes that last until somebody removes them: trying again soon is in vain."""
 
 
 def _unreachable(error: ApiError | TransportError) -> ClusterUnavailable:
-    """Say why no answer of Elasticsearch came: to callers the cause alone, to operators with host and port."""
+    """Return the error that says why Elasticsearch didn't answer. Callers see only the cause; operators also see host
+    and port.
+    """
     failure = error.__cause__ if isinstance(error.__cause__, NodeFailure) else None
     cause = None if failure is None else failure.cause
 
     def say(at: str) -> str:
         if isinstance(error, elasticsearch.ConnectionTimeout):
-            # Nodes say "no answer within 5 s", or that there was no connection.
+            # The message is either "no answer within 5 s", or says that there was no connection.
             is_repeated = error.message.startswith("no answer ")
             late = error.message.removeprefix("no answer ") if is_repeated else f"in time: {error.message}"
             return f"Elasticsearch{f' at {at}' if at else ''} did not answer {late}."

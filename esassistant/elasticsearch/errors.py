@@ -1,7 +1,7 @@
-"""Calls that were refused before anything was sent, and answers that are larger than what is read.
+"""Errors for calls that are refused before anything is sent, and for answers that are too large.
 
-They are both: errors of elasticsearch-py, whose API they come out of, and errors of this project, so that a view that
-lets them pass answers 503 with `Retry-After`.
+They are errors of elasticsearch-py, as callers get them from its API. They are also errors of this project, so a view
+that doesn't catch them answers 503 with `Retry-After`.
 """
 
 from typing import ClassVar
@@ -15,7 +15,9 @@ TOO_LARGE_RETRY_AFTER_SECONDS = 30.0
 
 
 class CallRefused(TransportError, EsassistantError):
-    """Base of those errors. Nothing was sent; none marks a node dead, counts for the breaker or is tried again."""
+    """Base of the errors for calls that were not sent. They mark no node as failed, don't count for the breaker, and
+    are not tried again.
+    """
 
     status: ClassVar[int] = 503
     title: ClassVar[str] = "Elasticsearch call refused"
@@ -44,7 +46,7 @@ class PoolTimeout(CallRefused):
 
 
 class PoolExhausted(CallRefused):
-    """All connections and all overflow connections are in use, or too many calls wait already."""
+    """All connections and all overflow connections are in use, or too many calls are waiting already."""
 
     title = PoolTimeout.title
     problem_type = PoolTimeout.problem_type
@@ -57,7 +59,7 @@ class BreakerOpen(CallRefused):
     problem_type = ClusterUnavailable.problem_type
 
     def add_cause(self, sentence: str) -> None:
-        """Say too why the last call failed: of those that are refused, none finds out by itself."""
+        """Add why the last call failed, as the refused calls can't find that out themselves."""
         self.detail = f"{self.detail} The last failure: {sentence}"
         self.operator_detail = self.detail
         self.message = self.detail
@@ -65,10 +67,10 @@ class BreakerOpen(CallRefused):
 
 
 class AnswerTooLarge(TransportError, EsassistantError):
-    """An answer has more bytes than its client reads: it was dropped, and its connection closed.
+    """An answer has more bytes than its client accepts. It was dropped, and its connection was closed.
 
-    No `ConnectionError`, though nothing came of the call: the node is well, and the question may be to blame. So it
-    marks no node dead, doesn't count against the breaker and isn't tried again, which would read as much once more.
+    This is no `ConnectionError`: the node is well, and the request may be to blame. So it marks no node as failed,
+    doesn't count for the breaker, and isn't tried again, which would read as much once more.
     """
 
     status: ClassVar[int] = 503

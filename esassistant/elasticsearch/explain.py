@@ -1,7 +1,7 @@
-"""Looks at a server that fails, where its failure alone doesn't say why: does its port speak TLS, what product is it?
+"""Probes a failing server if its failure doesn't say why: does its port speak TLS, which product is it?
 
-A look sends no credentials to a port that didn't get them anyway, is short, comes out of the time of the call that
-failed, and is made once a minute and node: what it found is told until then.
+A probe is short and takes its time from the call that failed. It sends credentials only to a port that has got them
+already. It is made at most once a minute for each node; until the next one, its result is used again.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ MAX_PAGE_BYTES = 4096
 T = TypeVar("T")
 _NAMES_TLS = re.compile(rb"https|ssl|tls", re.IGNORECASE)
 _UNCLEAR = frozenset({Cause.CLOSED, Cause.NOT_HTTP})
-"""What a port that expects the other scheme does, too."""
+"""Causes that a port also shows if it expects the other scheme."""
 
 
 class Explainer:
@@ -41,7 +41,7 @@ class Explainer:
         self._product: _Look[Product | None] = _Look(None, clock)
 
     async def failure(self, error: Exception, seconds_left: float | None) -> NodeFailure:
-        """Explain a request that got no answer."""
+        """Explain why a request got no answer."""
         cause = cause_of(error)
         if cause in _UNCLEAR:
             cause = await self._by_scheme(seconds_left) or cause
@@ -55,21 +55,24 @@ class Explainer:
         headers: Mapping[str, str],
         seconds_left: float | None,
     ) -> NodeFailure:
-        """Explain an answer that is not Elasticsearch's: ask the server, as the call did, what it is."""
+        """Explain an answer that is not Elasticsearch's. Ask the server which product it is, with the headers of the
+        failed call.
+        """
         if self._is_page_of_tls(status, body) and (cause := await self._by_scheme(seconds_left)) is not None:
             return NodeFailure(self.at, cause)
-        # OpenSearch and an older Elasticsearch answer in JSON; a gateway's page needs no look.
+        # OpenSearch and old versions of Elasticsearch answer in JSON; the page of a gateway says nothing about the
+        # product.
         if body[:1] == b"{":
             await _within(seconds_left, self._product.found(lambda: self._root(session, headers)))
         return NodeFailure(self.at, product=self._product.last, has_path=bool(self._config.path_prefix))
 
     def _is_page_of_tls(self, status: int, body: bytes) -> bool:
-        """Whether this may be a server that answers plain http at its TLS port by a page."""
+        """Return True if this may be the page with which a TLS port answers plain HTTP."""
         is_page = status == 400 and _NAMES_TLS.search(body, 0, MAX_PAGE_BYTES) is not None
         return is_page and self._config.scheme == "http"
 
     async def _by_scheme(self, seconds_left: float | None) -> Cause | None:
-        """Return that the port speaks the other scheme, if it does."""
+        """Return the cause that the port speaks the other scheme, or None if it doesn't."""
         look = speaks_tls if self._config.scheme == "http" else speaks_http
         await _within(seconds_left, self._other_scheme.found(lambda: look(self._config.host, self._config.port)))
         if not self._other_scheme.last:
@@ -81,7 +84,7 @@ class Explainer:
             URL(f"{self._config.scheme}://{self.at}{self._config.path_prefix}/", encoded=True),
             headers={**headers, "accept": "application/json", "accept-encoding": "identity"},
             allow_redirects=False,
-            trace_request_ctx=PoolCounters(),  # nobody's: the look is no call
+            trace_request_ctx=PoolCounters(),  # counters that nobody reads, as this is no call
         ) as response:
             body = await response.content.read(MAX_ROOT_BYTES)
             while len(body) < MAX_ROOT_BYTES and (more := await response.content.read(MAX_ROOT_BYTES - len(body))):
@@ -90,8 +93,8 @@ class Explainer:
 
 
 class _Look(Generic[T]):
-    """What one kind of look found, kept for a minute; calls that fail together share one. A look that fails, or is cut
-    short, found `nothing`.
+    """The result of one kind of probe, kept for a minute. Calls that fail together share one probe. The result of a
+    probe that fails or is cut short is `nothing`.
     """
 
     def __init__(self, nothing: T, clock: Clock) -> None:
@@ -101,7 +104,7 @@ class _Look(Generic[T]):
         self._looking = asyncio.Lock()
 
     async def found(self, look: Callable[[], Awaitable[T]]) -> None:
-        """Look, unless somebody did within the last minute."""
+        """Probe, unless that was done within the last minute."""
         async with self._looking:
             if self._looked_at is not None and self._clock() - self._looked_at < KEPT_SECONDS:
                 return
@@ -110,8 +113,8 @@ class _Look(Generic[T]):
 
 
 async def _within(seconds_left: float | None, look: Awaitable[None]) -> None:
-    """Look for a short while. Where that fails, nothing more is known."""
-    # Half of the time that is left: whoever waits for the call must hear of its failure before giving it up.
+    """Await a probe for a short time. If it fails, nothing is learned."""
+    # Take half of the time that is left: the caller must get the failure before it gives up.
     seconds = LOOK_SECONDS if seconds_left is None else min(LOOK_SECONDS, seconds_left / 2)
     with suppress(aiohttp.ClientError, OSError, TimeoutError, EOFError):
         async with asyncio.timeout(seconds):
@@ -119,26 +122,26 @@ async def _within(seconds_left: float | None, look: Awaitable[None]) -> None:
 
 
 async def speaks_tls(host: str, port: int) -> bool:
-    """Whether a port answers the beginning of TLS by TLS, be it with an alert."""
+    """Return True if a port answers the beginning of a TLS handshake with TLS, even with an alert."""
     first = await _first_bytes(host, port, _client_hello(), 2)
     return first[0] in _TLS_RECORDS and first[1] == _TLS_MAJOR
 
 
 async def speaks_http(host: str, port: int) -> bool:
-    """Whether a port answers a plain request by HTTP."""
+    """Return True if a port answers a plain request with HTTP."""
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     return await _first_bytes(host, port, request, 5) == b"HTTP/"
 
 
 _TLS_RECORDS = (0x15, 0x16)
-"""An alert, or the handshake going on."""
+"""The types of TLS records that may come first: an alert, or a handshake."""
 _TLS_MAJOR = 0x03
 
 
 def _client_hello() -> bytes:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # it ends before there is anything to verify
+    context.verify_mode = ssl.CERT_NONE  # the handshake ends before there is anything to verify
     outgoing = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()

@@ -1,4 +1,4 @@
-"""How the cluster is, and how the pools of connections to it are."""
+"""The health of the cluster, and of the pools of connections to it."""
 
 import logging
 import math
@@ -16,17 +16,23 @@ from esassistant.resource import Health, PingResult
 logger = logging.getLogger(__name__)
 
 MANY_PENDING_TASKS = 100
-"""So many changes of the cluster's state wait for its master: it is behind."""
+"""If more changes of the cluster state than this wait for the master, the cluster can't keep up."""
 REFUSED_SECONDS = 600.0
-"""A cluster that doesn't tell its health is asked for it again so long afterwards: someone may have permitted it."""
+"""How long to wait before asking again a cluster that refused to tell its health: somebody may have
+permitted it since.
+"""
 NO_NAMES = "/_resolve/index/X*"
-"""Finds nothing, as no index has an upper-case name; allowed to whom may see mappings, and there on serverless."""
+"""Finds nothing, as no index name has capitals. It is permitted to everybody who may see mappings, and exists on
+serverless too.
+"""
 CLUSTER_HEALTH = {"green": Health.HEALTHY, "yellow": Health.DEGRADED, "red": Health.UNHEALTHY}
 
 
 class ClusterPing:
-    """Asks the cluster for its health; where that is refused (no privilege `monitor`, serverless), whether it answers
-    what the service needs. One per process.
+    """Asks the cluster for its health. One per process.
+
+    If the cluster refuses that (no privilege `monitor`, or serverless), it checks instead whether the cluster answers
+    the calls that this service needs.
     """
 
     def __init__(self, client: AsyncElasticsearch, *, clock: Clock = monotonic) -> None:
@@ -36,7 +42,9 @@ class ClusterPing:
         self._missing: str | None = None
 
     async def __call__(self) -> PingResult:
-        """Raises `ClusterUnavailable`, also where our credentials don't even allow the names of indices."""
+        """Ping the cluster. Raises `ClusterUnavailable`, also if our credentials don't even allow to see names of
+        indices.
+        """
         if self._missing is None or self._clock() >= self._asked_again_at:
             try:
                 result = await ping_cluster(self._client)
@@ -52,7 +60,7 @@ class ClusterPing:
         return PingResult(Health.HEALTHY, None, {"status": "unknown", "missing": self._missing})
 
     def _note_refusal(self, error: ClusterUnavailable) -> None:
-        """Say once what is missing, and what it costs. Raises `error` again where it isn't a refusal."""
+        """Log once which privilege is missing, and what that means. Raises `error` again if it isn't a refusal."""
         cause, kind = error.__cause__, failure_kind(error.__cause__)
         if not isinstance(cause, ApiError) or kind is None or not kind.is_refusal:
             raise error
@@ -70,7 +78,7 @@ class ClusterPing:
 
 
 async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
-    """Ask the cluster for its health. Never waits for a status; raises `ClusterUnavailable`."""
+    """Ask the cluster for its health, without waiting for a certain status. Raises `ClusterUnavailable`."""
     try:
         answer = await client.cluster.health(
             filter_path="status,number_of_nodes,unassigned_shards,number_of_pending_tasks"
@@ -97,8 +105,9 @@ async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
 
 
 def pools_health(clients: Iterable[Mapping[str, PoolReport]]) -> PingResult:
-    """What the pools of all clients say: degraded while a breaker keeps calls from the cluster, or a pool is full. One
-    that is half-open, and that nobody asks, keeps nobody away.
+    """Return the health of all pools of all clients. It is degraded while a breaker refuses calls, or a pool is full.
+
+    A half-open breaker that nobody calls refuses nobody.
     """
     pools = {name: pool for client in clients for name, pool in client.items()}
     stopped = [

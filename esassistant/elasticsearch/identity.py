@@ -1,5 +1,5 @@
-"""Which cluster this is: its name and version, for people. Asked beside everything else, and kept while the cluster is
-away.
+"""The name and version of the cluster, for people. They are read in the background, and kept while
+the cluster is away.
 """
 
 import asyncio
@@ -13,15 +13,17 @@ from esassistant.elasticsearch.answers import failure_kind
 from esassistant.resource import Handle, ReportHandle
 
 KNOWN_SECONDS = 600.0
-"""Once it is known, or refused: a cluster is upgraded, or a role changed, now and then."""
+"""How often to ask again once the identity is known or was refused: clusters are upgraded, and roles change, now and
+then.
+"""
 AGAIN_SECONDS = 15.0
-"""After a failure."""
+"""How long to wait after a failure."""
 SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterIdentity:
-    """What the cluster said that it is; empty: not known, or not told."""
+    """Name and version of the cluster, as it says; empty while they aren't known, or if the cluster refuses to tell."""
 
     name: str = ""
     version: str = ""
@@ -33,7 +35,10 @@ class IdentityWatch:
     def __init__(
         self, client: AsyncElasticsearch, is_there: Callable[[], Awaitable[object]], *, sleep: Sleep = asyncio.sleep
     ) -> None:
-        """`is_there` waits until the cluster is known to answer: asked before, it would only fail."""
+        """
+        Args:
+            is_there: Waits until the cluster is known to answer; before that, asking would only fail.
+        """
         self._client = client
         self._is_there = is_there
         self._sleep = sleep
@@ -43,13 +48,15 @@ class IdentityWatch:
         return self._identity
 
     async def keep_asking(self) -> None:
-        """Background task."""
+        """Background task: ask for the identity again and again."""
         await self._is_there()
         while True:
             await self._sleep(KNOWN_SECONDS if await self._ask() else AGAIN_SECONDS)
 
     async def _ask(self) -> bool:
-        """Whether it makes sense to ask again only much later. What was known before stays where there is no answer."""
+        """Ask once. Return True if the next time can be much later. If no answer comes, the identity stays
+        as it was.
+        """
         try:
             answer = await self._client.info(filter_path="cluster_name,version.number")
         except (ApiError, TransportError) as error:

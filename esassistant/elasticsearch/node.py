@@ -1,7 +1,7 @@
-"""One node of the cluster: a pool of keep-alive connections over aiohttp.
+"""One node of the cluster: keep-alive connections over aiohttp.
 
-elastic-transport's own aiohttp node knows one timeout and caps connections at aiohttp's 100; this one keeps connect and
-request timeouts apart, tells in the error which of them ran out, and counts.
+elastic-transport's own aiohttp node has only one timeout, and at most 100 connections. This one has separate timeouts
+for connecting and for the request, says in the error which of them ran out, and counts.
 """
 
 import asyncio
@@ -43,20 +43,25 @@ from esassistant.units import as_seconds
 
 EXTRAS = "esassistant"
 COMPRESS_FROM_BYTES = 1024
-"""Smaller request bodies are sent as they are: compressing them costs more than it saves."""
+"""Smaller request bodies are not compressed: that costs more than it saves."""
 LEAST_ERROR_STATUS = 300
 MAX_INTERIM_ANSWERS = 8
 LARGE_RATIO = 16
-"""JSON shrinks to a sixteenth or less: what a compressed answer may have when it is unpacked."""
+"""JSON compresses to a sixteenth or less. So a compressed answer is assumed to become this many times as large."""
 MAX_ERROR_BYTES = 1_000_000
-"""Of the body of an error. elasticsearch-py makes a text of it, on the loop."""
+"""The bound for the body of an error. elasticsearch-py makes a text of it, on the loop."""
 
 
 @dataclass(slots=True)
 class Call:
-    """The attempt that a request belongs to: whose counters, of which kind, and whether its connection is closed after
-    use; which nodes the call has tried before, and which one this attempt asks (empty until one is
-    chosen). `probing`: for a half-open breaker.
+    """The attempt that a request belongs to.
+
+    Attributes:
+        counters, kind: Where the attempt is counted, and as which kind of call.
+        close_connection: Close the connection after use.
+        tried: The nodes that the call has tried before.
+        probing: This attempt is a probe for a half-open breaker.
+        url: The node that this attempt is sent to; empty until it is chosen.
     """
 
     counters: PoolCounters
@@ -68,7 +73,7 @@ class Call:
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")
-"""Set by the transport around each attempt: elastic-transport's own way from there to the node has no place for it."""
+"""Set by the transport around each attempt, as elastic-transport can't pass it from there to the node."""
 
 
 _at_most: ContextVar[int | None] = ContextVar("_at_most", default=None)
@@ -76,7 +81,7 @@ _at_most: ContextVar[int | None] = ContextVar("_at_most", default=None)
 
 @contextmanager
 def reading_at_most(max_bytes: int) -> Iterator[None]:
-    """Bound the answers to the calls of a block further than their client does."""
+    """Bound the answers to all calls of a block more tightly than their client does."""
     token = _at_most.set(max_bytes)
     try:
         yield
@@ -86,9 +91,9 @@ def reading_at_most(max_bytes: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class NodeExtras:
-    """What a `Node` needs beyond elastic-transport's own `NodeConfig`; handed over in its `_extras`.
+    """What a `Node` needs beyond elastic-transport's `NodeConfig`; passed in its `_extras`.
 
-    `max_answer_bytes`: how much of an answer's body is read at most, and how large it may be when it is unpacked.
+    `max_answer_bytes`: the bound for an answer's body, both as sent and unpacked.
     """
 
     connect_timeout: float
@@ -96,7 +101,9 @@ class NodeExtras:
 
 
 class Response(aiohttp.ClientResponse):
-    """aiohttp's own, which takes interim answers (1xx) without end, and gives others no turn meanwhile."""
+    """A response of aiohttp that accepts only a few interim answers (1xx). aiohttp itself accepts any number, and
+    blocks the loop meanwhile.
+    """
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         protocol = connection.protocol
@@ -118,7 +125,9 @@ class Response(aiohttp.ClientResponse):
 
 
 class Connector(aiohttp.TCPConnector):
-    """aiohttp's own, which counts for the call under way. Its traces would too, by a dozen awaits for each request."""
+    """A connector of aiohttp that counts connections for the present call. aiohttp's tracing could count too, but costs
+    a dozen awaits for each request.
+    """
 
     async def _create_connection(self, *args: Any) -> Any:
         made = await super()._create_connection(*args)
@@ -133,9 +142,9 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Node(AiohttpHttpNode):
-    """A node whose connections live until `close()`; belongs to the loop of its first request.
+    """A node whose connections live until `close()`. Belongs to the loop of its first request.
 
-    It doesn't bound them: its client's pools do.
+    The node doesn't limit the number of its connections; the pools of its client do.
     """
 
     def __init__(self, config: NodeConfig) -> None:
@@ -143,17 +152,17 @@ class Node(AiohttpHttpNode):
         self._extras: NodeExtras = config._extras[EXTRAS]  # noqa: SLF001  (meant for such annotations)
         self._request_timeout = config.request_timeout
         self._send_compressed = bool(config.http_compress)
-        self._url = self.base_url  # which is put together each time it is asked for
+        self._url = self.base_url  # base_url is built anew each time it is read
         self._explainer = Explainer(config)
-        # For overflow: its connections are closed after use on our side, whether or not the server keeps them.
+        # For overflow connections: we close them after use, whether or not the server would keep them.
         self._closing_session: aiohttp.ClientSession | None = None
 
     @property
     def open_connections(self) -> int:
-        """Connections in use and idle."""
+        """The number of connections, in use and idle."""
         sessions = (self.session, self._closing_session)
         connectors = [session.connector for session in sessions if session is not None]
-        # aiohttp has no public way; a test says when these names are gone.
+        # aiohttp has no public API for this; a test fails when these names are gone.
         in_use = sum(len(connector._acquired) for connector in connectors if connector is not None)  # noqa: SLF001
         # aiohttp forgets an idle connection that the other side has closed only when it looks for one to use.
         idle = sum(
@@ -173,11 +182,17 @@ class Node(AiohttpHttpNode):
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
-        """One attempt.
+        """Make one attempt.
 
-        Raises `ConnectionTimeout` (saying which timeout), `TlsError` or `ConnectionError`; `AnswerTooLarge`, but not
-        for an error, which is known by its status: its body is empty then; and `UnsupportedProductError` for every
-        answer that is not Elasticsearch's: elasticsearch-py looks at that only once per client, and on 2xx.
+        Raises:
+            ConnectionTimeout: A timeout ran out; the message says which.
+            TlsError, ConnectionError: The request could not be sent or answered.
+            AnswerTooLarge: The answer is too large. If it is an error, it is returned with an empty body instead, as
+                its status
+                says enough.
+            UnsupportedProductError: The answer isn't Elasticsearch's. elasticsearch-py checks that only for the first
+                2xx
+                answer of a client; this checks every answer.
         """
         body, request_headers = self._prepared(body, headers)
         total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
@@ -190,25 +205,25 @@ class Node(AiohttpHttpNode):
     async def pass_on(
         self, method: str, target: str, body: bytes, headers: Mapping[str, str], total: float | None
     ) -> NodeApiResponse:
-        """One attempt whose body is sent as it is, with these headers beside those of all requests. `total`: seconds it
-        may take. Raises as `perform_request` does.
+        """Make one attempt with a body that is sent unchanged. `headers` are added to those of all requests. `total`:
+        how many seconds it may take. Raises as `perform_request` does.
         """
         status, given, duration, unpacked = await self._exchange(method, target, body, headers, total)
-        # As aiohttp has the headers: to copy them, as above, takes longer than all else here.
+        # Keep aiohttp's headers: copying them, as above, takes longer than all else here.
         meta = ApiResponseMeta(status, "1.1", cast("HttpHeaders", given), duration, self.config)
         return NodeApiResponse(meta, unpacked)
 
     async def _exchange(
         self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], total: float | None
     ) -> tuple[int, Mapping[str, str], float, bytes]:
-        """Status, headers, seconds and unpacked body of an answer that is Elasticsearch's."""
+        """Send a request; return status, headers, duration in seconds and unpacked body of Elasticsearch's answer."""
         call = current_call.get()
         session = self._session_for(call)
         counters = call.counters
         counters.sent(call.kind, len(body or b""))
         started_at = monotonic()
         try:
-            # Closed at the end: errors are remembered for a while, and with them all that their frames hold.
+            # Closed at the end, as errors are remembered for a while, with everything that their frames refer to.
             with io.BytesIO() as answer:
                 async with session.request(
                     method,
@@ -240,7 +255,7 @@ class Node(AiohttpHttpNode):
             raise raised from explained
         counters.answered(call.kind, response.status, duration)
         counters.decoded_bytes_total += len(unpacked)
-        # Here, before anybody decodes the body: it may be HTML.
+        # Check this before the body is decoded: it may be HTML.
         if is_foreign(method, response.status, response.headers, unpacked):
             left = _left(total, started_at)
             explained = await self._explainer.foreign_answer(response.status, unpacked, session, headers, left)
@@ -255,7 +270,7 @@ class Node(AiohttpHttpNode):
         return response.status, response.headers, duration, unpacked
 
     def _prepared(self, body: bytes | None, headers: HttpHeaders | None) -> tuple[bytes | None, HttpHeaders]:
-        """The body as it is sent, and all headers."""
+        """Return the body as it is sent, and all headers."""
         request_headers = self._headers.copy()
         if headers:
             request_headers.update(headers)
@@ -271,8 +286,9 @@ class Node(AiohttpHttpNode):
     async def _read(
         self, response: aiohttp.ClientResponse, counters: PoolCounters, body: io.BytesIO, max_bytes: int
     ) -> None:
-        """Write the body into `body`, as it comes over the wire."""
-        # As aiohttp gives it: larger pieces let it parse so many tiny chunks at once that others wait 0.2 s.
+        """Append the answer's body to `body`, as it comes over the wire."""
+        # Take the pieces as aiohttp gives them. With larger pieces it parses many tiny chunks at once, and blocks the
+        # loop for 0.2 s.
         async for piece in response.content.iter_any():
             counters.received_bytes_total += len(piece)
             if body.tell() + len(piece) > max_bytes:
@@ -289,7 +305,7 @@ class Node(AiohttpHttpNode):
             raise aiohttp.ClientPayloadError("the answer can't be decompressed") from error
 
     def _failure(self, error: Exception, total: float | None) -> tuple[str, Exception]:
-        """The kind of a failure, one of `FAILURE_KINDS`, and the error to raise."""
+        """Return the kind of a failure, one of `FAILURE_KINDS`, and the error to raise."""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             message = f"no connection within {as_seconds(self._extras.connect_timeout)}"
             return "connect_timeout", ConnectionTimeout(message, errors=(error,))
@@ -327,13 +343,14 @@ class Node(AiohttpHttpNode):
             cookie_jar=aiohttp.DummyCookieJar(),
             response_class=Response,
             connector=Connector(
-                limit=0,  # pools are the limit: aiohttp's would count the wait as part of the request
+                limit=0,  # the pools are the limit; with aiohttp's, waiting would count as a part of the request
                 ssl=self._ssl_context or False,
                 **connections,
             ),
-            auto_decompress=False,  # to know what went over the wire
+            auto_decompress=False,  # to count the bytes as they went over the wire
         )
-        # aiohttp would send a read, a PUT or a DELETE a second time by itself, uncounted; retries have one owner.
+        # aiohttp would repeat a read, a PUT or a DELETE by itself, without counting it; only our retry policy decides
+        # about that.
         session._retry_connection = False  # noqa: SLF001  (aiohttp has no public way)
         return session
 
@@ -348,8 +365,9 @@ def _left(total: float | None, started_at: float) -> float | None:
 
 
 def is_foreign(method: str, status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether something else answered in Elasticsearch's place. A 403 has no header, and in answer to HEAD no body:
-    nothing tells Elasticsearch's from a gateway's then.
+    """Return True if something else answered in place of Elasticsearch.
+
+    Nothing tells that for a 403 answer to HEAD: a 403 never has the header, and an answer to HEAD has no body.
     """
     if method == "HEAD" and status == 403:
         return False

@@ -1,7 +1,8 @@
-"""Which node of the cluster is asked: nodes that fail are left alone for a while, and what belongs together is read at
-one node.
+"""Chooses the node of the cluster for each attempt. Nodes that fail are left alone for a while, and calls that belong
+together are sent to the same node.
 
-elastic-transport's own pool takes a node out after a 429 or a 503 too, which a busy node and a red index answer.
+elastic-transport's own pool also leaves a node alone after a 429 or 503, but these come from a busy node or a red
+index.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -18,12 +19,12 @@ from esassistant.elasticsearch.node import Node, current_call
 FIRST_REST_SECONDS = 1.0
 LONGEST_REST_SECONDS = 30.0
 TRIAL_SECONDS = 5.0
-"""Whoever asks a node after its rest has so long to hear from it before another may try."""
+"""The call that tries out a node after its rest has so long to get an answer; only then may another call try it."""
 LEAST_FIRST_SECONDS = 1.0
 
 
 def first_seconds(allowed_seconds: float) -> float:
-    """How long the first of two nodes may take of the time of a call: half of it, but not less than
+    """Return how much of a call's time the first of two nodes may take: half of it, but at least
     `LEAST_FIRST_SECONDS`.
     """
     return min(allowed_seconds, max(LEAST_FIRST_SECONDS, allowed_seconds / 2))
@@ -37,7 +38,7 @@ class _Rest:
 
 
 class NodeMarks:
-    """Which nodes failed of late. All clients of a process share it: what one learns spares the others.
+    """Remembers which nodes have failed lately. All clients of a process share it, so that each learns from the others.
 
     A node that failed n times in a row rests for 2ⁿ⁻¹ seconds, at most `LONGEST_REST_SECONDS`. Nodes are known by their
     URLs.
@@ -48,8 +49,8 @@ class NodeMarks:
         self._rests: dict[str, _Rest] = {}
 
     def failed(self, url: str, asked_at: float) -> None:
-        """Let a node rest that was asked at this moment. Calls that were under way when its rest began don't prolong
-        it.
+        """Let a node rest, after a call that began at `asked_at` failed there. A call that began before the node's
+        present rest doesn't prolong it.
         """
         now, rest = self._clock(), self._rests.get(url)
         if rest is not None and asked_at < rest.began_at:
@@ -59,32 +60,32 @@ class NodeMarks:
         self._rests[url] = _Rest(failures + 1, now, now + seconds)
 
     def answered(self, url: str) -> None:
-        """Whatever the answer was, the node is there."""
+        """Note that a node answered, whatever the answer was: the node is there."""
         self._rests.pop(url, None)
 
     def rest_of(self, url: str) -> float:
-        """How many seconds a node still rests; 0: its rest is over, or it never failed."""
+        """Return how many seconds a node must still rest; 0 if its rest is over, or if it hasn't failed."""
         rest = self._rests.get(url)
         return 0.0 if rest is None else max(0.0, rest.ends_at - self._clock())
 
     def is_marked(self, url: str) -> bool:
-        """Whether a node has failed and not answered since."""
+        """Return True if a node has failed and has not answered since."""
         return url in self._rests
 
     def try_out(self, url: str) -> None:
-        """Keep others from a marked node while one call finds out whether it answers."""
+        """Keep other calls from a marked node while one call finds out whether it answers."""
         if (rest := self._rests.get(url)) is not None:
             rest.ends_at = max(rest.ends_at, self._clock() + TRIAL_SECONDS)
 
 
 @dataclass(slots=True)
 class Pin:
-    """The one node that the calls of a block are for.
+    """The one node to which all calls of a block are sent.
 
     Attributes:
         url: None until the first call chooses it.
-        is_fixed: never another one. Without it, the calls move together when the node fails.
-        moved: whether they did.
+        is_fixed: True: no other node is used. False: all calls move to another node together if this one fails.
+        moved: True once they have moved.
     """
 
     url: str | None = None
@@ -97,10 +98,10 @@ _pin: ContextVar[Pin | None] = ContextVar("_pin", default=None)
 
 @contextmanager
 def at_one_node(url: str | None = None) -> Iterator[Pin]:
-    """Have the calls of a block asked at one node, all of them: `url`, or that of the first call. On 9.x each node
-    answers from the cluster state that it has applied itself.
+    """Send all calls of a block to the same node: `url`, or the node of the first call.
 
-    Within a block that has chosen already, that choice holds.
+    In 9.x each node answers from the cluster state that it has applied itself, so two nodes may differ. Inside another
+    such block, the choice of the outer block holds unless `url` is given.
     """
     outer = _pin.get()
     if outer is not None and url is None:
@@ -116,7 +117,7 @@ def at_one_node(url: str | None = None) -> Iterator[Pin]:
 
 @contextmanager
 def only_at(url: str) -> Iterator[None]:
-    """Have the calls of a block asked at this node or not at all: they take their whole time there."""
+    """Send all calls of a block to this node and no other. They may take their whole time there."""
     token = _pin.set(Pin(url, is_fixed=True))
     try:
         yield
@@ -125,7 +126,7 @@ def only_at(url: str) -> Iterator[None]:
 
 
 def is_fixed() -> bool:
-    """Whether the call that asks is for one node alone."""
+    """Return True if the calls of the present block must go to one node and no other."""
     pin = _pin.get()
     return pin is not None and pin.is_fixed
 
@@ -133,13 +134,13 @@ def is_fixed() -> bool:
 def choose(
     urls: Sequence[str], marks: NodeMarks, *, tried: Collection[str], pinned: str | None, tries_out: bool, turn: int
 ) -> str:
-    """Choose the node for an attempt, the first that applies:
+    """Choose the node for an attempt. The first rule that applies:
 
-    1. The node that the calls of a block are for, unless it rests, or has failed this very call.
-    2. A marked node whose rest is over, where this client tries such nodes out.
-    3. One of those that aren't marked, in turn.
-    4. One that has not failed this call: the one whose rest ends first.
-    5. All have: the one whose rest ends first.
+    1. The pinned node of the block, unless it rests or this very call has failed there.
+    2. A marked node whose rest is over, if this client tries out such nodes.
+    3. An unmarked node where this call has not failed, in turn.
+    4. Of the other nodes where this call has not failed, the one whose rest ends first.
+    5. Of all nodes, the one whose rest ends first.
     """
     if pinned is not None and pinned in urls and pinned not in tried and not marks.rest_of(pinned):
         return pinned
@@ -152,10 +153,15 @@ def choose(
 
 
 class NodePool(elastic_transport.NodePool):
-    """The nodes of one client. Its transport says which of them failed and which answered."""
+    """The nodes of one client. Its transport tells which of them failed and which answered."""
 
     def __init__(self, *args: Any, marks: NodeMarks, tries_out: bool, **kwargs: Any) -> None:
-        """`tries_out`: whether its calls may be the first to a node that failed: they bear its silence best."""
+        """
+        Args:
+            tries_out: Whether calls of this client may be the first to try a node that has failed. That suits clients
+                whose
+                calls can wait without harm.
+        """
         super().__init__(*args, **kwargs)
         self.marks = marks
         self._tries_out = tries_out
@@ -167,7 +173,7 @@ class NodePool(elastic_transport.NodePool):
         return tuple(self._by_url)
 
     def get(self) -> Node:
-        """The node for the attempt that is under way, which is noted in it."""
+        """Return the node for the present attempt, and note it in the attempt."""
         call, pin = current_call.get(), _pin.get()
         if pin is not None and pin.is_fixed and pin.url in self._by_url:
             url = pin.url
@@ -178,7 +184,8 @@ class NodePool(elastic_transport.NodePool):
                 self.marks,
                 tried=call.tried,
                 pinned=None if pin is None else pin.url,
-                # Not by a probe: that the node is still away would keep all calls from those that answer.
+                # A probe doesn't try out a marked node: if that is still away, the failed probe would keep all calls
+                # from the nodes that answer.
                 tries_out=self._tries_out and not call.probing,
                 turn=self._turn,
             )
@@ -190,11 +197,13 @@ class NodePool(elastic_transport.NodePool):
         return self._by_url[url]
 
     def two(self) -> tuple[str, ...]:
-        """Two nodes to wait at, or the only one: rather those that answered of late."""
+        """Return the URLs of two nodes to wait at, preferring those that have answered lately. If there is only one,
+        return that.
+        """
         return tuple(sorted(self.urls, key=lambda url: (self.marks.is_marked(url), self.marks.rest_of(url)))[:2])
 
     def mark_dead(self, node: Any, _now: float | None = None) -> None:
-        """Do nothing: elastic-transport calls it for answers too."""
+        """Do nothing: elastic-transport calls it also after an answer such as 429 or 503."""
 
     def mark_live(self, node: Any) -> None:
         """Do nothing: see `mark_dead`."""

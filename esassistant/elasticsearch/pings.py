@@ -1,6 +1,6 @@
-"""Pings: whether the cluster is there at all. By them the breakers tell one heavy query from a frozen node.
+"""Pings: ask whether the cluster is there at all. They let a breaker tell one heavy query from a frozen node.
 
-All pings of a process go by here, the health monitor's too, and each is told to the breakers of all pools.
+All pings of a process are made here, those of the health monitor too, and the breakers of all pools hear of each.
 """
 
 import asyncio
@@ -19,11 +19,13 @@ from esassistant.resource import Handle, PingResult
 from esassistant.windows import Got, MinuteCounts, Window, WindowReport
 
 PING_SECONDS = 3.0
-"""A ping without an answer by then has failed, for the breakers."""
+"""For the breakers, a ping without an answer after so long has failed."""
 SHARE_OF_TIMEOUT = 0.8
-"""Earlier where its own timeout is short: whoever cancels a ping at its end would leave it without a verdict."""
+"""A ping has failed after this share of its own timeout, if that is earlier. Its caller may cancel it when the timeout
+ends, and it must be judged before.
+"""
 PAUSE_SECONDS = 1.0
-"""From the start of one ping to that of the next, however many calls wait and fail."""
+"""The shortest time between the starts of two pings, however many calls wait and fail."""
 FOREVER = float("inf")
 
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
@@ -38,7 +40,7 @@ async def pause_until(stirred: asyncio.Event, seconds: float) -> None:
 
 
 class Pings:
-    """Pings when a breaker wants it, and when somebody asks. Belongs to one loop."""
+    """Makes pings, when a breaker wants one and when somebody asks. Belongs to one loop."""
 
     def __init__(
         self,
@@ -48,7 +50,10 @@ class Pings:
         clock: Clock = monotonic,
         pause: Pause = pause_until,
     ) -> None:
-        """`ask` asks the cluster for its health; raises `ClusterUnavailable`, after `timeout_seconds` at the latest."""
+        """
+        Args:
+            ask: Asks the cluster for its health. Raises `ClusterUnavailable`, after `timeout_seconds` at the latest.
+        """
         self._ask = ask
         self._failed_after = min(PING_SECONDS, SHARE_OF_TIMEOUT * timeout_seconds)
         self._clock = clock
@@ -62,7 +67,7 @@ class Pings:
         """Set by the first ping that is answered."""
 
     def attach(self, breakers: Iterable[Breaker]) -> None:
-        """Have these breakers told of every ping, and ping when they want it."""
+        """Tell these breakers of every ping, and ping when they want it."""
         for breaker in breakers:
             breaker.want_ping = self._want
             self._breakers.append(breaker)
@@ -91,11 +96,11 @@ class Pings:
             overdue.cancel()
 
     def window(self) -> WindowReport | None:
-        """How the pings of late went: those that got no answer failed."""
+        """Return how the latest pings went. A ping without an answer counts as failed."""
         return self._window.report(self._clock())
 
     def whole_minute(self, number: int) -> MinuteCounts:
-        """The pings of one minute: that of this number on the monotonic clock, one that has just ended."""
+        """Return the pings of one minute. `number` is its number on the monotonic clock; it must have just ended."""
         return self._window.whole_minute(number)
 
     def _note(self, sent_at: float, *, answered: bool) -> None:
@@ -117,8 +122,9 @@ class Pings:
             self._stirred.clear()
 
     def _want(self, in_seconds: float) -> None:
-        # Called for many calls: only who wants to be asked earlier than the task wakes anyway wakes it. It sleeps on
-        # until then even if the call ends before, or a stream of quick calls would wake it for each.
+        # This is called for many calls, so it wakes the task only if a ping is wanted earlier than the task wakes
+        # anyway. The task isn't put back to sleep for longer when a call ends, otherwise a stream of quick calls would
+        # wake it each time.
         at = max(self._clock() + in_seconds, self._sent_at + PAUSE_SECONDS)
         if at < self._wakes_at:
             self._wakes_at = at
@@ -132,7 +138,9 @@ class Pings:
 
 
 def is_answer(error: ClusterUnavailable) -> bool | None:
-    """Say whether a ping that failed with this error was answered, whatever the answer; None: it was not even sent."""
+    """Return True if a ping that failed with this error got an answer, whatever it was; None if it was
+    not even sent.
+    """
     match error.__cause__:
         case CallRefused():
             return None

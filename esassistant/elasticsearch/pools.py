@@ -1,4 +1,6 @@
-"""Connection pools: how many calls of one kind of index may be under way, and what happens to one more."""
+"""Connection pools: limit how many calls to some indices may be under way at once, and decide what happens to further
+calls.
+"""
 
 import asyncio
 import logging
@@ -23,9 +25,11 @@ POOL_RETRY_AFTER_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """`maxsize` connections are kept and used again. When all are in use, one more call waits up to `wait_seconds`
-    (`block`), or gets one of `overflow` connections, which are closed after use: urllib3's meaning of the words. No
-    more than `max_waiting` calls wait.
+    """The limits of a pool. `maxsize` connections are kept and used again.
+
+    If all are in use, a further call waits for up to `wait_seconds` (with `block`), but no more than `max_waiting`
+    calls wait. Without `block` it gets one of `overflow` connections, which are closed after use. The words are those
+    of urllib3.
     """
 
     maxsize: int
@@ -36,9 +40,10 @@ class PoolLimits:
 
 
 class Pool:
-    """Connections of one client for some indices, with the breaker, the retry budget and the counters of their calls.
+    """The connections of one client for some indices, with the breaker, the retry budget and the counters of their
+    calls.
 
-    Lives as long as its client, on one loop. A slot is held for one attempt, never for a backoff.
+    Lives as long as its client, on one loop. A connection is held for one attempt, and never during a backoff.
     """
 
     def __init__(
@@ -50,15 +55,18 @@ class Pool:
         clock: Clock = monotonic,
         on_transition: OnTransition = lambda _: None,
     ) -> None:
-        """`policy`, `on_transition`: of its breaker."""
+        """
+        Args:
+            policy, on_transition: For the breaker of the pool.
+        """
         self.name = name
-        # The verdict tells of an outage, once: a line for each probe that failed would drown it.
+        # The verdict tells of an outage once; a line for each failed probe would drown it.
         self.breaker = Breaker(
             f"pool {name}", policy, _refusal, log_level=logging.DEBUG, clock=clock, on_transition=on_transition
         )
         self.budget = RetryBudget()
         self.counters = PoolCounters()
-        # Why the last call that failed had no connection, as far as that is known.
+        # Why the last failed call got no connection, as far as that is known.
         self.last_cause: Cause | None = None
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.maxsize)
@@ -71,7 +79,7 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[bool]:
-        """The right to one connection for the length of the block; True: one that must be closed after use.
+        """Hold one connection during the block. Yields True if the connection must be closed after use.
 
         Raises `PoolTimeout` or `PoolExhausted`.
         """
@@ -91,7 +99,9 @@ class Pool:
             self._slots.release()
 
     def report(self, open_connections: int | None) -> PoolReport:
-        """`open_connections`: of the whole client, as its pools share them."""
+        """Return the report. `open_connections` is the number for the whole client, as its pools share the
+        connections.
+        """
         return PoolReport(
             max_connections=self._limits.maxsize,
             max_overflow=0 if self._limits.block else self._limits.overflow,
@@ -141,7 +151,7 @@ class Pool:
 
 
 class Pools:
-    """All pools of one client, by name; the one for a request is found by the index that it names."""
+    """All pools of one client, by name. The pool for a request depends on the index that the request names."""
 
     def __init__(self, pools: Mapping[str, Pool], rules: Sequence[PoolRule] = ()) -> None:
         self._pools = pools
@@ -159,30 +169,32 @@ class Pools:
         return {name: pool.report(open_connections) for name, pool in self._pools.items()}
 
     def breaker_reports(self) -> dict[str, BreakerReport]:
-        """The breakers by pool, without those that never trip."""
+        """Return the reports of the breakers by pool, without those that never trip."""
         found = {name: pool.breaker.report() for name, pool in self._pools.items()}
         return {name: report for name, report in found.items() if report is not None}
 
     def windows(self) -> dict[str, dict[str, WindowReport]]:
-        """What callers got of late, by pool, of searches and of other calls."""
+        """Return what callers got lately: by pool, for searches and for other calls."""
         return {name: pool.counters.windows() for name, pool in self._pools.items()}
 
     def whole_minute(self, number: int) -> MinuteCounts:
-        """What callers of searches got in one minute of all pools, one that has just ended."""
+        """Return what callers of searches got from all pools in one minute, which must have just ended."""
         return minutes_together(pool.counters.whole_minute(number) for pool in self._pools.values())
 
 
 def one_pool(
     name: str, limits: PoolLimits, policy: BreakerPolicy, on_transition: OnTransition = lambda _: None
 ) -> Pools:
-    """For a client of our own, whose requests all belong together."""
+    """Return a single pool, for a client of our own whose calls all belong together."""
     return Pools({name: Pool(name, limits, policy, on_transition=on_transition)})
 
 
 def pools_of(
     rules: Sequence[PoolRule], limits_of: Callable[[PoolRule], PoolLimits], on_transition: OnTransition
 ) -> Pools:
-    """A pool with a breaker for each rule; one of them is `default`. `on_transition` is called at those of each."""
+    """Return a pool with a breaker for each rule; one of them must be `default`. `on_transition` is called for each
+    breaker.
+    """
     return Pools(
         {rule.name: Pool(rule.name, limits_of(rule), BreakerPolicy(), on_transition=on_transition) for rule in rules},
         rules,

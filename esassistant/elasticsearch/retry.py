@@ -1,8 +1,8 @@
-"""When to try a call again, and after how long: pure policy, the one owner of retries.
+"""Decides when a call is tried again, and after how long. Pure policy; nothing else retries.
 
 Exponential backoff with full jitter (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015): the
-delay before retry n is uniform between 0 and min(cap, base · 2ⁿ⁻¹), so that clients which failed together don't come
-back together.
+delay before retry n is uniform between 0 and min(cap, base · 2ⁿ⁻¹). So clients that failed at the same time don't come
+back at the same time.
 """
 
 import random
@@ -26,7 +26,7 @@ BUDGET_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """At most `max_retries` further attempts; delays in seconds. `uniform` is the source of jitter."""
+    """At most `max_retries` further attempts; delays in seconds. `uniform` draws the random part of a delay."""
 
     max_retries: int
     base_seconds: float = 0.1
@@ -36,10 +36,10 @@ class RetryPolicy:
     def delay_after_status(
         self, attempt: int, status: int, retry_after: str | None, *, idempotent: bool
     ) -> float | None:
-        """Seconds to wait after attempt number `attempt` (from 1) got `status`; None: don't try again.
+        """Return how many seconds to wait after attempt number `attempt` (from 1) got `status`, or None to give up.
 
-        A `Retry-After` in seconds is honoured as the least delay; one that asks for more than the cap ends the retries,
-        as the caller would wait in vain.
+        A `Retry-After` in seconds is the least delay. If it is longer than the cap, the call is given up, as the caller
+        would wait in vain.
         """
         if status not in RETRIED_STATUSES or not self._may_retry(attempt, idempotent):
             return None
@@ -50,8 +50,8 @@ class RetryPolicy:
         return delay
 
     def delay_after_error(self, attempt: int, error: Exception, *, idempotent: bool) -> float | None:
-        """The same after a failure without an answer. Timeouts aren't tried again: the server may still be at work on
-        the call.
+        """Return the same after an attempt without an answer. A timeout isn't tried again: the server may still be
+        working on the call.
         """
         if not isinstance(error, ElasticConnectionError) or isinstance(error, ConnectionTimeout | TlsError):
             return None
@@ -65,7 +65,7 @@ class RetryPolicy:
 
 
 class RetryBudget:
-    """Bounds the retries of a pool to a tenth of its calls, and ten more, in ten seconds: a cluster that is down gets
+    """Limits the retries of a pool in ten seconds to ten, and a tenth of its calls. So a cluster that is down gets
     hardly more requests than one that is up (Google, "Site Reliability Engineering", 2016, chapter 21).
     """
 
@@ -76,7 +76,7 @@ class RetryBudget:
         self._window.add(calls=1)
 
     def spend(self) -> bool:
-        """Take one retry out of the budget; False: none is left."""
+        """Take one retry out of the budget. Return False if none is left."""
         calls, retries = self._window.counts()
         if retries + 1 > BUDGET_SHARE * calls + BUDGET_FLOOR:
             return False

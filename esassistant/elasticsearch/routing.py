@@ -1,4 +1,4 @@
-"""Which pool a request belongs to, and of which kind it is: pure functions over its target."""
+"""Finds the pool and the kind of a request: pure functions of its target."""
 
 from collections.abc import Sequence
 from urllib.parse import unquote
@@ -12,21 +12,19 @@ KINDS = frozenset(
         *("settings", "source", "stats", "tasks", "termvectors", "update", "update_by_query", "validate"),
     }
 )
-"""Kinds of calls that are told apart: the first path segment that begins with `_`. All else is `index` or `other`, or
-`LONG_POLL`.
+"""The kinds of calls that are counted separately, by the first path segment that begins with `_`. All other calls are
+`index`, `other` or `LONG_POLL`.
 """
 READS = frozenset({"count", "explain", "field_caps", "mget", "msearch", "search", "termvectors", "validate"})
-"""Kinds that change nothing, though they may be sent by POST."""
+"""Kinds that change nothing, even if they are sent by POST."""
 
 LONG_POLL = "long_poll"
-"""The kind of calls that wait on purpose, for a change: how long they take is no latency."""
+"""The kind of calls that wait for a change on purpose: their duration says nothing about latency."""
 WAITS = "wait_for_metadata_version="
 
 
 def pool_of(target: str, rules: Sequence[PoolRule]) -> str:
-    """The name of the pool for a request target: `default` for those that name no index, or indices of several
-    pools.
-    """
+    """Return the name of the pool for a request target: `default` if it names no index, or indices of several pools."""
     found = {_pool_of_index(index, rules) for index in _indices(target)}
     return found.pop() if len(found) == 1 else DEFAULT_POOL
 
@@ -46,13 +44,13 @@ def _indices(target: str) -> list[str]:
 
 
 def kind_of(target: str) -> str:
-    """The kind of call, one of a bounded set."""
+    """Return the kind of a call; there are only a few."""
     path, _, query = target.partition("?")
     if WAITS in query:
         return LONG_POLL
     segments = path.strip("/").split("/")
     if segments[:2] == ["_search", "scroll"]:
-        return "scroll"  # not a search: asking again would skip a page
+        return "scroll"  # no search: a repeated call would skip a page
     for segment in segments:
         if segment.startswith("_"):
             return segment[1:] if segment[1:] in KINDS else "other"

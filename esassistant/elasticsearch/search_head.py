@@ -1,4 +1,6 @@
-"""What the answer to a search says of itself: read out of its first bytes, as the rest is passed on undecoded. Pure."""
+"""Reads what the answer to a search says about itself from its first bytes, as the answer is passed
+on undecoded. Pure.
+"""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +9,7 @@ import msgspec
 
 HEAD_BYTES = 400
 LARGEST_DECODED_BYTES = 1_000_000
-"""What is larger isn't decoded for this: it would hold the loop."""
+"""A larger answer isn't decoded for this, as that would block the loop."""
 HEAD = re.compile(
     rb'\{"took":(\d{1,15}),"timed_out":(true|false),(?:"terminated_early":(?:true|false),)?'
     rb'(?:"num_reduce_phases":\d+,)?"_shards":\{"total":\d+,"successful":\d+,(?:"skipped":\d+,)?"failed":(\d{1,9})'
@@ -17,7 +19,9 @@ HEAD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SearchHead:
-    """`hits`: how many there are, at least; None where the search didn't have them counted."""
+    """The beginning of an answer. `hits`: the number of hits, which may be a lower bound; None if they were not
+    counted.
+    """
 
     took_ms: int
     timed_out: bool
@@ -48,10 +52,10 @@ _decoder = msgspec.json.Decoder(_Answer)
 
 
 def read_head(body: bytes) -> SearchHead | None:
-    """Read the head of an answer, a JSON object; None: it can't be told.
+    """Read the head of an answer, which is a JSON object; return None if that fails.
 
-    Elasticsearch writes these members first. Where they aren't, or failures of shards stand between, the answer is
-    decoded, unless it is large.
+    Elasticsearch writes these members first. If they are in another order, or failures of shards are among them, the
+    whole answer is decoded, unless it is large.
     """
     found = HEAD.match(body, 0, HEAD_BYTES)
     if found is not None and found[4] is not None:
@@ -60,7 +64,7 @@ def read_head(body: bytes) -> SearchHead | None:
     if len(body) <= LARGEST_DECODED_BYTES:
         try:
             answer = _decoder.decode(body)
-        except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors too
             return None
         total = None if answer.hits is None else answer.hits.total
         return SearchHead(answer.took, answer.timed_out, answer.shards.failed, None if total is None else total.value)

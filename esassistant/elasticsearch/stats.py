@@ -1,4 +1,4 @@
-"""Counts of one pool's calls. Written on the client's loop only; reports are immutable copies."""
+"""Counts the calls of one pool. Written only on the client's loop; reports are immutable copies."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,14 +19,14 @@ FAILURE_KINDS = (
 )
 REJECTIONS = ("pool_timeout", "pool_exhausted", "breaker_open")
 SEARCHES = frozenset({"search", "msearch"})
-"""Kinds of calls that are searches; the time of all others is nothing to compare theirs with."""
+"""The kinds of calls that are searches. The durations of all other kinds can't be compared with those of searches."""
 SORTS = ("search", "other")
 
 
 @dataclass(frozen=True, slots=True)
 class KindReport:
-    """Attempts of one kind of call, and how long those took that were answered: well, and with an error. That of long
-    polls is none.
+    """Attempts of one kind of call. `latency`: how long the successful answers took; `failed_latency`: how long the
+    answers with an error took. Long polls have no `latency`.
     """
 
     requests_total: int
@@ -37,15 +37,17 @@ class KindReport:
 
 @dataclass(frozen=True, slots=True)
 class PoolReport:
-    """One connection pool since the start; latency over a sliding window.
+    """One connection pool since the start; latencies are those of the last minutes.
 
-    `requests_total` counts attempts, each retry included; `failures_total` those without a 2xx or 404 answer, and
-    `failures` says of which kind. `rejected` counts calls that were refused before anything was sent.
-    `latency` is of attempts that were answered and didn't fail, `failed_latency` of those that were answered with an
-    error. `got`: what callers got for whole calls, retries included, of searches and of other calls.
-    `retries_refused_total`: retries that the budget or the deadline didn't allow. `connections_open` is of the whole
-    client, None when it made none yet. Bytes are of bodies: `sent` and `received` as they went over the wire,
-    `decoded` after decompression.
+    `requests_total` counts attempts, with each retry. `failures_total` counts those without a 2xx or 404 answer, and
+    `failures` the same by kind. `rejected` counts calls that were refused before anything was sent.
+
+    `latency` is that of attempts that were answered and didn't fail, `failed_latency` that of attempts that were
+    answered with an error. `got`: what callers got for whole calls, retries included, for searches and for other calls.
+    `retries_refused_total`: retries that the budget or the deadline didn't allow.
+
+    `connections_open` is the number for the whole client; None if it hasn't made any yet. Bytes are those of bodies:
+    `sent` and `received` as they went over the wire, `decoded` after decompression.
     """
 
     max_connections: int
@@ -78,13 +80,13 @@ class PoolReport:
 
 
 def refused_since(pools: Iterable[PoolReport]) -> datetime | None:
-    """Since when the breaker of any of these pools refuses calls; None: none does."""
+    """Return since when the breaker of one of these pools has refused calls, or None if no breaker does."""
     since = [
         next(change.at for change in pool.breaker.transitions if change.before is BreakerState.CLOSED)
         for pool in pools
         if pool.breaker is not None
         and pool.breaker.refuses
-        # Only the latest transitions are kept: after many probes in vain the first one is forgotten.
+        # Only the latest transitions are kept; after many failed probes, the first one is gone.
         and any(change.before is BreakerState.CLOSED for change in pool.breaker.transitions)
     ]
     return min(since, default=None)
@@ -130,13 +132,13 @@ class PoolCounters:
         self._windows = {sort: Window() for sort in SORTS}
 
     def sent(self, kind: str, body_bytes: int) -> None:
-        """An attempt is about to be sent."""
+        """Count an attempt that is about to be sent."""
         self.requests_total += 1
         self.sent_bytes_total += body_bytes
         self._of(kind).requests_total += 1
 
     def answered(self, kind: str, status: int, seconds: float) -> None:
-        """An attempt got an answer after `seconds`. 404 is an answer to a question, not a failure."""
+        """Count an attempt that was answered after `seconds`. A 404 is an answer, and no failure."""
         self.ended_total += 1
         now = monotonic()
         if not (200 <= status < 300 or status == 404):
@@ -148,12 +150,12 @@ class PoolCounters:
             self._of(kind).durations.record(seconds, now)
 
     def failed(self, kind: str, failure: str) -> None:
-        """An attempt ended without an answer; `failure` is one of `FAILURE_KINDS`."""
+        """Count an attempt that ended without an answer. `failure` is one of `FAILURE_KINDS`."""
         self.ended_total += 1
         self._failed(kind, failure)
 
     def call_ended(self, kind: str, got: Got, seconds: float) -> None:
-        """A whole call, with its retries and its wait for a connection, ended: what its caller got."""
+        """Count what the caller of a whole call got. `seconds` includes its retries and its wait for a connection."""
         if kind == LONG_POLL:
             return
         sort = "search" if kind in SEARCHES else "other"
@@ -161,17 +163,19 @@ class PoolCounters:
         self._windows[sort].ended(got, seconds, monotonic())
 
     def windows(self) -> dict[str, WindowReport]:
-        """What callers got of late, of searches and of other calls."""
+        """Return what callers got lately, for searches and for other calls."""
         now = monotonic()
         found = ((sort, window.report(now)) for sort, window in self._windows.items())
         return {sort: report for sort, report in found if report is not None}
 
     def whole_minute(self, number: int) -> MinuteCounts:
-        """What callers of searches got in one minute: the one of that number on the monotonic clock, just ended."""
+        """Return what callers of searches got in one minute. `number` is its number on the monotonic clock; it must
+        have just ended.
+        """
         return self._windows["search"].whole_minute(number)
 
     def report(self) -> dict[str, Any]:
-        """What the counters know of a `PoolReport`."""
+        """Return those members of a `PoolReport` that the counters know."""
         failures_total = self._failures.total()
         return {
             "connections_created_total": self.connections_created_total,
@@ -203,7 +207,7 @@ class PoolCounters:
 
     def _of(self, kind: str) -> _KindCounters:
         counters = self._kinds.get(kind)
-        if counters is None:  # to make one each time costs as much as a search's headers
+        if counters is None:  # making one each time would cost as much as a search's headers
             counters = self._kinds[kind] = _KindCounters()
         return counters
 

@@ -1,7 +1,8 @@
-"""The transport: each call of elasticsearch-py goes retry( breaker( pool( node ))), attempt by attempt.
+"""The transport: each attempt of a call goes through retry( breaker( pool( node ))).
 
-elastic-transport's own retries are off (`max_retries=0` on each attempt): it sleeps only after exceptions, so that a
-503 is tried four times within milliseconds, and a loop of ours around its own would multiply attempts.
+elastic-transport's own retries are switched off (`max_retries=0` for each attempt). It waits only after exceptions, so
+it would try four times within milliseconds after a 503. And with our own retries around its retries, the numbers of
+attempts would multiply.
 """
 
 import asyncio
@@ -36,22 +37,24 @@ from esassistant.elasticsearch.stats import PoolCounters, PoolReport
 from esassistant.windows import Got, MinuteCounts, WindowReport
 
 FAILURE_STATUSES = frozenset({502, 503, 504})
-"""Statuses by which a cluster, or what stands before it, says that it can't serve. 500 may be one query's fault."""
+"""Statuses with which the cluster, or something in front of it, says that it can't serve. A 500 may be due to one
+query.
+"""
 
 BAD_STATUSES = frozenset({401, 429})
-"""Statuses below 500 that are no caller's fault: our credentials are refused, or the cluster has too much to do."""
+"""Statuses below 500 that aren't the caller's fault: our credentials are refused, or the cluster is overloaded."""
 
 AnswerT = TypeVar("AnswerT", TransportApiResponse, NodeApiResponse)
-"""Its body is decoded, or bytes."""
+"""An answer whose body is decoded, or one whose body is bytes."""
 SendOnce: TypeAlias = Callable[[float | None], Awaitable[AnswerT]]
-"""Chooses a node and asks it once, for at most so many seconds."""
+"""Chooses a node and sends it the request once. The argument is the timeout in seconds."""
 
 PING_SECONDS = 2.0
-"""Within this a node answers that is there, after a call of others has timed out at it."""
+"""How long a node has to answer a ping, after a call of the public client has timed out there."""
 
 
 class Transport(AsyncTransport):
-    """elasticsearch-py's transport with pools, breakers and a retry policy of ours. Lives as long as its client."""
+    """elasticsearch-py's transport, with our own pools, breakers and retry policy. Lives as long as its client."""
 
     def __init__(
         self,
@@ -63,8 +66,11 @@ class Transport(AsyncTransport):
         clock: Clock = monotonic,
         **kwargs: Any,
     ) -> None:
-        """`backs_up`: whether a second node is asked when the first fails or takes half of the time. Not for calls of
-        others, which may be costly, and take as long as they take.
+        """
+        Args:
+            backs_up: Whether a second node is asked if the first one fails or takes half of the time. Not for the calls
+                of
+                other people's views, which may be costly and may need all their time.
         """
         super().__init__(nodes, *args, **kwargs)
         self._pools = pools
@@ -81,41 +87,42 @@ class Transport(AsyncTransport):
 
     @property
     def backs_up(self) -> bool:
-        """Whether the call that asks may go to a second node before its time is over."""
+        """True if the present call may go to a second node before its time is over."""
         return self._backs_up and len(self.node_pool) > 1 and not is_fixed()
 
     def report(self) -> dict[str, PoolReport]:
-        """What each pool counted so far."""
+        """Return the report of each pool."""
         nodes = cast("list[Node]", self.node_pool.all())
         return self._pools.report(sum(node.open_connections for node in nodes))
 
     def windows(self) -> dict[str, dict[str, WindowReport]]:
-        """What callers got of late, by pool, of searches and of other calls."""
+        """Return what callers got lately: by pool, for searches and for other calls."""
         return self._pools.windows()
 
     def whole_minute(self, number: int) -> MinuteCounts:
-        """What callers of searches got in one minute, one that has just ended."""
+        """Return what callers of searches got in one minute, which must have just ended."""
         return self._pools.whole_minute(number)
 
     def breaker_reports(self) -> dict[str, BreakerReport]:
-        """The breakers by pool."""
+        """Return the reports of the breakers, by pool."""
         return self._pools.breaker_reports()
 
     async def perform_request(  # type: ignore[override]
         self, method: str, target: str, *, request_timeout: float | DefaultType | None = DEFAULT, **kwargs: Any
     ) -> TransportApiResponse:
-        """One call with its retries. The arguments are those of `AsyncTransport.perform_request`; its retry arguments
-        are overruled.
+        """Make one call, with its retries. The arguments are those of `AsyncTransport.perform_request`, whose own retry
+        arguments have no effect.
 
-        `request_timeout` is for all attempts and the pauses between them together, from the moment the first is sent.
-        Raises `PoolTimeout`, `PoolExhausted` or `BreakerOpen` when nothing may be sent, `UnsupportedProductError` for
-        an answer that is not Elasticsearch's, else what elastic-transport raises.
+        `request_timeout` is the time for all attempts and the waits between them, from the moment the first is sent.
+
+        Raises `PoolTimeout`, `PoolExhausted` or `BreakerOpen` if nothing may be sent, `UnsupportedProductError` for an
+        answer that is not Elasticsearch's, and otherwise what elastic-transport raises.
         """
         allowed = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         kwargs.update(max_retries=0, retry_on_status=(), retry_on_timeout=False)
 
         async def send(timeout: float | None) -> TransportApiResponse:
-            # What elastic-transport does of itself: choose a node, ask it once, decode the answer.
+            # elastic-transport's own part: choose a node, send the request once, decode the answer.
             return await super(Transport, self).perform_request(method, target, request_timeout=timeout, **kwargs)
 
         return await self._call(method, target, allowed, send)
@@ -129,8 +136,8 @@ class Transport(AsyncTransport):
         request_timeout: float,
         span: OpenTelemetrySpan,
     ) -> NodeApiResponse:
-        """One call with its retries, like `perform_request`, whose body and answer stay the bytes that they are, and
-        whose headers are these and those of the nodes.
+        """Make one call, with its retries, like `perform_request`; but body and answer stay bytes. `headers` are added
+        to those of the nodes.
         """
 
         async def send(timeout: float | None) -> NodeApiResponse:
@@ -141,7 +148,7 @@ class Transport(AsyncTransport):
         return await self._call(method, target, request_timeout, send)
 
     async def _call(self, method: str, target: str, allowed: float | None, send: SendOnce[AnswerT]) -> AnswerT:
-        """One call with its retries, by way of `send`. Counts what its caller got."""
+        """Make one call, with its retries, and count what its caller got."""
         pool = self._pools.pool_for(target)
         kind = kind_of(target)
         began_at = self._clock()
@@ -155,10 +162,10 @@ class Transport(AsyncTransport):
             got = None  # its caller has left
             raise
         except AnswerTooLarge:
-            got = Got.ANSWER  # whoever asks for so much is to blame
+            got = Got.ANSWER  # asking for so much is the caller's fault
             raise
         except (PoolTimeout, PoolExhausted):
-            got = Got.REFUSAL  # not by the breaker: it refuses since calls failed
+            got = Got.REFUSAL  # the pool's refusal; that of a breaker counts as a failure, as earlier calls failed
             raise
         else:
             return response
@@ -169,7 +176,7 @@ class Transport(AsyncTransport):
     async def _attempted(
         self, attempts: "_Attempts", pool: Pool, send: SendOnce[AnswerT], *, idempotent: bool
     ) -> AnswerT:
-        """Attempts, until one is answered or they are to end."""
+        """Make attempts until one is answered, or no further one is allowed."""
         pool.budget.note_call()
         while True:
             try:
@@ -196,7 +203,7 @@ class Transport(AsyncTransport):
             await asyncio.sleep(delay)
 
     async def attempt(self, send: SendOnce[AnswerT], timeout: float | None) -> AnswerT:
-        """Send once. The node's marks tell what became of it."""
+        """Send once, and mark the node by the result."""
         call, asked_at = current_call.get(), self._clock()
         try:
             response = await send(timeout)
@@ -204,7 +211,7 @@ class Transport(AsyncTransport):
             if self._backs_up:
                 self.nodes.marks.failed(call.url, asked_at)
             else:
-                self._ping(call.url, asked_at)  # one heavy query takes long at a good node, too
+                self._ping(call.url, asked_at)  # one heavy query can take long at a good node too
             raise
         except ElasticConnectionError:
             self.nodes.marks.failed(call.url, asked_at)
@@ -216,7 +223,7 @@ class Transport(AsyncTransport):
         return response
 
     async def close(self) -> None:  # type: ignore[override]
-        """Close all connections, and end the pings under way."""
+        """Close all connections, and cancel the pings under way."""
         pings = tuple(self._pings.values())
         for ping in pings:
             ping.cancel()
@@ -224,7 +231,9 @@ class Transport(AsyncTransport):
         await super().close()
 
     def _ping(self, url: str, asked_at: float) -> None:
-        """Find out whether a node is there, one ping at a time, if there are others to ask instead."""
+        """Find out whether a node is there, if there are other nodes to use instead. There is one ping per node at a
+        time.
+        """
         if len(self.node_pool) > 1 and url not in self._pings:
             self._pings[url] = asyncio.create_task(self._mark_by_ping(url, asked_at), name=f"ping {url}")
             self._pings[url].add_done_callback(lambda _: self._pings.pop(url))
@@ -255,21 +264,23 @@ class _Attempts:
         self.number = 0
 
     def may_go_on(self, delay: float) -> bool:
-        """Whether there is time and budget for another attempt in `delay` seconds; takes it out of the budget."""
+        """Return True if there is time and budget for another attempt in `delay` seconds, and take it out of the
+        budget.
+        """
         in_time = self._ends_at is None or self._clock() + delay < self._ends_at
         if in_time and self._pool.budget.spend():
             return True
-        # Once an attempt: it may have been asked for a second node, and then for a retry.
+        # Count this only once per attempt: both a second node and a retry may have been refused.
         self._pool.counters.retries_refused_total += self._refused_after != self.number
         self._refused_after = self.number
         return False
 
     def may_ask_second(self) -> bool:
-        """Whether a second node may be asked at once, after the first attempt; takes it out of the budget."""
+        """Return True if a second node may be asked at once, after the first attempt; takes it out of the budget."""
         return self.number == 1 and self._transport.backs_up and self.may_go_on(0.0)
 
     async def next(self, send: SendOnce[AnswerT]) -> AnswerT:
-        """One attempt, by way of breaker and pool."""
+        """Make one attempt, through breaker and pool."""
         self.number += 1
         breaker = self._pool.breaker
         try:
@@ -277,7 +288,7 @@ class _Attempts:
             asked_at = self._clock()
             async with self._pool.connection() as close_connection:
                 self._waited(self._clock() - asked_at)
-                # Again: it may have opened while this call waited for a connection.
+                # Check again: the breaker may have opened while this call waited for a connection.
                 permit = breaker.enter()
                 self._pool.counters.retries_total += self.number > 1
                 seconds = breaker.time_for(permit, self._seconds_left())
@@ -308,12 +319,12 @@ class _Attempts:
             raise
 
     def _waited(self, seconds: float) -> None:
-        # Waiting for a connection is not the cluster's slowness: it isn't counted.
+        # The wait for a connection doesn't count: it isn't the cluster's slowness.
         if self._ends_at is not None:
             self._ends_at += seconds
 
     def _seconds_left(self) -> float | None:
-        """How long this attempt may take."""
+        """Return how many seconds this attempt may take."""
         if self._allowed is None:
             return None
         if self._ends_at is None:
@@ -323,8 +334,8 @@ class _Attempts:
 
 
 def got_by(kind: str, status: int, body: object) -> Got:
-    """What the caller of a call of this kind got, by its status and body, decoded or as bytes. Errors that are the
-    caller's own are answers.
+    """Return what the caller of a call got, by its status and its body (decoded or as bytes). An error that is the
+    caller's own fault counts as an answer.
     """
     if status >= 500 or status in BAD_STATUSES:
         return Got.FAILURE
@@ -332,7 +343,7 @@ def got_by(kind: str, status: int, body: object) -> Got:
 
 
 def outcome_of(status: int, body: object) -> Outcome:
-    """What an answer with this status and body, decoded or as bytes, says of the cluster."""
+    """Return what an answer says about the cluster. `body` is decoded or bytes."""
     if status in FAILURE_STATUSES:
         return Outcome.ANSWER if is_index_failure(status, body) else Outcome.FAILURE
     return Outcome.SUCCESS if status < 400 or status == 404 else Outcome.ANSWER

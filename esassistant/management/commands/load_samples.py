@@ -18,7 +18,7 @@ from esassistant.elasticsearch.client import sync_client
 
 @dataclass(frozen=True)
 class Sample:
-    """One index or data stream to create. `body`: as the create-index API takes it; `documents`: each with its `_id`."""
+    """One index or data stream to create. `body`: as the create-index API takes it; `documents`: each has its `_id`."""
 
     name: str
     body: dict[str, Any]
