@@ -1,7 +1,7 @@
-"""The access log: a line for each request on standard output, as JSON, or for people where that is a terminal.
+"""The access log: one line per request on standard output, as JSON, or in a form for people if that is a terminal.
 
-Serving a request only puts its line into a buffer. A background task formats and writes what has gathered, in a thread,
-so that neither formatting nor a slow reader of the log holds up the loop.
+Serving a request only puts its line into a buffer. A background task formats and writes the lines in a thread, so that
+neither formatting nor a slow reader of the log blocks the loop.
 """
 
 import asyncio
@@ -25,18 +25,22 @@ logger = logging.getLogger(__name__)
 STANDARD_OUTPUT = 1
 WRITE_EVERY_SECONDS = 0.25
 MAX_WAITING = 20_000
-"""So many lines wait at most; of what is beyond, the oldest are lost, and counted."""
+"""The most lines that wait to be written. If there are more, the oldest are lost, and counted."""
 MAX_PATH_CHARACTERS = 500
 MAX_SECRET_CHARACTERS = 200
-"""So much more of a path is masked than is shown, lest the beginning of a secret stay that the end cuts through."""
+"""How many characters beyond the shown part of a path are masked too. Otherwise the cut could leave the beginning of a
+secret, which the mask doesn't recognize.
+"""
 ATOMIC_BYTES = 4096
-"""A pipe that `poll` calls writable takes so many bytes without blocking (POSIX's PIPE_BUF on Linux)."""
+"""How much can be written without blocking to a pipe that `poll` calls writable (POSIX's PIPE_BUF on Linux)."""
 WRITABLE_WITHIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class AccessLogReport:
-    """Since the start. `lost_lines_total`: never written, as the reader of the log was too slow, or is gone."""
+    """Lines since the start. `lost_lines_total`: lines that were never written, as the reader of the log was too slow
+    or had gone.
+    """
 
     written_lines_total: int
     lost_lines_total: int
@@ -49,7 +53,7 @@ ACCESS_LOG_METRICS = (
 
 
 def access_log_rules(log: AccessLogReport) -> Iterable[Advice]:
-    """The rule for the access log: no line should be lost."""
+    """Give the advice for the access log: no line should be lost."""
     lines = log.written_lines_total + log.lost_lines_total
     return judge(
         "access_log.lost_lines_total",
@@ -65,8 +69,10 @@ def access_log_rules(log: AccessLogReport) -> Iterable[Advice]:
 
 
 class LogLine(msgspec.Struct, gc=False):
-    """One request. No query string: it may hold anything, secrets too. `status` None: the client left before an
-    answer. `token`: the name of the caller's token, `api` for those of `ESASSISTANT_API_TOKENS`.
+    """One request. The query string is left out, as it may contain secrets.
+
+    `status`: None if the client left before an answer. `token`: the name of the caller's token; `api` for the tokens of
+    `ESASSISTANT_API_TOKENS`.
     """
 
     time: datetime
@@ -83,7 +89,7 @@ class LogLine(msgspec.Struct, gc=False):
 
 
 class AccessLog:
-    """One per process: the counters write to it, its task empties it."""
+    """The access log of the process. The counters add lines to it, and its background task writes them."""
 
     def __init__(
         self,
@@ -93,7 +99,10 @@ class AccessLog:
         write_every_seconds: float = WRITE_EVERY_SECONDS,
         writable_within_seconds: float = WRITABLE_WITHIN_SECONDS,
     ) -> None:
-        """`descriptor` of an open file, which stays open."""
+        """
+        Args:
+            descriptor: The descriptor of an open file, which stays open.
+        """
         self._descriptor = descriptor
         self._format = _for_people if os.isatty(descriptor) else _as_json
         self._waiting: deque[LogLine] = deque(maxlen=max_waiting)
@@ -105,7 +114,7 @@ class AccessLog:
         self._told = False
 
     def write(self, line: LogLine) -> None:
-        """Never waits, and never fails."""
+        """Add a line. Never waits, and never fails."""
         self._lines_total += 1
         self._waiting.append(line)
 
@@ -114,13 +123,13 @@ class AccessLog:
         return AccessLogReport(self._written_total, self._lines_total - self._written_total - pending)
 
     async def keep_writing(self) -> None:
-        """Background task."""
+        """Background task: write the waiting lines a few times per second."""
         while True:
             await asyncio.sleep(self._write_every_seconds)
             await self.write_waiting()
 
     async def write_waiting(self) -> None:
-        """Write what has gathered, as far as the reader of the log takes it."""
+        """Write the waiting lines, as far as the reader of the log accepts them."""
         lines = list(self._waiting)
         self._waiting.clear()
         if lines:
@@ -130,15 +139,17 @@ class AccessLog:
             finally:
                 self._under_way = 0
             self._written_total += written
-            # What could not be written waits on, before what has come since; too much of it is lost, oldest first.
+            # Unwritten lines wait again, before the newer ones. If there are too many, the oldest are lost.
             self._waiting.extendleft(reversed(unread[-self._free() :] if self._free() else ()))
 
     def _free(self) -> int:
         return (self._waiting.maxlen or 0) - len(self._waiting)
 
     def _write(self, lines: list[LogLine]) -> tuple[int, list[LogLine]]:
-        """Write lines; say how many, and which wait on as the reader doesn't read. Where nothing can be written (the
-        reader is gone, the disk full) they are lost, which is told once: nothing here could mend it.
+        """Write lines; return how many were written, and which must wait as the reader doesn't read.
+
+        If writing fails (the reader is gone, or the disk is full), the lines are lost. That is logged once, as nothing
+        here could help.
         """
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
@@ -157,7 +168,9 @@ class AccessLog:
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Whole lines, of which there is at least one, together up to what can be written at once, and how many."""
+    """Yield chunks of whole lines, each with the number of its lines. A chunk has at least one line, and otherwise at
+    most as many bytes as can be written at once.
+    """
     count, chunk = 0, b""
     for line in lines:
         if chunk and len(chunk) + len(line) > ATOMIC_BYTES:
@@ -181,7 +194,7 @@ def _for_people(line: LogLine) -> bytes:
 
 
 def _shown(path: str) -> str:
-    """A path without secrets, bounded, and without what could steer a terminal that shows it."""
+    """Return a path without secrets, cut to a maximum length, and without characters that could control a terminal."""
     path = mask_text(path[: MAX_PATH_CHARACTERS + MAX_SECRET_CHARACTERS])[:MAX_PATH_CHARACTERS]
     return path if path.isprintable() else "".join(one if one.isprintable() else "?" for one in path)
 
@@ -190,4 +203,4 @@ ACCESS_LOG: Handle[AccessLog | None] = Handle("access_log")
 ACCESS_LOG_REPORT: ReportHandle[AccessLogReport | None] = ReportHandle("access_log")
 
 access_log = AccessLog(STANDARD_OUTPUT)
-"""Of this process."""
+"""The access log of this process."""

@@ -1,6 +1,4 @@
-"""Answers that are ready in memory. Both doors, the hot path and the Django view of the same address, give the same
-one.
-"""
+"""Answers that are ready in memory. The hot path and the Django view of the same address both give the same one."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -15,8 +13,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer to a GET. `etag` in quotes; `made_at`, on the monotonic clock, is what the Age header counts
-    from.
+    """A complete answer to a GET. `etag` is in quotes. `made_at` is on the monotonic clock; the Age header counts from
+    it.
     """
 
     body: bytes
@@ -27,17 +25,17 @@ class Answer:
     cache_control: str = "no-store"
     headers: tuple[tuple[str, str], ...] = ()
     compressed_as: str | None = None
-    """By what its compressed form is kept, where it has no etag: another one for another body."""
+    """The key under which the compressed form is kept if there is no etag. A different body needs a different key."""
     unchanged_head: Headers = field(init=False, repr=False, compare=False)
-    """The headers of a 304, but for Age and Vary."""
+    """The headers of a 304, without Age and Vary."""
     head: Headers = field(init=False, repr=False, compare=False)
-    """The headers, but for Age and Vary."""
+    """The headers, without Age and Vary."""
     unchanged_gzip_head: Headers = field(init=False, repr=False, compare=False)
-    """The headers of a 304 to who holds this answer compressed."""
+    """The headers of a 304 for a client that has the compressed form of this answer."""
 
     def __post_init__(self) -> None:
         named = [("cache-control", self.cache_control), *self.headers]
-        # Encoded once: an answer is given many times.
+        # Encode only once, as an answer is given many times.
         common = tuple((name.lower().encode("ascii"), value.encode("latin-1")) for name, value in named)
         unchanged = gzipped = common
         if self.etag is not None:
@@ -49,12 +47,12 @@ class Answer:
 
     @property
     def varies(self) -> bool:
-        """Whether it is given compressed to who prefers that."""
+        """True if clients that prefer it get the answer compressed."""
         return len(self.body) >= MIN_BYTES and self.status == 200
 
     def gzipped(self) -> tuple[Headers, bytes] | None:
-        """The headers, but for Age and Vary, and the body of this answer compressed; None where that takes too long for
-        the loop and wasn't done before.
+        """Return the headers (without Age and Vary) and the body of the compressed answer. Return None if it isn't
+        compressed yet, and compressing it would block the loop for too long.
         """
         small = compressed.ready(self.body, self.etag or self.compressed_as)
         if small is None:
@@ -65,12 +63,12 @@ class Answer:
         return (b"content-type", self.content_type.encode("latin-1")), (b"content-length", b"%d" % length)
 
     def age(self, now: float) -> int | None:
-        """Whole seconds for the Age header; None: no such header."""
+        """Return the whole seconds for the Age header, or None if the answer has no such header."""
         return None if self.made_at is None else max(0, int(now - self.made_at))
 
     def is_unchanged(self, if_none_match: str, *, gzipped: bool = False) -> bool:
-        """Whether what a client holds, as its If-None-Match header says, is this answer, in the form that it would get:
-        then 304 is enough.
+        """Return True if the client already has this answer in the form that it would get, as its If-None-Match header
+        says. Then a 304 is enough.
         """
         if self.etag is None or self.status != 200:
             return False
@@ -79,8 +77,8 @@ class Answer:
         return any(candidate in ("*", etag) for candidate in candidates)
 
     def response(self, request: HttpRequest, clock: Clock = monotonic) -> HttpResponse:
-        """This answer as a view gives it; never 304 to a request that changes something. `CompressionMiddleware`
-        compresses it.
+        """Return this answer as a view returns it. A request that changes something never gets a 304.
+        `CompressionMiddleware` compresses the response later.
         """
         reads = request.method in ("GET", "HEAD")
         gzipped = self.varies and accepts_gzip(request.headers.get("Accept-Encoding", "").encode("latin-1"))
@@ -102,5 +100,5 @@ class Answer:
 
 
 def etag_of(body: bytes) -> str:
-    """A strong validator of `body`, in quotes: 128 bits of BLAKE2b, in hex."""
+    """Return a strong validator of `body`, in quotes: 128 bits of BLAKE2b, in hex."""
     return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'

@@ -1,7 +1,7 @@
-"""Who asks, and what they may see and change. One place decides for every way in.
+"""Identifies callers, and decides what they may see and change. All entry points use this module.
 
-A caller is known by a bearer token, or by the session of a staff user of the admin. What changes something needs
-either; a session needs its CSRF token too, as a browser sends its cookie along with any site's request.
+A caller is known by a bearer token, or by the session of a staff user of the admin. Every change needs one of the two.
+A session also needs its CSRF token, as a browser sends its cookie along with the requests of any site.
 """
 
 from typing import Any
@@ -24,8 +24,10 @@ UNKNOWN = "This token is not one of those in ESASSISTANT_API_TOKENS or ESASSISTA
 
 
 def token_caller(request: HttpRequest) -> Caller | None:
-    """Who asks with a bearer token; None: nobody does. Raises `Unauthorized` for a token that isn't ours, or has
-    expired: better than to answer less without a word.
+    """Return the caller with a bearer token, or None if there is no token.
+
+    Raises `Unauthorized` for a token that is unknown or has expired. Answering with less instead would hide the
+    mistake.
     """
     token = bearer_token(request.headers.get("Authorization", ""))
     if token is None:
@@ -38,13 +40,13 @@ def token_caller(request: HttpRequest) -> Caller | None:
 
 
 def check_in_force(caller: Caller) -> None:
-    """Raises `Unauthorized` when the token of `caller` has expired."""
+    """Raise `Unauthorized` if the token of `caller` has expired."""
     if tokens().has_expired(caller):
         raise Unauthorized(f"This token ({caller.token}) has expired. Ask the operator of this service for a new one.")
 
 
 async def caller_of(request: HttpRequest) -> Caller:
-    """Who asks. Raises `Unauthorized` as `token_caller` does."""
+    """Return the caller. Raises `Unauthorized` as `token_caller` does."""
     if (caller := token_caller(request)) is not None:
         return caller
     if settings.SESSION_COOKIE_NAME in request.COOKIES:
@@ -55,26 +57,29 @@ async def caller_of(request: HttpRequest) -> Caller:
 
 
 async def reads_all(request: HttpRequest) -> bool:
-    """Whether this caller may read what is said of the cluster and of this service as a whole."""
+    """Return True if the caller may read what is about the whole cluster or the whole service."""
     return (await caller_of(request)).reads_all
 
 
 def refusal_of(request: HttpRequest) -> EsassistantError:
-    """Why a stranger may not: nobody is told to log in who has, while the database can't say so."""
+    """Return the error for a stranger. If the database can't tell whose session it is, the error says so, instead of
+    asking somebody to log in who has logged in already.
+    """
     failure = session_failure(request)
     return Unauthorized(HOW) if failure is None else session_unavailable(failure)
 
 
 async def require(request: HttpRequest, *rights: Right, everything: bool = False) -> Caller:
-    """Return who asks, given one of `rights`.
+    """Return the caller, if it has one of `rights`. A session also needs its CSRF token, unless `READ` is among
+    `rights`.
 
-    A session needs its CSRF token for anything but reading. `everything`: it is about the cluster or this service as a
-    whole, and nothing for who sees some of the names.
+    Args:
+        everything: The request is about the whole cluster or the whole service, so the caller must see all names.
 
     Raises:
-        Unauthorized: A stranger asks, or the token is unknown or has expired.
+        Unauthorized: The caller is a stranger, or its token is unknown or has expired.
         Forbidden: The token's rights or names don't suffice, or the CSRF token is missing.
-        DatabaseUnavailable: It can't be told whose session it is.
+        DatabaseUnavailable: The session can't be looked up.
     """
     caller = await caller_of(request)
     if caller.kind is CallerKind.ANONYMOUS and not any(map(caller.may, rights)):
@@ -86,13 +91,13 @@ async def require(request: HttpRequest, *rights: Right, everything: bool = False
 
 
 def check_csrf(request: HttpRequest, caller: Caller) -> None:
-    """Raises `Forbidden` for a session without its CSRF token. Who sends a token of ours, or nothing, needs none."""
+    """Raise `Forbidden` for a session without its CSRF token. Callers with a bearer token, and strangers, need none."""
     if caller.kind is CallerKind.STAFF and (reason := _csrf_failure(request)) is not None:
         raise Forbidden(f"The CSRF check failed ({reason}). Send the token of the page in the X-CSRFToken header.")
 
 
 def check_rights(caller: Caller, *rights: Right, everything: bool = False) -> None:
-    """Raises `Forbidden` unless `caller` has one of `rights`, and sees all names where `everything` is needed."""
+    """Raise `Forbidden` unless `caller` has one of `rights` and, if `everything` is True, sees all names."""
     if not any(map(caller.may, rights)):
         wanted = " or ".join(f'"{right.value}"' for right in rights)
         raise Forbidden(f"This needs a token with {wanted} in its `may`; {caller.token} has it not.")
@@ -104,7 +109,9 @@ def check_rights(caller: Caller, *rights: Right, everything: bool = False) -> No
 
 
 class _CsrfCheck(CsrfViewMiddleware):
-    """Django's CSRF check, giving the reason instead of a page. API views are exempt from the middleware itself."""
+    """Django's CSRF check, which returns the reason instead of a page. API views are exempt from Django's own
+    middleware.
+    """
 
     def _reject(self, _: HttpRequest, reason: str) -> Any:
         return reason

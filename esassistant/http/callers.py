@@ -1,4 +1,4 @@
-"""Who asks, as a value: what a caller is known by, may do and may see. And the tokens that are in force."""
+"""Callers as values: how a caller is known, and what it may do and see. Also keeps the tokens that are in force."""
 
 import enum
 import time
@@ -26,13 +26,13 @@ class CallerKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """Somebody who makes requests.
 
-    Args:
+    Attributes:
         token: The name of the token, for logs and metrics.
-        patterns: Of the names of indices, aliases and data streams that exist for this caller.
-        expires_at: When the token ends, in seconds of the wall clock.
-        max_in_flight: Requests of this token at once in this process; None: no bound of its own.
+        patterns: Patterns of the names of indices, aliases and data streams that exist for this caller.
+        expires_at: When the token expires, in seconds of the wall clock.
+        max_in_flight: The most requests of this token at once in this process. None: no limit of its own.
     """
 
     kind: CallerKind
@@ -42,36 +42,38 @@ class Caller:
     expires_at: float | None = None
     max_in_flight: int | None = None
     sees_all: bool = field(init=False)
-    """Whether every name exists for this caller, also what can't be told by names: totals and operations."""
+    """True if every name exists for this caller. Then it may also see what isn't about single names: totals and
+    operations.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sees_all", EVERYTHING in self.patterns)
 
     def may(self, right: Right) -> bool:
-        """Whether the caller has that right, for the names that it may see."""
+        """Return True if the caller has this right, for the names that exist for it."""
         return right in self.rights
 
     @property
     def reads_all(self) -> bool:
-        """Whether the caller may read what is said of the cluster and of this service as a whole."""
+        """True if the caller may read what is about the whole cluster or the whole service."""
         return self.sees_all and Right.READ in self.rights
 
 
 EVERY_RIGHT: Final = frozenset(Right)
 NOBODY: Final = Caller(CallerKind.ANONYMOUS)
 ANYBODY: Final = Caller(CallerKind.ANONYMOUS, frozenset({Right.READ}), (EVERYTHING,))
-"""Who has no token where details are for everybody."""
+"""A caller without a token, where everybody may read details."""
 STAFF: Final = Caller(CallerKind.STAFF, EVERY_RIGHT, (EVERYTHING,))
 API_CALLER: Final = Caller(CallerKind.TOKEN, EVERY_RIGHT, (EVERYTHING,), token=API)
 
 
 def anonymous(details: Details) -> Caller:
-    """Who has neither token nor session."""
+    """Return the caller for a request without token and session."""
     return ANYBODY if details is Details.ALWAYS else NOBODY
 
 
 def caller_with(token: ScopedToken) -> Caller:
-    """Who has that token."""
+    """Return the caller that has this token."""
     return Caller(
         CallerKind.TOKEN,
         token.may,
@@ -83,7 +85,7 @@ def caller_with(token: ScopedToken) -> Caller:
 
 
 def bearer_token(authorization: str) -> str | None:
-    """The token of an `Authorization` header; None for other schemes, which are not ours to judge."""
+    """Return the token of an `Authorization` header, or None for other schemes, which we don't check."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
@@ -91,8 +93,8 @@ def bearer_token(authorization: str) -> str | None:
 class Tokens:
     """The tokens in force in this process: those of `ESASSISTANT_API_TOKENS`, and those of the file.
 
-    Callers are looked up by the digest of what they sent. How long that takes tells nothing of any token: digests of
-    guesses have nothing in common with those of tokens, however much the guesses have.
+    Callers are looked up by the digest of the token that they send. The duration of that tells nothing about any token:
+    the digest of a guess is not similar to that of a token, however similar the guess is.
     """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
@@ -102,18 +104,18 @@ class Tokens:
         self._callers: dict[bytes, Caller] = {}
 
     def find(self, token: str) -> Caller | None:
-        """Who has `token`, even if it has expired; None: nobody."""
+        """Return the caller that has `token`, even if it has expired, or None if nobody has it."""
         config = settings.ESASSISTANT
         if config.api_tokens is not self._api or config.scoped_tokens is not self._started_with:
-            self.put_in_force(config.scoped_tokens)  # it is the first look, or a test has other settings
+            self.put_in_force(config.scoped_tokens)  # the first call, or a test with other settings
         return self._callers.get(sha256(token.encode("utf-8", "surrogateescape")).digest())
 
     def has_expired(self, caller: Caller) -> bool:
-        """Whether the token of `caller` has ended."""
+        """Return True if the token of `caller` has expired."""
         return caller.expires_at is not None and self._now() >= caller.expires_at
 
     def put_in_force(self, scoped: Iterable[ScopedToken]) -> None:
-        """From now on these are the tokens with a scope, and no others."""
+        """Replace all tokens with a scope by these."""
         config = settings.ESASSISTANT
         self._api, self._started_with = config.api_tokens, config.scoped_tokens
         callers = {bytes.fromhex(token.sha256): caller_with(token) for token in scoped}
@@ -123,17 +125,19 @@ class Tokens:
 
 @cache
 def tokens() -> Tokens:
-    """Of this process."""
+    """Return the tokens of this process."""
     return Tokens()
 
 
 def authorization_of(scope: Scope) -> str:
-    """The `Authorization` header of a request; several are joined as Django joins them."""
+    """Return the `Authorization` header of a request. If there are several, they are joined as Django joins them."""
     return b",".join(value for name, value in scope["headers"] if name == b"authorization").decode("latin-1")
 
 
 def live_caller(authorization: str) -> Caller | None:
-    """Who sent that `Authorization` header, if it has a bearer token that is one of ours and in force."""
+    """Return the caller of an `Authorization` header, if its bearer token is one of ours and hasn't
+    expired; else None.
+    """
     token = bearer_token(authorization)
     caller = None if token is None else tokens().find(token)
     return None if caller is None or tokens().has_expired(caller) else caller

@@ -1,8 +1,8 @@
-"""gzip of answers: for whoever prefers it, once for each answer, within bounds.
+"""Compresses answers with gzip, for clients that prefer it; once for each answer, and within bounds.
 
-An answer of the hot path and a response of Django's are compressed alike, byte by byte. Searches and everything else
-that isn't read by GET or HEAD are not compressed, nor is a page that has a CSRF token: who can make a browser ask for
-one with words of his own could find the token out by how long the compressed page is (BREACH).
+An answer of the hot path and a response of Django are compressed to the same bytes. Only answers to GET and HEAD are
+compressed, so no searches. A page with a CSRF token isn't compressed either: an attacker who makes a browser request
+such a page with chosen words could guess the token from the size of the compressed page (BREACH).
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from esassistant.http.security_headers import AnswerMiddleware
 from esassistant.long_work import LARGE_BYTES
 
 MIN_BYTES: Final = 1024
-"""Smaller answers fit into one packet either way."""
+"""A smaller answer fits into one packet even without compression."""
 MAX_KEPT_BYTES: Final = 8_388_608
 LEVEL: Final = 6
 MAX_PARSED_BYTES: Final = 200
-"""A longer Accept-Encoding header is read anew each time; browsers send some 25."""
+"""A longer Accept-Encoding header is parsed anew each time. Browsers send about 25 bytes."""
 QUALITY: Final = re.compile(rb"q=(0(\.\d{0,3})?|1(\.0{0,3})?)")
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether an Accept-Encoding header prefers gzip to an answer as it is (RFC 9110, 12.5.3)."""
+    """Return True if an Accept-Encoding header prefers gzip to an uncompressed answer (RFC 9110, 12.5.3)."""
     if len(accept_encoding) > MAX_PARSED_BYTES:
         return _prefers_gzip(accept_encoding)
     return _known_to_prefer_gzip(accept_encoding)
@@ -43,7 +43,7 @@ def _prefers_gzip(accept_encoding: bytes) -> bool:
         qualities[coding.strip()] = 1.0 if not has_weight else float(quality[1]) if quality else 0.0
     any_other = qualities.get(b"*", 0.0)
     gzipped = qualities.get(b"gzip", qualities.get(b"x-gzip", any_other))
-    # What isn't named is acceptable too, but nobody prefers it.
+    # An encoding that isn't named is acceptable too, but not preferred.
     return gzipped > 0 and gzipped >= qualities.get(b"identity", 0.0)
 
 
@@ -51,13 +51,15 @@ _known_to_prefer_gzip = lru_cache(maxsize=256)(_prefers_gzip)
 
 
 def etag_of_gzip(etag: str) -> str:
-    """The validator of the compressed form of what has that validator: other bytes, so another one."""
+    """Return the validator of the compressed form of an answer. It differs from the answer's own, as
+    the bytes differ.
+    """
     return f'{etag[:-1]}-gzip"'
 
 
 class Compressed:
-    """What was compressed last, at most `max_bytes` of it, by the validator of what was compressed: so whoever makes
-    the same answer anew, for another name or with another age, needn't compress it again.
+    """Keeps the latest compressed bodies, at most `max_bytes` in all, by the validators of the uncompressed bodies. So
+    the same body isn't compressed again when it is made anew, for another name or with another age.
     """
 
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
@@ -68,14 +70,18 @@ class Compressed:
         self.compressed_total = 0
 
     def ready(self, body: bytes, etag: str | None) -> bytes | None:
-        """`body` compressed; None where that takes too long for the loop, and wasn't done before."""
+        """Return `body` compressed. Return None if it isn't compressed yet, and compressing it would block the loop for
+        too long.
+        """
         if etag is not None and (kept := self._kept.get(etag)) is not None:
             self._kept.move_to_end(etag)
             return kept
         return self._compress(body, etag) if len(body) < LARGE_BYTES else None
 
     async def get(self, body: bytes, etag: str | None) -> bytes:
-        """`body` compressed; a large one in a thread, once for all who wait."""
+        """Return `body` compressed. A large one is compressed in a thread, only once even if several callers wait for
+        it.
+        """
         ready = self.ready(body, etag)
         if ready is not None:
             return ready
@@ -86,7 +92,7 @@ class Compressed:
         if under_way is None or under_way.get_loop() is not loop:
             under_way = self._under_way[etag] = loop.run_in_executor(None, compress, body)
             under_way.add_done_callback(lambda done: self._ended(etag, done))
-        return await asyncio.shield(under_way)  # who leaves doesn't end it for the others
+        return await asyncio.shield(under_way)  # a caller that leaves doesn't cancel it for the others
 
     def _ended(self, etag: str, done: "asyncio.Future[bytes]") -> None:
         del self._under_way[etag]
@@ -94,7 +100,7 @@ class Compressed:
             self._keep(etag, done.result())
 
     def at_once(self, body: bytes, etag: str | None) -> bytes:
-        """`body` compressed right here, however long it takes."""
+        """Return `body` compressed. It is compressed directly, however long that takes."""
         ready = self.ready(body, etag)
         return self._compress(body, etag) if ready is None else ready
 
@@ -116,16 +122,16 @@ class Compressed:
 
 
 def compress(body: bytes) -> bytes:
-    """`body` as gzip, the same bytes each time."""
+    """Return `body` as gzip. The result is always the same."""
     return gzip.compress(body, LEVEL, mtime=0)
 
 
 compressed = Compressed()
-"""Of this process: both doors look here."""
+"""The compressed bodies of this process; the hot path and the views share them."""
 
 
 class CompressionMiddleware(AnswerMiddleware):
-    """Compresses responses for whoever prefers that, and says of all others that they depend on it too."""
+    """Compresses responses for clients that prefer that. Adds `Vary` to all responses that can be compressed."""
 
     def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         body = _to_compress(request, response)
@@ -138,10 +144,10 @@ class CompressionMiddleware(AnswerMiddleware):
 
 
 def _to_compress(request: HttpRequest, response: HttpResponseBase) -> bytes | None:
-    """The body that is to be compressed; None: the response stays as it is."""
+    """Return the body to compress, or None if the response stays as it is."""
     if request.method not in ("GET", "HEAD") or response.status_code != 200 or not isinstance(response, HttpResponse):
         return None
-    # `get_token` sets it, and the middleware of CSRF leaves it there.
+    # Set by `get_token`: the page has a CSRF token. Django's CSRF middleware leaves it there.
     if "CSRF_COOKIE_NEEDS_UPDATE" in request.META or response.has_header("Content-Encoding"):
         return None
     body = response.content
@@ -152,7 +158,9 @@ def _to_compress(request: HttpRequest, response: HttpResponseBase) -> bytes | No
 
 
 def _kept_as(response: HttpResponseBase) -> str | None:
-    """What an `Answer` says; of other responses nothing is kept: what is in them mostly changes each time."""
+    """Return the key under which the compressed body is kept: that of an `Answer`. Other responses have none and aren't
+    kept, as their content is mostly different each time.
+    """
     kept_as: str | None = getattr(response, "compressed_as", None)
     return kept_as
 

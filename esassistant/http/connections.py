@@ -1,4 +1,4 @@
-"""The connections of a process: how many there may be, and what came of those that were too many or sent nonsense."""
+"""Limits the client connections of a process, and counts those that were too many or sent nonsense."""
 
 import logging
 import resource
@@ -15,16 +15,17 @@ from esassistant.resource import Handle, ReportHandle
 logger = logging.getLogger(__name__)
 
 BEYOND: Final = 64
-"""So many more may ask for a probe."""
+"""How many connections beyond the limit may still ask for a probe."""
 OWN_FILES: Final = 200
-"""Descriptors for everything that is neither a client's connection nor one to the cluster."""
+"""Descriptors for everything except connections of clients and to the cluster."""
 SAID_EVERY_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsReport:
-    """Connections of clients: `open` now, of `limit`; `refused_total`: beyond the limit; `overdue_total`: closed as the
-    client neither sent its request nor took its answer; `malformed_total`: requests that are no HTTP.
+    """Connections of clients. `open`: open now; `limit`: how many may be open; `refused_total`: refused beyond the
+    limit; `overdue_total`: closed as the client neither sent its request nor took its answer; `malformed_total`:
+    requests that were no valid HTTP.
     """
 
     open: int
@@ -45,7 +46,7 @@ CONNECTION_METRICS = (
 
 
 class Connections:
-    """One per process."""
+    """The connections of the process."""
 
     def __init__(self, limit: int, clock: Clock = monotonic) -> None:
         self.limit = limit
@@ -60,7 +61,7 @@ class Connections:
         return ConnectionsReport(self.open, self.limit, self._refused_total, self.overdue_total, self.malformed_total)
 
     def refuse(self) -> None:
-        """A client is sent away; that there are too many is said once a minute."""
+        """Count a refused client. Log at most once a minute that there are too many."""
         self._refused_total += 1
         now = self._clock()
         if self._said_at is None or now - self._said_at >= SAID_EVERY_SECONDS:
@@ -74,27 +75,31 @@ class Connections:
 
 
 class Looks:
-    """Counts how many looks in a row found the same."""
+    """Counts how many looks in a row found the same mark."""
 
     def __init__(self) -> None:
         self._mark: object = None
         self._count = 0
 
     def found(self, mark: object) -> int:
-        """What this look found; None: nothing that anybody waits for."""
+        """Note the mark that this look found, and return the count. None means that the connection waits for nothing
+        now.
+        """
         self._count = 0 if mark is None else self._count + 1 if mark == self._mark else 1
         self._mark = mark
         return self._count
 
 
 def connection_limit(wanted: int, to_cluster: int, files: int) -> int:
-    """How many connections of clients a process may have that may open `files`: one too many, and nothing works."""
+    """Return how many client connections a process may have if it may open `files`. Beyond that, nothing else would
+    work.
+    """
     return max(1, min(wanted, files - to_cluster - OWN_FILES - BEYOND))
 
 
 @cache
 def connections() -> Connections:
-    """Of this process. Takes as many descriptors as it needs, as far as the hard limit allows."""
+    """Return the connections of this process. Raises the soft limit for open files as needed, up to the hard limit."""
     config = settings.ESASSISTANT
     to_cluster = config.elasticsearch.max_connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""Which pages of other origins may ask, as django-cors-headers is told."""
+"""The origins whose pages may call us, as configured for django-cors-headers."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,6 @@ from django.conf import settings
 
 
 def cors_origins() -> Sequence[str]:
-    """The origins; a project that embeds this service needs to know nothing of it."""
+    """Return the origins. They are empty if a project that embeds this service doesn't set them."""
     origins: Sequence[str] = getattr(settings, "CORS_ALLOWED_ORIGINS", ())
     return origins

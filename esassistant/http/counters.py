@@ -1,6 +1,6 @@
-"""Counts requests from outside everything else, so that what never reaches Django counts too; gives each its id.
+"""Counts all requests, also those that never reach Django, and gives each an id. It lies outside of everything else.
 
-What goes on inside is told by a `RequestNote` in the ASGI scope: the route that answered, and by which door.
+The inner layers note in a `RequestNote` in the ASGI scope which route answered, and through which door.
 """
 
 import enum
@@ -20,7 +20,7 @@ HARMLESS_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Door(enum.StrEnum):
-    """Which part of the spine answered a request; `REFUSED`: a limit did, before the lanes."""
+    """The part of the server that answered a request. `REFUSED`: a limit refused it before the lanes."""
 
     HOT = "hot"
     DIRECT = "direct"
@@ -32,9 +32,13 @@ class Door(enum.StrEnum):
 
 @dataclass(slots=True)
 class RequestNote:
-    """What is known of the request under way. `route` is the template of its address, None where it has none; `status`
-    is None before the answer begins. `is_long_poll`: it waits on purpose, so that its time is no latency. `token`: the
-    name of the caller's token.
+    """What is known about the present request.
+
+    Attributes:
+        route: The template of its address; None if it has none.
+        status: None before the answer begins.
+        is_long_poll: The request waits on purpose, so its duration says nothing about latency.
+        token: The name of the caller's token.
     """
 
     request_id: bytes
@@ -51,8 +55,8 @@ class RequestNote:
 
 
 def note_of(scope: Any) -> RequestNote:
-    """The note in a request's ASGI scope (or WSGI environment); where nothing counts, as with `runserver`, a new
-    one.
+    """Return the note in the ASGI scope (or WSGI environment) of a request. If nothing counts requests, as with
+    `runserver`, make a new one.
     """
     note: RequestNote | None = scope.get(NOTE)
     if note is None:
@@ -61,19 +65,22 @@ def note_of(scope: Any) -> RequestNote:
 
 
 def request_id_of(given: bytes | None) -> bytes:
-    """A request's id: the one that a proxy gave it, when that is harmless to repeat, else one of our own."""
+    """Return the id of a request: the one from a proxy if it is harmless to repeat, else a new one."""
     if given is not None and HARMLESS_ID.fullmatch(given):
         return given
     return b"%016x" % random.getrandbits(64)
 
 
 class Counters:
-    """ASGI wrapper around what answers HTTP, the hot path aside, which calls `count` itself. Lives as long as the
+    """ASGI wrapper that counts requests. The hot path lies outside of it and calls `count` itself. Lives as long as the
     process.
     """
 
     def __init__(self, app: ASGIApp, statistics: HttpStatistics, access_log: AccessLog | None) -> None:
-        """`access_log` None: nothing is written."""
+        """
+        Args:
+            access_log: None: no lines are written.
+        """
         self._app = app
         self._statistics = statistics
         self._access_log = access_log
@@ -89,7 +96,7 @@ class Counters:
             if message["type"] == "http.response.start":
                 note.status = message["status"]
                 message["headers"] = [*message["headers"], (REQUEST_ID, note.request_id)]
-            elif scope["method"] != "HEAD":  # of which the server sends no body
+            elif scope["method"] != "HEAD":  # the server sends no body for HEAD
                 note.sent_bytes += len(message.get("body", b""))
             await send(message)
 
@@ -99,7 +106,7 @@ class Counters:
             await self._app(scope, receive, noted_send)
         except Exception:
             if note.status is None:
-                note.status = 500  # as the server answers where no answer has begun
+                note.status = 500  # the server answers 500 if no answer has begun
             raise
         finally:
             self._statistics.in_flight -= 1
@@ -128,7 +135,7 @@ class Counters:
         is_long_poll: bool = False,
         token: str | None = None,
     ) -> None:
-        """A request ended just now; `status` None: without an answer."""
+        """Count a request that has just ended. `status`: None if it ended without an answer."""
         ended_at = monotonic()
         self._statistics.ended(
             route, door, status, sent_bytes, ended_at - started_at, ended_at, is_long_poll=is_long_poll

@@ -1,9 +1,9 @@
-"""The direct path: what asks the cluster for each request, and little else, without entering Django.
+"""The direct path: answers requests that mostly consist of one call to the cluster, without Django.
 
-Django's request, response and middlewares took a quarter of what a search cost. So whoever owns such an answer
-registers a source of it here, beside the view of the same address, and both call the same function. Everything that
-stands before the lanes stands before this too: counters, access log, limits. What isn't plainly a POST with one of our
-tokens goes on to the lanes: without this wrapper everything works, only slower.
+Django's request, response and middlewares took a quarter of the time of a search. So the owner of such an answer
+registers a source for it here, beside the view of the same address; both call the same function. Counters, access log
+and limits come before this path, as they come before the lanes. Every request that isn't clearly a POST with one of our
+tokens goes on to the lanes. Without this wrapper everything works too, but more slowly.
 """
 
 import logging
@@ -30,20 +30,22 @@ from esassistant.http.security_headers import security_headers
 logger = logging.getLogger(__name__)
 
 DirectSource = Callable[[str, bytes, Caller], Coroutine[Any, Any, Answer]]
-"""Called with the name in the address, the body, and who asks: somebody whose token has the right that the address
-needs. What it raises becomes the problem that the view's would. It is cancelled when its client leaves.
+"""Called with the name in the address, the body, and the caller, whose token has the right that the address needs. An
+error is answered with the same problem as in the view. The call is cancelled when its client leaves.
 """
 
 HOST, COOKIE, AUTHORIZATION = b"host", b"cookie", b"authorization"
 ONCE: Final = frozenset({HOST, COOKIE, AUTHORIZATION})
-"""Django joins several of them in ways of its own."""
+"""If one of these headers comes more than once, Django decides how to join them."""
 ORIGIN: Final = b"origin"
-"""A request with it is CORS, which has a middleware."""
+"""A request with this header is a CORS request, which a middleware handles."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectRoute:
-    """One registered address, such as `/api/indices/{name}/search`: what stands before and behind the name in it."""
+    """One registered address, such as `/api/indices/{name}/search`. `before` and `behind` are the texts around the
+    name.
+    """
 
     template: str
     source: DirectSource
@@ -60,8 +62,8 @@ class DirectRoutes:
 
     @contextmanager
     def answering(self, template: str, source: DirectSource, right: Right) -> Iterator[None]:
-        """Answer POSTs to `template` from `source` for the length of a block, for who has `right`; `{name}` in it
-        stands for one segment.
+        """Answer POSTs to `template` from `source` during the block, for callers with `right`. `{name}` in the template
+        stands for one segment of the path.
         """
         before, _, behind = template.partition("{name}")
         route = DirectRoute(template, source, right, before, behind)
@@ -72,8 +74,8 @@ class DirectRoutes:
             self._routes.remove(route)
 
     def find(self, path: str) -> tuple[DirectRoute, str] | None:
-        """The route of a decoded path, and the name in it. Names that aren't one line and one segment are Django's to
-        judge.
+        """Return the route of a decoded path and the name in it, or None. Names with a slash or a line break are left
+        to Django.
         """
         for route in self._routes:
             if path.startswith(route.before) and path.endswith(route.behind):
@@ -84,7 +86,7 @@ class DirectRoutes:
 
 
 class DirectPath:
-    """ASGI wrapper that answers what it can from `routes`, and hands everything else on. One per process."""
+    """ASGI wrapper that answers what it can from `routes`, and passes on everything else. One per process."""
 
     def __init__(self, app: ASGIApp, routes: DirectRoutes) -> None:
         self._app = app
@@ -114,7 +116,7 @@ class DirectPath:
         await send({"type": "http.response.body", "body": content})
 
     def _find(self, scope: Scope) -> tuple[DirectRoute, str, Caller] | None:
-        """What answers a request; None: the lanes do."""
+        """Return the route, name and caller of a request that this path answers; None if the lanes must answer it."""
         if scope["method"] != "POST" or scope["query_string"] or scope.get("root_path"):
             return None
         if (found := self._routes.find(scope["path"])) is None:
@@ -129,7 +131,7 @@ class DirectPath:
                 return None
         if self._redirects and scope.get("scheme") != "https":
             return None
-        # Wherever the name occurs in it: how cookies are told apart is Django's to say.
+        # Give up wherever the cookie's name occurs: only Django decides how to tell cookies apart.
         if COOKIE in given and self._session_cookie in given[COOKIE]:
             return None
         caller = live_caller(given[AUTHORIZATION].decode("latin-1")) if AUTHORIZATION in given else None
@@ -139,7 +141,7 @@ class DirectPath:
 
 
 async def _answered(route: DirectRoute, asked: Awaitable[Answer], request_id: bytes) -> tuple[int, Headers, bytes]:
-    """Status, headers and body: the answer, or the problem that the view would give in its place."""
+    """Return status, headers and body of the answer, or of the problem that the view would give in its place."""
     try:
         answer = await asked
     except Exception as error:  # noqa: BLE001  (as Django does for a view; it is logged, or a problem)
@@ -148,7 +150,7 @@ async def _answered(route: DirectRoute, asked: Awaitable[Answer], request_id: by
 
 
 def problem_parts(template: str, error: BaseException, request_id: bytes) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of the problem that an error at an address stands for; what is a bug is logged."""
+    """Return status, headers and body of the problem for an error at an address. A bug is logged."""
     own = as_own_error(error)
     if own is None:
         logger.error("%s failed", template, exc_info=error)
@@ -158,4 +160,4 @@ def problem_parts(template: str, error: BaseException, request_id: bytes) -> tup
 
 
 direct_routes = DirectRoutes()
-"""The direct path's addresses of this process."""
+"""The routes of the direct path of this process."""

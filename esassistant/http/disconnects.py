@@ -1,4 +1,6 @@
-"""Clients that leave before they are answered: what they asked for may take long, and nobody waits for it."""
+"""Notices clients that leave before they are answered: their requests may take long, and nobody
+waits for the answers.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -7,13 +9,13 @@ from typing import Any, TypeVar
 from esassistant.asgi_types import Receive
 
 WATCHED_AFTER_SECONDS = 0.05
-"""A client that leaves sooner is noticed then."""
+"""When the watch on the client begins. If a client leaves earlier, that is noticed at this time."""
 
 T = TypeVar("T")
 
 
 async def whole_body(receive: Receive) -> bytes | None:
-    """The body of a request; None when the client leaves before it is whole."""
+    """Return the body of a request, or None if the client leaves before it is complete."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
@@ -28,11 +30,12 @@ async def whole_body(receive: Receive) -> bytes | None:
 
 
 async def unless_left(work: Coroutine[Any, Any, T], receive: Receive) -> T | None:
-    """What `work` gives, or None when the client leaves first: then it is cancelled.
+    """Return the result of `work`. If the client leaves first, cancel `work` and return None.
 
     Args:
-        work: awaited here, in the task of the request.
-        receive: of a request whose body has been received; what comes next is that its client has left.
+        work: It is awaited here, in the task of the request.
+        receive: The `receive` of a request whose body has been received. So the next message says that the client has
+            left.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -50,12 +53,13 @@ async def unless_left(work: Coroutine[Any, Any, T], receive: Receive) -> T | Non
         nonlocal watching
         watching = loop.create_task(watch())
 
-    # A task for each request costs as much as the rest of the spine; most are answered before it would begin.
+    # Start the task for the watch only later: it costs as much as all other layers together, and most requests are
+    # answered before.
     timer = loop.call_later(WATCHED_AFTER_SECONDS, begin)
     try:
         return await work
     except asyncio.CancelledError:
-        # As `asyncio.timeout` does it: who else cancelled this task is obeyed.
+        # As in `asyncio.timeout`: if somebody else cancelled this task too, obey.
         if has_left and task.uncancel() <= cancelled_before:
             return None
         raise

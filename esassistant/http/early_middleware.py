@@ -1,4 +1,4 @@
-"""Middlewares that answer some requests themselves, before any view is asked."""
+"""Middlewares that answer some requests themselves, before any view is called."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 
 
 class EarlyMiddleware(ABC):
-    """Async where what is inside is: no hop to a thread."""
+    """Base of such middlewares. It is async if the next layer is, so no request needs a thread for it."""
 
     async_capable = True
     sync_capable = True
@@ -21,7 +21,7 @@ class EarlyMiddleware(ABC):
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Return the answer, which has to be awaited where the view's has."""
+        """Return the answer. It must be awaited if the next layer is async."""
         answer = self.early(request)
         if answer is None:
             return self._get_response(request)
@@ -29,7 +29,7 @@ class EarlyMiddleware(ABC):
 
     @abstractmethod
     def early(self, request: HttpRequest) -> HttpResponseBase | None:
-        """Return what this middleware itself answers; None: what is inside answers."""
+        """Return the answer of this middleware, or None to pass the request on."""
 
 
 async def _awaitable(answer: HttpResponseBase) -> HttpResponseBase:

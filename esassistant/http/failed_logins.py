@@ -1,9 +1,8 @@
-"""How many logins may fail: which attempt is refused, which is slowed. Pure.
+"""Decides by the number of failed logins whether an attempt is checked at once, slowed or refused. Pure.
 
-The failures of the last 15 minutes are kept as their moments, under three keys: of the name and the address together,
-of the address, and of the name. Keys are spread over a fixed number of buckets, so that strangers reach neither
-unbounded memory nor unbounded rows. A key is a keyed hash: what somebody types into the field for the name may be a
-password.
+The times of the failures of the last 15 minutes are kept under three keys: for the name with the address, for the
+address, and for the name. Keys are spread over a fixed number of buckets, so strangers can cause neither unbounded
+memory nor unbounded rows. A key is a keyed hash, as somebody may type a password into the field for the name.
 """
 
 import hashlib
@@ -24,21 +23,23 @@ PER_NAME: Final = 100
 SLOW_SECONDS: Final = 1.0
 BUCKETS: Final = 64
 MAX_MOMENTS: Final = 2000
-"""In one bucket. Beyond, the keys are forgotten whose last failure is the oldest."""
+"""The most failures in one bucket. If there are more, the keys whose last failure is the oldest are forgotten."""
 
 FORWARDING: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
-"""Headers in which a proxy says whom it asks for."""
+"""Headers in which a proxy names its client."""
 SEPARATORS: Final = re.compile(r"[,;=\s\"\[\]]+")
 
 Address = IPv4Address | IPv6Address
 Values = Mapping[str, bytes]
 Bucket = dict[str, list[int]]
-"""The moments of failures by key, in milliseconds, the key whose last failure is the newest at the end."""
+"""The times of failures by key, in milliseconds. The key with the newest failure comes last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to log in, by its keys. `is_nobodys`: the address is no client's, but a proxy's or unknown."""
+    """One attempt to log in, by its keys. `is_nobodys`: the address is that of a proxy or unknown, so it stands for no
+    single client.
+    """
 
     pair: str
     address: str
@@ -46,19 +47,22 @@ class Attempt:
     is_nobodys: bool
 
     def bounds(self) -> tuple[tuple[str, int], ...]:
-        """How many failures each key may have before more is done about it."""
+        """Return for each key how many failures it may have before attempts are slowed or refused."""
         return (self.pair, PER_NAME_AND_ADDRESS), (self.address, PER_ADDRESS), (self.name, PER_NAME)
 
     def buckets(self) -> list[str]:
-        """The names of the values that this attempt is counted in."""
+        """Return the names of the shared values in which this attempt is counted."""
         return sorted({bucket_of(key) for key, _ in self.bounds()})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of an attempt. `refused_seconds`: no password is checked for so long; None: it is checked, after a
-    wait if `is_slowed`. `at`: the moment under which it was counted. The numbers are failures in the window, this
-    attempt included where it was counted.
+    """What happens to an attempt.
+
+    Attributes:
+        refused_seconds: For how long no password is checked. None: it is checked, after a wait if `is_slowed`.
+        at: The time under which the attempt was counted.
+        pair_failures, address_failures: Failures in the window, with this attempt if it was counted.
     """
 
     refused_seconds: float | None
@@ -69,7 +73,9 @@ class Verdict:
 
 
 def client_address(host: str | None) -> Address | None:
-    """The address in an ASGI scope's `client`; None: it is none. An IPv4 address is one however it is written."""
+    """Return the address in an ASGI scope's `client`, or None if it isn't one. An IPv4 address inside an IPv6 one
+    becomes the IPv4 address.
+    """
     try:
         address = ip_address(host or "")
     except ValueError:
@@ -79,13 +85,13 @@ def client_address(host: str | None) -> Address | None:
 
 
 def attempt_of(name: str, address: Address | None, secret: str, *, is_proxy: bool) -> Attempt:
-    """The attempt to log in as `name` from `address`. `secret` is the key of the hashes."""
-    # As Django reads a name, but that a database may compare without case.
+    """Return the attempt to log in as `name` from `address`. `secret` is the key of the hashes."""
+    # Normalized as Django does it, and without case, as a database may compare without case.
     normal = unicodedata.normalize("NFKC", name.strip()).casefold()
     if address is None:
         network = "unknown"
     elif isinstance(address, IPv6Address):
-        network = f"{int(address) >> 64:x}/64"  # who has one address has all of its network
+        network = f"{int(address) >> 64:x}/64"  # whoever has one address has all of its /64 network
     else:
         network = str(address)
     return Attempt(
@@ -103,19 +109,19 @@ def _key(secret: str, *parts: str) -> str:
 
 
 def bucket_of(key: str) -> str:
-    """The name of the value that a key is kept in."""
+    """Return the name of the shared value in which a key is kept."""
     return f"failed-logins:{int(key[:4], 16) % BUCKETS}"
 
 
 def begun(values: Values, attempt: Attempt, now: int) -> tuple[Values, Verdict]:
-    """Judge an attempt, and count it as a failure before its password is checked: however many processes check at once,
-    no more are checked than the bounds allow. `taken_back` is for those that did not fail.
+    """Judge an attempt, and count it as a failure before its password is checked. So the bounds hold even if many
+    processes check passwords at the same time. `taken_back` undoes the count for attempts that don't fail.
 
-    1. A name and address, or an address, at its bound: refused until the oldest failure that counts is too old. It is
-       not counted, so the wait has an end for who goes on trying.
-    2. The same where the address is nobody's: slowed, as all who come by a proxy would be refused.
-    3. A name at its bound: slowed from everywhere, lest strangers keep its owner out.
-    4. Else checked at once.
+    1. The name with the address, or the address, has reached its bound: refused until the oldest failure that counts is
+       too old. The attempt isn't counted, so the wait ends even for somebody who goes on trying.
+    2. The same, but the address stands for no single client: slowed, as a refusal would hit all clients of the proxy.
+    3. The name has reached its bound: slowed, wherever it comes from. A refusal would let strangers lock out its owner.
+    4. Otherwise the password is checked at once.
     """
     buckets = _decoded(values, attempt, now)
     reached = []
@@ -128,7 +134,7 @@ def begun(values: Values, attempt: Attempt, now: int) -> tuple[Values, Verdict]:
     if not is_refused:
         for key, bound in attempt.bounds():
             bucket = buckets[bucket_of(key)]
-            # Twice as many as count, so that enough are left when some of those under way are taken back.
+            # Keep twice as many as the bound, so that enough are left when some attempts under way are taken back.
             bucket[key] = [*bucket.pop(key, []), now][-2 * bound :]
         for bucket in buckets.values():
             _shorten(bucket)
@@ -143,8 +149,8 @@ def begun(values: Values, attempt: Attempt, now: int) -> tuple[Values, Verdict]:
 
 
 def taken_back(values: Values, attempt: Attempt, at: int, now: int, *, succeeded: bool) -> tuple[Values, None]:
-    """The attempt counted at the moment `at` was no failure. After a success the name's earlier failures from this
-    address are forgotten too.
+    """Remove an attempt that was counted at the time `at`, as it was no failure. After a success, forget also the
+    earlier failures of the name with this address.
     """
     buckets = _decoded(values, attempt, now)
     for key, _ in attempt.bounds():
@@ -158,18 +164,20 @@ def taken_back(values: Values, attempt: Attempt, at: int, now: int, *, succeeded
 
 
 def whole_seconds(seconds: float) -> int:
-    """A wait as people and `Retry-After` are told it."""
+    """Return a wait in whole seconds, as people and `Retry-After` are told."""
     return max(1, math.ceil(seconds))
 
 
 def _decoded(values: Values, attempt: Attempt, now: int) -> dict[str, Bucket]:
-    """The buckets of an attempt without what is too old, or of a time to come: then the clock was set back."""
+    """Return the buckets of an attempt, without times that are too old, or in the future because the clock was set
+    back.
+    """
     found = {}
     for name in attempt.buckets():
         try:
             bucket = msgspec.json.decode(values.get(name, b"{}"), type=Bucket)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            bucket = {}  # whoever wrote that, it wasn't us
+            bucket = {}  # not written by us
         oldest = now - WINDOW_SECONDS * 1000
         recent = {key: [at for at in moments if oldest < at <= now] for key, moments in bucket.items()}
         found[name] = {key: moments for key, moments in recent.items() if moments}
@@ -187,8 +195,9 @@ def _encoded(buckets: Mapping[str, Bucket]) -> dict[str, bytes]:
 
 
 def names_another(address: Address, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a request says that it was made for another client than the address it comes from. Where a proxy is
-    believed, the address is the one that it named.
+    """Return True if the headers of a request name another client than `address`.
+
+    If a trusted proxy sent the request, `address` is already the client that the proxy named.
     """
     said = [value.decode("latin-1") for name, value in headers if name in FORWARDING]
     named = [word for value in said for word in SEPARATORS.split(value) if word]

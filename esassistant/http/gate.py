@@ -1,4 +1,4 @@
-"""A gate: lets so many through at once, and so many more wait for a while, first come, first served."""
+"""A gate: lets a limited number of requests through at once. A limited number of others wait for a while, in order."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -6,11 +6,13 @@ from typing import Final
 
 WAIT_SECONDS: Final = 2.0
 PER_TURN: Final = 8
-"""So many begin in one turn of the loop; all else that is ready has its turn in between."""
+"""How many requests may begin in one turn of the loop; other tasks run between these turns."""
 
 
 class Gate:
-    """Of one event loop. A place that becomes free goes to who has waited the longest, before anybody new."""
+    """Belongs to one event loop. A place that becomes free goes to the request that has waited longest, before any new
+    one.
+    """
 
     def __init__(self, at_once: int, waiting: int, seconds: float = WAIT_SECONDS) -> None:
         self._free = at_once
@@ -20,7 +22,7 @@ class Gate:
         self._turns: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> bool:
-        """Take a place, or wait for one; False: there was none in time. Who entered has to `leave`."""
+        """Take a place, or wait for one. Return False if none became free in time; otherwise `leave` must follow."""
         if self._free:
             self._free -= 1
         elif not await self._place():
@@ -43,14 +45,16 @@ class Gate:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                self.leave()  # the place was handed over in the same turn of the loop
+                self.leave()  # the place was given to this waiter in the same turn of the loop
             raise
         finally:
             timer.cancel()
             self._waiters.pop(waiter, None)
 
     async def _turn(self) -> None:
-        """What never waits would else run to its end as soon as it is let through, and all that came with it too."""
+        """Wait for a turn to begin. Otherwise requests that never wait would all run to their end, one after the other,
+        before other tasks get the loop.
+        """
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._turns.append(turn)

@@ -1,4 +1,4 @@
-"""Which Host headers Django accepts, remembered: asking it makes a request of Django's each time."""
+"""Remembers which Host headers Django accepts, as asking Django needs a request object each time."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
 MAX_HOSTS: Final = 256
-"""So many accepted hosts are remembered."""
+"""The most accepted hosts that are remembered."""
 
 
 class AcceptedHosts:
-    """Of the settings in force; bounded, as clients choose what they send."""
+    """The accepted hosts under the settings in force. Their number is bounded, as clients choose what they send."""
 
     def __init__(self) -> None:
         self._accepted: set[bytes] = set()
@@ -19,7 +19,7 @@ class AcceptedHosts:
         return len(self._accepted)
 
     def accepts(self, host: bytes | None) -> bool:
-        """Whether Django accepts this Host header; None: there is none."""
+        """Return True if Django accepts this Host header. `host` is None if there is none."""
         if host in self._accepted:
             return True
         if host is None:

@@ -1,9 +1,9 @@
-"""The hot path: answers that are ready in memory, given without entering Django.
+"""The hot path: gives answers that are ready in memory, without Django.
 
-A request costs Django ten to a hundred times what such an answer costs. So whoever owns an answer registers a source
-of it here, beside the view of the same address: two doors to one `Answer`. There is no response cache, hence nothing to
-purge and nothing private to leak. What isn't plainly a GET or HEAD that the view would answer goes on to Django:
-without this wrapper everything works, only slower.
+Django takes ten to a hundred times as long for a request as such an answer takes. So the owner of an answer registers a
+source for it here, beside the view of the same address, and both give the same `Answer`. This is no response cache, so
+nothing must be purged and nothing private can leak. Every request that isn't clearly a GET or HEAD that the view would
+answer goes on to Django. Without this wrapper everything works too, but more slowly.
 """
 
 import logging
@@ -31,30 +31,33 @@ from esassistant.http.security_headers import security_headers
 logger = logging.getLogger(__name__)
 
 AnswerSource = Callable[[str, Caller], Answer | None]
-"""Called with the name in the address (empty where it has none), and who asks. It must not wait; None: the view has to
-answer, which is so for all that this caller may not have.
+"""Called with the name in the address (empty if it has none) and the caller. It must not wait. It returns None if the
+view must answer, as for everything that this caller may not have.
 """
 ProbeSource = Callable[[bool], Answer | None]
-"""Called with whether the probe's conditions are asked for (`?verbose`). It must not wait."""
+"""Called with True if the probe should list its conditions (`?verbose`). It must not wait."""
 
 HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH = b"host", b"cookie", b"authorization", b"if-none-match"
 ACCEPT_ENCODING = b"accept-encoding"
 DECIDES: Final = frozenset({HOST, COOKIE, AUTHORIZATION, IF_NONE_MATCH, ACCEPT_ENCODING, REQUEST_ID})
-"""What such a header says decides how the request is answered."""
+"""The values of these headers influence the answer."""
 BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 GOES_ON: Final = BODY | {b"origin"}
-"""A request with one of these has a body, which Django's side reads and bounds, or is CORS, which has a middleware."""
+"""A request with one of these headers has a body, which later layers read and bound, or is a CORS request, which a
+middleware handles.
+"""
 
 
 CLOSES: Final = (b"connection", b"close")
-"""Nobody reads the body of a probe."""
+"""Sent if a probe comes with a body, which nobody reads."""
 MAX_PROBE_QUERY: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class HotRoute:
-    """One registered address: `template` such as `/api/mappings/{name}/schema`. Has a `source` or is a `probe`, which
-    is answered under any Host, to anybody, and over plain HTTP.
+    """One registered address; `template` is for instance `/api/mappings/{name}/schema`.
+
+    It has either a `source` or a `probe`. A probe is answered to anybody, under any Host, and over plain HTTP.
     """
 
     template: str
@@ -63,8 +66,8 @@ class HotRoute:
 
 
 Found = tuple[HotRoute, Answer, dict[bytes, bytes], Headers, str | None]
-"""The route, its answer, the headers of the request that matter, those that all answers have, and the name of the
-caller's token.
+"""The route, its answer, the request headers that matter, the headers of all answers, and the name of the caller's
+token.
 """
 
 
@@ -76,11 +79,13 @@ class HotRoutes:
         self._named: list[tuple[str, str, HotRoute]] = []
 
     def answering(self, template: str, source: AnswerSource) -> AbstractContextManager[None]:
-        """Answer `template` from `source` for the length of a block; `{name}` in it stands for one segment."""
+        """Answer `template` from `source` during the block. `{name}` in the template stands for one segment of the
+        path.
+        """
         return self._with(HotRoute(template, source=source))
 
     def probing(self, path: str, probe: ProbeSource) -> AbstractContextManager[None]:
-        """Answer `path` from `probe` for the length of a block."""
+        """Answer `path` from `probe` during the block."""
         return self._with(HotRoute(path, probe=probe))
 
     @contextmanager
@@ -102,12 +107,12 @@ class HotRoutes:
                 del self._exact[template]
 
     def is_probe(self, path: str) -> bool:
-        """Whether a path is that of a probe."""
+        """Return True if a path is that of a probe."""
         route = self._exact.get(path)
         return route is not None and route.probe is not None
 
     def find(self, path: str) -> tuple[HotRoute, str] | None:
-        """The route of a decoded path, and the name in it."""
+        """Return the route of a decoded path and the name in it, or None."""
         if (route := self._exact.get(path)) is not None:
             return route, ""
         for prefix, suffix, named in self._named:
@@ -119,9 +124,9 @@ class HotRoutes:
 
 
 class HotPath:
-    """ASGI wrapper that answers what it can from `routes`, and hands everything else on. One per process.
+    """ASGI wrapper that answers what it can from `routes`, and passes on everything else. One per process.
 
-    It tells the counters of each answer itself: a wrapper around it would cost as much again as answering.
+    It counts its answers itself: another wrapper around it would take as long again as answering.
     """
 
     def __init__(self, app: Counters, routes: HotRoutes) -> None:
@@ -161,7 +166,7 @@ class HotPath:
         self._app.count(scope, request_id, route.template, Door.HOT, status, len(body), started_at, token=token)
 
     def _find(self, scope: Scope) -> Found | None:
-        """What answers a request; None: Django does."""
+        """Return what this path answers to a request; None if Django must answer."""
         if scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
             return None
         if (found := self._routes.find(scope["path"])) is None:
@@ -179,7 +184,7 @@ class HotPath:
                 given[key] = value
             elif key in GOES_ON:
                 return None
-        # Wherever the name occurs in it: how cookies are told apart is Django's to say.
+        # Give up wherever the cookie's name occurs: only Django decides how to tell cookies apart.
         if COOKIE in given and self._session_cookie in given[COOKIE]:
             return None
         secure = scope.get("scheme") == "https"
@@ -192,7 +197,9 @@ class HotPath:
         return None if answer is None else (route, answer, given, self._common[secure], caller.token)
 
     def _probe(self, scope: Scope, route: HotRoute) -> Found | None:
-        """A probe is answered whatever comes with it, lest strangers who take all places elsewhere be in its way."""
+        """Return the answer to a probe, whatever headers come with it. Probes must be answered even if strangers have
+        taken all places elsewhere.
+        """
         query = scope["query_string"]
         if len(query) > MAX_PROBE_QUERY or not query.isascii():
             return None
@@ -200,7 +207,7 @@ class HotPath:
         has_body = False
         for key, value in scope["headers"]:
             if key == REQUEST_ID:
-                given[key] = b"" if key in given else value  # of several, none
+                given[key] = b"" if key in given else value  # several ids count as none
             elif key in (IF_NONE_MATCH, ACCEPT_ENCODING):
                 given[key] = b"%b,%b" % (given[key], value) if key in given else value
             elif key in BODY:
@@ -213,7 +220,9 @@ class HotPath:
 
 
 def _coded(answer: Answer, given: dict[bytes, bytes]) -> tuple[int, Headers, bytes] | None:
-    """Status, headers and body of an answer as this client prefers it; None: it has to be compressed elsewhere."""
+    """Return status, headers and body of an answer in the form that this client prefers. Return None if the answer has
+    to be compressed elsewhere first.
+    """
     gzipped = answer.varies and ACCEPT_ENCODING in given and accepts_gzip(given[ACCEPT_ENCODING])
     if IF_NONE_MATCH in given and answer.is_unchanged(given[IF_NONE_MATCH].decode("latin-1"), gzipped=gzipped):
         return 304, answer.unchanged_gzip_head if gzipped else answer.unchanged_head, b""
@@ -232,11 +241,11 @@ def _ask(route: HotRoute, source: Callable[[], Answer | None]) -> Answer | None:
     try:
         return source()
     except EsassistantError:
-        return None  # which the view says too, as a problem
+        return None  # the view raises the same error, and answers it as a problem
     except Exception:
         logger.exception("the hot path's source of %s failed; Django answers", route.template)
         return None
 
 
 hot_routes = HotRoutes()
-"""The hot path's addresses of this process."""
+"""The routes of the hot path of this process."""

@@ -1,8 +1,8 @@
-"""The two lanes through Django: the stock one, and a fast one for API views.
+"""The two lanes through Django: the stock lane, and a fast lane for API views.
 
-The stock lane costs thread hops: an executor for each request, the signals, and two for each middleware that is sync
-inside. API views need none of that: they are `async def`, and use neither the ORM nor a session. The fast lane runs
-them in the request's own task, with the same checks and the same errors. It stands on inner parts of Django's
+The stock lane costs switches between threads: for each request, for its signals, and two for each middleware that is
+sync inside. API views need none of that: they are `async def`, and use neither the ORM nor a session. The fast lane
+runs them in the request's own task, with the same checks and the same errors. It depends on internal parts of Django's
 `ASGIHandler`; tests/unit/esassistant/http/test_lanes.py names them, and compares the lanes.
 """
 
@@ -42,7 +42,7 @@ NAMED_GROUP = re.compile(r"\(\?P<(\w+)>[^)]*\)")
 CONVERTER = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
 
 STOCK_AT_ONCE: Final = 16
-"""Each takes a thread and, where it has a session, a connection to the database."""
+"""Each request there takes a thread and, if it has a session, a connection to the database."""
 STOCK_WAITING: Final = 64
 LOGINS_AT_ONCE: Final = 2
 LOGINS_WAITING: Final = 16
@@ -50,19 +50,21 @@ FAST_AT_ONCE: Final = 64
 
 
 def mark_api_view(view: Callable[..., Any]) -> None:
-    """Say of a view that it may run in the fast lane; `esassistant.api.api_view` does."""
+    """Mark a view as one that may run in the fast lane; `esassistant.api.api_view` does."""
     view.is_api_view = True  # type: ignore[attr-defined]
 
 
 def is_api_view(view: object) -> bool:
-    """Whether `api_view` decorates it: then it may run in the fast lane."""
+    """Return True if a view is decorated with `api_view`, so that it may run in the fast lane."""
     return getattr(view, "is_api_view", False)
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """How much of each lane strangers may take at once. Who has a token isn't held up in the fast lane; a session is
-    looked at by Django, in the stock lane, so all are alike there.
+    """Limits how much of each lane strangers may take at once.
+
+    Callers with a token don't wait for the fast lane. In the stock lane all callers wait alike, as only Django itself,
+    in that lane, can look up a session.
     """
 
     stock: Gate
@@ -71,13 +73,15 @@ class Gates:
 
     @classmethod
     def usual(cls, fast: int, most_waiting: int) -> "Gates":
-        """`fast`: how many callers without a token may be in the fast lane; as many wait as may be under way at all."""
+        """Return the usual gates. `fast`: how many callers without a token may be in the fast lane; `most_waiting`: how
+        many more may wait for it.
+        """
         return cls(Gate(STOCK_AT_ONCE, STOCK_WAITING), Gate(LOGINS_AT_ONCE, LOGINS_WAITING), Gate(fast, most_waiting))
 
 
 class Lanes:
-    """ASGI application that gives each request to the lane it belongs to, once the gate of its kind has a place. Lives
-    as long as the process.
+    """ASGI application that sends each request through its lane, once the gate has a place. Lives as long as the
+    process.
     """
 
     def __init__(
@@ -90,9 +94,10 @@ class Lanes:
     ) -> None:
         """
         Args:
-            is_probe: of a path; probes wait at no gate.
-            logins: what answers where passwords are posted to, by path, and waits at its gate itself. Checking a
-                password takes a fraction of a second of a processor.
+            is_probe: Tells whether a path is that of a probe; probes don't wait at a gate.
+            logins: The applications for the paths to which passwords are posted. Each waits at its own gate, as
+                checking a
+                password takes a processor for a fraction of a second.
         """
         self._stock = stock
         self._fast = fast
@@ -120,7 +125,7 @@ class Lanes:
                 gate.leave()
 
     def _gate(self, scope: Scope, *, fast: bool) -> Gate | None:
-        """Where a request has to wait for a place; None: nowhere."""
+        """Return the gate at which a request must wait, or None."""
         if scope["type"] != "http":
             return None
         if fast:
@@ -130,13 +135,13 @@ class Lanes:
 
 
 def has_api_token(scope: Scope) -> bool:
-    """Whether a request has a bearer token that is one of ours."""
+    """Return True if a request has a bearer token that is one of ours and in force."""
     return live_caller(authorization_of(scope)) is not None
 
 
 def fast_match(scope: Scope) -> ResolverMatch | None:
-    """The API view that may answer in the fast lane; None: this request needs a session, CORS, a redirect, or isn't for
-    the API.
+    """Return the match of the API view that may answer in the fast lane. Return None if the request needs a session,
+    CORS or a redirect, or isn't for the API.
     """
     path = scope["path"]
     if not path.startswith(API) or scope.get("root_path"):
@@ -149,10 +154,10 @@ def fast_match(scope: Scope) -> ResolverMatch | None:
         if name == b"origin":
             return None
         if name == b"cookie":
-            # Wherever the name occurs: how cookies are told apart is the stock lane's to say.
+            # It counts wherever the cookie's name occurs: only the stock lane decides how to tell cookies apart.
             has_session = has_session or settings.SESSION_COOKIE_NAME.encode() in value
         elif name == b"authorization":
-            # Joined as Django joins several, which may then be no bearer's any more.
+            # Several are joined as Django does it; the result may not be a bearer token any more.
             authorization = value if authorization is None else b"%b,%b" % (authorization, value)
             has_bearer = bearer_token(authorization.decode("latin-1")) is not None
     if has_session and not has_bearer:
@@ -165,10 +170,10 @@ def fast_match(scope: Scope) -> ResolverMatch | None:
 
 
 class Lane(ASGIHandler):
-    """What both lanes do in their own way: refuse a request that Django can't even represent."""
+    """Base of both lanes: refuses a request that Django can't represent."""
 
     def make_view_atomic(self, view: Any) -> Any:
-        """Return the view as it is: ours have no use for `ATOMIC_REQUESTS`, which refuses async ones."""
+        """Return the view unchanged: our views don't need `ATOMIC_REQUESTS`, with which Django refuses async views."""
         return view
 
     def create_request(self, scope: Any, body_file: Any) -> Any:
@@ -181,10 +186,13 @@ class Lane(ASGIHandler):
 
 
 class StockLane(Lane):
-    """Django as it comes, but that it tells the counters which route answered."""
+    """Django's own handler, which also tells the counters which route answered."""
 
     def __init__(self, own_middleware: Sequence[str] | None = None) -> None:
-        """`own_middleware`: what stands around our addresses in another project; None: what the settings name."""
+        """
+        Args:
+            own_middleware: The middlewares for our addresses in another project. None: those of the settings.
+        """
         self._own_middleware = own_middleware
         super().__init__()
 
@@ -192,7 +200,8 @@ class StockLane(Lane):
         if self._own_middleware is None:
             super().load_middleware(is_async)
             return
-        # Django reads the names here alone. This runs while the project's asgi.py is imported, before any request.
+        # Django reads this setting only here. The project's asgi.py is being imported now, so there are no requests
+        # yet.
         theirs, settings.MIDDLEWARE = settings.MIDDLEWARE, list(self._own_middleware)
         try:
             super().load_middleware(is_async)
@@ -206,13 +215,13 @@ class StockLane(Lane):
             Door.DJANGO, None if match is None else template_of(match.route).removeprefix(prefix())
         )
         if response.status_code == 304:
-            # CommonMiddleware makes it 0, which would say that the answer has become empty (RFC 9110, 8.6).
+            # CommonMiddleware sets it to 0, which would say that the answer has become empty (RFC 9110, 8.6).
             response.headers.pop("Content-Length", None)
         return response
 
 
 class FastLane(Lane):
-    """Django's handler without signals, threads and the middlewares that need them."""
+    """Django's handler without signals, threads, and the middlewares that need them."""
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002  (Django's signature)
         compressing = CompressionMiddleware(convert_exception_to_response(self._checked))
@@ -223,7 +232,7 @@ class FastLane(Lane):
         self._middleware_chain = SecurityHeadersMiddleware(convert_exception_to_response(problems))
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, match: ResolverMatch) -> None:
-        """Answer one request from the view that `match` names."""
+        """Answer one request with the view of `match`."""
         note_of(scope).answered_by(Door.FAST, template_of(match.route).removeprefix(prefix()))
         if (body := await whole_body(receive)) is None:
             return
@@ -252,15 +261,15 @@ class FastLane(Lane):
         return request.resolver_match
 
     async def _checked(self, request: HttpRequest) -> Any:
-        request.get_host()  # raises DisallowedHost, as CommonMiddleware has it do
-        inner: Any = self  # Django's stubs don't have it
+        request.get_host()  # CommonMiddleware makes the same call; it raises DisallowedHost
+        inner: Any = self  # Django's type stubs lack the method
         return await inner._get_response_async(request)  # noqa: SLF001
 
 
 @lru_cache(maxsize=256)
 def template_of(route: str) -> str:
-    """A URL pattern as the API's documentation writes it: `/api/mappings/{name}`. The admin has regular expressions
-    too.
+    """Return a URL pattern as the API's documentation writes it: `/api/mappings/{name}`. The admin's patterns may be
+    regular expressions.
     """
     plain = NAMED_GROUP.sub(r"<\1>", route).replace("^", "").removesuffix("$")
     return "/" + CONVERTER.sub(r"{\1}", plain)

@@ -1,4 +1,4 @@
-"""What every page shows around its content: how the service is, which cluster it serves, who is logged in."""
+"""The frame of every page: the state of the service, the cluster that it serves, and who is logged in."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,13 @@ from esassistant.resource import Reports
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """For one reader. `state`: of the service, as `/api/health` tells everybody; empty: not known yet. The cluster is
-    told to who may read everything. `login_url`: for who is known to be nobody.
+    """The frame for one reader.
+
+    Attributes:
+        state: The state of the service, which everybody may read at `/api/health`; empty while it isn't known.
+        cluster_name, cluster_version: Only for readers who may read everything.
+        user: The name of the staff user who is logged in.
+        login_url: Set if certainly nobody is logged in.
     """
 
     state: str = ""
@@ -31,15 +36,15 @@ class Layout:
 
     @property
     def cluster(self) -> str:
-        """Name and version; empty: not for this reader, or not known."""
+        """Name and version of the cluster; empty if this reader may not know them, or if they aren't known."""
         return f"{self.cluster_name} {self.cluster_version}".strip()
 
 
 def layout_of(request: HttpRequest | None) -> Layout:
-    """The layout of a page for this request; None: of one that is made once, for everybody.
+    """Return the layout of a page for this request. With None, return that of a page that is made once, for everybody.
 
-    Asks neither the database nor the cluster, and reads nothing that a client may have sent in a bad form: so an error
-    page has it too. Who is logged in is told where that was looked up before.
+    This calls neither the database nor the cluster, and reads nothing that a client may have sent in a bad form, so
+    that error pages can use it. The user is known only if something else has looked up the session already.
     """
     if request is None:
         return Layout()
@@ -59,7 +64,7 @@ def layout_of(request: HttpRequest | None) -> Layout:
 
 
 def _login_url(request: HttpRequest, user: Any) -> str:
-    """Where to log in; empty for somebody who may be logged in, and at the login itself."""
+    """Return the address of the login. It is empty if somebody may be logged in, and on the login page itself."""
     is_nobody = user is not None or settings.SESSION_COOKIE_NAME not in request.COOKIES
     login = reverse("admin:login")
     if not is_nobody or request.path == login:

@@ -1,8 +1,8 @@
-"""Limits of requests: refuses one whose body or address is too large or whose body comes too slowly before anything
-else is done about it, and what comes while too many are under way.
+"""Limits of requests. A request is refused before anything else is done with it if its body or address is too large, if
+its body comes too slowly, or if too many requests are under way.
 
-Django reads a body to its end, into memory and then a file, before any of its own limits apply; for an address neither
-it nor the server has one, and what is refused as unknown is logged. Nobody but us has a limit of time for a body.
+Django reads a whole body, into memory and then a file, before its own limits apply. Neither Django nor the server
+limits the length of an address, and Django logs addresses that it doesn't know. And neither limits the time for a body.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from esassistant.units import as_seconds
 
 
 class BodyTooLarge(EsassistantError):
-    """The request has a larger body than this service reads."""
+    """The body of the request is larger than this service accepts."""
 
     status = 413
     title = "Body too large"
@@ -30,7 +30,7 @@ class BodyTooLarge(EsassistantError):
 
 
 class AddressTooLong(EsassistantError):
-    """The request has a longer address than any that this service knows."""
+    """The address of the request is longer than any address that this service knows."""
 
     status = 414
     title = "Address too long"
@@ -54,7 +54,7 @@ class BodyTooSlow(EsassistantError):
 
 
 class Overloaded(EsassistantError):
-    """So many requests are under way that one more would only wait behind them."""
+    """So many requests are under way that another one would only wait behind them."""
 
     status = 503
     title = "Overloaded"
@@ -66,9 +66,9 @@ class Overloaded(EsassistantError):
 
 
 MAX_ADDRESS_BYTES: Final = 8192
-"""Of path and query, percent-encoded; the usual limit of web servers."""
+"""The bound for path and query together, percent-encoded; it is usual for web servers."""
 BODY_SECONDS: Final = 5.0
-"""Well below the grace in which a server that ends waits for requests under way."""
+"""Much shorter than the time for which a stopping server waits for open requests."""
 READING: Final = ("GET", "HEAD", "OPTIONS")
 LEAST_OTHERS: Final = 200
 CALLS_PER_CONNECTION: Final = 2
@@ -76,13 +76,15 @@ CALLS_PER_CONNECTION: Final = 2
 
 @dataclass(slots=True)
 class InFlight:
-    """How many requests of a process are under way, and may be: `others` are those that neither GET, HEAD nor OPTIONS.
-    `reading`: whose body is still to come; those take no place of the others, so that slow clients hold up only each
-    other.
+    """How many requests of a process are under way, and how many may be.
 
-    Of these each makes calls of its own to the cluster, as a search does, so more than a few per connection would only
-    wait, or be refused one by one after all the work of getting there. GETs may be many: those that ask for the same
-    share one call.
+    Attributes:
+        max_total, total: All requests.
+        max_others, others: Requests with another method than GET, HEAD and OPTIONS. Each makes its own calls to the
+            cluster, as a search does. So more than a few for each connection would only wait, or be refused after much
+            work. There may be more GETs: those that ask for the same thing share one call.
+        reading: Requests whose body is still coming. They don't count in `total`, so slow clients delay only each
+            other.
     """
 
     max_total: int
@@ -93,13 +95,15 @@ class InFlight:
 
     @classmethod
     def with_connections(cls, max_total: int, connections: int) -> "InFlight":
-        """`connections`: how many calls to the cluster may be under way at once, of all pools."""
+        """Return the limits for a number of connections to the cluster. `connections`: how many calls may be under way
+        at once, over all pools.
+        """
         return cls(max_total, max(LEAST_OTHERS, CALLS_PER_CONNECTION * connections))
 
 
 class RequestReader:
-    """Reads requests whole, within bounds: an address of at most `MAX_ADDRESS_BYTES`, a body of at most
-    `max_body_bytes`, whether its length is declared or not, within `body_seconds`.
+    """Reads whole requests, within bounds: an address of at most `MAX_ADDRESS_BYTES`, and a body of at most
+    `max_body_bytes` within `body_seconds`, even if its length isn't declared.
     """
 
     def __init__(self, max_body_bytes: int, in_flight: InFlight, *, body_seconds: float = BODY_SECONDS) -> None:
@@ -114,7 +118,7 @@ class RequestReader:
         self._unread = Refusal(overloaded(), closes=True)
 
     async def body(self, scope: Scope, receive: Receive) -> bytes | Refusal | None:
-        """The whole body, or why the request is refused; None when the client leaves before."""
+        """Return the whole body, or the refusal of the request, or None if the client leaves before."""
         declared = _declared_bytes(scope)
         if _is_too_long(scope):
             return self._too_long[declared != 0]
@@ -145,16 +149,20 @@ class RequestReader:
 
 
 class RequestLimits:
-    """ASGI wrapper that lets only requests through that a `RequestReader` could read, and no more at once than
-    `InFlight` allows, probes aside.
+    """ASGI wrapper that passes on only requests which a `RequestReader` can read, and not more at once than `InFlight`
+    allows. Probes don't count.
 
-    A queue without bound answers everybody too late; refused at once, a caller can ask another process.
+    Requests beyond the limit don't wait: in an unbounded queue everybody would be answered too late. A caller that is
+    refused at once can try another process.
     """
 
     def __init__(
         self, app: ASGIApp, reader: RequestReader, in_flight: InFlight, is_probe: Callable[[str], bool]
     ) -> None:
-        """`is_probe`: of a path."""
+        """
+        Args:
+            is_probe: Tells whether a path is that of a probe.
+        """
         self._app = app
         self._reader = reader
         self._in_flight = in_flight
@@ -190,7 +198,7 @@ class RequestLimits:
 
 
 def overloaded() -> Overloaded:
-    """What whoever finds no place is told."""
+    """Return the error for a request that finds no place."""
     return Overloaded("Too many requests are under way in this process. Ask again.", retry_after_seconds=1)
 
 
@@ -199,12 +207,12 @@ def _is_too_long(scope: Scope) -> bool:
 
 
 def has_body(scope: Scope) -> bool:
-    """Whether a body comes with a request, by the headers' word."""
+    """Return True if a request has a body, as its headers say."""
     return _declared_bytes(scope) != 0
 
 
 def _declared_bytes(scope: Scope) -> int | None:
-    """How long the body is by the headers' word; None: they don't say."""
+    """Return how long the body is, as the headers say, or None if they don't say."""
     values = [value for name, value in scope["headers"] if name == b"content-length"]
     if len(values) == 1 and values[0].isdigit() and len(values[0]) < 20:
         return int(values[0])
@@ -212,7 +220,7 @@ def _declared_bytes(scope: Scope) -> int | None:
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was read already, then what comes after it."""
+    """Return a `receive` that first gives a body that was read already, and then the following messages."""
     message: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
     async def replaying() -> Message:

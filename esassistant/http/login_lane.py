@@ -1,6 +1,6 @@
-"""The way of a login through its gate to Django: refused, slowed or let through by the failures before it.
+"""The way of a login to Django. By the failures before it, it is refused, slowed or passed on.
 
-All of it is done on the loop, before Django's thread: nobody who is refused or made to wait takes one.
+All this happens on the loop, before Django's thread: a login that is refused or waits takes no thread.
 """
 
 import asyncio
@@ -27,13 +27,15 @@ from esassistant.http.security_headers import CONTENT_SECURITY_POLICY, security_
 from esassistant.units import as_duration
 
 WAITING_SLOWED: Final = 64
-"""So many slowed logins wait at once in a process; more are sent away like all that find no place."""
+"""The most slowed logins that wait at once in a process. Further ones are refused like all requests
+that find no place.
+"""
 PLACEHOLDER: Final = "TIME-TO-WAIT"
 TEMPLATE: Final = "esassistant/login_refused.html"
 
 
 class LoginLane:
-    """ASGI application for what is posted to the login. Lives as long as the process."""
+    """ASGI application for POSTs to the login page. Lives as long as the process."""
 
     def __init__(
         self, stock: Callable[..., Awaitable[None]], gate: Gate, logins: Logins, sleep: Sleep = asyncio.sleep
@@ -56,7 +58,7 @@ class LoginLane:
                 note_of(scope).answered_by(Door.REFUSED, None)  # the client has left
                 return
             name = login_name(scope, body)
-            if name is None:  # Django says what is missing; no password is checked
+            if name is None:  # Django says what is missing, and checks no password
                 await self._stock(scope, replayed(body, receive), send)
                 return
             attempt, shown_address = self._logins.attempt(scope, name)
@@ -81,7 +83,7 @@ class LoginLane:
                 self._gate.leave()
 
     async def _after_a_wait(self) -> bool:
-        """Wait without a place, then for one; False: there is none."""
+        """Wait without a place in the gate, then for one. Return False if there is none."""
         if self._slowed >= WAITING_SLOWED:
             return False
         self._slowed += 1
@@ -92,12 +94,12 @@ class LoginLane:
         return await self._gate.enter()
 
     async def _check(self, scope: Scope, receive: Receive, send: Send, begun: Begun) -> None:
-        """Have Django check the password.
+        """Let Django check the password.
 
-        1. Django says that somebody logged in: success.
+        1. Django's signal says that somebody logged in: success.
         2. It answers 200, which is the form again: failure.
         3. No answer began, as the client left: failure, as nobody knows whether the password was checked.
-        4. Any other answer (no CSRF token, another Host, no database): it was not checked.
+        4. Any other answer (no CSRF token, another Host, no database): the password was not checked.
         """
         note = scope[NOTE] = LoginNote()
         is_ended = False
@@ -105,7 +107,7 @@ class LoginLane:
         async def noted_send(message: Message) -> None:
             nonlocal is_ended
             if message["type"] == "http.response.start":
-                # Before the answer: who has it may log in again at once, elsewhere.
+                # Note this before the answer is sent: the client may log in elsewhere as soon as it has it.
                 is_ended = True
                 await self._logins.end(begun, succeeded=note.succeeded, failed=message["status"] == 200)
             await send(message)
@@ -115,7 +117,7 @@ class LoginLane:
             await self._logins.end(begun, succeeded=note.succeeded, failed=True)
 
     async def _refuse(self, scope: Scope, send: Send, seconds: float) -> None:
-        """Answer 429: a page for a browser, else a problem."""
+        """Answer 429: with a page for a browser, else with a problem."""
         note = note_of(scope)
         note.answered_by(Door.REFUSED, None)
         error = refusal_of(seconds)
@@ -136,7 +138,7 @@ PAGE: Final = {"title": "Too many failed logins", "wait": PLACEHOLDER}
 
 
 def login_name(scope: Scope, body: bytes) -> str | None:
-    """The name that a form would log in, as Django reads it; None: no password would be checked."""
+    """Return the name that a form would log in, as Django reads it. Return None if no password would be checked."""
     try:
         form = ASGIRequest(cast("dict[str, Any]", scope), BytesIO(body)).POST
     except (
@@ -150,7 +152,7 @@ def login_name(scope: Scope, body: bytes) -> str | None:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body, which the limits have bounded; None: the client has left."""
+    """Return the whole body, whose size is bounded already, or None if the client has left."""
     body = bytearray()
     while True:
         message = await receive()

@@ -1,6 +1,6 @@
-"""Logins that fail: counted in the store for all processes of the deployment, said in the log, reported.
+"""Failed logins: counts them in the store for all processes of the deployment, logs them, and reports them.
 
-While the store can't be asked each process counts for itself: a login must not depend on it.
+If the store can't be reached, each process counts for itself: a login must not depend on the store.
 """
 
 import asyncio
@@ -44,9 +44,9 @@ T = TypeVar("T")
 NOTE: Final = "esassistant.login"
 SAID_EVERY_SECONDS: Final = 60.0
 LINES_AT_ONCE: Final = 5
-"""So many failed logins have a line of their own within a minute; how many more there were is one line."""
+"""How many failed logins per minute are logged with their own line; one more line says how many others there were."""
 REMEMBERED_SECONDS: Final = 10.0
-"""A refusal is repeated for so long without asking the store."""
+"""For how long a refusal is repeated without asking the store again."""
 MAX_REMEMBERED: Final = 4096
 
 
@@ -64,10 +64,10 @@ class TooManyFailedLogins(EsassistantError):
 
 @dataclass(frozen=True, slots=True)
 class LoginsReport:
-    """Logins since the start of this process. `refused_total`: no password was checked, as too many had failed before;
-    `slowed_total`: it was checked after a wait. `unshared_total`: counted for this process alone, as the store could
-    not be asked. `proxy`: an address that logins come from in the name of other clients, and that isn't believed; None:
-    there is none.
+    """Logins since the start of this process. `refused_total`: no password was checked, as too many had failed before.
+    `slowed_total`: the password was checked after a wait. `unshared_total`: they were counted for this process alone,
+    as the store could not be reached. `proxy`: the address of a proxy that logins come from and that we don't trust;
+    None if there is none.
     """
 
     failed_total: int
@@ -96,7 +96,7 @@ LOGIN_METRICS = (
 
 
 def login_rules(logins: LoginsReport) -> Iterable[Advice]:
-    """The rule for logins: who logs in must be told from the proxy in front."""
+    """Give the advice for logins: a proxy that isn't trusted hides the addresses of clients."""
     if logins.proxy is None:
         return ()
     why = (
@@ -109,13 +109,13 @@ def login_rules(logins: LoginsReport) -> Iterable[Advice]:
 
 @dataclass(slots=True)
 class LoginNote:
-    """In the ASGI scope of a login under way. `succeeded` is set by Django's signal, in another thread."""
+    """Lies in the ASGI scope of a login under way. Django's signal sets `succeeded`, in another thread."""
 
     succeeded: bool = False
 
 
 def note_success(request: Any, **_: object) -> None:
-    """Receiver of `user_logged_in`."""
+    """Receive Django's signal `user_logged_in`."""
     note = getattr(request, "scope", {}).get(NOTE)
     if note is not None:
         note.succeeded = True
@@ -123,7 +123,7 @@ def note_success(request: Any, **_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An attempt that was judged. `values`: where it is counted."""
+    """An attempt that was judged. `values`: the store in which it is counted."""
 
     attempt: Attempt
     verdict: Verdict
@@ -132,7 +132,7 @@ class Begun:
 
 
 class Logins:
-    """One per process; belongs to the loop that serves."""
+    """Counts the failed logins. One per process; belongs to the loop that serves."""
 
     def __init__(self, clock: Clock = monotonic, sleep: Sleep = asyncio.sleep) -> None:
         self._clock = clock
@@ -156,7 +156,7 @@ class Logins:
 
     @contextmanager
     def shared_by(self, store: SharedValues) -> Iterator[None]:
-        """For the length of the block, count in `store`."""
+        """Count in `store` during the block."""
         self._store = store
         try:
             yield
@@ -164,12 +164,13 @@ class Logins:
             self._store = None
 
     def attempt(self, scope: Scope, name: str) -> tuple[Attempt, str]:
-        """The attempt that a request makes, and its address as the log shows it."""
+        """Return the attempt that a request makes, and its address as the log shows it."""
         client = scope.get("client")
         address = client_address(client[0] if client else None)
         is_proxy = False
         if address is not None and names_another(address, scope["headers"]):
-            # An address of the internet is held for a client's: else a header would be all that anybody needs.
+            # A public address counts as that of a client: otherwise a forged header would be enough to escape the
+            # limits.
             is_proxy = not address.is_global
             self._say_forwarding(str(address), is_proxy=is_proxy)
         shown = "an unknown address" if address is None else str(address)
@@ -190,7 +191,9 @@ class Logins:
         )
 
     def refused_seconds(self, attempt: Attempt) -> float | None:
-        """How long an attempt is refused, as far as this process remembers; None: the store is to be asked."""
+        """Return for how long an attempt is refused, as far as this process remembers. Return None if the store must be
+        asked.
+        """
         now = self._clock()
         waits = [
             until - now
@@ -204,7 +207,7 @@ class Logins:
         return max(waits)
 
     async def begin(self, attempt: Attempt, shown_address: str) -> Begun:
-        """Judge an attempt and count it, until `end` says what became of it."""
+        """Judge an attempt, and count it as failed until `end` is called."""
         values, verdict = await self._changed(attempt.buckets(), lambda values, now: begun(values, attempt, now))
         if verdict.refused_seconds is not None:
             self._refused_total += 1
@@ -214,7 +217,7 @@ class Logins:
         return Begun(attempt, verdict, shown_address, values)
 
     def remember(self, attempt: Attempt, verdict: Verdict, seconds: float) -> None:
-        """Refuse an attempt for so long, without asking the store for the first of it."""
+        """Refuse an attempt for `seconds`, at first without asking the store."""
         is_full = verdict.address_failures >= PER_ADDRESS
         now = self._clock()
         self._refused[attempt.address if is_full else attempt.pair] = (
@@ -225,7 +228,7 @@ class Logins:
             self._refused.popitem(last=False)
 
     async def end(self, begun: Begun, *, succeeded: bool, failed: bool) -> None:
-        """Say what became of an attempt; neither: its password was not checked."""
+        """Note how an attempt ended. If both are False, its password was not checked."""
         if failed and not succeeded:
             self._failed_total += 1
             self._say_failed(begun)
@@ -239,7 +242,7 @@ class Logins:
     async def _changed(
         self, names: Collection[str], function: Callable[[Values, int], tuple[Values, T]]
     ) -> tuple[SharedValues, T]:
-        """What `function` returns, and where its values are."""
+        """Return the store in which the values were changed, and the result of `function`."""
         store = self._store
         if store is not None:
             with suppress(StoreUnavailable):
@@ -253,14 +256,14 @@ class Logins:
         try:
             await values.change(names, function, WINDOW_SECONDS)
         except StoreUnavailable:
-            self._unshared_total += 1  # there it stays counted for 15 minutes, as one that failed
+            self._unshared_total += 1  # it stays counted there as failed, for 15 minutes
 
     def _say_failed(self, begun: Begun) -> None:
         if self._lines >= LINES_AT_ONCE:
             self._unsaid += 1
             return
         self._lines += 1
-        # Not the name: it may be a password that was typed into the wrong field.
+        # The name isn't logged: it may be a password that was typed into the wrong field.
         if begun.attempt.is_nobodys:
             logger.warning("failed login from %s", begun.shown_address)
             return
@@ -274,13 +277,13 @@ class Logins:
         )
 
     async def keep_saying(self) -> None:
-        """Background task: say once a minute how many failed logins had no line of their own."""
+        """Background task: log once a minute how many failed logins had no line of their own."""
         while True:
             await self._sleep(SAID_EVERY_SECONDS)
             self.say_unsaid()
 
     def say_unsaid(self) -> None:
-        """Say what was left unsaid, and begin the next minute."""
+        """Log how many failed logins had no line of their own, and begin the next minute."""
         if self._unsaid:
             logger.warning(
                 "%d more failed logins in the last minute; %d since the start, %d refused, %d slowed",
@@ -293,7 +296,7 @@ class Logins:
 
 
 def refusal_of(seconds: float) -> TooManyFailedLogins:
-    """What whoever is refused is told."""
+    """Return the error for a login that is refused."""
     return TooManyFailedLogins(
         f"Too many logins failed. Try again in {as_duration(whole_seconds(seconds))}.", retry_after_seconds=seconds
     )
@@ -301,7 +304,7 @@ def refusal_of(seconds: float) -> TooManyFailedLogins:
 
 @cache
 def logins() -> Logins:
-    """Of this process."""
+    """Return the logins of this process."""
     user_logged_in.connect(note_success, dispatch_uid=NOTE)
     return Logins()
 

@@ -1,10 +1,10 @@
-"""The middlewares of our addresses, from the outside in. In a project that embeds this service they stand around our
-addresses alone, and the project's own around all others.
+"""The middlewares of our addresses, from the outside in. In a project that embeds this service they wrap only our
+addresses; all others have the project's own.
 """
 
 
 def middleware(*, cors: bool) -> list[str]:
-    """The names of the middlewares; `cors`: pages of other origins may ask."""
+    """Return the names of the middlewares. `cors`: pages of other origins may call us."""
     return [
         "esassistant.http.security_headers.SecurityHeadersMiddleware",
         "healthapp.probes.ProbeMiddleware",
@@ -12,8 +12,8 @@ def middleware(*, cors: bool) -> list[str]:
         "django.middleware.security.SecurityMiddleware",
         "esassistant.http.session_middleware.SessionMiddleware",
         *(["corsheaders.middleware.CorsMiddleware"] if cors else []),
-        # Outside of what sets a length, inside of what adds to Vary: so both lanes and the hot path name the same in
-        # order.
+        # It lies outside of the middleware that sets the length, and inside of those that add to Vary. So both lanes
+        # and the hot path have the same Vary, in the same order.
         "esassistant.http.compression.CompressionMiddleware",
         "django.middleware.common.CommonMiddleware",
         "esassistant.http.token_middleware.TokenMiddleware",

@@ -1,5 +1,5 @@
-"""Requests below a prefix: everything of ours knows its addresses as if they were at the root, and Django knows them
-all.
+"""Handles requests below a prefix. Our own layers see addresses as if they were at the root; Django sees the whole
+ones.
 """
 
 from typing import Final
@@ -7,16 +7,19 @@ from typing import Final
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
 
 WHOLE: Final = "esassistant.whole_path"
-"""In the scope of a request below a prefix: its path and root path as they came."""
+"""The key in the scope of a request below a prefix for its original path and root path."""
 
 
 class Mount:
-    """ASGI wrapper that gives `own` what is below `prefix`, and anything else to `host`, untouched. Lives as long as
+    """ASGI wrapper that passes requests below `prefix` to `own`, and all others unchanged to `host`. Lives as long as
     the process.
     """
 
     def __init__(self, own: ASGIApp, prefix: str, host: ASGIApp) -> None:
-        """`prefix`: such as `/assistant`."""
+        """
+        Args:
+            prefix: Such as `/assistant`.
+        """
         self._own = own
         self._host = host
         self._prefix = prefix
@@ -27,7 +30,7 @@ class Mount:
             await self._host(scope, receive, send)
             return
         path, root = scope["path"], scope.get("root_path", "")
-        # The path has the part in it that the server mounts the whole project at.
+        # The path includes the root path, at which the server mounts the whole project.
         below = path.removeprefix(root) if root else path
         if not below.startswith(self._below):
             await self._host(scope, receive, send)
@@ -37,7 +40,7 @@ class Mount:
 
 
 def for_django(scope: Scope) -> Scope:
-    """The scope of a request as Django has to see it, to find and to write addresses."""
+    """Return the scope of a request with its original path, which Django needs to find and to write addresses."""
     if (whole := scope.get(WHOLE)) is None:
         return scope
     path, root = whole

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), for every address that isn't a page for people."""
+"""Answers errors with `application/problem+json` (RFC 9457), at every address that isn't a page for people."""
 
 import http.client
 import logging
@@ -59,7 +59,7 @@ TYPES = {
     413: "body-too-large",
     500: "internal-error",
 }
-"""The type of a problem of which no more than its status is known."""
+"""The type of a problem about which only its status is known."""
 
 _unsaid = Unsaid()
 
@@ -71,12 +71,12 @@ def _phrase(status: int) -> str:
 
 
 def request_id_of(request: HttpRequest) -> str:
-    """The request's id, which the counters gave it."""
+    """Return the id that the counters gave to the request."""
     return note_of(getattr(request, "scope", request.META)).request_id.decode("ascii")
 
 
 def problem_body(error: EsassistantError, request_id: str) -> bytes:
-    """The object of the problem that stands for an error."""
+    """Return the JSON body of the problem for an error."""
     return _object(error.type_uri, error.title, error.status, error.detail, request_id, error.members)
 
 
@@ -99,7 +99,7 @@ def _object(
 
 
 def headers_of(error: EsassistantError) -> dict[str, str]:
-    """The headers of the answer that one of our own errors stands for, its length aside. `Retry-After` is rounded up to
+    """Return the headers of the answer to one of our own errors, without its length. `Retry-After` is rounded up to
     whole seconds.
     """
     headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
@@ -113,7 +113,7 @@ def headers_of(error: EsassistantError) -> dict[str, str]:
 
 
 def problem(request: HttpRequest, status: int, detail: str) -> HttpResponse:
-    """A problem+json answer of which no more than its status is known."""
+    """Return a problem+json answer about which only the status is known."""
     headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
     known = problem_types().get(TYPES.get(status, ""))
     type_uri, title = (UNTYPED, _phrase(status)) if known is None else (known.problem_type.uri, known.title)
@@ -121,12 +121,14 @@ def problem(request: HttpRequest, status: int, detail: str) -> HttpResponse:
 
 
 def problem_of(request: HttpRequest, error: EsassistantError) -> HttpResponse:
-    """The answer that one of our own errors stands for."""
+    """Return the problem+json answer for one of our own errors."""
     return _response(error.status, problem_body(error, request_id_of(request)), headers_of(error))
 
 
 def answer_of_error(request: HttpRequest, error: EsassistantError) -> HttpResponse:
-    """The same, as a page where a person in a browser asked. It is expected, and not logged."""
+    """Return the answer for one of our own errors: a page for a person in a browser, else problem+json. Such an error
+    is expected, and isn't logged.
+    """
     found = problem_of(request, error)
     if is_for_people(request):
         context = {"error": error, "again": retry_address(request)}
@@ -135,8 +137,8 @@ def answer_of_error(request: HttpRequest, error: EsassistantError) -> HttpRespon
 
 
 def error_page(request: HttpRequest, status: int, explanation: str | None = None) -> HttpResponse:
-    """The page of an error of which no more than its status is known, and perhaps an explanation. Looks at nothing that
-    a client may have sent in a bad form.
+    """Return the page for an error about which only the status is known, perhaps with an explanation. Reads nothing
+    that a client may have sent in a bad form.
     """
     detail = explanation or EXPLANATIONS.get(status) or f"{_phrase(status)}."
     return _page(request, status, {"error": {"title": _phrase(status), "detail": detail, "status": status}}, {})
@@ -149,12 +151,12 @@ def _page(request: HttpRequest, status: int, context: dict[str, Any], headers: M
 
 
 def retry_address(request: HttpRequest) -> str:
-    """Return where a link leads that tries again; what was posted isn't posted anew by it."""
+    """Return the address for a link that tries again. After a POST, the link doesn't repeat the POST."""
     return request.get_full_path() if request.method in ("GET", "HEAD") else request.path
 
 
 def as_own_error(error: BaseException) -> EsassistantError | None:
-    """The error of ours that stands for what was raised; None: it is a fault of this server."""
+    """Return the error of ours that stands for an exception, or None if the exception is a bug of this server."""
     if isinstance(error, TransportError) and not isinstance(error, EsassistantError):
         return unavailable(error)
     return error if isinstance(error, EsassistantError) else None
@@ -165,23 +167,23 @@ def _response(status: int, body: bytes, headers: dict[str, str]) -> HttpResponse
 
 
 def already_logged(response: HttpResponse) -> HttpResponse:
-    """Keeps Django from logging a 4xx or 5xx as an error of this server: it is expected, and counted elsewhere."""
+    """Keep Django from logging a 4xx or 5xx as an error of this server: it is expected, and counted elsewhere."""
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  (Django has no public way)
     return response
 
 
 def is_for_people(request: HttpRequest) -> bool:
-    """Whether a person in a browser asked, who is better served with a page."""
+    """Return True if a person in a browser asked, who needs a page."""
     return not own_path(request).startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
 def leave_out_slash(address: str) -> str:
-    """What to say besides of an address that is known without the slash at its end."""
+    """Return a sentence to add, for an address that is known without its final slash."""
     return f" Leave out the slash at its end: {address}"
 
 
 def slash_hint(path: str) -> str:
-    """What to say besides of an unknown address that is known without the slash at its end; else nothing."""
+    """Return a sentence to add if an unknown path is known without its final slash; else an empty text."""
     without = path.rstrip("/")
     if without == path:
         return ""
@@ -201,7 +203,7 @@ def _is_allowed_host(request: HttpRequest) -> bool:
 
 
 def _as_page(request: HttpRequest, response: HttpResponseBase, *, is_other_host: bool) -> HttpResponseBase:
-    """What a person gets: a page that says nothing is replaced by one that does."""
+    """Return the page for a person. A page that says nothing is replaced by one that does."""
     if not is_other_host and (response.streaming or response.content):  # type: ignore[attr-defined]
         return response
     page = error_page(request, response.status_code, OTHER_HOST if is_other_host else None)
@@ -211,10 +213,10 @@ def _as_page(request: HttpRequest, response: HttpResponseBase, *, is_other_host:
 
 
 def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Replace Django's own error pages (404, 405, 500 and so on, under DEBUG too) unless a person in a browser asked.
+    """Replace Django's own error pages (404, 405, 500 and so on, also under DEBUG), unless a person in a browser asked.
 
-    They are HTML, or a traceback in plain text under DEBUG; an error that a view answers with a body of its own, such
-    as the health report, stays as it is.
+    They are HTML, or a traceback in plain text under DEBUG. If a view itself answers an error with another body, such
+    as the health report, the body stays.
     """
     status = response.status_code
     pages = ("text/html", "text/plain") if settings.DEBUG else ("text/html",)
@@ -231,12 +233,12 @@ def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRespons
     for name, value in response.headers.items():
         replacement.headers.setdefault(name, value)
     replacement.cookies = response.cookies
-    # Django has logged a crash by now, with its traceback.
+    # If this was a crash, Django has logged it by now, with its traceback.
     return already_logged(replacement) if getattr(response, "_has_been_logged", False) else replacement
 
 
 def database_unavailable(failure: DatabaseFailure) -> DatabaseUnavailable:
-    """What a caller is told who can't be served without the database."""
+    """Return the error for a caller who can't be served without the database."""
     return DatabaseUnavailable(f"The database {failure.why}", retry_after_seconds=5)
 
 
@@ -247,8 +249,8 @@ class ProblemMiddleware(AnswerMiddleware):
         return _as_problem(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """What a view of anybody's lets pass: our own errors, Elasticsearch's when it can't be asked, and the
-        database's when that is in trouble.
+        """Answer exceptions of any view: our own errors, Elasticsearch's if it can't be reached, and the database's if
+        it is in trouble.
         """
         if isinstance(exception, Error) and (failure := database_trouble(exception)) is not None:
             if _unsaid.take(failure.why):

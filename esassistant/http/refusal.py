@@ -1,5 +1,5 @@
-"""Refusals: problems, and pages of errors, whose bytes are made once. What strangers can cause at any rate must cost
-next to nothing.
+"""Refusals: problems and error pages whose bytes are made once. Strangers can cause them as often as they like, so each
+must cost next to nothing.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ API = "/api/"
 
 
 def encoded(headers: Mapping[str, str]) -> Headers:
-    """Headers as ASGI has them."""
+    """Return headers in the form of ASGI."""
     return tuple((name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers.items())
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """One form of a refusal. `heads`: by whether the request came over HTTPS; between `before` and `after` stands the
-    request's id.
+    """One form of a refusal. `heads`: the headers, for requests over HTTPS (True) and over HTTP (False). `before` and
+    `after`: the body around the request's id.
     """
 
     heads: Mapping[bool, Headers]
@@ -43,13 +43,16 @@ class _Form:
 
 
 class Refusal:
-    """The answer that one of our own errors stands for, the same each time but for the request's id.
+    """The answer to one of our own errors. It is always the same, except for the request's id.
 
-    It is what `answer_of_error` gives, without a request of Django's. Made under the settings in force.
+    It equals the answer of `answer_of_error`, but needs no request object of Django. Made under the settings in force.
     """
 
     def __init__(self, error: EsassistantError, *, closes: bool = False) -> None:
-        """`closes`: a body may still come, and nobody would read it."""
+        """
+        Args:
+            closes: Close the connection, as a body may still come that nobody would read.
+        """
         self.status = error.status
         self._error = error
         self._headers = headers_of(error) | ({"Connection": "close"} if closes else {})
@@ -57,14 +60,15 @@ class Refusal:
         self._page: _Form | None = None
 
     def parts(self, scope: Scope, request_id: bytes) -> tuple[Headers, bytes]:
-        """Headers and body for one request."""
+        """Return headers and body for one request."""
         form = self._page_form() if _is_for_people(scope) else self._problem
         body = b"%b%b%b" % (form.before, request_id, form.after)
         return (*form.heads[scope.get("scheme") == "https"], (b"content-length", b"%d" % len(body))), body
 
     def _page_form(self) -> _Form:
         if self._page is None:
-            # Not before somebody needs it: templates name addresses, and refusals are made before there are any.
+            # The page is made only when it is needed: templates contain addresses, and refusals are made before
+            # addresses exist.
             page = render_to_string("esassistant/error.html", {"error": self._error, "request_id": ID}).encode()
             policy = {"Content-Type": PAGE_TYPE, "Content-Security-Policy": CONTENT_SECURITY_POLICY}
             self._page = _Form.of(page, self._headers | policy)
@@ -80,7 +84,7 @@ class Refusal:
 
 
 def _is_for_people(scope: Scope) -> bool:
-    """As `problems.is_for_people`, of a request that Django hasn't seen."""
+    """Return the same as `problems.is_for_people`, for a request that Django hasn't seen."""
     if scope.get("path", API).removeprefix(prefix()).startswith(API):
         return False
     return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])

@@ -1,7 +1,7 @@
-"""Headers that tell browsers what not to do with our answers: on every response, problems and redirects included.
+"""Security headers for browsers, on every response, problems and redirects included.
 
-Django's SecurityMiddleware and XFrameOptionsMiddleware set some of them, but not on what is answered further out, and
-Django 5.2 has no Content-Security-Policy.
+Django's SecurityMiddleware and XFrameOptionsMiddleware set some of them, but not on answers of the layers outside of
+them, and Django 5.2 has no Content-Security-Policy.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,9 @@ from django.http.response import HttpResponseBase
 
 
 class AnswerMiddleware(ABC):
-    """A middleware that looks at answers alone, of views of either kind: no hop to a thread before an async one."""
+    """Base of middlewares that only change answers. It works with sync and async views, and needs no thread before
+    async ones.
+    """
 
     async_capable = True
     sync_capable = True
@@ -32,7 +34,7 @@ class AnswerMiddleware(ABC):
 
     @abstractmethod
     def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """What is answered in place of `response`."""
+        """Return the answer to give in place of `response`."""
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         return self.answered(request, await self._get_response(request))
@@ -55,20 +57,20 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-"""Everything from this service itself, nothing inline. Django's admin works under it."""
+"""Everything must come from this service itself, and nothing may be inline. Django's admin works with it."""
 
 
 def security_headers(*, secure: bool) -> dict[str, str]:
-    """What every response has; `secure`: over HTTPS."""
+    """Return the headers of every response. `secure`: it goes over HTTPS."""
     if secure and settings.SECURE_HSTS_SECONDS:
         return {**HEADERS, "Strict-Transport-Security": f"max-age={settings.SECURE_HSTS_SECONDS}"}
     return HEADERS
 
 
 def add_security_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Set each header that the response doesn't have yet; pages get the Content-Security-Policy as well.
+    """Set each security header that the response doesn't have yet. Pages also get the Content-Security-Policy.
 
-    The error pages of DEBUG carry their style and script inside, so they go without a policy.
+    Django's error pages under DEBUG contain their style and script, so they get no policy.
     """
     for name, value in security_headers(secure=request.is_secure()).items():
         response.headers.setdefault(name, value)
@@ -79,7 +81,7 @@ def add_security_headers(request: HttpRequest, response: HttpResponseBase) -> Ht
 
 
 class SecurityHeadersMiddleware(AnswerMiddleware):
-    """Outermost middleware."""
+    """The outermost middleware."""
 
     def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         return add_security_headers(request, response)

@@ -1,4 +1,4 @@
-"""Django's middlewares for sessions and users, with a database that may be in trouble."""
+"""Django's middlewares for sessions and users, adapted to a database that may be in trouble."""
 
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from esassistant.http.sessions import (
 
 
 class SessionMiddleware(DjangoSessionMiddleware):
-    """Sends nobody to a login that can't work, and doesn't fail with a session that can't be saved."""
+    """Doesn't send anybody to a login that can't work, and doesn't crash if a session can't be saved."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:  # type: ignore[override]
         failure = session_failure(request)
@@ -35,7 +35,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
         try:
             return super().process_response(request, response)  # type: ignore[arg-type]
         except (Error, SessionInterrupted) as error:
-            # Django says of any failure that the session was interrupted.
+            # Django reports any failure as an interrupted session.
             cause = _database_error(error)
             if cause is None or (trouble := database_trouble(cause)) is None:
                 raise
@@ -43,7 +43,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
 
 class AuthenticationMiddleware(middleware.AuthenticationMiddleware):
-    """Sets `request.user` and `request.auser`, which are the same user here."""
+    """Sets `request.user` and `request.auser` to the same user."""
 
     def process_request(self, request: HttpRequest) -> None:
         super().process_request(request)
@@ -52,7 +52,7 @@ class AuthenticationMiddleware(middleware.AuthenticationMiddleware):
 
 
 def user_of(request: HttpRequest) -> Any:
-    """Whose session a request has; looked up once."""
+    """Return the user of the request's session; it is looked up only once."""
     found = getattr(request, "_cached_user", None)
     if found is None:
         found = request._cached_user = _looked_up(request)  # type: ignore[attr-defined]  # noqa: SLF001  (as Django does)
@@ -60,8 +60,11 @@ def user_of(request: HttpRequest) -> Any:
 
 
 def _looked_up(request: HttpRequest) -> Any:
-    """1. The database says who it is, or that it is nobody. 2. It can't: then who it was, if that is known. 3. Else a
-    stranger.
+    """Look up the user of the session. The first that applies:
+
+    1. The database says who it is, or that it is nobody.
+    2. The database can't say it, but it said so lately: that user.
+    3. Otherwise a stranger.
     """
     session: Any = request.session
     key = session.session_key
@@ -83,7 +86,7 @@ def _leads_to_login(response: HttpResponseBase) -> bool:
 
 
 def _database_error(error: BaseException | None) -> Error | None:
-    """The error of the database that led to this one."""
+    """Return the error of the database that led to this error, or None."""
     while error is not None and not isinstance(error, Error):
         error = error.__context__
     return error

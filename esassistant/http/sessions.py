@@ -1,13 +1,14 @@
-"""Sessions while the database is in trouble: who can't be looked up is a stranger, and is told why where that matters.
+"""Sessions while the database is in trouble. A session that can't be looked up counts as a stranger's, and the caller
+is told why where that matters.
 
-Django's own session store raises what the database raises, and each request with a session cookie, valid or junk, would
-be a 500. Here
+Django's own session store raises the errors of the database, so each request with a session cookie, even with a junk
+one, would get a 500. Here:
 
-1. a cookie that can't be a session's costs nothing: no connection, no thread;
-2. only a few lookups are under way at once, however many requests are;
-3. when a lookup fails the session is empty, says why (`failure`), and is neither deleted nor overwritten;
-4. whom the database confirmed within the last half hour is still known (`known_staff`): the status page is needed most
-   while something is away.
+1. A cookie that can't be that of a session costs nothing: no connection, no thread.
+2. Only a few lookups are under way at once, however many requests there are.
+3. If a lookup fails, the session is empty, says why (`failure`), and is neither deleted nor overwritten.
+4. Staff whom the database confirmed within the last half hour are still known (`known_staff`): the status page is
+   needed most while something is away.
 """
 
 import re
@@ -27,20 +28,22 @@ from esassistant.database.outage import Outage, probing
 from esassistant.errors import DatabaseUnavailable
 
 KEY = re.compile(r"[a-z0-9]{32}")
-"""As Django makes them."""
+"""The form of session keys that Django makes."""
 LOOKUPS_AT_ONCE: Final = 8
-"""Each takes a connection; who is found keeps it for the rest of the request."""
+"""Each lookup takes a connection. If the session is found, it keeps the connection for the rest of the request."""
 KNOWN_SECONDS: Final = 1800.0
 MAX_KNOWN: Final = 256
 
 _lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
 
 session_outage = Outage("Sessions can't be looked up: the database", "Sessions can be looked up again")
-"""Of the tables of sessions and users; where the database can't even be connected to, that is remembered elsewhere."""
+"""About the tables of sessions and users. Failures to connect at all are remembered in `connecting`."""
 
 
 class KnownStaff:
-    """Staff by the keys of their sessions, as the database last confirmed them. Of one process, for many threads."""
+    """Staff users by the keys of their sessions, as the database last confirmed them. One per process; used by many
+    threads.
+    """
 
     def __init__(self, clock: Clock = monotonic, *, seconds: float = KNOWN_SECONDS, most: int = MAX_KNOWN) -> None:
         self._clock = clock
@@ -50,7 +53,7 @@ class KnownStaff:
         self._users: OrderedDict[str, tuple[float, Any]] = OrderedDict()
 
     def remember(self, key: str, user: Any) -> None:
-        """The database says that this session is this user's; nobody but staff is remembered."""
+        """Note that the database confirmed whose session this is. Only staff users are remembered."""
         with self._lock:
             self._users.pop(key, None)
             if user.is_active and user.is_staff:
@@ -59,17 +62,17 @@ class KnownStaff:
                     self._users.popitem(last=False)
 
     def forget(self, key: str) -> None:
-        """The session has ended."""
+        """Forget a session that has ended."""
         with self._lock:
             self._users.pop(key, None)
 
     def forget_all(self) -> None:
-        """Every session has ended."""
+        """Forget all sessions."""
         with self._lock:
             self._users.clear()
 
     def user(self, key: str) -> Any:
-        """Whose session it was within the last minutes; None: not known."""
+        """Return the user of a session, if the database confirmed it within the last half hour; else None."""
         with self._lock:
             confirmed_at, user = self._users.get(key, (0.0, None))
             return user if user is not None and self._clock() - confirmed_at < self._seconds else None
@@ -84,14 +87,14 @@ class SessionStore(db.SessionStore):
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
         self.failure: DatabaseFailure | None = None
-        """Why it could not be looked up whose this is; None: it could, or nobody asked."""
+        """Why the session could not be looked up. None: it could, or nobody has tried."""
 
     def _get_session_from_db(self) -> Any:
         key = self.session_key
         if key is None or KEY.fullmatch(key) is None:
             self._session_key = None
             return None
-        # With the key left as it is, the middleware takes the session for one that exists, and leaves the cookie alone.
+        # The key stays, so the middleware takes the session for an existing one, and doesn't delete the cookie.
         with _lookups:
             self.failure = session_outage.enter()
             if self.failure is not None:
@@ -112,14 +115,14 @@ class SessionStore(db.SessionStore):
 
     def create(self) -> None:
         super().create()
-        self.failure = None  # this one is new, and was written just now
+        self.failure = None  # a new session was written just now, so the database works
 
     async def acreate(self) -> None:
         await super().acreate()
         self.failure = None
 
     def save(self, must_create: bool = False) -> None:
-        # What is there isn't known, and must not be replaced by nothing.
+        # The stored session could not be read, so it must not be overwritten with an empty one.
         if must_create or self.failure is None:
             super().save(must_create)
 
@@ -139,7 +142,7 @@ class SessionStore(db.SessionStore):
 
 
 def note_session_failure(error: Error) -> DatabaseFailure:
-    """What it means that looking up a session or its user failed. Raises the error again where that is a bug."""
+    """Return what it means that looking up a session or its user failed. Raises the error again if it is a bug."""
     if (failure := database_trouble(error)) is None:
         raise error
     if _connecting().failure() is None:
@@ -148,28 +151,30 @@ def note_session_failure(error: Error) -> DatabaseFailure:
 
 
 def session_failure(request: HttpRequest) -> DatabaseFailure | None:
-    """Why it can't be told whose session a request has; None: it can, or it has none."""
+    """Return why the session of a request could not be looked up. None: it could, or there is no session."""
     return getattr(getattr(request, "session", None), "failure", None)
 
 
 def known_user(request: HttpRequest) -> Any:
-    """Whose session a request has, where that was looked up before; None: nobody has. Asks no database."""
+    """Return the user of the request's session if it was looked up already, else None. Makes no call to
+    the database.
+    """
     return getattr(request, "_cached_user", None)
 
 
 def session_unavailable(failure: DatabaseFailure) -> DatabaseUnavailable:
-    """What a caller is told whose session can't be looked up."""
+    """Return the error for a caller whose session can't be looked up."""
     detail = f"Your session can't be looked up: the database {failure.why} A bearer token works without it."
     return DatabaseUnavailable(detail, retry_after_seconds=5)
 
 
 def known_failure() -> DatabaseFailure | None:
-    """Why sessions can't be looked up now; None: as far as is known they can."""
+    """Return why sessions can't be looked up now, or None if no reason is known."""
     return _connecting().failure() or session_outage.failure()
 
 
 def probe() -> None:
-    """Look up a session that nobody has, in spite of what is remembered. Raises what the database raises."""
+    """Look up a session that doesn't exist, even if a failure is remembered. Raises the errors of the database."""
     with probing():
         try:
             SessionStore.get_model_class().objects.filter(session_key="").exists()
@@ -188,5 +193,5 @@ def _alias() -> str:
 
 
 def _give_connection_back() -> None:
-    """A stranger's request needs none any more."""
+    """Close the connection if it can be: the request of a stranger doesn't need it any more."""
     connections[_alias()].close_if_unusable_or_obsolete()

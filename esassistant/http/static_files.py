@@ -1,8 +1,8 @@
-"""Static files, answered from memory: read and compressed once, when the process starts.
+"""Serves static files from memory. They are read and compressed once, when the process starts.
 
-None of the libraries that serve them does it without a thread and the file system for each request (WhiteNoise opens a
-file, ServeStatic and Starlette's, which blacknoise uses too, read it in threads), and some hundred strangers who ask
-for one file would have every other answer wait. There are a few megabytes of them, the admin's included.
+All libraries for this need a thread and the file system for each request: WhiteNoise opens a file, and ServeStatic and
+Starlette (which blacknoise uses too) read it in threads. So a few hundred strangers who ask for one file would delay
+every other answer. All files together, with those of the admin, have a few megabytes.
 """
 
 import asyncio
@@ -29,29 +29,31 @@ from esassistant.http.refusal import Refusal, encoded
 from esassistant.http.security_headers import security_headers
 
 CACHE_CONTROL: Final = "max-age=60, public"
-"""The names of the files don't change with what is in them; afterwards a 304 is enough."""
+"""The name of a file doesn't change with its content, so it is cached only for a short time; after that a 304 is
+enough.
+"""
 TEMPLATE: Final = "{prefix}{{path}}"
 CODED: Final = (b"content-encoding", b"gzip")
 TYPES: Final = MimeTypes()
-"""Python's own table and not the machine's, which differ from one to another."""
+"""Python's own table of types, as those of machines differ."""
 for _suffix, _type in ((".js", "text/javascript"), (".md", "text/markdown"), (".woff2", "font/woff2")):
     TYPES.add_type(_type, _suffix)
 TEXTS: Final = ("text/", "image/svg", "application/json")
 WITH_STATIC: Final = ("esassistant", "cacheapp", "healthapp", "django_htmx")
 WORTH: Final = 0.9
-"""What gets no smaller than this is not compressed."""
+"""A file that doesn't become smaller than this share is not compressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One file. `gzipped` None: compressing it is not worth while."""
+    """One file. `gzipped`: None if compressing it isn't worthwhile."""
 
     plain: Answer
     gzipped: Answer | None
 
 
 def static_file(name: str, content: bytes) -> StaticFile:
-    """A file as it is answered."""
+    """Return the answers for a file."""
     content_type = TYPES.guess_type(name)[0] or "application/octet-stream"
     if content_type.startswith("text/"):
         content_type += "; charset=utf-8"
@@ -67,7 +69,9 @@ def static_file(name: str, content: bytes) -> StaticFile:
 
 @cache
 def all_static_files() -> Mapping[str, StaticFile]:
-    """Those of all installed apps, by name; of two with one name the first that Django's finders name."""
+    """Return the static files of all installed apps, by name. If two have the same name, the first that Django's
+    finders list is taken.
+    """
     files: dict[str, StaticFile] = {}
     for finder in finders.get_finders():
         for name, storage in finder.list(None):
@@ -78,7 +82,9 @@ def all_static_files() -> Mapping[str, StaticFile]:
 
 @cache
 def own_static_files() -> Mapping[str, StaticFile]:
-    """Those of our apps and of what their pages use, by name, for a project that serves its own in its own way."""
+    """Return the static files of our own apps, and of the libraries that our pages use, by name. For a project that
+    embeds this service.
+    """
     files: dict[str, StaticFile] = {}
     for package in WITH_STATIC:
         folder = Path(import_module(package).__path__[0]) / "static"
@@ -90,17 +96,18 @@ def own_static_files() -> Mapping[str, StaticFile]:
 
 
 def read_static_file(name: str) -> StaticFile | None:
-    """As it is on the disk now."""
+    """Read a file from the disk now, or return None if there is none."""
     try:
         path = finders.find(name)
-    except (SuspiciousFileOperation, ValueError):  # outside of all folders, or no path
+    except (SuspiciousFileOperation, ValueError):  # a path outside of all folders, or no valid path
         return None
     return static_file(name, Path(path).read_bytes()) if path and Path(path).is_file() else None
 
 
 class StaticFiles:
-    """ASGI wrapper that answers what is below a prefix, whatever cookies and Host come with it, and hands everything
-    else on. It tells the counters of each answer itself, as the hot path does. Made under the settings in force.
+    """ASGI wrapper that answers everything below a prefix, whatever the cookies and the Host, and passes on all else.
+
+    It counts its answers itself, as the hot path does. Made under the settings in force.
     """
 
     def __init__(
@@ -112,7 +119,10 @@ class StaticFiles:
         *,
         reread: Callable[[str], StaticFile | None] | None = None,
     ) -> None:
-        """`reread`: gives a file by its name in place of `files`, each time it is asked for; in a thread."""
+        """
+        Args:
+            reread: Reads a file by its name each time it is asked for, in a thread. Used in place of `files`.
+        """
         self._app = app
         self._counters = counters
         self._prefix = prefix

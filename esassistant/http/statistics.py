@@ -1,4 +1,4 @@
-"""What the counters count: requests by route, status and door, and how long they took."""
+"""The statistics of requests: their number by route, status and door, and how long they took."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,25 @@ from esassistant.resource import Handle, ReportHandle
 from esassistant.windows import Got, MinuteCounts, Window, WindowReport
 
 UNMATCHED = "unmatched"
-"""Stands for the route of what has none."""
+"""The route of requests that match no route."""
 REFUSED = "refused"
-"""The door of what was refused before anything looked at it: how long that took says nothing of the service."""
+"""The door of requests that were refused unread; their duration says nothing about the service."""
 LEAST_ERROR_STATUS = 400
 MAX_ROUTES = 200
 TOO_MANY = 429
 MAX_TOKENS = 100
-"""So many are counted each by its name, the others together."""
+"""So many tokens are counted by their names, and all others together."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteReport:
-    """Requests that ended since the start. `statuses`: how many had which status, by its first digit (`2xx`).
-    `aborted_total`: the client left before there was an answer. `doors`: what answered; `hot_percent` of
-    `requests_total` never entered Django. `latency` is of the last minutes, and like
-    `durations` of requests that no limit refused, that didn't fail (5xx) and that waited for nothing on purpose;
-    `failed_latency` of those that failed.
+    """Requests that ended since the start. `statuses`: their number by the first digit of the status (`2xx`).
+    `aborted_total`: the client left before there was an answer. `doors`: their number by what answered; `hot_percent`
+    of `requests_total` were answered by the hot path, without Django.
+
+    `durations` counts how long requests took since the start, and `latency` tells the same of the last minutes. Both
+    leave out requests that a limit refused, that failed (5xx), or that waited on purpose. `failed_latency` is that of
+    the requests that failed.
     """
 
     requests_total: int
@@ -44,8 +46,8 @@ class RouteReport:
 
 @dataclass(frozen=True, slots=True)
 class TokenReport:
-    """Requests of one token that ended since the start, and how many had which status, by its first digit (`2xx`).
-    `refused_total` of them were refused as `max_in_flight` was reached.
+    """Requests of one token that ended since the start. `statuses`: their number by the first digit of the status
+    (`2xx`). `refused_total`: refused because `max_in_flight` was reached.
     """
 
     requests_total: int
@@ -55,9 +57,9 @@ class TokenReport:
 
 @dataclass(frozen=True, slots=True)
 class HttpReport:
-    """All requests of this process, together and by route, and those under way. `last_minute`: how long those took that
-    ended in the last whole minute and didn't fail. `tokens`: by the name of the caller's token, `api` for those of
-    `ESASSISTANT_API_TOKENS`.
+    """All requests of this process: those under way (`in_flight`), and those that ended, together and by route.
+    `last_minute`: how long the requests took that ended in the last whole minute and didn't fail. `tokens`: by the name
+    of the caller's token; `api` stands for the tokens of `ESASSISTANT_API_TOKENS`.
     """
 
     in_flight: int
@@ -68,7 +70,7 @@ class HttpReport:
 
 
 class _Counted:
-    """Counts of one route, or of all."""
+    """The counts of one route."""
 
     __slots__ = ("doors", "durations", "failed_durations", "sent_bytes_total", "statuses", "window")
 
@@ -82,7 +84,7 @@ class _Counted:
 
 
 class _TokenCounted:
-    """Counts of one token."""
+    """The counts of one token."""
 
     __slots__ = ("refused_total", "statuses")
 
@@ -95,7 +97,9 @@ class _TokenCounted:
 
 
 class HttpStatistics:
-    """One per process, written on the loop that serves. Bounded: routes are templates, of which there are few."""
+    """Counts requests. One per process, written on the loop that serves. Its size is bounded, as routes are templates,
+    of which there are few.
+    """
 
     def __init__(self, clock: Clock = monotonic) -> None:
         self._clock = clock
@@ -114,8 +118,8 @@ class HttpStatistics:
         *,
         is_long_poll: bool = False,
     ) -> None:
-        """A request ended; `status` None: without an answer, as the client had left. How long a long poll took, which
-        waits on purpose, is no latency.
+        """Count a request that ended. `status`: None if it ended without an answer, as the client left. The duration of
+        a long poll, which waits on purpose, doesn't count as latency.
         """
         counted = self._routes.get(route or UNMATCHED)
         if counted is None:
@@ -133,12 +137,13 @@ class HttpStatistics:
             counted.window.ended(Got.FAILURE, seconds, ended_at)
         elif not is_long_poll:
             counted.durations.record(seconds, ended_at)
-            # Of 4xx the caller is to blame: quick refusals must make neither failures rare nor answers quick.
+            # A 4xx is the caller's fault. It isn't counted, as quick refusals must make neither failures look rare nor
+            # answers look quick.
             if status < LEAST_ERROR_STATUS:
                 counted.window.ended(Got.ANSWER, seconds, ended_at)
 
     def ended_of(self, token: str, door: str, status: int | None) -> None:
-        """The same request was one of a caller with that token."""
+        """Count the same request for the caller's token."""
         counted = self._tokens.get(token)
         if counted is None:
             name = token if len(self._tokens) < MAX_TOKENS else OTHER
@@ -147,18 +152,20 @@ class HttpStatistics:
         counted.refused_total += door == REFUSED and status == TOO_MANY
 
     def forget_recent(self) -> None:
-        """Tell nothing of what callers got before now: it was another service that they called, or its start."""
+        """Forget what callers got lately: at a new start, that was an earlier run of the service."""
         for counted in self._routes.values():
             counted.window = Window()
 
     def windows(self) -> dict[str, WindowReport]:
-        """What callers got of late, by route. What a limit refused isn't counted: its caller is one of too many."""
+        """Return what callers got lately, by route. Requests that a limit refused aren't counted."""
         now = self._clock()
         found = ((name, counted.window.report(now)) for name, counted in sorted(self._routes.items()))
         return {name: report for name, report in found if report is not None}
 
     def whole_minute(self, number: int) -> dict[str, MinuteCounts]:
-        """What callers got in one minute, by route: the one of that number on the monotonic clock, just ended."""
+        """Return what callers got in one minute, by route. `number` is its number on the monotonic clock; it must have
+        just ended.
+        """
         return {name: counted.window.whole_minute(number) for name, counted in self._routes.items()}
 
     def report(self) -> HttpReport:
@@ -170,7 +177,7 @@ class HttpStatistics:
 
 
 def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
-    """What several routes have together."""
+    """Return the report of several routes together."""
     by_status: Counter[int | None] = Counter()
     doors: Counter[str] = Counter()
     for part in parts:
@@ -191,7 +198,7 @@ def _report(parts: Sequence[_Counted], clock: Clock) -> RouteReport:
 
 
 def _by_class(by_status: Mapping[int | None, int]) -> dict[str, int]:
-    """How many answers had which status, by its first digit."""
+    """Return the number of answers by the first digit of the status."""
     statuses: Counter[str] = Counter()
     for status, count in by_status.items():
         if status is not None:
@@ -250,4 +257,4 @@ HTTP: Handle[HttpStatistics] = Handle("http")
 HTTP_REPORT: ReportHandle[HttpReport] = ReportHandle("http")
 
 http_statistics = HttpStatistics()
-"""Of this process."""
+"""The statistics of this process."""

@@ -1,4 +1,6 @@
-"""The ASGI wrapper that answers streams: who may have one, where it finds a place, and what becomes of it."""
+"""The ASGI wrapper that answers streams: decides who may open one and whether there is a place,
+runs it, and ends it.
+"""
 
 import asyncio
 import logging
@@ -25,15 +27,17 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5
 ABORT: Final = "esassistant.abort"
-"""In the scope of a request where our own protocol serves: drops the connection, and what is still to be sent."""
+"""The key in a request's scope for a function that drops the connection and all unsent data. Only our own protocol sets
+it.
+"""
 LOOK_SECONDS: Final = 5.0
-"""How often the tokens of open streams are looked at: as often as their file is."""
+"""How often the tokens of open streams are checked: as often as their file is."""
 HOW: Final = "Send `Authorization: Bearer` with one of the tokens in ESASSISTANT_API_TOKENS or ESASSISTANT_TOKENS_FILE."
 OTHER_ORIGIN: Final = "Pages of this origin may not ask here. The operator lists origins in ESASSISTANT_CORS_ORIGINS."
 
 
 class _Refusals:
-    """One refusal, for requests with a body and without."""
+    """One refusal in two forms: for requests with a body, and for those without."""
 
     def __init__(self, error: EsassistantError) -> None:
         self._made = {closes: Refusal(error, closes=closes) for closes in (False, True)}
@@ -44,12 +48,12 @@ class _Refusals:
 
 @lru_cache(maxsize=16)
 def _with_slash(address: str) -> _Refusals:
-    """What is said where an address, which is one of ours, has a slash at its end."""
+    """Return the refusal for an address of ours that has a final slash too many."""
     return _Refusals(UnknownAddress(f"{EXPLANATIONS[404]}{leave_out_slash(address)}"))
 
 
 class StreamDoor:
-    """ASGI wrapper that answers what `streams` has an address for, and hands everything else on. One per process."""
+    """ASGI wrapper that answers the addresses of `streams`, and passes on everything else. One per process."""
 
     def __init__(
         self,
@@ -100,7 +104,7 @@ class StreamDoor:
             self._streams.closed(call)
 
     def _admitted(self, scope: Scope, route: StreamRoute) -> Caller | Refusal:
-        """Who asks, or why no stream is opened."""
+        """Return the caller, or the refusal if no stream is opened."""
         refusal = self._other_page(scope)
         caller = refusal or self._caller(scope, route)
         if isinstance(caller, Refusal):
@@ -115,7 +119,9 @@ class StreamDoor:
         return caller
 
     def _other_page(self, scope: Scope) -> Refusal | None:
-        """Why a request isn't answered, whoever asks: it is meant for another server, or comes from others' pages."""
+        """Return the refusal for a request that is meant for another server, or that comes from a page of another
+        origin, whoever the caller is; else None.
+        """
         given = {key: [value for name, value in scope["headers"] if name == key] for key in (b"host", b"origin")}
         if len(given[b"host"]) != 1 or not self._hosts.accepts(given[b"host"][0]):
             return self._other_host.of(scope)
@@ -124,7 +130,7 @@ class StreamDoor:
         return None
 
     def _caller(self, scope: Scope, route: StreamRoute) -> Caller | Refusal:
-        """Who asks, or why that is nobody who may."""
+        """Return the caller, or the refusal if it may not open this stream."""
         token = bearer_token(authorization_of(scope))
         caller = self._anybody if token is None else tokens().find(token)
         if caller is None:
@@ -139,7 +145,9 @@ class StreamDoor:
         return caller
 
     def _accepts(self, origin: bytes, host: bytes) -> bool:
-        """Whether pages of an origin may ask: a name that an attacker has lead to this server is none of ours."""
+        """Return True if pages of an origin may call us. An attacker may make another name lead to this server, so the
+        origin must be an allowed one.
+        """
         text = origin.decode("latin-1")
         if text in self._origins:
             return True
@@ -169,7 +177,7 @@ class StreamDoor:
             await self._drop(call, receive)
 
     async def _run(self, call: StreamCall, route: StreamRoute, receive: Receive) -> BaseException | Stop | None:
-        """Run the source; give its error, why it was cancelled, or None: it has returned."""
+        """Run the source. Return its error, or why it was cancelled, or None if it returned."""
 
         async def watch() -> None:
             await _disconnected(receive)
@@ -194,11 +202,13 @@ class StreamDoor:
         return call.stopped.result() if call.stopped.done() else Stop.ENDED
 
     async def _finish(self, call: StreamCall, route: StreamRoute, ended: BaseException | Stop | None) -> bool:
-        """Say what is still to be said; False: the answer is broken off, and the client must see that."""
-        # 1. Nobody listens.
+        """Send what is missing of the answer. Return False if the answer is broken off, which the client
+        must notice.
+        """
+        # 1. Nobody reads any more.
         if ended is Stop.LEFT or ended is Stop.STALLED:
             return ended is Stop.LEFT
-        # 2. Amid an answer: an end is an end, an error is none.
+        # 2. In the middle of an answer: it is ended properly unless the source failed.
         if call.has_begun:
             if isinstance(ended, BaseException):
                 logger.error("%s failed amid its answer", route.template, exc_info=ended)
@@ -206,7 +216,7 @@ class StreamDoor:
             if not call.is_complete:
                 await call.send_in_time({"type": "http.response.body", "body": b"", "more_body": False})
             return True
-        # 3. Before: a problem.
+        # 3. Before an answer: send a problem.
         if ended is Stop.ENDED:
             await self._ending.answer(call.scope, call.send_in_time)
             return True
@@ -217,7 +227,9 @@ class StreamDoor:
         return True
 
     async def _drop(self, call: StreamCall, receive: Receive) -> None:
-        """Close the connection at once, where our own protocol serves; another one does it when the call returns."""
+        """Close the connection at once, if our own protocol serves. Any other protocol closes it when the
+        call returns.
+        """
         if (abort := call.scope.get(ABORT)) is not None:
             abort()
             with suppress(TimeoutError):
@@ -226,12 +238,12 @@ class StreamDoor:
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Ends when the connection has."""
+    """Wait until the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def _is_in_force(call: StreamCall) -> bool:
-    """Whether who opened a stream would get the same one now."""
+    """Return True if the caller would still get the same stream now."""
     authorization = authorization_of(call.scope)
     return bearer_token(authorization) is None or live_caller(authorization) == call.caller

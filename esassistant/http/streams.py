@@ -1,10 +1,10 @@
-"""The door for answers that last, such as server-sent events, and for what serves them: before the lanes.
+"""Streams: answers that last, such as server-sent events. Requests for them are answered before the lanes.
 
-No lane fits them. Django's are for whole answers, and the fast one doesn't notice the client of a GET leave; among the
-requests under way a few hundred that end after hours would take the places of those that take milliseconds. So here
-they have places of their own, a watch on each client, a deadline for each write, and an end when the server ends.
+No lane suits them. Django's lanes are meant for short answers, and the fast one doesn't notice when the client of a GET
+leaves. A few hundred streams that last for hours would also take the places of requests that need milliseconds. So
+streams have their own places, a watch on each client, a deadline for each write, and end when the server stops.
 
-Whoever owns a stream registers a source of it by `Streams.answering`, for as long as the owner is open.
+The owner of a stream registers a source for it with `Streams.answering`, for as long as the owner is open.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 MAX_STREAMS: Final = 1000
 WRITE_SECONDS: Final = 10.0
-"""A client that has taken nothing of what waits for it in this time is dropped."""
+"""A client that has taken none of the waiting data for so long is dropped."""
 ENDING_SECONDS: Final = 2.0
-"""Between the word that a stream is to end and its cancellation; well below the grace of a server that ends."""
+"""How long a source may go on after it was told to end; much shorter than the time that a stopping server waits."""
 CANCEL_SECONDS: Final = 1.0
 EVENT_STREAM: Final = "text/event-stream"
 
 
 class Stop(enum.Enum):
-    """Why a stream was ended by somebody else than its source."""
+    """Why a stream was ended, if not by its source."""
 
     LEFT = "the client left"
     STALLED = "the client took nothing"
@@ -46,18 +46,21 @@ class Stop(enum.Enum):
 
 
 class StreamCall:
-    """One request at this door, as its source sees it. Belongs to the loop."""
+    """One request for a stream, as its source sees it. Belongs to the loop."""
 
     def __init__(self, scope: Scope, name: str, caller: Caller, send: Send, write_seconds: float) -> None:
-        """`name`: the one in the address, empty where it has none."""
+        """
+        Args:
+            name: The name in the address; empty if it has none.
+        """
         self.scope = scope
         self.name = name
         self.caller = caller
         self.body = b""
         self.receive: Receive = _never
-        """The request, as ASGI has it; after that nothing: a source is cancelled when its client leaves."""
+        """Gives the request's body, as in ASGI, and then nothing more. A source is cancelled when its client leaves."""
         self.ending = asyncio.Event()
-        """Set when the stream is to end: what returns soon after is not cancelled."""
+        """Set when the stream must end. A source that returns soon after isn't cancelled."""
         self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
         self.has_begun = False
@@ -67,12 +70,14 @@ class StreamCall:
         self._when_ending: list[Callable[[], object]] = []
 
     def stop(self, why: Stop) -> None:
-        """Have the source cancelled; the first reason counts. Who leaves with the whole answer is no reason."""
+        """Have the source cancelled. Only the first reason counts. A client that leaves after the whole answer is no
+        reason.
+        """
         if not self.stopped.done() and not (why is Stop.LEFT and self.is_complete):
             self.stopped.set_result(why)
 
     def end(self, after_seconds: float) -> None:
-        """Tell the source to end, and have it cancelled if it goes on for longer than that."""
+        """Tell the source to end, and have it cancelled if it is still running after `after_seconds`."""
         if not self.ending.is_set():
             self.ending.set()
             for listener in self._when_ending:
@@ -80,20 +85,20 @@ class StreamCall:
             asyncio.get_running_loop().call_later(after_seconds, self.stop, Stop.ENDED)
 
     def when_ending(self, listener: Callable[[], object]) -> None:
-        """Have `listener` called when `ending` is set, at once if it is: for a source that waits for something else,
-        too, and would need a task for each.
+        """Call `listener` when `ending` is set; at once if it is set already. It is for a source that also waits for
+        other things, and would otherwise need an extra task.
         """
         self._when_ending.append(listener)
         if self.ending.is_set():
             listener()
 
     def read(self, body: bytes) -> None:
-        """The body has been read."""
+        """Note the body of the request, which has been read."""
         self.body = body
         self.receive = replayed(body, _never)
 
     async def send(self, message: Message) -> None:
-        """Send a message, as ASGI has it; waits while the client takes nothing, but not for long."""
+        """Send an ASGI message. If the client takes no data this waits, but not for long."""
         try:
             await self.send_in_time(message)
         except TimeoutError:
@@ -101,7 +106,9 @@ class StreamCall:
             await _never()  # the door cancels the source
 
     async def send_in_time(self, message: Message) -> None:
-        """The same, for the door itself: raises `TimeoutError` where a source would be cancelled."""
+        """Send an ASGI message for the door itself. Raises `TimeoutError` in the case in which a source would be
+        cancelled.
+        """
         if message["type"] == "http.response.start":
             message["headers"] = _with_common(message["headers"], self.scope)
         async with asyncio.timeout(self._write_seconds):
@@ -111,23 +118,23 @@ class StreamCall:
             self.is_complete = not message.get("more_body", False)
 
     async def begin(self, content_type: str = EVENT_STREAM, status: int = 200) -> None:
-        """Begin an answer of unknown length, which no cache keeps and no proxy of the usual kind holds back."""
+        """Begin an answer of unknown length, which no cache stores and common proxies don't buffer."""
         headers = [(b"content-type", content_type.encode("latin-1")), (b"x-accel-buffering", b"no")]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes) -> None:
-        """Send a piece of the answer. Its end needs no word: the source returns."""
+        """Send a piece of the answer. To end the answer, the source simply returns."""
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def _never() -> Message:
-    """Ends by cancellation only."""
+    """Wait until cancelled."""
     nothing: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
     return await nothing
 
 
 def _with_common(headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Headers of an answer, with those that all answers have."""
+    """Return the headers of an answer together with the headers of all answers."""
     found = [(name.lower(), value) for name, value in headers]
     names = {name for name, _ in found}
     common = {"Cache-Control": "no-store", **security_headers(secure=scope.get("scheme") == "https")}
@@ -146,9 +153,9 @@ def _with_common(headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> list[t
 
 
 StreamSource = Callable[[StreamCall], Awaitable[None]]
-"""Answers a call: `begin`, `write` as often as it likes, return; or `send` as an ASGI application does. What it raises
-before it has begun becomes a problem. It is cancelled when its client leaves or takes nothing, and when it goes on
-after `ending`.
+"""Answers a call. It calls `begin`, then `write` as often as it likes, and returns; or it calls `send` as an ASGI
+application does. An error before the answer has begun becomes a problem. The source is cancelled when its client leaves
+or takes no data, and when it goes on for too long after `ending` was set.
 """
 
 
@@ -157,10 +164,12 @@ class StreamRoute:
     """One registered address, such as `/api/follow/{name}`.
 
     Attributes:
-        rights: its caller has one of them.
-        methods: those that its source answers.
-        media_type: a view has the address too, and this door takes what accepts this type; None: it takes all.
-        lasts: how long an answer takes is no latency.
+        rights: The caller must have one of these.
+        methods: The methods that the source answers.
+        media_type: The source takes only requests that accept this type, and a view at the same address answers all
+            others.
+            None: the source takes all.
+        lasts: The duration of an answer says nothing about latency.
     """
 
     template: str
@@ -171,7 +180,9 @@ class StreamRoute:
     lasts: bool
 
     def name_in(self, path: str) -> str | None:
-        """The name in a path, empty where this address has none; None: it is another address."""
+        """Return the name in a path, empty if this address has none. Return None if it is the path of
+        another address.
+        """
         before, placeholder, behind = self.template.partition("{name}")
         if not placeholder:
             return "" if path == before else None
@@ -181,9 +192,9 @@ class StreamRoute:
         return name if name and "/" not in name and "\n" not in name else None
 
     def takes(self, scope: Scope) -> bool:
-        """Whether this door answers a request to this address, and no view."""
+        """Return True if the source answers a request to this address, and not a view."""
         if self.media_type is None:
-            return bool(scope["method"] != "OPTIONS")  # which is CORS, and has a middleware
+            return bool(scope["method"] != "OPTIONS")  # OPTIONS is a CORS request, which a middleware handles
         wanted = self.media_type.encode("ascii")
         accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
         types = [part.partition(b";")[0].strip().lower() for part in accepted.split(b",")]
@@ -192,8 +203,8 @@ class StreamRoute:
 
 @dataclass(frozen=True, slots=True)
 class StreamsReport:
-    """Streams of this process: `open` now, of `limit`; since the start `shed_total` found no place (503), and
-    `stalled_total` were dropped as their client took nothing.
+    """Streams of this process. `open`: open now; `limit`: how many may be open. Since the start, `shed_total` found no
+    place (503), and `stalled_total` were dropped because their client took no data.
     """
 
     open: int
@@ -210,7 +221,7 @@ STREAM_METRICS = (
 
 
 class Streams:
-    """The addresses of streams, and the streams that are open. One per process, on the loop that serves."""
+    """The addresses of streams, and the open streams. One per process, on the loop that serves."""
 
     def __init__(
         self,
@@ -242,8 +253,10 @@ class Streams:
         media_type: str | None = None,
         lasts: bool = True,
     ) -> AsyncIterator[None]:
-        """Answer `template` from `source` for the length of a block, for who has one of `rights`; `{name}` in it stands
-        for one segment. At its end the streams that are open are told to end, and cancelled if they don't.
+        """Answer `template` from `source` during the block, for callers that have one of `rights`. `{name}` in the
+        template stands for one segment of the path.
+
+        At the end of the block, open streams are told to end, and are cancelled if they don't.
         """
         route = StreamRoute(template, source, rights, methods, media_type, lasts)
         self._routes.append(route)
@@ -255,20 +268,20 @@ class Streams:
             for call in ended:
                 call.end(self.ending_seconds)
             for call in ended:
-                await call.closed.wait()  # the door closes each, at the latest when its source resists cancellation
+                await call.closed.wait()  # the door closes each one, even if its source resists cancellation
 
     def begin(self) -> None:
-        """Streams may be opened, until `end`."""
+        """Let streams be opened, until `end` is called."""
         self.is_ending = False
 
     def end(self) -> None:
-        """The server ends: tell all streams to, have those cancelled that go on, and let no more begin."""
+        """Tell all streams to end, as the server stops. Streams that go on are cancelled, and no new ones begin."""
         self.is_ending = True
         for call in self._open:
             call.end(self.ending_seconds)
 
     def find(self, scope: Scope) -> tuple[StreamRoute, str] | None:
-        """The route of a request, and the name in its address."""
+        """Return the route of a request and the name in its address, or None."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         for route in self._routes:
             if (name := route.name_in(path)) is not None and route.takes(scope):
@@ -276,7 +289,9 @@ class Streams:
         return None
 
     def without_slash(self, scope: Scope) -> str | None:
-        """The address of a stream that no view has, where a request asks for it with a slash at its end; else None."""
+        """Return the address of a stream if a request asks for it with an additional final slash and no view has that
+        address; else None.
+        """
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if not path.endswith("/"):
             return None
@@ -289,11 +304,11 @@ class Streams:
         return len(self._open) >= self.limit
 
     def opened(self, call: StreamCall, route: StreamRoute) -> None:
-        """Take a place."""
+        """Take a place for a stream."""
         self._open[call] = route
 
     def closed(self, call: StreamCall) -> None:
-        """Give the place back."""
+        """Give the place of a stream back."""
         del self._open[call]
         call.closed.set()
 
@@ -302,4 +317,4 @@ STREAMS: Handle[Streams] = Handle("streams")
 STREAMS_REPORT: ReportHandle[StreamsReport] = ReportHandle("streams")
 
 streams = Streams()
-"""Of this process."""
+"""The streams of this process."""

@@ -1,4 +1,4 @@
-"""Limits of tokens: how many requests of one token may be under way at once. Notes whose token it is, too."""
+"""Limits how many requests of one token may be under way at once. Also notes the token of each request."""
 
 from collections import Counter
 from typing import Final
@@ -26,8 +26,8 @@ class TokenBusy(EsassistantError):
 
 
 class TokenLimits:
-    """ASGI wrapper: a request of a token that has `max_in_flight` under way in this process is refused at once. What
-    the hot path answers doesn't come here, as it never waits.
+    """ASGI wrapper that refuses a request at once if its token already has `max_in_flight` requests under way in this
+    process. Answers of the hot path don't pass here, as they never wait.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,10 +55,10 @@ class TokenLimits:
         finally:
             self._in_flight[name] -= 1
             if not self._in_flight[name]:
-                del self._in_flight[name]  # names come and go with the file
+                del self._in_flight[name]  # names come and go with changes of the file
 
 
 def _caller(scope: Scope) -> Caller | None:
-    """Who has the token of a request, even if it has expired: which is told further inside."""
+    """Return the caller that has the token of a request, even if it has expired; an inner layer refuses that."""
     token = bearer_token(authorization_of(scope))
     return None if token is None else tokens().find(token)

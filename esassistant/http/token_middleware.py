@@ -1,4 +1,4 @@
-"""A wrong token is refused at every address, the admin's too, and not only where somebody asks for it."""
+"""Refuses a wrong token at every address, also in the admin, and not only where a view checks it."""
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -10,12 +10,12 @@ from esassistant.http.problems import answer_of_error
 
 
 class TokenMiddleware(EarlyMiddleware):
-    """Answers 401 to a request with a bearer token that isn't ours. Who sends one takes the answer for what the token
-    is good for, such as the login form in place of the admin.
+    """Answers 401 to a request with a bearer token that isn't one of ours. Otherwise the client would take another
+    answer, such as the login form of the admin, for what its token gives access to.
     """
 
     def early(self, request: HttpRequest) -> HttpResponseBase | None:
-        """Return the refusal; None: there is no token, or it is one of ours."""
+        """Return the refusal, or None if there is no token or it is one of ours."""
         try:
             token_caller(request)
         except Unauthorized as error:

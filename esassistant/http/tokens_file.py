@@ -1,4 +1,4 @@
-"""The file of tokens as a resource: followed, and told of in health, advice and metrics."""
+"""The file of tokens as a resource: follows it, and reports it to health, advice and metrics."""
 
 import asyncio
 from collections.abc import Iterable
@@ -22,8 +22,9 @@ SETTING: Final = "ESASSISTANT_TOKENS_FILE"
 
 @dataclass(frozen=True, slots=True)
 class TokensFileReport:
-    """`tokens`: how many of the file are in force. `readable`: what the file says now is in force, or there is none;
-    else `error` says why not. `reads_total`: how often it was read since the start.
+    """The file of tokens. `tokens`: how many of its tokens are in force. `readable`: the present content of the file is
+    in force, or there is no file; otherwise `error` says why it isn't. `reads_total`: how often the file was read since
+    the start.
     """
 
     tokens: int
@@ -44,19 +45,23 @@ TOKENS_FILE_METRICS = (
 
 
 def tokens_file_rules(report: TokensFileReport) -> Iterable[Advice]:
-    """The rule for the file: what it says has to be in force."""
+    """Give the advice for the file: its present content must be in force."""
     if report.error is not None:
         why = kept_entries(SETTING, report.error)
         yield Recommendation("tokens_file.readable", 0, 1, report.reads_total, "reads", why, setting=None)
 
 
 class TokensFile(FollowedFile[ScopedToken]):
-    """One per process, owned by the registry. `keep_following` is its background task."""
+    """Follows the file of tokens. One per process, owned by the registry. `keep_following` is its background task."""
 
     def __init__(
         self, path: Path, scoped: tuple[ScopedToken, ...], in_force: Tokens, *, sleep: Sleep = asyncio.sleep
     ) -> None:
-        """`scoped`: what the file said when the settings were read. `in_force`: where tokens are looked up."""
+        """
+        Args:
+            scoped: The tokens in the file when the settings were read.
+            in_force: Where tokens are looked up.
+        """
         load = partial(load_tokens, api_tokens=settings.ESASSISTANT.api_tokens)
         super().__init__(path, scoped, load, in_force.put_in_force, noun="tokens", setting=SETTING, sleep=sleep)
 

@@ -1,5 +1,5 @@
-"""The HTTP protocol of `manage.py serve`: uvicorn's, with bounds on what a client may make it hold or wait for, and
-without what would reach the application by mistake.
+"""The HTTP protocol of `manage.py serve`. It is uvicorn's, but limits what a client can make it store or wait for, and
+keeps invalid input from the application.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ from esassistant.http.refusal import Refusal
 from esassistant.http.stream_door import ABORT
 
 READ_BYTES: Final = 16_384
-"""So much is read at once, and kept while it can't be parsed."""
+"""How much is read at once, and kept while it can't be parsed."""
 PARSED_BYTES: Final = 512
-"""So much is parsed at once. The shortest request takes 18 bytes, and some 4 kB once it is parsed."""
+"""How much is parsed at once. The shortest request has 18 bytes, and takes about 4 kB once it is parsed."""
 MAX_HEAD_BYTES: Final = 65_536
-"""So much a head may have, and as much may follow a body."""
+"""The most bytes of a head, and of what follows a body."""
 LOOK_SECONDS: Final = 5.0
 HEAD_LOOKS: Final = 3
-"""A head that so many looks found unfinished has taken more than 10 s."""
+"""A head that so many looks found incomplete has taken more than 10 s."""
 WRITE_LOOKS: Final = 7
-"""A client that has taken nothing between so many looks is more than 30 s behind."""
+"""A client that has taken no data between so many looks is more than 30 s behind."""
 MALFORMED: Final = "Invalid HTTP request received."
 TOO_LARGE: Final = "The head of the request is too large."
 UPGRADE_WITH_BODY: Final = "A request that asks for an upgrade can't have a body."
 
 _read = bytearray(READ_BYTES)
 _read_view = memoryview(_read)
-"""One for all connections: what is read is handed on before anything else is read."""
+"""One buffer for all connections: the data is passed on before anything else is read."""
 
 
 @cache
@@ -45,7 +45,7 @@ def _too_many() -> Refusal:
 
 
 def probes_only(app: ASGIApp) -> ASGIApp:
-    """What answers on connections beyond the limit."""
+    """Return the application for connections beyond the limit: it answers only probes."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if hot_routes.is_probe(scope["path"]):
@@ -58,7 +58,7 @@ def probes_only(app: ASGIApp) -> ASGIApp:
 
 
 class HeldFlow(FlowControl):
-    """uvicorn's, but that nothing asks for more while `is_full`."""
+    """uvicorn's flow control, which doesn't resume reading while `is_full` returns True."""
 
     def __init__(self, transport: Transport, is_full: Callable[[], bool]) -> None:
         super().__init__(transport)
@@ -70,21 +70,22 @@ class HeldFlow(FlowControl):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One per connection.
+    """The protocol of one connection.
 
-    Pipelining: while a request waits for the one before it nothing more is parsed, and no more is read than fits; a
-    client may send as fast as it likes and leave all answers unread. (One that leaves amid more is noticed later.)
+    Pipelining: while a request waits for the one before it, nothing more is parsed, and only a bounded amount is read.
+    So a client may send as fast as it likes and leave all answers unread. (If such a client leaves, that is noticed
+    later.)
 
-    Time: a head has to come within 15 s, and a client has to take something of its answer every 35 s. One timer of the
-    connection looks at both: a timer for each request would cost each request.
+    Time: a head must come within 15 s, and a client must take some of its answer every 35 s. One timer for each
+    connection checks both, as a timer for each request would cost each request.
 
-    Size: of a head, and of what follows a body, no more than `MAX_HEAD_BYTES` is kept.
+    Size: at most `MAX_HEAD_BYTES` of a head, and of what follows a body, are kept.
 
-    Trailer fields stay out of the headers (RFC 9110, 6.5.1): behind a proxy that sets or takes out `Authorization`, a
-    client could send its own after the body. And a client that leaves is noticed by the request that is being served,
-    not only by the last that came: one with another in its pipe would go on searching for nobody.
+    Trailer fields aren't added to the headers (RFC 9110, 6.5.1): behind a proxy that sets or removes `Authorization`, a
+    client could send its own after the body. When a client leaves, the request that is being served notices it, and not
+    only the last one that came. Otherwise a search whose client has sent another request would go on for nobody.
 
-    What a client does wrong is counted: it can be done at any rate, so it is not logged.
+    Mistakes of clients are counted and not logged, as clients can make them as often as they like.
     """
 
     transport: Transport
@@ -138,7 +139,7 @@ class HttpProtocol(HttpToolsProtocol):
         return len(self._unparsed) >= READ_BYTES
 
     def _parse(self, data: bytes) -> None:
-        """Parse up to the first request that has to wait for another."""
+        """Parse up to the first request that must wait for another one."""
         self._unset_keepalive_if_required()
         for begin in range(0, len(data), PARSED_BYTES):
             if self.transport.is_closing() or self._is_last:
@@ -151,15 +152,15 @@ class HttpProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(piece)
             except httptools.HttpParserUpgrade:
-                # There is nothing to upgrade to: the request is served as it is, and nothing after it. What the parser
-                # takes for the other protocol would be read from its middle.
+                # We don't upgrade. The request is served as it is, and nothing after it: the parser has taken an
+                # unknown part of what follows for the other protocol.
                 self._is_last = True
                 self.cycle.keep_alive = False
                 return
             except httptools.HttpParserError:
                 self._all.malformed_total += 1
                 self.send_400_response(MALFORMED)
-            # The parser keeps a head, and what follows a body, until it is whole.
+            # The parser keeps a head, and what follows a body, until it is complete.
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self._all.malformed_total += 1
                 self.send_400_response(TOO_LARGE)
@@ -177,7 +178,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.send_400_response(UPGRADE_WITH_BODY)
             return
         super().on_headers_complete()
-        # What comes later is added to the list that it was.
+        # Trailer fields will be added to the original list.
         self.scope["headers"] = self.headers.copy()
         self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         if self._is_beyond:
@@ -204,7 +205,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _look(self) -> None:
-        """Close the connection of a client that keeps it waiting."""
+        """Close the connection if its client keeps it waiting for too long."""
         self._look_timer = self.loop.call_later(self._look_seconds, self._look)
         unsent = self.transport.get_write_buffer_size()
         head = self._heads if self._waits_for_head() else None
@@ -220,15 +221,15 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class BoundedProtocol(asyncio.BufferedProtocol):
-    """What uvicorn makes for each connection: has the loop read no more at once than `READ_BYTES`, where it reads up to
-    256 KiB for a protocol of the other kind.
+    """What uvicorn creates for each connection. As a `BufferedProtocol` it makes the loop read at most `READ_BYTES` at
+    once; for any other protocol the loop reads up to 256 KiB.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._http = HttpProtocol(*args, **options)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._http.connection_made(cast("Transport", transport))  # uvloop's isn't one by inheritance
+        self._http.connection_made(cast("Transport", transport))  # uvloop's transport isn't a subclass of Transport
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return _read_view
