@@ -1,4 +1,4 @@
-"""What the reports of the process say of how it is run. Pure functions."""
+"""Advice on how the process is run, from its own report. Pure functions."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ DESCRIPTORS_PERCENT = 80.0
 
 
 def process_rules(process: ProcessReport) -> Iterable[Advice]:
-    """The rules for a process."""
+    """Give the advice for a process."""
     yield from judge(
         "process.loop_lag.p99_seconds",
         process.loop_lag.p99_seconds,

@@ -1,7 +1,9 @@
-"""Advice about the last ten minutes, with its times; what is over stands under what was, with its end.
+"""Keeps the advice about the last ten minutes, each with its times. Advice that is no longer given is kept for an hour,
+with its end.
 
-Rules judge reports that count since the start. Here they get them as if counting had begun ten minutes ago; and once
-more, as if those ten minutes had all been like the last one: what doesn't speak then is over.
+Rules judge reports that count since the start. Here a rule gets a report twice. The first one looks as if counting had
+begun ten minutes ago. The second one looks as if all of these ten minutes had been like the last one: if the rule gives
+no advice for it, the trouble is over, and the advice isn't given.
 """
 
 import asyncio
@@ -36,13 +38,13 @@ SLOW = frozenset(
         Trouble.BREAKER_OPEN,
     }
 )
-"""While the verdict says one of these, no more is asked of the cluster at once."""
+"""While the verdict has one of these troubles, no advice may send the cluster more calls at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecentAdvice:
-    """A recommendation with the times that it speaks of. `figures`: its numbers in words. `ended_at`: when it was over;
-    None: it holds.
+    """A recommendation about the time from `from_at` to `to_at`. `figures`: its numbers in words. `ended_at`: when it
+    stopped being given; None while it is given.
     """
 
     metric: str
@@ -60,7 +62,9 @@ class RecentAdvice:
 
 @dataclass(frozen=True, slots=True)
 class AdviceReport:
-    """What to change, what can't be judged yet, and what was to change in the last hour, newest first."""
+    """What to change, and what can't be judged yet. `was`: advice of the last hour that is no longer given, newest
+    first.
+    """
 
     recommendations: tuple[RecentAdvice, ...] = ()
     not_enough_data: tuple[NotEnoughData, ...] = ()
@@ -74,7 +78,9 @@ class _Snapshot:
 
 
 class AdviceWatch:
-    """One per process, owned by the registry; belongs to its loop. `keep_watching` is its background task."""
+    """Keeps the advice. One per process, owned by the registry; belongs to its loop. `keep_watching` is its background
+    task.
+    """
 
     def __init__(
         self,
@@ -86,8 +92,11 @@ class AdviceWatch:
         wall_clock: Callable[[], datetime] = now_utc,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`reports` gives those of all resources that have rules, `rules` what they say of reports, `effects` those of
-        the verdict, which no advice may contradict.
+        """
+        Args:
+            reports: Returns the reports of all resources that have rules.
+            rules: Returns the advice of all rules for given reports.
+            effects: Returns the effects of the verdict, which no advice may contradict.
         """
         self._reports = reports
         self._rules = rules
@@ -102,13 +111,13 @@ class AdviceWatch:
         self._over: deque[RecentAdvice] = deque(maxlen=MAX_OVER)
 
     async def keep_watching(self) -> None:
-        """Background task."""
+        """Background task: judge every 20 seconds."""
         while True:
             self.report()
             await self._sleep(EVERY_SECONDS)
 
     def report(self) -> AdviceReport:
-        """Judge the last ten minutes, up to now."""
+        """Judge the last ten minutes, and return the advice."""
         now, at = self._clock(), self._wall_clock()
         reports = self._reports()
         if any(effect.trouble in SLOW for effect in self._effects()):
@@ -134,7 +143,9 @@ class AdviceWatch:
         )
 
     def _counted(self, reports: Mapping[str, Any], now: float, seconds: float, times: int = 1) -> dict[str, Any]:
-        """The reports as if counting had begun so many seconds ago. A younger process counts since its start."""
+        """Return the reports as if counting had begun `seconds` ago, or at the start of a younger process. The counts
+        are multiplied by `times`.
+        """
         if now - self._began_at <= seconds:
             return dict(reports)
         before = next(
@@ -149,7 +160,7 @@ class AdviceWatch:
         return replace(advice, why=advice.if_slow, setting=None)
 
     def _end(self, current: dict[str, RecentAdvice], at: datetime) -> None:
-        """What was given until now and isn't any more is over."""
+        """Note the end of all advice that was given so far and isn't any more."""
         for metric, advice in self._given.items():
             if metric not in current:
                 self._over.appendleft(replace(advice, ended_at=at))
@@ -179,7 +190,7 @@ def _timed(advice: Recommendation, from_at: datetime, to_at: datetime) -> Recent
 
 
 def figures(advice: Recommendation) -> str:
-    """The numbers of a recommendation in words, such as "33 % of 1200 calls; more than 1 % is too much"."""
+    """Return the numbers of a recommendation in words, such as "33 % of 1200 calls; more than 1 % is too much"."""
     if advice.metric.endswith("percent") or "percent_of" in advice.metric:
         value, threshold = as_percent(advice.value), as_percent(advice.threshold)
     elif advice.metric.endswith("seconds"):
@@ -190,7 +201,7 @@ def figures(advice: Recommendation) -> str:
 
 
 def advice(registry: Registry, reports: Mapping[str, Any]) -> Iterable[Advice]:
-    """What the rules of all resources say of their reports, as far as those are among `reports`."""
+    """Yield the advice of the rules of all resources whose reports are in `reports`."""
     for resource in registry.declared():
         for rule in resource.rules:
             if (report := reports.get(resource.name)) is None:

@@ -50,9 +50,14 @@ class HealthAppConfig(AppConfig):
 
 
 def declare(registry: Registry) -> None:
-    """Declare `process`: what it takes of its machine; `health`: the monitor of everything that can be checked;
-    `verdict`: how things are for callers, `verdict_basis`: what that rests on; `advice`: what to change;
-    `timeline`: the last hour of this process; and `hour`: what callers of the deployment got in it.
+    """Declare the resources of health:
+
+    - `process` reports what the process uses of its machine.
+    - `health` is the monitor, which runs all checks.
+    - `verdict` says how things are for callers, and `verdict_basis` the numbers behind it.
+    - `advice` says what to change.
+    - `timeline` has the last hour of this process.
+    - `hour` has what callers of the whole deployment got in the last hour.
     """
     registry.register(
         PROCESS,
@@ -148,19 +153,19 @@ async def _judge(registry: Registry) -> AsyncIterator[Judge]:
     loop = asyncio.get_running_loop()
 
     def look_soon(name: str) -> None:
-        if name == "refresher":  # a pass has ended: what is served may have changed
+        if name == "refresher":  # a pass has ended, so the served mappings may have changed
             loop.call_soon(judge.look)
 
     registry.listen(look_soon)
     registry.spawn(judge.keep_judging, name="keep-judging", owner="verdict")
     registry.spawn(judge.keep_writing, name="keep-writing", owner="verdict")
     yield judge
-    registry.get(HEALTH).on_report = lambda: None  # what it judges by closes soon
+    registry.get(HEALTH).on_report = lambda: None  # the sources of the judge will be closed soon
     await judge.write(with_usual=True)
 
 
 def _open(report: BreakerReport) -> OpenBreaker:
-    """A breaker that refuses calls, since it was last closed."""
+    """Return a breaker that refuses calls, with the time since it was last closed."""
     opened = next((one for one in report.transitions if one.before is BreakerState.CLOSED), report.transitions[-1])
     return OpenBreaker(report.reason or "", (now_utc() - opened.at).total_seconds())
 
@@ -189,7 +194,7 @@ async def _monitor(registry: Registry) -> AsyncIterator[HealthMonitor]:
     registry.listen(lambda name: monitor.check_soon() if name.startswith(("elasticsearch", "store")) else None)
 
     async def keep_checking() -> None:
-        # What opens after this is not unhealthy, but not there yet.
+        # Wait until all resources are open: one that isn't open yet must not count as unhealthy.
         while registry.state is State.OPENING:  # noqa: ASYNC110  (nothing is signalled, and it takes moments)
             await asyncio.sleep(OPENING_POLL_SECONDS)
         await monitor.keep_checking()

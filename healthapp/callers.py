@@ -1,4 +1,4 @@
-"""What callers of the whole deployment get, in the rows and numbers of the status page. Pure."""
+"""What callers of the whole deployment got, as rows and numbers for the status page. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ MAX_ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """What callers of one sort got in the last minute. `usual_seconds` None: not known, or of several kinds of call."""
+    """What one sort of callers got in the last minute. `usual_seconds`: None if it isn't known, or if the row has
+    several kinds of calls.
+    """
 
     name: str
     calls: int
@@ -28,23 +30,25 @@ class Got:
 
     @property
     def bad_percent(self) -> float | None:
-        """The share without an answer; None: there were no calls."""
+        """The percentage of calls without an answer; None if there were no calls."""
         return 100.0 * self.bad / self.calls if self.calls else None
 
 
 def together(basis: Basis) -> Got:
-    """All requests."""
+    """Return the row for all requests."""
     return _got("all requests", [window for kind, window in basis.kinds.items() if kind.startswith(ROUTE)])
 
 
 def searches(basis: Basis) -> Got:
-    """The searches of all pools."""
+    """Return the row for the searches of all pools."""
     kinds = [kind for kind in basis.kinds if kind.startswith(POOL) and kind.endswith(" search")]
     return _got("searches", [basis.kinds[kind] for kind in kinds], _only(basis.usual_seconds, kinds))
 
 
 def by_address(basis: Basis) -> list[Got]:
-    """A row for each sort of requests: those that were not answered first, then those with the most calls."""
+    """Return a row for each sort of requests. Those with the most unanswered calls come first, then those with the most
+    calls.
+    """
     groups: dict[str, list[str]] = {}
     for kind in basis.kinds:
         if kind.startswith(ROUTE):
@@ -57,7 +61,7 @@ def by_address(basis: Basis) -> list[Got]:
 
 
 def by_pool(basis: Basis) -> list[Got]:
-    """A row for each kind of calls to Elasticsearch."""
+    """Return a row for each kind of calls to Elasticsearch."""
     kinds = [kind for kind in basis.kinds if kind.startswith(POOL)]
     return _sorted(_got(_pool_and_sort(kind), [basis.kinds[kind]], basis.usual_seconds.get(kind)) for kind in kinds)
 

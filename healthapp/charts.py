@@ -1,4 +1,4 @@
-"""Line charts, drawn on the server: what templates need to write them as SVG. Pure."""
+"""Line charts that are drawn on the server, in the form that the templates write as SVG. Pure."""
 
 import itertools
 import math
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 WIDTH, HEIGHT = 360.0, 130.0
-"""Of the whole drawing, in its own units."""
+"""The size of the whole drawing, in its own units."""
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 354.0, 6.0, 112.0
-"""The edges of the plot in it."""
+"""The edges of the plot inside the drawing."""
 TICK_MINUTES = 15
 NOTHING = 1e-9
 
@@ -19,7 +19,7 @@ Format = Callable[[float], str]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a curve is drawn of: a value for each moment of the chart; None: there is none."""
+    """The values of one curve, one for each moment of the chart; None where there is no data."""
 
     name: str
     style: str
@@ -28,7 +28,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One drawn line: `path` is the `d` of an SVG path, with gaps where there is no data. `now`, `highest`: as text."""
+    """One drawn line. `path`: the `d` of an SVG path, with gaps where there is no data. `now`, `highest`: values as
+    text.
+    """
 
     name: str
     style: str
@@ -39,7 +41,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A line of the grid, at `place`, with its text."""
+    """A line of the grid, at `place`, with its label."""
 
     place: float
     text: str
@@ -47,7 +49,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The part of the plot that belongs to one moment, from `x`, and what it says. `at` names the moment."""
+    """The part of the plot that belongs to one moment, beginning at `x`. `at`: the moment; `text`: its values."""
 
     x: float
     width: float
@@ -57,7 +59,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Moments in a row that were alike: `kind` is `degraded`, `unhealthy`, or `silent` for those without any data."""
+    """Several moments in a row of the same `kind`: `degraded`, `unhealthy`, or `silent` if nothing is known of them."""
 
     kind: str
     x: float
@@ -67,7 +69,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of several curves over one time. `summary` says in words what it shows."""
+    """Several curves over the same time. `summary` says in words what they show."""
 
     title: str
     curves: tuple[Curve, ...]
@@ -89,10 +91,11 @@ def chart(
     """Draw a chart.
 
     Args:
-        times: when each moment begins; they are equally far apart.
-        shown: writes a value with its unit.
-        top: the value at the upper edge; None: a round number that fits.
-        marks: what lies behind the curves, by `marks_of` the same times.
+        times: When each moment begins; the moments have equal distances.
+        lines: The curves to draw.
+        shown: Writes a value with its unit.
+        top: The value at the upper edge. None: a round number that fits.
+        marks: Areas behind the curves, made by `marks_of` for the same times.
     """
     known = [value for line in lines for value in line.values if value is not None]
     edge = top if top is not None else nice_top(max(known, default=0.0))
@@ -112,7 +115,9 @@ def chart(
 
 
 def marks_of(times: Sequence[datetime], kinds: Sequence[str], texts: Mapping[str, str]) -> Iterator[Mark]:
-    """A mark for each row of moments of one kind; none for those of the kind "". `texts`: what a kind is called."""
+    """Yield a mark for each row of moments of the same kind, except for the kind "". `texts`: the names
+    of the kinds.
+    """
     for kind, row in itertools.groupby(range(len(times)), key=lambda index: kinds[index]):
         if kind:
             indices = list(row)
@@ -123,7 +128,7 @@ def marks_of(times: Sequence[datetime], kinds: Sequence[str], texts: Mapping[str
 
 
 def nice_top(highest: float) -> float:
-    """The least of 1, 2, 5, 10, 20, 50 … that isn't below `highest`; 1 for nothing worth drawing."""
+    """Return the least of 1, 2, 5, 10, 20, 50 … that isn't below `highest`, or 1 if `highest` is practically 0."""
     if highest < NOTHING:
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
@@ -131,7 +136,7 @@ def nice_top(highest: float) -> float:
 
 
 def _x(index: float, count: int) -> float:
-    """The place of a moment, the left edge of its slot; half of one further is its middle."""
+    """Return the left edge of the slot of a moment. Its middle is at `index` + 0.5."""
     return LEFT + (RIGHT - LEFT) * index / max(1, count)
 
 
@@ -147,12 +152,12 @@ def _path(values: Values, top: float) -> str:
         is_begin = index == 0 or values[index - 1] is None
         parts.append(f"{'M' if is_begin else 'L'}{_x(index + 0.5, len(values)):.1f} {_y(value, top):.1f}")
         if is_begin and (index + 1 == len(values) or values[index + 1] is None):
-            parts.append("h0")  # alone: a dot, by the round end of the line
+            parts.append("h0")  # a single value becomes a dot, as the line has round ends
     return " ".join(parts)
 
 
 def _time_ticks(times: Sequence[datetime]) -> Iterator[Tick]:
-    """The quarters of an hour; where there is none, the first moment."""
+    """Yield a tick for each quarter of an hour; if there is none, one for the first moment."""
     found = [index for index, at in enumerate(times) if at.minute % TICK_MINUTES == 0]
     for index in found or range(min(1, len(times))):
         yield Tick(_x(index, len(times)), f"{times[index]:%H:%M}")

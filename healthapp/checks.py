@@ -1,4 +1,4 @@
-"""Health checks: one per resource with a ping, all concurrent, each under its own timeout."""
+"""Health checks: one for each resource that has a ping. They run at the same time, each with its own timeout."""
 
 import asyncio
 import logging
@@ -19,8 +19,8 @@ MAX_ERROR_CHARACTERS = 400
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One health check. `critical`: a failure makes the whole unhealthy; otherwise it only degrades. `timeout` in
-    seconds.
+    """One health check. `critical`: True: if it fails, the whole service is unhealthy; False: it is only degraded.
+    `timeout`: in seconds.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """What a check found: `error` is short and free of credentials, None when healthy. `facts`: a few numbers and
-    words.
+    """The result of a check. `error`: why it isn't healthy, short and free of credentials; None when healthy. `facts`:
+    a few numbers and words.
     """
 
     status: Health
@@ -43,7 +43,7 @@ class ServiceReport:
 
 
 def checks_of(registry: Registry, timeout: float) -> tuple[Check, ...]:
-    """A check for each declared resource that has a ping."""
+    """Return a check for each declared resource that has a ping."""
     return tuple(
         Check(resource.name, timeout, resource.critical, _ping(registry, resource))
         for resource in registry.declared()
@@ -60,7 +60,7 @@ def _ping(registry: Registry, resource: Resource) -> Callable[[], Awaitable[Ping
 
 
 async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
-    """Run one check; whatever goes wrong in it becomes part of the report. Only cancellation passes through."""
+    """Run one check. Everything that goes wrong in it becomes part of the report; only cancellation is raised."""
     started_at = clock()
     try:
         async with asyncio.timeout(check.timeout):
@@ -70,7 +70,8 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
     except EsassistantError as error:
         result = PingResult(Health.UNHEALTHY, scrub(error.operator_detail))
     except Exception as error:
-        # A check by a user of this project may raise anything; its text may hold anything, so only its type is shown.
+        # A check that a user of this project wrote may raise anything, with any text. So only the type of the error is
+        # shown.
         logger.warning("health check %s failed", check.name, exc_info=True)
         result = PingResult(Health.UNHEALTHY, f"the check failed ({type(error).__name__})")
     latency_ms = round((clock() - started_at) * 1000, 3)
@@ -78,7 +79,9 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
 
 
 def _fit(result: PingResult) -> PingResult:
-    """Fit to be shown. Fails on what is no result: a check by a user of this project may give anything, too."""
+    """Make a result fit to be shown. Raises an error for anything else than a result, which a check of a user may
+    return.
+    """
     health = Health(result.health)
     detail = None if health is Health.HEALTHY else scrub(result.detail)
     facts = {name: _fit_fact(fact) for name, fact in result.facts.items()}
@@ -90,14 +93,14 @@ def _fit_fact(fact: object) -> bool | float | str | None:
 
 
 async def run_checks(checks: Iterable[Check], clock: Clock = monotonic) -> dict[str, ServiceReport]:
-    """Run all checks at once; as slow as the slowest."""
+    """Run all checks at the same time. This takes as long as the slowest."""
     listed = tuple(checks)
     reports = await asyncio.gather(*(run_check(check, clock) for check in listed))
     return {check.name: report for check, report in zip(listed, reports, strict=True)}
 
 
 def overall(services: Iterable[ServiceReport]) -> Health:
-    """Unhealthy when something critical is; degraded when anything is less than healthy."""
+    """Return unhealthy if a critical service is, else degraded if any service isn't healthy."""
     listed = tuple(services)
     if any(service.critical and service.status is Health.UNHEALTHY for service in listed):
         return Health.UNHEALTHY
@@ -107,7 +110,7 @@ def overall(services: Iterable[ServiceReport]) -> Health:
 
 
 def scrub(text: str | None) -> str | None:
-    """The text on one line, masked, and cut to `MAX_ERROR_CHARACTERS`."""
+    """Return the text on one line, with secrets masked, and cut to `MAX_ERROR_CHARACTERS`."""
     if text is None:
         return None
     flat = mask_text(" ".join(text.split()))

@@ -1,4 +1,6 @@
-"""What the verdict rests on: what each process tells of its callers' calls, and the sum of it. Pure."""
+"""The evidence for the verdict: what each process reports about its callers' calls, and the sum over all processes.
+Pure.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +16,16 @@ from healthapp.checks import ServiceReport
 PING = "ping"
 SEARCH_ROUTE = "/api/indices/{name}/search"
 NOT_CALLERS = frozenset({"/livez", "/readyz", "/api/health", UNMATCHED})
-"""Routes whose 503 says how the service is, and is what was asked for; and strangers, who find no route."""
+"""Routes that say nothing about callers: those whose 503 is itself the answer about health, and requests of strangers
+that match no route.
+"""
 YOUNG_SECONDS = 15.0
-"""What another process told longer ago counts no more."""
+"""Reports of other processes that are older don't count."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBreaker:
-    """A breaker that keeps calls of a pool from the cluster, why, and for how long it has."""
+    """A breaker that refuses the calls of a pool: why, and for how many seconds already."""
 
     reason: str
     seconds: float
@@ -29,8 +33,9 @@ class OpenBreaker:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one process tells: the windows of its callers' calls, by kind; its pings; its open breakers, by pool; and
-    for how long each trouble of its verdict has lasted, by what the trouble is called.
+    """What one process reports: the windows of its callers' calls by kind (`kinds`), its pings (`ping`), its open
+    breakers by pool (`breakers`), and for how many seconds each trouble of its verdict has lasted, by the name of the
+    trouble (`lasting`).
     """
 
     kinds: Mapping[str, WindowReport] = field(default_factory=dict)
@@ -39,7 +44,7 @@ class Told:
     lasting: Mapping[str, float] = field(default_factory=dict)
 
     def older_by(self, seconds: float) -> "Told":
-        """The same, heard of so many seconds after it was told."""
+        """Return the same report with all ages increased by `seconds`."""
         return Told(
             {kind: window.older_by(seconds) for kind, window in self.kinds.items()},
             None if self.ping is None else self.ping.older_by(seconds),
@@ -50,7 +55,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class ServedMappings:
-    """What of the mapping cache the verdict looks at."""
+    """What the verdict needs to know about the mapping cache."""
 
     warm: bool
     indices: int
@@ -60,7 +65,7 @@ class ServedMappings:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A check's latest result, and since when it has been like that."""
+    """The latest result of a check, and since when the check has had this status."""
 
     report: ServiceReport
     since: datetime | None
@@ -68,7 +73,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Unwritable:
-    """Why the store takes no writes, as callers may know it and as operators do, and since when."""
+    """Why the store accepts no writes, for operators, and since when."""
 
     error: str
     since: datetime
@@ -76,9 +81,12 @@ class Unwritable:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the verdict looks at. `usual`: what each kind usually takes, in seconds; None or missing: not known.
-    `changed`: when what is usual became so by an hour of slowness, and what was before, by kind. `services` None: no
-    check has ended yet.
+    """Everything that the verdict is based on.
+
+    Attributes:
+        usual: What calls of each kind usually take, in seconds; None or missing if it isn't known.
+        changed: By kind: when an hour of slow calls became the usual, and what was usual before.
+        services: None if no check has ended yet.
     """
 
     processes: int
@@ -93,7 +101,9 @@ class Evidence:
 
 
 def read_told(report: Mapping[str, Any]) -> Told | None:
-    """What another process told, from its report as JSON; None: it tells nothing that is understood, as version 1."""
+    """Read what another process reported, from its report as JSON. Return None if nothing can be understood, as with
+    version 1.
+    """
     verdict = report.get("verdict")
     try:
         return msgspec.convert(verdict["told"], Told, str_keys=True) if isinstance(verdict, Mapping) else None
@@ -104,14 +114,16 @@ def read_told(report: Mapping[str, Any]) -> Told | None:
 def kinds_of(
     routes: Mapping[str, WindowReport], pools: Mapping[str, Mapping[str, WindowReport]]
 ) -> dict[str, WindowReport]:
-    """The windows of all kinds of calls by their names: pools first, which know more of what went wrong."""
+    """Return the windows of all kinds of calls by their names. Pools come first, as they know more about what went
+    wrong.
+    """
     found = {f"pool {pool} {sort}": window for pool, sorts in pools.items() for sort, window in sorts.items()}
     return found | {f"route {route}": window for route, window in routes.items() if route not in NOT_CALLERS}
 
 
 def together(told: Iterable[Told]) -> Told:
-    """What several processes tell, as if they were one; of breakers the one that is open the longest, of troubles how
-    long they have lasted at the most.
+    """Return what several processes reported, as if they were one. Of several open breakers of a pool the longest open
+    one counts, and of several durations of a trouble the longest.
     """
     parts = tuple(told)
     kinds: dict[str, list[WindowReport]] = {}
@@ -132,11 +144,11 @@ def together(told: Iterable[Told]) -> Told:
 SEARCHES = "searches"
 OTHER_CALLS = "other calls to Elasticsearch"
 ASKERS = frozenset({SEARCHES, OTHER_CALLS})
-"""Those of `callers_of` whose calls Elasticsearch answers; all else is answered from memory."""
+"""Those results of `callers_of` whose calls Elasticsearch answers; all others are answered from memory."""
 
 
 def callers_of(kind: str) -> str:
-    """Who a kind of call is for, in words that people use."""
+    """Return in plain words what calls a kind of call belongs to."""
     source, _, rest = kind.partition(" ")
     if source == "pool":
         return SEARCHES if rest.endswith(" search") else OTHER_CALLS

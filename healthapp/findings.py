@@ -1,4 +1,6 @@
-"""What is wrong for callers: findings, from what callers got, how the cluster answers pings, and the checks. Pure."""
+"""Finds what is wrong for callers, from what they got, from how the cluster answers pings, and from
+the checks. Pure.
+"""
 
 import enum
 import itertools
@@ -16,21 +18,25 @@ from healthapp.usual import slow_from
 
 LEAST_BAD = 3
 LEAST_SHARE = 0.01
-"""So many calls of the last minute, and such a share of them, are trouble; fewer are bad luck."""
+"""It takes at least `LEAST_BAD` bad calls in the last minute, and at least this share of all calls, to be trouble.
+Fewer may be chance.
+"""
 OVER_SECONDS = 35.0
-"""Trouble that comes every half a minute goes on meanwhile: it must not begin and end each time."""
+"""After so long without a bad call, trouble may be over. It is longer than half a minute, so that trouble that comes
+back every half a minute doesn't begin and end each time.
+"""
 ENOUGH_RECENT = 10
-"""With so many calls in the last 15 s these are judged, else the last five."""
+"""If there were so many calls in the last 15 s, these are judged; otherwise the last five calls are."""
 FEW_CALLS = 5
 MINUTE_SECONDS = 60.0
 JUDGED_PINGS = 3
 LEAST_SLOW_PING_SECONDS = 0.25
-"""A ping below says nothing of the cluster, whatever is usual."""
+"""A shorter ping is never slow, whatever is usual."""
 CHANGE_TOLD_SECONDS = 3_600.0
 
 
 class Trouble(enum.Enum):
-    """What a sentence of the verdict is about."""
+    """The subject of a sentence of the verdict."""
 
     CALLS_FAIL = "calls-fail"
     CLUSTER_AWAY = "cluster-away"
@@ -53,17 +59,17 @@ class Trouble(enum.Enum):
 
     @property
     def section(self) -> str:
-        """Its section in docs/operations.md."""
+        """The section about it in docs/operations.md."""
         return f"verdict-{self.value}"
 
 
 ORDER = {trouble: place for place, trouble in enumerate(Trouble)}
-"""What callers get comes first, then what causes it, last what is only worth saying."""
+"""The order of importance: first what callers notice, then its causes, last what is only worth saying."""
 SAID_ONLY = frozenset({Trouble.HEAVY_CALLS, Trouble.NEW_USUAL})
 OF_CALLS = SAID_ONLY | {
     *(Trouble.CALLS_FAIL, Trouble.CALLS_REFUSED, Trouble.CLUSTER_SLOW, Trouble.PARTIAL_ANSWERS),
 }
-"""What callers feel themselves: no secret from them."""
+"""Troubles that callers notice themselves, so they are no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +77,19 @@ class Finding:
     """One thing that is wrong, or worth saying.
 
     Attributes:
-        callers: whose calls, or what it is of; with the trouble it is its name.
-        level: what it makes of the verdict; healthy: it is only said.
-        since: when it began: of calls, when the first bad one did.
-        calls, bad: of the last minute, of trouble with calls; None: it had none of these calls.
-        in_a_row, newest_seconds: then, how many failed one after the other, and how long ago the newest did.
-        seconds, usual_seconds: of slowness.
-        why: for operators; `public_why`: without what callers have no business to know.
-        is_own: only this process knows.
+        callers: Whose calls, or which check or pool, it is about.
+        level: How it affects the verdict. Healthy: it is only said.
+        since: When it began. For calls: when the first bad call began.
+        calls, bad: Calls of the last minute, and how many of them were bad. None if it isn't about calls, or if the
+            last
+            minute had none that were bad.
+        in_a_row, newest_seconds: If the last minute had no bad calls: how many failed one after the other, and how long
+            ago
+            the newest failed.
+        seconds, usual_seconds: How long calls take now, and usually; only for slowness.
+        why: For operators.
+        public_why: The same without what callers must not know.
+        is_own: Only this process knows of it.
     """
 
     trouble: Trouble
@@ -97,12 +108,12 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """Told to other processes, and kept while it lasts."""
+        """The name of the finding. Other processes are told it, and it stays the same while the trouble lasts."""
         return f"{self.trouble.value} {self.callers}"
 
 
 def find(evidence: Evidence, now: datetime) -> list[Finding]:
-    """All findings, the first what callers feel most."""
+    """Return all findings, in the order of importance."""
     found = [
         *_of_calls(evidence, now),
         *_of_breakers(evidence, now),
@@ -114,7 +125,9 @@ def find(evidence: Evidence, now: datetime) -> list[Finding]:
 
 
 def _place(finding: Finding) -> tuple[int, int, bool, str]:
-    """Where a finding stands: of as many bad calls, those that Elasticsearch answers come first."""
+    """Return the sort key of a finding. With the same number of bad calls, those that Elasticsearch
+    answers come first.
+    """
     return ORDER[finding.trouble], -(finding.bad or 0), finding.callers not in ASKERS, finding.callers
 
 
@@ -122,12 +135,12 @@ def _place(finding: Finding) -> tuple[int, int, bool, str]:
 
 
 def is_failing(window: WindowReport, ping: WindowReport) -> bool:
-    """Whether calls of a kind fail, the first that applies:
+    """Return True if calls of a kind fail. The first that applies:
 
-    1. Neither enough of the last minute did, nor the last three, however slowly they came: no.
-    2. The newest of them is some time ago, and a ping has been answered since: no, who calls next is likely to be
-       answered.
-    3. Anything else: yes, for the quarter of an hour for which calls are remembered.
+    1. Too few calls of the last minute failed, and the last three calls did not all fail: False.
+    2. The newest failed call is some time ago, and a ping has been answered since: False, as the next call will
+       probably be answered.
+    3. Otherwise True, even for failures up to a quarter of an hour ago, as long as calls are remembered.
     """
     is_row = len(list(itertools.islice(calls_in_a_row(window.last), LEAST_BAD))) == LEAST_BAD
     if not is_row and (window.bad < LEAST_BAD or window.bad < LEAST_SHARE * window.calls):
@@ -137,14 +150,14 @@ def is_failing(window: WindowReport, ping: WindowReport) -> bool:
 
 
 def _is_answered_since(window: WindowReport, ping: WindowReport) -> bool:
-    """Whether a ping has been answered since the newest call failed."""
+    """Return True if a ping has been answered since the newest call failed."""
     ago = window.newest_bad_seconds or 0.0
     return ping.newest_good_seconds is not None and ping.newest_good_seconds < ago
 
 
 def is_partial(window: WindowReport) -> bool:
-    """Whether calls of a kind get answers in part: enough of the last minute, or the last three of a minute. Those that
-    got none at all count with them.
+    """Return True if calls of a kind get incomplete answers: enough calls of the last minute, or the last three calls
+    if the newest is at most a minute old. Calls without an answer count too.
     """
     newest = window.last[:LEAST_BAD]
     not_whole = window.parts + window.bad
@@ -155,8 +168,10 @@ def is_partial(window: WindowReport) -> bool:
 
 
 def typical_seconds(window: WindowReport) -> float | None:
-    """How long most calls of a kind take now: the median of the last 15 s, or of the last five calls of a minute. Calls
-    that failed took longer than any. None: there are too few.
+    """Return how long most calls of a kind take now, or None if there are too few calls.
+
+    It is the median of the last 15 s, or of the last five calls within a minute. Failed calls count as longer than any
+    other call.
     """
     answered = sum(window.recent.values())
     calls = answered + window.recent_bad
@@ -172,13 +187,13 @@ def typical_seconds(window: WindowReport) -> float | None:
 
 
 def ping_is_slow(evidence: Evidence) -> bool:
-    """Whether the cluster answers pings much more slowly than usual, or not at all: most of the last three."""
+    """Return True if the cluster answers most of the last three pings much more slowly than usual, or not at all."""
     last = [call for call in evidence.ping.last[:JUDGED_PINGS] if call.age_seconds <= MINUTE_SECONDS]
     return bool(last) and _median(last) >= slow_from(evidence.usual.get(PING), LEAST_SLOW_PING_SECONDS)
 
 
 def _median(calls: list[EndedCall]) -> float:
-    """The lower one of an even number."""
+    """Return the median duration; of an even number of calls, the lower one of the two in the middle."""
     return sorted(math.inf if call.got.is_bad else call.seconds for call in calls)[(len(calls) - 1) // 2]
 
 
@@ -188,7 +203,7 @@ def _ago(now: datetime, *seconds: float | None) -> datetime | None:
 
 
 def _of_calls(evidence: Evidence, now: datetime) -> Iterable[Finding]:
-    """The strongest finding of each trouble for each sort of callers."""
+    """Return the strongest finding of each trouble for each sort of callers."""
     strongest: dict[str, Finding] = {}
     cluster_is_slow = ping_is_slow(evidence)
     bad_at_pools: dict[str, int] = {}
@@ -198,14 +213,15 @@ def _of_calls(evidence: Evidence, now: datetime) -> Iterable[Finding]:
             bad_at_pools[callers] = bad_at_pools.get(callers, 0) + window.bad
         for finding in _of_kind(kind, window, evidence, now, cluster_is_slow=cluster_is_slow):
             known = strongest.get(finding.name)
-            # A call by a route is counted by its pool too, which knows more of why.
+            # A request of a route that calls Elasticsearch is counted by its pool too, and the pool knows more about
+            # the reason.
             is_known = not kind.startswith("pool ") and 2 * bad_at_pools.get(callers, 0) >= (finding.bad or math.inf)
             if is_known and any(one.callers == callers and one.bad for one in strongest.values()):
                 continue
             if known is None or (finding.bad or 0, finding.seconds or 0) > (known.bad or 0, known.seconds or 0):
                 strongest[finding.name] = finding
     troubled = {finding.callers for finding in strongest.values() if finding.level is not Health.HEALTHY}
-    # Heavy queries are no news where the same callers have worse trouble.
+    # Heavy calls aren't worth saying if the same callers have worse trouble.
     return [one for one in strongest.values() if one.level is not Health.HEALTHY or one.callers not in troubled]
 
 
@@ -236,9 +252,9 @@ def _of_kind(
         )
     usual = evidence.usual.get(kind)
     typical = typical_seconds(window)
-    # Five slow calls beside quick pings may be chance: said of many only.
+    # Five slow calls beside quick pings may be chance, so this takes more calls.
     is_told = cluster_is_slow or sum(window.recent.values()) + window.recent_bad >= ENOUGH_RECENT
-    # Endless: most calls fail, which was said.
+    # Infinity means that most calls fail, which was said already.
     if is_told and typical is not None and slow_from(usual) <= typical < math.inf:
         if cluster_is_slow:
             trouble, level, why = Trouble.CLUSTER_SLOW, Health.DEGRADED, "pings are slow too"
@@ -255,7 +271,7 @@ def _is_long(call: EndedCall) -> bool:
 
 
 def _why_failing(kind: str, trouble: Trouble, window: WindowReport, evidence: Evidence) -> tuple[str, str]:
-    """Why calls of a kind fail, the first that applies."""
+    """Return why calls of a kind fail, for operators and for callers. The first reason that applies."""
     source, pool, *_ = kind.split(" ")
     if trouble is Trouble.CALLS_REFUSED:
         return f"all connections of pool {pool} are in use", "all connections to Elasticsearch are in use"
@@ -290,17 +306,19 @@ def _of_breakers(evidence: Evidence, now: datetime) -> Iterable[Finding]:
 
 
 def _of_services(evidence: Evidence, now: datetime) -> Iterable[Finding]:
-    """What is less than healthy, but for what is said better elsewhere: open breakers, a store that takes no writes."""
+    """Yield a finding for each check that isn't healthy, except where another finding says it better: open breakers,
+    and a store that accepts no writes.
+    """
     for name, service in (evidence.services or {}).items():
         report = service.report
         if report.status is Health.HEALTHY:
             continue
         if name == "pools" and (evidence.breakers or report.facts.get("open_breakers")):
-            continue  # a breaker that the check saw open may be half-open by now
+            continue  # the breaker was open when the check ran, and may be half-open by now
         if name == "store" and evidence.unwritable is not None:
             continue
         if name == "mapping_cache" and evidence.mappings.warm and not evidence.mappings.stale_indices:
-            continue  # since the check all has been read
+            continue  # everything has been read since the check ran
         level = Health.UNHEALTHY if report.critical and report.status is Health.UNHEALTHY else Health.DEGRADED
         trouble = _trouble_of(name, service, evidence)
         since = service.since
@@ -338,7 +356,7 @@ PUBLIC = {
     Health.UNHEALTHY: "it can't be asked, or says that it can't serve",
     Health.DEGRADED: "it says that something is wrong",
 }
-"""What strangers get of a check: what it found stands in details."""
+"""What strangers are told about a check; its error is only for those who may read details."""
 
 
 def _public_why(service: Service) -> str:
@@ -350,13 +368,15 @@ def _plain(text: str | None) -> str:
 
 
 def _first_unanswered(evidence: Evidence, now: datetime) -> datetime | None:
-    """When the first of the calls and pings began that were not answered, up to now, since a ping last was."""
+    """Return when the first call or ping began that was not answered, since a ping was last answered."""
     rows = [calls_in_a_row(window.last) for window in (evidence.ping, *evidence.kinds.values())]
     return _ago(now, *(seconds for row in rows for seconds in _unanswered_since(row, evidence.ping)))
 
 
 def _unanswered_since(row: Iterable[EndedCall], ping: WindowReport) -> list[float]:
-    """How long ago those of a row of bad calls began that ended after the newest answered ping."""
+    """Of a row of bad calls, take those that ended after the newest answered ping, and return how long
+    ago each began.
+    """
     answered = ping.newest_good_seconds
     return [call.began_seconds_ago for call in row if answered is None or call.age_seconds < answered]
 

@@ -1,4 +1,4 @@
-"""The front page: what runs here, how it is, and where to go on."""
+"""The front page: what this service is, how it is, and where to go next."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -33,8 +33,10 @@ ADDRESSES = (
 
 
 async def front(request: HttpRequest) -> HttpResponse:
-    """`GET /`. Who may not read everything gets status, its sentence for strangers, and totals. Raises `Unauthorized`
-    for a wrong token.
+    """`GET /`: the front page. Callers who may not read everything get the status, the verdict for strangers, and
+    totals.
+
+    Raises `Unauthorized` for a wrong token.
     """
     details = await reads_all(request)
     context = {
@@ -47,7 +49,7 @@ async def front(request: HttpRequest) -> HttpResponse:
     try:
         health = registry.read(HEALTH_REPORT)
         context |= {"health": health, "cache": registry.read(CACHE_REPORT)}
-        if health is not None and health.verdict is not None:  # not while it can't be told yet
+        if health is not None and health.verdict is not None:  # there is no verdict yet while the first checks run
             context["verdict"] = health.verdict if details else health.public_verdict
     except RegistryNotOpen as error:
         context["not_open"] = error.detail

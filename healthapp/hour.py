@@ -1,6 +1,7 @@
-"""The last hour of the deployment: counted by each process, minute by minute, and added up in the store.
+"""The last hour of the whole deployment. Each process counts its minutes, and the store adds them up.
 
-While the store can't be reached a process shows what it knew and its own minutes, which it adds later.
+While the store can't be reached, a process shows what it last read and its own minutes, and adds these to the store
+later.
 """
 
 import asyncio
@@ -23,20 +24,24 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS: Final = 2.0
 MINUTE_SECONDS: Final = 60.0
 SPREAD_SECONDS: Final = 6.0
-"""The processes of a machine count minutes that end together: each waits for another while before it adds its own."""
+"""The minutes of all processes end at the same time. Each process waits for a random time, at most so long, before it
+adds its own to the store.
+"""
 AGAIN_SECONDS: Final = 15.0
 KEPT_SECONDS: Final = 2 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class HourReport:
-    """The last whole minutes, oldest first, each with its beginning; None: no process told of it."""
+    """The last whole minutes, oldest first, each with the time at which it began; None if no process reported on it."""
 
     minutes: tuple[tuple[datetime, Minute | None], ...] = ()
 
 
 class DeploymentHour:
-    """One per process, owned by the registry; belongs to its loop. `keep_counting` is its background task."""
+    """Keeps the last hour. One per process, owned by the registry; belongs to its loop. `keep_counting` is its
+    background task.
+    """
 
     def __init__(
         self,
@@ -49,8 +54,10 @@ class DeploymentHour:
         sleep: Sleep = asyncio.sleep,
         spread: Callable[[], float] = lambda: random.uniform(0.0, SPREAD_SECONDS),
     ) -> None:
-        """`collect` gives a minute of this process by its number on the monotonic clock, right after its end. `level`:
-        how things are now.
+        """
+        Args:
+            collect: Returns a minute of this process, given its number on the monotonic clock, right after its end.
+            level: Returns the present level of the verdict.
         """
         self._collect = collect
         self._level = level
@@ -66,7 +73,7 @@ class DeploymentHour:
         self._exchange_at = clock()
 
     async def keep_counting(self) -> None:
-        """Background task."""
+        """Background task: count, and exchange minutes with the store."""
         while True:
             self.tick()
             if self._clock() >= self._exchange_at:
@@ -74,7 +81,7 @@ class DeploymentHour:
             await self._sleep(TICK_SECONDS)
 
     def tick(self) -> None:
-        """Note how things are; after the end of a minute, what callers got in it."""
+        """Note the present level, and, if a minute has ended, what callers got in it."""
         number = self._number(self._clock())
         if number != self._minute:
             counted = self._collect(self._minute) + Minute(processes=1, level=self._worst)
@@ -86,7 +93,7 @@ class DeploymentHour:
 
     async def _exchange(self) -> None:
         added, self._pending = self._pending, {}
-        self._exchange_at = self._clock() + 2 * MINUTE_SECONDS  # unless the end of a minute comes first
+        self._exchange_at = self._clock() + 2 * MINUTE_SECONDS  # the end of a minute may move it to an earlier time
         try:
             change = partial(add_to_shared, added=added)
             self._shared = await self._store.change((SHARED,), change, KEPT_SECONDS)
@@ -96,18 +103,20 @@ class DeploymentHour:
             self._exchange_at = self._clock() + AGAIN_SECONDS
 
     def report(self) -> HourReport:
-        """The last hour, as far as it is known. Asks nobody."""
+        """Return the last hour, as far as it is known here. Makes no call."""
         now = self._now()
         known = kept(together((self._shared, self._pending)), now)
         numbers = range(now - KEPT_MINUTES, now)
         return HourReport(tuple((datetime.fromtimestamp(60 * each, UTC), known.get(each)) for each in numbers))
 
     def _now(self) -> int:
-        """The present minute since 1970."""
+        """Return the number of the present minute since 1970."""
         return int(self._wall_clock().timestamp() // MINUTE_SECONDS)
 
     def _since_1970(self, minute: int) -> int:
-        """That minute of people's clock in which most of a minute of the monotonic clock lies."""
+        """Return the number since 1970 of the minute of the wall clock that contains most of a minute of the monotonic
+        clock.
+        """
         ago = self._clock() - (minute + 0.5) * MINUTE_SECONDS
         return int((self._wall_clock().timestamp() - ago) // MINUTE_SECONDS)
 

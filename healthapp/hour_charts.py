@@ -1,4 +1,4 @@
-"""The charts of the status page: what callers got in the last hour, and how this process did. Pure."""
+"""The charts of the status page: what callers got in the last hour, and how this process was. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,11 +9,13 @@ from healthapp.minutes import LEVELS, Counts, Minute
 from healthapp.timeline import TimelineReport
 
 MARKS = {"degraded": "Degraded", "unhealthy": "Unhealthy", "silent": "No process told of it,"}
-"""What the marks of charts say, by the kind of the mark."""
+"""The texts of the marks, by their kind."""
 
 
 def deployment_charts(hour: HourReport) -> tuple[Chart, ...]:
-    """What callers of all processes got, by minute, with marks where that was not healthy."""
+    """Return the charts of what callers of all processes got, minute by minute, with marks where that
+    was not healthy.
+    """
     times = [at for at, _ in hour.minutes]
     minutes = [minute for _, minute in hour.minutes]
     marks = tuple(marks_of(times, [_kind(index, minutes) for index in range(len(minutes))], MARKS))
@@ -74,7 +76,9 @@ def deployment_charts(hour: HourReport) -> tuple[Chart, ...]:
 
 
 def _kind(index: int, minutes: Sequence[Minute | None]) -> str:
-    """The mark of a minute. Before the first that is known there is nothing to mark: nobody may have been there."""
+    """Return the kind of the mark for a minute. Minutes before the first known one get none, as the service may not
+    have been running.
+    """
     minute = minutes[index]
     if minute is not None:
         return LEVELS[minute.level].value if minute.level else ""
@@ -90,7 +94,7 @@ def _bad_percent(counts: Counts) -> float | None:
 
 
 def process_charts(timeline: TimelineReport) -> tuple[Chart, ...]:
-    """How this process did, by minute."""
+    """Return the charts of how this process was, minute by minute."""
     points = timeline.points
     times = [point.at for point in points]
     hits = Line("share", "line-1", [point.hit_percent for point in points])

@@ -1,7 +1,7 @@
-"""Judges how things are for callers, every two seconds: from what this process counted and what the others told.
+"""Judges every two seconds how things are for callers, from what this process counted and what the others reported.
 
-Each process of a deployment comes to the same verdict, as each judges the sum. One of them, the first by name, writes
-what is kept over restarts.
+Each process judges the sum over all processes, so all come to the same verdict. One of them, the first by name, writes
+to the database what must survive restarts.
 """
 
 import asyncio
@@ -43,15 +43,18 @@ EVERY_SECONDS = 2.0
 WRITE_EVERY_SECONDS = 10.0
 USUAL_EVERY_SECONDS = 300.0
 PING_EVERY_SECONDS = 5.0
-"""While calls are slow or fail: whether the cluster is to blame should be known soon."""
+"""How often checks are asked for while calls are slow or fail, so that it is soon known whether the cluster is the
+cause.
+"""
 MAX_KINDS = 256
-"""So many kinds of calls are told of, and so many are known the usual of."""
+"""The most kinds of calls that are judged, and the most whose usual duration is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictReport:
-    """The verdict as it is told to other processes, to the page and to metrics. `troubles`: 1 for each that makes it
-    less than healthy, 0 for the others. `told`: what this process tells of its callers' calls.
+    """The verdict, as it goes to other processes, to the status page and to metrics. `troubles`: 1 for each trouble
+    that makes the verdict less than healthy, 0 for all others. `told`: what this process reports about its callers'
+    calls.
     """
 
     level: Health | None
@@ -67,8 +70,8 @@ class VerdictReport:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What the verdict rests on: the sum over `processes`, by kind of call, the pings, and what is usual, in seconds;
-    None: too few minutes are known yet.
+    """The numbers behind the verdict: the calls of all `processes` together by kind, the pings, and the usual durations
+    in seconds. A usual duration is None if too few minutes are known.
     """
 
     processes: int = 1
@@ -98,8 +101,13 @@ VERDICT_METRICS = (
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a judge has its evidence from: what this process tells, what the others told, what of the mapping cache is
-    served, and whether the store takes no writes. None of them waits.
+    """Where a judge gets its evidence. None of these functions waits.
+
+    Attributes:
+        told: What this process reports.
+        others: What the other processes reported.
+        mappings: What the mapping cache serves.
+        unwritable: Why the store accepts no writes, or None.
     """
 
     told: Callable[[], Told]
@@ -109,8 +117,8 @@ class Sources:
 
 
 class Judge:
-    """One per process, owned by the registry; belongs to its loop. `keep_judging` and `keep_writing` are its background
-    tasks.
+    """Judges. One per process, owned by the registry; belongs to its loop. `keep_judging` and `keep_writing` are its
+    background tasks.
     """
 
     def __init__(
@@ -146,13 +154,13 @@ class Judge:
         monitor.on_report = self.look
 
     async def keep_judging(self) -> None:
-        """Background task."""
+        """Background task: judge every two seconds."""
         while True:
             self.look()
             await self._sleep(EVERY_SECONDS)
 
     def look(self) -> None:
-        """Judge how things are now, tell it, and log what there is to log."""
+        """Judge the present state, publish the verdict, and log what is worth a line."""
         now, at = self._clock(), self._wall_clock()
         own = self._sources.told()
         others = self._read_others()
@@ -188,18 +196,20 @@ class Judge:
         )
 
     def effects(self) -> tuple[Effect, ...]:
-        """Those of the present verdict."""
+        """Return the effects of the present verdict."""
         return self._verdict.effects
 
     def level(self) -> Health | None:
-        """That of the present verdict."""
+        """Return the level of the present verdict."""
         return self._verdict.level
 
     def basis(self) -> Basis:
         return self._basis
 
     async def keep_writing(self) -> None:
-        """Background task: read what was kept, then keep what is new. A database that is away costs rows, no more."""
+        """Background task: read what was kept at the last run, then keep writing what is new. If the database is away,
+        only rows are lost.
+        """
         await self._restore()
         written_at = self._clock()
         while True:
@@ -211,8 +221,9 @@ class Judge:
                 await self.write(with_usual=False)
 
     async def write(self, *, with_usual: bool) -> None:
-        """Write the transitions that aren't written, and what is usual; of all processes the first by name does."""
-        from healthapp.records import write_transitions, write_usual  # here, as Django loads models after AppConfigs
+        """Write the new transitions and the usual durations. Of all processes, only the first by name does this."""
+        # imported here, as Django loads models only after the AppConfigs
+        from healthapp.records import write_transitions, write_usual
 
         transitions = self._monitor.unwritten()
         if not self._is_first:
@@ -257,7 +268,9 @@ class Judge:
         return [one.older_by(age) for age, one in told if one is not None and age <= YOUNG_SECONDS]
 
     def _still_lasting(self, now: float, told: Mapping[str, float]) -> dict[str, float]:
-        """For how long each trouble has lasted by now, by this process's word or another's."""
+        """Return for how long each trouble has lasted by now: the longest time that this process or another
+        one knows.
+        """
         own = {name: seconds + now - self._judged_at for name, seconds in self._lasting.items()}
         return {name: max(own.get(name, 0.0), told.get(name, 0.0)) for name in {**told, **own}}
 
@@ -291,8 +304,8 @@ class Judge:
         )
 
     def _ask_for_ping(self, now: float) -> None:
-        """Have the checks made soon while calls fail or take long, so that their cause and end are known soon, and
-        where another process has found the cluster otherwise than this one.
+        """Ask for checks soon if calls fail or are slow, so that the cause and the end are known soon. Also if another
+        process found another status of the cluster than this one.
         """
         is_wanted = any(effect.trouble in OF_CALLS for effect in self._verdict.effects) or self._differs
         if is_wanted and now - self._asked_at >= PING_EVERY_SECONDS:
@@ -306,14 +319,14 @@ BASIS_REPORT: ReportHandle[Basis] = ReportHandle("verdict_basis")
 
 
 def _cluster_status(report: Any) -> str | None:
-    """What a process found of the cluster, in its report as JSON; None: it tells nothing of it."""
+    """Return the status of the cluster in a process's report as JSON, or None if the report has none."""
     for name in ("health", "services", ELASTICSEARCH.name, "status"):
         report = report.get(name) if isinstance(report, Mapping) else None
     return report if isinstance(report, str) else None
 
 
 def _services(report: HealthReport | None) -> dict[str, Service] | None:
-    """What the checks found, each with the moment of its last transition."""
+    """Return the results of the checks, each with the time of its last transition."""
     if report is None:
         return None
     since: dict[str, datetime] = {}

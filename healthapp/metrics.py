@@ -1,7 +1,8 @@
-"""Reports as metrics for Prometheus, of all workers of one server.
+"""Exports the reports of all workers of one server as metrics for Prometheus.
 
-A scrape reaches any one of the workers. What it gets is what every worker has told the store: of itself too, or a
-counter that this worker shows newer than the next one would seem to fall.
+A scrape reaches only one of the workers, and that one answers with what all workers have published in the store. For
+itself, too, it uses the published report. Otherwise its counters would be newer here than in the answer of the next
+worker, where they would seem to fall.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,14 +27,16 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What one worker told of itself `age_seconds` ago: its reports by resource, read from JSON."""
+    """The reports that one worker published `age_seconds` ago, by resource, read from JSON."""
 
     age_seconds: float
     reports: Mapping[str, Any]
 
 
 async def workers_of(registry: Registry) -> dict[str, Worker]:
-    """The workers of this server by process id; only this one while the store is away, which health tells."""
+    """Return the workers of this server by process id. While the store is away it is only this one; health reports
+    that.
+    """
     told = await registry.get(INSTANCE_REPORTS).reports()
     return {
         name.rpartition(":")[2]: Worker(seen.age_seconds, seen.report)
@@ -43,7 +46,7 @@ async def workers_of(registry: Registry) -> dict[str, Worker]:
 
 
 def exposition(registry: Registry, workers: Mapping[str, Worker]) -> bytes:
-    """The metrics of all resources in Prometheus' text format."""
+    """Return the metrics of all resources in the text format of Prometheus."""
     collected = CollectorRegistry(auto_describe=False)
     collected.register(_Workers(registry, workers))
     return generate_latest(collected)
@@ -69,7 +72,8 @@ class _Workers(Collector):
             family = _family(metric)
             for pid, resource_name in product(self._workers, names):
                 for labels, value in samples(metric, self._workers[pid].reports.get(resource_name)):
-                    # What another process told may be of another version, or edited: then it has no sample.
+                    # The report of another process may be of another version, or edited. A value that doesn't fit gives
+                    # no sample.
                     with suppress(TypeError, ValueError, LookupError, AttributeError):
                         _add(family, metric, (pid, *labels), value)
             yield family

@@ -1,7 +1,7 @@
-"""The minutes of an hour: what callers of the whole deployment got in each, as the store keeps them. Pure.
+"""The minutes of the last hour: what callers of the whole deployment got in each, in the form kept in the store. Pure.
 
-Each process adds what it counted in a minute to what the others have. How long calls took is counted in steps of 15 %,
-so that an hour has at most some 200 kB, mostly a tenth of that.
+Each process adds its counts of a minute to those of the others. Durations are counted in steps of 15 %, so that an hour
+has at most about 200 kB, and mostly a tenth of that.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from esassistant.windows import MinuteCounts
 
 KEPT_MINUTES: Final = 60
 STEP: Final = 3
-"""So many of `durations.BOUNDS` are one step here."""
+"""So many buckets of `durations.BOUNDS` form one step here."""
 SHARED: Final = "callers-by-minute"
 """The name of the shared value."""
 LEVELS: Final = tuple(Health)
@@ -26,7 +26,7 @@ LEVELS: Final = tuple(Health)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One kind of call in one minute. `times`: the answered ones by how long they took, in steps."""
+    """One kind of call in one minute. `times`: the number of answered calls by duration, in steps."""
 
     calls: int = 0
     bad: int = 0
@@ -46,7 +46,9 @@ class Counts:
         return Counts(self.calls + other.calls, self.bad + other.bad, self.parts + other.parts, dict(times))
 
     def quantile(self, share: float) -> float | None:
-        """The seconds below which such a share of the answered calls took; None: there were none."""
+        """Return the duration in seconds that this share of the answered calls didn't exceed; None if no call was
+        answered.
+        """
         total, seen = sum(self.times.values()), 0
         for step in sorted(self.times):
             seen += self.times[step]
@@ -57,8 +59,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """What callers got in one minute, of as many `processes` as told of it. `level`: the worst that the verdict was in
-    it, by its place in `LEVELS`.
+    """What callers got in one minute. `processes`: how many processes reported on it. `level`: the worst level of the
+    verdict in it, as a place in `LEVELS`.
     """
 
     processes: int = 0
@@ -78,11 +80,11 @@ class Minute:
 
 
 Hour = Mapping[int, Minute]
-"""By the number of the minute since 1970."""
+"""Minutes by their numbers since 1970."""
 
 
 def together(hours: Iterable[Hour]) -> dict[int, Minute]:
-    """Several parts of one hour as one."""
+    """Return several parts of an hour, added up."""
     found: dict[int, Minute] = {}
     for hour in hours:
         for number, minute in hour.items():
@@ -96,19 +98,21 @@ def kept(hour: Hour, now: int) -> dict[int, Minute]:
 
 
 def add_to_shared(values: Values, now_milliseconds: int, *, added: Hour) -> tuple[Values, dict[int, Minute]]:
-    """Add minutes to the shared ones; returns what is shared from now on. For `SharedValues.change`."""
+    """Add minutes to the shared ones, and return the values to replace and all shared minutes. For
+    `SharedValues.change`.
+    """
     shared = kept(together((read(values.get(SHARED, b"")), added)), now_milliseconds // 60_000)
     if not added:
         return {}, shared
     encoded = msgspec.json.encode(shared)
-    if len(encoded) > MAX_VALUE_BYTES:  # by numbers that somebody has edited
+    if len(encoded) > MAX_VALUE_BYTES:  # that takes numbers that somebody has edited
         shared = {number: replace(minute, requests=Counts(), searches=Counts()) for number, minute in shared.items()}
         encoded = msgspec.json.encode(shared)
     return {SHARED: encoded}, shared
 
 
 def read(value: bytes) -> Hour:
-    """What is shared; nothing where that is nothing that this service writes."""
+    """Return the shared minutes, or nothing if the value was not written by this service."""
     try:
         return msgspec.json.decode(value, type=dict[int, Minute]) if value else {}
     except msgspec.MsgspecError:

@@ -1,10 +1,10 @@
-"""What health keeps over restarts, written by records.py alone."""
+"""The models of what health keeps over restarts. Only records.py uses them."""
 
 from django.db import models
 
 
 class HealthTransition(models.Model):
-    """A change of status, of a service or of the verdict, and why."""
+    """A change of the status of a service or of the verdict, and the reason."""
 
     at = models.DateTimeField()
     service = models.CharField(max_length=200)
@@ -18,7 +18,7 @@ class HealthTransition(models.Model):
 
 
 class KeptUsual(models.Model):
-    """What one kind of call usually takes, as JSON."""
+    """The usual duration of one kind of call, as JSON."""
 
     kind = models.CharField(max_length=300, primary_key=True)
     usual = models.TextField()

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 FIRST_RECHECK_SECONDS = 1.0
 KEPT_TRANSITIONS = 50
 VERDICT_SERVICE = "verdict"
-"""Stands for the service in transitions of the verdict."""
+"""The name in place of a service, for transitions of the verdict."""
 
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 """Waits for so many seconds, or until the event is set."""
@@ -31,8 +31,8 @@ Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A service's change of status, and why; `before` is None for the first one known. `at`: when the check that found
-    it began.
+    """A change of a service's status, and the reason. `before`: None for the first known status. `at`: when the check
+    began that found it.
     """
 
     at: datetime
@@ -44,12 +44,12 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The outcome of one round of checks, and the verdict of the deployment, which is younger. `made_at` is on the
-    monotonic clock of this process, `checked_at` for people.
+    """The result of one round of checks, and the verdict of the deployment, which is newer. `made_at` is on the
+    monotonic clock of this process; `checked_at` is the same time for people.
 
-    `status`: the worst of both. `verdict`: in words, for operators; None, as `since`, before it is known or while there
-    is no trouble. `public_verdict`: the same for strangers. `transitions`: the latest, newest first, those of earlier
-    processes included.
+    `status`: the worse of the two. `verdict`: in words, for operators; None before it is known. `since`: when the
+    trouble began; None also if there is no trouble. `public_verdict`: the verdict for strangers. `transitions`: the
+    latest, newest first, with those of earlier processes.
     """
 
     status: Health
@@ -95,10 +95,10 @@ async def pause_until(asked: asyncio.Event, seconds: float) -> None:
 
 
 class HealthMonitor:
-    """Renews the report every `ttl` seconds. One per process, owned by the registry; belongs to its loop.
+    """Makes a new report every `ttl` seconds. One per process, owned by the registry; belongs to its loop.
 
-    A report older than twice the TTL is never given out: whoever asks then waits for a new one, which all who wait
-    share.
+    A report that is older than twice the TTL is never given out. Callers then wait for a new one, which is made once
+    for all of them.
     """
 
     def __init__(
@@ -121,15 +121,15 @@ class HealthMonitor:
         self._unwritten: deque[Transition] = deque(maxlen=KEPT_TRANSITIONS)
         self._verdict: Verdict | None = None
         self.on_report: Callable[[], object] = lambda: None
-        """Is called after each round of checks; set by whoever judges."""
+        """Called after each round of checks; set by the judge."""
         self._round = asyncio.Lock()
         self._asked = asyncio.Event()
 
     async def keep_checking(self) -> None:
-        """Background task: a round of checks per TTL, from start to start; at once when somebody asked for it, and more
-        often for a while after a change of status.
+        """Background task: run a round of checks every `ttl` seconds, counted from start to start; at once if somebody
+        asks for it, and more often for a while after a change of status.
 
-        What has just changed often changes again: a start that warms up, an outage that ends.
+        A status that has just changed often changes again, as at a start that warms up, or at the end of an outage.
         """
         interval = 0.0
         status: Health | None = None
@@ -144,29 +144,29 @@ class HealthMonitor:
             await self._pause(self._asked, max(0.0, started_at + interval - self._clock()))
 
     def check_soon(self) -> None:
-        """Have the next round of checks begin as soon as the present one has ended: something may have changed."""
+        """Run the next round of checks as soon as the present one has ended, as something may have changed."""
         self._asked.set()
 
     async def answer(self, *, details: bool) -> Answer:
-        """The present report as the API gives it, without the services unless with `details`. Waits as `report`
+        """Return the present report as the API gives it; the services are in it only with `details`. Waits as `report`
         does.
         """
         await self.report()
         return self._answers[details]
 
     def ready(self, *, details: bool) -> Answer | None:
-        """The same without waiting; None when there is no report that is young enough."""
+        """Return the same without waiting, or None if no report is young enough."""
         return None if self.last() is None else self._answers[details]
 
     async def report(self) -> HealthReport:
-        """The present report; waits only when there is none that is young enough."""
+        """Return the present report. Waits only if no report is young enough."""
         if (report := self.last()) is not None:
             return report
         async with self._round:
             return self.last() or await self._check()
 
     def last(self) -> HealthReport | None:
-        """The last report, or None when it is older than twice the TTL or there is none yet."""
+        """Return the last report, or None if there is none or it is older than twice the TTL."""
         report = self._report
         return report if report is not None and self._clock() - report.made_at <= 2 * self._ttl else None
 
@@ -183,31 +183,33 @@ class HealthMonitor:
         report = HealthReport(overall(services.values()), checked_at, duration_ms, self._ttl, services, made_at, ())
         report = self._tell(report)
         self.on_report()
-        return self._report or report  # which a verdict may have changed
+        return self._report or report  # a verdict may have changed the report by now
 
     def note_verdict(self, verdict: Verdict) -> None:
-        """Tell this verdict from now on, beside what the checks found."""
+        """Put this verdict into the report from now on, beside the results of the checks."""
         before = None if self._verdict is None else self._verdict.level
         if verdict.level is not None and verdict.level is not before:
             self._note(Transition(now_utc(), VERDICT_SERVICE, before, verdict.level, verdict.sentence))
         if verdict != self._verdict:
             self._verdict = verdict
             if self._report is not None and self._tell(self._report).status is not verdict.level:
-                self.check_soon()  # the checks found worse: they are of before, or there is more than callers feel
+                # the checks say something worse: either they are outdated, or there is trouble that callers don't
+                # notice
+                self.check_soon()
 
     def restore(self, transitions: Sequence[Transition]) -> None:
-        """Show these transitions of earlier processes, newest first, after one's own."""
+        """Add transitions of earlier processes, newest first, behind those of this process."""
         self._transitions.extend(transitions[: KEPT_TRANSITIONS - len(self._transitions)])
 
     def unwritten(self) -> list[Transition]:
-        """The transitions that nobody has taken yet, oldest first, and no longer afterwards."""
+        """Return the transitions that have not been returned yet, oldest first. They are returned only once."""
         taken = list(self._unwritten)
         self._unwritten.clear()
         return taken
 
     def _note(self, transition: Transition) -> None:
         self._transitions.appendleft(transition)
-        # A first status that is healthy is no news.
+        # A healthy first status is no news.
         if transition.before is not None or transition.after is not Health.HEALTHY:
             self._unwritten.append(transition)
             logger.debug("health of %s: %s: %s", transition.service, transition.after.value, transition.reason)
@@ -215,7 +217,7 @@ class HealthMonitor:
     def _tell(self, report: HealthReport) -> HealthReport:
         verdict = self._verdict
         found = overall(report.services.values())
-        # A round of checks that began before a verdict may end after it.
+        # A round of checks may begin before a verdict and end after it.
         transitions = tuple(sorted(self._transitions, key=lambda one: one.at, reverse=True))
         public = None if verdict is None else verdict.public_sentence
         report = replace(report, status=found, transitions=transitions, public_verdict=public)

@@ -1,4 +1,4 @@
-"""The performance report: the numbers that people tune by, from all resources that report."""
+"""The performance report: the numbers for tuning, from all resources that have a report."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -58,8 +58,8 @@ SHOWN: tuple[ReportHandle[Any], ...] = (
 @dataclass(frozen=True, slots=True)
 class PerformanceReport:
     """Everything since this process opened its registry. `health` is None while there is no report that is young
-    enough, `access_log` while there is none. `recommendations` are about the last ten minutes, `was` are those that are
-    over; `not_enough_data`: what can't be judged yet.
+    enough, and `access_log` is None if there is no access log. `recommendations`: advice about the last ten minutes;
+    `was`: advice of the last hour that is no longer given; `not_enough_data`: what can't be judged yet.
     """
 
     recommendations: tuple[RecentAdvice, ...]
@@ -91,11 +91,11 @@ class PerformanceReport:
 
 
 def performance_report(registry: Registry) -> PerformanceReport:
-    """Put the report together from memory; asks no other service. Raises `RegistryNotOpen`."""
+    """Return the report, made from memory without calls to other services. Raises `RegistryNotOpen`."""
     reports = registry.reports(SHOWN)
     for handle in SHOWN:
         if handle.name not in reports:
-            reports[handle.name] = registry.read(handle)  # which raises what is wrong
+            reports[handle.name] = registry.read(handle)  # this raises the error
     advice = reports.typed(ADVICE_REPORT)
     return PerformanceReport(
         recommendations=advice.recommendations,

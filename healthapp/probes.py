@@ -1,7 +1,8 @@
-"""`/livez` and `/readyz`: for load balancers and orchestrators.
+"""`/livez` and `/readyz`, for load balancers and orchestrators.
 
-Answered before anything else in Django: a probe comes under any Host, and must cost nothing. The cluster is not part of
-readiness: an outage would take every instance out, and stale answers would help nobody.
+They are answered before everything else in Django: a probe may come with any Host, and must cost nothing. Readiness
+doesn't depend on the cluster. Otherwise an outage of the cluster would take all instances out of service, and nobody
+would get even the stale answers.
 """
 
 from django.http import HttpRequest, HttpResponse
@@ -16,11 +17,11 @@ from esassistant.registry import State, registry
 
 TEXT = "text/plain; charset=utf-8"
 ALIVE = Answer(b"ok\n", TEXT)
-"""The answer to `/livez`: 200 as long as the process answers at all."""
+"""The answer to `/livez`: 200, as long as the process can answer at all."""
 
 
 def readiness() -> dict[str, str | None]:
-    """Each condition of readiness with what is missing; None: met."""
+    """Return each condition of readiness with the reason why it isn't met, or None if it is met."""
     if registry.state is not State.OPEN:
         return {"registry": f"the registry is {registry.state.value}"}
     try:
@@ -34,7 +35,9 @@ def readiness() -> dict[str, str | None]:
 
 
 def readyz_answer(*, verbose: bool = False) -> Answer:
-    """The answer to `/readyz`: 200 when this process should get requests, else 503. `verbose` lists the conditions."""
+    """Return the answer to `/readyz`: 200 if this process should get requests, else 503. `verbose` lists the
+    conditions.
+    """
     conditions = readiness()
     missing = [reason for reason in conditions.values() if reason is not None]
     if not (missing or verbose):
@@ -46,12 +49,12 @@ def readyz_answer(*, verbose: bool = False) -> Answer:
 
 
 def livez(request: HttpRequest) -> HttpResponse:
-    """`GET /livez`."""
+    """`GET /livez`: 200 as long as the process can answer."""
     return ALIVE.response(request)
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """`GET /readyz`; `?verbose` lists the conditions."""
+    """`GET /readyz`: 200 if this process should get requests, else 503; `?verbose` lists the conditions."""
     return already_logged(readyz_answer(verbose="verbose" in request.GET).response(request))
 
 
@@ -59,10 +62,10 @@ PROBES = {"/livez": livez, "/readyz": readyz}
 
 
 class ProbeMiddleware(EarlyMiddleware):
-    """Before sessions and host checks."""
+    """Answers probes before sessions and host checks."""
 
     def early(self, request: HttpRequest) -> HttpResponse | None:
-        """Return the answer to a probe; None: the request is for something else."""
+        """Return the answer to a probe, or None for any other request."""
         probe = PROBES.get(own_path(request))
         if probe is None:
             return None

@@ -1,4 +1,4 @@
-"""What this process takes of its machine, and how late its event loop is."""
+"""What this process uses of its machine, and how late its event loop is."""
 
 import asyncio
 import os
@@ -26,10 +26,12 @@ PROC = Path("/proc/self")
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """`resident_bytes` and `descriptors_open` are None where the system doesn't tell (only Linux does). `cpu_percent`
-    is of one processor, over the last minute, None in the first seconds. `tasks`: those of the event loop that have not
-    ended, None outside of it. `loop_lag`: how much later than asked for the event loop woke a task that had slept,
-    which is what every request waits for; `loop_lag_last_minute` in the last whole minute.
+    """The process. `resident_bytes` and `descriptors_open` are None where the system doesn't tell them (only Linux
+    does). `cpu_percent`: of one processor, over the last minute; None in the first seconds. `tasks`: tasks of the event
+    loop that have not ended; None outside of the loop.
+
+    `loop_lag`: how much too late the event loop woke a sleeping task; every request is delayed by as much.
+    `loop_lag_last_minute`: the same in the last whole minute.
     """
 
     pid: int
@@ -48,7 +50,7 @@ class ProcessReport:
 
 
 class ProcessWatch:
-    """One per process, owned by the registry. `keep_watching` is its background task."""
+    """Watches the process. One per process, owned by the registry. `keep_watching` is its background task."""
 
     def __init__(
         self,
@@ -64,18 +66,18 @@ class ProcessWatch:
         self._proc = proc
         self._started_at = clock()
         self._lags = Durations()
-        # Moments, and the processor time used by then; the oldest is the one before the window.
+        # Times, each with the processor time used until then. The oldest is the last one before the window.
         self._cpu: deque[tuple[float, float]] = deque([(self._started_at, cpu_clock())])
 
     async def keep_watching(self) -> None:
-        """Background task: sleep, and see how late it is."""
+        """Background task: sleep for a short time, and measure how late it wakes."""
         while True:
             due_at = self._clock() + LAG_EVERY_SECONDS
             await self._sleep(LAG_EVERY_SECONDS)
             self.woke(due_at)
 
     def woke(self, due_at: float) -> None:
-        """A sleep that should have ended at `due_at` has ended now."""
+        """Note that a sleep has just ended that should have ended at `due_at`."""
         now = self._clock()
         self._lags.record(max(0.0, now - due_at), now)
         if now - self._cpu[-1][0] >= 1.0:
@@ -124,7 +126,7 @@ def _resident_bytes(proc: Path) -> int | None:
 
 def _descriptors_open(proc: Path) -> int | None:
     try:
-        return len(list((proc / "fd").iterdir())) - 1  # but the one that lists them
+        return len(list((proc / "fd").iterdir())) - 1  # without the one that lists them
     except OSError:
         return None
 
@@ -142,8 +144,10 @@ PROCESS_METRICS = (
 
 
 async def ping_loop(process: ProcessWatch) -> PingResult:
-    """The event loop's health: late for one wake-up in a hundred is late for as many requests. That of the last five
-    minutes, unless the last whole one was better: what is over is no trouble.
+    """Return the health of the event loop, by the 99th percentile of its lag: if one wake-up in a hundred is late, so
+    are as many requests.
+
+    The last five minutes are judged, or the last whole minute if it was better: trouble that is over doesn't count.
     """
     report = process.report()
     lag, last_minute = report.loop_lag, report.loop_lag_last_minute

@@ -1,4 +1,4 @@
-"""Reports of the last minutes, from reports that count since the start. Pure."""
+"""Turns reports that count since the start into reports about the last minutes. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def counted_between(before: Any, now: Any, times: int = 1) -> Any:
-    """The report `now` as if it had begun to count at `before`, and as if `times` as much had happened since.
+    """Return the report `now` as if it had begun to count at `before`, with the counts multiplied by `times`.
 
-    What counts since the start: numbers whose name ends with `_total`, and mappings of whole numbers. All else is as it
-    is now; so is a dataclass that says `counts_since_start = False`, as that of a single pass does.
+    Counts are numbers whose name ends with `_total`, and mappings of whole numbers. All other values stay unchanged. So
+    does a dataclass with `counts_since_start = False`, such as the report of a single pass.
     """
     if isinstance(now, Mapping):
         known = before if isinstance(before, Mapping) else {}

@@ -1,4 +1,4 @@
-"""What health keeps over restarts, in Django's database: transitions, and what is usual. Called in a thread."""
+"""What health keeps over restarts in Django's database: transitions and usual durations. Called in a thread."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ KEPT_ROWS = 1_000
 
 
 def load_transitions() -> list[Transition]:
-    """The latest transitions, newest first; none, if somebody has edited a date so that it is none."""
+    """Return the latest transitions, newest first; none if somebody has edited a date so that it can't be read."""
     known = {health.value: health for health in Health}
     try:
         rows = list(HealthTransition.objects.filter(after__in=known).order_by("-pk")[:KEPT_TRANSITIONS])
@@ -52,7 +52,7 @@ def write_transitions(transitions: Sequence[Transition], instance: str, kept: in
 
 
 def load_usual() -> dict[str, Usual]:
-    """What is usual, by kind; without what can't be read."""
+    """Return the usual durations by kind, without rows that can't be read."""
     found: dict[str, Usual] = {}
     for row in KeptUsual.objects.all():
         try:
@@ -63,7 +63,7 @@ def load_usual() -> dict[str, Usual]:
 
 
 def write_usual(usual: Mapping[str, Usual]) -> None:
-    """Replace what is kept."""
+    """Replace all stored usual durations."""
     KeptUsual.objects.exclude(kind__in=list(usual)).delete()
     KeptUsual.objects.bulk_create(
         (KeptUsual(kind=kind, usual=msgspec.json.encode(one).decode()) for kind, one in usual.items()),

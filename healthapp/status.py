@@ -1,4 +1,4 @@
-"""What the status page shows: put together from reports in memory, for templates. Asks no other service."""
+"""What the status page shows, made for templates from reports in memory. Makes no call to other services."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -44,7 +44,7 @@ SERVICE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ShownInstance:
-    """One process of the deployment, in a line."""
+    """One process of the deployment, as one line."""
 
     name: str
     is_this: bool
@@ -58,7 +58,7 @@ class ShownInstance:
 
 @dataclass(frozen=True, slots=True)
 class ShownEffect:
-    """One thing that is wrong, or worth saying. `guide`: where to read what to do."""
+    """One thing that is wrong, or worth saying. `guide`: where the documents say what to do."""
 
     title: str
     effect: Effect
@@ -67,8 +67,8 @@ class ShownEffect:
 
 @dataclass(frozen=True, slots=True)
 class ShownService:
-    """What a check found. `since`: when it began to be so; None: not known. `guide`: where to read what to do; empty:
-    it is well.
+    """The result of a check. `since`: when this status began; None if that isn't known. `guide`: where the documents
+    say what to do; empty if it is healthy.
     """
 
     title: str
@@ -78,7 +78,7 @@ class ShownService:
 
 
 def status_context(registry: Registry) -> dict[str, Any]:
-    """Everything on the page. Raises `RegistryNotOpen` where there is nothing to show."""
+    """Return everything that the page shows. Raises `RegistryNotOpen` if there is nothing to show."""
     report = performance_report(registry)
     timeline = registry.read(TIMELINE_REPORT)
     transitions = () if report.health is None else report.health.transitions
@@ -112,13 +112,13 @@ def status_context(registry: Registry) -> dict[str, Any]:
 
 
 def service_title(name: str) -> str:
-    """What a check is called on pages; of one's own, what it is called in the code."""
+    """Return the name of a check for pages. A check of the user's own is called as in the code."""
     return SERVICE_NAMES.get(name, name.replace("_", " ").capitalize())
 
 
 def shown_effect(effect: Effect) -> ShownEffect:
     title = title_of(effect.trouble, effect.callers)
-    if effect.trouble is Trouble.BREAKER_OPEN:  # there is one for each pool
+    if effect.trouble is Trouble.BREAKER_OPEN:  # each pool has its own
         title += f" ({effect.callers})"
     return ShownEffect(title[0].upper() + title[1:], effect, f"{OPERATIONS}#{effect.trouble.section}")
 
@@ -126,7 +126,7 @@ def shown_effect(effect: Effect) -> ShownEffect:
 def shown_services(
     services: Mapping[str, ServiceReport], transitions: Iterable[Transition], effects: Iterable[Effect] = ()
 ) -> list[ShownService]:
-    """All checks, the worst first, each by the effect that it has on the verdict."""
+    """Return all checks, the worst first. A check that affects the verdict is shown as the verdict describes it."""
     since: dict[str, datetime | None] = {}
     for transition in transitions:
         since.setdefault(transition.service, transition.at)
@@ -143,7 +143,7 @@ def shown_services(
 
 
 def panels(registry: Registry) -> Iterable[str]:
-    """The panels of resources, as HTML; what fails in one is said in its place."""
+    """Yield the panels of all resources as HTML. If one fails, the reason is shown in its place."""
     for resource in registry.declared():
         if resource.panel is None:
             continue
@@ -164,7 +164,7 @@ def panels(registry: Registry) -> Iterable[str]:
 
 
 def shown_instances(report: PerformanceReport) -> Iterable[ShownInstance]:
-    """All instances. What an instance of another version doesn't tell is None."""
+    """Yield all instances. Values that an instance of another version doesn't report are None."""
     for name, instance in report.instances.items():
         told: Mapping[str, Any] = instance.report
         yield ShownInstance(
@@ -180,13 +180,13 @@ def shown_instances(report: PerformanceReport) -> Iterable[ShownInstance]:
 
 
 def _number(found: Any, *path: str) -> int | None:
-    """A number in a report; None: there is none, or something else."""
+    """Return a number in a report, or None if it isn't there or is something else."""
     number = _at(found, *path)
     return number if isinstance(number, int) else None
 
 
 def _at(found: Any, *path: str) -> Any:
-    """A place in a report: in one's own, which is a dataclass, as in another's, which came as JSON."""
+    """Return a value in a report. The report of this process is a dataclass; that of another one came as JSON."""
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
     return getattr(found, "value", found)

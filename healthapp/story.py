@@ -1,4 +1,6 @@
-"""What the log says of trouble: its begin, a line a minute while it lasts, its end. Pure."""
+"""Decides what the log says about trouble: a line when it begins, one per minute while it lasts, and one when it ends.
+Pure.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +14,9 @@ from healthapp.findings import ORDER
 from healthapp.verdict import Verdict, worst
 
 BEGINS_AFTER_SECONDS = 4.0
-"""Trouble that is over by then is told by the page and the metrics, not by the log."""
+"""Shorter trouble is shown by the page and the metrics, but isn't logged."""
 ENDS_AFTER_SECONDS = 10.0
-"""And it is over when it has not come back for so long."""
+"""Trouble is over when it has not come back for so long."""
 EVERY_SECONDS = 60.0
 MAX_KINDS = 5
 LAST = len(ORDER)
@@ -22,36 +24,38 @@ LAST = len(ORDER)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the log; `is_bad`: a warning."""
+    """One line of the log. `is_bad`: log it as a warning."""
 
     text: str
     is_bad: bool
 
 
 class Story:
-    """Decides from each verdict whether there is a line to log. One per process."""
+    """Decides for each verdict whether to log a line. One per process."""
 
     def __init__(self) -> None:
         self._bad_since: float | None = None
-        """When the first verdict that was less than healthy came."""
+        """When the first verdict came that was less than healthy."""
         self._began_at = 0.0
-        """When what that one tells of began, which is earlier: durations count from there."""
+        """When that trouble began, which is earlier. Durations are counted from here."""
         self._good_since: float | None = None
         self._told_at: float | None = None
         self._told_level = Health.HEALTHY
         self._told_rank = LAST
-        """The place in `findings.ORDER` of what callers feel most, of all that was told."""
+        """The most important trouble that was logged, as a place in `findings.ORDER`."""
         self._better_since: float | None = None
 
     def next_line(self, verdict: Verdict, kinds: Mapping[str, WindowReport], now: float, at: datetime) -> Line | None:
-        """The line for this moment, `now` on the monotonic clock and `at` on people's, the first that applies:
+        """Return the line to log now, or None. `now` is on the monotonic clock, `at` on the wall clock. The first that
+        applies:
 
-        1. Nothing is known yet: none.
-        2. It is healthy and no trouble was told: none; what was about to be told is forgotten.
-        3. It has been healthy for long enough after trouble that was told: its end.
-        4. It isn't healthy, and has not been for long enough: its begin.
-        5. It has become worse than was told, or something that callers feel more has come: that.
-        6. A minute has passed since the last line of trouble that lasts: how it goes.
+        1. Nothing is known yet: None.
+        2. The verdict is healthy, and no trouble was logged: None. Trouble that was too short to be logged is
+           forgotten.
+        3. The verdict has been healthy for long enough after logged trouble: the end of the trouble.
+        4. The verdict is not healthy, and has not been for long enough: the begin of the trouble.
+        5. It is worse than what was logged, or there is something that callers notice more: that.
+        6. A minute has passed since the last line about lasting trouble: its present state.
         """
         if verdict.level is None:
             return None
@@ -84,7 +88,9 @@ class Story:
         return Line(f"{level.value}: {verdict.sentence} What to do: {verdict.next_step}", is_bad=True)
 
     def _note_better(self, verdict: Verdict, level: Health, now: float) -> None:
-        """Where the worst of it has been over for long enough and the rest goes on: the next time it is told again."""
+        """Note that the worst is over while other trouble goes on. When that has lasted for long enough and the worst
+        comes back, it is logged again.
+        """
         if (level, _rank(verdict)) == (self._told_level, self._told_rank):
             self._better_since = None
             return
@@ -108,12 +114,12 @@ class Story:
 
 
 def _rank(verdict: Verdict) -> int:
-    """The place in `findings.ORDER` of what callers feel most."""
+    """Return the place in `findings.ORDER` of the most important trouble."""
     return min((ORDER[effect.trouble] for effect in verdict.effects), default=LAST)
 
 
 def summary(kinds: Mapping[str, WindowReport]) -> str:
-    """How many calls of which kinds got no answer in the last minute, and how long the slowest took."""
+    """Say how many calls of which kinds got no answer in the last minute, and how long the slowest took."""
     parts: dict[str, str] = {}
     bad = sorted(((kind, window) for kind, window in kinds.items() if window.bad), key=lambda item: -item[1].bad)
     for kind, window in bad:

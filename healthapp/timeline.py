@@ -1,4 +1,4 @@
-"""The last hour of this process, sampled: what charts and ratios over a while are made of."""
+"""Samples of the last hour of this process, for charts and for ratios over some time."""
 
 import asyncio
 from collections import deque
@@ -15,7 +15,7 @@ from healthapp.process import PROCESS_REPORT
 
 EVERY_SECONDS: Final = 10.0
 KEPT: Final = 361
-"""An hour, and the sample at which it began."""
+"""The samples of one hour, and the one at its beginning."""
 MINUTE: Final = 60.0
 KEPT_POINTS: Final = 61
 FIVE_MINUTES: Final = 300.0
@@ -25,8 +25,8 @@ SOURCES: tuple[ReportHandle[Any], ...] = (CACHE_REPORT, PROCESS_REPORT, ELASTICS
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One minute that ended at `at`: its answers, how late the loop was in the last whole minute of the clock, and what
-    was so at the end; None: no data.
+    """One minute, which ended at `at`. `hit_percent` is about this minute, and `loop_lag_p99_seconds` about the last
+    whole minute of the clock; the other values are those at the end. None: no data.
     """
 
     at: datetime
@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class HitRatio:
-    """How many of `answers` in `seconds` came from memory; `percent` is None without any."""
+    """How many of `answers` within `seconds` came from memory. `percent`: None without answers."""
 
     seconds: float
     answers: int
@@ -47,7 +47,7 @@ class HitRatio:
 
 @dataclass(frozen=True, slots=True)
 class TimelineReport:
-    """The points are a minute apart, oldest first."""
+    """The last hour of this process. `points` are a minute apart, oldest first."""
 
     points: tuple[Point, ...]
     hits_five_minutes: HitRatio
@@ -62,10 +62,13 @@ class _Sample:
 
 
 class Timeline:
-    """One per process, owned by the registry. `keep_sampling` is its background task."""
+    """Keeps the samples. One per process, owned by the registry. `keep_sampling` is its background task."""
 
     def __init__(self, reports: Callable[[], Reports], *, clock: Clock = monotonic) -> None:
-        """`reports` gives those of `SOURCES`."""
+        """
+        Args:
+            reports: Returns the reports of `SOURCES`.
+        """
         self._reports = reports
         self._clock = clock
         self._samples: deque[_Sample] = deque(maxlen=KEPT)
@@ -74,13 +77,13 @@ class Timeline:
         self._pointed: _Sample | None = None
 
     async def keep_sampling(self) -> None:
-        """Background task."""
+        """Background task: take a sample every ten seconds."""
         while True:
             self.sample()
             await asyncio.sleep(EVERY_SECONDS)
 
     def sample(self) -> None:
-        """Note how things are now; after each minute, how it was."""
+        """Take a sample, and, if a minute has passed, add a point for it."""
         reports = self._reports()
         answers = reports.typed(CACHE_REPORT).answers
         now = _Sample(self._clock(), answers.hits_total, answers.misses_total)

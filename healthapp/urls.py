@@ -1,4 +1,4 @@
-"""Addresses of the front page, health and performance. `/livez` and `/readyz` are answered earlier, by
+"""The addresses of the front page, of health and of performance. `/livez` and `/readyz` are answered before these, by
 healthapp.probes.
 """
 

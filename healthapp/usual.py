@@ -1,7 +1,7 @@
-"""What a kind of call usually takes: the median of its minutes of a day. Pure; kept over restarts as JSON.
+"""How long a kind of call usually takes: the median over its minutes of one day. Pure; kept over restarts as JSON.
 
-A minute is kept as the place of its median in `durations.BOUNDS`, counted by hour: a day of one kind is some hundred
-bytes.
+A minute is kept as the place of its median in `durations.BOUNDS`. These places are counted by hour, so a day of one
+kind takes only some hundred bytes.
 """
 
 from collections import Counter
@@ -16,21 +16,24 @@ HOUR_SECONDS: Final = 3_600
 HOURS: Final = 24
 ENOUGH_MINUTES: Final = 10
 ENOUGH_CALLS: Final = 10
-"""A minute with fewer calls says nothing of what is usual."""
+"""A minute with fewer calls says nothing about what is usual."""
 SLOW_MINUTES: Final = 60
-"""After so many slow minutes in a row that is what is usual."""
+"""After so many slow minutes in a row, slow is the usual."""
 TIMES_USUAL: Final = 5.0
 UNKNOWN_SLOW_SECONDS: Final = 2.0
-"""Where nothing is known yet, slow begins here."""
+"""From here on a call is slow if nothing is known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The minutes of one kind of call. `hours`: by hour since 1970, how many minutes had which median. `slow`: the
-    slow minutes in a row up to now, which wait apart: an hour of trouble must not become usual bit by bit.
+    """The minutes of one kind of call.
 
-    `changed_at`: when the latest slow hour became what is usual, in seconds since 1970; `changed_from`: what was usual
-    before. None: it never did.
+    Attributes:
+        hours: For each hour since 1970, how many minutes had which median.
+        slow: The latest slow minutes in a row. They are kept apart, so that trouble doesn't become the usual bit by
+            bit.
+        changed_at: When slow minutes last became the usual, in seconds since 1970. None: never.
+        changed_from: What was usual before that.
     """
 
     hours: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
@@ -39,17 +42,21 @@ class Usual:
     changed_from: float | None = None
 
     def seconds(self, now: float) -> float | None:
-        """What is usual at this moment, in seconds since 1970; None: too few minutes are known."""
+        """Return what is usual at the time `now`, in seconds since 1970; None if too few minutes are known."""
         counts = _together(_kept(self.hours, now))
         return None if sum(counts.values()) < ENOUGH_MINUTES else median_seconds(counts)
 
     def with_minute(self, counts: Mapping[int, int], now: float, slow_from: float) -> "Usual":
-        """Add the minute that has just ended, with its answered calls by how long they took. `slow_from`: from how many
-        seconds a call of this kind was slow in it.
+        """Return these minutes with one more, which has just ended.
 
-        1. A minute that isn't slow is counted, and ends a row of slow ones, which are forgotten.
-        2. A slow one waits, until there are `SLOW_MINUTES` in a row.
-        3. Then they alone are what is usual.
+        1. A minute that isn't slow is counted. It ends a row of slow minutes, which are forgotten.
+        2. A slow minute is kept apart until there are `SLOW_MINUTES` in a row.
+        3. Then these slow minutes alone are the usual.
+
+        Args:
+            counts: The answered calls of the minute by duration.
+            now: In seconds since 1970.
+            slow_from: From how many seconds on a call of this kind was slow in that minute.
         """
         place = median_place(counts)
         assert place is not None
@@ -61,7 +68,7 @@ class Usual:
 
 
 def slow_from(usual_seconds: float | None, least_seconds: float = LONG_SECONDS) -> float:
-    """From how many seconds on a call is slow, where so much is usual; None: it isn't known."""
+    """Return from how many seconds on a call is slow. `usual_seconds`: None if what is usual isn't known."""
     return UNKNOWN_SLOW_SECONDS if usual_seconds is None else max(least_seconds, TIMES_USUAL * usual_seconds)
 
 
@@ -70,7 +77,7 @@ def _hour(now: float) -> int:
 
 
 def _kept(hours: Mapping[int, Mapping[int, int]], now: float) -> dict[int, Mapping[int, int]]:
-    """Those of the last day; none that a clock set back has made future."""
+    """Return the hours of the last day, without hours that lie in the future because the clock was set back."""
     return {hour: counts for hour, counts in hours.items() if _hour(now) - HOURS < hour <= _hour(now)}
 
 

@@ -1,7 +1,7 @@
-"""The verdict: how things are for callers, in one sentence. Pure.
+"""The verdict: says in a sentence how things are for callers. Pure.
 
-It says what is wrong, with numbers and what is usual; since which clock time; what still works; and where
-docs/operations.md says what to do.
+It says what is wrong, with numbers and what is usual; since which time; what still works; and where docs/operations.md
+says what to do.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 OPERATIONS = "docs/operations.md"
 STARTING = "verdict-starting"
 MAX_ALSO = 3
-"""So many findings beside the first are named; the others are counted."""
+"""Besides the first finding so many others are named; the rest is only counted."""
 LEVELS = tuple(Health)
 
 TITLES = {
@@ -39,13 +39,13 @@ TITLES = {
     Trouble.LOOP_LATE: "this process is late",
     Trouble.OTHER_CHECK: "the check {} fails",
 }
-"""What a trouble is called; `{}` stands for whose it is."""
+"""The names of the troubles; `{}` stands for whose trouble it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one sort of callers feels, or what causes it, for programs. `calls`, `bad`: of the last minute. None: it is
-    not about that. `is_own`: only the process that answers knows of it.
+    """What one sort of callers notices, or what causes it, for programs. `calls`, `bad`: calls of the last minute, and
+    how many of them were bad; None if it isn't about calls. `is_own`: only the process that answers knows of it.
     """
 
     trouble: Trouble
@@ -61,8 +61,13 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`level` None: it can't be told yet. `since`: of the first thing that makes it less than healthy.
-    `public_sentence`: what strangers get. `next_step`: where to read on, None where there is nothing to do.
+    """How things are for callers.
+
+    Attributes:
+        level: None if it can't be told yet.
+        public_sentence: The sentence for strangers.
+        since: When the first trouble began that makes it less than healthy.
+        next_step: Where to read on; None if there is nothing to do.
     """
 
     level: Health | None
@@ -86,8 +91,12 @@ NOTHING_KNOWN = Verdict(
 def judge(
     evidence: Evidence, now: datetime, lasting: Mapping[str, float] | None = None
 ) -> tuple[Verdict, dict[str, float]]:
-    """The verdict, and for how long each of its troubles has lasted. `lasting`: the same of the last verdict, of this
-    process or another, by now: a trouble that goes on began when it did.
+    """Return the verdict, and for how many seconds each of its findings has lasted.
+
+    Args:
+        lasting: The same durations from the last verdict, of this process or another one, as of now. A finding that was
+            in
+            it began as long ago as it says.
     """
     if evidence.services is None:
         return NOTHING_KNOWN, {}
@@ -116,7 +125,7 @@ def _lasting(finding: Finding, lasting: Mapping[str, float], now: datetime) -> F
     known = [] if finding.since is None else [finding.since]
     if seconds is not None:
         known.append(now - timedelta(seconds=seconds))
-    # In whole seconds: what began once is told as the same moment each time.
+    # Use whole seconds, so that the same begin is shown as the same time in each verdict.
     return replace(finding, since=_whole_second(min(known))) if known else finding
 
 
@@ -135,7 +144,9 @@ def _effect(finding: Finding) -> Effect:
 
 
 def _are_searches_in_vain(findings: list[Finding], evidence: Evidence, now: datetime) -> bool:
-    """Whether searches fail, which no finding says: the cluster is away, and none has been answered since."""
+    """Return True if searches fail although no finding says so: the cluster is away, and no search has been answered
+    since.
+    """
     away = next((finding for finding in findings if finding.trouble is Trouble.CLUSTER_AWAY), None)
     if away is None or any(one.trouble is Trouble.CALLS_FAIL and one.callers == SEARCHES for one in findings):
         return False
@@ -161,7 +172,9 @@ def _sentence(findings: list[Finding], mappings: ServedMappings, works: str, now
 
 
 def _earlier_cause(troubles: list[Finding], now: datetime) -> str:
-    """What calls that fail, said first, fail of, where that began before them."""
+    """Return the cause of failing calls, if they are the first finding and the cause began before them; else an empty
+    text.
+    """
     first = troubles[0]
     if first.trouble is not Trouble.CALLS_FAIL or first.since is None:
         return ""
@@ -173,7 +186,7 @@ def _earlier_cause(troubles: list[Finding], now: datetime) -> str:
 
 
 def _beside(troubles: list[Finding]) -> list[Finding]:
-    """What is said beside the first: not what was its reason."""
+    """Return the findings to name besides the first, without those that are its reason."""
     first = troubles[0]
     reasons = {Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED, Trouble.BREAKER_OPEN}
     is_caused = first.trouble is Trouble.CALLS_FAIL
@@ -187,7 +200,7 @@ def _beside(troubles: list[Finding]) -> list[Finding]:
 
 
 def _clause(finding: Finding, now: datetime, *, public: bool, is_first: bool = True) -> str:
-    """One finding in words. Where it is the first it says why; of others that is shorter."""
+    """Return one finding in words. Only the first finding begins with a capital letter."""
     since = f" since {clock_time(finding.since, now)}" if finding.since is not None else ""
     why = finding.public_why if public else finding.why
     text = _what(finding, since, why, public=public)
@@ -195,7 +208,7 @@ def _clause(finding: Finding, now: datetime, *, public: bool, is_first: bool = T
 
 
 def title_of(trouble: Trouble, callers: str) -> str:
-    """What is wrong, in a few words and with a small letter, without since when and why."""
+    """Return in a few words what is wrong, in lower case, without its begin and its reason."""
     return TITLES[trouble].format(callers)
 
 
@@ -247,7 +260,7 @@ def _served(mappings: ServedMappings) -> str:
 
 
 def _works(mappings: ServedMappings) -> str:
-    """What still works while something else doesn't."""
+    """Say what still works while something else doesn't."""
     if not mappings.warm:
         return "No mappings can be answered yet."
     if not mappings.indices:
@@ -258,5 +271,5 @@ def _works(mappings: ServedMappings) -> str:
 
 
 def worst(levels: Iterable[Health]) -> Health:
-    """The worst of several; healthy for none."""
+    """Return the worst of several levels; healthy if there are none."""
     return max(levels, key=LEVELS.index, default=Health.HEALTHY)

@@ -38,9 +38,10 @@ REFRESH_MESSAGES = {
 
 @api_view("GET")
 async def health(request: HttpRequest) -> HttpResponse:
-    """`GET /api/health`: the last report of the monitor; 503 only when unhealthy. The Age header says how old it is.
+    """`GET /api/health`: the last report of the monitor; 503 only if it is unhealthy. The Age header says how old it
+    is.
 
-    Who may not read everything gets the status without the services.
+    Callers who may not read everything get the status without the services.
     """
     details = await reads_all(request)
     answer = await registry.get(HEALTH).answer(details=details)
@@ -49,7 +50,7 @@ async def health(request: HttpRequest) -> HttpResponse:
 
 @api_view("GET")
 async def performance(request: HttpRequest) -> HttpResponse:
-    """`GET /api/performance`: pools, cache, passes, background tasks and what to tune."""
+    """`GET /api/performance`: connection pools, cache, passes, background tasks, and advice on what to tune."""
     await require(request, Right.READ, everything=True)
     return json_response(performance_report(registry))
 
@@ -66,8 +67,8 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def status(request: HttpRequest) -> HttpResponse:
-    """`GET /admin/status/`: everything for staff, from memory; never waits for the cluster. `?paused=1`: stays as it
-    is.
+    """`GET /admin/status/`: everything for staff, from memory; never waits for the cluster. With `?paused=1` the page
+    doesn't refresh itself.
     """
     context = {
         **_status(),
@@ -80,8 +81,8 @@ def status(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 def status_live(request: HttpRequest) -> HttpResponse:
-    """`GET /admin/status/live`: the part of the page that changes, for the page alone: who comes here otherwise, such
-    as after a login, is sent to the page. 401 when the session has ended.
+    """`GET /admin/status/live`: the part of the page that changes. Only the page's script requests it; anybody else,
+    such as after a login, is redirected to the page. 401 if the session has ended.
     """
     if "HX-Request" not in request.headers:
         return redirect("esassistant:status")
@@ -98,7 +99,7 @@ def _status() -> dict[str, Any]:
 
 
 async def status_refresh(request: HttpRequest) -> HttpResponse:
-    """`/admin/status/refresh`: asks whether to refresh all mappings (GET), and does (POST, with the CSRF token)."""
+    """`/admin/status/refresh`: asks whether to refresh all mappings (GET), and does it (POST, with the CSRF token)."""
     if (await caller_of(request)).kind is not CallerKind.STAFF:
         return redirect_to_login(request.path, reverse("admin:login"))
     if request.method == "POST":

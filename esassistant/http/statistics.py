@@ -152,7 +152,7 @@ class HttpStatistics:
         counted.refused_total += door == REFUSED and status == TOO_MANY
 
     def forget_recent(self) -> None:
-        """Forget what callers got lately: at a new start, that was an earlier run of the service."""
+        """Forget what callers got lately. Called at each start, as that belongs to an earlier run."""
         for counted in self._routes.values():
             counted.window = Window()
 

@@ -1,4 +1,4 @@
-"""`manage.py health`: asks a running server how it is, for people, cron and Nagios."""
+"""`manage.py health`: asks a running server for its health, for people, cron and Nagios."""
 
 import json
 import sys
@@ -15,11 +15,11 @@ TIMEOUT_SECONDS = 10.0
 MAX_BYTES = 1_000_000
 CODES = {"healthy": 0, "degraded": 1, "unhealthy": 2}
 UNKNOWN = 3
-"""Nagios' codes."""
+"""The exit codes are those of Nagios."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect isn't followed: the token is for the server that was named."""
+    """Follows no redirect: the token is only for the named server."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         "Ask a running server for its verdict and print it. Exits 0: healthy, 1: degraded, 2: unhealthy, 3: it can't "
         "be told, as no server answers."
     )
-    # It tells of the server, not of the settings.
+    # The command is about the server; the settings here don't matter.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -56,7 +56,7 @@ class Command(BaseCommand):
 
 
 def ask(url: str, timeout: float) -> dict[str, Any]:
-    """The answer of a server's health address. Raises `ValueError` that says what to do."""
+    """Return the answer of a server's health address. Raises `ValueError`, whose message says what to do."""
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is no URL: use one such as {DEFAULT_URL}")
     request = urllib.request.Request(f"{url.rstrip('/')}/api/health", headers=_headers(url))  # noqa: S310  (checked)
@@ -80,7 +80,9 @@ def ask(url: str, timeout: float) -> dict[str, Any]:
 
 
 def _headers(url: str) -> dict[str, str]:
-    """A token, for the details; and where the server on this machine is asked, what it would get from its proxy."""
+    """Return the headers of the request: a token, to get the details, and, for the server on this machine, what its
+    proxy would send.
+    """
     headers = {"Accept": "application/json"}
     if tokens := settings.ESASSISTANT.api_tokens:
         headers["Authorization"] = f"Bearer {tokens[0]}"
