@@ -24,8 +24,7 @@ class Recommendation:
         setting: The exact line for the environment, or several lines if one alone would do harm. None if no setting
             helps.
         if_slow: Replaces `why` and `setting` while the cluster is slower than usual. It is set for advice that would
-            send
-            the cluster more work at once.
+            send the cluster more work at once.
     """
 
     metric: str

@@ -1,4 +1,4 @@
-"""The kernel as a Django app: declares the Elasticsearch clients."""
+"""The kernel as a Django app: declares its resources, among them the Elasticsearch clients."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping

@@ -41,8 +41,7 @@ class Lifespan:
         """
         Args:
             before_end: Called on the loop when the drain is over. From then on the server waits for open requests, so
-                this must
-                end those that would never end by themselves.
+                this must end those that would never end by themselves.
         """
         self._app = app
         self._registry = registry

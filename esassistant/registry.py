@@ -119,8 +119,7 @@ class Registry:
         Args:
             resource: Its handle, or its name.
             factory: Called with the registry; returns an async context manager whose value is the resource. It must not
-                wait
-                for a service that may be absent.
+                wait for a service that may be absent.
             needs: The resources that it uses. They are opened before it and closed after it.
             ping: The health check of the resource, awaited by the health monitor.
             critical: True: if the ping fails, the whole service is unhealthy.

@@ -85,7 +85,7 @@ class Evidence:
 
     Attributes:
         usual: What calls of each kind usually take, in seconds; None or missing if it isn't known.
-        changed: By kind: when an hour of slow calls became the usual, and what was usual before.
+        changed: By kind: when an hour of slow calls became usual, and what was usual before.
         services: None if no check has ended yet.
     """
 

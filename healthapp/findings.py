@@ -81,11 +81,9 @@ class Finding:
         level: How it affects the verdict. Healthy: it is only said.
         since: When it began. For calls: when the first bad call began.
         calls, bad: Calls of the last minute, and how many of them were bad. None if it isn't about calls, or if the
-            last
-            minute had none that were bad.
+            last minute had none that were bad.
         in_a_row, newest_seconds: If the last minute had no bad calls: how many failed one after the other, and how long
-            ago
-            the newest failed.
+            ago the newest failed.
         seconds, usual_seconds: How long calls take now, and usually; only for slowness.
         why: For operators.
         public_why: The same without what callers must not know.

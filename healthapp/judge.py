@@ -117,8 +117,8 @@ class Sources:
 
 
 class Judge:
-    """Judges. One per process, owned by the registry; belongs to its loop. `keep_judging` and `keep_writing` are its
-    background tasks.
+    """Makes the verdict. One per process, owned by the registry; belongs to its loop. `keep_judging` and `keep_writing`
+    are its background tasks.
     """
 
     def __init__(

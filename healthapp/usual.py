@@ -18,7 +18,7 @@ ENOUGH_MINUTES: Final = 10
 ENOUGH_CALLS: Final = 10
 """A minute with fewer calls says nothing about what is usual."""
 SLOW_MINUTES: Final = 60
-"""After so many slow minutes in a row, slow is the usual."""
+"""After so many slow minutes in a row, their duration becomes the usual one."""
 TIMES_USUAL: Final = 5.0
 UNKNOWN_SLOW_SECONDS: Final = 2.0
 """From here on a call is slow if nothing is known yet."""
@@ -30,9 +30,8 @@ class Usual:
 
     Attributes:
         hours: For each hour since 1970, how many minutes had which median.
-        slow: The latest slow minutes in a row. They are kept apart, so that trouble doesn't become the usual bit by
-            bit.
-        changed_at: When slow minutes last became the usual, in seconds since 1970. None: never.
+        slow: The latest slow minutes in a row. They are kept apart, so that trouble doesn't become usual bit by bit.
+        changed_at: When slow minutes last became usual, in seconds since 1970. None: never.
         changed_from: What was usual before that.
     """
 
@@ -51,7 +50,7 @@ class Usual:
 
         1. A minute that isn't slow is counted. It ends a row of slow minutes, which are forgotten.
         2. A slow minute is kept apart until there are `SLOW_MINUTES` in a row.
-        3. Then these slow minutes alone are the usual.
+        3. Then only these slow minutes count as usual.
 
         Args:
             counts: The answered calls of the minute by duration.

@@ -95,8 +95,7 @@ def judge(
 
     Args:
         lasting: The same durations from the last verdict, of this process or another one, as of now. A finding that was
-            in
-            it began as long ago as it says.
+            in it began as long ago as it says.
     """
     if evidence.services is None:
         return NOTHING_KNOWN, {}

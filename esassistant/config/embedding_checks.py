@@ -27,7 +27,7 @@ def check_embedding(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[c
 
 @checks.register(checks.Tags.urls)
 def check_prefix(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:  # noqa: ARG001
-    """Check that our addresses have a prefix that nothing else uses."""
+    """Check that our addresses have a prefix, and that no other view lies below it."""
     if not is_embedded():
         return []
     if not (at := prefix()):

@@ -172,7 +172,7 @@ class Config:
     redis_url: str = field(repr=False)
     field_values: FieldValuesConfig = FieldValuesConfig()
     unknown_names: tuple[str, ...] = ()
-    """A sentence for each name in the environment that was meant to be a setting but is none."""
+    """A sentence for each name in the environment that was meant to be a setting but has no effect."""
     webhooks_file: str = ""
     """An absolute path; empty if there is no such file."""
     webhook_targets: tuple[Target, ...] = ()

@@ -353,13 +353,11 @@ def read(environment: Mapping[str, str], base_dir: Path, *, django: bool = False
         environment: The environment of the process.
         base_dir: The folder of `.env`, of the operator's own profiles and of the SQLite file.
         django: Also read what settings.py passes on to Django (`SERVICE_ALONE`). A project that embeds this service has
-            its
-            own settings for that.
+            its own settings for that.
 
     Returns:
         The values for the Django settings `ESASSISTANT` and `ESASSISTANT_SETTINGS`: the configuration that this
-            project's
-        code uses, and each setting by its name.
+        project's code uses, and each setting by its name.
 
     Raises:
         BadSettings: Some values can't be used; it names every one.

@@ -45,8 +45,7 @@ class Target:
         indices: Patterns of names of indices, aliases and data streams. Nothing else exists for the target.
         kinds: The kinds of changes that are sent. Gaps are always sent.
         allow_networks: Networks in which the target may be. With https, public addresses are allowed too; with http,
-            only
-            these networks are.
+            only these networks are.
     """
 
     name: str

@@ -125,8 +125,7 @@ def new_client(
         raw: Leave the bodies of answers as bytes.
         marks: Which nodes have failed lately; can be shared with other clients.
         backs_up: Send a call to a second node if it fails at the first one, or has taken half of its time there. Also
-            let
-            calls of this client be the first to try a node that has failed.
+            let calls of this client be the first to try a node that has failed.
 
     Raises:
         ImproperlyConfigured: The settings name no node.

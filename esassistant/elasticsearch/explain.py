@@ -1,7 +1,7 @@
-"""Probes a failing server if its failure doesn't say why: does its port speak TLS, which product is it?
+"""Inspects a failing server if its failure doesn't say why: does its port speak TLS, which product is it?
 
-A probe is short and takes its time from the call that failed. It sends credentials only to a port that has got them
-already. It is made at most once a minute for each node; until the next one, its result is used again.
+An inspection is short and takes its time from the call that failed. It sends credentials only to a port that has got
+them already. It is made at most once a minute for each node; until the next one, its result is used again.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class Explainer:
             URL(f"{self._config.scheme}://{self.at}{self._config.path_prefix}/", encoded=True),
             headers={**headers, "accept": "application/json", "accept-encoding": "identity"},
             allow_redirects=False,
-            trace_request_ctx=PoolCounters(),  # counters that nobody reads, as this is no call
+            trace_request_ctx=PoolCounters(),  # counters that nobody reads, as an inspection is no call
         ) as response:
             body = await response.content.read(MAX_ROOT_BYTES)
             while len(body) < MAX_ROOT_BYTES and (more := await response.content.read(MAX_ROOT_BYTES - len(body))):
@@ -93,8 +93,8 @@ class Explainer:
 
 
 class _Look(Generic[T]):
-    """The result of one kind of probe, kept for a minute. Calls that fail together share one probe. The result of a
-    probe that fails or is cut short is `nothing`.
+    """The result of one kind of inspection, kept for a minute. Calls that fail together share one inspection. The
+    result of one that fails or is cut short is `nothing`.
     """
 
     def __init__(self, nothing: T, clock: Clock) -> None:
@@ -104,7 +104,7 @@ class _Look(Generic[T]):
         self._looking = asyncio.Lock()
 
     async def found(self, look: Callable[[], Awaitable[T]]) -> None:
-        """Probe, unless that was done within the last minute."""
+        """Inspect, unless that was done within the last minute."""
         async with self._looking:
             if self._looked_at is not None and self._clock() - self._looked_at < KEPT_SECONDS:
                 return
@@ -113,7 +113,7 @@ class _Look(Generic[T]):
 
 
 async def _within(seconds_left: float | None, look: Awaitable[None]) -> None:
-    """Await a probe for a short time. If it fails, nothing is learned."""
+    """Await an inspection for a short time. If it fails, nothing is learned."""
     # Take half of the time that is left: the caller must get the failure before it gives up.
     seconds = LOOK_SECONDS if seconds_left is None else min(LOOK_SECONDS, seconds_left / 2)
     with suppress(aiohttp.ClientError, OSError, TimeoutError, EOFError):

@@ -188,11 +188,9 @@ class Node(AiohttpHttpNode):
             ConnectionTimeout: A timeout ran out; the message says which.
             TlsError, ConnectionError: The request could not be sent or answered.
             AnswerTooLarge: The answer is too large. If it is an error, it is returned with an empty body instead, as
-                its status
-                says enough.
+                its status says enough.
             UnsupportedProductError: The answer isn't Elasticsearch's. elasticsearch-py checks that only for the first
-                2xx
-                answer of a client; this checks every answer.
+                2xx answer of a client; this checks every answer.
         """
         body, request_headers = self._prepared(body, headers)
         total = self._request_timeout if isinstance(request_timeout, DefaultType) else request_timeout

@@ -159,8 +159,7 @@ class NodePool(elastic_transport.NodePool):
         """
         Args:
             tries_out: Whether calls of this client may be the first to try a node that has failed. That suits clients
-                whose
-                calls can wait without harm.
+                whose calls can wait without harm.
         """
         super().__init__(*args, **kwargs)
         self.marks = marks

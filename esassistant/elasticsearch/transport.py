@@ -69,8 +69,7 @@ class Transport(AsyncTransport):
         """
         Args:
             backs_up: Whether a second node is asked if the first one fails or takes half of the time. Not for the calls
-                of
-                other people's views, which may be costly and may need all their time.
+                of other people's views, which may be costly and may need all their time.
         """
         super().__init__(nodes, *args, **kwargs)
         self._pools = pools

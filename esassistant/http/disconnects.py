@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from esassistant.asgi_types import Receive
 
 WATCHED_AFTER_SECONDS = 0.05
-"""When the watch on the client begins. If a client leaves earlier, that is noticed at this time."""
+"""How long after the start of the work the client begins to be watched. If it leaves earlier, that is noticed then."""
 
 T = TypeVar("T")
 

@@ -96,8 +96,7 @@ class Lanes:
         Args:
             is_probe: Tells whether a path is that of a probe; probes don't wait at a gate.
             logins: The applications for the paths to which passwords are posted. Each waits at its own gate, as
-                checking a
-                password takes a processor for a fraction of a second.
+                checking a password takes a processor for a fraction of a second.
         """
         self._stock = stock
         self._fast = fast

@@ -1,4 +1,6 @@
-"""The frame of every page: the state of the service, the cluster that it serves, and who is logged in."""
+"""The layout of every page, around its content: the state of the service, the cluster that it serves, and who is logged
+in.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,7 @@ from esassistant.resource import Reports
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The frame for one reader.
+    """The layout for one reader.
 
     Attributes:
         state: The state of the service, which everybody may read at `/api/health`; empty while it isn't known.

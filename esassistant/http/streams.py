@@ -1,8 +1,9 @@
 """Streams: answers that last, such as server-sent events. Requests for them are answered before the lanes.
 
-No lane suits them. Django's lanes are meant for short answers, and the fast one doesn't notice when the client of a GET
-leaves. A few hundred streams that last for hours would also take the places of requests that need milliseconds. So
-streams have their own places, a watch on each client, a deadline for each write, and end when the server stops.
+No lane suits them. Django's lanes are meant for answers that end soon, and the fast one doesn't notice when the client
+of a GET leaves. A few hundred streams that last for hours would also take the places of requests that need
+milliseconds. So streams have their own places, a watch on each client, a deadline for each write, and end when the
+server stops.
 
 The owner of a stream registers a source for it with `Streams.answering`, for as long as the owner is open.
 """
@@ -167,8 +168,7 @@ class StreamRoute:
         rights: The caller must have one of these.
         methods: The methods that the source answers.
         media_type: The source takes only requests that accept this type, and a view at the same address answers all
-            others.
-            None: the source takes all.
+            others. None: the source takes all.
         lasts: The duration of an answer says nothing about latency.
     """
 
