@@ -66,11 +66,11 @@ class WindowReport:
     `durations.BOUNDS`. `recent_bad`: calls of the last 15 s that were not answered.
 
     `first_bad_seconds`, `first_part_seconds`: how long ago the minute's newest trouble began, with the first call that
-    was not answered, or was answered in part. `first_long_seconds`: how long ago the first call began that took
-    `LONG_SECONDS` or more, within the last 15 s and the time before in which most calls did.
+    was not answered, or was answered in part. `first_long_seconds`: how long ago the first of the present long calls
+    began. These took `LONG_SECONDS` or more, in the last 15 s, or before as long as most calls were long.
 
     `slowest_seconds`: the longest call of the minute. `newest_bad_seconds`, `newest_good_seconds`: how long ago the
-    newest call ended that was not answered, and that was.
+    newest unanswered call and the newest answered call ended.
     """
 
     calls: int = 0
@@ -337,5 +337,5 @@ def _quantile_place(counts: Mapping[int, int], share: float) -> int | None:
 
 
 def calls_in_a_row(last: Iterable[EndedCall]) -> Iterator[EndedCall]:
-    """Return the newest calls that were not answered, back to the newest one that was."""
+    """Yield the newest calls, as long as they were not answered."""
     return itertools.takewhile(lambda call: call.got.is_bad, last)

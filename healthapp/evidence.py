@@ -148,7 +148,7 @@ ASKERS = frozenset({SEARCHES, OTHER_CALLS})
 
 
 def callers_of(kind: str) -> str:
-    """Return in plain words what calls a kind of call belongs to."""
+    """Return the name for people of a kind of call, such as `searches`."""
     source, _, rest = kind.partition(" ")
     if source == "pool":
         return SEARCHES if rest.endswith(" search") else OTHER_CALLS

@@ -372,8 +372,8 @@ def _first_unanswered(evidence: Evidence, now: datetime) -> datetime | None:
 
 
 def _unanswered_since(row: Iterable[EndedCall], ping: WindowReport) -> list[float]:
-    """Of a row of bad calls, take those that ended after the newest answered ping, and return how long
-    ago each began.
+    """Return how many seconds ago the bad calls of `row` began. Only those count that ended after the newest answered
+    ping.
     """
     answered = ping.newest_good_seconds
     return [call.began_seconds_ago for call in row if answered is None or call.age_seconds < answered]

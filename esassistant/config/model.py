@@ -125,7 +125,7 @@ class MappingCacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class FieldValuesConfig:
-    """Of which fields values are gathered.
+    """Which fields' values are gathered, and how many calls that may take.
 
     Attributes:
         families: Patterns with `*` of the families whose values are gathered; empty: no values are gathered.
