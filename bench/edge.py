@@ -46,9 +46,10 @@ FASTEST_BEYOND = 50_000
 BEYOND_CONNECTIONS = 2500
 """More than ESASSISTANT_MAX_IN_FLIGHT is by default."""
 OTHERS_PER_SECOND = 25.0
-OTHERS_CONNECTIONS = 4
-LATER_SECONDS = 0.5
-"""After the overload began."""
+OTHERS_CONNECTIONS = 64
+"""More than requests begin: each has a connection of its own, as the requests of others do."""
+EARLIER_SECONDS = 0.5
+"""Before the overload begins, so that they are connected by then: new connections wait for each other."""
 REFUSED_GOAL, OTHERS_GOAL = Goal(at_most=250), Goal(at_most=1000)
 """Milliseconds: who is refused knows it at once; who asks for something else waits, but not for long."""
 ALL_GOOD = Goal(at_least=100)
@@ -163,7 +164,8 @@ def measure(kind: Kind, url: str, seconds: float) -> list[Line]:
     if carried.per_second * TIMES > FASTEST_BEYOND:
         return lines
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(_others, url, seconds)
+        waiting = threads.submit(_others, url, seconds + EARLIER_SECONDS)
+        time.sleep(EARLIER_SECONDS)
         beyond = ask(carried.per_second * TIMES, seconds, BEYOND_CONNECTIONS)
         others = waiting.result()
     after = ask(carried.per_second / 2, SEARCHING_SECONDS)
@@ -177,9 +179,8 @@ def measure(kind: Kind, url: str, seconds: float) -> list[Line]:
 
 def _others(url: str, seconds: float) -> list[Load]:
     """What others get while a worker is asked for too much."""
-    time.sleep(LATER_SECONDS)
     asked = [Target(url, f"/api/mappings/{ASKED}", BEARER), Target(url, "/livez")]
-    return paced(asked, OTHERS_PER_SECOND, max(1.0, seconds - LATER_SECONDS), OTHERS_CONNECTIONS)
+    return paced(asked, OTHERS_PER_SECOND, seconds, OTHERS_CONNECTIONS)
 
 
 def others_lines(kind: str, loads: Sequence[Load]) -> list[Line]:

@@ -71,6 +71,8 @@ class Case:
     revalidated: bool = False
 
 
+AS_IT_IS = {"Accept-Encoding": "identity"}
+"""The load generators ask for nothing else."""
 INDICES, MAPPING = "/api/indices?limit=1", f"/api/mappings/{ASKED}"
 
 CASES = {
@@ -143,7 +145,7 @@ def throughput_lines(node_url: str, rounds: int, seconds: float) -> Found:
         server = stack.enter_context(served(node_url, folder))
         logged = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
         logging_server = stack.enter_context(served(node_url, logged, ESASSISTANT_ACCESS_LOG="true"))
-        answers = {path: server.get(path) for path in (HEALTH, MAPPING)}
+        answers = {path: server.get(path, headers=AS_IT_IS) for path in (HEALTH, MAPPING)}
         for path, answer in answers.items():
             save_answer(folder, path, answer.content, answer.headers)
         urls = {

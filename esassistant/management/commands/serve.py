@@ -23,6 +23,11 @@ from esassistant.elasticsearch.client import check_there_is_a_node
 from esassistant.http.uvicorn_protocol import BoundedProtocol
 from esassistant.program import PROGRAM
 
+LISTENERS = 8
+"""How many descriptors of the listening socket each process has. libuv accepts one or two connections for each of them
+and turn of the loop: under overload, when a turn takes half a second, the new connections of probes would wait for
+seconds behind each other.
+"""
 GRACE_SECONDS = 10
 """How long open requests may go on after draining."""
 WORKER_HEALTHCHECK_SECONDS = 30
@@ -67,6 +72,7 @@ class Command(BaseCommand):
         check_there_is_a_node(settings.ESASSISTANT.elasticsearch)
         self._prepare_database()
         listener = _listen(host, port)
+        listeners = [listener, *(listener.dup() for _ in range(LISTENERS - 1))]
         config = uvicorn.Config(
             "esassistant.asgi:application",
             host=host,
@@ -94,16 +100,17 @@ class Command(BaseCommand):
         try:
             if workers == 1:
                 server = uvicorn.Server(config)
-                server.run(sockets=[listener])
+                server.run(sockets=listeners)
                 failed = not server.started
             else:
-                supervisor = Multiprocess(config, sockets=[listener])
+                supervisor = Multiprocess(config, sockets=listeners)
                 supervisor.run()
                 failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
         except KeyboardInterrupt:
             failed = False
         finally:
-            listener.close()
+            for each in listeners:
+                each.close()
         if failed:
             sys.exit(STARTUP_FAILURE)
 
