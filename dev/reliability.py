@@ -84,14 +84,15 @@ TEXT = """# What happens when things fail
 
 {head}
 
-Each case is a fault that is really made. A proxy between the server and Elasticsearch delays, cuts, refuses, says
-nothing or answers with a status of the test's choice; processes are stopped (SIGSTOP) or killed (`kill -9`).
-Elasticsearch and Redis are real ones, started by the test, but for cases 14 and 15 and a part of 13: their hundreds and
-thousands of indices are played by the proxy. Calls are counted by the proxy or by Elasticsearch itself, never by our
-own counters alone.
+Each case is a fault that is really caused. A proxy between the server and Elasticsearch delays, cuts or refuses
+connections, never answers, or answers with a status that the test chooses. Processes are stopped (SIGSTOP) or killed
+(`kill -9`). Elasticsearch and Redis are real and started by the test, except in cases 14 and 15 and a part of 13:
+there the proxy imitates hundreds and thousands of indices. Calls are counted by the proxy or by Elasticsearch itself,
+never only by our own counters.
 
-A case is shown when each of its tests has passed; the figures are those of the run at the head. `make reliability` runs
-all of them and writes this page. What came of all kinds of faults together, for ten minutes, is in [soak.md](soak.md).
+A case counts as shown if each of its tests has passed. The figures are those of the run that is named at the top.
+`make reliability` runs all cases and writes this page. What happened with all kinds of faults together, for ten
+minutes, is in [soak.md](soak.md).
 
 | # | what happens | what is expected | shown by | last figure |
 |---|---|---|---|---|

@@ -216,7 +216,7 @@ async def test_history(node: Node, cluster: Elasticsearch, open_app: OpenApp) ->
     """Fields that came and got another type, when, and who saw it; of an index that is gone too."""
     cluster.indices.create(index="shop", mappings=SHOP)
     async with open_app(node.url, cache={"min_refresh_interval": 0.0}) as http:
-        assert "No change was seen since" in words(await page(http, "/browse/shop"))
+        assert "has not seen any change of it yet" in words(await page(http, "/browse/shop"))
         properties = {f"new_{number:02}": {"type": "ip"} for number in range(12)}
         cluster.indices.put_mapping(index="shop", properties=properties, runtime={"day": {"type": "keyword"}})
         await refresh_with_history(http)
