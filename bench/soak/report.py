@@ -16,16 +16,20 @@ SHOWN = 5
 UNITS = {"rss_bytes": (1e6, "MB")}
 DOCUMENT = """# A soak
 
-What `make soak` found on {at:%Y-%m-%d}, in {minutes:g} minutes: {instances} instances of one deployment over a real
-Elasticsearch of {nodes} node{s} and a real Redis, a proxy before each, a cache smaller than what there is, a writer
-that changes the cluster all the time, users who ask all instances for everything, with a token for all names, for some,
-and with none, and all kinds of faults that come and go, also of one node alone. `make soak` writes this page when it
-ran for at least {least:g} minutes.
+This is what `make soak` found on {at:%Y-%m-%d}, in {minutes:g} minutes. It runs:
 
-Each answer is compared with what was true at its stated age. `fresh` and `stale` are what it said of itself, `memory`,
-`store` and `elasticsearch` where it came from; a mapping counts as over from the moment at which the writer's change of
-it was acknowledged. A *validate* says whether a field is known, `values` what documents hold; *in scope* and *out of
-scope* are mappings for a token that sees the steady indices alone.
+- {instances} instances of one deployment, over a real Elasticsearch of {nodes} node{s} and a real Redis, with a proxy
+  in front of each, and with caches that are too small for all mappings;
+- a writer, which changes the cluster all the time;
+- users, who ask all instances for everything: with a token for all names, with a token for some, and without a token;
+- all kinds of faults, which come and go, some of them at a single node.
+
+`make soak` writes this page if it ran for at least {least:g} minutes.
+
+Each answer is compared with what was true at the age that it states. An answer says itself whether it is `fresh` or
+`stale`, and where it came from: `memory`, `store` or `elasticsearch`. A mapping is *over* from the moment at which the
+writer's change of it was acknowledged. *validate* says whether a field is known, *values* what documents hold. *in
+scope* and *out of scope* are mappings for a token that sees only the indices that never change.
 
 ```
 {lines}
