@@ -73,7 +73,7 @@ class KnownField(msgspec.Struct, frozen=True):
         if self.is_runtime:
             return self.type != "lookup"
         if self.type == "dense_vector":
-            return True  # # only docvalue_fields takes it
+            return True  # only docvalue_fields takes it
         able = CAPABILITIES.get("flattened" if self.type == KEYED else self.type)
         return able is None or able[1](self.definition) is not False
 

@@ -94,7 +94,7 @@ def _options(keys: dict[str, Slot], *required: str, is_open: bool = False, also:
     return Clause({**COMMON, **keys}, required, is_open=is_open, also=also)
 
 
-def _keyed(  # # one argument for each difference between such rows
+def _keyed(  # one argument for each difference between such rows
     place: Place,
     inner: dict[str, Slot],
     value: str | None = "value",

@@ -390,7 +390,7 @@ def read_fields(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> 
     finds_some = any(isinstance(name, str) and walk.finds(name) for name in names)
     for number, name in enumerate(names):
         if finds_some and isinstance(name, str) and "*" in name:
-            continue  # # one of several patterns may match nothing
+            continue  # one of several patterns may match nothing
         walk.field(name, slot.place, pointer(path, number) if isinstance(value, list) else path, inner)
 
 
