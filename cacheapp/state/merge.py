@@ -58,7 +58,7 @@ class Statement:
 
     def beats(self, at: float, known_at: float) -> bool:
         """Return whether what it says for the moment `at` wins over what is known for the moment `known_at`."""
-        return at > known_at or (at == known_at and not self.is_published)  # at equal moments ours wins over a published one
+        return at > known_at or (at == known_at and not self.is_published)  # at equal moments our own wins
 
     def denies(self, indices: Iterable[str]) -> Collection[str]:
         """Return those of the known `indices` that don't exist according to the statement."""
