@@ -201,10 +201,13 @@ def unnamed(value: object, place: str = "") -> Iterable[str]:
 def _as_serialised(name: str, schema: Schema) -> Schema:
     """msgspec describes what it reads; what is written has all members, with defaults or without."""
     described = {key: value for key, value in schema.items() if key not in ("title", "required")}
+    explained: dict[str, str] = {}
     if "description" in described:
-        described["description"] = _sentences(described["description"])
+        described["description"], explained = _taken_apart(described["description"])
     if "properties" in described:
-        described["properties"] = {name: _member(name, member) for name, member in described["properties"].items()}
+        described["properties"] = {
+            name: _member(name, member, explained.get(name)) for name, member in described["properties"].items()
+        }
         if name in (CompactField.__name__, COMPACT_WITH_VALUES):
             described["required"] = schema["required"]
         elif name != PARTIAL:
@@ -212,17 +215,36 @@ def _as_serialised(name: str, schema: Schema) -> Schema:
     return described
 
 
-def _member(name: str, schema: Schema) -> Schema:
-    """Without its default, in short where it may be null; a moment, which by its name is one, with its format."""
+def _member(name: str, schema: Schema, explained: str | None) -> Schema:
+    """Return the schema of a member with its description, if it has one, and without its default. A type that may be
+    null is written in short, and a member whose name is that of a moment gets the format of one.
+    """
     described = {key: value for key, value in schema.items() if key != "default"}
     if set(described) == {"anyOf"} and all(set(choice) == {"type"} for choice in described["anyOf"]):
         described = {"type": [choice["type"] for choice in described["anyOf"]]}
     if (name == "at" or name.endswith("_at")) and "string" in described["type"]:
         described["format"] = "date-time"
-    return described
+    return described if explained is None else {**described, "description": explained}
 
 
-def _sentences(docstring: str) -> str:
-    """A docstring as paragraphs of one line each, in the words of JSON."""
-    paragraphs = inspect.cleandoc(docstring).split("\n\n")
-    return re.sub(r"\bNone\b", "null", "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+_ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)*): ", re.MULTILINE)
+"""The beginning of an entry in the section "Args:" of a docstring: the names of one or several members."""
+
+
+def _taken_apart(docstring: str) -> tuple[str, dict[str, str]]:
+    """Return the text of a class's docstring, and what its section "Args:" says of each member."""
+    text: list[str] = []
+    explained: dict[str, str] = {}
+    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
+        if not paragraph.startswith(("Args:\n", "Attributes:\n")):
+            text.append(_one_line(paragraph))
+            continue
+        _, *entries = _ENTRY.split(paragraph)
+        for names, said in zip(entries[::2], entries[1::2], strict=True):
+            explained |= dict.fromkeys(names.split(", "), _one_line(said))
+    return "\n\n".join(text), explained
+
+
+def _one_line(text: str) -> str:
+    """Return a text on one line, in the words of JSON."""
+    return re.sub(r"\bNone\b", "null", " ".join(text.split()))
