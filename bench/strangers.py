@@ -1,10 +1,11 @@
-"""How long a probe takes, and what hot answers a second are left, while strangers ask for something else: `python -m
-bench.strangers [--seconds S] [--connections N] [--only KIND …]`.
+"""How long a probe takes, and how many hot answers a second are left, during a flood of requests by strangers: `python
+-m bench.strangers [--seconds S] [--connections N] [--only KIND …]`.
 
-For each kind of flood (dev/faults/flood.py): so many connections send a request each at the same moment, wait for all
-answers, and begin anew; or 60 send 20 000 requests each and read nothing. During one flood `/livez` is asked 50 times a
-second, each time on a new connection; during another one `/api/health` as fast as it is answered, on 8 connections.
-Server, flood, probe and generator are processes of their own on the same processors.
+In most kinds of floods (dev/faults/flood.py), each connection sends a request at the same moment, waits until all are
+answered, and begins again. In the kind `pipelining`, 60 connections send 20 000 requests each and read nothing. During
+one flood of each kind, `/livez` is asked 50 times a second, each time on a new connection. During a second one,
+`/api/health` is asked on 8 connections, as fast as it answers. The server, the flood, the probe and the generator are
+processes of their own on the same processors.
 """
 
 import os

@@ -1,11 +1,11 @@
-"""What is derived from mappings: how often, how long the loop is held, who waits after a change, and how fast it is
-answered: `python -m bench.views [--rounds N] [--seconds S] [--only PART …]`.
+"""The costs of what is derived from mappings: `python -m bench.views [--rounds N] [--seconds S] [--only PART …]`.
 
-    derivations   1 000 names of nine mappings, twice; 64 names and 65; a rollover
-    held          how long the loop is held while a mapping of 20 000 fields is listed, searched, written as a schema
-    day           a day of requests and changes, replayed: who has to wait after a change
-    throughput    requests a second on 16 connections, beside a bare ASGI function that sends the same bytes; bytes on
-                  the wire and processor time, with gzip and without
+derivations   how often mappings are parsed: 1 000 names of nine mappings, twice; 64 names and 65; a rollover
+held          how long the event loop is blocked while a mapping of 20 000 fields is listed, searched, or written as a
+              schema
+day           a replayed day of requests and changes: how many requests have to wait after a change
+throughput    requests a second on 16 connections, compared with a bare ASGI function that sends the same bytes; bytes
+              on the wire and processor time, with gzip and without
 """
 
 import argparse
