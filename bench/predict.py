@@ -1,21 +1,23 @@
 """What warming ahead saves, by policy: `python -m bench.predict [--seeds N] [--only SHAPE …] [--trace FILE]`.
 
-Traces of six shapes, 20 of each by their seeds, 14 days long, are replayed under each policy: never, always, last-asked
-(the rule), EWMA, seasonal, Markov, the model of this project, and an oracle. Nothing is asked of a cluster: a call is
-counted. Values are warm for six hours, the budget is six calls a minute, half of the families cost two.
+Traces of six shapes, 20 of each with different seeds, are replayed under each policy: never, always, last-asked (the
+rule), EWMA, seasonal, Markov, the model of this project, and an oracle. A trace is 14 days long. No cluster is asked;
+calls are only counted. Values stay warm for six hours, the budget is six calls a minute, and half of the families cost
+two calls.
 
-Parameters are chosen on days 1 to 7, of which the first two only teach; days 8 to 14 are judged:
+Parameters are chosen on days 1 to 7, of which the first two are for learning only. Days 8 to 14 are judged:
   last-asked  the T with the fewest calls, where each ask that finds cold values counts as five
   all others  the fewest calls at a coverage no lower than that of the best T; where none reaches it, the best coverage
 
-The model is the default only if, of every shape, it saves at least 15 % of the calls of the best rule (the lower bound
-of the 95 % interval of a paired bootstrap over seeds), at a coverage at most 1 % lower. "The best rule" is last-asked
-with its best T; *as shipped* are MAPPING_CACHE_PREDICT=rule and model with the settings of the service.
+The model becomes the default only if it saves at least 15 % of the calls of the best rule on every shape, at a coverage
+that is at most 1 % lower. (Both are the lower bounds of 95 % intervals, by a paired bootstrap over seeds.) "The best
+rule" is last-asked with its best T. "As shipped" means MAPPING_CACHE_PREDICT=rule and model with the service's own
+settings.
 
 With --trace, a trace of your own takes the place of the made-up ones. A line has
   {formats};
 or it is one of the access log of this project (ESASSISTANT_ACCESS_LOG), as JSON. Parameters are chosen on the first
-half, the second is judged; intervals are those of a bootstrap over names.
+half, and the second half is judged. The intervals are those of a bootstrap over names.
 """
 
 import argparse

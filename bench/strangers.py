@@ -29,9 +29,9 @@ CONNECTIONS = 500
 PIPELINING_CONNECTIONS = 60
 HOT_CONNECTIONS = 8
 SETTLE_SECONDS = 0.5
-"""What the last flood left in the queues is over."""
+"""How long to wait until the rest of the last flood is gone from the queues."""
 GOAL = Goal(at_most=250)
-"""Milliseconds."""
+"""The goal in milliseconds."""
 
 V1_LIVEZ_MS = {
     "static": 2540,
@@ -42,11 +42,11 @@ V1_LIVEZ_MS = {
     "pipelining": 11_905,
 }
 V1_HOT_PER_SECOND = {"static": 164, "missing": 227, "browse": 197, "health": 329, "pipelining": 0.617}
-"""What the code of 1.0.0 showed by this bench, on two processors; only shown beside runs with as many connections."""
+"""What version 1.0.0 achieved in this bench, on two processors; only shown for runs with as many connections."""
 
 
 def measure(url: str, pid: int, kind: str, connections: int, seconds: float) -> list[Line]:
-    """Two floods of a kind."""
+    """Measure two floods of a kind."""
     count = PIPELINING_CONNECTIONS if kind == PIPELINING else connections
     before = processor_seconds(pid)
     with flooding(url, kind, count, seconds) as flood:

@@ -1,4 +1,4 @@
-"""The process of the bundled load generator: `python -m bench.load.generator JOB`, JOB as JSON (bench/load/client.py)."""
+"""The process of the bundled generator of bench/load/client.py: `python -m bench.load.generator JOB`, JOB as JSON."""
 
 import asyncio
 import gc

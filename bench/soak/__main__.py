@@ -44,7 +44,7 @@ from esassistant.clock import now_utc
 
 
 def _interrupted(number: int, frame: object) -> NoReturn:
-    """The first Ctrl-C or SIGTERM ends everything in order; further ones must not disturb that."""
+    """End everything in order at the first Ctrl-C or SIGTERM. Further signals must not disturb that."""
     del number, frame
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
