@@ -323,5 +323,5 @@ _LATER = (
         "No pass takes them for unchanged: after the next pass none is old",
     ),
 )
-"""Cases whose predecessors are still to come."""
+"""Cases that are inserted before later ones, so that numbers stay the same."""
 CASES = (*(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1)), *_LATER)

@@ -102,7 +102,7 @@ def document(result: Result, at: datetime, least_minutes: float) -> str:
 
 
 def lines_of(result: Result) -> Iterator[str]:
-    """A blank line is part of the line that it stands before."""
+    """Yield the lines of the report. A blank line is part of the line after it."""
     tally = result.tally
     yield "\nanswers compared with the truth"
     for (asked, state, source), count in sorted(tally.checked.items()):

@@ -1,4 +1,4 @@
-"""The OpenAPI document, put together from the table of operations and the schemas."""
+"""Put the OpenAPI document together from the table of operations and the schemas."""
 
 import json
 import tomllib
@@ -142,7 +142,7 @@ TAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "probes": ("For load balancers.", ("/livez", "/readyz")),
     "description": ("This document.", ("/api/openapi.json",)),
 }
-"""What operations are about, and how their paths begin. The longest beginning counts."""
+"""Tag → what its operations are about, and the beginnings of their paths. The longest matching beginning counts."""
 TAG_BY_ENDING = {"/validate": "search", "/describe": "descriptions"}
 SOMETIMES = "-sometimes"
 SECURITY: dict[Access, list[dict[str, list[str]]]] = {
@@ -154,7 +154,7 @@ SECURITY: dict[Access, list[dict[str, list[str]]]] = {
 
 
 def document() -> Object:
-    """The whole."""
+    """Return the whole document."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     paths: dict[str, Object] = {}
     for operation in OPERATIONS:
@@ -209,7 +209,7 @@ def document() -> Object:
 
 
 def tag_of(path: str) -> str:
-    """What an operation is about."""
+    """Return the tag of the operations with that path."""
     for ending, tag in TAG_BY_ENDING.items():
         if path.endswith(ending):
             return tag
@@ -218,7 +218,7 @@ def tag_of(path: str) -> str:
 
 
 def rendered() -> str:
-    """The document as it is checked in and served."""
+    """Return the document as text, as it is checked in and served."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

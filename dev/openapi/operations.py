@@ -34,8 +34,8 @@ JSON_SCHEMA = {"type": "object", "properties": {"$schema": {"const": "https://js
 
 
 class Access(enum.Enum):
-    """Who may call an operation. `OPEN`: credentials aren't looked at. `ANYBODY`: none are needed, wrong ones
-    refused.
+    """Who may call an operation. `OPEN`: credentials aren't looked at. `ANYBODY`: no credentials are needed, but wrong
+    ones are refused. `DETAILS`: whoever may read. `CHANGE`: whoever may refresh.
     """
 
     OPEN = "open"
@@ -46,7 +46,7 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. Those in the path are required in any case."""
+    """One parameter. Parameters in the path are always required."""
 
     name: str
     place: str
@@ -57,8 +57,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation answers when all goes well. `schemas`: one of them fits; `headers`: always there, `sometimes`:
-    under the condition that the description says. `other`: in which form it comes to who accepts that.
+    """The answer of an operation that succeeds.
+
+    Args:
+        description: What it is.
+        schemas: The answer fits one of them.
+        content_type: Its content type.
+        headers: The headers that it always has.
+        sometimes: The headers that it has under the condition that the description names.
+        other: Content type → the schema of the answer in that form, for callers who accept it.
+        example: An example.
     """
 
     description: str
@@ -72,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One address and method. `problems`: its errors beside those that every operation has."""
+    """One address and method. `problems`: its errors, in addition to those that every operation has."""
 
     path: str
     method: str
