@@ -323,5 +323,5 @@ _LATER = (
         "No pass takes them for unchanged: after the next pass none is old",
     ),
 )
-"""Cases that are inserted before later ones, so that numbers stay the same."""
+"""Cases with numbers of their own, because not all numbers before theirs are used."""
 CASES = (*(Case(number, fault, expected) for number, (fault, expected) in enumerate(_CASES, start=1)), *_LATER)
