@@ -25,7 +25,7 @@ class ValueCalls(Protocol):
     """
 
     async def unfiltered(self, alias: str) -> frozenset[str]:
-        """Return the indices that an alias stands for; empty where it has a filter in any of them."""
+        """Return the indices that an alias stands for; an empty set if it has a filter in any of them."""
 
     async def search(self, indices: Sequence[str], body: bytes) -> bytes:
         """Search the indices, and return the body of the answer unchanged."""

@@ -55,7 +55,7 @@ class ValuesNote(msgspec.Struct, frozen=True):
 
 
 def note_of(known: KnownOfName) -> ValuesNote:
-    """Return what all values have in common."""
+    """Return what all values of an answer have in common: their family, their age and their sample."""
     return ValuesNote(known.family, known.age_seconds, known.sample_documents, known.is_whole, known.fields_left_out)
 
 

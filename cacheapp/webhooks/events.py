@@ -1,4 +1,4 @@
-"""Changes as events: CloudEvents 1.0 in structured JSON, signed as Standard Webhooks are. Pure.
+"""Write changes as events: CloudEvents 1.0 in structured JSON, signed by the rules of Standard Webhooks. Pure.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md

@@ -5,7 +5,7 @@
             ...
         assert proxy.count(path="/_mapping") == 1
 
-It runs in its own thread and loop, so tests of every colour can use it, and a blocked loop doesn't stop it. A request
+It runs in its own thread and loop, so sync and async tests can use it, and a blocked loop doesn't stop it. A request
 is counted when its head has arrived. Bytes pass through unchanged in both directions; what a client has seen of an
 answer is already recorded.
 """
