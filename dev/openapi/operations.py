@@ -150,10 +150,7 @@ FIELD_FILTERS = (
     ),
     Parameter("prefix", "query", "Only fields whose paths begin with this.", PATH_SCHEMA),
     Parameter(
-        "leaves",
-        "query",
-        "Leave out fields that only hold other fields: objects.",
-        {"type": "boolean", "default": False},
+        "leaves", "query", "Leave out fields that only hold others: objects.", {"type": "boolean", "default": False}
     ),
 )
 LIMIT = Parameter(
@@ -210,14 +207,7 @@ OPERATIONS = (
             200: Answer("The process has mappings, and isn't draining.", ({"type": "string"},), TEXT),
             503: Answer("What is missing.", ({"type": "string"},), TEXT),
         },
-        (
-            Parameter(
-                "verbose",
-                "query",
-                "If it is there, with any value or none, all conditions are listed.",
-                {"type": "string"},
-            ),
-        ),
+        (Parameter("verbose", "query", "List all conditions; the value is ignored.", {"type": "string"}),),
     ),
     Operation(
         "/api/health",
@@ -257,11 +247,7 @@ OPERATIONS = (
         "openapi",
         "This document",
         Access.ANYBODY,
-        {
-            200: Answer(
-                "The document, as OpenAPI 3.1.", ({"type": "object", "required": ["openapi"]},), headers=("ETag",)
-            )
-        },
+        {200: Answer("The document.", ({"type": "object", "required": ["openapi"]},), headers=("ETag",))},
         (UNCHANGED,),
         (304,),
     ),
@@ -288,20 +274,14 @@ OPERATIONS = (
                 ("RefreshReport", "Mappings"),
                 sometimes=("ETag", "Age", *STATE),
             ),
-            202: Answer(
-                "The refresh was started, or joined to one that is under way.",
-                ("RefreshStarted",),
-                headers=("Location",),
-            ),
+            202: Answer("It was started, or is already under way.", ("RefreshStarted",), headers=("Location",)),
         },
         (
-            Parameter(
-                "wait", "query", "Answer only when the refresh has ended.", {"type": "boolean", "default": False}
-            ),
+            Parameter("wait", "query", "Answer when the refresh has ended.", {"type": "boolean", "default": False}),
             Parameter(
                 "index",
                 "query",
-                "Read only this name, and answer with its mappings.",
+                "Read only this name; answer with its mappings.",
                 {"$ref": "#/components/schemas/Name"},
             ),
         ),
