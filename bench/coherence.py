@@ -97,7 +97,7 @@ class Bench:
                 if response.status == 200:
                     if b'"%b"' % expected in body:
                         return monotonic()
-                    headers = {"If-None-Match": response.headers["ETag"]}  # no news is a small answer
+                    headers = {"If-None-Match": response.headers["ETag"]}  # 304 while nothing changes
             await asyncio.sleep(PAUSE_SECONDS)
 
 

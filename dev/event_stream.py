@@ -86,7 +86,7 @@ class EventStream:
                 self.on_block(block, at)
             else:
                 self._read(block, at)
-        if self._text.startswith(b":") and self._text.endswith(b"\n"):  # comments need no empty line
+        if self._text.startswith(b":") and self._text.endswith(b"\n"):  # no empty line follows a comment
             self._read(self._text, at)
             self._text = b""
         self._news.set()

@@ -268,7 +268,7 @@ async def _over(answers: Answers, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await answers.over
     except TimeoutError:
-        pass  # what is missing is counted
+        pass  # missing answers are counted
 
 
 def main() -> int:

@@ -227,7 +227,7 @@ class Checks:
         age, state = self._age(reply, told)
         document = json.loads(reply.body)
         listed = (field["name"] for field in document["fields"]) if asked == "fields" else document["properties"]
-        fields = frozenset(field for field in listed if not field.startswith("_"))  # but metadata fields
+        fields = frozenset(field for field in listed if not field.startswith("_"))  # without metadata fields
         window = window_of(reply.sent_at, reply.received_at, age)
         wrong = wrong_fields(self._truth, name, fields, window)
         self._tally.compared(

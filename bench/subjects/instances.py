@@ -168,7 +168,7 @@ async def _live(number: int) -> None:
         cache.on_change(note_changes)
         _tell(number, "begun", pid=os.getpid())
         is_warm = is_watching = False
-        while os.getppid() == parent:  # else nobody would end it
+        while os.getppid() == parent:  # ends when the parent is gone
             if not is_warm and cache.warm and sharing.pass_at is not None:
                 is_warm = True
                 _tell(number, "warm")

@@ -177,7 +177,7 @@ def _never_equal(kind: str, value: Any) -> Complaint | None:
         return Complaint(Code.OUT_OF_RANGE, f"The field is {kind}: it holds no {value}.")
     bits = _WHOLE_BITS.get(kind, 64)
     lowest = 0 if kind == "unsigned_long" else -(2**bits)
-    if not lowest <= int(number) <= 2**bits:  # one more: floats can't tell
+    if not lowest <= int(number) <= 2**bits:  # one beyond, because floats can't tell the two apart
         return Complaint(Code.OUT_OF_RANGE, f"{value} is beyond what a {kind} holds.")
     if bits < 50 and int(number) == 2**bits:
         return Complaint(Code.OUT_OF_RANGE, f"{value} is beyond what a {kind} holds.")

@@ -387,7 +387,7 @@ def _change(names: list[str], function: Callable[[Values, int], tuple[Values, T]
 def _report(instance: str, report: bytes, ttl_seconds: float) -> None:
     now = _now()
     replace_row(InstanceReport(name=instance, at=now, expires_at=now + timedelta(seconds=ttl_seconds), report=report))
-    over = models.Q(expires_at__lt=now) | models.Q(expires_at__gt=now + AHEAD)  # which nobody says of itself
+    over = models.Q(expires_at__lt=now) | models.Q(expires_at__gt=now + AHEAD)  # no report is kept that long
     InstanceReport.objects.filter(over).delete()
 
 

@@ -47,7 +47,7 @@ APPLIED_SECONDS = 5.0
 node answers from the version that it has applied itself.
 """
 TRIES_ALONE = 3
-"""How often a pass asks for a single name that fails."""
+"""How often at most a pass asks for a single name that fails."""
 
 MANY_INDICES = 100
 """If there are fewer indices than this, none is read before the others, because all of them are read in a moment."""

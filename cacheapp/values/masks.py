@@ -45,13 +45,13 @@ _SECRET_NAME = re.compile(SECRET_NAMES, re.IGNORECASE)
 _FORMS = tuple(
     re.compile(form)
     for form in (
-        r"[^\s@]+@[^\s@]+\.[^\s@]+",  # an address of mail
+        r"[^\s@]+@[^\s@]+\.[^\s@]+",  # an e-mail address
         r"[a-z][a-z0-9+.-]*://\S*[?@]\S*",  # a URL with a query or credentials
-        r"(?i:ey[a-z0-9_-]{8,}\.[a-z0-9_-]+)",  # a token that is signed
+        r"(?i:ey[a-z0-9_-]{8,}\.[a-z0-9_-]+)",  # a signed token
         r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9+/=_-]{20,}",  # a key, hash or id: letters and digits at random
         r"[0-9a-fA-F]{16,}",
         r"[+(]?[0-9][0-9 ()/.-]{6,}[0-9]",  # the number of a phone, a card or an identity document
-        r"[A-Z]{2}[0-9]{2}[ ]?(?:[A-Z0-9]{4}[ ]?){3,}[A-Z0-9]{0,4}",  # of a bank account
+        r"[A-Z]{2}[0-9]{2}[ ]?(?:[A-Z0-9]{4}[ ]?){3,}[A-Z0-9]{0,4}",  # the number of a bank account
         r"-----BEGIN .*",
     )
 )

@@ -157,7 +157,7 @@ class RedisLink:
         async def run(client: Redis) -> Any:
             return await client.register_script(COMMON + script + ANSWER)(keys, arguments)
 
-        foreign, *given = await self.call(run)  # an array ends before nil
+        foreign, *given = await self.call(run)  # `given` is empty for nil, at which Lua arrays end
         for key in foreign:
             self.note_poison(key.decode(errors="replace"))
         return given[0] if given else None
