@@ -1,13 +1,15 @@
-"""Measure everything, and write what came out of it: `make bench`, or `python -m bench [--quick] [--only BENCH …]`.
+"""Run the benches, and write their results: `make bench`, or `python -m bench [--quick] [--only BENCH …]`.
 
-Each bench runs alone, one after the other, and prints its own table. A full run takes at most 15 minutes on two
-processors (the first makes 1 000 indices, once), and writes docs/benchmarks.md, docs/benchmarks.json, docs/images/ and
-the table in the README. With `--quick`, which shows in about 3 minutes that everything works, with `--only`, or when a
-bench failed, that goes to .cache/bench/report/ instead, unless `--write` is given: then what was measured takes its
-place beside what docs/benchmarks.json has of all others. `--render` measures nothing, and makes the document anew from
-docs/benchmarks.json. Benches that take long run only if `--only` names them: {alone}.
+The benches run one after the other, and each prints its own table. A full run takes at most 15 minutes on two
+processors (only the first run makes the 1 000 indices). It writes docs/benchmarks.md, docs/benchmarks.json,
+docs/images/ and the table in the README.
 
-A goal that is missed is printed and written as missed; the exit code is 1 only when a bench failed.
+Results go to .cache/bench/report/ instead with `--quick`, which shows in about 3 minutes that everything works, with
+`--only`, or when a bench failed. If `--write` is given too, they go to docs/, where they replace the earlier results of
+the same benches. `--render` measures nothing, and writes the document again from docs/benchmarks.json. Benches that
+take long run only if `--only` names them: {alone}.
+
+A missed goal is printed and written as missed. The exit code is 1 only when a bench failed.
 """
 
 import argparse
@@ -37,13 +39,13 @@ LIMIT_SECONDS = 900
 
 @dataclass(frozen=True)
 class Step:
-    """A bench, and how it is run."""
+    """A bench, and the command that runs it."""
 
     bench: str
     full: Sequence[str]
     quick: Sequence[str]
     runs_alone: bool = False
-    """Not with all others, which together take no longer than `LIMIT_SECONDS`."""
+    """Whether it runs only if `--only` names it. All other benches together take no longer than `LIMIT_SECONDS`."""
 
 
 STEPS = (
@@ -128,14 +130,14 @@ def _description() -> str:
 
 @contextmanager
 def _shared_node() -> Iterator[None]:
-    """One node for all benches of the 1 000 indices: starting it takes long, and this is not about the last percent."""
+    """Start one node for all benches that use the 1 000 indices, because starting it takes long."""
     with running_node() as url:
         os.environ[NODE_URL] = url
         yield
 
 
 def _run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """The results, and which benches failed."""
+    """Run the benches. Return their results, and the names of those that failed."""
     started_at, started = now_utc().isoformat(timespec="seconds"), time.monotonic()
     benches, failed, around = {}, [], machine()
     steps = [step for step in STEPS if (step.bench in options.only if options.only else not step.runs_alone)]
@@ -145,7 +147,7 @@ def _run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], lis
             passed = as_duration(time.monotonic() - started)
             print(f"\n[{passed}] python -m {' '.join(words)}", file=sys.stderr, flush=True)
             path = folder / f"{step.bench}.json"
-            # What an earlier run left would else pass for this one's.
+            # Otherwise the file of an earlier run could pass for this one's.
             path.unlink(missing_ok=True)
             if _ended_well([*words, "--json", str(path)]) and path.exists():
                 benches[step.bench] = slim(json.loads(path.read_text()))
@@ -162,7 +164,11 @@ def _run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], lis
 
 
 def _ended_well(words: Sequence[str]) -> bool:
-    """Run a bench to its end. It is told to end as by Ctrl-C, so that it ends what it started."""
+    """Run a bench to its end. Return whether it succeeded.
+
+    A bench that takes too long gets SIGINT, as does one that runs when this process is interrupted: then it can end
+    what it has started.
+    """
     with subprocess.Popen([sys.executable, "-m", *words], process_group=0) as process:
         try:
             return process.wait(LONGEST_SECONDS) == 0

@@ -1,18 +1,18 @@
-"""How soon every instance answers with a mapping that changed: `python -m bench.coherence [--changes N] [--stores
-redis]`.
+"""How soon every instance answers with a changed mapping: `python -m bench.coherence [--changes N] [--stores redis]`.
 
-Four servers, as an operator starts them, over a real node with 1 000 indices, first with Redis between them, then with
-SQLite; one of them watches. An index gets a field, and each server's API is asked for that mapping, again and again,
-until it answers with the field.
+Four servers run over a real node with 1 000 indices, started as an operator starts them; one of them watches. They
+share first a Redis, then an SQLite file. An index gets a field, and each server's API is asked for that mapping again
+and again, until it answers with the field.
 
-    learnt   from Elasticsearch's acknowledgement until the first instance, the one that watches, has the field in its
-             answer. It may be before the acknowledgement: then it counts as 0
-    spread   from there until the last instance does: what the store between them costs, and what the goals are for
-    all      from the acknowledgement until the last instance does
+    learnt   the time from Elasticsearch's acknowledgement until the first instance, the one that watches, answers with
+             the field. If it answers before the acknowledgement, the time is 0
+    spread   the time from there until the last instance does: the cost of the store between them. The goals are about
+             this
+    all      the time from the acknowledgement until the last instance does
 
-A time is when the answer with the field had arrived; the one before it was without, and was asked for as long before as
-`asked every` says: that much a time may be too long. A goal that is missed is printed as missed; the exit code is 0 all
-the same.
+The end of a time is the arrival of the first answer with the field. The request before it was sent earlier, by the time
+that the row `asked every` shows; so a measured time is too long by at most that. A missed goal is printed as missed;
+the exit code is 0 all the same.
 """
 
 import asyncio
@@ -37,19 +37,19 @@ from esassistant.clock import monotonic
 INSTANCES = 4
 CHANGES = 300
 PAUSE_SECONDS = 0.015
-"""More often, and the asking itself keeps two cores busy."""
+"""The pause between two requests of an instance. With a shorter one, the requests alone keep two processors busy."""
 WARM_UP_CHANGES = 5
 LONGEST_SECONDS = 15.0
 CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
 GOALS = {"redis": 100.0, "sqlite": 2000.0}
-"""Milliseconds of the spread, p99."""
+"""The goals for the p99 of the spread, in milliseconds."""
 FEWER = {"redis": 1, "sqlite": 5}
-"""Over SQLite a change takes so much longer that fewer of them must do."""
+"""Divides the number of changes: over SQLite a change takes so much longer that there have to be fewer."""
 
 
 @dataclass
 class Measured:
-    """Seconds, one of each per change, but for `asked_every`: one per answer."""
+    """The measured seconds: one per change, but for `asked_every`, which has one per answer."""
 
     learnt: list[float] = field(default_factory=list)
     spread: list[float] = field(default_factory=list)
@@ -69,13 +69,13 @@ class Bench:
         self.measured = Measured()
 
     async def change(self) -> None:
-        """One change, until everybody answers with it."""
+        """Make one change, and wait until every instance answers with it."""
         self._changes_total += 1
         name = names(CHANGED_FAMILY)[self._changes_total % CHANGED_FAMILY.indices]
         new_field = f"bench_{self._store}_{self._changes_total}"
         async with asyncio.timeout(LONGEST_SECONDS), asyncio.TaskGroup() as group:
             asking = [group.create_task(self._answered(url, name, new_field.encode())) for url in self._urls]
-            # Each has been asked once before anything changes.
+            # Every instance is asked at least once before anything changes.
             await asyncio.sleep(0.05)
             await self._client.indices.put_mapping(index=name, properties={new_field: {"type": "keyword"}})
             acknowledged = monotonic()
@@ -85,7 +85,7 @@ class Bench:
         self.measured.everywhere.append(max(0.0, max(times) - acknowledged))
 
     async def _answered(self, url: str, name: str, expected: bytes) -> float:
-        """When an instance answered with the field."""
+        """Return the moment at which an instance answered with the field."""
         headers: dict[str, str] = {}
         asked_at: float | None = None
         while True:
@@ -97,7 +97,7 @@ class Bench:
                 if response.status == 200:
                     if b'"%b"' % expected in body:
                         return monotonic()
-                    headers = {"If-None-Match": response.headers["ETag"]}  # no news is a small answer
+                    headers = {"If-None-Match": response.headers["ETag"]}  # 304 while nothing changes
             await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -110,7 +110,7 @@ async def _measure(url: str, urls: list[str], store: str, changes: int) -> Measu
             await bench.change()
             if number % 50 == 0:
                 print(f"{number} of {changes}", file=sys.stderr, flush=True)
-            # Instances that ask once a second are not always at the same point of it.
+            # A random pause, because instances that ask once a second are not always at the same point of that second.
             await asyncio.sleep(random.uniform(0.1, 0.7))
     return bench.measured
 

@@ -1,4 +1,4 @@
-"""What the commands of all benches share: `--json`, when they began, and how they keep what they found."""
+"""The common part of all benches' commands: `--json`, the time of the start, and how results are kept."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from esassistant.clock import monotonic, now_utc
 
 
 def parser(bench: str, description: str | None) -> argparse.ArgumentParser:
-    """Options of `python -m bench.<bench>`, which starts with the one that all have."""
+    """Return a parser for the options of `python -m bench.<bench>`; it has the one option that all benches have."""
     made = argparse.ArgumentParser(
         prog=f"python -m bench.{bench}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -25,18 +25,20 @@ def parser(bench: str, description: str | None) -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Started:
-    """When a bench began."""
+    """The moment at which a bench began."""
 
     at: str = field(default_factory=lambda: now_utc().isoformat())
     moment: float = field(default_factory=monotonic)
 
     def facts(self) -> dict[str, Any]:
-        """For `save`: when it began, and how long it has taken."""
+        """Return what `save` needs: when the bench began, and how long it has taken so far."""
         return {"started_at": self.at, "seconds": round(monotonic() - self.moment, 1)}
 
 
 def exit_code_of(run: Callable[[], None]) -> int:
-    """Run a bench; SIGTERM ends it as Ctrl-C does, once its servers have ended. Returns what the process exits with."""
+    """Run a bench, and return the exit code of the process. SIGTERM ends the bench as Ctrl-C does, after its servers
+    have ended.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run()
@@ -46,6 +48,6 @@ def exit_code_of(run: Callable[[], None]) -> int:
 
 
 def save(path: Path, **results: Any) -> None:
-    """Keep what a bench found as JSON; there may be lines in it."""
+    """Keep as JSON what a bench found. Objects of `Line` are written too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False, default=Line.as_json))

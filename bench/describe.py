@@ -1,7 +1,7 @@
 """How long a description takes: `python -m bench.describe`. Prints milliseconds of processor time.
 
-A made-up mapping of 6 500 fields; the first description, of which only what holds the loop counts, and those that
-follow, by budget.
+It describes a made-up mapping of 6 500 fields, for several budgets. Of the first description only the time counts that
+blocks the event loop; the following ones are measured as a whole.
 """
 
 import argparse
@@ -48,7 +48,7 @@ NAMES = ("name", "id", "status", "total", "count", "bytes", "duration", "error",
 
 
 def mapping(fields_total: int) -> bytes:
-    """Make a mapping of so many fields in objects in objects."""
+    """Return a mapping with so many fields, in objects within objects."""
     root: dict[str, dict[str, object]] = {"@timestamp": {"type": "date"}}
     for number in range(fields_total - 1):
         rest, name = divmod(number, len(NAMES))
@@ -62,7 +62,7 @@ def mapping(fields_total: int) -> bytes:
 
 
 def processor_ms(function: Callable[[], object]) -> float:
-    """The time that a call takes on a processor, whatever else runs."""
+    """Return the processor time of a call in milliseconds, whatever else runs."""
     started_at = time.process_time()
     function()
     return (time.process_time() - started_at) * 1000

@@ -1,16 +1,17 @@
-"""How much one worker carries, and what it does with more: `python -m bench.edge [--seconds S] [--only WORD …]`.
+"""How many requests one worker carries, and what it does with more: `python -m bench.edge [--seconds S] [--only WORD
+…]`.
 
-Open loop: requests begin at a constant rate, whatever the answers, and a latency counts from when its request should
-have begun. A rate is carried when its p99 is at most `P99_SECONDS` and each request got a good answer. For each kind of
-request the rate is doubled until it isn't carried any more, then narrowed down; where the generator itself is late, the
-worker carries at least what was last carried. Then
+Open loop: requests begin at a constant rate, whatever the answers are, and a latency counts from the moment at which
+its request should have begun. A rate is carried if its p99 is at most `P99_SECONDS` and each request gets a good
+answer. For each kind of request, the rate is doubled until it isn't carried any more; then the edge is narrowed down.
+If the generator itself is late, the last carried rate is a lower bound. After that, three parts follow:
 
-    beyond   `TIMES` times what it carries, on more connections than a worker works on requests at once; its latencies
-             count from when a request was sent, as what waits for a free connection is not the worker's queue
-    others   meanwhile, who asks for a mapping that is in memory, and for /livez, at an easy rate
-    after    half of what it carries, right after that
+    beyond   `TIMES` times the carried rate, on more connections than a worker handles requests at once. Latencies count
+             from when a request was sent, because waiting for a free connection isn't the worker's queue
+    others   other requests at a low rate during that: for a mapping that is in memory, and for /livez
+    after    half of the carried rate, right after that
 
-Requests are asked of one worker of `manage.py serve`, on the same processors as the generator and Elasticsearch.
+All requests go to one worker of `manage.py serve`, on the same processors as the generator and Elasticsearch.
 """
 
 import os
@@ -36,24 +37,28 @@ from dev.servers.service import TOKEN
 P99_SECONDS = 0.050
 LATE_SECONDS = 0.010
 SEARCHING_SECONDS = 1.0
-"""Of each rate while it doubles."""
+"""How long each rate is measured while the rate doubles."""
 NARROWINGS = 2
 FASTEST = 100_000
 CONNECTIONS = 64
 TIMES = 4
 FASTEST_BEYOND = 50_000
-"""No generator of this project begins more a second; beyond is left out where it would have to."""
+"""The fastest rate of the part "beyond", as no generator of this project is faster. Where it would need more, the part
+is left out.
+"""
 BEYOND_CONNECTIONS = 2500
-"""More than ESASSISTANT_MAX_IN_FLIGHT is by default."""
+"""More connections than the default of ESASSISTANT_MAX_IN_FLIGHT."""
 OTHERS_PER_SECOND = 25.0
 OTHERS_CONNECTIONS = 64
-"""More than requests begin: each has a connection of its own, as the requests of others do."""
+"""More than the requests under way, so that each has a connection of its own, as the requests of others do."""
 EARLIER_SECONDS = 0.5
-"""Before the overload begins, so that they are connected by then: new connections wait for each other."""
+"""How long before the overload the other requests begin, so that they are connected by then: new connections wait for
+one another.
+"""
 REFUSED_GOAL, OTHERS_GOAL = Goal(at_most=250), Goal(at_most=1000)
-"""Milliseconds: who is refused knows it at once; who asks for something else waits, but not for long."""
+"""The goals in milliseconds. A refused request is answered at once; other callers wait, but not for long."""
 ALL_GOOD = Goal(at_least=100)
-"""Percent."""
+"""The goal in percent."""
 ASKED = f"{SAMPLES[0].name}-1"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 JSON = {**BEARER, "Content-Type": "application/json"}
@@ -61,7 +66,7 @@ JSON = {**BEARER, "Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Kind:
-    """What is asked for, and from which rate on. `good`: the status of a good answer."""
+    """What is asked for, and the first rate. `good`: the status of a good answer."""
 
     name: str
     path: str
@@ -92,7 +97,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Step:
-    """One rate, and what came of it."""
+    """One rate, and the answers at that rate."""
 
     per_second: float
     load: Load
@@ -104,24 +109,26 @@ class Step:
 
     @property
     def is_of_the_generator(self) -> bool:
-        """Whether the generator was too late to tell."""
+        """Whether the generator itself was too late, so that the rate says nothing about the worker."""
         return self.load.late_p99 is not None and self.load.late_p99 > LATE_SECONDS
 
 
 @dataclass(frozen=True)
 class Edge:
-    """Where a kind of request has its edge. `carried` None: not even the first rate."""
+    """The highest rate that is carried for a kind of request. `carried` None: not even the first rate was."""
 
     carried: Step | None
     is_at_least: bool
 
 
 Ask = Callable[[float, float], Step]
-"""A rate, and for how many seconds."""
+"""Measures a rate for so many seconds."""
 
 
 def find_edge(ask: Ask, first: float, seconds: float, fastest: float = FASTEST) -> Edge:
-    """Double the rate up to one that isn't carried twice in a row, then halve the gap, on a logarithmic scale."""
+    """Find the highest rate that is carried: double the rate until one isn't carried twice in a row, then halve the gap
+    on a logarithmic scale.
+    """
     carried, rate = None, first
     while rate <= fastest:
         step = ask(rate, SEARCHING_SECONDS)
@@ -146,7 +153,7 @@ def find_edge(ask: Ask, first: float, seconds: float, fastest: float = FASTEST) 
 
 
 def measure(kind: Kind, url: str, seconds: float) -> list[Line]:
-    """The edge of a kind of request, and what is beyond."""
+    """Measure the edge of a kind of request, and what happens beyond it."""
 
     def ask(per_second: float, seconds: float, connections: int = CONNECTIONS) -> Step:
         [load] = paced([kind.target(url)], per_second, seconds, connections)
@@ -178,13 +185,15 @@ def measure(kind: Kind, url: str, seconds: float) -> list[Line]:
 
 
 def _others(url: str, seconds: float) -> list[Load]:
-    """What others get while a worker is asked for too much."""
+    """Measure the requests of other callers while a worker is overloaded."""
     asked = [Target(url, f"/api/mappings/{ASKED}", BEARER), Target(url, "/livez")]
     return paced(asked, OTHERS_PER_SECOND, seconds, OTHERS_CONNECTIONS)
 
 
 def others_lines(kind: str, loads: Sequence[Load]) -> list[Line]:
-    """Whether all of them were answered well while there was too much of a kind, and how soon."""
+    """Return the lines about other callers: whether all of them got good answers while there were too many requests of
+    a kind, and how soon.
+    """
     asked = sum(load.requests + load.errors for load in loads)
     good = sum(load.statuses.get("200", 0) for load in loads)
     latest = max(load.p99 for load in loads)
@@ -195,7 +204,7 @@ def others_lines(kind: str, loads: Sequence[Load]) -> list[Line]:
 
 
 def beyond_lines(kind: str, step: Step) -> list[Line]:
-    """What came of a rate of a kind that is too much."""
+    """Return the lines about a rate of a kind that is more than is carried."""
     load = step.load
     asked, good, refused = load.requests + load.errors, load.statuses.get(step.good, 0), load.statuses.get("503", 0)
     others = asked - good - refused
@@ -224,7 +233,7 @@ def main() -> int:
     started, lines = Started(), []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-edge-")))
-        # An absent name that is remembered as absent would be answered from memory: then it were no miss.
+        # An absent name that is remembered would be answered from memory, and would be no miss.
         settings = {"MAPPING_CACHE_NEGATIVE_TTL": "0"}
         server = stack.enter_context(served(stack.enter_context(sample_node()), folder, **settings))
         for kind in kinds:

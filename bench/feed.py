@@ -1,16 +1,17 @@
-"""How soon a change of a mapping reaches all who follow: `python -m bench.feed [--subscribers N] [--changes N]
+"""How soon a change of a mapping reaches all subscribers: `python -m bench.feed [--subscribers N] [--changes N]
 [--stores redis]`.
 
-Two servers, as an operator starts them, over a real node with 1 000 indices; first with Redis between them, then with
-nothing but their SQLite file. Half of the subscribers follow each. An index gets a field, and each subscriber waits for
-the event that tells it.
+Two servers run over a real node with 1 000 indices, started as an operator starts them. They share first a Redis and a
+database, then only the SQLite file. Half of the subscribers follow each server. An index gets a field, and each
+subscriber waits for the event about that change.
 
-    change to event   from Elasticsearch's acknowledgement until one subscriber has the event; before it: counts as 0
-    memory            how much the resident memory of the servers grew, for each subscriber
-    hot answers       of one server, with and without subscribers, in turn
+    change to event   the time from Elasticsearch's acknowledgement until a subscriber has the event; 0 if it comes
+                      earlier
+    memory            how much the resident memory of the servers grows for each subscriber
+    hot answers       the rate of one server, with and without subscribers, in turn
 
-The bench fails where a subscriber misses an event or gets one twice. A goal that is missed is printed as missed; the
-exit code is 0 all the same.
+The bench fails if a subscriber misses an event or gets one twice. A missed goal is printed as missed; the exit code is
+0 all the same.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ INSTANCES = 2
 SUBSCRIBERS = 500
 CHANGES = 60
 FEWER = {"redis": 1, "database": 3}
-"""Over the database a change takes so much longer that fewer of them must do."""
+"""Divides the number of changes: over the database a change takes so much longer that there have to be fewer."""
 WARM_UP_CHANGES = 3
 LONGEST_SECONDS = 15.0
 CONNECTED_AT_ONCE = 50
@@ -51,11 +52,11 @@ HOT_SECONDS = 3.0
 BETWEEN_CHANGES = (0.1, 0.7)
 CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
 GOALS = {"redis": Goal(at_most=200), "database": Goal(at_most=2500)}
-"""Milliseconds from the change to the event, p95."""
+"""The goals for the p95 of the time from the change to the event, in milliseconds."""
 
 
 class Bench:
-    """Changes mappings, and counts who hears of it and when."""
+    """Changes mappings, and records when each subscriber gets the event."""
 
     def __init__(self, client: AsyncElasticsearch, servers: Sequence[Server], store: str) -> None:
         self._client = client
@@ -75,7 +76,7 @@ class Bench:
 
     @asynccontextmanager
     async def subscribers(self, count: int) -> AsyncIterator[None]:
-        """So many follow, in equal parts each server."""
+        """Have so many subscribers follow for the length of the block, the same number on each server."""
         async with AsyncExitStack() as stack:
             connecting = asyncio.Semaphore(CONNECTED_AT_ONCE)
 
@@ -91,7 +92,7 @@ class Bench:
             yield
 
     async def change(self) -> list[float]:
-        """One change, until everybody has heard of it. Returns the seconds of each."""
+        """Make one change, and wait until every subscriber has its event. Return the seconds of each."""
         self._changes_total += 1
         name = names(CHANGED_FAMILY)[self._changes_total % CHANGED_FAMILY.indices]
         new_field = f"feed_{self._store}_{self._changes_total}"
@@ -101,19 +102,19 @@ class Bench:
             await self._client.indices.put_mapping(index=name, properties={new_field: {"type": "keyword"}})
             acknowledged = monotonic()
             await self._everybody.wait()
-        await asyncio.sleep(random.uniform(*BETWEEN_CHANGES))  # what comes twice has come by then
+        await asyncio.sleep(random.uniform(*BETWEEN_CHANGES))  # an event that comes twice has come twice by then
         heard = Counter(subscriber for subscriber, _ in self._arrivals)
         if len(heard) != self._expected or set(heard.values()) != {1}:
             raise RuntimeError(f"{len(heard)} of {self._expected} subscribers heard of it, {heard.total()} times")
         return [max(0.0, at - acknowledged) for _, at in self._arrivals]
 
     async def latencies(self, changes: int) -> list[float]:
-        """Of all changes and subscribers, but for the first changes."""
+        """Return the latencies of all changes and subscribers, without those of the first changes."""
         found = [await self.change() for _ in range(WARM_UP_CHANGES + changes)]
         return [seconds for one in found[WARM_UP_CHANGES:] for seconds in one]
 
     async def memory_bytes(self, count: int) -> float:
-        """What the servers grow by for each subscriber."""
+        """Return how many bytes the servers grow by for each subscriber."""
         async with self.subscribers(count):
             await self.change()
         before = self._resident_bytes()
@@ -125,7 +126,7 @@ class Bench:
         return sum(memory_of(server.pid)["Rss"] for server in self._servers)
 
     async def hot(self, *, changing: bool) -> tuple[float, int]:
-        """Hot answers of a server: how many a second, and how many in all."""
+        """Return how many hot answers a server gives in a second, and how many it gave in all."""
         job = Job([Target(self._servers[0].url, "/api/health")], HOT_CONNECTIONS, HOT_SECONDS)
         asking = asyncio.create_task(asyncio.to_thread(bundled, job))
         while changing and not asking.done():

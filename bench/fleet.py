@@ -1,16 +1,18 @@
 """How a deployment grows: with its instances, and with the indices of the cluster: `python -m bench.fleet [--instances
 N …] [--indices N …] [--only PART …]`.
 
-    instances   1, 4, 16, 64 instances over one cluster of 1 000 indices: what the cluster and Redis are asked for while
-                nothing happens and per change, how soon all know a change, memory, and how soon another watches once
-                the one that did is killed. The cluster is replayed (bench/subjects/replay.py), Redis is real, each
-                instance is a process with all resources of this project but for HTTP (bench/subjects/instances.py)
-    published   what one changed mapping costs at Redis, of 1 000, 10 000, 50 000 indices, by the store alone; with nine
-                mappings between them, and with as many mappings as indices
-    indices     a server over 1 000, 10 000, 50 000 replayed indices: its first pass, a change, memory, pages; and a
-                second instance that takes over what it publishes
+    instances   1, 4, 16 and 64 instances over one cluster of 1 000 indices. Measured are the requests to the cluster
+                and to Redis while nothing happens and per change, the time until all instances know a change, the
+                memory, and the time until another instance watches after the one that did was killed. The cluster is
+                replayed (bench/subjects/replay.py), Redis is real, and each instance is a process with all resources of
+                this project except HTTP (bench/subjects/instances.py)
+    published   the cost of one changed mapping at Redis, among 1 000, 10 000 and 50 000 indices, by the store alone:
+                with nine distinct mappings, and with as many distinct mappings as indices
+    indices     a server over 1 000, 10 000 and 50 000 replayed indices: its first pass, a change, memory and pages; and
+                a second instance that takes over what the first one publishes
 
-Everything runs on the processors of one machine, the cluster and Redis too: with many instances they are what is short.
+Everything runs on the processors of one machine, including the cluster and Redis. With many instances, the processors
+are the limit.
 """
 
 import argparse
@@ -56,37 +58,37 @@ PER_TIME = sum(family.indices for family in FAMILIES)
 CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions")
 CHANGES = 25
 QUIET_SECONDS = 30.0
-"""What is asked for by the half minute, such as health, is asked for once in it."""
+"""How long nothing happens. What is asked for every half minute, such as health, is asked for once in this time."""
 PAUSE_SECONDS = (0.25, 0.55)
 SETTLE_SECONDS = 3.0
-"""After a start: first passes, and what they publish, are over."""
+"""How long to wait after a start, until the first passes and their publications are over."""
 WARM_SECONDS = 150.0
 LEARN_SECONDS = 60.0
 TAKE_OVER_SECONDS = 60.0
 PAGE_REQUESTS = 20
 CHANGED_BEFORE = 60
-"""Between two full passes."""
+"""How many indices have changed before, between two full passes."""
 SPREAD_GOALS = {4: Goal(at_most=100), 16: Goal(at_most=250), 64: Goal(at_most=1000)}
-"""Milliseconds."""
+"""Number of instances → the goal in milliseconds."""
 TAKE_OVER_GOAL = Goal(at_most=15)
-"""Seconds: a lease of ten, and those who stand by ask every third of that."""
+"""The goal in seconds. A lease is ten seconds long, and those who stand by ask every third of that."""
 FLAT = Goal(at_most=1.2)
 QUIET_GOAL = Goal(at_most=16)
-"""Calls a minute, however many instances there are."""
+"""The goal in calls per minute, whatever the number of instances."""
 PUBLISH_GOAL = Goal(at_most=1000)
-"""Milliseconds."""
+"""The goal in milliseconds."""
 FIRST_PASS_GOALS = {1000: Goal(at_most=2), 10_000: Goal(at_most=15), 50_000: Goal(at_most=60)}
-"""Seconds."""
+"""Number of indices → the goal in seconds."""
 SEEN_GOALS = {1000: Goal(at_most=200), 10_000: Goal(at_most=1000), 50_000: Goal(at_most=5000)}
-"""Milliseconds."""
+"""Number of indices → the goal in milliseconds."""
 PAGE_GOAL = Goal(at_most=50)
-"""Milliseconds."""
+"""The goal in milliseconds."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What the cluster and Redis had been asked for by a moment, or between two. Redis' commands are those that it
-    carried out, the ones inside of scripts too.
+    """What the cluster and Redis were asked for until a moment, or between two moments. Commands of Redis are those
+    that it carried out, including the ones inside of scripts.
     """
 
     seconds: float
@@ -112,17 +114,17 @@ class Spent:
 
     @property
     def mapping_calls(self) -> float:
-        """All but those for health."""
+        """All calls except those for health."""
         return self.calls.total() - self.calls["health"]
 
 
 def beyond_quiet(total: float, seconds: float, quiet: float, quiet_seconds: float) -> float:
-    """What is left of a total of some seconds without what comes anyway, as in the quiet seconds. At least 0."""
+    """Return the part of a total that isn't explained by what happens in quiet seconds too. At least 0."""
     return max(0.0, total - quiet * seconds / quiet_seconds)
 
 
 def spent(cluster_url: str, redis: RedisServer) -> Spent:
-    """Until now."""
+    """Return what was asked for until now."""
     commands = redis.command("INFO", "commandstats")
     stats, cpu = redis.command("INFO", "stats"), redis.command("INFO", "cpu")
     return Spent(
@@ -136,8 +138,9 @@ def spent(cluster_url: str, redis: RedisServer) -> Spent:
 
 @dataclass
 class Grown:
-    """What was measured of so many instances. `learnt`: seconds until the first had a change; `spread`: from there to
-    the last."""
+    """What was measured with so many instances. `learnt`: the seconds until the first instance had a change; `spread`:
+    from there until the last one had it.
+    """
 
     instances: int
     quiet: Spent
@@ -150,17 +153,17 @@ class Grown:
     seen_after: float | None = None
 
     def per_minute(self, measure: str) -> float:
-        """Of `Spent`, while nothing happened."""
+        """Return a member of `Spent` per minute, while nothing happened."""
         return float(getattr(self.quiet, measure)) / self.quiet.seconds * 60
 
     def per_change(self, measure: str) -> float:
-        """Of `Spent`, beyond what comes anyway."""
+        """Return a member of `Spent` per change, without what is asked for in quiet times too."""
         total, quiet = (float(getattr(one, measure)) for one in (self.changing, self.quiet))
         return beyond_quiet(total, self.changing.seconds, quiet, self.quiet.seconds) / len(self.learnt)
 
 
 def grow(count: int, quiet_seconds: float, changes: int, *, kills: bool) -> Grown:
-    """Start so many instances, and measure."""
+    """Start so many instances, and measure them."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-fleet-")))
         redis = stack.enter_context(RedisServer())
@@ -197,7 +200,7 @@ def _change(url: str, fleet: Fleet, number: int, grown: Grown) -> None:
 
 
 def grown_lines(grown: Grown) -> list[Line]:
-    """Of one number of instances."""
+    """Return the lines for one number of instances."""
     count, quiet, changes = grown.instances, grown.quiet, len(grown.learnt)
     what = f"{count} instance{'' if count == 1 else 's'}"
     seconds = f"in {quiet.seconds:.0f} s"
@@ -238,7 +241,7 @@ def grown_lines(grown: Grown) -> list[Line]:
 
 
 def growth_lines(grown: Sequence[Grown]) -> list[Line]:
-    """How what was measured grows from the fewest instances to the most."""
+    """Return the lines that compare the fewest instances with the most."""
     if len(grown) < 2:
         return []
     few, many = grown[0], grown[-1]
@@ -282,7 +285,9 @@ def _ratio(metric: str, over: float, under: float) -> Line:
 def stored(
     count: int, *, distinct: bool, passed_at: float = 0.0, changed_at: Sequence[float] = (), now: float = 0.0
 ) -> StoredState:
-    """A state, at `now`, of so many indices, the first of which were changed since the pass, each at its moment."""
+    """Return the state, at the moment `now`, of so many indices. The first ones were changed since the pass, each at
+    its moment in `changed_at`.
+    """
     shared = {mapping_hash(body): body for body in map(rendered, FAMILIES[:7])}
     hashes = list(shared)
     indices: dict[str, StoredIndex] = {}
@@ -300,7 +305,7 @@ def stored(
 
 
 async def published_lines(sizes: Sequence[int], rounds: int) -> list[Line]:
-    """What one change costs at Redis: publishing it, and taking it over."""
+    """Return the lines about the cost of one change at Redis: publishing it, and taking it over."""
     lines = []
     for distinct in (False, True):
         for count in sizes:
@@ -315,7 +320,7 @@ async def published_lines(sizes: Sequence[int], rounds: int) -> list[Line]:
 
 @dataclass
 class Exchange:
-    """Two instances and the store between them: one publishes what the other takes over."""
+    """Two instances with a store between them: one publishes what the other takes over."""
 
     redis: RedisServer
     ours: RedisStore
@@ -348,7 +353,7 @@ class Exchange:
         return await self._exchange()
 
     async def _exchange(self) -> tuple[float, float, float]:
-        """Seconds to publish and to take over, and bytes at Redis."""
+        """Publish and take over once. Return the seconds of each, and the bytes that Redis got and sent."""
         now = monotonic()
         state = stored(
             self.count, distinct=self.distinct, passed_at=self.passed_at, changed_at=self.changed_at, now=now
@@ -369,14 +374,14 @@ def _bytes_of(redis: RedisServer) -> float:
 
 
 def size_lines(count: int, changes: int) -> list[Line]:
-    """A server over so many indices, and an instance beside it."""
+    """Return the lines about a server over so many indices, and an instance beside it."""
     what = f"{count:,} indices".replace(",", " ")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-fleet-")))
         redis = stack.enter_context(RedisServer())
         url = stack.enter_context(replayed(times=count // PER_TIME))
         server = stack.enter_context(served(url, folder, REDIS_URL=redis.url))
-        wait_until(lambda: _last_pass(server) is not None, WARM_SECONDS)  # it answers a moment before its end is noted
+        wait_until(lambda: _last_pass(server) is not None, WARM_SECONDS)  # noted after the first answer
         last = _last_pass(server)
         assert last is not None
         settings = in_force(folder, REDIS_URL=redis.url)
@@ -417,7 +422,7 @@ def _last_pass(server: Server) -> dict[str, Any] | None:
 
 
 def _seen_at(server: Server, name: str, added: str) -> float:
-    """When the server answered with the field."""
+    """Return the moment at which the server answered with the field."""
     headers: dict[str, str] = {}
     until = monotonic() + LEARN_SECONDS
     while monotonic() < until:
@@ -431,7 +436,7 @@ def _seen_at(server: Server, name: str, added: str) -> float:
 
 
 def _pages(server: Server, path: str) -> tuple[float, float]:
-    """Seconds of the first request, and the median of the others."""
+    """Return the seconds of the first request of a page, and the median of the others."""
     seconds = []
     for _ in range(PAGE_REQUESTS + 1):
         began = monotonic()

@@ -1,13 +1,15 @@
-"""How fast the HTTP side is, beside controls in the same run: `python -m bench.http [--rounds N] [--only PART …]`.
+"""How fast the HTTP side is, compared with other servers in the same run: `python -m bench.http [--rounds N] [--only
+PART …]`.
 
     throughput   requests a second on 16 connections: this project, a bare ASGI function, FastAPI and plain Django
-    livez        how long `/livez` takes while full passes over 10 000 indices go on, beside a server that does nothing
-    health       `/api/health` beside a round of health checks for each request, with Elasticsearch 200 ms away
+    livez        the latency of `/livez` during full passes over 10 000 indices, compared with a server that does
+                 nothing
+    health       `/api/health`, compared with a round of health checks for each request, with Elasticsearch 200 ms away
 
-Each server is a process of its own with the same settings of uvicorn, and has the machine to itself but for the load
-generator (bench/load/client.py: `wrk` where it is installed). Rounds alternate: each does everything once, in another
-order than the one before. A ratio is taken within a round; a figure is the median of its rounds. A goal that is missed
-is printed as missed; the exit code is 0 all the same. FastAPI comes with requirements-bench.txt.
+Each server is a process of its own with the same settings of uvicorn, and shares the machine only with the load
+generator (bench/load/client.py: `wrk` where it is installed). Each round does everything once, in another order than
+the round before. A ratio is taken within a round; a figure is the median of its rounds. A missed goal is printed as
+missed; the exit code is 0 all the same. FastAPI comes with requirements-bench.txt.
 """
 
 import argparse
@@ -48,7 +50,8 @@ CONNECTIONS = 16
 ASKED = f"{SAMPLES[0].name}-1"
 PER_SECOND = 100.0
 PROBE_CONNECTIONS = 16
-"""So many that they are not what a request waits for: a loop that is held for 50 ms answers 20 times a second on each.
+"""So many that the connections aren't the limit: if the loop is blocked for 50 ms, each of them gets 20 answers a
+second.
 """
 LIVEZ_SECONDS = 12.0
 PASS_SECONDS = 120.0
@@ -58,12 +61,14 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 Found = tuple[list[Line], dict[str, Any]]
-"""Lines, and details that only the own JSON of this bench has."""
+"""The lines of a bench, and details that only its own JSON has."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked of which server. `revalidated`: with the ETag that its answer has at the time."""
+    """The address that is asked for, and the server. `revalidated`: the request has the ETag that the answer has at the
+    time.
+    """
 
     server: str
     path: str
@@ -114,7 +119,8 @@ class Throughput:
         self._server = server
         self._urls = urls
         self.measured: dict[str, list[Load]] = {name: [] for name in CASES}
-        # Statuses that a matching If-None-Match had after a round: wrk doesn't tell 304 from 200.
+        # The statuses that requests with a matching If-None-Match had after a round, because wrk doesn't tell 304 from
+        # 200.
         self.revalidated: set[int] = set()
 
     def round(self, seconds: float) -> dict[str, Load]:
@@ -131,7 +137,7 @@ class Throughput:
         return load
 
     def _lasting_etag(self, path: str, seconds: float) -> str:
-        """Of a report that was made so recently that it isn't replaced during the round."""
+        """Return the ETag of a report that was made so recently that it isn't replaced during the round."""
         while True:
             answer = self._server.get(path)
             if int(answer.headers["Age"]) + seconds + 2 < answer.json()["ttl_seconds"]:
@@ -175,7 +181,7 @@ def _throughput_lines(measured: dict[str, list[Load]], revalidated: set[int]) ->
         lines.append(Line(name, _rates(loads), "/s", requests(loads), note=_with_doubts(note, name, loads)))
     for metric, over_name, under_name, goal in RATIOS:
         over, under = measured[over_name], measured[under_name]
-        # Whose rate the generator limited could have been faster.
+        # Where the load generator was the limit, the server could have been faster: then the ratio is only a bound.
         bounds = [
             bound for bound, loads in (("at least", over), ("at most", under)) if any(load.saturated for load in loads)
         ]
@@ -189,7 +195,7 @@ def _rates(loads: list[Load]) -> list[float]:
 
 
 def _with_doubts(note: str, name: str, loads: list[Load]) -> str:
-    """Also printed as a warning."""
+    """Return the note with the doubts about these loads; they are also printed as a warning."""
     if not (doubt := doubts(loads)):
         return note
     print(f"warning: {name}: {doubt}", file=sys.stderr)
@@ -197,7 +203,7 @@ def _with_doubts(note: str, name: str, loads: list[Load]) -> str:
 
 
 class Passes:
-    """Full passes that a server is asked for over HTTP, one after the other."""
+    """Full passes of a server, requested over HTTP one after the other."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -209,7 +215,7 @@ class Passes:
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """For the length of the block; the last one is waited for."""
+        """Run full passes for the length of the block; its end waits for the last one."""
         self._stopping.clear()
         thread = threading.Thread(target=self._ask, daemon=True)
         thread.start()
@@ -234,15 +240,15 @@ class Passes:
 
 
 def livez_lines(rounds: int, seconds: float) -> Found:
-    """A server that only answers is asked at the same time, on the same two processors: what the machine does to a
-    latency, it does to both.
+    """Measure `/livez` during full passes. A server that does nothing but answer is asked at the same time, on the same
+    two processors, so that what else the machine does shows in both latencies.
     """
     quiet: list[list[Load]] = []
     busy: list[list[Load]] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-http-")))
         cluster_url = stack.enter_context(replayed())
-        # Without the watch a full pass reads everything, though the recorded cluster never changes.
+        # Without the watch, a full pass reads everything although the recorded cluster never changes.
         server = stack.enter_context(
             served(cluster_url, folder, MAPPING_CACHE_WATCH="false", MIN_REFRESH_INTERVAL="0", HEALTH_CACHE_TTL="30")
         )

@@ -1,8 +1,7 @@
-"""How long callbacks hold the loop while 10 000 indices are refreshed: `python -m bench.loop
-[--passes N]`.
+"""How long callbacks block the event loop while 10 000 indices are refreshed: `python -m bench.loop [--passes N]`.
 
-Measured is the processor time of the loop's thread in each callback, so that other processes on the machine don't
-count. It runs on asyncio's own loop, whose callbacks can be measured; uvloop's run the same Python code.
+The bench measures the processor time of the loop's thread in each callback, so that other processes on the machine
+don't count. It runs on asyncio's own loop, whose callbacks can be measured; those of uvloop run the same Python code.
 """
 
 import asyncio
@@ -21,20 +20,20 @@ from bench.subjects.replay import replayed
 from bench.subjects.stack import open_stack
 
 GOAL = Goal(at_most=50)
-"""Milliseconds."""
+"""The goal in milliseconds."""
 SHOWN = 10
 PASSES = 3
 
 
 @dataclass
 class Callbacks:
-    """Callbacks that were measured: seconds of processor time, and what ran."""
+    """The callbacks that were measured: their seconds of processor time, and what ran."""
 
     measured: list[tuple[float, str]] = field(default_factory=list)
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """For the length of a block, every callback of every loop of this process is measured."""
+        """Measure every callback of every loop of this process, for the length of the block."""
         patched: Any = Handle
         run: Callable[[Handle], None] = patched._run  # noqa: SLF001
 
@@ -52,7 +51,7 @@ class Callbacks:
 
 
 def _described(handle: Handle) -> str:
-    """What a callback is; of a task's step, the innermost place at which it goes on."""
+    """Describe a callback. For a step of a task, it is the innermost place at which the task goes on."""
     callback: Any = cast("Any", handle)._callback  # noqa: SLF001
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
@@ -83,9 +82,10 @@ async def _run(url: str, passes: int) -> list[Line]:
     for number in range(passes):
         async with open_stack(url) as stack:
             with callbacks.measuring():
-                # The first fills an empty cache; the second, which reads everything again, replaces what is known.
+                # The first pass fills an empty cache. The second one reads everything again, and replaces what is
+                # known.
                 first = await stack.full_pass()
-                stack.runner._version = None  # noqa: SLF001  (else it would find nothing changed)
+                stack.runner._version = None  # noqa: SLF001  (otherwise the pass would find nothing changed)
                 second = await stack.full_pass()
             pass_seconds += [first.duration_seconds, second.duration_seconds]
             print(f"pass {number + 1}:", *(_summary(report) for report in (first, second)), sep="  ", file=sys.stderr)

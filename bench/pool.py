@@ -1,13 +1,13 @@
-"""What the pool's size and its ways of being full mean for throughput: `python -m bench.pool [--rounds N]
-[--searches N]`.
+"""How the size of the connection pool, and its settings for when it is full, change the throughput: `python -m
+bench.pool [--rounds N] [--searches N]`.
 
-500 searches by 100 callers in a closed loop, each asking again as soon as it is answered; answers take 200 ms. With
-`POOL_BLOCK=true`, by the waiting alone, 50 connections can do 2.5 times as many searches a second as 20.
+100 callers make 500 searches in a closed loop: each asks again as soon as it is answered. Answers take 200 ms. So with
+`POOL_BLOCK=true`, 50 connections can at best do 2.5 times as many searches a second as 20.
 
-Behind the delay is a real node (`node`), which on a small machine is busy before the pool is full, or a server that
-gives a recorded answer of that node (`recorded`): what the pool itself can do. Rounds alternate, each does everything
-once, in another order than the one before; a figure is the median of its rounds. One round before them is not counted.
-A goal that is missed is printed as missed; the exit code is 0 all the same.
+Behind the delay is a real node (`node`), which on a small machine is busy before the pool is full; or a server that
+gives a recorded answer of that node (`recorded`), which shows the limit of the pool itself. Each round does everything
+once, in another order than the round before. A figure is the median of its rounds; a first round isn't counted. A
+missed goal is printed as missed; the exit code is 0 all the same.
 """
 
 import asyncio
@@ -42,7 +42,9 @@ CALLERS = 100
 DELAY_SECONDS = 0.2
 DOCUMENTS = 1_000
 WARM_UP = 4_000
-"""Searches without delay before all rounds: a young node compiles its code while it answers."""
+"""The number of searches without delay before all rounds, because a young node still compiles its code while it
+answers.
+"""
 INDEX = "bench"
 GOAL = 2.4
 
@@ -55,7 +57,7 @@ POOLS = {
 
 @dataclass
 class Measured:
-    """Of one pool: a number per round, and the latencies of all searches that were answered."""
+    """What was measured of one pool: a number per round, and the latencies of all searches that were answered."""
 
     per_second: list[float] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
@@ -64,13 +66,13 @@ class Measured:
     processor_seconds: list[float] = field(default_factory=list)
 
     def median(self) -> float:
-        """Answered searches per second."""
+        """The median of answered searches per second."""
         return statistics.median(self.per_second)
 
 
 async def measure_round(url: str, limits: PoolLimits, measured: Measured, searches: int = SEARCHES) -> None:
-    """So many searches through a new client, counted from when it runs steadily: its kept connections are made, and
-    callers who began one after the other have been answered twice per connection.
+    """Send so many searches through a new client. They are counted from when the client runs steadily: its connections
+    are made, and callers who began one after the other have been answered twice per connection.
     """
     pools = one_pool("bench", limits, BreakerPolicy())
     async with new_client(config_for(url).elasticsearch, pools, request_timeout=30.0, max_retries=0) as client:
@@ -123,7 +125,7 @@ def _query() -> dict[str, dict[str, str]]:
 
 
 async def prepare(url: str, warm_up: int = WARM_UP) -> None:
-    """An index to search in, on a node that has answered `warm_up` searches."""
+    """Make an index to search in, on a node that then answers `warm_up` searches."""
     async with AsyncElasticsearch(url) as client:
         await client.indices.create(index=INDEX, settings={"number_of_replicas": 0})
         operations: list[dict[str, object]] = []
@@ -136,7 +138,7 @@ async def prepare(url: str, warm_up: int = WARM_UP) -> None:
 
 
 def _record(url: str) -> bytes:
-    """What the node answers to a search, as it goes over the wire."""
+    """Return the node's answer to a search, as it is sent."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"))
     headers = {"content-type": "application/json", "accept-encoding": "gzip"}
     connection.request("POST", f"/{INDEX}/_search", json.dumps({"query": _query(), "size": 10}), headers)
@@ -151,7 +153,7 @@ def _record(url: str) -> bytes:
 
 
 async def _run(urls: dict[str, str], rounds: int, searches: int) -> dict[tuple[str, str], Measured]:
-    """By what is behind the delay, and by pool."""
+    """Run the rounds. The results are by what is behind the delay, and by pool."""
     order = [(behind, pool) for behind in urls for pool in POOLS]
     measured = {key: Measured() for key in order}
     for number in range(rounds + 1):

@@ -1,21 +1,23 @@
 """What warming ahead saves, by policy: `python -m bench.predict [--seeds N] [--only SHAPE …] [--trace FILE]`.
 
-Traces of six shapes, 20 of each by their seeds, 14 days long, are replayed under each policy: never, always, last-asked
-(the rule), EWMA, seasonal, Markov, the model of this project, and an oracle. Nothing is asked of a cluster: a call is
-counted. Values are warm for six hours, the budget is six calls a minute, half of the families cost two.
+Traces of six shapes, 20 of each with different seeds, are replayed under each policy: never, always, last-asked (the
+rule), EWMA, seasonal, Markov, the model of this project, and an oracle. A trace is 14 days long. No cluster is asked;
+calls are only counted. Values stay warm for six hours, the budget is six calls a minute, and half of the families cost
+two calls.
 
-Parameters are chosen on days 1 to 7, of which the first two only teach; days 8 to 14 are judged:
+Parameters are chosen on days 1 to 7, of which the first two are for learning only. Days 8 to 14 are judged:
   last-asked  the T with the fewest calls, where each ask that finds cold values counts as five
   all others  the fewest calls at a coverage no lower than that of the best T; where none reaches it, the best coverage
 
-The model is the default only if, of every shape, it saves at least 15 % of the calls of the best rule (the lower bound
-of the 95 % interval of a paired bootstrap over seeds), at a coverage at most 1 % lower. "The best rule" is last-asked
-with its best T; *as shipped* are MAPPING_CACHE_PREDICT=rule and model with the settings of the service.
+The model becomes the default only if it saves at least 15 % of the calls of the best rule on every shape, at a coverage
+that is at most 1 % lower. (Both are the lower bounds of 95 % intervals, by a paired bootstrap over seeds.) "The best
+rule" is last-asked with its best T. "As shipped" means MAPPING_CACHE_PREDICT=rule and model with the service's own
+settings.
 
 With --trace, a trace of your own takes the place of the made-up ones. A line has
   {formats};
 or it is one of the access log of this project (ESASSISTANT_ACCESS_LOG), as JSON. Parameters are chosen on the first
-half, the second is judged; intervals are those of a bootstrap over names.
+half, and the second half is judged. The intervals are those of a bootstrap over names.
 """
 
 import argparse
@@ -38,14 +40,16 @@ from esassistant.units import as_duration
 SEEDS = 20
 TAUGHT_DAYS, CHOSEN_DAYS = 2, 7
 COLD_ASK_CALLS = 5
-"""An ask that finds cold values counts as so many calls, when the best T is chosen."""
+"""An ask that finds cold values counts as so many calls when the best T is chosen."""
 SHIPPED = {"rule as shipped": "last-asked", "model as shipped": "model"}
-"""`MAPPING_CACHE_PREDICT=rule` and `model` as the service has them: a T of 24 h, and a chance of 20 % for each call.
-20 % is 1 in `COLD_ASK_CALLS`.
+"""`MAPPING_CACHE_PREDICT=rule` and `model` with the service's own settings: a T of 24 h, and a chance of 20 % for each
+call. (20 % is 1 in `COLD_ASK_CALLS`.)
 """
 RESAMPLES = 2_000
 LEAST_SAVED, MOST_LOST = 15.0, 1.0
-"""What the model has to save of the calls, and may lose of the coverage, both in percent, to be the default."""
+"""To become the default, the model has to save at least so many percent of the calls, and may lose at most so many
+percent of the coverage.
+"""
 HEAD = (
     "policy",
     "setting",
@@ -60,7 +64,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Judged:
-    """What one policy achieved on one trace, with the setting that was chosen for it."""
+    """The result of one policy on one trace, with the setting that was chosen for it."""
 
     policy: str
     setting: str
@@ -101,7 +105,7 @@ def judge(trace: Trace, chosen_until: float, counted_from: float) -> list[Judged
 
 
 def judge_shipped(trace: Trace, counted_from: float, choices: Mapping[str, Sequence[Choice]]) -> list[Judged]:
-    """Judge the rule and the model with the settings that the service has, whatever was chosen."""
+    """Judge the rule and the model with the service's own settings, whatever was chosen."""
     thresholds = {"last-asked": -RULE_SECONDS, "model": LEAST_CHANCE}
     judged = []
     for name, policy in SHIPPED.items():
@@ -134,7 +138,7 @@ Estimate = tuple[float | None, float | None, float | None]
 
 
 def interval(count: int, statistic: Statistic) -> Estimate:
-    """The statistic of all samples, and the bounds of its 95 % interval, by a bootstrap (Efron, 1979)."""
+    """Return a statistic of all samples, with the bounds of its 95 % interval by a bootstrap (Efron, 1979)."""
     rng = random.Random(1)
     found = [statistic(rng.choices(range(count), k=count)) for _ in range(RESAMPLES if count > 1 else 0)]
     known = sorted(value for value in found if value is not None)
@@ -144,7 +148,7 @@ def interval(count: int, statistic: Statistic) -> Estimate:
 
 
 def _mean_of(values: Sequence[float | None]) -> Statistic:
-    """The mean of those samples that have a value."""
+    """Return the mean of those samples that have a value."""
 
     def mean(chosen: Sequence[int]) -> float | None:
         known = [value for place in chosen if (value := values[place]) is not None]
@@ -155,20 +159,20 @@ def _mean_of(values: Sequence[float | None]) -> Statistic:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The model against a rule, in percent of calls, and of asks; each with its interval."""
+    """The model compared with a rule, in percent of calls and of asks, each with its interval."""
 
     saved: Estimate
     coverage: Estimate
 
     @property
     def is_enough(self) -> bool:
-        """Whether the lower bounds are within what is demanded."""
+        """Whether the lower bounds reach what is demanded."""
         (_, saved, _), (_, coverage, _) = self.saved, self.coverage
         return saved is not None and coverage is not None and saved >= LEAST_SAVED and coverage >= -MOST_LOST
 
 
 def compare(rule: Sequence[Judged], model: Sequence[Judged]) -> Comparison:
-    """Compare seed by seed."""
+    """Compare the two, seed by seed."""
     saved = [
         100 * (1 - ours.outcome.calls / theirs.outcome.calls) if theirs.outcome.calls else 0.0
         for theirs, ours in zip(rule, model, strict=True)
@@ -180,7 +184,7 @@ def compare(rule: Sequence[Judged], model: Sequence[Judged]) -> Comparison:
 
 
 def table_of(title: str, judged: dict[str, list[Judged]]) -> dict[str, Any]:
-    """A table of a shape: a row for each policy, of the means over seeds with their intervals."""
+    """Return the table of a shape: a row for each policy, with the means over all seeds and their intervals."""
     rows = []
     for policy, some in judged.items():
         outcomes = [one.outcome for one in some]
@@ -220,7 +224,7 @@ def _seconds(values: Sequence[float | None]) -> str:
 
 
 def lines_of(found: dict[str, dict[str, list[Judged]]]) -> list[Line]:
-    """What is decided by, of each shape; and the means over all shapes, for the charts."""
+    """Return the lines: for each shape what the decision needs; and the means over all shapes, for the charts."""
     lines = []
     saved_goal, lost_goal = Goal(at_least=LEAST_SAVED, judged=False), Goal(at_least=-MOST_LOST, judged=False)
     for shape, judged in found.items():
@@ -248,7 +252,7 @@ def _bound(value: float | None) -> str:
 
 
 def decision_of(found: dict[str, dict[str, list[Judged]]]) -> str:
-    """What the figures decide, in a sentence."""
+    """Say in one sentence what the figures decide."""
     failed = [shape for shape, judged in found.items() if not compare(judged["last-asked"], judged["model"]).is_enough]
     if not failed:
         return f"The model saves enough on each of {len(found)} shapes: by its rule the default is the model."
@@ -333,7 +337,7 @@ def _replay_file(path: Path) -> int:
 
 
 def _by_names(rule: Outcome, model: Outcome) -> tuple[Estimate, Estimate]:
-    """Calls saved and the difference of coverage, in percent, with intervals over names."""
+    """Return the calls saved and the difference of coverage, in percent, with intervals over names."""
 
     def saved(chosen: Sequence[int]) -> float | None:
         theirs = sum(rule.family_calls[number] for number in chosen)

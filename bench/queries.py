@@ -1,8 +1,8 @@
 """How long it takes to validate a search: `python -m bench.queries [--rounds N] [--searches N]`.
 
-A search as a dashboard makes it (four filters, an aggregation within another, a sort) of indices with so many fields:
-right ones, and such that have one name misspelt, so that it is compared with all fields. In this process, without HTTP;
-processor time, as what else runs on the machine isn't meant.
+The searches are like those of a dashboard (four filters, an aggregation within another, a sort), on indices with many
+fields. Some are right; in the others one name is misspelt, so that it is compared with all fields. They are validated
+in this process, without HTTP. Processor time is measured, so that other processes on the machine don't count.
 """
 
 import json
@@ -32,7 +32,7 @@ WRONG_GOALS = {4_000: Goal(at_most=5.0)}
 
 
 def mapping(fields: int, chance: random.Random) -> dict[str, Any]:
-    """A mapping with so many fields in objects, with names of two words each."""
+    """Return a mapping with so many fields in objects. Their names have two words each."""
     properties: dict[str, Any] = {}
     made = 0
     while made < fields:
@@ -46,7 +46,7 @@ def mapping(fields: int, chance: random.Random) -> dict[str, Any]:
 
 
 def search(prepared: Prepared, chance: random.Random, *, is_wrong: bool) -> dict[str, Any]:
-    """A search of some of the fields; with `is_wrong`, two letters of a name are exchanged."""
+    """Return a search of some of the fields. With `is_wrong`, two letters of a name are exchanged."""
     known = prepared.known.all_fields.values()
     words = [field.path for field in known if field.type == "keyword"]
     numbers = [field.path for field in known if field.type in ("long", "double")]
@@ -68,7 +68,7 @@ def search(prepared: Prepared, chance: random.Random, *, is_wrong: bool) -> dict
 
 
 def timed(prepared: Prepared, bodies: list[dict[str, Any]]) -> list[float]:
-    """The seconds of each validation, sorted."""
+    """Return the seconds of each validation, sorted."""
     seconds = []
     for body in bodies:
         started_at = time.thread_time()
@@ -78,7 +78,7 @@ def timed(prepared: Prepared, bodies: list[dict[str, Any]]) -> list[float]:
 
 
 def measure(fields: int, rounds: int, searches: int) -> list[Line]:
-    """The lines of indices with so many fields."""
+    """Return the lines for indices with so many fields."""
     chance = random.Random(fields)
     prepared = Prepared.of({"index": json.dumps(mapping(fields, chance)).encode()})
     lines = []

@@ -1,9 +1,9 @@
-"""What keeping the mapping cache fresh costs, on a real node with 1 000 indices: `python -m bench.refresh [--rounds
-N] [--changes N]`.
+"""The cost of keeping the mapping cache fresh, on a real node with 1 000 indices: `python -m bench.refresh [--rounds N]
+[--changes N]`.
 
-Rounds alternate: each does everything once, in another order than the one before, on the same node; a figure is the
-median of its rounds. One round before them is not counted: it warms the node and the connections. A goal that is missed
-is printed as missed; the exit code is 0 all the same.
+Each round does everything once on the same node, in another order than the round before. A figure is the median of its
+rounds. A first round isn't counted: it warms the node and the connections. A missed goal is printed as missed; the exit
+code is 0 all the same.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions"
 
 
 class Bench:
-    """What is measured, one method per metric; each leaves the cluster as the next one needs it."""
+    """The metrics, one method each. Each method leaves the cluster in the state that the next one needs."""
 
     def __init__(self, stack: Stack, arranging: AsyncElasticsearch, url: str) -> None:
         self._stack = stack
@@ -44,14 +44,16 @@ class Bench:
         self.requests: dict[str, list[float]] = {}
 
     async def full_pass(self) -> None:
-        """Of a process that has read before, after a change of the cluster's metadata that changed no mapping."""
+        """Run a full pass in a process that has read before, after a change of the cluster's metadata that changed no
+        mapping.
+        """
         await self._tick()
         report = await self._stack.full_pass()
         assert report.outcome is PassOutcome.COMPLETED, report
         self._note("full pass", report.duration_seconds, report.requests_total)
 
     async def first_pass(self) -> None:
-        """Of a process that has just started: it finds the metadata version from nothing."""
+        """Run a full pass in a process that has just started, and doesn't know the metadata version."""
         async with open_stack(self._url) as fresh:
             await fresh.client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
             report = await fresh.full_pass()
@@ -59,7 +61,7 @@ class Bench:
         self._note("first pass", report.duration_seconds, report.requests_total)
 
     async def one_get(self) -> None:
-        """The server's own limit: every mapping in one answer, whose bytes are not looked at."""
+        """Get every mapping in one answer, without looking at its bytes: the limit of the cluster itself."""
         started = monotonic()
         await self._stack.client.perform_request(
             "GET", "/_mapping?expand_wildcards=all", headers={"accept": "application/json"}
@@ -67,11 +69,11 @@ class Bench:
         self._note("one GET", monotonic() - started, 1)
 
     async def naive(self) -> None:
-        """As the reference asks: the requests of a batch at once."""
+        """Read as the reference does, with the requests of a batch sent at once."""
         await self._naive("naive", at_once=True)
 
     async def naive_one_by_one(self) -> None:
-        """The requests of a batch one after the other."""
+        """Read as the reference does, with the requests of a batch sent one after the other."""
         await self._naive("naive, one by one", at_once=False)
 
     async def _naive(self, metric: str, *, at_once: bool) -> None:
@@ -92,8 +94,8 @@ class Bench:
         self._note("unchanged", report.duration_seconds, report.requests_total)
 
     async def one_changed(self) -> None:
-        """A change pass after one index got a field, as the watch does it once it is awake; a second one where the
-        first finds nothing counts too.
+        """Run a change pass after one index got a field, as the watch does after a wake. If the first pass finds
+        nothing, a second one counts too.
         """
         await self.change()
         refresher = self._stack.refresher
@@ -104,7 +106,7 @@ class Bench:
         self._note("one changed", monotonic() - started, refresher.change_requests_total - requests_before)
 
     async def change(self) -> tuple[str, bytes]:
-        """Gives one index a field; returns its name and what its mapping holds since."""
+        """Give one index a field. Return its name, and what its mapping now contains."""
         self._changes_total += 1
         name = names(CHANGED_FAMILY)[self._changes_total % CHANGED_FAMILY.indices]
         field = f"bench_{self._changes_total}"
@@ -112,13 +114,16 @@ class Bench:
         return name, b'"%b"' % field.encode()
 
     async def latency(self) -> None:
-        """From the moment Elasticsearch acknowledged a change until the cache answers with it."""
+        """Measure the time from the moment at which Elasticsearch acknowledged a change until the cache answers with
+        it.
+        """
         name, expected = await self.change()
         acknowledged = monotonic()
         while expected not in self._mapping(name):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         self._note("latency", monotonic() - acknowledged, 0)
-        # Past the second look of a change that the first did not find, so that its requests count for this change.
+        # Waits longer than until the second look of a change that the first one didn't find, so that its requests count
+        # for this change.
         await asyncio.sleep(random.uniform(0.8, 1.4))
 
     def _mapping(self, name: str) -> bytes:
@@ -164,7 +169,7 @@ async def _timed(url: str, rounds: int, changes: int) -> list[Line]:
             print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
             for measure in measured:
                 await measure()
-            # No metric always comes after the same one.
+            # So no metric always comes after the same other one.
             random.shuffle(measured)
             if number == 0:
                 bench.forget()
@@ -225,7 +230,7 @@ async def _replayed_pass(url: str, rounds: int) -> list[Line]:
 
 
 async def _memory(url: str) -> list[Line]:
-    """What is held after a pass over the real indices, as Python counts what it allocates."""
+    """Return the memory after a pass over the real indices, as Python counts its allocations."""
     tracemalloc.start()
     async with open_stack(url) as stack:
         before = _held()

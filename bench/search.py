@@ -1,16 +1,16 @@
-"""What a search costs that goes through a service: `python -m bench.search [--rounds N] [--only WORD …]`.
+"""The cost of a search that goes through a service: `python -m bench.search [--rounds N] [--only WORD …]`.
 
-The same searches, as fast as they are answered, through
+The same searches are sent, as fast as they are answered, through
 
     ours        this project's `manage.py serve`, one worker
     starlette   Starlette with a plain `AsyncElasticsearch` of as many connections
-    aiohttp     nothing but uvicorn and aiohttp, which pass bytes on: the limit
+    aiohttp     only uvicorn and aiohttp, which pass bytes on: the limit
 
-to a cluster that is replayed from recorded answers (`replayed`), so that the processors are the services', and to the
-real node that gave them (`real`). Each is a process of its own. Rounds alternate: each does everything once, in another
-order than the one before. Processor time is what the kernel counts for the whole process, as getrusage tells it, per
-search. A ratio is taken within a round; a figure is the median of its rounds. A goal that is missed is printed as
-missed; the exit code is 0 all the same. Starlette comes with requirements-bench.txt.
+to a cluster that is replayed from recorded answers (`replayed`), so that the services have the processors for
+themselves, and to the real node that gave these answers (`real`). Each is a process of its own. Each round does
+everything once, in another order than the round before. Processor time is what the kernel counts for the whole process
+(getrusage), divided by the number of searches. A ratio is taken within a round; a figure is the median of its rounds. A
+missed goal is printed as missed; the exit code is 0 all the same. Starlette comes with requirements-bench.txt.
 """
 
 import json
@@ -45,7 +45,7 @@ ROUNDS = 5
 SECONDS = 2.0
 WARM_UP_SECONDS = 1.0
 WARM_UP_SEARCHES = 40
-"""A young node compiles its code while it answers."""
+"""The number of searches before the first round, because a young node still compiles its code while it answers."""
 OURS, PLAIN, LIMIT = "ours", "starlette", "aiohttp"
 SERVERS = (OURS, PLAIN, LIMIT)
 BEHIND = ("replayed", "real")
@@ -79,7 +79,7 @@ CPU_GOAL, THROUGHPUT_GOAL = Goal(at_most=1.0), Goal(at_least=1.0)
 
 @dataclass(frozen=True)
 class Case:
-    """Which searches are sent to what."""
+    """A kind of search, sent to a server over a cluster."""
 
     behind: str
     kind: Kind
@@ -91,14 +91,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one server in one round. `processor_seconds`: per search."""
+    """The results of one server in one round. `processor_seconds`: per search."""
 
     load: Load
     processor_seconds: float
 
 
 def measure(url: str, pid: int, case: Case, seconds: float) -> Measured:
-    """One server's answers to one kind of search."""
+    """Measure the answers of one server to one kind of search."""
     target = Target(url, f"/api/indices/{case.kind.index}/search", JSON, "POST", case.kind.body)
     before = processor_seconds(pid)
     [load] = bundled(Job([target], case.connections, seconds))
@@ -106,7 +106,7 @@ def measure(url: str, pid: int, case: Case, seconds: float) -> Measured:
 
 
 def prepare(url: str) -> None:
-    """Documents to find."""
+    """Index the documents that are searched for."""
     with Elasticsearch(url, request_timeout=60) as client:
         for kind in KINDS:
             properties = {"message": {"type": "text"}, "rest": {"type": "keyword", "index": False, "doc_values": False}}
@@ -124,7 +124,7 @@ def prepare(url: str) -> None:
 
 
 def record(url: str, folder: Path) -> dict[str, int]:
-    """Keep what the node answers, for the replay; returns how many bytes that is, by kind."""
+    """Keep the node's answers for the replay. Return their sizes in bytes, by kind."""
     sizes = {}
     for kind in KINDS:
         path = f"/{kind.index}/_search"
@@ -138,7 +138,7 @@ def record(url: str, folder: Path) -> dict[str, int]:
 
 @contextmanager
 def servers(behind: str, url: str, folder: Path) -> Iterator[dict[str, tuple[str, int]]]:
-    """URL and process of each server over one cluster."""
+    """Yield the URL and the process id of each server over one cluster."""
     own = folder / behind
     own.mkdir()
     with ExitStack() as stack:
@@ -154,7 +154,7 @@ Found = dict[Case, dict[str, list[Measured]]]
 
 
 def run(cases: list[Case], running: Mapping[str, dict[str, tuple[str, int]]], rounds: int, seconds: float) -> Found:
-    """All rounds."""
+    """Run all rounds."""
     found: Found = {case: {name: [] for name in SERVERS} for case in cases}
     for behind, each in running.items():
         for name in SERVERS:
@@ -170,7 +170,7 @@ def run(cases: list[Case], running: Mapping[str, dict[str, tuple[str, int]]], ro
 
 
 def lines_of(found: Found) -> list[Line]:
-    """What was measured, case by case."""
+    """Return the lines, case by case."""
     lines = []
     for case, by_server in found.items():
         asked = sum(each.load.requests for each in by_server[OURS])

@@ -1,14 +1,16 @@
-"""The table of the system that this project re-implements: `python -m bench.seed [--rounds N] [--only PART …]`.
+"""Measure the claims of the original, the system that this project re-implements: `python -m bench.seed [--rounds N]
+[--only PART …]`.
 
-    health        `/api/health` kept ready, beside a round of checks for each request, with Elasticsearch 200 ms away
-    connections   searches under way at the cluster at once, and answered a second, over 20 connections and over 50
-    reliability   mappings that are fresh after a pass while 30 % of all requests for mappings are refused
-    duplicates    calls that reach the cluster when 1 000 ask at once for a mapping that nobody has yet
-    memory        what 1 000 mappings take, each way in a process of its own
+    health        `/api/health` kept ready, compared with a round of checks for each request; Elasticsearch is 200 ms
+                  away
+    connections   the searches under way at the cluster at once, and answered a second, over 20 connections and over 50
+    reliability   the mappings that are fresh after a pass while 30 % of all requests for mappings are refused
+    duplicates    the calls that reach the cluster when 1 000 callers ask at once for a mapping that isn't in memory
+    memory        the memory of 1 000 mappings, in both forms, each in a process of its own
 
-Before and after are measured in turn, in one run, on one real node with 1 000 indices. Before is what the original does
-(bench/subjects/naive.py says how we know), or the profile `rollback`. A claim that is missed is printed as missed; the
-exit code is 0 all the same.
+"Before" and "after" are measured in turn, in one run, on one real node with 1 000 indices. "Before" is what the
+original does (bench/subjects/naive.py describes it), or the profile `rollback`. A missed claim is printed as missed;
+the exit code is 0 all the same.
 """
 
 import asyncio
@@ -50,11 +52,13 @@ ROUNDS = 5
 SECONDS = 3.0
 SEARCHES = 500
 WARM_UP = 2_000
-"""Searches before the first that count: a young node compiles its code while it answers."""
+"""The number of searches before the first ones that count, because a young node still compiles its code while it
+answers.
+"""
 PARTS = ("health", "connections", "reliability", "duplicates", "memory")
 SEARCH_DELAY_SECONDS = 0.2
 CLIENTS_OWN_RETRIES = 3
-"""The default of elasticsearch-py: at once, without a pause."""
+"""The default of elasticsearch-py, which retries at once, without a pause."""
 FAILING_SHARE = 0.3
 MAPPING_PATH = "/_mapping"
 CALLERS_AT_ONCE = 1_000
@@ -68,7 +72,7 @@ def progress(part: str, turn: int, rounds: int) -> None:
 
 
 def health(url: str, rounds: int, seconds: float) -> list[Line]:
-    """The line of the table, and those that bench/http.py makes of the same measurement."""
+    """Return the line of the table, and those that bench/http.py makes from the same measurement."""
     lines, _ = health_lines(url, rounds, seconds)
     kept, checked, _ = lines
     metric = f"health, p50, Elasticsearch {DELAY_SECONDS * 1000:g} ms away"
@@ -78,7 +82,9 @@ def health(url: str, rounds: int, seconds: float) -> list[Line]:
 
 
 def connections(url: str, rounds: int, searches: int) -> list[Line]:
-    """The pool of the profile `rollback`, which is the original's, and ours; both wait for a free connection."""
+    """Measure the original's pool (that of the profile `rollback`) and ours. In both, calls wait for a free
+    connection.
+    """
     small = ROLLBACK_VARIABLES["ELASTICSEARCH_POOL_MAXSIZE"]
     large = config_for(url).elasticsearch.pools[-1].maxsize
     measured = {small: Measured(), large: Measured()}
@@ -120,7 +126,9 @@ def connections(url: str, rounds: int, searches: int) -> list[Line]:
 
 
 class Reliability:
-    """Passes over all indices by processes that know nothing yet, while a part of all mapping requests is refused."""
+    """Runs passes over all indices by processes that know nothing yet, while a part of all mapping requests is
+    refused.
+    """
 
     def __init__(self, url: str, proxy: FaultProxy) -> None:
         self._url = url
@@ -196,7 +204,7 @@ def reliability(url: str, rounds: int) -> list[Line]:
 
 
 def duplicates(url: str, rounds: int) -> list[Line]:
-    """Calls are counted by the node itself."""
+    """Measure duplicate calls, as the node itself counts calls."""
     calls: dict[str, list[int]] = {"naive": [], "ours": []}
     wanted = names(FAMILIES[0])
 
@@ -211,7 +219,7 @@ def duplicates(url: str, rounds: int) -> list[Line]:
 
     uvloop.run(measure())
     asked = CALLERS_AT_ONCE * rounds
-    # The first call of each round is needed; the others are duplicates.
+    # The first call of each round is needed; all others are duplicates.
     possible = (CALLERS_AT_ONCE - 1) * rounds
     eliminated = {kind: percent(asked - sum(found), possible) for kind, found in calls.items()}
     return [
@@ -258,7 +266,7 @@ async def _mapping_calls(client: AsyncElasticsearch) -> int:
 
 
 def memory(url: str, rounds: int) -> list[Line]:
-    """What 1 000 mappings, few of them distinct, add to a process."""
+    """Measure the memory that 1 000 mappings, few of them distinct, add to a process."""
     found: dict[str, list[Resident]] = {"dicts": [], "cache": []}
     for turn in range(1, rounds + 1):
         progress("memory", turn, rounds)
@@ -291,7 +299,7 @@ def _whole(found: Resident) -> int:
 
 
 def in_turn(kinds: list[T], turn: int) -> list[T]:
-    """None always comes after the same one."""
+    """Return the kinds in another order for each turn, so that none always comes after the same other one."""
     return kinds if turn % 2 else kinds[::-1]
 
 
@@ -311,7 +319,7 @@ def main() -> int:
             "reliability": lambda: reliability(url, options.rounds),
             "duplicates": lambda: duplicates(url, options.rounds),
             "memory": lambda: memory(url, options.rounds),
-            # At the end: the index to search in would be one mapping more for the others.
+            # This comes last, because its index would be one more mapping for the others.
             "connections": lambda: connections(url, options.rounds, options.searches),
         }
         for part, measure in measures.items():

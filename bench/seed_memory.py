@@ -1,9 +1,11 @@
-"""What 1 000 mappings take in a process of their own: `python -m bench.seed_memory dicts|cache URL` prints it as JSON.
+"""The memory of 1 000 mappings in a process of their own: `python -m bench.seed_memory dicts|cache URL` prints it as
+JSON.
 
-    dicts   what the client makes of each answer, in a dict, as the original keeps them (bench/subjects/naive.py)
+    dicts   the client's parsed answers in a dict, as the original keeps them (bench/subjects/naive.py)
     cache   this project's cache, after a full pass
 
-Both processes import the same, and have asked the cluster for something before the first look at their resident memory.
+Both processes import the same modules. Both have sent a request to the cluster before their resident memory is read for
+the first time.
 """
 
 import asyncio
@@ -31,7 +33,7 @@ ACCEPT = {"accept": "application/json"}
 
 @dataclass(frozen=True)
 class Resident:
-    """Bytes that a process has in memory, and how many mappings it holds."""
+    """The resident memory of a process in bytes, and how many mappings it holds."""
 
     before_bytes: int
     after_bytes: int
@@ -39,7 +41,7 @@ class Resident:
 
 
 def resident(kind: str, url: str) -> Resident:
-    """Measured in a process of its own."""
+    """Measure the memory in a new process."""
     command = [sys.executable, "-m", "bench.seed_memory", kind, url]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False)
     if ended.returncode:

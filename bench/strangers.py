@@ -1,10 +1,11 @@
-"""How long a probe takes, and what hot answers a second are left, while strangers ask for something else: `python -m
-bench.strangers [--seconds S] [--connections N] [--only KIND …]`.
+"""How long a probe takes, and how many hot answers a second are left, during a flood of requests by strangers: `python
+-m bench.strangers [--seconds S] [--connections N] [--only KIND …]`.
 
-For each kind of flood (dev/faults/flood.py): so many connections send a request each at the same moment, wait for all
-answers, and begin anew; or 60 send 20 000 requests each and read nothing. During one flood `/livez` is asked 50 times a
-second, each time on a new connection; during another one `/api/health` as fast as it is answered, on 8 connections.
-Server, flood, probe and generator are processes of their own on the same processors.
+In most kinds of floods (dev/faults/flood.py), each connection sends a request at the same moment, waits until all are
+answered, and begins again. In the kind `pipelining`, 60 connections send 20 000 requests each and read nothing. During
+one flood of each kind, `/livez` is asked 50 times a second, each time on a new connection. During a second one,
+`/api/health` is asked on 8 connections, as fast as it answers. The server, the flood, the probe and the generator are
+processes of their own on the same processors.
 """
 
 import os
@@ -28,9 +29,9 @@ CONNECTIONS = 500
 PIPELINING_CONNECTIONS = 60
 HOT_CONNECTIONS = 8
 SETTLE_SECONDS = 0.5
-"""What the last flood left in the queues is over."""
+"""How long to wait until the rest of the last flood is gone from the queues."""
 GOAL = Goal(at_most=250)
-"""Milliseconds."""
+"""The goal in milliseconds."""
 
 V1_LIVEZ_MS = {
     "static": 2540,
@@ -41,11 +42,11 @@ V1_LIVEZ_MS = {
     "pipelining": 11_905,
 }
 V1_HOT_PER_SECOND = {"static": 164, "missing": 227, "browse": 197, "health": 329, "pipelining": 0.617}
-"""What the code of 1.0.0 showed by this bench, on two processors; only shown beside runs with as many connections."""
+"""What version 1.0.0 achieved in this bench, on two processors; only shown for runs with as many connections."""
 
 
 def measure(url: str, pid: int, kind: str, connections: int, seconds: float) -> list[Line]:
-    """Two floods of a kind."""
+    """Measure two floods of a kind."""
     count = PIPELINING_CONNECTIONS if kind == PIPELINING else connections
     before = processor_seconds(pid)
     with flooding(url, kind, count, seconds) as flood:

@@ -1,11 +1,11 @@
-"""What is derived from mappings: how often, how long the loop is held, who waits after a change, and how fast it is
-answered: `python -m bench.views [--rounds N] [--seconds S] [--only PART …]`.
+"""The costs of what is derived from mappings: `python -m bench.views [--rounds N] [--seconds S] [--only PART …]`.
 
-    derivations   1 000 names of nine mappings, twice; 64 names and 65; a rollover
-    held          how long the loop is held while a mapping of 20 000 fields is listed, searched, written as a schema
-    day           a day of requests and changes, replayed: who has to wait after a change
-    throughput    requests a second on 16 connections, beside a bare ASGI function that sends the same bytes; bytes on
-                  the wire and processor time, with gzip and without
+derivations   how often mappings are parsed: 1 000 names of nine mappings, twice; 64 names and 65; a rollover
+held          how long the event loop is blocked while a mapping of 20 000 fields is listed, searched, or written as a
+              schema
+day           a replayed day of requests and changes: how many requests have to wait after a change
+throughput    requests a second on 16 connections, compared with a bare ASGI function that sends the same bytes; bytes
+              on the wire and processor time, with gzip and without
 """
 
 import argparse
@@ -43,12 +43,12 @@ PARTS = ("derivations", "held", "day", "throughput")
 CONNECTIONS = 16
 BEAT_SECONDS = 0.001
 LARGE = Family("large", 1, 16_500)
-"""About 20 000 fields, multi-fields included."""
+"""A mapping of about 20 000 fields, multi-fields included."""
 DAY_REQUESTS = 10_000
 SEED = 1
 GZIP = {"Accept-Encoding": "gzip"}
 PLAIN_MARK, GZIP_MARK = "", "/gzip"
-"""Before an address of the bare server."""
+"""The beginning of an address of the bare server, for plain and for compressed answers."""
 SETTLE_SECONDS = 0.05
 WAITS = Goal(at_most=0.5)
 HELD = Goal(at_most=20)
@@ -57,7 +57,7 @@ HOT = Goal(at_least=0.6)
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked of both servers, in which form."""
+    """What is asked of both servers, and in which form."""
 
     name: str
     path: str
@@ -89,7 +89,7 @@ GROUPED = f"/api/mappings/{ALIAS}?group=mapping"
 
 
 async def derivation_lines() -> list[Line]:
-    """How often mappings are taken apart, by what the views count."""
+    """Measure how often mappings are parsed, by the counters of the views."""
     known = families()
     await known.read()
     asked = list(known.bodies)
@@ -127,8 +127,9 @@ async def _written(known: Names, asked: list[str]) -> int:
 
 
 async def held_lines(rounds: int) -> list[Line]:
-    """For how long a task that sleeps for a millisecond again and again has to wait for its turn, at most, while
-    something is done; in processor time of this process, so that others on the machine don't count.
+    """Measure how long the event loop is blocked: a task sleeps for a millisecond again and again, and has to wait for
+    its turn while something is done. The longest wait counts, in processor time of this process, so that other
+    processes on the machine don't count.
     """
     held: dict[str, list[float]] = {}
     for number in range(rounds):
@@ -172,7 +173,7 @@ async def _longest_hold(step: Callable[[], Awaitable[object]]) -> float:
 
 
 async def day_lines(count: int) -> list[Line]:
-    """Who waits in a replayed day."""
+    """Measure the waits of a replayed day."""
     found = await Day(count, SEED).replay()
     waits = found.after_changes / found.requests * 100
     share = found.rebuilt_seconds / 86_400 * 100
@@ -215,7 +216,7 @@ def throughput_lines(rounds: int, seconds: float) -> list[Line]:
 
 
 def _wire_lines(server: Server) -> list[Line]:
-    """How many bytes go over the wire."""
+    """Measure how many bytes are sent."""
     lines = []
     for path in WIRE:
         plain, small = (len(_raw(server, path, headers)[0]) for headers in ({}, GZIP))
@@ -230,7 +231,7 @@ def _wire_lines(server: Server) -> list[Line]:
 
 
 def _raw(server: Server, path: str, headers: dict[str, str]) -> tuple[bytes, httpx.Headers]:
-    """The body as it comes over the wire, and the headers, once the answer is from memory."""
+    """Return the body as it is sent, and the headers, once the answer comes from memory."""
     accepted = {"Accept-Encoding": "identity", **headers}
     for _ in range(3):
         with httpx.stream("GET", f"{server.url}{path}", headers=accepted, timeout=30) as response:

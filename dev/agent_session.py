@@ -1,7 +1,7 @@
-"""An agent's session with a running service, by the official client of MCP, as text: what docs/mcp.md shows.
+"""Print an agent's session with a running service, made with the official client of MCP: docs/mcp.md shows it.
 
-`python -m dev.agent_session URL TOKEN`, the URL with `/mcp` or without, with the sample indices of `make run` and
-`ESASSISTANT_MCP=true`.
+`python -m dev.agent_session URL TOKEN`. The URL may end with `/mcp`. The service needs the sample indices of
+`make run`, and `ESASSISTANT_MCP=true`.
 """
 
 import asyncio
@@ -47,13 +47,13 @@ STEPS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 
 def address_of(url: str) -> str:
-    """Return where MCP is served, given the address of the service or that one itself."""
+    """Return the address of `/mcp`, from the address of the service or from that address itself."""
     return f"{url.rstrip('/').removesuffix('/mcp')}/mcp"
 
 
 async def session(url: str, token: str) -> str:
-    """Ask question after question; return all that was asked and answered, with its tokens. `url`: of the service, or
-    that of its `/mcp`.
+    """Call tool after tool. Return the calls and their answers as text, with the number of tokens. `url`: the address
+    of the service, or that of its `/mcp`.
     """
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,

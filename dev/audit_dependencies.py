@@ -1,7 +1,7 @@
-"""Known vulnerabilities in what `requirements.txt` pins: exit 1 when there are any.
+"""Audit what `requirements.txt` pins for known vulnerabilities; exits with 1 if there are any.
 
-pip-audit also ends well when its service is away, or doesn't know a package; then this says what was *not checked*,
-and exits 0, so that one can lint without a network.
+pip-audit also succeeds if its service is away, or doesn't know a package. In that case this says what was *not
+checked*, and exits with 0, so that linting works without a network.
 """
 
 import json
@@ -21,14 +21,14 @@ OPTIONS = ("--no-deps", "--disable-pip", "--format", "json", "--progress-spinner
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an audit found: lines to print, and whether something is wrong."""
+    """The result of an audit: the lines to print, and whether something is wrong."""
 
     lines: tuple[str, ...]
     vulnerable: bool = False
 
 
 def judge(output: str, complaints: str) -> Verdict:
-    """Tell findings from an audit that couldn't be made. `output` is pip-audit's JSON, `complaints` its stderr."""
+    """Tell findings from an audit that could not be made. `output`: pip-audit's JSON; `complaints`: its stderr."""
     try:
         packages: list[dict[str, Any]] = json.loads(output)["dependencies"]
     except (ValueError, KeyError, TypeError):

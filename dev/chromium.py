@@ -1,4 +1,4 @@
-"""Chromium and its driver for tests in a real browser: those that are installed, or Debian's packages."""
+"""Find Chromium and its driver for tests in a real browser: the installed ones, or Debian's packages."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +8,16 @@ from dev.packages import require, which
 
 @dataclass(frozen=True)
 class Chromium:
-    """Where the browser and its driver are."""
+    """The paths of the browser and its driver."""
 
     browser: Path
     driver: Path
 
 
 def chromium() -> Chromium:
-    """Installs what is missing if this may; else raises `MissingPackage` with the remedy."""
+    """Return them, after installing what is missing if this process may. Otherwise raise `MissingPackage` with the
+    remedy.
+    """
     return Chromium(
         require(lambda: which("chromium") or which("google-chrome"), "chromium", "Chromium is missing"),
         require(lambda: which("chromedriver"), "chromium-driver", "Chromium's driver is missing"),

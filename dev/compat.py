@@ -1,5 +1,5 @@
-"""What this project is said to work with, and is tested with by `make test-compat`: noxfile.py makes a session of each
-combination below. Each has an environment of its own: the project's, apart from what the combination replaces.
+"""The versions that this project is said to work with. `make test-compat` tests them: noxfile.py makes a session for
+each combination below. Each has an environment of its own: that of the project, with some packages replaced.
 """
 
 import re
@@ -13,37 +13,43 @@ from dev.pythons import find_python, python_missing
 ROOT = Path(__file__).resolve().parent.parent
 
 DJANGO_6 = "6.1.3"
-"""The newest; needs Python 3.12. The pinned one is the long-term release."""
+"""The newest Django; needs Python 3.12. The pinned one is the long-term release."""
 
 NODE_9 = "9.5.3"
 CLIENT_9 = {"elasticsearch": "9.5.1", "elastic-transport": "9.4.2", "sniffio": "1.3.1"}
-"""Newer than the pinned client, which works with servers 8 and 9; this one is refused by servers 8."""
+"""A newer client than the pinned one. The pinned client works with servers 8 and 9; servers 8 refuse the newer one."""
 TRACING = {
     "opentelemetry-api": "1.45.2",
     "opentelemetry-sdk": "1.45.2",
     "opentelemetry-semantic-conventions": "0.66b2",
 }
-"""Where it is installed, the client makes spans."""
+"""Packages of OpenTelemetry. If they are installed, the client makes spans."""
 
 CONTRACT = ("tests/compat",)
-"""What we need of Elasticsearch and its client."""
+"""The tests of what this project needs from Elasticsearch and its client."""
 
 BASICS = (
-    # All units, not a choice of them: they take a minute and a half, and what breaks is not where one looks for it.
-    # test_lanes.py is the one that names the inner parts of Django that the fast lane stands on.
+    # All unit tests, and not a selection: they take a minute and a half, and things break where nobody looks.
+    # test_lanes.py names the internals of Django that the fast lane depends on.
     "tests/unit",
-    "tests/stores/test_store_contract.py",  # the ORM, transactions and threads, beside Redis
-    "tests/integration/test_doors.py",  # Django's own lane and the fast one answer alike
+    "tests/stores/test_store_contract.py",  # the ORM, transactions and threads, besides Redis
+    "tests/integration/test_doors.py",  # Django's own lane and the fast one give the same answers
     "tests/integration/test_server.py",  # real processes, signals and workers
-    "tests/integration/test_embedding.py",  # a project of that version of Django, with this one in it
+    "tests/integration/test_embedding.py",  # a project with that version of Django, which embeds this one
 )
-"""What we need of Python and Django."""
+"""The tests of what this project needs from Python and Django."""
 
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """`pins` are the packages that its environment has in place of the project's own, or beside them. `python` is a
-    release, such as `3.13`; None: the one that runs the tests otherwise. `node` is a version of Elasticsearch.
+    """A combination of versions.
+
+    Args:
+        name: Its name.
+        pins: The packages that replace those of the project's environment, or are added to them.
+        tests: The tests that it runs.
+        python: A release, such as `3.13`; None: the one that runs the other tests.
+        node: A version of Elasticsearch; None: the default.
     """
 
     name: str
@@ -74,8 +80,8 @@ def _contract(node: str, client: str, pins: Mapping[str, str]) -> Combination:
 
 
 def left_out(combination: Combination) -> str | None:
-    """Why this machine can't run these tests, and what to do about it; None: it can. What `make test` needs too is no
-    reason: the tests install it themselves, or fail.
+    """Return why this machine can't run these tests, and what to do about it; None if it can. Things that `make test`
+    needs too aren't checked: the tests install them, or fail.
     """
     if combination.python is not None and find_python(combination.python) is None:
         return python_missing(combination.python)
@@ -83,7 +89,7 @@ def left_out(combination: Combination) -> str | None:
 
 
 def requirements(name: str) -> list[str]:
-    """The lines of a requirements file, those of the files that it includes among them."""
+    """Return the lines of a requirements file, including those of the files that it includes."""
     lines: list[str] = []
     for line in (ROOT / name).read_text().splitlines():
         if line.startswith("-r "):
@@ -94,11 +100,11 @@ def requirements(name: str) -> list[str]:
 
 
 def pinned(lines: Iterable[str]) -> dict[str, str]:
-    """Version by name."""
+    """Return the pinned version of each package, by name."""
     return dict(line.split("==", 1) for line in lines)
 
 
 def replaced(lines: Iterable[str], pins: Mapping[str, str]) -> list[str]:
-    """The same requirements with these versions in place of their own, or beside them."""
+    """Return the requirements with these versions in place of their own, or in addition."""
     kept = [line for line in lines if re.split(r"[\[=<>~ ]", line, maxsplit=1)[0] not in pins]
     return [*kept, *(f"{name}=={version}" for name, version in pins.items())]

@@ -1,4 +1,4 @@
-"""Fails when coverage falls below what the project holds itself to: the kernel 100 % of branches, the whole 95 %."""
+"""Fail if coverage is below the project's own limits: 100 % of branches in the kernel, 95 % in the whole project."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A client of server-sent events, for tests and benches: hundreds at once on one loop."""
+"""A client of server-sent events, for tests and benches: hundreds of them can run on one event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,7 +16,7 @@ ANSWER_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `at`: when it had arrived, on the monotonic clock."""
+    """One event. `at`: when it had arrived, on the monotonic clock."""
 
     id: str
     data: Any
@@ -25,8 +25,17 @@ class Event:
 
 @dataclass(eq=False)
 class EventStream:
-    """One answer. `events` that came, unless `on_block` takes what comes; `comments` without their colon; `body` of a
-    problem. `is_whole`: it has come to its end.
+    """One answer, which is read in the background.
+
+    Args:
+        answer: The answer of aiohttp.
+        on_block: If set, it is called with each block and the moment of its arrival, and no events are collected.
+        body: The body, if the answer is a problem.
+        last_event_id: The id of the last event.
+        retry_ms: The time after which the server wants clients to reconnect.
+        is_whole: Whether the answer has come to its end.
+        events: The events so far.
+        comments: The comments so far, without their colon.
     """
 
     answer: aiohttp.ClientResponse
@@ -52,7 +61,7 @@ class EventStream:
         return self.answer.headers
 
     async def wait_for(self, count: int, seconds: float = ANSWER_SECONDS) -> list[Event]:
-        """The first `count` events, once they have come."""
+        """Wait for the first `count` events and return them."""
         async with asyncio.timeout(seconds):
             while len(self.events) < count:
                 self._news.clear()
@@ -60,7 +69,7 @@ class EventStream:
         return self.events[:count]
 
     async def _read_all(self) -> None:
-        """Take what comes, until the answer ends or its connection does."""
+        """Read until the answer or its connection ends."""
         with suppress(aiohttp.ClientError, OSError):
             if self.status == 200:
                 async for data in self.answer.content.iter_any():
@@ -77,7 +86,7 @@ class EventStream:
                 self.on_block(block, at)
             else:
                 self._read(block, at)
-        if self._text.startswith(b":") and self._text.endswith(b"\n"):  # comments need no empty line
+        if self._text.startswith(b":") and self._text.endswith(b"\n"):  # no empty line follows a comment
             self._read(self._text, at)
             self._text = b""
         self._news.set()
@@ -105,8 +114,8 @@ async def following(
     last_event_id: str | None = None,
     on_block: Callable[[bytes, float], None] | None = None,
 ) -> AsyncIterator[EventStream]:
-    """An answer whose head has come, or a problem that has come in whole; its client leaves at the end of the block.
-    Raises `OSError` or `TimeoutError` where no answer begins.
+    """Yield an answer as soon as its head has come, or a problem as soon as all of it has come. The client leaves at
+    the end of the block. Raises `OSError` or `TimeoutError` if no answer begins.
     """
     headers = {"Accept": "text/event-stream"}
     if token is not None:

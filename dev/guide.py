@@ -1,4 +1,5 @@
-"""`python -m dev.guide`: make the pages of the guide in esassistant/guide/ from docs/, for who has the service alone.
+"""`python -m dev.guide`: write the pages of the guide to esassistant/guide/ from docs/, for people who have only the
+running service.
 
 A test compares them with what this would write.
 """
@@ -21,7 +22,7 @@ NO_WORD = re.compile(r"[^\w\- ]")
 
 
 def slug(title: str, known: set[str]) -> str:
-    """The anchor of a heading, as GitHub makes it, where links in docs/ lead to."""
+    """Return the anchor of a heading as GitHub makes it, because links in docs/ use these."""
     base = found = NO_WORD.sub("", title.lower()).replace(" ", "-")
     count = 0
     while found in known:
@@ -32,8 +33,8 @@ def slug(title: str, known: set[str]) -> str:
 
 
 def rendered(name: str) -> str:
-    """A document of docs/ as HTML, without its page around it."""
-    # The only HTML in docs/ are anchors; nobody else writes there.
+    """Return a document of docs/ as HTML, without the page around it."""
+    # The only HTML in docs/ are anchors, and nobody else writes there.
     markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens = markdown.parse((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
     _label_cells(tokens)
@@ -53,8 +54,8 @@ def rendered(name: str) -> str:
 
 
 def _label_cells(tokens: Iterable[Token]) -> None:
-    """Give each cell of a table the name of its column, which stands beside it where rows are blocks on a small
-    screen.
+    """Give each cell of a table the name of its column. On a small screen, where rows are blocks, the name stands
+    beside the cell.
     """
     titles: list[str] = []
     row: Iterator[str] = iter(())
@@ -76,7 +77,9 @@ def _contents(chapters: Iterable[tuple[str, str]]) -> str:
 
 
 def _reachable(children: Sequence[Token]) -> list[Token]:
-    """Links to pages of the guide as links from page to page; other links as their text alone; no pictures."""
+    """Return the content with links that work in the guide: links to its pages lead from page to page, other links
+    become plain text, and pictures are left out.
+    """
     found: list[Token] = []
     opened: list[bool] = []
     for child in children:

@@ -1,4 +1,6 @@
-"""Programs that development needs and pip can't give: found, or installed by the system's package manager, aloud."""
+"""Find programs that development needs and pip can't install, or install them with the system's package manager, and
+say so.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,19 @@ LOCK = Path(__file__).resolve().parent.parent / ".cache" / "packages.lock"
 
 
 class MissingPackage(Exception):
-    """What is missing, and the command that installs it."""
+    """A package is missing; the text names the command that installs it."""
 
 
 def require(find: Callable[[], Path | None], package: str, problem: str) -> Path:
-    """What `find` finds; if need be after installing the Debian package `package`, which only root can."""
+    """Return what `find` finds. If it finds nothing, install the Debian package `package` first, which only root can
+    do.
+    """
     if found := find():
         return found
     remedy = f"install it, for example: sudo apt-get update && sudo apt-get install -y {package}"
     if (apt_get := which("apt-get")) and os.geteuid() == 0:
         with _alone():
-            if found := find():  # another process has installed it meanwhile
+            if found := find():  # another process may have installed it meanwhile
                 return found
             say(f"{problem}: installing the package {package} by apt-get")
             failure = f"{problem}, and apt-get could not install {package}"
@@ -38,19 +42,21 @@ def require(find: Callable[[], Path | None], package: str, problem: str) -> Path
 
 
 def which(tool: str) -> Path | None:
-    """Where a program is, if it is on the PATH."""
+    """Return the path of a program, if it is on the PATH."""
     found = shutil.which(tool)
     return Path(found) if found else None
 
 
 def say(message: str) -> None:
-    """Tell whoever runs this, apart from what it prints as its result."""
+    """Print a message to the user, separate from the output of this program."""
     print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One process of this checkout at a time: tests run in several, and apt-get refuses to run twice."""
+    """Let only one process of this checkout run the block at a time: tests run in several processes, and apt-get
+    refuses to run twice.
+    """
     LOCK.parent.mkdir(exist_ok=True)
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

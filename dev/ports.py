@@ -1,4 +1,4 @@
-"""Ports of servers that development and tests start on this machine."""
+"""Find ports for servers that development and tests start on this machine."""
 
 import random
 import socket
@@ -7,10 +7,10 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port on which a server can listen now. Raises `OSError` when none is found.
+    """Return a port on which a server can listen now. Raises `OSError` if none is found.
 
-    Not from the ephemeral range: there, a client that keeps reconnecting to a stopped server can be given the server's
-    own port as its local one, which connects it to itself and keeps the server from starting again.
+    It isn't in the ephemeral range. There, a client that keeps reconnecting to a stopped server can get the server's
+    own port as its local one. Then it is connected to itself, and keeps the server from starting again.
     """
     for port in random.sample(range(20_000, 32_000), 100):
         try:

@@ -1,4 +1,4 @@
-"""Pythons of other releases than the one that runs this: where one is installed, or what to install."""
+"""Find Pythons of other releases than the one that runs this, or say what to install."""
 
 import os
 import subprocess
@@ -10,14 +10,14 @@ from dev.packages import which
 
 
 def find_python(release: str) -> Path | None:
-    """A Python of this release (`3.13`) that can make virtual environments. What stands on the PATH may be a shim that
-    only says that nothing is behind it, so each candidate is asked.
+    """Return a Python of this release (`3.13`) that can make virtual environments. A program on the PATH may be a shim
+    without a Python behind it, so each candidate is tried.
     """
     return next((candidate for candidate in _candidates(release) if _serves(candidate, release)), None)
 
 
 def python_missing(release: str) -> str:
-    """Why nothing is found, and what to do about it."""
+    """Return why no such Python is found, and what to do about it."""
     return (
         f"Python {release} with its venv module is missing; install it, for example: "
         f"sudo apt-get install python{release}-venv, pyenv install {release}, or uv python install {release}"

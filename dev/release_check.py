@@ -1,5 +1,5 @@
-"""`make release-check`: whether this state can be released: version and changelog fit together, and the wheel has what
-the packages have, and nothing else.
+"""`make release-check`: check whether this state can be released. Version and changelog have to fit together, and the
+wheel has to contain what the packages contain, and nothing else.
 """
 
 import json
@@ -35,14 +35,14 @@ def main() -> int:
 
 
 def version_problems(*, version: str, changelog: str, openapi: str, kubernetes: str, tags: str) -> Iterator[str]:
-    """Say what doesn't follow the version, which is set in one place.
+    """Yield what doesn't follow the version, which is set in one place.
 
     Args:
-        version: of the wheel.
-        changelog: CHANGELOG.md, whose first section is the version's.
-        openapi: the file that `python -m dev.openapi` writes.
-        kubernetes: the kustomization, which names the image to run.
-        tags: those of git, a line each.
+        version: The version of the wheel.
+        changelog: The text of CHANGELOG.md, whose first section has to be about that version.
+        openapi: The text of the file that `python -m dev.openapi` writes.
+        kubernetes: The text of the kustomization, which names the image to run.
+        tags: The tags of git, one in a line.
     """
     first = HEADING.search(changelog)
     if first is None:
@@ -71,11 +71,11 @@ def _date_problems(rest: str) -> Iterator[str]:
 
 
 def wheel_problems(names: Collection[str], tracked: Collection[str]) -> Iterator[str]:
-    """Compare a wheel with what git has of the packages.
+    """Yield the differences between a wheel and the packages in git.
 
     Args:
-        names: the files in the wheel.
-        tracked: the files of the packages, as git names them.
+        names: The files in the wheel.
+        tracked: The files of the packages, as git names them.
     """
     own = {name for name in names if ".dist-info/" not in name}
     if missing := sorted(set(tracked) - own):
@@ -109,7 +109,7 @@ def _git(*words: str) -> str:
 
 
 def _built() -> list[str]:
-    """Build the wheel of what is committed, in a folder that is thrown away; the names of the files in it."""
+    """Build the wheel of what is committed, in a temporary folder; return the names of the files in it."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "source", Path(folder) / "target"
         unpack("HEAD", source)

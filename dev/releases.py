@@ -1,4 +1,4 @@
-"""Releases of the past, made of the project's own history: upgrades are tested from them."""
+"""Make past releases from the project's own history, so that upgrades from them can be tested."""
 
 import shutil
 import subprocess
@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "releases"
 
 COMMITS = {"1.0.0": "b8f3397cb1548daa52b687748efefba083a59b00"}
-"""What was released as each version."""
+"""Version → the commit that was released."""
 
 
 class ReleaseMissing(Exception):
-    """A release can't be made here; says why, and what to do about it."""
+    """A release can't be made here; the text says why, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Release:
 
 
 def installed_release(version: str) -> Release:
-    """Give a release, which is made and kept in `.cache/releases` when it is asked for the first time.
+    """Return a release. It is made at the first call, and kept in `.cache/releases`.
 
     Raises:
-        ReleaseMissing: the clone has no history, or the package index can't be asked.
+        ReleaseMissing: The clone has no history, or the package index can't be reached.
     """
     folder = CACHE / version
     release = Release(version, folder, folder / ".venv" / "bin" / "python")
@@ -47,7 +47,7 @@ def installed_release(version: str) -> Release:
 
 
 def unpack(commit: str, folder: Path) -> None:
-    """Write the files of a commit into a new folder. Raises `ReleaseMissing`: the clone hasn't it."""
+    """Write the files of a commit into a new folder. Raises `ReleaseMissing` if the clone doesn't have the commit."""
     with tempfile.TemporaryFile() as archive:
         made = subprocess.run(
             ["git", "-C", ROOT, "archive", "--format=tar", commit], stdout=archive, stderr=subprocess.PIPE, check=False

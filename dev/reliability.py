@@ -32,7 +32,7 @@ NOT_SHOWN = "**NOT SHOWN**"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one test. `case` and `figures`: what it belongs to by its name, and what it recorded."""
+    """The result of one test. `case`: the case that it belongs to by its name; `figures`: what it recorded."""
 
     case: int
     module: str
@@ -42,7 +42,7 @@ class Result:
 
 
 def results(junit: str) -> list[Result]:
-    """The tests of cases in a JUnit report, which pytest has just written for us."""
+    """Return the results of the tests of cases from a JUnit report, which pytest has just written for us."""
     found = []
     for test in ElementTree.fromstring(junit).iter("testcase"):  # noqa: S314  # nosec B314
         name = test.get("name", "")
@@ -58,7 +58,7 @@ def results(junit: str) -> list[Result]:
 
 
 def figure_of(tests: Sequence[Result]) -> str:
-    """What the tests of a case measured; a case is shown when all of them passed."""
+    """Return what the tests of a case measured; if one of them failed or there are none, a text that says so."""
     if not tests:
         return NOT_SHOWN
     failed = [test.name for test in tests if not test.passed]
@@ -68,7 +68,7 @@ def figure_of(tests: Sequence[Result]) -> str:
 
 
 def markdown(cases: Iterable[Case], tests: Sequence[Result], head: str) -> str:
-    """The document."""
+    """Return the text of the document."""
     rows = []
     for case in cases:
         own = [test for test in tests if test.case == case.number]
@@ -100,7 +100,7 @@ minutes, is in [soak.md](soak.md).
 
 
 def head() -> str:
-    """When and with what."""
+    """Return the first lines of the document: when and with what it was made."""
     version = subprocess.run([redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
     redis = re.search(r"v=([\d.]+)", version)
     parts = (
@@ -115,7 +115,7 @@ def head() -> str:
 
 
 def run(wanted: Sequence[int]) -> tuple[int, list[Result]]:
-    """Run the tests of these cases, whose output is seen meanwhile; pytest's exit code and what they recorded."""
+    """Run the tests of these cases and show their output. Return pytest's exit code, and what they recorded."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         chosen = " or ".join(f"test_case_{number}_" for number in wanted)

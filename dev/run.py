@@ -1,8 +1,8 @@
-"""`make run`: the service on a real, embedded Elasticsearch with sample indices; on your own cluster when
+"""`make run`: run the service on a real, embedded Elasticsearch with sample indices; or on your own cluster if
 `ELASTICSEARCH_URL` is set.
 
-Everything runs in this one process but the node. Each ends when the other does, however that ends. Commands in the same
-folder learn from a note where the node is.
+Everything runs in this one process, except the node. If one of the two ends, the other one ends too, whatever the
+reason. A note in the folder tells other commands there where the node is.
 """
 
 import os
@@ -27,7 +27,7 @@ from esassistant.config.run_note import ELSEWHERE, RunsAlready, hold_note, read_
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 END_SECONDS = 30.0
-"""So long the server may take to end after the node has."""
+"""How long the server may take to end after the node has ended."""
 
 ENV_FILE = """# Written by `make run`, for trying things out and not for production.
 # docs/settings.md lists every setting.
@@ -53,11 +53,11 @@ BEARER = '-H "Authorization: Bearer $TOKEN" '
 
 
 class NodeEnded(Exception):
-    """The node ended by itself, which was said; whatever else failed then failed because of that."""
+    """The node ended by itself, and that was reported. Other failures after that are a consequence."""
 
 
 class NodeGuard:
-    """Ends this process, in order, when the node ends by itself; `has_fired` from then on."""
+    """Ends this process in order if the node ends by itself. `has_fired`: whether that has happened."""
 
     def __init__(self, node: Node) -> None:
         self.has_fired = False
@@ -66,7 +66,7 @@ class NodeGuard:
         threading.Thread(target=self._wait, name="node-guard", daemon=True).start()
 
     def dismiss(self) -> None:
-        """From now on, the node may end."""
+        """Allow the node to end from now on."""
         self._is_dismissed = True
 
     def _wait(self) -> None:
@@ -141,7 +141,9 @@ def _serve(port: int, *, samples: bool) -> None:
 
 
 def what_to_try(config: Config, port: int, *, samples: bool) -> str:
-    """Commands that work as they are printed: reading takes a token where strangers may not read."""
+    """Return commands to try, which work as they are printed. If strangers may not read, the commands for reading
+    include a token.
+    """
     env_file = shlex.quote(str(ROOT / ".env"))
     in_environment = bool(os.environ.get("ESASSISTANT_API_TOKENS"))
     return WHAT_TO_TRY.format(
@@ -180,7 +182,7 @@ def _check_port(port: int) -> None:
 
 
 def _env_file() -> dict[str, str]:
-    """The settings in `.env`, which is written first when there is none."""
+    """Return the settings in `.env`, which is written first if it doesn't exist."""
     path = ROOT / ".env"
     if not path.exists():
         path.touch(mode=0o600)
@@ -196,7 +198,7 @@ def _env_file() -> dict[str, str]:
 
 @contextmanager
 def _started_node() -> Iterator[Node]:
-    """The embedded node for the length of the block. Raises `NodeEnded` when the block ends because the node did."""
+    """Run the embedded node for the length of the block. Raises `NodeEnded` if the block ends because the node did."""
     data = CACHE / "data" / DEFAULT_VERSION
     print("Starting Elasticsearch …", flush=True)
     node = Node(data, 9200)

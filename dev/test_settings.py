@@ -1,5 +1,5 @@
-"""Settings for the tests: no `.env` of the developer's, a database in a folder that is thrown away, a node that each
-test names.
+"""The settings of the tests: without a `.env` of the developer, with a database in a temporary folder, and with a node
+that each test names.
 """
 
 import os
@@ -22,7 +22,7 @@ os.environ.update(
     ESASSISTANT_DETAILS="always",
     ESASSISTANT_API_TOKENS="test-token-0123456789",
     DATABASE_URL=f"sqlite:///{_scratch / 'tests.sqlite3'}",
-    # Nothing listens there: a test that needs a cluster says which.
+    # Nothing listens there: a test that needs a cluster sets its URL.
     ELASTICSEARCH_URL="http://127.0.0.1:9",
 )
 
@@ -31,7 +31,7 @@ from esassistant.settings import *  # noqa: E402, F403
 from esassistant.settings import DATABASES, LOGGING  # noqa: E402
 
 make_missing()
-# A file: the store works in a thread of its own, which would not see an in-memory database.
+# A file, because the store works in a thread of its own, which wouldn't see an in-memory database.
 DATABASES["default"]["TEST"] = {"NAME": str(_scratch / "tests.sqlite3")}
 
 LOGGING = {**LOGGING, "loggers": {**LOGGING["loggers"], "httpx": {"level": "WARNING"}}}  # type: ignore[dict-item]

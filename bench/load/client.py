@@ -1,11 +1,10 @@
-"""Load on an HTTP server, and how it answers: by `wrk` where that is installed, else by a generator of its own.
-
+"""Put load on an HTTP server and measure its answers: by `wrk` where it is installed, otherwise by a bundled generator.
     run(url, path, connections=16, seconds=3)                  each connection asks again as soon as it is answered
     paced([Target(url, path)], per_second=200, seconds=10)     so many requests a second, whatever the answers
 
-A generator is a process of its own (bench/load/generator.py), so that it never holds the interpreter of who asks.
-`paced` counts a latency from when the request should have begun: a server that stalls can't hide how many would have
-waited.
+A generator is a process of its own (bench/load/generator.py), so that it never blocks the caller's interpreter.
+`paced` counts a latency from the moment at which the request should have begun: so a server that stalls can't hide how
+many requests would have waited.
 """
 
 import json
@@ -21,19 +20,19 @@ from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
 GRACE_SECONDS = 10.0
-"""For requests under way when the time is over; what is unanswered then counts as an error."""
+"""How long to wait, at the end, for requests under way. What is unanswered then counts as an error."""
 START_SECONDS = 15.0
 SATURATED_SHARE = 0.9
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 class LoadFailed(Exception):
-    """Nothing was measured."""
+    """The load could not be measured."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked for. `{n}` in `path` stands for a number of its own in each request (of the bundled generator)."""
+    """What is asked for. `{n}` in `path` stands for a new number in each request (with the bundled generator only)."""
 
     url: str
     path: str = "/"
@@ -42,7 +41,7 @@ class Target:
     body: str = ""
 
     def request(self) -> bytes:
-        """As it goes over the wire."""
+        """The request as it is sent."""
         lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {urlsplit(self.url).netloc}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if self.body:
@@ -52,8 +51,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """What came back. Latencies in seconds. `unexpected`: answers that are neither 2xx nor 304. `cpu_share`: how much
-    of the time the generator kept a processor busy. `late_p99`: how late it was itself, of a paced one.
+    """The answers. Latencies are in seconds.
+
+    `unexpected`: answers that are neither 2xx nor 304. `cpu_share`: the share of the time for which the generator kept
+    a processor busy. `late_p99`: the generator's own delay, for a paced load.
     """
 
     requests: int
@@ -75,13 +76,15 @@ class Load:
 
     @property
     def saturated(self) -> bool:
-        """Whether the generator, not the server, may be what was measured."""
+        """Whether the generator, and not the server, may have been the limit."""
         return self.cpu_share > SATURATED_SHARE
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a generator's process is told. `per_second` None: as fast as the answers come; else of each target."""
+    """The task of a generator's process. `per_second` None: as fast as the answers come; otherwise the rate for each
+    target.
+    """
 
     targets: list[Target]
     connections: int
@@ -90,7 +93,7 @@ class Job:
 
 
 def run(url: str, path: str, connections: int, seconds: float, headers: Mapping[str, str] | None = None) -> Load:
-    """As many requests as the server answers on so many kept connections."""
+    """Send as many requests as the server answers, on so many kept connections."""
     target = Target(url, path, headers or {})
     if shutil.which("wrk"):
         return by_wrk(target, connections, seconds)
@@ -98,14 +101,14 @@ def run(url: str, path: str, connections: int, seconds: float, headers: Mapping[
 
 
 def paced(targets: Sequence[Target], per_second: float, seconds: float, connections: int = 4) -> list[Load]:
-    """Each target gets `per_second` requests a second on connections of its own, all from one generator: what disturbs
-    it disturbs the latencies of all alike.
+    """Send `per_second` requests a second to each target, on connections of its own. One generator sends all of them,
+    so a disturbance affects the latencies of all targets alike.
     """
     return bundled(Job(list(targets), connections, seconds, per_second))
 
 
 def bundled(job: Job) -> list[Load]:
-    """By the generator of this project, one `Load` per target."""
+    """Run the generator of this project; return one `Load` per target."""
     words = [sys.executable, "-m", "bench.load.generator", json.dumps(asdict(job))]
     limit = job.seconds + GRACE_SECONDS + START_SECONDS
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False)
@@ -115,7 +118,7 @@ def bundled(job: Job) -> list[Load]:
 
 
 def by_wrk(target: Target, connections: int, seconds: float) -> Load:
-    """By `wrk`, one thread of it."""
+    """Run `wrk` with one thread."""
     headers = [f"--header={name}: {value}" for name, value in target.headers.items()]
     words = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={max(1, round(seconds))}s", "--latency"]
     before, started = _children_seconds(), time.monotonic()
@@ -138,7 +141,7 @@ def _children_seconds() -> float:
 
 
 def read_wrk(output: str, cpu_share: float) -> Load:
-    """What `wrk --latency` printed."""
+    """Read what `wrk --latency` has printed."""
 
     def seconds(pattern: str) -> float:
         found = _found(pattern + r"\s+([\d.]+)(us|ms|s|m)\b", output)
@@ -167,12 +170,12 @@ def _found(pattern: str, output: str) -> re.Match[str]:
 
 
 def requests(*series: Sequence[Load]) -> int:
-    """Of all loads of all series together."""
+    """Return the number of requests of all loads of all series together."""
     return sum(load.requests for loads in series for load in loads)
 
 
 def doubts(loads: Sequence[Load]) -> str:
-    """What speaks against what was measured; "": nothing."""
+    """Return the reasons to doubt these loads; empty if there are none."""
     unexpected, errors = sum(load.unexpected for load in loads), sum(load.errors for load in loads)
     found = []
     if unexpected:
@@ -185,7 +188,7 @@ def doubts(loads: Sequence[Load]) -> str:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Between the nearest of the values, which are at least one."""
+    """Return a percentile, interpolated between the nearest values. There has to be at least one value."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,7 +1,7 @@
-"""Clusters far away, each in a process of its own, so that it isn't what a bench measures.
+"""Servers that answer late, each in a process of its own, so that it doesn't count in what a bench measures.
 
 `delayed`: a TCP proxy that holds back what clients send for a while. `recorded`: a server that gives every request the
-same answer after a while, and needs next to no processor time for it.
+same answer after a while, and needs hardly any processor time for it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class _Server(asyncio.Protocol):
-    """The proxy's connection to the server, on behalf of a client's."""
+    """The proxy's connection to the server, for one client."""
 
     def __init__(self, client: asyncio.Transport) -> None:
         self._client = client
@@ -42,7 +42,7 @@ class _Delayed(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        client = cast("asyncio.Transport", transport)  # uvloop's isn't one by inheritance
+        client = cast("asyncio.Transport", transport)  # uvloop's transports don't inherit from it
         self._connecting = self._loop.create_task(
             self._loop.create_connection(lambda: _Server(client), HOST, self._port)
         )
@@ -84,14 +84,16 @@ class _Recorded(asyncio.Protocol):
 
 @contextmanager
 def delayed(url: str, seconds: float) -> Iterator[str]:
-    """The URL at which the server at `url` answers so much later."""
+    """Yield the URL at which the server at `url` answers so many seconds later."""
     with _process("delayed", seconds, url.rpartition(":")[2]) as found:
         yield found
 
 
 @contextmanager
 def recorded(answer: bytes, seconds: float) -> Iterator[str]:
-    """The URL at which every request gets `answer`, head and body as they go over the wire, after so many seconds."""
+    """Yield the URL at which every request gets `answer` after so many seconds. `answer` has the head and the body as
+    they are sent.
+    """
     with _process("recorded", seconds, base64.b64encode(answer).decode()) as found:
         yield found
 
@@ -104,7 +106,7 @@ def _process(what: str, seconds: float, argument: str) -> Iterator[str]:
 
 
 async def _serve(what: str, seconds: float, argument: str) -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     new: Callable[[], asyncio.Protocol] = lambda: _Delayed(int(argument), seconds)  # noqa: E731
     if what == "recorded":
         answer = base64.b64decode(argument)

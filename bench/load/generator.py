@@ -1,4 +1,4 @@
-"""The generator of bench/load/client.py, in a process of its own: `python -m bench.load.generator JOB`, JOB as JSON."""
+"""The process of the bundled generator of bench/load/client.py: `python -m bench.load.generator JOB`, JOB as JSON."""
 
 import asyncio
 import gc
@@ -25,12 +25,14 @@ END = b"\r\n\r\n"
 NUMBER = b"{n}"
 MOST_SELECTED = 1000
 numbers = itertools.count(time.time_ns() // 1000)
-"""Never the same again, also not in the next run."""
+"""Numbers that never repeat, not even in the next run."""
 
 
 class Answers:
-    """Of one target, on all its connections. `served`: by status, from when a request was sent. `over` is set by what
-    says that all have come, or that they won't.
+    """The answers of one target, on all its connections.
+
+    `served`: latencies by status, counted from when a request was sent. `over`: is resolved when all answers have come,
+    or fails when they won't come.
     """
 
     def __init__(self) -> None:
@@ -68,7 +70,9 @@ class Answers:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time, the same each time. `answered` is called with the moment at which its answer was whole."""
+    """A connection that sends the same request again and again, one at a time. `answered` is called with the moment at
+    which an answer was complete.
+    """
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's isn't one by inheritance
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports don't inherit from it
 
     def send(self, counted_from: float) -> None:
         self._counted_from = counted_from
@@ -135,10 +139,11 @@ class Connection(asyncio.Protocol):
 
 
 def generate(job: Job) -> list[Load]:
-    gc.disable()  # it ends before that matters, and nothing may pause it
+    gc.disable()  # the process ends before memory matters, and nothing may pause it
     if job.per_second is None:
         return [uvloop.run(_as_answered(job.targets[0], job.connections, job.seconds))]
-    # uvloop's and epoll's timers count milliseconds, select's count microseconds, but select takes no more descriptors.
+    # Timers of uvloop and epoll count in milliseconds, those of select in microseconds; but select takes fewer
+    # descriptors.
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     most = len(job.targets) * job.connections
@@ -175,7 +180,7 @@ async def _as_answered(target: Target, connections: int, seconds: float) -> Load
 
 
 async def _paced(job: Job, per_second: float) -> list[Load]:
-    """The targets' requests begin alternately, at equal distances."""
+    """Send paced requests to all targets. Their requests begin alternately, at equal intervals."""
     count = round(per_second * job.seconds)
     pacers = [await Pacer.connected(target, job.connections, count, 1 / per_second) for target in job.targets]
     cpu_started = time.process_time()
@@ -188,7 +193,9 @@ async def _paced(job: Job, per_second: float) -> list[Load]:
 
 
 class Pacer:
-    """Begins `count` requests to one target, one per `interval`, on whichever connection is free or is so first."""
+    """Begins `count` requests to one target, one per `interval`, on a connection that is free, or on the next one that
+    becomes free.
+    """
 
     def __init__(self, count: int, interval: float) -> None:
         self.answers = Answers()
@@ -198,7 +205,7 @@ class Pacer:
         self._begun = 0
         self._first = 0.0
         self._waiting: deque[float] = deque()
-        # The one that is free longest comes first: a server closes those that are left idle.
+        # The connection that was free for the longest time comes first, because a server closes idle connections.
         self._free: deque[Connection] = deque()
 
     @classmethod
@@ -212,7 +219,7 @@ class Pacer:
         self._begin_after(first)
 
     def _begin_after(self, moment: float) -> None:
-        # The loop's clock, which is perf_counter's here too.
+        # The clock of the loop is perf_counter here too.
         self._loop.call_later(max(0.0, moment - time.perf_counter()), self._due)
 
     def _due(self) -> None:
@@ -261,7 +268,7 @@ async def _over(answers: Answers, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await answers.over
     except TimeoutError:
-        pass  # what is missing is counted
+        pass  # missing answers are counted
 
 
 def main() -> int:

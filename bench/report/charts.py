@@ -1,4 +1,6 @@
-"""Bar and dot charts as SVG, on a background of their own: as readable on a dark page as on a light one. Pure."""
+"""Draw bar and dot charts as SVG, with a background of their own, so that they are readable on dark and light pages.
+Pure.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +10,7 @@ from html import escape
 from bench.report.texts import NO_BREAK, finite, quantity
 
 WIDTH, LEFT, RIGHT = 760, 260, 100
-"""Of the whole, of the labels, and of the values behind the bars."""
+"""The width of the chart, of the labels on the left, and of the values to the right of the bars."""
 TOP, STEP, BAR, BOTTOM = 58, 30, 16, 34
 PAPER, INK, FAINT, RULE = "#ffffff", "#1f2328", "#59636e", "#d1d9e0"
 OURS, OTHERS = "#0b5cad", "#8c959f"
@@ -18,7 +20,9 @@ FONT = "system-ui, Segoe UI, Helvetica, Arial, sans-serif"
 
 @dataclass(frozen=True)
 class Mark:
-    """One line of a chart. `low` and `high`: of its rounds, where there are several. `ours`: of this project."""
+    """One row of a chart. `low` and `high`: those of its rounds, if there are several. `ours`: whether it is about this
+    project.
+    """
 
     label: str
     value: float
@@ -28,7 +32,7 @@ class Mark:
 
 
 def bars(title: str, marks: Sequence[Mark], unit: str) -> str | None:
-    """Bars from 0. None: there is nothing to show."""
+    """Return a chart with bars from 0; None if there is nothing to show."""
     shown = [mark for mark in marks if finite(mark.value) is not None and mark.value >= 0]
     most = max((mark.high or mark.value for mark in shown), default=0.0)
     if not most:
@@ -44,7 +48,9 @@ def bars(title: str, marks: Sequence[Mark], unit: str) -> str | None:
 
 
 def dots(title: str, marks: Sequence[Mark], unit: str) -> str | None:
-    """Dots on a logarithmic scale, which has no 0 that a bar could begin at. None: there is nothing to show."""
+    """Return a chart with dots on a logarithmic scale, which has no 0 for bars to begin at; None if there is nothing to
+    show.
+    """
     shown = [mark for mark in marks if finite(mark.value) is not None and mark.value > 0]
     if not shown:
         return None
@@ -60,7 +66,7 @@ def dots(title: str, marks: Sequence[Mark], unit: str) -> str | None:
 
 
 def summary(marks: Sequence[Mark], unit: str) -> str:
-    """What a chart shows, in words."""
+    """Describe in words what a chart shows."""
     said = [f"{mark.label} {quantity(mark.value, unit)}" for mark in marks if finite(mark.value) is not None]
     return "; ".join(said).replace(NO_BREAK, " ")
 
@@ -70,7 +76,7 @@ def _least(mark: Mark) -> float:
 
 
 def _round_up(value: float) -> float:
-    """To a number whose quarters are round too."""
+    """Round up to a number whose quarters are round too."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 4, 8, 10) if step * power >= value)
 
@@ -93,7 +99,7 @@ def _dot(mark: Mark, line: int, place: Place) -> str:
 
 
 def _spread(mark: Mark, middle: float, place: Place) -> str:
-    """From the lowest round to the highest."""
+    """Draw the line from the lowest round to the highest."""
     if mark.low is None or mark.high is None or mark.low <= 0 or mark.low == mark.high:
         return ""
     low, high = place(mark.low), place(mark.high)

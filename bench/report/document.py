@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, its images and the table in the README, from the JSON of a run. Pure.
+"""Write docs/benchmarks.md, its images and the table in the README, from the JSON of a run. Pure.
 
 Results are `{"quick", "started_at", "seconds", "machine": {…}, "benches": {name: what it saved}}`. A bench that is
 missing is written as not measured.
@@ -40,11 +40,11 @@ TOLD = {
     "change to answer, p95": "From a change in Elasticsearch to our answer, p95",
     "redis: spread, p99": "From the first of 4 instances to the last, over Redis, p99",
 }
-"""Which figures the README has, and how it puts them."""
+"""The figures that the README shows, with their names there."""
 
 
 def document(results: Json) -> str:
-    """docs/benchmarks.md."""
+    """Return the text of docs/benchmarks.md."""
     parts = [
         "# Benchmarks",
         INTRODUCTION,
@@ -64,7 +64,7 @@ def document(results: Json) -> str:
 
 
 def images(results: Json) -> dict[str, str]:
-    """SVG by file name; those without anything to show are left out."""
+    """Return SVG images by file name, without those that have nothing to show."""
     drawn = {}
     for part in PARTS:
         for chart in part.charts:
@@ -75,7 +75,7 @@ def images(results: Json) -> dict[str, str]:
 
 
 def readme_block(results: Json) -> str:
-    """The table of the README, between its two comments."""
+    """Return the table of the README, with the two comments around it."""
     claims = [
         [_told_metric(line), *_before_after(line), escape(line["goal"]), verdict(line["met"]), _samples(line)]
         for line in _pairs(results)
@@ -104,7 +104,7 @@ def readme_block(results: Json) -> str:
 
 
 def with_readme_block(readme: str, block: str) -> str:
-    """A README with another table. Raises `ValueError` where it has no place for one."""
+    """Return the README with another table. Raises `ValueError` if it has no place for one."""
     before, begin, rest = readme.partition(README_BEGIN)
     _, end, after = rest.partition(README_END)
     if not begin or not end:
@@ -113,7 +113,7 @@ def with_readme_block(readme: str, block: str) -> str:
 
 
 def goals(results: Json) -> list[tuple[str, Json]]:
-    """Each line with a goal, claims of the seed included, with the command that measures it."""
+    """Return each line that has a goal, including the original's claims, with the command that measures it."""
     found = [("python -m bench.seed", line) for line in _pairs(results)]
     found += [(part.command, line) for part in PARTS for line in _lines(_bench(results, part.bench))]
     return [(command, line) for command, line in found if line["met"] is not None]
@@ -125,13 +125,13 @@ def _bench(results: Json, name: str) -> Json | None:
 
 
 def _pairs(results: Json) -> list[Json]:
-    """The lines that have a before."""
+    """Return the lines that have a value of before."""
     bench = _bench(results, "seed") or {}
     return [line for line in bench.get("lines", []) if "before" in line]
 
 
 def _lines(bench: Json | None) -> list[Json]:
-    """The other lines of a bench."""
+    """Return the other lines of a bench."""
     return [] if bench is None else [line for line in bench["lines"] if "before" not in line]
 
 
@@ -250,25 +250,25 @@ def _section(part: Part, results: Json) -> list[str]:
 
 
 def _table(found: Json) -> str:
-    """A table that a bench made itself, under its title."""
+    """Return a table that a bench made itself, under its title."""
     rows = [[escape(cell) for cell in row] for row in found["rows"]]
     return f"**{escape(found['title'])}**\n\n{table(found['head'], rows)}"
 
 
 def _when(bench: Json, results: Json) -> str:
-    """The day on which a bench was measured, where it wasn't with the others."""
+    """Return the day on which a bench was measured, if that differs from the day of the run."""
     day, others = (str(found.get("started_at", ""))[:10] for found in (bench, results))
     return f"Measured on {day}. " if day and day != others else ""
 
 
 def _facts(bench: Json) -> dict[str, str]:
-    """What the texts of the sections name."""
+    """Return the values that the texts of the sections use."""
     details = {**bench, "delay_ms": (finite(bench.get("delay_seconds")) or 0) * 1000 or None}
     return {name: number(details.get(name)) for name in FACTS}
 
 
 def _goal(line: Json) -> str:
-    """As the bench wrote it, with the unit of its value."""
+    """Return a goal as the bench wrote it, with the unit of its value."""
     goal, unit = line["goal"], UNITS.get(line["unit"], line["unit"])
     return escape(f"{goal}{'' if unit.startswith('/') else NO_BREAK}{unit}") if goal and unit else escape(goal)
 

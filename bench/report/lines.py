@@ -1,4 +1,4 @@
-"""The lines of a bench: what was measured, beside what it was before and its goal, and how that is printed."""
+"""The lines of a bench: what was measured, with the value of before and the goal, and how they are printed."""
 
 import math
 import statistics
@@ -9,20 +9,22 @@ from typing import Any
 from bench.report.texts import number, quantity, verdict, without_empty
 
 TIMES_LESS, TIMES_MORE, POINTS, PERCENT_LESS = "x less", "x more", "points", "% less"
-"""Units of an improvement: before ÷ after, after ÷ before, the difference of two percentages, and how many percent of
-before are gone.
+"""The units of an improvement: before ÷ after, after ÷ before, the difference of two percentages, and the decrease in
+percent of before.
 """
 HEAD = ("metric", "before:", "median:", "lowest … highest:", "improved:", "goal", "met?", "samples:", "note")
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A value is to be within the bounds, and so much better than before.
+    """The bounds that a value has to be within, and how much better than before it has to be.
 
     Args:
-        improvement: in the unit in which the line tells it.
-        text: how the original promises it; else the bound is written.
-        judged: False: the bound is only shown, such as what can be reached at most.
+        at_least: The lower bound.
+        at_most: The upper bound.
+        improvement: The least improvement, in the unit in which the line gives it.
+        text: How the original promises it; if empty, the bound is written.
+        judged: Whether the line is judged. If not, the bound is only shown, such as what can be reached at most.
     """
 
     at_least: float = -math.inf
@@ -32,7 +34,7 @@ class Goal:
     judged: bool = True
 
     def met(self, value: float | None, gain: float | None) -> bool | None:
-        """None: it is not judged. What was not measured is not met."""
+        """Return whether the goal is met; None if it isn't judged. A value that wasn't measured doesn't meet it."""
         if not self.judged:
             return None
         if value is None or not self.at_least <= value <= self.at_most:
@@ -51,12 +53,14 @@ CLAIMS = {
     "duplicates": Goal(text="0 → 100 %", improvement=100, at_least=100),
     "memory": Goal(text="15 % less", improvement=15),
 }
-"""What the original promises."""
+"""The claims of the original."""
 
 
 @dataclass(frozen=True)
 class Before:
-    """What the original does, measured in turn with a line. `samples`: how many, and of what."""
+    """The values of the original, measured in turn with those of a line. `samples`: their number, `samples_of`: what
+    they are.
+    """
 
     values: Sequence[float | None]
     samples: int
@@ -68,7 +72,7 @@ class Before:
         return _median(self.values)
 
     def gain(self, after: float | None) -> float | None:
-        """How much better that is. None: not measured, or a ratio to 0."""
+        """Return how much better `after` is. None: one of them wasn't measured, or the ratio would be to 0."""
         before = self.value
         if before is None or after is None:
             return None
@@ -85,9 +89,14 @@ class Line:
     """One line of a bench.
 
     Args:
-        values: one per round, of which the median counts, or one of all rounds. None: not measured.
-        samples: what they rest on together, such as requests.
-        rounds: where there isn't a value per round.
+        metric: What was measured.
+        values: One value per round, of which the median counts, or one value of all rounds. None: not measured.
+        unit: The unit of the values.
+        samples: The number of samples behind all values together, such as requests.
+        goal: The goal, if there is one.
+        note: A remark.
+        before: The values of before, if there are any.
+        rounds: The number of rounds, if there isn't one value per round.
     """
 
     metric: str
@@ -105,7 +114,7 @@ class Line:
 
     @property
     def spread(self) -> tuple[float, float] | None:
-        """The lowest and the highest round; None: there aren't several."""
+        """The values of the lowest and the highest round; None if there aren't several."""
         known = _known(self.values)
         return (min(known), max(known)) if len(known) > 1 else None
 
@@ -115,7 +124,7 @@ class Line:
 
     @property
     def met(self) -> bool | None:
-        """None: there is no goal."""
+        """Whether the goal is met; None if there is no goal, or if it isn't judged."""
         return None if self.goal is None else self.goal.met(self.value, self.gain)
 
     def as_json(self) -> dict[str, Any]:
@@ -155,7 +164,9 @@ def _median(values: Sequence[float | None]) -> float | None:
 def milliseconds(
     metric: str, seconds: Sequence[float], samples: int | None = None, goal: Goal | None = None, note: str = ""
 ) -> Line:
-    """Of seconds, one per round; `samples`: as many, unless told otherwise."""
+    """Return a line in milliseconds from seconds, one value per round. `samples`: as many as there are values, unless
+    given.
+    """
     values = [each * 1000 for each in seconds]
     return Line(metric, values, "ms", len(values) if samples is None else samples, goal, note)
 
@@ -163,7 +174,9 @@ def milliseconds(
 def ratio(
     metric: str, over: Sequence[float], under: Sequence[float], samples: int, goal: Goal | None = None, note: str = ""
 ) -> Line:
-    """Of what was measured in the same round, so that what slowed the machine down for a while slowed both."""
+    """Return a line with the ratios of values of the same round, so that a slow phase of the machine affects both
+    values.
+    """
     return Line(metric, [a / b for a, b in zip(over, under, strict=True)], "x", samples, goal, note)
 
 
@@ -172,7 +185,7 @@ def percent(part: int, whole: int) -> float | None:
 
 
 def print_lines(lines: Sequence[Line]) -> None:
-    """As a table, without the columns that all leave empty."""
+    """Print the lines as a table, without columns that are empty in all lines."""
     head, rows = without_empty(HEAD, [_cells(line) for line in lines])
     printed = [[title.removesuffix(":") for title in head], *rows]
     widths = [max(map(len, column)) for column in zip(*printed, strict=True)]

@@ -1,4 +1,4 @@
-"""What docs/benchmarks.md says of each bench, and which of its figures are drawn."""
+"""The sections of docs/benchmarks.md: the text about each bench, and the figures that are drawn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Chart:
-    """`labels`: what the metrics that it shows are called in it. `ours`: those of this project. `scale`: "bars" from 0,
+    """A chart. `labels`: metric → its name in the chart. `ours`: the metrics of this project. `scale`: "bars" from 0,
     or "dots" on a logarithmic scale.
     """
 
@@ -20,7 +20,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Part:
-    """A section. `bench`: whose figures; `text` explains them."""
+    """A section. `bench`: the bench whose figures it shows; `text`: their explanation."""
 
     bench: str
     title: str

@@ -1,4 +1,4 @@
-"""What `python -m bench` keeps of a run: docs/benchmarks.json, from which the report is made."""
+"""The results that `python -m bench` keeps: docs/benchmarks.json, from which the report is made."""
 
 import json
 import os
@@ -18,7 +18,9 @@ FILE, DOCUMENT, IMAGES = "benchmarks.json", "benchmarks.md", "images"
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on, before anything runs, and nothing that tells which machine it was."""
+    """Return the facts about the machine that figures depend on, before anything runs. Nothing in them identifies the
+    machine.
+    """
     return {
         "processors": f"{os.cpu_count()} of {_processor()}",
         "python": f"{platform.python_version()}, {platform.system()}",
@@ -36,15 +38,16 @@ def _processor() -> str:
 
 
 def slim(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What a bench saved without what only its own JSON is for."""
+    """Return what a bench saved, without the details that are only for its own JSON."""
     return {name: value for name, value in saved.items() if name != "details"}
 
 
 def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The results of a run, with those of an earlier one for what it didn't measure; each keeps its date.
+    """Return the results of a run, completed with those of an earlier run for benches that it didn't measure. Each
+    bench keeps its date.
 
-    A quick run takes nothing over, and leaves nothing: its figures aren't beside those of a full one. Where the earlier
-    run measured more, the machine and the date of the whole are its.
+    If one of the two is a quick run, nothing is taken over, because its figures can't be compared with those of a full
+    run. If the earlier run measured more benches, the machine and the date of the whole are those of the earlier run.
     """
     if before.get("quick") or now.get("quick"):
         return dict(now)
@@ -54,7 +57,7 @@ def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(results: Mapping[str, Any], folder: Path) -> None:
-    """The results, and all that is made of them but for the README."""
+    """Write the results and all that is made from them, except the README."""
     pictures = folder / IMAGES
     pictures.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""How the report writes numbers and Markdown. Pure."""
+"""Write numbers and Markdown in the style of the report. Pure."""
 
 import math
 import re
@@ -9,19 +9,21 @@ from esassistant.units import as_duration
 NO_BREAK = "\u00a0"
 TIMES = "\u00d7"
 UNITS = {"x": TIMES}
-"""Units whose sign in prose is another than in JSON."""
+"""Units that are written with another sign in prose than in JSON."""
 NOT_MEASURED = "not measured"
 
 
 def finite(value: object) -> float | None:
-    """The number that `value` is; None: it is none, or nothing that can be shown (NaN, infinite)."""
+    """Return a value as a number; None if it isn't a number, or one that can't be shown (NaN, infinite)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def number(value: object) -> str:
-    """Three significant digits, or all before the point; thousands apart."""
+    """Return a number with three significant digits, or with all digits before the point, and with separated
+    thousands.
+    """
     known = finite(value)
     if known is None:
         return NOT_MEASURED
@@ -33,7 +35,7 @@ def number(value: object) -> str:
 
 
 def percentage(value: object) -> str:
-    """Rounded down to two decimals: only all is 100 %."""
+    """Return a percentage, rounded down to two decimals, so that only all is 100 %."""
     known = finite(value)
     if known is None:
         return NOT_MEASURED
@@ -41,7 +43,7 @@ def percentage(value: object) -> str:
 
 
 def quantity(value: object, unit: str) -> str:
-    """A number with its unit."""
+    """Return a number with its unit."""
     if finite(value) is None:
         return NOT_MEASURED
     if unit == "%":
@@ -52,18 +54,20 @@ def quantity(value: object, unit: str) -> str:
 
 
 def verdict(met: object) -> str:
-    """`met`, as a row of a bench has it."""
+    """Return a word for the value of `met` in a row of a bench."""
     return {True: "met", False: "**MISSED**"}.get(met, "") if isinstance(met, bool) else ""
 
 
 def escape(text: object) -> str:
-    """For a cell of a table: what `text` says is not Markdown, nor HTML."""
+    """Escape a text for a cell of a table, so that nothing in it counts as Markdown or HTML."""
     plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", plain)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells are Markdown: text from elsewhere has to be escaped. A trailing `:` of a title aligns its column right."""
+    """Return a table. Its cells are Markdown, so foreign text has to be escaped. A `:` at the end of a title aligns its
+    column to the right.
+    """
     titles = [title.removesuffix(":") for title in head]
     marks = ["--:" if title.endswith(":") else "---" for title in head]
     lines = [titles, marks, *rows]
@@ -71,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def without_empty(head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """A table without the columns in which no row has anything."""
+    """Return a table without the columns that are empty in all rows."""
     kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
     return [head[column] for column in kept], [[row[column] for column in kept] for row in rows]
 

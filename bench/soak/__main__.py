@@ -1,24 +1,26 @@
 """A soak: `python -m bench.soak [--minutes N] [--instances N] [--seed N]`, or `make soak MINUTES=10`.
 
-Three real nodes, a real Redis, a fault proxy before each, and instances of `manage.py serve` of one deployment, with a
-cache smaller than what there is. One writer changes the cluster all the time, users ask all instances for everything,
-with a token for all names, with one for some, and with none, and one after the other all kinds of faults come and go,
-also of one node alone, by a plan that is printed with its seed.
+A soak runs three real nodes and a real Redis, a fault proxy before each of them, and the instances of one deployment
+(`manage.py serve`), whose cache is too small for all mappings. One writer changes the cluster all the time. Users send
+all kinds of requests to all instances: with a token for all names, with a token for some, and without one. All kinds of
+faults happen one after the other, some of them to a single node. Their plan is printed with its seed.
 
-It fails (exit code 1) when
+The soak fails (exit code 1) if one of these happens:
 
-* a mapping was answered that was not true at its stated age (bench/soak/truth.py says what that means), or a 404 for a
-  name that was there;
-* a validation told of a field what was not true at its age; a list of fields had values that no document has, or of
-  families of which none are gathered; a token got a name that it may not see; a follower of the change feed, who goes
-  from one instance to the next, missed a change that is recorded, or got one twice or out of order;
-* a request got an unexpected status, no answer, or 503 while the cluster was well; a log has an error; an instance
-  ended;
-* memory, descriptors, threads or tasks of an instance grew, or its cache went beyond its limits;
-* at the end, with nothing wrong any more, an instance doesn't answer exactly what is true.
+* an answer has a mapping that was not true at its stated age (bench/soak/truth.py says what that means), or is a 404
+  for a name that existed;
+* a validation says something of a field that was not true at its stated age;
+* a list of fields has values that no document has, or values of a family that may have none;
+* a token gets a name that it may not see;
+* a follower of the change feed, who moves from one instance to the next, misses a recorded change, or gets one twice or
+  out of order;
+* a request gets an unexpected status, no answer, or 503 while the cluster is well;
+* a log has an error, or an instance ends;
+* the memory, descriptors, threads or tasks of an instance grow, or its cache exceeds its limits;
+* at the end, when nothing is wrong any more, an instance doesn't answer exactly what is true.
 
-Results are in .cache/bench/soak.json, the logs of the instances beside it in soak/, and of a run of at least ten
-minutes in docs/soak.md.
+Results are written to .cache/bench/soak.json, and the logs of the instances to soak/ beside it. A run of at least ten
+minutes also writes docs/soak.md.
 """
 
 import argparse
@@ -42,7 +44,7 @@ from esassistant.clock import now_utc
 
 
 def _interrupted(number: int, frame: object) -> NoReturn:
-    """The first Ctrl-C or SIGTERM ends everything in order; further ones must not disturb that."""
+    """End everything in order at the first Ctrl-C or SIGTERM. Further signals must not disturb that."""
     del number, frame
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

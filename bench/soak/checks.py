@@ -1,5 +1,5 @@
-"""Whether an answer is one that the service may give: its status, its headers, and what it says of the cluster; and
-whether all say exactly what is true once nothing is wrong any more.
+"""Check answers: whether the service may give their status and headers, and whether they are true. At the end, check
+that all instances say exactly what is true.
 """
 
 import json
@@ -56,7 +56,7 @@ EXPECTED: Mapping[str, frozenset[int]] = {
         "livez": (200,),
         "readyz": (200,),
         "search": (200,),
-        "refused search": (400, 200),  # 200: its mapping is not in memory
+        "refused search": (400, 200),  # 200: if its mapping is not in memory
         "validate": (200, 404),
         "values": (200, 404),
         "describe": (200,),
@@ -68,14 +68,14 @@ EXPECTED: Mapping[str, frozenset[int]] = {
         "refresh of one": (200, 404),
     }.items()
 }
-"""Which statuses each kind of request may get at any time."""
+"""The statuses that each kind of request may get at any time."""
 NEEDS_CLUSTER = frozenset(
     (
         *("mapping", "schema", "fields", "validate", "values", "describe", "in scope", "absent", "health"),
         *("search", "refused search", "refresh", "refresh of one"),
     )
 )
-"""What may get 503 while the cluster isn't well."""
+"""The kinds of requests that may get 503 while the cluster isn't well."""
 
 
 class _Index(msgspec.Struct):
@@ -87,7 +87,7 @@ _decoder = msgspec.json.Decoder(dict[str, _Index])
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The settings of the instances that the checks go by, in seconds."""
+    """Those settings of the instances that the checks need, in seconds."""
 
     ttl: float
     max_stale: float
@@ -96,10 +96,12 @@ class Promise:
 
 
 class Checks:
-    """Compares answers with the truth and with what was promised, and tells the tally. Used by many threads."""
+    """Compares answers with the truth and with what was promised, and reports to the tally. Used by many threads."""
 
     def __init__(self, truth: Truth, promise: Promise, tally: Tally, *, is_disturbed: Callable[[float], bool]) -> None:
-        """`is_disturbed`: whether the cluster may not have been well at that time or later."""
+        """Make the checks. `is_disturbed`: returns whether the cluster may not have been well at that moment or
+        later.
+        """
         self._truth = truth
         self._promise = promise
         self._tally = tally
@@ -108,15 +110,15 @@ class Checks:
         self._by_etag: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
 
     def some_field(self, name: str, chance: random.Random) -> str:
-        """A field that the index has now, or one that none ever has."""
+        """Return a field that the index has now, or one that no index ever has."""
         state = self._truth.now(name)
         fields = sorted(state.fields) if isinstance(state, Index) else []
         return chance.choice([NO_FIELD, *fields])
 
     def check(self, asked: str, name: str, reply: Reply, where: str, *, field: str = "") -> None:
-        """An answer to a request of kind `asked`, for `name` if it has one; `where` it came from, for messages.
+        """Check an answer to a request of the kind `asked`, for `name` if it is about one.
 
-        `field`: used by the search that was validated.
+        `where`: the instance that answered, for messages. `field`: the field that the validated search uses.
         """
         told = f"{asked} {name!r} of {where}: {reply.status}"
         self._tally.answered(asked, str(reply.status))
@@ -133,18 +135,18 @@ class Checks:
             self._tally.violated("not what was asked for", f"{told} {error!r} {reply.body[:300]!r}")
 
     def _may_be_unavailable(self, asked: str, reply: Reply) -> bool:
-        """Whether 503 may be answered: while the cluster isn't well, and by validation, which never asks it, while the
-        mapping is not in memory.
+        """Return whether 503 is allowed: while the cluster isn't well; and for validations, which never ask the
+        cluster, while the mapping is not in memory.
         """
         if asked == "validate" and json.loads(reply.body)["type"] == NOT_KEPT:
             return True
         return asked in NEEDS_CLUSTER and (self._is_disturbed(reply.sent_at) or is_red(reply))
 
     def _compare(self, asked: str, name: str, reply: Reply, told: str, field: str) -> None:
-        """Compare what was answered with the truth, if it says anything of it."""
+        """Compare an answer with the truth, if it says anything of it."""
         match asked:
             case "out of scope":
-                self._tally.compared(asked, "absent", "", None)  # to who asked, whatever is there
+                self._tally.compared(asked, "absent", "", None)  # what the caller gets, whatever exists
             case _ if reply.status == 404:
                 self._absence(asked, name, reply, told)
             case "mapping" | "in scope" | "refresh of one":
@@ -172,7 +174,9 @@ class Checks:
         )
 
     def _values(self, name: str, reply: Reply, told: str) -> None:
-        """Values are those that documents have, of no field whose values may not be told, and of no other family."""
+        """Check values: documents must have them, their field must not be private, and they must be of the right
+        family.
+        """
         fields = {field["name"]: field["values"] for field in json.loads(reply.body)["fields"]}
         given = fields.pop(VALUES_FIELD, None) if name in STEADY else None
         found = {value["value"] for value in given["values"]} if given else set()
@@ -223,7 +227,7 @@ class Checks:
         age, state = self._age(reply, told)
         document = json.loads(reply.body)
         listed = (field["name"] for field in document["fields"]) if asked == "fields" else document["properties"]
-        fields = frozenset(field for field in listed if not field.startswith("_"))  # but metadata fields
+        fields = frozenset(field for field in listed if not field.startswith("_"))  # without metadata fields
         window = window_of(reply.sent_at, reply.received_at, age)
         wrong = wrong_fields(self._truth, name, fields, window)
         self._tally.compared(
@@ -240,9 +244,9 @@ class Checks:
             self._tally.compared("indices", "listed", "", wrong and f"{told}, {line}: {wrong}; {window}")
 
     def _age(self, reply: Reply, told: str) -> tuple[int, str]:
-        """The age and the state of an answer, which must fit."""
+        """Return the age and the state of an answer, after checking that they fit together."""
         age, state = int(reply.headers["age"]), reply.headers["x-cache-state"]
-        took = reply.received_at - reply.sent_at  # the state is determined a moment before the age is
+        took = reply.received_at - reply.sent_at  # the service determines the state a moment before the age
         promise = self._promise
         least, most = {"fresh": (0.0, promise.ttl), "stale": (promise.ttl - 1, promise.ttl + promise.max_stale)}[state]
         if not least <= age <= most + took:
@@ -250,7 +254,7 @@ class Checks:
         return age, state
 
     def _over_since(self, name: str, mappings: Mapping[str, str]) -> float:
-        """When what was answered had surely become untrue."""
+        """Return the moment since which the answer was surely untrue."""
         ends = [self._truth.over_since(index, Index(mapping)) for index, mapping in mappings.items()]
         if mappings.keys() != {name}:
             ends.append(self._truth.over_since(name, Alias(frozenset(mappings))))
@@ -258,13 +262,13 @@ class Checks:
 
 
 def hashes_of(body: bytes) -> dict[str, str]:
-    """By index, the hash of its mapping in an answer of Elasticsearch's shape."""
+    """Return the hash of each index's mapping in an answer of Elasticsearch's shape."""
     return {index: mapping_hash(bytes(found.mappings)) for index, found in _decoder.decode(body).items()}
 
 
 def is_red(reply: Reply) -> bool:
-    """Whether health says, and rightly, that the cluster is red: it is for a moment whenever an index is made or
-    opened.
+    """Return whether a health report says, correctly, that the cluster is red. It is red for a moment whenever an index
+    is made or opened.
     """
     try:
         status: object = json.loads(reply.body)["services"]["elasticsearch"]["facts"]["status"]
@@ -274,8 +278,8 @@ def is_red(reply: Reply) -> bool:
 
 
 def settled(instances: Sequence[Instance], truth: Truth, within_seconds: float) -> tuple[float, list[str]]:
-    """Waits until all instances answer for all names what is true, and fresh. Returns how long that took, and what is
-    still otherwise when the time is over.
+    """Wait until all instances answer for all names what is true, and fresh. Return how long that took, and what is
+    still different when the time is over.
     """
     began_at = time.monotonic()
     callers = [Caller() for _ in instances]
@@ -297,7 +301,7 @@ def settled(instances: Sequence[Instance], truth: Truth, within_seconds: float) 
 
 
 def _differs(caller: Caller, url: str, name: str, truth: Truth) -> str | None:
-    """How an answer for `name` differs from what is true now; None: it doesn't."""
+    """Return how an answer for `name` differs from what is true now; None if it doesn't."""
     try:
         reply = caller.ask(url, f"/api/mappings/{quote(name, safe='')}", headers=BEARER)
     except NoAnswer as failure:
@@ -309,7 +313,7 @@ def _differs(caller: Caller, url: str, name: str, truth: Truth) -> str | None:
 
 
 def difference(name: str, state: State, reply: Reply, truth: Truth) -> str | None:
-    """What of a reply isn't `state`."""
+    """Return the parts of a reply that differ from `state`."""
     if state is None:
         return None if reply.status == 404 else "there is no such name"
     if reply.status != 200 or reply.headers["x-cache-state"] != "fresh":

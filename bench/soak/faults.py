@@ -1,4 +1,4 @@
-"""What goes wrong in a soak, made to happen: one thing after the other, as planned."""
+"""Make the planned faults of a soak happen, one after the other."""
 
 import random
 import threading
@@ -19,15 +19,15 @@ from dev.servers.redis import RedisServer
 SLOW_SECONDS = 0.4
 FAILING_SHARE = 0.3
 RECOVERY_SECONDS = 8.0
-"""For requests to the cluster to end that were sent while something was wrong, and for the first good ones after it."""
+"""How long requests that were sent during a fault may take to end, until the first good ones have come."""
 OPEN_TIMES = 2.5
-"""A breaker's time doubles while the cluster is away: so the last period is at most about as long as all before, and
-the jitter comes on top.
+"""The factor for waiting until a breaker has closed. Its time doubles while the cluster is away, so the last period is
+at most about as long as all before together; the jitter comes on top.
 """
 
 
 class Faults:
-    """Makes faults happen, and knows when they did. Belongs to the main thread; others may ask."""
+    """Makes faults happen, and knows when they did. Belongs to the main thread; other threads may ask."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Faults:
         redis_proxy: TcpProxy,
         instances: Sequence[Instance],
     ) -> None:
-        """`proxies`: one before each node, in their order."""
+        """Make the faults. `proxies`: one before each node, in the order of the nodes."""
         self.happened: Counter[str] = Counter()
         self._cluster = cluster
         self._nodes = nodes_of(cluster)
@@ -51,18 +51,20 @@ class Faults:
         self._disturbed_until = 0.0
 
     def is_quiet(self, since_seconds: float) -> bool:
-        """Whether nothing is wrong, nor was in the last seconds."""
+        """Return whether nothing is wrong, and nothing was wrong in the last seconds."""
         return self._now is None and time.monotonic() - self._over_at >= since_seconds
 
     def is_disturbed(self, at: float) -> bool:
-        """Whether the cluster may not have been well at `at` or later."""
+        """Return whether the cluster may not have been well at `at` or later."""
         now = self._now
         return (now is not None and now.kind.is_of_elasticsearch) or at < self._disturbed_until
 
     def carry_out(
         self, faults: Sequence[Fault], pace: Pace, stopping: threading.Event, on_fault: Callable[[Fault], None]
     ) -> None:
-        """Returns after the last, or when it is to stop. A fault that took longer delays the next."""
+        """Carry out the faults. Return after the last one, or when `stopping` is set. A fault that takes longer delays
+        the next one.
+        """
         began_at = time.monotonic()
         for fault in faults:
             due_at = max(began_at + fault.at, self._over_at + pace.quiet[0])
@@ -83,7 +85,7 @@ class Faults:
             self.happened[fault.kind] += 1
 
     def _happening(self, fault: Fault) -> AbstractContextManager[None]:
-        """Have it happen for the length of a block."""
+        """Return a context manager that makes the fault happen for the length of its block."""
         match fault.kind:
             case Kind.ES_REFUSED:
                 return self._refusing(*self._proxies)
@@ -148,7 +150,7 @@ class Faults:
 
     @contextmanager
     def _everywhere(self, **fields: Any) -> Iterator[None]:
-        """`Rule(**fields)` before all nodes."""
+        """Apply `Rule(**fields)` before all nodes."""
         with ExitStack() as stack:
             for proxy in self._proxies:
                 stack.enter_context(proxy.fault(**fields))
@@ -180,8 +182,9 @@ class Faults:
             self._cluster.wait_until_joined()
 
     def _one_of_several(self) -> int:
-        """The number of a node that may fail: neither the first, to which the writer speaks, nor the master: a change
-        that was under way when that died may be made twice by Elasticsearch itself, and nobody could tell what is true.
+        """Return the number of a node that may fail. It isn't the first one, which the writer talks to, nor the master:
+        Elasticsearch itself may apply a change twice if the master dies during it, and then nobody could tell what is
+        true.
         """
         assert isinstance(self._cluster, Cluster)
         master = self._cluster.master(self._nodes[0])

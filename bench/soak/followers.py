@@ -1,4 +1,4 @@
-"""Who follows the change feed in a soak, from one instance to the next, and what is wrong with what they got."""
+"""Followers of the change feed in a soak, who move from one instance to the next, and the check of what they got."""
 
 import asyncio
 import json
@@ -18,19 +18,19 @@ from dev.event_stream import EventStream, following
 from dev.servers.service import TOKEN
 
 STAY_SECONDS = (1.0, 15.0)
-"""So long a follower stays with an instance before it goes on with another."""
+"""How long a follower stays with an instance before it goes to another one."""
 POLL_SECONDS = 0.1
 AGAIN_SECONDS = 0.5
 CAUGHT_UP_SECONDS = 10.0
 PAGE = 1000
 FEED = "/api/changes"
 GOOD = frozenset((200, 503))
-"""503: the instance has not opened its history yet, or can't read it."""
+"""The good statuses. 503: the instance has not opened its history yet, or can't read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a follower asks for, and may get."""
+    """What a follower asks for, and what it may get."""
 
     pattern: str
     token: str = TOKEN
@@ -41,12 +41,12 @@ class Wish:
 
 
 WISHES = (Wish(""), Wish("item-*"), Wish(SEEN, NARROW))
-"""Nothing of what the last one may see ever changes."""
+"""The wishes of the followers. Nothing that the last one may see ever changes."""
 
 
 @dataclass(eq=False)
 class Follower:
-    """Belongs to one thread. `changes`: all that it got, in order."""
+    """A follower of the feed; belongs to one thread. `changes`: all changes that it got, in order."""
 
     wish: Wish
     instances: Sequence[Instance]
@@ -57,11 +57,11 @@ class Follower:
     _last_event_id: str | None = None
 
     def run(self, stopping: threading.Event) -> None:
-        """Follow until told to stop, and remember where."""
+        """Follow until told to stop, and remember the place."""
         asyncio.run(self._follow(stopping))
 
     def catch_up(self, until: int) -> None:
-        """Get what there is up to that id, once nothing is wrong any more."""
+        """Get all changes up to that id, when nothing is wrong any more."""
         asyncio.run(self._catch_up(until))
 
     async def _catch_up(self, until: int) -> None:
@@ -70,7 +70,7 @@ class Follower:
             await self._stay(self.instances[0], threading.Event(), AGAIN_SECONDS)
 
     def _reached(self) -> int:
-        """The id up to which it has got all there is; blocks without a change tell it too."""
+        """Return the id up to which it has got all changes. Blocks without a change tell it too."""
         return self.since if self._last_event_id is None else int(self._last_event_id.partition("-")[0])
 
     async def _follow(self, stopping: threading.Event) -> None:
@@ -107,12 +107,12 @@ class Follower:
 
 
 def last_id(instance: Instance) -> int:
-    """That of the latest change that is recorded."""
+    """Return the id of the latest recorded change."""
     return int(_page(instance, f"{FEED}?limit=1")["last_id"] or 0)
 
 
 def recorded(instance: Instance, wish: Wish, since: int) -> list[dict[str, Any]]:
-    """All changes after an id that such a follower should have got."""
+    """Return all changes after an id that a follower with this wish should have got."""
     found: list[dict[str, Any]] = []
     while page := _page(instance, f"{FEED}?{wish.query}limit={PAGE}&since={since}", wish.token):
         found += page["changes"]
@@ -135,7 +135,7 @@ def _page(instance: Instance, target: str, token: str = TOKEN) -> dict[str, Any]
 
 
 def missing_or_twice(got: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]]) -> str | None:
-    """How what a follower got differs from what is recorded; None: it doesn't."""
+    """Return how what a follower got differs from what is recorded; None if it doesn't."""
     got_ids, told_ids = [change["id"] for change in got], [change["id"] for change in told]
     if got_ids == told_ids:
         return None
@@ -144,7 +144,7 @@ def missing_or_twice(got: Sequence[Mapping[str, Any]], told: Sequence[Mapping[st
 
 
 def untrue_ends(changes: Sequence[Mapping[str, Any]], names: Sequence[str], truth: Truth) -> list[str]:
-    """Of which indices the last change doesn't end with what is true. After a gap changes may be missing."""
+    """Return the indices whose last change doesn't end with what is true. Changes may be missing after a gap."""
     last: dict[str, str] = {}
     for change in changes:
         if change["kind"] == "gap":

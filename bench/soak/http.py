@@ -1,4 +1,4 @@
-"""How a soak's load asks: a connection per instance that is kept, and answers with the times that belong to them."""
+"""The HTTP client of a soak's load: it keeps a connection, and returns answers with the times that belong to them."""
 
 import contextlib
 import http.client
@@ -10,15 +10,17 @@ from email.message import Message
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 30.0
-"""Nothing that the service does takes so long."""
+"""The timeout of a request. Nothing that the service does takes so long."""
 IDLE_SECONDS = 2.0
-"""A connection that was idle longer is not used again: the server may be closing it (uvicorn does after 5)."""
+"""A connection that was idle for longer is not used again, because the server may be closing it (uvicorn does after 5
+s).
+"""
 BROKEN = (OSError, http.client.HTTPException)
 
 
 class NoAnswer(Exception):
-    """There was none, or none that is whole; the message says why. `sent_at`: when it was asked for; `is_late`: it was
-    waited for as long as may be.
+    """There was no answer, or none that is complete; the message says why. `sent_at`: when the request was sent;
+    `is_late`: the timeout was reached.
     """
 
     def __init__(self, error: Exception, sent_at: float) -> None:
@@ -29,7 +31,9 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`sent_at` is before the first byte was sent, `received_at` after the last one had come."""
+    """An answer. `sent_at` is before the first byte of the request was sent, `received_at` after the last byte of the
+    answer had come.
+    """
 
     status: int
     headers: Message
@@ -39,7 +43,7 @@ class Reply:
 
 
 class Caller:
-    """One connection to one server at a time; belongs to one thread."""
+    """A client with one connection to one server at a time; belongs to one thread."""
 
     def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
         self._timeout = timeout
@@ -56,8 +60,8 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Reply:
-        """Raises `NoAnswer`. What breaks on a connection that was used before is asked once more on a new one, as every
-        client does.
+        """Send a request and return the answer. Raises `NoAnswer`. If a connection that was used before breaks, the
+        request is sent once more on a new one, as every client does.
         """
         if url != self._url or time.monotonic() - self._used_at > IDLE_SECONDS:
             self.close()
@@ -95,7 +99,7 @@ class Caller:
 
 
 def ask_and_leave(url: str, target: str, headers: Mapping[str, str], after_seconds: float) -> None:
-    """What an impatient client does: asks, and closes the connection before the answer."""
+    """Send a request, and close the connection before the answer, as an impatient client does."""
     parts = urlsplit(url)
     told = "".join(f"{name}: {value}\r\n" for name, value in {"Host": parts.netloc, **headers}.items())
     with contextlib.suppress(OSError), socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:

@@ -1,4 +1,4 @@
-"""The instances of a soak: `manage.py serve` in processes of their own, of one deployment, and what their logs say."""
+"""The instances of a soak: processes of `manage.py serve` in one deployment, and what their logs say."""
 
 import re
 import time
@@ -12,13 +12,13 @@ from dev.servers.process import Process
 from dev.servers.service import ROOT, SERVE
 
 BAD_LINE = re.compile(r"Traceback| (?:ERROR|CRITICAL) |Warning: |never awaited|was destroyed|nobody foresaw")
-"""None of these belongs in a log, whatever goes wrong around the service."""
+"""Text that must not be in a log, whatever goes wrong around the service."""
 
 
 class Instance(Process):
     """One process, which may be killed and started again.
 
-    Every start gets a port of its own. `up_since`: when it last became ready, None while it isn't.
+    Every start gets a new port. `up_since`: when it last became ready; None while it isn't.
     """
 
     start_seconds = 120
@@ -35,7 +35,7 @@ class Instance(Process):
         return f"<Instance {self.number}>"
 
     def was_up(self, sent_at: float) -> bool:
-        """Whether it has been ready ever since then."""
+        """Return whether it has been ready ever since that moment."""
         return self.up_since is not None and self.up_since <= sent_at
 
     def command_line(self) -> Sequence[str]:
@@ -65,11 +65,11 @@ class Instance(Process):
         return super().stop()
 
     def bad_lines(self) -> list[str]:
-        """What the log says that it shouldn't, of all starts."""
+        """Return the lines that must not be in the log, of all starts."""
         return [line.rstrip() for line in self._lines() if BAD_LINE.search(line)]
 
     def levels(self) -> Counter[str]:
-        """How many lines there are of each level."""
+        """Return the number of lines of each level."""
         return Counter(found[1] for line in self._lines() if (found := re.search(r"^\S+ \S+ ([A-Z]+) ", line)))
 
     def _lines(self) -> Iterator[str]:

@@ -42,7 +42,7 @@ SHARES = {
     "refresh of one": 2,
     "leave": 4,
 }
-"""How often each kind of request is made, of a hundred or so. `leave`: the client doesn't wait for the answer."""
+"""The share of each kind of request, in about a hundred. `leave`: the client doesn't wait for the answer."""
 NAMES = {(*CHANGING, *MOVING, *BOTH): 6, LARGE: 2, (*STEADY, *STEADY_ALIASES): 2}
 OUT_OF_SCOPE = (*LARGE, *CHANGING, *MOVING, *BOTH, *STEADY_ALIASES, *ABSENT)
 HOSTILE = (
@@ -71,12 +71,12 @@ PLAIN = {
 
 
 class User:
-    """Asks again and again, one request after the other, until told to stop. Belongs to one thread."""
+    """A user who sends one request after the other, until told to stop. Belongs to one thread."""
 
     def __init__(
         self, number: int, seed: int, instances: Sequence[Instance], checks: Checks, tally: Tally, pause: float
     ) -> None:
-        """`pause`: how long it waits after an answer, on average."""
+        """Make a user. `pause`: how long it waits after an answer, on average."""
         self._chance = random.Random(f"{seed}/{number}")
         self._number = number
         self._instances = instances
@@ -130,7 +130,7 @@ class User:
             self._ask(instance, kind, name, address if kind == "mapping" else f"{address}/{kind}")
 
     def _of_a_steady_name(self, instance: Instance, kind: str) -> None:
-        """Of values also one of a family of which none are gathered."""
+        """Ask about a steady name. For values, it may also be a family whose values aren't gathered."""
         name = self._chance.choice((*STEADY, *CHANGING) if kind == "values" else STEADY)
         what = "fields?values=true" if kind == "values" else "describe?tokens=400"
         self._ask(instance, kind, name, f"/api/mappings/{name}/{what}")
@@ -150,20 +150,20 @@ class User:
         self._ask(instance, kind, "", target, method="POST", body=body)
 
     def _validate(self, instance: Instance, kind: str) -> None:
-        """Of a search for a field that an index may have, and may not have any more."""
+        """Validate a search for a field that an index may have now, or may have had."""
         name = self._chance.choice((*STEADY, *CHANGING))
         field = self._checks.some_field(name, self._chance)
         target = f"/api/mappings/{name}/validate"
         self._ask(instance, kind, name, target, method="POST", body=_term(field), field=field)
 
     def _scoped(self, instance: Instance, kind: str) -> None:
-        """By the holder of a token that sees the steady indices alone."""
+        """Ask as the holder of a token that sees only the steady indices."""
         name = "" if kind == "scoped names" else self._chance.choice(STEADY if kind == "in scope" else OUT_OF_SCOPE)
         target = f"/api/mappings/{name}" if name else PLAIN["indices"]
         self._ask(instance, kind, name, target, headers=NARROW_BEARER)
 
     def _stranger(self, instance: Instance, kind: str) -> None:
-        """Without a token."""
+        """Ask without a token."""
         targets = (f"/api/mappings/{self._chance.choice(STEADY)}", PLAIN["indices"], "/metrics", "/api/performance")
         self._ask(instance, kind, "", self._chance.choice(targets), headers={})
 

@@ -1,4 +1,6 @@
-"""What goes wrong in a soak, and when: random, but the same for the same seed. Never two things at once."""
+"""Plan what goes wrong in a soak, and when: at random, but always the same for the same seed. There are never two
+faults at once.
+"""
 
 import enum
 import random
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 
 
 class Kind(enum.StrEnum):
-    """What goes wrong."""
+    """The kinds of faults."""
 
     ES_REFUSED = "Elasticsearch refuses connections"
     ES_BLACKHOLED = "Elasticsearch is blackholed"
@@ -24,7 +26,7 @@ class Kind(enum.StrEnum):
 
     @property
     def is_of_elasticsearch(self) -> bool:
-        """Of the cluster as a whole, or of a part of it."""
+        """Whether it concerns the cluster as a whole, or a part of it."""
         return self.name.startswith(("ES_", "NODE_"))
 
     @property
@@ -33,8 +35,8 @@ class Kind(enum.StrEnum):
 
 
 def kinds_for(*, instances: int, nodes: int) -> tuple[Kind, ...]:
-    """What can go wrong with so many: the first instance is never killed, so that one is seen from the start to the
-    end, and a node alone fails only where there are others.
+    """Return the kinds of faults that can happen with so many instances and nodes. The first instance is never killed,
+    so that one of them is observed from the start to the end. A single node only fails if there are others.
     """
     left_out = {Kind.INSTANCE_KILLED} if instances < 2 else set()
     return tuple(kind for kind in Kind if kind not in left_out and (nodes > 1 or not kind.is_of_one_node))
@@ -42,7 +44,7 @@ def kinds_for(*, instances: int, nodes: int) -> tuple[Kind, ...]:
 
 @dataclass(frozen=True)
 class Fault:
-    """Begins so long after the start of the load. `instance`: which one is killed."""
+    """A fault. `at`: the seconds from the start of the load; `instance`: the one that is killed."""
 
     kind: Kind
     at: float
@@ -56,8 +58,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long faults and the quiet times between them are: at least, at most. `calm`: before the first and after the
-    last.
+    """The shortest and longest time of faults, and of the quiet times between them. `calm`: the quiet time before the
+    first fault and after the last.
     """
 
     fault: tuple[float, float]
@@ -69,7 +71,9 @@ USUAL = Pace(fault=(3.0, 12.0), quiet=(6.0, 20.0), calm=20.0)
 
 
 def pace_for(seconds: float, kinds: int) -> Pace:
-    """The usual one; in a run too short for it, one in which each of so many kinds of faults comes once."""
+    """Return the usual pace. For a run that is too short for it, return one in which each of so many kinds of faults
+    happens once.
+    """
     usual = 2 * USUAL.calm + kinds * (sum(USUAL.fault) + sum(USUAL.quiet)) / 2
     if seconds >= usual:
         return USUAL
@@ -82,7 +86,7 @@ def pace_for(seconds: float, kinds: int) -> Pace:
 
 
 def plan(seed: int, seconds: float, pace: Pace, *, instances: int, nodes: int) -> tuple[Fault, ...]:
-    """Faults for a run of `seconds`: every kind once, in random order, then every kind again, and so on."""
+    """Return the faults for a run of `seconds`: every kind once, in random order, then every kind again, and so on."""
     chance = random.Random(seed)
     faults: list[Fault] = []
     at = pace.calm

@@ -1,4 +1,6 @@
-"""What a soak was asked for and found, and how it says so: printed, and of a long one written to docs/soak.md."""
+"""The options and the result of a soak, and how they are printed. The result of a long soak is also written to
+docs/soak.md.
+"""
 
 import dataclasses
 from collections import Counter
@@ -12,7 +14,7 @@ from bench.soak.resources import Sample, Trend
 from bench.soak.tally import Tally
 
 SHOWN = 5
-"""Examples of each kind of violation."""
+"""How many examples of each kind of violation are shown."""
 UNITS = {"rss_bytes": (1e6, "MB")}
 DOCUMENT = """# A soak
 
@@ -39,7 +41,7 @@ scope* and *out of scope* are mappings for a token that sees only the indices th
 
 @dataclass(frozen=True)
 class Options:
-    """`pause_seconds`: how long a user waits between two requests, on average."""
+    """The options of a soak. `pause_seconds`: how long a user waits between two requests, on average."""
 
     seconds: float
     instances: int
@@ -51,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """What a soak found. `lives`: the samples of each instance, by number and start."""
+    """The result of a soak. `lives`: the samples of each instance, by its number and start."""
 
     options: Options
     plan: tuple[Fault, ...]
@@ -89,7 +91,7 @@ def _life(life: tuple[int, int]) -> str:
 
 
 def document(result: Result, at: datetime, least_minutes: float) -> str:
-    """docs/soak.md."""
+    """Return the text of docs/soak.md."""
     minutes, lines = result.options.seconds / 60, "\n".join(lines_of(result)).strip("\n")
     options = result.options
     return DOCUMENT.format(
@@ -104,7 +106,7 @@ def document(result: Result, at: datetime, least_minutes: float) -> str:
 
 
 def lines_of(result: Result) -> Iterator[str]:
-    """A blank line is part of the line that it stands before."""
+    """Yield the lines of the report. A blank line is part of the line after it."""
     tally = result.tally
     yield "\nanswers compared with the truth"
     for (asked, state, source), count in sorted(tally.checked.items()):

@@ -1,4 +1,6 @@
-"""What the instances of a soak take of the machine, sampled, and whether that is flat. Pure but for the sampling."""
+"""Sample the resources that the instances of a soak use, and judge whether they stay flat. Pure, except for the
+sampling.
+"""
 
 import json
 import statistics
@@ -16,16 +18,18 @@ from dev.servers.process import ProcessError
 HOUR = 3600.0
 TEN_MINUTES = 600.0
 GROWTH_LIMIT = 1.10
-"""The mean of the last quarter, as a part of that of the second."""
+"""The highest mean of the last quarter, relative to that of the second quarter."""
 SHARE_PER_TEN_MINUTES = 0.05
 FEWEST_SAMPLES = 8
 SETTLED_SECONDS = 120.0
-"""A process that is younger still fills what it keeps: caches, connections, threads."""
+"""A younger process still fills its caches, connections and threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Of one instance. `at` on the monotonic clock; `is_quiet`: nothing was wrong then, nor a moment before."""
+    """A sample of one instance. `at`: when, on the monotonic clock; `is_quiet`: nothing was wrong then, nor a moment
+    before.
+    """
 
     at: float
     is_quiet: bool
@@ -43,8 +47,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Flat:
-    """What counts as flat. A measure varies by `varies` without any trend, and may grow by a twentieth in ten minutes;
-    in a process that has just started, by up to `fills` more. `quiet_only`: what is wrong around it may raise it.
+    """The limits within which a measure counts as flat.
+
+    Without any trend, it varies by `varies`. It may grow by a twentieth in ten minutes; in a process that has just
+    started, by up to `fills` more. `quiet_only`: faults around the process may raise it, so only quiet samples are
+    judged.
     """
 
     measure: str
@@ -53,7 +60,7 @@ class Flat:
     quiet_only: bool = False
 
     def allowed(self, mean: float, seconds: float, age: float) -> float:
-        """How much it may grow in `seconds`, from when the process was `age` seconds old."""
+        """Return how much it may grow in `seconds`, beginning when the process was `age` seconds old."""
         filling = self.fills * max(0.0, 1 - age / SETTLED_SECONDS)
         return self.varies + filling + SHARE_PER_TEN_MINUTES * mean * seconds / TEN_MINUTES
 
@@ -69,9 +76,10 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Trend:
-    """How one measure of one instance went. `grew`: by the fitted line, from the first to the last of the samples that
-    are judged (the second half), of which there are `samples`, over `seconds`. `quarters`: the mean of the last and of
-    the second quarter.
+    """The trend of one measure of one instance. Only the second half of the samples is judged.
+
+    `grew`: the growth of the fitted line from the first to the last judged sample, of which there are `samples`, over
+    `seconds`. `quarters`: the means of the last and of the second quarter.
     """
 
     measure: str
@@ -87,14 +95,18 @@ class Trend:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """By how much the second rises per unit of the first: least squares. 0 for fewer than two moments."""
+    """Return by how much the second value rises per unit of the first, by least squares; 0 if there are fewer than two
+    different moments.
+    """
     if len({at for at, _ in points}) < 2:
         return 0.0
     return statistics.linear_regression([at for at, _ in points], [value for _, value in points]).slope
 
 
 def trend(samples: Sequence[Sample], flat: Flat, shortest_seconds: float) -> Trend:
-    """Of one life of one instance: the second half of it is judged, if that is long enough to tell anything."""
+    """Return the trend in one life of one instance. Its second half is judged, if that is long enough to say
+    anything.
+    """
     points = [(one.at, float(getattr(one, flat.measure))) for one in samples if one.is_quiet or not flat.quiet_only]
     begins = samples[0].at if samples else 0.0
     length = samples[-1].at - begins if samples else 0.0
@@ -122,14 +134,14 @@ def trend(samples: Sequence[Sample], flat: Flat, shortest_seconds: float) -> Tre
 
 
 def _quarters(points: Sequence[tuple[float, float]], begins: float, length: float) -> tuple[float, float] | None:
-    """The means of the second and of the last quarter."""
+    """Return the means of the second and of the last quarter."""
     second = [value for at, value in points if begins + length / 4 <= at < begins + length / 2]
     last = [value for at, value in points if at >= begins + 3 * length / 4]
     return (statistics.fmean(second), statistics.fmean(last)) if second and last else None
 
 
 def over_limits(sample: Sample, *, max_bytes: int, most_indices: int) -> list[str]:
-    """Which of the bounds a sample is beyond."""
+    """Return the limits that a sample exceeds."""
     limits = {
         "indices": (sample.indices, most_indices),
         "bytes of mappings": (sample.body_bytes, max_bytes),
@@ -147,7 +159,7 @@ class Sampler:
         self._caller = Caller()
 
     def sample(self, *, is_quiet: bool) -> Sample | None:
-        """None: it is not up, or not any more."""
+        """Take a sample. Return None if the instance isn't up, or has gone down meanwhile."""
         up_since = self.instance.up_since
         if up_since is None:
             return None

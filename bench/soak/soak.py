@@ -1,4 +1,4 @@
-"""One soak: starts what it needs, lets the load, the writer and the faults loose, and judges what came of it."""
+"""One soak: starts what it needs, runs the load, the writer and the faults, and judges the result."""
 
 import random
 import signal
@@ -35,14 +35,14 @@ from dev.servers.service import environment
 VALUES_FAMILY = "all-steady"
 VALUE_CALLS_PER_MINUTE = 6
 VALUE_CALL = "max_concurrent_shard_requests"
-"""Stands in the address of a call for field values, and of no other."""
+"""A parameter in the address of calls for field values, and of no other calls."""
 MAX_BYTES = 1_000_000
-"""The least that MAPPING_CACHE_MAX_BYTES may be; the large mappings alone have half as much again."""
+"""The lowest value that MAPPING_CACHE_MAX_BYTES may have. The large mappings alone have half as much again."""
 MOST_INDICES = len(STEADY) + len(LARGE) + len(CHANGING) + len(BOTH)
 ENOUGH_SECONDS = 120.0
-"""A run of that length has the usual settings. In a shorter one everything is quicker."""
+"""A run of at least this length has the usual settings. In a shorter one, all intervals are shorter."""
 CALM_SECONDS = 2.0
-"""So long after a fault a sample counts as one of quiet times; in a short run less."""
+"""How long after a fault a sample counts as quiet; less in a short run."""
 SETTLE_SECONDS = 60.0
 THREADS_END_SECONDS = 150.0
 DOCUMENTED_MINUTES = 10.0
@@ -50,7 +50,9 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "soak.md"
 
 
 def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
-    """What the instances are set to, and of it what the checks go by: quick, so that much happens in the time."""
+    """Return the settings that the checks need, and the settings of the instances. Their intervals are short, so that
+    much happens in the time.
+    """
     if seconds >= ENOUGH_SECONDS:
         promise = Promise(ttl=12.0, max_stale=60.0, negative_ttl=2.0, fetch_timeout=3.0)
         interval, health, timeout, least = 8.0, 5.0, 2.0, 5.0
@@ -78,8 +80,8 @@ def settings_for(seconds: float) -> tuple[Promise, dict[str, Any]]:
 
 
 class Soak:
-    """One run on a node or a cluster of several, which should have no other indices. `folder` gets a database and the
-    logs.
+    """One run, on a node or a cluster of several nodes, which should have no other indices. `folder` gets a database
+    and the logs.
     """
 
     def __init__(self, options: Options, cluster: Node | Cluster, folder: Path) -> None:
@@ -139,7 +141,7 @@ class Soak:
             return self._result(instances, faults, settled_seconds)
 
     def _judge_feed(self, followers: Sequence[Follower], instance: Instance) -> None:
-        """Compare what followers got with what the history has, and its end with the truth."""
+        """Compare what followers got with what the history has, and the end of the history with the truth."""
         until = last_id(instance)
         for follower in followers:
             follower.catch_up(until)
@@ -178,7 +180,7 @@ class Soak:
                 thread.join(THREADS_END_SECONDS)
 
     def _guarded(self, work: Callable[[threading.Event], None]) -> None:
-        """A thread that fails fails the soak, and ends it."""
+        """Run `work` in a thread. If it fails, the soak fails and ends."""
         try:
             work(self._stopping)
         except Exception:  # noqa: BLE001
@@ -234,5 +236,5 @@ class Soak:
 
 
 def say(text: str) -> None:
-    """Print to stderr, at once."""
+    """Print to stderr at once."""
     print(text, file=sys.stderr, flush=True)

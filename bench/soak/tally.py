@@ -1,4 +1,4 @@
-"""What a soak's answers add up to, and what was wrong with them. Filled by many threads."""
+"""Count the answers of a soak, and collect what was wrong with them. Filled by many threads."""
 
 import threading
 from collections import Counter
@@ -7,37 +7,39 @@ from dataclasses import dataclass, field
 from typing import Any
 
 KEPT = 50
-"""Of each kind of fault that is found, so many are told in full; all are counted."""
+"""How many examples of each kind of violation are kept; all are counted."""
 
 
 @dataclass
 class Found:
-    """Something that must not be: how often, and the first of them."""
+    """Something that must not happen: how often it did, and the first examples."""
 
     total: int = 0
     examples: list[str] = field(default_factory=list)
 
 
 class Tally:
-    """Counts. `wrong`: mappings that were answered and not true; `violations`: whatever else must not be, by kind."""
+    """The counts. `wrong`: mappings that were answered but not true; `violations`: everything else that must not
+    happen, by kind.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.statuses: Counter[tuple[str, str]] = Counter()
-        """By what was asked for, and how it was answered: by status, or why not at all."""
+        """The number of answers by kind of request and by status; or by the reason why there was no answer."""
         self.checked: Counter[tuple[str, str, str]] = Counter()
-        """Answers compared with the truth: by what was asked for, state and source."""
+        """The number of answers that were compared with the truth, by kind of request, state and source."""
         self.wrong = Found()
         self.violations: dict[str, Found] = {}
         self.outlived: list[float] = []
-        """For how many seconds what was answered had surely been over when it was asked for."""
+        """How many seconds before the request each answer had surely become untrue."""
 
     def answered(self, asked: str, how: str) -> None:
         with self._lock:
             self.statuses[asked, how] += 1
 
     def compared(self, asked: str, state: str, source: str, wrong: str | None, outlived: float | None = None) -> None:
-        """`wrong` None: it was true."""
+        """Count an answer that was compared with the truth. `wrong`: what was wrong with it; None: it was true."""
         with self._lock:
             self.checked[asked, state, source] += 1
             if outlived is not None:
@@ -69,8 +71,8 @@ class Tally:
         }
 
     def outlived_seconds(self) -> Mapping[str, float]:
-        """Of all answers that were compared: of how many the state was over, and for how long at the median of those,
-        at p99 of all, and at most.
+        """Summarize how long answers had been untrue: the share of such answers, their median, the p99 of all compared
+        answers, and the longest time.
         """
         over = sorted(seconds for seconds in self.outlived if seconds > 0)
         if not over:

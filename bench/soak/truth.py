@@ -1,28 +1,28 @@
-"""What the cluster's names stood for, and when: the truth that a soak's answers are compared with.
+"""Record what the cluster's names stood for, and when: the truth that a soak's answers are compared with.
 
-One writer changes the cluster, and nobody else. A change happens at some moment between when it was sent and when it
-was acknowledged; in between, both what was before and what is after may be true:
+One writer changes the cluster, and nobody else. A change happens at some moment between its sending and its
+acknowledgement. In between, both the state before and the state after may be true:
 
     before   ═══════════════════════════╡ acknowledged
     after              sent ╞══════════════════════════
 
-What may be answered follows from what the service promises (docs/why.md, "Ages are never understated"). A request is
-sent at `s` and its answer has arrived at `r`. In between, at `a`, the service takes the answer from memory and says as
-`Age` the whole seconds since `c`, the moment before it sent the question to the cluster that confirmed the oldest part
-of the answer. At `m` the cluster answered that question. So
+The allowed answers follow from what the service promises (docs/why.md, "Ages are never understated"). A request is sent
+at `s` and its answer has arrived at `r`. In between, at `a`, the service takes the answer from memory and says as `Age`
+the whole seconds since `c`, the moment before it sent the question to the cluster that confirmed the oldest part of the
+answer. At `m` the cluster answered that question. So
 
     s ≤ a ≤ r    and    Age = ⌊a - c⌋, so that  c > a - Age - 1    and    c ≤ m ≤ a
 
     ⇒  s - Age - 1 < m ≤ r
 
 and each mapping in the answer, like each alias's list of indices, was the true one at some such `m`, though not all at
-the same one. An answer is wrong when one of its parts can't have been true at any moment of that window. Where an age
-is told to the millisecond (`/api/indices`), the rounding is a millisecond instead of a second. How old an answer of
-another process is goes by the clock of the store, which may be slewed: `CLOCKS_SECONDS`.
+the same one. An answer is wrong when one of its parts can't have been true at any moment of that window. If an age is
+given in milliseconds (`/api/indices`), the rounding is a millisecond instead of a second. The age of what another
+process published is measured by the clock of the store, which may be slewed: `CLOCKS_SECONDS` allows for that.
 
-A 404 says no age. That a name is absent is remembered for MAPPING_CACHE_NEGATIVE_TTL, or for the second for which
-failures of a flight are, if that is more; the flight that found it so was sent at most MAPPING_CACHE_FETCH_TIMEOUT
-before. So a 404 is wrong when the name surely existed from `s - max(MAPPING_CACHE_NEGATIVE_TTL, 1) -
+A 404 has no age. An absent name is remembered for MAPPING_CACHE_NEGATIVE_TTL, or for one second (as long as failures of
+a flight are remembered) if that is longer. The flight that found it absent was sent at most MAPPING_CACHE_FETCH_TIMEOUT
+earlier. So a 404 is wrong if the name surely existed from `s - max(MAPPING_CACHE_NEGATIVE_TTL, 1) -
 MAPPING_CACHE_FETCH_TIMEOUT` to `r`.
 """
 
@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 
 ROUNDING_SECONDS = 1.0
-"""Of `Age`."""
+"""The rounding of the header `Age`."""
 MILLISECOND = 0.001
 CLOCKS_SECONDS = 0.02
 REMEMBERED_FAILURE_SECONDS = 1.0
@@ -43,7 +43,7 @@ MOST_COMBINATIONS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index with the mapping of that hash, and so with these fields."""
+    """An index whose mapping has that hash, and which therefore has these fields."""
 
     mapping: str
     fields: frozenset[str] = field(default=frozenset(), compare=False)
@@ -51,18 +51,18 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """An alias of these indices, which is at least one."""
+    """An alias of these indices; there is at least one."""
 
     indices: frozenset[str]
 
 
 State = Index | Alias | None
-"""What a name stands for; None: there is no such name."""
+"""What a name stands for; None: the name doesn't exist."""
 
 
 @dataclass(slots=True)
 class _Span:
-    """From when until when a state may have been the true one."""
+    """The time in which a state may have been the true one."""
 
     state: State
     since: float
@@ -79,8 +79,8 @@ class Truth:
 
     @contextmanager
     def changing(self, states: Mapping[str, State]) -> Iterator[None]:
-        """The block sends one change and waits for the acknowledgement. When it fails, nobody can tell whether the
-        change happened: what was before stays possible.
+        """Record a change that the block sends to the cluster and waits for. If the block fails, nobody can tell
+        whether the change happened; then the state before stays possible.
         """
         sent_at = self.clock()
         with self._lock:
@@ -96,52 +96,54 @@ class Truth:
                         before.until = min(before.until, acknowledged_at)
 
     def now(self, name: str) -> State:
-        """What `name` stands for since the last change that was acknowledged."""
+        """Return what `name` stands for since the last acknowledged change."""
         with self._lock:
             return self._spans[name][-1].state if name in self._spans else None
 
     def is_index(self, name: str) -> bool:
-        """Whether `name` is that of an index since the last change that was acknowledged."""
+        """Return whether `name` is that of an index since the last acknowledged change."""
         return isinstance(self.now(name), Index)
 
     def names(self) -> tuple[str, ...]:
-        """All names that ever stood for something."""
+        """Return all names that ever stood for something."""
         with self._lock:
             return tuple(self._spans)
 
     def possible(self, name: str, since: float, until: float) -> list[State]:
-        """What `name` may have stood for at some moment of that time, in the order of the changes."""
+        """Return what `name` may have stood for at any moment of that time, in the order of the changes."""
         with self._lock:
             spans = self._spans.get(name, ())
             return [span.state for span in spans if span.since <= until and span.until >= since] or [None]
 
     def over_since(self, name: str, state: State) -> float:
-        """When `name` surely had stopped to stand for `state`; infinite while it may still do so."""
+        """Return the moment since which `name` surely doesn't stand for `state` any more; infinite while it may still
+        do so.
+        """
         with self._lock:
             return max((span.until for span in self._spans.get(name, ()) if span.state == state), default=math.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time in which what was answered was true."""
+    """The time in which an answer was true at some moment."""
 
     since: float
     until: float
 
 
 def window_of(sent_at: float, received_at: float, age: float, rounding: float = ROUNDING_SECONDS) -> Window:
-    """That of an answer with an age."""
+    """Return the window of an answer with an age."""
     return Window(sent_at - age - rounding - CLOCKS_SECONDS, received_at)
 
 
 def window_of_absence(sent_at: float, received_at: float, *, negative_ttl: float, fetch_timeout: float) -> Window:
-    """That of a 404."""
+    """Return the window of a 404."""
     longest = max(negative_ttl, REMEMBERED_FAILURE_SECONDS) + fetch_timeout
     return Window(sent_at - longest - CLOCKS_SECONDS, received_at)
 
 
 def wrong_mappings(truth: Truth, name: str, mappings: Mapping[str, str], window: Window) -> str | None:
-    """What is wrong with an answer for `name` that has the mappings of these hashes, by index; None: nothing."""
+    """Return what is wrong with an answer for `name` with mappings of these hashes, by index; None if nothing is."""
     possible = truth.possible(name, window.since, window.until)
     if mappings.keys() == {name}:
         if Index(mappings[name]) in possible:
@@ -157,14 +159,16 @@ def wrong_mappings(truth: Truth, name: str, mappings: Mapping[str, str], window:
 
 
 def wrong_fields(truth: Truth, name: str, fields: Collection[str], window: Window) -> str | None:
-    """What is wrong with an answer that `name` has exactly these fields."""
+    """Return what is wrong with an answer that `name` has exactly these fields; None if nothing is."""
     if any(frozenset(fields) == each for each in _possible_fields(truth, name, window)):
         return None
     return f"{name} never had those {len(fields)} fields then"
 
 
 def wrong_finding(truth: Truth, name: str, field: str, *, is_unknown: bool, window: Window) -> str | None:
-    """What is wrong with the validation of a search that uses a field: whether it is unknown in the index `name`."""
+    """Return what is wrong with a validation that says whether a field is unknown in the index `name`; None if nothing
+    is.
+    """
     possible = truth.possible(name, window.since, window.until)
     if any(isinstance(state, Index) and (field in state.fields) != is_unknown for state in possible):
         return None
@@ -172,7 +176,9 @@ def wrong_finding(truth: Truth, name: str, field: str, *, is_unknown: bool, wind
 
 
 def wrong_listing(truth: Truth, name: str, mapping: str | None, indices: Iterable[str], window: Window) -> str | None:
-    """What is wrong with a line of `/api/indices`: an index with the mapping of that hash, or (None) an alias."""
+    """Return what is wrong with a line of `/api/indices`, which is about an index with the mapping of that hash, or
+    (None) about an alias. None if nothing is wrong.
+    """
     listed = Alias(frozenset(indices)) if mapping is None else Index(mapping)
     if listed in (possible := truth.possible(name, window.since, window.until)):
         return None
@@ -180,7 +186,7 @@ def wrong_listing(truth: Truth, name: str, mapping: str | None, indices: Iterabl
 
 
 def wrong_absence(truth: Truth, name: str, window: Window) -> str | None:
-    """What is wrong with a 404 for `name`."""
+    """Return what is wrong with a 404 for `name`; None if nothing is."""
     if None in (possible := truth.possible(name, window.since, window.until)):
         return None
     return f"{name} was there all the time: {_told(possible)}"

@@ -1,4 +1,4 @@
-"""Who changes the cluster in a soak: one writer, straight to the node, who notes in the truth what each change does."""
+"""The writer of a soak: it alone changes the cluster, directly at the node, and records each change in the truth."""
 
 import json
 import random
@@ -13,38 +13,40 @@ from bench.soak.truth import Alias, Index, State, Truth
 from cacheapp.state.snapshot import mapping_hash
 
 PATIENCE_SECONDS = 120.0
-"""A node that is stopped answers when it goes on; what it would do with a change that nobody waits for isn't known."""
+"""How long the writer waits for an answer. A node that is stopped answers when it goes on; without waiting, nobody
+could know what it does with the change.
+"""
 PAUSE_SECONDS = (0.05, 0.6)
 MOST_FIELDS = 12
 TYPES = ("keyword", "long", "date", "boolean", "ip", "text", "double")
 
 STEADY = tuple(f"steady-{number:02}" for number in range(12))
-"""Never changed. A few mappings between them, as rolled-over indices have."""
+"""Indices that never change. A few mappings are shared between them, as between rolled-over indices."""
 STEADY_MAPPINGS = 3
 VALUES_FIELD, VALUES = "keyword_0", ("blue", "green", "red")
-"""What the documents of the steady indices have, one each."""
+"""The field of the documents in the steady indices, and its values: one per document."""
 LARGE = tuple(f"large-{number:02}" for number in range(24))
-"""Never changed, each with a mapping of its own; together more than the instances may keep."""
+"""Indices that never change, each with a mapping of its own. Together these are more than the instances may keep."""
 LARGE_BYTES = 60_000
 STEADY_ALIASES = {"all-steady": STEADY, "large-pair": LARGE[:2], "one-large": LARGE[2:3]}
 CHANGING = tuple(f"item-{number:02}" for number in range(12))
-"""Created, changed, deleted and created again."""
+"""Indices that are created, changed, deleted and created again."""
 MOVING = tuple(f"moving-{number}" for number in range(4))
 """Aliases that are moved from index to index."""
 BOTH = ("both-0", "both-1")
-"""Now an index, now an alias."""
+"""Names that stand for an index at one time, and for an alias at another."""
 NO_FIELD = "no_such_field"
-"""No index ever has it."""
+"""The name of a field that no index ever has."""
 ABSENT = tuple(f"absent-{number}" for number in range(8))
-"""Never there."""
+"""Names that never exist."""
 
 
 class WriterFailed(Exception):
-    """The cluster did not do as it was told: what is true isn't known any more."""
+    """The cluster did not do what it was told, so it isn't known any more what is true."""
 
 
 def rendered(mapping: Mapping[str, Any]) -> bytes:
-    """A mapping as Elasticsearch renders it: compact, `dynamic` first, then `_meta`, then the fields by name."""
+    """Return a mapping as Elasticsearch renders it: compact, `dynamic` first, then `_meta`, then the fields by name."""
     ordered = {key: mapping[key] for key in ("dynamic", "_meta") if key in mapping}
     ordered["properties"] = dict(sorted(mapping["properties"].items()))
     return json.dumps(ordered, separators=(",", ":")).encode()
@@ -62,8 +64,8 @@ def steady_mapping(number: int) -> dict[str, Any]:
 
 
 def large_mapping(number: int) -> dict[str, Any]:
-    """Large by its `_meta`: as many bytes as thousands of fields have, without the minutes that it takes to make
-    them.
+    """Return a mapping that is large because of its `_meta`. It has as many bytes as one with thousands of fields, but
+    doesn't need minutes to be made.
     """
     return {
         "_meta": {"filler": f"{number:04}" * (LARGE_BYTES // 4)},
@@ -72,10 +74,12 @@ def large_mapping(number: int) -> dict[str, Any]:
 
 
 class Writer:
-    """`prepare` makes what never changes, `run` changes the rest until it is told to stop. Belongs to one thread."""
+    """The writer. `prepare` makes what never changes, `run` changes the rest until it is told to stop. Belongs to one
+    thread.
+    """
 
     def __init__(self, url: str, truth: Truth, seed: int, *, copies: int = 0) -> None:
-        """`copies`: of each index, on other nodes than the first."""
+        """Make a writer. `copies`: how many copies of each index are on other nodes than the first."""
         self.changes: Counter[str] = Counter()
         self._url = url
         self._copies = copies
@@ -83,7 +87,7 @@ class Writer:
         self._chance = random.Random(seed)
         self._caller = Caller(timeout=PATIENCE_SECONDS)
         self._mappings: dict[str, dict[str, Any]] = {}
-        """Of the indices that are there, the steady ones left out."""
+        """The mappings of the existing indices, without the steady ones."""
         self._marks = 0
 
     def prepare(self) -> None:
@@ -110,7 +114,7 @@ class Writer:
         self._caller.close()
 
     def change(self) -> None:
-        """One change, of a random kind, of a random name."""
+        """Make one change of a random kind to a random name."""
         kinds = {
             self._make_or_delete: 4,
             self._add_field: 6,
@@ -142,11 +146,11 @@ class Writer:
         self._put(name, {"properties": added})
 
     def _change_parameters(self) -> None:
-        """What no cheap question shows: the number of fields stays."""
+        """Change parameters only, which doesn't change the number of fields."""
         self._put(self._changing_index(), {"_meta": {"mark": self._mark()}})
 
     def _make_anew(self, name: str | None = None) -> None:
-        """Under the same name, often with as many fields as before."""
+        """Delete an index and create it again under the same name, often with as many fields as before."""
         name = name or self._changing_index()
         fields = len(self._mappings[name]["properties"])
         self._delete(name)
@@ -169,7 +173,7 @@ class Writer:
             self._create_changing(name)
 
     def _close_and_open(self) -> None:
-        """Which changes no mapping."""
+        """Close an index and open it again, which changes no mapping."""
         name = self._changing_index()
         self._send("POST", f"/{name}/_close")
         self._send("POST", f"/{name}/_open")
@@ -212,7 +216,7 @@ class Writer:
         del self._mappings[name]
 
     def _point(self, alias: str, indices: Iterable[str]) -> None:
-        """Have `alias` stand for exactly `indices`, at once; for none: remove it."""
+        """Make `alias` stand for exactly `indices` in one step; without indices, remove it."""
         before, after = self._members(alias), frozenset(indices)
         actions = [{"add": {"index": index, "alias": alias}} for index in sorted(after - before)]
         actions += [{"remove": {"index": index, "alias": alias}} for index in sorted(before - after)]
@@ -221,7 +225,7 @@ class Writer:
                 self._send("POST", "/_aliases", {"actions": actions})
 
     def _without(self, index: str) -> dict[str, State]:
-        """What names stand for when `index` is deleted: its aliases lose it."""
+        """Return what names stand for after `index` is deleted: its aliases lose it."""
         states: dict[str, State] = {index: None}
         for name in (*MOVING, *BOTH):
             if index in (members := self._members(name)):
@@ -244,12 +248,12 @@ class Writer:
         return self._chance.choice(sorted(self._mappings))
 
     def _mark(self) -> int:
-        """No mapping ever comes back: each has a number of its own."""
+        """Return a new number for a mapping, so that no mapping ever comes back."""
         self._marks += 1
         return self._marks
 
     def _see(self, name: str) -> None:
-        """That Elasticsearch renders mappings as we think it does."""
+        """Check that Elasticsearch renders mappings as this module expects."""
         reply = self._caller.ask(self._url, f"/{name}/_mapping")
         mapping = reply.body.removeprefix(b'{"%b":{"mappings":' % name.encode()).removesuffix(b"}}")
         state = self._truth.now(name)
@@ -260,13 +264,13 @@ class Writer:
         patience = f"{PATIENCE_SECONDS:.0f}s"
         answer = self._ask(method, target, {"timeout": patience, "master_timeout": patience}, body)
         if not answer["acknowledged"]:
-            # The cluster has the change, but a node was lost before it said so.
+            # The cluster has made the change, but a node was lost before it acknowledged that.
             if not self._copies:
                 raise WriterFailed(f"{method} {target} was not acknowledged")
             self.changes["not acknowledged by a node"] += 1
 
     def _ask(self, method: str, target: str, parameters: Mapping[str, str], body: object) -> dict[str, Any]:
-        self._caller.close()  # on a connection of its own, it is sent once and never again
+        self._caller.close()  # with a new connection, the change is sent once and never again
         reply = self._caller.ask(
             self._url,
             f"{target}?{urlencode(parameters)}",

@@ -1,8 +1,8 @@
-"""The cluster of the benches: a node with 1 000 real indices, prepared once and copied for each run, and 10 000
-replayed ones.
+"""The clusters of the benches: a node with 1 000 real indices, which are prepared once and copied for each run, and the
+families of the replayed ones.
 
-The mappings are made up, but of realistic shape: nine distinct ones, 30 to 300 fields each but for two that have
-thousands, behind rolled-over names such as `weblogs-2026.11.18-000322`.
+The mappings are made up, but have a realistic shape. There are nine distinct ones: seven with 30 to 300 fields, and two
+with thousands. The indices have rolled-over names such as `weblogs-2026.11.18-000322`.
 """
 
 import hashlib
@@ -26,14 +26,16 @@ from dev.elasticsearch.node import DEFAULT_VERSION, Node
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "bench"
 NODE_URL = "ESASSISTANT_BENCH_NODE_URL"
-"""Environment variable: `running_node` of another process, for several benches one after the other."""
+"""The environment variable with the URL of another process's `running_node`, which several benches use one after the
+other.
+"""
 HEAP = "2g"
 START_SECONDS = 300
 SETTINGS = {"cluster.routing.allocation.node_initial_primaries_recoveries": "100"}
-"""Or a start with 1 000 indices takes minutes: by default, four recover at a time."""
+"""Without this setting, a start with 1 000 indices takes minutes: by default, four of them recover at a time."""
 FIRST_DAY = date(2026, 1, 1)
 OBJECT_SIZE = 12
-"""Fields per object: `http.request_01_bytes` and so on."""
+"""The number of fields in an object: `http.request_01_bytes` and so on."""
 FIELD_LIMIT = 10_000
 CREATED_AT_ONCE = 6
 
@@ -65,7 +67,7 @@ SAMPLES = (
     Family("weblogs", 3, 120),
     Family("audit", 2, 60),
 )
-"""Of `sample_node`."""
+"""The families of `sample_node`."""
 
 KINDS: tuple[dict[str, Any], ...] = (
     {"type": "keyword", "ignore_above": 1024},
@@ -80,8 +82,8 @@ KINDS: tuple[dict[str, Any], ...] = (
 
 
 def mapping(family: Family, extra_field: str | None = None) -> dict[str, Any]:
-    """The mapping of a family: a date and a message at the top, everything else in objects. Elasticsearch counts more
-    fields, because it counts objects and subfields too.
+    """Return the mapping of a family: a date and a message at the top, everything else in objects. Elasticsearch counts
+    more fields, because it counts objects and subfields too.
     """
     properties: dict[str, Any] = {"@timestamp": {"type": "date"}, "message": {"type": "text"}}
     for number in range(family.fields - len(properties)):
@@ -93,7 +95,7 @@ def mapping(family: Family, extra_field: str | None = None) -> dict[str, Any]:
 
 
 def names(family: Family, times: int = 1) -> list[str]:
-    """What an index that is rolled over daily leaves behind."""
+    """Return the names that an index leaves behind which is rolled over daily."""
     return [
         f"{family.name}-{FIRST_DAY + timedelta(days=number):%Y.%m.%d}-{number + 1:06}"
         for number in range(family.indices * times)
@@ -102,8 +104,8 @@ def names(family: Family, times: int = 1) -> list[str]:
 
 @contextmanager
 def running_node() -> Iterator[str]:
-    """The URL of a node on a copy of the prepared data, which nothing that a bench does outlives; or of the one that
-    `NODE_URL` names.
+    """Yield the URL of a node on a copy of the prepared data, which is thrown away afterwards; or that of the node
+    which `NODE_URL` names.
     """
     if url := os.environ.get(NODE_URL):
         yield url
@@ -127,8 +129,8 @@ def _started_node(data: Path) -> Iterator[Node]:
 
 
 def _prepared() -> Path:
-    """A data directory with all indices in it. Made in 1 to 2 minutes the first time; anew when this file changed what
-    it holds.
+    """Return a data directory with all indices in it. The first call takes 1 to 2 minutes to make it. It is made again
+    if this file has changed its content.
     """
     source = inspect.getsource(mapping) + inspect.getsource(names) + repr((FAMILIES, KINDS, OBJECT_SIZE))
     data = CACHE / f"{DEFAULT_VERSION}-{hashlib.blake2b(source.encode(), digest_size=6).hexdigest()}"
@@ -162,13 +164,13 @@ def _create_all(client: Elasticsearch) -> None:
 
 
 def rendered(family: Family, extra_field: str | None = None) -> bytes:
-    """A mapping as Elasticsearch renders it: compact, keys sorted."""
+    """Return a mapping as Elasticsearch renders it: compact, keys sorted."""
     return json.dumps(mapping(family, extra_field), sort_keys=True, separators=(",", ":")).encode()
 
 
 @contextmanager
 def sample_node() -> Iterator[str]:
-    """The URL of a node with a few indices."""
+    """Yield the URL of a node with a few indices."""
     with tempfile.TemporaryDirectory(prefix="bench-node-") as folder, Node(Path(folder)) as node:
         with Elasticsearch(node.url, request_timeout=60) as client:
             for family in SAMPLES:

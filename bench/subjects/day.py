@@ -1,8 +1,9 @@
-"""A day of requests and changes, replayed in seconds: who has to wait after a change, with and without making anew
-what was asked for lately.
+"""Replay a day of requests and changes in seconds: which requests have to wait after a change, with and without refresh
+ahead?
 
-The day has a clock of its own, which also moves by the time that rebuilding really takes. Requests come at random, more
-by day than by night, most of them for few names; each family gets a new field every two hours and is rolled over once.
+The day has a clock of its own, which also moves on by the time that rebuilding really takes. Requests come at random,
+more by day than by night, and most of them are for few names. Each family gets a new field every two hours, and is
+rolled over once.
 """
 
 import asyncio
@@ -19,20 +20,27 @@ from cacheapp.cache.refresh_ahead import RefreshAhead, Room
 
 DAY_SECONDS = 86_400.0
 CHANGES = 12
-"""Of each family."""
+"""The number of changes of each family."""
 KINDS: tuple[Kind, ...] = (None, None, FIELD_LIST, FIELD_LIST, FIELD_LIST, SCHEMA_TEXT)
-"""What is asked for, each as often as it stands here; None: the mappings."""
+"""What requests ask for, each as often as it is listed here; None: the mappings."""
 SHARE_OF_ALIASES = 0.6
 NEAR_BY = 3.0
-"""The larger, the more requests go to the first names."""
+"""The larger this is, the more requests are for the first names."""
 
 Asked = tuple[Kind, str]
 
 
 @dataclass
 class Waits:
-    """What came of a day: requests, those for what nobody had asked for before, those that waited after a change; and
-    how long rebuilding took.
+    """The result of a day.
+
+    Args:
+        requests: The number of requests.
+        first: Those for something that nobody had asked for before.
+        after_changes: Those that had to wait after a change.
+        changes: The number of changes.
+        derived: How often something was derived.
+        rebuilt_seconds: How long rebuilding took.
     """
 
     requests: int = 0
@@ -65,7 +73,7 @@ class Day:
         self._fields = 0
 
     async def replay(self) -> Waits:
-        """The whole day."""
+        """Replay the whole day."""
         await self._names.read()
         for at, is_change in sorted([*self._changes(), *self._arrivals()]):
             await self._work_until(at)
@@ -83,7 +91,7 @@ class Day:
         return self.waits
 
     def _arrivals(self) -> Iterator[tuple[float, bool]]:
-        """More by day than by night."""
+        """Yield the times of requests: more by day than by night."""
         while self._requests:
             at = self._random.random() * DAY_SECONDS
             if self._random.random() < 0.55 - 0.45 * math.cos(2 * math.pi * at / DAY_SECONDS):
@@ -91,12 +99,14 @@ class Day:
                 yield at, False
 
     def _changes(self) -> Iterator[tuple[float, bool]]:
-        """Every two hours for each family, one after the other."""
+        """Yield the times of changes: every two hours for each family, one family after the other."""
         count = len(self._families) * CHANGES
         return ((number * DAY_SECONDS / count, True) for number in range(1, count))
 
     async def _change(self, number: int) -> None:
-        """A new field in the last index of a family; once a day a new index with the mapping of the last."""
+        """Add a new field to the last index of a family; once a day, add a new index with the mapping of the last
+        one.
+        """
         family = self._families[number % len(self._families)]
         alias = f"all-{family.name}"
         members = self._names.aliases[alias]
@@ -133,7 +143,7 @@ class Day:
 
     @property
     def _indices(self) -> list[str]:
-        """The newest of each family first, as people ask for them."""
+        """Return the indices with the newest of each family first, as people ask for them."""
         newest = [members[-1] for members in self._names.aliases.values()]
         return [*newest, *list(self._names.bodies)[::7]]
 
@@ -153,7 +163,7 @@ class Day:
         await wakes
 
     async def _work_until(self, at: float) -> None:
-        """Let rebuilding go on up to then; what changed meanwhile begins it anew."""
+        """Let rebuilding go on up to that moment; a change begins it anew."""
         while self._task is not None:
             if self._task.done():
                 if not self._ahead.has_changed:
@@ -169,7 +179,7 @@ class Day:
             await self._settled()
 
     async def _settled(self) -> None:
-        """Until rebuilding sleeps, or ends."""
+        """Wait until rebuilding sleeps or ends."""
         assert self._task is not None
         sleeps = asyncio.ensure_future(self._sleeps.wait())
         await asyncio.wait((self._task, sleeps), return_when=asyncio.FIRST_COMPLETED)

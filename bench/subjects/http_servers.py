@@ -6,9 +6,10 @@
     django-bare     the same without middleware
     uncached        health as if nobody kept it: a round of checks for each request
 
-The answers are read from FOLDER (`save_answer`), so that all send the same body, and `bare` the same headers too:
-uvicorn checks and writes each. `/minimal` before an address leaves all but type and length out. uvicorn runs them as
-`manage.py serve` runs this project, but for `lifespan`: plain Django knows none, and would not start with `on`.
+The answers are read from FOLDER (`save_answer`), so that all servers send the same body. `bare` also sends the same
+headers, because uvicorn checks and writes each of them; `/minimal` before an address leaves out all but type and
+length. uvicorn runs the servers with the same settings as `manage.py serve`, except for `lifespan`: plain Django
+doesn't support it, and would not start with `on`.
 """
 
 import importlib
@@ -40,7 +41,7 @@ FASTAPI_MISSING = "This compares with FastAPI, which is not installed: pip insta
 
 @contextmanager
 def serving(kind: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The URL of a server that runs for the length of the block."""
+    """Yield the URL of a server that runs for the length of the block."""
     command_line = [sys.executable, "-m", "bench.subjects.http_servers", kind, str(folder)]
     with Program(f"bench-{kind}", command_line, {**os.environ, **(environment or {})}) as server:
         yield server.url
@@ -64,7 +65,7 @@ def bare(folder: Path) -> ASGIApp:
 
 
 def fastapi(folder: Path) -> ASGIApp:
-    # Not one of this project's requirements: type checks and linters do without.
+    # Imported here because it isn't one of this project's requirements: type checks and linters run without it.
     module: Any = importlib.import_module("fastapi")
     app = module.FastAPI()
     app.state.health = json.loads(read_answers(folder)[HEALTH].body)
@@ -72,7 +73,7 @@ def fastapi(folder: Path) -> ASGIApp:
     async def health() -> Any:
         return app.state.health
 
-    # As for a handler without annotations, and as for one that says what it returns.
+    # With and without a response model, as for a handler with and without annotations.
     app.add_api_route("/api/health", health, response_model=None)
     app.add_api_route("/api/health-typed", health, response_model=dict[str, Any])
     made: ASGIApp = app
@@ -112,7 +113,7 @@ def uncached(_folder: Path) -> ASGIApp:
 
 
 def with_lifespan(app: ASGIApp, opened: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext) -> ASGIApp:
-    """`app`, with what is opened while it serves."""
+    """Return `app` with a lifespan that opens something while it serves."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -146,12 +147,12 @@ KINDS: dict[str, Callable[[Path], ASGIApp]] = {
 
 
 def main() -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     serve(KINDS[sys.argv[1]](Path(sys.argv[2])))
 
 
 def serve(application: ASGIApp) -> None:
-    """Serve it on a free port, which is printed, until standard input ends."""
+    """Serve the application on a free port, which is printed, until standard input ends."""
     listener = socket.create_server((HOST, 0), backlog=BACKLOG)
     config = uvicorn.Config(
         application,

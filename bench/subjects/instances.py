@@ -1,8 +1,8 @@
-"""Many instances of one deployment, without their HTTP: `python -m bench.subjects.instances COUNT`.
+"""Many instances of one deployment, without HTTP: `python -m bench.subjects.instances COUNT`.
 
-Each is a process of its own, which opens all resources of the registry as `manage.py serve` does, with their background
-tasks; only nobody can ask it for anything. They are forked from one process that has imported everything, so that 64
-start in seconds, and share the memory of the code. A line of JSON on standard output says what happens in which.
+Each is a process that opens all resources of the registry as `manage.py serve` does, with their background tasks; it
+just doesn't answer requests. All are forked from one process that has imported everything. So 64 of them start in
+seconds, and share the memory of the code. Lines of JSON on standard output tell what happens in which instance.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ import uvloop
 from bench.subjects.processes import memory_of, processor_seconds
 
 FIELD = re.compile(rb'"(fleet_\d+)"')
-"""Fields by which changes are known. Nothing else is named so."""
+"""The fields by which changes are recognized. No other field has such a name."""
 POLL_SECONDS = 0.1
 TAKE_TURNS_SECONDS = 20.0
 STOP_SECONDS = 5.0
-"""A process that was told to end and hasn't by then is killed."""
+"""A process that was told to end is killed after this time."""
 
 
 class Fleet:
-    """Instances that run, and what they told. Used by one thread."""
+    """The running instances, and what they have reported. Used by one thread."""
 
     def __init__(self, process: "subprocess.Popen[str]", count: int) -> None:
         self.count = count
         self.pids: dict[int, int] = {}
-        """By the number of an instance, of those that are alive."""
+        """Number of a living instance → its process id."""
         self._process = process
         self._told = Condition()
         self._warm: set[int] = set()
@@ -49,7 +49,7 @@ class Fleet:
         Thread(target=self._listen, daemon=True).start()
 
     def wait_until_warm(self, seconds: float, *, watched: bool = True) -> None:
-        """Return when all know the cluster, and, if it is to be `watched` by one of them, it is."""
+        """Return when all instances know the cluster and, if `watched`, one of them watches it."""
 
         def is_so() -> bool:
             return len(self._warm) == self.count and (bool(self._watching) or not watched)
@@ -57,14 +57,16 @@ class Fleet:
         self._wait(is_so, seconds, "be warm")
 
     def learnt(self, field: str, seconds: float) -> list[float]:
-        """When each of those that are alive had the field in its mappings, by the monotonic clock; sorted."""
+        """Return the moments at which the living instances had the field in their mappings, by the monotonic clock,
+        sorted.
+        """
         self._wait(lambda: self.pids.keys() <= self._learnt[field].keys(), seconds, f"learn {field}")
         return sorted(self._learnt[field][number] for number in self.pids)
 
     def kill_the_watcher(self) -> float:
-        """Kill the instance that watches, at once. Returns when.
+        """Kill the instance that watches, at once. Return the moment.
 
-        While Redis was not asked in time several watch, each for itself, until it is.
+        If Redis doesn't answer in time, several instances watch, each for itself, until it does.
         """
         self._wait(lambda: len(self._watching) == 1, TAKE_TURNS_SECONDS, "agree on who watches")
         [number] = self._watching
@@ -74,7 +76,7 @@ class Fleet:
         return at
 
     def watched_since(self, seconds: float) -> float:
-        """When the one began that watches now."""
+        """Return the moment at which the instance began to watch that watches now."""
         self._wait(lambda: bool(self._watching), seconds, "watch")
         return min(self._watching.values())
 
@@ -106,17 +108,17 @@ class Fleet:
             self._told.notify_all()
 
     def memory(self) -> list[dict[str, int]]:
-        """Of each instance, in bytes: `Rss`, and what of it is its own (`Private`)."""
+        """Return the memory of each instance in bytes: `Rss`, and the part that it shares with nobody (`Private`)."""
         return [memory_of(pid) for pid in self.pids.values()]
 
     def processor_seconds(self) -> float:
-        """Of all instances together, since they began."""
+        """Return the processor time of all instances together since they began."""
         return sum(processor_seconds(pid) for pid in self.pids.values())
 
 
 @contextmanager
 def running(count: int, environment: Mapping[str, str], log: Path) -> Iterator[Fleet]:
-    """So many instances for the length of a block. What they log is written to `log`."""
+    """Run so many instances for the length of a block. Their log is written to `log`."""
     command_line = [sys.executable, "-m", "bench.subjects.instances", str(count)]
     with log.open("ab") as written:
         process = subprocess.Popen(
@@ -141,7 +143,7 @@ def running(count: int, environment: Mapping[str, str], log: Path) -> Iterator[F
 
 def _tell(number: int, event: str, **facts: Any) -> None:
     told = {"instance": number, "event": event, "at": time.monotonic(), **facts}
-    os.write(1, json.dumps(told).encode() + b"\n")  # one write, so that lines of several don't mix
+    os.write(1, json.dumps(told).encode() + b"\n")  # a single write, so that the lines of several processes don't mix
 
 
 async def _live(number: int) -> None:
@@ -166,7 +168,7 @@ async def _live(number: int) -> None:
         cache.on_change(note_changes)
         _tell(number, "begun", pid=os.getpid())
         is_warm = is_watching = False
-        while os.getppid() == parent:  # else nobody would end it
+        while os.getppid() == parent:  # ends when the parent is gone
             if not is_warm and cache.warm and sharing.pass_at is not None:
                 is_warm = True
                 _tell(number, "warm")

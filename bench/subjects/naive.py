@@ -1,10 +1,10 @@
 """The reference that a full pass is measured against, written for these benches.
 
-It imitates how the original, a FastAPI backend, fills its mapping cache: it lists the indices, and asks for their
-mappings by one `GET /{index}/_mapping` each, five at a time (`MAPPING_CACHE_BATCH_SIZE=5`), the next five when all of
-those have been answered, everything under one lock; and it keeps what the client makes of each answer, a dict. What
-could not be read is left out until the next time. A mapping that is not there yet is asked for by each who wants it.
-Whether the five go out together or one after the other can be chosen: together is the faster of the two, the harder
+It imitates how the original, a FastAPI backend, fills its mapping cache. It lists the indices, and asks for their
+mappings by one `GET /{index}/_mapping` each, five at a time (`MAPPING_CACHE_BATCH_SIZE=5`). The next five follow when
+all of these have been answered. Everything happens under one lock, and the client's parsed answers are kept as dicts.
+What could not be read is left out until the next time. If a mapping isn't in memory yet, each caller sends a request of
+its own for it. The five requests can be sent together or one after the other; together is faster, and so the harder
 reference.
 """
 
@@ -17,10 +17,10 @@ BATCH_SIZE = 5
 
 
 class NaiveCache:
-    """Belongs to the loop of its first refresh."""
+    """A mapping cache like that of the original; belongs to the loop of its first refresh."""
 
     def __init__(self, client: AsyncElasticsearch, *, at_once: bool = True) -> None:
-        """`at_once`: the five requests of a batch together, else one after the other."""
+        """Make a cache. `at_once`: send the five requests of a batch together; otherwise one after the other."""
         self._client = client
         self._at_once = asyncio.Semaphore(BATCH_SIZE if at_once else 1)
         self._lock = asyncio.Lock()
@@ -46,7 +46,7 @@ class NaiveCache:
         return self.mappings[name]
 
     async def _mapping_if_answered(self, name: str) -> Any:
-        """None: it could not be read."""
+        """Return a mapping; None if it could not be read."""
         async with self._at_once:
             try:
                 return await self._mapping(name)

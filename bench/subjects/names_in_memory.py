@@ -1,4 +1,4 @@
-"""A mapping cache that a reading is put into: no cluster, no HTTP, a clock of the bench."""
+"""A mapping cache that is filled from a reading: no cluster, no HTTP, and the bench's own clock."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,7 +17,7 @@ _running: set[asyncio.Task[Any]] = set()
 
 
 def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-    """As the registry's `flight`, without a registry."""
+    """Start a task, as the registry's `flight` does, without a registry."""
     task = asyncio.create_task(function())
     _running.add(task)
     task.add_done_callback(_running.discard)
@@ -26,7 +26,7 @@ def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]
 
 @dataclass
 class Names:
-    """Indices, their mappings and aliases, and what a process knows of them."""
+    """Indices with their mappings and aliases, and the state of a process that knows them."""
 
     bodies: dict[str, bytes]
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Names:
         self.views = MappingViews(self.cache, spawn, clock=self.clock)
 
     async def read(self, changed: dict[str, bytes] | None = None) -> None:
-        """What a pass that reads `changed`, else everything, does."""
+        """Apply what a pass does that reads `changed`, or everything."""
         self.bodies |= changed or {}
         uuids = {name: f"uuid-{name}" for name in self.bodies}
         listing = Listing("cluster", uuids, self.aliases, frozenset())
@@ -48,7 +48,9 @@ class Names:
 
 
 def families(clock: Clock = monotonic, among: Sequence[Family] = FAMILIES) -> Names:
-    """The indices of families, with an alias for each: the 1 000 of bench/subjects/cluster.py, of nine mappings."""
+    """Return the indices of families, with an alias for each family: the 1 000 of bench/subjects/cluster.py, with nine
+    mappings.
+    """
     bodies: dict[str, bytes] = {}
     for family in among:
         bodies |= dict.fromkeys(names(family), rendered(family))

@@ -1,5 +1,5 @@
-"""A Django project with one view and nothing else, as bench/http.py compares with: what `startproject` makes, in one
-module. `BENCH_MIDDLEWARE=none` leaves the middleware out.
+"""A Django project with one view and nothing else, for comparison in bench/http.py: what `startproject` makes, in one
+module. `BENCH_MIDDLEWARE=none` leaves out the middleware.
 """
 
 import json
@@ -64,7 +64,7 @@ _health: dict[str, Any] = json.loads(read_answers(_folder)[HEALTH].body)
 
 async def health(_: HttpRequest) -> JsonResponse:
     response = JsonResponse(_health)
-    # CommonMiddleware would; without, uvicorn sends chunks, which the load generator doesn't read.
+    # CommonMiddleware would set it. Without it, uvicorn sends chunks, which the load generator doesn't read.
     response["Content-Length"] = str(len(response.content))
     return response
 

@@ -1,7 +1,7 @@
-"""Policies of warming ahead, as scores: at each step of a replay one for each family, the higher the better. A policy
-warms what has at least its threshold.
+"""Policies of warming ahead, written as scores: a score for each family at each step of a replay. A policy warms
+families whose score is at least its threshold.
 
-Each knows the asks before the step, the oracle those after it.
+Each policy knows the asks before the step; the oracle knows those after it.
 """
 
 import math
@@ -33,7 +33,7 @@ class Choice:
 
 
 def steps(trace: Trace) -> Iterator[tuple[int, float, list[tuple[float, int, int]]]]:
-    """Each step: its number, its time, and the asks since the step before."""
+    """Yield each step: its number, its time, and the asks since the step before."""
     asks, place = trace.asks, 0
     for step in range(steps_total(trace)):
         now = trace.start + step * STEP_SECONDS
@@ -48,12 +48,12 @@ def steps_total(trace: Trace) -> int:
 
 
 def never(_: Trace) -> list[Choice]:
-    """On demand alone."""
+    """Never warm ahead: values are only gathered on demand."""
     return [Choice("never", "", None, NEVER)]
 
 
 def always(_: Trace) -> list[Choice]:
-    """All that was ever asked for is kept warm."""
+    """Keep everything warm that was ever asked for."""
     return [Choice("always", "", None, ALWAYS)]
 
 
@@ -69,7 +69,7 @@ def last_asked(trace: Trace) -> list[Choice]:
 
 
 def ewma(trace: Trace) -> list[Choice]:
-    """Warm what is likely to be asked for within an hour at its usual rate: counts that lose weight with time."""
+    """Warm what is likely to be asked for within an hour at its usual rate, by counts that lose weight with time."""
     choices = []
     for half_life in HALF_LIVES_HOURS:
         per_step = 0.5 ** (STEP_SECONDS / (half_life * HOUR))
@@ -87,8 +87,8 @@ def ewma(trace: Trace) -> list[Choice]:
 
 
 def seasonal(trace: Trace) -> list[Choice]:
-    """Warm what was asked for within an hour at this time of day, on most of the days before of its kind (workdays or
-    weekends), the newer the more.
+    """Warm what was asked for within an hour of this time of day on most of the earlier days of the same kind (workdays
+    or weekends). Newer days weigh more.
     """
     count, per_day = len(trace.names), round(DAY / STEP_SECONDS)
     within = round(HOUR / STEP_SECONDS)
@@ -101,7 +101,7 @@ def seasonal(trace: Trace) -> list[Choice]:
         for _, number, _ in asks:
             latest[number] = True
         asked_in = [*asked_in[1:], latest]
-        if step >= within:  # what was asked for in the hour up to now tells of the slot of an hour ago
+        if step >= within:  # what was asked for in the last hour counts for the slot of an hour ago
             slot = shares[_slot(zero + step - within, per_day)]
             for number in range(count):
                 asked = any(some[number] for some in asked_in)
@@ -116,7 +116,7 @@ def _slot(step: int, per_day: int) -> int:
 
 
 def markov(trace: Trace) -> list[Choice]:
-    """Warm what usually follows, within half an hour, what was asked for a moment ago; itself among it."""
+    """Warm what usually follows within half an hour after what was asked for a moment ago, including that itself."""
     count = len(trace.names)
     visits = [0.0] * count
     followed: list[dict[int, float]] = [{} for _ in range(count)]
@@ -140,13 +140,15 @@ def markov(trace: Trace) -> list[Choice]:
 
 
 def model(trace: Trace) -> list[Choice]:
-    """The project's own model, learning as it goes: warm what is likely enough for each call that it costs."""
+    """Warm by the project's own model, which learns as it goes: what is likely enough, given the calls that it
+    costs.
+    """
     scores = array("d", model_chances(trace))
     return [Choice("model", f"from {chance:.0%} a call", scores, chance) for chance in CHANCES]
 
 
 def model_chances(trace: Trace) -> Iterator[float]:
-    """What the model thinks at each step of each family, by the calls that it costs."""
+    """Yield the model's chance for each family at each step, divided by the calls that the family costs."""
     demand, names = Demand(DemandState()), trace.names
     changes, place = trace.changes, 0
     for _, now, asks in steps(trace):
@@ -162,7 +164,7 @@ def model_chances(trace: Trace) -> Iterator[float]:
 
 
 def batched_asks(trace: Trace, asks: Sequence[tuple[float, int, int]]) -> list[Asks]:
-    """Asks by family, as processes exchange them each minute."""
+    """Return asks by family, in batches of a minute as processes exchange them."""
     found: dict[tuple[int, int], list[tuple[float, int]]] = {}
     for at, number, kind in asks:
         found.setdefault((int(at // 60), number), []).append((at, kind))
@@ -181,7 +183,7 @@ def batched_asks(trace: Trace, asks: Sequence[tuple[float, int, int]]) -> list[A
 
 
 def oracle(trace: Trace) -> list[Choice]:
-    """Knows what will be asked for in the next twenty minutes: what nobody reaches."""
+    """Warm what will be asked for in the next twenty minutes, which no real policy can know."""
     count = len(trace.names)
     following = [math.inf] * count
     rows: list[list[float]] = []
@@ -209,4 +211,4 @@ POLICIES: dict[str, Callable[[Trace], list[Choice]]] = {
     "oracle": oracle,
 }
 RULES = ("last-asked", "EWMA", "seasonal", "Markov")
-"""Those that follow a rule."""
+"""The policies that follow a rule."""

@@ -1,4 +1,4 @@
-"""What a process on this machine has used and takes, as the kernel says."""
+"""The processor time and memory of a process on this machine, as the kernel counts them."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,13 @@ TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds(pid: int) -> float:
-    """Return what a process has used so far, of all its threads."""
+    """Return the processor time of all threads of a process so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 def memory_of(pid: int) -> dict[str, int]:
-    """Return what a process takes, in bytes: `Rss`, and `Private`, which it shares with nobody."""
+    """Return the memory of a process in bytes: `Rss`, and the part that it shares with nobody (`Private`)."""
     found = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:] if ":" in line
     )

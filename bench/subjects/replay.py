@@ -1,9 +1,9 @@
-"""A cluster that is replayed from recorded bodies, of any size, whose mappings change when they are told to: `python -m
-bench.subjects.replay [TIMES]`.
+"""A replayed cluster of any size, whose mappings change on request: `python -m bench.subjects.replay [TIMES]`.
 
-The bodies are what Elasticsearch renders for the mappings of bench/subjects/cluster.py, byte by byte, compressed as
-Elasticsearch compresses; there are TIMES as many indices as there. Waits for a version of the metadata last as long as
-they do there. It is a process of its own: in a thread it would hold the interpreter that the bench measures.
+The bodies are what Elasticsearch renders for the mappings of bench/subjects/cluster.py, byte by byte, and compressed in
+the same way. There are TIMES as many indices as there. Requests that wait for a version of the metadata wait as long as
+they do at Elasticsearch. It is a process of its own, because in a thread it would block the interpreter that the bench
+measures.
 """
 
 import asyncio
@@ -23,43 +23,43 @@ from bench.subjects.cluster import FAMILIES, names, rendered
 from dev.servers.process import Program
 
 TIMES = 10
-"""So many times the indices of the real cluster."""
+"""How many times as many indices as the real cluster has."""
 METADATA_VERSION = 12_345
 COMPRESSION_LEVEL = 3
 CLUSTER_UUID = "replayed-cluster"
 CHANGE, REQUESTS = "/_bench/change", "/_bench/requests"
-"""Of the bench, not of Elasticsearch: these are not counted."""
+"""Addresses of the bench, not of Elasticsearch. Requests to them are not counted."""
 COUNTS, SETTINGS = "/_nodes/stats/indices/mappings", "/_settings/index.uuid,index.mapping.total_fields.limit"
 RESOLVED, VERSIONS = "/_resolve/index/*", "/_cluster/state/metadata"
 LISTINGS = ("/", COUNTS, RESOLVED, SETTINGS)
 HEALTH = "/_cluster/health"
 CHANGE_SECONDS = 30.0
-"""So long a change may take where there are very many indices."""
+"""How long a change may take if there are very many indices."""
 
 
 @contextmanager
 def replayed(times: int = TIMES) -> Iterator[str]:
-    """The URL of a server that runs for the length of a block."""
+    """Yield the URL of a server that runs for the length of a block."""
     with Program("bench-replay", [sys.executable, "-m", "bench.subjects.replay", str(times)]) as server:
         yield server.url
 
 
 def change(url: str, name: str, field: str) -> float:
-    """Add a field to an index. Returns when the cluster had it, by the monotonic clock."""
+    """Add a field to an index. Return the moment at which the cluster had it, by the monotonic clock."""
     answer = httpx.post(f"{url}{CHANGE}", params={"index": name, "field": field}, timeout=CHANGE_SECONDS)
     answer.raise_for_status()
     return float(answer.json()["at"])
 
 
 def requests_so_far(url: str) -> Counter[str]:
-    """How many requests of each kind the cluster has got: `waits` for changes, `versions` of mappings, `listings`,
-    `mappings`, `health`.
+    """Return how many requests of each kind the cluster has got: `waits` for changes, `versions` of mappings,
+    `listings`, `mappings`, `health`.
     """
     return Counter(httpx.get(f"{url}{REQUESTS}", timeout=CHANGE_SECONDS).json())
 
 
 def kind_of(path: str) -> str:
-    """What a request of that path is counted as."""
+    """Return the kind as which a request of that path is counted."""
     if path == HEALTH:
         return "health"
     if path in LISTINGS:
@@ -70,7 +70,7 @@ def kind_of(path: str) -> str:
 
 
 class Recording:
-    """What there is to answer. Listings are rendered and compressed once, mappings for each request."""
+    """The answers. Listings are rendered and compressed once, mappings for each request."""
 
     def __init__(self, times: int) -> None:
         self._families = {name: family for family in FAMILIES for name in names(family, times)}
@@ -101,7 +101,7 @@ class Recording:
         }
 
     def _changing(self) -> dict[str, bytes]:
-        """The listings that a change of a mapping changes."""
+        """Return the listings that change when a mapping changes."""
         counts = {name: {"mappings": {"total_count": count}} for name, count in self._counts.items()}
         versions = {name: {"mapping_version": version} for name, version in self._versions.items()}
         return {
@@ -110,7 +110,7 @@ class Recording:
         }
 
     async def answer(self, target: str) -> bytes:
-        """The compressed body of the answer to a request."""
+        """Return the compressed body of the answer to a request."""
         path, query = urlsplit(target)[2:4]
         if path == REQUESTS:
             return _compressed(self.requests)
@@ -137,7 +137,9 @@ class Recording:
         return at
 
     async def _state(self, query: dict[str, list[str]]) -> bytes:
-        """Once the metadata has the version that is waited for, or when that was waited for long enough."""
+        """Return the answer to a request for the cluster's state: when the metadata has the awaited version, or when
+        the waiting time is over.
+        """
         version = int(query["wait_for_metadata_version"][0])
         milliseconds = int(query["wait_for_timeout"][0].removesuffix("ms"))
         with suppress(TimeoutError):
@@ -191,7 +193,7 @@ async def _main() -> None:
     recording = Recording(int(sys.argv[1]) if len(sys.argv) > 1 else TIMES)
     server = await asyncio.start_server(_connected(recording), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    # Ends with the process that started it: its end of the pipe closes then.
+    # Standard input ends together with the process that started this one, because that closes its end of the pipe.
     await asyncio.to_thread(sys.stdin.buffer.read)
 
 

@@ -2,11 +2,12 @@
 
     starlette       a handler that decodes the body, calls `AsyncElasticsearch.search` and writes its answer as JSON:
                     what one would write without this project, with a pool of as many connections
-    aiohttp         nothing but uvicorn and aiohttp, which pass bytes on: the limit of what can be done in Python
-    replay          a cluster that gives recorded answers of a real node, for next to no processor time
+    aiohttp         only uvicorn and aiohttp, which pass bytes on: the limit of what can be done in Python
+    replay          a cluster that gives recorded answers of a real node, and needs hardly any processor time
 
-The first two ask the cluster at URL. The replay reads its answers from FOLDER (bench/subjects/saved_answers.py): those
-to searches by their paths, and what this server wants to know of a cluster, which has the indices of those paths.
+The first two ask the cluster at URL. The replay reads its answers from FOLDER (bench/subjects/saved_answers.py): the
+answers to searches by their paths, and those to this server's other requests to a cluster. The replayed cluster has the
+indices of these paths.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ STARLETTE_MISSING = "This compares with Starlette, which is not installed: pip i
 
 @contextmanager
 def searching(kind: str, folder: Path, url: str = "") -> Iterator[Program]:
-    """One of them, for the length of the block."""
+    """Run one of these servers for the length of the block."""
     command_line = [sys.executable, "-m", "bench.subjects.searches", kind, str(folder), url]
     with Program(f"bench-{kind}", command_line, {**os.environ}) as server:
         yield server
@@ -51,7 +52,7 @@ def has_starlette() -> bool:
 
 
 def starlette(url: str) -> ASGIApp:
-    # Not one of this project's requirements: type checks and linters do without.
+    # Imported here because it isn't one of this project's requirements: type checks and linters run without it.
     applications: Any = importlib.import_module("starlette.applications")
     responses: Any = importlib.import_module("starlette.responses")
     routing: Any = importlib.import_module("starlette.routing")
@@ -102,7 +103,7 @@ def bytes_only(url: str) -> ASGIApp:
 
 
 class Replay:
-    """What there is to answer."""
+    """The answers of the replay."""
 
     def __init__(self, folder: Path) -> None:
         saved = {path: answer.body for path, answer in read_answers(folder).items()}
@@ -125,7 +126,7 @@ class Replay:
         self._answers = {path: json.dumps(body).encode() for path, body in told.items()} | saved
 
     def answer(self, target: str) -> bytes:
-        """The whole answer to a request, as it goes over the wire."""
+        """Return the whole answer to a request, as it is sent."""
         body = self._answers.get(target.partition("?")[0], b"{}")
         head = b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
         if target.partition("?")[0].endswith("/_search"):
@@ -137,14 +138,14 @@ class Replay:
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection to a replay."""
+    """A client's connection to the replay."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's isn't one by inheritance
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports don't inherit from it
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -157,7 +158,7 @@ class Connection(asyncio.Protocol):
 
 
 async def _replay(folder: Path) -> None:
-    """Until standard input ends."""
+    """Serve the replay until standard input ends."""
     replay = Replay(folder)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(replay), HOST, 0, backlog=1024)
     print(f"http://{HOST}:{server.sockets[0].getsockname()[1]}", flush=True)
@@ -165,7 +166,7 @@ async def _replay(folder: Path) -> None:
 
 
 def main() -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     kind, folder, url = sys.argv[1:]
     if kind == "replay":
         uvloop.run(_replay(Path(folder)))

@@ -16,7 +16,7 @@ WARM_SECONDS = 90
 
 @contextmanager
 def served(elasticsearch_url: str, folder: Path, **settings: object) -> Iterator[Server]:
-    """`manage.py serve` with a database in `folder`, once it has read the cluster."""
+    """Run `manage.py serve` with a database in `folder`. The block begins once the server has read the cluster."""
     wanted = in_force(folder, **settings)
     migrate(elasticsearch_url, wanted)
     with Server(elasticsearch_url, **wanted) as server:
@@ -27,8 +27,8 @@ def served(elasticsearch_url: str, folder: Path, **settings: object) -> Iterator
 
 @contextmanager
 def sharing(elasticsearch_url: str, store: str, count: int) -> Iterator[list[Server]]:
-    """So many instances of one deployment that are warm: with one SQLite file, and with `store` "redis" a Redis between
-    them.
+    """Run so many instances of one deployment until they are warm. They share one SQLite file and, with `store`
+    "redis", a Redis too.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sharing-")))
@@ -53,12 +53,14 @@ def migrate(elasticsearch_url: str, settings: Mapping[str, Any]) -> None:
 
 
 def environment_of(elasticsearch_url: str, folder: Path) -> dict[str, str]:
-    """The same settings for a process that is not `manage.py serve`; its database is what `served` made there."""
+    """Return the same settings for a process that isn't `manage.py serve`. Its database is the one that `served`
+    made.
+    """
     return environment(elasticsearch_url, **in_force(folder))
 
 
 def in_force(folder: Path, **settings: object) -> dict[str, Any]:
-    """What differs from the tests' servers."""
+    """Return the settings that differ from those of the tests' servers."""
     own = {
         "DATABASE_URL": f"sqlite:///{folder / 'bench.sqlite3'}",
         "MAPPING_CACHE_WATCH": "true",

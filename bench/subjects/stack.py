@@ -1,4 +1,4 @@
-"""The classes that the benches measure, put together as the apps do it, without Django's HTTP."""
+"""The classes that the benches measure, put together as the apps do, but without Django's HTTP."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ _running: set[asyncio.Task[Any]] = set()
 
 
 class NoStore:
-    """`cacheapp.stores.protocol.Store` of a process that is alone: grants everything, keeps nothing."""
+    """A `cacheapp.stores.protocol.Store` for a process that is alone: it grants everything and keeps nothing."""
 
     def __init__(self) -> None:
         self._generation = 0
@@ -77,7 +77,7 @@ class NoStore:
 
 @dataclass(frozen=True)
 class Stack:
-    """One process' cache and refresher over a cluster, with the client that they share."""
+    """The cache and the refresher of one process over a cluster, with the client that they share."""
 
     client: AsyncElasticsearch
     cache: MappingCache
@@ -86,14 +86,14 @@ class Stack:
     refresher: Refresher
 
     async def full_pass(self) -> RefreshReport:
-        """From asking to the end."""
+        """Run a full pass from its request to its end."""
         answer = await self.refresher.ask("bench", limited=False)
         assert answer.id is not None
         return await self.refresher.wait(answer.id)
 
 
 def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-    """What the registry's `flight` does, without a registry."""
+    """Start a task, as the registry's `flight` does, without a registry."""
     task = asyncio.create_task(function())
     _running.add(task)
     task.add_done_callback(_running.discard)
@@ -101,7 +101,7 @@ def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]
 
 
 def config_for(url: str) -> Config:
-    """The defaults of every setting, for the cluster at `url`."""
+    """Return the defaults of every setting, for the cluster at `url`."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dev.test_settings")
     config: Config = settings.ESASSISTANT
     return replace(config, elasticsearch=replace(config.elasticsearch, urls=(url,)))
@@ -109,7 +109,7 @@ def config_for(url: str) -> Config:
 
 @asynccontextmanager
 async def open_stack(url: str) -> AsyncIterator[Stack]:
-    """A process that has not read anything yet."""
+    """Open the stack of a process that has not read anything yet."""
     config = config_for(url)
     async with new_client(
         config.elasticsearch,
@@ -135,7 +135,7 @@ def stack_over(client: AsyncElasticsearch, config: Config) -> Stack:
 
 @asynccontextmanager
 async def watching(stack: Stack, url: str) -> AsyncIterator[Watch]:
-    """The watch of that process, on a connection of its own."""
+    """Open the watch of that process, on a connection of its own."""
     config = config_for(url)
     async with new_client(
         config.elasticsearch,

@@ -1,6 +1,6 @@
-"""Who asks for which name when: made-up traces of several shapes, and traces from files.
+"""Traces, which say who asks for which name when: made-up ones of several shapes, and ones from files.
 
-A trace has no answers, only asks. All times are seconds since 1970, hours and weekdays those of UTC.
+A trace has no answers, only asks. All times are seconds since 1970; hours and weekdays are those of UTC.
 """
 
 import json
@@ -19,7 +19,7 @@ from cacheapp.state.families import stem_of
 HOUR, DAY = 3_600.0, 86_400.0
 DAYS = 14
 START = datetime(2026, 11, 2, tzinfo=UTC).timestamp()
-"""A Monday."""
+"""The start of made-up traces, a Monday."""
 FAMILIES = 30
 PROGRAM, PERSON, AGENT = 0, 1, 2
 KINDS = {"program": PROGRAM, "person": PERSON, "agent": AGENT}
@@ -37,11 +37,11 @@ class Trace:
     """Asks in the order of their times.
 
     Args:
-        names: Of the families.
-        asks: Time, number of the family, kind of caller.
-        calls: What gathering the values of each family costs.
+        names: The names of the families.
+        asks: The time of each ask, the number of its family, and the kind of caller.
+        calls: How many calls it takes to gather the values of each family.
         changes: When the mappings of which family change.
-        start, end: The time that it covers.
+        start, end: The time that the trace covers.
         remarks: What was left out of a file, for people.
     """
 
@@ -55,11 +55,11 @@ class Trace:
 
 
 class BadTrace(Exception):
-    """A file that can't be replayed; the text says why, and which line."""
+    """A file can't be replayed; the text says why, and which line is wrong."""
 
 
 def office(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """People at work: Monday to Friday from 8 to 18, less at noon, few at other times."""
+    """Yield asks of people at work: Monday to Friday from 8 to 18, fewer at noon, few at other times."""
     for number in range(count):
         an_hour = 5.0 / (number + 1) ** 0.8
 
@@ -70,7 +70,7 @@ def office(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, i
 
 
 def office_share(at: float, shift_hours: float = 0.0) -> float:
-    """Of the demand at the busiest hour."""
+    """Return the demand as a share of that at the busiest hour."""
     day, hour = weekday(int(at // DAY)), (at % DAY) / HOUR - shift_hours
     if day >= 5 or not 8 <= hour < 18:
         return 0.01
@@ -78,7 +78,9 @@ def office_share(at: float, shift_hours: float = 0.0) -> float:
 
 
 def dashboards(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """Programs that ask at intervals: some always, some while an office is open, some that are opened now and then."""
+    """Yield asks of programs at intervals: some all the time, some while an office is open, and some that are opened
+    now and then.
+    """
     for number in range(count):
         interval = rng.choice((900.0, 1_800.0, 3_600.0))
         kind = rng.random()
@@ -98,7 +100,9 @@ def dashboards(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[floa
 
 
 def batch(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """A job each night that goes through families in one order, another on Sundays, and a few people by day."""
+    """Yield asks of a nightly job that goes through families in one order, of another job on Sundays, and of a few
+    people by day.
+    """
     weekly = count // 4
     for day in range(DAYS):
         begin = START + day * DAY
@@ -111,7 +115,9 @@ def batch(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, in
 
 
 def launches(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """Families that appear one after the other, are much asked for at once, and less from day to day."""
+    """Yield asks for families that appear one after the other, are often asked for at first, and less from day to
+    day.
+    """
     for number in range(count):
         launched = _launched(number, count)
         half_life = rng.uniform(8, 40) * HOUR
@@ -126,7 +132,9 @@ def launches(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float,
 
 
 def drift(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """What is asked for much changes from day to day, and working hours move by 20 minutes a day."""
+    """Yield asks whose most frequent families change from day to day, and whose working hours move by 20 minutes a
+    day.
+    """
     for number in range(count):
         logs = [rng.gauss(-1.0, 1.2)]
         for _ in range(DAYS - 1):
@@ -141,7 +149,7 @@ def drift(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, in
 
 
 def mixed(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """All of these beside each other, a fifth of the families each."""
+    """Yield a mix of all these shapes, each with a fifth of the families."""
     for place, shape in enumerate((office, dashboards, batch, launches, drift)):
         own = range(place * count // 5, (place + 1) * count // 5)
         for at, number, kind in shape(rng, len(own)):
@@ -159,7 +167,7 @@ SHAPES: dict[str, Callable[[random.Random], Iterator[tuple[float, int, int]]]] =
 
 
 def made(shape: str, seed: int) -> Trace:
-    """Make a trace of a shape: 14 days from a Monday. Every other family is an alias, which costs two calls."""
+    """Return a trace of a shape: 14 days from a Monday. Every other family is an alias, which costs two calls."""
     rng = random.Random(f"{shape} {seed}")
     end = START + DAYS * DAY
     asks = sorted(ask for ask in SHAPES[shape](rng) if START <= ask[0] < end)
@@ -171,7 +179,9 @@ def made(shape: str, seed: int) -> Trace:
 
 
 def _launched(number: int, count: int) -> float:
-    """When a family appears: at work, spread over the 14 days; the first third was there before."""
+    """Return when a family appears. The first third exists from the start; the others appear in working hours, spread
+    over the 14 days.
+    """
     if number < count // 3:
         return START - DAY * (number + 1)
     days = [day for day in range(DAYS) if day % 7 < 5]
@@ -181,7 +191,7 @@ def _launched(number: int, count: int) -> float:
 def _arrivals(
     rng: random.Random, number: int, rate: Callable[[float], float], highest: float, *, persons: float
 ) -> Iterator[tuple[float, int, int]]:
-    """A Poisson process of so many an hour, by thinning (Lewis and Shedler, 1979)."""
+    """Yield a Poisson process of so many asks an hour, by thinning (Lewis and Shedler, 1979)."""
     at, end = START, START + DAYS * DAY
     while True:
         at += rng.expovariate(highest) * HOUR
@@ -204,7 +214,9 @@ _BLANKS = re.compile(r"\s+")
 
 
 def read(lines: Iterable[str]) -> Trace:
-    """Read a trace: lines as `FORMATS` says, or those of this project's access log (JSON). Raises `BadTrace`."""
+    """Read a trace from lines as described in `FORMATS`, or from those of this project's access log (JSON). Raises
+    `BadTrace`.
+    """
     found: list[tuple[float, str, int]] = []
     left_out: Counter[str] = Counter()
     for number, raw in enumerate(lines, 1):
@@ -243,7 +255,7 @@ def _trace(found: list[tuple[float, str, int]], left_out: Counter[str]) -> Trace
 
 
 def _told(line: str, left_out: Counter[str]) -> tuple[float, str, int]:
-    """A line of time, name and kind."""
+    """Read a line with a time, a name and a kind."""
     if "," in line:
         parts = [part.strip() for part in line.split(",")]
     elif "\t" in line:
@@ -278,7 +290,7 @@ def _time(text: str) -> float:
 
 
 def _logged(line: str, left_out: Counter[str]) -> tuple[float, str, int] | None:
-    """A line of the access log; None: it isn't about one name, or was refused."""
+    """Read a line of the access log. Return None if it isn't about one name, or if the request was refused."""
     try:
         logged = json.loads(line)
         at, path, status = _time(str(logged["time"])), str(logged["path"]), logged["status"]

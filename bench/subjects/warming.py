@@ -1,4 +1,6 @@
-"""What a policy of warming ahead costs and achieves on a trace: replayed in turns of ten minutes, with the budget."""
+"""The costs and benefits of a policy of warming ahead on a trace, which is replayed in turns of ten minutes within the
+budget.
+"""
 
 from array import array
 from collections import deque
@@ -10,24 +12,29 @@ from cacheapp.demand.policy import WARM_SECONDS
 from cacheapp.values.policy import seconds_between_calls
 
 STEP_SECONDS = 600.0
-"""So often a policy decides. In between, what is asked for and cold is gathered on demand, as budget allows."""
+"""How often a policy decides. In between, cold families that are asked for are gathered on demand, as the budget
+allows.
+"""
 CALL_SECONDS = seconds_between_calls(6)
-"""Between calls, at six a minute."""
+"""The seconds between two calls, at six a minute."""
 NEVER, ALWAYS = float("inf"), float("-inf")
 
 
 @dataclass
 class Outcome:
-    """What came of a part of a trace.
+    """The result of a part of a trace.
 
     Args:
-        asks, warm: Asks, and those that found warm values.
-        calls: To the cluster, on demand or ahead; `ahead`: those ahead.
-        warmed: How often a family was warmed ahead; `useful`, `in_vain`: what became of those whose time is over.
-        in_vain_calls: The calls of these.
-        late, missed: First asks of cold families: that were to be warmed and waited for the budget, or weren't.
-        waits: How long each of these took until there were values, in seconds.
-        family_calls, family_warm, family_asks: The same by family, for intervals.
+        asks, warm: The number of asks, and of those that found warm values.
+        calls: The calls to the cluster, on demand and ahead.
+        ahead: Those of the calls that were made ahead.
+        warmed: How often a family was warmed ahead.
+        useful, in_vain: How often these values were asked for while warm, and how often they weren't.
+        in_vain_calls: The calls for values that were warmed in vain.
+        late, missed: The number of first asks of cold families: those that were chosen but still waited for the budget,
+            and those that weren't chosen.
+        waits: How long each of these asks waited for values, in seconds.
+        family_calls, family_warm, family_asks: The same numbers by family, for intervals.
     """
 
     asks: int = 0
@@ -52,19 +59,19 @@ class Outcome:
 
     @property
     def precision(self) -> float | None:
-        """The share of what was warmed ahead that was asked for while warm; None: nothing was."""
+        """The share of the values warmed ahead that was asked for while warm; None if nothing was warmed."""
         known = self.useful + self.in_vain
         return self.useful / known if known else None
 
     @property
     def timeliness(self) -> float | None:
-        """The share of what was rightly to be warmed that was warm before somebody asked."""
+        """The share of the values rightly chosen that was warm before somebody asked; None if there are none."""
         known = self.useful + self.late
         return self.useful / known if known else None
 
 
 class Replay:
-    """One replay of a trace under one policy: it warms what has at least a score of `threshold`."""
+    """One replay of a trace under one policy, which warms families whose score is at least `threshold`."""
 
     def __init__(self, trace: Trace, scores: "array[float] | None", threshold: float, counted_from: float) -> None:
         self._trace, self._scores, self._threshold = trace, scores, threshold
@@ -126,7 +133,7 @@ class Replay:
         self._work(at)
 
     def _decide(self, now: float, step: int | None) -> None:
-        """Choose what is warmed ahead until the next step; None: nothing more."""
+        """Choose what is warmed ahead until the next step. `step` None: nothing more."""
         warm_until, waiting = self._warm_until, self._waiting_since
         for number in self._ahead:
             self._is_ahead[number] = False
@@ -153,7 +160,7 @@ class Replay:
             self._work(now)
 
     def _work(self, now: float) -> None:
-        """Gather what waits, as far as calls are allowed until now: on demand first."""
+        """Gather what waits, as far as calls are allowed until now; what waits on demand comes first."""
         while self._on_demand or self._ahead:
             is_ahead = not self._on_demand
             number = self._ahead[0] if is_ahead else self._on_demand[0]
@@ -189,7 +196,7 @@ class Replay:
         self._waiting_since[number] = None
 
     def _end_unused(self, number: int, now: float) -> None:
-        """What was warmed ahead went cold without anybody asking."""
+        """Note that a family was warmed ahead and went cold without an ask."""
         if self._unused[number] and now >= self._counted_from:
             self.outcome.in_vain += 1
             self.outcome.in_vain_calls += self._unused[number]
@@ -199,12 +206,12 @@ class Replay:
 def replayed(
     trace: Trace, scores: "array[float] | None", threshold: float, *, counted_from: float, end: float
 ) -> Outcome:
-    """What a policy costs and achieves between two moments; it is replayed from the start of the trace."""
+    """Return the costs and benefits of a policy between two moments. The replay begins at the start of the trace."""
     return Replay(trace, scores, threshold, counted_from).run(end)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The value that so many are below; None: there are none."""
+    """Return the value below which the given share of the values lies; None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)

@@ -10,7 +10,7 @@ from cacheapp.mapping.diff import parameters_of
 from cacheapp.mapping.tree import nodes, parse
 
 MAX_LISTED_FIELDS = 1_000
-"""How many fields are listed of each kind of difference; the total is given beside."""
+"""How many fields are listed for each kind of difference at most. The total number is given in a member of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ListedField:
 
 @dataclass(frozen=True, slots=True)
 class RetypedField:
-    """A field of both sides, whose types differ; several on a side where its indices disagree."""
+    """A field that both sides have, with different types. A side has several types where its indices disagree."""
 
     name: str
     a: tuple[str, ...]
@@ -32,7 +32,7 @@ class RetypedField:
 
 @dataclass(frozen=True, slots=True)
 class AlteredField:
-    """A field of the same types on both sides, and the parameters in which it differs."""
+    """A field that has the same types on both sides, and the parameters in which it differs."""
 
     name: str
     parameters: tuple[str, ...]
@@ -40,10 +40,17 @@ class AlteredField:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What `b` has and `a` lacks (`added`), the reverse (`removed`), and what both have otherwise. `conflicts_a`,
-    `conflicts_b`: fields on whose type the indices of one side disagree.
+    """The differences between the fields of two sides, `a` and `b`.
 
-    Of each the first `MAX_LISTED_FIELDS` by name, and how many there are.
+    Each list has the first `MAX_LISTED_FIELDS` fields by name; its `…_total` counts all of them.
+
+    Args:
+        added: The fields that only `b` has.
+        removed: The fields that only `a` has.
+        retyped: The fields that both sides have, with different types.
+        altered: The fields that both sides have, with the same types and different parameters.
+        conflicts_a: The fields on whose type the indices of `a` disagree.
+        conflicts_b: The fields on whose type the indices of `b` disagree.
     """
 
     added: tuple[ListedField, ...]
@@ -61,12 +68,12 @@ class Differences:
 
 
 _Definitions = dict[str, tuple[Mapping[str, Any], ...]]
-"""Of each field, by path: its type and parameters in each mapping that has it."""
+"""Path of a field → its type and parameters in each mapping that has the field."""
 
 
 def compare(a: Sequence[bytes], b: Sequence[bytes]) -> Differences:
-    """Compare the fields that some mappings (JSON) have together with those of others, multi-fields and runtime fields
-    included.
+    """Compare the fields of two sets of mappings (JSON), multi-fields and runtime fields included. A set counts as one
+    side: its mappings' fields are taken together.
     """
     of_a, of_b = _definitions(a), _definitions(b)
     both = sorted(of_a.keys() & of_b.keys())
@@ -123,7 +130,7 @@ def _differing_parameters(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[st
 
 
 def _values(definitions: Iterable[Mapping[str, Any]], parameter: str) -> set[bytes]:
-    """The values of a parameter, where indices disagree several; empty: it isn't set."""
+    """Return the distinct values of a parameter, as JSON; `b""` stands for a definition that doesn't set it."""
     return {
         msgspec.json.encode(definition[parameter], order="deterministic") if parameter in definition else b""
         for definition in definitions

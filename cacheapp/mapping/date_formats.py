@@ -1,7 +1,8 @@
-"""Say which JSON values can be dates of a mapping's `format`, by shape, not by calendar (the 30th of February passes).
+"""Tell which JSON values can be dates of a mapping's `format`. The shape is checked, not the calendar: the 30th of
+February passes.
 
-A format is one or several of Elasticsearch's names or Java patterns, separated by `||`. Where a format's texts are too
-intricate to describe, any text passes.
+A format is one or several of Elasticsearch's format names or Java patterns, separated by `||`. Where the texts of a
+format are too intricate to describe, any text passes.
 """
 
 import re
@@ -23,7 +24,7 @@ _NAMED = {
     "basic_date": "[0-9]{8}",
 }
 
-# The names whose texts can be those of a number.
+# The format names whose texts can be those of a number.
 _NUMBERS = re.compile(
     r"epoch_(millis|second)|(strict_)?(week)?year|(strict_)?hour|basic(_ordinal)?_date"
     r"|(strict_)?date_optional_time(_nanos)?|iso8601"
@@ -33,20 +34,20 @@ _TOKEN = re.compile(
     r"(?P<number>([yuYDdHhKkmsSnN]|(?<![ML])[ML]{1,2}(?![ML]))+)"
     r"|(?P<literal>[-/:., _]|'[A-Za-z]+')|(?P<open>\[)|(?P<close>\])|(?P<rest>[A-Za-z]+$)"
 )
-"""The parts of a Java pattern whose texts have a simple shape; names, as of months or zones, only where they come
-last.
+"""The parts of a Java pattern whose texts have a simple shape. Names, such as those of months or zones, are only
+described at the end of a pattern.
 """
 
 
 def text_pattern(date_format: str) -> str | None:
-    """Write a regular expression that every text of the format matches; None where it would be too intricate."""
+    """Return a regular expression that every text of the format matches; None where it would be too intricate."""
     shapes = [_shape(one) for one in date_format.split("||")]
     described = [shape for shape in dict.fromkeys(shapes) if shape is not None]
     return f"^({'|'.join(described)})$" if len(described) == len(set(shapes)) else None
 
 
 def takes_numbers(date_format: str) -> bool:
-    """Tell whether JSON numbers can be dates of the format; Elasticsearch parses their text: 2024 is a `yyyy`."""
+    """Return whether JSON numbers can be dates of the format. Elasticsearch parses their text: 2024 is a `yyyy`."""
     return any(_takes_numbers(one) for one in date_format.split("||"))
 
 
@@ -54,7 +55,7 @@ def _takes_numbers(one: str) -> bool:
     if _NAME.fullmatch(one):
         return _NUMBERS.fullmatch(one) is not None
     required = re.sub(r"\[[^]]*\]", "", one)
-    # A number has a minus sign only in front.
+    # A number can have a minus sign at its beginning only.
     return not re.search(r"(?<=.)-|[/:, _']", required)
 
 

@@ -1,11 +1,11 @@
-"""Say what changed from one mapping to the next. Pure."""
+"""Compare two versions of a mapping. Pure."""
 
 from dataclasses import dataclass
 
 from cacheapp.mapping.tree import OBJECT_TYPES, Definition, FieldNode, nodes, parse
 
 MAX_NAMED_FIELDS = 100
-"""How many fields are named of each kind of difference; the total is given beside."""
+"""How many fields are named for each kind of difference at most. The total number is given in a member of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class Retyped:
 
 @dataclass(frozen=True, slots=True)
 class FieldChanges:
-    """Fields that came, went, got another type, or kept their type and got other parameters.
+    """The fields that were added, were removed, got another type, or kept their type and got other parameters.
 
-    Of each the first `MAX_NAMED_FIELDS` by name, and how many there are.
+    Each list has the first `MAX_NAMED_FIELDS` fields by name; the totals count all of them.
     """
 
     added: tuple[str, ...] = ()
@@ -55,11 +55,13 @@ def field_changes(before: bytes, after: bytes) -> FieldChanges:
 
 
 def _fields(body: bytes) -> dict[str, tuple[str, Definition]]:
-    """The type and the parameters of each field, by path."""
+    """Return the type and the parameters of each field, by path."""
     return {node.path: (node.type, parameters_of(node)) for node in nodes(parse(body))}
 
 
 def parameters_of(node: FieldNode) -> Definition:
-    """What a definition says besides the fields below it, which `nodes` gives by themselves."""
+    """Return what a definition says of the field itself, without the fields below it: `nodes` gives those as nodes of
+    their own.
+    """
     below = () if node.multi_field_of else ("fields", "properties") if node.type in OBJECT_TYPES else ("fields",)
     return {parameter: value for parameter, value in node.definition.items() if parameter not in below}

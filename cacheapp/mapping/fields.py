@@ -1,9 +1,13 @@
-"""List the fields of an index, an alias or a data stream, search in the list, and count it.
+"""List the fields of an index, an alias or a data stream, search in the list, and count the fields.
 
-The list says what `_field_caps` would say, from the mappings alone: objects, multi-fields, aliases and runtime fields
-have entries of their own, metadata fields have none. Where it differs: types are named as the mapping names them
-(`_field_caps` says `keyword` for `constant_keyword` and `wildcard`, `text` for `match_only_text`, `object` for
-`passthrough`), objects without fields are listed, and the sub-fields that `search_as_you_type` adds by itself are not.
+The list is made from mappings alone, and mostly says what Elasticsearch's `_field_caps` says: objects, multi-fields,
+aliases and runtime fields have entries of their own, metadata fields have none. It differs from `_field_caps` in three
+ways:
+
+1. Types are named as the mapping names them. (`_field_caps` says `keyword` for `constant_keyword` and `wildcard`,
+   `text` for `match_only_text`, and `object` for `passthrough`.)
+2. Objects without fields are listed.
+3. The sub-fields that the type `search_as_you_type` adds by itself are not listed.
 """
 
 import threading
@@ -31,15 +35,15 @@ from cacheapp.mapping.tree import (
 from esassistant.errors import BadRequest
 
 MAX_QUERY_CHARACTERS = 200
-"""Bounds a search, each of whose words is looked for in each field."""
+"""The longest search text. It is bounded because each of its words is looked for in each field."""
 DATES = frozenset({"date", "date_nanos", "date_range"})
-"""The types that have a format."""
+"""The types that have a `format`."""
 FIELD_BYTES = 370
-"""What a field takes in memory beside its name, as measured."""
+"""The memory that a field takes besides its name, in bytes, as measured."""
 
 
 class TypeIndices(msgspec.Struct, frozen=True, gc=False):
-    """The indices in which a field has one type: how many, and the first by name."""
+    """How many indices have a field with one type, and the first of them by name."""
 
     type: str
     indices_total: int
@@ -47,19 +51,29 @@ class TypeIndices(msgspec.Struct, frozen=True, gc=False):
 
 
 class Field(msgspec.Struct, frozen=True, gc=False):
-    """One field over all indices that have it (`indices_total`).
+    """One field, over all indices that have it.
 
-    `types` has several entries where indices disagree; then `conflict` says which type is in which indices, and is
-    empty otherwise. `searchable` and `aggregatable` are None where indices disagree or the type isn't known. `types`,
-    `meta` and `format` of an alias (`alias_of`) are those of the field it stands for. `nested_path` is the innermost
-    nested object around the field; a multi-field indexes the values of `multi_field_of` once more; a script computes a
-    `runtime` field. Where indices differ in anything else, the field is as in the last index by name, which is mostly
-    the newest.
+    Where indices differ in something that has no list of its own below, the field is described as in the last index by
+    name, which is mostly the newest.
 
-    What a search has to know of such differences is listed too, and empty where there are none: `format_conflict`, the
-    formats of a date (None: its default); `meta_conflict`, all values of the keys that have several; and
-    `nested_path_conflict`, the nested objects around it (None: it is in none, so that a nested query finds it in some
-    indices only). `too_deep`: an object so deep that the fields below it are not listed.
+    Args:
+        name: The full dotted name.
+        types: The types of the field; several where indices disagree. Of an alias: those of the field it stands for.
+        searchable: Whether it can be searched; None where indices disagree or the type isn't known.
+        aggregatable: Whether it can be aggregated; None where indices disagree or the type isn't known.
+        indices_total: How many indices have the field.
+        conflict: Where indices disagree: which indices have which type. Otherwise empty.
+        nested_path: The path of the innermost nested object around the field.
+        multi_field_of: The path of the field whose values this multi-field indexes once more.
+        alias_of: The path of the field that this alias stands for.
+        runtime: Whether a script computes the field.
+        format: The format of a date. Of an alias: that of the field it stands for.
+        meta: The mapping's `meta` of the field. Of an alias: that of the field it stands for.
+        format_conflict: The formats of a date, where indices have several (None: the default format). Otherwise empty.
+        meta_conflict: The keys of `meta` that have several values, with all of these values.
+        nested_path_conflict: The nested objects around the field, where indices differ; otherwise empty. None stands
+            for indices in which the field is in no nested object, so that a nested query doesn't find it there.
+        too_deep: Whether the field is an object so deep that the fields below it are not listed.
     """
 
     name: str
@@ -92,12 +106,17 @@ def fields(mappings: Mapping[str, bytes]) -> tuple[Field, ...]:
 
 
 def fields_of(body: bytes) -> tuple[Field, ...]:
-    """List the fields of one mapping, given as JSON, sorted by name, as those of one index that has it."""
+    """List the fields of one mapping, given as JSON, sorted by name. The mapping counts as that of one index."""
     return _sorted(_fields_of_one(parse(body)))
 
 
 def merged_fields(lists: Sequence[tuple[Field, ...]], indices: Sequence[Indices]) -> tuple[Field, ...]:
-    """Merge what `fields_of` gives for distinct mappings, ordered by their first index; `indices` has each of them."""
+    """Merge the lists of fields that `fields_of` gives for distinct mappings.
+
+    Args:
+        lists: One list for each distinct mapping, ordered by the first index that has the mapping.
+        indices: The indices that have each of these mappings, in the same order.
+    """
     if len(lists) == 1:
         [one], [only] = lists, indices
         return one if only.total == 1 else tuple(replace(field, indices_total=only.total) for field in one)
@@ -109,11 +128,15 @@ def merged_fields(lists: Sequence[tuple[Field, ...]], indices: Sequence[Indices]
 
 
 ENCODED_AT_ONCE = 500
-"""So many fields are written as JSON in one call, which others have to wait for, in about half a millisecond."""
+"""How many fields are encoded as JSON in one call. Other tasks have to wait for that call, which takes half a
+millisecond.
+"""
 
 
 def field_list(fields: Sequence[object], *, total: int | None = None, next_cursor: str | None = None) -> bytes:
-    """Write `{"total": …, "fields": […], "next_cursor": …}` as JSON; `total`: None: as many as are given."""
+    """Return `{"total": …, "fields": […], "next_cursor": …}` as JSON. If `total` is None, it is the number of the given
+    fields.
+    """
     parts = (
         msgspec.json.encode(fields[start : start + ENCODED_AT_ONCE])[1:-1]
         for start in range(0, len(fields), ENCODED_AT_ONCE)
@@ -123,7 +146,7 @@ def field_list(fields: Sequence[object], *, total: int | None = None, next_curso
 
 
 def size_of(fields: Sequence[Field]) -> int:
-    """Estimate the bytes of memory that a list of fields takes."""
+    """Return the estimated size of a list of fields in memory, in bytes."""
     return FIELD_BYTES * len(fields) + sum(len(field.name) for field in fields)
 
 
@@ -132,13 +155,13 @@ def _sorted(by_name: Mapping[str, Field]) -> tuple[Field, ...]:
 
 
 def check_query(q: str) -> None:
-    """Raise `BadRequest` for a search that `search` would refuse."""
+    """Raise `BadRequest` if `search` would refuse this text."""
     if len(q) > MAX_QUERY_CHARACTERS:
         raise BadRequest(f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
 
 
 class Named(Protocol):
-    """What has the dotted name of a field."""
+    """Anything that has the dotted name of a field."""
 
     @property
     def name(self) -> str: ...
@@ -148,16 +171,19 @@ N = TypeVar("N", bound=Named)
 
 
 def search(among: Iterable[N], q: str) -> tuple[N, ...]:
-    """Find the fields whose dotted name contains every word of `q`, as `ranks` orders them. Raises `BadRequest`."""
+    """Return the fields whose dotted name contains every word of `q`, best first, in the order of `ranks`. Raises
+    `BadRequest`.
+    """
     return tuple(field for rank in ranks(among, q) for field in rank)
 
 
 def ranks(among: Iterable[N], q: str) -> tuple[list[N], list[N], list[N]]:
-    """Find the fields whose dotted name contains every word of `q`, whatever the case; without a word all fields.
+    """Find the fields whose dotted name contains every word of `q`, whatever the case, and rank them. An empty `q`
+    finds all fields.
 
     Returns:
-        The fields that have a word as their whole name or as its last part, those in which one of the two begins with
-        a word, and all others; each in the order given.
+        Three lists: the fields of which a word is the whole name or its last part; those of which the whole name or its
+        last part begins with a word; and all others. Each list keeps the order of `among`.
 
     Raises:
         BadRequest: `q` has more than `MAX_QUERY_CHARACTERS`.
@@ -180,7 +206,7 @@ def _rank(name: str, words: Iterable[str]) -> int:
 
 
 def _merged(found: list[tuple[Field, Indices]]) -> Field:
-    """Merge what the distinct mappings say of one field, each with the indices that have it."""
+    """Merge one field's entries of several distinct mappings, each given with the indices that have that mapping."""
     last, _ = found[-1]
     by_type: dict[str, list[Indices]] = {}
     for field, indices in found:
@@ -204,14 +230,14 @@ def _merged(found: list[tuple[Field, Indices]]) -> Field:
 
 
 def _several(values: Iterable[str | None]) -> tuple[str | None, ...]:
-    """The distinct values, if there are several, None first."""
+    """Return the distinct values with None first; empty if there are fewer than two."""
     distinct = set(values)
     return tuple(sorted(distinct, key=lambda value: (value is not None, value))) if len(distinct) > 1 else ()
 
 
 def _meta_conflict(metas: Sequence[Mapping[str, str]]) -> Mapping[str, tuple[str, ...]]:
-    """The keys that have several values, with all of these, as `_field_caps` lists them. That a key is missing in some
-    indices is none.
+    """Return the keys of `meta` that have several values, with all of these values, as `_field_caps` lists them. A key
+    that is missing in some indices is no conflict.
     """
     if len(metas) < 2:
         return {}
@@ -228,11 +254,11 @@ def _agreed(answers: Iterable[bool | None]) -> bool | None:
 
 
 def _fields_of_one(mapping: Definition) -> dict[str, Field]:
-    """The fields of one mapping, by name."""
+    """Return the fields of one mapping, by name."""
     own: dict[str, Field] = {}
     aliases: dict[str, tuple[int, Field]] = {}
     for node in _listed(mapping):
-        # A runtime field comes later than the mapped field of its name, which it shadows in searches.
+        # A runtime field comes after the mapped field of the same name, and replaces it, as it does in searches.
         field = own[node.path] = _field(node)
         for name, passthrough in _short_names(node):
             priority = _priority(passthrough)
@@ -244,15 +270,15 @@ def _fields_of_one(mapping: Definition) -> dict[str, Field]:
 
 
 def _listed(mapping: Definition) -> Iterator[FieldNode]:
-    """The fields that have an entry of their own: all but composite runtime fields, of which only the parts can be
+    """Yield the fields that have an entry of their own. Composite runtime fields have none, as only their parts can be
     used.
     """
     return (node for node in nodes(mapping) if not (node.is_runtime and node.type == COMPOSITE))
 
 
 def _short_names(node: FieldNode) -> Iterator[tuple[str, Definition]]:
-    """The names without that of a passthrough object around the field, under which the field can be searched too, each
-    with the definition of that object.
+    """Yield the short names of a field that is in passthrough objects: its path without the path of the object. Each
+    comes with the definition of that object.
     """
     if node.type not in OBJECT_TYPES:
         for around in node.passthrough:
@@ -260,7 +286,9 @@ def _short_names(node: FieldNode) -> Iterator[tuple[str, Definition]]:
 
 
 def _implied(names: Collection[str]) -> set[str]:
-    """The objects that only stand before the dots of other names, as those of runtime fields and flat mappings do."""
+    """Return the objects that no mapping defines, but that the dotted names of other fields imply, such as those of
+    runtime fields.
+    """
     implied: set[str] = set()
     for name in names:
         parent = name.rpartition(".")[0]
@@ -278,7 +306,7 @@ def _priority(passthrough: Definition) -> int:
 def _field(node: FieldNode) -> Field:
     definition = node.definition
     if node.is_runtime:
-        # Computed from each document, so that searches and aggregations take them all except lookups.
+        # Computed from each document, so that searches and aggregations take all of them, except lookups.
         is_searchable, is_aggregatable = _NONE if node.type == "lookup" else _ALL
     else:
         is_searchable, is_aggregatable = CAPABILITIES.get(node.type, (_unknown, _unknown))
@@ -300,7 +328,9 @@ def _field(node: FieldNode) -> Field:
 
 
 def _resolved(field: Field, found: Mapping[str, Field]) -> Field:
-    """An alias with what it has from its target, which is never an alias itself; any other field as it is."""
+    """Return an alias with what it has from its target, which is never an alias itself; return any other field as it
+    is.
+    """
     target = None if field.alias_of is None else found.get(field.alias_of)
     if target is None:
         return field
@@ -328,7 +358,7 @@ def _with_doc_values(definition: Definition) -> bool:
 
 
 def _with_either(definition: Definition) -> bool:
-    """Doc values alone can be searched too, slowly."""
+    """Return whether a field can be searched by its index or its doc values; the latter is slow."""
     return _indexed(definition) or _with_doc_values(definition)
 
 
@@ -367,14 +397,18 @@ CAPABILITIES: dict[str, Capabilities] = {
     **dict.fromkeys(("murmur3", "histogram", "exponential_histogram"), (_never, _always)),
     "binary": (_never, _with_stated_doc_values),
 }
-"""Of each type: when a field can be searched, and when it can be aggregated and sorted by."""
+"""Type → whether a field of it can be searched, and whether it can be aggregated and sorted by: two functions of its
+definition.
+"""
 
 KEPT_COUNTS = 10_000
-"""How many counts are kept."""
+"""How many counts are kept at most."""
 
 
 class FieldCounts:
-    """Counts fields, and keeps the counts of the mappings that were asked for last. May be used in any thread."""
+    """Counts the fields of mappings, and keeps the counts of the mappings that were asked for last. May be used in any
+    thread.
+    """
 
     def __init__(self, kept: int = KEPT_COUNTS) -> None:
         self._max_kept = kept
@@ -396,7 +430,7 @@ class FieldCounts:
 
 
 def field_count(body: bytes) -> int:
-    """Count the fields that `fields` lists for this mapping, without making the list."""
+    """Return how many fields `fields` would list for this mapping, without making the list."""
     names: set[str] = set()
     for node in _listed(parse(body)):
         names.add(node.path)
@@ -406,9 +440,10 @@ def field_count(body: bytes) -> int:
 
 
 def limited_count(body: bytes) -> int:
-    """Count what Elasticsearch compares with `index.mapping.total_fields.limit`: objects, fields, aliases, multi-fields
-    and runtime fields, a composite one once. (`total_count` of its statistics counts fields of its own beside them,
-    such as `_id`: 13 in 8.19.)
+    """Return the number that Elasticsearch compares with `index.mapping.total_fields.limit`.
+
+    It counts objects, fields, aliases, multi-fields and runtime fields; a composite runtime field counts once.
+    (`total_count` in Elasticsearch's statistics counts metadata fields too, such as `_id`: 13 in 8.19.)
     """
     mapping = parse(body)
     return sum(not node.is_runtime for node in nodes(mapping)) + len(definitions(mapping, "runtime"))

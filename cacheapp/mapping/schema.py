@@ -1,26 +1,28 @@
 """The JSON Schema (draft 2020-12) of the documents that an index, an alias or a data stream accepts.
 
 What Elasticsearch accepts is valid here. Any field takes a value, an array of values, arrays within arrays, and mostly
-null, so the schema of a type names itself as that of its `items`. The reverse holds mostly; wider than Elasticsearch
-are:
+null. So the schema of a type refers to itself under `items`. What is valid here is mostly accepted by Elasticsearch,
+with these exceptions, in which the schema is wider:
 
 * values, where value_schemas.py says so, and those of fields with `ignore_malformed`, which take anything;
 * dotted names (`"a.b": 1` for `{"a": {"b": 1}}`): they are accepted where `a` takes objects, but not looked into;
 * arrays: some types refuse null or arrays within them (completion), some take one value (join, rank_feature);
-* several indices: a field is held to the mappings that have it, and a document may follow one index in one field and
-  another in the next;
+* several indices: each field is checked against the mappings that have it, so a document may follow one index in one
+  field and another index in the next;
 * runtime fields: they are `readOnly` and take anything, since Elasticsearch ignores what documents hold there.
 
-What the mapping doesn't say can't be known: `index.mapping.ignore_malformed` in the settings (documents that only pass
-thanks to it are refused here), ingest pipelines, limits on the number of fields or the length of a keyword. And a
-`long` written as 9223372036854775808.0 is refused here, but rounded by Elasticsearch.
+The schema can't know what the mapping doesn't say: `index.mapping.ignore_malformed` in the settings (documents that
+Elasticsearch accepts only because of it are invalid here), ingest pipelines, and limits on the number of fields or the
+length of a keyword. Also, a `long` written as 9223372036854775808.0 is invalid here, although Elasticsearch rounds and
+accepts it.
 
-Beside the standard keywords:
+The schema has these keywords besides the standard ones:
 
-* `x-elasticsearch` of a field is its own mapping without `properties`; multi-fields, which documents never hold, and
-  `copy_to` are there. Where indices agree on the type and differ in other parameters, the newest by name speaks.
-* `x-elasticsearch` of the whole has `indices` (total, the first names) and `conflicts`: the fields whose type differs,
-  with the indices of each type. That list is bounded, `conflicts_total` counts all.
+* `x-elasticsearch` of a field is its definition in the mapping, without `properties`. It includes multi-fields, which
+  documents never hold, and `copy_to`. Where indices agree on the type and differ in other parameters, it has those of
+  the last index by name, which is mostly the newest.
+* `x-elasticsearch` of the whole schema has `indices` (the total and the first names) and `conflicts`: the fields whose
+  type differs, with the indices of each type. That list is bounded; `conflicts_total` counts all of them.
 """
 
 import json
@@ -51,7 +53,7 @@ MAX_CONFLICTS = 100
 
 
 def json_schema(name: str, mappings: Mapping[str, bytes]) -> dict[str, Any]:
-    """Write the schema of documents in the indices of `mappings` (index name → JSON of its mapping), titled `name`.
+    """Return the schema of documents in the indices of `mappings` (index name → JSON of its mapping), titled `name`.
 
     Never raises: what cannot be read as a mapping counts as an empty one.
     """
@@ -69,16 +71,17 @@ def json_schema(name: str, mappings: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 Conflicts = Mapping[str, Mapping[str, tuple[int, ...]]]
-"""Of each field whose type differs: which mappings, by their place among the distinct ones, have which type."""
+"""Path of a field whose type differs → type → the mappings that have it, by their positions among the distinct ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenSchema:
-    """What distinct mappings have in common with all schemas made of them, whichever indices have these mappings.
+    """The part of a schema that depends on the distinct mappings alone, whichever indices have these mappings.
 
     Args:
-        members: Of the schema's JSON, all that doesn't depend on the indices and the title.
-        conflicts: The first of them by path; `conflicts_total` counts all.
+        members: The schema's members as JSON, without those that depend on the indices and the title.
+        conflicts: The first conflicts by path.
+        conflicts_total: How many conflicts there are.
     """
 
     members: bytes
@@ -87,7 +90,7 @@ class WrittenSchema:
 
 
 def written_schema(mappings: Sequence[Definition]) -> WrittenSchema:
-    """Write the schema of distinct mappings, ordered by the first index that has each."""
+    """Return the schema of distinct mappings, which are ordered by the first index that has each."""
     writer = _Writer()
     document = writer.document(_parts(mappings))
     members = _encoded({**document, "$defs": writer.shared})[1:-1]
@@ -95,9 +98,12 @@ def written_schema(mappings: Sequence[Definition]) -> WrittenSchema:
 
 
 def schema_text(name: str, written: WrittenSchema, indices: Sequence[Indices]) -> bytes:
-    """Write the JSON of the schema titled `name`; `indices` has each of the distinct mappings.
+    """Return the JSON of the schema titled `name`. It is the same schema as that of `json_schema`.
 
-    It says what `json_schema` says.
+    Args:
+        name: The title.
+        written: What `written_schema` made of the distinct mappings.
+        indices: The indices that have each of these mappings, in the same order.
     """
     extension = _extension(written.conflicts, indices, written.conflicts_total)
     head = msgspec.json.encode({"$schema": DRAFT, "title": name})[:-1]
@@ -122,7 +128,9 @@ def _extension(conflicts: Conflicts, indices: Sequence[Indices], conflicts_total
 
 
 def _encoded(schema: Schema) -> bytes:
-    """Encode a schema member by member: others would have to wait for one call that encodes thousands of fields."""
+    """Encode a schema member by member, because one call that encodes thousands of fields would block the event
+    loop.
+    """
     members = (
         b"%b:%b" % (msgspec.json.encode(keyword), _properties(value) if keyword == "properties" else _whole(value))
         for keyword, value in schema.items()
@@ -150,9 +158,9 @@ def _parts(mappings: Sequence[Definition]) -> list["_Part"]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One field as some indices define it: those that have the mapping of that `place` among the distinct ones.
+    """One field as one distinct mapping defines it. `place` is the position of that mapping among the distinct ones.
 
-    `runtime` has the runtime fields below it, by the rest of their names.
+    `runtime` has the runtime fields below this field, by the rest of their names.
     """
 
     definition: Definition
@@ -190,7 +198,9 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One of the schemas of a field, several where indices differ. `takes_objects` if dotted names may lead into it."""
+    """One of the alternative schemas of a field, which has several where indices differ. `takes_objects`: dotted names
+    may lead into it.
+    """
 
     schema: Schema
     type: str
@@ -199,7 +209,7 @@ class _Option:
 
 
 class _Writer:
-    """Writes one schema, and collects the value schemas that its fields share, and the conflicts."""
+    """Writes one schema, and collects the conflicts and the schemas of values that fields share."""
 
     def __init__(self) -> None:
         self.shared: dict[str, Schema] = {}
@@ -221,7 +231,7 @@ class _Writer:
         return {"type": "object", **keywords}
 
     def _members(self, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> Schema:
-        """Write the keywords about the members of an object, whose own place in the schema is `pointer`."""
+        """Return the keywords about the members of an object. `pointer` is the object's own place in the schema."""
         by_name: dict[str, list[_Part]] = {}
         for part in parts:
             for name, field in part.fields():
@@ -247,7 +257,7 @@ class _Writer:
         return keywords
 
     def _options(self, parts: Sequence[_Part], path: str, pointer: str, depth: int) -> list[_Option]:
-        """Write the alternatives for the field at `path`, and note its conflict."""
+        """Return the alternatives for the field at `path`, and note a conflict of its types."""
         values: dict[tuple[str, str | None], list[_Part]] = {}
         objects: dict[str, list[_Part]] = {}
         for part in parts:
@@ -287,10 +297,11 @@ class _Writer:
         return _Option(schema, kind, [part.place for part in parts], takes_objects=True)
 
     def _shared_name(self, kind: str, part: _Part) -> str | None:
-        """Put the schema of a field's values into `$defs`, once.
+        """Put the schema of a field's values into `$defs`, unless it is there already.
 
         Returns:
-            Its name there: the type, with a number where a type has several schemas. None if it takes anything.
+            The name of the schema in `$defs`: the type, with a number where a type has several schemas. None if the
+            field takes any value.
         """
         schema = {} if part.is_runtime else value_schema(part.definition)
         if not schema:
@@ -305,8 +316,8 @@ class _Writer:
 
 
 def _or_array(schema: Schema, pointer: str) -> Schema:
-    """Let the schema of a value also take arrays of values, at any depth, unless its type has rules of its own for
-    arrays.
+    """Return the schema of a value, extended to arrays of values at any depth; unchanged if its type has rules of its
+    own for arrays.
     """
     if "array" in schema["type"]:
         return schema
@@ -332,7 +343,7 @@ def _totals(indices: Iterable[Indices]) -> Schema:
 
 
 def _dotted_prefixes(names: Iterable[str]) -> frozenset[str]:
-    """List what stands before a dot: `a` and `a.b` of `a.b.c`."""
+    """Return the parts of names before a dot: `a` and `a.b` for `a.b.c`."""
     return frozenset(name[:place] for name in names for place, character in enumerate(name) if character == ".")
 
 

@@ -1,5 +1,5 @@
-"""Read mappings: what the schema, the list of fields and the comparison share. Pure, and never raises on a strange
-mapping: what does not have the shape of a mapping counts as absent.
+"""Read mappings: the common part of the schema, the list of fields and the comparison. Pure. Never raises on a
+malformed mapping: what does not have the shape of a mapping counts as absent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ Definition = Mapping[str, Any]
 """A mapping, or the part of one that defines a field: `{"type": "keyword", …}` or `{"properties": {…}}`."""
 
 MAX_DEPTH = 100
-"""How many objects within each other are entered; Elasticsearch's own limit is 20 unless an index raises it."""
+"""How many levels of objects are read. Elasticsearch's own limit is 20, unless an index raises it."""
 
 MAX_NAMED_INDICES = 10
-"""How many indices are named where there may be thousands; the total is given beside."""
+"""How many indices are named at most where there may be thousands. The total number is given in a member of its own."""
 
 OBJECT_TYPES = frozenset({"object", "nested", "passthrough"})
 COMPOSITE = "composite"
-"""The type of a runtime field whose script computes several fields, which stand under its `fields`."""
+"""The type of a runtime field whose script computes several fields; their definitions stand under its `fields`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,19 @@ class Body:
 
 
 class FieldNode(msgspec.Struct, frozen=True, gc=False):
-    """One field of a mapping, with its place. (A Struct: thousands are made at once, and it is the quickest to make.
-    It never is part of a circle, so that the garbage collector need not visit it.)
+    """One field of a mapping, with its place.
+
+    It is a `Struct`, because thousands are made at once, and a `Struct` is the quickest to make. It is never part of a
+    reference cycle, so the garbage collector needn't visit it.
 
     Args:
         path: The full dotted name.
         definition: What the mapping says of the field, the fields below it included.
-        type: As the mapping names it; "object" where it names none.
+        type: The type as the mapping names it; "object" where it names none.
         nested_path: The path of the innermost nested object around the field.
         depth: How many objects are around the field.
         passthrough: The passthrough objects around the field, the innermost first.
-        multi_field_of: The path of the field whose values a multi-field indexes once more; None of other fields.
+        multi_field_of: The path of the field whose values a multi-field indexes once more; None for other fields.
         is_runtime: Whether a script computes the field.
     """
 
@@ -67,12 +69,13 @@ class FieldNode(msgspec.Struct, frozen=True, gc=False):
 
 
 def nodes(mapping: Definition) -> Iterator[FieldNode]:
-    """Walk over the fields of a mapping: objects, the fields in them, multi-fields and runtime fields.
+    """Yield the fields of a mapping: objects, the fields in them, multi-fields and runtime fields.
 
-    Each field comes before its multi-fields, those before the fields below it, and runtime fields come last. One path
-    may come several times: `{"a": {"properties": {"b": …}}, "a.b": …}`, or as a runtime field too. The fields of a
-    composite runtime field are nodes beside its own. Fields are entered where Elasticsearch has any: `properties` of
-    object types down to MAX_DEPTH, `fields` of mapped fields that are not multi-fields themselves.
+    A field comes before its multi-fields, and these come before the fields below it. Runtime fields come last. One path
+    may come several times: `{"a": {"properties": {"b": …}}, "a.b": …}`, or once as a mapped field and once as a runtime
+    field. The fields of a composite runtime field are nodes besides the node of that field. Only those places are read
+    where Elasticsearch has fields: `properties` of object types, down to `MAX_DEPTH`, and `fields` of mapped fields
+    that are not multi-fields themselves.
     """
     yield from _mapped(mapping, "", None, 0, ())
     for path, definition in definitions(mapping, "runtime").items():
@@ -90,7 +93,7 @@ def _mapped(
         path, kind = prefix + name, type_of(definition)
         node = FieldNode(path, definition, kind, nested_path, depth, passthrough)
         yield node
-        if "fields" in definition:  # Most have none, and not to call is quicker.
+        if "fields" in definition:  # Most fields have none; then it's quicker not to call.
             for multi_name, multi in definitions(definition, "fields").items():
                 yield FieldNode(f"{path}.{multi_name}", multi, type_of(multi), nested_path, depth, passthrough, path)
         if kind in OBJECT_TYPES and depth < MAX_DEPTH:
@@ -112,20 +115,20 @@ def bodies(mappings: Mapping[str, bytes]) -> list[Body]:
 
 
 def counted(names: Sequence[str]) -> Indices:
-    """Count indices, given in order."""
+    """Return how many names are given, with the first of them."""
     return Indices(len(names), tuple(names[:MAX_NAMED_INDICES]))
 
 
 PIECE_BYTES = 65_536
-"""So much is parsed in one call, which others have to wait for, in about a millisecond."""
+"""How many bytes are parsed in one call. Other tasks have to wait for that call, which takes about a millisecond."""
 PIECED_DEPTH = 8
-"""Further in, a piece is parsed at once whatever its size: each level is read once more."""
+"""Objects at this depth are parsed in one call, whatever their size: parsing in pieces reads each level once more."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def parse(body: bytes) -> Definition:
-    """Parse one mapping. What is not a JSON object counts as an empty mapping."""
+    """Parse one mapping. Anything but a JSON object counts as an empty mapping."""
     try:
         mapping = _parsed(body, PIECED_DEPTH)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -134,7 +137,7 @@ def parse(body: bytes) -> Definition:
 
 
 def _parsed(value: bytes | msgspec.Raw, depth: int) -> Any:
-    """Parse a value, a large object member by member."""
+    """Parse a value; parse a large object member by member."""
     if depth and len(memoryview(value)) > PIECE_BYTES:
         with suppress(msgspec.ValidationError):  # no object
             return {name: _parsed(member, depth - 1) for name, member in _members.decode(value).items()}
@@ -142,14 +145,16 @@ def _parsed(value: bytes | msgspec.Raw, depth: int) -> Any:
 
 
 def united(indices: Iterable[Indices]) -> Indices:
-    """Unite disjoint sets of indices."""
+    """Return the union of disjoint sets of indices."""
     parts = list(indices)
     first = nsmallest(MAX_NAMED_INDICES, chain.from_iterable(part.names for part in parts))
     return Indices(sum(part.total for part in parts), tuple(first))
 
 
 def definitions(definition: Definition, within: str = "properties") -> dict[str, Definition]:
-    """Return the definitions that stand in `definition` under `properties`, `fields` or `runtime`, by name."""
+    """Return the definitions of fields that `definition` has under `within` (`properties`, `fields` or `runtime`), by
+    name.
+    """
     found = definition.get(within)
     if not isinstance(found, dict):
         return {}
@@ -157,12 +162,12 @@ def definitions(definition: Definition, within: str = "properties") -> dict[str,
 
 
 def type_of(definition: Definition) -> str:
-    """Return the type as the mapping names it; an object names none."""
+    """Return the type as the mapping names it; "object" if it names none."""
     named = definition.get("type", "object")
     return named if isinstance(named, str) else "object"
 
 
 def is_set(definition: Definition, parameter: str, *, default: bool) -> bool:
-    """Read a boolean parameter; Elasticsearch takes and may render `"false"` for `false`."""
+    """Return the value of a boolean parameter. Elasticsearch takes `"false"` for `false`, and may render it so."""
     value = definition.get(parameter, default)
     return value not in (False, "false") if default else value in (True, "true")

@@ -1,12 +1,12 @@
-"""Say which values a field of each type takes, as JSON Schema: a table of types.
+"""Describe the values that a field of each type takes, as JSON Schema: a table of types.
 
-Each function gives the schema of one value of a field, null included where the type takes it; `schema.py` adds arrays
-of values, which nearly all types take. The keywords constrain values of one JSON type and let all others pass
+Each function returns the schema of one value of a field, including null where the type takes it. `schema.py` adds
+arrays of values, which nearly all types take. The keywords constrain values of one JSON type and let all others pass
 (`pattern` rather than `enum`), so that the same schema can hold for a value and for an array of values.
 
-Where Elasticsearch's parser is intricate the schema is wider than it, never narrower. Texts of numbers aren't compared
-with the type's range, dates are held to the shape of their format but not to the calendar, and geometries, versions and
-the contexts of completions are not looked into.
+Where Elasticsearch's parser is intricate, the schema accepts more than the parser does, never less. Texts of numbers
+aren't compared with the type's range, dates are held to the shape of their format but not to the calendar, and
+geometries, versions and the contexts of completions are not checked.
 
 Source: Elasticsearch's field type reference, its `FieldMapper` classes, and what a node of 8.19 accepted
 (tests/integration/test_schema_on_cluster.py).
@@ -25,7 +25,7 @@ Schema = dict[str, Any]
 
 SCALARS = ("string", "number", "boolean", "null")
 
-# Java's Double.parseDouble, and "NaN", which becomes 0 in the integer types.
+# What Java's Double.parseDouble takes, and "NaN", which becomes 0 in the integer types.
 NUMBER_TEXT = (
     r"^\s*(([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?"
     r"|[+-]?0[xX][0-9a-fA-F.]+[pP][+-]?[0-9]+[fFdD]?|NaN)\s*)?$"
@@ -47,7 +47,9 @@ def _object(_: Definition) -> Schema:
 
 
 def _whole(bits: int) -> Callable[[Definition], Schema]:
-    """A signed integer type. `coerce` takes texts, and cuts off decimals: 127.9 is a byte."""
+    """Return the function for a signed integer type of so many bits. `coerce` takes texts, and cuts off decimals: 127.9
+    is a byte.
+    """
     limit = 2 ** (bits - 1)
 
     def schema(definition: Definition) -> Schema:
@@ -83,7 +85,7 @@ def _date(definition: Definition) -> Schema:
 
 
 def _date_bound(definition: Definition) -> Schema:
-    """A date or date math (`2024-01-01||/d`), which ranges take: texts are not looked into."""
+    """Return the schema of a bound of a range: a date or date math (`2024-01-01||/d`). Texts are not checked."""
     if takes_numbers(_date_format(definition)):
         return {"type": ["string", "number", "null"], "minimum": -(2**63), "maximum": 2**63 - 1}
     return {"type": ["string", "null"]}
@@ -112,8 +114,8 @@ def _ip_range(definition: Definition) -> Schema:
 
 
 def _constant_keyword(definition: Definition) -> Schema:
-    """The first document sets the value; from then on it is in the mapping, and no other is accepted. A number or a
-    boolean is compared by its text.
+    """Return the schema of a `constant_keyword`. The first document sets the value; then the mapping has it, and
+    Elasticsearch accepts no other. A number or a boolean is compared by its text.
     """
     if not isinstance(value := definition.get("value"), str):
         return {"type": [*SCALARS]}
@@ -130,7 +132,9 @@ def _constant_keyword(definition: Definition) -> Schema:
 
 
 def _binary(definition: Definition) -> Schema:
-    """Base64. Without doc values and a stored copy Elasticsearch doesn't look at values, nor into arrays."""
+    """Return the schema of a `binary`: Base64. Without doc values and a stored copy, Elasticsearch checks neither
+    values nor arrays.
+    """
     if is_set(definition, "doc_values", default=False) or is_set(definition, "store", default=False):
         return {"type": ["string", "null"], "contentEncoding": "base64", "pattern": BASE64_TEXT}
     return {"type": [*SCALARS, "array"], "contentEncoding": "base64"}
@@ -150,7 +154,7 @@ def _geo_point(_: Definition) -> Schema:
         "anyOf": [{"required": ["lat", "lon"]}, {"required": ["type", "coordinates"]}],
         "additionalProperties": False,
         "pattern": GEO_POINT_TEXT,
-        # An array is one point, [lon, lat], or several points.
+        # An array is one point ([lon, lat]) or several points.
         "items": {"anyOf": [{"type": "number"}, {"$ref": "#/$defs/geo_point"}]},
     }
 
@@ -165,7 +169,7 @@ def _point(_: Definition) -> Schema:
 
 
 def _geometry(_: Definition) -> Schema:
-    """GeoJSON or well-known text."""
+    """Return the schema of a geometry: GeoJSON or well-known text."""
     return {"type": ["object", "string", "null"], "required": ["type"], "minLength": 1}
 
 
@@ -182,8 +186,8 @@ def _completion(_: Definition) -> Schema:
 
 
 def _dense_vector(definition: Definition) -> Schema:
-    """One vector, never several: numbers, or all of them as one text, hexadecimal or Base64. The first document sets
-    `dims` where it is absent.
+    """Return the schema of a `dense_vector`: one vector, never several. It is a list of numbers, or one text,
+    hexadecimal or Base64. The first document sets `dims` where the mapping has none.
     """
     element, dims = definition.get("element_type"), definition.get("dims")
     number: Schema = {"type": "number"}
@@ -202,7 +206,9 @@ def _rank_vectors(_: Definition) -> Schema:
 
 
 def _features(_: Definition) -> Schema:
-    """Names of features with their positive weights; null in place of all of them is refused."""
+    """Return the schema of an object from names of features to their positive weights. Null in place of the object is
+    refused.
+    """
     weight = {"type": ["number", "string", "null"], "exclusiveMinimum": 0, "pattern": NUMBER_TEXT}
     return {"type": ["object"], "additionalProperties": weight}
 
@@ -221,7 +227,9 @@ def _metrics(_: Definition) -> Schema:
 
 
 def _no_value(_: Definition) -> Schema:
-    """Field aliases, and fields that a script computes, refuse every value, null too. An empty array is no value."""
+    """Return the schema of field aliases and of fields that a script computes. They refuse every value, null too; an
+    empty array is no value.
+    """
     return {"type": [], "readOnly": True}
 
 
@@ -231,7 +239,7 @@ def _anything(_: Definition) -> Schema:
 
 _long, _integer = _whole(64), _whole(32)
 _double = _decimal(minimum=-sys.float_info.max, maximum=sys.float_info.max)
-# From these bounds on, rounding gives infinity, which is refused.
+# At these bounds rounding gives infinity, which is refused.
 _float = _decimal(exclusiveMinimum=-3.4028235677973366e38, exclusiveMaximum=3.4028235677973366e38)
 _half_float = _decimal(exclusiveMinimum=-65520.0, exclusiveMaximum=65520.0)
 
@@ -292,7 +300,7 @@ VALUE_SCHEMAS: dict[str, Callable[[Definition], Schema]] = {
 
 
 def value_schema(definition: Definition) -> Schema:
-    """Write the schema of one value of a field that is not an object; empty (anything) for types that are not known."""
+    """Return the schema of one value of a field that is not an object; an empty schema (anything) for unknown types."""
     if definition.get("script") is not None:
         return _no_value(definition)
     if is_set(definition, "ignore_malformed", default=False):
@@ -301,7 +309,7 @@ def value_schema(definition: Definition) -> Schema:
 
 
 def escaped(text: str) -> str:
-    """Escape `text` in a regular expression. Not by `re.escape`: it escapes more than ECMA 262 allows, which JSON
-    Schema uses.
+    """Escape `text` for a regular expression. `re.escape` can't be used: it escapes more than ECMA 262 allows, which
+    JSON Schema uses.
     """
     return re.sub(r"[\^$\\.*+?()\[\]{}|]", r"\\\g<0>", text)

@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 def mark_compared(apps: Any, _: object) -> None:
-    """Rows with differences come from a comparison; of others it isn't known."""
+    """Mark rows that have differences as compared; for other rows that isn't known."""
     differ = Q(added_total__gt=0) | Q(removed_total__gt=0) | Q(retyped_total__gt=0) | Q(altered_total__gt=0)
     apps.get_model("cacheapp", "MappingChange").objects.filter(differ).update(compared=True)
 

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Adds alone: version 1.0 runs beside, and knows none of it."""
+    """Only adds a table, so that version 1.0 can run beside it without knowing it."""
 
     dependencies = [("cacheapp", "0006_numbered_changes")]
 

@@ -1,5 +1,6 @@
-"""All aggregations of Elasticsearch 8.19 and 9.1, one row each. Read from the reference of aggregations and the
-builders' sources, modules and x-pack included.
+"""A table of all aggregations of Elasticsearch 8.19 and 9.1, one row each.
+
+Source: the reference of aggregations, and the source code of their builders, including those of modules and x-pack.
 """
 
 import msgspec
@@ -28,14 +29,15 @@ _VALUES: dict[str, Slot] = {"script": SCRIPT, **_PLAIN, "format": ANY}
 
 
 class Aggregation(msgspec.Struct, frozen=True):
-    """One row.
+    """One row of the table: one type of aggregation.
 
     Args:
-        clause: What it is made of.
-        holds: Whether it has buckets, and may have aggregations in it.
-        numbers: The names of the numbers of a metric, for paths to it; empty: it is one number, or they aren't known.
-        pipeline: Of one that works on others: `parent` (on those beside it, in a bucket), `sibling` (on those in
-            the buckets of one beside it).
+        clause: The keys of its body.
+        holds: Whether it has buckets, and may have other aggregations in it.
+        numbers: The names of a metric's numbers, for paths to them. Empty: the metric is one number, or its numbers
+            aren't known.
+        pipeline: How a pipeline aggregation works on others. `parent`: on aggregations beside it, in the same bucket;
+            `sibling`: on those in the buckets of an aggregation beside it. None for other aggregations.
     """
 
     clause: Clause
@@ -105,7 +107,7 @@ SOURCES: dict[str, Slot] = {
     ),
     "geotile_grid": one(Clause({**_SOURCE, "field": field(places.GEO_POINT_AGG), "precision": ANY, "bounds": ANY})),
 }
-"""Of a composite aggregation."""
+"""The kinds of sources that a composite aggregation can combine, by name."""
 
 _MULTI_TERMS = Clause({"field": field(places.TERMS_AGG), **_VALUES, **any_of("include exclude")})
 _METRIC_FIELD = Clause({"field": field(places.METRIC), **_VALUES, "filter": QUERY})
@@ -244,7 +246,7 @@ AGGREGATIONS: dict[str, Aggregation] = {
     ),
     "bucket_count_ks_test": _pipeline("sibling", "alternative fractions sampling_method", required=True),
     "bucket_correlation": _pipeline("sibling", "function"),
-    # -- pipelines on the buckets of one beside
+    # -- pipeline aggregations that work on the buckets of an aggregation beside them
     "avg_bucket": _pipeline("sibling"),
     "sum_bucket": _pipeline("sibling"),
     "min_bucket": _pipeline("sibling"),
@@ -266,7 +268,9 @@ AGGREGATIONS: dict[str, Aggregation] = {
     "bucket_sort": _pipeline("parent", "from size sort", required=False),
     "inference": _pipeline("parent", "model_id inference_config"),
 }
-"""By name. One that a node lacks, as it lacks the module, is known to Elasticsearch: never unknown."""
+"""All aggregations, by name. One that a node lacks, because it lacks the module, is listed too, and so is never
+reported as unknown.
+"""
 
 AGGREGATION_SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(

@@ -1,4 +1,4 @@
-"""How aggregations are read: each by its row, and what rows can't say."""
+"""Read aggregations: each by its row of the table, and with special rules that rows can't express."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ _OF_BUCKETS = frozenset({"_count", "_key", "_term"})
 
 
 def read_aggregations(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """Aggregations by names that the caller chooses."""
+    """Read an object of aggregations, by names that the caller chooses."""
     if not isinstance(value, dict):
         walk.wrong_shape(path, "An object with the names of aggregations belongs here.")
         return
@@ -68,7 +68,9 @@ _AGGREGATIONS = Slot("aggregations")
 
 
 def _body(walk: Walk, row: Aggregation, name: str, beside: dict[str, Any], path: str, scope: Scope) -> Scope | None:
-    """Read an aggregation's own part. Returns where the aggregations within look; None where nothing can be said."""
+    """Read an aggregation's own body. Return the scope of the aggregations within it; None where nothing can be said of
+    them.
+    """
     kind = bucket_paths.kind_of(beside[name]) or ""
     body = beside[name][kind]
     if kind == "filter":
@@ -99,7 +101,7 @@ def _reverse(walk: Walk, body: dict[str, Any], path: str, scope: Scope) -> Scope
 
 
 def _pipeline(walk: Walk, body: dict[str, Any], beside: dict[str, Any], path: str, name: str) -> None:
-    """Follow the paths of an aggregation that works on others."""
+    """Check the paths of a pipeline aggregation to the aggregations that it works on."""
     given = body.get("buckets_path")
     below = pointer(path, "buckets_path")
     if isinstance(given, str):
@@ -124,7 +126,7 @@ def _path(walk: Walk, given: Any, beside: dict[str, Any], path: str, asker: str 
 
 
 def check_order(walk: Walk, order: Any, within: dict[str, Any], path: str) -> None:
-    """The order of buckets names aggregations in them."""
+    """Check the order of buckets, which names aggregations within them."""
     for number, one in enumerate(order if isinstance(order, list) else [order]):
         below = pointer(path, number) if isinstance(order, list) else path
         for name in one if isinstance(one, dict) else ():
@@ -144,7 +146,7 @@ def _sort_names(value: Any, path: str) -> list[tuple[str, str]]:
 
 
 def read_filters(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """Queries by name, or a list of them: each is one bucket."""
+    """Read `filters`: queries by name, or a list of them. Each makes one bucket."""
     if isinstance(value, dict):
         for name, one in value.items():
             walk.read(_QUERY, one, pointer(path, name), scope.weak())
@@ -156,7 +158,7 @@ def read_filters(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) ->
 
 
 def read_sources(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """What a composite aggregation combines: a list of objects with one name each."""
+    """Read what a composite aggregation combines: a list of objects with one name each."""
     for number, one in enumerate(value if isinstance(value, list) else [value]):
         below = pointer(path, number) if isinstance(value, list) else path
         if not isinstance(one, dict) or len(one) != 1:
@@ -175,7 +177,7 @@ def read_sources(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) ->
 
 
 def also_composite(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """`after` has a value of each source."""
+    """Check that `after` has a value for each source of a composite aggregation."""
     after, sources = value.get("after"), value.get("sources")
     if not isinstance(after, dict) or not isinstance(sources, list):
         return
@@ -186,7 +188,9 @@ def also_composite(walk: Walk, value: Any, path: str, scope: Scope) -> None:
 
 
 def also_terms(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """`include` and `exclude` of terms are regular expressions only of texts."""
+    """Check `include` and `exclude` of a terms aggregation: they can't be regular expressions if the field holds
+    numbers, dates, IP addresses or booleans.
+    """
     name = value.get("field")
     if not isinstance(name, str):
         return
@@ -199,7 +203,7 @@ def also_terms(walk: Walk, value: Any, path: str, scope: Scope) -> None:
 
 
 def also_date_ranges(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """The bounds of a `date_range` aggregation are dates of its format or of the field's."""
+    """Check the bounds of a `date_range` aggregation: dates of its own format, or of the field's."""
     name, ranges, own = value.get("field"), value.get("ranges"), value.get("format")
     if not isinstance(name, str) or not isinstance(ranges, list):
         return
@@ -229,7 +233,7 @@ def read_fixed_interval(walk: Walk, value: Any, path: str, scope: Scope, slot: S
 
 
 def check_deferred(walk: Walk, aggregations: Any, path: str) -> None:
-    """Check what names aggregations that stand further down: orders of buckets, and `bucket_sort`."""
+    """Check what names aggregations that stand further down: the orders of buckets, and `bucket_sort`."""
     if not isinstance(aggregations, dict):
         return
     for name, one in aggregations.items():

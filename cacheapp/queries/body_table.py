@@ -1,5 +1,6 @@
-"""What a search body is made of in Elasticsearch 8.19 and 9.1, queries and aggregations aside. Read from the reference
-of the search API and `SearchSourceBuilder.parseXContent`.
+"""A table of the keys of a search body in Elasticsearch 8.19 and 9.1, without queries and aggregations.
+
+Source: the reference of the search API, and `SearchSourceBuilder.parseXContent`.
 """
 
 from cacheapp.queries import places

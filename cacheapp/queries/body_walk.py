@@ -1,4 +1,4 @@
-"""How the parts of a body beside queries and aggregations are read: sort, collapse, what is fetched, suggest."""
+"""Read the parts of a body besides queries and aggregations: sort, collapse, what is fetched, and suggest."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ _QUERY = Slot("query")
 
 
 def read_sort(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """`"price"`, `{"price": "asc"}`, or a list of those."""
+    """Read a sort: `"price"`, `{"price": "asc"}`, or a list of those."""
     if isinstance(value, list):
         for number, one in enumerate(value):
             _sort(walk, one, pointer(path, number), scope)
@@ -79,7 +79,7 @@ def _sorted_by(walk: Walk, name: str, options: dict[str, Any], path: str, scope:
 
 
 def _nested_sort(walk: Walk, options: Any, path: str, scope: Scope) -> Scope | None:
-    """The nested object that a sort names, the innermost; None where that is wrong."""
+    """Return the scope of the innermost nested object that a sort names; None where that is wrong."""
     if not isinstance(options, dict) or not isinstance(options.get("nested"), dict):
         return scope
     inner: Scope | None = scope
@@ -95,7 +95,7 @@ def _nested_sort(walk: Walk, options: Any, path: str, scope: Scope) -> Scope | N
 
 
 def read_sort_nested(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """The filter of a nested sort looks at the nested objects."""
+    """Read the filter of a nested sort, which looks at the nested objects."""
     if not isinstance(value, dict):
         walk.wrong_shape(path, "An object with the path of a nested object belongs here.")
         return
@@ -107,12 +107,12 @@ def read_sort_nested(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot
 
 
 def read_collapse(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """`collapse`: its field has one value in each document, so that it is in no nested object."""
+    """Read `collapse`. Its field has one value in each document, so it can't be in a nested object."""
     walk.clause(COLLAPSE, value, path, Scope())
 
 
 def read_collapsed_hits(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """The hits of each collapsed value: one definition or several."""
+    """Read the definition of the hits that each collapsed value shows: one definition or several."""
     for number, one in enumerate(value if isinstance(value, list) else [value]):
         walk.clause(INNER_HITS, one, pointer(path, number) if isinstance(value, list) else path, Scope())
 
@@ -122,7 +122,7 @@ def read_inner_hits(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot)
 
 
 def read_source(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """`_source`: true, a name, a list, or includes and excludes. Patterns and excludes may match nothing."""
+    """Read `_source`: true, a name, a list, or includes and excludes. Patterns and excludes may match nothing."""
     if isinstance(value, dict):
         for key in value:
             if key not in ("includes", "excludes", "include", "exclude", "exclude_vectors"):
@@ -143,14 +143,14 @@ def read_source(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> 
 def _source_name(walk: Walk, name: Any, path: str, scope: Scope) -> None:
     if not isinstance(name, str) or "*" in name or name in ("true", "false"):
         return
-    # Inside nested objects names may be given from there on.
+    # Inside nested objects, names may also be given relative to the nested object.
     if scope.nested is not None and walk.is_known(f"{scope.nested}.{name}"):
         return
     walk.field(name, places.SOURCE, path, scope)
 
 
 def read_fetched(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """`fields` and `docvalue_fields`: names, or objects with a name and a format."""
+    """Read `fields` or `docvalue_fields`: names, or objects with a name and a format."""
     assert slot.place is not None
     if not isinstance(value, list):
         if not isinstance(value, str | dict):
@@ -174,7 +174,7 @@ def read_highlight(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) 
 
 
 def read_highlight_fields(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """The fields to highlight: an object, or a list of objects where the order matters."""
+    """Read the fields to highlight: an object, or a list of objects where the order matters."""
     listed = value if isinstance(value, list) else [value]
     for number, one in enumerate(listed):
         below = pointer(path, number) if isinstance(value, list) else path
@@ -189,7 +189,7 @@ def read_highlight_fields(walk: Walk, value: Any, path: str, scope: Scope, slot:
 
 
 def read_suggest(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """`suggest`: suggestions by names that the caller chooses, each with one suggester."""
+    """Read `suggest`: suggestions by names that the caller chooses, each with one suggester."""
     if not isinstance(value, dict):
         walk.wrong_shape(path, "An object belongs here.")
         return
@@ -217,13 +217,13 @@ def read_rescore(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) ->
 
 
 def check_search_after(walk: Walk, body: dict[str, Any]) -> None:
-    """`search_after` has a value for each part of the sort."""
+    """Check that `search_after` has a value for each part of the sort."""
     after, order = body.get("search_after"), body.get("sort")
     if not isinstance(after, list) or order is None:
         return
     parts = order if isinstance(order, list) else [order]
     wanted = sum(len(one) if isinstance(one, dict) else 1 for one in parts)
-    # With a point in time, Elasticsearch adds one of its own.
+    # With a point in time, Elasticsearch adds one part to the sort, for which a value may be given too.
     allowed = (wanted, wanted + 1) if "pit" in body else (wanted,)
     if len(after) not in allowed:
         detail = f"search_after has {len(after)} values, the sort {wanted} parts: it needs one for each."

@@ -1,6 +1,6 @@
 """Follow the paths from one aggregation to others: `buckets_path`, and the order of terms.
 
-Elasticsearch reads them generously (`a.b` for `a>b`); what isn't sure to lead nowhere passes.
+Elasticsearch reads paths leniently (`a.b` for `a>b`). A path is reported only if it surely leads nowhere.
 """
 
 import itertools
@@ -15,23 +15,23 @@ from cacheapp.queries.findings import MAX_SUGGESTIONS
 from cacheapp.queries.suggestions import MAX_NAME_CHARACTERS
 
 MAX_COMPARED = 500
-"""Paths that exist; beyond, those that come first."""
+"""How many existing paths are compared with a wrong one, at most; further ones are ignored."""
 _KEY = re.compile(r"\[[^\]]*\]$")
 _SPECIAL = frozenset({"_count", "_key", "_bucket_count", "_term", "_value", "_as_string"})
 _SEPARATORS = re.compile(r"[/.|:>-]")
-"""What callers write for `>`."""
+"""What callers write instead of `>`."""
 _NO_NUMBER = frozenset(
     {
         *("top_hits", "geo_bounds", "geo_centroid", "geo_line", "cartesian_bounds", "cartesian_centroid"),
         *("matrix_stats", "bucket_sort", "bucket_selector"),
     }
 )
-"""Without buckets, and no number either: no path leads to them."""
+"""Aggregations that have neither buckets nor a number, so that no path can lead to them."""
 Aggregations = Mapping[str, Any]
 
 
 def below(aggregation: Any) -> Aggregations:
-    """Return the aggregations within one."""
+    """Return the aggregations within an aggregation."""
     if not isinstance(aggregation, dict):
         return {}
     found = aggregation.get("aggs", aggregation.get("aggregations"))
@@ -46,10 +46,9 @@ def kind_of(aggregation: Any) -> str | None:
 
 
 def wrong_step(path: str, beside: Aggregations) -> tuple[str, str] | None:
-    """Tell which step of a path leads nowhere.
+    """Return the step of a path that leads nowhere, and the path up to it; None where the path may be right.
 
-    Returns:
-        The step, and the path up to it; None where the path may be right.
+    `beside` has the aggregations that the path can begin with.
     """
     steps = path.split(">")
     level = beside
@@ -68,7 +67,9 @@ def wrong_step(path: str, beside: Aggregations) -> tuple[str, str] | None:
 
 
 def _is_number_of(name: str, level: Aggregations) -> bool:
-    """Tell whether a last step is an aggregation with the name of one of its numbers, or of one in it."""
+    """Return whether the last step of a path is `aggregation.number`: one of the aggregation's numbers, or an
+    aggregation in it.
+    """
     for dot in [place for place, sign in enumerate(name) if sign == "."]:
         head, rest = _KEY.sub("", name[:dot]), name[dot + 1 :]
         if head not in level:
@@ -81,13 +82,14 @@ def _is_number_of(name: str, level: Aggregations) -> bool:
 
 
 def suggested(path: str, beside: Aggregations, asker: str | None) -> tuple[str, ...]:
-    """Return whole paths that were probably meant, the likeliest first. All of them exist.
+    """Return complete paths that were probably meant, the likeliest first. All of them exist.
 
     Args:
-        path: The wrong one.
-        beside: The aggregations that it begins with.
-        asker: Which of these the path is for: it can't be meant itself, and one that works on the buckets of another
-            needs a path into that. None: the path is an order, which no pipeline aggregation can give.
+        path: The wrong path.
+        beside: The aggregations that the path can begin with.
+        asker: The one of them that the path belongs to. The path can't lead to that one itself; if it works on the
+            buckets of another, the path has to lead into that. None: the path is an order, which can't name a pipeline
+            aggregation.
     """
     if len(path) > MAX_NAME_CHARACTERS:
         return ()
@@ -107,7 +109,7 @@ def suggested(path: str, beside: Aggregations, asker: str | None) -> tuple[str, 
 
 
 def _whole_paths(level: Aggregations, *, is_order: bool, before: str = "") -> Iterator[str]:
-    """Yield the paths to single numbers: to metrics, or one of the numbers of theirs, and to counts of buckets."""
+    """Yield the paths to single numbers: to metrics or one of their numbers, and to the counts of buckets."""
     for name, one in level.items():
         row = AGGREGATIONS.get(kind_of(one) or "")
         if row is None or (is_order and row.pipeline is not None):
@@ -126,14 +128,16 @@ def _plain(path: str) -> str:
 
 
 def _spellings(path: str) -> tuple[str, ...]:
-    """Return a path as it is compared: as it is, and with what a number's name was probably meant for."""
+    """Return the spellings of a path to compare: the path as it is, and one with the name of a number that was probably
+    meant.
+    """
     plain = _plain(">".join(_KEY.sub("", step.strip()) for step in path.split(">")))
     head, sign, last = plain.rpartition(">")
     return plain, *(f"{head}{sign}{one}" for one in _NUMBERS.get(last, ()))
 
 
 def _with_keys(found: str, given: str) -> str:
-    """Return a path with the keys of buckets that were asked for, where its steps are as many."""
+    """Return the path `found` with the bucket keys of the path `given`, if both have equally many steps."""
     steps, keyed = found.split(">"), [_KEY.search(step.strip()) for step in given.split(">")]
     if len(steps) != len(keyed):
         return found

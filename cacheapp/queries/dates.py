@@ -1,4 +1,4 @@
-"""Tell whether a text can be a date for Elasticsearch: by the field's format, date math included.
+"""Tell whether Elasticsearch could read a text as a date, by the field's format, date math included.
 
 Where a format is too intricate to be sure, every text passes.
 """
@@ -54,7 +54,9 @@ _TIMELESS = re.compile(r"[a-z0-9_]{5,}")
 
 
 def is_date(text: str, date_format: str | None) -> bool:
-    """Tell whether a text can be a date of this format, or date math with one; True where that isn't sure."""
+    """Return whether a text can be a date of this format, or date math that starts with one; True where that isn't
+    sure.
+    """
     if text.startswith("now"):
         return _MATH.fullmatch(text[3:]) is not None
     date, has_math, math = text.partition("||")
@@ -66,7 +68,7 @@ def is_date(text: str, date_format: str | None) -> bool:
 
 @lru_cache(maxsize=512)
 def _pattern(date_format: str) -> re.Pattern[str] | None:
-    """Return what all texts of a format match; None where that isn't sure."""
+    """Return a pattern that matches all texts of the format; None where that isn't sure."""
     shapes = [_shape(one.removeprefix("8")) for one in date_format.split("||")]
     if any(shape is None for shape in shapes):
         return None

@@ -1,4 +1,4 @@
-"""Judge one field's name where it stands: is it there, in all indices, and can the place use it?"""
+"""Judge a field's name where it stands in a search: does the field exist, in all indices, and can this place use it?"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from cacheapp.queries.suggestions import Names, nearest
 from cacheapp.queries.synonyms import ENDINGS
 
 _EXISTING = TEXTS | KEYWORDS | NUMBERS | DATES | {"boolean", "ip", "geo_point", "binary"}
-"""Types of which a field that is neither indexed nor has doc values can't be seen to exist."""
+"""Types whose fields an `exists` query can't see if they are neither indexed nor have doc values."""
 _FAMILIES = {
     **dict.fromkeys(NUMBERS, "numbers"),
     **dict.fromkeys(DATES, "dates"),
@@ -23,8 +23,12 @@ _FAMILIES = {
 
 
 class Scope(NamedTuple):
-    """Around a clause: the nested object whose documents are looked at (None: whole documents), and whether that
-    nothing matches may be meant: in `must_not`, in one of several alternatives, or where only scores are at stake.
+    """What a clause looks at.
+
+    Args:
+        nested: The path of the nested object whose documents the clause looks at; None: whole documents.
+        is_weak: Whether the caller may mean the clause to match nothing: in `must_not`, in one of several alternatives,
+            or where it only affects scores.
     """
 
     nested: str | None = None
@@ -43,7 +47,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What is to be said of a field."""
+    """What to report of a field."""
 
     code: Code
     severity: Severity
@@ -51,12 +55,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def judge(known: KnownFields, place: Place, name: str, scope: Scope, *, is_forgiven: bool = False) -> Outcome | None:
-    """Judge a name in a place, over all indices. `is_forgiven`: the search says what to do where it isn't mapped.
+    """Judge a field's name in a place, over all indices. Return None if there is nothing to report.
 
-    1. Nowhere mapped: unknown.
-    2. Wrong wherever it is mapped: that; an error if the node refuses it in all indices, or nothing can match.
-    3. Wrong in some indices, or not mapped in some where the node refuses that: a warning.
-    4. Not mapped in some, and nothing is found there: that may well be meant.
+    The first rule that applies decides:
+
+    1. No index maps the field: it is unknown. (`is_forgiven`: the search itself says what to do then, so nothing is
+       reported.)
+    2. It is wrong in every index that maps it: that problem is reported. It is an error if the node refuses it in all
+       indices, or if nothing can match; otherwise a warning.
+    3. It is wrong in some indices, or it isn't mapped in some and the node refuses that: a warning.
+    4. It isn't mapped in some indices, where the clause just finds nothing: nothing is reported, as that may well be
+       meant.
     """
     variants = known.find(name)
     there = [variant for variant in variants if variant.field is not None]
@@ -79,7 +88,7 @@ def judge(known: KnownFields, place: Place, name: str, scope: Scope, *, is_forgi
 
 
 def problem(place: Place, variant: Variant, scope: Scope) -> Problem | None:
-    """Tell what is wrong with a field of one mapping in a place, if anything."""
+    """Return what is wrong with a field of one mapping in a place; None if nothing is."""
     field = variant.field
     assert field is not None
     if field.is_object:
@@ -106,21 +115,23 @@ def problem(place: Place, variant: Variant, scope: Scope) -> Problem | None:
 
 
 def _read_as(place: Place, field: KnownField) -> str:
-    """The type as which a place reads a field: a text with `fielddata` gives its words as a keyword does."""
+    """Return the type that a field has for a place: a text with `fielddata` gives its words as a keyword does."""
     has_words = field.type in TEXTS and place.access is Access.DOC_VALUES and field.has_doc_values
     return "keyword" if has_words else field.type
 
 
 def _is_seen(place: Place, mapping: MappingFields, field: KnownField, scope: Scope) -> bool:
-    """Tell whether a place sees the field. A sort needs the nested object named even where values are copied out."""
+    """Return whether a place sees the field. A sort has to name the nested object, even where its values are copied to
+    the outside.
+    """
     if place.needs_nested:
         return field.nested_path == scope.nested or field.is_runtime
     return mapping.is_visible(field, scope.nested)
 
 
 def is_forked(known: KnownFields, name: str) -> str | None:
-    """Describe a field whose kinds of values differ among the indices, so that ranges and sorts mean different things;
-    None of any other.
+    """Describe a field whose kinds of values differ among the indices, so that ranges and sorts mean different things
+    there; None for any other field.
     """
     families: dict[str, int] = {}
     types: dict[str, int] = {}
@@ -239,7 +250,7 @@ def _existence(field: KnownField) -> Problem | None:
 
 
 class Suggester:
-    """Suggests fields, within bounds: each comparison of names takes a while."""
+    """Suggests fields for wrong names. The number of comparisons is bounded, because each takes a while."""
 
     MAX_COMPARISONS = 8
 
@@ -252,7 +263,9 @@ class Suggester:
     def suggest(
         self, name: str, place: Place, scope: Scope, accepts: Callable[[KnownField], bool] | None = None
     ) -> tuple[str, ...]:
-        """Return the fields that were probably meant by `name` in a place; `accepts`: could a field have the value?"""
+        """Return the fields that were probably meant by `name` in a place. `accepts` tells whether a field could have
+        the value that stands there.
+        """
         key = (name, place.name, scope.nested)
         if key not in self._kept:
             if len(self._kept) >= self.MAX_COMPARISONS:
@@ -276,13 +289,15 @@ class Suggester:
         return tuple(found[:3])
 
     def _related(self, name: str, wanted: Callable[[KnownField], float]) -> list[str]:
-        """The multi-fields of a field, the field of which it is one, what is in an object."""
+        """Return related fields that the place can take: the multi-fields of a field, the field that a multi-field
+        belongs to, or the fields in an object.
+        """
         fields = self._known.all_fields
         field = fields.get(name)
         head, _, last = name.rpartition(".")
         base = fields.get(head)
         if field is None and base is not None and not base.is_object:
-            # A multi-field that isn't there: `status.keyword` of a keyword.
+            # `status.keyword`, where `status` is itself a keyword: the multi-field doesn't exist.
             if last.lower() not in ENDINGS:
                 return []
             beside = [one.path for one in fields.values() if one.multi_field_of == head and wanted(one) > 0]
@@ -302,7 +317,7 @@ class Suggester:
         return [one.path for one in related]
 
     def _below_flattened(self, name: str) -> list[str]:
-        """A key of a flattened object whose own name is misspelt."""
+        """Return the name of a key of a flattened object, if the name of that object was misspelt."""
         flattened = self._known.flattened
         for place in [place for place, sign in enumerate(name) if sign == "."][:3] if flattened else ():
             if name[:place] not in flattened and (found := nearest(name[:place], flattened)):
@@ -336,7 +351,7 @@ _TELLING = ("name", "id", "title", "original", "path", "key", "code", "value", "
 
 
 def _telling(field: KnownField, around: str, fit: float) -> tuple[float, int, int, str]:
-    """Order the fields of an object: those that say what it is come first."""
+    """Return the sort key for the fields of an object: those that tell best what the object is come first."""
     rest = field.path[len(around) + 1 :]
     last = rest.partition(".")[0].lower()
     order = _TELLING.index(last) if last in _TELLING else len(_TELLING)

@@ -1,21 +1,21 @@
-"""What a validation says: findings, each about one clause of a search."""
+"""The result of a validation: findings, each about one clause of a search."""
 
 import enum
 
 import msgspec
 
 MAX_FINDINGS = 50
-"""How many findings are given; a search that is wrong throughout says the same many times."""
+"""How many findings are given at most: a search that is wrong throughout would repeat the same one many times."""
 MAX_SUGGESTIONS = 3
 MAX_NAME_CHARACTERS = 200
-"""Names come from callers: longer ones are cut in texts."""
+"""How many characters of a caller's names are quoted in texts; longer names are cut."""
 
 
 class Severity(enum.Enum):
     """How sure a finding is.
 
-    An error speaks of one clause: the node answers 400 to it, or it matches nothing under a mapping that can't grow
-    there. A warning is all else that is probably not meant.
+    An error is about one clause: the node answers 400 to it, or it matches nothing, and the mapping can't grow so that
+    it would. A warning is anything else that is probably not meant.
     """
 
     ERROR = "error"
@@ -23,7 +23,7 @@ class Severity(enum.Enum):
 
 
 class Code(enum.Enum):
-    """What is wrong. The values are labels of a metric: there are no others."""
+    """What is wrong. The values are labels of a metric; no others are used there."""
 
     UNKNOWN_FIELD = "unknown_field"
     OBJECT_AS_FIELD = "object_as_field"
@@ -58,10 +58,10 @@ class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong in a search.
 
     Args:
-        path: Where, as a JSON Pointer into the body.
+        path: Where it is, as a JSON Pointer into the body.
         code: What is wrong.
         severity: How sure that is.
-        field: The field's name as the body has it; None where no field is meant.
+        field: The field's name as the body has it; None where the finding isn't about a field.
         did_you_mean: What was probably meant, the likeliest first.
         detail: One sentence for people.
     """
@@ -75,14 +75,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class AskedValue(msgspec.Struct, frozen=True):
-    """A value that a keyword has to equal.
+    """A value that a keyword field has to equal.
 
     Args:
-        path: Where it stands, as a JSON Pointer.
+        path: Where the value stands, as a JSON Pointer.
         field: The field's name as the body has it.
-        target: The field's real path, of an alias.
-        value: As the body has it.
-        ignores_case: Whether upper and lower case are the same.
+        target: The field's own path; if `field` is an alias, that of its target.
+        value: The value as the body has it.
+        ignores_case: Whether upper and lower case count as the same.
     """
 
     path: str
@@ -93,14 +93,14 @@ class AskedValue(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a validation gives.
+    """The result of a validation.
 
     Args:
-        valid: Without an error.
+        valid: Whether there is no error among the findings.
         findings: What is wrong.
-        not_checked: Paths of what the tables don't know.
-        used: The mapped fields that the search asks for.
-        asked_values: Those that keywords have to equal.
+        not_checked: The paths of parts that the tables don't know.
+        used: The mapped fields that the search names.
+        asked_values: The values that keyword fields have to equal.
     """
 
     valid: bool
@@ -111,7 +111,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def shortened(name: object) -> str:
-    """Return a caller's name or value as a text that is safe to quote."""
+    """Return a caller's name or value as a text that is short enough and safe to quote."""
     text = name if isinstance(name, str) else str(name)
     return text if len(text) <= MAX_NAME_CHARACTERS else f"{text[:MAX_NAME_CHARACTERS]}…"
 

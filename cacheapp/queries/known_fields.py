@@ -1,8 +1,9 @@
-"""The fields of a name as searches see them: made once of the mappings, then looked up by path.
+"""The fields of an index, alias or data stream as searches see them: made once from the mappings, then looked up by
+path.
 
-One `MappingFields` for each distinct mapping, so that it can be said in how many indices a field is what. Beside the
-fields that a mapping lists, searches know names that are nowhere in it: keys of flattened objects, sub-fields that
-types add by themselves, and the fields of passthrough objects by their short names.
+There is one `MappingFields` for each distinct mapping, so that a finding can say in how many indices a field is what.
+Besides the fields that a mapping lists, searches can use names that stand nowhere in it: keys of flattened objects,
+sub-fields that types add by themselves, and the fields of passthrough objects by their short names.
 """
 
 import re
@@ -23,27 +24,27 @@ METADATA = frozenset(
         *("_rank", "_uid", "_timestamp", "_ttl", "_all", "_parent", "_exists_", "_name", "_recovery_source"),
     }
 )
-"""Names that no mapping lists and that are never called unknown."""
+"""Names that no mapping lists, and that are never reported as unknown."""
 
 KEYED = "flattened_key"
-"""What we call the type of a key within a flattened object."""
+"""Our own name for the type of a key within a flattened object."""
 OPAQUE = frozenset({"semantic_text", "rank_features", "aggregate_metric_double", "percolator", "join", "completion"})
-"""Types below whose path there may be sub-fields that no mapping lists."""
+"""Types whose fields may have sub-fields that no mapping lists."""
 _ADDED = re.compile(r"(\._([234]gram|index_prefix|index_phrase)|#[^.]+)$")
 MAX_ALIAS_STEPS = 5
 
 
 class KnownField(msgspec.Struct, frozen=True):
-    """One field of one mapping. An alias has everything of its target but the path.
+    """One field of one mapping. An alias has everything from its target except the path.
 
     Args:
         path: The name by which a search reaches it.
         type: As the mapping names it; `flattened_key` for a key of a flattened object.
         definition: Its parameters.
-        nested_path: The innermost nested object around it.
+        nested_path: The path of the innermost nested object around it.
         is_runtime: Whether a script computes it.
         multi_field_of: The path of the field whose values it indexes once more.
-        target: The real path, of an alias.
+        target: If it is an alias or a short name: the path of the field that it stands for.
     """
 
     path: str
@@ -60,7 +61,7 @@ class KnownField(msgspec.Struct, frozen=True):
 
     @property
     def is_searchable(self) -> bool:
-        """Whether queries find it; types that aren't known count as searchable."""
+        """Whether queries find it. Fields of unknown types count as searchable."""
         if self.is_runtime:
             return self.type != "lookup"
         able = CAPABILITIES.get("flattened" if self.type == KEYED else self.type)
@@ -68,11 +69,11 @@ class KnownField(msgspec.Struct, frozen=True):
 
     @property
     def has_doc_values(self) -> bool:
-        """Whether aggregations and sorts can read it; types that aren't known count as such."""
+        """Whether aggregations and sorts can read it. Fields of unknown types count as readable."""
         if self.is_runtime:
             return self.type != "lookup"
         if self.type == "dense_vector":
-            return True  # nothing but docvalue_fields takes it
+            return True  # only docvalue_fields takes it
         able = CAPABILITIES.get("flattened" if self.type == KEYED else self.type)
         return able is None or able[1](self.definition) is not False
 
@@ -98,7 +99,7 @@ class MappingFields:
         )
 
     def get(self, path: str) -> KnownField | None:
-        """Return the field of that name, if a search can name one so."""
+        """Return the field of that name; None if a search can't use the name."""
         if (found := self.fields.get(path)) is not None:
             return found
         if path in self.objects:
@@ -109,11 +110,11 @@ class MappingFields:
         return self._below_opaque(path) if self.opaque else None
 
     def can_grow_at(self, path: str) -> bool:
-        """Tell whether a document could add a field of that name to the mapping."""
+        """Return whether a document could add a field of that name to the mapping."""
         return self._dynamic_at(path) not in ("false", "strict")
 
     def may_hide(self, path: str) -> bool:
-        """Tell whether documents may have values of that name although it isn't mapped."""
+        """Return whether documents may have values under that name although it isn't mapped."""
         if self._dynamic_at(path) == "false" or self.is_disabled(path):
             return True
         for around in self._arounds(path):
@@ -125,18 +126,20 @@ class MappingFields:
         return next((self._dynamic[one] for one in self._arounds(path) if one in self._dynamic), self._dynamic[""])
 
     def _arounds(self, path: str) -> Iterator[str]:
-        """Yield the objects that a name lies in, the nearest first; none is deeper than the deepest field."""
+        """Yield the paths of the objects that a name would be in, the innermost first. None is deeper than the deepest
+        field.
+        """
         parts = path.split(".", self._deepest + 1)
         for count in range(len(parts) - 1, 0, -1):
             yield ".".join(parts[:count])
 
     def is_disabled(self, path: str) -> bool:
-        """Tell whether the name lies in an object that Elasticsearch doesn't look into."""
+        """Return whether the name is in an object that Elasticsearch doesn't index (`enabled: false`)."""
         return bool(self.disabled) and any(path == one or path.startswith(f"{one}.") for one in self.disabled)
 
     def is_visible(self, field: KnownField, nested: str | None) -> bool:
-        """Tell whether a clause sees the field where documents of the nested object `nested` (None: whole documents)
-        are looked at.
+        """Return whether a clause that looks at the documents of the nested object `nested` (None: whole documents)
+        sees the field.
         """
         if field.nested_path == nested or field.is_runtime:
             return True
@@ -160,7 +163,9 @@ class MappingFields:
             self._copies[node.path] = self._copies_of(node)
 
     def _copies_of(self, node: FieldNode) -> frozenset[str | None]:
-        """Where else the values of a nested object are to be found: `include_in_parent`, `include_in_root`."""
+        """Return where else the values of a nested object can be found, by `include_in_parent` and `include_in_root`;
+        None stands for the whole document.
+        """
         copies: set[str | None] = set()
         if is_set(node.definition, "include_in_root", default=False):
             copies.add(None)
@@ -171,7 +176,7 @@ class MappingFields:
         return frozenset(copies)
 
     def _add_short_names(self, node: FieldNode) -> None:
-        """Add the names without that of a passthrough object around the field."""
+        """Add the short names of a field in passthrough objects: its path without the path of the object."""
         if node.type in OBJECT_TYPES:
             return
         for around in node.passthrough:
@@ -192,7 +197,7 @@ class MappingFields:
                 self.fields[alias.path] = msgspec.structs.replace(target, path=alias.path, target=target.path)
 
     def _implied(self) -> set[str]:
-        """The objects that only stand before the dots of other names."""
+        """Return the objects that no mapping defines, but that the dotted names of other fields imply."""
         implied: set[str] = set()
         for name in self.fields:
             parent = name.rpartition(".")[0]
@@ -213,7 +218,7 @@ class MappingFields:
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """What a field is in the indices of one distinct mapping; `field` is None where there is none."""
+    """What a field is in the indices of one distinct mapping. `field` is None where the mapping doesn't have it."""
 
     mapping: MappingFields
     indices_total: int
@@ -221,7 +226,7 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class KnownFields:
-    """The fields of an index, alias or data stream: of each of its distinct mappings."""
+    """The fields of an index, alias or data stream, for each of its distinct mappings."""
 
     def __init__(
         self, groups: Iterable[tuple[MappingFields, int]], runtime: Mapping[str, KnownField] | None = None
@@ -232,7 +237,9 @@ class KnownFields:
         self._runtime = runtime or {}
 
     def with_runtime(self, runtime: Mapping[str, KnownField]) -> "KnownFields":
-        """Return the same with the fields that a search defines itself: they hide mapped ones, in all indices."""
+        """Return a copy with the runtime fields that a search defines itself. They hide mapped fields of the same name
+        in all indices.
+        """
         return KnownFields(self.groups, runtime)
 
     def find(self, path: str) -> list[Variant]:
@@ -249,7 +256,7 @@ class KnownFields:
         return [field for path, field in self.all_fields.items() if matches_pattern(pattern, path)]
 
     def has_any(self, pattern: str) -> bool:
-        """Tell whether a pattern matches a field, or keys of a flattened object could match it."""
+        """Return whether a pattern matches a field, or could match keys of a flattened object."""
         if any(matches_pattern(pattern, path) for path in self.all_fields):
             return True
         head = pattern.partition("*")[0]
@@ -267,7 +274,7 @@ class KnownFields:
 
     @cached_property
     def all_fields(self) -> dict[str, KnownField]:
-        """Return the fields of all mappings by name; where they differ, as in the mapping of the most indices."""
+        """The fields of all mappings, by name. Where mappings differ, the one that most indices have decides."""
         if len(self.groups) == 1 and not self._runtime:
             return self.groups[0][0].fields
         found: dict[str, KnownField] = {}
@@ -278,12 +285,14 @@ class KnownFields:
 
 
 def known_fields(mappings: Mapping[str, bytes]) -> KnownFields:
-    """Look at the mappings of a name (index name → JSON). Never raises on a strange mapping."""
+    """Return the fields of the mappings of a name (index name → JSON). Never raises on a malformed mapping."""
     return KnownFields((MappingFields(body.mapping), body.indices.total) for body in bodies(mappings))
 
 
 def runtime_fields(mappings: Any) -> dict[str, KnownField]:
-    """Return the fields that a search defines itself, under `runtime_mappings`; what is no field counts as absent."""
+    """Return the fields that a search defines itself under `runtime_mappings`. What isn't the definition of a field
+    counts as absent.
+    """
     if not isinstance(mappings, dict):
         return {}
     found = nodes({"runtime": mappings})
@@ -295,7 +304,9 @@ def runtime_fields(mappings: Any) -> dict[str, KnownField]:
 
 
 def _dynamic(definition: Definition, *, default: str) -> str:
-    """Return what happens to unknown names in an object: `dynamic` is inherited."""
+    """Return what happens to unknown names in an object, which is its own `dynamic`, or else that of the object around
+    it (`default`).
+    """
     given = definition.get("dynamic")
     return default if given is None else str(given).lower()
 
@@ -305,7 +316,7 @@ _PLAIN = frozenset({"keyword", "text", "long", "integer", "short", "byte", "doub
 
 
 def matches_pattern(pattern: str, name: str) -> bool:
-    """Tell whether a name matches a pattern with `*`. In linear time, whatever the pattern."""
+    """Return whether a name matches a pattern with `*`. Takes linear time, whatever the pattern."""
     first, *others = pattern.split("*")
     if not others:
         return name == pattern

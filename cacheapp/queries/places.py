@@ -1,8 +1,8 @@
-"""The places where a search names a field, and what each needs of it: a table.
+"""The places where a search names a field, and what each needs of the field: a table.
 
-Read from Elasticsearch 8.19 and 9.1: the reference of queries and aggregations, the builders' sources, and what a node
-of 8.19.21 answered to each place on a field of each type. Types that a place isn't known to refuse are taken; types
-that aren't in `JUDGED` are never refused.
+Source: Elasticsearch 8.19 and 9.1: the reference of queries and aggregations, the source code of their builders, and
+what a node of 8.19.21 answered in each place to a field of each type. A place takes a type unless it is known to refuse
+it; types that aren't in `JUDGED` are never refused.
 """
 
 import enum
@@ -25,7 +25,7 @@ CARTESIAN = frozenset({"point", "shape"})
 VECTORS = frozenset({"dense_vector"})
 OTHERS = frozenset({"binary", "completion", "sparse_vector"})
 JUDGED = STRINGS | NUMBERS | DATES | RANGES | GEO | CARTESIAN | VECTORS | OTHERS | {"boolean", "ip"}
-"""Types of which it is known which places refuse them."""
+"""The types for which it is known which places refuse them."""
 
 _NUMERIC = NUMBERS | DATES | {"boolean"}
 _TERMS = KEYWORDS | NUMBERS | DATES | {"boolean", "ip", "flattened", KEYED}
@@ -36,7 +36,7 @@ _DOC_VALUED = JUDGED - TEXTS - OTHERS - {"date_range", "ip_range"}
 
 
 class Access(enum.Enum):
-    """By what a place reads the field."""
+    """What a place reads the field's values from."""
 
     INDEX = "index"
     DOC_VALUES = "doc values"
@@ -44,18 +44,18 @@ class Access(enum.Enum):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """One row: a place where a field's name stands.
+    """One row of the table: a place where a field's name stands.
 
     Args:
-        name: As people know it; stands in details.
+        name: The place's name for people, used in details of findings.
         takes: The types that it takes.
-        access: By what it reads the field.
-        is_loud: Whether a name that isn't mapped is a 400, rather than nothing found.
-        takes_objects: Whether it means all fields below an object.
+        access: What it reads the field's values from.
+        is_loud: Whether the node answers 400 to a name that isn't mapped, instead of finding nothing.
+        takes_objects: Whether the name of an object means all fields below it.
         takes_patterns: Whether names may have `*`.
-        is_weak: Whether that nothing is there may be what the caller wants to know.
-        terms_match_whole: Whether its value isn't analyzed, so that it has to be a whole token of a text.
-        misfit_is_silent: Whether a type that it doesn't take gives nothing, rather than a 400.
+        is_weak: Whether the caller may well mean a name that matches nothing.
+        terms_match_whole: Whether the value isn't analyzed, so that it has to be a whole token of a text.
+        misfit_is_silent: Whether a type that it doesn't take makes the node find nothing, instead of answering 400.
         shows_source: Whether it shows values of documents, mapped or not.
         ignores_nesting: Whether the nested objects around the field don't matter.
         needs_nested: Whether the node refuses a field of a nested object unless that object is named.

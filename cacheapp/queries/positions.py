@@ -1,4 +1,4 @@
-"""Find where in a JSON text its parts stand."""
+"""Find the positions of parts of a JSON text."""
 
 import json
 import re
@@ -10,11 +10,12 @@ _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(_TEXT.pattern + r"|[{}\[\]]", re.DOTALL)
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"]+")
 Span = tuple[int, int]
-"""Where something begins in a text, and where it ends, in characters."""
+"""The positions in a text, in characters, at which something begins and ends."""
 
 
 def line_of(raw: bytes, path: str) -> int:
-    """Return the line, from 1, of what a JSON Pointer leads to; where it leads nowhere, of the last step that is there.
+    """Return the line number, from 1, of what a JSON Pointer leads to. If it leads nowhere: of the last step that
+    exists.
 
     Args:
         raw: JSON that can be parsed.
@@ -25,9 +26,11 @@ def line_of(raw: bytes, path: str) -> int:
 
 
 def spans_of(text: str, paths: Iterable[str]) -> dict[str, Span]:
-    """Return where what JSON Pointers lead to stands; where one leads nowhere, the last step that is there.
+    """Return the positions of what JSON Pointers lead to. For one that leads nowhere: those of the last step that
+    exists.
 
-    That is the key, and a value that is neither object nor list beside it. The text is read once for all of them.
+    The span of a member is its key, together with the value if that is neither an object nor a list. The text is read
+    once for all pointers.
 
     Args:
         text: JSON that can be parsed.
@@ -47,13 +50,13 @@ def spans_of(text: str, paths: Iterable[str]) -> dict[str, Span]:
 
 @dataclass(slots=True)
 class _Wanted:
-    """What is looked for: the pointers that end here, and what lies below by the next step."""
+    """What is looked for in a value: the pointers that end here, and what is wanted below it, by the next step."""
 
     paths: list[str] = field(default_factory=list)
     below: dict[str, "_Wanted"] = field(default_factory=dict)
 
     def give(self, span: Span, found: dict[str, Span]) -> None:
-        """All pointers that lead here or beyond get this span, unless they have one."""
+        """Give this span to all pointers that lead here or further down, unless they have one already."""
         left = [self]
         while left:
             one = left.pop()
@@ -65,7 +68,7 @@ class _Wanted:
 def _look_into(
     text: str, place: int, wanted: _Wanted, span: Span, found: dict[str, Span], ends: dict[int, int]
 ) -> None:
-    """Look for what is wanted in the value that begins at `place`, which as a whole stands at `span`."""
+    """Look for what is wanted in the value that begins at `place`. `span` is the span of the value as a whole."""
     for path in wanted.paths:
         found[path] = span
     is_object = text[place : place + 1] == "{"
@@ -92,7 +95,9 @@ def _start(text: str, place: int) -> int:
 
 
 def _ends(text: str) -> dict[int, int]:
-    """Where each object and each list ends, by where it begins. Read once: an inner one is part of each outer one."""
+    """Return the end of each object and each list, by its beginning. The text is read once, as an inner one is part of
+    all outer ones.
+    """
     ends: dict[int, int] = {}
     opened: list[int] = []
     for sign in _BRACKET.finditer(text):
@@ -104,7 +109,7 @@ def _ends(text: str) -> dict[int, int]:
 
 
 def _end(text: str, place: int, ends: dict[int, int]) -> int:
-    """Where the value that begins here ends."""
+    """Return the end of the value that begins at `place`."""
     if (known := ends.get(place)) is not None:
         return known
     found = (_TEXT if text[place : place + 1] == '"' else _PLAIN).match(text, place)

@@ -1,4 +1,4 @@
-"""Find the fields that a `query_string` query names, by Lucene's grammar as far as it is sure."""
+"""Find the fields that the text of a `query_string` query names, as far as Lucene's grammar is clear."""
 
 import re
 
@@ -14,8 +14,13 @@ _RANGE = re.compile(r"\s*(?P<low>\"(?:[^\"\\]|\\.)*\"|[^\s\]}]+)\s+TO\s+(?P<high
 
 
 class Named(msgspec.Struct, frozen=True):
-    """One field that is named. `values`: the plain terms that it has to be equal to, or is compared with; `bounds`:
-    whether they are bounds.
+    """One field that the text names.
+
+    Args:
+        field: Its name.
+        values: The plain terms that it has to equal, or is compared with.
+        bounds: Whether the values are the bounds of a range.
+        has_pattern: Whether a term with `*` or `?` stands there too.
     """
 
     field: str
@@ -25,14 +30,14 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """What a text of `query_string` names. `mistake`: why it can't be parsed."""
+    """The fields that a query string names. `mistake`: why it can't be parsed."""
 
     named: tuple[Named, ...] = ()
     mistake: str | None = None
 
 
 def parse(text: str) -> Parsed:
-    """Read a query string. Where it isn't sure what is meant, nothing is said."""
+    """Parse a query string. Return nothing where it isn't clear what is meant."""
     try:
         return Parsed(tuple(_Reader(text).read()))
     except _MistakeError as error:
@@ -72,7 +77,7 @@ class _Reader:
             self._place += 1
 
     def _clause(self, field: str | None, *, must: bool = False) -> None:
-        """One clause. `must`: something has to stand here, behind a colon."""
+        """Read one clause. `must`: something has to stand here, because a colon stands before it."""
         while must and self._text[self._place : self._place + 1] in tuple(" \t\n\r\u3000"):
             self._place += 1
         sign = self._text[self._place : self._place + 1]
@@ -159,7 +164,9 @@ class _Reader:
             self._name(word)
 
     def _word(self) -> tuple[str, bool]:
-        """The characters up to the next that means something, unescaped; and whether a `*` or `?` was escaped."""
+        """Return the characters up to the next one with a special meaning, unescaped, and whether a `*` or `?` was
+        escaped.
+        """
         parts, is_escaped, text = [], False, self._text
         while self._place < len(text):
             sign = text[self._place]

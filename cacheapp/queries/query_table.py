@@ -1,5 +1,7 @@
-"""All queries of Elasticsearch 8.19 and 9.1, one row each. Read from the reference of the query language and the
-builders' sources (`AbstractQueryBuilder.fromXContent` of each), modules and x-pack included.
+"""A table of all queries of Elasticsearch 8.19 and 9.1, one row each.
+
+Source: the reference of the query language, and the source code of the builders (`AbstractQueryBuilder.fromXContent` of
+each), including those of modules and x-pack.
 """
 
 from collections.abc import Mapping
@@ -31,7 +33,7 @@ from cacheapp.queries.slots import (
 )
 
 VERSIONS = ("8.19", "9.1")
-"""The versions that the tables were read from."""
+"""The versions of Elasticsearch that the tables were made from."""
 
 _FUZZY = any_of("operator analyzer fuzziness minimum_should_match fuzzy_rewrite")
 _FUZZY |= {"prefix_length": WHOLE, "max_expansions": WHOLE, "fuzzy_transpositions": FLAG}
@@ -92,7 +94,7 @@ def _options(keys: dict[str, Slot], *required: str, is_open: bool = False, also:
     return Clause({**COMMON, **keys}, required, is_open=is_open, also=also)
 
 
-def _keyed(  # one argument for each thing in which such rows differ
+def _keyed(  # one argument for each difference between such rows
     place: Place,
     inner: dict[str, Slot],
     value: str | None = "value",
@@ -107,7 +109,7 @@ def _keyed(  # one argument for each thing in which such rows differ
 
 
 def _beside(place: Place, outer: dict[str, Slot]) -> Clause:
-    """A query whose key is a field's name, with its options beside it."""
+    """Return the row of a query that has a field's name as a key, and options beside that key."""
     return Clause({**COMMON, **outer}, keyed=Keyed(place, None, None, check="beside"))
 
 
@@ -310,10 +312,12 @@ QUERIES_TABLE: dict[str, Clause] = {
     "kql": _options(any_of("query default_field time_zone case_insensitive"), "query", is_open=True),
     "template": _options({}, is_open=True),
 }
-"""By name. A query that a node lacks, as it lacks the module, is known to Elasticsearch: never unknown."""
+"""All queries, by name. One that a node lacks, because it lacks the module, is listed too, and so is never reported as
+unknown.
+"""
 
 OF_PLUGINS = frozenset({"sltr", "ltr", "match_mapped_fields", "hybrid", "neural", "elastiknn_nearest_neighbors"})
-"""Queries of known plugins: not checked."""
+"""The queries of known plugins. They are not checked."""
 
 QUERY_SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("equals", "equal", "eq", "is"), ("term",)),
@@ -367,4 +371,6 @@ RETRIEVERS: dict[str, Clause] = {
     "random_reranker": Clause({**_MULTIPLE, "retriever": Slot("retriever"), "field": ANY, "seed": ANY}, is_open=True),
     "diversify": Clause({**_MULTIPLE, "retriever": Slot("retriever"), **any_of("field type")}, is_open=True),
 }
-"""Of the keys that retrievers have between the versions some aren't here: all but the first two are open."""
+"""All retrievers, by name. All but the first two are open: versions differ in some of their keys, which are not listed
+here.
+"""

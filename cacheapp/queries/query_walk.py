@@ -1,4 +1,4 @@
-"""How queries are read: each by its row, and what rows can't say."""
+"""Read queries: each by its row of the table, and with special rules that rows can't express."""
 
 import re
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _GEO_SUFFIXES = (".lat", ".lon", ".geohash")
 
 
 def read_query(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """One query: an object with one key, its name."""
+    """Read one query: an object with one key, which is the query's name."""
     if not isinstance(value, dict):
         walk.wrong_shape(path, 'One query belongs here, as {"match": {…}}; several are combined by bool.')
         return
@@ -55,12 +55,12 @@ def read_query(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> N
 
 
 def _where(walk: Walk, name: str) -> str:
-    """A hint for who wrote a field where the query's name belongs."""
+    """Return a hint for callers who wrote a field's name where the query's name belongs."""
     return " It is the name of a field: it stands inside a query." if walk.is_known(name) else ""
 
 
 def read_queries(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """A list of queries, or one."""
+    """Read a list of queries, or one query."""
     if value is None:
         return  # as Elasticsearch has it
     if not isinstance(value, list):
@@ -74,12 +74,12 @@ _QUERY = Slot("query")
 
 
 def read_weak_queries(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """Queries of which each may match nothing: alternatives, what is excluded, what only scores."""
+    """Read queries each of which may match nothing: alternatives, exclusions, and queries that only affect scores."""
     read_queries(walk, value, path, scope.weak(), slot)
 
 
 def read_joined_query(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """A query of parents or children: whole documents."""
+    """Read a query on parents or children, which are whole documents."""
     read_query(walk, value, path, Scope(None, scope.is_weak), slot)
 
 
@@ -87,7 +87,7 @@ def read_joined_query(walk: Walk, value: Any, path: str, scope: Scope, slot: Slo
 
 
 def check_keyed(walk: Walk, clause: Clause, given: dict[str, Any], name: str, path: str, scope: Scope) -> None:
-    """Check the field, the keys of the long form, and the value."""
+    """Check a clause that has a field's name as its key: the field, the keys of the long form, and the value."""
     keyed, part, below = clause.keyed, given[name], pointer(path, name)
     assert keyed is not None
     value, options = part, {}
@@ -115,7 +115,7 @@ def check_keyed(walk: Walk, clause: Clause, given: dict[str, Any], name: str, pa
 
 
 def _long_form(walk: Walk, clause: Clause, keyed: Keyed, part: dict[str, Any], path: str, scope: Scope) -> bool:
-    """Read `{"value": …, "boost": 2}`. Returns whether the value is there."""
+    """Read the long form, `{"value": …, "boost": 2}`. Return whether the value is there."""
     assert keyed.inner is not None
     before = len(walk.findings)
     keys = {**keyed.inner, keyed.value: Slot("any")} if keyed.value else dict(keyed.inner)
@@ -136,7 +136,7 @@ def _old_value(part: dict[str, Any]) -> bool:
 
 
 def _accepts(check: str, field: KnownField, value: Any, options: dict[str, Any]) -> bool:
-    """Tell whether a field could be meant where a value stands."""
+    """Return whether a field could be the one that was meant, given the value that stands there."""
     if check == "range":
         bounds = {name: options[name] for name in _BOUNDS if name in options}
         complaint = check_bounds(field, bounds, _text(options.get("format")))
@@ -154,7 +154,7 @@ def _text(value: Any) -> str | None:
 
 
 def _value_any(walk: Walk, name: str, value: Any, options: dict[str, Any], path: str, scope: Scope) -> None:
-    """Look at no value."""
+    """Accept any value."""
 
 
 def _value_term(walk: Walk, name: str, value: Any, options: dict[str, Any], path: str, scope: Scope) -> None:
@@ -186,13 +186,13 @@ _LONG_WORD = re.compile(r"\S{3,}")
 
 
 def _value_regexp(walk: Walk, name: str, value: Any, options: dict[str, Any], path: str, scope: Scope) -> None:
-    """Of a regular expression only what has no signs in it is compared with words."""
+    """Check a regular expression only if it has no special characters: then it is compared with words."""
     if isinstance(value, str) and _LITERAL.fullmatch(value):
         _value_pattern(walk, name, value, options, path, scope)
 
 
 def _value_fuzzy(walk: Walk, name: str, value: Any, options: dict[str, Any], path: str, scope: Scope) -> None:
-    """Two edits don't make one word of two."""
+    """Check a fuzzy value of several words: an edit distance of two can't turn one word into several."""
     if isinstance(value, str) and len(_LONG_WORD.findall(value)) > 1:
         _value_pattern(walk, name, value, options, path, scope)
 
@@ -216,7 +216,8 @@ def _value_range(walk: Walk, name: str, value: Any, options: dict[str, Any], pat
             wrong.append(found[0])
         return None if found is None else found[1]
 
-    # The bound that is wrong is known only once it is looked at; the place is told by a second look.
+    # Which bound is wrong is known only after a check. So the bounds are checked once to find the path, and then again
+    # to report the finding.
     for variant in walk.variants(name):
         assert variant.field is not None
         check(variant.field)
@@ -250,7 +251,7 @@ _VALUE_CHECKS: dict[str, Callable[[Walk, str, Any, dict[str, Any], str, Scope], 
 
 
 def check_terms(walk: Walk, clause: Clause, given: dict[str, Any], name: str, path: str, scope: Scope) -> None:
-    """`terms`: a list of values, or where to look them up."""
+    """Check `terms`: a list of values, or where to look them up."""
     part, below = given[name], pointer(path, name)
     if isinstance(part, dict):
         walk.clause(_LOOKUP, part, below, scope)
@@ -276,7 +277,7 @@ _LOOKUP = Clause({name: Slot("any") for name in ("index", "id", "path", "routing
 
 
 def check_beside(walk: Walk, clause: Clause, given: dict[str, Any], name: str, path: str, scope: Scope) -> None:
-    """Check a field whose options stand beside it, as those of places do."""
+    """Check a field whose options stand beside it, as those of geographic queries do."""
     assert clause.keyed is not None
     suffix = next((one for one in _GEO_SUFFIXES if name.endswith(one)), None)
     real = name.removesuffix(suffix) if suffix and not walk.is_known(name) else name
@@ -288,7 +289,7 @@ def check_beside(walk: Walk, clause: Clause, given: dict[str, Any], name: str, p
 
 
 def also_nested(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """`nested`: its path, and its query on the objects there."""
+    """Check `nested`: its path, and its query on the objects there."""
     inner = nested_scope(walk, value, path, scope, is_loud=True)
     _inner_hits_name(walk, value, path)
     if inner is None:
@@ -315,7 +316,9 @@ _INNER_HITS = Slot("inner_hits")
 
 
 def nested_scope(walk: Walk, value: dict[str, Any], path: str, scope: Scope, *, is_loud: bool) -> Scope | None:
-    """Check a `path` of nested objects. Returns where the clauses inside look; None where nothing can be said."""
+    """Check a `path` of nested objects. Return the scope of the clauses inside; None where nothing can be said of
+    them.
+    """
     name = value.get("path")
     below = pointer(path, "path")
     if not isinstance(name, str):
@@ -350,7 +353,7 @@ def _inner_hits_name(walk: Walk, value: dict[str, Any], path: str) -> None:
 
 
 def also_query_string(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """`query_string`: the fields that its text names."""
+    """Check `query_string`: the fields that its text names."""
     default = value.get("default_field")
     if isinstance(default, str):
         walk.field(default, places.QUERY_STRING, pointer(path, "default_field"), scope)
@@ -378,7 +381,7 @@ def _query_string_values(walk: Walk, named: Named, path: str, scope: Scope) -> N
         for one in values:
             bound = check_bounds(field, {"gte": one}, None) if named.bounds else None
             found = bound[1] if bound is not None else None if named.bounds else check_term(field, one)
-            # A date may be given as far as the month; a term is a whole day.
+            # A date may be given to the day or the month only; such a term means the whole day or month.
             if found is not None and not (field.type in places.DATES and is_date(one, "strict_date_optional_time")):
                 return found
         return None
@@ -387,7 +390,7 @@ def _query_string_values(walk: Walk, named: Named, path: str, scope: Scope) -> N
 
 
 def also_knn(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """`knn`: the number of dimensions, and how many candidates."""
+    """Check `knn`: the number of dimensions, and the number of candidates."""
     k, candidates = value.get("k"), value.get("num_candidates")
     if isinstance(k, int) and isinstance(candidates, int) and k > candidates:
         detail = f"num_candidates ({candidates}) has to be at least k ({k})."
@@ -405,7 +408,7 @@ def also_knn(walk: Walk, value: Any, path: str, scope: Scope) -> None:
 
 
 def also_multi_match(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """`multi_match`: its fields, which its type decides about."""
+    """Check `multi_match`: its fields, to which different rules apply depending on its type."""
     if (listed := value.get("fields")) is None:
         return
     place = places.MULTI_PHRASE_PREFIX if value.get("type") == "phrase_prefix" else places.MULTI_MATCH
@@ -414,7 +417,7 @@ def also_multi_match(walk: Walk, value: Any, path: str, scope: Scope) -> None:
         name = one.rpartition("^")[0] or one if isinstance(one, str) else ""
         if "*" not in name or place is places.MULTI_MATCH or not walk.finds(name):
             continue
-        # A pattern reaches fields that the query doesn't take, and the node refuses them.
+        # If a pattern matches fields that the query doesn't take, the node refuses them.
         for field in walk.known.matching(name)[:MAX_REACHED]:
             if field.type in places.JUDGED and field.type not in place.takes:
                 walk.field(field.path, place, pointer(below, number), scope)
@@ -426,7 +429,7 @@ def also_multi_match(walk: Walk, value: Any, path: str, scope: Scope) -> None:
 
 
 def _multi_match_values(walk: Walk, query: Any, listed: list[Any], path: str, scope: Scope) -> None:
-    """A value that one of the fields can't have is refused for all of them."""
+    """Check the value for each field: if one field can't have it, the node refuses the query for all of them."""
     for number, one in enumerate(listed[:MAX_REACHED]):
         name = one.rpartition("^")[0] or one if isinstance(one, str) else ""
         if name and "*" not in name:
@@ -438,13 +441,13 @@ MAX_REACHED = 50
 
 
 def also_value_factor(walk: Walk, value: Any, path: str, scope: Scope) -> None:
-    """`field_value_factor`: of a field that isn't there, unless it says what to take instead."""
+    """Check `field_value_factor`: its field has to exist, unless `missing` says which value to take instead."""
     is_forgiven = value.get("missing") is not None
     walk.field(value["field"], places.FIELD_VALUE_FACTOR, pointer(path, "field"), scope.weak(), is_forgiven=is_forgiven)
 
 
 def read_interval_rules(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """The rules within a rule of `intervals`."""
+    """Read the rules within a rule of `intervals`."""
     for number, rule in enumerate(value if isinstance(value, list) else []):
         walk.clause(_RULE, rule, pointer(path, number), scope)
 
@@ -453,13 +456,13 @@ _RULE = Clause(INTERVAL_RULES)
 
 
 def read_knn(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """The vector searches of a body: one or several."""
+    """Read the vector searches of a body: one or several."""
     for number, one in enumerate(value if isinstance(value, list) else [value]):
         walk.clause(KNN_SEARCH, one, pointer(path, number) if isinstance(value, list) else path, scope)
 
 
 def read_retriever(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """One retriever: an object with one key, its name."""
+    """Read one retriever: an object with one key, which is the retriever's name."""
     if not isinstance(value, dict) or len(value) != 1:
         walk.wrong_shape(path, "One retriever belongs here.")
         return
@@ -471,7 +474,9 @@ def read_retriever(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) 
 
 
 def read_retrievers(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """The retrievers within one; each may stand in an object with its weight. Each may find nothing."""
+    """Read the retrievers within a retriever. Each may stand in an object together with its weight, and each may find
+    nothing.
+    """
     for number, one in enumerate(value if isinstance(value, list) else []):
         below = pointer(path, number)
         if isinstance(one, dict) and "retriever" in one:

@@ -1,4 +1,4 @@
-"""What the tables of queries, aggregations and bodies are made of."""
+"""The building blocks of the tables of queries, aggregations and bodies."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,12 @@ from cacheapp.queries.places import Place
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """What stands under one key.
+    """What stands under one key of a clause.
 
     Args:
-        reader: How it is read: a method of the walk.
-        place: Of readers of field names: which place it is.
-        clause: Of readers of objects: what they are made of.
+        reader: How it is read: the name of a reader, as in the `READERS` of the walk.
+        place: For readers of field names: which place it is.
+        clause: For readers of objects: the keys of these objects.
     """
 
     reader: str
@@ -22,14 +22,14 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Keyed(msgspec.Struct, frozen=True):
-    """That a clause's key is the name of a field: `{"term": {"status": …}}`.
+    """The rule for a clause that has the name of a field as its key: `{"term": {"status": …}}`.
 
     Args:
-        place: What it needs of the field.
-        value: Under which key of the long form the value stands; None where there is none.
-        inner: What else the long form may have; None: it isn't looked into.
+        place: What the clause needs of the field.
+        value: The key of the long form under which the value stands; None where there is none.
+        inner: The other keys of the long form; None: they aren't checked.
         has_short_form: Whether the value may stand in place of the object.
-        check: How the value is checked: a method of the walk.
+        check: How the value is checked: the name of a check.
     """
 
     place: Place
@@ -40,15 +40,15 @@ class Keyed(msgspec.Struct, frozen=True):
 
 
 class Clause(msgspec.Struct, frozen=True):
-    """One row: an object of a search, as a query or a sort.
+    """One row of a table: an object of a search, such as a query or a sort.
 
     Args:
-        keys: Which keys it may have, and what stands under each; with `keyed`, beside the field's name.
-        required: Of which it must have all.
-        keyed: That a field's name is its key.
-        is_open: Whether it may have keys that aren't here.
-        synonyms: What others call its keys.
-        also: A further check: a method of the walk.
+        keys: The keys that it may have, and what stands under each. With `keyed`: the keys beside the field's name.
+        required: The keys that it must have.
+        keyed: The rule for the field's name, if that is one of its keys.
+        is_open: Whether it may have keys that aren't listed here.
+        synonyms: Names that callers use for its keys by mistake, with the right ones.
+        also: The name of a further check.
     """
 
     keys: Mapping[str, Slot] = {}
@@ -75,25 +75,25 @@ COMMON: dict[str, Slot] = {"boost": NUMBER, "_name": TEXT}
 
 
 def any_of(names: str) -> dict[str, Slot]:
-    """Return slots that aren't looked into, by name."""
+    """Return slots of these names whose values aren't checked."""
     return dict.fromkeys(names.split(), ANY)
 
 
 def field(place: Place) -> Slot:
-    """A field's name."""
+    """Return the slot of a field's name."""
     return Slot("field", place)
 
 
 def fields(place: Place) -> Slot:
-    """Names of fields, with boosts and patterns: a list or one text."""
+    """Return the slot of several field names, with boosts and patterns: a list or one text."""
     return Slot("fields", place)
 
 
 def one(clause: Clause) -> Slot:
-    """An object."""
+    """Return the slot of an object."""
     return Slot("object", clause=clause)
 
 
 def some(clause: Clause) -> Slot:
-    """A list of objects, or one of them."""
+    """Return the slot of a list of objects, or one of them."""
     return Slot("objects", clause=clause)

@@ -1,7 +1,8 @@
-"""Did you mean: which name of a mapping, or of the query language, was probably meant.
+"""Find which name of a mapping, or of the query language, was probably meant by a wrong one ("did you mean").
 
-A name is compared as a whole, whatever its style, and word by word: equal, one of the plural, a short form, near in
-spelling, or of one meaning. Only names that the place could take are compared.
+A name is compared as a whole, whatever its style, and word by word. Two words are alike if they are equal, singular and
+plural, a word and its short form, near in spelling, or of the same meaning. Only names that the place could take are
+compared.
 """
 
 import unicodedata
@@ -28,22 +29,24 @@ from cacheapp.queries.synonyms import (
 )
 
 MAX_COMPARED = 20_000
-"""Of fields; beyond, those that come first."""
+"""How many fields are compared at most; further ones are ignored."""
 MAX_NAME_CHARACTERS = 120
-"""Longer names have no suggestions: to compare them takes long, and nobody misspells them."""
+"""Longer names get no suggestions: comparing them takes long, and they are hardly typing errors."""
 MAX_WORDS = 8
 LEAST_LIKENESS = 0.42
 _NEAR_WORD = 74
 _SHORTEST = 3
-"""Characters of a short form: `desc` for `description`."""
+"""The least number of characters of a short form, such as `desc` for `description`."""
 _WEIGHTED = 24
 _MAX_WEIGHED = 400
-"""Of the fields that have a word, or one like it: a word that more have says little."""
+"""How many of the fields that have a given word, or one like it, are weighed at most. A word that more fields have says
+little.
+"""
 _KEPT_WORDS = 500
-"""Of how many words it is kept which are like them: callers err in the same ones again and again."""
+"""For how many words the similar words are kept, as callers repeat the same mistakes."""
 
 Wanted = Callable[[KnownField], float]
-"""How well a field fits where a name stands: 0 not at all, 1 perfectly."""
+"""Tells how well a field fits the place where a name stands: 0 not at all, 1 perfectly."""
 
 
 def nearest(name: str, among: Iterable[str], synonyms: Mapping[str, tuple[str, ...]] | None = None) -> tuple[str, ...]:
@@ -86,7 +89,7 @@ class Names:
                 self._by_meaning.setdefault(meaning, set()).add(word)
 
     def like(self, name: str, wanted: Wanted) -> tuple[str, ...]:
-        """Return the fields that were probably meant by a name, the likeliest first."""
+        """Return the fields that were probably meant by `name`, the likeliest first."""
         if len(name) > MAX_NAME_CHARACTERS:
             return ()
         plain, words = _plain(name), _words_of(name)[:MAX_WORDS]
@@ -102,7 +105,9 @@ class Names:
         return tuple(path for _, _, path in sorted(ranked)[:MAX_SUGGESTIONS])
 
     def fitting(self, wanted: Wanted, near: str) -> tuple[str, ...]:
-        """Return the fields that fit a place, those around `near` first: where no name is like it."""
+        """Return fields that fit a place, those in the same object as `near` first. Used where no field's name is like
+        the given one.
+        """
         around = near.rpartition(".")[0]
         ranked = []
         for place, field in enumerate(self.fields):
@@ -120,7 +125,7 @@ class Names:
         return self._likeness[word]
 
     def _like_word(self, word: str) -> dict[str, float]:
-        """The words of the mapping that could be meant by a word, and how likely each is."""
+        """Return the words of the mapping that could be meant by a word, and how likely each is."""
         found: dict[str, float] = {}
         for meaning in _meanings(word):
             for other in self._by_meaning.get(meaning, ()):
@@ -141,7 +146,7 @@ class Names:
         return found
 
     def _short_or_long(self, word: str) -> Iterator[str]:
-        """The words that begin with a word, and those with which it begins."""
+        """Yield the words of the mapping that begin with `word`, and those with which `word` begins."""
         if len(word) < _SHORTEST:
             return
         place = bisect_right(self._vocabulary, word)
@@ -153,7 +158,9 @@ class Names:
                 yield word[:length]
 
     def _candidates(self, plain: str, words: Sequence[str], likeness: Mapping[str, Mapping[str, float]]) -> list[int]:
-        """The fields that are worth a closer look: near as a whole, or with the most in common."""
+        """Return the numbers of the fields that are worth a closer look: those with a similar whole name, and those
+        with the most words in common.
+        """
         weights: dict[int, float] = {}
         for place, word in enumerate(words):
             weight = 1.0 + place / max(1, len(words) - 1)  # the last part says the most
@@ -184,7 +191,7 @@ class Names:
         if len(words) == 1 and len(theirs) > 1 and self.fields[number].multi_field_of and theirs[-1] in ENDINGS:
             theirs = theirs[:-1]  # `text` means no multi-field of that name
         own_last, their_last = _last_part(name), _last_part(path)
-        # How much of what was asked for is there, and how much of what is there was asked for.
+        # The share of the given name's words that the field has, and the share of the field's words that were given.
         asked = _covered(words, own_last, theirs, likeness)
         reverse = {other: {word: likeness[word].get(other, 0.0) for word in words} for other in dict.fromkeys(theirs)}
         there = _covered(theirs, their_last, words, reverse)
@@ -198,7 +205,9 @@ class Names:
 
 
 def _hinted(words: Sequence[str], kind: str) -> float:
-    """Weigh a type by what the name that was given says of it."""
+    """Return a factor for a field's type: above 1 if the given name hints at that type, below 1 if it hints at
+    another.
+    """
     stems = {stem(word) for word in words}
     factor = 1.0
     for hints, types in ((TIME_WORDS, DATES), (PLACE_WORDS, GEO), (ADDRESS_WORDS, frozenset({"ip"}))):
@@ -225,7 +234,7 @@ def _covered(
 
 @lru_cache(maxsize=8192)
 def _plain(name: str) -> str:
-    """The letters and digits of a name without case, accents and separators."""
+    """Return the letters and digits of a name, without case, accents and separators."""
     folded = name.casefold()
     if not folded.isascii():
         folded = "".join(one for one in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(one))
@@ -240,7 +249,9 @@ def _words_of(name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8192)
 def _last_part(name: str) -> tuple[str, ...]:
-    """The words of a name behind its last dot; those of the field of which a multi-field is one."""
+    """Return the words after the last dot of a name; for a usual multi-field (`title.keyword`), those of the field
+    itself.
+    """
     parts = [part for part in name.split(".") if part]
     if len(parts) > 1 and parts[-1].lower() in ENDINGS:
         parts = parts[:-1]

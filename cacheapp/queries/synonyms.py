@@ -1,4 +1,6 @@
-"""Words that people use for one another in the names of fields. Each group is one idea; a word may be in several."""
+"""Groups of words that people use for one another in the names of fields. Each group is one idea; a word may be in
+several.
+"""
 
 GROUPS: tuple[str, ...] = (
     "timestamp time ts date datetime when at on day moment observed",
@@ -136,7 +138,7 @@ GROUPS: tuple[str, ...] = (
 
 
 def stem(word: str) -> str:
-    """Return a word without its ending: `ratings`, `rating` and `rated` are one."""
+    """Return a word without its ending, so that `ratings`, `rating` and `rated` become equal."""
     for ending in ("ings", "ing", "ies", "ed", "es", "s", "er"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]
@@ -144,14 +146,14 @@ def stem(word: str) -> str:
 
 
 MEANINGS: dict[str, frozenset[int]] = {}
-"""In which groups a word is, by its stem."""
+"""Stem of a word → the groups that the word is in."""
 for _number, _group in enumerate(GROUPS):
     for _word in _group.split():
         _stem = stem(_word)
         MEANINGS[_stem] = MEANINGS.get(_stem, frozenset()) | {_number}
 
 FILLERS = frozenset({"the", "of", "is", "has", "at", "on", "in", "by", "to", "a", "s"})
-"""Words that say little where others stand beside them."""
+"""Words that say little when others stand beside them."""
 ENDINGS = frozenset({"keyword", "raw", "text", "exact", "analyzed", "untouched", "sort", "plain", "english"})
 """Names that multi-fields usually have."""
 
@@ -164,8 +166,8 @@ TIME_WORDS = _stems(
     "time timestamp ts date datetime at when day created updated modified opened placed started since until expires"
     " deadline"
 )
-"""Words by which a name says that a date is meant."""
+"""Words in a name that hint at a date."""
 PLACE_WORDS = _stems("location position coords coordinates geo geopoint latlon gps")
 ADDRESS_WORDS = _stems("ip addr clientip ipaddress")
 FIRST_WORDS = _stems("timestamp created opened placed location embedding")
-"""Words of the field that is mostly meant among those of a rare type."""
+"""Words of the field that is most often meant where several fields of a rare type exist."""

@@ -1,4 +1,4 @@
-"""Validate a search body against the mappings of a name: the entry to this package. Pure, and asks nobody."""
+"""Validate a search body against the mappings of a name: the entry point of this package. Pure, without any call."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _ALSO = {**query_walk.ALSO, **aggregation_walk.ALSO}
 
 
 def read_runtime_mappings(own: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """The fields that the search defines itself: taken up before anything else is read."""
+    """Take in the fields that the search defines itself, before any other part is read."""
     if isinstance(value, dict):
         for name, one in value.items():
             if isinstance(one, dict) and one.get("script") is not None:
@@ -31,11 +31,11 @@ _READERS["runtime_mappings"] = read_runtime_mappings
 
 
 KNOWN_READERS, KNOWN_ALSO, KNOWN_CHECKS = frozenset(_READERS), frozenset(_ALSO), frozenset(query_walk.CHECKS)
-"""What the tables may name."""
+"""The names that the tables may use: of readers, of further checks, and of checks of values."""
 
 
 class Prepared:
-    """The fields of a name, ready to validate against. Made once for each state of its mappings; immutable."""
+    """The fields of a name, prepared for validations. Made once for each state of its mappings; immutable."""
 
     def __init__(self, known: KnownFields) -> None:
         self.known = known
@@ -43,7 +43,9 @@ class Prepared:
 
     @classmethod
     def of(cls, mappings: Mapping[str, bytes]) -> "Prepared":
-        """Prepare the mappings of a name (index name → JSON). Takes as long as to parse them: for a thread."""
+        """Prepare the mappings of a name (index name → JSON). Takes as long as parsing them, so it is called in a
+        thread.
+        """
         prepared = cls(known_fields(mappings))
         prepared.names()
         return prepared
@@ -78,7 +80,7 @@ def validate(prepared: Prepared, body: Any) -> Verdict:
 
 
 def _misplaced_queries(own: Walk, body: dict[str, Any]) -> None:
-    """Tell of queries that stand where `query` belongs."""
+    """Report queries that stand beside `query` instead of in it."""
     for key in body:
         if key in QUERIES_TABLE and key not in BODY.keys:
             detail = f'{key} is a query: it stands inside query, as {{"query": {{"{key}": …}}}}.'

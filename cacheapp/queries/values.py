@@ -1,7 +1,8 @@
-"""Tell what is wrong with a value for a field of a type: it can't be one, can never be matched, or means another thing
+"""Tell what is wrong with a value for a field: the type can't have it, it can never match, or it means something else
 than it seems to.
 
-Elasticsearch reads more texts as numbers, addresses and dates than one would think; what isn't sure passes.
+Elasticsearch reads more texts as numbers, addresses and dates than one would think. A value is reported only if it is
+surely wrong.
 """
 
 import ipaddress
@@ -19,8 +20,8 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?\s*|NaN|[+
 _WHOLE_BITS = {"long": 63, "integer": 31, "short": 15, "byte": 7, "token_count": 31}
 _LARGEST = {"half_float": 65520.0, "float": 3.4028235677973366e38}
 SUSPICIOUS_MILLIS = (1_900, 100_000_000_000)
-"""A JSON number on a date means milliseconds. Between these it would be a moment of the first three years after 1970,
-which is rarely meant: seconds, a year or 20261231 are.
+"""A JSON number for a date means milliseconds. A number in this range would be a moment of the first three years after
+1970, which is rarely meant; it is probably in seconds, or a year, or a date such as 20261231.
 """
 _LOWERING = frozenset(
     {
@@ -31,7 +32,7 @@ _LOWERING = frozenset(
         *("thai", "turkish"),
     }
 )
-"""Analyzers of Elasticsearch's own whose tokens are single words in lower case."""
+"""Elasticsearch's own analyzers whose tokens are single words in lower case."""
 _SPLITS = re.compile(r"[\s/@\-]")
 
 
@@ -44,7 +45,7 @@ class Complaint(msgspec.Struct, frozen=True):
 
 
 def check_term(field: KnownField, value: Any, *, case_insensitive: bool = False) -> Complaint | None:
-    """Check a value that has to be equal to the field's."""
+    """Check a value that the field has to equal."""
     if isinstance(value, dict | list) or value is None:
         return None
     if field.type in DATES:
@@ -59,7 +60,7 @@ def check_term(field: KnownField, value: Any, *, case_insensitive: bool = False)
 
 
 def check_analyzed(field: KnownField, value: Any) -> Complaint | None:
-    """Check a value of a match query, which texts analyze and other types take as a term."""
+    """Check the value of a match query, which is analyzed for texts, and taken as a term for other types."""
     if field.type in TEXTS or isinstance(value, dict | list) or value is None:
         return None
     return check_term(field, value)
@@ -69,10 +70,10 @@ def check_bounds(field: KnownField, bounds: dict[str, Any], date_format: str | N
     """Check the bounds of a range query.
 
     Returns:
-        Which bound is wrong, and how; the first of several.
+        The name of the first wrong bound, and what is wrong with it; None if all are right.
     """
     given = {name: bound for name, bound in bounds.items() if bound is not None}
-    # One number among the bounds, and both are read as milliseconds since 1970.
+    # If one of the bounds is a number, Elasticsearch reads both as milliseconds since 1970.
     has_number = any(_is_number(bound) for bound in given.values())
     for name, bound in given.items():
         if (complaint := _bound(field, bound, date_format, has_number=has_number)) is not None:
@@ -81,7 +82,7 @@ def check_bounds(field: KnownField, bounds: dict[str, Any], date_format: str | N
 
 
 def check_date(date_format: Any, value: Any) -> Complaint | None:
-    """Check one date against a format; a JSON number means milliseconds whatever the format."""
+    """Check one date against a format. A JSON number means milliseconds, whatever the format."""
     given = date_format if isinstance(date_format, str) else None
     if isinstance(value, bool):
         return Complaint(Code.BAD_VALUE, f"{value} is no date.", is_refused=True)
@@ -158,7 +159,7 @@ def _number(kind: str, value: Any) -> Complaint | None:
 
 
 def _never_equal(kind: str, value: Any) -> Complaint | None:
-    """Tell of a number that the type can't hold, so that no document has it."""
+    """Report a number that the type can't hold, so that no document can have it."""
     try:
         number = float(value)
     except (ValueError, OverflowError):
@@ -176,7 +177,7 @@ def _never_equal(kind: str, value: Any) -> Complaint | None:
         return Complaint(Code.OUT_OF_RANGE, f"The field is {kind}: it holds no {value}.")
     bits = _WHOLE_BITS.get(kind, 64)
     lowest = 0 if kind == "unsigned_long" else -(2**bits)
-    if not lowest <= int(number) <= 2**bits:  # one more: floats can't tell
+    if not lowest <= int(number) <= 2**bits:  # one beyond, because floats can't tell the two apart
         return Complaint(Code.OUT_OF_RANGE, f"{value} is beyond what a {kind} holds.")
     if bits < 50 and int(number) == 2**bits:
         return Complaint(Code.OUT_OF_RANGE, f"{value} is beyond what a {kind} holds.")
@@ -184,7 +185,7 @@ def _never_equal(kind: str, value: Any) -> Complaint | None:
 
 
 def _token(field: KnownField, value: Any, *, case_insensitive: bool) -> Complaint | None:
-    """Tell of a value that no token of an analyzed text can be."""
+    """Report a value that can't be a token of an analyzed text."""
     analyzer = field.definition.get("analyzer", "standard")
     if not isinstance(value, str) or analyzer not in _LOWERING:
         return None
@@ -232,5 +233,5 @@ def _no_address(value: Any) -> Complaint:
 
 
 def looks_analyzed_away(field: KnownField, value: str) -> bool:
-    """Tell whether a prefix or pattern can't match a token of the text."""
+    """Return whether a prefix or pattern can't match any token of the text."""
     return field.type in TEXTS and _token(field, value, case_insensitive=False) is not None

@@ -1,4 +1,4 @@
-"""Walk through a search along the tables. Here: the walk itself, and how what all parts have is read."""
+"""Walk through a search along the tables: the walk itself, and the readers that all parts share."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,15 +12,17 @@ from cacheapp.queries.suggestions import Names, nearest
 from cacheapp.queries.values import Complaint
 
 MAX_DEPTH = 60
-"""How many clauses within each other are read; Elasticsearch's own limit is 30 of queries."""
+"""How many levels of clauses are read. Elasticsearch's own limit is 30 levels of queries."""
 MAX_READINGS = 20_000
-"""How many parts of a search are read: more is not checked. It bounds the time."""
+"""How many parts of a search are read, to bound the time; further parts are not checked."""
 MAX_NOT_CHECKED = 20
 MAX_USED = 50
 MAX_ASKED_VALUES = 100
 MAX_PATTERNS = 20
 MAX_STARS = 5
-"""How many names with `*` are compared with all fields, and how many a name may have for that."""
+"""How many stars a name may have to be compared with all fields. At most `MAX_PATTERNS` names with stars are
+compared.
+"""
 
 Reader = Callable[["Walk", Any, str, Scope, Slot], None]
 Also = Callable[["Walk", Any, str, Scope], None]
@@ -28,7 +30,7 @@ Check = Callable[["Walk", Clause, dict[str, Any], str, str, Scope], None]
 
 
 class Walk:
-    """One validation."""
+    """One validation of a search: goes through the body, and collects what it finds."""
 
     def __init__(
         self,
@@ -43,18 +45,22 @@ class Walk:
         self.findings: list[Finding] = []
         self.not_checked: list[str] = []
         self.used: dict[str, None] = {}
-        """The mapped fields that the search asks for, each once, in its order."""
+        """The mapped fields that the search names, each once, in the order of the search. (The values are always
+        None.)
+        """
         self.asked_values: list[AskedValue] = []
         self._readings = 0
         self._patterns = 0
         self._depth = 0
         self.misplaced: list[set[str | None]] = []
-        """Of each nested query around: where the fields in it are, if not where it looks."""
+        """A stack with an entry for each `nested` query around: the nested paths of the fields in it that are outside
+        its own path.
+        """
         self.inner_hits: set[str] = set()
         self.define({})
 
     def define(self, mappings: Any) -> None:
-        """Take up the fields that the search defines itself; they hide mapped ones."""
+        """Take in the fields that the search defines itself; they hide mapped ones."""
         self.runtime = runtime_fields(mappings)
         self.known = self._all_known.with_runtime(self.runtime) if self.runtime else self._all_known
         self.suggester = Suggester(self.known, self._all_names, self.runtime)
@@ -75,7 +81,7 @@ class Walk:
             self.findings.append(Finding(path, code, severity, name, tuple(did_you_mean), detail))
 
     def skip(self, path: str) -> None:
-        """Note that something isn't checked."""
+        """Note that the part at `path` isn't checked."""
         if len(self.not_checked) < MAX_NOT_CHECKED:
             self.not_checked.append(path)
 
@@ -95,7 +101,9 @@ class Walk:
         self.say(Code.UNKNOWN_CLAUSE, path, detail, self._severity_of(meant), name, meant)
 
     def _severity_of(self, meant: tuple[str, ...]) -> Severity:
-        """Of what isn't in the tables: an error if it is like what is in them; else a later version may have it."""
+        """Return the severity for a name that isn't in the tables: an error if it is like one of them (`meant`);
+        otherwise a warning, because a later version of Elasticsearch may have it.
+        """
         return Severity.ERROR if meant else Severity.WARNING
 
     def wrong_shape(self, path: str, detail: str, field: str | None = None) -> None:
@@ -104,7 +112,7 @@ class Walk:
     # -- reading
 
     def read(self, slot: Slot, value: Any, path: str, scope: Scope) -> None:
-        """Read what stands under a key."""
+        """Read the value of a key, with the reader of its slot."""
         self._readings += 1
         if self._readings > MAX_READINGS or self._depth >= MAX_DEPTH:
             self.skip(path)
@@ -114,7 +122,7 @@ class Walk:
         self._depth -= 1
 
     def clause(self, clause: Clause, value: Any, path: str, scope: Scope) -> None:
-        """Read an object: its keys, and that what it needs is there."""
+        """Read an object: check its keys, and that the required ones are there."""
         if not isinstance(value, dict):
             self.wrong_shape(path, "An object belongs here.")
             return
@@ -132,7 +140,7 @@ class Walk:
             self._also[clause.also](self, value, path, scope)
 
     def keys(self, clause: Clause, value: dict[str, Any], path: str, scope: Scope) -> None:
-        """Read the keys of an object by their slots."""
+        """Read the keys of an object, each by its slot."""
         for key, part in value.items():
             slot = clause.keys.get(key)
             if slot is not None:
@@ -142,7 +150,7 @@ class Walk:
                 self.unknown_key(key, clause, path)
 
     def _keyed(self, clause: Clause, value: dict[str, Any], path: str, scope: Scope) -> None:
-        """Read an object whose key is a field's name, its options beside it if it has any."""
+        """Read an object that has a field's name as a key, and perhaps options beside it."""
         keyed = clause.keyed
         assert keyed is not None
         named = [key for key in value if key not in clause.keys]
@@ -157,7 +165,9 @@ class Walk:
             self._checks[keyed.check](self, clause, value, named[0], path, scope)
 
     def _tell_options_apart(self, clause: Clause, named: list[str], path: str) -> bool:
-        """Of several names one may be a field's: the others are options that aren't known."""
+        """If exactly one of several names is that of a field, report the others as unknown options. Return whether that
+        is so.
+        """
         known = [key for key in named if self.is_known(key)]
         if len(known) != 1:
             return False
@@ -169,11 +179,11 @@ class Walk:
     # -- fields
 
     def is_known(self, name: str) -> bool:
-        """Tell whether a name is that of a field in any of the indices."""
+        """Return whether a name is that of a field in any of the indices."""
         return any(variant.field is not None for variant in self.known.find(name))
 
     def finds(self, name: str) -> bool:
-        """Tell whether a name or pattern is that of any field."""
+        """Return whether a field has this name, or matches this pattern."""
         if "*" not in name:
             return self.is_known(name)
         self._patterns += 1
@@ -193,7 +203,7 @@ class Walk:
         is_forgiven: bool = False,
         accepts: Callable[[KnownField], bool] | None = None,
     ) -> bool:
-        """Check a field's name. Returns whether the field can be looked at further."""
+        """Check a field's name. Return whether the field's value can be checked too."""
         if not isinstance(name, str):
             self.wrong_shape(path, "The name of a field belongs here.")
             return False
@@ -217,7 +227,9 @@ class Walk:
         return False
 
     def _is_misplaced(self, outcome: Outcome, name: str, scope: Scope) -> bool:
-        """Note a field that isn't in the nested object looked at: the query around says so if all fields are so."""
+        """Note a field that isn't in the nested object that the clause looks at. The `nested` query reports it, if all
+        of its fields are outside.
+        """
         if outcome.code is not Code.NESTED_WRONG or not self.misplaced or scope.nested is None:
             return False
         self.misplaced[-1] |= {variant.field.nested_path for variant in self.variants(name) if variant.field}
@@ -250,10 +262,10 @@ class Walk:
         *,
         is_quiet: bool = False,
     ) -> bool:
-        """Check a value against what the field is in each index. `is_quiet`: the node swallows what it can't read.
+        """Check a value against what the field is in each index. Return whether there is nothing to report.
 
-        Returns:
-            Whether there is nothing to complain about.
+        `check` tells what is wrong with the value for one field. `is_quiet`: the node ignores values that it can't
+        read, so that this is no error.
         """
         found = [(variant, check(variant.field)) for variant in self.variants(name) if variant.field is not None]
         wrong = [complaint for _, complaint in found if complaint is not None]
@@ -274,7 +286,7 @@ class Walk:
         return False
 
     def _told(self, complaint: Complaint, wrong: Variant, found: list[tuple[Variant, Complaint | None]]) -> str:
-        """A complaint in words: in how many indices it holds, where that isn't in all."""
+        """Return the text of a complaint, with the number of indices that it holds for unless that is all."""
         assert wrong.field is not None
         kind, detail = wrong.field.type, complaint.detail
         total = self.known.indices_total
@@ -287,7 +299,7 @@ class Walk:
         return detail if so_wrong == total else f"{detail} So it is in {so_wrong} of {total} indices."
 
     def note_value(self, name: str, value: Any, path: str, *, ignores_case: bool = False) -> None:
-        """Note that a keyword has to equal a value, where it is kept as it is written."""
+        """Note the value that a keyword field has to equal, unless a normalizer changes what the field keeps."""
         if not isinstance(value, str) or len(self.asked_values) >= MAX_ASKED_VALUES or name in self.runtime:
             return
         fields = [variant.field for variant in self.variants(name) if variant.field is not None]
@@ -317,11 +329,11 @@ class Walk:
 _OBJECTS = Place("object", takes_objects=True, takes_patterns=True)
 
 
-# -- readers of what all parts have
+# -- the readers that all parts share
 
 
 def read_any(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """Look at nothing."""
+    """Accept any value."""
 
 
 def read_flag(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
@@ -355,7 +367,7 @@ def read_object(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> 
 
 
 def read_objects(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """A list of objects, or one; a text stands for one with only a field."""
+    """Read a list of objects, or one object. A text stands for an object that has only a field."""
     assert slot.clause is not None
     if not isinstance(value, list):
         read_object(walk, value, path, scope, slot)
@@ -370,7 +382,7 @@ def read_field(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> N
 
 
 def read_fields(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """Names of fields, with boosts: `["title^2", "body"]`. Several are alternatives."""
+    """Read names of fields, with boosts: `["title^2", "body"]`. Several names count as alternatives."""
     assert slot.place is not None
     listed = value if isinstance(value, list) else [value]
     inner = scope.weak() if len(listed) > 1 else scope
@@ -378,7 +390,7 @@ def read_fields(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> 
     finds_some = any(isinstance(name, str) and walk.finds(name) for name in names)
     for number, name in enumerate(names):
         if finds_some and isinstance(name, str) and "*" in name:
-            continue  # of several patterns one may match nothing
+            continue  # one of several patterns may match nothing
         walk.field(name, slot.place, pointer(path, number) if isinstance(value, list) else path, inner)
 
 

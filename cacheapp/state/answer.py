@@ -1,4 +1,6 @@
-"""What the mapping cache answers: rendered from a snapshot, and kept as long as snapshots have the same mappings."""
+"""The answers of the mapping cache: rendered from a snapshot, and kept as long as the following snapshots have the same
+mappings.
+"""
 
 import enum
 import hashlib
@@ -17,28 +19,37 @@ from esassistant.units import as_bytes
 
 MAX_KEPT_BYTES = 16_777_216
 LARGE_INDICES = 200
-"""So many indices take some milliseconds to render: too long for the loop."""
+"""With more indices than this, rendering takes some milliseconds: too long for the event loop."""
 MAX_OUTLINE_BYTES = 8_388_608
 LARGE_OUTLINE_INDICES = 1_000
-"""So many indices take some milliseconds to find and count."""
+"""With more indices than this, finding and counting them for an outline takes some milliseconds."""
 OUTLINE_BYTES, MEMBER_BYTES = 1_000, 100
-"""What an outline takes in memory, and each index in it."""
+"""The memory that an outline takes, and each index in it, in bytes."""
 MAX_BODY_BYTES = 33_554_432
-"""Of the mappings that a list or pattern stands for, each as often as an index has it, where they are answered."""
+"""The most bytes of mappings that a list or pattern is answered with. Each mapping counts as often as an index has
+it.
+"""
 MAX_DISTINCT_BYTES = 16_777_216
-"""Of the distinct mappings that a list or pattern stands for, where something is derived from them."""
+"""The most bytes of distinct mappings that a list or pattern may stand for where something is derived from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The mappings that a name, or an expression, stands for: `{"<index>": {"mappings": {…}}, …}`, with a strong
-    validator in quotes.
+    """The mappings that a name or an expression stands for, rendered: `{"<index>": {"mappings": {…}}, …}`.
 
-    `mapping_hashes` has that of each index; `distinct` has the mappings in it, each once; `confirmed_at` is of the
-    oldest thing in it; `source` says whether any of it was taken over from the store. What follows from all this, and
-    is small, may be kept in `derived`. `resolved`: what an expression stands for. An *outline* is all this with an
-    empty `body`: what is derived from mappings needs no more, and the body of an alias repeats each mapping as often as
-    an index has it.
+    An *outline* is the same with an empty `body`. It is enough where something is derived from the mappings, and it is
+    smaller: the body of an alias repeats each mapping as often as an index has it.
+
+    Args:
+        body: The JSON.
+        etag: A strong validator of the body, in quotes.
+        indices: The names of the indices, in order.
+        mapping_hashes: The hash of each index's mapping, in the same order.
+        distinct: The distinct mappings.
+        confirmed_at: The moment for which the cluster confirmed the oldest part of it, on the monotonic clock.
+        source: Whether any part of it was taken over from the store.
+        derived: A place for small things that are derived from all this.
+        resolved: What the expression stands for; None for a single name.
     """
 
     body: bytes
@@ -53,11 +64,11 @@ class Rendered:
 
 
 def render(snapshot: Snapshot, asked: Asked, *, outline: bool = False) -> Rendered | None:
-    """What was asked for; None where it isn't known, or one of its indices isn't.
+    """Render what was asked for. Return None where it, or one of its indices, isn't known.
 
     Raises:
-        IllegalName: The expression is none.
-        TooMuch: It stands for more than is answered at once.
+        IllegalName: The expression isn't legal.
+        TooMuch: The expression stands for more than is answered at once.
     """
     if isinstance(asked, Expression):
         resolved = resolve(snapshot, asked)
@@ -106,8 +117,10 @@ def _check_size(snapshot: Snapshot, indices: Iterable[str], *, outline: bool) ->
 
 
 def renewed(rendered: Rendered, snapshot: Snapshot, asked: Asked, *, has_same_names: bool) -> Rendered | None:
-    """The same with the ages of `snapshot`; None where what was asked for stands for something else there, or may: of
-    an expression that isn't found out here, unless the snapshot `has_same_names`.
+    """Return `rendered` with the ages of `snapshot`; None where it doesn't hold there.
+
+    It doesn't hold if the name stands for other mappings in `snapshot`. An expression isn't resolved again to find that
+    out: for it, None is returned unless `has_same_names`, which says that `snapshot` has the same names.
     """
     resolved = rendered.resolved
     if isinstance(asked, Expression):
@@ -129,7 +142,7 @@ def _source(entries: Iterable[IndexEntry]) -> Source:
 
 
 class _Kept(NamedTuple):
-    """What was rendered, and the numbers of the snapshot and of the names for which it was looked at last."""
+    """A rendered answer, with the numbers of the snapshot and of the set of names for which it was last checked."""
 
     snapshot_number: int
     names_number: int
@@ -137,10 +150,10 @@ class _Kept(NamedTuple):
 
 
 class RenderedNames:
-    """The names and expressions rendered last, at most `max_bytes` of bodies; or their outlines, of as many bytes by
-    estimate.
+    """The most recently used answers to names and expressions, up to `max_bytes` of bodies; or their outlines, up to as
+    many bytes by estimate.
 
-    What was rendered from an earlier snapshot is looked at again when it is asked for: mostly only ages have changed.
+    What was rendered from an earlier snapshot is checked again when it is asked for: mostly only ages have changed.
     """
 
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES, *, outlines: bool = False) -> None:
@@ -154,7 +167,7 @@ class RenderedNames:
         self.kept_bytes = 0
 
     def find(self, snapshot: Snapshot, asked: Asked) -> Rendered | None:
-        """What was asked for in `snapshot`; None where it isn't known, or where it `is_large` and isn't kept.
+        """Return what was asked for in `snapshot`; None where it isn't known, or where it isn't kept and `is_large`.
 
         Raises what `render` raises.
         """
@@ -180,17 +193,19 @@ class RenderedNames:
         return rendered
 
     def is_large(self, snapshot: Snapshot, asked: Asked) -> bool:
-        """Whether rendering what was asked for belongs into a thread. An expression is held against all names."""
+        """Return whether what was asked for should be rendered in a thread. An expression is compared with all
+        names.
+        """
         if isinstance(asked, Expression):
             return len(snapshot.indices) + len(snapshot.aliases) > LARGE_INDICES
         return asked not in snapshot.indices and len(snapshot.aliases.get(asked, ())) > self._large_indices
 
     def render(self, snapshot: Snapshot, asked: Asked) -> Rendered | None:
-        """What `find` gives where nothing is kept; may be called in a thread."""
+        """Render what was asked for without looking at what is kept. May be called in a thread."""
         return render(snapshot, asked, outline=self._outlines)
 
     def keep(self, snapshot: Snapshot, asked: Asked, rendered: Rendered) -> None:
-        """Keep what was rendered elsewhere, unless it is of another snapshot than the last one asked for."""
+        """Keep what was rendered elsewhere, unless it is of another snapshot than the one that `find` saw last."""
         if snapshot is not self._snapshot:
             return
         if asked in self._kept:
@@ -213,19 +228,28 @@ class RenderedNames:
 
 
 class Freshness(enum.Enum):
-    """How the age of an answer relates to the TTL."""
+    """Whether an answer is older than the TTL."""
 
     FRESH = "fresh"
     STALE = "stale"
 
 
 class MappingAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The mappings that a name stands for, as Elasticsearch renders them: `{"<index>": {"mappings": {…}}, …}`.
+    """The mappings that a name or expression stands for, as Elasticsearch renders them:
+    `{"<index>": {"mappings": {…}}, …}`.
 
-    `age_seconds` is that of the oldest index in it, which the cluster confirmed for the moment `confirmed_at` of the
-    monotonic clock. `etag` is a strong validator of `body`, in quotes. `distinct` has the mappings, each once. What
-    follows from the answer, and is small, may be kept in `derived`: it goes with the mappings and their age.
-    `resolved`: what was asked for by an expression; None: by a name.
+    Args:
+        body: The JSON.
+        etag: A strong validator of the body, in quotes.
+        indices: The names of the indices, in order.
+        distinct: The distinct mappings.
+        confirmed_at: The moment for which the cluster confirmed the oldest of these indices, on the monotonic clock.
+        age_seconds: How long ago that is.
+        freshness: Whether that is within the TTL.
+        source: Where the answer came from.
+        derived: A place for small things that are derived from the answer. It is dropped when the mappings or their age
+            change.
+        resolved: What the expression stands for; None for a single name.
     """
 
     body: bytes
@@ -241,7 +265,7 @@ class MappingAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer_at(rendered: Rendered, now: float, ttl: float, source: Source) -> MappingAnswer:
-    """The answer that `rendered` is at `now`. `source`: who said so."""
+    """Return `rendered` as the answer at the moment `now`. `source`: where it came from."""
     age = now - rendered.confirmed_at
     return MappingAnswer(
         body=rendered.body,

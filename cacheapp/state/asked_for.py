@@ -1,4 +1,4 @@
-"""What was asked for lately, which refresh ahead makes anew."""
+"""What was asked for lately, so that refresh ahead can make it anew."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -7,13 +7,15 @@ from esassistant.clock import Clock, monotonic
 
 LATELY_SECONDS = 86_400.0
 MAX_ASKED_FOR = 10_000
-"""So many names and kinds are remembered."""
+"""How many pairs of a kind and a name are remembered."""
 
 K = TypeVar("K")
 
 
 class AskedFor(Generic[K]):
-    """What was asked for, of which names, and when last. Bounded: of too many the oldest are forgotten."""
+    """Remembers which kinds of things were asked for, of which names, and when last. Of too many, the oldest are
+    forgotten.
+    """
 
     def __init__(
         self, clock: Clock = monotonic, *, lately_seconds: float = LATELY_SECONDS, max_kept: int = MAX_ASKED_FOR
@@ -27,7 +29,7 @@ class AskedFor(Generic[K]):
         return len(self._asked_at)
 
     def note(self, kind: K, name: str) -> None:
-        """`kind` of `name` is asked for now."""
+        """Note that `kind` of `name` is asked for now."""
         key = kind, name
         self._asked_at[key] = self._clock()
         self._asked_at.move_to_end(key)
@@ -35,7 +37,7 @@ class AskedFor(Generic[K]):
             self._asked_at.popitem(last=False)
 
     def lately(self) -> list[tuple[K, str]]:
-        """What was asked for lately, the newest first; the rest is forgotten."""
+        """Return what was asked for lately, the newest first, and forget the rest."""
         since = self._clock() - self._lately_seconds
         while self._asked_at and next(iter(self._asked_at.values())) < since:
             self._asked_at.popitem(last=False)

@@ -1,7 +1,8 @@
-"""What is news to the history: what it has recorded of each index, compared with a snapshot. Pure.
+"""Find the changes that the history doesn't have yet: compare what it has recorded of each index with a snapshot. Pure.
 
-The history remembers of each index what it told last, and for which moment the cluster had said so. A change is what a
-snapshot says otherwise, and later: whoever compares, however often, finds it once.
+The history remembers what it recorded last of each index, and the moment for which the cluster had confirmed that. A
+change is a difference that a snapshot has from the record, for a later moment. So each change is found once, whoever
+compares and however often.
 """
 
 import enum
@@ -16,28 +17,29 @@ from cacheapp.state.published import StoredState
 from cacheapp.state.snapshot import Snapshot
 
 MAX_NAMES = 100
-"""So many aliases and data streams of an index are recorded with a change of it."""
+"""How many aliases and data streams of an index are recorded with a change."""
 
 
 CLOCK_SECONDS = 0.002
-"""Moments that are nearer to each other can't be told apart: SQLite's clock tells milliseconds."""
+"""Moments that are closer to each other can't be told apart: SQLite's clock has milliseconds."""
 GONE_SECONDS = 0.05
-"""A listing has to be so much later than the record to say that an index is gone; else the next one says it. Moments of
-different processes are compared by the database's clock, whose answer a busy process sees late.
+"""How much later than the record a listing has to be, in seconds, to show that an index is gone; otherwise the next
+listing shows it. Moments of different processes are compared by the database's clock, whose answer reaches a busy
+process late.
 """
 
 
 class ChangeKind(enum.StrEnum):
-    """What happened to an index; `GAP`: that something may have, which is not recorded."""
+    """What happened to an index. `GAP` says that changes before it may be missing from the history."""
 
     CREATED = "created"
     CHANGED = "changed"
     RECREATED = "recreated"
     DELETED = "deleted"
     HIDDEN = "hidden"
-    """It left our view, but not the cluster: by another selection, or for want of a privilege."""
+    """It is no longer in our view, but still in the cluster: the selection was changed, or a privilege is missing."""
     SHOWN = "shown"
-    """The very index that was hidden, or taken for deleted, is in our view again."""
+    """The same index as before is in our view again, after it was recorded as hidden or deleted."""
     GAP = "gap"
 
 
@@ -45,7 +47,7 @@ GONE = frozenset({ChangeKind.DELETED, ChangeKind.HIDDEN})
 
 
 class Told(Protocol):
-    """What is known of an index wherever that stands."""
+    """What is known of an index, in a snapshot, a published state or a record."""
 
     @property
     def uuid(self) -> str | None: ...
@@ -54,7 +56,9 @@ class Told(Protocol):
 
 
 class Known(Protocol):
-    """What the history has recorded, as far as a process knows: a snapshot, or a published state."""
+    """What the history has recorded, as far as a process knows. A snapshot and a published state have this shape
+    too.
+    """
 
     @property
     def indices(self) -> Mapping[str, Told]: ...
@@ -68,8 +72,15 @@ class Known(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What the history told last of an index. `at`: for which moment, on this process's clock. `gone`: what became of
-    it; None: it is there. `family` and `names` are those that it had then.
+    """What the history recorded last of an index.
+
+    Args:
+        uuid: The index's uuid; None: not known.
+        mapping_hash: The hash of its mapping.
+        at: The moment for which this was true, on this process's clock.
+        gone: What removed it from our view (`deleted` or `hidden`); None: it is there.
+        family: The name of the family that it had at that moment.
+        names: The aliases and data streams that it belonged to at that moment.
     """
 
     uuid: str | None
@@ -84,9 +95,14 @@ class Recorded:
 class IndexChange:
     """What happened to one index.
 
-    `fields` is None unless there were two mappings to compare: that of the index before, or of a new member of a family
-    that of the member before it, `compared_with`. `pair` are the hashes of both. `names`: the aliases and data streams
-    it belongs to, or did. `kind` None: nothing did, but more is known of it.
+    Args:
+        index: Its name.
+        kind: What happened; None: nothing, but more is known of the index than is recorded.
+        recorded: What is to be recorded of it.
+        pair: The hashes of the two mappings to compare: that before and that now. For a new member of a family, the
+            first is that of the member before it.
+        compared_with: The name of that member.
+        fields: The differences between the two mappings; None where they weren't compared.
     """
 
     index: str
@@ -99,7 +115,7 @@ class IndexChange:
 
 @dataclass(frozen=True, slots=True)
 class RecordedState:
-    """What is recorded, where that is not just what a snapshot or a published state says."""
+    """What is recorded, where that isn't exactly a snapshot or a published state."""
 
     indices: Mapping[str, Told]
     aliases: Mapping[str, tuple[str, ...]]
@@ -108,8 +124,9 @@ class RecordedState:
 
 
 def known_of(state: StoredState, bodies: Mapping[str, bytes], before: Known | None) -> Known:
-    """What is recorded once all that was published is, with the mappings that are in memory. What the publisher could
-    not read stays as it was.
+    """Return what is recorded once all of a published state is, with the mappings that are in memory.
+
+    For indices that the publisher could not read, that is what was recorded `before`.
     """
     unread = {} if before is None else {name: before.indices[name] for name in state.unread if name in before.indices}
     return RecordedState({**unread, **state.indices}, state.aliases, {**bodies, **state.bodies}, state.data_streams)
@@ -118,8 +135,10 @@ def known_of(state: StoredState, bodies: Mapping[str, bytes], before: Known | No
 def known_after(
     snapshot: Snapshot, recorded: Mapping[str, Recorded], names: Iterable[str], changes: Iterable[IndexChange]
 ) -> Known:
-    """What is recorded once the changes of some names are: what the snapshot says; but of those of them of which there
-    was nothing to tell, what was recorded before. Where that differs it is looked at again with the next snapshot.
+    """Return what is recorded once the `changes` of the indices `names` are.
+
+    That is what the snapshot says, with one exception: for those of `names` that have no change, it is what was
+    recorded before. Where that differs from the snapshot, the index is compared again with the next snapshot.
     """
     told = {change.index for change in changes}
     others: dict[str, Recorded | None] = {}
@@ -138,7 +157,9 @@ def known_after(
 
 
 def differing(known: Known | None, snapshot: Snapshot) -> list[str]:
-    """Return the names of the indices of which a snapshot says something else, in order. `known` None: of all."""
+    """Return the sorted names of the indices for which `snapshot` differs from `known`; of all indices if `known` is
+    None.
+    """
     if known is None:
         return sorted(snapshot.indices)
     before, after = known.indices, snapshot.indices
@@ -155,14 +176,19 @@ def differing(known: Known | None, snapshot: Snapshot) -> list[str]:
 def index_changes(
     recorded: Mapping[str, Recorded], known: Known | None, snapshot: Snapshot, names: Iterable[str]
 ) -> Iterator[IndexChange]:
-    """Compare what is recorded of some indices with a snapshot. Of each, the first that applies:
+    """Compare what is recorded of some indices with a snapshot, and yield what happened. For each, the first rule that
+    applies decides:
 
-    1. The snapshot lacks it, and so does the record: nothing.
-    2. The snapshot lacks it, and a listing since it was recorded did: deleted. (Whether hidden, only the cluster says.)
-    3. The record is of a later moment than what the snapshot says: nothing.
-    4. It isn't recorded: created, once a listing had it. What a single read alone finds may never be listed.
-    5. It is recorded as gone: shown where it is the same one, else created.
-    6. It has another uuid: recreated. 7. Another mapping: changed. 8. Its uuid wasn't known: that is no news.
+    1. Neither the snapshot nor the record has it: nothing happened.
+    2. The snapshot lacks it, and so does a listing later than the record: deleted. (Only the cluster can tell whether
+       it is hidden instead.)
+    3. The record is of a later moment than the snapshot's entry: nothing happened.
+    4. It isn't recorded: created, but only once a listing had it. An index that only a single read found may never be
+       listed.
+    5. It is recorded as gone: shown if it is the same index, otherwise created.
+    6. It has another uuid: recreated.
+    7. It has another mapping: changed.
+    8. Its uuid wasn't known before: that alone is no change (`kind` None).
     """
     members = _Members(known, snapshot)
     for name in names:
@@ -191,7 +217,7 @@ def index_changes(
 
 
 class _Members:
-    """Families of a snapshot, looked up when one is asked for."""
+    """The families of a snapshot, computed when one is asked for."""
 
     def __init__(self, known: Known | None, snapshot: Snapshot) -> None:
         self._known = known
@@ -202,7 +228,9 @@ class _Members:
         self._series: dict[tuple[str, str], Series] = {}
 
     def described(self, index: str, recorded: Recorded) -> Recorded:
-        """Add family and names. Those of an index that is gone are what they were."""
+        """Return the record with the family and the names of the index. For an index that is gone, they are those that
+        it had.
+        """
         of: Known = self._snapshot
         if index not in of.indices:
             if self._known is None or index not in self._known.indices:
@@ -219,10 +247,12 @@ class _Members:
         return replace(recorded, family=family, names=tuple(sorted(names)[:MAX_NAMES]))
 
     def created(self, index: str, recorded: Recorded) -> IndexChange:
-        """A new index, compared with the one before it whose name differs by a trailing date or number alone; without
-        one, with the member of its family before it.
+        """Return the change for a new index, compared with the member before it.
+
+        That is the index before it whose name differs only by a trailing date or number. If there is none, it is the
+        member of its family before it.
         """
-        # In this order, so that an alias which a caller may not see doesn't decide with what it is compared.
+        # In this order: so an alias that a caller may not see doesn't decide which index is compared.
         before = self._series_of(INDICES, stem_of(index)).before(index)
         if before is None:
             kind, family = family_of(index, self._names_now(index), self._snapshot.aliases, self._snapshot.data_streams)
@@ -233,7 +263,9 @@ class _Members:
         return IndexChange(index, ChangeKind.CREATED, recorded, pair, before)
 
     def _series_of(self, kind: str, family: str) -> Series:
-        """The members of a family; sorted once, as thousands may be new at once."""
+        """Return the members of a family in their order. They are sorted once, as thousands of indices may be new at
+        once.
+        """
         if (series := self._series.get((kind, family))) is None:
             members: Collection[str] = self._alike(family) if kind == INDICES else self._snapshot.aliases[family]
             series = self._series[kind, family] = Series(name for name in members if name in self._snapshot.indices)
@@ -255,7 +287,9 @@ class _Members:
 def compare(
     pairs: Iterable[tuple[str, str]], known: Known | None, snapshot: Snapshot
 ) -> dict[tuple[str, str], FieldChanges]:
-    """Compare pairs of mappings by their hashes, as far as both are in memory. Each takes milliseconds."""
+    """Compare pairs of mappings, given by their hashes, as far as both are in memory. Each comparison takes
+    milliseconds.
+    """
     found: dict[tuple[str, str], FieldChanges] = {}
     for pair in pairs:
         before = _body(pair[0], known, snapshot)

@@ -1,4 +1,4 @@
-"""Which recorded changes an expression of names chooses: also those of indices that are gone. Pure."""
+"""Choose among recorded changes by an expression of names, indices that are gone included. Pure."""
 
 from collections.abc import Callable, Collection
 from dataclasses import InitVar, dataclass, field
@@ -8,8 +8,9 @@ from cacheapp.state.expressions import Part
 
 @dataclass(frozen=True, slots=True)
 class NameChoice:
-    """The parts of an expression, read from left to right: of an index, and of its aliases and data streams at a time
-    in the past, the last that stands for one of these names decides. Without parts all are chosen.
+    """An expression of names as a test. The parts are read from left to right. The last part that stands for the index,
+    or for one of the aliases and data streams that it had at the time, decides whether it is chosen. Without any part
+    everything is chosen.
 
     >>> from cacheapp.state.expressions import parse
     >>> NameChoice(parse("logs-*,-logs-old-*")).covers(["logs-old-1"])
@@ -18,13 +19,16 @@ class NameChoice:
 
     parts: InitVar[tuple[Part, ...]] = ()
     expression: str = field(init=False)
-    """By it two are the same: a list may have thousands of names, and is compared and hashed with each change."""
-    # Thousands of exact names are looked up at once; of patterns there are few. Changes by the thousand are held
-    # against one choice, on the loop. The parts themselves aren't kept: each follower has a choice of its own.
+    """The text of the expression. Two choices are equal if their texts are: a list may have thousands of names, and is
+    compared and hashed with each change.
+    """
+    # Exact names are kept in a dict, because thousands of them may be looked up at once; patterns are few. Thousands of
+    # changes may be compared with one choice on the event loop. The parts themselves aren't kept, to save memory: each
+    # follower has a choice of its own.
     _exact: dict[str, int] = field(init=False, repr=False, compare=False)
-    """The rank of the last part that is this name: twice its place, and one more where it is excluded."""
+    """Exact name → the rank of the last part with that name: twice its position, plus one if it is excluded."""
     _patterns: tuple[tuple[int, Callable[[str], bool]], ...] = field(init=False, repr=False, compare=False)
-    """The ranks and tests of the others, the last first."""
+    """The ranks and tests of the patterns, the last pattern first."""
 
     def __post_init__(self, parts: tuple[Part, ...]) -> None:
         ranked = tuple((2 * place + part.is_excluded, part) for place, part in enumerate(parts))
@@ -35,11 +39,11 @@ class NameChoice:
         object.__setattr__(self, "_patterns", patterns)
 
     def names(self, name: str) -> bool:
-        """Whether one of the parts is just this name, chosen or left out."""
+        """Return whether one of the parts is exactly this name, chosen or excluded."""
         return name in self._exact
 
     def covers(self, names: Collection[str]) -> bool:
-        """Whether it chooses what has these names."""
+        """Return whether the choice covers what has these names."""
         if not self.expression:
             return True
         last = max((self._exact.get(name, -1) for name in names), default=-1)
@@ -56,7 +60,7 @@ EVERY_NAME = NameChoice()
 
 
 def _shown_by(pattern: Part) -> Callable[[str], bool]:
-    """The test of a pattern: names with a dot are given by one that begins with a dot alone."""
+    """Return the test of a pattern. Names that begin with a dot match only a pattern that begins with a dot."""
     if pattern.text.startswith("."):
         return pattern.matches
     return lambda name: not name.startswith(".") and pattern.matches(name)

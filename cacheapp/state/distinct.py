@@ -1,4 +1,4 @@
-"""The distinct mappings of indices: what is derived from mappings is derived from these, once each."""
+"""The distinct mappings of indices. What is derived from mappings is derived once from each of these."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,9 @@ class Distinct:
 
 
 def distinct_mappings(snapshot: Snapshot, indices: Iterable[str]) -> tuple[Distinct, ...]:
-    """The distinct mappings of indices that are whole in the snapshot, ordered by the first index that has each."""
+    """Return the distinct mappings of the indices, ordered by the first index that has each. All of the indices have to
+    be in the snapshot with their mappings.
+    """
     names: dict[str, list[str]] = {}
     for index in sorted(indices):
         names.setdefault(snapshot.indices[index].mapping_hash, []).append(index)
@@ -31,8 +33,8 @@ def distinct_mappings(snapshot: Snapshot, indices: Iterable[str]) -> tuple[Disti
 
 
 def grouped(distinct: Sequence[Distinct]) -> bytes:
-    """Each distinct mapping once, with the indices that have it, as JSON: `{"groups": [{"mapping_hash": …, "indices":
-    […], "mappings": {…}}, …]}`.
+    """Return JSON with each distinct mapping once, and the indices that have it: `{"groups": [{"mapping_hash": …,
+    "indices": […], "mappings": {…}}, …]}`.
     """
     groups = (
         b'{"mapping_hash":"%b","indices":%b,"mappings":%b}' % (one.mapping_hash.encode(), _names(one), one.body)

@@ -1,25 +1,29 @@
 """Expressions of names: lists and patterns, such as `logs-*,metrics-*,-logs-old-*`, and what they stand for. Pure.
 
-They mean what they mean to Elasticsearch where it searches and gives mappings (read from `IndexNameExpressionResolver`
-of 8.19, and tried on nodes of 8.19):
+They have the same meaning as in Elasticsearch's search and mapping APIs. Source: `IndexNameExpressionResolver` of 8.19,
+and tests on nodes of 8.19.
 
 1. `a,b` is a list of names, read from left to right; a name that is given twice counts once.
 2. `*` stands for any characters; `*` alone, and `_all` alone, for everything. A pattern gives the names of indices,
    aliases and data streams that match, and may match nothing.
-3. Hidden names are given by a pattern that begins with a dot, as theirs do, or by their exact name: those that begin
-   with a dot (the backing indices `.ds-…` of a data stream among them), and indices that are hidden by their settings.
-4. A pattern gives no closed index, neither by its own name nor as one of an alias or data stream. An exact name does.
-5. `-x` takes away, of what stands before it: an exact `-x` the name `x`; a pattern the names that match it, and the
-   indices that these stand for. It has to come after a pattern: `-x` at the beginning, or after exact names alone, is
-   illegal. (Elasticsearch says 404 to that, and takes `-x*` there for a pattern of names that begin with a minus.)
-6. An index that is taken away is gone from the aliases and data streams that a pattern gave too. Those that were given
-   by their exact names keep all of theirs.
-7. An exact name that isn't there is an error that names it, wherever it stands.
-8. Empty names, `.`, `..`, date math and indices of remote clusters are as illegal in a list as alone.
+3. Hidden names are names that begin with a dot (among them the backing indices `.ds-…` of a data stream), and indices
+   that are hidden by their settings. A name with a dot is given by its exact name or by a pattern that begins with a
+   dot too; an index that is hidden by its settings, by its exact name.
+4. A pattern gives no closed index, neither by its own name nor as a member of an alias or data stream. An exact name
+   does.
+5. `-x` takes away names that were given before it. If `x` is exact, it takes away the name `x`. If `x` is a pattern, it
+   takes away the names that match and the indices that these stand for. It has to come after a pattern: at the
+   beginning, or after exact names alone, `-x` is illegal. (Elasticsearch answers 404 there, and reads `-x*` as a
+   pattern of names that begin with a minus.)
+6. An index that is taken away is also taken out of the aliases and data streams that a pattern gave. Aliases and data
+   streams that were given by their exact names keep all of their indices.
+7. An exact name that doesn't exist is an error that names it, wherever it stands.
+8. Empty names, `.`, `..`, date math and indices of remote clusters are illegal in a list as well as alone.
 
-Two things are meant otherwise, as Elasticsearch itself is of two minds: an alias or data stream that is taken away by
-name is gone, unless something else gives its indices (to `_resolve/index` it is gone, while `_mapping` and `_search`
-ignore that); and an alias with a dot is hidden even if it isn't so by `is_hidden`, which no listing tells.
+In two cases Elasticsearch's APIs disagree with one another, or tell too little, and one meaning was chosen here. An
+alias or data stream that is taken away by its exact name is gone, unless something else gives its indices.
+(`_resolve/index` does the same; `_mapping` and `_search` ignore it.) And an alias whose name begins with a dot counts
+as hidden even if its `is_hidden` isn't set, because no listing tells that.
 """
 
 import math
@@ -33,16 +37,16 @@ from cacheapp.state.visible import Visible
 
 MAX_EXPRESSION_BYTES = 8_000
 MAX_PATTERNS = 50
-"""Each is held against all names there are."""
+"""How many patterns an expression may have: each is compared with all names."""
 LARGE_LOOKS = 4_000
-"""So many names held against a pattern take a millisecond or two."""
+"""So many comparisons of a name with a pattern take a millisecond or two."""
 EVERYTHING = "*"
 ALL = "_all"
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A list or a pattern, and what exists for who asks: together they decide what it stands for."""
+    """A list or a pattern, together with the names that are visible for the caller: both decide what it stands for."""
 
     text: str
     visible: Visible
@@ -52,13 +56,13 @@ class Expression:
 
 
 Asked = str | Expression
-"""What mappings are asked for by: one name of an index, alias or data stream, or an expression."""
+"""What a caller asks for the mappings of: one name of an index, alias or data stream, or an expression."""
 
 
 def asked(text: str, visible: Visible) -> Asked:
-    """What stands for a name in an address, asked for by who may see these names.
+    """Read the name or expression in an address, for a caller who may see the names `visible`.
 
-    Raises `IllegalName` or `MappingNotFound` of a single name that isn't visible. An expression isn't looked into yet.
+    Raises `IllegalName` or `MappingNotFound` for a single name that isn't visible. An expression isn't checked yet.
     """
     if "," in text or "*" in text or text == ALL:
         return Expression(text, visible)
@@ -68,8 +72,12 @@ def asked(text: str, visible: Visible) -> Asked:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an expression. `text` is without the minus of what `is_excluded`; `matches` is the test of what
-    `is_pattern`, which follows from it.
+    """One part of an expression.
+
+    Args:
+        text: The name or pattern, without the minus of an excluded part.
+        matches: The test whether a name matches the text.
+        is_excluded: Whether a minus stands before it.
     """
 
     text: str
@@ -86,14 +94,14 @@ class Resolved:
     """What an expression stands for.
 
     Args:
-        names: Of indices, aliases and data streams as the caller sees them, in alphabetical order.
-        exact: Those of them that were given by their exact names.
-        indices: All that the names stand for, in alphabetical order, as far as they are known.
+        names: The names of indices, aliases and data streams that the caller gets, in alphabetical order.
+        exact: Those of `names` that were given by their exact names.
+        indices: All known indices that the names stand for, in alphabetical order.
         missing: Exact names that aren't known, or that the caller may not see.
-        closed: Indices that match a pattern, and are left out because they are closed.
-        partial: Aliases and data streams among the names of which some indices were taken away, while others are given
-            by nothing else: no list of names stands for that.
-        has_patterns: Whether anything was asked for by a pattern.
+        closed: Indices that match a pattern, but are left out because they are closed.
+        partial: Aliases and data streams among `names` that lost some of their indices to a `-x`, while their other
+            indices are given by nothing else. No list of names has the same meaning.
+        has_patterns: Whether any part is a pattern.
     """
 
     names: tuple[str, ...]
@@ -107,18 +115,18 @@ class Resolved:
 
 
 def is_long_work(snapshot: Snapshot, expression: Expression) -> bool:
-    """Whether to resolve an expression belongs into a thread."""
+    """Return whether an expression should be resolved in a thread, because it takes long."""
     names_total = len(snapshot.indices) + len(snapshot.aliases)
     return names_total * max(1, expression.text.count("*")) > LARGE_LOOKS
 
 
 def names_of(asked: Asked, resolved: Resolved | None) -> tuple[str, ...]:
-    """The names that mappings were asked for by: one name, or all that an expression stands for."""
+    """Return the names that mappings were asked for by: one name, or all names that an expression stands for."""
     return (str(asked),) if resolved is None else resolved.names
 
 
 def parse(expression: str) -> tuple[Part, ...]:
-    """The parts of an expression. Raises `IllegalName` that says what to send instead."""
+    """Parse an expression. Raises an `IllegalName` that says what to send instead."""
     if len(expression.encode(errors="replace")) > MAX_EXPRESSION_BYTES:
         raise IllegalName(
             f"A list of names has at most {MAX_EXPRESSION_BYTES} bytes: use patterns, such as logs-*, or ask for some "
@@ -149,15 +157,16 @@ def _part(text: str) -> Part:
         raise IllegalName("A list of names has an empty one: send the names with one comma between two of them.")
     if name == ALL:
         raise IllegalName("Use _all alone, and * in a list.")
-    # Whatever a star may stand for is legal in a name. Upper case is for aliases, which have to be known to be told.
+    # A legal character takes the place of each star, so that the rest of the pattern is checked. Upper case is allowed
+    # because of aliases; which names are aliases isn't known here.
     check_name(name.replace("*", "x"), upper_case=True)
     return Part(name, matcher(name), is_excluded)
 
 
 def resolve(snapshot: Snapshot, expression: Expression) -> Resolved:
-    """What an expression stands for. Raises `IllegalName`.
+    """Return what an expression stands for. Raises `IllegalName`.
 
-    It takes a look at every name for each pattern: 20 000 names take some milliseconds.
+    Each pattern is compared with all names: for 20 000 names that takes some milliseconds.
     """
     resolution = _Resolution(snapshot, expression.visible)
     for part in parse(expression.text):
@@ -175,8 +184,8 @@ def resolve(snapshot: Snapshot, expression: Expression) -> Resolved:
 
 
 def with_recorded(snapshot: Snapshot, recorded: Iterable[str]) -> Snapshot:
-    """A snapshot to resolve expressions in that are about what was recorded: with indices that may be gone, and without
-    a difference between open and closed.
+    """Return a snapshot for resolving expressions about recorded changes. It also has the indices `recorded`, which may
+    be gone, and no index counts as closed.
     """
     gone = dict.fromkeys(recorded, IndexEntry(None, "", -math.inf, Source.STORE))
     return replace(snapshot, indices={**gone, **snapshot.indices}, closed=frozenset())
@@ -184,7 +193,9 @@ def with_recorded(snapshot: Snapshot, recorded: Iterable[str]) -> Snapshot:
 
 @dataclass(slots=True)
 class _Resolution:
-    """An expression while it is read. `given` are the open indices that patterns gave, and that are still there."""
+    """The state while an expression is read. `given`: the open indices that patterns gave and that weren't taken
+    away.
+    """
 
     snapshot: Snapshot
     visible: Visible
@@ -200,7 +211,7 @@ class _Resolution:
         self.unread = self.snapshot.unread
 
     def matching(self, does_match: Callable[[str], bool], *, shows_hidden: bool) -> list[str]:
-        """The visible names that match, closed ones too."""
+        """Return the visible names that match, including closed indices."""
         snapshot, visible, hidden = self.snapshot, self.visible, self.snapshot.hidden
         sees = (lambda _: True) if visible.everything else visible.covers
         return [
@@ -223,7 +234,7 @@ class _Resolution:
     def exclude_matching(self, names: Iterable[str]) -> None:
         for name in names:
             if name in self.snapshot.closed:
-                self.closed.discard(name)  # it may have been given by its exact name, which patterns of open ones leave
+                self.closed.discard(name)  # stays in `exact`: patterns don't take away closed ones
                 continue
             self.exclude(name)
             self.given.difference_update(self._stands_for(name))
@@ -250,7 +261,7 @@ class _Resolution:
                 names.add(name)
             elif not itself.issuperset(left):
                 partial_names.add(name)
-            # Else its indices are given by themselves, and it adds nothing.
+            # Otherwise all of its remaining indices are given by themselves, so the alias adds nothing.
         return Resolved(
             tuple(sorted(names | partial_names)),
             frozenset(self.exact),

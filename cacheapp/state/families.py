@@ -1,5 +1,5 @@
-"""Families of indices: those of one data stream; or else of an alias; or else those whose names differ only by a
-trailing date or number. Pure.
+"""Find the family of an index. It is the data stream that the index belongs to; else an alias; else the indices whose
+names differ only by a trailing date or number. Pure.
 """
 
 import re
@@ -10,7 +10,7 @@ _TRAILING = re.compile(r"(?:[-_.][wq]?[0-9]+|[0-9]{4,})+$")
 _NUMBER = re.compile(r"([0-9]+)")
 NaturalKey = tuple[tuple[str, int], ...]
 DATA_STREAM, ALIAS, INDICES = "data stream", "alias", "indices"
-"""The kinds of families; `INDICES` are neither a data stream nor an alias."""
+"""The kinds of families. `INDICES` is that of families that are neither a data stream nor an alias."""
 
 
 def stem_of(index: str) -> str:
@@ -19,8 +19,8 @@ def stem_of(index: str) -> str:
 
 
 def family_by_name(index: str) -> str:
-    """Return the name of the family of an index that is in no data stream or alias, as changes tell it: the beginning
-    of its names with `*`, whether or not there are others.
+    """Return the name that changes give to the family of an index that is in no data stream or alias: the common
+    beginning of the names with `*`. It doesn't depend on whether other members exist.
 
     >>> family_by_name("logs-2026.11.30"), family_by_name("orders")
     ('logs*', 'orders')
@@ -41,23 +41,25 @@ def names_by_index(aliases: Mapping[str, Collection[str]]) -> dict[str, list[str
 def family_of(
     index: str, names: Sequence[str], aliases: Mapping[str, Collection[str]], data_streams: Collection[str]
 ) -> tuple[str, str]:
-    """Return kind and name of an index's family; of the kind `INDICES` the beginning of its names.
+    """Return the kind and the name of an index's family. The name of a family of the kind `INDICES` is the common
+    beginning of its names.
 
     Args:
-        names: the aliases and data streams that the index belongs to.
-        aliases: the members of each of them.
-        data_streams: which of them are data streams.
+        index: The name of the index.
+        names: The aliases and data streams that the index belongs to.
+        aliases: The members of each of them.
+        data_streams: Which of them are data streams.
     """
     streams = [name for name in names if name in data_streams]
     if streams:
         return DATA_STREAM, min(streams)
-    if names:  # of several aliases, the one of most indices
+    if names:  # of several aliases, the one with the most indices
         return ALIAS, min(names, key=lambda name: (-len(aliases[name]), name))
     return INDICES, stem_of(index)
 
 
 class Series:
-    """The members of a family in their order, numbers and dates by their value; sorted once."""
+    """The members of a family in their order, in which numbers and dates count by their value. Sorted once."""
 
     def __init__(self, members: Iterable[str]) -> None:
         self._members = sorted((natural_key(name), name) for name in members)
@@ -66,10 +68,10 @@ class Series:
             self._alike.setdefault(stem_of(name), []).append((key, name))
 
     def before(self, index: str) -> str | None:
-        """Return the member that comes before an index; None: none does.
+        """Return the member that comes before an index; None if there is none.
 
-        Of one whose name differs by a trailing date or number alone rather than of another: an alias may be over
-        anything.
+        If there is one whose name differs only by a trailing date or number, that one is returned rather than another
+        member: an alias can have any indices.
         """
         own = (natural_key(index),)
         for among in (self._alike.get(stem_of(index), []), self._members):
@@ -79,6 +81,6 @@ class Series:
 
 
 def natural_key(name: str) -> NaturalKey:
-    """Sort names by this, and `logs-10` comes after `logs-9`."""
+    """Return a sort key for names, by which `logs-10` comes after `logs-9`."""
     pieces = _NUMBER.split(name)
     return tuple((text, int(number or 0)) for text, number in zip(pieces[::2], [*pieces[1::2], ""], strict=True))

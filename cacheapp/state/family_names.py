@@ -1,4 +1,4 @@
-"""Which family a name belongs to: looked up in the latest snapshot."""
+"""Find the family that a name belongs to in the latest snapshot."""
 
 from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of, name
 from cacheapp.state.snapshot import Snapshot
 
 MAX_NAMES = 1_000
-"""Of a list or pattern that is found to be about one family."""
+"""How many names a list or pattern may stand for, so that their common family is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedFamily:
-    """A family by its name, with all of its indices, sorted. `kind`: one of those of `cacheapp.state.families`.
+    """A family, with all of its indices, sorted. `kind` is one of the kinds of `cacheapp.state.families`.
 
-    The name of a family of the kind `INDICES` that has several is the beginning of theirs, with `*`.
+    If the family is of the kind `INDICES` and has several members, its name is the common beginning of theirs, with
+    `*`.
     """
 
     name: str
@@ -27,7 +28,7 @@ class NamedFamily:
 
 
 class FamilyNames:
-    """Finds families by the names that callers ask for: an alias or data stream is one itself, an index belongs to
+    """Finds families by the names that callers ask for: an alias or data stream is a family itself, an index belongs to
     one. Keeps what it needs of the latest snapshot.
     """
 
@@ -39,7 +40,7 @@ class FamilyNames:
         self._found: dict[str, NamedFamily] = {}
 
     def find(self, name: str, snapshot: Snapshot) -> NamedFamily | None:
-        """Return the family of a name; None: there is no such name."""
+        """Return the family of a name; None if the name doesn't exist."""
         self._look_at(snapshot)
         if (found := self._found.get(name)) is not None:
             return found
@@ -59,7 +60,9 @@ class FamilyNames:
         return found
 
     def of_family(self, name: str, snapshot: Snapshot) -> NamedFamily | None:
-        """Return the family that has this name, or that of the index that has it; None: there is none any more."""
+        """Return the family of this name, which may be a family's own name or that of an index; None if it no longer
+        exists.
+        """
         if not name.endswith("*"):
             return self.find(name, snapshot)
         self._look_at(snapshot)
@@ -67,7 +70,9 @@ class FamilyNames:
         return self.find(members[0], snapshot) if members else None
 
     def find_one(self, names: Sequence[str], snapshot: Snapshot) -> NamedFamily | None:
-        """Return the family to which all of these names belong; None: there is none, or there are too many names."""
+        """Return the family to which all of these names belong; None if there is none, or if there are more than
+        `MAX_NAMES` names.
+        """
         if not 0 < len(names) <= MAX_NAMES:
             return None
         first = self.find(names[0], snapshot)

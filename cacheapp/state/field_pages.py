@@ -1,4 +1,6 @@
-"""Pages of fields, of one name or of the whole cluster: filtered, those first that a search finds best. Pure."""
+"""Pages of fields, of one name or of the whole cluster: filtered, and ranked by how well the search finds them.
+Pure.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +15,11 @@ from cacheapp.state.cursors import decode_cursor, encode_cursor, not_ours
 
 RANKS = "012"
 MAX_FIELD_CHARACTERS = 1_000
-"""Of a path or its beginning, in a filter."""
+"""The longest path, or beginning of a path, in a filter."""
 
 
 class Row(Protocol):
-    """What can be filtered: anything with the path of a field, and its types."""
+    """What can be filtered: anything with the path of a field and its types."""
 
     @property
     def name(self) -> str: ...
@@ -31,8 +33,13 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class FieldFilter:
-    """Which fields are wanted: those that `q` finds, of a type, whose paths begin with `prefix`, and with `leaves` none
-    that only holds others.
+    """Which fields are wanted.
+
+    Args:
+        q: The words to search for; empty: any.
+        type: The type that a field has to have; empty: any.
+        prefix: What the field's path has to begin with.
+        leaves: Whether to leave out fields that only hold other fields.
     """
 
     q: str = ""
@@ -41,11 +48,11 @@ class FieldFilter:
     leaves: bool = False
 
     def check(self) -> None:
-        """Raise `BadRequest` for a search that is too long."""
+        """Raise `BadRequest` if the search text is too long."""
         check_query(self.q)
 
     def takes(self, row: Row) -> bool:
-        """Whether a field is wanted, whatever `q` finds."""
+        """Return whether a field is wanted by all conditions but `q`."""
         return (
             (not self.type or self.type in row.types)
             and row.name.startswith(self.prefix)
@@ -55,8 +62,8 @@ class FieldFilter:
 
 @dataclass(frozen=True, slots=True)
 class FieldPage(Generic[R]):
-    """A page of fields. `total`: how many are wanted, on all pages. `next_cursor` asks for the next; None: this is the
-    last.
+    """A page of fields. `total`: how many fields are wanted, on all pages. `next_cursor`: asks for the next page; None:
+    this is the last.
     """
 
     total: int
@@ -65,7 +72,8 @@ class FieldPage(Generic[R]):
 
 
 def field_page(among: Sequence[R], wanted: FieldFilter, limit: int | None, cursor: str | None) -> FieldPage[R]:
-    """Give the wanted fields after `cursor`, best first and then by name, at most `limit`; None: all of them.
+    """Return the wanted fields that come after `cursor`, best first and then by name; at most `limit`, or all if that
+    is None.
 
     Raises:
         BadRequest: The cursor isn't ours.
@@ -92,7 +100,7 @@ def _place(cursor: str) -> tuple[int, str]:
 
 
 class CompactField(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A field without what is null, empty or false. `indices_total` is always there."""
+    """A field without the members that have their default value: null, empty, or false for `runtime` and `too_deep`."""
 
     name: str
     types: tuple[str, ...]
@@ -113,5 +121,5 @@ class CompactField(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_def
 
 
 def compact(field: Field) -> CompactField:
-    """Leave out of a field what is null or as it mostly is."""
+    """Return a field without the members that have their default value."""
     return CompactField(**msgspec.structs.asdict(field))

@@ -17,14 +17,14 @@ from esassistant.http.answer import etag_of
 
 DEFAULT_LIMIT = 100
 MAX_PATTERN_CHARACTERS = 255
-"""Of what the mapping browser filters by."""
+"""The longest pattern by which the mapping browser filters."""
 FIRST_PAGE_SECONDS = 1.0
-"""So long the first page is given as it is."""
+"""How long the first page is kept and given again."""
 MAX_LIMIT = 1000
 
 
 class Kind(enum.Enum):
-    """What a name is of."""
+    """What kind of thing a name stands for."""
 
     INDEX = "index"
     ALIAS = "alias"
@@ -32,7 +32,9 @@ class Kind(enum.Enum):
 
 
 class State(enum.Enum):
-    """How what a name stands for is: `closed`, if all of it is, else `open`; `stale` if it is older than the TTL."""
+    """The state by which names can be filtered. `closed`: all of the name's indices are closed; `open`: otherwise;
+    `stale`: what is known of it is older than the TTL.
+    """
 
     OPEN = "open"
     CLOSED = "closed"
@@ -41,8 +43,8 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One name. `mapping_hash` is None unless it is an index; `closed_indices` are those of `indices` that are closed,
-    as far as the last listing told.
+    """One name in the list. `mapping_hash` is None unless the name is that of an index. `closed_indices`: those of
+    `indices` that are closed, as far as the last listing told.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of names in alphabetical order. `next_cursor` asks for the next; None: this is the last."""
+    """A page of names in alphabetical order. `next_cursor`: asks for the next page; None: this is the last."""
 
     names: tuple[Listed, ...]
     next_cursor: str | None
@@ -63,8 +65,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class FirstPage:
-    """The first page of all names as JSON, of a snapshot, and until when it is given. Callers don't get its `etag`: a
-    moment later it is another one.
+    """The first page of all names of a snapshot, as JSON, and the moment until which it is given. Callers don't get its
+    `etag`, because it changes every second.
     """
 
     snapshot: Snapshot
@@ -78,11 +80,12 @@ class NameFilter:
     """Which names are wanted.
 
     Args:
-        pattern: An expression of names, as everywhere, but that it gives closed ones too; None: all, hidden ones too.
-        kind: None: any.
-        state: None: any.
+        pattern: An expression of names, as everywhere else, except that a pattern gives closed indices too. None: all
+            names, including hidden ones.
+        kind: What kind of thing the name stands for; None: any.
+        state: The state of what the name stands for; None: any.
         mapping_hashes: Only names that stand for an index with one of these mappings; None: with any.
-        visible: Those that exist for the caller.
+        visible: The names that exist for the caller.
     """
 
     pattern: str | None = None
@@ -96,8 +99,8 @@ ANY_NAME = NameFilter(visible=ALL_VISIBLE)
 
 
 class NamePages:
-    """Pages over snapshots. Keeps the sorted names of the latest snapshot, as each page needs them, and the first page,
-    which most ask for, for a moment.
+    """Makes pages of names. Keeps the sorted names of the latest snapshot, which each page needs, and for a moment the
+    first page, which most callers ask for.
     """
 
     def __init__(self) -> None:
@@ -106,8 +109,8 @@ class NamePages:
         self._first: FirstPage | None = None
 
     def first(self, snapshot: Snapshot, now: float) -> FirstPage:
-        """The first page of all names, as everybody gets it unless he asks for something else. Its ages are those at
-        the end of the moment for which it is given: no age is understated.
+        """Return the first page of all names, as callers without a filter and with all names in their scope get it. Its
+        ages are those at the end of the time for which it is kept, so that no age is understated.
         """
         first = self._first
         if first is None or first.snapshot is not snapshot or now >= first.until:
@@ -127,8 +130,8 @@ class NamePages:
         cursor: str | None,
         ttl: float = math.inf,
     ) -> Page:
-        """The wanted names after `cursor`, at most `limit`; older than `ttl` they are stale. Raises `BadRequest` for a
-        cursor that isn't ours, and for a pattern that is none.
+        """Return the wanted names that come after `cursor`, at most `limit`. Names older than `ttl` count as stale.
+        Raises `BadRequest` for a cursor that isn't ours, and for an illegal pattern.
         """
         self._sort(snapshot)
         choice = None if wanted.pattern is None else NameChoice(parse(wanted.pattern))
@@ -158,7 +161,9 @@ class NamePages:
 
 
 def _is_given(snapshot: Snapshot, name: str, choice: NameChoice) -> bool:
-    """Whether an expression gives a name. One that is hidden by its settings is given by itself alone."""
+    """Return whether an expression gives a name. An index that is hidden by its settings is given only by its exact
+    name.
+    """
     if name in snapshot.hidden and not choice.names(name):
         return False
     return choice.covers((name,))

@@ -1,7 +1,7 @@
-"""Which of two statements about the cluster wins: how what was read or published becomes the next snapshot. Pure.
+"""Merge statements about the cluster into the next snapshot: what was read, and what others published. Pure.
 
-Every statement has moments: those for which the cluster confirmed what it says. Of two statements about one index, or
-one alias, the newer wins, in whatever order they arrive.
+Every statement has moments for which the cluster confirmed what it says. If two statements disagree about an index or
+an alias, the newer one wins, in whatever order they arrive.
 """
 
 import math
@@ -17,18 +17,30 @@ from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from esassistant.long_work import TURN, at_once, batched
 
 MAX_ABSENT = 10_000
-"""So many absent names are remembered at most: strangers may ask for any."""
+"""How many absent names are remembered at most: callers may ask for any name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What somebody says of the cluster.
+    """What a read, a pass or another process says of the cluster.
 
-    `indices` are those whose mappings it tells, each with its own moment (`confirmed_at`), and `bodies` these mappings
-    by their hashes. Everything else it says is for the moment `at`: the members of each alias, and what there is not.
-    `listed` names all indices that there are: others are not there, nor are aliases that it doesn't have. None: it
-    speaks of the one name `about` alone, which is an index, an alias or nothing. `data_streams`, `cluster_uuid`,
-    `closed`, `hidden` and `field_limits`: empty where it doesn't tell.
+    `listed` decides what it is about. If it is a set, the statement is about the whole cluster: indices and aliases
+    that it doesn't have don't exist. If it is None, the statement is about the one name `about`, which is an index, an
+    alias or nothing. The last five members are empty where it doesn't tell.
+
+    Args:
+        at: The moment for which it holds, except where an index has a moment of its own.
+        indices: The indices whose mappings it tells, each with its own moment (`confirmed_at`).
+        bodies: These mappings, by their hashes.
+        aliases: The members of each alias.
+        listed: The names of all indices that exist.
+        about: The one name that it is about, if `listed` is None.
+        is_published: Whether another process published it.
+        data_streams: Which of the aliases are data streams.
+        cluster_uuid: The uuid of the cluster.
+        closed: Which of the listed indices are closed.
+        hidden: Which of the listed indices are hidden by their settings.
+        field_limits: How many fields each index may have.
     """
 
     at: float
@@ -45,20 +57,20 @@ class Statement:
     field_limits: Mapping[str, int] = field(default_factory=dict)
 
     def beats(self, at: float, known_at: float) -> bool:
-        """Whether what it says for the moment `at` wins over what is known for the moment `known_at`."""
-        return at > known_at or (at == known_at and not self.is_published)  # of a tie, ours beats what others published
+        """Return whether what it says for the moment `at` wins over what is known for the moment `known_at`."""
+        return at > known_at or (at == known_at and not self.is_published)  # at equal moments our own wins
 
     def denies(self, indices: Iterable[str]) -> Collection[str]:
-        """Those of the known `indices` that it says are not there."""
+        """Return those of the known `indices` that don't exist according to the statement."""
         if self.listed is None:
             return (self.about,) if self.about not in self.indices else ()
         return [name for name in indices if name not in self.listed]
 
 
 def read_statement(name: str, mappings: Mapping[str, bytes], at: float) -> Statement:
-    """What reading `name` said: it stands for the indices of `mappings`, or for nothing where there are none.
+    """Return what a read of `name` says: it stands for the indices of `mappings`, or doesn't exist if there are none.
 
-    An alias answers with other names than its own, an index with its own alone.
+    Elasticsearch answers for an alias with the names of its indices, and for an index with its own name.
     """
     hashes = {index: mapping_hash(body) for index, body in mappings.items()}
     return Statement(
@@ -71,7 +83,9 @@ def read_statement(name: str, mappings: Mapping[str, bytes], at: float) -> State
 
 
 def pass_statement(reading: Reading, failed: Iterable[str]) -> Generator[None, None, Statement]:
-    """What a pass said, in steps. `failed` could not be read: they are there, as is what the pass left alone."""
+    """Return what a pass says; a generator that runs in steps. Indices that `failed`, or that the pass left alone,
+    exist, but their mappings weren't read.
+    """
     listing, at = reading.listing, reading.listed_at
     unread = {*failed, *reading.left_alone}
     indices: dict[str, IndexEntry] = {}
@@ -96,9 +110,10 @@ def pass_statement(reading: Reading, failed: Iterable[str]) -> Generator[None, N
 
 
 def published_statement(state: StoredState, now: float) -> Generator[None, None, Statement]:
-    """What another process published, as loaded at `now`; in steps.
+    """Return what another process published, loaded at the moment `now`; a generator that runs in steps.
 
-    An index whose body is known on neither side stays without it: it is a miss, and will be read from the cluster.
+    An index whose body is known neither here nor there stays without it: asking for it is a miss, and it is read from
+    the cluster.
     """
     published_at = now - state.age_seconds
     indices: dict[str, IndexEntry] = {}
@@ -108,12 +123,13 @@ def published_statement(state: StoredState, now: float) -> Generator[None, None,
             indices[name] = IndexEntry(stored.uuid, stored.mapping_hash, at, Source.STORE, stored.field_count)
         yield
     return Statement(
-        # A change pass lists too: what it found gone, and where aliases were moved, is newer than the mappings.
+        # A change pass lists the cluster too: what it says of deleted indices and moved aliases is newer than the
+        # mappings.
         published_at if state.listed_age_seconds is None else now - state.listed_age_seconds,
         indices,
         state.bodies,
         state.aliases,
-        # What the publisher could not read is there: whoever has read it keeps it.
+        # Indices that the publisher could not read exist: a process that has read them keeps them.
         state.unread.union(state.indices),
         is_published=True,
         data_streams=state.data_streams,
@@ -124,15 +140,17 @@ def published_statement(state: StoredState, now: float) -> Generator[None, None,
 
 
 def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]:
-    """The snapshot after a statement; in steps, between which others may have a turn.
+    """Return the snapshot after a statement; a generator that runs in steps, so that other tasks can run in between.
 
-    1. An index that it tells: taken unless something newer is known of it, its mapping or that it is gone.
-    2. An index that it denies: dropped unless something newer is known, its mapping or, by a listing, that it is there.
-    3. An alias that it tells, or denies: likewise; a newer listing knows all aliases.
-    4. A single name that is neither: remembered, until the next listing.
-    5. Which data streams there are, which indices, and which of these are closed or hidden: the newest listing says it.
-    6. How many fields an index may have: likewise, but others who publish don't tell. A newer listing of theirs makes
-       it unknown; one of the same moment is ours, as they took it over.
+    1. An index that the statement tells is taken, unless something newer is known: another mapping, or that it is gone.
+    2. An index that the statement denies is dropped, unless something newer is known: a mapping, or a listing that has
+       it.
+    3. The same holds for an alias. A newer listing knows all aliases, so an older statement changes none.
+    4. A single name that is neither an index nor an alias is remembered as absent, until the next listing.
+    5. The newest listing decides which data streams and indices there are, and which indices are closed or hidden.
+    6. It also decides how many fields an index may have. Published statements don't tell this: if one has a newer
+       listing, the limits become unknown; if it has the same moment, our own limits stay, because the others took over
+       our listing.
     """
     indices = dict(before.indices)
     for some in batched(said.indices.items(), TURN):
@@ -171,12 +189,15 @@ def merged(before: Snapshot, said: Statement) -> Generator[None, None, Snapshot]
 
 
 def after_read(before: Snapshot, name: str, mappings: Mapping[str, bytes], at: float) -> Snapshot:
-    """The snapshot after one name was read at `at`: it stands for the indices of `mappings`, or for nothing."""
+    """Return the snapshot after a read of one name at the moment `at`. The name stands for the indices of `mappings`,
+    or doesn't exist if there are none.
+    """
     return at_once(merged(before, read_statement(name, mappings, at)))
 
 
 def _with_uuid(entry: IndexEntry, known: IndexEntry) -> IndexEntry:
-    """The entry with the uuid and the number of fields that are known, where it has none and the mapping is the same.
+    """Return the entry, completed with the known uuid and number of fields if it has no uuid and the mapping is the
+    same.
 
     With another mapping, the index may have been created anew.
     """
@@ -216,13 +237,13 @@ def _merged_absences(before: Snapshot, said: Statement) -> dict[str, float]:
 def _merged_bodies(
     before: Snapshot, said: Statement, indices: Mapping[str, IndexEntry]
 ) -> Generator[None, None, dict[str, bytes]]:
-    """The bodies that the indices refer to, as far as they are known: of what it told also where an entry stays, as its
-    body may not have been kept.
+    """Return the bodies of the indices, as far as they are known. The statement's bodies are taken even where an entry
+    stays the same, because its body may have been evicted.
     """
     known = {**before.bodies, **said.bodies}
     told = {indices[name].mapping_hash for name in said.indices if name in indices}
     yield
-    # Most reads find what is known already: then the bodies needn't be gone through.
+    # Most reads find what is known already; then the other bodies needn't be gone through.
     touched = before.indices if said.listed is not None else {said.about, *said.indices}
     if all(name not in before.indices or _has_the_same(before.indices[name], indices.get(name)) for name in touched):
         return {**before.bodies, **{hashed: known[hashed] for hashed in told if hashed in known}}
@@ -241,8 +262,9 @@ def _has_the_same(entry: IndexEntry, now: IndexEntry | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PassChanges:
-    """How many indices a pass changed, and how many it removed. `names_total`: of aliases that stand for others than
-    before, and of indices that were opened, closed, hidden or shown.
+    """How many indices a pass changed, and how many it removed.
+
+    `names_total` counts the aliases whose members changed, and the indices that were opened, closed, hidden or shown.
     """
 
     changed_total: int
@@ -251,7 +273,7 @@ class PassChanges:
 
 
 def pass_changes(before: Snapshot, after: Snapshot) -> Generator[None, None, PassChanges]:
-    """What a pass changed, of the snapshots before and after it; in steps."""
+    """Return what a pass changed, from the snapshots before and after it; a generator that runs in steps."""
     changed_total = 0
     for some in batched(after.indices.items(), TURN):
         for name, entry in some:
@@ -266,8 +288,8 @@ def pass_changes(before: Snapshot, after: Snapshot) -> Generator[None, None, Pas
 
 
 def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
-    """Whether a snapshot that has taken over `state` knows what that lacks: other mappings, new indices, deleted
-    ones.
+    """Return whether a snapshot that has taken over `state` knows more than that: other mappings, new indices or
+    deleted ones.
     """
     for name, stored in state.indices.items():
         known = snapshot.indices.get(name)
@@ -283,8 +305,8 @@ def is_ahead(snapshot: Snapshot, state: StoredState, now: float) -> bool:
 def to_publish(
     snapshot: Snapshot, pass_at: float, now: float, *, cluster_urls: str, history: HistoryMark | None = None
 ) -> StoredState:
-    """The snapshot as others may take it over, after a full pass that listed the cluster at `pass_at`; `history`: how
-    far its changes are recorded.
+    """Return the snapshot in the form in which it is published, after a full pass that listed the cluster at `pass_at`.
+    `history`: how far its changes are recorded.
     """
     return StoredState(
         age_seconds=now - pass_at,
@@ -293,7 +315,8 @@ def to_publish(
             name: StoredIndex(
                 entry.uuid,
                 entry.mapping_hash,
-                # What was confirmed later says so, or those who know it from the pass itself would not take it over.
+                # What was confirmed later has an age of its own. Without it, processes that know the index from the
+                # pass would not take it over.
                 None if max(entry.confirmed_at, snapshot.confirmed_at) == pass_at else now - entry.confirmed_at,
                 entry.field_count,
             )

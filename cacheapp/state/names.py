@@ -1,6 +1,6 @@
-"""Which names may be sent to Elasticsearch, and how.
+"""Tell which names may be sent to Elasticsearch, and encode them.
 
-`.`, `..`, an empty name and `[]` sent to `_mapping` read *every* mapping, and `*` or `,` ask for several; so a name
+`.`, `..`, an empty name and `[]` sent to `_mapping` read *every* mapping, and `*` or `,` ask for several. So a name
 that can't be legal is refused before anything else happens.
 """
 
@@ -16,9 +16,9 @@ ILLEGAL = re.compile(r'[ "*,/<>?\\|#:\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
 
 def check_name(name: str, *, upper_case: bool = False) -> str:
-    """Return `name` if it can be that of an index, alias or data stream; raises `IllegalName` saying why not.
+    """Return `name` if it can be that of an index, alias or data stream. Raises an `IllegalName` that says why not.
 
-    `upper_case`: it may have that, as an alias of the cluster's may.
+    `upper_case`: the name may have upper-case letters, as aliases of the cluster may.
     """
     if not name:
         raise IllegalName("An index name can't be empty.")
@@ -47,12 +47,12 @@ def _is_remote(name: str) -> bool:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern of Elasticsearch's kind, `*` for any characters, stands for `name`."""
+    """Return whether `name` matches a pattern of Elasticsearch's kind, with `*` for any characters."""
     return matcher(pattern)(name)
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """The test by which many names are held against one pattern."""
+    """Return the test for comparing many names with one pattern."""
     first, *rest = pattern.split("*")
     if not rest:
         return pattern.__eq__
@@ -63,8 +63,8 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def _matches(name: str, first: str, middle: list[str], last: str) -> bool:
-    """Segment by segment, the leftmost place for each: linear in practice, where a regular expression would
-    backtrack.
+    """Compare segment by segment, each at the leftmost place where it fits. That takes linear time in practice, where a
+    regular expression would backtrack.
     """
     if not name.startswith(first) or len(name) < len(first) + len(last) or not name.endswith(last):
         return False
@@ -79,19 +79,19 @@ def _matches(name: str, first: str, middle: list[str], last: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which indices the cache is for: those that match one of `include` and none of `exclude`."""
+    """Which indices the cache holds: those that match a pattern of `include` and none of `exclude`."""
 
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
 
     def covers(self, index: str) -> bool:
         if self.include == ("*",) and not self.exclude:
-            return True  # asked for every index of every listing
+            return True  # shortcut: this runs for every index of every listing
         return any(matches(index, pattern) for pattern in self.include) and not any(
             matches(index, pattern) for pattern in self.exclude
         )
 
 
 def encode_name(name: str) -> str:
-    """One name as it stands in a URL's path."""
+    """Return a name as it is written in the path of a URL."""
     return quote(name, safe="")

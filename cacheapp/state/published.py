@@ -1,4 +1,4 @@
-"""The state as processes publish it for each other."""
+"""The state in the form in which processes publish it for each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import msgspec
 class StoredIndex(msgspec.Struct, frozen=True, gc=False):
     """One index: its uuid (None: not known), the hash of its mapping, and how long ago the cluster confirmed it.
 
-    `age_seconds` None: when the state as a whole was confirmed. So a pass that found nothing new writes one row, not
-    one per index.
+    `age_seconds` None: it was confirmed together with the state as a whole. So a pass that found nothing new writes one
+    row, not one per index.
     """
 
     uuid: str | None
@@ -21,9 +21,13 @@ class StoredIndex(msgspec.Struct, frozen=True, gc=False):
 
 
 class HistoryMark(msgspec.Struct, frozen=True):
-    """What a publisher says of the history: the name of its database's, empty where it isn't known; and the number of
-    the last change there, in which all of what is published is recorded. `last_id` None: not all of it is, yet. `lost`:
-    something that was not is lost.
+    """What a publisher says of the history.
+
+    Args:
+        name: The name of the history in its database; empty: not known.
+        last_id: The number of the last change there, if all that is published is recorded up to it; None: some of it
+            isn't recorded yet.
+        lost: Whether some changes could not be recorded and are lost.
     """
 
     name: Annotated[str, msgspec.Meta(max_length=32)] = ""
@@ -33,14 +37,22 @@ class HistoryMark(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """All mappings of a cluster as one full pass found them, `age_seconds` ago. `bodies` may lack what the receiver
-    has.
+    """All mappings of a cluster, as one full pass found them.
 
-    `data_streams`: which of the aliases are. `cluster_uuid`, and a hash of its URLs, say of which cluster.
-    `listed_age_seconds`: how long ago it was looked up which indices and aliases there are; None: in that pass.
-    `unread`: indices that are listed too, but whose mappings the publisher doesn't know, as it could not read them.
-    `closed`, `hidden`: which of the listed indices are.
-    `history` None: version 1.0 published it, which writes the changes of it afterwards.
+    Args:
+        age_seconds: How long ago that pass was.
+        indices: The indices, with the hashes of their mappings.
+        aliases: The members of each alias and data stream.
+        bodies: The mappings by their hashes. Those that the receiver has already may be missing.
+        data_streams: Which of the aliases are data streams.
+        cluster_uuid: The uuid of the cluster; empty: not known.
+        cluster_urls: A hash of the URLs of the cluster.
+        listed_age_seconds: How long ago the indices and aliases were listed; None: in that pass.
+        unread: Indices that are listed too, but whose mappings the publisher could not read.
+        closed: Which of the listed indices are closed.
+        hidden: Which of the listed indices are hidden by their settings.
+        history: How far its changes are recorded. None: version 1.0 published it, which records the changes only
+            afterwards.
     """
 
     age_seconds: float
@@ -59,7 +71,7 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What `load` gives: the published state, and the number of its generation."""
+    """What `Store.load` returns: the published state, and the number of its generation."""
 
     generation: int
     state: StoredState

@@ -1,4 +1,4 @@
-"""What was read of the cluster: its listing, and mappings."""
+"""What was read from the cluster: its listing, and mappings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,20 @@ from cacheapp.state.snapshot import mapping_hash
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What there is in a cluster (`cluster_uuid` empty: it doesn't tell): the uuid of each index, and the indices of
-    each alias; `data_streams`: which of those are. `field_counts`: the number of fields of each index, read before any
-    mapping is; an index that is absent there (closed, unassigned, recovering, on a node that doesn't tell) may have
-    any. `is_counted`: whether the cluster told any of these numbers; it may not let us, or take too long.
-    `nodes_total`: how many nodes it has; None: unknown. `closed` indices, and those that are `hidden` by their settings
-    and don't begin with a dot. `field_limits`: how many fields each index may have.
+    """What exists in a cluster.
+
+    Args:
+        uuids: The uuid of each index.
+        aliases: The indices of each alias and data stream.
+        data_streams: Which of the aliases are data streams.
+        cluster_uuid: The uuid of the cluster; empty: it doesn't tell.
+        field_counts: The number of fields of each index, read before any mapping is. An index that is missing here
+            (closed, unassigned, recovering, or on a node that doesn't tell) may have any number.
+        is_counted: Whether the cluster told any of these numbers. It may refuse them, or take too long.
+        nodes_total: How many nodes it has; None: unknown.
+        closed: The closed indices.
+        hidden: The indices that are hidden by their settings and don't begin with a dot.
+        field_limits: How many fields each index may have.
     """
 
     cluster_uuid: str
@@ -30,7 +38,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
-    """Mappings that were read: the hash of each index's, and one copy per distinct mapping, by its hash."""
+    """Mappings that were read: the hash of each index's mapping, and one copy of each distinct mapping, by its hash."""
 
     hashes: dict[str, str] = field(default_factory=dict)
     bodies: dict[str, bytes] = field(default_factory=dict)
@@ -44,7 +52,9 @@ class Mappings:
         return mappings
 
     def add(self, more: "Mappings") -> None:
-        """Batch by batch: keeping every copy until the end would take the memory."""
+        """Add the mappings of another batch. Batches are added one by one, because keeping every copy until the end
+        would take too much memory.
+        """
         self.hashes.update(more.hashes)
         for hashed, body in more.bodies.items():
             self.bodies.setdefault(hashed, body)
@@ -55,9 +65,11 @@ class Mappings:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a pass read: the listing of `listed_at`, and the mappings of those indices that were to be read.
+    """What a pass read: the listing, made at the moment `listed_at`, and the mappings of those indices that were to be
+    read.
 
-    What could not be read is in the pass's errors. Indices that are in neither were left as they are known.
+    What could not be read is in the pass's errors. Indices that are neither read nor in the errors were left as they
+    are known.
     """
 
     listing: Listing

@@ -1,4 +1,4 @@
-"""Which names a caller may see: what an API token's scope says. Pure."""
+"""Tell which names a caller may see, by the scope of the API token. Pure."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +11,8 @@ from cacheapp.state.names import MAX_NAME_BYTES, check_name, matches
 class Visible:
     """The names of indices, aliases and data streams that a caller may see, by patterns of Elasticsearch's kind.
 
-    An alias or data stream is visible by its own name, with all that it stands for. What isn't visible doesn't exist
-    for the caller: it is told apart neither from what isn't there nor from what can't be asked for now.
+    An alias or data stream is visible by its own name, with all of its indices. What isn't visible doesn't exist for
+    the caller: the answers are the same as for a name that doesn't exist, or that can't be asked for now.
 
     >>> Visible(("logs-*",)).covers("logs-2026")
     True
@@ -28,11 +28,11 @@ class Visible:
         return "*" in self.patterns
 
     def covers(self, name: str) -> bool:
-        """Whether `name` is visible."""
+        """Return whether `name` is visible."""
         return self.everything or any(matches(name, pattern) for pattern in self.patterns)
 
     def covers_all_from(self, beginning: str) -> bool:
-        """Whether every name that begins so is visible by a pattern, whichever there are.
+        """Return whether all possible names with this beginning are visible by one pattern.
 
         >>> Visible(("logs-*",)).covers_all_from("logs-2026."), Visible(("logs-*",)).covers_all_from("logs")
         (True, False)
@@ -40,8 +40,8 @@ class Visible:
         return any(pattern.endswith("*") and matches(beginning, pattern) for pattern in self.patterns)
 
     def check(self, name: str) -> None:
-        """Raises, of a name that isn't visible, what is said of one that can't be a name or isn't there."""
-        # What is too long for a name is none, and isn't kept.
+        """Raise for a name that isn't visible the same error as for one that is illegal or doesn't exist."""
+        # A text that is too long can't be a name, and isn't kept in the cache of `_is_covered`.
         if len(name) > MAX_NAME_BYTES or not _is_covered(self.patterns, name):
             check_name(name)
             raise no_such_name(name)
@@ -49,9 +49,9 @@ class Visible:
 
 @lru_cache(maxsize=4096)
 def _is_covered(patterns: tuple[str, ...], name: str) -> bool:
-    """What `covers` says, for the names that callers ask for one by one: some are asked for again and again."""
+    """Return what `covers` returns, from a cache: callers ask for some names again and again."""
     return Visible(patterns).covers(name)
 
 
 ALL_VISIBLE = Visible()
-"""What callers see whom no scope narrows."""
+"""For callers whom no scope limits."""

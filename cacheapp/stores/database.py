@@ -1,6 +1,6 @@
-"""The database store: mappings shared by way of Django's database, SQLite or any other.
+"""The database store: processes share mappings through Django's database, which may be SQLite or any other.
 
-Times are the database's (`Now()`), so that the machines of a deployment need not agree on theirs.
+All times are those of the database (`Now()`), so that the machines of a deployment need not agree on theirs.
 """
 
 import asyncio
@@ -51,21 +51,21 @@ class DatabaseStore:
         self._thread = thread
 
     async def generation(self) -> int:
-        # One statement: without a transaction it takes no lock, however often all processes ask.
+        # A single statement: without a transaction it takes no lock, however often all processes ask.
         return await self._thread.run(_generation, atomic=False)
 
     async def load(self, known_hashes: Collection[str]) -> Loaded | None:
         known = frozenset(known_hashes)
         loaded, edited = await self._thread.run(lambda: _load(known))
         if edited:
-            # So that whoever publishes next writes them anew. A database that is read alone keeps them.
+            # The rows are deleted so that the next publication writes them anew. In a read-only database they stay.
             with suppress(StoreUnavailable):
                 await self._thread.run(lambda: _delete(MappingBody.objects, edited))
         return loaded
 
     async def publish(self, state: StoredState, lease: Lease) -> int:
         asked_at = monotonic()
-        # Waiting for the thread and for the lock is age too.
+        # The ages in the state also grow while this waits for the thread and for the lock.
         return await self._thread.run(lambda: _publish(state, lease, asked_at))
 
     async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
@@ -93,20 +93,20 @@ class DatabaseStore:
         return await self._thread.run(lambda: _change(sorted(names), function))
 
     async def wait_for_change(self, longest_seconds: float) -> None:
-        await asyncio.sleep(longest_seconds)  # a database tells nobody: the generation is asked for instead
+        await asyncio.sleep(longest_seconds)  # a database tells nobody: the caller asks for the generation
 
 
 @asynccontextmanager
 async def open_database_store(*, deadline_seconds: float = DEADLINE_SECONDS) -> AsyncIterator[DatabaseStore]:
-    """A store for the length of the block. Does no I/O until it is used; an absent database doesn't keep it from
-    opening.
+    """Open a store for the length of the block. Does no I/O until the store is used; it opens even if the database is
+    away.
     """
     async with open_database_thread("database-store", deadline_seconds=deadline_seconds) as thread:
         yield DatabaseStore(thread)
 
 
 def _now() -> datetime:
-    # An aggregate, as it gives a row on an empty table too.
+    # An aggregate, because it gives a row even if the table is empty.
     now: datetime = LeaseRow.objects.aggregate(now=Coalesce(Max(Now()), Now()))["now"]
     return now
 
@@ -117,8 +117,9 @@ def _generation() -> int:
 
 
 def _load(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
-    """The state, and the hashes of mappings that somebody edited."""
-    # Several queries: outside SQLite another process may publish between two of them. Then the state would be mixed.
+    """Return the published state, and the hashes of stored mappings that somebody edited."""
+    # Loading takes several queries. Outside SQLite, another process may publish between two of them; the state would
+    # then be mixed, so it is loaded again.
     loaded, edited = _load_once(known_hashes)
     while loaded is not None and loaded.generation != _generation():
         loaded, edited = _load_once(known_hashes)
@@ -153,7 +154,7 @@ def _load_once(known_hashes: frozenset[str]) -> tuple[Loaded | None, list[str]]:
     try:
         history = history_mark(published)
     except ValueError:
-        # As of one that has not written its changes: whoever reads the cluster next compares.
+        # An unreadable mark counts as "not all changes are recorded": the next process that reads the cluster compares.
         unread, history = None, HistoryMark()
     if unread is None or closed is None or hidden is None:
         ignored_rows.note(Published)
@@ -192,7 +193,9 @@ def _alias_rows() -> Iterator[tuple[str, tuple[str, ...], bool]]:
 
 
 def _bodies(known_hashes: frozenset[str]) -> tuple[dict[str, bytes], list[str]]:
-    """The mappings that aren't known, by their hashes; and those hashes that are none of their rows' mappings."""
+    """Return the mappings that aren't known yet, by their hashes; and the hashes of rows whose mapping doesn't have
+    that hash.
+    """
     lacking = [known for known in MappingBody.objects.values_list("pk", flat=True) if known not in known_hashes]
     bodies: dict[str, bytes] = {}
     edited: list[str] = []
@@ -234,7 +237,7 @@ def _publish(state: StoredState, lease: Lease, asked_at: float) -> int:
 
 
 def replace_row(row: models.Model) -> None:
-    """Write a row, whether there is one of its key or not: without reading that, which somebody may have edited."""
+    """Insert a row, or replace the one with the same key, without reading that: somebody may have edited it."""
     key, *others = [field.name for field in row._meta.concrete_fields]  # noqa: SLF001  (Django's name for it is public)
     type(row)._default_manager.bulk_create(  # noqa: SLF001
         [row], update_conflicts=True, unique_fields=[key], update_fields=others
@@ -292,7 +295,7 @@ def _write_bodies(state: StoredState) -> None:
 
 
 def _keys(model: type[Any]) -> Iterable[Any]:
-    """Of all rows, whatever else they have."""
+    """Return the keys of all rows, even of rows that can't be read otherwise."""
     return cast("Iterable[Any]", model.objects.values_list("pk", flat=True))
 
 
@@ -302,16 +305,18 @@ def _delete(rows: models.Manager[Any], keys: list[str]) -> None:
 
 
 def _lease(name: str, holder: str, ttl_seconds: float) -> Lease | float:
-    # First the row, then the lock on it, then the time: two that come first at once both find the one row.
+    # First the row, then the lock on it, then the time: so two processes that are the first at the same time find the
+    # same row.
     _ensure(LeaseRow(name=name, token=0, holder="", expires_at=NEVER, ttl_seconds=ttl_seconds))
     row = LeaseRow.objects.select_for_update().filter(name=name).first()
     now = _now()
     if row is None or not is_lease(row):
         ignored_rows.note(LeaseRow, row is not None)
-        # Larger than any that was counted up to.
+        # This is larger than any token that was reached by counting.
         row = LeaseRow(name=name, token=int(now.timestamp() * 1000), holder="", expires_at=NEVER, ttl_seconds=0.0)
     if row.holder != holder:
-        # Further away than the lease is long: the clock was set back, and the row is of another time.
+        # If the row expires later than its length allows, the clock was set back since it was written, and the row
+        # doesn't count.
         if now < row.expires_at <= now + timedelta(seconds=row.ttl_seconds):
             return _seconds(row.expires_at - now)
         row.token += 1
@@ -326,17 +331,18 @@ def check_lease(lease: Lease, otherwise: str) -> None:
     """Lock the row of a lease for the rest of the transaction, so that no later holder comes before its commit.
 
     Args:
-        otherwise: what to say where there is a later holder.
+        lease: The lease to check.
+        otherwise: The error's text if there is a later holder.
 
     Raises:
-        StaleToken: There is one.
+        StaleToken: There is a later holder.
     """
     if not LeaseRow.objects.select_for_update().filter(name=lease.name, token=lease.token).exists():
         raise StaleToken(otherwise)
 
 
 def _ensure(row: LeaseRow | Attempt) -> None:
-    """Write a row unless there is one of its key."""
+    """Insert a row unless there is one with its key."""
     rows: Any = type(row).objects
     if not rows.filter(pk=row.pk).exists():
         rows.bulk_create([row], ignore_conflicts=True)
@@ -363,7 +369,7 @@ def _attempt(name: str, interval_seconds: float) -> float:
 
 
 def _change(names: list[str], function: Callable[[Values, int], tuple[Values, T]]) -> T:
-    # First the rows, then the locks on them, in the same order everywhere, then the time.
+    # First the rows, then the locks on them, in the same order in all processes, then the time.
     SharedValue.objects.bulk_create([SharedValue(name=name, value=b"") for name in names], ignore_conflicts=True)
     rows = {row.name: row for row in SharedValue.objects.select_for_update().filter(pk__in=names).order_by("pk")}
     there: dict[str, bytes] = {}
@@ -381,7 +387,7 @@ def _change(names: list[str], function: Callable[[Values, int], tuple[Values, T]
 def _report(instance: str, report: bytes, ttl_seconds: float) -> None:
     now = _now()
     replace_row(InstanceReport(name=instance, at=now, expires_at=now + timedelta(seconds=ttl_seconds), report=report))
-    over = models.Q(expires_at__lt=now) | models.Q(expires_at__gt=now + AHEAD)  # which nobody says of itself
+    over = models.Q(expires_at__lt=now) | models.Q(expires_at__gt=now + AHEAD)  # no report is kept that long
     InstanceReport.objects.filter(over).delete()
 
 
@@ -397,5 +403,5 @@ def _reports() -> dict[str, StoredReport]:
 
 
 def _seconds(delta: timedelta) -> float:
-    # The database's clock is a wall clock: if it was set back, an age is at least nothing.
+    # The database's clock is a wall clock. If it was set back, an age is at least 0.
     return max(0.0, delta.total_seconds())

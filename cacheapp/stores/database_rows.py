@@ -1,4 +1,4 @@
-"""What a row of the store has to be, to be one that this service wrote. Pure."""
+"""Check whether a row of the store is one that this service wrote. Pure."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -19,22 +19,22 @@ MAX_INSTANCE_TEXT: Final = 200
 HASH_CHARACTERS: Final = 32
 MAX_LEASE_SECONDS: Final = 3600.0
 AHEAD: Final = timedelta(days=1)
-"""So far the clock of a database may be set back."""
+"""How far in the future a moment in the database may be, because its clock was set back since."""
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_moment(at: object, now: datetime) -> bool:
-    """Whether it is a time, and one that may have been."""
+    """Return whether a value is a time, and not in the future."""
     return isinstance(at, datetime) and at.tzinfo is not None and at <= now + AHEAD
 
 
 def is_count(number: object, least: int = 0) -> bool:
-    """Whether it is a whole number that can be counted on with."""
+    """Return whether a value is a whole number, not below `least`, and small enough to count on."""
     return isinstance(number, int) and not isinstance(number, bool) and least <= number <= MAX_EXACT
 
 
 def is_name(name: object, *, upper_case: bool = False) -> bool:
-    """Whether it is the name of an index, or with `upper_case` of an alias."""
+    """Return whether a value is the name of an index, or with `upper_case` that of an alias."""
     if not isinstance(name, str):
         return False
     try:
@@ -53,7 +53,7 @@ def is_hash(text: object) -> bool:
 
 
 def is_published(published: Any, now: datetime) -> bool:
-    """Of the one row that says what is published."""
+    """Return whether the row of `Published` can be read."""
     return (
         is_count(published.generation, 1)
         and is_moment(published.confirmed_at, now)
@@ -64,7 +64,7 @@ def is_published(published: Any, now: datetime) -> bool:
 
 
 def listed_names(column: object, generation: int, key: str) -> frozenset[str] | None:
-    """The names that a column has under a key for the published generation; None: it has another shape."""
+    """Return the names that a column has under a key for the published generation; None if it has another shape."""
     if column is None:
         return frozenset()
     if not isinstance(column, dict) or not isinstance(column.get(key), list) or "generation" not in column:
@@ -76,7 +76,9 @@ def listed_names(column: object, generation: int, key: str) -> frozenset[str] | 
 
 
 def history_mark(published: Any) -> HistoryMark | None:
-    """What the publisher of the published generation says of the history. Raises `ValueError` for another shape."""
+    """Return what the publisher of the published generation says of the history; None if it says nothing. Raises
+    `ValueError` for another shape.
+    """
     history = published.history
     if history is None or (isinstance(history, dict) and history.get("generation") != published.generation):
         return None
@@ -87,13 +89,15 @@ def history_mark(published: Any) -> HistoryMark | None:
 
 
 def is_head(row: Any) -> bool:
-    """Of the one row of `HistoryHead`."""
+    """Return whether the row of `HistoryHead` can be read."""
     uuid = row.cluster_uuid
     return bool(_is_text(row.name) and row.name and is_count(row.last_id) and (uuid is None or _is_text(uuid)))
 
 
 def is_index(row: tuple[Any, ...], is_undated: object, now: datetime) -> bool:
-    """Of a row of `IndexMapping`; `is_undated`: the database has no time in it, not even one that can't be read."""
+    """Return whether a row of `IndexMapping` can be read. `is_undated`: its column for the time is null; it doesn't
+    just hold a text that can't be read as a time.
+    """
     name, uuid, its_hash, confirmed_at, field_count = row
     return (
         is_name(name)
@@ -105,7 +109,7 @@ def is_index(row: tuple[Any, ...], is_undated: object, now: datetime) -> bool:
 
 
 def is_alias(name: object, indices: object, is_data_stream: object) -> bool:
-    """Of a row of `Alias`."""
+    """Return whether a row of `Alias` can be read."""
     return (
         is_name(name, upper_case=True)
         and isinstance(indices, list)
@@ -115,12 +119,12 @@ def is_alias(name: object, indices: object, is_data_stream: object) -> bool:
 
 
 def is_body(its_hash: object, body: object) -> bool:
-    """Of a row of `MappingBody`: what somebody edited doesn't have the hash that it is kept under."""
+    """Return whether a row of `MappingBody` can be read. An edited body doesn't have the hash that it is kept under."""
     return isinstance(body, bytes | memoryview) and mapping_hash(bytes(body)) == its_hash
 
 
 def is_lease(row: Any) -> bool:
-    """Of a row of `LeaseRow`."""
+    """Return whether a row of `LeaseRow` can be read."""
     return (
         is_count(row.token)
         and isinstance(row.holder, str)
@@ -132,12 +136,12 @@ def is_lease(row: Any) -> bool:
 
 
 def is_value(value: object) -> bool:
-    """Of a row of `SharedValue`. What is in the value is its readers' matter."""
+    """Return whether a row of `SharedValue` can be read. Its readers check what is in the value."""
     return isinstance(value, bytes | memoryview) and len(value) <= MAX_VALUE_BYTES
 
 
 def is_report(name: object, at: object, report: object, now: datetime) -> bool:
-    """Of a row of `InstanceReport`. What is in the report is its readers' matter."""
+    """Return whether a row of `InstanceReport` can be read. Its readers check what is in the report."""
     return (
         _is_text(name, MAX_INSTANCE_TEXT)
         and is_moment(at, now)

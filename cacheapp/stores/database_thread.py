@@ -1,7 +1,7 @@
-"""A thread for Django's database, beside the event loop.
+"""A thread for Django's database, besides the event loop.
 
-ORM calls would block the loop, and connections belong to threads: so all of one owner's work is done by one thread of
-its own, which opens, keeps and closes its connections.
+Calls of the ORM would block the loop, and database connections belong to threads. So each owner has one thread that
+does all of its database work, and that opens, keeps and closes its connections.
 """
 
 import asyncio
@@ -23,19 +23,23 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 20.0
-"""For one operation, waiting for earlier ones included. Above SQLite's own 5 s wait for a lock."""
+"""The deadline of one operation, including its wait for earlier ones. It is longer than SQLite's own wait of 5 s for a
+lock.
+"""
 
 
 class DatabaseThread:
-    """Lives from `open_database_thread()` to the end of its block."""
+    """Runs functions in one thread. Lives from `open_database_thread()` to the end of its block."""
 
     def __init__(self, executor: ThreadPoolExecutor, deadline_seconds: float) -> None:
         self._executor = executor
         self._deadline_seconds = deadline_seconds
 
     async def run(self, function: Callable[[], T], *, atomic: bool = True, probes: bool = False) -> T:
-        """Call `function` in the thread, in one transaction if `atomic`. Raises `StoreUnavailable`: at once while the
-        database is known to be away, unless it `probes`.
+        """Call `function` in the thread, in one transaction if `atomic`.
+
+        Raises `StoreUnavailable` if the database fails. While it is known to be away, that happens at once, unless
+        `probes` is set.
         """
 
         def call() -> T:
@@ -46,7 +50,7 @@ class DatabaseThread:
             finally:
                 close_old_connections()
 
-        # Before it waits for the thread, which may just be trying.
+        # Checked before waiting for the thread, which may itself be waiting for the database.
         if not probes and (failure := outage_of(connection.settings_dict).failure()) is not None:
             raise database_unavailable(failure)
         try:
@@ -62,7 +66,7 @@ class DatabaseThread:
 
 
 def database_unavailable(failure: DatabaseFailure) -> StoreUnavailable:
-    """A failure of the database, for callers and for operators."""
+    """Return the error for a failure of the database, with texts for callers and for operators."""
     kind = StoreRefused if failure.is_answer else StoreUnavailable
     told_operators = told(connection.settings_dict, failure)
     return kind(f"The database {failure.why}", retry_after_seconds=5, operator_detail=told_operators)
@@ -72,15 +76,15 @@ def database_unavailable(failure: DatabaseFailure) -> StoreUnavailable:
 async def open_database_thread(
     name: str, *, deadline_seconds: float = DEADLINE_SECONDS
 ) -> AsyncIterator[DatabaseThread]:
-    """A thread for the length of the block. Does no I/O until it is used; an absent database doesn't keep it from
-    opening.
+    """Open a thread for the length of the block. Does no I/O until it is used; it opens even if the database is
+    away.
     """
     executor = ThreadPoolExecutor(1, thread_name_prefix=name)
     try:
         yield DatabaseThread(executor, deadline_seconds)
     finally:
         try:
-            # In the thread that opened them: connections belong to it.
+            # In the thread that opened the connections, because they belong to it.
             await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)

@@ -1,8 +1,8 @@
 """The store protocol: how processes share mappings.
 
-One instance reads the cluster and publishes; all others take over what it published. Two backends implement it
-(cacheapp/stores/). Ages travel as seconds, measured by the store's clock at the moment of reading: instances need no
-common wall clock.
+One instance reads the cluster and publishes; all others take over what it published. Two backends implement the
+protocol (cacheapp/stores/). Ages travel as seconds, measured by the store's clock at the moment of reading, so
+instances need no common wall clock.
 """
 
 from collections.abc import Collection
@@ -27,7 +27,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class StoredReport:
-    """What one instance last said of itself, as JSON, and how long ago."""
+    """The latest report of one instance about itself, as JSON, and how long ago it was written."""
 
     age_seconds: float
     report: bytes
@@ -38,34 +38,38 @@ MAX_INSTANCES = 256
 
 
 def check_report(report: bytes) -> None:
-    """Raises `ValueError` for a report that is too large to be kept."""
+    """Raise `ValueError` if a report is too large to be kept."""
     if len(report) > MAX_REPORT_BYTES:
         raise ValueError(f"a report has at most {MAX_REPORT_BYTES} bytes, not {len(report)}")
 
 
 class Store(SharedValues, Protocol):
-    """Every method raises `StoreUnavailable` when the store can't be reached in time."""
+    """A store. Every method raises `StoreUnavailable` when the store can't be reached in time."""
 
     async def generation(self) -> int:
-        """The number of the newest published state; 0: nothing was ever published."""
+        """Return the number of the newest published state; 0 if nothing was ever published."""
         ...
 
     async def load(self, known_hashes: Collection[str]) -> Loaded | None:
-        """The newest published state, without the bodies of `known_hashes`; None: nothing was ever published."""
+        """Return the newest published state, without the bodies of `known_hashes`; None if nothing was ever
+        published.
+        """
         ...
 
     async def publish(self, state: StoredState, lease: Lease) -> int:
-        """Replace the shared state in one step and return its generation. Raises `StaleToken` when the lease was
-        overtaken.
+        """Replace the shared state in one step and return its generation. Raises `StaleToken` if another process has
+        had the lease since.
         """
         ...
 
     async def lease(self, name: str, holder: str, ttl_seconds: float) -> Lease | float:
-        """Take the lease, or renew it when `holder` has it. Else: the seconds until the present holder's runs out."""
+        """Take the lease, or renew it if `holder` has it. If another has it, return the seconds until its lease
+        ends.
+        """
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Give the lease back early; a lease that was overtaken is left alone."""
+        """Give the lease back early. Does nothing if another process has had the lease since."""
         ...
 
     async def wait_for_change(self, longest_seconds: float) -> None:
@@ -75,16 +79,16 @@ class Store(SharedValues, Protocol):
         ...
 
     async def report(self, instance: str, report: bytes, ttl_seconds: float) -> None:
-        """Say how an instance does; forgotten after `ttl_seconds`. Raises `ValueError` above `MAX_REPORT_BYTES`."""
+        """Keep an instance's report about itself for `ttl_seconds`. Raises `ValueError` above `MAX_REPORT_BYTES`."""
         ...
 
     async def reports(self) -> dict[str, StoredReport]:
-        """What the instances said of themselves that are alive, at most `MAX_INSTANCES`, by name."""
+        """Return the latest reports of the instances that are alive, by name; at most `MAX_INSTANCES`."""
         ...
 
     async def attempt(self, name: str, interval_seconds: float) -> float:
-        """Note an attempt and return 0; or, when the last noted one is less than `interval_seconds` ago, the seconds
-        still to wait.
+        """Note an attempt and return 0; or, if the last noted attempt is less than `interval_seconds` ago, return the
+        seconds still to wait.
         """
         ...
 

@@ -1,4 +1,6 @@
-"""Whether the store takes writes. One that refuses them and answers reads shares nothing new, and no read tells."""
+"""Note whether the store takes writes. A store that refuses writes but answers reads shares nothing new, which no read
+would reveal.
+"""
 
 import logging
 from collections.abc import Callable, Collection
@@ -20,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RefusedWrites:
-    """The writes that the store refuses: why, as the latest of them was told, and since when."""
+    """The fact that the store refuses writes: the reason, as the latest refusal gave it, and since when."""
 
     detail: str
     operator_detail: str
@@ -31,23 +33,23 @@ class RefusedWrites:
 class RecordingStore:
     """A store that notes whether its writes succeed; implements `cacheapp.stores.protocol.Store`.
 
-    1. A write that the store answers with a refusal begins it, or goes on with it: each names the cause anew.
-    2. A write that certainly wrote ends it. A lease that another process has, or an attempt that came too early, may
-       have written nothing.
-    3. A store that is away neither begins nor ends it: reads fail then too, which health tells.
+    1. A refused write sets `refused`; further ones update the reason.
+    2. A write that certainly succeeded clears it. (A lease that another process has, or an attempt that came too early,
+       may have written nothing.)
+    3. An outage neither sets nor clears it: then reads fail too, which health reports.
 
-    Each process writes its report every few seconds, so that none of this needs a probe.
+    Each process writes its report every few seconds, so this needs no probe.
     """
 
     def __init__(
         self, store: Store, clock: Clock = monotonic, *, on_change: Callable[[], object] = lambda: None
     ) -> None:
-        """`on_change` is called when it begins and when it ends."""
+        """Wrap a store. `on_change` is called when writes begin to be refused, and when they succeed again."""
         self.store = store
         self._on_change = on_change
         self._clock = clock
         self.refused: RefusedWrites | None = None
-        """None: the last write succeeded, or none was made yet."""
+        """None: the last write succeeded, or there was none yet."""
         self.refused_total = 0
 
     async def generation(self) -> int:
@@ -114,7 +116,7 @@ class RecordingStore:
         except StoreRefused as error:
             self._note_refusal(error)
             raise
-        # What `function` replaced nothing of was no write, so this says nothing.
+        # If `function` replaced nothing, there was no write; so this counts as no success.
         return result
 
     def _note_refusal(self, error: StoreRefused) -> None:

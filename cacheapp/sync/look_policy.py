@@ -1,5 +1,5 @@
-"""When the watch looks for changes although nothing wakes it, and when it asks for the versions of all mappings: pure
-policy.
+"""Decide when the watch looks for changes although nothing wakes it, and when it asks for the versions of all mappings.
+Pure.
 """
 
 import enum
@@ -12,20 +12,26 @@ from esassistant.clock import Clock
 FIRST_UNREAD_SECONDS = 2.0
 LONGEST_UNREAD_SECONDS = 32.0
 ASK_SECONDS = 10.0
-"""The versions of all mappings are asked for at most so often."""
+"""The shortest time between two requests for the versions of all mappings."""
 SLOW_SECONDS = 1.0
 SLOW_IN_A_ROW = 2
-"""One slow answer may be a pause of the node; after so many, asking costs the cluster too much."""
+"""After so many slow answers one after the other, asking counts as too expensive for the cluster. A single slow answer
+may be a pause of the node.
+"""
 PAUSE_SECONDS = 600.0
-"""Where asking is refused or costs too much, it is tried again so long afterwards."""
+"""After a refusal, or when asking is too expensive, it is tried again after this time."""
 PASS_FACTOR = 60
-"""An early full pass comes at most once in so many times what asking would have cost: it is much dearer."""
+"""The time between two early full passes is at least so many times the duration of the last request for versions,
+because a full pass costs the cluster much more.
+"""
 FIRST_VERSION = 1
-"""Of the mapping of an index that was just created."""
+"""The version of the mapping of an index that was just created."""
 
 
 class Looks:
-    """Looks that come by themselves: for what could not be read, and for indices whose number of fields isn't told."""
+    """Plans looks that nothing wakes: for indices that could not be read, and for indices whose number of fields the
+    cluster doesn't tell.
+    """
 
     def __init__(self, clock: Clock, *, first_unread_seconds: float = FIRST_UNREAD_SECONDS) -> None:
         self._clock = clock
@@ -35,11 +41,11 @@ class Looks:
         self._postponed_until: float | None = None
 
     def note_wake(self) -> None:
-        """Something changed: what could not be read before may be readable now."""
+        """Note that something changed: what could not be read before may be readable now."""
         self._unread_seconds, self._unread_at = self._first_unread, None
 
     def note(self, read: ChangesRead) -> None:
-        """Take what the latest change pass could not read, or postponed, in the place of what earlier ones did.
+        """Note what the latest change pass could not read, or postponed. This replaces what was noted before.
 
         Each try for what can't be read waits twice as long as the one before, up to `LONGEST_UNREAD_SECONDS`.
         """
@@ -50,34 +56,38 @@ class Looks:
         self._postponed_until = None if read.postponed_seconds is None else now + read.postponed_seconds
 
     def due_in(self) -> float | None:
-        """Return the seconds until the next look; 0: it is due; None: nothing is left to look for."""
+        """Return the seconds until the next look; 0: it is due; None: no look is planned."""
         moments = [at for at in (self._unread_at, self._postponed_until) if at is not None]
         return max(0.0, min(moments) - self._clock()) if moments else None
 
     def may_postpone(self) -> bool:
-        """Whether the look that is due leaves alone what has no number of fields: it is for something else.
+        """Return whether the look that is due may postpone indices without a known number of fields, because it is due
+        for another reason.
 
-        If not, it reads all of those, also what was read a moment ago: one look for all, instead of one for each.
+        If not, it reads all of these indices, even those that were read a moment ago: so one look reads them all,
+        instead of one look for each.
         """
         return self._postponed_until is None or self._clock() < self._postponed_until
 
 
 class NextStep(enum.Enum):
-    """What finds the changes that show in no number of fields."""
+    """The next step to find changes that don't show in any number of fields."""
 
     ASK = "ask for the versions of all mappings"
     REFRESH = "run a full pass early"
 
 
 class VersionPolicy:
-    """When to ask for the versions of all mappings. Each wake of the watch is owed one answer that was asked for after
-    it, or a full pass.
+    """Decides when to ask for the versions of all mappings. Each wake of the watch needs either one answer that was
+    asked for after it, or a full pass.
 
-    1. Nothing woke the watch since the last answer: never.
-    2. Asking is refused: at the end of the pause; meanwhile scheduled full passes find what changed.
-    3. Answers are slow: likewise, but a wake that no look could explain is worth an early full pass.
-    4. Else at once, if the look found nothing, but `ASK_SECONDS` apart. If it found something, which may not be all,
-       `ASK_SECONDS` later: many changes share one answer.
+    The first rule that applies decides:
+
+    1. Nothing woke the watch since the last answer: don't ask.
+    2. Asking is refused: ask at the end of the pause. Until then, scheduled full passes find what changed.
+    3. Answers are slow: the same, but a wake for which the look found no change justifies an early full pass.
+    4. Otherwise: if the look found no change, ask at once, but not within `ASK_SECONDS` of the last time. If it found a
+       change, which may not be the only one, ask `ASK_SECONDS` later, so that many changes share one answer.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -93,28 +103,30 @@ class VersionPolicy:
         self._retry_seconds = ASK_SECONDS
 
     def note_wake(self, *, found: bool) -> None:
-        """Something changed, and a look for it has `found` a change, or none."""
+        """Note that something changed, and whether a look for it `found` a change."""
         now = self._clock()
         at = now + ASK_SECONDS if found else now
         self._owed_at = at if self._owed_at is None else min(at, self._owed_at)
         self._is_unexplained |= not found
 
     def settle(self) -> None:
-        """All that woke the watch until now is read, or will be by a full pass that has begun since."""
+        """Note that all changes until now are read, or will be by a full pass that began after them."""
         self._owed_at, self._is_unexplained = None, False
         self._retry_seconds = ASK_SECONDS
 
     def note_unread(self) -> None:
-        """Some of what was named could not be read: ask again, less and less often, if nothing happens before."""
+        """Note that some of the named indices could not be read. Unless something else happens before, the versions are
+        asked for again, at growing intervals.
+        """
         self._owed_at, self._is_unexplained = self._clock() + self._retry_seconds, False
         self._retry_seconds = min(2 * self._retry_seconds, PAUSE_SECONDS)
 
     def due_in(self) -> float | None:
-        """Return the seconds until `due` gives a step; 0: it does now; None: nothing is owed."""
+        """Return the seconds until `due` returns a step; 0: now; None: there is nothing to do."""
         return None if (planned := self._next()) is None else max(0.0, planned[0] - self._clock())
 
     def due(self) -> NextStep | None:
-        """Return what to do now, if it is time to do anything."""
+        """Return what to do now; None if it isn't time to do anything."""
         planned = self._next()
         return planned[1] if planned is not None and planned[0] <= self._clock() else None
 
@@ -132,11 +144,13 @@ class VersionPolicy:
         return max(self._owed_at, self._ask_again_at), NextStep.ASK
 
     def is_paused(self) -> bool:
-        """Whether asking pauses, as it is refused or costs too much."""
+        """Return whether asking pauses, because it is refused or too expensive."""
         return self._clock() < max(self._refused_until, self._slow_until)
 
     def note_asked(self, seconds: float) -> bool:
-        """It was asked, and took so long, answered or not. Return whether asking now pauses, as that is too much."""
+        """Note that the versions were asked for, and the time that this took, with or without an answer. Return whether
+        asking pauses now because it took too long.
+        """
         now = self._clock()
         self._ask_again_at = now + ASK_SECONDS
         self._last_seconds = seconds
@@ -147,15 +161,15 @@ class VersionPolicy:
         return True
 
     def allow_asking(self) -> None:
-        """Have the next answer not wait for the one before: that was for comparison alone."""
+        """Allow the next request at once, because the last one was only for later comparison."""
         self._ask_again_at = -math.inf
 
     def note_refused(self) -> None:
         self._refused_until = self._clock() + PAUSE_SECONDS
 
     def note_pass(self, *, started: bool) -> None:
-        """An early full pass was asked for. One that ran already may have read before the change: it settles
-        nothing.
+        """Note that an early full pass was asked for. If a pass was running already (not `started`), it may have read
+        before the change, so the wake stays unanswered.
         """
         self._pass_again_at = self._clock() + (PASS_FACTOR * self._last_seconds if started else ASK_SECONDS)
         if started:
@@ -163,14 +177,14 @@ class VersionPolicy:
 
 
 def names_to_read(known: Mapping[str, int], told: Mapping[str, int]) -> frozenset[str]:
-    """Return the indices whose mapping is not the one of the `known` version. A new one in its first version was read
-    when it was found.
+    """Return the indices whose mapping has another version than the `known` one. A new index with its first version
+    isn't returned: it was read when it was found.
     """
     return frozenset(name for name, version in told.items() if version != known.get(name, FIRST_VERSION))
 
 
 def versions_read(known: Mapping[str, int], told: Mapping[str, int], failed: Collection[str]) -> dict[str, int]:
-    """Return the versions that are known once the named mappings were read, all but those that `failed`."""
+    """Return the versions that are known after the named mappings were read, except those that `failed`."""
     if not failed:
         return dict(told)
     now_known = {name: version for name, version in told.items() if name not in failed}

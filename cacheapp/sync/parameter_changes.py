@@ -1,4 +1,6 @@
-"""Finds changes of parameters alone (`meta`, `format`, `ignore_above`, `dynamic`): they show in no number of fields."""
+"""Find changes of parameters alone (`meta`, `format`, `ignore_above`, `dynamic`), which don't change any number of
+fields.
+"""
 
 import logging
 
@@ -17,7 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 class ParameterChanges:
-    """Remembers the version of each mapping, and has those read that have another. Owned by the watch."""
+    """Remembers the version of each mapping, and has those mappings read whose version has changed. Owned by the
+    watch.
+    """
 
     def __init__(self, versions: MappingVersions, refresher: Refresher, *, clock: Clock = monotonic) -> None:
         self._versions = versions
@@ -29,14 +33,16 @@ class ParameterChanges:
 
     @property
     def requests_total(self) -> int:
-        """Requests for versions so far. Those of change passes, and of full passes, are counted by these."""
+        """How many requests for versions were sent so far. The requests of change passes and full passes are counted by
+        those.
+        """
         return self._versions.requests_total
 
     async def begin(self, version: MetadataVersion) -> bool:
-        """Remember the versions of now, to compare with, unless earlier ones are known. Return whether it did.
+        """Ask for the present versions, to compare with later, unless earlier ones are known. Return whether it did.
 
-        What changes before is found by the next scheduled full pass. Earlier versions stay right, whatever happened
-        since: what differs from them is read.
+        Changes before this are found by the next scheduled full pass. Known versions are never replaced here: they stay
+        right, because everything that differs from them is read later.
         """
         if self._known is not None or self._policy.is_paused():
             return False
@@ -46,18 +52,19 @@ class ParameterChanges:
         return self._known is not None
 
     def note_wake(self, *, found: bool) -> None:
-        """The watch was woken, and its look has `found` a change, or none."""
+        """Note that the watch was woken, and whether its look `found` a change."""
         self._policy.note_wake(found=found)
 
     def due_in(self) -> float | None:
-        """Return the seconds until `read_if_due` does something; None: it needn't."""
+        """Return the seconds until `read_if_due` has something to do; None if it hasn't."""
         return self._policy.due_in()
 
     async def read_if_due(self, version: MetadataVersion) -> ChangesRead | None:
-        """Have what changed read, if it is time to ask. None: nothing was read here.
+        """Ask for the versions if it is time to, and have the changed mappings read. Return None if nothing was read
+        here.
 
-        Where asking is too slow a full pass is started instead, which publishes by itself what it finds.
-        Raises `ClusterUnavailable` when the cluster can't be listed.
+        If asking is too slow, a full pass is started instead; it publishes what it finds by itself. Raises
+        `ClusterUnavailable` when the cluster can't be listed.
         """
         step = self._policy.due()
         if step is NextStep.REFRESH:
@@ -65,11 +72,11 @@ class ParameterChanges:
             self._policy.note_pass(started=answer.outcome is PassOutcome.STARTED)
         if step is not NextStep.ASK or (told := await self._ask(version)) is None:
             return None
-        # Without anything to compare with, all mappings that ever changed are named.
+        # Without known versions to compare with, all mappings that were ever changed are read.
         known = self._known or {}
         named = names_to_read(known, told)
         read = await self._refresher.read_changes(version.era.cluster_uuid, named=named) if named else None
-        failed = frozenset() if read is None else read.failed & named  # others failed for other reasons
+        failed = frozenset() if read is None else read.failed & named  # other indices failed for other reasons
         self._known = versions_read(known, told, failed)
         if failed:
             self._policy.note_unread()
@@ -78,7 +85,9 @@ class ParameterChanges:
         return read
 
     async def _ask(self, version: MetadataVersion) -> dict[str, int] | None:
-        """Return the versions; None: they aren't told this time. Unlike a failed look that is no outage."""
+        """Return the versions; None if the cluster doesn't tell them this time. Unlike a failed look, that doesn't
+        count as an outage.
+        """
         asked_at = self._clock()
         told: dict[str, int] | None = None
         try:

@@ -1,4 +1,4 @@
-"""One pass while it runs and afterwards, what it reads, and what those who start one are given."""
+"""A pass while it runs and afterwards, the scope of a pass, and the answer to those who ask for one."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,20 +25,22 @@ class Pass:
     changed_total: int = 0
     removed_total: int = 0
     names_total: int = 0
-    """Aliases and data streams that now stand for other indices."""
+    """How many aliases and data streams now stand for other indices, and how many indices were opened, closed, hidden
+    or shown.
+    """
     requests_total: int = 0
     may_postpone: bool = False
     """Whether another change pass follows soon, so that not everything needs to be read now."""
     postponed_until: float | None = None
-    """When the first of those indices is due that may have changed, but were read so recently that they have to
-    wait.
+    """When the first of the postponed indices is due: they may have changed, but were read so recently that they have
+    to wait.
     """
     cluster_uuid: str | None = None
-    """Of the cluster that answers, where that is known already; None: it is asked."""
+    """The uuid of the cluster, if it is known already; None: the cluster is asked for it."""
     published: bool = False
     error: str | None = None
     operator_error: str | None = None
-    """The same with host and port where these are known, for the log."""
+    """The text of `error` with host and port where these are known, for the log."""
     errors: dict[str, str] = field(default_factory=dict)
 
     def count_request(self) -> None:
@@ -68,7 +70,7 @@ class Pass:
 class PassScope:
     """What a pass reads: everything, only what changed, or what matches one of `patterns` (names with `*`).
 
-    Of what changed, `named` are indices of which that is known beforehand.
+    `named`: if only changes are read, the indices that are known to have changed.
     """
 
     changes_only: bool = False
@@ -82,8 +84,8 @@ CHANGES = PassScope(changes_only=True)
 
 @dataclass(frozen=True, slots=True)
 class RefreshAnswer:
-    """What asking for a refresh gave. When `outcome` is rate-limited or overlap, `retry_after_seconds` is set and `id`
-    is None.
+    """The answer to who asks for a refresh. If `outcome` is rate-limited or overlap, `retry_after_seconds` is set and
+    `id` is None.
     """
 
     outcome: PassOutcome
@@ -95,11 +97,9 @@ class RefreshAnswer:
 class ChangesRead:
     """What a change pass of the watch found.
 
-    Attributes:
-        changes_total: mappings and aliases that are new, other, or gone.
-        failed: indices that may have changed, and could not be read.
-        postponed_seconds: until the first of those indices is due that were read so recently that they have to wait;
-            None: there are none.
+    Attributes: changes_total: How many mappings and aliases are new, different or gone. failed: The indices that may
+        have changed, but could not be read. postponed_seconds: The seconds until the first of the postponed indices is
+        due, which were read so recently that they have to wait; None: there are none.
     """
 
     changes_total: int

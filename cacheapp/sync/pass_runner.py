@@ -1,4 +1,4 @@
-"""Run one pass: read what there is, what of it changed, and the mappings in batches; bring the cache up to date."""
+"""Run one pass: list the cluster, find what changed, read the mappings in batches, and bring the cache up to date."""
 
 import asyncio
 import logging
@@ -27,34 +27,37 @@ from esassistant.long_work import in_thread_if_large
 from esassistant.units import as_seconds
 
 if TYPE_CHECKING:
-    from cacheapp.history import History  # has models, which Django loads after what imports this
+    from cacheapp.history import History  # imports models, which Django can't load yet when this module is imported
 
 logger = logging.getLogger(__name__)
 
 BATCHES_IN_FLIGHT = 4
 UNKNOWN_AGAIN_SECONDS = 30.0
-"""An index whose number of fields isn't told is read anew at most so often: a whole cluster that recovers is full of
-them, and each of its steps wakes the watch.
+"""An index whose number of fields the cluster doesn't tell is read again only after this time. A whole cluster that
+recovers is full of such indices, and each of its steps wakes the watch.
 """
 FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
-"""After so many failed batches one after the other the pass gives up: each may have taken the whole timeout."""
+"""After so many failed batches one after the other, the pass gives up: each may have taken the whole timeout."""
 BAD_NAMES_IN_A_ROW = 64
-"""Names beside each other often have the same bad mapping (rolled-over indices): more of those than of failed batches.
+"""After so many failed single names one after the other, the pass gives up. There may be more of them than of failed
+batches, because neighbouring names (rolled-over indices) often have the same bad mapping.
 """
 APPLIED_SECONDS = 5.0
-"""So long after a version of the metadata was first seen, all nodes of the cluster have applied it. On 9.x each answers
-from what it has applied itself.
+"""So long after a version of the metadata was first seen, all nodes of the cluster have surely applied it. On 9.x, each
+node answers from the version that it has applied itself.
 """
 TRIES_ALONE = 3
-"""How often a pass asks for a single name that fails."""
+"""How often at most a pass asks for a single name that fails."""
 
 MANY_INDICES = 100
-"""Of fewer, none is read before the others: all of them come in a moment."""
+"""If there are fewer indices than this, none is read before the others, because all of them are read in a moment."""
 
 Choose = Callable[[Listing, float], Collection[str]]
-"""Of a listing, made at a moment: the names of the indices to read."""
+"""Returns the names of the indices to read, from a listing and the moment at which it was made."""
 First = Callable[[Listing], Awaitable[Sequence[str]]]
-"""Of a listing: the names of indices that are read before all others, where nothing is known, in their order."""
+"""Returns, from a listing, the names of indices that are read before all others when nothing is known yet, in their
+order.
+"""
 
 
 async def _none_first(_: Listing) -> Sequence[str]:
@@ -64,7 +67,7 @@ async def _none_first(_: Listing) -> Sequence[str]:
 class PassRunner:
     """Runs passes. One per process; belongs to its loop. Its caller runs one full pass at a time.
 
-    Between passes it keeps a good size of batches, and which metadata the last full pass read.
+    Between passes it keeps a good size for batches, and the version of the metadata that the last full pass read.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class PassRunner:
         first: First = _none_first,
         clock: Clock = monotonic,
     ) -> None:
-        """`metadata` None: every full pass reads everything."""
+        """Make a runner. `metadata` None: every full pass reads everything."""
         self._first = first
         self._cache = cache
         self._reader = reader
@@ -87,29 +90,31 @@ class PassRunner:
         self._history = history
         self._clock = clock
         self._first_size = config.batch_size
-        # What the cluster's metadata was before the last full pass, if that was complete and nothing failed since.
+        # The version of the cluster's metadata before the last full pass; None if that pass wasn't complete, or
+        # anything failed since.
         self._version: MetadataVersion | None = None
-        # The latest version that full passes read, and when they first did.
+        # The latest version that full passes read, and when they read it first.
         self._first_seen: tuple[tuple[Era, int], float] | None = None
-        # By then, so often had other than passes of this process changed the names; None: one of these passes has.
+        # `names_changed_total` of the cache when the last full pass began; None if a pass of this process has changed
+        # names since.
         self._names_changed: int | None = None
 
     @property
     def illegal_names_total(self) -> int:
-        """How many names of the cluster's were left out so far, as they can't be any."""
+        """How many names of the cluster were left out so far because they aren't legal."""
         return self._reader.illegal_names_total
 
     async def run(self, current: Pass, scope: PassScope) -> float | None:
         """Run a pass, and note in `current` what it finds, what fails, and how it ends.
 
         Returns:
-            the moment, by the clock, for which a full pass confirmed all that the cache has; None after any other pass.
+            The moment, by the clock, for which a full pass confirmed all that the cache has; None after any other pass.
 
         Raises:
-            ClusterUnavailable: the cluster can't be listed, or not one of the mappings could be read.
-            MappingNotFound: nothing matches the patterns of `scope`.
+            ClusterUnavailable: The cluster can't be listed, or none of the mappings could be read.
+            MappingNotFound: Nothing matches the patterns of `scope`.
         """
-        with at_one_node() as pin:  # what a pass compares is told by one node, which may lag behind others
+        with at_one_node() as pin:  # one node answers all of it, because what is compared must be equally old
             return await self._run(current, scope, pin)
 
     async def _run(self, current: Pass, scope: PassScope, pin: Pin) -> float | None:
@@ -122,10 +127,11 @@ class PassRunner:
         return None
 
     async def _read_everything(self, current: Pass, pin: Pin) -> float:
-        """Read all mappings, unless the cluster's metadata is as it was at the last full pass.
+        """Read all mappings, unless the cluster's metadata is the same as at the last full pass.
 
-        The metadata version is remembered for the next pass only if the mappings are those of that version: they were
-        read at the node that told it, and every other node has it by now. A balancer may stand behind one URL.
+        The metadata version is remembered for the next pass only if the mappings surely belong to it: they were read
+        from the node that told the version, and every other node has applied it by now. (A load balancer may stand
+        behind one URL.)
         """
         began_at = self._clock()
         with self._counting_metadata(current):
@@ -146,8 +152,8 @@ class PassRunner:
         return reading.listed_at
 
     async def _read_changes(self, current: Pass, named: frozenset[str]) -> None:
-        """Read the indices that are new, were created again, have another number of fields, or are `named`; forget what
-        is gone.
+        """Read the indices that are new, were created again, have another number of fields, or are `named`. Drop those
+        that no longer exist.
         """
         known = self._cache.snapshot
 
@@ -172,14 +178,14 @@ class PassRunner:
             raise nothing_matches(patterns)
 
     def check_some_match(self, patterns: tuple[str, ...]) -> None:
-        """Raise `MappingNotFound` when nothing that is known matches one of `patterns`."""
+        """Raise `MappingNotFound` if none of the known names matches one of `patterns`."""
         known, selected = self._cache.snapshot, Selection(patterns)
         if not any(map(selected.covers, (*known.indices, *known.aliases))):
             raise nothing_matches(patterns)
 
     async def _apply(self, current: Pass, reading: Reading) -> bool:
-        """Return whether all that was listed could be read, and is known now; if not, the next full pass reads
-        everything.
+        """Apply what was read to the cache. Return whether all that was listed could be read, and is known now; if not,
+        the next full pass reads everything.
         """
         changes = await self._cache.apply(reading, current.errors)
         if self._history is not None:
@@ -196,8 +202,10 @@ class PassRunner:
         return is_whole
 
     def _is_contested(self, reading: Reading) -> bool:
-        """Whether something newer denies what was read: a node that lags behind may have denied it to a single read
-        beside the pass. Which of both is right only another listing tells, whatever the metadata version says.
+        """Return whether the cache lacks anything that this pass found.
+
+        That happens if a newer single read, answered by a node that lags behind, found it absent. Only another listing
+        can tell which of the two is right, whatever the metadata version says.
         """
         known = self._cache.snapshot
         return any(name not in known.indices for name in reading.mappings.hashes) or any(
@@ -205,7 +213,9 @@ class PassRunner:
         )
 
     def _is_everywhere(self, version: MetadataVersion | None, began_at: float, nodes_total: int | None) -> bool:
-        """Whether all nodes had applied this version when the pass began, as far as time tells."""
+        """Return whether all nodes surely had applied this version when the pass began, judged by the time since it was
+        first seen.
+        """
         if version is None:
             return False
         seen = (version.era, version.number)
@@ -215,7 +225,9 @@ class PassRunner:
 
     @contextmanager
     def _counting_metadata(self, current: Pass) -> Iterator[None]:
-        """Add what is asked of the metadata clock meanwhile: full passes alone do, and one of them at a time."""
+        """Count the requests of the metadata clock during the block as requests of `current`. Only full passes send
+        such requests, and only one of these runs at a time.
+        """
         before = 0 if self._metadata is None else self._metadata.requests_total
         try:
             yield
@@ -224,8 +236,10 @@ class PassRunner:
                 current.requests_total += self._metadata.requests_total - before
 
     async def _unchanged_at(self) -> float | None:
-        """Return the moment at which the metadata was as it was at the last full pass; None: it isn't, or isn't
-        told, or names were added or dropped since, for which the metadata doesn't vouch.
+        """Return the moment at which the metadata was the same as at the last full pass.
+
+        Return None if the metadata has changed, if the cluster doesn't tell its version, or if names were added or
+        dropped since, because the metadata version doesn't prove these.
         """
         if self._metadata is None or self._version is None or not self._has_the_names():
             return None
@@ -236,24 +250,27 @@ class PassRunner:
             return None
 
     async def _version_now(self) -> MetadataVersion | None:
-        """Return the metadata version before anything is read; None where the cluster doesn't tell."""
+        """Return the metadata version before anything is read; None if the cluster doesn't tell it."""
         if self._metadata is None:
             return None
         try:
             if self._version is None:
                 return await self._metadata.now(FIRST)
-            # If the names are the same, it has moved on since, or this would not be asked.
+            # If the names are the same, the metadata has a later version than ours; otherwise `_unchanged_at` would
+            # have returned.
             return await self._metadata.now(self._version.number + self._has_the_names())
         except WatchRefused:
             return None
 
     def _has_the_names(self) -> bool:
-        """Whether the names are those that the last full pass found, as far as this process can tell."""
+        """Return whether the names are those that the last full pass found, as far as this process can tell."""
         return self._names_changed == self._cache.names_changed_total
 
     async def _read(self, current: Pass, cluster_uuid: str | None, choose: Choose) -> Reading:
-        """List the cluster, and read the mappings of the indices that `choose` names; of all, where it is another
-        cluster than before, as nothing that was known is about it. `cluster_uuid`: if it is known.
+        """List the cluster, and read the mappings of the indices that `choose` returns.
+
+        If the cluster is another one than before, all indices are read, because nothing that is known is about this
+        cluster. `cluster_uuid`: its uuid, if that is known.
         """
         listed_at = self._clock()
         listing = await self._list(current, cluster_uuid)
@@ -274,7 +291,9 @@ class PassRunner:
         return Reading(listing, mappings, listed_at, frozenset(listing.uuids) - wanted)
 
     async def _read_first(self, current: Pass, listing: Listing, listed_at: float, mappings: Mappings) -> None:
-        """Read what will be asked for first into `mappings`, and have it answered while the rest is read."""
+        """Read the indices that will be asked for first into `mappings`, and let the cache answer for them while the
+        rest is read.
+        """
         first = await self._first(listing)
         await self._read_in_batches(current, first, listing.field_counts, mappings)
         if mappings.hashes:
@@ -295,7 +314,8 @@ class PassRunner:
             nonlocal failures_in_a_row
             while failures_in_a_row < FAILURES_IN_A_ROW and (batch := waiting.take(size.size)):
                 asked_at = self._clock()
-                # Few because they are large: that they are slow says nothing of batches of small ones.
+                # The batch has few indices because they are large. Its slowness says nothing about batches of small
+                # indices.
                 is_large = sum(field_counts.get(name, 0) for name in batch) > MAX_FIELDS // 2
                 asked_size = max(size.size, len(batch)) if is_large else len(batch)
                 error = await self._read_batch(current, batch, mappings)
@@ -312,21 +332,23 @@ class PassRunner:
         async with asyncio.TaskGroup() as group:
             for _ in range(BATCHES_IN_FLIGHT):
                 group.create_task(read_one_after_another())
-        if len(names) > BATCHES_IN_FLIGHT * self._first_size:  # fewer say nothing of the size
+        if len(names) > BATCHES_IN_FLIGHT * self._first_size:  # fewer names say nothing about the size
             self._first_size = max(self._config.batch_size, size.size // 2)
         for name in waiting.take(len(names), max_bytes=sys.maxsize, max_fields=sys.maxsize):
             current.errors[name] = "not asked for: too many failures in a row before it"
         if failures_in_a_row < FAILURES_IN_A_ROW:
             await self._read_again(current, again, mappings, field_counts)
-        # Whoever takes this over works on all of it at once: not in the turn in which the last answer was taken apart.
+        # The caller works on all of the mappings at once. It does so in another turn of the event loop than the one in
+        # which the last answer was parsed.
         await asyncio.sleep(0)
 
     async def _read_again(
         self, current: Pass, names: list[str], mappings: Mappings, field_counts: Mapping[str, int]
     ) -> None:
-        """Ask once more for what failed, in halves down to single names: one bad mapping must not take others with
-        it. A single name is asked for up to `TRIES_ALONE` times, its later tries after all others: what fails by chance
-        must not stay old, and by then the retry budget of the client is often spent.
+        """Ask once more for what failed, in halves, down to single names: one bad mapping must not make others fail.
+
+        A single name is asked for up to `TRIES_ALONE` times, because what fails by chance must not stay old. The later
+        tries come after all other names: the client's retry budget is often spent by then.
         """
         waiting = [names] if names else []
         tries_alone = Counter[str]()
@@ -354,7 +376,7 @@ class PassRunner:
                     waiting.insert(0, taken)
 
     async def _read_batch(self, current: Pass, batch: list[str], mappings: Mappings) -> str | None:
-        """Read one batch into `mappings`. Return what went wrong; None: nothing did."""
+        """Read one batch into `mappings`. Return what went wrong; None if nothing did."""
         try:
             async with asyncio.timeout(self._config.fetch_timeout):
                 read = await self._reader.mappings(batch, current.count_request)
@@ -366,7 +388,9 @@ class PassRunner:
         return None
 
     async def _confirm_absent(self, current: Pass, names: Iterable[str]) -> None:
-        """An index that is missing from an answer is gone; if it is still listed, its mapping was withheld or lost."""
+        """Check the indices that are missing from the answers. One that isn't listed any more is gone; of one that is
+        still listed, note as an error that its mapping was withheld or lost.
+        """
         absent = [name for name in names if name not in current.errors]
         if absent:
             listed = (await self._list(current, None)).uuids
@@ -388,8 +412,8 @@ class PassRunner:
 def changed_names(known: Snapshot, listing: Listing) -> set[str]:
     """Return the listed indices whose mapping may differ from what is known.
 
-    An unknown number of fields (closed, recovering) is never "unchanged", unless the cluster tells none: then each
-    look would read every mapping.
+    An index with an unknown number of fields (closed, recovering) always counts as changed. But if the cluster tells no
+    numbers at all, they are ignored: otherwise each look would read every mapping.
     """
     changed = set()
     for name, uuid in listing.uuids.items():
@@ -403,8 +427,8 @@ def changed_names(known: Snapshot, listing: Listing) -> set[str]:
 
 
 def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> dict[str, float]:
-    """Return those of `names` whose number of fields isn't told, and wasn't when they were read after `since`; and when
-    each is due.
+    """Return those of `names` that may wait, and when each is due: their number of fields isn't known, wasn't known
+    either when they were last read, and that was after the moment `since`.
     """
     return {
         name: entry.confirmed_at + UNKNOWN_AGAIN_SECONDS
@@ -428,11 +452,13 @@ def matching_names(listing: Listing, patterns: tuple[str, ...]) -> set[str]:
 
 
 def nothing_matches(patterns: tuple[str, ...]) -> MappingNotFound:
-    """For patterns that no name of the cluster matches."""
+    """Return the error for patterns that no name of the cluster matches."""
     return MappingNotFound(f"No index, alias or data stream matches {', '.join(patterns)}.")
 
 
 def _check_something_was_read(current: Pass, reading: Reading) -> None:
-    """A pass that could read nothing has failed. Not so a change pass: it may have wanted one bad mapping alone."""
+    """Raise `ClusterUnavailable` if nothing could be read. Change passes don't call this: they may have needed one bad
+    mapping only.
+    """
     if current.errors and not reading.mappings.hashes:
         raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)

@@ -1,7 +1,7 @@
-"""Refreshes: who may start a pass, one pass at a time, and reports of those that ran.
+"""Refreshes: who may start a pass, one pass at a time, and the reports of passes.
 
-One pass runs at a time in this process (who asks meanwhile joins it) and, by the store's lease, in the deployment.
-Beside it the watch has what changed read, at any time.
+One pass runs at a time in this process (those who ask meanwhile join it) and, by the store's lease, in the deployment.
+Besides it, the watch has changes read at any time.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from esassistant.resource import Handle
 from esassistant.single_flight import Spawn
 
 if TYPE_CHECKING:
-    from cacheapp.history import History  # has models, which Django loads after what imports this
+    from cacheapp.history import History  # imports models, which Django can't load yet when this module is imported
 
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ KEPT_REFRESHES = 32
 REPORTED_REFRESHES = 4
 FIRST_PASS_POLL_SECONDS = 0.1
 OVERLAP_RETRY_SECONDS = 2.0
-"""A lease lasts longer than most passes, so that what is left of it says little of when to come back."""
+"""The longest `Retry-After` for a pass of another process. Its lease lasts longer than most passes, so the rest of the
+lease says little about when to come back.
+"""
 
 
 class Refresher:
@@ -60,7 +62,7 @@ class Refresher:
         sleep: Sleep = asyncio.sleep,
         lease_ttl_seconds: float = LEASE_TTL_SECONDS,
     ) -> None:
-        """`on_progress` is called when a pass has started or ended."""
+        """Make a refresher. `on_progress` is called when a pass has started or ended."""
         self._runner = runner
         self._sharing = sharing
         self._store = store
@@ -84,22 +86,22 @@ class Refresher:
         """Start a pass, or join the one that runs.
 
         Args:
-            trigger: who asks, for the reports.
-            limited: not more often than `MIN_REFRESH_INTERVAL`, across processes.
-            scope: what to read. While no full pass is known, a pass of any scope reads everything.
+            trigger: Who asks, for the reports.
+            limited: Whether passes are limited to one per `MIN_REFRESH_INTERVAL`, across processes.
+            scope: What to read. While no full pass is known, a pass of any scope reads everything.
         """
-        # A flight: a caller who leaves while the store is asked must not leave a lease behind.
+        # Runs as a flight: if the caller leaves while the store is asked, the lease must still be released.
         return await asyncio.shield(self._flight(lambda: self._ask(trigger, limited, scope)))
 
     async def _ask(self, trigger: str, limited: bool, scope: PassScope) -> RefreshAnswer:
-        # What asking gives, the first that applies:
-        #   1. A pass runs in this process: it is joined.
+        # The first rule that applies decides the answer:
+        #   1. A pass runs in this process: join it.
         #   2. Another process holds the lease: overlap.
-        #   3. It is limited, and too soon after the last attempt: rate-limited, by the store's count; while the store
-        #      is away, by this process's own.
-        #   4. A pass starts; while the store is away, without a lease: its outage must not stop refreshes. Likewise
-        #      while the store is another cluster's: its leases and attempts are not about ours.
-        # The lock makes this atomic: while the store is asked, nobody else may start one.
+        #   3. The request is limited, and comes too soon after the last attempt: rate-limited. The store counts the
+        #      attempts; while the store is away, this process counts its own.
+        #   4. Otherwise a pass starts. While the store is away, or holds another cluster's state, it starts without
+        #      a lease: an outage of the store must not stop refreshes, and another cluster's leases aren't about ours.
+        # The lock makes this atomic: while the store is asked, nobody else may start a pass.
         async with self._asking:
             if self._running is not None:
                 return RefreshAnswer(PassOutcome.JOINED, self._running[0].id)
@@ -136,14 +138,14 @@ class Refresher:
         return self.refresh_report(refresh_id)
 
     def refresh_report(self, refresh_id: str) -> RefreshReport:
-        """Report a refresh under way or one of the latest that ended. Raises `RefreshNotFound`."""
+        """Return the report of a refresh that runs, or of one of the latest that ended. Raises `RefreshNotFound`."""
         try:
             return self._passes[refresh_id].report()
         except KeyError:
             raise RefreshNotFound(f"Only the latest {KEPT_REFRESHES} refreshes of this process are kept.") from None
 
     def latest_reports(self) -> dict[str, RefreshReport]:
-        """Report the passes that other instances may be asked about, by id."""
+        """Return the reports of the passes that other instances may be asked about, by id."""
         return {known.id: known.report() for known in list(self._passes.values())[-REPORTED_REFRESHES:]}
 
     def report(self) -> RefresherReport:
@@ -162,7 +164,7 @@ class Refresher:
         )
 
     def report_next_pass(self, next_pass_in: Callable[[], float | None]) -> None:
-        """From now on, have reports say what the schedule gives: the seconds until its next pass."""
+        """From now on, include the seconds until the next scheduled pass in reports; `next_pass_in` returns them."""
         self._next_pass_in = next_pass_in
 
     async def wait_for_first_pass(self) -> None:
@@ -172,15 +174,17 @@ class Refresher:
 
     @property
     def change_requests_total(self) -> int:
-        """Requests of all change passes of this process so far, of failed ones too."""
+        """How many requests all change passes of this process have sent so far, including those of failed passes."""
         return self._change_requests_total
 
     async def read_changes(
         self, cluster_uuid: str | None = None, *, named: frozenset[str] = frozenset(), may_postpone: bool = True
     ) -> ChangesRead:
-        """Run a change pass, beside any other: read what is new, has other fields or is `named`, forget what is gone.
+        """Run a change pass, which may run beside any other pass. It reads what is new, has other fields or is `named`,
+        and drops what is gone.
 
-        `cluster_uuid`: of the cluster that answers, where that is known already; None: it is asked.
+        `cluster_uuid`: the uuid of the cluster, if it is known already; None: the cluster is asked for it.
+
         What could not be read is read by the next change pass, or by the next full pass, which then reads everything.
         Raises `ClusterUnavailable` when the cluster can't be listed.
         """
@@ -197,19 +201,19 @@ class Refresher:
         )
 
     async def list_now(self) -> None:
-        """Run a change pass because a read denied a name that is known, and publish what it found.
+        """Run a change pass because a read did not find a name that is known, and publish what it found.
 
         Raises `ClusterUnavailable` when the cluster can't be listed.
         """
-        # Before the first pass a change pass would read everything; the first pass lists soon enough.
+        # Before the first pass, a change pass would read everything; the first pass lists the cluster soon enough.
         if self._sharing.pass_at is not None and (await self.read_changes()).changes_total:
             await self._publish_names()
 
     async def _publish_names(self) -> None:
-        """Publish beside the passes, so that no other process goes on with names that are gone, unless a pass runs
-        here or elsewhere: that publishes at its end.
+        """Publish outside of a pass, so that other processes stop using names that are gone. If a pass runs here or
+        elsewhere, do nothing: that pass publishes at its end.
         """
-        async with self._asking:  # whose holder may have the lease: this one would release it
+        async with self._asking:  # so no pass starts here meanwhile, whose lease this would release
             if self._running is not None or self._sharing.refusal is not None:
                 return
             try:
@@ -255,7 +259,8 @@ class Refresher:
         confirmed_at = await self._runner.run(current, EVERYTHING if self._sharing.pass_at is None else scope)
         if confirmed_at is not None:
             self._sharing.note_full_pass(confirmed_at)
-        # Of ten thousand indices, applying takes tens of milliseconds, and so does publishing: a turn each.
+        # With ten thousand indices, applying takes tens of milliseconds, and so does publishing. So each gets its own
+        # turn of the event loop.
         await asyncio.sleep(0)
 
     def _end(self, current: Pass) -> None:
@@ -287,8 +292,8 @@ class Refresher:
                 if not isinstance(renewed, Lease):
                     return
                 if renewed.token != lease.token:
-                    # Another process had it meanwhile: the pass publishes with the old token, and nobody needs this
-                    # one.
+                    # Another process had the lease meanwhile. The pass goes on to publish with its old token, so the
+                    # new lease isn't needed.
                     await self._store.release(renewed)
                     return
             except StoreUnavailable as error:
@@ -315,8 +320,10 @@ REFRESHER: Handle[Refresher] = Handle("refresher")
 
 
 def _log_level(ended: Pass) -> int:
-    """One that the schedule began and that found nothing new, or failed, is no news: an outage is told by the verdict,
-    and that nothing changed meanwhile would be a line of it more.
+    """Return the level of the log line for a pass that has ended.
+
+    A scheduled pass that found nothing new, or that failed, is only logged for debugging: outages are reported by the
+    verdict, and that nothing changed is no news.
     """
     is_failed = ended.outcome is PassOutcome.FAILED
     is_partial = ended.outcome is PassOutcome.PARTIAL

@@ -1,4 +1,4 @@
-"""When passes run by themselves: the first as soon as the cluster is there, then one per interval."""
+"""Decide when passes run by themselves: the first one as soon as the cluster is reachable, then one per interval."""
 
 import asyncio
 
@@ -16,8 +16,8 @@ def next_pass_in(pass_at: float | None, interval_seconds: float, now: float) -> 
     """Return the seconds until the next scheduled pass; 0: it is due; None: there won't be any.
 
     1. No full pass is known: it is due.
-    2. The interval is 0: there is only the first pass.
-    3. Else it comes one interval after the newest full pass, `pass_at`, of this process or another.
+    2. The interval is 0: only the first pass is scheduled.
+    3. Otherwise it comes one interval after the newest full pass (`pass_at`), of this process or another.
     """
     if pass_at is None:
         return 0.0
@@ -27,7 +27,9 @@ def next_pass_in(pass_at: float | None, interval_seconds: float, now: float) -> 
 
 
 class Schedule:
-    """One per process; belongs to its loop. `keep_fresh` and `follow_store` are its background tasks."""
+    """Runs the scheduled passes. One per process; belongs to its loop. `keep_fresh` and `follow_store` are its
+    background tasks.
+    """
 
     def __init__(
         self,
@@ -48,15 +50,15 @@ class Schedule:
         self._retry_at: float | None = None
 
     def next_pass_in(self) -> float | None:
-        """Return the seconds until this process tries the next pass; None when there won't be any."""
+        """Return the seconds until this process tries to run the next pass; None if there won't be any."""
         return self._due_in() if self._retry_at is None else max(0.0, self._retry_at - self._clock())
 
     async def keep_fresh(self) -> None:
-        """Background task: a warm start from the store, then a pass whenever one is due.
+        """Background task: start with what the store has, then run a pass whenever one is due.
 
-        1. Not due yet: wait, and look again, as another process may have published meanwhile.
-        2. Due: ask for a pass, or join the one under way, and wait for its end.
-        3. Still due: the pass failed, or another process is at work. Try again, less and less often.
+        1. No pass is due: wait, and check again, because another process may have published meanwhile.
+        2. A pass is due: ask for it, or join the one that runs, and wait for its end.
+        3. It is still due, because the pass failed or another process runs one: try again, at growing intervals.
         """
         await self._sharing.take_over()
         self._refresher.report_next_pass(self.next_pass_in)

@@ -1,7 +1,9 @@
-"""What processes share by way of the store: publish what this one knows, and take over what others published.
+"""Share mappings between processes through the store: publish what this process knows, and take over what others
+published.
 
-Only what is said of the same cluster. Where the store holds the mappings of another one that running instances use,
-this process shares nothing with them: it reads, watches and answers for itself, as without a store, and says so.
+Only statements about the same cluster are shared. If the store holds the mappings of another cluster that running
+instances use, this process shares nothing with them. It reads, watches and answers for itself, as if there were no
+store, and reports that.
 """
 
 import asyncio
@@ -20,16 +22,18 @@ from esassistant.errors import ClusterUnavailable, StaleToken, StoreRefused, Sto
 from esassistant.resource import Handle
 
 if TYPE_CHECKING:
-    from cacheapp.history import History  # has models, which Django loads after what imports this
+    from cacheapp.history import History  # imports models, which Django can't load yet when this module is imported
 
 logger = logging.getLogger(__name__)
 
 IDENTIFY_SECONDS = 1.0
-"""So long a start waits for the cluster's uuid before it trusts its URL: a warm start must not hang on the cluster."""
+"""How long a start waits for the cluster's uuid before it trusts its URL instead, so that it doesn't hang on the
+cluster.
+"""
 
 
 class Foreign(enum.Enum):
-    """What it means that the store holds the mappings of another cluster. The values are for people."""
+    """The situations in which the store holds the mappings of another cluster. The values are texts for people."""
 
     USED = (
         "The store holds the mappings of another cluster, whose instances are running: nothing is shared. Give this "
@@ -46,7 +50,7 @@ class Foreign(enum.Enum):
 
 
 class Sharing:
-    """One per process, owned by the registry; belongs to its loop."""
+    """Publishes to the store and takes over from it. One per process, owned by the registry; belongs to its loop."""
 
     def __init__(
         self,
@@ -61,12 +65,18 @@ class Sharing:
         identify_seconds: float = IDENTIFY_SECONDS,
         on_store_change: Callable[[], object] = lambda: None,
     ) -> None:
-        """
+        """Make one; no I/O.
+
         Args:
-            cluster_urls: a hash of the URLs of the cluster: what tells clusters apart while none can be reached.
-            identify: asks the cluster for its uuid (empty: it doesn't tell); raises `ClusterUnavailable`.
-            instance: the name under which this process tells the others of itself.
-            on_store_change: is called when the store is found away, and when it is back.
+            cache: The mapping cache to publish and to update.
+            store: The store.
+            cluster_urls: A hash of the URLs of the cluster, which tells clusters apart while none can be reached.
+            identify: Asks the cluster for its uuid (empty: it doesn't tell); raises `ClusterUnavailable`.
+            instance: The name under which this process reports about itself.
+            history: The history of changes, if there is one.
+            clock: The monotonic clock.
+            identify_seconds: How long to wait for `identify`.
+            on_store_change: Is called when the store is found to be away, and when it is back.
         """
         self._cache = cache
         self._store = store
@@ -78,62 +88,62 @@ class Sharing:
         self._identify_seconds = identify_seconds
         self._on_store_change = on_store_change
         self._generation: int | None = None
-        # Whose the state of that generation is, and whether it was taken over.
+        # The cluster of the state with that generation, and whether that state was taken over.
         self._stored: ClusterId | None = None
         self._is_taken = False
         self._foreign: Foreign | None = None
         self._store_error: str | None = None
         self._publish_error: str | None = None
         self._pass_at: float | None = None
-        # Whether this process knows mappings that are newer than what was published last.
+        # Whether this process knows newer mappings than those that were published last.
         self._is_ahead = False
 
     @property
     def cluster(self) -> ClusterId:
-        """Which cluster this process reads, as far as it knows."""
+        """The cluster that this process reads, as far as it is known."""
         return ClusterId(self._cache.snapshot.cluster_uuid or "", self._cluster_urls)
 
     @property
     def foreign(self) -> Foreign | None:
-        """What it means that the store holds the mappings of another cluster; None: it doesn't."""
+        """The situation, if the store holds the mappings of another cluster; None if it doesn't."""
         return self._foreign
 
     @property
     def refusal(self) -> str | None:
-        """Why nothing may be shared, not even leases; None: it may."""
+        """Why nothing may be shared, not even leases; None if sharing is allowed."""
         return self._foreign.value if self._foreign is Foreign.USED else None
 
     @property
     def generation(self) -> int | None:
-        """The number of the published state that this process has; None before the first."""
+        """The number of the published state that this process has taken over or published; None before the first."""
         return self._generation if self._is_taken else None
 
     @property
     def store_error(self) -> str | None:
-        """Why nothing is shared now; None: it is."""
+        """Why nothing is shared now; None if sharing works."""
         return self._store_error or self.refusal
 
     @property
     def publish_error(self) -> str | None:
-        """Why the last attempt to publish failed; None: it succeeded, or there was none yet."""
+        """Why the last attempt to publish failed; None if it succeeded, or if there was none yet."""
         return self._publish_error
 
     @property
     def pass_at(self) -> float | None:
-        """When the newest full pass known here, this process's own or another's, listed the cluster; None: no pass is
-        known, and the cache is empty.
+        """The moment at which the newest known full pass, of this process or another, listed the cluster. None: no pass
+        is known, and the cache is empty.
         """
         return self._pass_at
 
     def note_full_pass(self, listed_at: float) -> None:
-        """Note that a full pass of this process has ended, which listed the cluster at `listed_at`."""
+        """Note that a full pass of this process has ended, which listed the cluster at the moment `listed_at`."""
         self._pass_at = listed_at
 
     def note_store_error(self, error: StoreUnavailable) -> None:
         """Note that a write failed because the store is away. Logged once per outage.
 
-        A store that refuses writes alone is noted where it is asked (`cacheapp.stores.writes`): the next successful
-        read must not end it.
+        If the store only refuses writes, that is noted elsewhere (`cacheapp.stores.writes`), because the next
+        successful read must not clear it.
         """
         if not isinstance(error, StoreRefused):
             self._note_outage(error)
@@ -174,12 +184,12 @@ class Sharing:
         self._is_taken = self._is_ours()
         if self._is_taken:
             await self._apply(loaded.state, asked_at)
-        # Not sooner: who sees the generation may count on what it holds.
+        # Set only now: others who see this generation rely on its content being in the cache.
         self._generation = loaded.generation
 
     async def publish(self, lease: Lease) -> bool:
-        """Give what this process knows to the others. Return whether that worked; `publish_error` says why not."""
-        # What is published replaces everything: what others published since we looked must be in it.
+        """Publish what this process knows. Return whether that worked; if not, `publish_error` says why."""
+        # A publication replaces everything that was published before, so it has to include what others published since.
         await self.take_over()
         self._publish_error = self._store_error
         if self._pass_at is None or self.refusal is not None:
@@ -196,8 +206,8 @@ class Sharing:
         except StoreUnavailable as error:
             self.note_store_error(error)
             self._publish_error = error.detail
-            # What was to be published is published by whoever watches once the store is back; else all others would
-            # lack it until something else changes, or until the next pass.
+            # The process that watches publishes this once the store is back. Otherwise all other processes would lack
+            # it until something else changes, or until the next pass.
             self._is_ahead = True
             return False
         self._stored, self._is_taken = self.cluster, True
@@ -208,8 +218,10 @@ class Sharing:
         return True
 
     async def publish_if_ahead(self, lease: Lease) -> bool:
-        """Publish, if another process has published over what this one knows, or what this one published last did not
-        reach the store, or nobody uses what the store holds any more. Return whether anything was published.
+        """Publish if the store lacks something that this process knows, or if no instance uses what the store holds.
+        Return whether anything was published.
+
+        The store lacks something if another process has overwritten it, or if an earlier publication failed.
         """
         return (self._is_ahead or self._foreign is Foreign.UNUSED) and await self.publish(lease)
 
@@ -217,8 +229,8 @@ class Sharing:
         return self._stored is not None and self._stored.is_same_as(self.cluster)
 
     async def _identify_cluster(self) -> None:
-        """Ask the cluster for its uuid, where it isn't known yet: at the same URL may be another one by now. While it
-        can't be reached the URL has to do.
+        """Ask the cluster for its uuid if that isn't known yet, because by now another cluster may be at the same URL.
+        If the cluster can't be reached, the URL has to be enough.
         """
         if self._identify is None or self._cache.snapshot.cluster_uuid is not None:
             return
@@ -239,7 +251,7 @@ class Sharing:
             self._note_foreign(Foreign.USED if users_of(self._stored, others) else Foreign.UNUSED)
 
     def _note_foreign(self, foreign: Foreign | None) -> None:
-        """Logged once per change."""
+        """Note the situation; log it once per change."""
         if foreign is not None and foreign is not self._foreign and self._stored is not None:
             uuids = (self._stored.uuid or "not known", self.cluster.uuid or "not known")
             logger.warning("%s (its uuid: %s; ours: %s)", foreign.value, *uuids)

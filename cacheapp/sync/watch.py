@@ -1,7 +1,7 @@
-"""The watch: waits for changes of the cluster's metadata, and has what changed read the moment it happens.
+"""The watch: waits for changes of the cluster's metadata, and has changes read at once.
 
-A long poll on a connection of its own. One process of a deployment watches, the holder of a lease; what it finds is
-published, and the others take it over. Where the cluster refuses, full passes alone find changes.
+It uses a long poll on a connection of its own. One process of a deployment watches, the holder of a lease. It publishes
+what it finds, and the others take that over. If the cluster refuses, only full passes find changes.
 """
 
 import asyncio
@@ -34,19 +34,16 @@ LONGEST_RECONNECT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WatchIntervals:
-    """How long the watch waits for what, in seconds.
+    """The times that the watch waits, in seconds.
 
-    Attributes:
-        lease_ttl: a process that holds the lease and dies keeps the others from watching so long.
-        long_poll: one request waits so long for a change.
-        debounce: between a change and the change pass. Changes often come several at once: an index is created with its
-            aliases, a template makes two indices.
-        behind: a long poll that is answered sooner than this was about a change that had happened before it was sent.
-        second_look: between a change pass that found nothing and the second one.
-        unread: so long after a change pass that could not read everything comes the next, if nothing else happens;
-            doubles with each that follows.
-        first_reconnect: after an outage; doubles with each that follows, up to `LONGEST_RECONNECT_SECONDS`.
-        refused: a cluster that doesn't let us is asked again so long afterwards.
+    Attributes: lease_ttl: The length of the lease. If its holder dies, no other process watches for so long. long_poll:
+        How long one request waits for a change. debounce: The wait between a change and the change pass. Changes often
+        come several at once: an index is created with its aliases, or a template makes two indices. behind: A long poll
+        that is answered sooner than this was about a change that had happened before it was sent. second_look: The wait
+        between a change pass that found nothing and the second one. unread: The wait between a change pass that could
+        not read everything and the next one, if nothing else happens; doubles each time. first_reconnect: The wait
+        after an outage; doubles each time, up to `LONGEST_RECONNECT_SECONDS`. refused: The wait before a cluster that
+        refuses is asked again.
     """
 
     lease_ttl: float = 10.0
@@ -63,7 +60,9 @@ DEFAULT_INTERVALS = WatchIntervals()
 
 
 class Watch:
-    """One per process, owned by the registry; belongs to its loop. `run` is its background task."""
+    """Watches the cluster. One per process, owned by the registry; belongs to its loop. `run` is its background
+    task.
+    """
 
     def __init__(
         self,
@@ -111,20 +110,20 @@ class Watch:
         )
 
     async def run(self) -> None:
-        """Background task: watch while the lease is ours, wait for it otherwise.
+        """Background task: watch while this process holds the lease, otherwise wait for it.
 
         1. Another process holds the lease: stand by, and ask again.
-        2. It is ours, or there is no store to ask: follow the cluster, until the lease is gone (again from 1.) or
-           something fails:
+        2. This process holds it, or there is no store to ask: follow the cluster, until the lease is lost (again from
+           1.) or something fails:
         3. The cluster refuses: try again much later.
-        4. The cluster is away: reconnect, less and less often, until it could be watched again.
-        5. An error that nobody foresaw: raise it, so that it is logged and the task started anew.
+        4. The cluster is away: reconnect, at growing intervals, until it can be watched again.
+        5. An unexpected error: raise it, so that it is logged and the task is started again.
         """
         retry = self._intervals.first_reconnect
         self._state = WatchState.STARTING
         while True:
             if not await self._hold_lease():
-                # What it knew while it watched is not what the watch knows now.
+                # The version from the time when this process watched is out of date now.
                 self._state, self._last_error, self._version = WatchState.STANDBY, None, None
                 await self._sleep(self._intervals.lease_ttl / 3)
                 continue
@@ -151,26 +150,26 @@ class Watch:
                 raise error
 
     async def _follow(self) -> None:
-        """Anchor, and then have what changed read, change after change. Ends by an error alone."""
+        """Anchor, and then have changes read, one after the other. Ends only by an error."""
         with at_one_node():
             version = await self._anchor()
         while True:
             asked_at = self._clock()
             seen = await self._metadata.later_than(version, within_seconds=self._patience())
             was_behind = self._clock() - asked_at < self._intervals.behind
-            # What follows from an answer is read at the node that gave it: another may lag behind.
+            # The changes are read from the node that gave the answer, because another node may lag behind.
             with at_one_node(None if seen is None else seen.url):
                 version = await self._go_on(version, seen, was_behind=was_behind)
 
     async def _go_on(self, version: MetadataVersion, seen: Seen | None, *, was_behind: bool) -> MetadataVersion:
-        """Have read what follows from an answer, the first that applies. Return the version to go on from.
+        """Have read what follows from an answer. Return the version to go on from. The first rule that applies decides:
 
-        1. Quiet, and the era is a later one, or none can be seen: the cluster was restarted, counts anew from a lower
-           number, and would never reach ours. Anchor from the start.
-        2. Quiet: wait on; first read what is due, if there is anything.
-        3. A change in another era, whose numbers are others: anchor from the start.
-        4. A change that was there before we asked: there may be many. Anchor from here on, instead of following step by
-           step.
+        1. Nothing changed, and the era is a later one, or none can be seen: the cluster was restarted. It counts from a
+           lower number again, and would never reach our version. Anchor from the start.
+        2. Nothing changed: have read what is due, if anything is, and go on waiting.
+        3. A change in another era, whose numbers can't be compared: anchor from the start.
+        4. A change that had happened before we asked: there may be many. Anchor from here on, instead of following step
+           by step.
         5. One change: read it.
         """
         if seen is None:
@@ -190,28 +189,29 @@ class Watch:
         return version
 
     def _patience(self) -> float:
-        """Return how long to wait for a change: for one long poll, but not longer than until something is due."""
+        """Return how many seconds to wait for a change: one long poll, or less if something is due before its end."""
         due_in = [seconds for seconds in (self._looks.due_in(), self._parameters.due_in()) if seconds is not None]
         return min([self._intervals.long_poll, *due_in])
 
     async def _anchor(self, at_least: int = FIRST) -> MetadataVersion:
-        """Find where the cluster stands, and have read what changed before."""
+        """Find the present version of the cluster's metadata, and have read what changed before."""
         self._version = version = await self._metadata.now(at_least)
         has_begun = await self._parameters.begin(version)
         # The first pass reads everything; a change pass now would do so too.
         await self._refresher.wait_for_first_pass()
         await self._read_changes(version, asks=not has_begun)
-        # Not sooner: where changes can't be read, the waits between reconnects must grow.
+        # Set only now: if changes can't be read, the waits between reconnects have to grow.
         self._state, self._last_error = WatchState.WATCHING, None
         return version
 
     async def _read_changes(self, version: MetadataVersion, *, asks: bool = True) -> None:
-        """Run a change pass, and have the versions of the mappings asked for when they are due; this wake is owed that,
-        if `asks`. When nothing is found, run a second pass a moment later: a node may count fields later than the
-        master.
+        """Run a change pass for a wake of the watch. If it finds nothing, run a second one a moment later, because a
+        node may count fields later than the master.
+
+        `asks`: also have the versions of all mappings asked for when they are due.
         """
         self._looks.note_wake()
-        # Of the era, as another cluster may be in the place of the one that was known.
+        # The uuid of the version's era, because another cluster may have taken the place of the known one.
         uuid = version.era.cluster_uuid
         found = await self._take(await self._refresher.read_changes(uuid))
         if asks:
@@ -222,15 +222,15 @@ class Watch:
             await self._take(await self._refresher.read_changes(uuid))
 
     async def _read_due(self, version: MetadataVersion) -> None:
-        """Have read what is due although nothing woke the watch."""
+        """Have read what is due, although nothing woke the watch."""
         if self._looks.due_in() == 0:
             may_postpone = self._looks.may_postpone()
             await self._take(await self._refresher.read_changes(version.era.cluster_uuid, may_postpone=may_postpone))
         await self._take(await self._parameters.read_if_due(version))
 
     async def _take(self, read: ChangesRead | None) -> int:
-        """Note what a change pass left to do, and publish what it found. Return how many changes these are; 0 where
-        there was no pass.
+        """Note what a change pass could not read or postponed, and publish what it found. Return the number of its
+        changes; 0 if there was no pass.
         """
         if read is None:
             return 0
@@ -243,9 +243,11 @@ class Watch:
         return read.changes_total
 
     async def _hold_lease(self) -> bool:
-        """Whether this process may watch: the lease is ours, or there is no store to ask, or none that is ours."""
+        """Return whether this process may watch: it holds the lease, or there is no store to ask, or the store is used
+        by another cluster.
+        """
         if self._sharing.refusal is not None:
-            # Who holds that lease watches another cluster: standing by for it would be for ever.
+            # The holder of that lease watches another cluster, so standing by for it would never end.
             await self.release_lease()
             self._lease = None
             return True
@@ -258,14 +260,16 @@ class Watch:
         return self._lease is not None
 
     async def _keep_lease(self) -> None:
-        """Renew the lease for as long as it is ours, and publish again what another process published over."""
+        """Renew the lease for as long as this process holds it, and publish again what another process has
+        overwritten.
+        """
         while await self._hold_lease():
             if self._lease is not None:
                 await self._sharing.publish_if_ahead(self._lease)
             await self._sleep(self._intervals.lease_ttl / 5)
 
     async def release_lease(self) -> None:
-        """Let another process watch at once."""
+        """Give the lease back, so that another process can watch at once."""
         if self._lease is not None:
             with suppress(StoreUnavailable):
                 await self._store.release(self._lease)

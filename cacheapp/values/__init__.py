@@ -1,1 +1,3 @@
-"""Field values: what fields hold, gathered from the cluster within a budget; and use counts: what searches ask for."""
+"""Field values (what documents hold in fields, gathered from the cluster within a budget) and use counts (which fields
+searches name).
+"""

@@ -1,4 +1,4 @@
-"""How the cluster is asked for field values: by a client of its own, and no call is repeated."""
+"""Ask the cluster for field values. The calls have a client of their own, and none is repeated."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,17 +16,19 @@ from esassistant.elasticsearch.passing import PassingCalls
 from esassistant.elasticsearch.pools import PoolLimits, one_pool
 
 CALL_SECONDS = SEARCH_MILLISECONDS / 1000 + 3.0
-"""A cluster that hasn't answered by then is busy, or away."""
+"""The deadline of a call in seconds. A cluster that hasn't answered by then is busy or away."""
 
 
 class ValueCalls(Protocol):
-    """What the cluster is asked. Both raise what elasticsearch-py raises, and `ValueError` for what can't be read."""
+    """The two calls to the cluster. Both raise what elasticsearch-py raises, and `ValueError` for an answer that can't
+    be read.
+    """
 
     async def unfiltered(self, alias: str) -> frozenset[str]:
-        """Return the indices that an alias stands for; empty where it has a filter in any of them."""
+        """Return the indices that an alias stands for; an empty set if it has a filter in any of them."""
 
     async def search(self, indices: Sequence[str], body: bytes) -> bytes:
-        """Search indices, and return the answer as it came."""
+        """Search the indices, and return the body of the answer unchanged."""
 
 
 class _Alias(msgspec.Struct):
@@ -41,10 +43,10 @@ _aliases = msgspec.json.Decoder(dict[str, _Aliases])
 
 
 class ClusterCalls:
-    """Implements `ValueCalls`."""
+    """Calls through elasticsearch-py; implements `ValueCalls`."""
 
     def __init__(self, client: AsyncElasticsearch) -> None:
-        """`client` leaves bodies as bytes."""
+        """`client`: has to return bodies as bytes."""
         self._client = client
         self._searches = PassingCalls(client, CALL_SECONDS)
 
@@ -66,7 +68,9 @@ class ClusterCalls:
 
 @asynccontextmanager
 async def open_calls(config: ElasticsearchConfig) -> AsyncIterator[ClusterCalls]:
-    """Calls with one connection of their own, for the length of the block. Nothing is sent before the first call."""
+    """Open calls with one connection of their own, for the length of the block. Nothing is sent before the first
+    call.
+    """
     client = new_client(
         config,
         one_pool("values", PoolLimits(1), NEVER_TRIPS),

@@ -1,4 +1,4 @@
-"""What the fields of a family hold: some values with their counts, ranges, and the share of documents without any.
+"""What the fields of a family hold: some values with their counts, ranges, and the share of documents without a value.
 Pure.
 """
 
@@ -12,17 +12,17 @@ from cacheapp.queries.places import DATES, NUMBERS, TEXTS
 from cacheapp.state.clusters import ClusterId
 
 MAX_VALUES = 20
-"""Of one field."""
+"""How many values of one field are kept at most."""
 LISTED_TYPES = frozenset({"keyword", "constant_keyword", "boolean"})
-"""Types whose values are listed; of numbers and dates the range is given, of all others nothing."""
+"""The types whose values are listed. Numbers and dates have a range instead; all other types have nothing."""
 RANGED_TYPES = NUMBERS | DATES
 KEPT_SECONDS = 86_400.0
-"""Values that are older are forgotten: who asked for them last asked a day ago."""
+"""Values that are older than this are forgotten."""
 
 
 LEFT_OUT = ("filtered", "denied", "gone", "failed")
-"""Why a family has no values: it is an alias with a filter, this service's role doesn't cover it, it is not there any
-more, it could not be asked.
+"""The reasons why a family has no values. `filtered`: it is an alias with a filter; `denied`: this service's role
+doesn't cover it; `gone`: it no longer exists; `failed`: it could not be asked.
 """
 
 
@@ -37,11 +37,11 @@ class FieldValues(msgspec.Struct, frozen=True):
     """What one field holds.
 
     Args:
-        type: As the mapping named it when this was gathered.
-        values: The most frequent ones, of a keyword or boolean; at most `MAX_VALUES`.
-        more: Whether there are others.
-        min, max: The range of a number or date, dates as ISO 8601 in UTC; None where no document has one.
+        type: The type, as the mapping named it when the values were gathered.
         missing_documents: How many documents of the sample have no value.
+        values: The most frequent values of a keyword or boolean; at most `MAX_VALUES`.
+        more: Whether there are other values.
+        min, max: The range of a number or date, dates as ISO 8601 in UTC; None where no document has a value.
     """
 
     type: str
@@ -57,15 +57,15 @@ class FamilyValues(msgspec.Struct, frozen=True):
 
     Args:
         family: The name of the family.
-        gathered_at_ms: When, by the clock of the store, in milliseconds since 1970.
-        indices: Those that were asked.
-        indices_total: How many the family had then.
+        gathered_at_ms: When that was, by the clock of the store, in milliseconds since 1970.
+        indices: The indices that were asked.
+        indices_total: How many indices the family had then.
         sample_documents: How many documents were looked at.
         is_whole: Whether these were all documents of all indices of the family.
-        fields: By their names.
-        fields_left_out: How many fields had no room in the search; those that nobody may see aren't counted.
-        cluster: Which cluster has the family.
-        left_out: Why the family has no values at all, one of `LEFT_OUT`; None: it has.
+        fields: What each field holds, by the field's name.
+        fields_left_out: How many fields had no room in the search. Private fields aren't counted.
+        cluster: The cluster that has the family.
+        left_out: Why the family has no values at all, one of `LEFT_OUT`; None: it has values.
     """
 
     family: str
@@ -81,13 +81,15 @@ class FamilyValues(msgspec.Struct, frozen=True):
 
 
 def can_be_asked(field: Field, among: Mapping[str, Field]) -> bool:
-    """Whether a field's values may be gathered, given all fields by name.
+    """Return whether the values of a field may be gathered. `among` has all fields of the family by name.
 
-    1. Types that are neither listed nor have a range: no. A field whose type differs among the indices: no.
-    2. Without doc values, or computed by a script (which costs the cluster too much): no.
-    3. Within a nested object: no, as each of its documents would count.
-    4. Another name for a field: no, the field itself has the values.
-    5. A keyword that is the whole of a text: no, it is text.
+    They may not be gathered if one of these holds:
+
+    1. The type has neither listed values nor a range, or the field's type differs among the indices.
+    2. The field has no doc values, or a script computes it, which costs the cluster too much.
+    3. The field is in a nested object, each of whose documents would count.
+    4. The field is an alias: its target has the values.
+    5. The field is a keyword that repeats the whole of a text.
     """
     if len(field.types) != 1 or field.types[0] not in LISTED_TYPES | RANGED_TYPES:
         return False
@@ -98,7 +100,7 @@ def can_be_asked(field: Field, among: Mapping[str, Field]) -> bool:
 
 
 def iso_date(milliseconds: float) -> str | None:
-    """Return a moment as ISO 8601 in UTC; None where it is beyond what calendars have."""
+    """Return a moment as ISO 8601 in UTC; None if it is outside of the calendar's range."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
@@ -110,12 +112,12 @@ _decoder = msgspec.json.Decoder(tuple[FamilyValues, ...])
 
 
 def encoded(families: Iterable[FamilyValues]) -> bytes:
-    """Write what several families hold as JSON."""
+    """Return as JSON what several families hold."""
     return _encoder.encode(tuple(families))
 
 
 def decoded(raw: bytes) -> tuple[FamilyValues, ...]:
-    """Read it again; what can't be read counts as nothing."""
+    """Return what `encoded` wrote; nothing if it can't be read."""
     try:
         return _decoder.decode(raw) if raw else ()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,5 +1,5 @@
-"""Gather field values: one process of a deployment at a time asks, within a budget that all share, and only while the
-cluster has nothing else to do for us.
+"""Gather field values. One process of a deployment at a time asks, within a budget that all share, and only while this
+service has no other calls under way at the cluster.
 """
 
 import asyncio
@@ -57,10 +57,10 @@ logger = logging.getLogger(__name__)
 
 LEASE = "field-values"
 IDLE_SECONDS = 5.0
-"""Until what is asked for, and what others have gathered, is looked at again."""
+"""The time until the gatherer looks again for what is asked for, and for what others have gathered."""
 HINDERED_SECONDS = 1.0
 OUTCOMES = ("answered", "refused", "denied", "failed")
-"""What became of calls: `refused` with 429, `denied` to our credentials."""
+"""The outcomes of calls. `refused`: with 429; `denied`: our credentials lack a privilege."""
 
 UNREADABLE = "Elasticsearch gave an answer that can't be read."
 
@@ -69,24 +69,26 @@ FieldsOf = Callable[[Sequence[Distinct]], Awaitable[tuple[Field, ...]]]
 
 
 class Choose(Protocol):
-    """Chooses what is to be gathered."""
+    """Chooses the families whose values are gathered."""
 
     def __call__(self, ages: Mapping[str, float], *, room_for_new: bool) -> Iterable[str]:
-        """Return the names of families, the first first.
+        """Return the names of families in the order in which they are gathered.
 
         Args:
-            ages: How old in seconds is what is known of families, by name.
-            room_for_new: Whether others may be gathered than those.
+            ages: The age in seconds of what is known of families, by name.
+            room_for_new: Whether families that aren't in `ages` may be gathered.
         """
         ...
 
 
 class _Stop(Exception):
-    """Nothing more is to be asked now."""
+    """Ends a turn: no more calls may be sent now."""
 
 
 class Gatherer:
-    """One per process, owned by the registry; belongs to its loop. `run` is its background task."""
+    """Gathers field values. One per process, owned by the registry; belongs to its loop. `run` is its background
+    task.
+    """
 
     def __init__(
         self,
@@ -104,14 +106,21 @@ class Gatherer:
         clock: Clock = monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """Make one.
+        """Make a gatherer; no I/O.
 
         Args:
-            fields_of: Gives the fields of distinct mappings.
-            choose: Chooses what is to be gathered; what isn't wanted is skipped.
-            used: Gives the fields of a family that searches ask for most.
-            situation: Gives what the pools do now.
-            cluster: Gives which cluster this is.
+            known: The values that this process knows.
+            calls: The calls to the cluster.
+            store: The store, for the lease, the budget and the shared values.
+            config: The settings.
+            snapshot: Returns the latest snapshot.
+            fields_of: Returns the fields of distinct mappings.
+            choose: Chooses the families; those that aren't wanted are skipped.
+            used: Returns the fields of a family that searches name most.
+            situation: Returns what the connection pools do now.
+            cluster: Returns the identity of the cluster.
+            clock: The monotonic clock.
+            sleep: Waits for some seconds.
         """
         self._known, self._calls, self._store = known, calls, store
         self._config = config
@@ -140,8 +149,8 @@ class Gatherer:
         """Gather the values of one family, if any are due, and return the seconds until the next turn.
 
         1. What others have gathered is taken over first, so that nothing is asked twice.
-        2. Nothing is due, or something forbids it: no call.
-        3. Another process gathers: this one waits.
+        2. If nothing is due, or something forbids it, no call is sent.
+        3. If another process gathers, this one waits.
         """
         await self._take_over()
         if self._due() is None:
@@ -158,7 +167,7 @@ class Gatherer:
         except _Stop:
             return HINDERED_SECONDS
         finally:
-            with suppress(StoreUnavailable):  # its time runs out; and a cancellation goes on
+            with suppress(StoreUnavailable):  # the lease ends by itself; a cancellation goes on
                 await self._store.release(given)
         return 0.0
 
@@ -195,7 +204,7 @@ class Gatherer:
         return True
 
     async def _take_over(self) -> None:
-        """Take over what others have gathered since the last time, and their pause."""
+        """Take over the values that others have gathered since the last time, and their pause."""
         overview, now_ms = await self._store.change((OVERVIEW,), read_overview, KEPT_SECONDS)
         if overview.paused_until_ms > now_ms:
             self._pause.extend((overview.paused_until_ms - now_ms) / 1000)
@@ -208,7 +217,7 @@ class Gatherer:
             self._versions = overview.versions
 
     async def _gather(self, family: NamedFamily) -> None:
-        """Ask for the values of one family, and share what came of it. Raises `_Stop`."""
+        """Ask for the values of one family, and share the result. Raises `_Stop`."""
         snapshot = self._snapshot()
         indices = tuple(filter(snapshot.is_whole, family.indices))
         if family.is_alias:
@@ -250,12 +259,12 @@ class Gatherer:
             await self._begin_pause()
 
     async def _call(self, family: NamedFamily, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Ask once, when the budget allows it; None: it failed for this family, which is left out for a while. Raises
-        `_Stop` where nothing more is to be asked.
+        """Send one call when the budget allows it. Return None if it failed for this family, which is then left out for
+        a while. Raises `_Stop` if no more calls may be sent now.
 
-        1. Denied, or the family is gone: it is left out.
-        2. Its indices have no shards to ask, or the search is refused, or its answer too large: it is left out.
-        3. 429, any other failure, or no answer: a pause, for the whole deployment.
+        1. The call is denied, or the family is gone: it is left out.
+        2. Its indices have no shards to ask, the search is refused, or its answer is too large: the family is left out.
+        3. 429, any other failure, or no answer: the whole deployment pauses.
         """
         await self._wait_for_budget()
         try:
@@ -283,7 +292,7 @@ class Gatherer:
                 raise _Stop
             wait = await self._store.attempt(LEASE, self._between_calls)
             if wait == 0:
-                if self._is_hindered():  # it may have changed while the store was asked
+                if self._is_hindered():  # that may have changed while the store was asked
                     raise _Stop
                 return
             await self._sleep(min(wait, HINDERED_SECONDS))
@@ -312,14 +321,14 @@ NOT_GATHERED = FieldValuesReport(
     paused_seconds=0.0,
     last_error=None,
 )
-"""What is reported where no values are gathered."""
+"""The report where no values are gathered."""
 
 GATHERER: Handle[Gatherer | None] = Handle("field_values")
 """None: no values are gathered."""
 
 
 def _reason_of(error: Exception, kind: AnswerKind | None) -> str | None:
-    """Why a family is left out after a call about it failed; None: the failure isn't about the family."""
+    """Return why a family is left out after a failed call; None if the failure isn't about the family."""
     if kind is AnswerKind.DENIED:
         return "denied"
     if not isinstance(error, ApiError):

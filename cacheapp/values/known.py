@@ -1,4 +1,4 @@
-"""The field values that this process knows, and what of them callers see."""
+"""The field values that this process knows, and the part of them that callers see."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from esassistant.clock import Clock, monotonic
 from esassistant.resource import Handle
 
 MAX_KEPT_BYTES = 4_194_304
-"""Of all families together, as JSON; in memory it is several times as much."""
+"""The most bytes of all families together, as JSON; in memory they take several times as much."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownOfName:
-    """What is known of the fields of names: values of its whole family, how old they are, and of how many documents.
+    """The values of the fields of some names. They are those of the names' whole family.
 
     Args:
         family: The name of the family.
-        age_seconds: Since they were gathered.
+        age_seconds: How long ago the values were gathered.
         sample_documents: How many documents were looked at.
         is_whole: Whether these were all documents of the family.
-        fields: By their names.
+        fields: What each field holds, by the field's name.
         fields_left_out: How many fields had no room in the search.
     """
 
@@ -44,7 +44,9 @@ class _Kept:
 
 
 class KnownValues:
-    """One per process; belongs to its loop. Bounded: of too many the oldest are forgotten."""
+    """Keeps field values, within bounds: of too many, the oldest are forgotten. One per process; belongs to its
+    loop.
+    """
 
     def __init__(self, *, clock: Clock = monotonic, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._clock = clock
@@ -53,7 +55,7 @@ class KnownValues:
         self.families = FamilyNames()
 
     def keep(self, families: Iterable[FamilyValues], now_ms: int) -> None:
-        """Take over what was gathered. `now_ms`: by the clock by which it says when, the present time."""
+        """Keep what was gathered. `now_ms`: the present time, by the same clock as `gathered_at_ms`."""
         now = self._clock()
         for values in families:
             gathered_at = now - max(0, now_ms - values.gathered_at_ms) / 1000
@@ -63,26 +65,29 @@ class KnownValues:
         self._drop(now)
 
     def ages(self) -> dict[str, float]:
-        """How old in seconds is what is known of families, by name; those left out are among them."""
+        """Return the age in seconds of what is known of each family, by name; families that were left out are
+        included.
+        """
         now = self._clock()
         self._drop(now)
         return {family: now - kept.gathered_at for family, kept in self._kept.items()}
 
     def gathered_ages(self) -> dict[str, float]:
-        """The same, but for those that were left out."""
+        """Return the age in seconds of the values of each family, by name; without families that were left out."""
         ages = self.ages()
         return {family: ages[family] for family, kept in self._kept.items() if kept.values.left_out is None}
 
     def is_left_out(self, family: str) -> bool:
-        """Whether a family could not be gathered when that was tried last."""
+        """Return whether a family could not be gathered at the last try."""
         kept = self._kept.get(family)
         return kept is not None and kept.values.left_out is not None
 
     def of(self, names: Sequence[str], snapshot: Snapshot, visible: Visible) -> KnownOfName | None:
-        """Return what is known of the fields of names, if anything, and if all that was looked at is visible.
+        """Return what is known of the fields of some names. Return None in these cases:
 
-        1. They belong to several families, to one of which nothing is known, or whose values aren't gathered: nothing.
-        2. An alias or data stream is visible by its name; else each index that was looked at has to be.
+        1. The names belong to several families, or nothing is known of their family, or its values aren't gathered.
+        2. The caller may not see all that was looked at: an alias or data stream is visible by its name; otherwise each
+           index that was looked at has to be visible.
         """
         if not self._kept or (family := self.families.find_one(names, snapshot)) is None:
             return None
@@ -106,7 +111,9 @@ class KnownValues:
         return sum(kept.size_bytes for kept in self._kept.values())
 
     def counts(self) -> tuple[int, int, dict[str, int]]:
-        """How many families have values, how many fields these have, and why how many families have none."""
+        """Return how many families have values, how many fields these have, and for each reason how many families have
+        none.
+        """
         left_out = dict.fromkeys(LEFT_OUT, 0)
         families = fields = 0
         for kept in self._kept.values():

@@ -1,9 +1,9 @@
-"""What of a document is never gathered, whatever else is allowed: fields with certain names, and values of certain
+"""Find what is never gathered of a document, whatever else is allowed: fields with certain names, and values of certain
 forms. Pure.
 
-A name is left out for the words in it, in whatever style it is written: what documents keep for signing in, and what
-tells of persons. A value is left out with its whole field where it looks like a secret, like somebody's address or
-number, or like a text: if one value of a field does, the field holds such.
+A field is left out if its name has certain words in it, in whatever style it is written: words for credentials, and
+words for persons. A field is also left out, with all of its values, if one of its values looks like a secret, like
+somebody's address or number, or like a text.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ from esassistant.masking import SECRET_NAMES, mask_text
 
 MAX_VALUE_CHARACTERS = 100
 MAX_VALUE_WORDS = 5
-"""What is longer is a text, whatever its type says."""
+"""A value of more words counts as a text, whatever its type says."""
 
 PRIVATE_WORDS = frozenset(
     """
@@ -27,7 +27,7 @@ PRIVATE_WORDS = frozenset(
     addresses postcode postal zip zipcode latitude longitude lat lon gps ip ipaddress mac imei imsi uuid guid
     """.split()
 )
-"""Words of names of fields that are never gathered."""
+"""Words in the names of fields that are never gathered."""
 PERSON_WORDS = frozenset(
     """
     user users person persons people patient patients customer customers client clients employee employees member
@@ -35,8 +35,8 @@ PERSON_WORDS = frozenset(
     holders card cards license licence
     """.split()
 )
-"""Words of persons and their things: a field whose last word is one, or says which one it is, is never gathered. What
-else is said of them (`customer.tier`) is.
+"""Words for persons and their things. A field is never gathered if its last word is one of them, or if a word such as
+"id" or "name" comes last and one of them before it. Other properties of a person (`customer.tier`) are gathered.
 """
 WHICH_WORDS = frozenset("name names id ids number numbers no nr key code full first last".split())
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -45,13 +45,13 @@ _SECRET_NAME = re.compile(SECRET_NAMES, re.IGNORECASE)
 _FORMS = tuple(
     re.compile(form)
     for form in (
-        r"[^\s@]+@[^\s@]+\.[^\s@]+",  # an address of mail
+        r"[^\s@]+@[^\s@]+\.[^\s@]+",  # an e-mail address
         r"[a-z][a-z0-9+.-]*://\S*[?@]\S*",  # a URL with a query or credentials
-        r"(?i:ey[a-z0-9_-]{8,}\.[a-z0-9_-]+)",  # a token that is signed
+        r"(?i:ey[a-z0-9_-]{8,}\.[a-z0-9_-]+)",  # a signed token
         r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9+/=_-]{20,}",  # a key, hash or id: letters and digits at random
         r"[0-9a-fA-F]{16,}",
-        r"[+(]?[0-9][0-9 ()/.-]{6,}[0-9]",  # of a phone, a card, somebody's papers
-        r"[A-Z]{2}[0-9]{2}[ ]?(?:[A-Z0-9]{4}[ ]?){3,}[A-Z0-9]{0,4}",  # of a bank account
+        r"[+(]?[0-9][0-9 ()/.-]{6,}[0-9]",  # the number of a phone, a card or an identity document
+        r"[A-Z]{2}[0-9]{2}[ ]?(?:[A-Z0-9]{4}[ ]?){3,}[A-Z0-9]{0,4}",  # the number of a bank account
         r"-----BEGIN .*",
     )
 )
@@ -60,7 +60,7 @@ _VERSION = re.compile(r"v?[0-9]{1,4}(?:\.[0-9]{1,4}){1,2}")
 
 
 def is_private_name(path: str, patterns: Iterable[str] = ()) -> bool:
-    """Whether a field of this name is never gathered; `patterns`: more of such names, with `*`."""
+    """Return whether a field of this name is never gathered. `patterns`: further such names, with `*`."""
     words = [word.lower() for word in _WORD.findall(path)]
     joined = {part.replace("_", "").replace("-", "") for part in path.lower().split(".")}
     if _SECRET_NAME.search(path) or not PRIVATE_WORDS.isdisjoint([*words, *joined]):
@@ -72,7 +72,7 @@ def is_private_name(path: str, patterns: Iterable[str] = ()) -> bool:
 
 
 def is_private_value(value: str) -> bool:
-    """Whether a value looks like a secret, tells of a person, or is a text."""
+    """Return whether a value looks like a secret, identifies a person, or is a text."""
     text = value.strip()
     if len(text) > MAX_VALUE_CHARACTERS or len(text.split()) > MAX_VALUE_WORDS or "\n" in text:
         return True

@@ -1,7 +1,7 @@
-"""Which known value was probably meant by one that no document has. Pure.
+"""Find the known value that was probably meant by one that no document has. Pure.
 
-It speaks up only where it is sure: the values of the field are all known, and the one that is asked for differs from
-one of them by its case or by a slip of the pen.
+It returns something only where it is sure: all values of the field are known, and the given value differs from one of
+them only in its case or by a typing error.
 """
 
 import re
@@ -15,18 +15,20 @@ from cacheapp.values.known import KnownOfName
 from esassistant.units import as_duration
 
 SHORTEST, SHORT, LONG = 3, 4, 8
-"""Characters: nothing is said of values below the first. Those below the second are often codes that differ by a letter
-on purpose (`AUS`, `AUT`): of them letters may only be swapped, missing or too many. In long ones two may be wrong.
+"""Lengths in characters. Nothing is suggested for values shorter than `SHORTEST`. Values shorter than `SHORT` are often
+codes that differ by one letter on purpose (`AUS`, `AUT`), so only swapped, missing or extra letters count as typing
+errors. From `LONG` on, two errors are allowed.
 """
 _DIGITS = re.compile(r"[0-9]+")
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
 def near_value(value: str, known: Iterable[str]) -> str | None:
-    """Return the known value that was probably meant by `value`; None: there is none, or several.
+    """Return the known value that was probably meant by `value`; None if there is none, or if there are several.
 
-    1. The same but for case, blanks, dashes and underscores.
-    2. Near in spelling, with the same digits: `eu-1` is not meant by `eu-2`, nor `AUS` by `AUT`.
+    1. The one that differs only in case, blanks, dashes and underscores.
+    2. Otherwise the one with a similar spelling and the same digits. (`eu-1` is never suggested for `eu-2`, nor `AUS`
+       for `AUT`.)
     """
     among = list(known)
     plain = _plain(value)
@@ -39,7 +41,7 @@ def near_value(value: str, known: Iterable[str]) -> str | None:
 
 
 def _is_near(known: str, plain: str) -> bool:
-    """Whether one may be the other with a slip of the pen."""
+    """Return whether the two differ by a typing error only."""
     length = min(len(known), len(plain))
     if length < SHORTEST or DamerauLevenshtein.distance(known, plain) > (1 if length < LONG else 2):
         return False
@@ -52,9 +54,10 @@ def _is_near(known: str, plain: str) -> bool:
 
 
 def value_findings(asked: Iterable[AskedValue], known: KnownOfName) -> list[Finding]:
-    """Return a warning for each value that no document has, if another was probably meant.
+    """Return a warning for each value that no document has, if another one was probably meant.
 
-    Nothing is said of a field of which not all values are known, nor where what was meant is asked for as well.
+    There is no warning if not all values of the field are known, or if the search also asks for the value that was
+    meant.
     """
     asked = tuple(asked)
     if not known.is_whole:
@@ -72,7 +75,7 @@ def value_findings(asked: Iterable[AskedValue], known: KnownOfName) -> list[Find
 
 
 def _all_values(fields: Mapping[str, FieldValues], name: str) -> list[str]:
-    """All values of a keyword; empty where some aren't known."""
+    """Return all values of a keyword field; nothing if some of them aren't known."""
     values = fields.get(name)
     if values is None or values.more or values.type != "keyword":
         return []

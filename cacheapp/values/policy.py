@@ -1,5 +1,5 @@
-"""When field values may be gathered, and of which families. Pure, over an injected clock. What is gathered next, and
-what before anybody asks, cacheapp/demand/policy.py decides.
+"""Decide when field values may be gathered, and of which families. Pure, with an injected clock. What is gathered next,
+and what before anybody asks, is decided in cacheapp/demand/policy.py.
 """
 
 import enum
@@ -14,32 +14,34 @@ from esassistant.elasticsearch.stats import PoolReport
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3_600.0
 SLACK = 1.02
-"""Calls are sent so much more rarely than the budget says: what they wait for on their way differs."""
+"""The factor by which calls are sent more rarely than the budget allows, because their delays on the way vary."""
 MAX_FAMILIES = 256
-"""Of so many families values are kept; no others are gathered before one of them is forgotten."""
+"""How many families have values at most. Others are gathered only after one of them is forgotten."""
 
 
 class Hindrance(enum.Enum):
-    """Why nothing is gathered now."""
+    """Why no values are gathered now."""
 
     PAUSED = "paused"
-    """The cluster refused, or could not answer, a moment ago."""
+    """The cluster refused a call, or could not answer it, a moment ago."""
     BREAKER = "breaker"
     """A breaker isn't closed."""
     BUSY = "busy"
-    """Callers' calls are under way."""
+    """Calls for callers are under way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the connection pools do now: calls under way or waiting, and whether all breakers are closed."""
+    """What the connection pools do now: how many calls are under way or waiting, and whether all breakers are
+    closed.
+    """
 
     calls: int
     breakers_closed: bool
 
 
 def situation_of(pools: Iterable[PoolReport]) -> Situation:
-    """Sum up what pools report."""
+    """Return the situation from the pools' reports."""
     reports = list(pools)
     return Situation(
         sum(report.in_use + report.overflow_in_use + report.waiting for report in reports),
@@ -48,11 +50,11 @@ def situation_of(pools: Iterable[PoolReport]) -> Situation:
 
 
 def hindrance_in(situation: Situation, pause_seconds: float) -> Hindrance | None:
-    """Return what forbids a call now, if anything does.
+    """Return what forbids a call now; None if nothing does. The first that applies:
 
-    1. The pause after a refusal isn't over: nothing is sent, whatever else.
-    2. A breaker is open or half-open: what is sent may be the one too many.
-    3. Calls of callers or of the cache are under way: theirs come first.
+    1. The pause after a refusal isn't over: nothing is sent, whatever else holds.
+    2. A breaker is open or half-open: one more call may be too much for the cluster.
+    3. Calls for callers or for the cache are under way: they come first.
     """
     if pause_seconds > 0:
         return Hindrance.PAUSED
@@ -62,12 +64,12 @@ def hindrance_in(situation: Situation, pause_seconds: float) -> Hindrance | None
 
 
 def seconds_between_calls(calls_per_minute: int) -> float:
-    """Return how far apart the calls of the whole deployment are."""
+    """Return the seconds between two calls of the whole deployment."""
     return SLACK * 60.0 / calls_per_minute
 
 
 class Pause:
-    """How long nothing is gathered after the cluster refused a call or could not answer it; doubles each time."""
+    """The pause after the cluster refused a call or could not answer it. Its length doubles each time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -79,24 +81,24 @@ class Pause:
         return max(0.0, self._until - self._clock())
 
     def begin(self) -> float:
-        """Begin it, and return its length in seconds."""
+        """Begin a pause, and return its length in seconds."""
         seconds = self._next
         self.extend(seconds)
         self._next = min(2 * seconds, LONGEST_PAUSE_SECONDS)
         return seconds
 
     def extend(self, seconds: float) -> None:
-        """Another process paused for so long from now, at most the longest pause."""
+        """Pause for `seconds` from now, as another process does; at most for the longest pause."""
         self._until = max(self._until, self._clock() + min(seconds, LONGEST_PAUSE_SECONDS))
 
     def note_success(self) -> None:
-        """The cluster has answered: the next pause is short again."""
+        """Note that the cluster has answered: the next pause is short again."""
         self._next = FIRST_PAUSE_SECONDS
 
 
 def is_wanted(family: NamedFamily, patterns: Sequence[str]) -> bool:
-    """Whether values of a family are to be gathered: a pattern stands for its name, or for each of its indices. Names
-    that begin with a dot are the cluster's own.
+    """Return whether the values of a family may be gathered: a pattern matches its name, or one matches each of its
+    indices. Names that begin with a dot belong to the cluster itself, and are never gathered.
     """
     if family.name.startswith(".") or not family.indices:
         return False

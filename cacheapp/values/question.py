@@ -1,4 +1,4 @@
-"""The one search that asks what the fields of a family hold, and what its answer says. Pure."""
+"""Write the search that asks what the fields of a family hold, and read its answer. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from cacheapp.values.family_values import (
 from cacheapp.values.masks import is_private_name, is_private_value
 
 MAX_FIELDS = 100
-"""Of one search: each has two aggregations."""
+"""How many fields one search asks for: each needs two aggregations."""
 MAX_NAMES_BYTES = 3_000
-"""Of the indices in an address; a node takes 4 096 bytes of it."""
+"""The most bytes of index names in an address. Elasticsearch takes addresses up to 4 096 bytes."""
 SAMPLE_DOCUMENTS = 50_000
-"""So many documents are looked at, over all indices: the same number of each."""
+"""How many documents are looked at, over all indices: the same number of each."""
 MIN_INDEX_DOCUMENTS = 500
 SEARCH_MILLISECONDS = 2_000
 MAX_ANSWER_BYTES = 4_000_000
 QUERY = urlencode(
     {
-        "ignore_unavailable": "true",  # closed ones, and those that are gone
+        "ignore_unavailable": "true",  # skips closed indices, and those that no longer exist
         "allow_no_indices": "true",
         "request_cache": "false",
         "max_concurrent_shard_requests": 1,
@@ -44,12 +44,12 @@ def fields_to_ask(fields: Sequence[Field], patterns: Iterable[str], wanted: Sequ
     """Choose the fields that a search asks for.
 
     Args:
-        fields: All of the family.
-        patterns: More names that are never gathered.
-        wanted: Names of fields by their rank, the first come first; the others follow by name.
+        fields: All fields of the family.
+        patterns: Further names that are never gathered.
+        wanted: Names of fields by their rank, the most important first. The other fields follow by name.
 
     Returns:
-        At most `MAX_FIELDS` fields, and how many more there are that could be asked for.
+        At most `MAX_FIELDS` fields, and how many further fields could be asked for.
     """
     among = {field.name: field for field in fields}
     patterns = tuple(patterns)
@@ -60,7 +60,7 @@ def fields_to_ask(fields: Sequence[Field], patterns: Iterable[str], wanted: Sequ
 
 
 def indices_to_ask(indices: Iterable[str]) -> tuple[str, ...]:
-    """Choose of a family's indices as many as an address has room for: the last by name, which mostly are the
+    """Choose as many of a family's indices as an address has room for: the last ones by name, which mostly are the
     newest.
     """
     room = MAX_NAMES_BYTES
@@ -79,7 +79,7 @@ def search_target(indices: Sequence[str]) -> str:
 
 
 def search_body(fields: Sequence[Field], indices_total: int) -> bytes:
-    """Write the search: nothing but aggregations, over a bounded number of documents for a bounded time."""
+    """Return the body of the search: only aggregations, over a bounded number of documents and for a bounded time."""
     aggregations: dict[str, Any] = {"documents": {"filter": {"match_all": {}}}}
     for number, field in enumerate(fields):
         aggregations[f"m{number}"] = {"missing": {"field": field.name}}
@@ -129,7 +129,9 @@ _decoder = msgspec.json.Decoder(_Answer)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an answer says. `is_whole`: all documents of the indices asked were looked at; `is_slow`: time ran out."""
+    """What an answer says. `is_whole`: all documents of the asked indices were looked at; `is_slow`: the time was too
+    short.
+    """
 
     sample_documents: int
     is_whole: bool
@@ -138,7 +140,7 @@ class Found:
 
 
 def read_answer(body: bytes, fields: Sequence[Field]) -> Found:
-    """Read the answer to the search of these fields; leaves out what nobody may see. Raises `ValueError`."""
+    """Read the answer to the search of these fields, without private values. Raises `ValueError`."""
     answer = _decoder.decode(body)
     aggregations = answer.aggregations
     if "documents" not in aggregations and answer.shards.total:
@@ -154,7 +156,7 @@ def read_answer(body: bytes, fields: Sequence[Field]) -> Found:
 
 
 def _values_of(field: Field, number: int, aggregations: dict[str, _Aggregation]) -> FieldValues | None:
-    """What the answer says of one field; None: nothing, or what nobody may see."""
+    """Return what the answer says of one field; None if it says nothing, or something private."""
     kind = field.types[0]
     missing = aggregations.get(f"m{number}", _Aggregation()).doc_count
     if kind not in LISTED_TYPES:
@@ -171,7 +173,7 @@ def _values_of(field: Field, number: int, aggregations: dict[str, _Aggregation])
     if any(map(is_private_value, texts)):
         return None
     if more and all(bucket.doc_count == 1 for bucket in listed.buckets):
-        return None  # each document has its own: an id, of which some values tell nothing but whose they are
+        return None  # each document has its own: an id, whose values only identify documents
     values = [ValueCount(text, bucket.doc_count) for text, bucket in zip(texts, listed.buckets, strict=True)]
     return FieldValues(kind, missing, tuple(values), more)
 

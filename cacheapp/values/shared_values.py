@@ -1,7 +1,8 @@
-"""How the processes of a deployment share field values: in few values of the store, of bounded size. Pure; for
-`SharedValues.change`.
+"""Share field values between the processes of a deployment, in a few values of the store of bounded size. Pure; the
+functions are arguments of `SharedValues.change`.
 
-`OVERVIEW` says how often each part was replaced, so that a process reads those parts alone that others have replaced.
+The families are spread over parts. The value `OVERVIEW` has a version of each part, so that a process reads only those
+parts that others have replaced.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ PARTS = 16
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """How often each part was replaced; and until when nobody gathers, by the clock of the store."""
+    """The version of each part, which counts how often it was replaced; and the moment until which nobody gathers, by
+    the clock of the store.
+    """
 
     versions: tuple[int, ...] = (0,) * PARTS
     paused_until_ms: int = 0
@@ -27,27 +30,29 @@ _overview = msgspec.json.Decoder(Overview)
 
 
 def part_of(family: str) -> int:
-    """Return the number of the part that has a family."""
+    """Return the number of the part that a family belongs to."""
     return blake2b(family.encode("utf-8", "replace"), digest_size=1).digest()[0] % PARTS
 
 
 def name_of(part: int) -> str:
-    """Return the name of a part's value."""
+    """Return the name of the value that holds a part."""
     return f"{OVERVIEW}-{part:02}"
 
 
 def read_overview(there: Values, now_ms: int) -> tuple[Values, tuple[Overview, int]]:
-    """Change nothing, and return the overview and the time."""
+    """Change nothing; return the overview and the time."""
     return {}, (_overview_in(there), now_ms)
 
 
 def read_parts(there: Values, now_ms: int) -> tuple[Values, tuple[Sequence[FamilyValues], int]]:
-    """Change nothing, and return the families of the parts that are there, and the time."""
+    """Change nothing; return the families of the parts in `there`, and the time."""
     return {}, ([family for raw in there.values() for family in _kept(decoded(raw), now_ms)], now_ms)
 
 
 def put(there: Values, now_ms: int, values: FamilyValues) -> tuple[Values, tuple[FamilyValues, int]]:
-    """Put in what was gathered now of a family; return it with the time, cut where it is too large for a part."""
+    """Store the values that were gathered now of a family. Return them with the time. If they are too large for a part,
+    some fields are left out.
+    """
     part = part_of(values.family)
     values = msgspec.structs.replace(values, gathered_at_ms=now_ms)
     while len(encoded([values])) > MAX_VALUE_BYTES // 2:
@@ -69,7 +74,7 @@ def put(there: Values, now_ms: int, values: FamilyValues) -> tuple[Values, tuple
 
 
 def pause(there: Values, now_ms: int, seconds: float) -> tuple[Values, None]:
-    """Have nobody gather for so long."""
+    """Make all processes pause for `seconds`."""
     before = _overview_in(there)
     until = max(before.paused_until_ms, now_ms + int(1000 * seconds))
     return {OVERVIEW: msgspec.json.encode(msgspec.structs.replace(before, paused_until_ms=until))}, None
@@ -84,5 +89,5 @@ def _overview_in(there: Mapping[str, bytes]) -> Overview:
 
 
 def _kept(families: Sequence[FamilyValues], now_ms: int) -> list[FamilyValues]:
-    """Those that are not too old, nor of the future, which a clock that was set back makes."""
+    """Return the families that are neither too old nor from the future, which happens if a clock was set back."""
     return [one for one in families if 0 <= now_ms - one.gathered_at_ms <= 1000 * KEPT_SECONDS]

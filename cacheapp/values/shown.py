@@ -1,4 +1,4 @@
-"""How field values are shown: in descriptions, in lists of fields, and on pages. Pure."""
+"""Show field values: in descriptions, in lists of fields, and on pages. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,18 +14,19 @@ from esassistant.advice import percent
 from esassistant.units import as_duration
 
 BRIEF_VALUES = 6
-"""So many values of a field stand in a description."""
+"""How many values of a field a description shows."""
 BRIEF_CHARACTERS = 80
 
 
 class ShownFieldValues(msgspec.Struct, frozen=True):
-    """The values of one field, as the API shows them: null is what isn't known, or what its type doesn't have.
+    """The values of one field, as the API shows them. A member is null if it isn't known, or if the field's type
+    doesn't have it.
 
     Args:
-        missing_percent: Of the sample.
-        values: The most frequent ones, each with the number of documents of the sample that have it.
-        more: Whether there are others; None where values aren't listed.
-        min, max: Of numbers and dates.
+        missing_percent: The share of the sample's documents without a value.
+        values: The most frequent values, each with the number of documents of the sample that have it.
+        more: Whether there are other values; None where values aren't listed.
+        min, max: The range of a number or date.
     """
 
     missing_percent: float | None
@@ -36,11 +37,11 @@ class ShownFieldValues(msgspec.Struct, frozen=True):
 
 
 class ValuesNote(msgspec.Struct, frozen=True):
-    """What all values of an answer have in common: whose they are, how old, and of how many documents.
+    """What all values of an answer have in common.
 
     Args:
-        family: Of all whose indices they are.
-        age_seconds: Since they were gathered.
+        family: The family whose indices the values come from.
+        age_seconds: How long ago they were gathered.
         sample_documents: How many documents were looked at.
         is_whole: Whether these were all documents of the family.
         fields_left_out: How many fields had no room in the search.
@@ -54,13 +55,13 @@ class ValuesNote(msgspec.Struct, frozen=True):
 
 
 def note_of(known: KnownOfName) -> ValuesNote:
-    """Return what all values have in common."""
+    """Return what all values of an answer have in common: their family, their age and their sample."""
     return ValuesNote(known.family, known.age_seconds, known.sample_documents, known.is_whole, known.fields_left_out)
 
 
 def shown_values(known: KnownOfName | None, name: str, types: Sequence[str]) -> ShownFieldValues | None:
-    """Return the values of a field that has these types now, as the API shows them; None: none are known, or of another
-    type.
+    """Return the values of a field that has these types now, as the API shows them; None if none are known, or if they
+    are of another type.
     """
     values = None if known is None else known.fields.get(name)
     if known is None or values is None or tuple(types) != (values.type,):
@@ -72,8 +73,8 @@ def shown_values(known: KnownOfName | None, name: str, types: Sequence[str]) -> 
 
 
 def add_values(body: bytes, known: KnownOfName | None) -> bytes:
-    """Add values to a list of fields, given as JSON: to each field those that it has, and to the list what all have in
-    common; null where none are known.
+    """Add values to a list of fields, given as JSON: to each field its values, and to the list what all values have in
+    common. Where nothing is known, null is added.
     """
     listed: dict[str, Any] = msgspec.json.decode(body)
     listed["values"] = None if known is None else note_of(known)
@@ -83,13 +84,13 @@ def add_values(body: bytes, known: KnownOfName | None) -> bytes:
 
 
 def held_values(known: KnownOfName) -> HeldValues:
-    """Return the values as descriptions write them."""
+    """Return the values in the form that descriptions take."""
     texts = {path: (values.type, text) for path, values in known.fields.items() if (text := brief(values))}
     return HeldValues(texts, known.age_seconds, known.sample_documents, known.is_whole)
 
 
 def brief_values(known: KnownOfName, fields: Iterable[Field]) -> dict[str, str]:
-    """Return what is said in short of the values of fields, by name; of those whose type has changed since, nothing."""
+    """Return short texts about the values of fields, by name. A field whose type has changed since then has none."""
     found = ((field, known.fields.get(field.name)) for field in fields)
     return {
         field.name: text
@@ -99,7 +100,9 @@ def brief_values(known: KnownOfName, fields: Iterable[Field]) -> dict[str, str]:
 
 
 def brief(values: FieldValues) -> str:
-    """Write the values of a field on few characters: `values open, closed, 3 more`; `from 0 to 99`. Empty: none."""
+    """Return the values of a field as a short text: `values open, closed, 3 more`, or `from 0 to 99`. Empty if there
+    are none.
+    """
     if values.min is not None and values.max is not None:
         return f"from {_bound(values.min)} to {_bound(values.max)}"
     listed: list[str] = []
@@ -127,7 +130,9 @@ def _bound(value: float | str) -> str:
 
 
 def about(known: KnownOfName) -> str:
-    """Say how far values can be trusted: of how many documents they are, and how old."""
+    """Return a text that says how far the values can be trusted: how many documents they come from, and how old they
+    are.
+    """
     documents = f"{known.sample_documents:,} document{'' if known.sample_documents == 1 else 's'}"
     sample = f"all {documents}" if known.is_whole else f"a sample of {documents}"
     return f"of {sample} of {known.family}, {as_duration(known.age_seconds)} old"

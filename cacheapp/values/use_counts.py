@@ -1,4 +1,4 @@
-"""The use counts of a process: counted in searches, exchanged by way of the store, and read by descriptions."""
+"""The use counts of a process: counted in searches, exchanged through the store, and read by descriptions."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,11 +15,13 @@ from esassistant.resource import Handle
 from esassistant.shared_values import SharedValues
 
 MAX_PENDING = 1_000
-"""So many searches that differ in their name or their fields are counted between two exchanges."""
+"""How many different searches (by their name and their fields) are counted between two exchanges."""
 
 
 class UseCounts:
-    """One per process, owned by the registry; belongs to its loop. `exchange` is called by a background task."""
+    """Counts uses. One per process, owned by the registry; belongs to its loop. `exchange` is called by a background
+    task.
+    """
 
     def __init__(
         self,
@@ -30,7 +32,7 @@ class UseCounts:
         on_search: Callable[[str], None] = lambda _: None,
         max_pending: int = MAX_PENDING,
     ) -> None:
-        """`on_search` is called with each name that is searched."""
+        """Make one. `on_search`: is called with each name that is searched."""
         self._store, self._snapshot, self._cluster = store, snapshot, cluster
         self._families = FamilyNames()
         self._pending = PendingUses(max_pending)
@@ -38,13 +40,15 @@ class UseCounts:
         self._on_search = on_search
 
     def note(self, name: str, fields: tuple[str, ...]) -> None:
-        """Count that a search of a name asks for some fields. Takes about a microsecond: it is done in each search."""
+        """Count a search of a name that uses some fields. Takes about a microsecond, because it is called in each
+        search.
+        """
         self._pending.note(name, fields)
         self._on_search(name)
 
     def of(self, names: Sequence[str], snapshot: Snapshot, visible: Visible) -> dict[str, float]:
-        """How much the fields of the names' family are used, each from 0 to 1; empty where not all of it is visible:
-        others' searches are nobody's business.
+        """Return how much the fields of the names' family are used, each from 0 to 1. Empty if the caller may not see
+        all of the family, because the counts tell what others search for.
         """
         if not self._uses.families or (family := self._families.find_one(names, snapshot)) is None:
             return {}
@@ -55,13 +59,13 @@ class UseCounts:
         return shares_of(self._uses.families.get(family.name))
 
     def most_used(self, family: str) -> list[str]:
-        """The fields of a family that are used most."""
+        """Return the fields of a family, the most used first."""
         uses = shares_of(self._uses.families.get(family))
         return sorted(uses, key=lambda field: (-uses[field], field))
 
     async def exchange(self) -> None:
-        """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`;
-        what was counted until then is lost, which a rank can bear.
+        """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`; then
+        the counts since the last time are lost, which a ranking can bear.
         """
         snapshot = self._snapshot()
         counts: dict[str, Counter[str]] = {}

@@ -1,7 +1,7 @@
-"""Use counts: which fields searches and validations ask for, by family, for the ranking of descriptions.
+"""Use counts: how often searches and validations name which fields, by family, for the ranking of descriptions.
 
-They decay, so that what was asked for lately counts more; and they are bounded everywhere: so many families, so many
-fields of each, and of each field so much that one caller can't outweigh all others.
+The counts decay, so that recent uses count more. They are bounded everywhere: the number of families, the number of
+fields of each, and what one process can add to a field, so that one caller can't outweigh all others.
 """
 
 import math
@@ -14,29 +14,29 @@ from cacheapp.state.clusters import ClusterId
 from esassistant.shared_values import MAX_VALUE_BYTES, Values
 
 SHARED = "field-uses"
-"""The name of the value by which processes share them."""
+"""The name of the store's value in which processes share them."""
 HALF_LIFE_SECONDS = 7 * 86_400.0
 KEPT_SECONDS = 30 * 86_400.0
 LEAST_USES = 0.05
 MAX_FAMILIES = 100
 MAX_FIELDS = 40
-"""Of each family: those that are used most."""
+"""How many fields of each family are kept: the most used ones."""
 MAX_ADDED = 10.0
-"""So much does a field gain at most in one exchange by one process, however often it was asked for."""
+"""The most that a field gains in one exchange by one process, however often it was used."""
 MAX_USES = 1_000.0
-"""Of one field."""
+"""The highest count of a field."""
 MAX_NAME_CHARACTERS = 200
 
 
 class FamilyUses(msgspec.Struct, frozen=True):
-    """How much the fields of a family were used, as of `at_ms`, by the clock of the store."""
+    """How much the fields of a family were used, as of the moment `at_ms` by the clock of the store."""
 
     at_ms: int
     fields: Mapping[str, float]
 
 
 class Uses(msgspec.Struct, frozen=True):
-    """All that is known, by family, of one cluster."""
+    """All use counts of one cluster, by family."""
 
     cluster: ClusterId = ClusterId("", "")
     families: Mapping[str, FamilyUses] = {}
@@ -49,7 +49,7 @@ _decoder = msgspec.json.Decoder(Uses)
 def added(
     there: Values, now_ms: int, cluster: ClusterId, counts: Mapping[str, Mapping[str, int]]
 ) -> tuple[Values, Uses]:
-    """Add what a process has counted, by family and field, to what is shared, and return all of it."""
+    """Add the counts of a process, by family and field, to the shared ones, and return all of them."""
     before = _uses_in(there, cluster)
     families = {
         family: decayed for family, uses in before.families.items() if (decayed := _decayed(uses, now_ms)).fields
@@ -71,8 +71,9 @@ def added(
 
 
 def shares_of(uses: FamilyUses | None) -> dict[str, float]:
-    """Return of each used field how much it was used, from 0 to 1: the most used one has 1 only if it was used much,
-    and ten times as often counts as one step more.
+    """Return how much each field was used, from 0 to 1.
+
+    The scale is logarithmic: `MAX_USES` uses give 1, and a tenth of them about 0.67.
     """
     if uses is None:
         return {}
@@ -102,7 +103,9 @@ def _uses_in(there: Values, cluster: ClusterId) -> Uses:
 
 
 class PendingUses:
-    """What a process has counted since the last exchange. Counting is cheap: it happens in each search."""
+    """The uses that a process has counted since the last exchange. Counting is cheap, because it happens in each
+    search.
+    """
 
     def __init__(self, max_kept: int) -> None:
         self._max_kept = max_kept
@@ -111,7 +114,7 @@ class PendingUses:
         self.uncounted_total = 0
 
     def note(self, name: str, fields: tuple[str, ...]) -> None:
-        """A search of `name` asks for these fields."""
+        """Count one search of `name` that uses these fields."""
         counts, key = self._counts, (name, fields)
         number = counts.get(key)
         if number is None:
@@ -123,6 +126,6 @@ class PendingUses:
         self.counted_total += 1
 
     def take(self) -> dict[tuple[str, Collection[str]], int]:
-        """Return what was counted, and begin anew."""
+        """Return what was counted, and start again from nothing."""
         taken, self._counts = self._counts, {}
         return taken

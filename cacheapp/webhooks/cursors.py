@@ -1,4 +1,6 @@
-"""The table of cursors: how far each target is. Called in the webhooks' thread, by who holds the lease alone."""
+"""The table of cursors, which say how far each target is. Only the holder of the lease calls this, in the thread of the
+webhooks.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +19,9 @@ OVERTAKEN = "Another process took over the sending of webhooks."
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """All changes of a history up to one number have reached a target, or are none of its own. `paused_at`: since when
-    nothing is sent to it; None: it is.
+    """How far a target is: it has received all changes of `history` up to `last_id`, except those that it doesn't want.
+
+    `paused_at`: since when nothing is sent to it; None: it isn't paused.
     """
 
     history: str
@@ -27,7 +30,7 @@ class Cursor:
 
 
 def load(target: str, lease: Lease) -> Cursor:
-    """How far a target is. A new one begins with what comes next. Raises `StaleToken`."""
+    """Return how far a target is. A new target begins with the next change. Raises `StaleToken`."""
     check_lease(lease, OVERTAKEN)
     rows = WebhookCursor.objects.filter(pk=target)
     row = rows.first()
@@ -37,14 +40,15 @@ def load(target: str, lease: Lease) -> Cursor:
         _write(target, cursor)
         return cursor
     if row is None or not _is_cursor(row):
-        # Somebody edited it. Of no history: all that is kept is sent then, after a gap.
+        # Somebody edited the row. The empty name of a history makes the delivery start with a gap, followed by all
+        # changes that are kept.
         ignored_rows.note(WebhookCursor, row is not None)
         return Cursor("", 0)
     return Cursor(row.history, row.last_id, row.paused_at)
 
 
 def save(target: str, cursor: Cursor, lease: Lease) -> None:
-    """Record how far a target is. Raises `StaleToken` where another process sends by now: it knows better."""
+    """Record how far a target is. Raises `StaleToken` if another process sends now, whose record counts."""
     check_lease(lease, OVERTAKEN)
     _write(target, cursor)
 

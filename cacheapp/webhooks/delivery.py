@@ -1,4 +1,4 @@
-"""Sends the changes of the history to one target: at least once, and those of each index in their order."""
+"""Send the changes of the history to one target: each at least once, and those of one index in their order."""
 
 import asyncio
 import logging
@@ -29,19 +29,21 @@ from esassistant.errors import StoreUnavailable
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.5
-"""Until it is looked whether there are changes; who holds the lease asks the database for all targets together."""
+"""The time until the delivery checks again whether there are changes. The holder of the lease asks the database once
+for all targets.
+"""
 AWAY_SECONDS: Final = 2.0
 READ_AT_ONCE: Final = 100
 
 
 class Sends(Protocol):
-    """Sends an event once, and says what became of it."""
+    """Sends an event once, and returns the outcome."""
 
     async def send(self, event: Event) -> Attempt: ...
 
 
 class Changes(Protocol):
-    """The history, as far as it is read here."""
+    """The part of the history that deliveries read."""
 
     async def changes(
         self, *, since: int | None = None, limit: int, kinds: tuple[ChangeKind, ...] = (), visible: Visible
@@ -49,7 +51,9 @@ class Changes(Protocol):
 
 
 class Delivery:
-    """One per target and process; belongs to its loop. `run` is a task while this process holds the lease."""
+    """Delivers changes to one target. One per target and process; belongs to its loop. `run` is a task while this
+    process holds the lease.
+    """
 
     def __init__(
         self,
@@ -66,10 +70,20 @@ class Delivery:
         now: Callable[[], datetime] = now_utc,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """
+        """Make a delivery; no I/O.
+
         Args:
-            head: where the history ends, as it was a moment ago.
-            written_at: when the file of targets was last written, in seconds since 1970.
+            target: The target.
+            history: The history, from which changes are read.
+            thread: The thread for the database.
+            open_sender: Opens what sends events to the target.
+            head: Returns the end of the history, as it was a moment ago.
+            written_at: Returns when the file of targets was last written, in seconds since 1970.
+            instance: The name of this process, for gaps that it reports.
+            clock: The monotonic clock.
+            sleep: Waits for some seconds.
+            now: Returns the present time.
+            jitter: Returns a random number from 0 to 1.
         """
         self.target = target
         self._history = history
@@ -80,7 +94,8 @@ class Delivery:
         self._clock, self._sleep, self._now, self._jitter = clock, sleep, now, jitter
         self._kinds = () if target.kinds == KINDS else tuple(map(ChangeKind, target.kinds))
         self._visible = Visible(target.indices)
-        # Where it is, and what it has read beyond that: None and nothing while another process sends.
+        # How far the target is, and the events that were read beyond that. While another process sends: None, and no
+        # events.
         self._cursor: Cursor | None = None
         self._waiting: list[Event] = []
         self._read_until = 0
@@ -119,7 +134,7 @@ class Delivery:
         return TargetState.SENDING if self._is_sending else TargetState.IDLE
 
     async def run(self, lease: Lease) -> None:
-        """Send while the lease is ours. Raises `StaleToken` when it isn't any more."""
+        """Send while this process holds the lease. Raises `StaleToken` when it no longer does."""
         try:
             async with self._open_sender(self.target) as sender:
                 while True:
@@ -137,10 +152,10 @@ class Delivery:
     async def turn(self, sender: Sends, lease: Lease) -> float:
         """Send what comes next, and return the seconds until the next turn.
 
-        1. Where it is isn't known yet: it is read from the database.
-        2. The receiver said that it is gone: nothing, until the file of targets is written again.
-        3. Nothing waits: read what comes next; without that, nothing.
-        4. Send the first changes that wait: several if all is well, one after a failure.
+        1. If it isn't known how far the target is, read that from the database.
+        2. If the receiver said that it is gone, send nothing until the file of targets is written again.
+        3. If no events wait, read the next ones; if there are none, send nothing.
+        4. Send the first events that wait: several at once, or a single one after a failure.
         """
         if self._cursor is None:
             self._cursor = await self._thread.run(lambda: cursors.load(self.target.name, lease))
@@ -158,7 +173,9 @@ class Delivery:
         return await self._take(list(zip(window, attempts, strict=True)), lease)
 
     async def _go_on(self, cursor: Cursor, lease: Lease) -> bool:
-        """Go on after a pause, if an operator wrote the file since. Return whether it does."""
+        """End a pause if an operator has written the file of targets since it began. Return whether the pause has
+        ended.
+        """
         written_at = self._written_at()
         if cursor.paused_at is None or written_at is None or written_at <= cursor.paused_at.timestamp():
             return False
@@ -167,7 +184,9 @@ class Delivery:
         return True
 
     async def _read(self, cursor: Cursor) -> None:
-        """Read what comes next. What isn't kept any more, or was of another history, is a gap."""
+        """Read what comes next. A gap stands for changes that aren't kept any more, or that belong to another
+        history.
+        """
         self._read_until = cursor.last_id
         head = self._head()
         if head is None or (head.name == cursor.history and head.last_id <= cursor.last_id):
@@ -190,7 +209,7 @@ class Delivery:
         self._waiting = [lost_until(until, history, self._now(), self._instance)]
 
     async def _take(self, sent: list[tuple[Event, Attempt]], lease: Lease) -> float:
-        """Note what became of what was sent, and return the seconds until the next turn."""
+        """Note the outcomes of what was sent, and return the seconds until the next turn."""
         for event, attempt in sent:
             self._outcomes[attempt.outcome] += 1
             if attempt.is_delivered:
@@ -207,8 +226,8 @@ class Delivery:
         return seconds
 
     def _note_failures(self, failed: list[Attempt]) -> float:
-        """Note how the latest attempts failed, or that none did; logged when it begins and when it ends. Return how
-        long to wait.
+        """Note how the latest attempts failed, or that none did, and return the seconds to wait. Logged when failures
+        begin and when they end.
         """
         name = self.target.name
         if not failed:
@@ -227,7 +246,9 @@ class Delivery:
         return seconds
 
     async def _pause(self, lease: Lease) -> float:
-        """The receiver wants no more: send nothing until an operator says otherwise."""
+        """Pause, because the receiver wants no more events: send nothing until an operator writes the file of targets
+        again.
+        """
         assert self._cursor is not None
         logger.warning("webhooks: nothing is sent to %s until the file of targets is written again", self.target.name)
         self._waiting, self._retry_at = [], None

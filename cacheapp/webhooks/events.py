@@ -1,4 +1,4 @@
-"""Changes as events: CloudEvents 1.0 in structured JSON, signed as Standard Webhooks are. Pure.
+"""Write changes as events: CloudEvents 1.0 in structured JSON, signed by the rules of Standard Webhooks. Pure.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
@@ -26,7 +26,9 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change that is to be sent. `id` tells it from all others of the same history, whenever it is sent again."""
+    """A change that is to be sent. `id` identifies it among all events of its history, and stays the same when it is
+    sent again.
+    """
 
     change: ShownChange
     history: str
@@ -34,21 +36,23 @@ class Event:
 
     @property
     def message_id(self) -> str:
-        """What tells it from all other messages; the signature forbids a dot in it."""
+        """An id that is unique among all messages. It may not have a dot, because the signed text uses dots as
+        separators.
+        """
         return f"{self.history}_{self.id}"
 
     @property
     def number(self) -> int:
-        """Its place in the order of the history."""
+        """The number of the change in its history."""
         return self.change.id or 0
 
     @property
     def index(self) -> str | None:
-        """The index that it is about; None: all of them."""
+        """The index that the change is about; None: all indices."""
         return self.change.index
 
     def body(self) -> bytes:
-        """What is sent."""
+        """Return the body of the request."""
         subject = {} if self.index is None else {"subject": self.index}
         return _encoder.encode(
             {
@@ -65,13 +69,13 @@ class Event:
 
 
 def event_of(change: ShownChange, history: str) -> Event:
-    """Make the event of a change that a history of that name has."""
+    """Return the event of a change. `history` is the name of the history that has it."""
     return Event(change, history, str(change.id))
 
 
 def lost_until(number: int, history: str, at: datetime, instance: str) -> Event:
-    """Make the gap that stands for changes which are not kept any more, up to the one of that number; no row of the
-    history tells it.
+    """Return the event of a gap, which stands for all changes up to `number` that aren't kept any more. No row of the
+    history has it.
     """
     nothing = msgspec.to_builtins(FieldChanges())
     columns = {
@@ -89,8 +93,8 @@ def lost_until(number: int, history: str, at: datetime, instance: str) -> Event:
 
 
 def headers(message_id: str, at: datetime, body: bytes, keys: Sequence[bytes]) -> dict[str, str]:
-    """The headers of a request: who it is from is told by its signature with each of the `keys`, and when it was sent
-    by the signed timestamp, so that nobody can send it again much later.
+    """Return the headers of a request. The signatures, one with each of the `keys`, prove who sends it. The signed
+    timestamp proves when it was sent, so that nobody can send it again much later.
     """
     timestamp = int(at.timestamp())
     signed = f"{message_id}.{timestamp}.".encode() + body

@@ -1,4 +1,4 @@
-"""Webhooks as a resource: puts together what sends, over the history and a thread for the database."""
+"""Webhooks as a resource: puts together their parts, the history and a thread for the database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,8 +20,8 @@ from esassistant.registry import Registry
 
 @asynccontextmanager
 async def open_webhooks(registry: Registry) -> AsyncIterator[Webhooks | None]:
-    """Send for the length of the block, whenever this process holds the lease. None: `ESASSISTANT_WEBHOOKS` names no
-    file.
+    """Send to the targets for the length of the block, whenever this process holds the lease. Yields None if
+    `ESASSISTANT_WEBHOOKS` names no file.
     """
     config = settings.ESASSISTANT
     if not config.webhooks_file:

@@ -1,4 +1,4 @@
-"""What follows from what a receiver answered, and which changes are sent next. Pure."""
+"""Decide what follows from a receiver's answer, and which changes are sent next. Pure."""
 
 import enum
 from collections.abc import Sequence
@@ -12,30 +12,34 @@ from cacheapp.webhooks.events import Event
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 3600.0
 AT_ONCE: Final = 8
-"""So many changes are under way to a target at the same time, each of another index."""
+"""How many changes are sent to a target at the same time, each of another index."""
 
 
 class Outcome(enum.StrEnum):
-    """What became of one attempt to send a change."""
+    """The outcome of one attempt to send a change."""
 
     DELIVERED = "delivered"
     REDIRECTED = "redirected"
     REFUSED = "refused"
     """The receiver answered 4xx."""
     GONE = "gone"
-    """It answered 410: nothing is to be sent there any more."""
+    """The receiver answered 410: nothing is to be sent to it any more."""
     FAILED = "failed"
-    """It answered 5xx, or what is no answer."""
+    """The receiver answered 5xx, or something that isn't HTTP."""
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
     FORBIDDEN = "forbidden"
-    """Its host stands for an address that isn't to be connected to."""
+    """The receiver's host has an address that must not be connected to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt. `detail`: why it failed, for operators, without anything that the receiver wrote; empty: it didn't.
-    `retry_after_seconds`: how long the receiver asked to be left alone.
+    """One attempt.
+
+    Args:
+        outcome: Its outcome.
+        detail: Why it failed, for operators, without anything that the receiver wrote; empty: it didn't fail.
+        retry_after_seconds: For how long the receiver asked not to be called again.
     """
 
     outcome: Outcome
@@ -48,13 +52,13 @@ class Attempt:
 
 
 def attempt_of(status: int, retry_after: str | None, now: datetime) -> Attempt:
-    """Say what an answer means.
+    """Return the outcome that an answer means.
 
-    1. 2xx: it has the change.
-    2. 410: it wants no more of them.
-    3. 3xx: somewhere else is not what the operator named, and may be anywhere.
-    4. Any other 4xx, which may be mended; 5xx and all else. Tried again, with 429 and 503 not before the receiver's own
-       `Retry-After`, seconds or a date.
+    1. 2xx: the receiver has the change.
+    2. 410: the receiver wants no more changes.
+    3. 3xx: a failure. Redirects aren't followed, because their address isn't the one that the operator named.
+    4. Any other 4xx, which may be corrected; 5xx and everything else: a failure. It is tried again; after 429 and 503
+       not before the time in the receiver's `Retry-After` (seconds or a date).
     """
     if 200 <= status < 300:
         return Attempt(Outcome.DELIVERED)
@@ -81,20 +85,20 @@ def _seconds_of(retry_after: str | None, now: datetime) -> float:
 
 
 def seconds_until_retry(failures: int, asked_for: float, random: float) -> float:
-    """Return how long to wait after a failure.
+    """Return the seconds to wait after a failure.
 
     Args:
-        failures: How many there were in a row, this one included.
+        failures: The number of failures in a row, including this one.
         asked_for: The seconds that the receiver asked for.
-        random: From 0 to 1: the half of the wait is random, so that senders don't come all at once.
+        random: A random number from 0 to 1. It decides half of the wait, so that senders don't all come at once.
     """
     longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 30))
     return max(asked_for, longest * (1 + random) / 2)
 
 
 def next_window(waiting: Sequence[Event], at_once: int) -> list[Event]:
-    """Return those of the events that wait, oldest first, which may be sent at the same time: the first ones, each of
-    another index. A gap is about all of them, and goes alone.
+    """Return those of the waiting events, oldest first, that may be sent at the same time: the first ones, each about
+    another index. A gap is about all indices, so it is sent alone.
     """
     window: list[Event] = []
     indices: set[str | None] = set()

@@ -1,5 +1,5 @@
-"""Sends events to one target by HTTP: to checked addresses alone, within deadlines, and reads next to nothing of what
-comes back.
+"""Send events to one target by HTTP: only to checked addresses, within deadlines, and almost without reading the
+answers.
 """
 
 import asyncio
@@ -23,16 +23,18 @@ from esassistant.connection_causes import Cause, connection_cause, sentence
 from esassistant.units import as_seconds
 
 KEEP_SECONDS: Final = 10.0
-"""A connection that nothing needs is closed after it, sooner than most receivers do."""
+"""An idle connection is closed after this time, sooner than most receivers do."""
 LOOKUPS_AT_ONCE: Final = 2
 NO_HOST: Final = "nothing can be sent to its url, which is not one of a host"
 MAX_READ_BYTES: Final = 65_536
-"""So much of an answer is read, and thrown away, so that its connection can be used again; after more it is closed."""
+"""How many bytes of an answer are read and thrown away, so that its connection can be used again. If there are more,
+the connection is closed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long things may take, in seconds: one attempt until its answer begins, a connection, and the rest of the
+    """Deadlines in seconds: for one attempt until its answer begins, for a connection, and for the rest of the
     answer.
     """
 
@@ -45,12 +47,12 @@ DEADLINES: Final = Deadlines()
 
 
 class ForbiddenAddress(Exception):
-    """A host stands for an address that isn't to be connected to."""
+    """The host has an address that must not be connected to."""
 
 
 class OwnThreads(AbstractResolver):
-    """Looks up names in threads of its own: those of the loop are few, and others wait for them while a name server
-    says nothing. Lives as long as its executor.
+    """Looks up names in threads of its own. The event loop has few threads, and others would wait for them while a name
+    server doesn't answer. Lives as long as its executor.
     """
 
     def __init__(self, executor: ThreadPoolExecutor) -> None:
@@ -59,7 +61,7 @@ class OwnThreads(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises `OSError`."""
+        """Return the addresses of a host. Raises `OSError`."""
         look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         found = await asyncio.get_running_loop().run_in_executor(self._executor, look_up)
         return [
@@ -75,12 +77,12 @@ class OwnThreads(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """The executor is its owner's."""
+        """Do nothing: the executor belongs to somebody else."""
 
 
 class CheckedResolver(AbstractResolver):
-    """Looks up names, and gives no address that the target may not have. Connections are made to just these addresses,
-    so that a name which stands for another one a moment later (DNS rebinding) gains nothing.
+    """Looks up names, and returns only addresses that the target may have. Connections are made to exactly these
+    addresses. So it has no effect if the name stands for another address a moment later (DNS rebinding).
     """
 
     def __init__(self, target: Target, inner: AbstractResolver) -> None:
@@ -90,10 +92,12 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises `ForbiddenAddress` if any of the addresses is forbidden, `OSError` where there is none."""
+        """Return the addresses of a host. Raises `ForbiddenAddress` if any of them is forbidden, and `OSError` if there
+        are none.
+        """
         try:
             found = await self._inner.resolve(host, port, family)
-        except ValueError as error:  # what can't be encoded, such as a name with an empty part: there is none of it
+        except ValueError as error:  # a name that can't be encoded, such as one with an empty part
             raise socket.gaierror(socket.EAI_NONAME, "no such name") from error
         for one in found:
             check_address(self._target, one["host"])
@@ -104,13 +108,13 @@ class CheckedResolver(AbstractResolver):
 
 
 def check_address(target: Target, address: str) -> None:
-    """Raises `ForbiddenAddress`."""
+    """Raise `ForbiddenAddress` if the target may not have this address."""
     if (refusal := target.refusal_of(address)) is not None:
         raise ForbiddenAddress(f"its host stands for an address that is not allowed: {refusal}")
 
 
 class Sender:
-    """One per target, for as long as its process sends to it. Lives from `open_sender()` to the end of its block."""
+    """Sends events to one target. Lives from `open_sender()` to the end of its block."""
 
     def __init__(
         self, target: Target, session: aiohttp.ClientSession, now: Callable[[], datetime], deadlines: Deadlines
@@ -121,9 +125,11 @@ class Sender:
         self._deadlines = deadlines
 
     async def send(self, event: Event) -> Attempt:
-        """Send an event once. Raises nothing of the network, names and URLs: that is an outcome."""
+        """Send an event once, and return the outcome. Errors of the network, names and URLs aren't raised: they are
+        outcomes.
+        """
         try:
-            # The library asks no resolver about an address.
+            # If the host is an address, aiohttp doesn't ask the resolver, so it is checked here.
             if (address := self._target.address) is not None:
                 check_address(self._target, address)
         except ForbiddenAddress as error:
@@ -154,8 +160,8 @@ class Sender:
         return attempt
 
     async def _throw_away(self, response: aiohttp.ClientResponse) -> None:
-        """Read what is left of a small answer; close the connection of any other, or of one that is slow. What is in
-        it, and whether it is whole, doesn't matter.
+        """Read the rest of a small answer. If it is large or slow, close its connection. It doesn't matter what the
+        answer contains, or whether it is complete.
         """
         left = MAX_READ_BYTES
         try:
@@ -181,10 +187,10 @@ async def open_sender(
     resolver: AbstractResolver | None = None,
     deadlines: Deadlines = DEADLINES,
 ) -> AsyncIterator[Sender]:
-    """A sender for the length of the block. Does no I/O until it is used.
+    """Open a sender for the length of the block. Does no I/O until it is used.
 
-    No proxy of the environment is used, which would look up names itself; no redirect is followed, no cookie kept, and
-    nothing unpacked.
+    Proxies of the environment aren't used, because they would look up names themselves. Redirects aren't followed,
+    cookies aren't kept, and answers aren't decompressed.
     """
     executor = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="webhook-names")
     connector = aiohttp.TCPConnector(

@@ -1,7 +1,7 @@
-"""Webhooks: one process of a deployment sends the changes of the history to all targets, the holder of a lease.
+"""Webhooks: one process of a deployment, the holder of a lease, sends the changes of the history to all targets.
 
-The lease is one of Django's database, where the history and the cursors are, whatever the store is: who sends can
-record how far it is, and who lost the lease can't.
+The lease is kept in Django's database, whatever the store is, because the history and the cursors are there too. So a
+process that sends can always record how far it is, and one that lost the lease can't.
 """
 
 import asyncio
@@ -31,23 +31,31 @@ logger = logging.getLogger(__name__)
 
 LEASE: Final = "webhooks"
 LEASE_SECONDS: Final = 10.0
-"""A process that sends and dies keeps the others from sending so long."""
+"""The length of the lease. If its holder dies, no other process sends for so long."""
 RENEW_SECONDS: Final = 2.0
 END_SECONDS: Final = 3.0
 HELD_SECONDS: Final = LEASE_SECONDS - END_SECONDS
-"""So long after it was asked for, a lease counts as ours: what sends ends before another process can have it."""
+"""How long after the request for it a lease counts as ours. So this process stops sending before another one can have
+the lease.
+"""
 RESTART_SECONDS: Final = 30.0
-"""A target whose delivery ended by an error is sent to again after it."""
+"""A delivery that ended by an unexpected error is started again after this time."""
 SETTLED_SECONDS: Final = 30.0
-"""A delivery that went on so long since is well again: its next error is a first one."""
+"""A delivery that has run for so long since its restart counts as well again: its next error is a first one."""
 LOOK_SECONDS: Final = 0.5
-"""How often who sends asks where the history ends."""
+"""How often the sending process asks for the end of the history."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A delivery that ended by an error that nobody foresaw: for the first time `at`, and may `restart_at`, both on the
-    monotonic clock. `since`: when that first time was.
+    """A delivery that ended by an unexpected error.
+
+    Args:
+        delivery: The delivery.
+        error: The name of the error's class.
+        at: When the first error of the series happened, on the monotonic clock.
+        since: The same moment as a date and time.
+        restart_at: When the delivery may start again, on the monotonic clock.
     """
 
     delivery: Delivery
@@ -58,7 +66,9 @@ class Crash:
 
 
 class Webhooks:
-    """One per process, owned by the registry; belongs to its loop. `run` is its background task."""
+    """Sends to all targets. One per process, owned by the registry; belongs to its loop. `run` is its background
+    task.
+    """
 
     def __init__(
         self,
@@ -70,7 +80,9 @@ class Webhooks:
         clock: Clock = monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`make_delivery` makes what sends to one target, `spawn` a task that ends with the registry's resource."""
+        """`make_delivery`: makes the delivery to one target. `spawn`: starts a task that ends together with the
+        registry's resource.
+        """
         self._file = file
         self._thread = thread
         self._leases = DatabaseStore(thread)
@@ -83,9 +95,9 @@ class Webhooks:
         self._deliveries: dict[str, Delivery] = {}
         self._tasks: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
         self._crashes: dict[str, Crash] = {}
-        """The latest by the names of targets."""
+        """The latest crash of each target's delivery, by the target's name."""
         self.head: Head | None = None
-        """Where the history ends, as it was a moment ago; None: this process doesn't send."""
+        """The end of the history, as it was a moment ago; None: this process doesn't send."""
         self._match_targets()
 
     def report(self) -> WebhooksReport:
@@ -112,14 +124,16 @@ class Webhooks:
         )
 
     async def ping(self) -> PingResult:
-        """Say whether what the file of targets says is in force. Whether receivers do well isn't about this service."""
+        """Return whether the file of targets is in force as it is. How receivers do isn't part of this service's
+        health.
+        """
         return await self._file.ping()
 
     async def run(self) -> None:
-        """Background task: send while the lease is ours, wait for it otherwise.
+        """Background task: send while this process holds the lease, otherwise wait for it.
 
-        1. Another process holds the lease, or the database is away: look again later.
-        2. It is ours: send to all targets, until it isn't any more.
+        1. Another process holds the lease, or the database is away: try again later.
+        2. This process holds it: send to all targets, until the lease is lost.
         """
         while True:
             self._match_targets()
@@ -132,25 +146,27 @@ class Webhooks:
             await self._sleep(RENEW_SECONDS)
 
     async def release_lease(self) -> None:
-        """Let another process send at once."""
+        """Give the lease back, so that another process can send at once."""
         if self._lease is not None:
             with suppress(StoreUnavailable):
                 await self._leases.release(self._lease)
 
     async def _send(self, lease: Lease, asked_at: float) -> None:
-        """Have all targets sent to for as long as the lease is ours. Raises `StaleToken`, `StoreUnavailable` or
-        `TimeoutError` as soon as that isn't known.
+        """Run the deliveries to all targets for as long as this process holds the lease. Raises `StaleToken`,
+        `StoreUnavailable` or `TimeoutError` as soon as that is no longer sure.
 
         Args:
-            asked_at: when the lease was asked for. It was granted at some moment after it, and is over `LEASE_SECONDS`
-                after that moment, however late the answer came.
+            lease: The lease.
+            asked_at: When the lease was asked for. It was granted at a later moment, and ends `LEASE_SECONDS` after
+                that moment, however late the answer came.
         """
         try:
             while True:
-                # Sooner than the lease ends, or two processes would send at once.
+                # This ends before the lease does; otherwise two processes could send at once.
                 async with asyncio.timeout(asked_at + HELD_SECONDS - self._clock()):
                     if (now := self._clock()) - asked_at >= RENEW_SECONDS:
-                        # Another token: another process held it meanwhile, and sent what this one doesn't know of.
+                        # With another token, another process held the lease meanwhile, and may have sent what this one
+                        # doesn't know of.
                         if await self._leases.lease(LEASE, self._holder, LEASE_SECONDS) != lease:
                             return
                         asked_at = now
@@ -163,7 +179,7 @@ class Webhooks:
             await self._end(list(self._tasks))
 
     def _match_targets(self) -> None:
-        """Have a delivery for each target of the file, and none for any other."""
+        """Keep one delivery for each target of the file, and none for other targets."""
         wanted = {target.name: target for target in self._file.entries}
         kept = {name: one for name, one in self._deliveries.items() if wanted.get(name) == one.target}
         self._deliveries = {
@@ -172,10 +188,10 @@ class Webhooks:
         self._crashes = {name: one for name, one in self._crashes.items() if self._deliveries.get(name) is one.delivery}
 
     async def _match_tasks(self, lease: Lease) -> None:
-        """Have a task for each delivery. None ends by itself:
+        """Keep one task running for each delivery. If a task has ended, the error decides:
 
-        1. By `StaleToken`, or as the database is away: that is about all, and raised.
-        2. By an error that nobody foresaw: of this target alone, which is sent to again later.
+        1. `StaleToken`, or the database is away: this concerns all targets, and is raised.
+        2. An unexpected error concerns this target only; its delivery is started again later.
         """
         for name, (delivery, task) in list(self._tasks.items()):
             if task.done():
@@ -211,7 +227,7 @@ class Webhooks:
             done, _ = await asyncio.wait(tasks, timeout=END_SECONDS)
             for task in done:
                 if not task.cancelled():
-                    task.exception()  # so that nobody says that it was never asked for
+                    task.exception()  # marks the exception as seen, so that asyncio doesn't log it
 
 
 WEBHOOKS: Handle[Webhooks | None] = Handle("webhooks")

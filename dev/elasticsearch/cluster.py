@@ -1,4 +1,4 @@
-"""A real cluster of several nodes, for tests and for trying out what happens when one of them fails."""
+"""A real cluster of several nodes, for tests and for trying out what happens if one of them fails."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,24 +13,23 @@ from dev.ports import HOST, free_port
 from dev.servers.process import wait_until
 
 START_SECONDS = 240.0
-"""Three at once take more than three times as long as one."""
+"""How long a start may take: three nodes at once take more than three times as long as one."""
 QUICK_DETECTION = {
     "cluster.publish.timeout": "5s",
     "cluster.fault_detection.follower_check.timeout": "3s",
     "cluster.fault_detection.leader_check.timeout": "3s",
 }
-"""A node that hangs is noticed in about a third of the usual time: tests wait for it."""
+"""With these settings, a node that hangs is noticed in about a third of the usual time, which tests wait for."""
 
 
 class Cluster:
-    """Nodes that elect a master among them. Started and ended as a context manager.
+    """Nodes that elect a master among themselves. Started and ended as a context manager.
 
-    Attributes:
-        nodes: each may be killed, stopped and started again by itself.
+    Attributes: nodes: The nodes. Each of them may be killed, stopped and started again.
     """
 
     def __init__(self, data: Path, *, size: int = 3, version: str = DEFAULT_VERSION, heap: str = "300m") -> None:
-        """`data`: a folder; each node has one of its own in it."""
+        """Make a cluster; the block starts it. `data`: a folder, in which each node gets a folder of its own."""
         transport_ports = [free_port() for _ in range(size)]
         names = [f"n{number}" for number in range(1, size + 1)]
         self.nodes = tuple(
@@ -54,7 +53,7 @@ class Cluster:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        with ThreadPoolExecutor(len(self.nodes)) as threads:  # none answers before there are enough for an election
+        with ThreadPoolExecutor(len(self.nodes)) as threads:  # at once: an election needs several
             list(threads.map(lambda node: node.start(START_SECONDS), self.nodes))
         for node in self.nodes:
             self._stack.callback(node.stop)
@@ -80,7 +79,7 @@ class Cluster:
         return not health["timed_out"] and health["status"] in statuses
 
     def master(self, asked: Node) -> Node | None:
-        """The node that is the master, as another one knows without asking it; None: there is none at the moment."""
+        """Return the node that is the master, according to the node `asked`; None if there is none at the moment."""
         with Elasticsearch(asked.url, request_timeout=10) as client:
             state = client.cluster.state(metric=["master_node", "nodes"], local=True)
         name = state["nodes"][state["master_node"]]["name"] if state.get("master_node") else None

@@ -1,4 +1,4 @@
-"""Puts an Elasticsearch node together: Maven fetches its jars, a JDK compiles its launcher."""
+"""Install an Elasticsearch node: Maven fetches its jars, a JDK compiles its launcher."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ SECURITY = (
     ("x-pack-security", "org.elasticsearch.xpack.security.Security", "x-pack-core"),
     (SECURITY_SOURCE.stem, SECURITY_SOURCE.stem, ""),
 )
-"""The modules of a secured node beside: name, class, and the module that it extends."""
+"""The additional modules of a secured node: name, class, and the module that it extends."""
 SUPERUSER, PASSWORD = "admin", "only-for-tests"
 SECURITY_FILES = {
-    # PASSWORD, as `elasticsearch-users passwd` would write it.
+    # The hash of PASSWORD, as `elasticsearch-users passwd` writes it.
     "users": f"{SUPERUSER}:{{PBKDF2}}10000$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     "$tWdqYg6HTwwzoUUZsRB880ZVVOieWaCMNsarSiiotDw=\n",
     "users_roles": f"superuser:{SUPERUSER}\n",
     "roles.yml": "",
     "role_mapping.yml": "",
 }
-"""Under config/: the one user that a secured node begins with. Everybody may know his password, who may do on the node,
-which listens on 127.0.0.1, what everybody may do on one without security.
+"""Files under config/, with the one user that a secured node begins with. The password is no secret: the node listens
+on 127.0.0.1, and with the password everybody may do what they may do on a node without security.
 """
 
 
 class NodeError(Exception):
-    """What went wrong, and what to do about it."""
+    """Something went wrong; the text says what, and what to do about it."""
 
 
 class MissingTool(NodeError):
@@ -64,11 +64,13 @@ class MissingTool(NodeError):
 
 
 class CannotFetch(NodeError):
-    """Maven could not give the jars."""
+    """Maven could not fetch the jars."""
 
 
 def java_for(version: str) -> Path | None:
-    """The first JDK's `java` that is new enough for this Elasticsearch: JAVA_HOME, PATH, then the installed JDKs."""
+    """Return the `java` of the first JDK that is new enough for this Elasticsearch: from JAVA_HOME, from PATH, then
+    from the installed JDKs.
+    """
     for candidate in _java_candidates():
         java, release = _inspect_java(candidate)
         if java is not None and release >= _required_java(version):
@@ -77,7 +79,7 @@ def java_for(version: str) -> Path | None:
 
 
 def java_missing(version: str) -> str | None:
-    """Why this machine's JDKs can't run this Elasticsearch; None when one can."""
+    """Return why this machine's JDKs can't run this Elasticsearch; None if one can."""
     releases = sorted({release for java, release in map(_inspect_java, _java_candidates()) if java is not None})
     required = _required_java(version)
     if releases and releases[-1] >= required:
@@ -87,8 +89,9 @@ def java_missing(version: str) -> str | None:
 
 
 def install(version: str = DEFAULT_VERSION, *, secured: bool = False) -> Path:
-    """Fetch and compile what a node needs, unless that is done already; returns its home directory. `secured`: with
-    x-pack's security, under the Elastic License, which is fetched for tests and never shipped.
+    """Fetch and compile what a node needs, unless that was done already; return its home directory.
+
+    `secured`: with x-pack's security, which is under the Elastic License; it is fetched for tests and never shipped.
     """
     if not re.fullmatch(r"[89]\.\d+\.\d+", version):
         raise NodeError(f"{version!r} is not a supported Elasticsearch version: give one like {DEFAULT_VERSION}")
@@ -137,7 +140,7 @@ def _add_security(home: Path, version: str) -> None:
 
 
 def _fetch(pom: Path, home: Path, version: str) -> None:
-    """Have Maven put jars under `home`; one whose checksum is wrong is a failure."""
+    """Have Maven put jars under `home`. Raise if the checksum of one is wrong."""
     maven = _require(lambda: which("mvn"), "maven", "Maven (mvn) is missing")
     options = ["-q", "-B", "-C", f"-Dhome={home}", f"-Delasticsearch.version={version}"]
     _run(
@@ -183,7 +186,9 @@ def _java_candidates() -> Iterator[Path]:
 
 
 def _inspect_java(candidate: Path) -> tuple[Path | None, int]:
-    """The real path of a `java` that has its `javac` beside it, and its release. Asking it sees through wrappers."""
+    """Return the real path of a `java` that has its `javac` beside it, and its release. Running it sees through wrapper
+    scripts.
+    """
     try:
         answer = subprocess.run(
             [candidate, "-XshowSettings:properties", "-version"], capture_output=True, text=True, timeout=30

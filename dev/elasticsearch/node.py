@@ -41,7 +41,7 @@ SETTINGS = {
     "network.host": HOST,
     "transport.port": "0",
     "cluster.max_shards_per_node": "20000",
-    # A nearly full disk would otherwise make every index read-only.
+    # Otherwise a nearly full disk makes every index read-only.
     "cluster.routing.allocation.disk.threshold_enabled": "false",
 }
 
@@ -62,7 +62,7 @@ class PortTaken(NodeError):
 
 
 class Node(Process):
-    """One node on one data directory; may be started again after `stop()` or `kill()`, and then keeps its port."""
+    """One node on one data directory. It may be started again after `stop()` or `kill()`, and then keeps its port."""
 
     start_seconds = 90
     error = NodeError
@@ -82,7 +82,7 @@ class Node(Process):
         self.heap = heap
         self.settings = dict(settings or {})
         self.headers: dict[str, str] = {}
-        """Of the requests by which it is found out whether the node answers."""
+        """The headers of the requests that check whether the node answers."""
         self._port = port
 
     @property
@@ -114,11 +114,11 @@ class Node(Process):
         ]
 
     def answers(self) -> bool:
-        """And whether the indices that exist are at least yellow."""
+        """Return whether the node answers, and all of its indices are at least yellow."""
         return self._answers("/") and self._answers("/_cluster/health?wait_for_status=yellow&timeout=1s")
 
     def wait(self) -> None:
-        """Blocks as long as the node runs; its end, which nobody asked for, is a NodeError."""
+        """Block for as long as the node runs. If it ends by itself, raise NodeError."""
         code = self.process.wait()
         raise NodeError(f"the node ended by itself (exit code {code}); see {self.log}:\n{self.log_tail()}")
 

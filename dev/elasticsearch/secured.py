@@ -19,9 +19,9 @@ SETTINGS = {
 
 
 class SecuredNode(Node):
-    """A node that lets nobody in without credentials. It begins with one superuser, who makes the others.
+    """A node that refuses requests without credentials. It begins with one superuser, who makes the other users.
 
-    It starts in 25 to 45 s: have one per module of tests. HTTP is plain: TLS is tested elsewhere.
+    It starts in 25 to 45 s, so use one for a whole module of tests. It speaks plain HTTP: TLS is tested elsewhere.
     """
 
     start_seconds = 180

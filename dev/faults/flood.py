@@ -1,8 +1,8 @@
-"""Strangers: many requests at once, again and again, from a process of its own, and a probe that is asked meanwhile.
+"""A flood of requests by strangers, sent by a process of its own, and a probe that is asked during the flood.
 
 `python -m dev.faults.flood URL KIND CONNECTIONS SECONDS` opens that many connections, sends one request on each at the
-same moment, waits for all answers and begins anew; it prints how often which status came, as JSON. KIND `pipelining`
-sends many on each and reads nothing.
+same moment, waits for all answers, and begins again. It prints how often each status came, as JSON. The KIND
+`pipelining` sends many requests on each connection and reads nothing.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _CSRF = "c" * 32
 _LOGIN = f"csrfmiddlewaretoken={_CSRF}&username=operator&password=wrong"
 _FORM = (
     f"Cookie: csrftoken={_CSRF}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-    # As by a proxy that isn't believed: there nobody is refused, and passwords are checked all the time.
+    # As from a proxy that isn't trusted. Then failed logins lock nobody out, so passwords are checked all the time.
     "X-Forwarded-For: 203.0.113.1\r\n"
 )
 
@@ -36,32 +36,32 @@ KINDS = {
     "browse": "GET /browse/ HTTP/1.1\r\n",
     "health": "GET /api/health?x=1 HTTP/1.1\r\n",
 }
-"""What strangers ask for: the first lines of a request."""
+"""What strangers ask for: the request line, and for some kinds further headers."""
 BODIES = {"login": _LOGIN}
 PIPELINING = "pipelining"
 PIPELINED = b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20_000
 
 
 def request_of(kind: str) -> bytes:
-    """One request, after which the server closes the connection."""
+    """Return one request, after which the server closes the connection."""
     return f"{KINDS[kind]}Host: 127.0.0.1\r\nConnection: close\r\n\r\n{BODIES.get(kind, '')}".encode()
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What probes found: seconds of each that was answered with 200, and how many were not."""
+    """The results of probes: the seconds of each that was answered with 200, and the number of the others."""
 
     seconds: list[float]
     failed: int
 
     def percentile(self, percent: float) -> float:
-        """Of the probes that were answered; one that wasn't counts as endless."""
+        """Return a percentile of the seconds; a failed probe counts as infinitely long."""
         ordered = sorted(self.seconds) + [float("inf")] * self.failed
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
 class Flood:
-    """A flood that goes on; `statuses` is complete when it has ended."""
+    """A flood that goes on. `statuses` is complete when it has ended."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -72,7 +72,7 @@ class Flood:
         return self._process.poll() is not None
 
     def wait(self) -> Counter[str]:
-        """Wait for its end. Raises `RuntimeError` when it failed."""
+        """Wait for its end. Raises `RuntimeError` if it failed."""
         printed, _ = self._process.communicate()
         if self._process.returncode:
             raise RuntimeError(f"the flood ended with {self._process.returncode}")
@@ -82,7 +82,7 @@ class Flood:
 
 @contextmanager
 def flooding(url: str, kind: str, connections: int, seconds: float) -> Iterator[Flood]:
-    """A flood in a process of its own, ended with the block."""
+    """Run a flood in a process of its own for the length of the block."""
     words = [sys.executable, "-m", "dev.faults.flood", url, kind, str(connections), str(seconds)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, process_group=0) as process:
         try:
@@ -93,7 +93,9 @@ def flooding(url: str, kind: str, connections: int, seconds: float) -> Iterator[
 
 
 def probe_during(flood: Flood, url: str, path: str = "/livez", every: float = PROBE_EVERY_SECONDS) -> Probed:
-    """Ask `path` until the flood has ended, each time on a new connection, whether or not the former is answered."""
+    """Ask for `path` until the flood has ended, each time on a new connection, even if the last request isn't answered
+    yet.
+    """
     return asyncio.run(_probe_during(flood, url, path, every))
 
 
@@ -107,7 +109,7 @@ async def _probe_during(flood: Flood, url: str, path: str, every: float) -> Prob
 
 
 async def _probe(url: str, path: str) -> float | None:
-    """The seconds until the answer; None: it was not 200."""
+    """Return the seconds until the answer; None if that wasn't a 200."""
     started_at = time.monotonic()
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -129,19 +131,25 @@ async def _status(url: str, request: bytes) -> str:
 
 
 def processor_seconds(pid: int) -> tuple[float, float]:
-    """How long the first thread of a process has had a processor, and how long it has waited for one."""
+    """Return how long the first thread of a process has had a processor, and how long it has waited for one, in
+    seconds.
+    """
     ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
     return int(ran) / 1e9, int(waited) / 1e9
 
 
 def waited_percent(before: tuple[float, float], after: tuple[float, float]) -> float:
-    """How much of the time in between in which it needed a processor it waited for one: what else the machine does."""
+    """Return the share of the time between two samples in which the thread waited for a processor that it needed, in
+    percent. It shows what else the machine does.
+    """
     ran, waited = (late - early for early, late in zip(before, after, strict=True))
     return 100 * waited / (ran + waited) if ran + waited else 0.0
 
 
 class _Connection(asyncio.Protocol):
-    """Asks once; `status` is set when the server has closed the connection, "none": without an answer."""
+    """A connection that sends one request. `status` is set when the server has closed the connection; "none": without
+    an answer.
+    """
 
     def __init__(self) -> None:
         self._head = b""

@@ -5,7 +5,7 @@
             ...
         assert proxy.count(path="/_mapping") == 1
 
-It runs in its own thread and loop, so tests of every colour can use it, and a blocked loop doesn't stop it. A request
+It runs in its own thread and loop, so sync and async tests can use it, and a blocked loop doesn't stop it. A request
 is counted when its head has arrived. Bytes pass through unchanged in both directions; what a client has seen of an
 answer is already recorded.
 """
@@ -48,17 +48,17 @@ class Rule:
 
     method: str | None = None
     path: str | None = None
-    """Regular expression, searched in the raw request target (percent-encoded, with its query)."""
+    """A regular expression, searched in the raw request target (percent-encoded, with its query)."""
     probability: float = 1.0
     times: int | None = None
 
     delay_seconds: float = 0.0
     status: int | None = None
-    """Answer this, without asking upstream."""
+    """Answer with this status, without asking upstream."""
     body: str | bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     blackhole: bool = False
-    """Say nothing until the client leaves; requests still waiting when the rule is removed go upstream then."""
+    """Send nothing until the client leaves. Requests that still wait when the rule is removed go upstream then."""
     cut: bool = False
     """Reset the connection before anything is forwarded."""
     cut_after_bytes: int | None = None
@@ -71,20 +71,22 @@ class Rule:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request whose handling has ended, one way or other. Times are `time.monotonic()`, bytes include the heads."""
+    """A request whose handling has ended in some way. Times are those of `time.monotonic()`, bytes include the
+    heads.
+    """
 
     method: str
     target: str
     path: str
     status: int | None
-    """None: no answer was begun."""
+    """The status of the answer; None if no answer was begun."""
     started_at: float
     ended_at: float
     request_bytes: int
     response_bytes: int
     rule: Rule | None
     aborted: bool
-    """The client left before the answer was complete."""
+    """Whether the client left before the answer was complete."""
 
 
 class FaultProxy(ThreadedServer):
@@ -117,7 +119,7 @@ class FaultProxy(ThreadedServer):
         return f"{'https' if self._ssl_context else 'http'}://{self.host}:{self.port}"
 
     def add(self, rule: Rule) -> Rule:
-        """Of the rules that match a request, the one added first applies."""
+        """Add a rule. If several rules match a request, the one added first applies."""
         self.call(lambda: self._rules.append(_Installed(rule)))
         return rule
 
@@ -129,7 +131,7 @@ class FaultProxy(ThreadedServer):
 
     @contextmanager
     def fault(self, **fields: Any) -> Iterator[Rule]:
-        """`Rule(**fields)` for the length of a block."""
+        """Apply `Rule(**fields)` for the length of a block."""
         rule = self.add(Rule(**fields))
         try:
             yield rule
@@ -137,7 +139,8 @@ class FaultProxy(ThreadedServer):
             self.remove(rule)
 
     def respond(self, path: str, responder: Callable[[ProxyRequest], ProxyResponse | None]) -> None:
-        """Puts `responder`, called in the proxy's thread, in the place of upstream; None leaves the request to others.
+        """Let `responder`, which is called in the proxy's thread, answer instead of upstream. If it returns None, the
+        request goes to other responders or upstream.
 
         Rules apply to its answers too.
         """
@@ -159,11 +162,11 @@ class FaultProxy(ThreadedServer):
         return self.call(lambda: self._max_in_flight)
 
     def count(self, path: str | None = None, method: str | None = None) -> int:
-        """Requests that have arrived, whatever became of them."""
+        """Return the number of requests that have arrived, whatever happened to them."""
         return self.call(lambda: self._count(path, method))
 
     def reset(self) -> None:
-        """Forgets what was counted. Rules stay, and so do the gauges of what is open now."""
+        """Forget what was counted. The rules stay, and so do the gauges of what is open now."""
 
         def reset() -> None:
             self._arrivals.clear()
@@ -176,7 +179,7 @@ class FaultProxy(ThreadedServer):
     def wait_for(
         self, path: str | None = None, count: int = 1, method: str | None = None, timeout_seconds: float = 5.0
     ) -> None:
-        """Blocks until `count` matching requests have arrived since the last reset."""
+        """Block until `count` matching requests have arrived since the last reset."""
         with self._waiter(path, count, method) as waiter:
             try:
                 waiter.arrived.result(timeout_seconds)
@@ -186,7 +189,7 @@ class FaultProxy(ThreadedServer):
     async def arrived(
         self, path: str | None = None, count: int = 1, method: str | None = None, timeout_seconds: float = 5.0
     ) -> None:
-        """`wait_for` that leaves the caller's loop free."""
+        """Do what `wait_for` does, without blocking the caller's event loop."""
         with self._waiter(path, count, method) as waiter:
             try:
                 await asyncio.wait_for(asyncio.wrap_future(waiter.arrived), timeout_seconds)
@@ -249,7 +252,7 @@ class FaultProxy(ThreadedServer):
             upstream.close()
 
     async def _exchange(self, head: Head, connection: Connection, upstream: Upstream) -> bool:
-        """Handles one request; says whether the connection can serve another."""
+        """Handle one request. Return whether the connection can serve another one."""
         started_at = time.monotonic()
         method, target, _ = head.start
         installed = self._arrive(method, target)
@@ -340,7 +343,7 @@ class _Waiter:
     arrived: concurrent.futures.Future[None] = field(default_factory=concurrent.futures.Future)
 
     def __post_init__(self) -> None:
-        # A running future can't be cancelled by whoever waits for it.
+        # A future that is marked as running can't be cancelled by those who wait for it.
         self.arrived.set_running_or_notify_cancel()
 
     def failure(self) -> TimeoutError:

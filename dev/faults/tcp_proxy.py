@@ -1,4 +1,4 @@
-"""Servers that run in a thread of their own: the common ground of the fault proxies, and the one for plain TCP."""
+"""Servers that run in a thread of their own: the common base of the fault proxies, and the proxy for plain TCP."""
 
 import asyncio
 import concurrent.futures
@@ -49,7 +49,7 @@ class Connection(asyncio.StreamReaderProtocol):
                 self.reset()
 
     def reset(self) -> None:
-        """Closes abruptly: the client gets a RST."""
+        """Close abruptly: the client gets a RST."""
         self._reset = True
         self.task.cancel()
         with contextlib.suppress(OSError):
@@ -74,7 +74,7 @@ class Connection(asyncio.StreamReaderProtocol):
 
 
 class ThreadedServer:
-    """Listens on one port, whose number it holds for life; subclasses say how a connection is served."""
+    """Listens on one port, which it keeps for its whole life. Subclasses define how a connection is served."""
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> None:
         self.host = host
@@ -85,7 +85,7 @@ class ThreadedServer:
         self._connections_total = 0
 
     async def serve(self, connection: Connection) -> None:
-        """Returns to close the connection in order, raises to cut it."""
+        """Serve a connection. Return to close it in order, raise to cut it."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -113,19 +113,21 @@ class ThreadedServer:
         return self.call(lambda: self._connections_total)
 
     def refuse(self) -> None:
-        """Refuses new connections and cuts the open ones."""
+        """Refuse new connections and cut the open ones."""
         asyncio.run_coroutine_threadsafe(self._refuse(), self._loop).result(CONTROL_TIMEOUT_SECONDS)
 
     def accept(self) -> None:
-        """Undoes `refuse`."""
+        """Accept connections again, after `refuse`."""
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(CONTROL_TIMEOUT_SECONDS)
 
     def cut(self) -> None:
-        """Cuts the open connections; new ones are accepted."""
+        """Cut the open connections. New ones are accepted."""
         self.call(self._cut_all)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Calls in the server's thread: after all that a client has seen so far, and never amid a step."""
+        """Call a function in the server's thread: after everything that a client has seen so far, and never in the
+        middle of a step.
+        """
         if threading.current_thread() is self._thread or not self._thread.is_alive():
             return function()
 
@@ -144,7 +146,7 @@ class ThreadedServer:
         self._connections.discard(connection)
 
     def _bind(self) -> socket.socket:
-        # asyncio sets TCP_NODELAY only where the protocol is named.
+        # asyncio sets TCP_NODELAY only if the protocol is given.
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -164,13 +166,14 @@ class ThreadedServer:
     async def _refuse(self) -> None:
         if self._listener is not None:
             await self._stop_listening()
-            # Bound but not listening: refuses, and nobody else can be given the port.
+            # Bound but not listening: connections are refused, and no other process can get the port.
             self._socket = self._bind()
         self._cut_all()
 
     async def _stop_listening(self) -> None:
         if self._listener is not None:
-            # asyncio leaks a connection that it has accepted in this turn, if the listener is closed before the next.
+            # asyncio leaks a connection that it has accepted in this turn of the loop, if the listener is closed before
+            # the next turn.
             self._loop.remove_reader(self._socket)
             await _settle()
             self._listener.close()
@@ -209,13 +212,15 @@ class ThreadedServer:
 
 
 async def _settle() -> None:
-    """Lets the loop get from accept() to the connection, and from abort() to the closed socket."""
+    """Let the loop get from accept() to the connection, and from abort() to the closed socket."""
     for _ in range(SETTLING_TURNS):
         await asyncio.sleep(0)
 
 
 class TcpProxy(ThreadedServer):
-    """A plain TCP proxy. Bytes held back by a blackhole are delivered at `restore`, as after a network's outage."""
+    """A plain TCP proxy. Bytes that a blackhole held back are delivered at `restore`, as after an outage of a
+    network.
+    """
 
     def __init__(self, upstream_host: str, upstream_port: int, *, port: int = 0) -> None:
         super().__init__(port=port)
@@ -226,15 +231,15 @@ class TcpProxy(ThreadedServer):
 
     @property
     def bytes_forwarded(self) -> int:
-        """In both directions together."""
+        """The number of forwarded bytes, in both directions together."""
         return self.call(lambda: self._bytes_forwarded)
 
     def blackhole(self) -> None:
-        """Keeps connections open, accepts new ones, and passes nothing."""
+        """Keep connections open and accept new ones, but forward nothing."""
         self.call(lambda: self._flow(False))
 
     def restore(self) -> None:
-        """Undoes `blackhole` and `refuse`."""
+        """Undo `blackhole` and `refuse`."""
         self.call(lambda: self._flow(True))
         self.accept()
 

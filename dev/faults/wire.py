@@ -1,4 +1,6 @@
-"""HTTP/1.1 on the wire, for the fault proxy: messages are read just as far as it takes to pass them on unchanged."""
+"""Read and write HTTP/1.1 for the fault proxy. Messages are parsed only as far as is needed to pass them on
+unchanged.
+"""
 
 import asyncio
 import re
@@ -15,7 +17,7 @@ class ProxyRequest:
     method: str
     target: str
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """The headers, with names in lower case."""
     body: bytes
 
     @property
@@ -31,13 +33,14 @@ class ProxyResponse:
 
 
 class CutShortError(Exception):
-    """The answer has reached its rule's `cut_after_bytes`."""
+    """The answer has reached the `cut_after_bytes` of its rule."""
 
 
 class Answer:
-    """What a client is sent in answer to one request.
+    """The answer that a client is sent for one request.
 
-    Waits for room before a write, not after it: the last write and the end of the exchange are one step of the loop.
+    It waits for room before a write, not after it, so that the last write and the end of the exchange are one step of
+    the event loop.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, limit: int | None) -> None:
@@ -70,7 +73,7 @@ class Answer:
 
 
 class Upstream:
-    """The one connection to upstream that stands behind a client's connection."""
+    """The one connection to upstream that belongs to a client's connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -135,7 +138,7 @@ class Head(NamedTuple):
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:
-    """None at the end of the stream."""
+    """Read the head of a message; None at the end of the stream."""
     try:
         raw = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
@@ -149,7 +152,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
 
 
 async def copy_body(reader: asyncio.StreamReader, head: Head, send: Callable[[bytes], Awaitable[None]]) -> None:
-    """Passes the body on as it is on the wire, chunks' frames included."""
+    """Pass on the body exactly as it is sent, including the frames of chunks."""
     if head.chunked:
         while (line := await reader.readuntil(b"\r\n")) and (size := int(line.partition(b";")[0], 16)):
             await send(line + await reader.readexactly(size + 2))

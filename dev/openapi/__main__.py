@@ -4,7 +4,7 @@ import os
 
 import django
 
-# Nothing of the developer's: the document is the same wherever it is made.
+# No settings of the developer: the document is the same wherever it is made.
 os.environ.update(ESASSISTANT_ENV_FILE=os.devnull, ESASSISTANT_PROFILE="", DEBUG="true")
 os.environ["DJANGO_SETTINGS_MODULE"] = "esassistant.settings"
 django.setup(set_prefix=False)

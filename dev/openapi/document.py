@@ -1,4 +1,4 @@
-"""The OpenAPI document, put together from the table of operations and the schemas."""
+"""Put the OpenAPI document together from the table of operations and the schemas."""
 
 import json
 import tomllib
@@ -35,59 +35,61 @@ PATH = ROOT / "esassistant" / "openapi.json"
 ABOUT = f"""\
 Mappings, health and performance of an Elasticsearch cluster, answered from memory.
 
-Times are in seconds unless a name says otherwise (`_ms`). A number is `null` before there is data for it. Errors are
-`application/problem+json` (RFC 9457); `X-Request-ID` is in every answer, and repeats the request's own where that is of
-letters, digits, `.`, `_` and `-`. Only what can't be read as HTTP, and a head (address and headers) of more than
-{MAX_HEAD_BYTES} bytes, gets 400 in plain text, without that header.
+Times are in seconds, unless their name says otherwise (`_ms`). A number is `null` before there is data for it. Errors
+are `application/problem+json` (RFC 9457). Every answer has the header `X-Request-ID`. It repeats the request's own, if
+that has only letters, digits, `.`, `_` and `-`. Two kinds of requests get 400 in plain text, without that header:
+those that can't be read as HTTP, and those whose head (address and headers) has more than {MAX_HEAD_BYTES} bytes.
 
-Answers to GET of 1 kB and more are compressed for who prefers gzip (`Accept-Encoding`), with an ETag of their own.
+Answers to GET with 1 kB or more are compressed if the request accepts gzip (`Accept-Encoding`). A compressed answer has
+an ETag of its own.
 
-HEAD is answered like GET. Other methods than those described get 405, and `Allow` names those that there are. A
-parameter of the query that an address doesn't know, or that comes twice, is 400 (probes ignore them). An address has at
-most {MAX_ADDRESS_BYTES} bytes, path and query together.
+HEAD is answered like GET. Methods that aren't described here get 405, with the allowed ones in `Allow`. A query
+parameter that an address doesn't know, or that comes twice, is an error 400; only probes ignore such parameters. An
+address has at most {MAX_ADDRESS_BYTES} bytes, path and query together.
 
-With `ESASSISTANT_DETAILS=always` whatever only reads needs no credentials. Credentials that aren't right get 401 then,
-too. A browser's session needs its CSRF token to change something.
+With `ESASSISTANT_DETAILS=always`, requests that only read need no credentials. Wrong credentials still get 401. A
+request with a browser's session needs its CSRF token to change something.
 
-A token may have a scope: some of the rights `read`, `search` and `refresh`, and patterns of names. Another name doesn't
-exist for it: the answer is 404, as for one that isn't there. What is about the whole cluster or service is 403 for it.
+A token may have a scope: some of the rights `read`, `search` and `refresh`, and patterns of names. Names that match no
+pattern don't exist for it: the answer is 404, as for a name that isn't there. Requests about the whole cluster or
+service get 403.
 """
 
 HEADERS: dict[str, tuple[str, Object]] = {
-    "X-Request-ID": ("Of this request.", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
+    "X-Request-ID": ("The id of this request.", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
     "ETag": (
-        "A strong validator, another one of what is compressed.",
+        "A strong validator; a compressed answer has another one.",
         {"type": "string", "pattern": '^"[0-9a-f]{32}(-gzip)?"$'},
     ),
     "Age": ("How many seconds ago the oldest part of the answer was confirmed.", {"type": "integer", "minimum": 0}),
-    "X-Cache-State": ("Whether that is within the TTL.", {"enum": ["fresh", "stale"]}),
-    "X-Cache-Source": ("Where the answer is from.", {"enum": ["memory", "store", "elasticsearch"]}),
+    "X-Cache-State": ("Whether the answer's age is within the TTL.", {"enum": ["fresh", "stale"]}),
+    "X-Cache-Source": ("Where the answer comes from.", {"enum": ["memory", "store", "elasticsearch"]}),
     "X-Search-Findings": (
         "What is wrong with the search, as JSON: `total` and the first `findings`.",
         {"type": "string"},
     ),
-    "Location": ("Where progress and result are found.", {"type": "string"}),
-    "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 1}),
-    "WWW-Authenticate": ("How.", {"const": "Bearer"}),
+    "Location": ("The address of the progress and the result.", {"type": "string"}),
+    "Retry-After": ("The seconds to wait before the next request.", {"type": "integer", "minimum": 1}),
+    "WWW-Authenticate": ("The kind of credentials that is needed.", {"const": "Bearer"}),
 }
 PROBLEMS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     400: ("BadRequest", "The request can't be understood; `detail` says what to send.", ()),
-    401: ("Unauthorized", "Credentials are needed, or those that came aren't right.", ("WWW-Authenticate",)),
+    401: ("Unauthorized", "The request has no credentials, or wrong ones.", ("WWW-Authenticate",)),
     403: (
         "Forbidden",
-        "The token lacks the right or the scope, or the session its CSRF token; `detail` says which.",
+        "The token lacks a right or the scope, or the session lacks its CSRF token; `detail` says which.",
         (),
     ),
-    404: ("NotFound", "There is none of that name or id.", ()),
+    404: ("NotFound", "Nothing has that name or id.", ()),
     408: ("TooSlow", f"The body did not come within {BODY_SECONDS:g} seconds.", ()),
     413: ("TooLarge", "The body is larger than ESASSISTANT_MAX_BODY_BYTES.", ()),
     414: ("TooLong", f"Path and query have more than {MAX_ADDRESS_BYTES} bytes.", ()),
     410: (
         "Gone",
-        "Not all that came after `since` is kept any more, or it is of another history; `detail` says where to go on.",
+        "Some changes after `since` aren't kept any more, or it is of another history; `detail` says where to go on.",
         (),
     ),
-    429: ("TooSoon", "Not yet, or not so many at once; `Retry-After` says when.", ("Retry-After",)),
+    429: ("TooSoon", "Too soon, or too many requests at once; `Retry-After` says when to try again.", ("Retry-After",)),
     503: ("Unavailable", "The cluster, the store or this process can't serve now; often with `Retry-After`.", ()),
 }
 PROBLEM_SCHEMA: Object = {
@@ -95,8 +97,8 @@ PROBLEM_SCHEMA: Object = {
     "type": "object",
     "properties": {
         "type": {
-            "description": "The address, on this server, of a page that says what a problem of this type means, and "
-            "what to do. It stays the same over versions. /problems/ lists all.",
+            "description": "The address, on this server, of a page that explains this type of problem. "
+            "The address stays the same in all versions. /problems/ lists all types.",
             "type": "string",
             "format": "uri-reference",
             "examples": ["/problems/bad-request"],
@@ -104,25 +106,25 @@ PROBLEM_SCHEMA: Object = {
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"description": "What is wrong, or what to do.", "type": "string"},
-        "request_id": {"description": "As in X-Request-ID.", "type": "string"},
+        "request_id": {"description": "The id of the request, as in the header X-Request-ID.", "type": "string"},
         "did_you_mean": {
-            "description": "Of /problems/no-such-index, where there is any: names like it that the caller sees.",
+            "description": "For /problems/no-such-index: similar names that the caller may see, if there are any.",
             "type": "array",
             "items": {"type": "string"},
             "maxItems": 3,
         },
         "findings": {
-            "description": "Of /problems/search-has-errors: what is wrong with the search.",
+            "description": "For /problems/search-has-errors: what is wrong with the search.",
             "type": "array",
             "items": {"$ref": "#/components/schemas/Finding"},
             "maxItems": 50,
         },
         "oldest_id": {
-            "description": "Of /problems/changes-gone: the oldest change that is kept; null when none is.",
+            "description": "For /problems/changes-gone: the id of the oldest change that is kept; null if none is.",
             "type": ["integer", "null"],
         },
         "last_id": {
-            "description": "Of /problems/changes-gone: the latest change of this history, 0 before the first.",
+            "description": "For /problems/changes-gone: the id of the latest change of this history; 0: none yet.",
             "type": "integer",
         },
     },
@@ -130,19 +132,22 @@ PROBLEM_SCHEMA: Object = {
 }
 TAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "changes": (
-        "What has become of mappings, and what differs between two.",
+        "Changes of mappings, and differences between two of them.",
         ("/api/compare", "/api/changes", "/api/mappings/{name}/history"),
     ),
-    "names": ("Which indices, aliases and data streams there are.", ("/api/indices",)),
-    "mappings": ("What the mappings of names are, and which fields they have.", ("/api/mappings", "/api/fields")),
-    "search": ("Searching, and what is wrong with a search.", ("/api/indices/{name}/search",)),
-    "descriptions": ("Mappings in a text that fits a prompt.", ("/api/describe",)),
-    "cache": ("What the cache holds, and bringing it up to date.", ("/api/cache",)),
-    "health": ("How things are.", ("/api/health", "/api/performance", "/metrics")),
+    "names": ("The names of indices, aliases and data streams.", ("/api/indices",)),
+    "mappings": ("The mappings of names, and their fields.", ("/api/mappings", "/api/fields")),
+    "search": ("Searches, and the validation of searches.", ("/api/indices/{name}/search",)),
+    "descriptions": ("Mappings as a text that fits into a prompt.", ("/api/describe",)),
+    "cache": ("The state of the cache, and its refresh.", ("/api/cache",)),
+    "health": (
+        "Health and performance of the service and the cluster.",
+        ("/api/health", "/api/performance", "/metrics"),
+    ),
     "probes": ("For load balancers.", ("/livez", "/readyz")),
     "description": ("This document.", ("/api/openapi.json",)),
 }
-"""What operations are about, and how their paths begin. The longest beginning counts."""
+"""Tag → what its operations are about, and the beginnings of their paths. The longest matching beginning counts."""
 TAG_BY_ENDING = {"/validate": "search", "/describe": "descriptions"}
 SOMETIMES = "-sometimes"
 SECURITY: dict[Access, list[dict[str, list[str]]]] = {
@@ -154,7 +159,7 @@ SECURITY: dict[Access, list[dict[str, list[str]]]] = {
 
 
 def document() -> Object:
-    """The whole."""
+    """Return the whole document."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     paths: dict[str, Object] = {}
     for operation in OPERATIONS:
@@ -176,20 +181,20 @@ def document() -> Object:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "One of ESASSISTANT_API_TOKENS, which may do everything, or of "
-                    "ESASSISTANT_TOKENS_FILE, which may do what its entry says with the names that it may see.",
+                    "description": "A token of ESASSISTANT_API_TOKENS, which may do everything; or one of "
+                    "ESASSISTANT_TOKENS_FILE, whose entry says what it may do, and with which names.",
                 },
                 "session": {
                     "type": "apiKey",
                     "in": "cookie",
                     "name": settings.SESSION_COOKIE_NAME,
-                    "description": "Of a staff user of the admin.",
+                    "description": "The session of a staff user of the admin.",
                 },
                 "csrf": {
                     "type": "apiKey",
                     "in": "header",
                     "name": "X-CSRFToken",
-                    "description": f"The same as the cookie {settings.CSRF_COOKIE_NAME}.",
+                    "description": f"The value of the cookie {settings.CSRF_COOKIE_NAME}.",
                 },
             },
             "headers": _header_components(),
@@ -209,7 +214,7 @@ def document() -> Object:
 
 
 def tag_of(path: str) -> str:
-    """What an operation is about."""
+    """Return the tag of the operations with that path."""
     for ending, tag in TAG_BY_ENDING.items():
         if path.endswith(ending):
             return tag
@@ -218,7 +223,7 @@ def tag_of(path: str) -> str:
 
 
 def rendered() -> str:
-    """The document as it is checked in and served."""
+    """Return the document as text, as it is checked in and served."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

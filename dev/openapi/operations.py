@@ -34,8 +34,10 @@ JSON_SCHEMA = {"type": "object", "properties": {"$schema": {"const": "https://js
 
 
 class Access(enum.Enum):
-    """Who may call an operation. `OPEN`: credentials aren't looked at. `ANYBODY`: none are needed, wrong ones
-    refused.
+    """Who may call an operation.
+
+    `OPEN`: credentials aren't looked at. `ANYBODY`: no credentials are needed, but wrong ones are refused. `DETAILS`:
+    whoever may read. `CHANGE`: a token with the right for it, or a session with its CSRF token.
     """
 
     OPEN = "open"
@@ -46,7 +48,7 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. Those in the path are required in any case."""
+    """One parameter. Parameters in the path are always required."""
 
     name: str
     place: str
@@ -57,8 +59,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation answers when all goes well. `schemas`: one of them fits; `headers`: always there, `sometimes`:
-    under the condition that the description says. `other`: in which form it comes to who accepts that.
+    """The answer of an operation that succeeds.
+
+    Args:
+        description: What it is.
+        schemas: The answer fits one of them.
+        content_type: Its content type.
+        headers: The headers that it always has.
+        sometimes: The headers that it has under the condition that the description names.
+        other: Content type → the schema of the answer in that form, for callers who accept it.
+        example: An example.
     """
 
     description: str
@@ -72,7 +82,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One address and method. `problems`: its errors beside those that every operation has."""
+    """One address and method. `problems`: its errors, in addition to those that every operation has."""
 
     path: str
     method: str
@@ -90,13 +100,14 @@ class Operation:
 NAMES = Parameter(
     "name",
     "path",
-    "Of an index, alias or data stream; or a list of names with patterns, such as `logs-*,metrics-*,-logs-old-*`.",
+    "The name of an index, alias or data stream; or a list of names and patterns, such as "
+    "`logs-*,metrics-*,-logs-old-*`.",
     {"$ref": "#/components/schemas/Names"},
 )
 FORBIDDEN = r' "*,/<>?\\|#:\u0000-\u001f\u007f-\u009f'
 NAME_SCHEMA = {
-    "description": f"At most {MAX_NAME_BYTES} bytes of UTF-8, and in lower case: "
-    "only aliases that exist may have capitals.",
+    "description": f"At most {MAX_NAME_BYTES} bytes of UTF-8, in lower case. "
+    "Only the names of existing aliases may have capitals.",
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_NAME_BYTES,
@@ -107,9 +118,9 @@ _ONE = rf"(?!\.{{1,2}}(?:,|$))[^\-_+{FORBIDDEN}][^{FORBIDDEN}]*"
 _ANY = FORBIDDEN.replace("*", "")
 _PATTERN = rf"(?:[^\-_+{FORBIDDEN}][^{FORBIDDEN}]*)?\*[^{_ANY}]*"
 NAMES_SCHEMA = {
-    "description": "One name, or names with one comma between two. `*` stands for any characters, and `_all` alone for "
-    "everything; what begins with `-`, after a pattern, is taken away. Together at most "
-    f"{MAX_EXPRESSION_BYTES} bytes, each at most {MAX_NAME_BYTES}, and at most {MAX_PATTERNS} patterns.",
+    "description": "One name, or several names separated by commas. `*` stands for any characters, and `_all` alone "
+    "for everything. A name that begins with `-` and comes after a pattern is taken away. The list has at most "
+    f"{MAX_EXPRESSION_BYTES} bytes and {MAX_PATTERNS} patterns, and each name at most {MAX_NAME_BYTES} bytes.",
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_EXPRESSION_BYTES,
@@ -118,7 +129,7 @@ NAMES_SCHEMA = {
 }
 REFRESH_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
 PATTERN_SCHEMA = {
-    "description": f"As a name in an address: one, or a list with patterns, of at most {MAX_EXPRESSION_BYTES} bytes.",
+    "description": f"A name, or a list of names and patterns, of at most {MAX_EXPRESSION_BYTES} bytes.",
     "type": "string",
     "format": "names",
     "examples": ["logs-*,-logs-old-*"],
@@ -130,7 +141,7 @@ PATH_SCHEMA = {"type": "string", "maxLength": MAX_FIELD_CHARACTERS, "examples": 
 SEARCHED_FIELDS = Parameter(
     "q",
     "query",
-    "Words that all have to stand in the path, whatever the case.",
+    "Words that the path of a field has to contain, all of them and in any case.",
     {"type": "string", "maxLength": MAX_QUERY_CHARACTERS},
 )
 FIELD_FILTERS = (
@@ -139,13 +150,13 @@ FIELD_FILTERS = (
     ),
     Parameter("prefix", "query", "Only fields whose paths begin with this.", PATH_SCHEMA),
     Parameter(
-        "leaves", "query", "Without fields that only hold others: objects.", {"type": "boolean", "default": False}
+        "leaves", "query", "Leave out fields that only hold others: objects.", {"type": "boolean", "default": False}
     ),
 )
 LIMIT = Parameter(
     "limit",
     "query",
-    "How many at most.",
+    "The largest number of entries in the answer.",
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
 )
 CURSOR = Parameter("cursor", "query", "`next_cursor` of the page before.", {"type": "string", "format": "cursor"})
@@ -155,7 +166,7 @@ FIELD_CURSOR = Parameter(
 TOKENS = Parameter(
     "tokens",
     "query",
-    "How many tokens the text has at most.",
+    "The largest number of tokens in the text.",
     {
         "type": "integer",
         "minimum": MIN_BUDGET_TOKENS,
@@ -166,13 +177,13 @@ TOKENS = Parameter(
 QUESTION = Parameter(
     "q",
     "query",
-    "What the reader wants to know: what has to do with it comes first.",
+    "What the reader wants to know, in words. What is related to it comes first.",
     {"type": "string", "maxLength": MAX_QUESTION_CHARACTERS},
 )
 UNCHANGED = Parameter(
     "If-None-Match",
     "header",
-    "The ETag of what you hold: 304 when that is what the answer would be.",
+    "The ETag of the answer that you have. If it is still the same, the answer is 304.",
     {"type": "string"},
 )
 STATE = ("X-Cache-State", "X-Cache-Source")
@@ -184,7 +195,7 @@ OPERATIONS = (
         "livez",
         "Whether the process answers",
         Access.OPEN,
-        {200: Answer("It does.", ({"const": "ok\n"},), TEXT)},
+        {200: Answer("The process answers.", ({"const": "ok\n"},), TEXT)},
     ),
     Operation(
         "/readyz",
@@ -193,14 +204,10 @@ OPERATIONS = (
         "Whether the process should get requests",
         Access.OPEN,
         {
-            200: Answer("It has mappings and is not draining.", ({"type": "string"},), TEXT),
+            200: Answer("The process has mappings, and isn't draining.", ({"type": "string"},), TEXT),
             503: Answer("What is missing.", ({"type": "string"},), TEXT),
         },
-        (
-            Parameter(
-                "verbose", "query", "With it, with any value or none, all conditions are listed.", {"type": "string"}
-            ),
-        ),
+        (Parameter("verbose", "query", "List all conditions; the value is ignored.", {"type": "string"}),),
     ),
     Operation(
         "/api/health",
@@ -214,7 +221,7 @@ OPERATIONS = (
         },
         (UNCHANGED,),
         (304, 503),
-        "Who may not see details gets it without `services`.",
+        "Callers who may not see details get it without `services`.",
     ),
     Operation(
         "/api/performance",
@@ -222,7 +229,7 @@ OPERATIONS = (
         "performance",
         "Pools, cache, requests, passes, the process, and what to tune",
         Access.DETAILS,
-        {200: Answer("Since the start of this process.", ("PerformanceReport",))},
+        {200: Answer("The figures since the start of this process.", ("PerformanceReport",))},
         problems=(503,),
     ),
     Operation(
@@ -231,7 +238,7 @@ OPERATIONS = (
         "metrics",
         "All numbers of all workers of this server, for Prometheus",
         Access.DETAILS,
-        {200: Answer("In Prometheus' text format.", ({"type": "string"},), TEXT)},
+        {200: Answer("The numbers in Prometheus' text format.", ({"type": "string"},), TEXT)},
         problems=(503,),
     ),
     Operation(
@@ -240,7 +247,7 @@ OPERATIONS = (
         "openapi",
         "This document",
         Access.ANYBODY,
-        {200: Answer("OpenAPI 3.1.", ({"type": "object", "required": ["openapi"]},), headers=("ETag",))},
+        {200: Answer("The document.", ({"type": "object", "required": ["openapi"]},), headers=("ETag",))},
         (UNCHANGED,),
         (304,),
     ),
@@ -250,15 +257,15 @@ OPERATIONS = (
         "statistics",
         "What the cache holds, how it was used, and its passes",
         Access.ANYBODY,
-        {200: Answer("Since the start of this process.", ("StatisticsDetails", "StatisticsTotals"))},
+        {200: Answer("The figures since the start of this process.", ("StatisticsDetails", "StatisticsTotals"))},
         problems=(503,),
-        description="Who may not see details gets totals alone.",
+        description="Callers who may not see details get totals only.",
     ),
     Operation(
         "/api/cache/refresh",
         "post",
         "refresh",
-        "Read all mappings anew, or one name's",
+        "Read all mappings again, or those of one name",
         Access.CHANGE,
         {
             200: Answer(
@@ -267,16 +274,19 @@ OPERATIONS = (
                 ("RefreshReport", "Mappings"),
                 sometimes=("ETag", "Age", *STATE),
             ),
-            202: Answer("Started, or joined one that is under way.", ("RefreshStarted",), headers=("Location",)),
+            202: Answer("It was started, or is already under way.", ("RefreshStarted",), headers=("Location",)),
         },
         (
-            Parameter("wait", "query", "Answer when it has ended.", {"type": "boolean", "default": False}),
+            Parameter("wait", "query", "Answer when the refresh has ended.", {"type": "boolean", "default": False}),
             Parameter(
-                "index", "query", "Read this name alone, and answer with it.", {"$ref": "#/components/schemas/Name"}
+                "index",
+                "query",
+                "Read only this name; answer with its mappings.",
+                {"$ref": "#/components/schemas/Name"},
             ),
         ),
         (404, 429, 503),
-        "429: refreshed a moment ago, or another process is at it. 503: the cluster could not be read.",
+        "429: the last refresh was a moment ago, or another process is refreshing. 503: the cluster could not be read.",
     ),
     Operation(
         "/api/cache/refresh/{id}",
@@ -284,8 +294,8 @@ OPERATIONS = (
         "refreshReport",
         "Progress and result of a refresh",
         Access.DETAILS,
-        {200: Answer("`outcome` is `started` as long as it is under way.", ("RefreshReport",))},
-        (Parameter("id", "path", "Of a refresh.", {"$ref": "#/components/schemas/RefreshId"}),),
+        {200: Answer("The report. `outcome` is `started` while the refresh is under way.", ("RefreshReport",))},
+        (Parameter("id", "path", "The id of the refresh.", {"$ref": "#/components/schemas/RefreshId"}),),
         (404, 503),
     ),
     Operation(
@@ -294,19 +304,21 @@ OPERATIONS = (
         "indices",
         "The names that can be asked for, in alphabetical order",
         Access.DETAILS,
-        {200: Answer("A page.", ("Page",), example=examples.NAMES)},
+        {200: Answer("A page of names.", ("Page",), example=examples.NAMES)},
         (
             Parameter(
                 "pattern",
                 "query",
-                "Only names that this list or pattern gives, closed ones too. Without it all, hidden ones too.",
+                "Only names that this list or pattern gives, including closed indices. Without it: all names, "
+                "including hidden ones.",
                 PATTERN_SCHEMA,
             ),
             Parameter("kind", "query", "Only names of this kind.", {"enum": [kind.value for kind in Kind]}),
             Parameter(
                 "state",
                 "query",
-                "Only names of which all indices are closed, or not, or that are older than `MAPPING_CACHE_TTL`.",
+                "`closed`: only names whose indices are all closed; `open`: only the others; `stale`: only names whose "
+                "mappings are older than `MAPPING_CACHE_TTL`.",
                 {"enum": [state.value for state in State]},
             ),
             Parameter("field", "query", "Only names that have a field of this path.", PATH_SCHEMA),
@@ -323,7 +335,7 @@ OPERATIONS = (
         Access.DETAILS,
         {
             200: Answer(
-                "A page: those that `q` finds best first, then by name.",
+                "A page of fields: the best matches for `q` first, then by name.",
                 ("ClusterFieldPage",),
                 example=examples.CLUSTER_FIELDS,
             )
@@ -334,14 +346,15 @@ OPERATIONS = (
             Parameter(
                 "pattern",
                 "query",
-                "Only of the indices that this list or pattern gives. Without it of all but hidden and closed ones.",
+                "Only fields of the indices that this list or pattern gives. Without it: of all indices that are "
+                "neither hidden nor closed.",
                 PATTERN_SCHEMA,
             ),
             LIMIT,
             FIELD_CURSOR,
         ),
         (404, 503),
-        "From memory. Counts, types and families are of what the caller may see.",
+        "Answered from memory. Counts, types and families are those of the indices that the caller may see.",
     ),
     Operation(
         "/api/indices/{name}/search",
@@ -355,13 +368,15 @@ OPERATIONS = (
             Parameter(
                 "validate",
                 "query",
-                "`warn`: what is wrong with the search comes in a header, and in `_esassistant` of the answer when"
-                " nothing was found. `refuse`: a search with an error is 400, and isn't made. `off`: neither.",
+                "`warn`: a header says what is wrong with the search; if nothing is found, `_esassistant` in the answer"
+                " says it too. `refuse`: a search with an error is answered with 400, and isn't sent to the cluster."
+                " `off`: the search isn't validated.",
                 {"enum": ["off", "warn", "refuse"], "default": "warn"},
             ),
         ),
         (404, 503),
-        "400: the body has something that isn't permitted here, or Elasticsearch refused it; `detail` has its reason.",
+        "400: the body contains something that isn't permitted here, or Elasticsearch refused it; `detail` has the "
+        "reason.",
         body=SEARCH,
         body_examples=SEARCH_EXAMPLES,
     ),
@@ -373,14 +388,14 @@ OPERATIONS = (
         Access.DETAILS,
         {
             200: Answer(
-                "By index; with `group`, each distinct mapping once.",
+                "The mappings by index; with `group`, each distinct mapping once.",
                 ("Mappings", "MappingGroups"),
                 headers=("ETag", "Age", *STATE),
             )
         },
         (
             NAMES,
-            Parameter("group", "query", "What to send once: equal mappings.", {"type": "string", "enum": ["mapping"]}),
+            Parameter("group", "query", "Send equal mappings only once.", {"type": "string", "enum": ["mapping"]}),
             UNCHANGED,
         ),
         (304, 404, 503),
@@ -407,8 +422,8 @@ OPERATIONS = (
         Access.DETAILS,
         {
             200: Answer(
-                "All, or those that `q` finds, best first; with `compact` without what is null, empty or false; with "
-                "`values` what each holds.",
+                "All fields, or those that `q` finds, the best matches first. With `compact`: without members that are "
+                "null, empty or false. With `values`: with what each field holds.",
                 ("FieldList", "CompactFieldList", "FieldsWithValues", "CompactFieldsWithValues"),
                 headers=("ETag", "Age", *STATE),
                 example=examples.COMPACT_FIELDS,
@@ -421,14 +436,14 @@ OPERATIONS = (
             Parameter(
                 "limit",
                 "query",
-                "How many at most; without it all.",
+                "The largest number of fields. Without it: all.",
                 {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
             ),
             FIELD_CURSOR,
             Parameter(
                 "values",
                 "query",
-                "Whether to say what the fields hold, where that is known.",
+                "Add what the fields hold, if that is known.",
                 {"type": "boolean", "default": False},
             ),
             Parameter(
@@ -445,14 +460,14 @@ OPERATIONS = (
         "/api/mappings/{name}/validate",
         "post",
         "validate",
-        "What is wrong with a search, from memory",
+        "Validate a search against the mappings in memory",
         Access.DETAILS,
-        {200: Answer("What was found; `valid`: no error among it.", ("Validated",), example=examples.VALIDATED)},
+        {200: Answer("What is wrong; `valid`: none of it is an error.", ("Validated",), example=examples.VALIDATED)},
         (NAMES,),
         (404, 503),
-        "The cluster isn't asked, and may be down. 400: the body is no JSON, or too large. 503: the mappings aren't in"
-        " memory.",
-        body={"description": "A search body of Elasticsearch, whole; what is wrong with it is the answer."},
+        "The cluster isn't asked, and may be down. 400: the body isn't JSON, or is too large. 503: the mappings aren't"
+        " in memory.",
+        body={"description": "A complete search body of Elasticsearch."},
         body_examples=SEARCH_EXAMPLES,
     ),
     Operation(
@@ -463,7 +478,7 @@ OPERATIONS = (
         Access.DETAILS,
         {
             200: Answer(
-                "All fields, or those that `q` is about; the others are counted.",
+                "All fields, or those that `q` is about. Fields that are left out are counted.",
                 ({"type": "string"},),
                 TEXT,
                 ("ETag", "Age", *STATE),
@@ -482,7 +497,7 @@ OPERATIONS = (
         Access.DETAILS,
         {
             200: Answer(
-                "A line per family, those first that `q` is about.",
+                "A line per family. Families that `q` is about come first.",
                 ({"type": "string"},),
                 TEXT,
                 ("ETag",),
@@ -500,21 +515,22 @@ OPERATIONS = (
         "history",
         "What happened to the indices that a name stands for, newest first",
         Access.DETAILS,
-        {200: Answer("At most 100.", ("History",))},
+        {200: Answer("The latest changes, at most 100.", ("History",))},
         (NAMES,),
         (404, 503),
-        "404: a list or pattern that stands for nothing. A name of which nothing is recorded has no changes.",
+        "404: the list or pattern stands for nothing. For a single name without recorded changes, the list of changes "
+        "is empty.",
     ),
     Operation(
         "/api/changes",
         "get",
         "changes",
-        "What happened to all indices, oldest first, page by page, or as events as it happens",
+        "What happened to all indices, oldest first: in pages, or as events when they happen",
         Access.DETAILS,
         {
             200: Answer(
-                "`next` is the `since` of the page that follows. As `text/event-stream`: an answer without end, each "
-                "event of which has a `Change` as its data.",
+                "A page of changes; its `next` is the `since` of the next page. As `text/event-stream`: a stream "
+                "without end, whose events have a `Change` as data.",
                 ("Feed",),
                 other={EVENTS: {"type": "string"}},
             )
@@ -523,19 +539,20 @@ OPERATIONS = (
             Parameter(
                 "since",
                 "query",
-                "The changes after the one of this id; left out: all that are kept, and as events those from now on.",
+                "Only changes after the one with this id. Without it: all that are kept; as events, only new ones.",
                 {"type": "integer", "minimum": 0, "maximum": MAX_CHANGE_ID},
             ),
             Parameter(
                 "pattern",
                 "query",
-                "Of indices that this stands for, by their names or those of their aliases and data streams then.",
+                "Only changes of indices that this list or pattern stands for, by the names of the indices or of the "
+                "aliases and data streams that they had at the time.",
                 PATTERN_SCHEMA,
             ),
             Parameter(
                 "kind",
                 "query",
-                "Of these kinds, with commas between. A `gap` comes in any case.",
+                "Only changes of these kinds, separated by commas. A `gap` is never left out.",
                 KINDS_SCHEMA,
             ),
             Parameter(
@@ -547,28 +564,28 @@ OPERATIONS = (
             Parameter(
                 "Last-Event-ID",
                 "header",
-                "For events: the `id` of the last one that came, after which to go on. It counts more than `since`. "
-                "Pages pass over it.",
+                "For events: the `id` of the last event that you got; the stream goes on after it. It overrides "
+                "`since`. Pages ignore it.",
                 {"type": "string"},
             ),
         ),
         (410, 503),
-        "With `Accept: text/event-stream` the changes come as server-sent events. 403 too: a token that doesn't see "
-        "all names has to send a pattern. 410: not all that came after `since` is kept any more, or `since` is an id "
-        "of another history.",
+        "With `Accept: text/event-stream`, the changes come as server-sent events. 403: also if a token that doesn't "
+        "see all names sends no pattern. 410: some changes after `since` aren't kept any more, or `since` is an id of "
+        "another history.",
     ),
     Operation(
         "/api/compare",
         "get",
         "compare",
-        "In which fields two names, or two mappings, differ",
+        "The fields in which two names, or two mappings, differ",
         Access.DETAILS,
-        {200: Answer("What `b` has otherwise than `a`.", ("Comparison",), headers=("ETag", "Age", *STATE))},
+        {200: Answer("The differences of `b` from `a`.", ("Comparison",), headers=("ETag", "Age", *STATE))},
         (
             Parameter(
                 "a", "query", "An index, alias or data stream, a list with patterns, or a `mapping_hash`.", SIDE, True
             ),
-            Parameter("b", "query", "Likewise.", SIDE, True),
+            Parameter("b", "query", "What to compare it with; the same forms as `a`.", SIDE, True),
             UNCHANGED,
         ),
         (304, 404, 503),

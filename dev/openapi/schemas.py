@@ -1,6 +1,6 @@
-"""JSON Schemas of what the API answers, from the types that it serialises.
+"""Make JSON Schemas of the API's answers from the types that it serialises.
 
-Where a type says `Any` or `str` because what it holds came as JSON or from the database, the real type is named here.
+If a type says `Any` or `str` because its content comes as JSON or from the database, the real type is given here.
 """
 
 import inspect
@@ -61,7 +61,7 @@ REF = "#/components/schemas/{name}"
 POOLS = dict[str, PoolReport]
 COMPACT_WITH_VALUES = "CompactFieldWithValues"
 PARTIAL = "InstanceStatistics"
-"""Of instances that may be of another version: any member may be missing."""
+"""The schema of reports of instances. These may be of another version, so any member may be missing."""
 REPORTS: Mapping[str, Any] = {
     "http": HttpReport,
     "connections": ConnectionsReport,
@@ -91,31 +91,31 @@ REPORTS: Mapping[str, Any] = {
     "health": HealthReport | None,
     "verdict": VerdictReport,
 }
-"""What each resource reports that other instances are told of."""
+"""Resource → the type of its report to other instances."""
 
 
 def typed(source: type, **types: Any) -> type:
-    """The type `source` with other types of some members."""
+    """Return the type `source` with other types for some members."""
     hints = typing.get_type_hints(source) | types
     members: list[tuple[str, Any]] = [(name, hints[name]) for name in source.__annotations__]
     return msgspec.defstruct(source.__name__, members, namespace={"__doc__": source.__doc__})
 
 
 def part_of(source: type, name: str, doc: str, *members: str) -> type:
-    """A type that has some members of `source`."""
+    """Return a type that has some members of `source`."""
     hints = typing.get_type_hints(source)
     return msgspec.defstruct(name, [(member, hints[member]) for member in members], namespace={"__doc__": doc})
 
 
 def told_by_instances() -> Any:
-    """What an instance tells the others, as `cacheapp.apps` collects it."""
+    """Return the type of what an instance reports to the others, as `cacheapp.apps` collects it."""
     told = {resource.name: REPORTS[resource.name] for resource in registry.declared() if resource.metrics}
     members = {**told, "server": str, "cluster": ClusterId, "refreshes": dict[str, RefreshReport]}
     return TypedDict(PARTIAL, members, total=False)  # type: ignore[operator]
 
 
 def response_types() -> dict[str, Any]:
-    """The types of whole answers, by the name that the table of operations uses."""
+    """Return the types of whole answers, by the names that the table of operations uses."""
     instances = GenericAlias(dict, (str, typed(InstanceReport, report=told_by_instances())))
     change = typed(ShownChange, kind=ChangeKind, retyped=list[Retyped])
     shown = (
@@ -165,7 +165,7 @@ def response_types() -> dict[str, Any]:
 
 
 def field_lists() -> dict[str, Any]:
-    """Lists of fields: as they are, or compact; without values, or with them."""
+    """Return the types of lists of fields: full or compact, with values or without."""
     values = [("values", ShownFieldValues | None)]
     with_values = msgspec.defstruct("FieldWithValues", values, bases=(Field,), kw_only=True)
     compact = msgspec.defstruct(COMPACT_WITH_VALUES, values, bases=(CompactField,), kw_only=True)
@@ -184,13 +184,13 @@ def field_lists() -> dict[str, Any]:
 
 
 def schemas() -> dict[str, Schema]:
-    """The schemas of all types in answers, by name."""
+    """Return the schemas of all types in answers, by name."""
     _, components = msgspec.json.schema_components(response_types().values(), ref_template=REF)
     return {name: _as_serialised(name, schema) for name, schema in sorted(components.items())}
 
 
 def unnamed(value: object, place: str = "") -> Iterable[str]:
-    """Where in a schema there is a member of which nothing is said."""
+    """Yield the places in a schema where a member has no description of its type."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if inner == {} and name != "additionalProperties":
@@ -199,12 +199,17 @@ def unnamed(value: object, place: str = "") -> Iterable[str]:
 
 
 def _as_serialised(name: str, schema: Schema) -> Schema:
-    """msgspec describes what it reads; what is written has all members, with defaults or without."""
+    """Return the schema of what is written: all members are there, even those with defaults. (msgspec describes what it
+    reads.)
+    """
     described = {key: value for key, value in schema.items() if key not in ("title", "required")}
+    explained: dict[str, str] = {}
     if "description" in described:
-        described["description"] = _sentences(described["description"])
+        described["description"], explained = _taken_apart(described["description"])
     if "properties" in described:
-        described["properties"] = {name: _member(name, member) for name, member in described["properties"].items()}
+        described["properties"] = {
+            name: _member(name, member, explained.get(name)) for name, member in described["properties"].items()
+        }
         if name in (CompactField.__name__, COMPACT_WITH_VALUES):
             described["required"] = schema["required"]
         elif name != PARTIAL:
@@ -212,17 +217,36 @@ def _as_serialised(name: str, schema: Schema) -> Schema:
     return described
 
 
-def _member(name: str, schema: Schema) -> Schema:
-    """Without its default, in short where it may be null; a moment, which by its name is one, with its format."""
+def _member(name: str, schema: Schema, explained: str | None) -> Schema:
+    """Return the schema of a member with its description, if it has one, and without its default. A type that may be
+    null is written in short, and a member whose name is that of a moment gets the format of one.
+    """
     described = {key: value for key, value in schema.items() if key != "default"}
     if set(described) == {"anyOf"} and all(set(choice) == {"type"} for choice in described["anyOf"]):
         described = {"type": [choice["type"] for choice in described["anyOf"]]}
     if (name == "at" or name.endswith("_at")) and "string" in described["type"]:
         described["format"] = "date-time"
-    return described
+    return described if explained is None else {**described, "description": explained}
 
 
-def _sentences(docstring: str) -> str:
-    """A docstring as paragraphs of one line each, in the words of JSON."""
-    paragraphs = inspect.cleandoc(docstring).split("\n\n")
-    return re.sub(r"\bNone\b", "null", "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+_ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)*): ", re.MULTILINE)
+"""The beginning of an entry in the section "Args:" of a docstring: the names of one or several members."""
+
+
+def _taken_apart(docstring: str) -> tuple[str, dict[str, str]]:
+    """Return the text of a class's docstring, and what its section "Args:" says of each member."""
+    text: list[str] = []
+    explained: dict[str, str] = {}
+    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
+        if not paragraph.startswith(("Args:\n", "Attributes:\n")):
+            text.append(_one_line(paragraph))
+            continue
+        _, *entries = _ENTRY.split(paragraph)
+        for names, said in zip(entries[::2], entries[1::2], strict=True):
+            explained |= dict.fromkeys(names.split(", "), _one_line(said))
+    return "\n\n".join(text), explained
+
+
+def _one_line(text: str) -> str:
+    """Return a text on one line, in the words of JSON."""
+    return re.sub(r"\bNone\b", "null", " ".join(text.split()))

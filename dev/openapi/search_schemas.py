@@ -1,4 +1,4 @@
-"""What `POST /api/indices/{name}/search` takes and gives: as much of it as this service itself holds to."""
+"""Schemas of what `POST /api/indices/{name}/search` takes and gives, as far as this service itself depends on it."""
 
 from typing import Any
 

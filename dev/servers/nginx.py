@@ -1,4 +1,4 @@
-"""A real nginx of one's own: on a free port, in a folder that is thrown away, with the `server` block it is given."""
+"""A real nginx for tests: on a free port, in a temporary folder, with the given `server` block."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dev.ports import HOST, free_port
 from dev.servers.process import Process
 
 PLACES = "/usr/local/sbin:/usr/sbin:/sbin"
-"""Where it is installed, and not everybody's PATH leads."""
+"""Folders in which it may be installed, and which aren't on everybody's PATH."""
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 CONFIG = """\
 daemon off;
@@ -28,7 +28,9 @@ http {{
 
 
 def nginx() -> Path:
-    """Where nginx is. Installs it if it is missing and this may; else raises `MissingPackage` with the remedy."""
+    """Return the path of nginx, after installing it if it is missing and this process may. Otherwise raise
+    `MissingPackage` with the remedy.
+    """
     return require(_find, "nginx-light", "nginx is missing")
 
 
@@ -39,7 +41,7 @@ def _find() -> Path | None:
 
 
 class Nginx(Process):
-    """Runs for the length of the block. `{port}` in the `server` block stands for its port."""
+    """An nginx that runs for the length of the block. `{port}` in its `server` block stands for its port."""
 
     start_seconds = 10
     stop_seconds = 5

@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of the tests' own, as far as this machine has PostgreSQL's programs."""
+"""A PostgreSQL cluster for tests, if this machine has PostgreSQL's programs."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_
 
 
 def programs() -> Path | None:
-    """The folder of `initdb` and `postgres`; None: there is none."""
+    """Return the folder of `initdb` and `postgres`; None if there is none."""
     if (initdb := which("initdb")) is not None:
         return initdb.resolve().parent
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -30,7 +30,7 @@ def programs() -> Path | None:
 
 
 class PostgresqlServer(Process):
-    """Runs for the length of the block, on one port for life. Its data survive `stop` and `start`."""
+    """A server that runs for the length of the block, always on the same port. Its data survive `stop` and `start`."""
 
     start_seconds = 20
     stop_seconds = 10
@@ -51,7 +51,7 @@ class PostgresqlServer(Process):
         self._options["cwd"] = self.folder
 
     def start(self, seconds: float | None = None) -> None:
-        """The first time, the cluster is made before."""
+        """Start the server. The first start makes the cluster."""
         if not (self.folder / "data").exists():
             words = ("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync")
             ended = subprocess.run(
@@ -82,11 +82,11 @@ class PostgresqlServer(Process):
 
     @property
     def url(self) -> str:
-        """As `DATABASE_URL` has it."""
+        """The URL for `DATABASE_URL`."""
         return f"postgres://{USER}@{HOST}:{self.port}/postgres"
 
     def database(self) -> dict[str, Any]:
-        """Django's settings for it."""
+        """The settings of this database for Django."""
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": "postgres",
@@ -98,9 +98,9 @@ class PostgresqlServer(Process):
 
 
 class Postgresql:
-    """A server as Django's default database, for threads that have not used the default one yet.
+    """A server as Django's default database, for threads that haven't used the default database yet.
 
-    Django's connections belong to threads, and the store works in one of its own: the main thread keeps SQLite.
+    Django's connections belong to threads, and the store works in a thread of its own. So the main thread keeps SQLite.
     """
 
     def __init__(self, server: PostgresqlServer) -> None:
@@ -108,7 +108,7 @@ class Postgresql:
 
     @contextlib.contextmanager
     def as_default(self) -> Iterator[None]:
-        connections["default"]  # the main thread's is made before
+        connections["default"]  # makes the main thread's connection first
         before = connections.settings["default"]
         connections.settings["default"] = connections.configure_settings({"default": self.server.database()})["default"]
         try:
@@ -117,7 +117,7 @@ class Postgresql:
             connections.settings["default"] = before
 
     def run(self, function: Callable[[], object]) -> None:
-        """In a thread of its own, whose connections are closed afterwards."""
+        """Run a function in a thread of its own, whose connections are closed afterwards."""
 
         def call() -> None:
             try:

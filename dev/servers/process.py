@@ -1,4 +1,4 @@
-"""Processes that answer, for tests and benches: waited for until they do, ended whatever happens."""
+"""Processes that answer requests, for tests and benches: they are waited for until they answer, and always ended."""
 
 import re
 import shutil
@@ -16,16 +16,16 @@ from typing import Any, Self
 
 EVERY_SECONDS = 0.05
 SHOWN_LINES = 30
-"""Of the log of a process that did not start."""
+"""How many lines of the log are shown if a process doesn't start."""
 URL = re.compile(r"(?:^|Serving on )(http://\S+:\d+)", re.MULTILINE)
 
 
 class ProcessError(Exception):
-    """A process did not start, or is not running."""
+    """A process did not start, or isn't running."""
 
 
 def wait_until(condition: Callable[[], object], seconds: float, every: float = EVERY_SECONDS) -> float:
-    """Wait for a condition and return the seconds it took; an AssertionError says that it never held."""
+    """Wait for a condition, and return the seconds that it took. Raises AssertionError if it isn't met in time."""
     started_at = time.monotonic()
     while not condition():
         if time.monotonic() - started_at > seconds:
@@ -35,49 +35,54 @@ def wait_until(condition: Callable[[], object], seconds: float, every: float = E
 
 
 class Process(ABC):
-    """One process at a time, which may be started again after `stop` or `kill`; as a block, it is ended with the block.
+    """One process at a time, which may be started again after `stop` or `kill`. As a context manager, it is ended with
+    the block.
 
-    Its standard input is a pipe, which ends when this process dies: a program that is to die with it reads there. What
-    it prints is in `log`, of all its starts.
+    Its standard input is a pipe that ends when this process dies; a program that should die too reads from it. `log`
+    has the output of all of its starts.
     """
 
     start_seconds = 20.0
     stop_seconds = 15.0
     stop_signal = signal.SIGTERM
     error: type[Exception] = ProcessError
-    """What is raised where it doesn't start, or isn't running."""
+    """The class of the exception if it doesn't start, or isn't running."""
 
     def __init__(self, name: str, *, log: Path | None = None, **options: Any) -> None:
-        """
+        """Make the object; `start` starts the process.
+
         Args:
-            name: for messages.
-            log: the file that its output is appended to; None: one in a folder that is thrown away with this object.
-            options: of `subprocess.Popen`, such as `cwd` and `env`.
+            name: Its name in messages.
+            log: The file that its output is appended to; None: a file in a folder that is deleted together with this
+                object.
+            options: Options of `subprocess.Popen`, such as `cwd` and `env`.
         """
         self.name = name
         if log is None:
             folder = tempfile.mkdtemp(prefix=f"{name}-")
-            # Not with the end of the block: what it printed may be read after that.
+            # Not at the end of the block, because the output may be read after that.
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             log = Path(folder) / "log"
         self.log = log
         self.folder = log.parent
         self.held = ExitStack()
-        """What is closed before it is stopped for good."""
+        """What is closed together with it at the end."""
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
     @abstractmethod
     def command_line(self) -> Sequence[str | Path]:
-        """What is to run; asked for at each start."""
+        """Return what to run. Called at each start."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it does; asked for again and again until then."""
+        """Return whether it answers. Called again and again until it does."""
 
     def start(self, seconds: float | None = None) -> None:
-        """Start it and return when it answers, within `start_seconds` unless told otherwise. Else it is ended."""
+        """Start it, and return when it answers, within `seconds` (None: `start_seconds`). If it doesn't, it is
+        ended.
+        """
         self.spawn()
         try:
             self.wait_for_answer(seconds)
@@ -86,7 +91,7 @@ class Process(ABC):
             raise
 
     def spawn(self) -> None:
-        """Start it, and don't wait for it."""
+        """Start it without waiting for it."""
         if self._process is not None and self._process.poll() is None:
             raise self.error(f"{self.name} is running already: call stop() first")
         command_line = self.command_line()
@@ -98,14 +103,14 @@ class Process(ABC):
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Out of reach of a terminal's Ctrl-C. A session of its own would do that too, but only within
-                # ours does the kernel wake and end a suspended process when this one dies.
+                # A group of its own, so that Ctrl-C in a terminal doesn't reach it. A session of its own would do that
+                # too; but only within our session does the kernel wake and end a suspended process when this one dies.
                 process_group=0,
                 **self._options,
             )
 
     def wait_for_answer(self, seconds: float | None = None) -> None:
-        """Return when it answers; the error has the end of its log."""
+        """Return when it answers. The error, if it doesn't, has the end of its log."""
         limit = self.start_seconds if seconds is None else seconds
         process = self.process
 
@@ -123,7 +128,7 @@ class Process(ABC):
         raise self.error(f"{problem}; the end of its log, {self.log}:\n{self.log_tail()}")
 
     def stop(self) -> int | None:
-        """End it in order, or else at once; returns the exit code, None if it wasn't started."""
+        """End it in order, or at once if it doesn't end in time. Return the exit code; None if it wasn't started."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -139,7 +144,7 @@ class Process(ABC):
         return process.returncode
 
     def kill(self) -> None:
-        """End it at once, with no time to say goodbye."""
+        """Kill it at once."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -147,7 +152,7 @@ class Process(ABC):
             _close_input(process)
 
     def suspend(self) -> None:
-        """Freeze it: connections stay open, new ones are accepted, nothing is answered."""
+        """Suspend it: connections stay open and new ones are accepted, but nothing is answered."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -156,7 +161,7 @@ class Process(ABC):
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
-        """The one that was started last, and neither stopped nor killed by this."""
+        """The process that was started last. Raises if it was stopped or killed by this object."""
         if self._process is None:
             raise self.error(f"{self.name} is not running: call start() first")
         return self._process
@@ -167,11 +172,11 @@ class Process(ABC):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ended by itself."""
+        """Return whether it has ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
     def output(self) -> str:
-        """What it has printed since its latest start."""
+        """Return what it has printed since its latest start."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -179,16 +184,16 @@ class Process(ABC):
             return log.read().decode(errors="replace")
 
     def log_tail(self, lines: int = SHOWN_LINES) -> str:
-        """The last lines that the latest start printed."""
+        """Return the last lines that it has printed since its latest start."""
         return "\n".join(self.output().splitlines()[-lines:])
 
     def printed_url(self) -> str | None:
-        """The first URL that it printed, at the beginning of a line or behind "Serving on"."""
+        """Return the first URL that it printed at the beginning of a line or after "Serving on"."""
         found = URL.search(self.output())
         return found[1] if found else None
 
     def close(self) -> None:
-        """End it for good."""
+        """End it, and close what it holds."""
         try:
             self.held.close()
         finally:
@@ -212,7 +217,7 @@ class Program(Process):
     """A program that prints its URL as soon as it listens there."""
 
     start_seconds = 120.0
-    """On a busy machine: it may have much to prepare before."""
+    """Long, because the machine may be busy, and the program may have much to prepare."""
 
     def __init__(self, name: str, command_line: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         super().__init__(name, env=environment)

@@ -1,4 +1,4 @@
-"""A real Prometheus of one's own: on a free port, in a folder that is thrown away, ended whatever happens."""
+"""A real Prometheus for tests: on a free port, in a temporary folder, always ended."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +14,19 @@ PACKAGE = "prometheus"
 
 
 def prometheus() -> Path:
-    """Where prometheus is. Installs it if it is missing and this may; else raises `MissingPackage` with the remedy."""
+    """Return the path of prometheus, after installing it if it is missing and this process may. Otherwise raise
+    `MissingPackage` with the remedy.
+    """
     return require(lambda: which("prometheus"), PACKAGE, "prometheus is missing")
 
 
 def promtool() -> Path:
-    """Where promtool is, likewise."""
+    """Return the path of promtool, as `prometheus` does."""
     return require(lambda: which("promtool"), PACKAGE, "promtool is missing")
 
 
 class PrometheusServer(Process):
-    """Runs for the length of the block, with the configuration in the file `config`."""
+    """A Prometheus that runs for the length of the block, with the configuration in the file `config`."""
 
     start_seconds = 20
     stop_seconds = 10
@@ -50,19 +52,21 @@ class PrometheusServer(Process):
             return False
 
     def get(self, path: str, **parameters: str) -> Any:
-        """What an endpoint of its API answers under `data`; an AssertionError with its reason when it refuses."""
+        """Return what an address of its API answers under `data`. If it refuses, raise AssertionError with its
+        reason.
+        """
         answer = self._http.get(f"/api/v1/{path}", params=parameters).json()
         assert answer["status"] == "success", f"{answer.get('error')}: {parameters}"
         return answer["data"]
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """The labels and values of an expression that gives a vector, as they are now."""
+        """Return the present labels and values of an expression that gives a vector."""
         found = self.get("query", query=expression)
         assert found["resultType"] == "vector"
         return [(one["metric"], float(one["value"][1])) for one in found["result"]]
 
     def value(self, expression: str) -> float | None:
-        """The value of an expression that gives one series, None without any."""
+        """Return the value of an expression that gives one series; None if it gives none."""
         found = self.query(expression)
         assert len(found) <= 1, found
         return found[0][1] if found else None

@@ -1,4 +1,4 @@
-"""A real redis-server of one's own: on a free port, in a folder that is thrown away, keeping nothing on disk."""
+"""A real redis-server for tests: on a free port, in a temporary folder, without data on disk."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,20 +13,22 @@ from dev.servers.process import Process
 
 
 def redis_server() -> Path:
-    """Where redis-server is. Installs it if it is missing and this may; else raises `MissingPackage` with the
-    remedy.
+    """Return the path of redis-server, after installing it if it is missing and this process may. Otherwise raise
+    `MissingPackage` with the remedy.
     """
     return require(lambda: which("redis-server"), "redis-server", "redis-server is missing")
 
 
 class RedisServer(Process):
-    """Runs for the length of the block, on one port for life; a restart forgets all data."""
+    """A server that runs for the length of the block, always on the same port. A restart loses all data."""
 
     start_seconds = 10
     stop_seconds = 5
 
     def __init__(self, *, password: str = "", config: tuple[str, ...] = ()) -> None:
-        """`config`: further words of redis-server's command line, such as `("--maxmemory", "10mb")`."""
+        """Make a server; the block starts it. `config`: further words of redis-server's command line, such as
+        `("--maxmemory", "10mb")`.
+        """
         super().__init__("redis-server")
         self.port = free_port()
         self._password = password
@@ -36,7 +38,7 @@ class RedisServer(Process):
 
     @property
     def url(self) -> str:
-        """With the password, if there is one."""
+        """Its URL, with the password if there is one."""
         credentials = f":{self._password}@" if self._password else ""
         return f"redis://{credentials}{HOST}:{self.port}/0"
 
@@ -57,7 +59,7 @@ class RedisServer(Process):
         return True
 
     def command(self, *words: bytes | str | int) -> Any:
-        """Run one command on a connection apart from those under test, and return its answer."""
+        """Run one command, on another connection than those under test, and return its answer."""
         return self._client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     def empty(self) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py` in processes of its own: servers and commands, as an operator starts them."""
+"""Run `manage.py` in processes of its own: servers and commands, as an operator starts them."""
 
 import os
 import signal
@@ -19,7 +19,9 @@ SERVE = (sys.executable, "manage.py", "serve", "--port", "0")
 
 
 def environment(elasticsearch_url: str, **settings: object) -> dict[str, str]:
-    """The environment of a process under test: nothing of the developer's, the test database, quick intervals."""
+    """Return the environment of a process under test: no settings of the developer, the test database, short
+    intervals.
+    """
     wanted = {
         "DJANGO_SETTINGS_MODULE": "esassistant.settings",
         "ESASSISTANT_ENV_FILE": os.devnull,
@@ -29,7 +31,7 @@ def environment(elasticsearch_url: str, **settings: object) -> dict[str, str]:
         "ESASSISTANT_DETAILS": "always",
         "ESASSISTANT_API_TOKENS": TOKEN,
         "ESASSISTANT_DRAIN_SECONDS": "0",
-        # A test that is about the watch switches it on: to others, what it reads by itself would be noise.
+        # A test about the watch switches it on. In other tests, the watch's own reading would only disturb.
         "MAPPING_CACHE_WATCH": "false",
         "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
         "REDIS_URL": "",
@@ -42,7 +44,7 @@ def environment(elasticsearch_url: str, **settings: object) -> dict[str, str]:
 def manage(
     *arguments: str, elasticsearch_url: str, timeout: float = 60, **settings: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command until it ends."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -55,7 +57,7 @@ def manage(
 
 
 class Server(Process):
-    """`manage.py serve` on a free port; ended at the end of the block, whatever state it is in."""
+    """`manage.py serve` on a free port. It is ended at the end of the block, in whatever state it is."""
 
     start_seconds = 90
     stop_seconds = 30
@@ -87,10 +89,10 @@ class Server(Process):
         return self.http.post(f"/api/cache/refresh{query}", headers={"Authorization": f"Bearer {TOKEN}"})
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; returns the exit code."""
+        """Send a signal, wait for the end, and return the exit code."""
         self.process.send_signal(number)
         return self.wait()
 
     def wait(self, seconds: float = 30) -> int:
-        """Wait for the end; returns the exit code."""
+        """Wait for the end, and return the exit code."""
         return self.process.wait(seconds)

@@ -1,4 +1,4 @@
-"""Who may reach what: a row for each address, what is expected of it, and the names that the matrix is made of."""
+"""The matrix of who may reach what: a row for each address with what is expected of it, and the names to ask for."""
 
 import enum
 from collections.abc import Iterator
@@ -16,28 +16,30 @@ from esassistant.http.lanes import template_of
 READ, SEARCH, REFRESH = Right
 
 KNOWN, MISSING = "logs-web", "logs-nil"
-"""In the scope: there, and not there."""
+"""Names in the scope: an existing one and a missing one."""
 FOREIGN, NOBODYS = "vault-keys", "other-keys"
-"""Out of the scope: there, and not there; of one length."""
+"""Names outside of the scope: an existing one and a missing one, of the same length."""
 FOREIGN_ALIAS = "vault-alias"
-"""Stands for an index that is in the scope."""
+"""An alias outside of the scope that stands for an index in the scope."""
 FOREIGN_UPPER = "VaultUpper"
 SHARED = "shared-index"
-"""Out of the scope, and yet seen: an alias in the scope, `logs-alias`, stands for it."""
+"""An index outside of the scope that is visible all the same: the alias `logs-alias`, which is in the scope, stands for
+it.
+"""
 MARK = b"vault"
-"""In every foreign name, and in the names of the fields there; in lower case."""
+"""A text in every foreign name, and in the names of the fields there; in lower case."""
 
 
 class Kind(enum.Enum):
     """How an address decides.
 
     1. `PROBE`: answers anybody, and doesn't look at tokens.
-    2. `TOTALS`: answers anybody with the right token or none; details to who may read everything.
-    3. `NAMED`: is about the name in it, in memory; `ASKED`: and asks the cluster each time.
+    2. `TOTALS`: answers anybody with the right token or none. Only callers who may read everything get details.
+    3. `NAMED`: is about the name in it, answered from memory. `ASKED`: the same, but asks the cluster each time.
     4. `LISTED`: shows what the caller may see.
     5. `WHOLE`: is about everything.
-    6. `PAGE`: a page for who may read, which shows what the caller may see; strangers are sent to the login.
-    7. `STAFF`: for sessions of staff alone.
+    6. `PAGE`: a page for callers who may read, which shows what the caller may see; strangers are sent to the login.
+    7. `STAFF`: only for sessions of staff.
     """
 
     PROBE = enum.auto()
@@ -55,12 +57,12 @@ class Row:
     """One address.
 
     Args:
-        template: As the metrics name it; it is what the URLconf is compared with.
-        path: What is asked for, `{name}` in it replaced; empty: the template.
-        rights: One of these is needed.
-        also: And this one.
-        known: The status of a name that is there, with the cluster up and down.
-        missing: That of one that isn't.
+        template: The address as the metrics name it; it is compared with the URLconf.
+        path: The address that is requested, with `{name}` replaced; empty: the template.
+        rights: The caller needs one of these rights.
+        also: The caller needs this right too.
+        known: The status for an existing name, with the cluster up and down.
+        missing: The status for a missing name, with the cluster up and down.
     """
 
     template: str
@@ -76,7 +78,7 @@ class Row:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names to ask it for."""
+        """Return the names to ask this address for."""
         has_name = "{name}" in (self.path or self.template) + self.query
         return (KNOWN, MISSING, FOREIGN, NOBODYS, FOREIGN_ALIAS, FOREIGN_UPPER) if has_name else ("",)
 
@@ -153,11 +155,11 @@ ROWS = (
     Row("/admin/status/live", Kind.STAFF, known=(302, 302)),
     Row("/admin/status/refresh", Kind.STAFF),
 )
-"""Every address of this project, the admin's own tables aside."""
+"""Every address of this project, except the admin's own tables."""
 
 
 def templates(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[str]:
-    """All addresses of the URLconf, the admin's own tables aside."""
+    """Yield all addresses of the URLconf, except the admin's own tables."""
     for pattern in (resolver or get_resolver()).url_patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
@@ -169,7 +171,7 @@ def templates(resolver: URLResolver | None = None, prefix: str = "") -> Iterator
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who asks. `scoped`: only some of the names exist for him."""
+    """Somebody who sends requests. `scoped`: whether only some of the names exist for them."""
 
     name: str
     token: str = ""
@@ -209,14 +211,14 @@ SCOPED_TOKENS = tuple(
 
 
 def expected(row: Row, holder: Holder, name: str, *, up: bool) -> int:  # noqa: C901  (the rules, in order)
-    """The status that an address has to have.
+    """Return the status that an address has to answer.
 
-    1. Probes don't look at tokens; anywhere else one that is wrong or has expired is 401.
-    2. What is for staff sends all others to the login.
-    3. Who has no token gets totals, is sent to the login by pages, and is 401 elsewhere.
-    4. Without the right, or where everything is needed and only some is seen: 403.
-    5. A name out of the scope is 404, or 400 where it couldn't be one, with the cluster up or down.
-    6. Else what is said of a name that is there, or isn't.
+    1. Probes don't look at tokens. Anywhere else, a wrong or expired token gets 401.
+    2. Addresses for staff send everybody else to the login.
+    3. Callers without a token get totals; pages send them to the login; other addresses answer 401.
+    4. Callers without the right, or with a scope where everything is needed, get 403.
+    5. A name outside of the scope gets 404, or 400 if it can't be a name, with the cluster up or down.
+    6. Otherwise the status is that for an existing or a missing name.
     """
     place = 0 if up else 1
     if row.kind is Kind.PROBE:
@@ -246,7 +248,7 @@ def expected(row: Row, holder: Holder, name: str, *, up: bool) -> int:  # noqa: 
 
 
 def referring(name: str) -> dict[str, bytes]:
-    """Searches that name another index inside, by the place where they do."""
+    """Return searches that name another index inside, by the place where they do."""
     queries: dict[str, Any] = {
         "terms lookup": {"terms": {"logged": {"index": name, "id": "1", "path": "vaulted"}}},
         "more_like_this": {"more_like_this": {"fields": ["logged"], "like": [{"_index": name, "_id": "1"}]}},

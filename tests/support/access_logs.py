@@ -1,4 +1,4 @@
-"""Access logs whose reader is the test: a pipe that holds as little as it may, and a terminal."""
+"""Access logs that the test reads: from a pipe that holds as little as possible, and from a terminal."""
 
 import asyncio
 import contextlib
@@ -34,8 +34,8 @@ def a_line(path: str = "/api/mappings", **changes: Any) -> LogLine:
 
 
 class Pipe:
-    """A log whose reader is the test. It holds as little as a pipe may: what `ATOMIC_BYTES` fit into. The log waits for
-    room in it only briefly, unless told otherwise.
+    """A log that the test reads from a pipe. The pipe holds as little as possible: `ATOMIC_BYTES`. The log waits only
+    briefly for room in it, unless told otherwise.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Pipe:
             self.log.write(a_line(path))
 
     def read(self) -> bytes:
-        """What can be read now."""
+        """Return what can be read now."""
         ready, _, _ = select.select([self._reader], [], [], 0)
         return os.read(self._reader, 2 * ATOMIC_BYTES) if ready else b""
 
@@ -77,12 +77,12 @@ class Pipe:
             loop.remove_reader(self._reader)
 
     async def next_paths(self) -> list[str]:
-        """Those of what comes next."""
+        """Return the paths of the lines that come next."""
         await self.arrived()
         return self.read_paths()
 
     async def read_all(self) -> list[str]:
-        """The paths of all that waits: read, as long as more is written."""
+        """Return the paths of all lines that wait; read for as long as more is written."""
         paths = self.read_paths()
         while True:
             await self.log.write_waiting()
@@ -91,7 +91,7 @@ class Pipe:
             paths += more
 
     def leave(self) -> None:
-        """The reader goes."""
+        """Close the reader's end."""
         os.close(self._reader)
         self._reader = -1
 
@@ -106,7 +106,7 @@ def length_of(line: LogLine) -> int:
 
 
 def on_pipe(*lines: LogLine) -> bytes:
-    """What a program that reads the log gets."""
+    """Return what a program that reads the log gets."""
     with contextlib.closing(Pipe()) as made:
         for line in lines:
             made.log.write(line)
@@ -115,7 +115,7 @@ def on_pipe(*lines: LogLine) -> bytes:
 
 
 def on_terminal(*lines: LogLine) -> str:
-    """What a terminal gets, with the line ends that it makes of ours."""
+    """Return what a terminal gets, with the line ends that it makes."""
     master, descriptor = os.openpty()
     try:
         log = AccessLog(descriptor)

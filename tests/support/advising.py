@@ -1,4 +1,4 @@
-"""What tests of advice share: what a rule says."""
+"""Helpers for tests of advice."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,9 @@ def not_enough(found: Iterable[Advice]) -> list[NotEnoughData]:
 
 
 def only(found: Iterable[Advice], metric: str) -> Recommendation:
-    """The one recommendation about `metric`. It is whole: beyond its threshold, with samples, and in sentences."""
+    """Return the one recommendation about `metric`. Check that it is complete: beyond its threshold, with samples, and
+    in sentences.
+    """
     [advice] = [advice for advice in recommendations(found) if advice.metric == metric]
     assert advice.value > advice.threshold
     assert advice.sample_size > 0

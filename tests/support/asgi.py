@@ -1,4 +1,4 @@
-"""Requests straight to an ASGI application: any headers, also those that no HTTP client would send."""
+"""Send requests directly to an ASGI application, with any headers, even those that no HTTP client would send."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True)
 class Asked:
-    """One request; `path` decoded, as a server passes it on."""
+    """One request. `path` is decoded, as a server passes it on."""
 
     path: str
     method: str = "GET"
@@ -42,21 +42,21 @@ class Asked:
 
 @dataclass(frozen=True)
 class Got:
-    """One whole answer. `headers` sorted, names in lower case."""
+    """One complete answer. `headers` are sorted, with names in lower case."""
 
     status: int
     headers: Headers
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The value of a header that is there once, or not."""
+        """Return the value of a header that is there at most once; None if it isn't there."""
         values = [value.decode("latin-1") for key, value in self.headers if key == name.encode()]
         assert len(values) <= 1, values
         return values[0] if values else None
 
 
 async def ask(app: ASGIApp, asked: Asked) -> Got:
-    """What `app` answers."""
+    """Return what `app` answers."""
     sent: list[Message] = []
     received = [{"type": "http.request", "body": asked.body, "more_body": False}]
 
@@ -75,7 +75,7 @@ async def ask(app: ASGIApp, asked: Asked) -> Got:
 
 
 async def never() -> None:
-    """Ends by cancellation only, as a client that stays connected and silent."""
+    """Wait until cancelled, as a client that stays connected and sends nothing."""
     await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""What tests do with breakers: calls and pings with their ends, on a clock of the test's."""
+"""Helpers for tests of breakers: calls and pings with their outcomes, on the test's clock."""
 
 from esassistant.breaker import Breaker, BreakerPolicy, BreakerReport, BreakerState, Outcome, Permit
 from esassistant.errors import EsassistantError
@@ -8,7 +8,7 @@ POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
 
 
 class Refused(EsassistantError):
-    """What the breakers of these tests raise."""
+    """The exception that the breakers of these tests raise."""
 
 
 def refusal(reason: str, seconds: float) -> Refused:
@@ -16,7 +16,7 @@ def refusal(reason: str, seconds: float) -> Refused:
 
 
 def call(breaker: Breaker, *outcomes: Outcome) -> None:
-    """One call after the other, each with its outcome."""
+    """Make calls one after the other, each with its outcome."""
     for outcome in outcomes:
         breaker.leave(breaker.enter(), outcome)
 
@@ -28,13 +28,13 @@ def report_of(breaker: Breaker) -> BreakerReport:
 
 
 def trip(breaker: Breaker) -> None:
-    """Make as many calls fail as it takes."""
+    """Make calls fail until the breaker opens."""
     call(breaker, *[Outcome.FAILURE] * 4)
     assert report_of(breaker).state is BreakerState.OPEN
 
 
 def half_open(breaker: Breaker, clock: FakeClock) -> Permit:
-    """Trip it, wait until it lets a probe through, and send one."""
+    """Trip the breaker, wait until it lets a probe through, and send one."""
     trip(breaker)
     clock.now += POLICY.open_seconds
     probe = breaker.enter()
@@ -43,7 +43,7 @@ def half_open(breaker: Breaker, clock: FakeClock) -> Permit:
 
 
 def fail_in_a_row(breaker: Breaker, clock: FakeClock, calls: int = 5, over: float = 1.0) -> None:
-    """So many calls fail, the last of them so long after the first."""
+    """Make so many calls fail; the last one comes `over` seconds after the first."""
     for _ in range(calls - 1):
         call(breaker, Outcome.FAILURE)
         clock.now += over / (calls - 1)
@@ -51,7 +51,7 @@ def fail_in_a_row(breaker: Breaker, clock: FakeClock, calls: int = 5, over: floa
 
 
 def ping(breaker: Breaker, *, answered: bool) -> None:
-    """A ping that ends at once."""
+    """Send a ping that ends at once."""
     breaker.ping_ended(breaker.ping_sent(), answered=answered)
 
 

@@ -1,4 +1,4 @@
-"""The addresses of the project and a view that fails with every secret in its hands."""
+"""The addresses of the project, and a view that fails while it holds every secret."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -6,7 +6,7 @@ from django.urls import include, path
 
 
 async def broken(request: HttpRequest) -> HttpResponse:
-    """Fails with secrets in its local variables and in its error."""
+    """Fail with secrets in the local variables and in the error."""
     config = settings.ESASSISTANT
     password, key = config.elasticsearch.password, config.elasticsearch.api_key
     mine = [password, key, *config.api_tokens, settings.SECRET_KEY]

@@ -1,4 +1,4 @@
-"""A real browser, as tests and screenshots use it."""
+"""A real browser for tests and screenshots."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -31,7 +31,7 @@ WAIT_SECONDS = 20
 
 
 class Browser:
-    """One window. `texts` and `find` wait for what is not there yet."""
+    """One window. `texts` and `find` wait for what isn't there yet."""
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver = driver
@@ -58,7 +58,7 @@ class Browser:
         self.find(selector).click()
 
     def log_in(self, *, create: bool = True) -> None:
-        """As staff; `create`: as somebody new."""
+        """Log in as staff. `create`: as a new user."""
         if create:
             get_user_model().objects.create_superuser("ada", "ada@example.org", PASSWORD)
         self.open("/admin/login/?next=/admin/status/")
@@ -72,12 +72,12 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def prefer(self, scheme: str) -> None:
-        """`light` or `dark`."""
+        """Set the preferred colour scheme: `light` or `dark`."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def console_errors(self) -> list[str]:
-        """Since the last call."""
+        """Return the errors in the console since the last call."""
         driver: Any = self.driver
         return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
 
@@ -87,7 +87,7 @@ OpenBrowser = Callable[..., AbstractContextManager[Browser]]
 
 @contextmanager
 def open_window(url: str, profile: Path, *, javascript: bool = True) -> Iterator[Browser]:
-    """A new window without history. Raises `MissingPackage` where there is no browser."""
+    """Open a new window without history. Raises `MissingPackage` if there is no browser."""
     found = chromium()
     options = webdriver.ChromeOptions()
     options.binary_location = str(found.browser)

@@ -1,4 +1,4 @@
-"""A quick server for a browser to look at, and what axe-core finds on its pages."""
+"""A quick server for tests with a browser, and the findings of axe-core about its pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def serving(url: str, **settings: Any) -> Iterator[Server]:
 
 
 def serious(browser: Browser) -> list[str]:
-    """What axe-core finds that is serious or critical: rule and element."""
+    """Return what axe-core finds that is serious or critical: the rule and the element."""
     browser.driver.execute_script(AXE_SCRIPT)
     result = browser.driver.execute_async_script(
         "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done, (e) => done(String(e)))"

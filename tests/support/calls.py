@@ -1,4 +1,4 @@
-"""Searches by the public client, and what became of them."""
+"""Send searches with the public client, and tell their outcomes."""
 
 import asyncio
 from collections import Counter
@@ -14,19 +14,19 @@ from esassistant.elasticsearch.stats import PoolReport
 from esassistant.registry import registry
 
 SEARCH = "/_search"
-"""Requests of searches, as rules and counts of the proxy find them."""
+"""A pattern for requests of searches, as rules and counts of the proxy use it."""
 INDEX = "some"
 ANSWERED = "answered"
 REFUSED = "BreakerOpen"
 
 
 def make_index(cluster: Elasticsearch, name: str = INDEX) -> None:
-    """An index that leaves the cluster green."""
+    """Make an index that leaves the cluster green."""
     cluster.indices.create(index=name, settings={"number_of_shards": 1, "number_of_replicas": 0})
 
 
 async def outcome(client: AsyncElasticsearch, index: str = INDEX, **options: Any) -> str:
-    """How a search ended: `ANSWERED`, the status that it was answered with, or the name of its error."""
+    """Return how a search ended: `ANSWERED`, the status of its answer, or the name of its error."""
     try:
         await client.search(index=index, size=0, **options)
     except ApiError as error:
@@ -37,7 +37,7 @@ async def outcome(client: AsyncElasticsearch, index: str = INDEX, **options: Any
 
 
 async def outcomes(client: AsyncElasticsearch, calls: int, **options: Any) -> Counter[str]:
-    """How so many searches ended that began together."""
+    """Send so many searches at the same time, and return their outcomes."""
     return Counter(await asyncio.gather(*(outcome(client, **options) for _ in range(calls))))
 
 
@@ -49,7 +49,7 @@ async def trip(client: AsyncElasticsearch, proxy: FaultProxy) -> None:
 
 
 def report(pool: str = "default") -> PoolReport:
-    """What a pool of the public client says of itself."""
+    """Return the report of a pool of the public client."""
     reports: dict[str, PoolReport] = registry.read("elasticsearch")
     return reports[pool]
 
@@ -61,21 +61,23 @@ def breaker_state(pool: str = "default") -> str:
 
 
 async def health_known() -> Any:
-    """The first health report: from then on, the health check has its connection."""
+    """Wait for the first health report. From then on, the health check has its connection."""
     while (found := registry.read("health")) is None:  # noqa: ASYNC110  (reports are read, nothing is signalled)
         await asyncio.sleep(0.01)
     return found
 
 
 def rules(**sizes: int) -> tuple[PoolRule, ...]:
-    """`rules(logs=3, default=5)`: pools of those sizes; `logs` has the indices `logs-*`, `default` all others."""
+    """Return pools of these sizes for `rules(logs=3, default=5)`: `logs` has the indices `logs-*`, `default` all
+    others.
+    """
     return tuple(
         PoolRule(name, ("*" if name == "default" else f"{name}-*",), maxsize) for name, maxsize in sizes.items()
     )
 
 
 def most_within(seconds: float, moments: Iterable[float]) -> int:
-    """The largest number of moments that lie within so many seconds."""
+    """Return the largest number of moments that lie within so many seconds."""
     ordered = sorted(moments)
     first = most = 0
     for last, moment in enumerate(ordered):
@@ -86,5 +88,5 @@ def most_within(seconds: float, moments: Iterable[float]) -> int:
 
 
 def descriptors(pid: int | str = "self") -> int:
-    """Open file descriptors of a process."""
+    """Return the number of open file descriptors of a process."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))

@@ -1,4 +1,4 @@
-"""Changes of the history, as the API shows them, and in the database."""
+"""Make changes of the history, as the API shows them and in the database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 29, 10, 33, 7, 120_000, tzinfo=UTC)
 
 
 def change(number: int, index: str | None, kind: str = "changed", **columns: Any) -> ShownChange:
-    """A change of that number."""
+    """Return a change with that number."""
     values = {
         "id": number,
         "index": index,
@@ -38,7 +38,7 @@ def change(number: int, index: str | None, kind: str = "changed", **columns: Any
 async def tell(
     thread: DatabaseThread, *indices: str, kind: ChangeKind = ChangeKind.CHANGED, kept: int = KEPT_CHANGES
 ) -> None:
-    """Write changes of these indices into the history, in this order; `kept`: of how many the rows stay."""
+    """Write changes of these indices into the history, in this order. `kept`: how many rows are kept."""
     changes = [
         IndexChange(index, kind, Recorded("u", mapping_hash(index.encode()), monotonic()), fields=FieldChanges())
         for index in indices

@@ -1,4 +1,4 @@
-"""What clients of a test's cluster are made of: a configuration, pools, a certificate of the server."""
+"""The parts of clients for a test's cluster: a configuration, pools, and a certificate of the server."""
 
 import ssl
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class Certificate:
 
 
 def elasticsearch_config(url: str, **changes: Any) -> ElasticsearchConfig:
-    """A configuration for one node at `url`, without credentials and with short timeouts."""
+    """Return a configuration for one node at `url`, without credentials and with short timeouts."""
     config = ElasticsearchConfig(
         urls=(url,),
         api_key="",
@@ -46,10 +46,10 @@ def elasticsearch_config(url: str, **changes: Any) -> ElasticsearchConfig:
 
 
 def node_pool(marks: NodeMarks | None = None) -> Any:
-    """The class of node pools for a transport of its own."""
+    """Return the class of node pools for a transport of its own."""
     return partial(NodePool, marks=marks or NodeMarks(), tries_out=False)
 
 
 def pools(name: str = "default", **limits: Any) -> Pools:
-    """One pool of five connections, whose breaker never trips, unless told otherwise."""
+    """Return one pool of five connections, whose breaker never trips, unless told otherwise."""
     return one_pool(name, PoolLimits(**{"maxsize": 5, **limits}), NEVER_TRIPS)

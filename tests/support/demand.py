@@ -1,4 +1,4 @@
-"""Demand models to test with: states that have seen some weeks, and the model of a process over stand-ins."""
+"""Demand models for tests: states that have seen some weeks, and the model of a process over stand-ins."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,20 +34,20 @@ def demand_learner(
     snapshot: Callable[[], Snapshot] = lambda: SNAPSHOT,
     **more: Any,
 ) -> DemandLearner:
-    """The model of a process, which gathers values of all families."""
+    """Return the model of a process that gathers values of all families."""
     return DemandLearner(
         store, snapshot, lambda: CLUSTER, mode, ages=ages, is_gathered=lambda _: True, clock=clock, **more
     )
 
 
 def asked_at(demand: Demand, name: str, at: float, **more: Any) -> None:
-    """Have a name asked for once."""
+    """Ask for a name once."""
     demand.note(Asks(name, at, at, **more))
 
 
 def office_weeks(days: int = 14, name: str = "office") -> Demand:
-    """A model that has seen a family being asked for on workdays at 9:10, 9:40 and 15:20, and one each day at 2:05,
-    up to the midnight after so many days from a Monday.
+    """Return a model that has seen a family being asked for: on workdays at 9:10, 9:40 and 15:20, and each day at 2:05.
+    It ends at midnight, so many days after a Monday.
     """
     demand = Demand(DemandState())
     for minute in range(0, days * 24 * 60, 5):

@@ -1,4 +1,4 @@
-"""Servers that share a store and a database, one of which watches the cluster; and what is done to that and to them."""
+"""Servers that share a store and a database, one of which watches the cluster, and what tests do to them."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from dev.servers.service import Server
 SETTINGS: dict[str, Any] = {"MAPPING_CACHE_WATCH": "true", "MAPPING_CACHE_REFRESH_INTERVAL": 0}
 KNOWN_SECONDS = 10.0
 LEASE_SECONDS = 10.0
-"""Of the watch; whoever takes over begins after it."""
+"""The length of the lease of the watch. Another process can take over after it."""
 
 
 def watches(server: Server) -> bool:
@@ -30,7 +30,9 @@ def has(server: Server, field: str) -> bool:
 
 
 def started(one: Server, two: Server) -> None:
-    """Wait until the first server watches, and the second stands by; it must have started afterwards."""
+    """Wait until the first server watches and the second one stands by. The second one has to be started after the
+    first.
+    """
     wait_until(lambda: watches(one), 30)
     two.__enter__()
     wait_until(lambda: two.get("/readyz").status_code == 200, 30)
@@ -39,7 +41,7 @@ def started(one: Server, two: Server) -> None:
 
 @contextmanager
 def locked_database() -> Iterator[None]:
-    """Somebody else writes to the SQLite file, and doesn't end."""
+    """Hold a write lock on the SQLite file, as another program that doesn't end."""
     other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")

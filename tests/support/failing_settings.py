@@ -1,4 +1,4 @@
-"""The settings, and a view that fails whoever asks for it."""
+"""The settings, with a view that always fails."""
 
 from esassistant.settings import *  # noqa: F403
 

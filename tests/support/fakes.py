@@ -1,5 +1,5 @@
-"""Stand-ins for what the apps lean on: a clock that the test moves, a cluster and a store in memory, a sleep that takes
-no time.
+"""Stand-ins for what the apps depend on: a clock that the test moves, a cluster and a store in memory, and a sleep that
+takes no time.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class FakeClock:
 
 
 def cache_config(**changes: Any) -> MappingCacheConfig:
-    """A configuration whose times differ enough to be told apart."""
+    """Return a configuration whose times differ enough to be told apart."""
     config = MappingCacheConfig(
         ttl=10.0,
         max_stale=50.0,
@@ -68,12 +68,12 @@ def cache_config(**changes: Any) -> MappingCacheConfig:
 
 
 def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-    """What the registry's `flight` does, without a registry."""
+    """Start a task, as the registry's `flight` does, without a registry."""
     return asyncio.create_task(function())
 
 
 async def settle() -> None:
-    """Let every task that can go on do so, misses that wait for others included."""
+    """Let every task go on that can, including misses that wait for others."""
     for _ in range(20):
         await asyncio.sleep(0)
     await asyncio.sleep(2 * GATHER_SECONDS)
@@ -82,7 +82,9 @@ async def settle() -> None:
 
 
 class FakeReader(ClusterReader):
-    """A cluster in memory, as the reader shows it. `gate` cleared: reads wait. `failure`: raised by every call."""
+    """A cluster in memory, as the reader shows it. While `gate` is cleared, reads wait. `failure` is raised by every
+    call.
+    """
 
     illegal_names_total = 0
 
@@ -94,7 +96,7 @@ class FakeReader(ClusterReader):
         self.failure: Exception | None = None
         self.broken: dict[str, Exception] = {}
         self.denied: set[str] = set()
-        """Names that it lists, but says not to have when they are asked for alone."""
+        """Names that are listed, but that a read of that name alone doesn't find."""
         self.nodes_total: int | None = 1
         self.asked: list[str | tuple[str, ...]] = []
         self.in_flight = 0
@@ -151,20 +153,20 @@ class FakeReader(ClusterReader):
 
 
 def mappings_of(cache: MappingCache, indices: Iterable[str]) -> dict[str, bytes]:
-    """The mapping of each of `indices`, which must be known and kept."""
+    """Return the mapping of each of `indices`, which must be known and in memory."""
     snapshot = cache.snapshot
     return {index: snapshot.bodies[snapshot.indices[index].mapping_hash] for index in indices}
 
 
 def index_not_found(name: str) -> str:
-    """The body by which Elasticsearch says that it has no index, alias or data stream of that name."""
+    """Return the body by which Elasticsearch says that it has no index, alias or data stream of that name."""
     cause = {"type": "index_not_found_exception", "reason": f"no such index [{name}]", "resource.id": name}
     return json.dumps({"error": {"root_cause": [cause], **cause}, "status": 404})
 
 
 def denied(what: str, privileges: str) -> str:
-    """The body of a 403 by which Elasticsearch's security denies a call: `what`, such as "on indices [a]", and the
-    privileges that would do, such as "index privileges [read,all]".
+    """Return the body of a 403 by which Elasticsearch's security denies a call. `what`: the object, such as "on indices
+    [a]"; `privileges`: those that would be enough, such as "index privileges [read,all]".
     """
     reason = (
         f"action [x:y] is unauthorized for user [sensitive] with effective roles [sensitive] {what}, this action is "
@@ -179,7 +181,7 @@ def no_answer() -> ClusterUnavailable:
 
 
 class MemoryStore:
-    """`cacheapp.stores.protocol.Store` in memory. `down`: every call raises `StoreUnavailable`."""
+    """`cacheapp.stores.protocol.Store` in memory. While `down`, every call raises `StoreUnavailable`."""
 
     def __init__(self, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
         self.clock = clock
@@ -276,14 +278,14 @@ class MemoryStore:
         return await self.values.change(names, function, kept_seconds)
 
     def is_free(self, name: str) -> bool:
-        """Whether anybody could take the lease now."""
+        """Return whether another process could take the lease now."""
         _, _, expires_at = self.leases.get(name, (0, "", self.clock()))
         return expires_at <= self.clock()
 
 
 @dataclass
 class Instance:
-    """One process: its cache and refresher over a cluster and a store that it may share with others."""
+    """One process: its cache and refresher, over a cluster and a store that it may share with others."""
 
     reader: FakeReader
     store: MemoryStore
@@ -315,7 +317,7 @@ class Instance:
         self.schedule = Schedule(self.refresher, self.sharing, store, config.refresh_interval, clock=clock, sleep=sleep)
 
     async def run(self, trigger: str = "api", *, limited: bool = False) -> RefreshReport:
-        """A pass from asking to its end."""
+        """Run a pass from its request to its end."""
         answer = await self.refresher.ask(trigger, limited=limited)
         assert answer.outcome is PassOutcome.STARTED
         assert answer.id is not None
@@ -325,7 +327,7 @@ class Instance:
 
 
 class InstantSleep:
-    """Given in the place of `asyncio.sleep`: moves the clock instead of waiting, and records the delays.
+    """Replaces `asyncio.sleep`: moves the clock instead of waiting, and records the delays.
 
     After `limit` sleeps, and in every sleep of `endless_seconds`, the sleeper waits until it is cancelled.
     """

@@ -1,4 +1,4 @@
-"""An application that gathers field values, and indices to gather them of."""
+"""An application that gathers field values, and indices that have some."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,8 +35,8 @@ STATES = ("Delivered", "Shipped", "Cancelled")
 
 
 def make_orders(cluster: Elasticsearch) -> None:
-    """Two indices behind the alias `orders`, with 60 documents of which a quarter has no status; and one behind the
-    alias `mine`, which has a filter.
+    """Make two indices behind the alias `orders`, with 60 documents of which a quarter has no status; and one behind
+    the alias `mine`, which has a filter.
     """
     settings = {"number_of_shards": 1, "number_of_replicas": 0}
     for index in ("orders-1", "orders-2"):
@@ -65,7 +65,9 @@ def _document(index: str, place: int) -> dict[str, Any]:
 async def values_opened(
     open_app: OpenApp, settings: Settings, url: str, *families: str, per_minute: int = 60, **options: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """The application, gathering values of these families, by so many calls that tests needn't wait for the budget."""
+    """Open the application so that it gathers values of these families, with so many calls a minute that tests needn't
+    wait for the budget.
+    """
     values = FieldValuesConfig(families, calls_per_minute=per_minute)
     settings.ESASSISTANT = replace(settings.ESASSISTANT, field_values=values)
     async with open_app(url, **options) as http:
@@ -94,5 +96,5 @@ async def hindered(reason: str) -> None:
 
 
 def value_calls(proxy: FaultProxy) -> int:
-    """How many calls for values the cluster got: of aliases, and searches by our parameters."""
+    """Return how many calls for values the cluster got: requests for aliases, and searches with our parameters."""
     return proxy.count("/_alias/") + proxy.count("max_concurrent_shard_requests=1")

@@ -1,4 +1,4 @@
-"""The types of the functions that fixtures give."""
+"""The types of the functions that fixtures return."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

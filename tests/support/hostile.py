@@ -1,4 +1,6 @@
-"""A cluster that answers what no cluster should: bodies without end, bodies that unpack to gigabytes, wrong lengths."""
+"""A cluster with answers that no cluster should give: endless bodies, bodies that unpack to gigabytes, wrong
+lengths.
+"""
 
 import asyncio
 import gzip
@@ -13,16 +15,16 @@ from dev.faults.wire import Answer, Head, Upstream
 HEAD = b"HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\nContent-Type: application/json\r\n"
 BLANKS = b" " * 65_536
 Pieces = Callable[[], Iterable[bytes]]
-"""Makes one whole answer as it stands on the wire, head included."""
+"""Makes one complete answer as it is sent, including its head."""
 
 
 class HostileProxy(FaultProxy):
-    """A fault proxy that can also give raw bytes, for as long as its client reads."""
+    """A fault proxy that can also send raw bytes, for as long as its client reads."""
 
     def __init__(self, upstream: str = "http://127.0.0.1:9") -> None:
         super().__init__(upstream)
         self.poured: dict[str, Pieces] = {}
-        """By regular expression, searched in the target: what is answered in the place of upstream."""
+        """Regular expression, searched in the request target → what is answered instead of upstream."""
 
     async def _answer(self, installed: object, head: Head, body: bytes, upstream: Upstream, answer: Answer) -> bool:
         for path, pieces in list(self.poured.items()):
@@ -36,18 +38,18 @@ class HostileProxy(FaultProxy):
 
 
 def with_length(body: bytes, length: int | None = None, *, headers: bytes = b"") -> Pieces:
-    """An answer with that body, of which it says that it has `length` bytes."""
+    """Return an answer with that body, which claims to have `length` bytes."""
     length = len(body) if length is None else length
     return lambda: (HEAD, headers, b"Content-Length: %d\r\n\r\n" % length, body)
 
 
 def packed(body: bytes) -> Pieces:
-    """An answer with a body that is compressed already."""
+    """Return an answer whose body is compressed already."""
     return with_length(body, headers=b"Content-Encoding: gzip\r\n")
 
 
 def endless(*, piece: bytes = BLANKS, headers: bytes = b"") -> Pieces:
-    """An answer whose body, in chunks, never ends."""
+    """Return an answer whose body, in chunks, never ends."""
     chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
 
     def pieces() -> Iterator[bytes]:
@@ -58,13 +60,13 @@ def endless(*, piece: bytes = BLANKS, headers: bytes = b"") -> Pieces:
 
 
 def endless_headers() -> Iterator[bytes]:
-    """An answer whose head never ends."""
+    """Yield an answer whose head never ends."""
     yield HEAD
     yield from repeat(b"X-More: and more\r\n" * 1000)
 
 
 def bomb(megabytes: int) -> bytes:
-    """Gzip that is a thousandth of what it unpacks to. (Its end is wrong: nobody should come so far.)"""
+    """Return gzip data that unpack to a thousand times their size. (Their end is wrong: nobody should read so far.)"""
     packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
     blanks = b" " * 1_000_000
     first = packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)

@@ -1,4 +1,4 @@
-"""The settings with every logger at DEBUG, and a view that fails: for the test that greps for secrets."""
+"""The settings with every logger at DEBUG, and a view that fails: for the test that searches for secrets."""
 
 import os
 
@@ -7,11 +7,12 @@ from esassistant.settings import DATABASES, LOGGING
 
 LOGGING = {
     **LOGGING,
-    # A file: nobody reads the output of a server under test before its end, so that much would block it.
+    # A file, because nobody reads the output of a server under test before its end; so much output would block the
+    # server.
     "handlers": {"stderr": {"class": "logging.FileHandler", "filename": os.environ["LOUD_LOG"], "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "DEBUG"},
     "loggers": {"django": {"handlers": ["stderr"], "level": "DEBUG", "propagate": False}},
 }
 ROOT_URLCONF = "tests.support.broken_urls"
-# SQLite needs none; it stands in for one that does.
+# SQLite needs no password; this stands for a database that does.
 DATABASES["default"]["PASSWORD"] = os.environ["LOUD_DATABASE_PASSWORD"]

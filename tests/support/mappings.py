@@ -1,4 +1,4 @@
-"""Mappings to test with, and schemas of them."""
+"""Mappings for tests, and schemas of them."""
 
 import json
 from typing import Any
@@ -16,14 +16,14 @@ def body(mapping: Any) -> bytes:
 
 
 def schema_of(*mappings: Any, name: str = "index") -> dict[str, Any]:
-    """The schema over `mappings`, which are those of indices a, b, c …"""
+    """Return the schema for `mappings`, which are those of the indices a, b, c …"""
     schema = json_schema(name, {chr(ord("a") + number): body(mapping) for number, mapping in enumerate(mappings)})
     Draft202012Validator.check_schema(schema)
     return schema
 
 
 def takes(definition: Any, value: Any) -> bool:
-    """Whether `value` is valid in a field that is defined so."""
+    """Return whether `value` is valid in a field with that definition."""
     schema = schema_of({"dynamic": "strict", "properties": {"f": definition}})
     return Draft202012Validator(schema).is_valid({"f": value})
 
@@ -53,7 +53,7 @@ STRANGE = [
     b'{"properties":{"a":1,"b":null}}',
     b'{"runtime":5}',
 ]
-"""What isn't a mapping, or has nothing in it that could be a field."""
+"""Bodies that aren't mappings, or that have nothing that could be a field."""
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 300) | st.sampled_from(["true", "long", "object", "yyyy", "x.y"]),

@@ -1,3 +1,3 @@
-"""The addresses of a project that hasn't included ours."""
+"""The addresses of a project that doesn't include ours."""
 
 urlpatterns: list[object] = []

@@ -1,4 +1,6 @@
-"""A second cluster without a second node: a proxy that changes the uuid of the first, and a name in its mappings."""
+"""A second cluster without a second node: a proxy that changes the uuid of the first cluster, and a name in its
+mappings.
+"""
 
 import http.client
 import threading
@@ -15,7 +17,9 @@ ASK_SECONDS = 60.0
 
 @dataclass
 class OtherCluster:
-    """`url`: where it is. `is_other`: whether it changes anything, or shows the node as it is."""
+    """The second cluster. `url`: its address. `is_other`: whether the proxy changes anything, or shows the node as it
+    is.
+    """
 
     url: str
     is_other: bool = True
@@ -23,7 +27,7 @@ class OtherCluster:
 
 @contextmanager
 def other_cluster(node_url: str, uuid: str, field: str, other_field: str) -> Iterator[OtherCluster]:
-    """The node at `node_url`, whose cluster has `uuid`, as another cluster that has `other_field` in the place of
+    """Show the node at `node_url`, whose cluster has `uuid`, as another cluster that has `other_field` instead of
     `field`.
     """
     node = urlsplit(node_url)
@@ -50,13 +54,13 @@ def other_cluster(node_url: str, uuid: str, field: str, other_field: str) -> Ite
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """A client that leaves is none of ours."""
+            """Ignore errors: a client that leaves is no problem."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         shown.url = f"http://127.0.0.1:{server.server_port}"

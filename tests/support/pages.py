@@ -1,4 +1,4 @@
-"""Pages as tests read them: sound, and as words."""
+"""Pages for tests: checked for sound markup, and as words."""
 
 import html
 import re
@@ -16,7 +16,7 @@ VOID = frozenset({"meta", "link", "input", "img", "br"})
 
 
 class Sound(HTMLParser):
-    """Raises unless each element is closed where it has to be; collects what the CSP would refuse."""
+    """Checks that each element is closed where it has to be, and collects what the CSP would refuse."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Sound(HTMLParser):
 
 
 async def page(http: httpx.AsyncClient, path: str, status: int = 200, headers: Mapping[str, str] = BROWSER) -> str:
-    """A page as its source, which has to be sound."""
+    """Return the source of a page, after checking that it is sound."""
     answer = await http.get(path, headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
     assert answer.headers["cache-control"] == "no-store"
@@ -50,7 +50,7 @@ async def page(http: httpx.AsyncClient, path: str, status: int = 200, headers: M
 
 
 def words(source: str) -> str:
-    """What a page says, without its markup."""
+    """Return what a page says, without its markup."""
     main = source[source.index("<main") : source.index("</main>")]
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", main)).split())
 

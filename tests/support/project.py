@@ -1,5 +1,5 @@
-"""Somebody else's Django project, as `startproject` makes it, with an app of its own; and this service embedded in it,
-as docs/embedding.md says.
+"""Another Django project, as `startproject` makes it, with an app of its own; and this service embedded in it, as
+docs/embedding.md describes.
 """
 
 import os
@@ -64,7 +64,9 @@ class Project:
     """One project in a folder."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        """Make it, with its own views at `/`, `/slow` and `/api/upload`, its own middleware and its own test."""
+        """Make the project, with its own views at `/`, `/slow` and `/api/upload`, its own middleware and its own
+        test.
+        """
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         self.folder = folder
         self.environment = {**inherited, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **environment}
@@ -93,7 +95,7 @@ class Project:
                 opened.write(f"\n{snippet.replace('assistant/', prefix)}")
 
     def added_lines(self) -> int:
-        """How many lines embedding has added, blank ones aside."""
+        """Return how many lines embedding has added, without blank ones."""
         return self._lines() - self.lines_before
 
     def _lines(self) -> int:
@@ -107,7 +109,7 @@ class Project:
         path.write_text(text.replace(old, new))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python in its folder, to a good end."""
+        """Run Python in the project's folder, and check that it succeeds."""
         ended = self.try_run(*arguments)
         assert ended.returncode == 0, ended.stderr
         return ended
@@ -125,7 +127,7 @@ class Project:
 
 
 class Uvicorn(Process):
-    """uvicorn, as anybody starts it, with the project's ASGI application."""
+    """uvicorn with the project's ASGI application, started in the usual way."""
 
     start_seconds = 60
     stop_seconds = 30

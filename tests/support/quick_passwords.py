@@ -1,4 +1,4 @@
-"""The settings, with passwords that are checked at once: a test tries hundreds."""
+"""The settings, with passwords that are quick to check, because a test tries hundreds of them."""
 
 from esassistant.settings import *  # noqa: F403
 

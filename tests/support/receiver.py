@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a real HTTP server that answers as a test wants, and keeps what it was sent."""
+"""A receiver of webhooks: a real HTTP server that answers as the test wants, and keeps what it was sent."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the receiver answers. `raw`: these bytes instead, and the connection is closed."""
+    """What the receiver answers. `raw`: send these bytes instead, and close the connection."""
 
     status: int = 204
     headers: Mapping[str, str] | None = None
@@ -47,18 +47,18 @@ class Reply:
 
 
 class WebhookReceiver:
-    """Lives in threads of its own, for the length of a block. `answer` says what it answers to a request."""
+    """A server in threads of its own, for the length of a block. `answer` decides what it answers to a request."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: with which it speaks TLS; None: it doesn't."""
+        """Make the receiver. `tls`: its TLS context; None: it speaks plain HTTP."""
         self._tls = tls
         self.answer: Callable[[Received], Reply] = lambda _: Reply()
         self.tried: list[Received] = []
         """All requests, in the order in which they came."""
         self.taken: list[Received] = []
-        """Those that were answered 2xx."""
+        """The requests that were answered with 2xx."""
         self.ending = threading.Event()
-        """Set with the end of the block: what an answer waits for that is to be late."""
+        """Set at the end of the block. Answers that should be late wait for it."""
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -130,7 +130,7 @@ class WebhookReceiver:
 
 
 def entry(url: str, name: str = "registry", **values: object) -> str:
-    """An entry of the file of targets for a receiver on this machine."""
+    """Return an entry for the file of targets, for a receiver on this machine."""
     lines = {
         "name": json.dumps(name),
         "url": json.dumps(url),

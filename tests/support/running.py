@@ -1,4 +1,4 @@
-"""What tests do with the application while it runs: refresh, and wait for its watch and its history."""
+"""Helpers for tests of the running application: refresh it, and wait for its watch and its history."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from tests.support.fixtures import OpenApp
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WATCHED: dict[str, Any] = {"watch": True, "min_refresh_interval": 0.0}
 QUIET_SECONDS = 0.8
-"""After a change the watch may look a second time; then it only waits."""
+"""After a change the watch may look a second time within this time; after that it only waits."""
 
 
 def report() -> WatchReport:
@@ -26,7 +26,7 @@ def report() -> WatchReport:
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> float:
-    """Wait for a condition; returns the seconds it took."""
+    """Wait for a condition, and return the seconds that it took."""
     started_at = time.monotonic()
     while not condition():
         assert time.monotonic() - started_at < seconds, f"not so within {seconds} s; the watch is {report()}"
@@ -49,7 +49,7 @@ async def refreshed(http: httpx.AsyncClient) -> RefreshReport:
 
 
 async def refresh_with_history(http: httpx.AsyncClient) -> None:
-    """Refresh, and wait until the history of it is written."""
+    """Refresh, and wait until its changes are written to the history."""
     await refreshed(http)
     async with asyncio.timeout(5):
         while registry.read("history").waiting:  # noqa: ASYNC110  (reports are read, nothing is signalled)

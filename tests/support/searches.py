@@ -1,4 +1,4 @@
-"""The labelled searches, and the mappings that they are labelled for."""
+"""The labelled searches, and the mappings that the labels are about."""
 
 import json
 from functools import cache
@@ -12,18 +12,18 @@ DATA = Path(__file__).resolve().parent.parent / "unit" / "cacheapp" / "queries" 
 
 
 def labelled(name: str) -> list[dict[str, Any]]:
-    """The lines of one file of labelled searches."""
+    """Return the lines of one file of labelled searches."""
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
 
 
 def prepared(*mappings: dict[str, Any]) -> Prepared:
-    """Indices with these mappings, ready to validate against."""
+    """Return indices with these mappings, ready to validate against."""
     return Prepared.of({f"index-{number}": json.dumps(one).encode() for number, one in enumerate(mappings)})
 
 
 @cache
 def prepared_names() -> dict[str, Prepared]:
-    """All names of the labelled searches."""
+    """Return all names of the labelled searches, ready to validate against."""
     resolved = json.loads((DATA / "resolved.json").read_text(encoding="utf-8"))
     return {
         name: Prepared.of({index: json.dumps(one["mappings"]).encode() for index, one in members.items()})
@@ -32,5 +32,5 @@ def prepared_names() -> dict[str, Prepared]:
 
 
 def verdict_of(label: dict[str, Any], key: str = "body") -> Verdict:
-    """What a validation says of a labelled search."""
+    """Return the verdict of a validation about a labelled search."""
     return validate(prepared_names()[label["index"]], label[key])

@@ -1,4 +1,4 @@
-"""A node with real security: roles as an operator makes them, and who has them."""
+"""A node with real security: roles as an operator makes them, and users and keys with these roles."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ USER_PASSWORD = "only-for-tests"
 
 @dataclass(frozen=True)
 class Role:
-    """The role of docs/security.md, narrowed to `names`, without the privileges in `without`."""
+    """The role of docs/security.md, limited to `names`, without the privileges in `without`."""
 
     names: tuple[str, ...] = ("orders*",)
     without: frozenset[str] = frozenset()
@@ -30,7 +30,7 @@ class Role:
 
 @contextmanager
 def user(cluster: Elasticsearch, role: Role, name: str = "service") -> Iterator[dict[str, str]]:
-    """A user with that role: the settings of `open_app` by which the application is that user."""
+    """Make a user with that role. Yield the settings of `open_app` with which the application acts as that user."""
     cluster.security.put_role(name=name, **role.body())
     cluster.security.put_user(username=name, password=USER_PASSWORD, roles=[name])
     try:
@@ -41,6 +41,6 @@ def user(cluster: Elasticsearch, role: Role, name: str = "service") -> Iterator[
 
 
 def api_key(cluster: Elasticsearch, role: Role) -> tuple[str, str]:
-    """The id of a new key with that role, and the key as ELASTICSEARCH_API_KEY wants it."""
+    """Make a key with that role. Return its id, and the key in the form of ELASTICSEARCH_API_KEY."""
     made = cluster.security.create_api_key(name="service", role_descriptors={"service": role.body()})
     return made["id"], made["encoded"]

@@ -1,4 +1,4 @@
-"""Settings, loaded as a process loads them: from its environment and a file."""
+"""Settings that are loaded as a process loads them: from its environment and a file."""
 
 import json
 import os
@@ -28,7 +28,7 @@ print(json.dumps({
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A Python process that has no setting in its environment but those in `environment`."""
+    """Run a Python process whose environment has no settings except those in `environment`."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -49,7 +49,7 @@ def load(**environment: str) -> dict[str, Any]:
 
 
 def refused(**environment: str) -> str:
-    """What a process that can't use its settings says."""
+    """Return the output of a process that can't use its settings."""
     done = run("manage.py", "check", **{**GOOD, **environment})
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
@@ -57,7 +57,7 @@ def refused(**environment: str) -> str:
 
 
 def allow_origins(settings: Settings, *origins: str) -> None:
-    """What ESASSISTANT_CORS_ORIGINS does at the start."""
+    """Do what ESASSISTANT_CORS_ORIGINS does at the start."""
     settings.ESASSISTANT = replace(settings.ESASSISTANT, cors_origins=origins)
     settings.CORS_ALLOWED_ORIGINS = list(origins)
     at = settings.MIDDLEWARE.index("esassistant.http.compression.CompressionMiddleware")

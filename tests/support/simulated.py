@@ -1,5 +1,5 @@
-"""A cluster of as many indices as a test wants, played by the proxy: more than a real node could make in a test's
-time.
+"""A cluster with as many indices as a test wants, which the proxy plays: a real node would need too long to make
+them.
 """
 
 import json
@@ -9,11 +9,11 @@ from urllib.parse import unquote
 from dev.faults.proxy import Exchange, FaultProxy, ProxyRequest, ProxyResponse
 
 MAPPING = "/_mapping[?]"
-"""Requests for mappings, as rules and counts of the proxy find them."""
+"""A pattern for requests for mappings, as rules and counts of the proxy use it."""
 
 
 class SimulatedCluster:
-    """What the mapping cache asks, answered from `mappings`: the mapping of each index, as JSON. Owned by the test."""
+    """Answers what the mapping cache asks, from `mappings`: index → its mapping as JSON. Owned by the test."""
 
     def __init__(self, proxy: FaultProxy, names: Iterable[str]) -> None:
         self.mappings = dict.fromkeys(names, '{"properties":{"a":{"type":"date"}}}')
@@ -33,11 +33,11 @@ class SimulatedCluster:
 
 
 def names_of(path: str) -> list[str]:
-    """The indices that a request for mappings named."""
+    """Return the indices that a request for mappings names."""
     return [unquote(name) for name in path.removeprefix("/").removesuffix("/_mapping").split(",")]
 
 
 def mapping_requests(proxy: FaultProxy) -> list[Exchange]:
-    """The requests for mappings so far, in the order in which they were sent."""
+    """Return the requests for mappings so far, in the order in which they were sent."""
     asked = [exchange for exchange in proxy.requests if exchange.path.endswith("/_mapping")]
     return sorted(asked, key=lambda exchange: exchange.started_at)

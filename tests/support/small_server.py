@@ -1,4 +1,4 @@
-"""A small HTTP server, to test the fault proxies against."""
+"""A small HTTP server for tests of the fault proxies."""
 
 import asyncio
 import gzip
@@ -15,7 +15,7 @@ CHUNKS = b"5;note=1\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: 1\r\n\r\n"
 
 
 class SmallServer(ThreadedServer):
-    """Answers by path and keeps what it has received, byte by byte."""
+    """A server that answers by path, and keeps what it has received, byte by byte."""
 
     def __init__(self) -> None:
         super().__init__()

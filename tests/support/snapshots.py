@@ -1,4 +1,4 @@
-"""Snapshots as tests want them."""
+"""Make snapshots for tests."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -22,8 +22,8 @@ def changed(
     closed: frozenset[str] | None = None,
     hidden: frozenset[str] | None = None,
 ) -> Snapshot:
-    """The snapshot with entries added or replaced and others gone, whatever their moments are; bodies that nothing
-    refers to any more are dropped.
+    """Return the snapshot with entries added or replaced and others removed, whatever their moments are. Bodies that
+    nothing refers to any more are dropped.
     """
     merged = {**snapshot.indices, **indices}
     for name in removed:

@@ -1,4 +1,4 @@
-"""Readings, states to publish, and the short ways to a lease and to what is published."""
+"""Readings, states to publish, and helpers to take a lease and to load what is published."""
 
 from cacheapp.state.published import Loaded, StoredIndex, StoredState
 from cacheapp.state.readings import Listing, Mappings, Reading
@@ -11,7 +11,7 @@ C_MAPPING = b'{"properties":{"c":{"type":"date"}}}'
 A, B, C = map(mapping_hash, (A_MAPPING, B_MAPPING, C_MAPPING))
 LONG = 60.0
 JITTER = 5.0
-"""Ages are wall time here: an age is what was published, and at most so many seconds of a slow machine more."""
+"""Ages are wall time here: an age is the published one, plus at most so many seconds on a slow machine."""
 
 
 def reading(listed_at: float, indices: dict[str, bytes], aliases: dict[str, tuple[str, ...]] | None = None) -> Reading:
@@ -20,14 +20,14 @@ def reading(listed_at: float, indices: dict[str, bytes], aliases: dict[str, tupl
 
 
 async def take(store: Store, holder: str = "one", ttl_seconds: float = LONG, name: str = "refresh") -> Lease:
-    """The lease, which must be free or the holder's own."""
+    """Return the lease, which must be free or belong to the holder."""
     lease = await store.lease(name, holder, ttl_seconds)
     assert isinstance(lease, Lease)
     return lease
 
 
 async def load(store: Store, *known: str) -> Loaded:
-    """What is published, which something must be."""
+    """Return what is published. Something must be."""
     loaded = await store.load(known)
     assert loaded is not None
     return loaded
@@ -36,7 +36,7 @@ async def load(store: Store, *known: str) -> Loaded:
 def state(
     indices: dict[str, StoredIndex], *bodies: bytes, age: float = 0.0, aliases: dict[str, tuple[str, ...]] | None = None
 ) -> StoredState:
-    """A state with these bodies under their hashes."""
+    """Return a state with these bodies under their hashes."""
     return StoredState(age, indices, aliases or {}, {mapping_hash(body): body for body in bodies})
 
 

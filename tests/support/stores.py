@@ -10,8 +10,8 @@ from cacheapp.stores.redis.link import RedisTimeouts
 
 @dataclass(frozen=True)
 class Backend:
-    """`open` opens one more store on the same data, as another process would. `stop` and `start`: the server, if there
-    is one.
+    """A store backend. `open` opens one more store on the same data, as another process would. `stop` and `start` act
+    on the server, if there is one.
     """
 
     name: str
@@ -21,4 +21,4 @@ class Backend:
 
 
 PATIENT = RedisTimeouts(socket=10.0, call=15.0)
-"""Timeouts that a busy machine doesn't run into, for tests that are not about them."""
+"""Timeouts that are long enough for a busy machine, for tests that are not about timeouts."""

@@ -1,4 +1,4 @@
-"""An app with streams as an owner would have them: one that says something now and then, and one that pours."""
+"""An app with streams: one that sends something now and then, and one that sends as much as it can."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ CHUNK = b"x" * 65_536
 
 
 async def ticks(call: StreamCall) -> None:
-    """An event every `TICK_SECONDS`, and a last one when the server ends; `deaf` goes on then."""
+    """Send an event every `TICK_SECONDS`, and a last one when the server ends. A `deaf` stream goes on then."""
     await call.begin()
     number = 0
     try:
@@ -34,7 +34,7 @@ async def ticks(call: StreamCall) -> None:
 
 
 async def pour(call: StreamCall) -> None:
-    """As fast as the client takes it."""
+    """Send as fast as the client reads."""
     await call.begin("application/octet-stream")
     while True:
         await call.write(CHUNK)

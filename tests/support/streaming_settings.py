@@ -1,4 +1,4 @@
-"""The settings, and an app that owns a stream."""
+"""The settings, with an app that owns a stream."""
 
 from esassistant.settings import *  # noqa: F403
 from esassistant.settings import INSTALLED_APPS

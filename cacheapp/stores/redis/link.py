@@ -1,7 +1,7 @@
-"""The way to one Redis server: short timeouts, few connections, a breaker, and the channel on which news comes.
+"""The connection to one Redis server: short timeouts, few connections, a breaker, and the channel for messages.
 
-Redis may be slow, frozen or gone; who shares mappings through it must not wait for that. The first failure costs one
-short timeout, and then calls are refused at once until one of them, after a pause, finds Redis well again.
+Redis may be slow, frozen or gone, and those who share mappings through it must not wait for that. The first failed call
+costs one short timeout. Then calls are refused at once, until one of them, after a pause, finds that Redis works again.
 """
 
 import asyncio
@@ -34,7 +34,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RedisTimeouts:
-    """In seconds: `call` is for one call altogether; a new connection has several steps, each may take `socket`."""
+    """Timeouts in seconds. `call` is for a whole call; a new connection takes several steps, each of which may take
+    `socket`.
+    """
 
     socket: float = 0.25
     call: float = 0.35
@@ -48,16 +50,19 @@ BREAKER = BreakerPolicy(
     open_seconds=1.0,
     longest_open_seconds=5.0,
     jitter=0.0,
-    # Each call has a deadline of its own, which is shorter; a busy loop may be late to notice it.
+    # Each call has a shorter deadline of its own; a busy event loop may be late to notice it.
     probe_seconds=1.0,
 )
-"""One failure is enough: a second call must not wait in vain. Redis is asked again soon, as a call costs it little."""
+"""One failure is enough to open the breaker, so that no second call waits in vain. Redis is tried again soon, because a
+call costs it little.
+"""
 
 PREFIX = "esassistant:1:"
-"""Before every key. The 1 is the version of the layout: another layout lives beside it."""
+"""The beginning of every key. The 1 is the version of the layout, so that another layout can exist beside it."""
 
-# Before each script, which is the body of a function. A key that holds another type than ours is somebody else's
-# mistake; it must not stop us for good. Which keys those were is told beside the answer.
+# The beginning of every script, whose text becomes the body of a function. If one of our keys holds another type,
+# another program wrote it; such a key is deleted, because it must not stop us for good. The names of these keys are
+# returned beside the answer.
 COMMON = """
 local foreign = {}
 local function own(key, kind)
@@ -84,7 +89,9 @@ class RedisLink:
     """Calls one Redis. Belongs to one loop; `close()` ends its connections."""
 
     def __init__(self, url: str, clock: Clock, timeouts: RedisTimeouts = TIMEOUTS) -> None:
-        """Does no I/O. Raises `ValueError`, without the URL in it, for a URL that is none of Redis."""
+        """Make a link; does no I/O. Raises `ValueError` if the URL isn't one of Redis; the error doesn't contain the
+        URL.
+        """
         pool = _pool(url, timeouts.socket)
         self._timeouts = timeouts
         self._client = Redis(connection_pool=pool)
@@ -92,18 +99,18 @@ class RedisLink:
         self._clock = clock
         at = pool.connection_kwargs
         self.address = str(at["path"]) if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
-        # Who shares mappings says in the log that Redis is away, once: not at each probe.
+        # The breaker logs at the level DEBUG: those who share mappings log once that Redis is away, not at each probe.
         self.breaker = Breaker(
             f"Redis at {self.address}", BREAKER, self._not_asked, log_level=logging.DEBUG, clock=clock
         )
         self._last_failure: tuple[str, str] | None = None
-        """What the last outage was: for callers, and for operators."""
+        """The texts of the last outage: for callers, and for operators."""
         self._subscription: PubSub | None = None
-        # After an outage a subscription may be dead without our hearing of it.
+        # After an outage a subscription may be dead without an error.
         self._doubtful = False
         self._listening = asyncio.Lock()
         self.poisoned_total = 0
-        """How many values were not what we write. They were ignored."""
+        """How many values were ignored because this service didn't write them."""
 
     def __repr__(self) -> str:
         return f"<RedisLink {self.address}>"
@@ -112,12 +119,14 @@ class RedisLink:
         try:
             await self._unsubscribe()
         finally:
-            # A frozen Redis doesn't answer the end of a connection either; it is ended all the same.
+            # A frozen Redis doesn't answer the end of a connection either; the connection is closed all the same.
             with suppress(RedisError, OSError):
                 await self._pool.aclose()
 
     async def call(self, function: Callable[[Redis], Awaitable[T]]) -> T:
-        """What `function` gives. Raises `StoreUnavailable`: at once while the breaker refuses."""
+        """Return what `function` returns. Raises `StoreUnavailable` if Redis fails, and at once while the breaker
+        refuses calls.
+        """
         task = asyncio.current_task()
         cancelled = task.cancelling() if task is not None else 0
         try:
@@ -136,31 +145,32 @@ class RedisLink:
                 retry_after_seconds=self.breaker.wait_seconds() or BREAKER.open_seconds,
                 operator_detail=operator_detail,
             ) from None
-        # Python 3.11's wait_for, in which redis-py writes, forgets a cancellation that comes as the write ends.
+        # In Python 3.11, `wait_for` (which redis-py uses to write) loses a cancellation that comes just as the write
+        # ends.
         if task is not None and task.cancelling() > cancelled:
             raise asyncio.CancelledError
         return result
 
     async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
-        """What a Lua script answers, with `COMMON` before it. Raises as `call` does."""
+        """Return what a Lua script answers; `COMMON` is put before it. Raises what `call` raises."""
 
         async def run(client: Redis) -> Any:
             return await client.register_script(COMMON + script + ANSWER)(keys, arguments)
 
-        foreign, *given = await self.call(run)  # an array ends before nil
+        foreign, *given = await self.call(run)  # `given` is empty for nil, at which Lua arrays end
         for key in foreign:
             self.note_poison(key.decode(errors="replace"))
         return given[0] if given else None
 
     def note_poison(self, where: str) -> None:
-        """Count a value at `where` that is none of ours. The first one is worth a warning."""
+        """Count a value at `where` that this service didn't write. The first one is logged as a warning."""
         log = logger.debug if self.poisoned_total else logger.warning
         log("%s at %s is not what this store writes, and is ignored", where, self.address)
         self.poisoned_total += 1
 
     async def wait_for_message(self, channel: str, longest_seconds: float) -> None:
-        """Return when a message has come, when one may have been missed, or after `longest_seconds`. Never raises for
-        an absent Redis. Who waits beside another waits for that one first.
+        """Return when a message has come, when one may have been missed, or after `longest_seconds`. Never raises if
+        Redis is away. A second caller waits until the first has finished.
         """
         deadline = self._clock() + longest_seconds
         async with self._listening:
@@ -179,7 +189,8 @@ class RedisLink:
                 await self._unsubscribe()
             else:
                 return
-        # What came before a new subscription is found by whoever reads the generation at the end of this wait.
+        # Messages before a new subscription are missed; the caller finds what they were about when it reads the
+        # generation after this wait.
         await asyncio.sleep(max(0.0, deadline - self._clock()))
 
     async def _unsubscribe(self) -> None:
@@ -189,14 +200,14 @@ class RedisLink:
 
     def _not_asked(self, _: str, wait_seconds: float) -> StoreUnavailable:
         again = f"It is asked again in {as_seconds(wait_seconds)}."
-        # The breaker opens by an outage, which says more than that it is open.
+        # An outage opened the breaker; its text says more than that the breaker is open.
         detail, operator_detail = self._last_failure or ("Redis failed.", f"Redis at {self.address} failed.")
         return StoreUnavailable(
             f"{detail} {again}", retry_after_seconds=wait_seconds, operator_detail=f"{operator_detail} {again}"
         )
 
     def _describe(self, error: Exception, at: str) -> str:
-        """Say what went wrong and what helps; with the address for operators."""
+        """Say what went wrong and what helps. The text for operators includes the address."""
         redis = f"Redis at {at}" if at else "Redis"
         match error:
             case TimeoutError() | RedisTimeoutError():
@@ -221,24 +232,26 @@ REFUSALS = {
         "-@admin."
     ),
 }
-"""By the code that Redis puts first."""
+"""Texts by the error code, which stands first in what Redis answers."""
 
 
 def refusal(error: Exception) -> str:
-    """Say why Redis, which answers, doesn't do what it was asked for."""
-    # redis-py takes some codes off the text. Within a script, Redis 6 puts them amid it.
+    """Say why Redis, which does answer, doesn't do what it was asked for."""
+    # redis-py removes some codes from the text. Within a script, Redis 6 puts them in the middle of it.
     text = f"{getattr(error, 'status_code', None) or ''} {error}"
     for code, why in REFUSALS.items():
         if re.search(rf"\b{code}\b", text):
             return why
-    # The code is no secret; the rest might be.
+    # The code is no secret; the rest of the text may be.
     first = re.match(r" ?([A-Z]{3,})(?= )", text)
     return f"failed ({first[1] if first else type(error).__name__})."
 
 
 @contextmanager
 def _counted(breaker: Breaker) -> Iterator[None]:
-    """Around one call. What `OUTAGES` names is a failure, any other error an answer; a cancelled call says nothing."""
+    """Count one call for the breaker. The errors in `OUTAGES` are failures; any other error counts as an answer; a
+    cancelled call isn't counted.
+    """
     permit = breaker.enter()
     outcome = Outcome.NOTHING
     try:
@@ -256,8 +269,8 @@ def _counted(breaker: Breaker) -> Iterator[None]:
 
 @contextmanager
 def _closed_is_an_outage() -> Iterator[None]:
-    """uvloop says by a RuntimeError what asyncio's own loop says by an OSError: the connection was closed just before
-    something was to be sent.
+    """Raise a `RedisConnectionError` in place of the RuntimeError by which uvloop reports that a connection was closed
+    just before a write. asyncio's own loop raises an OSError there, which counts as an outage already.
     """
     try:
         yield
@@ -287,7 +300,7 @@ async def _end(subscription: PubSub) -> None:
 
 def _pool(url: str, socket_seconds: float) -> BlockingConnectionPool:
     try:
-        # What the URL says of timeouts, decoding and retries must not win over what the store relies on.
+        # The URL's own options for timeouts, decoding and retries must not override those that the store relies on.
         options: dict[str, Any] = dict(parse_url(url)) | {
             "socket_timeout": socket_seconds,
             "socket_connect_timeout": socket_seconds,
@@ -297,7 +310,7 @@ def _pool(url: str, socket_seconds: float) -> BlockingConnectionPool:
             "retry_on_error": [],
             "decode_responses": False,
             "health_check_interval": 0,
-            # No greeting: a new connection costs no round trip of its own.
+            # No greeting (`HELLO`), so a new connection needs no round trip of its own.
             "protocol": 2,
             "driver_info": None,
             "max_connections": MAX_CONNECTIONS,
@@ -306,7 +319,7 @@ def _pool(url: str, socket_seconds: float) -> BlockingConnectionPool:
         if "path" in options:
             del options["socket_keepalive"]
         pool = BlockingConnectionPool(**options)
-        # Only this looks at the options; a connection that is made is not yet opened.
+        # Making a connection checks the options; it isn't opened yet.
         pool.make_connection()  # type: ignore[no-untyped-call]
     except Exception:  # noqa: BLE001  (whatever it stumbles over, the URL is bad, and their texts quote from it)
         raise ValueError(

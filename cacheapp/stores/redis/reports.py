@@ -1,10 +1,11 @@
-"""What the instances say of themselves, in Redis.
+"""The reports of the instances about themselves, in Redis.
 
-`reports` is a hash: the moment of each report, in 16 digits of microseconds, and the report, by instance; `reporting`
-is a sorted set of the instances, by when they are forgotten. Both expire with the last of them.
+`reports` is a hash: instance → the moment of its report, in 16 digits of microseconds, followed by the report.
+`reporting` is a sorted set of the instances, by the moment when they are forgotten. Both keys expire with the last of
+their instances.
 
-Each instance reads the reports of all others, so that what travels grows with the square of their number: reports are
-compressed (zlib), which makes a quarter of them.
+Each instance reads the reports of all others, so the traffic grows with the square of their number. So reports are
+compressed (zlib), to about a quarter of their size.
 """
 
 import zlib
@@ -22,11 +23,12 @@ MAX_INSTANCE_BYTES = 200
 BYTES_AT_ONCE = 1024 * 1024
 COMPRESSION_LEVEL: Final = 1
 ZLIB_BEGINS: Final = b"\x78"
-"""So no JSON begins, which is what version 1.0 writes."""
+"""The first byte of a compressed report. No JSON begins with it, which is what version 1.0 writes."""
 LONGEST_KEPT_SECONDS = 86_400.0
 
-# KEYS: reports, reporting. ARGV: instance, microseconds until it is forgotten, report, the most instances, the longest
-# that one is kept in microseconds. Who would be one too many takes the place of the one that is forgotten next.
+# KEYS: reports, reporting. ARGV: the instance, the microseconds until it is forgotten, the report, the largest number
+# of instances, the longest time in microseconds that an instance is kept. If there are too many instances, those that
+# would be forgotten next are removed.
 REPORT = """
 local reports, reporting, at = own(KEYS[1], 'hash'), own(KEYS[2], 'zset'), now()
 local function forget(names)
@@ -48,13 +50,13 @@ local last = redis.call('ZRANGE', reporting, -1, -1, 'WITHSCORES')[2]
 for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, exact(last / 1000 + 1)) end
 """
 
-# KEYS: reporting. ARGV: the most instances. Those that are not yet forgotten.
+# KEYS: reporting. ARGV: the largest number of instances. Returns the instances that are not yet forgotten.
 REPORTERS = """
 return redis.call('ZRANGEBYSCORE', own(KEYS[1], 'zset'), '(' .. exact(now()), '+inf', 'LIMIT', 0, ARGV[1])
 """
 
-# KEYS: reports. ARGV: the most bytes of a report, those of the answer, instances. Answers with the time, and for as
-# many instances as there is room for; empty is a report that is too large.
+# KEYS: reports. ARGV: the most bytes of a report, the most bytes of the answer, the instances. Returns the time, and
+# the reports of as many instances as fit into the answer; a report that is too large is returned empty.
 FETCH = """
 local reports, room, found = own(KEYS[1], 'hash'), tonumber(ARGV[2]), {now()}
 for i = 3, #ARGV do
@@ -72,7 +74,7 @@ return found
 
 
 async def keep_report(link: RedisLink, instance: str, report: bytes, ttl_seconds: float) -> None:
-    """As `Store.report`."""
+    """Keep a report, as `Store.report` says."""
     check_report(report)
     ttl = to_microseconds(min(ttl_seconds, LONGEST_KEPT_SECONDS))
     arguments = [
@@ -86,7 +88,7 @@ async def keep_report(link: RedisLink, instance: str, report: bytes, ttl_seconds
 
 
 async def read_reports(link: RedisLink) -> dict[str, StoredReport]:
-    """As `Store.reports`. What is none of ours there is left out, and counted."""
+    """Return the reports, as `Store.reports` says. Values that this service didn't write are left out and counted."""
     reports: dict[str, StoredReport] = {}
     waiting: list[bytes] = await link.run(REPORTERS, [REPORTING], [MAX_INSTANCES])
     while waiting:
@@ -105,7 +107,7 @@ async def read_reports(link: RedisLink) -> dict[str, StoredReport]:
 
 
 def _unpacked(packed: bytes) -> bytes | None:
-    """The report; None: it is none of ours, or larger than reports are."""
+    """Return the report, decompressed; None if this service didn't write it, or if it is larger than reports may be."""
     if not packed.startswith(ZLIB_BEGINS):
         return packed
     unpacking = zlib.decompressobj()

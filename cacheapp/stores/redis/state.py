@@ -1,8 +1,8 @@
-"""The published state as bytes that Redis keeps: immutable pieces under the hashes of their content, and one small
+"""The published state as bytes in Redis: immutable pieces, kept under the hashes of their content, and one small
 document that names them.
 
-What didn't change has the same hash, so it is neither sent nor read again; and what somebody else wrote there doesn't
-have the hash that it is kept under.
+What hasn't changed has the same hash, so it is neither sent nor read again. And what another program wrote there
+doesn't have the hash that it is kept under.
 """
 
 import zlib
@@ -15,15 +15,15 @@ from msgspec import structs
 from cacheapp.state.published import HistoryMark, StoredIndex, StoredState
 
 CHUNKS = 64
-"""Of ten thousand indices, one changed costs a chunk of 150."""
+"""The number of chunks. With ten thousand indices, a change of one index rewrites a chunk of about 150."""
 MAX_PIECE_BYTES = 16 * 1024 * 1024
 MAX_PUBLISHED_BYTES = 16 * 1024
 SAME_MOMENT_MICROSECONDS = 500_000
-"""A moment is computed anew for each publication, from an age and from Redis' clock, and differs by how long the calls
-took.
+"""Two moments that differ by less count as the same. A moment is computed anew for each publication, from an age and
+from Redis' clock, and the result varies with the duration of the calls.
 """
 MAX_EXACT = 2**53
-"""Up to here, numbers are exact in Lua and in JSON's readers."""
+"""Numbers up to this one are exact in Lua and in JSON readers."""
 
 Hash = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -32,7 +32,7 @@ Microseconds = Annotated[int, msgspec.Meta(ge=-MAX_EXACT, le=MAX_EXACT)]
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A `StoredIndex` at rest: the moment of its confirmation instead of its age."""
+    """A `StoredIndex` as it is kept: with the moment of its confirmation instead of its age."""
 
     uuid: Text | None
     mapping_hash: Hash
@@ -41,10 +41,10 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Some of the indices and aliases: those whose names fall to it.
+    """A part of the indices and aliases: those whose names belong to this chunk.
 
-    What version 1.0 doesn't know, and ignores, is left out where it is empty: then a chunk has the bytes, and so the
-    hash, that version 1.0 gives it.
+    Members that version 1.0 doesn't know, and ignores, are left out where they are empty. Then a chunk has the same
+    bytes, and so the same hash, as version 1.0 gives it.
     """
 
     indices: dict[Name, Entry]
@@ -56,8 +56,8 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The one thing that changes. Times in microseconds of Redis' clock; `chunks` are hashes. Version 1.0 knows no
-    `history`, and ignores it.
+    """The document that names the pieces; only this changes. Times are in microseconds of Redis' clock; `chunks` are
+    hashes. Version 1.0 doesn't know `history`, and ignores it.
     """
 
     generation: Annotated[int, msgspec.Meta(ge=1, le=MAX_EXACT)]
@@ -75,11 +75,11 @@ _chunk = msgspec.json.Decoder(Chunk)
 
 
 def chunks_of(state: StoredState, asked_at: int, before: Iterable[Chunk] = ()) -> list[Chunk]:
-    """The chunks of a state. Its ages count from `asked_at`.
+    """Return the chunks of a state, whose ages count from the moment `asked_at`.
 
-    An index of which nothing has changed keeps the moment that it has in the chunks of `before`, if that is about the
-    same: else each publication would change all chunks in which anything has a moment of its own. No computed moment is
-    later than the true one, so neither is the one that is kept.
+    An index that hasn't changed keeps the moment that it has in the chunks of `before`, if both moments are about the
+    same. Otherwise each publication would change all chunks in which an index has a moment of its own. No computed
+    moment is later than the true one, so this holds for the moment that is kept too.
     """
     known = {name: entry for chunk in before for name, entry in chunk.indices.items()}
     chunks = [Chunk({}, {}, ()) for _ in range(CHUNKS)]
@@ -106,7 +106,7 @@ def chunks_of(state: StoredState, asked_at: int, before: Iterable[Chunk] = ()) -
 
 
 def _told_before(entry: Entry, known: Entry | None) -> Entry:
-    """What is known of an index already, where the entry says the same of about the same moment; else the entry."""
+    """Return the `known` entry of an index if `entry` says the same of about the same moment; otherwise `entry`."""
     if known is None or known.confirmed_at is None or entry.confirmed_at is None:
         return entry
     is_about_the_same = abs(entry.confirmed_at - known.confirmed_at) <= SAME_MOMENT_MICROSECONDS
@@ -122,7 +122,7 @@ def encode_manifest(published: Manifest) -> bytes:
 
 
 def decode_manifest(raw: bytes) -> Manifest | None:
-    """None: it is none of ours."""
+    """Return the manifest; None if this service didn't write it."""
     try:
         return _published.decode(raw)
     except msgspec.MsgspecError:
@@ -130,7 +130,7 @@ def decode_manifest(raw: bytes) -> Manifest | None:
 
 
 def decode_chunk(raw: bytes) -> Chunk | None:
-    """None: it is none of ours."""
+    """Return the chunk; None if this service didn't write it."""
     try:
         return _chunk.decode(raw)
     except msgspec.MsgspecError:
@@ -138,7 +138,7 @@ def decode_chunk(raw: bytes) -> Chunk | None:
 
 
 def join(published: Manifest, chunks: Iterable[Chunk], bodies: Mapping[str, bytes], now: int) -> StoredState:
-    """The state again, its ages as they are at `now`."""
+    """Put the state together again, with its ages at the moment `now`."""
     indices: dict[str, StoredIndex] = {}
     aliases: dict[str, tuple[str, ...]] = {}
     data_streams: set[str] = set()
@@ -175,7 +175,7 @@ def to_microseconds(duration_seconds: float) -> int:
 
 
 def to_seconds(duration_microseconds: int) -> float:
-    """At least 0: Redis' clock is a wall clock, and may have been set back."""
+    """Return the seconds of a duration, at least 0: Redis' clock is a wall clock, and may have been set back."""
     return max(0, duration_microseconds) / 1_000_000
 
 

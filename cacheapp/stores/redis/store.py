@@ -1,8 +1,9 @@
-"""The Redis store: mappings shared by way of one Redis, for instances on several machines.
+"""The Redis store: processes share mappings through one Redis, also from several machines.
 
-Under `esassistant:1:` are `pieces` (a hash: immutable pieces of states, by the hashes of their content), `published` (a
-string: which pieces are the state now), and a row per lease, attempt and shared value; beside them what instances
-report (reports.py). What changes, changes in Lua, so in one step; times are Redis' own.
+Its keys begin with `esassistant:1:`. They are `pieces` (a hash: immutable pieces of states, by the hashes of their
+content), `published` (a string: which pieces make up the state now), one key for each lease, attempt and shared value,
+and the reports of instances (reports.py). All changes are made by Lua scripts, so each is one step; times are those of
+Redis.
 """
 
 import asyncio
@@ -41,24 +42,24 @@ PIECES = f"{PREFIX}pieces"
 CHANNEL = f"{PREFIX}published"
 
 TRIES = 10
-"""How often an operation starts again because another instance published meanwhile."""
+"""How often an operation is started in all, because another instance published meanwhile."""
 DEADLINE_SECONDS = 20.0
-"""For publishing or loading altogether; each step has a much shorter one."""
+"""The deadline for publishing or loading as a whole, in seconds; each step has a much shorter one."""
 BYTES_AT_ONCE = 1024 * 1024
 PIECES_AT_ONCE = 500
 
-# KEYS: published. ARGV: its longest length.
+# KEYS: published. ARGV: the longest allowed length of its value.
 READ = """
 return {redis.call('GETRANGE', own(KEYS[1], 'string'), 0, ARGV[1]), now()}
 """
 
-# KEYS: published, pieces. ARGV: the longest length of published.
+# KEYS: published, pieces. ARGV: the longest allowed length of the value of published.
 PREPARE = """
 return {redis.call('GETRANGE', own(KEYS[1], 'string'), 0, ARGV[1]), now(), redis.call('HKEYS', own(KEYS[2], 'hash'))}
 """
 
-# KEYS: pieces. ARGV: the most bytes of a piece, those of the answer, hashes. Answers for as many as there is room for;
-# empty is a piece that is too large.
+# KEYS: pieces. ARGV: the most bytes of a piece, the most bytes of the answer, hashes. Returns as many pieces as fit
+# into the answer; a piece that is too large is returned empty.
 FETCH = """
 local pieces, room, found = own(KEYS[1], 'hash'), tonumber(ARGV[2]), {}
 for i = 3, #ARGV do
@@ -74,9 +75,9 @@ end
 return found
 """
 
-# KEYS: lease, published, pieces. ARGV: token, published as it was, its longest length, published as it becomes,
-# channel, message, the hashes of pieces that are not used any more. The caller may have relied on pieces that another
-# publication dropped, so nobody may have published since it looked.
+# KEYS: lease, published, pieces. ARGV: the token, the old value of published, its longest allowed length, the new value
+# of published, the channel, the message, the hashes of pieces that are no longer used. The caller may rely on pieces
+# that another publication has deleted; so nobody may have published since it read the old value.
 PUBLISH = """
 if redis.call('HGET', own(KEYS[1], 'hash'), 'token') ~= ARGV[1] then return 'stale' end
 if redis.call('GETRANGE', own(KEYS[2], 'string'), 0, ARGV[3]) ~= ARGV[2] then return 'again' end
@@ -88,8 +89,8 @@ redis.call('PUBLISH', ARGV[5], ARGV[6])
 return 'done'
 """
 
-# KEYS: lease. ARGV: holder, microseconds. The first token is the time, so that tokens grow also when Redis lost its
-# data. A lease that ends later than it is long was made before the clock was set back.
+# KEYS: lease. ARGV: the holder, microseconds. The first token is the time, so that tokens grow even if Redis lost its
+# data. A lease that ends later than its length allows was made before the clock was set back.
 LEASE = """
 local key, at = own(KEYS[1], 'hash'), now()
 local row = redis.call('HMGET', key, 'token', 'holder', 'expires', 'length')
@@ -112,7 +113,7 @@ local key = own(KEYS[1], 'hash')
 if redis.call('HGET', key, 'token') == ARGV[1] then redis.call('HSET', key, 'holder', '', 'expires', 0) end
 """
 
-# KEYS: attempt. ARGV: microseconds.
+# KEYS: shared values. ARGV: their longest allowed length.
 ATTEMPT = """
 local key, at = own(KEYS[1], 'string'), now()
 local last = tonumber(redis.call('GETRANGE', key, 0, 31))
@@ -128,8 +129,8 @@ for i = 1, #KEYS do found[i] = redis.call('GETRANGE', own(KEYS[i], 'string'), 0,
 return {found, now()}
 """
 
-# KEYS: shared values. ARGV: their longest length, milliseconds until they are forgotten, each as it was and as it
-# becomes. All or none: another process may have changed one of them since it was read.
+# KEYS: shared values. ARGV: their longest allowed length, the milliseconds until they are forgotten, the old and the
+# new value of each. Changes all or none: another process may have changed one of them since it was read.
 CHANGE_VALUES = """
 for i = 1, #KEYS do
   if redis.call('GETRANGE', own(KEYS[i], 'string'), 0, ARGV[1]) ~= ARGV[2 * i + 1] then return 0 end
@@ -150,13 +151,13 @@ class RedisStore:
         deadline_seconds: float = DEADLINE_SECONDS,
         tries: int = TRIES,
     ) -> None:
-        """`tries`: how often an operation begins anew because others publish meanwhile."""
+        """Make a store. `tries`: how often an operation is started in all, because others publish meanwhile."""
         self.link = link
         self._deadline_seconds = deadline_seconds
         self._tries = tries
         self._clock = clock
         self._publishing = asyncio.Lock()
-        # Of the state that was loaded or published last.
+        # The chunks of the state that was loaded or published last.
         self._chunks: Mapping[str, Chunk] = {}
 
     def __repr__(self) -> str:
@@ -183,12 +184,12 @@ class RedisStore:
                             "What was published in Redis is damaged; the next full pass replaces it."
                         )
                     self._chunks = chunks
-                    # A body that is lacking is a miss: whoever is asked for it reads it from the cluster.
+                    # A missing body is a miss: the process reads it from the cluster when it is asked for.
                     return Loaded(published.generation, join(published, chunks.values(), bodies, now))
         raise StoreUnavailable("What is published in Redis changes faster than it can be read.", retry_after_seconds=1)
 
     async def publish(self, state: StoredState, lease: Lease) -> int:
-        # Waiting for others and for Redis is age too.
+        # The ages in the state also grow while this waits for others and for Redis.
         asked_at = self._clock()
         async with self._deadline(), self._publishing:
             for _ in range(self._tries):
@@ -237,7 +238,7 @@ class RedisStore:
         await self.link.wait_for_message(CHANNEL, longest_seconds)
 
     async def _published(self) -> tuple[Manifest | None, bytes, int]:
-        """What is published, as it stands there, and the time."""
+        """Return the manifest of what is published, its text, and the time."""
         raw, now = await self.link.run(READ, [PUBLISHED], [MAX_PUBLISHED_BYTES])
         return self._decode_published(raw), raw, now
 
@@ -250,7 +251,7 @@ class RedisStore:
     async def _pieces_of(
         self, published: Manifest, known: frozenset[str]
     ) -> tuple[dict[str, Chunk], dict[str, bytes], bool]:
-        """The chunks and the bodies that are not known, and whether that is all of them."""
+        """Return the chunks and the bodies that are not known yet, and whether all of them were found."""
         present = {name: self._chunks[name] for name in published.chunks if name in self._chunks}
         fetched = await self._fetch([name for name in published.chunks if name not in present])
         for name, piece in fetched.items():
@@ -263,7 +264,7 @@ class RedisStore:
         return present, bodies, len(present) == len(published.chunks) and len(bodies) == len(wanted)
 
     async def _fetch(self, hashes: Iterable[str]) -> dict[str, bytes]:
-        """Those of the pieces that are there and have the content that their hashes say."""
+        """Return those of the pieces that exist and have the content that their hashes say."""
         pieces: dict[str, bytes] = {}
         waiting = list(hashes)
         while waiting:
@@ -276,19 +277,19 @@ class RedisStore:
                 elif piece is not None:
                     poisoned.append(name)
             if poisoned:
-                # Whoever publishes next would take it for present.
+                # The damaged piece is deleted; otherwise the next publication would take it for present.
                 self.link.note_poison(PIECES)
                 await self.link.call(lambda client, names=poisoned: client.hdel(PIECES, *names))  # type: ignore[misc]
             waiting = waiting[len(found) :]
         return pieces
 
     async def _publish_once(self, state: StoredState, lease: Lease, asked_at: float) -> int | None:
-        """One try. None: another instance published meanwhile."""
+        """Try once to publish. Return None if another instance published meanwhile."""
         before, now, names = await self.link.run(PREPARE, [PUBLISHED, PIECES], [MAX_PUBLISHED_BYTES])
         present = {name.decode("ascii", "replace") for name in names}
         asked = now - to_microseconds(self._clock() - asked_at)
         made = chunks_of(state, asked, self._chunks.values())
-        await asyncio.sleep(0)  # of ten thousand indices, either step takes tens of milliseconds
+        await asyncio.sleep(0)  # with ten thousand indices, either step takes tens of milliseconds
         chunks = {mapping_hash(piece): piece for piece in map(encode_chunk, made)}
         await asyncio.sleep(0)
         used = {stored.mapping_hash for stored in state.indices.values()}
@@ -296,7 +297,7 @@ class RedisStore:
         await self._send({name: state.bodies[name] for name in used if name in state.bodies}, present)
         last = self._decode_published(before)
         published = Manifest(
-            # From the time on, so that it grows also when Redis lost its data.
+            # Counts from the time on, so that the number grows even if Redis lost its data.
             generation=last.generation + 1 if last is not None else now // 1000,
             confirmed_at=asked - to_microseconds(state.age_seconds),
             cluster_uuid=state.cluster_uuid,
@@ -322,7 +323,7 @@ class RedisStore:
         return published.generation
 
     async def _send(self, pieces: Mapping[str, bytes], present: Collection[str]) -> None:
-        """Give Redis the pieces that it lacks, in portions that fit into a short timeout."""
+        """Send the pieces that Redis lacks, in portions that fit into a short timeout."""
         portion: dict[str, bytes] = {}
         portion_bytes = 0
         for name, piece in pieces.items():
@@ -355,9 +356,10 @@ class RedisStore:
 async def open_redis_store(
     url: str, clock: Clock = monotonic, *, timeouts: RedisTimeouts = TIMEOUTS, **options: Any
 ) -> AsyncIterator[RedisStore]:
-    """A store for the length of the block. Does no I/O until it is used; an absent Redis doesn't keep it from opening.
+    """Open a store for the length of the block. Does no I/O until the store is used; it opens even if Redis is away.
 
-    `options` are those of `RedisStore`. Raises `ValueError`, without the URL in it, for a URL that is none of Redis.
+    `options` are those of `RedisStore`. Raises `ValueError` if the URL isn't one of Redis; the error doesn't contain
+    the URL.
     """
     link = RedisLink(url, clock, timeouts)
     try:
