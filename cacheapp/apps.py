@@ -105,12 +105,9 @@ def declare(registry: Registry) -> None:
     """Register all resources of the mapping cache, each with what it needs.
 
     `store`: what processes share. `shared_logins`: counts failed logins in the store. `mapping_cache`: answers for
-    mappings. `demand`: which families will be asked for, with `demand_exchange`, which shares it. Then what is derived
-    from mappings for callers (`_declare_answers`), and `mcp`. `database_work`: a database thread for the health app.
-    `history`, `feed` (sends changes as they happen) and `webhooks` (sends them to targets). `sharing`: publishes, and
-    takes over what others published. `refresher`: makes passes. `refresh_schedule`, `instances` and `watch`.
-
-    The schedule and the exchange are resources of their own so that commands can open the refresher without them.
+    mappings. `database_work`: a database thread for the health app. `sharing`: publishes, and takes over what others
+    published. `refresher`: makes passes. `refresh_schedule` is a resource of its own so that commands can open the
+    refresher without it.
     """
     from cacheapp.history import HISTORY  # here, because Django loads models after all AppConfigs
 
