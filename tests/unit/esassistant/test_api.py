@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from esassistant.api import api_view, json_response, parameter, query_of
+from esassistant.api import api_view, json_response, parameter, query_of, whole_number
 from esassistant.errors import BadRequest, UnknownParameter
 from tests.support.asgi import Asked
 
@@ -83,6 +83,19 @@ def test_json_response() -> None:
 def test_a_parameter(query: str, value: str) -> None:
     """A parameter is what was sent, or what it is when none was."""
     assert parameter(RequestFactory().get(f"/api/x?{query}"), "a", "none") == value
+
+
+@pytest.mark.parametrize("given", ["1", "0007", "50"])
+def test_a_number(given: str) -> None:
+    """Digits that make a number within the bounds, which are themselves allowed, are read as that number."""
+    assert whole_number("limit", given, 1, 50) == int(given)
+
+
+@pytest.mark.parametrize("given", ["", "0", "51", "-1", "+1", "1.0", " 1", "1_0", "٣", "²", "9" * 5000])
+def test_no_such_number(given: str) -> None:
+    """Whatever isn't a whole number within the bounds is refused, with the parameter and both bounds."""
+    with pytest.raises(BadRequest, match=r"^Use limit= with a whole number from 1 to 50\.$"):
+        whole_number("limit", given, 1, 50)
 
 
 @api_view("GET", parameters=("limit", "cursor", "q"))

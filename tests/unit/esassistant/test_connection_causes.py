@@ -42,6 +42,7 @@ def wrapped(error: BaseException) -> Exception:
         (ConnectionResetError(errno.ECONNRESET, "reset"), Cause.CLOSED),
         (ConnectionResetError("Connection lost"), Cause.CLOSED),
         (BrokenPipeError(errno.EPIPE, "pipe"), Cause.CLOSED),
+        (ssl.SSLError("raised by another library"), None),
         (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), Cause.CLOSED),
         (tls("WRONG_VERSION_NUMBER"), Cause.PLAIN_PORT),
         (tls("RECORD_LAYER_FAILURE"), Cause.PLAIN_PORT),
@@ -66,6 +67,13 @@ def test_an_error_in_another_is_found() -> None:
     """aiohttp keeps the system's error beside its own."""
     first = socket.gaierror(socket.EAI_NONAME, "unknown")
     assert connection_cause(aiohttp.ClientConnectorDNSError(None, first)) is Cause.NAME  # type: ignore[arg-type]
+
+
+def test_an_error_in_the_place_of_openssl_s() -> None:
+    """A TLS error without OpenSSL's reason says nothing itself: the one that it was raised for does."""
+    outer = ssl.SSLError("raised by another library")
+    outer.__context__ = tls("WRONG_VERSION_NUMBER")
+    assert connection_cause(outer) is Cause.PLAIN_PORT
 
 
 def test_a_circle_ends() -> None:

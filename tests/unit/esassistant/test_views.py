@@ -1,20 +1,27 @@
 """What the kernel answers itself: what problems mean, and addresses and parameters that are unknown."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.urls import include
+from django.urls import path as route
+from pytest_django import Settings
 
 from dev.openapi.operations import OPERATIONS, Access
 from esassistant.asgi import application
 from esassistant.errors import problem_types
+from esassistant.views import DOCUMENT, openapi
 
 TOKEN = {"Authorization": "Bearer test-token-0123456789"}
 WRONG = {"Authorization": "Bearer wrong"}
 PAGE = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+urlpatterns = [route("assistant/", include("esassistant.urls"))]
 
 
 @pytest.fixture
@@ -131,3 +138,14 @@ async def test_other_schemes(client: httpx.AsyncClient) -> None:
     """Credentials of another scheme, such as a proxy's, are not ours to judge."""
     response = await client.get("/problems/", headers={"Authorization": "Basic dTpw"})
     assert response.status_code == 200
+
+
+async def test_the_description_below_a_prefix(settings: Settings) -> None:
+    """It says where its addresses are, and nothing else differs; at the root it is the document itself."""
+    request = RequestFactory().get("/api/openapi.json")
+    at_root = await openapi(request)
+    settings.ROOT_URLCONF = __name__
+    below = await openapi(request)
+    assert at_root.content == DOCUMENT
+    assert json.loads(below.content) == json.loads(DOCUMENT) | {"servers": [{"url": "/assistant"}]}
+    assert below["ETag"] != at_root["ETag"]

@@ -313,6 +313,7 @@ def test_the_file_of_webhooks(tmp_path: Path) -> None:
         "mysqlgis://h/name",
         "postgres://h:port/name",
         "postgres://[::1",
+        "postgres://user:pass#word@h/name",
     ],
 )
 def test_databases_that_cannot_be_used(tmp_path: Path, url: str) -> None:
@@ -320,6 +321,7 @@ def test_databases_that_cannot_be_used(tmp_path: Path, url: str) -> None:
     said = refused(tmp_path, DATABASE_URL=url)
     assert "DATABASE_URL: got a value that is not shown" in said
     assert url not in said
+    assert ("%23" in said) == ("#" in url)
 
 
 def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,6 +350,16 @@ def test_redis_urls(tmp_path: Path, url: str) -> None:
     else:
         assert "use a URL such as redis://" in refused(tmp_path, REDIS_URL=url)
     assert read({**GOOD, "REDIS_URL": "redis://h/0"}, tmp_path)[0].redis_url == "redis://h/0"
+
+
+def test_a_redis_url_with_a_hash(tmp_path: Path) -> None:
+    """A `#` would end the URL in the midst of the password: the refusal says how to write it, and shows no part."""
+    said = refused(tmp_path, REDIS_URL=f"redis://:{SECRET}#x@h:6379/0")
+    assert "REDIS_URL" in said
+    assert "%23" in said
+    assert SECRET not in said
+    url = f"redis://:{SECRET}%23x@h:6379/0"
+    assert read({**GOOD, "REDIS_URL": url}, tmp_path)[0].redis_url == url
 
 
 def test_settings_that_contradict_each_other(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from elasticsearch import ApiError, TransportError
 
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
 from esassistant.breaker import BreakerPolicy, BreakerReport, BreakerState
-from esassistant.elasticsearch.client import new_client, report, sync_client, unavailable
+from esassistant.elasticsearch.client import new_client, report, searches_of_minute, sync_client, unavailable
 from esassistant.elasticsearch.errors import AnswerTooLarge, BreakerOpen, PoolTimeout
 from esassistant.elasticsearch.health import ping_cluster, pools_health
 from esassistant.elasticsearch.pools import Pool, PoolLimits
@@ -23,7 +23,7 @@ from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Health, PingResult
 from tests.support.clients import Certificate, elasticsearch_config, pools
-from tests.support.fakes import denied
+from tests.support.fakes import FakeClock, denied
 
 NO_AUTHORIZATION = "none"
 CREDENTIALS = [
@@ -84,6 +84,20 @@ async def test_report_and_retries(stub: FaultProxy) -> None:
         counted = report(client)["default"]
         assert (counted.requests_total, counted.retries_total, counted.success_percent) == (2, 1, 50.0)
         assert report(other)["default"].requests_total == 0
+
+
+async def test_searches_of_a_minute(stub: FaultProxy, fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client tells what callers of its searches got in one minute: whole calls, however often each was tried."""
+    monkeypatch.setattr("esassistant.elasticsearch.stats.monotonic", fake_clock)
+    fake_clock.now = 6000.0
+    stub.respond("", lambda _: ProxyResponse(b'{"took":1,"timed_out":false,"_shards":{"total":1,"failed":0}}'))
+    async with client_of(stub, max_retries=1) as client, client_of(stub) as other:
+        with stub.fault(status=503, times=1):
+            await client.search(index="a")
+        await client.info()
+        minute = searches_of_minute(client, 100)
+        assert (minute.calls, minute.bad, sum(minute.times.values())) == (1, 0, 1)
+        assert searches_of_minute(client, 99).calls == searches_of_minute(other, 100).calls == 0
 
 
 async def test_another_node_stands_in(stub: FaultProxy) -> None:

@@ -22,7 +22,7 @@ from esassistant.elasticsearch.errors import AnswerTooLarge, PoolTimeout
 from esassistant.elasticsearch.pings import PAUSE_SECONDS, PING_SECONDS, Pings, is_answer, pause_until
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.resource import Health, PingResult
-from esassistant.windows import Got
+from esassistant.windows import Got, MinuteCounts
 from tests.support.fakes import FakeClock
 
 WELL = PingResult(Health.HEALTHY)
@@ -171,6 +171,26 @@ async def test_pings_are_remembered(fake_clock: FakeClock) -> None:
     window = hanging.window()
     assert window is not None
     assert [(call.seconds, call.got) for call in window.last] == [(9.0, Got.FAILURE)]
+
+
+async def test_pings_of_a_minute(fake_clock: FakeClock) -> None:
+    """A minute has the pings that ended in it: here one that was answered late and one that failed."""
+    causes: list[Exception | None] = [ConnectionTimeout("x"), None, ConnectionTimeout("x")]
+
+    async def ask() -> PingResult:
+        fake_clock.advance(4.0)
+        if (cause := causes.pop(0)) is not None:
+            raise unavailable(cause)
+        return WELL
+
+    pings = Pings(ask, 5.0, clock=fake_clock)
+    for sent_at in (5995.0, 5999.0, 6040.0):
+        fake_clock.now = sent_at
+        with suppress(ClusterUnavailable):
+            await pings.ping()
+    minute = pings.whole_minute(100)
+    assert (minute.calls, minute.bad, sum(minute.times.values())) == (2, 1, 1)
+    assert pings.whole_minute(99) == MinuteCounts(calls=1, bad=1)
 
 
 class Background:

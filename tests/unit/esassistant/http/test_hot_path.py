@@ -110,6 +110,25 @@ async def test_without_an_answer_it_goes_on(spine: Spine) -> None:
         assert (await spine.get("/other")).status == 418
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (((b"accept", b"*/*"), (b"user-agent", b"x"), (b"accept", b"text/html")), 200),
+        (((b"cookie", b"a=b"), (b"accept-encoding", b"br")), 200),
+        (((b"cookie", b"a=b"), (b"cookie", b"c=d")), 418),
+        (((b"cookie", b"a=b; sessionid=x"),), 418),
+        (((b"origin", b"https://x.example"),), 418),
+        (((b"content-length", b"0"),), 418),
+    ],
+)
+async def test_which_headers_go_on(spine: Spine, headers: tuple[tuple[bytes, bytes], ...], status: int) -> None:
+    """A session, CORS, a body, and one of the headers that decide sent twice are Django's; all others are in nobody's
+    way, however often they come.
+    """
+    with spine.routes.answering("/a", lambda _name, _caller: answer()):
+        assert (await spine.get("/a", headers=(HOST, *headers))).status == status
+
+
 @pytest.mark.parametrize(("error", "logged"), [(ClusterUnavailable("away"), False), (ValueError("bug"), True)])
 async def test_a_source_that_fails(
     spine: Spine, caplog: pytest.LogCaptureFixture, error: Exception, logged: bool

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import BaseHandler
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.urls import path
 
 from esassistant.api import api_view
@@ -55,6 +55,11 @@ async def crash(_: HttpRequest) -> HttpResponse:
     raise ValueError("bug")
 
 
+@api_view("GET")
+async def unchanged(_: HttpRequest) -> HttpResponse:
+    return HttpResponseNotModified()
+
+
 async def plain(_: HttpRequest) -> HttpResponse:
     return HttpResponse("plain")
 
@@ -65,7 +70,9 @@ urlpatterns = [
     path("api/crash", crash),
     path("api/named/<path:name>/x", echo),
     path("api/plain", plain),
+    path("api/unchanged", unchanged),
     path("page", echo),
+    path("unchanged", unchanged),
 ]
 
 
@@ -206,6 +213,23 @@ async def test_a_crash_is_a_problem(lanes: Lanes) -> None:
     got = await ask(lanes, Asked("/api/crash"))
     assert (got.status, got.header("content-type")) == (500, "application/problem+json")
     assert b"bug" not in got.body
+
+
+@pytest.mark.parametrize("address", ["/api/unchanged", "/unchanged"])
+async def test_an_unchanged_answer_has_no_length(lanes: Lanes, address: str) -> None:
+    """A 304 has no Content-Length in either lane: 0 would say that the answer has become empty."""
+    got = await ask(lanes, Asked(address))
+    assert (got.status, got.body, got.header("content-length")) == (304, b"", None)
+
+
+@pytest.mark.parametrize(("origins", "vary"), [(["https://x.example"], "origin"), ([], None)])
+async def test_other_origins(lanes: Lanes, settings: Any, origins: list[str], vary: str | None) -> None:
+    """While pages of other origins may ask, the fast lane says that its answers depend on who asks, as the stock lane's
+    CORS middleware does: a cache on the way keeps them apart.
+    """
+    settings.CORS_ALLOWED_ORIGINS = origins
+    got = await ask(lanes, Asked("/api/echo"))
+    assert (got.status, got.header("vary")) == (200, vary)
 
 
 @pytest.mark.parametrize("address", ["/api/echo", "/page"])

@@ -233,6 +233,24 @@ def test_windows() -> None:
     assert statistics.report().routes["/a"].requests_total == 4
 
 
+def test_a_whole_minute() -> None:
+    """What callers got in one minute is told of each route, also of one that nobody called in it."""
+    statistics = HttpStatistics(FakeClock())
+    for route, status, ended_at in (
+        ("/a", 200, 5999.0),
+        ("/a", 200, 6000.0),
+        ("/a", 503, 6059.0),
+        ("/a", 503, 6060.0),
+        ("/b", 200, 6060.0),
+    ):
+        statistics.ended(route, "fast", status, 0, 0.1, ended_at)
+    found = {
+        route: (minute.calls, minute.bad, sum(minute.times.values()))
+        for route, minute in statistics.whole_minute(100).items()
+    }
+    assert found == {"/a": (2, 1, 1), "/b": (0, 0, 0)}
+
+
 def test_what_callers_are_to_blame_for() -> None:
     """Refusals of strangers (4xx) are requests, and say nothing of what callers get: neither that it goes well, nor how
     long it takes.
