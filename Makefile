@@ -13,8 +13,9 @@ run: ## serve on http://127.0.0.1:8000 with an embedded Elasticsearch and sample
 	@dev/setup.sh requirements.txt
 	@$(BIN)/python -m dev.run
 
-# Four at once on two processors: most of what takes long is waited for. In the order of the folders, unit tests last:
-# sorted by their number of tests, as pytest-xdist does it, the files that take longest would begin at the end.
+# Four at once on two processors: most of what takes long is waited for. Tests of units and stores first, whose coverage
+# is measured (tests/conftest.py), then the others in the order of the folders: sorted by their number of tests, as
+# pytest-xdist does it, the files that take longest would begin at the end.
 test: ## run all tests, on an Elasticsearch of their own
 	@dev/setup.sh requirements-dev.txt
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(ARGS)

@@ -1,4 +1,6 @@
-"""Fail if coverage is below the project's own limits: 100 % of branches in the kernel, 95 % in the whole project."""
+"""Fail when the tests of units and stores cover less than the project demands: of the kernel 100 % of lines and branches,
+of the whole 95 %.
+"""
 
 import subprocess
 import sys

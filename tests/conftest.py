@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
+from coverage import Coverage
 from elasticsearch import Elasticsearch
 from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
@@ -37,9 +38,36 @@ hypothesis_settings.load_profile("same")
 # In the environment, so that it holds for nodes that are started by what is tested, too.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
+MEASURED: Final = tuple(Path(__file__).parent / name for name in ("unit", "stores"))
+"""The folders of tests whose coverage counts. Others reach much without looking at it, and measuring takes its time."""
 WARM_UP_SECONDS = 5
 QUIET = {"refresh_interval": 0.0, "watch": False}
 """No schedule and no watch: calls are counted."""
+
+
+def _is_measured(item: pytest.Item) -> bool:
+    return any(item.path.is_relative_to(folder) for folder in MEASURED)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests whose coverage is measured first.
+
+    A process imports a module once, fills a cache once, and keeps threads that were started while nothing was measured:
+    after other tests, what is measured would depend on which of them ran in the same process.
+    """
+    items.sort(key=lambda item: not _is_measured(item))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Measure no coverage from the first test on whose coverage doesn't count.
+
+    pytest-cov's marker `no_cover` isn't enough: it leaves out the fixtures, fails with `--no-cov`, and in a process of
+    pytest-xdist a second measurement of pytest-cov goes on, whose figures it throws away.
+    """
+    if not _is_measured(item):
+        while (measurement := Coverage.current()) is not None:
+            measurement.stop()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dev.ports import HOST, free_port
 from dev.servers.process import Process
 
 ROOT = Path(__file__).resolve().parents[2]
-INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
+INHERITED = ("PATH", "HOME", "LANG")
 VIEWS = """
 import time
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {"SECRET_KEY": "only-for-tests", "ESASSISTANT_ENV_FILE": os.devnull}
-INHERITED = ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE", "COVERAGE_PROCESS_CONFIG")
+INHERITED = ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE")
 SHOW = """
 import dataclasses, json
 from esassistant import settings
