@@ -2,18 +2,27 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+from cacheapp.cache.cluster_fields import CLUSTER_FIELDS
+from cacheapp.cache.descriptions import DESCRIPTIONS
+from cacheapp.cache.mapping_cache import MAPPING_CACHE
 from cacheapp.mcp.catalog import TOOLS
-from cacheapp.mcp.server import McpServer
+from cacheapp.mcp.server import ADDRESS, McpServer, open_mcp
 from cacheapp.mcp.tools import Outcome
+from cacheapp.search import SEARCH
+from cacheapp.validation import VALIDATION
 from esassistant.asgi_types import Message
+from esassistant.config.tokens import Right
 from esassistant.errors import RegistryNotOpen
 from esassistant.http.callers import ANYBODY, API_CALLER, Caller
-from esassistant.http.streams import StreamCall
+from esassistant.http.streams import STREAMS, StreamCall, Streams, StreamSource
+from esassistant.registry import Registry
 from tests.support.asgi import Asked
 
 HEADERS = (
@@ -34,7 +43,7 @@ class Told:
         return Outcome(f"{name} answers", is_error=name == "wrong")
 
 
-async def asked(server: McpServer, method: str, caller: Caller = API_CALLER, **params: Any) -> tuple[int, Any]:
+async def asked(source: StreamSource, method: str, caller: Caller = API_CALLER, **params: Any) -> tuple[int, Any]:
     """Status and result of one request."""
     sent: list[Message] = []
 
@@ -43,7 +52,7 @@ async def asked(server: McpServer, method: str, caller: Caller = API_CALLER, **p
 
     call = StreamCall(Asked("/mcp", "POST", headers=HEADERS).scope(), "", caller, send, 5)
     call.read(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode())
-    await server.answer(call)
+    await source(call)
     return sent[0]["status"], json.loads(b"".join(one.get("body", b"") for one in sent[1:]))["result"]
 
 
@@ -52,17 +61,17 @@ async def test_it_answers_while_it_runs() -> None:
     told = Told()
     server = McpServer(told, 65_536)  # type: ignore[arg-type]
     with pytest.raises(RegistryNotOpen):
-        await asked(server, "tools/list")
+        await asked(server.answer, "tools/list")
     ready = asyncio.Event()
     running = asyncio.create_task(server.run(ready.set))
     await ready.wait()
-    status, listed = await asked(server, "tools/list")
+    status, listed = await asked(server.answer, "tools/list")
     assert (status, [tool["name"] for tool in listed["tools"]]) == (200, list(TOOLS))
     assert listed["tools"][0]["annotations"] == {"readOnlyHint": True, "openWorldHint": False}
-    _, fewer = await asked(server, "tools/list", ANYBODY)
+    _, fewer = await asked(server.answer, "tools/list", ANYBODY)
     assert "search" not in [tool["name"] for tool in fewer["tools"]]
     for name in ("right", "wrong"):
-        _, result = await asked(server, "tools/call", ANYBODY, name=name, arguments={"a": 1})
+        _, result = await asked(server.answer, "tools/call", ANYBODY, name=name, arguments={"a": 1})
         assert result["content"] == [{"type": "text", "text": f"{name} answers"}]
         assert result["isError"] == (name == "wrong")
     assert told.calls == [("right", {"a": 1}, ANYBODY), ("wrong", {"a": 1}, ANYBODY)]
@@ -70,7 +79,7 @@ async def test_it_answers_while_it_runs() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     with pytest.raises(RegistryNotOpen):
-        await asked(server, "tools/list")
+        await asked(server.answer, "tools/list")
 
 
 async def test_it_runs_again_after_a_crash() -> None:
@@ -80,7 +89,7 @@ async def test_it_runs_again_after_a_crash() -> None:
         ready = asyncio.Event()
         running = asyncio.create_task(server.run(ready.set))
         await ready.wait()
-        assert (await asked(server, "tools/list"))[0] == 200
+        assert (await asked(server.answer, "tools/list"))[0] == 200
         manager = server._manager
         assert isinstance(manager, StreamableHTTPSessionManager)
         assert manager._task_group is not None
@@ -92,4 +101,29 @@ async def test_it_runs_again_after_a_crash() -> None:
         with pytest.raises(ExceptionGroup):
             await running
         with pytest.raises(RegistryNotOpen):
-            await asked(server, "tools/list")
+            await asked(server.answer, "tools/list")
+
+
+async def test_it_is_open_as_long_as_its_resource(own_registry: Registry) -> None:
+    """POST at /mcp is answered by the running server, for who may read or search; at the end nothing is there."""
+    streams = Streams()
+    used = [handle.name for handle in (MAPPING_CACHE, CLUSTER_FIELDS, DESCRIPTIONS, VALIDATION, SEARCH)]
+    for name in used:
+        own_registry.register(name, lambda _: opened(object()))
+    own_registry.register(STREAMS.name, lambda _: opened(streams))
+    own_registry.register("mcp", open_mcp, needs=[*used, STREAMS.name])
+    post = Asked(ADDRESS, "POST", headers=HEADERS).scope()
+    async with own_registry.open():
+        found = streams.find(post)
+        assert found is not None
+        assert (found[0].rights, found[0].methods) == ((Right.READ, Right.SEARCH), ("POST",))
+        status, listed = await asked(found[0].source, "tools/list")
+        assert (status, len(listed["tools"])) == (200, len(TOOLS))
+    assert streams.find(post) is None
+    with pytest.raises(RegistryNotOpen):
+        await asked(found[0].source, "tools/list")
+
+
+@asynccontextmanager
+async def opened(value: Any) -> AsyncIterator[Any]:
+    yield value
