@@ -190,6 +190,33 @@ def test_the_first_start(tmp_path: Path) -> None:
         assert (tmp_path / ".env").exists() is (words[0] == "serve")
 
 
+@pytest.mark.parametrize(
+    ("program", "command", "writes"),
+    [("esassistant", "serve", True), ("esassistant", "migrate", False), ("manage.py", "serve", False)],
+)
+def test_who_writes_the_first_settings(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    program: str,
+    command: str,
+    writes: bool,
+) -> None:
+    """The installed `serve` alone: it writes a `.env`, says where, and leaves one that is there as it is."""
+    monkeypatch.setattr("esassistant.command_line.PROGRAM", program)
+    monkeypatch.setattr("esassistant.command_line.make_missing", Mock())
+    monkeypatch.setattr("django.core.management.execute_from_command_line", Mock())
+    for name in ("SECRET_KEY", "ESASSISTANT_ENV_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ESASSISTANT_HOME", str(tmp_path))
+    written = tmp_path / ".env"
+    for is_first in (True, False):
+        with pytest.raises(SystemExit):
+            main([program, command])
+        assert written.exists() is writes
+        assert (str(written) in capsys.readouterr().err) is (writes and is_first)
+
+
 @pytest.mark.parametrize("words", [("flush",), ("serve",), ("migrate", "--traceback")])
 def test_bugs_stay_what_they_are(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
     """An error of the database that says nothing of it is a bug, and has a traceback; so has any, on demand."""

@@ -10,7 +10,7 @@ from django.conf import settings as configured
 from django.core import checks
 
 from esassistant.config.audit import RULES, Finding, Level, audit
-from esassistant.config.checks import check_settings
+from esassistant.config.checks import check_deployed_settings, check_settings
 from esassistant.config.model import Config, Details, Origin, Setting
 from esassistant.config.pools import PoolRule
 from tests.support.settings import GOOD, run
@@ -192,6 +192,16 @@ def test_findings_are_system_checks(settings: Any) -> None:
     assert (warning.id, warning.level) == ("esassistant.W011", checks.WARNING)
     assert warning.hint is not None
     assert "openssl" in warning.hint
+
+
+def test_findings_of_a_deployment(settings: Any) -> None:
+    """`check --deploy` alone reports what is fine on a developer's own machine, and takes the place of nothing else."""
+    assert check_deployed_settings not in checks.registry.registry.get_checks()
+    assert check_deployed_settings in checks.registry.registry.get_checks(include_deployment_checks=True)
+    found = {warning.id for warning in check_deployed_settings(None)}
+    assert {"esassistant.W019", "esassistant.W021"} <= found
+    settings.DEBUG = True
+    assert not found & {warning.id for warning in check_settings(None)}
 
 
 def test_the_deployment_check_speaks_of_our_settings() -> None:
