@@ -11,7 +11,7 @@ from pathlib import Path
 
 from esassistant.config.home import home_of, write_first_env
 from esassistant.database.sqlite3.files import make_missing
-from esassistant.program import PROGRAM
+from esassistant.program import program_of
 
 UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 """Errors that mean that the output can't be written."""
@@ -63,7 +63,7 @@ def _run(arguments: Sequence[str]) -> None:
     from django.db import Error
 
     try:
-        if PROGRAM == "esassistant" and arguments[1:2] == ["serve"]:
+        if program_of(arguments) == "esassistant" and arguments[1:2] == ["serve"]:
             _begin_home()
         if set(MAKERS) & set(arguments[1:2]):
             make_missing()

@@ -54,6 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A process imports a module once, fills a cache once, and keeps threads that were started while nothing was measured:
     after other tests, what is measured would depend on which of them ran in the same process.
+    pytest-xdist keeps this order with `--no-loadscope-reorder` alone.
     """
     items.sort(key=lambda item: not _is_measured(item))
 

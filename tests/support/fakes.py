@@ -22,7 +22,7 @@ from cacheapp.sync.pass_runner import PassRunner
 from cacheapp.sync.refresher import LEASE_TTL_SECONDS, Refresher
 from cacheapp.sync.schedule import Schedule
 from cacheapp.sync.sharing import Sharing
-from esassistant.clock import Clock, Sleep
+from esassistant.clock import Clock, Sleep, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, StaleToken, StoreUnavailable
 from esassistant.shared_values import MemoryValues, Values
@@ -45,6 +45,11 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+def minute_now() -> int:
+    """The number of the present minute on the real monotonic clock."""
+    return int(monotonic() // 60)
 
 
 def cache_config(**changes: Any) -> MappingCacheConfig:

@@ -203,7 +203,6 @@ def test_who_writes_the_first_settings(
     writes: bool,
 ) -> None:
     """The installed `serve` alone: it writes a `.env`, says where, and leaves one that is there as it is."""
-    monkeypatch.setattr("esassistant.command_line.PROGRAM", program)
     monkeypatch.setattr("esassistant.command_line.make_missing", Mock())
     monkeypatch.setattr("django.core.management.execute_from_command_line", Mock())
     for name in ("SECRET_KEY", "ESASSISTANT_ENV_FILE"):

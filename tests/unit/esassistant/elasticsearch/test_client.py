@@ -22,8 +22,9 @@ from esassistant.elasticsearch.pools import Pool, PoolLimits
 from esassistant.elasticsearch.stats import PoolReport
 from esassistant.errors import ClusterUnavailable
 from esassistant.resource import Health, PingResult
+from esassistant.windows import minutes_together
 from tests.support.clients import Certificate, elasticsearch_config, pools
-from tests.support.fakes import FakeClock, denied
+from tests.support.fakes import denied, minute_now
 
 NO_AUTHORIZATION = "none"
 CREDENTIALS = [
@@ -86,18 +87,19 @@ async def test_report_and_retries(stub: FaultProxy) -> None:
         assert report(other)["default"].requests_total == 0
 
 
-async def test_searches_of_a_minute(stub: FaultProxy, fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_searches_of_a_minute(stub: FaultProxy) -> None:
     """A client tells what callers of its searches got in one minute: whole calls, however often each was tried."""
-    monkeypatch.setattr("esassistant.elasticsearch.stats.monotonic", fake_clock)
-    fake_clock.now = 6000.0
+    first = minute_now()
     stub.respond("", lambda _: ProxyResponse(b'{"took":1,"timed_out":false,"_shards":{"total":1,"failed":0}}'))
     async with client_of(stub, max_retries=1) as client, client_of(stub) as other:
         with stub.fault(status=503, times=1):
             await client.search(index="a")
         await client.info()
-        minute = searches_of_minute(client, 100)
+        numbers = range(first, minute_now() + 1)
+        minute = minutes_together(searches_of_minute(client, number) for number in numbers)
         assert (minute.calls, minute.bad, sum(minute.times.values())) == (1, 0, 1)
-        assert searches_of_minute(client, 99).calls == searches_of_minute(other, 100).calls == 0
+        assert searches_of_minute(client, first - 1).calls == 0
+        assert not any(searches_of_minute(other, number).calls for number in numbers)
 
 
 async def test_another_node_stands_in(stub: FaultProxy) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from esassistant.breaker import BreakerReport, BreakerState, BreakerTransition
 from esassistant.elasticsearch.stats import FAILURE_KINDS, REJECTIONS, PoolCounters, refused_since
-from esassistant.windows import Got, MinuteCounts
+from esassistant.windows import Got, MinuteCounts, minutes_together
 from tests.support.clients import pools
-from tests.support.fakes import FakeClock
+from tests.support.fakes import minute_now
 
 
 def test_nothing_is_claimed_before_the_first_answer() -> None:
@@ -102,20 +102,14 @@ def test_what_is_a_failure(status: int, failure: str | None) -> None:
     assert report["failures_total"] == report["calls"]["search"].failures_total == (failure is not None)
 
 
-def test_searches_of_a_minute(fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_searches_of_a_minute() -> None:
     """The searches that ended in that minute are told, with those that failed; other calls and other minutes aren't."""
-    monkeypatch.setattr("esassistant.elasticsearch.stats.monotonic", fake_clock)
     counters = PoolCounters()
-    for now, kind, got in (
-        (5999.0, "search", Got.FAILURE),
-        (6000.0, "search", Got.FAILURE),
-        (6030.0, "bulk", Got.FAILURE),
-        (6059.0, "msearch", Got.REFUSAL),
-        (6060.0, "search", Got.FAILURE),
-    ):
-        fake_clock.now = now
+    first = minute_now()
+    for kind, got in (("search", Got.FAILURE), ("bulk", Got.FAILURE), ("msearch", Got.REFUSAL)):
         counters.call_ended(kind, got, 0.1)
-    assert counters.whole_minute(100) == MinuteCounts(calls=2, bad=2)
+    assert minutes_together(map(counters.whole_minute, range(first, minute_now() + 1))) == MinuteCounts(calls=2, bad=2)
+    assert counters.whole_minute(first - 1) == MinuteCounts()
 
 
 ANSWERS = st.tuples(st.sampled_from(["search", "bulk"]), st.sampled_from([200, 404, 503, "tls"]), st.floats(0, 100))

@@ -17,9 +17,9 @@ from esassistant.config.pools import PoolRule
 from esassistant.elasticsearch.client import new_client, report
 from esassistant.elasticsearch.errors import PoolExhausted, PoolTimeout
 from esassistant.elasticsearch.pools import Pool, PoolLimits, Pools, pools_of
-from esassistant.windows import Got
+from esassistant.windows import Got, minutes_together
 from tests.support.clients import elasticsearch_config, pools
-from tests.support.fakes import FakeClock
+from tests.support.fakes import minute_now
 
 
 def pool(**limits: Any) -> Pool:
@@ -283,17 +283,16 @@ def test_pools_of_rules(caplog: pytest.LogCaptureFixture) -> None:
     assert states == {"logs": BreakerState.OPEN, "default": BreakerState.CLOSED}
 
 
-def test_a_minute_of_all_pools(fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_minute_of_all_pools() -> None:
     """The searches of a minute are those of all pools together."""
-    monkeypatch.setattr("esassistant.elasticsearch.stats.monotonic", fake_clock)
     rules = (PoolRule("logs", ("logs-*",), 3), PoolRule("default", ("*",), 2))
     made = pools_of(rules, lambda rule: PoolLimits(rule.maxsize), lambda _: None)
-    fake_clock.now = 6000.0
+    first = minute_now()
     for target, got in (("/logs-1", Got.ANSWER), ("/x", Got.FAILURE), ("/x", Got.PART)):
         made.pool_for(target).counters.call_ended("search", got, 0.1)
-    minute = made.whole_minute(100)
+    minute = minutes_together(map(made.whole_minute, range(first, minute_now() + 1)))
     assert (minute.calls, minute.bad, minute.parts, sum(minute.times.values())) == (3, 1, 1, 2)
-    assert made.whole_minute(99).calls == 0
+    assert made.whole_minute(first - 1).calls == 0
 
 
 def test_a_pool_that_blocks_has_no_overflow() -> None:
