@@ -125,6 +125,17 @@ def test_what_is_closed() -> None:
     assert describe(known, FieldCounts(), "b", ("b",), ALL_VISIBLE).is_closed
 
 
+@pytest.mark.parametrize(
+    ("name", "family"), [("log-1", "log*"), ("lone-1", ""), ("people", ""), ("order-1", ""), ("secret-1", "")]
+)
+def test_the_family_of_an_index(name: str, family: str) -> None:
+    """Of names that differ by a trailing number; none without another visible member, nor for members of an alias."""
+    names = ("log-1", "log-2", "lone-1", "lone-some-1", "people", "order-1", "order-2", "secret-1", "secret-2")
+    known = snapshot(dict.fromkeys(names, (A_MAPPING, 95.0)), {"orders": ("order-1", "order-2")})
+    some = Visible(("l*", "people", "order*", "secret-1"))
+    assert describe(known, FieldCounts(), name, (name,), some).family == family
+
+
 def test_what_is_visible() -> None:
     """Names out of a scope are in no list, count and link; a visible alias shows what it stands for."""
     known = snapshot(
