@@ -28,9 +28,9 @@ class About:
     For an index: `others` are the indices with the same mapping, `reached_by` the aliases and data streams that contain
     it. Where there are none of the latter, `family` is the pattern of its family, if that has other members. For
     anything else: `groups` are the distinct mappings of its indices, and `odd` the indices with another mapping than
-    most. A list or pattern also has `names`, the names it stands for, and `closed`, the closed indices that it leaves
-    out. `closed_members` are the closed indices among those it stands for. Each list is bounded, with its total beside
-    it.
+    most. A list or pattern also has `names`, the names it stands for, unless these are just its indices, and `closed`,
+    the closed indices that it leaves out. `closed_members` are the closed indices among those it stands for. Each list
+    is bounded, with its total beside it.
     """
 
     kind: str
@@ -89,6 +89,8 @@ def describe(
     closed_members = [index for index in cached if index in snapshot.closed]
     if resolved is not None or indices != (name,):
         names, closed = ((), ()) if resolved is None else (resolved.names, resolved.closed)
+        if set(names) == set(indices):
+            names = ()
         mappings_total, usual, odd = odd_members(snapshot, cached) if cached else (0, "", [])
         return About(
             kind=kind_of(snapshot, name) if resolved is None else SEVERAL,
