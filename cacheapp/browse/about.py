@@ -14,6 +14,7 @@ from cacheapp.browse.filters import INDEX, SEVERAL, SHOWN_NAMES, kind_of
 from cacheapp.browse.names import Group, group_by_mapping
 from cacheapp.mapping.fields import FieldCounts
 from cacheapp.state.expressions import Resolved
+from cacheapp.state.families import family_by_name
 from cacheapp.state.snapshot import Snapshot
 from cacheapp.state.visible import Visible
 
@@ -25,10 +26,11 @@ class About:
     """What a name, a list or a pattern stands for, and what it is related to.
 
     For an index: `others` are the indices with the same mapping, `reached_by` the aliases and data streams that contain
-    it. For anything else: `groups` are the distinct mappings of its indices, and `odd` the indices with another mapping
-    than most. A list or pattern also has `names`, the names it stands for, and `closed`, the closed indices that it
-    leaves out. `closed_members` are the closed indices among those it stands for. Each list is bounded, with its total
-    beside it.
+    it. Where there are none of the latter, `family` is the pattern of its family, if that has other members. For
+    anything else: `groups` are the distinct mappings of its indices, and `odd` the indices with another mapping than
+    most. A list or pattern also has `names`, the names it stands for, unless these are just its indices, and `closed`,
+    the closed indices that it leaves out. `closed_members` are the closed indices among those it stands for. Each list
+    is bounded, with its total beside it.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class About:
     others_total: int
     reached_by: tuple[str, ...]
     reached_by_total: int
+    family: str = ""
     names: tuple[str, ...] = ()
     names_total: int = 0
     closed: tuple[str, ...] = ()
@@ -86,6 +89,8 @@ def describe(
     closed_members = [index for index in cached if index in snapshot.closed]
     if resolved is not None or indices != (name,):
         names, closed = ((), ()) if resolved is None else (resolved.names, resolved.closed)
+        if set(names) == set(indices):
+            names = ()
         mappings_total, usual, odd = odd_members(snapshot, cached) if cached else (0, "", [])
         return About(
             kind=kind_of(snapshot, name) if resolved is None else SEVERAL,
@@ -126,9 +131,23 @@ def describe(
         others_total=len(others),
         reached_by=tuple(reached_by[:SHOWN_NAMES]),
         reached_by_total=len(reached_by),
+        family="" if reached_by else _family_of(snapshot, name, visible),
         closed_members=tuple(closed_members),
         closed_members_total=len(closed_members),
     )
+
+
+def _family_of(snapshot: Snapshot, index: str, visible: Visible) -> str:
+    """Return the pattern of the family of an index that is in no alias or data stream; empty: it has no other visible
+    member.
+    """
+    family = family_by_name(index)
+    beginning = family.removesuffix("*")
+    has_others = family != index and any(
+        other.startswith(beginning) and other != index and family_by_name(other) == family and visible.covers(other)
+        for other in snapshot.indices
+    )
+    return family if has_others else ""
 
 
 def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool) -> tuple[Raw, ...]:

@@ -23,7 +23,7 @@ from cacheapp.state.expressions import Expression, asked
 from cacheapp.state.listing import MAX_PATTERN_CHARACTERS
 from cacheapp.state.visible import Visible
 from esassistant.config.tokens import Right
-from esassistant.errors import EsassistantError, MethodNotAllowed, StoreUnavailable
+from esassistant.errors import EsassistantError, MethodNotAllowed, StoreUnavailable, UnknownAddress
 from esassistant.http.auth import caller_of, check_csrf, check_rights, refusal_of
 from esassistant.http.callers import Caller, CallerKind
 from esassistant.http.problems import already_logged, is_for_people, problem_of, request_id_of, retry_address
@@ -150,8 +150,11 @@ async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> 
 
 async def _about_missing(request: HttpRequest, error: EsassistantError, name: str) -> dict[str, Any]:
     """Return what an error page says about a name that isn't there: similar names, and what the history recorded of
-    it.
+    it; about a field that isn't there: where to look for it.
     """
+    if isinstance(error, UnknownAddress) and (path := request.GET.get("field")) and name:
+        urls = {"fields_url": address("browse-name", {}, name), "similar_url": address("browse", {"q": path})}
+        return {"name": name, **urls}
     if not isinstance(error, IllegalName | MappingNotFound):
         return {}
     wanted = name or (error.name if isinstance(error, MappingNotFound) else "") or ""

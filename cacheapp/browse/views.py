@@ -128,7 +128,7 @@ async def one_name(request: HttpRequest, reader: Reader, name: str) -> HtmlPage:
     if path:
         context["details"] = await asyncio.to_thread(field_details, fields, answer.distinct, path, known)
         if context["details"] is None:
-            raise UnknownAddress(f"{name} has no field {path!r}. Its page lists all: /browse/{name}")
+            raise UnknownAddress(f"{name} has no field {path!r}.")
         context["permalink"] = request.build_absolute_uri(address("browse-name", {"field": path}, name) + "#field")
         if is_part(request):
             return HtmlPage("cacheapp/_field_details.html", context)

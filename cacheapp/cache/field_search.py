@@ -8,12 +8,15 @@ from typing import Final
 
 from cacheapp.cache.cluster_fields import ClusterField, ClusterFields
 from cacheapp.cache.descriptions import Descriptions
+from cacheapp.describe.words import STOP_WORDS
 from cacheapp.state.expressions import EVERYTHING, asked
 from cacheapp.state.field_pages import FieldFilter
 from cacheapp.state.visible import Visible
 
 MAX_WORDS: Final = 8
 MAX_NEAR: Final = 10
+MAX_SOME: Final = 20
+"""How many fields that have only some of the words are shown: more would hide those that are near by meaning."""
 
 
 class Nearness(enum.Enum):
@@ -97,10 +100,23 @@ async def _having(among: ClusterFields, words: str, wanted: FieldSearch) -> tupl
 
 
 async def _having_some(among: ClusterFields, wanted: FieldSearch) -> tuple[ClusterField, ...]:
-    """Return the fields that have some of the words, those with most of them first."""
-    words = list(dict.fromkeys(wanted.words.split()))[:MAX_WORDS]
-    found: dict[str, tuple[int, ClusterField]] = {}
-    for word in words if len(words) > 1 else ():
-        for field in (await _having(among, word, wanted))[0]:
-            found[field.name] = found.get(field.name, (0, field))[0] - 1, field
-    return tuple(field for _, field in sorted(found.values(), key=lambda one: (one[0], one[1].name)))
+    """Return the fields that have some of the words, at most `MAX_SOME`: those with most of the words first; of these,
+    those with a rare word. Stop words count only where there is no other word.
+    """
+    words = list(dict.fromkeys(wanted.words.split()))
+    if len(words) < 2:
+        return ()
+    asked_words = ([word for word in words if word.lower() not in STOP_WORDS] or words)[:MAX_WORDS]
+    pages = {word: await _having(among, word, wanted) for word in asked_words}
+    known = [word for word, (_, total) in pages.items() if total]
+    found: dict[str, tuple[ClusterField, list[int]]] = {}
+    for word in known:
+        fields, total = pages[word]
+        for field in fields:
+            found.setdefault(field.name, (field, []))[1].append(total)
+    if len(known) > 1:
+        # The page of a frequent word may be without the fields that have the other words too.
+        for field in (await _having(among, " ".join(known), wanted))[0]:
+            found[field.name] = field, [pages[word][1] for word in known]
+    best = sorted(found.values(), key=lambda one: (-len(one[1]), min(one[1]), one[0].name))
+    return tuple(field for field, _ in best[: min(wanted.limit, MAX_SOME)])

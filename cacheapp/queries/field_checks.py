@@ -213,7 +213,7 @@ def _misfit(place: Place, field: KnownField) -> Problem:
             Code.FLATTENED_MISUSE, True, f"{_quoted(field)} is a key of a flattened object: no {place.name}."
         )
     if field.type in TEXTS and place.access is Access.DOC_VALUES and place.takes & KEYWORDS:
-        return Problem(Code.TEXT_NEEDS_KEYWORD, True, f"{_quoted(field)} is {field.type}, made for search by words.")
+        return _needs_whole_values(place, field)
     return Problem(Code.TYPE_MISFIT, not place.misfit_is_silent, detail)
 
 
@@ -228,14 +228,15 @@ def _nesting(place: Place, field: KnownField, scope: Scope) -> Problem:
     return Problem(Code.NESTED_WRONG, is_sort, detail)
 
 
+def _needs_whole_values(place: Place, field: KnownField) -> Problem:
+    needed = f"a {place.name} needs whole values, as of a keyword"
+    detail = f"{_quoted(field)} is {field.type}, made for search by words: {needed}."
+    return Problem(Code.TEXT_NEEDS_KEYWORD, True, detail)
+
+
 def _without_doc_values(place: Place, field: KnownField) -> Problem:
     if field.type in TEXTS:
-        return Problem(
-            Code.TEXT_NEEDS_KEYWORD,
-            True,
-            f"{_quoted(field)} is {field.type}, made for search by words: a {place.name} needs whole values, as of a"
-            " keyword.",
-        )
+        return _needs_whole_values(place, field)
     return Problem(Code.NO_DOC_VALUES, True, f"{_quoted(field)} has no doc values, which a {place.name} needs.")
 
 

@@ -209,7 +209,10 @@ async def test_one_field(node: Node, cluster: Elasticsearch, open_app: OpenApp) 
         part = (await http.get("/browse/shops?field=sku", headers={"HX-Request": "true"})).text
         assert part.strip().startswith('<div class="about-field">')
         assert "not there" in part
-        assert "has no field" in await page(http, "/browse/shops?field=nowhere", 404)
+        missing = await page(http, "/browse/shops?field=nowhere", 404)
+        assert "No such field shops has no field 'nowhere'." in words(missing)
+        assert 'href="/browse/shops#fields"' in missing
+        assert 'href="/browse/?q=nowhere"' in missing
 
 
 async def test_history(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:

@@ -16,6 +16,7 @@ from cacheapp.browse.names import Row, list_groups, list_names
 from cacheapp.errors import MappingNotFound
 from cacheapp.mapping.fields import FieldCounts, field_count, fields
 from cacheapp.shown_changes import RecentOfIndex
+from cacheapp.state.expressions import Resolved
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source, mapping_hash
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 from cacheapp.templatetags import wording
@@ -123,6 +124,27 @@ def test_what_is_closed() -> None:
     assert {name: row.closed_total for name, row in rows(known).items()} == {"a": 0, "b": 1, "both": 1}
     assert describe(known, FieldCounts(), "both", ("a", "b"), ALL_VISIBLE).closed_members == ("b",)
     assert describe(known, FieldCounts(), "b", ("b",), ALL_VISIBLE).is_closed
+
+
+@pytest.mark.parametrize(
+    ("name", "family"), [("log-1", "log*"), ("lone-1", ""), ("people", ""), ("order-1", ""), ("secret-1", "")]
+)
+def test_the_family_of_an_index(name: str, family: str) -> None:
+    """Of names that differ by a trailing number; none without another visible member, nor for members of an alias."""
+    names = ("log-1", "log-2", "lone-1", "lone-some-1", "people", "order-1", "order-2", "secret-1", "secret-2")
+    known = snapshot(dict.fromkeys(names, (A_MAPPING, 95.0)), {"orders": ("order-1", "order-2")})
+    some = Visible(("l*", "people", "order*", "secret-1"))
+    assert describe(known, FieldCounts(), name, (name,), some).family == family
+
+
+@pytest.mark.parametrize(("names", "shown"), [(("log-1", "log-2"), ()), (("logs", "log-2"), ("logs", "log-2"))])
+def test_names_of_a_list(names: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    """They are told only where they aren't just the indices, which are listed with their mappings anyway."""
+    indices = ("log-1", "log-2")
+    known = snapshot(dict.fromkeys(indices, (A_MAPPING, 95.0)), {"logs": ("log-1",)})
+    resolved = Resolved(names, frozenset(names), indices)
+    about = describe(known, FieldCounts(), ",".join(names), indices, ALL_VISIBLE, resolved)
+    assert (about.names, about.names_total) == (shown, len(shown))
 
 
 def test_what_is_visible() -> None:

@@ -12,7 +12,7 @@ import pytest
 from cacheapp.cache.cluster_fields import ClusterFields
 from cacheapp.cache.derived import MappingViews
 from cacheapp.cache.descriptions import Descriptions
-from cacheapp.cache.field_search import MAX_NEAR
+from cacheapp.cache.field_search import MAX_NEAR, MAX_SOME
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.tokens import count_tokens
 from cacheapp.mcp.tools import MAX_FIELDS, Outcome, Tools, tools_for
@@ -127,6 +127,23 @@ async def test_find_fields(office: Office) -> None:
         "No field has these words in its path, or none of that type. Near by meaning:\ncountry: keyword — shop-all"
     )
     assert not near.is_error
+
+
+async def test_some_of_the_words() -> None:
+    """Those with most of the words come first, also of words that many fields have; then those with a rare word. Stop
+    words don't count, and few fields are returned.
+    """
+    numbers = {f"payment_{number:03}": {"type": "long"} for number in range(2 * MAX_FIELDS)}
+    numbers |= {f"request_{number:03}": {"type": "long"} for number in range(2 * MAX_FIELDS)}
+    properties = {**numbers, "took_ms": {"type": "long"}, "zone_payment_request": {"type": "long"}}
+    office = Office({"sales": json.dumps({"properties": properties}).encode()})
+    await office.read()
+    head, first, *_ = (await office.call("find_fields", words="how long a request took")).text.split("\n")
+    assert head == "No field has all of these words; these have some:"
+    assert first == "took_ms: long — sales"
+    _, first, *others = (await office.call("find_fields", words="the payment request")).text.split("\n")
+    assert first == "zone_payment_request: long — sales"
+    assert len(others) == MAX_SOME - 1
 
 
 @pytest.mark.parametrize("type_", ["", "keyword"])
