@@ -88,8 +88,12 @@ def _of_misses(cache: CacheReport, config: MappingCacheConfig) -> tuple[str, str
     return f"Many answers wait for the cluster: {why}", setting
 
 
-def refresh_rules(config: MappingCacheConfig) -> Rule:
-    """Return the rules for passes under `config`, and for the store through which their results are shared."""
+def refresh_rules(config: MappingCacheConfig, *, uses_redis: bool) -> Rule:
+    """Return the rules for passes under `config`, and for the store through which their results are shared.
+
+    `uses_redis`: the store is Redis; otherwise it is the database.
+    """
+    what, setting = ("Redis", "REDIS_URL") if uses_redis else ("the database", "DATABASE_URL")
 
     def advise(refresh: RefresherReport) -> Iterable[Advice]:
         if refresh.last is not None:
@@ -113,8 +117,8 @@ def refresh_rules(config: MappingCacheConfig) -> Rule:
                 0,
                 1,
                 "stores",
-                "The store can't be used, so that each process reads the cluster for itself and shares nothing. Mend "
-                "DATABASE_URL or REDIS_URL, or what they name.",
+                "The store can't be used, so that each process reads the cluster for itself and shares nothing. Start "
+                f"{what}, or correct {setting}.",
                 None,
             )
 

@@ -147,7 +147,11 @@ def declare(registry: Registry) -> None:
         needs=(ELASTICSEARCH_CACHE, MAPPING_CACHE, DEMAND, SHARING, STORE, HISTORY),
         stats=Refresher.report,
         metrics=REFRESH_METRICS,
-        rules=(lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache)(report),),
+        rules=(
+            lambda report: refresh_rules(
+                settings.ESASSISTANT.mapping_cache, uses_redis=bool(settings.ESASSISTANT.redis_url)
+            )(report),
+        ),
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER, SHARING, STORE))
     registry.register(INSTANCES, _instances, needs=(STORE, REFRESHER, SHARING), stats=Instances.report)

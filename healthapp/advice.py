@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from esassistant.advice import Advice, judge, percent
-from healthapp.process import CPU_WINDOW_SECONDS, ProcessReport
+from esassistant.units import as_seconds
+from healthapp.process import CPU_WINDOW_SECONDS, LATE_SECONDS, ProcessReport
 
 ENOUGH_SAMPLES = 200
 LAG_SECONDS = 0.05
@@ -20,8 +21,7 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
         process.loop_lag.samples,
         ENOUGH_SAMPLES,
         "wake-ups",
-        "The event loop is held up, and every request with it: by code that blocks, or for want of processor time. "
-        "More workers (`serve --workers`), or fewer processes on this machine.",
+        _of_lag(process.loop_lag.p99_seconds or 0.0),
         None,
     )
     yield from judge(
@@ -47,3 +47,12 @@ def process_rules(process: ProcessReport) -> Iterable[Advice]:
             "`ulimit -n`.",
             None,
         )
+
+
+def _of_lag(seconds: float) -> str:
+    urgency = "" if seconds > LATE_SECONDS else f" Not urgent: up to {as_seconds(LATE_SECONDS)} counts as healthy."
+    return (
+        f"Requests wait for the event loop of this process, 99 % of them for at most {as_seconds(seconds)}: code "
+        f"blocks it, or it gets too little processor time.{urgency} More workers (`serve --workers`), or fewer "
+        "processes on this machine."
+    )

@@ -190,7 +190,18 @@ def _timed(advice: Recommendation, from_at: datetime, to_at: datetime) -> Recent
 
 
 def figures(advice: Recommendation) -> str:
-    """Return the numbers of a recommendation in words, such as "33 % of 1200 calls; more than 1 % is too much"."""
+    """Return the numbers of a recommendation in words, such as "33 % of 1200 calls; more than 1 % is too much".
+
+    They are empty for a state that should not be, such as a store that can't be used: its numbers say nothing.
+    """
+    if not advice.threshold and not advice.metric.endswith("_total"):
+        return ""
+    if not advice.threshold:
+        whole = "" if advice.value == advice.sample_size else f" of {advice.sample_size}"
+        return f"{advice.value:g}{whole} {advice.samples}"
+    if advice.metric.endswith("p99_seconds"):
+        value, threshold = as_seconds(advice.value), as_seconds(advice.threshold)
+        return f"99 % of {advice.sample_size} {advice.samples} within {value}; advised above {threshold}"
     if advice.metric.endswith("percent") or "percent_of" in advice.metric:
         value, threshold = as_percent(advice.value), as_percent(advice.threshold)
     elif advice.metric.endswith("seconds"):

@@ -30,7 +30,7 @@ class Got:
 
     @property
     def bad_percent(self) -> float | None:
-        """The percentage of calls without an answer; None if there were no calls."""
+        """The percentage of failed calls; None if there were no calls."""
         return 100.0 * self.bad / self.calls if self.calls else None
 
 
@@ -45,8 +45,8 @@ def searches(basis: Basis) -> Got:
     return _got("searches", [basis.kinds[kind] for kind in kinds], _only(basis.usual_seconds, kinds))
 
 
-def by_address(basis: Basis) -> list[Got]:
-    """Return a row for each sort of requests. Those with the most unanswered calls come first, then those with the most
+def by_endpoint(basis: Basis) -> list[Got]:
+    """Return a row for each sort of requests. Those with the most failed calls come first, then those with the most
     calls.
     """
     groups: dict[str, list[str]] = {}

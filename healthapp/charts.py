@@ -10,6 +10,8 @@ WIDTH, HEIGHT = 360.0, 130.0
 """The size of the whole drawing, in its own units."""
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 354.0, 6.0, 112.0
 """The edges of the plot inside the drawing."""
+LIFT = 1.5
+"""How far above the lower edge a curve stays at least, so that a curve of zeros isn't hidden by the axis."""
 TICK_MINUTES = 15
 NOTHING = 1e-9
 
@@ -150,7 +152,9 @@ def _path(values: Values, top: float) -> str:
         if value is None:
             continue
         is_begin = index == 0 or values[index - 1] is None
-        parts.append(f"{'M' if is_begin else 'L'}{_x(index + 0.5, len(values)):.1f} {_y(value, top):.1f}")
+        parts.append(
+            f"{'M' if is_begin else 'L'}{_x(index + 0.5, len(values)):.1f} {min(_y(value, top), BOTTOM - LIFT):.1f}"
+        )
         if is_begin and (index + 1 == len(values) or values[index + 1] is None):
             parts.append("h0")  # a single value becomes a dot, as the line has round ends
     return " ".join(parts)

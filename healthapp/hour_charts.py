@@ -59,7 +59,7 @@ def deployment_charts(hour: HourReport) -> tuple[Chart, ...]:
         ),
         chart("Time of searches", times, times_of(lambda minute: minute.searches, 0.5, 0.95), as_seconds, marks=marks),
         chart(
-            "Without an answer",
+            "Failed",
             times,
             (
                 Line("requests", "line-1", values(lambda minute: _bad_percent(minute.requests))),
@@ -104,6 +104,6 @@ def process_charts(timeline: TimelineReport) -> tuple[Chart, ...]:
     return (
         chart("Answers from memory", times, (hits,), as_percent, 100.0),
         chart("Connections in use", times, (in_use,), as_count),
-        chart("Lateness of the event loop", times, (lag,), as_seconds),
+        chart("How late the event loop is", times, (lag,), as_seconds),
         chart("Memory", times, (memory,), as_bytes),
     )

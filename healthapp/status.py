@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,22 +17,25 @@ from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
 from esassistant.resource import Health
+from esassistant.units import clock_time
 from healthapp import callers
 from healthapp.checks import ServiceReport
 from healthapp.findings import OF_CALLS, Trouble
 from healthapp.hour import HOUR_REPORT
 from healthapp.hour_charts import deployment_charts, process_charts
+from healthapp.judge import VerdictReport
 from healthapp.monitor import VERDICT_SERVICE, Transition
 from healthapp.performance import PerformanceReport, performance_report
 from healthapp.timeline import TIMELINE_REPORT
-from healthapp.verdict import LEVELS, OPERATIONS, Effect, title_of
+from healthapp.verdict import LEVELS, OPERATIONS, Effect, title_of, worst
 
 logger = logging.getLogger(__name__)
 
 RECENT_TRANSITIONS = 10
+POOLS = "pools"
 SERVICE_NAMES = {
     "elasticsearch": "Elasticsearch",
-    "pools": "Connection pools",
+    POOLS: "Connection pools",
     "store": "Store",
     "mapping_cache": "Mapping cache",
     "database": "Database",
@@ -58,23 +61,28 @@ class ShownInstance:
 
 @dataclass(frozen=True, slots=True)
 class ShownEffect:
-    """One thing that is wrong, or worth saying. `guide`: where the documents say what to do."""
+    """One thing that is wrong, or worth saying. `guide`: where the documents say what to do. `level`: gives its colour,
+    never worse than that of the verdict.
+    """
 
     title: str
     effect: Effect
     guide: str
+    level: Health
 
 
 @dataclass(frozen=True, slots=True)
 class ShownService:
     """The result of a check. `since`: when this status began; None if that isn't known. `guide`: where the documents
-    say what to do; empty if it is healthy.
+    say what to do; empty if it is healthy. `level`: gives its colour, never worse than that of the verdict; None if it
+    isn't healthy but the verdict is.
     """
 
     title: str
     report: ServiceReport
     since: datetime | None
     guide: str
+    level: Health | None
 
 
 def status_context(registry: Registry) -> dict[str, Any]:
@@ -85,18 +93,26 @@ def status_context(registry: Registry) -> dict[str, Any]:
     effects = report.verdict.effects
     checks = {} if report.health is None else report.health.services
     services = shown_services(checks, transitions, effects)
+    named = {*checks, *(effect.callers for effect in breakers_of(checks, effects))}
+    store_away = next((one for one in effects if one.trouble is Trouble.STORE_AWAY), None)
     return {
         "verdict": report.verdict,
+        "since": since_unsaid(report.verdict, now_utc()),
+        **number_classes(report.verdict.level),
+        "store_away": store_away,
+        "is_alone": store_away is not None and report.verdict_basis.processes == 1,
         "now": now_utc(),
         "this_process": instance_name(),
         "performance": report,
         "timeline": timeline,
         "all_callers": callers.together(report.verdict_basis),
         "searches": callers.searches(report.verdict_basis),
-        "by_address": callers.by_address(report.verdict_basis),
+        "by_endpoint": callers.by_endpoint(report.verdict_basis),
         "by_pool": callers.by_pool(report.verdict_basis),
-        "effects_on_callers": [shown_effect(one) for one in effects if one.trouble in OF_CALLS],
-        "causes": [shown_effect(one) for one in effects if one.trouble not in OF_CALLS and one.callers not in checks],
+        "effects_on_callers": [shown_effect(one, effects) for one in effects if one.trouble in OF_CALLS],
+        "causes": [
+            shown_effect(one, effects) for one in effects if one.trouble not in OF_CALLS and one.callers not in named
+        ],
         "troubled_services": [one for one in services if one.report.status is not Health.HEALTHY],
         "healthy_services": [one for one in services if one.report.status is Health.HEALTHY],
         "charts": deployment_charts(registry.read(HOUR_REPORT)),
@@ -116,30 +132,73 @@ def service_title(name: str) -> str:
     return SERVICE_NAMES.get(name, name.replace("_", " ").capitalize())
 
 
-def shown_effect(effect: Effect) -> ShownEffect:
+def since_unsaid(verdict: VerdictReport, now: datetime) -> datetime | None:
+    """Return when the trouble began, or None if the sentence says it already."""
+    since = verdict.since
+    return None if since is None or clock_time(since, now) in verdict.sentence else since
+
+
+def number_classes(level: Health | None) -> dict[str, str]:
+    """Return the colours of numbers of bad calls under a verdict, as CSS classes. They are never worse than the
+    verdict: a failed call alone is no trouble.
+    """
+    of_tiles = {Health.DEGRADED: "warn", Health.UNHEALTHY: "bad"}
+    has_trouble = level in of_tiles
+    return {
+        "bad_class": of_tiles.get(level, "") if level is not None else "",
+        "part_class": "warn" if has_trouble else "",
+        "bad_level": level.value if level is not None and has_trouble else "",
+    }
+
+
+def shown_effect(effect: Effect, effects: Iterable[Effect] = ()) -> ShownEffect:
+    """Return an effect for the page. Calls that fail are as bad as their cause among `effects`."""
     title = title_of(effect.trouble, effect.callers)
     if effect.trouble is Trouble.BREAKER_OPEN:  # each pool has its own
         title += f" ({effect.callers})"
-    return ShownEffect(title[0].upper() + title[1:], effect, f"{OPERATIONS}#{effect.trouble.section}")
+    levels = [effect.level]
+    if effect.trouble is Trouble.CALLS_FAIL:
+        levels += [one.level for one in effects if one.trouble in (Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED)]
+    guide = f"{OPERATIONS}#{effect.trouble.section}"
+    return ShownEffect(title[0].upper() + title[1:], effect, guide, worst(levels))
+
+
+def breakers_of(services: Mapping[str, ServiceReport], effects: Iterable[Effect]) -> list[Effect]:
+    """Return the open breakers among `effects`, if the check of the pools says the same in more words."""
+    pools = services.get(POOLS)
+    if pools is None or pools.status is Health.HEALTHY or not pools.facts.get("open_breakers"):
+        return []
+    return [effect for effect in effects if effect.trouble is Trouble.BREAKER_OPEN]
 
 
 def shown_services(
     services: Mapping[str, ServiceReport], transitions: Iterable[Transition], effects: Iterable[Effect] = ()
 ) -> list[ShownService]:
-    """Return all checks, the worst first. A check that affects the verdict is shown as the verdict describes it."""
+    """Return all checks, the worst first, else in the order of declaration: the cluster, and so the cause of most
+    trouble, is declared first. A check that affects the verdict is shown as the verdict describes it.
+    """
+    effects = list(effects)
     since: dict[str, datetime | None] = {}
     for transition in transitions:
         since.setdefault(transition.service, transition.at)
     known = {effect.callers: effect for effect in effects if effect.trouble not in OF_CALLS}
+    if breakers := breakers_of(services, effects):
+        began = min((one.since for one in breakers if one.since is not None), default=None)
+        known[POOLS] = replace(breakers[0], callers=", ".join(one.callers for one in breakers), since=began)
+    verdict = worst(effect.level for effect in effects)
     shown = []
     for name, report in services.items():
         effect = known.get(name)
         if effect is None or report.status is Health.HEALTHY:
-            shown.append(ShownService(service_title(name), report, since.get(name), ""))
+            level = min(report.status, verdict, key=LEVELS.index)
+            is_old = level is Health.HEALTHY and report.status is not level
+            shown.append(ShownService(service_title(name), report, since.get(name), "", None if is_old else level))
         else:
             told = shown_effect(effect)
-            shown.append(ShownService(told.title, report, effect.since or since.get(name), told.guide))
-    return sorted(shown, key=lambda one: -LEVELS.index(one.report.status))
+            shown.append(ShownService(told.title, report, effect.since or since.get(name), told.guide, told.level))
+    return sorted(
+        shown, key=lambda one: (-LEVELS.index(one.level or Health.HEALTHY), one.report.status is Health.HEALTHY)
+    )
 
 
 def panels(registry: Registry) -> Iterable[str]:

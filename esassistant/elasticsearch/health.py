@@ -111,7 +111,7 @@ def pools_health(clients: Iterable[Mapping[str, PoolReport]]) -> PingResult:
     """
     pools = {name: pool for client in clients for name, pool in client.items()}
     stopped = [
-        f"the breaker of pool {name} is {pool.breaker.state.value} ({pool.breaker.reason})"
+        f"the breaker of pool {name} pauses its calls ({pool.breaker.reason})"
         for name, pool in pools.items()
         if pool.breaker is not None and pool.breaker.refuses
     ]

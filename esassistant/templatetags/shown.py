@@ -79,6 +79,7 @@ def fact(name: str, value: bool | float | str | None) -> str:
     3`.
     """
     words, _, unit = name.rpartition("_")
+    words = FACT_WORDS.get(name, words)
     if unit not in FACT_UNITS:
         words = name
     elif isinstance(value, int | float):
@@ -86,4 +87,6 @@ def fact(name: str, value: bool | float | str | None) -> str:
     return f"{words.replace('_', ' ')} {'unknown' if value is None else value}"
 
 
+FACT_WORDS = {"loop_lag_p99_seconds": "event loop late, 99 % within"}
+"""The names of facts that the words of their keys don't tell."""
 FACT_UNITS = {"seconds": as_duration, "percent": as_percent, "bytes": as_bytes}

@@ -89,7 +89,9 @@ class World:
         self.cluster.cluster_aliases["both"] = ("a", "b")
         self.instance = Instance(self.cluster, self.store, self.clock)
         self.health = Health.HEALTHY
-        self.monitor = HealthMonitor([Check("elasticsearch", 5.0, True, self.ping)], 30.0, clock=self.clock)
+        self.store_health = Health.HEALTHY
+        checks = [Check("elasticsearch", 5.0, True, self.ping), Check("store", 5.0, False, self.ping_store)]
+        self.monitor = HealthMonitor(checks, 30.0, clock=self.clock)
         self.pools = {client.name: pools(client.name.partition("_")[2] or "default") for client in CLIENTS}
         self.registry = Registry()
         self.declare("mapping_cache", self.instance.cache, MappingCache.report)
@@ -148,6 +150,9 @@ class World:
 
     async def ping(self) -> PingResult:
         return PingResult(self.health, None if self.health is Health.HEALTHY else "cluster status red")
+
+    async def ping_store(self) -> PingResult:
+        return PingResult(self.store_health, None if self.store_health is Health.HEALTHY else "it is away")
 
 
 @pytest.fixture
@@ -423,6 +428,20 @@ async def test_status_page(world: World) -> None:
     assert "No mappings yet" in page
     assert "Connection pools and breakers" in page
     assert world.cluster.requests_total == 0
+
+
+async def test_status_page_while_the_store_is_away(world: World) -> None:
+    """Then only this process is known, and the page says so. The row of the store, which isn't critical, is not worse
+    than the verdict; when the trouble began is said once.
+    """
+    world.store_health = Health.UNHEALTHY
+    await world.monitor.report()
+    page = (await asyncio.to_thread(status_page)).content.decode()
+    assert page.count("of this process alone, as the store can't be used") == 2
+    assert "of all processes" not in page
+    assert "all processes</h2>" not in page
+    assert '<span class="state degraded">The store can&#x27;t be used</span>' in page
+    assert '<p class="meta">Since ' not in page
 
 
 async def test_status_page_needs_staff(client: httpx.AsyncClient) -> None:

@@ -199,12 +199,10 @@ class RedisLink:
             await _end(subscription)
 
     def _not_asked(self, _: str, wait_seconds: float) -> StoreUnavailable:
-        again = f"It is asked again in {as_seconds(wait_seconds)}."
-        # An outage opened the breaker; its text says more than that the breaker is open.
+        # An outage opened the breaker; its text says more than that the breaker is open. It doesn't say when Redis is
+        # asked again: health keeps it for longer than that takes.
         detail, operator_detail = self._last_failure or ("Redis failed.", f"Redis at {self.address} failed.")
-        return StoreUnavailable(
-            f"{detail} {again}", retry_after_seconds=wait_seconds, operator_detail=f"{operator_detail} {again}"
-        )
+        return StoreUnavailable(detail, retry_after_seconds=wait_seconds, operator_detail=operator_detail)
 
     def _describe(self, error: Exception, at: str) -> str:
         """Say what went wrong and what helps. The text for operators includes the address."""

@@ -90,7 +90,7 @@ def metrics(found: Iterable[Advice]) -> list[str]:
 
 
 def of_passes(report: RefresherReport, **config: Any) -> list[Advice]:
-    return list(refresh_rules(replace(PLAIN, **config))(report))
+    return list(refresh_rules(replace(PLAIN, **config), uses_redis=False)(report))
 
 
 @pytest.mark.parametrize(
@@ -238,10 +238,14 @@ def test_partial_passes(indices_total: int | None, sample_size: int) -> None:
 
 
 def test_the_store_is_away() -> None:
-    """A store that can't be used is told, whatever else."""
-    found = of_passes(refresh_stats(None, store_error="The store is down."))
+    """A store that can't be used is told, whatever else, with the setting of the store that is in use."""
+    report = refresh_stats(None, store_error="The store is down.")
+    found = of_passes(report)
     assert only(found, "refresh.store_error").setting is None
     assert len(found) == 1
+    assert found[0].why.endswith("Start the database, or correct DATABASE_URL.")
+    [advice] = refresh_rules(PLAIN, uses_redis=True)(report)
+    assert advice.why.endswith("Start Redis, or correct REDIS_URL.")
 
 
 @pytest.mark.parametrize("state", WatchState)

@@ -102,7 +102,7 @@ def test_prose(text: str, html: str) -> None:
         ("oldest_age_seconds", 228.549, "oldest age 3 min 48 s"),
         ("coverage_percent", 100.0, "coverage 100 %"),
         ("unassigned_shards", 0, "unassigned shards 0"),
-        ("loop_lag_p99_seconds", None, "loop lag p99 unknown"),
+        ("loop_lag_p99_seconds", None, "event loop late, 99 % within unknown"),
         ("kind", "redis", "kind redis"),
     ],
 )

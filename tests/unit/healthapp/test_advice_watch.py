@@ -163,8 +163,11 @@ async def test_it_watches_by_itself(world: World) -> None:
     ("metric", "value", "threshold", "text"),
     [
         ("a.percent_of_interval", 51.0, 50.0, "51 % of 9 calls; more than 50 % is too much"),
-        ("lag.p99_seconds", 0.5, 0.05, "0.5 s of 9 calls; more than 50 ms is too much"),
-        ("lost_total", 3, 0, "3 of 9 calls; more than 0 is too much"),
+        ("lag.p99_seconds", 0.5, 0.05, "99 % of 9 calls within 0.5 s; advised above 50 ms"),
+        ("failing_seconds", 400.0, 300.0, "400 s of 9 calls; more than 300 s is too much"),
+        ("lost_total", 3, 0, "3 of 9 calls"),
+        ("poisoned_total", 9, 0, "9 calls"),
+        ("store_error", 1, 0, ""),
     ],
 )
 def test_figures(metric: str, value: float, threshold: float, text: str) -> None:

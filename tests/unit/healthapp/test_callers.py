@@ -1,7 +1,7 @@
-"""What callers get: rows of all processes, those that were not answered first."""
+"""What callers get: rows of all processes, those that failed most first."""
 
 from esassistant.windows import Got as Answer
-from healthapp.callers import Got, by_address, by_pool, searches, together
+from healthapp.callers import Got, by_endpoint, by_pool, searches, together
 from healthapp.judge import Basis
 from tests.support.verdicts import window
 
@@ -45,9 +45,9 @@ def test_searches() -> None:
     assert searches(Basis(1, {"pool logs search": PARTS}, usual_seconds={"pool logs search": 0.1})).usual_seconds == 0.1
 
 
-def test_by_address() -> None:
+def test_by_endpoint() -> None:
     """Sorts of requests as people call them, the troubled ones first, then the busiest."""
-    assert list(map(brief, by_address(BASIS))) == [
+    assert list(map(brief, by_endpoint(BASIS))) == [
         ("searches", 4, 3, 0, 0),
         ("mappings", 40, 0, 0, 0),
         ("/api/fields", 20, 0, 0, 0),
@@ -65,5 +65,5 @@ def test_by_pool() -> None:
 
 def test_nobody() -> None:
     """Without calls there are no rows, and no share."""
-    assert (by_address(Basis()), by_pool(Basis())) == ([], [])
+    assert (by_endpoint(Basis()), by_pool(Basis())) == ([], [])
     assert (together(Basis()).bad_percent, searches(Basis()).median_seconds) == (None, None)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.units import as_count
-from healthapp.charts import BOTTOM, LEFT, RIGHT, TOP, Line, Mark, chart, marks_of, nice_top
+from healthapp.charts import BOTTOM, LEFT, LIFT, RIGHT, TOP, Line, Mark, chart, marks_of, nice_top
 
 BEGIN = datetime(2026, 11, 26, 9, 50, tzinfo=UTC)
 
@@ -41,11 +41,13 @@ def test_every_value_is_drawn_once(values: list[float | None]) -> None:
 
 
 def test_a_gap_is_a_gap() -> None:
-    """Where there is no data the line is interrupted, not drawn through; a value alone is a dot."""
+    """Where there is no data the line is interrupted, not drawn through; a value alone is a dot; zero is just above the
+    axis.
+    """
     drawn = chart("Title", times(4), [Line("name", "line-1", [1.0, None, 1.0, 0.0])], as_count, 1)
     path = drawn.curves[0].path
     assert re.sub(r"[\d.]+", "n", path) == "Mn n hn Mn n Ln n"
-    assert [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path)] == [TOP, TOP, BOTTOM]
+    assert [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path)] == [TOP, TOP, BOTTOM - LIFT]
     assert drawn.summary == "name: now 0, at most 1"
 
 

@@ -21,7 +21,7 @@ def test_what_callers_got() -> None:
     charts = {chart.title: chart for chart in deployment_charts(hour(Minute(1), busy))}
     assert charts["Requests"].slots[1].text == "09:59 UTC: all 2/s, failed 0.5/s"
     assert charts["Searches"].slots[1].text == "09:59 UTC: all 1/s, failed 0.1/s, in part 0.05/s"
-    assert charts["Without an answer"].slots[1].text == "09:59 UTC: requests 25 %, searches 10 %"
+    assert charts["Failed"].slots[1].text == "09:59 UTC: requests 25 %, searches 10 %"
     assert charts["Time of requests"].slots[1].text == "09:59 UTC: half within 1.27 ms, 95 % within 1.27 ms"
     assert charts["Time of searches"].slots[1].text == "09:59 UTC: no data"
     assert charts["Requests"].slots[0].text == "09:58 UTC: all 0/s, failed 0/s"

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esassistant.advice import NotEnoughData
+from esassistant.advice import NotEnoughData, Recommendation
 from esassistant.durations import WINDOW_SECONDS, DurationTotals, LatencyReport
 from esassistant.resource import Health
+from esassistant.units import as_seconds
 from healthapp.advice import process_rules
 from healthapp.process import CPU_WINDOW_SECONDS, LAG_EVERY_SECONDS, ProcessReport, ProcessWatch, ping_loop
 from tests.support.advising import only
@@ -244,6 +245,15 @@ def test_rules(metric: str) -> None:
     assert list(process_rules(process_report(**right))) == []
     [found] = process_rules(process_report(**beyond))
     assert only([found], metric).setting is None
+
+
+@pytest.mark.parametrize(("seconds", "is_urgent"), [(0.052, False), (0.25, False), (0.26, True)])
+def test_how_urgent_a_late_loop_is(seconds: float, is_urgent: bool) -> None:
+    """The advice says how long requests wait, and that it isn't urgent as long as the check is healthy."""
+    [found] = process_rules(process_report(loop_lag=lagging(seconds)))
+    assert isinstance(found, Recommendation)
+    assert f"at most {as_seconds(seconds)}:" in found.why
+    assert ("Not urgent" not in found.why) is is_urgent
 
 
 def test_a_process_that_is_well() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +17,21 @@ from esassistant.instance import instance_name
 from esassistant.registry import Registry
 from esassistant.resource import Health, Panel
 from healthapp.checks import ServiceReport
+from healthapp.evidence import Told as ToldCalls
 from healthapp.findings import Trouble
+from healthapp.judge import VerdictReport
 from healthapp.monitor import Transition
-from healthapp.status import ShownInstance, panels, service_title, shown_effect, shown_instances, shown_services
+from healthapp.status import (
+    ShownInstance,
+    breakers_of,
+    number_classes,
+    panels,
+    service_title,
+    shown_effect,
+    shown_instances,
+    shown_services,
+    since_unsaid,
+)
 from healthapp.verdict import Effect
 
 TEMPLATE = "healthapp/unshown_panel.html"
@@ -133,3 +145,51 @@ def test_services() -> None:
     ]
     assert shown_services(reports, changes)[1].since == NOW
     assert service_title("verdict") == "Service as a whole"
+
+
+def effect_of(trouble: Trouble, callers: str, level: Health = Health.DEGRADED) -> Effect:
+    return Effect(trouble, callers, level, NOW, None, None, None, None, False)
+
+
+def test_colours_agree() -> None:
+    """A row is never worse than the verdict, and failing calls are as bad as their cause. A check that failed while the
+    verdict is healthy has no colour.
+    """
+    away = effect_of(Trouble.CLUSTER_AWAY, "elasticsearch", Health.UNHEALTHY)
+    fail = effect_of(Trouble.CALLS_FAIL, "searches")
+    assert shown_effect(fail).level is Health.DEGRADED
+    assert shown_effect(fail, [fail, away]).level is Health.UNHEALTHY
+    reports = {"store": ServiceReport(Health.UNHEALTHY, 1.0, False, "away")}
+    store = effect_of(Trouble.STORE_AWAY, "store")
+    assert [one.level for one in shown_services(reports, (), [store])] == [Health.DEGRADED]
+    assert [one.level for one in shown_services(reports, (), [away])] == [Health.UNHEALTHY]
+    assert [one.level for one in shown_services(reports, ())] == [None]
+    assert set(number_classes(Health.HEALTHY).values()) == set(number_classes(None).values()) == {""}
+    assert number_classes(Health.DEGRADED)["bad_class"] == "warn"
+    assert number_classes(Health.UNHEALTHY)["bad_class"] == "bad"
+
+
+def test_open_breakers_are_one_row() -> None:
+    """What the check of the pools says and what the verdict says of their breakers is shown once, after the cause."""
+    reports = {
+        "pools": ServiceReport(Health.DEGRADED, 1.0, False, "paused", {"open_breakers": 2}),
+        "elasticsearch": ServiceReport(Health.UNHEALTHY, 1.0, True, "away"),
+    }
+    breakers = [effect_of(Trouble.BREAKER_OPEN, f"pool {name}") for name in ("cache", "logs")]
+    effects = [effect_of(Trouble.CLUSTER_AWAY, "elasticsearch", Health.UNHEALTHY), *breakers]
+    assert breakers_of(reports, effects) == breakers
+    assert [(one.title, one.level, one.since) for one in shown_services(reports, (), effects)] == [
+        ("Elasticsearch can't be asked", Health.UNHEALTHY, NOW),
+        ("Calls get 503 at once (pool cache, pool logs)", Health.DEGRADED, NOW),
+    ]
+    assert breakers_of({}, effects) == []
+
+
+def test_since_is_said_once() -> None:
+    """When trouble began stands below the sentence only if the sentence doesn't say it."""
+    verdict = VerdictReport(
+        Health.DEGRADED, "Searches fail since 04:00:00 UTC.", NOW, (), None, {}, {}, {}, ToldCalls()
+    )
+    assert since_unsaid(verdict, NOW) is None
+    assert since_unsaid(replace(verdict, sentence="Searches fail."), NOW) == NOW
+    assert since_unsaid(replace(verdict, since=None), NOW) is None

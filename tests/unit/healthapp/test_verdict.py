@@ -123,7 +123,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
     "breaker": (
         {
             "breakers": {"default": OpenBreaker("5 calls in a row failed, and so did a ping", 7.0)},
-            "services": {**WELL, "pools": service(Health.DEGRADED, "the breaker of pool default is open")},
+            "services": {**WELL, "pools": service(Health.DEGRADED, "the breaker of pool default pauses its calls")},
         },
         Health.DEGRADED,
         (

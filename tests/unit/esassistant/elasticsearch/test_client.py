@@ -329,12 +329,12 @@ def breaker_report(state: BreakerState, probing: int = 0) -> BreakerReport:
         (pool_report(breaker=breaker_report(BreakerState.CLOSED)), None),
         (
             pool_report(breaker=breaker_report(BreakerState.OPEN)),
-            "the breaker of pool default is open (20 of 20 calls failed)",
+            "the breaker of pool default pauses its calls (20 of 20 calls failed)",
         ),
         (pool_report(breaker=breaker_report(BreakerState.HALF_OPEN)), None),
         (
             pool_report(breaker=breaker_report(BreakerState.HALF_OPEN, probing=1)),
-            "the breaker of pool default is half-open (20 of 20 calls failed)",
+            "the breaker of pool default pauses its calls (20 of 20 calls failed)",
         ),
     ],
 )
