@@ -186,8 +186,8 @@ def history_rules(history: "HistoryReport") -> Iterable[Advice]:
             0,
             history.rows_written_total + history.lost_total,
             "rows written or notes lost",
-            "Passes or changes of mappings are missing from the history, as the database was away or too slow. Mend "
-            "DATABASE_URL, or what it names.",
+            "Passes or changes of mappings are missing from the history, as the database was away or too slow. Start "
+            "it, or correct DATABASE_URL, if it is still away.",
             None,
         )
 
