@@ -93,7 +93,8 @@ def status_context(registry: Registry) -> dict[str, Any]:
     effects = report.verdict.effects
     checks = {} if report.health is None else report.health.services
     services = shown_services(checks, transitions, effects)
-    named = {*checks, *(effect.callers for effect in breakers_of(checks, effects))}
+    named = {name for name, check in checks.items() if check.status is not Health.HEALTHY}
+    named |= {effect.callers for effect in breakers_of(checks, effects)}
     store_away = next((one for one in effects if one.trouble is Trouble.STORE_AWAY), None)
     return {
         "verdict": report.verdict,
@@ -142,12 +143,12 @@ def number_classes(level: Health | None) -> dict[str, str]:
     """Return the colours of numbers of bad calls under a verdict, as CSS classes. They are never worse than the
     verdict: a failed call alone is no trouble.
     """
-    of_tiles = {Health.DEGRADED: "warn", Health.UNHEALTHY: "bad"}
-    has_trouble = level in of_tiles
+    if level is None or level is Health.HEALTHY:
+        return {"bad_class": "", "part_class": "", "bad_level": ""}
     return {
-        "bad_class": of_tiles.get(level, "") if level is not None else "",
-        "part_class": "warn" if has_trouble else "",
-        "bad_level": level.value if level is not None and has_trouble else "",
+        "bad_class": "bad" if level is Health.UNHEALTHY else "warn",
+        "part_class": "warn",
+        "bad_level": level.value,
     }
 
 

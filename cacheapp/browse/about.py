@@ -164,7 +164,7 @@ def raw_links(name: str, q: str, absolute: Callable[[str], str], *, public: bool
         ("raw-mapping", "Mapping, as Elasticsearch renders it", reverse("esassistant:mapping", args=[name])),
         ("raw-schema", "JSON Schema of its documents", reverse("esassistant:mapping-schema", args=[name])),
         ("raw-fields", f"Fields with “{q}” in their path" if q else "Fields as a flat list", fields),
-        ("raw-history", "History", reverse("esassistant:mapping-history", args=[name])),
+        ("raw-history", "Changes", reverse("esassistant:mapping-history", args=[name])),
     )
     return tuple(Raw(key, label, url, curl(absolute(url), public=public)) for key, label, url in addresses)
 
