@@ -88,12 +88,12 @@ def _of_misses(cache: CacheReport, config: MappingCacheConfig) -> tuple[str, str
     return f"Many answers wait for the cluster: {why}", setting
 
 
-def refresh_rules(config: MappingCacheConfig, *, uses_redis: bool) -> Rule:
+def refresh_rules(config: MappingCacheConfig, redis_url: str) -> Rule:
     """Return the rules for passes under `config`, and for the store through which their results are shared.
 
-    `uses_redis`: the store is Redis; otherwise it is the database.
+    `redis_url`: empty if the store is the database.
     """
-    what, setting = ("Redis", "REDIS_URL") if uses_redis else ("the database", "DATABASE_URL")
+    what, setting = ("Redis", "REDIS_URL") if redis_url else ("the database", "DATABASE_URL")
 
     def advise(refresh: RefresherReport) -> Iterable[Advice]:
         if refresh.last is not None:

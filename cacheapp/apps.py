@@ -148,9 +148,7 @@ def declare(registry: Registry) -> None:
         stats=Refresher.report,
         metrics=REFRESH_METRICS,
         rules=(
-            lambda report: refresh_rules(
-                settings.ESASSISTANT.mapping_cache, uses_redis=bool(settings.ESASSISTANT.redis_url)
-            )(report),
+            lambda report: refresh_rules(settings.ESASSISTANT.mapping_cache, settings.ESASSISTANT.redis_url)(report),
         ),
     )
     registry.register("refresh_schedule", _refresh_schedule, needs=(REFRESHER, SHARING, STORE))

@@ -90,7 +90,7 @@ def metrics(found: Iterable[Advice]) -> list[str]:
 
 
 def of_passes(report: RefresherReport, **config: Any) -> list[Advice]:
-    return list(refresh_rules(replace(PLAIN, **config), uses_redis=False)(report))
+    return list(refresh_rules(replace(PLAIN, **config), "")(report))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_the_store_is_away() -> None:
     assert only(found, "refresh.store_error").setting is None
     assert len(found) == 1
     assert found[0].why.endswith("Start the database, or correct DATABASE_URL.")
-    [advice] = refresh_rules(PLAIN, uses_redis=True)(report)
+    [advice] = refresh_rules(PLAIN, "redis://127.0.0.1")(report)
     assert advice.why.endswith("Start Redis, or correct REDIS_URL.")
 
 
