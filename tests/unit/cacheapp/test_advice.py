@@ -243,9 +243,9 @@ def test_the_store_is_away() -> None:
     found = of_passes(report)
     assert only(found, "refresh.store_error").setting is None
     assert len(found) == 1
-    assert found[0].why.endswith("Start the database, or correct DATABASE_URL.")
-    [advice] = refresh_rules(PLAIN, "redis://127.0.0.1")(report)
-    assert advice.why.endswith("Start Redis, or correct REDIS_URL.")
+    assert only(found, "refresh.store_error").why.endswith("Start the database, or correct DATABASE_URL.")
+    found = list(refresh_rules(PLAIN, "redis://127.0.0.1")(report))
+    assert only(found, "refresh.store_error").why.endswith("Start Redis, or correct REDIS_URL.")
 
 
 @pytest.mark.parametrize("state", WatchState)
