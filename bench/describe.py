@@ -48,7 +48,7 @@ NAMES = ("name", "id", "status", "total", "count", "bytes", "duration", "error",
 
 
 def mapping(fields_total: int) -> bytes:
-    """Return a mapping with so many fields, in objects within objects."""
+    """Return a mapping with `fields_total` fields, in objects within objects."""
     root: dict[str, dict[str, object]] = {"@timestamp": {"type": "date"}}
     for number in range(fields_total - 1):
         rest, name = divmod(number, len(NAMES))

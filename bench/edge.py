@@ -122,7 +122,7 @@ class Edge:
 
 
 Ask = Callable[[float, float], Step]
-"""Measures a rate for so many seconds."""
+"""Called with a rate and the seconds for which to measure it."""
 
 
 def find_edge(ask: Ask, first: float, seconds: float, fastest: float = FASTEST) -> Edge:

@@ -76,7 +76,7 @@ class Bench:
 
     @asynccontextmanager
     async def subscribers(self, count: int) -> AsyncIterator[None]:
-        """Have so many subscribers follow for the length of the block, the same number on each server."""
+        """Have `count` subscribers follow the changes during the block, spread evenly over the servers."""
         async with AsyncExitStack() as stack:
             connecting = asyncio.Semaphore(CONNECTED_AT_ONCE)
 

@@ -119,12 +119,16 @@ class Spent:
 
 
 def beyond_quiet(total: float, seconds: float, quiet: float, quiet_seconds: float) -> float:
-    """Return the part of a total that isn't explained by what happens in quiet seconds too. At least 0."""
+    """Return how much of `total`, counted in `seconds`, is more than a quiet time of that length costs. At least 0.
+
+    Args:
+        quiet: What was counted in `quiet_seconds` in which nothing happened.
+    """
     return max(0.0, total - quiet * seconds / quiet_seconds)
 
 
 def spent(cluster_url: str, redis: RedisServer) -> Spent:
-    """Return what was asked for until now."""
+    """Return what the cluster and Redis were asked for until now."""
     commands = redis.command("INFO", "commandstats")
     stats, cpu = redis.command("INFO", "stats"), redis.command("INFO", "cpu")
     return Spent(
@@ -138,8 +142,8 @@ def spent(cluster_url: str, redis: RedisServer) -> Spent:
 
 @dataclass
 class Grown:
-    """What was measured with so many instances. `learnt`: the seconds until the first instance had a change; `spread`:
-    from there until the last one had it.
+    """What was measured with `instances` instances. `learnt`: the seconds until the first instance had a change;
+    `spread`: from there until the last one had it.
     """
 
     instances: int
@@ -157,13 +161,13 @@ class Grown:
         return float(getattr(self.quiet, measure)) / self.quiet.seconds * 60
 
     def per_change(self, measure: str) -> float:
-        """Return a member of `Spent` per change, without what is asked for in quiet times too."""
+        """Return a member of `Spent` per change, less what a quiet time of the same length costs."""
         total, quiet = (float(getattr(one, measure)) for one in (self.changing, self.quiet))
         return beyond_quiet(total, self.changing.seconds, quiet, self.quiet.seconds) / len(self.learnt)
 
 
 def grow(count: int, quiet_seconds: float, changes: int, *, kills: bool) -> Grown:
-    """Start so many instances, and measure them."""
+    """Start `count` instances, and measure them."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-fleet-")))
         redis = stack.enter_context(RedisServer())
@@ -285,7 +289,7 @@ def _ratio(metric: str, over: float, under: float) -> Line:
 def stored(
     count: int, *, distinct: bool, passed_at: float = 0.0, changed_at: Sequence[float] = (), now: float = 0.0
 ) -> StoredState:
-    """Return the state, at the moment `now`, of so many indices. The first ones were changed since the pass, each at
+    """Return the state, at the moment `now`, of `count` indices. The first ones were changed since the pass, each at
     its moment in `changed_at`.
     """
     shared = {mapping_hash(body): body for body in map(rendered, FAMILIES[:7])}
@@ -374,7 +378,7 @@ def _bytes_of(redis: RedisServer) -> float:
 
 
 def size_lines(count: int, changes: int) -> list[Line]:
-    """Return the lines about a server over so many indices, and an instance beside it."""
+    """Return the lines about a server over `count` indices, and an instance beside it."""
     what = f"{count:,} indices".replace(",", " ")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-fleet-")))

@@ -40,15 +40,15 @@ from esassistant.units import as_duration
 SEEDS = 20
 TAUGHT_DAYS, CHOSEN_DAYS = 2, 7
 COLD_ASK_CALLS = 5
-"""An ask that finds cold values counts as so many calls when the best T is chosen."""
+"""An ask that finds cold values counts as this many calls when the best T is chosen."""
 SHIPPED = {"rule as shipped": "last-asked", "model as shipped": "model"}
 """`MAPPING_CACHE_PREDICT=rule` and `model` with the service's own settings: a T of 24 h, and a chance of 20 % for each
 call. (20 % is 1 in `COLD_ASK_CALLS`.)
 """
 RESAMPLES = 2_000
 LEAST_SAVED, MOST_LOST = 15.0, 1.0
-"""To become the default, the model has to save at least so many percent of the calls, and may lose at most so many
-percent of the coverage.
+"""To become the default, the model has to save at least `LEAST_SAVED` percent of the calls, and may lose at most
+`MOST_LOST` percent of the coverage.
 """
 HEAD = (
     "policy",

@@ -32,7 +32,7 @@ WRONG_GOALS = {4_000: Goal(at_most=5.0)}
 
 
 def mapping(fields: int, chance: random.Random) -> dict[str, Any]:
-    """Return a mapping with so many fields in objects. Their names have two words each."""
+    """Return a mapping with `fields` fields in objects. Their names have two words each."""
     properties: dict[str, Any] = {}
     made = 0
     while made < fields:
@@ -78,7 +78,7 @@ def timed(prepared: Prepared, bodies: list[dict[str, Any]]) -> list[float]:
 
 
 def measure(fields: int, rounds: int, searches: int) -> list[Line]:
-    """Return the lines for indices with so many fields."""
+    """Return the lines for indices with `fields` fields."""
     chance = random.Random(fields)
     prepared = Prepared.of({"index": json.dumps(mapping(fields, chance)).encode()})
     lines = []

@@ -54,7 +54,7 @@ JSON = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Kind:
-    """What is searched for: so many documents of so many bytes each."""
+    """What is searched for: `hits` documents of `bytes_each` bytes."""
 
     index: str
     name: str
@@ -170,7 +170,7 @@ def run(cases: list[Case], running: Mapping[str, dict[str, tuple[str, int]]], ro
 
 
 def lines_of(found: Found) -> list[Line]:
-    """Return the lines, case by case."""
+    """Return the lines of each case: rates, processor times, and the ratios of ours to the other servers."""
     lines = []
     for case, by_server in found.items():
         asked = sum(each.load.requests for each in by_server[OURS])

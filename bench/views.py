@@ -57,7 +57,7 @@ HOT = Goal(at_least=0.6)
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked of both servers, and in which form."""
+    """A request that is sent to both servers: its path, and whether gzip is accepted. `goal`: None if it has none."""
 
     name: str
     path: str

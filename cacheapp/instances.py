@@ -132,7 +132,7 @@ class Instances:
             await self.publish()
 
     def publish_soon(self) -> None:
-        """Publish without waiting for the next turn: something has happened that others are asked about."""
+        """Make `keep_publishing` publish at once, because other instances may be asked about what has just happened."""
         self._wake.set()
 
     async def publish(self) -> None:

@@ -252,7 +252,7 @@ _LATER = (
     Case(
         53,
         "An outage of five minutes under load, two workers",
-        "The log has its begin, a line a minute and its end, each with the process id: at most 7 lines a process",
+        "The log has its beginning, a line a minute and its end, each with the process id: at most 7 lines a process",
     ),
     Case(
         54,

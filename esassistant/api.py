@@ -53,7 +53,7 @@ def api_view(*methods: str, parameters: Collection[str] = ()) -> Callable[[View]
 
 
 MAX_SHOWN_CHARACTERS = 100
-"""At most so many characters of an unknown name are repeated in the answer."""
+"""At most this many characters of an unknown name are repeated in the answer."""
 
 
 def check_parameters(request: HttpRequest, known: Collection[str]) -> None:

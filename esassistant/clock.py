@@ -13,7 +13,7 @@ Clock = Callable[[], float]
 """Returns seconds since some fixed moment; only differences have a meaning."""
 
 Sleep = Callable[[float], Awaitable[None]]
-"""Waits so many seconds, as `asyncio.sleep` does."""
+"""Waits for the given seconds, as `asyncio.sleep` does."""
 
 monotonic: Clock = time.monotonic
 

@@ -42,7 +42,7 @@ async def in_turns(work: Generator[None, None, T]) -> T:
 Arguments = TypeVarTuple("Arguments")
 
 LARGE_BYTES = 65_536
-"""Decompressing, parsing or hashing so much takes about a tenth of a millisecond, as much as starting a thread."""
+"""Decompressing, parsing or hashing this much takes about a tenth of a millisecond, as much as starting a thread."""
 
 
 async def in_thread_if_large(size_bytes: int, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:

@@ -112,7 +112,7 @@ LOGGING = {
         "django.security": {"level": "CRITICAL"},
         # One line per request, and a traceback per retry, would drown everything else; statistics count both.
         "elastic_transport.transport": {"level": "ERROR"},
-        # It logs the begin and end of each call, and the mistakes of callers.
+        # It logs the beginning and the end of each call, and the mistakes of callers.
         "mcp": {"level": "ERROR"},
         # It logs "node has failed" with a traceback for each attempt during an outage; health says it once.
         "elastic_transport.node_pool": {"level": "ERROR"},

@@ -31,7 +31,7 @@ class SharedValues(Protocol):
             names: The values that `function` may read and replace.
             function: Called with the present values and the time of the store in milliseconds. Returns the values to
                 replace (at most `MAX_VALUE_BYTES` each), and a result. It must be pure, as it may be called again.
-            kept_seconds: The store may drop a value when it has not been replaced for so long.
+            kept_seconds: The store may drop a value when it has not been replaced for this many seconds.
         """
         ...
 

@@ -18,7 +18,7 @@ SLICES: Final = SLICES_OF_MINUTE + 3
 """A few slices more than a minute has, so that a whole minute can still be reported some seconds after its end."""
 RECENT_SLICES: Final = 3
 QUIET_SLICES: Final = 4
-"""So many slices in a row without a bad call separate two troubles. Slices without any call don't count."""
+"""This many slices in a row without a bad call separate two troubles. Slices without any call don't count."""
 KEPT_LAST: Final = 5
 LONGEST_KEPT_SECONDS: Final = 900.0
 """Older calls say nothing about the present."""

@@ -22,11 +22,11 @@ LEAST_SHARE = 0.01
 Fewer may be chance.
 """
 OVER_SECONDS = 35.0
-"""After so long without a bad call, trouble may be over. It is longer than half a minute, so that trouble that comes
+"""After this time without a bad call, trouble may be over. It is longer than half a minute, so that trouble that comes
 back every half a minute doesn't begin and end each time.
 """
 ENOUGH_RECENT = 10
-"""If there were so many calls in the last 15 s, these are judged; otherwise the last five calls are."""
+"""If there were at least this many calls in the last 15 s, these are judged; otherwise the last five calls are."""
 FEW_CALLS = 5
 MINUTE_SECONDS = 60.0
 JUDGED_PINGS = 3

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS: Final = 2.0
 MINUTE_SECONDS: Final = 60.0
 SPREAD_SECONDS: Final = 6.0
-"""The minutes of all processes end at the same time. Each process waits for a random time, at most so long, before it
+"""The minutes of all processes end at the same time. Each process waits for a random time, at most this long, before it
 adds its own to the store.
 """
 AGAIN_SECONDS: Final = 15.0

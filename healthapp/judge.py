@@ -200,7 +200,7 @@ class Judge:
         return self._verdict.effects
 
     def level(self) -> Health | None:
-        """Return the level of the present verdict."""
+        """Return the level of the present verdict; None if it can't be told yet."""
         return self._verdict.level
 
     def basis(self) -> Basis:

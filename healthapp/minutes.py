@@ -18,7 +18,7 @@ from esassistant.windows import MinuteCounts
 
 KEPT_MINUTES: Final = 60
 STEP: Final = 3
-"""So many buckets of `durations.BOUNDS` form one step here."""
+"""This many buckets of `durations.BOUNDS` form one step here."""
 SHARED: Final = "callers-by-minute"
 """The name of the shared value."""
 LEVELS: Final = tuple(Health)

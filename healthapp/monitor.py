@@ -26,7 +26,7 @@ VERDICT_SERVICE = "verdict"
 """The name in place of a service, for transitions of the verdict."""
 
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
-"""Waits for so many seconds, or until the event is set."""
+"""Waits for the given seconds, or until the event is set."""
 
 
 @dataclass(frozen=True, slots=True)

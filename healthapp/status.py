@@ -61,8 +61,8 @@ class ShownInstance:
 
 @dataclass(frozen=True, slots=True)
 class ShownEffect:
-    """One thing that is wrong, or worth saying. `guide`: where the documents say what to do. `level`: gives its colour,
-    never worse than that of the verdict.
+    """One thing that is wrong, or worth saying. `guide`: where the documents say what to do. `level`: the status that
+    gives its colour, never worse than that of the verdict.
     """
 
     title: str
@@ -74,8 +74,8 @@ class ShownEffect:
 @dataclass(frozen=True, slots=True)
 class ShownService:
     """The result of a check. `since`: when this status began; None if that isn't known. `guide`: where the documents
-    say what to do; empty if it is healthy. `level`: gives its colour, never worse than that of the verdict; None if it
-    isn't healthy but the verdict is.
+    say what to do; empty if it is healthy. `level`: the status that gives its colour, never worse than that of the
+    verdict. None if the check isn't healthy although the verdict is.
     """
 
     title: str

@@ -16,7 +16,7 @@ from healthapp.verdict import Verdict, worst
 BEGINS_AFTER_SECONDS = 4.0
 """Shorter trouble is shown by the page and the metrics, but isn't logged."""
 ENDS_AFTER_SECONDS = 10.0
-"""Trouble is over when it has not come back for so long."""
+"""Trouble is over when it has not come back for this long."""
 EVERY_SECONDS = 60.0
 MAX_KINDS = 5
 LAST = len(ORDER)
@@ -53,7 +53,7 @@ class Story:
         2. The verdict is healthy, and no trouble was logged: None. Trouble that was too short to be logged is
            forgotten.
         3. The verdict has been healthy for long enough after logged trouble: the end of the trouble.
-        4. The verdict is not healthy, and has not been for long enough: the begin of the trouble.
+        4. The verdict is not healthy, and has not been for long enough: the beginning of the trouble.
         5. It is worse than what was logged, or there is something that callers notice more: that.
         6. A minute has passed since the last line about lasting trouble: its present state.
         """

@@ -18,7 +18,7 @@ ENOUGH_MINUTES: Final = 10
 ENOUGH_CALLS: Final = 10
 """A minute with fewer calls says nothing about what is usual."""
 SLOW_MINUTES: Final = 60
-"""After so many slow minutes in a row, their duration becomes the usual one."""
+"""After this many slow minutes in a row, their duration becomes the usual one."""
 TIMES_USUAL: Final = 5.0
 UNKNOWN_SLOW_SECONDS: Final = 2.0
 """From here on a call is slow if nothing is known yet."""

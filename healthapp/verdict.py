@@ -16,7 +16,7 @@ from healthapp.findings import SAID_ONLY, Finding, Trouble, find
 OPERATIONS = "docs/operations.md"
 STARTING = "verdict-starting"
 MAX_ALSO = 3
-"""Besides the first finding so many others are named; the rest is only counted."""
+"""At most this many findings are named after the first one; the rest is only counted."""
 LEVELS = tuple(Health)
 
 TITLES = {
@@ -207,7 +207,7 @@ def _clause(finding: Finding, now: datetime, *, public: bool, is_first: bool = T
 
 
 def title_of(trouble: Trouble, callers: str) -> str:
-    """Return in a few words what is wrong, in lower case, without its begin and its reason."""
+    """Return in a few words what is wrong, in lower case, without when it began and why."""
     return TITLES[trouble].format(callers)
 
 

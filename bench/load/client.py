@@ -1,6 +1,6 @@
 """Put load on an HTTP server and measure its answers: by `wrk` where it is installed, otherwise by a bundled generator.
     run(url, path, connections=16, seconds=3)                  each connection asks again as soon as it is answered
-    paced([Target(url, path)], per_second=200, seconds=10)     so many requests a second, whatever the answers
+    paced([Target(url, path)], per_second=200, seconds=10)     200 requests a second, whatever the answers
 
 A generator is a process of its own (bench/load/generator.py), so that it never blocks the caller's interpreter.
 `paced` counts a latency from the moment at which the request should have begun: so a server that stalls can't hide how
@@ -93,7 +93,7 @@ class Job:
 
 
 def run(url: str, path: str, connections: int, seconds: float, headers: Mapping[str, str] | None = None) -> Load:
-    """Send as many requests as the server answers, on so many kept connections."""
+    """Send as many requests as the server answers, on `connections` kept connections."""
     target = Target(url, path, headers or {})
     if shutil.which("wrk"):
         return by_wrk(target, connections, seconds)

@@ -84,14 +84,14 @@ class _Recorded(asyncio.Protocol):
 
 @contextmanager
 def delayed(url: str, seconds: float) -> Iterator[str]:
-    """Yield the URL at which the server at `url` answers so many seconds later."""
+    """Yield the URL at which the server at `url` answers `seconds` later."""
     with _process("delayed", seconds, url.rpartition(":")[2]) as found:
         yield found
 
 
 @contextmanager
 def recorded(answer: bytes, seconds: float) -> Iterator[str]:
-    """Yield the URL at which every request gets `answer` after so many seconds. `answer` has the head and the body as
+    """Yield the URL at which every request gets `answer` after `seconds`. `answer` has the head and the body as
     they are sent.
     """
     with _process("recorded", seconds, base64.b64encode(answer).decode()) as found:

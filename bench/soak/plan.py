@@ -35,8 +35,8 @@ class Kind(enum.StrEnum):
 
 
 def kinds_for(*, instances: int, nodes: int) -> tuple[Kind, ...]:
-    """Return the kinds of faults that can happen with so many instances and nodes. The first instance is never killed,
-    so that one of them is observed from the start to the end. A single node only fails if there are others.
+    """Return the kinds of faults that can happen with this number of instances and nodes. The first instance is never
+    killed, so that one of them is observed from the start to the end. A single node only fails if there are others.
     """
     left_out = {Kind.INSTANCE_KILLED} if instances < 2 else set()
     return tuple(kind for kind in Kind if kind not in left_out and (nodes > 1 or not kind.is_of_one_node))
@@ -71,8 +71,8 @@ USUAL = Pace(fault=(3.0, 12.0), quiet=(6.0, 20.0), calm=20.0)
 
 
 def pace_for(seconds: float, kinds: int) -> Pace:
-    """Return the usual pace. For a run that is too short for it, return one in which each of so many kinds of faults
-    happens once.
+    """Return the usual pace; for a run that is too short for it, a faster one, in which each of `kinds` kinds of faults
+    happens about once.
     """
     usual = 2 * USUAL.calm + kinds * (sum(USUAL.fault) + sum(USUAL.quiet)) / 2
     if seconds >= usual:

@@ -118,7 +118,7 @@ class Fleet:
 
 @contextmanager
 def running(count: int, environment: Mapping[str, str], log: Path) -> Iterator[Fleet]:
-    """Run so many instances for the length of a block. Their log is written to `log`."""
+    """Run `count` instances for the length of a block. Their log is written to `log`."""
     command_line = [sys.executable, "-m", "bench.subjects.instances", str(count)]
     with log.open("ab") as written:
         process = subprocess.Popen(

@@ -33,7 +33,7 @@ class Choice:
 
 
 def steps(trace: Trace) -> Iterator[tuple[int, float, list[tuple[float, int, int]]]]:
-    """Yield each step: its number, its time, and the asks since the step before."""
+    """Yield each step: its number, its time, and the asks since the step before, as in `Trace.asks`."""
     asks, place = trace.asks, 0
     for step in range(steps_total(trace)):
         now = trace.start + step * STEP_SECONDS
@@ -58,7 +58,7 @@ def always(_: Trace) -> list[Choice]:
 
 
 def last_asked(trace: Trace) -> list[Choice]:
-    """Warm what was asked for within the last T."""
+    """Warm what was asked for within the last T hours, for each T of `PERIODS_HOURS`."""
     count = len(trace.names)
     asked_at, scores = [UNKNOWN] * count, array("d")
     for _, now, asks in steps(trace):

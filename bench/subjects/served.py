@@ -27,7 +27,7 @@ def served(elasticsearch_url: str, folder: Path, **settings: object) -> Iterator
 
 @contextmanager
 def sharing(elasticsearch_url: str, store: str, count: int) -> Iterator[list[Server]]:
-    """Run so many instances of one deployment until they are warm. They share one SQLite file and, with `store`
+    """Run `count` instances of one deployment until they are warm. They share one SQLite file and, with `store`
     "redis", a Redis too.
     """
     with ExitStack() as stack:

@@ -191,7 +191,7 @@ def _launched(number: int, count: int) -> float:
 def _arrivals(
     rng: random.Random, number: int, rate: Callable[[float], float], highest: float, *, persons: float
 ) -> Iterator[tuple[float, int, int]]:
-    """Yield a Poisson process of so many asks an hour, by thinning (Lewis and Shedler, 1979)."""
+    """Yield a Poisson process of `rate` asks an hour, by thinning (Lewis and Shedler, 1979)."""
     at, end = START, START + DAYS * DAY
     while True:
         at += rng.expovariate(highest) * HOUR

@@ -65,7 +65,7 @@ class Room:
         return not any(map(self.has, Shelf))
 
     def has(self, shelf: Shelf) -> bool:
-        """Return whether there is any room on a shelf."""
+        """Return whether anything more may be put on a shelf."""
         return self._left[shelf] > 0
 
     def take(self, shelf: Shelf, key: Hashable, size_bytes: int) -> None:

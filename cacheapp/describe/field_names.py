@@ -1,4 +1,4 @@
-"""The names of the fields of one mapping, stored compactly, to choose some for a question, or without one."""
+"""The names of the fields of one mapping, stored compactly. Some are chosen: for a question, or the most important."""
 
 import math
 from array import array

@@ -47,7 +47,7 @@ def _object(_: Definition) -> Schema:
 
 
 def _whole(bits: int) -> Callable[[Definition], Schema]:
-    """Return the function for a signed integer type of so many bits. `coerce` takes texts, and cuts off decimals: 127.9
+    """Return the function for a signed integer type of `bits` bits. `coerce` takes texts, and cuts off decimals: 127.9
     is a byte.
     """
     limit = 2 ** (bits - 1)

@@ -233,7 +233,10 @@ def read_fixed_interval(walk: Walk, value: Any, path: str, scope: Scope, slot: S
 
 
 def check_deferred(walk: Walk, aggregations: Any, path: str) -> None:
-    """Check what names aggregations that stand further down: the orders of buckets, and `bucket_sort`."""
+    """Check the paths to other aggregations in the orders of buckets and in `bucket_sort`, at every level.
+
+    This comes after the aggregations themselves are read, as a path may lead to one that comes later.
+    """
     if not isinstance(aggregations, dict):
         return
     for name, one in aggregations.items():

@@ -1,9 +1,9 @@
 """The fields of an index, alias or data stream as searches see them: made once from the mappings, then looked up by
 path.
 
-There is one `MappingFields` for each distinct mapping, so that a finding can say in how many indices a field is what.
-Besides the fields that a mapping lists, searches can use names that stand nowhere in it: keys of flattened objects,
-sub-fields that types add by themselves, and the fields of passthrough objects by their short names.
+There is one `MappingFields` for each distinct mapping, so that a finding can say in how many indices a field has which
+type. Besides the fields that a mapping lists, searches can use names that stand nowhere in it: keys of flattened
+objects, sub-fields that types add by themselves, and the fields of passthrough objects by their short names.
 """
 
 import re

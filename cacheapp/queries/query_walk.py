@@ -474,8 +474,8 @@ def read_retriever(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) 
 
 
 def read_retrievers(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """Read the retrievers within a retriever. Each may stand in an object together with its weight, and each may find
-    nothing.
+    """Read the retrievers within a retriever. Each may stand in an object together with its weight. It may be intended
+    that one of them finds nothing.
     """
     for number, one in enumerate(value if isinstance(value, list) else []):
         below = pointer(path, number)

@@ -167,7 +167,8 @@ class RenderedNames:
         self.kept_bytes = 0
 
     def find(self, snapshot: Snapshot, asked: Asked) -> Rendered | None:
-        """Return what was asked for in `snapshot`; None where it isn't known, or where it isn't kept and `is_large`.
+        """Return the answer of `snapshot`: the one that is kept, or one that is rendered now. Return None if the
+        snapshot doesn't know what was asked for, or if no answer is kept and `is_large` is true.
 
         Raises what `render` raises.
         """

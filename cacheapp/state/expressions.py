@@ -39,7 +39,7 @@ MAX_EXPRESSION_BYTES = 8_000
 MAX_PATTERNS = 50
 """How many patterns an expression may have: each is compared with all names."""
 LARGE_LOOKS = 4_000
-"""So many comparisons of a name with a pattern take a millisecond or two."""
+"""This many comparisons of a name with a pattern take a millisecond or two."""
 EVERYTHING = "*"
 ALL = "_all"
 

@@ -15,13 +15,13 @@ ASK_SECONDS = 10.0
 """The shortest time between two requests for the versions of all mappings."""
 SLOW_SECONDS = 1.0
 SLOW_IN_A_ROW = 2
-"""After so many slow answers one after the other, asking counts as too expensive for the cluster. A single slow answer
-may be a pause of the node.
+"""After this many slow answers one after the other, asking counts as too expensive for the cluster. A single slow
+answer may be a pause of the node.
 """
 PAUSE_SECONDS = 600.0
 """After a refusal, or when asking is too expensive, it is tried again after this time."""
 PASS_FACTOR = 60
-"""The time between two early full passes is at least so many times the duration of the last request for versions,
+"""The time between two early full passes is at least this many times the duration of the last request for versions,
 because a full pass costs the cluster much more.
 """
 FIRST_VERSION = 1
@@ -169,7 +169,7 @@ class VersionPolicy:
 
     def note_pass(self, *, started: bool) -> None:
         """Note that an early full pass was asked for. If a pass was running already (not `started`), it may have read
-        before the change, so the wake stays unanswered.
+        before the change, so the change isn't settled.
         """
         self._pass_again_at = self._clock() + (PASS_FACTOR * self._last_seconds if started else ASK_SECONDS)
         if started:

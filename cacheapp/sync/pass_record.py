@@ -97,9 +97,11 @@ class RefreshAnswer:
 class ChangesRead:
     """What a change pass of the watch found.
 
-    Attributes: changes_total: How many mappings and aliases are new, different or gone. failed: The indices that may
-        have changed, but could not be read. postponed_seconds: The seconds until the first of the postponed indices is
-        due, which were read so recently that they have to wait; None: there are none.
+    Attributes:
+        changes_total: How many mappings and aliases are new, different or gone.
+        failed: The indices that may have changed, but could not be read.
+        postponed_seconds: The seconds until the first of the postponed indices is due. Indices are postponed if they
+            were read only recently. None: there are none.
     """
 
     changes_total: int

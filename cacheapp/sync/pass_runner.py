@@ -37,14 +37,14 @@ UNKNOWN_AGAIN_SECONDS = 30.0
 recovers is full of such indices, and each of its steps wakes the watch.
 """
 FAILURES_IN_A_ROW = 2 * BATCHES_IN_FLIGHT
-"""After so many failed batches one after the other, the pass gives up: each may have taken the whole timeout."""
+"""After this many failed batches one after the other, the pass gives up: each may have taken the whole timeout."""
 BAD_NAMES_IN_A_ROW = 64
-"""After so many failed single names one after the other, the pass gives up. There may be more of them than of failed
-batches, because neighbouring names (rolled-over indices) often have the same bad mapping.
+"""After this many failed single names one after the other, the pass gives up. There may be more of them than of
+failed batches, because neighbouring names (rolled-over indices) often have the same bad mapping.
 """
 APPLIED_SECONDS = 5.0
-"""So long after a version of the metadata was first seen, all nodes of the cluster have surely applied it. On 9.x, each
-node answers from the version that it has applied itself.
+"""This long after a version of the metadata was first seen, all nodes of the cluster have surely applied it. On 9.x,
+each node answers from the version that it has applied itself.
 """
 TRIES_ALONE = 3
 """How often at most a pass asks for a single name that fails."""

@@ -36,14 +36,17 @@ LONGEST_RECONNECT_SECONDS = 5.0
 class WatchIntervals:
     """The times that the watch waits, in seconds.
 
-    Attributes: lease_ttl: The length of the lease. If its holder dies, no other process watches for so long. long_poll:
-        How long one request waits for a change. debounce: The wait between a change and the change pass. Changes often
-        come several at once: an index is created with its aliases, or a template makes two indices. behind: A long poll
-        that is answered sooner than this was about a change that had happened before it was sent. second_look: The wait
-        between a change pass that found nothing and the second one. unread: The wait between a change pass that could
-        not read everything and the next one, if nothing else happens; doubles each time. first_reconnect: The wait
-        after an outage; doubles each time, up to `LONGEST_RECONNECT_SECONDS`. refused: The wait before a cluster that
-        refuses is asked again.
+    Attributes:
+        lease_ttl: The length of the lease. If its holder dies, no other process watches for this long.
+        long_poll: How long one request waits for a change.
+        debounce: The wait between a change and the change pass. Changes often come several at once: an index is created
+            with its aliases, or a template makes two indices.
+        behind: A long poll that is answered sooner than this was about a change that had happened before it was sent.
+        second_look: The wait between a change pass that found nothing and the second one.
+        unread: The wait between a change pass that could not read everything and the next one, if nothing else happens;
+            doubles each time.
+        first_reconnect: The wait after an outage; doubles each time, up to `LONGEST_RECONNECT_SECONDS`.
+        refused: The wait before a cluster that refuses is asked again.
     """
 
     lease_ttl: float = 10.0

@@ -35,7 +35,7 @@ def part_of(family: str) -> int:
 
 
 def name_of(part: int) -> str:
-    """Return the name of the value that holds a part."""
+    """Return the name of the shared value in which the families of a part are stored."""
     return f"{OVERVIEW}-{part:02}"
 
 

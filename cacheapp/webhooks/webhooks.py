@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 LEASE: Final = "webhooks"
 LEASE_SECONDS: Final = 10.0
-"""The length of the lease. If its holder dies, no other process sends for so long."""
+"""The length of the lease. If its holder dies, no other process sends for this long."""
 RENEW_SECONDS: Final = 2.0
 END_SECONDS: Final = 3.0
 HELD_SECONDS: Final = LEASE_SECONDS - END_SECONDS
@@ -41,7 +41,7 @@ the lease.
 RESTART_SECONDS: Final = 30.0
 """A delivery that ended by an unexpected error is started again after this time."""
 SETTLED_SECONDS: Final = 30.0
-"""A delivery that has run for so long since its restart counts as well again: its next error is a first one."""
+"""A delivery that has run for this long since its restart counts as well again: its next error is a first one."""
 LOOK_SECONDS: Final = 0.5
 """How often the sending process asks for the end of the history."""
 

@@ -25,7 +25,8 @@ QUICK_DETECTION = {
 class Cluster:
     """Nodes that elect a master among themselves. Started and ended as a context manager.
 
-    Attributes: nodes: The nodes. Each of them may be killed, stopped and started again.
+    Attributes:
+        nodes: The nodes. Each of them may be killed, stopped and started again.
     """
 
     def __init__(self, data: Path, *, size: int = 3, version: str = DEFAULT_VERSION, heap: str = "300m") -> None:

@@ -62,7 +62,7 @@ class Rule:
     cut: bool = False
     """Reset the connection before anything is forwarded."""
     cut_after_bytes: int | None = None
-    """Close the connection after so many bytes of the answer, its head included."""
+    """Close the connection after this many bytes of the answer, its head included."""
 
     def __post_init__(self) -> None:
         if sum((self.status is not None, self.blackhole, self.cut, self.cut_after_bytes is not None)) > 1:

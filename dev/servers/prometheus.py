@@ -21,7 +21,7 @@ def prometheus() -> Path:
 
 
 def promtool() -> Path:
-    """Return the path of promtool, as `prometheus` does."""
+    """Return the path of promtool, which is installed with prometheus. Raises as `prometheus` does."""
     return require(lambda: which("promtool"), PACKAGE, "promtool is missing")
 
 

@@ -6,8 +6,8 @@ from typing import Final
 from rapidfuzz.distance import OSA
 
 LETTERS: Final = 2
-"""A misspelled name differs from a setting by at most so many letters: wrong, missing, extra or swapped. A higher limit
-would accuse variables of others: Kubernetes sets `ELASTICSEARCH_PORT` and `ESASSISTANT_SERVICE_HOST`.
+"""A misspelled name differs from a setting by at most this many letters: wrong, missing, extra or swapped. A higher
+limit would accuse variables of others: Kubernetes sets `ELASTICSEARCH_PORT` and `ESASSISTANT_SERVICE_HOST`.
 """
 SHORT: Final = 6
 """Names with fewer letters than this may differ by one letter only."""

@@ -16,7 +16,7 @@ REMEMBERED_SECONDS: Final = 15.0
 """Much longer than the time between two probes of a server, so that no request has to try."""
 PROBE_SECONDS: Final = 5.0
 SAID_AGAIN_SECONDS: Final = 60.0
-"""A cause is logged again only after so long without it: failures that come and go must not fill the log."""
+"""A cause is logged again only after this time without it: failures that come and go must not fill the log."""
 
 _here = threading.local()
 

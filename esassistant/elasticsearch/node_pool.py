@@ -19,7 +19,7 @@ from esassistant.elasticsearch.node import Node, current_call
 FIRST_REST_SECONDS = 1.0
 LONGEST_REST_SECONDS = 30.0
 TRIAL_SECONDS = 5.0
-"""The call that tries out a node after its rest has so long to get an answer; only then may another call try it."""
+"""The call that tries out a node after its rest has this long to get an answer; only then may another call try it."""
 LEAST_FIRST_SECONDS = 1.0
 
 

@@ -19,7 +19,7 @@ from esassistant.resource import Handle, PingResult
 from esassistant.windows import Got, MinuteCounts, Window, WindowReport
 
 PING_SECONDS = 3.0
-"""For the breakers, a ping without an answer after so long has failed."""
+"""For the breakers, a ping without an answer after this time has failed."""
 SHARE_OF_TIMEOUT = 0.8
 """A ping has failed after this share of its own timeout, if that is earlier. Its caller may cancel it when the timeout
 ends, and it must be judged before.
@@ -29,7 +29,7 @@ PAUSE_SECONDS = 1.0
 FOREVER = float("inf")
 
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
-"""Waits for so many seconds, or until the event is set."""
+"""Waits for the given seconds, or until the event is set."""
 
 
 async def pause_until(stirred: asyncio.Event, seconds: float) -> None:

@@ -37,8 +37,8 @@ Bucket = dict[str, list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to log in, by its keys. `is_nobodys`: the address is that of a proxy or unknown, so it stands for no
-    single client.
+    """One attempt to log in, by the keys under which failures are counted: `pair` (of name and address), `address` and
+    `name`. `is_nobodys`: the address is that of a proxy or unknown, so it stands for no single client.
     """
 
     pair: str

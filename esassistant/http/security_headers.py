@@ -34,7 +34,7 @@ class AnswerMiddleware(ABC):
 
     @abstractmethod
     def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Return the answer to give in place of `response`."""
+        """Return `response`, as it is or changed, or another answer in its place."""
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         return self.answered(request, await self._get_response(request))

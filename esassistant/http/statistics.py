@@ -19,7 +19,7 @@ LEAST_ERROR_STATUS = 400
 MAX_ROUTES = 200
 TOO_MANY = 429
 MAX_TOKENS = 100
-"""So many tokens are counted by their names, and all others together."""
+"""This many tokens are counted by their names, and all others together."""
 
 
 @dataclass(frozen=True, slots=True)

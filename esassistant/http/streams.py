@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 MAX_STREAMS: Final = 1000
 WRITE_SECONDS: Final = 10.0
-"""A client that has taken none of the waiting data for so long is dropped."""
+"""A client that has taken none of the waiting data for this long is dropped."""
 ENDING_SECONDS: Final = 2.0
 """How long a source may go on after it was told to end; much shorter than the time that a stopping server waits."""
 CANCEL_SECONDS: Final = 1.0

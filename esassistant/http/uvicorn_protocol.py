@@ -27,9 +27,9 @@ MAX_HEAD_BYTES: Final = 65_536
 """The most bytes of a head, and of what follows a body."""
 LOOK_SECONDS: Final = 5.0
 HEAD_LOOKS: Final = 3
-"""A head that so many looks found incomplete has taken more than 10 s."""
+"""A head that this many looks found incomplete has taken more than 10 s."""
 WRITE_LOOKS: Final = 7
-"""A client that has taken no data between so many looks is more than 30 s behind."""
+"""A client that has taken no data between this many looks is more than 30 s behind."""
 MALFORMED: Final = "Invalid HTTP request received."
 TOO_LARGE: Final = "The head of the request is too large."
 UPGRADE_WITH_BODY: Final = "A request that asks for an upgrade can't have a body."

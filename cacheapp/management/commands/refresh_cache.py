@@ -24,7 +24,7 @@ class Command(RefreshCommand):
             type=seconds_argument,
             default=0.0,
             metavar="SECONDS",
-            help="when another process refreshes, wait so long for it to end, instead of exiting with 75 at once",
+            help="when another process refreshes, wait at most this long, instead of exiting with 75 at once",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
