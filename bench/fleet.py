@@ -204,7 +204,7 @@ def _change(url: str, fleet: Fleet, number: int, grown: Grown) -> None:
 
 
 def grown_lines(grown: Grown) -> list[Line]:
-    """Return the lines for one number of instances."""
+    """Return the lines of what was measured with one number of instances, while nothing changed and per change."""
     count, quiet, changes = grown.instances, grown.quiet, len(grown.learnt)
     what = f"{count} instance{'' if count == 1 else 's'}"
     seconds = f"in {quiet.seconds:.0f} s"

@@ -46,7 +46,7 @@ V1_HOT_PER_SECOND = {"static": 164, "missing": 227, "browse": 197, "health": 329
 
 
 def measure(url: str, pid: int, kind: str, connections: int, seconds: float) -> list[Line]:
-    """Measure two floods of a kind."""
+    """Measure two floods of one kind: probes are timed during the first, `/api/health` during the second."""
     count = PIPELINING_CONNECTIONS if kind == PIPELINING else connections
     before = processor_seconds(pid)
     with flooding(url, kind, count, seconds) as flood:

@@ -166,7 +166,7 @@ def is_chosen(outline: Outline, visible: Visible, chosen_by: NameChoice) -> bool
 
 
 def shown_change(row: MappingChange, visible: Visible) -> ShownChange | None:
-    """Return a row as a caller may see it; None if somebody edited the row so that it is no change any more."""
+    """Return a row as a caller may see it; None if the row was edited and is no valid change."""
     columns = {name: getattr(row, name) for name in ShownChange.__dataclass_fields__ if name not in ("id", "seen_by")}
     columns |= {"id": row.number, "seen_by": row.instance}
     columns |= {name: columns[name] or None for name in ("compared_with", "family")}

@@ -391,7 +391,7 @@ def _of_usual(evidence: Evidence, now: datetime) -> Iterable[Finding]:
     for kind, (at, before) in sorted(evidence.changed.items()):
         seconds = evidence.usual.get(kind)
         if kind != PING and seconds is not None and (now - at).total_seconds() <= CHANGE_TOLD_SECONDS:
-            was = "" if before is None else f", before {as_duration(before)}"
+            was = "" if before is None else f", instead of {as_duration(before)}"
             why = f"{as_duration(seconds)} counts as usual{was}"
             yield Finding(
                 *(Trouble.NEW_USUAL, callers_of(kind), Health.HEALTHY, at, why, why),

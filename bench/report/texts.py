@@ -54,7 +54,7 @@ def quantity(value: object, unit: str) -> str:
 
 
 def verdict(met: object) -> str:
-    """Return a word for the value of `met` in a row of a bench."""
+    """Return how a document shows whether a goal is `met`: `met`, `**MISSED**`, or an empty text without a goal."""
     return {True: "met", False: "**MISSED**"}.get(met, "") if isinstance(met, bool) else ""
 
 

@@ -132,12 +132,12 @@ class Window:
 
 
 def window_of(sent_at: float, received_at: float, age: float, rounding: float = ROUNDING_SECONDS) -> Window:
-    """Return the window of an answer with an age."""
+    """Return the window of an answer that says its `age` in seconds. The true age may be higher by `rounding`."""
     return Window(sent_at - age - rounding - CLOCKS_SECONDS, received_at)
 
 
 def window_of_absence(sent_at: float, received_at: float, *, negative_ttl: float, fetch_timeout: float) -> Window:
-    """Return the window of a 404."""
+    """Return the window of a 404. The service may remember a missing name for `negative_ttl` seconds."""
     longest = max(negative_ttl, REMEMBERED_FAILURE_SECONDS) + fetch_timeout
     return Window(sent_at - longest - CLOCKS_SECONDS, received_at)
 

@@ -41,7 +41,7 @@ class Situation:
 
 
 def situation_of(pools: Iterable[PoolReport]) -> Situation:
-    """Return the situation from the pools' reports."""
+    """Return the situation that the reports of the pools show."""
     reports = list(pools)
     return Situation(
         sum(report.in_use + report.overflow_in_use + report.waiting for report in reports),

@@ -115,7 +115,7 @@ class LoginNote:
 
 
 def note_success(request: Any, **_: object) -> None:
-    """Receive Django's signal `user_logged_in`."""
+    """Note that a login has succeeded. Django calls this with its signal `user_logged_in`."""
     note = getattr(request, "scope", {}).get(NOTE)
     if note is not None:
         note.succeeded = True
@@ -156,7 +156,7 @@ class Logins:
 
     @contextmanager
     def shared_by(self, store: SharedValues) -> Iterator[None]:
-        """Count in `store` during the block."""
+        """Count failed logins in `store` during the block, together with the other processes."""
         self._store = store
         try:
             yield

@@ -178,7 +178,7 @@ def is_for_people(request: HttpRequest) -> bool:
 
 
 def leave_out_slash(address: str) -> str:
-    """Return a sentence to add, for an address that is known without its final slash."""
+    """Return a sentence that asks to leave out the final slash. `address`: the known address, without the slash."""
     return f" Leave out the slash at its end: {address}"
 
 

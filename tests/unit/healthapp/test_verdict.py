@@ -163,7 +163,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], Health, str]] = {
         Health.HEALTHY,
         (
             "Serving fresh mappings. Searches were slow for an hour, so that since 10:31:00 UTC 3 s counts as usual, "
-            "before 12 ms."
+            "instead of 12 ms."
         ),
     ),
     "a check of one's own": (
