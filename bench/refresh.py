@@ -69,11 +69,11 @@ class Bench:
         self._note("one GET", monotonic() - started, 1)
 
     async def naive(self) -> None:
-        """Read as the reference does, with the requests of a batch sent at once."""
+        """Read all mappings with a `NaiveCache` that sends the requests of a batch at once."""
         await self._naive("naive", at_once=True)
 
     async def naive_one_by_one(self) -> None:
-        """Read as the reference does, with the requests of a batch sent one after the other."""
+        """Read all mappings with a `NaiveCache` that sends the requests of a batch one after the other."""
         await self._naive("naive, one by one", at_once=False)
 
     async def _naive(self, metric: str, *, at_once: bool) -> None:

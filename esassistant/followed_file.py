@@ -32,8 +32,8 @@ class Mark(NamedTuple):
 
 
 def kept_entries(setting: str, error: str) -> str:
-    """Say what is wrong with a file, and what that means for its entries."""
-    return f"{setting} {error}. What it said before stays in force, also what was taken out since."
+    """Return a sentence that says what is wrong with a file, and one that says that its former entries are used."""
+    return f"{setting} {error}. What it said before stays in force, even entries removed since."
 
 
 class FollowedFile(Generic[E]):

@@ -155,7 +155,7 @@ class HealthMonitor:
         return self._answers[details]
 
     def ready(self, *, details: bool) -> Answer | None:
-        """Return the same without waiting, or None if no report is young enough."""
+        """Return what `answer` returns, without waiting; None if no report is young enough."""
         return None if self.last() is None else self._answers[details]
 
     async def report(self) -> HealthReport:

@@ -313,7 +313,7 @@ def _differs(caller: Caller, url: str, name: str, truth: Truth) -> str | None:
 
 
 def difference(name: str, state: State, reply: Reply, truth: Truth) -> str | None:
-    """Return the parts of a reply that differ from `state`."""
+    """Return in words how a reply for `name` differs from `state`; None if it doesn't."""
     if state is None:
         return None if reply.status == 404 else "there is no such name"
     if reply.status != 200 or reply.headers["x-cache-state"] != "fresh":

@@ -76,7 +76,7 @@ class Fleet:
         return at
 
     def watched_since(self, seconds: float) -> float:
-        """Return the moment at which the instance began to watch that watches now."""
+        """Return the moment since which an instance has been watching. Wait up to `seconds` until one watches."""
         self._wait(lambda: bool(self._watching), seconds, "watch")
         return min(self._watching.values())
 

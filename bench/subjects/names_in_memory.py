@@ -38,7 +38,7 @@ class Names:
         self.views = MappingViews(self.cache, spawn, clock=self.clock)
 
     async def read(self, changed: dict[str, bytes] | None = None) -> None:
-        """Apply what a pass does that reads `changed`, or everything."""
+        """Do what a pass does after it has read the mappings in `changed`; None: all mappings."""
         self.bodies |= changed or {}
         uuids = {name: f"uuid-{name}" for name in self.bodies}
         listing = Listing("cluster", uuids, self.aliases, frozenset())

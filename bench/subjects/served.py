@@ -53,8 +53,8 @@ def migrate(elasticsearch_url: str, settings: Mapping[str, Any]) -> None:
 
 
 def environment_of(elasticsearch_url: str, folder: Path) -> dict[str, str]:
-    """Return the same settings for a process that isn't `manage.py serve`. Its database is the one that `served`
-    made.
+    """Return the environment for a process that isn't `manage.py serve`. It has the settings and the database of the
+    server that `served` started in `folder`.
     """
     return environment(elasticsearch_url, **in_force(folder))
 

@@ -13,7 +13,7 @@ UNLISTED_SECONDS = 3600.0
 
 
 class ReadNames:
-    """Keeps track of these names. One per mapping cache; used only on its event loop.
+    """Notes names that were added or removed outside of passes. One per mapping cache; used only on its event loop.
 
     A pass may conclude that nothing has changed since the last full pass only if no name was added or removed in
     another way meanwhile. Otherwise each pass would confirm again what one wrong answer did to the names.

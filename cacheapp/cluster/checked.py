@@ -39,8 +39,8 @@ class Name:
 
 
 def once_each(named: Mapping[Name, T]) -> dict[str, T]:
-    """Return the same values by their names as text. Raise `ClusterUnavailable` if a name comes twice, because it isn't
-    clear which value is right.
+    """Return the values of `named` by their names as text. Raise `ClusterUnavailable` if a name comes twice, because it
+    isn't clear which value is right.
     """
     once = {name.text: value for name, value in named.items()}
     if len(once) < len(named):

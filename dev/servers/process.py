@@ -110,7 +110,7 @@ class Process(ABC):
             )
 
     def wait_for_answer(self, seconds: float | None = None) -> None:
-        """Return when it answers. The error, if it doesn't, has the end of its log."""
+        """Wait until it answers. If it doesn't, raise an error that has the end of its log."""
         limit = self.start_seconds if seconds is None else seconds
         process = self.process
 

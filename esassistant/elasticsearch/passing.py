@@ -27,7 +27,7 @@ HEADERS = {
 
 
 class PassingCalls:
-    """Makes such calls through one of our clients, with its credentials. Lives as long as the client."""
+    """Makes calls whose bodies are passed on, through one of our clients, with its credentials. Lives as long as it."""
 
     def __init__(self, client: AsyncElasticsearch, request_timeout: float) -> None:
         """

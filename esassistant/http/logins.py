@@ -228,7 +228,7 @@ class Logins:
             self._refused.popitem(last=False)
 
     async def end(self, begun: Begun, *, succeeded: bool, failed: bool) -> None:
-        """Note how an attempt ended. If both are False, its password was not checked."""
+        """Note how an attempt ended. If neither `succeeded` nor `failed` is True, its password was not checked."""
         if failed and not succeeded:
             self._failed_total += 1
             self._say_failed(begun)

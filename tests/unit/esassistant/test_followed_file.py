@@ -31,5 +31,5 @@ def test_entries(tmp_path: Path) -> None:
     path.write_text("bad")
     asyncio.run(file.look())
     assert (file.entries, file.written_at) == (("a", "b", "c"), None)
-    assert file.kept == "WORDS has a bad word. What it said before stays in force, also what was taken out since."
+    assert file.kept == "WORDS has a bad word. What it said before stays in force, even entries removed since."
     assert file.reads_total == 3
