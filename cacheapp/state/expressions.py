@@ -121,7 +121,7 @@ def is_long_work(snapshot: Snapshot, expression: Expression) -> bool:
 
 
 def names_of(asked: Asked, resolved: Resolved | None) -> tuple[str, ...]:
-    """Return the names that mappings were asked for by: one name, or all names that an expression stands for."""
+    """Return the name that was asked for, or all names that an expression stands for."""
     return (str(asked),) if resolved is None else resolved.names
 
 

@@ -51,8 +51,8 @@ _known_to_prefer_gzip = lru_cache(maxsize=256)(_prefers_gzip)
 
 
 def etag_of_gzip(etag: str) -> str:
-    """Return the validator of the compressed form of an answer. It differs from the answer's own, as
-    the bytes differ.
+    """Return the ETag of the compressed form of an answer. It differs from the answer's own `etag`, as the bytes
+    differ.
     """
     return f'{etag[:-1]}-gzip"'
 

@@ -82,8 +82,8 @@ class Looks:
         self._count = 0
 
     def found(self, mark: object) -> int:
-        """Note the mark that this look found, and return the count. None means that the connection waits for nothing
-        now.
+        """Return how many looks in a row, with this one, found an equal `mark`. None means that the connection waits
+        for nothing now, and counts as 0.
         """
         self._count = 0 if mark is None else self._count + 1 if mark == self._mark else 1
         self._mark = mark

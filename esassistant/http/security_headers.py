@@ -81,7 +81,7 @@ def add_security_headers(request: HttpRequest, response: HttpResponseBase) -> Ht
 
 
 class SecurityHeadersMiddleware(AnswerMiddleware):
-    """The outermost middleware."""
+    """Adds the security headers to each response of Django. It has to be the outermost middleware."""
 
     def answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         return add_security_headers(request, response)
