@@ -10,7 +10,7 @@ from esassistant.resource import Health
 from esassistant.units import as_duration
 from esassistant.windows import WindowReport
 from healthapp.evidence import callers_of
-from healthapp.findings import ORDER
+from healthapp.findings import ORDER, Trouble
 from healthapp.verdict import Verdict, worst
 
 BEGINS_AFTER_SECONDS = 4.0
@@ -114,8 +114,13 @@ class Story:
 
 
 def _rank(verdict: Verdict) -> int:
-    """Return the place in `findings.ORDER` of the most important trouble."""
-    return min((ORDER[effect.trouble] for effect in verdict.effects), default=LAST)
+    """Return the place in `findings.ORDER` of what callers feel most. While Elasticsearch can't be asked, searches fail
+    before anybody has searched: the line says so, and no second one is needed once somebody has.
+    """
+    troubles = {effect.trouble for effect in verdict.effects}
+    if Trouble.CLUSTER_AWAY in troubles:
+        troubles.add(Trouble.CALLS_FAIL)
+    return min((ORDER[trouble] for trouble in troubles), default=LAST)
 
 
 def summary(kinds: Mapping[str, WindowReport]) -> str:

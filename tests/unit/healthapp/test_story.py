@@ -78,6 +78,19 @@ def test_what_callers_feel_more_is_told_at_once() -> None:
     ]
 
 
+def test_searches_that_fail_as_was_told() -> None:
+    """That Elasticsearch can't be asked says that searches get 503: the first one that does is no second line."""
+
+    def troubled(*troubles: Trouble) -> Verdict:
+        effects = (Effect(one, "x", Health.UNHEALTHY, None, None, None, None, None, False) for one in troubles)
+        return replace(BAD, level=Health.UNHEALTHY, effects=tuple(effects))
+
+    lines = told(
+        (0, troubled(Trouble.CLUSTER_AWAY)), (6, troubled(Trouble.CALLS_FAIL, Trouble.CLUSTER_AWAY)), (40, WELL)
+    )
+    assert [at for at, _, _ in lines] == [4, 50]
+
+
 def test_trouble_beside_a_lasting_one() -> None:
     """While a process is late all the time, a second outage is told as the first one was."""
     late = replace(BAD, effects=(Effect(Trouble.LOOP_LATE, "x", Health.DEGRADED, None, None, None, None, None, True),))
