@@ -194,9 +194,9 @@ def figures(advice: Recommendation) -> str:
 
     They are empty for a state that should not be, such as a store that can't be used: its numbers say nothing.
     """
-    if not advice.threshold and not advice.metric.endswith("_total"):
-        return ""
     if not advice.threshold:
+        if not advice.metric.endswith("_total"):
+            return ""
         whole = "" if advice.value == advice.sample_size else f" of {advice.sample_size}"
         return f"{advice.value:g}{whole} {advice.samples}"
     if advice.metric.endswith("p99_seconds"):

@@ -50,7 +50,7 @@ async def front(request: HttpRequest) -> HttpResponse:
         health = registry.read(HEALTH_REPORT)
         context |= {"health": health, "cache": registry.read(CACHE_REPORT)}
         if health is not None and health.verdict is not None:  # there is no verdict yet while the first checks run
-            context["verdict"] = health.verdict if details else health.public_verdict
+            context["verdict"] = health.sentence(details=details)
     except RegistryNotOpen as error:
         context["not_open"] = error.detail
     return render(request, "healthapp/front.html", context)

@@ -65,6 +65,10 @@ class HealthReport:
     effects: tuple[Effect, ...] = ()
     next_step: str | None = None
 
+    def sentence(self, *, details: bool) -> str | None:
+        """Return the verdict: with `details` the whole one, otherwise the one that strangers may read."""
+        return self.verdict if details else self.public_verdict
+
 
 HEALTH_METRICS = (
     Metric(Kind.STATE, "health_status", "Health as a whole.", "status", states=tuple(one.value for one in Health)),
@@ -242,7 +246,7 @@ HEALTH_REPORT: ReportHandle[HealthReport | None] = ReportHandle("health")
 def _answer(report: HealthReport, *, details: bool) -> Answer:
     shown: dict[str, object] = {
         "status": report.status,
-        "verdict": report.verdict if details else report.public_verdict,
+        "verdict": report.sentence(details=details),
         "since": report.since,
         "effects": [effect for effect in report.effects if details or effect.trouble in OF_CALLS],
         "next_step": report.next_step,

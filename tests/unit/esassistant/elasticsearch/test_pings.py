@@ -142,17 +142,28 @@ async def test_a_cancelled_ping_says_nothing(fake_clock: FakeClock) -> None:
     assert state_of(breaker) is BreakerState.CLOSED
 
 
-async def test_pings_are_remembered(fake_clock: FakeClock) -> None:
-    """How long each took and whether it was answered; also of one that is cancelled when it was overdue."""
-    causes: list[Exception | None] = [None, ConnectionTimeout("x"), PoolTimeout("x", retry_after_seconds=1)]
+def asking(clock: FakeClock, seconds: float, *causes: Exception | None) -> Callable[[], Awaitable[PingResult]]:
+    """Return what is asked by pings that take this many seconds each, and fail for these causes in turn. None: it is
+    answered.
+    """
+    left = list(causes)
 
     async def ask() -> PingResult:
-        fake_clock.advance(1.0)
-        if (cause := causes.pop(0)) is not None:
+        clock.advance(seconds)
+        if (cause := left.pop(0)) is not None:
             raise unavailable(cause)
         return WELL
 
-    pings = Pings(ask, 5.0, clock=fake_clock)
+    return ask
+
+
+async def test_pings_are_remembered(fake_clock: FakeClock) -> None:
+    """How long each took and whether it was answered; also of one that is cancelled when it was overdue."""
+    pings = Pings(
+        asking(fake_clock, 1.0, None, ConnectionTimeout("x"), PoolTimeout("x", retry_after_seconds=1)),
+        5.0,
+        clock=fake_clock,
+    )
     assert pings.window() is None
     for _ in range(3):
         with suppress(ClusterUnavailable):
@@ -175,15 +186,7 @@ async def test_pings_are_remembered(fake_clock: FakeClock) -> None:
 
 async def test_pings_of_a_minute(fake_clock: FakeClock) -> None:
     """A minute has the pings that ended in it: here one that was answered late and one that failed."""
-    causes: list[Exception | None] = [ConnectionTimeout("x"), None, ConnectionTimeout("x")]
-
-    async def ask() -> PingResult:
-        fake_clock.advance(4.0)
-        if (cause := causes.pop(0)) is not None:
-            raise unavailable(cause)
-        return WELL
-
-    pings = Pings(ask, 5.0, clock=fake_clock)
+    pings = Pings(asking(fake_clock, 4.0, ConnectionTimeout("x"), None, ConnectionTimeout("x")), 5.0, clock=fake_clock)
     for sent_at in (5995.0, 5999.0, 6040.0):
         fake_clock.now = sent_at
         with suppress(ClusterUnavailable):
