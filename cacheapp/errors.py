@@ -28,7 +28,8 @@ class MappingNotFound(EsassistantError):
         "no-such-index",
         "No index, alias or data stream has this name, or this service doesn't cover it.",
         "`did_you_mean`, where it is given, has names like it; `/api/indices` lists all. One that was created a moment "
-        "ago is known within seconds.",
+        "ago is known within seconds. `age_seconds`, where it is given, says how long ago the cluster confirmed the "
+        "names in memory: then it wasn't asked again.",
     )
 
     def __init__(self, detail: str, name: str | None = None) -> None:
@@ -41,7 +42,13 @@ class MappingNotFound(EsassistantError):
         wait for one read and get the same error.
         """
         error = MappingNotFound(self.detail, self.name)
-        error.members = {"did_you_mean": list(names)} if names else {}
+        error.members = {**self.members, "did_you_mean": list(names)} if names else self.members
+        return error
+
+    def known_for(self, seconds: float) -> "MappingNotFound":
+        """Return a copy of this error that says how many seconds ago the cluster confirmed it."""
+        error = MappingNotFound(self.detail, self.name)
+        error.members = {**self.members, "age_seconds": round(max(0.0, seconds), 3)}
         return error
 
 

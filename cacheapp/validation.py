@@ -123,13 +123,14 @@ class Validations:
             IllegalName, MappingNotFound: No such name is known, or nothing matches.
             TooMuch: It stands for more mappings than are validated against.
             NotWarm: Its mappings aren't in memory.
+            ClusterUnavailable: It isn't known, and the names in memory are too old to say that it doesn't exist.
             BadSearch: The body is no JSON, or too large.
         """
         if len(raw) > MAX_BODY_BYTES:
             raise BadSearch(f"Send at most {MAX_BODY_BYTES} bytes.")
         rendered = await self._cache.render(wanted, outline=True) if isinstance(wanted, Expression) else None
         if rendered is None:
-            await self._check_known(wanted)
+            await self._check_known(wanted, visible)
             rendered = await self._cache.render(wanted, outline=True)
         if rendered is None:
             raise NotWarm(
@@ -144,7 +145,7 @@ class Validations:
         age_seconds = round(max(0.0, self._clock() - rendered.confirmed_at), 3)
         return Validated(verdict.valid, verdict.findings, verdict.not_checked, age_seconds)
 
-    async def _check_known(self, wanted: Asked) -> None:
+    async def _check_known(self, wanted: Asked, visible: Visible) -> None:
         if isinstance(wanted, Expression):
             unknown = (await self._cache.resolve(wanted)).missing
         else:
@@ -153,7 +154,7 @@ class Validations:
         if unknown and not self._cache.warm:
             raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
         if unknown:
-            raise no_such_name(unknown[0])
+            raise self._cache.absent(no_such_name(unknown[0]), visible)
 
     async def findings(self, wanted: Asked, raw: bytes, how: Validate, visible: Visible) -> tuple[Finding, ...]:
         """Validate a search that is about to be sent, and return what is wrong. Empty if it can't be validated now: the

@@ -1,6 +1,7 @@
 """The structure holds: imports run one way, floor by floor; modules and functions stay short enough to read."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +97,10 @@ def imports(path: Path) -> Iterator[str]:
         yield from (name for name in found if name.partition(".")[0] in OWN)
 
 
-ARROWS = [(path, name_of(path), imported) for path in MODULES for imported in sorted(set(imports(path)))]
+@functools.cache
+def arrows() -> list[tuple[str, str]]:
+    """Which module imports which. Not found at import: each process that collects tests would parse all modules."""
+    return [(name_of(path), imported) for path in MODULES for imported in sorted(set(imports(path)))]
 
 
 def rooms(module: str) -> tuple[str, str]:
@@ -110,7 +114,7 @@ def test_imports_run_down(app: str) -> None:
     """A room uses rooms of the floors below it."""
     floor_of = {room: floor for floor, on_floor in enumerate(FLOORS[app]) for room in on_floor}
     wrong = []
-    for _, module, imported in ARROWS:
+    for module, imported in arrows():
         (own_app, room), (other_app, other) = rooms(module), rooms(imported)
         if own_app != app or other_app != app or room == other or "migrations" in module:
             continue
@@ -131,7 +135,7 @@ def test_apps_know_each_other_by_few_arrows() -> None:
     """Kernel ← apps, and healthapp → the types of cacheapp's reports; nothing of the product uses tools or tests."""
     wrong = [
         f"{module} imports {imported}"
-        for _, module, imported in ARROWS
+        for module, imported in arrows()
         for app, other in [(rooms(module)[0], rooms(imported)[0])]
         if app in PRODUCT and app != other and not {(app, other), (app, ".".join(rooms(imported)))} & BETWEEN_APPS
     ]
@@ -142,7 +146,7 @@ def test_nothing_uses_the_tests() -> None:
     """dev uses the product, bench uses dev, the tests use all; a module of the tests isn't named in a string either."""
     wrong = [
         f"{module} imports {imported}"
-        for _, module, imported in ARROWS
+        for module, imported in arrows()
         if (folder := rooms(module)[0]) in TOOLS and rooms(imported)[0] not in TOOLS[folder]
     ]
     named = [
@@ -161,7 +165,7 @@ def test_no_circles() -> None:
     """Within a room and between them, no module imports one that imports it back."""
     known = {name_of(path).removesuffix(".__init__") for path in MODULES}
     below: dict[str, set[str]] = {name: set() for name in known}
-    for _, module, imported in ARROWS:
+    for module, imported in arrows():
         target = imported if imported in known else imported.rpartition(".")[0]
         if target in known:
             below[module.removesuffix(".__init__")].add(target)
@@ -191,18 +195,17 @@ def test_the_environment_has_one_reader() -> None:
     assert readers == ["esassistant.command_line", "esassistant.settings"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_nothing_is_too_long(path: Path) -> None:
+def test_nothing_is_too_long() -> None:
     """A module that outgrows 600 lines holds more than one thing; a function that outgrows 70 does."""
-    text = path.read_text()
-    assert text.count("\n") <= MAX_LINES
-    long = [
-        node.name
-        for node in ast.walk(ast.parse(text))
+    modules = [name_of(path) for path in MODULES if path.read_text().count("\n") > MAX_LINES]
+    functions = [
+        f"{name_of(path)}.{node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
     ]
-    assert long == []
+    assert modules + functions == []
 
 
 TIME = frozenset({"asyncio", "time", "monotonic", "now_utc", "sleep"})
@@ -262,21 +265,27 @@ def test_what_is_set_is_found(code: str) -> None:
     assert set(patched(ast.parse(f"from healthapp import monitor as module\n{code}"))) == SETTING[code]
 
 
-@pytest.mark.parametrize("path", TESTS, ids=name_of)
-def test_time_is_injected(path: Path) -> None:
+def test_time_is_injected() -> None:
     """No test sets a module's asyncio, clock, sleep or constants: what a test wants otherwise is an argument.
 
     The whole machine's clock (`time.time`) is another matter: one test moves that, as an administrator would.
     """
-    found = patched(ast.parse(path.read_text()))
-    wrong = {name for name in found if name is None or name in TIME or re.fullmatch("[A-Z][A-Z0-9_]+", name)}
-    assert wrong == ({"time"} if name_of(path) == "tests.faults.test_clock_jumps" else set())
+    wrong = {
+        (name_of(path), name)
+        for path in TESTS
+        for name in patched(ast.parse(path.read_text()))
+        if name is None or name in TIME or re.fullmatch("[A-Z][A-Z0-9_]+", name)
+    }
+    assert wrong == {("tests.faults.test_clock_jumps", "time")}
 
 
-@pytest.mark.parametrize("path", TESTS, ids=name_of)
-def test_tests_share_by_support(path: Path) -> None:
+def test_tests_share_by_support() -> None:
     """No test imports another, nor a conftest: what tests share is in tests/support."""
     wrong = [
-        name for name in imports(path) if name.rpartition(".")[2].startswith(("test_", "conftest")) and "tests." in name
+        f"{module} imports {name}"
+        for module, name in arrows()
+        if module.startswith("tests.")
+        and "tests." in name
+        and name.rpartition(".")[2].startswith(("test_", "conftest"))
     ]
     assert wrong == []

@@ -190,14 +190,17 @@ class Checks:
         self._tally.compared("scoped names", "listed", "", wrong)
 
     def _absence(self, asked: str, name: str, reply: Reply, told: str) -> None:
-        window = window_of_absence(
-            reply.sent_at,
-            reply.received_at,
-            negative_ttl=self._promise.negative_ttl,
-            fetch_timeout=self._promise.fetch_timeout,
-        )
+        if (age := json.loads(reply.body).get("age_seconds")) is not None:
+            window = window_of(reply.sent_at, reply.received_at, age, MILLISECOND)
+        else:
+            window = window_of_absence(
+                reply.sent_at,
+                reply.received_at,
+                negative_ttl=self._promise.negative_ttl,
+                fetch_timeout=self._promise.fetch_timeout,
+            )
         wrong = wrong_absence(self._truth, name, window)
-        self._tally.compared(asked, "absent", "", wrong and f"{told}: {wrong}")
+        self._tally.compared(asked, "absent", "", wrong and f"{told}: {wrong}; {window}")
 
     def _mapping(self, asked: str, name: str, reply: Reply, told: str) -> None:
         age, state = self._age(reply, told)

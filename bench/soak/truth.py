@@ -20,7 +20,8 @@ the same one. An answer is wrong when one of its parts can't have been true at a
 given in milliseconds (`/api/indices`), the rounding is a millisecond instead of a second. The age of what another
 process published is measured by the clock of the store, which may be slewed: `CLOCKS_SECONDS` allows for that.
 
-A 404 has no age. An absent name is remembered for MAPPING_CACHE_NEGATIVE_TTL, or for one second (as long as failures of
+A 404 for which the cluster wasn't asked says its age, as other answers do (`age_seconds`). Any other 404 has no age. An
+absent name is remembered for MAPPING_CACHE_NEGATIVE_TTL, or for one second (as long as failures of
 a flight are remembered) if that is longer. The flight that found it absent was sent at most MAPPING_CACHE_FETCH_TIMEOUT
 earlier. So a 404 is wrong if the name surely existed from `s - max(MAPPING_CACHE_NEGATIVE_TTL, 1) -
 MAPPING_CACHE_FETCH_TIMEOUT` to `r`.

@@ -47,13 +47,14 @@ class ShownField:
 class Branch:
     """One row of the tree, in the order of reading.
 
-    `below_total`: how many fields are below it. `opens`: the rows of the fields right below it follow. If it doesn't
-    open, it has no fields below it, or there was no room for them, and they are loaded when asked for. `closes` has one
-    entry for each open row that ends after this row.
+    `below_total`: how many fields are below it, `conflicts_below_total` of them in conflict. `opens`: the rows of the
+    fields right below it follow. If it doesn't open, it has no fields below it, or there was no room for them, and they
+    are loaded when asked for. `closes` has one entry for each open row that ends after this row.
     """
 
     shown: ShownField
     below_total: int
+    conflicts_below_total: int
     opens: bool
     closes: range
 
@@ -215,13 +216,16 @@ def draw_tree(
     roots: list[int] = []
     children: list[list[int]] = [[] for _ in ordered]
     below = [0] * len(ordered)
+    conflicts_below = [0] * len(ordered)
     depths: list[int] = []
     labels: list[str] = []
     for number, (parts, field) in enumerate(ordered):
         while above and ordered[above[-1]][0] != parts[: len(ordered[above[-1]][0])]:
             above.pop()
+        is_conflict = is_in_conflict(field)
         for ancestor in above:
             below[ancestor] += 1
+            conflicts_below[ancestor] += is_conflict
         depths.append(len(above))
         beginning = ordered[above[-1]][1].name if above else under
         labels.append(field.name.removeprefix(f"{beginning}.") if beginning else field.name)
@@ -236,7 +240,7 @@ def draw_tree(
     for number, depth in zip(rows, following, strict=False):  # (without rows, none)
         deeper = depth - depths[number]
         shown = _shown(ordered[number][1], labels[number], (), indices_total, values)
-        branches.append(Branch(shown, below[number], deeper > 0, range(max(0, -deeper))))
+        branches.append(Branch(shown, below[number], conflicts_below[number], deeper > 0, range(max(0, -deeper))))
     last = roots[limit - 1] if len(roots) > limit else None
     return Tree(
         under,

@@ -54,6 +54,20 @@ class Reader:
     has_session: bool
 
 
+ERROR_PAGE = HtmlPage("cacheapp/browse_error.html")
+
+
+class FormRefused(Exception):
+    """A form can't be answered because of `error`. The reader gets `page` again, with what they entered and the error;
+    `page` has a place for both.
+    """
+
+    def __init__(self, error: EsassistantError, page: HtmlPage) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.page = page
+
+
 PageView = Callable[..., Awaitable[HtmlPage]]
 
 
@@ -62,8 +76,8 @@ def page_view(*methods: str) -> Callable[[PageView], Any]:
 
     Whoever may read mappings by the API gets the page, which shows the same names. Others are redirected to the login
     page. They are refused instead if they have a token that doesn't suffice, or if a script asks for a part of a page,
-    which can't show a login. An `EsassistantError` becomes an error page; it becomes a problem (RFC 9457) for scripts
-    and other programs.
+    which can't show a login. An `EsassistantError` becomes an error page, and `FormRefused` the page of the form again;
+    both become a problem (RFC 9457) for scripts and other programs.
 
     A form that is sent with a session needs the CSRF token of that session. Django's own check isn't used, because its
     token would set a cookie for everybody who looks at a page.
@@ -82,9 +96,11 @@ def page_view(*methods: str) -> Callable[[PageView], Any]:
                 else:
                     reader = _reader(request, caller)
                     ASKER.set(Asker.PERSON)
-                    response = await _rendered(request, await view(request, reader, *args, **kwargs), reader)
+                    response = await _rendered(request, await view(request, reader, *args, **kwargs))
+            except FormRefused as refused:
+                response = await _refusal(request, refused.error, "", refused.page)
             except EsassistantError as error:
-                response = await _refusal(request, error, kwargs.get("name", ""))
+                response = await _refusal(request, error, kwargs.get("name", ""), ERROR_PAGE)
             response["Cache-Control"] = "no-store"
             return response
 
@@ -126,20 +142,20 @@ def _sent_to_login(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(retry_address(request), reverse("admin:login"))
 
 
-async def _rendered(request: HttpRequest, page: HtmlPage, reader: Reader | None) -> HttpResponse:
-    context = {"page": "browse", "has_session": reader is not None and reader.has_session, **page.context}
+async def _rendered(request: HttpRequest, page: HtmlPage) -> HttpResponse:
+    context = {"page": "browse", **page.context}
     return await asyncio.to_thread(render, request, page.template, context, status=page.status)
 
 
-async def _refusal(request: HttpRequest, error: EsassistantError, name: str) -> HttpResponse:
-    """Return the page that says what is wrong and what to do. `name` is the name in the address, if any."""
+async def _refusal(request: HttpRequest, error: EsassistantError, name: str, page: HtmlPage) -> HttpResponse:
+    """Return `page`, with what is wrong and what to do. `name` is the name in the address, if any."""
     problem = problem_of(request, error)
     if error.status == 503:
         problem.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     if is_for_people(request) and not is_part(request):
-        context: dict[str, Any] = {"error": error, "request_id": request_id_of(request)}
+        context = {"error": error, "request_id": request_id_of(request), **page.context}
         context |= await _about_missing(request, error, name)
-        response = await _rendered(request, HtmlPage("cacheapp/browse_error.html", context, error.status), None)
+        response = await _rendered(request, HtmlPage(page.template, context, error.status))
         for header in ("Allow", "Retry-After", "WWW-Authenticate"):
             if header in problem:
                 response[header] = problem[header]

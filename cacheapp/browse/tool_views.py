@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from cacheapp.browse.change_days import PERIOD_WORDS, Period, by_day
 from cacheapp.browse.filters import chosen, place_of
 from cacheapp.browse.marked_search import marked_search, readable
-from cacheapp.browse.pages import READS, HtmlPage, Reader, address, page_view
+from cacheapp.browse.pages import READS, FormRefused, HtmlPage, Reader, address, page_view
 from cacheapp.cache.comparisons import compare_sides
 from cacheapp.cache.descriptions import DESCRIPTIONS
 from cacheapp.cache.mapping_cache import MAPPING_CACHE
@@ -27,7 +27,7 @@ from cacheapp.state.visible import Visible
 from cacheapp.validation import VALIDATION
 from esassistant.api import whole_number
 from esassistant.clock import now_utc
-from esassistant.errors import BadRequest
+from esassistant.errors import BadRequest, EsassistantError
 from esassistant.registry import registry
 
 CHANGES_AT_ONCE = 500
@@ -94,7 +94,10 @@ async def comparison(request: HttpRequest, reader: Reader) -> HtmlPage:
     a, b = (request.GET.get(side, "").strip() for side in "ab")
     context: dict[str, Any] = {"tab": "compare", "a": a, "b": b}
     if a and b:
-        compared, both = await compare_sides(registry.get(MAPPING_CACHE), a, b, reader.visible)
+        try:
+            compared, both = await compare_sides(registry.get(MAPPING_CACHE), a, b, reader.visible)
+        except EsassistantError as error:
+            raise FormRefused(error, HtmlPage("cacheapp/compare.html", context)) from error
         context |= {
             "compared": compared,
             "differences": compared.differences,
@@ -111,17 +114,19 @@ async def validation(request: HttpRequest, reader: Reader) -> HtmlPage:
     """
     sent = request.POST if request.method == "POST" else request.GET
     name, text = sent.get("name", "").strip(), sent.get("search", "")
-    context: dict[str, Any] = {"tab": "validate", "name": name, "search": text}
-    if request.method == "POST" and not name:
-        raise BadRequest("Say which name the search is for.")
+    context = {"tab": "validate", "entered": name, "search": text, "has_session": reader.has_session}
     if request.method == "POST":
         text = text.replace("\r\n", "\n")  # browsers send line breaks like this
         try:
+            if not name:
+                raise BadRequest("Say which name the search is for.")
             validated = await registry.get(VALIDATION).validate(
                 asked(name, reader.visible), text.encode("utf-8", "replace"), reader.visible
             )
         except BadSearch as error:
             return HtmlPage("cacheapp/validate.html", {**context, "unreadable": error.detail})
+        except EsassistantError as error:
+            raise FormRefused(error, HtmlPage("cacheapp/validate.html", context)) from error
         shown = await asyncio.to_thread(lambda: marked_search(readable(text), validated.findings))
         context |= {"validated": validated, "marked": shown, "search": shown.text}
     return HtmlPage("cacheapp/validate.html", context)
@@ -134,25 +139,35 @@ async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
     """
     name, question = (request.GET.get(parameter, "").strip() for parameter in ("name", "q"))
     given = request.GET.get("tokens", "") or str(DEFAULT_BUDGET_TOKENS)
-    tokens = whole_number("tokens", given, MIN_BUDGET_TOKENS, MAX_BUDGET_TOKENS)
-    descriptions = registry.get(DESCRIPTIONS)
     context: dict[str, Any] = {
         "tab": "describe",
-        "name": name,
+        "entered": name,
         "question": question,
-        "tokens": tokens,
+        "tokens": given,
         "budgets": BUDGETS,
         "min_tokens": MIN_BUDGET_TOKENS,
         "max_tokens": MAX_BUDGET_TOKENS,
         "max_question": MAX_QUESTION_CHARACTERS,
-        "raw_path": _raw_path(name, question, tokens),
     }
-    if name:
-        wanted = asked(name, reader.visible)
-        context["answer"], context["described"] = await descriptions.describe(wanted, tokens, question, reader.visible)
-    else:
-        _, context["families"] = await descriptions.describe_cluster(tokens, question, reader.visible)
+    try:
+        context |= await _described(name, question, given, reader.visible)
+    except EsassistantError as error:
+        raise FormRefused(error, HtmlPage("cacheapp/describe.html", context)) from error
     return HtmlPage("cacheapp/describe.html", context)
+
+
+async def _described(name: str, question: str, given: str, visible: Visible) -> dict[str, Any]:
+    """Return what the page shows of the description of `name`; empty: of the cluster. `given`: the budget as text."""
+    tokens = whole_number("tokens", given, MIN_BUDGET_TOKENS, MAX_BUDGET_TOKENS)
+    descriptions = registry.get(DESCRIPTIONS)
+    found: dict[str, Any] = {"raw_path": _raw_path(name, question, tokens)}
+    if name:
+        found["answer"], found["described"] = await descriptions.describe(
+            asked(name, visible), tokens, question, visible
+        )
+    else:
+        _, found["families"] = await descriptions.describe_cluster(tokens, question, visible)
+    return found
 
 
 def _raw_path(name: str, question: str, tokens: int) -> str:

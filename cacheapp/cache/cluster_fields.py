@@ -164,7 +164,7 @@ class ClusterFields:
                 raise
             return _Rows(self._cache.snapshot, (), 0)  # the cluster has no indices to show
         if resolved.missing:
-            raise no_such_name(resolved.missing[0])
+            raise self._cache.absent(no_such_name(resolved.missing[0]), visible)
         snapshot = self._cache.snapshot
         counted = await self._views.in_turn(having_by_hash, snapshot, resolved.indices, visible)
         distinct = [

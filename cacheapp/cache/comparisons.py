@@ -81,7 +81,7 @@ async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side,
         if [one.mapping_hash for one in found.distinct] == [name]:
             return Side(name, len(having), (name,)), found
     detail = f"No index, alias or data stream is named {name!r}, and no index has a mapping of this hash."
-    raise MappingNotFound(detail, name)
+    raise cache.absent(MappingNotFound(detail, name), visible)
 
 
 def _having(snapshot: Snapshot, mapping_hash: str, visible: Visible) -> Iterator[str]:

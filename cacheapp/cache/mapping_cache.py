@@ -44,6 +44,7 @@ from cacheapp.state.names import check_name
 from cacheapp.state.published import StoredState
 from cacheapp.state.readings import Reading
 from cacheapp.state.snapshot import Snapshot, Source, inherited_uses, least_used
+from cacheapp.state.visible import Visible
 from esassistant.clock import Clock, Sleep, monotonic
 from esassistant.config.model import MappingCacheConfig
 from esassistant.errors import ClusterUnavailable, EsassistantError
@@ -224,8 +225,30 @@ class MappingCache:
         if resolved.has_patterns and not self.warm:
             raise NotWarm("The first pass over the cluster has not ended.", retry_after_seconds=1)
         if not (resolved.names or resolved.missing):
-            raise nothing_matches(expression.text, resolved.closed)
+            raise self.absent(nothing_matches(expression.text, resolved.closed), expression.visible)
         return resolved
+
+    def absent(self, error: MappingNotFound, visible: Visible) -> EsassistantError:
+        """Return what to answer about a name or a pattern that isn't in memory, if the cluster isn't asked for it. The
+        answer about a name that isn't `visible` is the same whether or not it exists.
+
+        1. The name was listed, but its mapping could not be read: it may not be called absent.
+        2. What is in memory is too old to say that anything is absent.
+        3. `error`, which says that nothing is there, with the age of the names in memory.
+        """
+        snapshot, name = self.snapshot, error.name or ""
+        gone_at = snapshot.listed_at
+        if visible.covers(name):
+            if name in snapshot.unread:
+                return NotWarm(f"The mapping of {name!r} could not be read yet; GET it once.", retry_after_seconds=1)
+            gone_at = snapshot.gone_at(name)
+        age = self._clock() - max(snapshot.confirmed_at, gone_at)
+        if age > self._config.ttl + self._config.max_stale:
+            return ClusterUnavailable(
+                f"Whether {name[:100]!r} exists is not known: the names in memory are too old.",
+                retry_after_seconds=5,
+            )
+        return error.known_for(age)
 
     def ready(self, asked: Asked) -> MappingAnswer | None:
         """Return what `get` would return, if it needn't wait, and count it as an answer. None if `get` has to wait, or
@@ -257,11 +280,15 @@ class MappingCache:
         return await self._render(asked, self._outlines if outline else self._rendered)
 
     def page(self, wanted: NameFilter, *, limit: int, cursor: str | None) -> Page:
-        """Return a page of the names that are known. Raise `BadRequest`, or `ClusterUnavailable` before the first pass
-        has ended.
+        """Return a page of the names that are known. Raise `BadRequest`, `ClusterUnavailable` before the first pass has
+        ended, or what `absent` returns if only the members of an unknown name are wanted.
         """
         self._require_warm()
-        return self._pages.page(self.snapshot, self._clock(), wanted, limit=limit, cursor=cursor, ttl=self._config.ttl)
+        ttl = self._config.ttl
+        try:
+            return self._pages.page(self.snapshot, self._clock(), wanted, limit=limit, cursor=cursor, ttl=ttl)
+        except MappingNotFound as error:
+            raise self.absent(error, wanted.visible) from None
 
     def first_page(self) -> FirstPage:
         """Return the first page of all names, which may be a moment old. Raise `ClusterUnavailable` as `page` does."""

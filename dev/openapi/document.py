@@ -113,6 +113,12 @@ PROBLEM_SCHEMA: Object = {
             "items": {"type": "string"},
             "maxItems": 3,
         },
+        "age_seconds": {
+            "description": "For /problems/no-such-index, if the answer is from memory: how many seconds ago the "
+            "cluster confirmed the names there.",
+            "type": "number",
+            "minimum": 0,
+        },
         "findings": {
             "description": "For /problems/search-has-errors: what is wrong with the search.",
             "type": "array",

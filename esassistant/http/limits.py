@@ -1,5 +1,5 @@
 """Limits of requests. A request is refused before anything else is done with it if its body or address is too large, if
-its body comes too slowly, or if too many requests are under way.
+its body comes too slowly, if too many requests are under way, or if it has waited for the event loop for too long.
 
 Django reads a whole body, into memory and then a file, before its own limits apply. Neither Django nor the server
 limits the length of an address, and Django logs addresses that it doesn't know. And neither limits the time for a body.
@@ -8,9 +8,11 @@ limits the length of an address, and Django logs addresses that it doesn't know.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from esassistant.asgi_types import ASGIApp, Message, Receive, Scope, Send
+from esassistant.clock import monotonic
 from esassistant.errors import EsassistantError, ProblemType
 from esassistant.http.counters import Door, note_of
 from esassistant.http.refusal import Refusal
@@ -54,13 +56,14 @@ class BodyTooSlow(EsassistantError):
 
 
 class Overloaded(EsassistantError):
-    """So many requests are under way that another one would only wait behind them."""
+    """So many requests are under way that another one would only wait behind them, or has waited too long already."""
 
     status = 503
     title = "Overloaded"
     problem_type = ProblemType(
         "overloaded",
-        "So many requests are under way in this process that one more would only wait behind them.",
+        "So many requests are under way in this process that one more would only wait behind them, or this one has "
+        "waited too long already.",
         "Ask again after the seconds in `Retry-After`. Callers with a token have more places than those without.",
     )
 
@@ -72,6 +75,13 @@ BODY_SECONDS: Final = 5.0
 READING: Final = ("GET", "HEAD", "OPTIONS")
 LEAST_OTHERS: Final = 200
 CALLS_PER_CONNECTION: Final = 2
+QUEUED_AT: Final = "esassistant.queued_at"
+"""The key in the scope of the monotonic time at which our server gave a request to the event loop."""
+MAX_QUEUED_SECONDS: Final = 0.4
+"""How long a request may wait for the event loop. Answers that are computed from memory take the loop one after the
+other, so there is never more than one *under way*, however many wait. Other callers wait up to twice as long as this:
+until the loop has answered those before them, and until it reads their own request.
+"""
 
 
 @dataclass(slots=True)
@@ -149,42 +159,55 @@ class RequestReader:
 
 
 class RequestLimits:
-    """ASGI wrapper that passes on only requests which a `RequestReader` can read, and not more at once than `InFlight`
-    allows. Probes don't count.
+    """ASGI wrapper that passes on only requests which a `RequestReader` can read, not more at once than `InFlight`
+    allows, and none that has waited for the event loop for more than `MAX_QUEUED_SECONDS`. Probes always pass.
 
-    Requests beyond the limit don't wait: in an unbounded queue everybody would be answered too late. A caller that is
+    Requests beyond the limits don't wait: in an unbounded queue everybody would be answered too late. A caller that is
     refused at once can try another process.
     """
 
     def __init__(
-        self, app: ASGIApp, reader: RequestReader, in_flight: InFlight, is_probe: Callable[[str], bool]
+        self,
+        app: ASGIApp,
+        reader: RequestReader,
+        in_flight: InFlight,
+        is_probe: Callable[[str], bool],
+        *,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """
         Args:
             is_probe: Tells whether a path is that of a probe.
+            clock: The clock that set `QUEUED_AT`. Other servers than ours don't set it; there, no request is late.
         """
         self._app = app
         self._reader = reader
         self._in_flight = in_flight
         self._is_probe = is_probe
+        self._clock = clock
         self._overloaded = Refusal(overloaded())
+        self._late = Refusal(Overloaded("This process is behind with its answers. Ask again.", retry_after_seconds=1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Before the body is waited for: that is the client's time.
+        is_late = self._clock() - scope.get(QUEUED_AT, inf) > MAX_QUEUED_SECONDS
         body = await self._reader.body(scope, receive)
         if isinstance(body, Refusal):
             await body.answer(scope, send)
         elif body is None:
             note_of(scope).answered_by(Door.REFUSED, None)  # the client has left
         else:
-            await self._admit(scope, replayed(body, receive) if has_body(scope) else receive, send)
+            await self._admit(scope, replayed(body, receive) if has_body(scope) else receive, send, is_late)
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send, is_late: bool) -> None:
         in_flight, is_other = self._in_flight, scope["method"] not in READING
         if not is_other and self._is_probe(scope["path"]):
             await self._app(scope, receive, send)
+        elif is_late:
+            await self._late.answer(scope, send)
         elif in_flight.total >= in_flight.max_total or (is_other and in_flight.others >= in_flight.max_others):
             await self._overloaded.answer(scope, send)
         else:

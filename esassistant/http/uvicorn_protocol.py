@@ -13,9 +13,10 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from esassistant.asgi_types import ASGIApp, Receive, Scope, Send
+from esassistant.clock import monotonic
 from esassistant.http.connections import BEYOND, Looks, connections
 from esassistant.http.hot_path import BODY, hot_routes
-from esassistant.http.limits import Overloaded
+from esassistant.http.limits import QUEUED_AT, Overloaded
 from esassistant.http.refusal import Refusal
 from esassistant.http.stream_door import ABORT
 
@@ -194,6 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._served = cycle
+        cycle.scope[QUEUED_AT] = monotonic()  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -215,7 +215,7 @@ async def test_validating(node: Node, cluster: Elasticsearch, open_app: OpenApp)
             '{"query":{"bool":{"filter":[' + ",".join(['{"term":{"status":"x"}}'] * 20) + ',{"term":{"nope":1}}]}}}'
         )
         assert re.search(r"line \d\d+, column \d", words(await validated(on_one_line)))
-        assert "No such index" in words(await validated("{}", "nowhere", 404))
+        assert "nowhere" in words(await validated("{}", "nowhere", 404))
         assert "Say which name" in words(await validated("{}", "", 400))
 
 
@@ -252,6 +252,26 @@ async def test_describing(node: Node, cluster: Elasticsearch, open_app: OpenApp)
         whole = words(await page(http, "/describe"))
         assert "1 of 1 family" in whole
         assert "shop: 3 fields" in whole
+
+
+async def test_refused_forms_keep_what_was_entered(node: Node, cluster: Elasticsearch, open_app: OpenApp) -> None:
+    """A wrong name costs the reader nothing: the form comes back with all entries, the error and similar names."""
+    cluster.indices.create(index="orders", mappings=SHOP)
+    query = '{"query": {"match_all": {}}}'
+    async with open_app(node.url) as http:
+        compared = await page(http, "/compare?a=order&b=orders", 404)
+        assert re.search(r'id="a" name="a" value="order".*id="b" name="b" value="orders"', compared, re.DOTALL)
+        assert "Did you mean orders ?" in words(compared)
+        described = await page(http, "/describe?name=order&q=refunds&tokens=700", 404)
+        for entry in ("order", "refunds", "700"):
+            assert f'value="{entry}"' in described
+        assert 'value="many"' in await page(http, "/describe?name=orders&tokens=many", 400)
+        for name, status in (("order", 404), ("a b", 400), ("", 400)):
+            answer = await http.post("/validate", data={"name": name, "search": query}, headers=BROWSER)
+            assert answer.status_code == status, answer.text
+            assert (f'value="{name}"' in answer.text, html.escape(query) in answer.text) == (True, True)
+        refused = await http.get("/compare?a=order&b=orders")
+        assert (refused.status_code, refused.headers["content-type"]) == (404, "application/problem+json")
 
 
 async def test_parts_of_pages_are_no_logins(

@@ -1,6 +1,7 @@
 """Validations: nothing is asked, little is kept, and what callers get wrong is counted."""
 
 import json
+from dataclasses import replace
 from unittest.mock import Mock
 
 import msgspec
@@ -11,7 +12,7 @@ from cacheapp.errors import BadSearch, IllegalName, MappingNotFound, NotWarm
 from cacheapp.queries.findings import Code, Finding, Severity
 from cacheapp.queries.validation import validate
 from cacheapp.state.expressions import Expression
-from cacheapp.state.visible import ALL_VISIBLE
+from cacheapp.state.visible import ALL_VISIBLE, Visible
 from cacheapp.validation import (
     MAX_BODY_BYTES,
     MAX_FAMILIES,
@@ -26,6 +27,7 @@ from cacheapp.validation import (
     told,
     with_findings,
 )
+from esassistant.errors import ClusterUnavailable
 from esassistant.http.answer import Answer
 from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
 
@@ -47,6 +49,7 @@ async def made(
     for name in (*mappings, "both"):
         await cache.get(name)
     cache.warm = True
+    cache.confirm_all(clock())
     return Validations(cache, spawn, clock=clock, max_kept_fields=max_kept_fields), reader, cache, clock
 
 
@@ -78,6 +81,32 @@ async def test_what_can_not_be_validated() -> None:
         await validations.validate("both", RIGHT, ALL_VISIBLE)
     cache.warm = False
     with pytest.raises(NotWarm, match="first pass"):
+        await validations.validate("absent", RIGHT, ALL_VISIBLE)
+
+
+async def test_what_is_not_in_memory() -> None:
+    """It is called absent only by a listing, whose age is told, as long as that may be answered; never if it was listed
+    but could not be read.
+    """
+    validations, _, cache, clock = await made()
+    cache.snapshot = replace(cache.snapshot, listed=frozenset({"unread"}), listed_at=clock())
+    with pytest.raises(NotWarm, match="could not be read yet"):
+        await validations.validate("unread", RIGHT, ALL_VISIBLE)
+    some = Visible(("a-*",))
+    for foreign in ("unread", "b-1", "nothing"):
+        with pytest.raises(MappingNotFound, match=f"named '{foreign}'") as told:
+            await validations.validate(Expression(f"a-0,{foreign}", some), RIGHT, some)
+        assert told.value.members == {"age_seconds": 0.0}
+    limit = cache_config().ttl + cache_config().max_stale
+    for age in (0.5, limit):
+        clock.now = cache.snapshot.listed_at + age
+        for wanted in ("absent", Expression("absent,a-*", ALL_VISIBLE), Expression("absent-*", ALL_VISIBLE)):
+            with pytest.raises(MappingNotFound) as raised:
+                await validations.validate(wanted, RIGHT, ALL_VISIBLE)
+            assert raised.value.members == {"age_seconds": age}
+            assert raised.value.meaning(["a-0"]).members == {"age_seconds": age, "did_you_mean": ["a-0"]}
+    clock.now += 1
+    with pytest.raises(ClusterUnavailable, match="Whether 'absent' exists is not known"):
         await validations.validate("absent", RIGHT, ALL_VISIBLE)
 
 

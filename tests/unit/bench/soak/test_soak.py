@@ -262,6 +262,8 @@ def test_validations_are_compared(checked: Checked) -> None:
     assert checked("validate", 200, none, field="b") == ["wrong"]
     assert checked("validate", 200, none, field="a", sent_at=99.0) == ["wrong"], "before its time"
     assert checked("validate", 404, field="a") == ["wrong"]
+    for age, wrong in ((0, ["wrong"]), (10_000, [])):
+        assert checked("validate", 404, b'{"age_seconds":%d}' % age, field="a") == wrong, "it is as old as it says"
     not_kept, away = (b'{"type":"/problems/%b"}' % kind for kind in (b"no-mappings-yet", b"elasticsearch-unavailable"))
     assert checked("validate", 503, not_kept, retry_after="1") == []
     assert checked("validate", 503, not_kept) == ["503 without Retry-After"]

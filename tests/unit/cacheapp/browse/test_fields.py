@@ -66,6 +66,17 @@ def test_a_tree() -> None:
     assert [branch.below_total for branch in branches] == [0, 3, 0, 1, 0, 0, 0, 0]
 
 
+def test_conflicts_below() -> None:
+    """An object, which may be closed, says how many of the fields below it are in conflict."""
+    other = {"properties": {"order": {"properties": {"id": {"type": "keyword"}, "note": {"type": "text"}}}}}
+    branches = draw_tree(listed(SHOP, other), 2).rows
+    assert {one.shown.field.name for one in branches if one.shown.is_in_conflict} == {"order.id"}
+    assert {one.shown.field.name: one.conflicts_below_total for one in branches if one.below_total} == {
+        "order": 1,
+        "order.note": 0,
+    }
+
+
 def test_what_is_said_of_a_field() -> None:
     """What sort of field it is, and what else there is to know, in words."""
     said = {branch.shown.field.name: branch.shown for branch in draw_tree(listed(SHOP, {}), 2).rows}

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esassistant.asgi_types import Message, Receive, Scope, Send
-from esassistant.http.limits import BODY_SECONDS, InFlight, RequestLimits, RequestReader
+from esassistant.http.limits import (
+    BODY_SECONDS,
+    MAX_QUEUED_SECONDS,
+    QUEUED_AT,
+    InFlight,
+    RequestLimits,
+    RequestReader,
+)
 from tests.support.asgi import Asked, ask
 
 LIMIT = 10
@@ -267,6 +274,31 @@ async def test_overload_is_refused_at_once() -> None:
     going_on.set()
     assert {answer.status for answer in await asyncio.gather(*first, probe)} == {200}
     assert (await ask(limits, Asked("/d"))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("waited", "path", "method", "status"),
+    [
+        (MAX_QUEUED_SECONDS, "/a", "GET", 200),
+        (MAX_QUEUED_SECONDS + 1, "/a", "GET", 503),
+        (MAX_QUEUED_SECONDS + 1, "/a", "POST", 503),
+        (MAX_QUEUED_SECONDS + 1, "/livez", "GET", 200),
+        (None, "/a", "GET", 200),
+    ],
+)
+async def test_what_waited_for_the_loop_for_too_long_is_refused(
+    waited: float | None, path: str, method: str, status: int
+) -> None:
+    """Not probes, and nothing if the server doesn't say since when a request waits; the connection stays open."""
+    in_flight, app = InFlight(2, 2), Application()
+    reader = RequestReader(LIMIT, in_flight)
+    limits = RequestLimits(app, reader, in_flight, lambda path: path == "/livez", clock=lambda: 1000.0)
+    more = {} if waited is None else {QUEUED_AT: 1000.0 - waited}
+    answer = await ask(limits, Asked(path, method, more=more))
+    assert (answer.status, app.called, answer.header("connection")) == (status, status == 200, None)
+    if status == 503:
+        assert answer.header("retry-after") == "1"
+        assert json.loads(answer.body)["detail"] == "This process is behind with its answers. Ask again."
 
 
 METHODS = ("POST", "GET", "HEAD", "OPTIONS", "DELETE")

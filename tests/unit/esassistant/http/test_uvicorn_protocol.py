@@ -6,14 +6,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from esassistant.asgi_types import Receive, Scope, Send
+from esassistant.clock import monotonic
 from esassistant.http.connections import BEYOND, connections
 from esassistant.http.hot_path import hot_routes
+from esassistant.http.limits import QUEUED_AT
 from esassistant.http.uvicorn_protocol import (
     MAX_HEAD_BYTES,
     PARSED_BYTES,
@@ -116,6 +119,26 @@ async def test_pipelined_requests_are_answered_in_order(piece: int) -> None:
             await asyncio.sleep(0)
         expected = b"".join(b"%d:%d;" % (number, len(body)) for number, body in enumerate(bodies))
         assert await client.received(len(bodies)) == expected
+
+
+async def test_since_when_requests_wait_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From when the loop got them: the time that a pipelined request waits for the one before it doesn't count."""
+    started: list[float] = []
+    ended: list[float] = []
+    original = HttpProtocol.on_response_complete
+
+    def watched(self: HttpProtocol) -> None:
+        assert self._served is not None
+        started.append(cast("Any", self._served.scope)[QUEUED_AT])
+        ended.append(monotonic())
+        original(self)
+
+    monkeypatch.setattr(HttpProtocol, "on_response_complete", watched)
+    async with serving() as connect:
+        client = await connect()
+        await client.send(request(0) + request(1))
+        await client.received(2)
+    assert sorted([*started, *ended]) == [started[0], ended[0], started[1], ended[1]]
 
 
 async def test_what_is_parsed_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
