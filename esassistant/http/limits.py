@@ -6,6 +6,7 @@ limits the length of an address, and Django logs addresses that it doesn't know.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -78,9 +79,13 @@ CALLS_PER_CONNECTION: Final = 2
 QUEUED_AT: Final = "esassistant.queued_at"
 """The key in the scope of the monotonic time at which our server gave a request to the event loop."""
 MAX_QUEUED_SECONDS: Final = 0.4
-"""How long a request may wait for the event loop. Answers that are computed from memory take the loop one after the
-other, so there is never more than one *under way*, however many wait. Other callers wait up to twice as long as this:
-until the loop has answered those before them, and until it reads their own request.
+"""How long a request may wait for the event loop behind others. Answers that are computed from memory take the loop one
+after the other, so there is never more than one *under way*, however many wait. Other callers wait up to twice as long
+as this: until the loop has answered those before them, and until it reads their own request.
+"""
+FEWEST_BEFORE: Final = 16
+"""How many others the loop must have begun meanwhile: if there were fewer, it was not the number of requests that held
+up the process, and to refuse some would help nobody.
 """
 
 
@@ -160,7 +165,8 @@ class RequestReader:
 
 class RequestLimits:
     """ASGI wrapper that passes on only requests which a `RequestReader` can read, not more at once than `InFlight`
-    allows, and none that has waited for the event loop for more than `MAX_QUEUED_SECONDS`. Probes always pass.
+    allows, and none that has waited for the event loop for more than `MAX_QUEUED_SECONDS`, behind at least
+    `FEWEST_BEFORE` others. Probes always pass.
 
     Requests beyond the limits don't wait: in an unbounded queue everybody would be answered too late. A caller that is
     refused at once can try another process.
@@ -185,6 +191,7 @@ class RequestLimits:
         self._in_flight = in_flight
         self._is_probe = is_probe
         self._clock = clock
+        self._begun_at: deque[float] = deque(maxlen=FEWEST_BEFORE)
         self._overloaded = Refusal(overloaded())
         self._late = Refusal(Overloaded("This process is behind with its answers. Ask again.", retry_after_seconds=1))
 
@@ -192,8 +199,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Before the body is waited for: that is the client's time.
-        is_late = self._clock() - scope.get(QUEUED_AT, inf) > MAX_QUEUED_SECONDS
+        is_late = self._is_late(scope)  # before the body is waited for: that is the client's time
         body = await self._reader.body(scope, receive)
         if isinstance(body, Refusal):
             await body.answer(scope, send)
@@ -201,6 +207,12 @@ class RequestLimits:
             note_of(scope).answered_by(Door.REFUSED, None)  # the client has left
         else:
             await self._admit(scope, replayed(body, receive) if has_body(scope) else receive, send, is_late)
+
+    def _is_late(self, scope: Scope) -> bool:
+        queued_at: float = scope.get(QUEUED_AT, inf)
+        if self._clock() - queued_at <= MAX_QUEUED_SECONDS:
+            return False
+        return len(self._begun_at) == FEWEST_BEFORE and self._begun_at[0] >= queued_at
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, is_late: bool) -> None:
         in_flight, is_other = self._in_flight, scope["method"] not in READING
@@ -213,6 +225,7 @@ class RequestLimits:
         else:
             in_flight.total += 1
             in_flight.others += is_other
+            self._begun_at.append(self._clock())
             try:
                 await self._app(scope, receive, send)
             finally:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from esassistant.asgi_types import Message, Receive, Scope, Send
 from esassistant.http.limits import (
     BODY_SECONDS,
+    FEWEST_BEFORE,
     MAX_QUEUED_SECONDS,
     QUEUED_AT,
     InFlight,
@@ -19,6 +20,7 @@ from esassistant.http.limits import (
     RequestReader,
 )
 from tests.support.asgi import Asked, ask
+from tests.support.fakes import FakeClock
 
 LIMIT = 10
 CHUNKED = (b"transfer-encoding", b"chunked")
@@ -277,24 +279,34 @@ async def test_overload_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waited", "path", "method", "status"),
+    ("waited", "before", "path", "method", "status"),
     [
-        (MAX_QUEUED_SECONDS, "/a", "GET", 200),
-        (MAX_QUEUED_SECONDS + 1, "/a", "GET", 503),
-        (MAX_QUEUED_SECONDS + 1, "/a", "POST", 503),
-        (MAX_QUEUED_SECONDS + 1, "/livez", "GET", 200),
-        (None, "/a", "GET", 200),
+        (MAX_QUEUED_SECONDS, FEWEST_BEFORE, "/a", "GET", 200),
+        (MAX_QUEUED_SECONDS + 1, FEWEST_BEFORE, "/a", "GET", 503),
+        (MAX_QUEUED_SECONDS + 1, FEWEST_BEFORE, "/a", "POST", 503),
+        (MAX_QUEUED_SECONDS + 1, FEWEST_BEFORE - 1, "/a", "GET", 200),
+        (MAX_QUEUED_SECONDS + 1, FEWEST_BEFORE, "/livez", "GET", 200),
+        (None, FEWEST_BEFORE, "/a", "GET", 200),
     ],
 )
-async def test_what_waited_for_the_loop_for_too_long_is_refused(
-    waited: float | None, path: str, method: str, status: int
+async def test_what_waited_behind_others_for_too_long_is_refused(
+    waited: float | None, before: int, path: str, method: str, status: int
 ) -> None:
-    """Not probes, and nothing if the server doesn't say since when a request waits; the connection stays open."""
-    in_flight, app = InFlight(2, 2), Application()
+    """Not probes, nothing that waited although few were before it, and nothing if the server doesn't say since when a
+    request waits. The connection stays open.
+    """
+    in_flight, app, clock = InFlight(2, 2), Application(), FakeClock()
     reader = RequestReader(LIMIT, in_flight)
-    limits = RequestLimits(app, reader, in_flight, lambda path: path == "/livez", clock=lambda: 1000.0)
-    more = {} if waited is None else {QUEUED_AT: 1000.0 - waited}
-    answer = await ask(limits, Asked(path, method, more=more))
+    limits = RequestLimits(app, reader, in_flight, lambda path: path == "/livez", clock=clock)
+    for _ in range(FEWEST_BEFORE):
+        await ask(limits, Asked("/earlier"))
+    clock.advance(10)
+    queued_at = clock()
+    for _ in range(before):
+        await ask(limits, Asked("/before"))
+    app.called = False
+    clock.advance(waited or 0)
+    answer = await ask(limits, Asked(path, method, more={} if waited is None else {QUEUED_AT: queued_at}))
     assert (answer.status, app.called, answer.header("connection")) == (status, status == 200, None)
     if status == 503:
         assert answer.header("retry-after") == "1"
