@@ -196,7 +196,9 @@ class History:
         await self.probe()
 
     async def probe(self) -> None:
-        """Connect and look up a session, even if the database is known to fail. Raise `StoreUnavailable`."""
+        """Connect and look up a session, even if the database is known to fail. Raise `StoreUnavailable` if
+        that fails.
+        """
         await self._thread.run(probe_sessions, atomic=False, probes=True)
 
     async def keep_probing(self) -> None:
@@ -307,7 +309,9 @@ class History:
         self._refusal = None
 
     async def _record(self, seen: _Seen) -> None:
-        """Record the changes that a snapshot shows, and take it off the queue. Raise `StoreUnavailable`."""
+        """Record the changes that a snapshot shows, and take it off the queue. Raise `StoreUnavailable` if the database
+        fails.
+        """
         known, owes_gap = self._known, self._owes_gap
         names = None if known is None else await asyncio.to_thread(differing, known, seen.snapshot)
         if names is None or names or owes_gap:
@@ -452,10 +456,10 @@ class History:
         kinds: Collection[ChangeKind] = (),
         visible: Visible,
     ) -> RecentChanges:
-        """Return the latest changes that were seen at the time `since` or later, newest first; None: of all that are
-        kept.
+        """Return the latest changes, newest first.
 
         Args:
+            since: only changes that were seen at this time or later; None: all that are kept.
             before: only changes before the one with this id; None: from the newest on.
             limit: how many at most.
             chosen_by, kinds, visible: as for `changes`.
@@ -497,7 +501,9 @@ class History:
         return found
 
     async def newest(self, after: int | None, most: int) -> Stretch:
-        """Return the changes after a number as `newest_stretch` does. Raise `StoreUnavailable`."""
+        """Return the changes after a number as `newest_stretch` does. Raise `StoreUnavailable` if the database can't be
+        read.
+        """
         return await self._thread.run(partial(newest_stretch, after, most), atomic=False)
 
     async def _oldest_id(self) -> int | None:

@@ -101,7 +101,9 @@ def parameter(request: HttpRequest, name: str, default: T) -> str | T:
 
 
 def whole_number(name: str, given: str, minimum: int, maximum: int) -> int:
-    """Read a parameter of the query as a number from `minimum` to `maximum`. Raises `BadRequest`."""
+    """Read a parameter of the query as a number from `minimum` to `maximum`. Raise `BadRequest` if it
+    is anything else.
+    """
     # `int` refuses thousands of digits with an error of its own.
     if not given.isascii() or not given.isdigit() or len(given) > 9 or not minimum <= int(given) <= maximum:
         raise BadRequest(f"Use {name}= with a whole number from {minimum} to {maximum}.")

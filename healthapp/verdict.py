@@ -94,8 +94,11 @@ def judge(
     """Return the verdict, and for how many seconds each of its findings has lasted.
 
     Args:
-        lasting: The same durations from the last verdict, of this process or another one, as of now. A finding that was
-            in it began as long ago as it says.
+        evidence: Everything that the verdict is based on.
+        now: The present time.
+        lasting: For how many seconds each finding, by its name, had lasted by `now`, as the last verdict of this
+            process or
+            of another one said. So a finding that goes on keeps its beginning.
     """
     if evidence.services is None:
         return NOTHING_KNOWN, {}

@@ -63,7 +63,9 @@ State = Index | Alias | None
 
 @dataclass(slots=True)
 class _Span:
-    """The time in which a state may have been the true one."""
+    """The time in which a state may have been the true one: from `since` until `until`, in seconds of the clock of
+    `Truth`.
+    """
 
     state: State
     since: float

@@ -76,7 +76,9 @@ class Fleet:
         return at
 
     def watched_since(self, seconds: float) -> float:
-        """Return the moment since which an instance has been watching. Wait up to `seconds` until one watches."""
+        """Return the moment (on the monotonic clock) at which the watching instance began to watch; the earliest one,
+        if several watch. Wait up to `seconds` for one. Raise `RuntimeError` if none does.
+        """
         self._wait(lambda: bool(self._watching), seconds, "watch")
         return min(self._watching.values())
 

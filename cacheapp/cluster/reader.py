@@ -130,9 +130,9 @@ def uncounted() -> None:
 async def _outcome(work: Coroutine[Any, Any, T]) -> Callable[[], T]:
     """Wait for `work`. Return a function that returns its result, or raises the `ClusterUnavailable` that it raised.
 
-    So of several calls made together, none is cancelled because another failed. One of them may be the probe of a
-    half-open breaker, which refuses the others. If the probe were cancelled each time, the breaker would stay
-    half-open.
+    So if one of several calls made together fails, the others go on. One of them may be the probe of a half-open
+    breaker, which refuses all others meanwhile. If the refused calls cancelled the probe each time, the breaker would
+    stay half-open.
     """
     try:
         result = await work

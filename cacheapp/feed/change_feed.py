@@ -156,7 +156,7 @@ class ChangeFeed:
                 continue
 
     async def _read(self) -> None:
-        """Read the changes after the tail. Raise `StoreUnavailable`."""
+        """Read the changes after the tail. Raise `StoreUnavailable` if the history can't be read."""
         async with self._reading:
             asked_at = self._clock()
             tail = self._tail
@@ -190,7 +190,9 @@ class ChangeFeed:
             await asyncio.sleep(0)
 
     async def _current_tail(self) -> Tail:
-        """Return the tail; read it first, unless the reader has just done so. Raise `StoreUnavailable`."""
+        """Return the tail; read it first, unless the reader has just done so. Raise `StoreUnavailable` if it can't be
+        read.
+        """
         # Compared with the time of the request, not with now: if the history is slow, every reading would be too old.
         young_at = self._clock() - 2 * self._poll_seconds
         while self._tail is None or self._read_at is None or self._read_at < young_at:
@@ -304,7 +306,9 @@ class ChangeFeed:
         return in_pieces(tail.told_to(subscriber.interest, told_id))
 
     async def _from_history(self, subscriber: Subscriber) -> list[bytes]:
-        """Return the next events, read from the history. Raise `ChangesGone` or `StoreUnavailable`."""
+        """Return the next events, read from the history. Raise `ChangesGone` if they aren't kept any more, and
+        `StoreUnavailable` if the history can't be read.
+        """
         interest = subscriber.interest
         async with self._catching_up:
             self._caught_up_total += 1

@@ -140,7 +140,7 @@ def _add_security(home: Path, version: str) -> None:
 
 
 def _fetch(pom: Path, home: Path, version: str) -> None:
-    """Have Maven put jars under `home`. Raise if the checksum of one is wrong."""
+    """Have Maven put jars under `home`. Raise `CannotFetch` if that fails, or if a checksum is wrong."""
     maven = _require(lambda: which("mvn"), "maven", "Maven (mvn) is missing")
     options = ["-q", "-B", "-C", f"-Dhome={home}", f"-Delasticsearch.version={version}"]
     _run(

@@ -59,7 +59,7 @@ def digest_of(token: bytes) -> str:
 
 
 def load_tokens(path: Path, api_tokens: Collection[str] = ()) -> tuple[ScopedToken, ...]:
-    """Read and parse the file. Raises `BadFile`, also if it can't be read."""
+    """Read and parse the file. Raise `BadFile` if it can't be read, or if something in it is wrong."""
     return parse_tokens(read_text(path), api_tokens)
 
 

@@ -90,7 +90,7 @@ class Target:
 
 
 def load_targets(path: Path) -> tuple[Target, ...]:
-    """Read and parse the file. Raises `BadFile`, also if it can't be read."""
+    """Read and parse the file. Raise `BadFile` if it can't be read, or if something in it is wrong."""
     return parse_targets(read_text(path))
 
 

@@ -82,7 +82,9 @@ class Outage:
             return self._failure if self._clock() < self._until else None
 
     def enter(self) -> DatabaseFailure | None:
-        """Return the failure that is remembered, or None if this caller should try now, and note the result."""
+        """Return the failure that is remembered. None: this caller should try now, and then call `note_failure` or
+        `note_success`.
+        """
         if getattr(_here, "probes", False):
             return None
         with self._lock:

@@ -78,7 +78,9 @@ class ClusterPing:
 
 
 async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
-    """Ask the cluster for its health, without waiting for a certain status. Raises `ClusterUnavailable`."""
+    """Ask the cluster for its health, without waiting for a certain status. Raise `ClusterUnavailable` if it refuses,
+    doesn't answer, or answers something else.
+    """
     try:
         answer = await client.cluster.health(
             filter_path="status,number_of_nodes,unassigned_shards,number_of_pending_tasks"

@@ -358,8 +358,8 @@ async def open_redis_store(
 ) -> AsyncIterator[RedisStore]:
     """Open a store for the length of the block. Does no I/O until the store is used; it opens even if Redis is away.
 
-    `options` are those of `RedisStore`. Raises `ValueError` if the URL isn't one of Redis; the error doesn't contain
-    the URL.
+    `options` are the keyword arguments of `RedisStore`. Raise `ValueError` if the URL isn't one of Redis; the error
+    doesn't contain the URL.
     """
     link = RedisLink(url, clock, timeouts)
     try:
