@@ -85,7 +85,7 @@ class Bench:
         self.measured.everywhere.append(max(0.0, max(times) - acknowledged))
 
     async def _answered(self, url: str, name: str, expected: bytes) -> float:
-        """Return the moment at which an instance answered with the field."""
+        """Return when an instance answered with the field, on the monotonic clock."""
         headers: dict[str, str] = {}
         asked_at: float | None = None
         while True:

@@ -426,7 +426,7 @@ def _last_pass(server: Server) -> dict[str, Any] | None:
 
 
 def _seen_at(server: Server, name: str, added: str) -> float:
-    """Return the moment at which the server answered with the field."""
+    """Return when the server answered with the field, on the monotonic clock."""
     headers: dict[str, str] = {}
     until = monotonic() + LEARN_SECONDS
     while monotonic() < until:

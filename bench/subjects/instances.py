@@ -64,9 +64,8 @@ class Fleet:
         return sorted(self._learnt[field][number] for number in self.pids)
 
     def kill_the_watcher(self) -> float:
-        """Kill the instance that watches, at once. Return the moment.
-
-        If Redis doesn't answer in time, several instances watch, each for itself, until it does.
+        """Kill the instance that watches, at once. Return when that was, on the monotonic clock. (While Redis doesn't
+        answer in time, several instances watch, each for itself.)
         """
         self._wait(lambda: len(self._watching) == 1, TAKE_TURNS_SECONDS, "agree on who watches")
         [number] = self._watching

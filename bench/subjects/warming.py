@@ -206,7 +206,9 @@ class Replay:
 def replayed(
     trace: Trace, scores: "array[float] | None", threshold: float, *, counted_from: float, end: float
 ) -> Outcome:
-    """Return the costs and benefits of a policy between two moments. The replay begins at the start of the trace."""
+    """Return the costs and benefits of a policy from `counted_from` to `end`, in seconds since 1970. The replay begins
+    at the start of the trace, so that the policy knows what came before.
+    """
     return Replay(trace, scores, threshold, counted_from).run(end)
 
 

@@ -199,10 +199,9 @@ def draw_tree(
     under: str = "",
     after: str = "",
 ) -> Tree:
-    """Draw the tree that dotted names form, each object before the fields in it, in at most `limit` rows.
-
-    If there is no room for all, the rows nearest to the root are shown. Of each object, all fields right below it are
-    shown, or none.
+    """Draw the tree that dotted names form, each object before the fields in it, in at most `limit` rows. If there is
+    no room for all, the rows nearest to the root are shown. The fields right below an object are shown either all or
+    not at all.
 
     Args:
         fields: Sorted by name.

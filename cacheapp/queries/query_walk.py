@@ -1,4 +1,6 @@
-"""Read queries: each by its row of the table, and with special rules that rows can't express."""
+"""Read queries: each by its row of the table, and with special rules that rows can't express. The types of these
+functions in walk.py (`Reader`, `Also`, `Check`) explain their arguments.
+"""
 
 import re
 from collections.abc import Callable

@@ -81,7 +81,17 @@ class PassRunner:
         first: First = _none_first,
         clock: Clock = monotonic,
     ) -> None:
-        """Make a runner. `metadata` None: every full pass reads everything."""
+        """Make a runner.
+
+        Args:
+            cache: The cache that is brought up to date.
+            reader: Reads the cluster.
+            config: The settings.
+            metadata: Tells whether the cluster's metadata has changed. None: every full pass reads everything.
+            history: Where changes are recorded; None: nowhere.
+            first: Names the indices that are read first when nothing is known yet.
+            clock: The monotonic clock.
+        """
         self._first = first
         self._cache = cache
         self._reader = reader

@@ -365,7 +365,8 @@ def _left(total: float | None, started_at: float) -> float | None:
 def is_foreign(method: str, status: int, headers: Mapping[str, str], body: bytes) -> bool:
     """Return True if something else answered in place of Elasticsearch.
 
-    Nothing tells that for a 403 answer to HEAD: a 403 never has the header, and an answer to HEAD has no body.
+    For a 403 answer to HEAD this can't be told, and False is returned: a 403 never has the header, and an answer to
+    HEAD has no body.
     """
     if method == "HEAD" and status == 403:
         return False
